@@ -1,0 +1,59 @@
+# The only entry: `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTO_VENV := .cache/proto-venv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup proto proto-check lint types test check demo serve clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(PROTO_VENV)/.done: proto/requirements.txt
+	$(PYTHON) -m venv $(PROTO_VENV)
+	$(PROTO_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement proto/requirements.txt
+	@touch $@
+
+setup: $(VENV)/.dev ## Create .venv with everything for development.
+
+proto: $(PROTO_VENV)/.done ## Generate generated/ from proto/a2a.proto, with the pinned generator.
+	bash proto/generate.sh $(abspath $(PROTO_VENV)/bin/python)
+
+proto-check: proto ## Fail if generated/ is not what proto/ gives.
+	@git diff --exit-code --stat -- generated || { echo "generated/ is stale: run 'make proto' and commit" >&2; exit 1; }
+
+lint: $(VENV)/.dev ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Check types.
+	$(BIN)/mypy
+
+test: $(VENV)/.dev ## Run the tests.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types proto-check test ## All of the above: what CI runs.
+
+demo: $(VENV)/.run ## Start an agent and a client that cancels its task half way.
+	@$(BIN)/python clients/demo.py
+
+serve: $(VENV)/.run ## Serve an agent: make serve AGENT=servers/translator.py
+	$(BIN)/a2a-grpc serve $(or $(AGENT),servers/translator.py) $(ARGS)
+
+clean: ## Remove the environments and caches.
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

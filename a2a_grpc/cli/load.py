@@ -1,0 +1,59 @@
+"""Finding the agent that the command line names."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from a2a_grpc.agent import Agent
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.server import loading
+
+
+def load_agent(target: str) -> Agent:
+    """The agent of `FILE.py`, `package.module`, or either with `:NAME`.
+
+    Without a name: the one agent that the module has. A `serve(agent)` in the module does not serve, it only names the
+    agent. Raises ConfigurationError saying what was not found.
+    """
+    where, colon, name = target.rpartition(":")
+    if not colon or not name.isidentifier():
+        where, name = target, ""
+    with loading() as served:
+        module = _load_module(where)
+    if name:
+        agent = getattr(module, name, None)
+        if not isinstance(agent, Agent):
+            raise ConfigurationError(f"'{name}' in {where} is {'not an Agent' if agent else 'not there'}")
+        return agent
+    found = {id(agent): agent for agent in [*served, *vars(module).values()] if isinstance(agent, Agent)}
+    if len(served) == 1:
+        return served[0]
+    if len(found) != 1:
+        names = ", ".join(key for key, value in vars(module).items() if isinstance(value, Agent))
+        raise ConfigurationError(
+            f"{where} has {len(found)} agents{f' ({names})' if names else ''}; name one: {where}:NAME"
+        )
+    return next(iter(found.values()))
+
+
+def _load_module(where: str) -> ModuleType:
+    path = Path(where)
+    if path.suffix != ".py" and not path.exists():
+        sys.path.insert(0, "")
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            if error.name and where.startswith(error.name):
+                raise ConfigurationError(f"there is no file and no module '{where}'") from error
+            raise
+    if not path.is_file():
+        raise ConfigurationError(f"there is no file '{where}'")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"'{where}' is not a Python file")
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,113 @@
+"""`a2a-grpc serve`: an agent on its ports, until Ctrl-C."""
+
+import asyncio
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from a2a_grpc.agent import Agent
+from a2a_grpc.cli.load import load_agent
+from a2a_grpc.cli.options import settings_parameters
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.engine import EngineSettings
+from a2a_grpc.rpc import TransportSettings
+from a2a_grpc.server import ListenError, RequestLimits, ServerSettings
+from a2a_grpc.server.serve import Tell, describe, make_server, run
+
+HELP = "Serve an agent over gRPC, its card over HTTP, until Ctrl-C."
+
+USAGE_ERROR = 2
+
+
+class OutputFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def command() -> Callable[..., None]:
+    """The function behind `a2a-grpc serve TARGET`."""
+    target = inspect.Parameter(
+        "target",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=typer.Argument(..., metavar="FILE_OR_MODULE[:NAME]", help="Where the agent is declared."),
+        annotation=str,
+    )
+
+    def serve(target: str, **options: Any) -> None:
+        _guard(lambda: _serve(load_agent(target), options))
+
+    return _with_parameters(serve, [target, *_parameters()])
+
+
+def serve_command(agent: Agent) -> None:
+    """Serves this agent, with the command line of `a2a-grpc serve`: for a program that is one agent."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    def serve(**options: Any) -> None:
+        _guard(lambda: _serve(agent, options))
+
+    about = f"{agent.name}: {agent.description}\n\nServes over gRPC, its card over HTTP, until Ctrl-C."
+    app.command(help=about)(_with_parameters(serve, _parameters()))
+    app()
+
+
+def _parameters() -> list[inspect.Parameter]:
+    output = typer.Option(OutputFormat.TEXT, "-o", "--output", help="'json' prints one JSON object a line.")
+    level = typer.Option(LogLevel.WARNING, "--log-level", help="What goes to the log, on standard error.")
+    return [
+        inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
+        inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),
+        *settings_parameters(ServerSettings, EngineSettings, TransportSettings, RequestLimits),
+    ]
+
+
+def _with_parameters(function: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return function
+
+
+def _serve(agent: Agent, options: dict[str, Any]) -> None:
+    output, level = options.pop("output"), options.pop("log_level")
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = {name: value for name, value in options.items() if value is not None}
+    asyncio.run(run(make_server(agent, settings), tell=_tell_json if output is OutputFormat.JSON else _tell_text()))
+
+
+def _guard(work: Callable[[], None]) -> None:
+    """One line for what the user can mend."""
+    try:
+        work()
+    except (ConfigurationError, ListenError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        raise typer.Exit(USAGE_ERROR) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _tell_json(event: str, values: Mapping[str, Any]) -> None:
+    print(json.dumps({"event": event, **values}), flush=True)  # noqa: T201
+
+
+def _tell_text() -> Tell:
+    console = Console(soft_wrap=True, highlight=False)
+    styles = {"ready": "bold green", "draining": "yellow", "note": "dim"}
+
+    def tell(event: str, values: Mapping[str, Any]) -> None:
+        console.print(describe(event, values), style=styles.get(event, ""), markup=False)
+
+    return tell

@@ -1,0 +1,81 @@
+"""Settings as frozen dataclasses: each field has a default, a range and one line of documentation, said once.
+
+The value of a field is its default, overridden by the environment variable `A2A_GRPC_<FIELD>`, overridden by what the
+caller gives (a keyword, a command line flag). The command line makes its options from the same fields.
+"""
+
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import field, fields
+from typing import Any, TypeVar
+
+PREFIX = "A2A_GRPC_"
+
+Settings = TypeVar("Settings")
+
+
+class ConfigurationError(ValueError):
+    """A setting that cannot be; the text names the setting and the value."""
+
+
+def setting(default: Any, doc: str, *, minimum: float | None = None) -> Any:
+    """A field of a settings dataclass. `minimum` is inclusive."""
+    return field(default=default, metadata={"doc": doc, "minimum": minimum})
+
+
+def check_ranges(settings: Any) -> None:
+    """Raises ConfigurationError for the first field below its minimum. For `__post_init__`."""
+    for item in fields(settings):
+        minimum, value = item.metadata.get("minimum"), getattr(settings, item.name)
+        if minimum is not None and value is not None and value < minimum:
+            raise ConfigurationError(f"{item.name} is {value}; it must be at least {minimum}")
+
+
+def load(
+    cls: type[Settings], overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings from the environment, then from `overrides`; overrides that are None, or of another class, do not count.
+
+    Raises ConfigurationError for a variable that cannot be read as its field's type, or a value out of range.
+    """
+    environ = os.environ if environ is None else environ
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for item in fields(cls):  # type: ignore[arg-type]
+        variable = PREFIX + item.name.upper()
+        given = (overrides or {}).get(item.name)
+        if given is not None:
+            values[item.name] = given
+        elif variable in environ:
+            values[item.name] = _parse(variable, environ[variable], plain_type(hints[item.name]))
+    return cls(**values)
+
+
+def plain_type(hint: Any) -> type:
+    """The type a value is parsed as: `int` for `int` and for `int | None`."""
+    if isinstance(hint, types.UnionType):
+        hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
+    return typing.cast(type, hint)
+
+
+def _parse(variable: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        truths = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
+        if text.lower() not in truths:
+            raise ConfigurationError(f"{variable} is '{text}'; it must be true or false")
+        return truths[text.lower()]
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} is '{text}'; it must be of type {kind.__name__}") from error

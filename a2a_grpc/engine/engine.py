@@ -1,0 +1,309 @@
+"""Accepts messages and makes them turns of tasks, or replies.
+
+A run costs one background task. A task that waits for its user costs none, nor does one that has ended.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import Agent, Skill
+from a2a_grpc.agent.agent import SKILL
+from a2a_grpc.engine.reply import reply
+from a2a_grpc.engine.run import Canceled, Queued
+from a2a_grpc.engine.runs import Active, Runs
+from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.sweep import sweep_forever
+from a2a_grpc.engine.writer import Writer, now_us, timestamp
+from a2a_grpc.errors import (
+    InvalidRequestError,
+    ResourceExhaustedError,
+    TaskNotCancelableError,
+    UnavailableError,
+    UnsupportedOperationError,
+    Violation,
+)
+from a2a_grpc.log import Log
+from a2a_grpc.parts import Json
+from a2a_grpc.principal import Principal
+from a2a_grpc.store import AlreadyBound, Binding, Head, Record, Scope, Snapshot, StaleAppend, StoreFull, TaskKey
+from a2a_grpc.wire import Message, SendMessageRequest, StreamResponse, Task, TaskStatus
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A checked send with its caller. The engine fills in the ids of its message."""
+
+    principal: Principal
+    request: SendMessageRequest
+    idempotency_key: str = ""
+    fingerprint: bytes = field(init=False, default=b"")
+
+    def __post_init__(self) -> None:
+        if self.idempotency_key:
+            self.fingerprint = hashlib.sha256(self.request.SerializeToString(deterministic=True)).digest()
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.principal.tenant, self.principal.subject)
+
+    def binding(self, task_id: str, turn: int) -> tuple[str, Binding] | None:
+        """The idempotency key with what this send leads to; None where the caller gave no key."""
+        if not self.idempotency_key:
+            return None
+        return self.idempotency_key, Binding(self.fingerprint, task_id, turn)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message that was accepted as a turn of a task."""
+
+    key: TaskKey
+    turn: int
+    snapshot: Snapshot
+    """The task before any event of the turn: the first element of a send's stream."""
+
+
+class Engine:
+    """Runs one agent over one log.
+
+    Guarantees:
+
+    - One run at a time per task; messages that arrive meanwhile become its next turns, in order, up to a bound.
+    - A task's life is not a stream's life: what a caller does with its call does not touch the task.
+    - `cancel` returns within its grace whatever the agent does.
+    - Limits refuse before anything is changed; what was accepted is not lost.
+    """
+
+    def __init__(self, agent: Agent, log: Log, settings: EngineSettings | None = None) -> None:
+        self.agent = agent
+        self.log = log
+        self.settings = settings or EngineSettings()
+        self.is_draining = False
+        self._runs = Runs(log, self.settings)
+        self._replying: dict[tuple[Scope, str], asyncio.Event] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._sweeper = self._runs.spawn(sweep_forever(self.log.store, self.settings), "a2a-grpc:sweep")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.drain(0.0)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the background work that must go on does."""
+        return self._sweeper is not None and not self._sweeper.done()
+
+    async def drain(self, grace_s: float) -> None:
+        """Takes no new message, lets runs finish within the grace, fails the rest with the reason."""
+        self.is_draining = True
+        await self._runs.drain(grace_s)
+
+    async def open(self, incoming: Incoming) -> Opened | Message:
+        """Accepts a message: the turn it became, or the reply of an agent that answers with a message.
+
+        Raises, before anything is changed: InvalidRequestError, TaskNotFoundError, UnsupportedOperationError for a task
+        that has ended, ResourceExhaustedError over a limit, UnavailableError while draining.
+        """
+        if incoming.idempotency_key:
+            bound = await self.log.store.bound(incoming.scope, incoming.idempotency_key)
+            if bound is not None:
+                return await self._opened_before(incoming, bound)
+        if self.is_draining:
+            raise UnavailableError("the server is shutting down; try another, or later", retry_after_s=1.0)
+        try:
+            if incoming.request.message.task_id:
+                return await self._continue(incoming)
+            skill = await self.agent.choose(incoming.request)
+            if skill.answers == "message":
+                return await self._reply(incoming, skill)
+            return await self._begin(incoming, skill)
+        except AlreadyBound as raced:
+            return await self._opened_before(incoming, raced.binding)
+
+    async def settled(self, opened: Opened) -> Snapshot:
+        """Waits until the turn is over: the task has ended, or waits for somebody (SEND-2).
+
+        Raises UnsupportedOperationError if the task ended in an earlier turn, so that nobody looked at this message.
+        """
+        key, turn = opened.key, opened.turn
+        head = await self.log.head(key)
+        state, reached = head.state, head.turn
+        if not is_over(state, reached, turn):
+            async with self.log.follow(key, head.seq) as records:
+                async for record in records:
+                    state, reached = record.state, record.turn
+                    if is_over(state, reached, turn):
+                        break
+        if reached < turn:
+            raise UnsupportedOperationError(
+                f"task '{key.id}' became {lifecycle.state_name(state)} before it came to this message",
+                metadata={"task_id": key.id},
+            )
+        return await self.log.snapshot(key)
+
+    async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Snapshot:
+        """Stops a task and gives it back, CANCELED; within the grace, whatever the agent does.
+
+        A canceled task is given back as it is. Raises TaskNotFoundError, TaskNotCancelableError.
+        """
+        head = await self.log.head(key)
+        if head.state not in lifecycle.TERMINAL:
+            active = self._runs.get(key)
+            if active is None:
+                await self._runs.finish(key, Canceled())
+            else:
+                await asyncio.shield(self._runs.stop(key, active, Canceled(), metadata))
+            head = await self.log.head(key)
+        if head.state != lifecycle.CANCELED:
+            raise TaskNotCancelableError(
+                f"task '{key.id}' is {lifecycle.state_name(head.state)}; it cannot be canceled any more",
+                metadata={"task_id": key.id},
+            )
+        return await self.log.snapshot(key)
+
+    # -- the ways a message can go
+
+    async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
+        """A message that asks for a new task."""
+        self._runs.check_room()
+        message = incoming.request.message
+        message.context_id = message.context_id or str(uuid.uuid4())
+        message.task_id = str(uuid.uuid4())
+        key = TaskKey(*incoming.scope, message.task_id)
+        at_us = now_us()
+        task = Task(
+            id=message.task_id,
+            context_id=message.context_id,
+            status=TaskStatus(state=lifecycle.SUBMITTED, timestamp=timestamp(at_us)),
+            history=[message],
+        )
+        if len(self.agent.skills) > 1:
+            task.metadata[SKILL] = skill.id
+        record = Record(1, StreamResponse(task=task).SerializeToString(), lifecycle.SUBMITTED, 1, at_us)
+        bind = incoming.binding(key.id, 1)
+        try:
+            epoch = await self.log.store.create(key, record, context_id=task.context_id, bind=bind)
+        except StoreFull as full:
+            raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
+        opened = Opened(key, 1, Snapshot(1, task.SerializeToString()))
+        head = Head(1, record.state, 1, epoch, task.context_id, len(record.event))
+        self._runs.start(Queued(1, skill, incoming.request, incoming.principal), key, head, task)
+        return opened
+
+    async def _continue(self, incoming: Incoming) -> Opened:
+        """A message to a task that is there."""
+        message = incoming.request.message
+        key = TaskKey(*incoming.scope, message.task_id)
+        while True:
+            head = await self.log.head(key)
+            if message.context_id not in ("", head.context_id):
+                raise InvalidRequestError.of(
+                    Violation("message.context_id", f"is not the context of task '{key.id}'; leave it empty")
+                )
+            if head.state in lifecycle.TERMINAL:
+                raise UnsupportedOperationError(
+                    f"task '{key.id}' is {lifecycle.state_name(head.state)}; it accepts no further messages",
+                    metadata={"task_id": key.id},
+                )
+            snapshot = await self.log.snapshot(key)
+            task = Task.FromString(snapshot.task)
+            skill = await self.agent.choose(incoming.request, previous=_skill_of(task))
+            if skill.answers == "message":
+                raise InvalidRequestError.of(
+                    Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
+                )
+            message.context_id = head.context_id
+            active = self._runs.get(key)
+            try:
+                if active is None:
+                    return await self._resume(incoming, skill, key, head)
+                return await self._join(incoming, skill, key, active, snapshot)
+            except StaleAppend:
+                continue  # somebody was faster; look again
+
+    async def _resume(self, incoming: Incoming, skill: Skill, key: TaskKey, head: Head) -> Opened:
+        """A message to a task that waits for it: the message and the move to WORKING are one record."""
+        self._runs.check_room()
+        epoch = await self.log.store.claim(key)
+        if epoch is None:
+            raise StaleAppend
+        turn = head.turn + 1
+        writer = Writer(self.log, self.settings, key, head._replace(epoch=epoch), artifacts=set())
+        bind = incoming.binding(key.id, turn)
+        await writer.status(lifecycle.WORKING, incoming=incoming.request.message, turn=turn, bind=bind)
+        snapshot = await self.log.snapshot(key)
+        queued = Queued(turn, skill, incoming.request, incoming.principal)
+        self._runs.start(queued, key, await self.log.head(key), Task.FromString(snapshot.task))
+        return Opened(key, turn, snapshot)
+
+    async def _join(self, incoming: Incoming, skill: Skill, key: TaskKey, active: Active, snapshot: Snapshot) -> Opened:
+        """A message to a task whose run is there: the answer to its question, or the next turn."""
+        turn = active.last_turn + 1
+        bind = incoming.binding(key.id, turn)
+        if active.run.is_waiting:
+            active.last_turn = turn
+            await active.run.answer(incoming.request.message, turn=turn, bind=bind)
+            return Opened(key, turn, await self.log.snapshot(key))
+        self._runs.check_inbox(key, active)
+        if bind is not None:
+            await self.log.store.bind(incoming.scope, *bind)
+        self._runs.enqueue(active, Queued(turn, skill, incoming.request, incoming.principal))
+        return Opened(key, turn, snapshot)
+
+    async def _reply(self, incoming: Incoming, skill: Skill) -> Message:
+        """A message that is answered with a message. Calls with one idempotency key go one after the other."""
+        self._runs.check_room()
+        if not incoming.idempotency_key:
+            return await self._play_reply(incoming, skill)
+        name = (incoming.scope, incoming.idempotency_key)
+        while name in self._replying:
+            await self._replying[name].wait()
+        if bound := await self.log.store.bound(*name):
+            raise AlreadyBound(bound)
+        done = self._replying[name] = asyncio.Event()
+        try:
+            message = await self._play_reply(incoming, skill)
+            await self.log.store.bind(*name, Binding(incoming.fingerprint, reply=message.SerializeToString()))
+        finally:
+            del self._replying[name]
+            done.set()
+        return message
+
+    async def _play_reply(self, incoming: Incoming, skill: Skill) -> Message:
+        return await reply(
+            skill,
+            incoming.request,
+            context_id=incoming.request.message.context_id or str(uuid.uuid4()),
+            principal=incoming.principal,
+            slots=self._runs.slots,
+            threads=self._runs.threads,
+        )
+
+    async def _opened_before(self, incoming: Incoming, binding: Binding) -> Opened | Message:
+        """What the first call with this idempotency key led to."""
+        if binding.fingerprint != incoming.fingerprint:
+            raise InvalidRequestError.of(
+                Violation("idempotency-key", f"'{incoming.idempotency_key}' was used with a different request")
+            )
+        if binding.reply:
+            return Message.FromString(binding.reply)
+        key = TaskKey(*incoming.scope, binding.task_id)
+        return Opened(key, binding.turn, await self.log.snapshot(key))
+
+
+def is_over(state: int, reached: int, turn: int) -> bool:
+    """Whether a task in `state`, in its turn `reached`, has done with `turn`."""
+    return state in lifecycle.TERMINAL or reached > turn or (reached == turn and state in lifecycle.SETTLED)
+
+
+def _skill_of(task: Task) -> str:
+    return task.metadata.fields[SKILL].string_value if SKILL in task.metadata.fields else ""

@@ -1,0 +1,94 @@
+"""Answering with a bare message: agent code that runs without a task."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from typing import cast
+
+from a2a_grpc.agent import Completed, Outcome, Output, Skill, Stage, Threads, Turn
+from a2a_grpc.engine.slots import Slots
+from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError
+from a2a_grpc.lifecycle import state_name
+from a2a_grpc.parts import Content, Contents, Json, agent_message, part
+from a2a_grpc.principal import Principal
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest
+
+logger = logging.getLogger("a2a_grpc.engine")
+
+
+class NoTask(Stage):
+    """The stage of a turn that has no task: it ends with the call, and there is nothing to update."""
+
+    canceled = False
+    cancel_metadata: dict[str, Json] = {}
+
+    async def status(self, message: Message | None) -> None:
+        raise RuntimeError("a skill that answers with a message has no task to give a status")
+
+    async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
+        raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
+
+    async def ask(self, question: Message) -> Message:
+        raise RuntimeError("a skill that answers with a message has no task in which to ask")
+
+
+async def reply(
+    skill: Skill,
+    request: SendMessageRequest,
+    *,
+    context_id: str,
+    principal: Principal,
+    slots: Slots,
+    threads: Threads,
+) -> Message:
+    """The agent's message. Its life is the call's: whoever cancels the call cancels the handler.
+
+    Raises InvalidAgentResponseError for an outcome that only a task can have, InternalError for an exception of the
+    handler, whose text goes to the log.
+    """
+    turn = Turn(
+        skill=skill.id,
+        request=request,
+        task=None,
+        context_id=context_id,
+        principal=principal,
+        stage=NoTask(),
+        threads=threads,
+    )
+    slots.enter()
+    await slots.acquire()
+    try:
+        output = await _output(skill, turn)
+        if isinstance(output, Message):
+            return output
+        return agent_message(cast("Contents", output), context_id=context_id)
+    except (A2AError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        logger.exception("handler failed skill=%s", skill.id)
+        raise InternalError from error
+    finally:
+        slots.release()
+
+
+async def _output(skill: Skill, turn: Turn) -> object:
+    try:
+        result = skill.handler(turn)
+        if skill.is_generator:
+            async with aclosing(cast("AsyncGenerator[Output]", result)) as pieces:
+                output: object = [part(cast("Content", piece)) async for piece in pieces]
+        else:
+            output = await cast("Awaitable[Output]", result)
+    except Outcome as raised:
+        output = raised
+    match output:
+        case Completed():
+            return output.content or ""
+        case Outcome():
+            raise InvalidAgentResponseError(
+                f"skill '{skill.id}' answers with a message; it cannot end in {state_name(output.state)}"
+            )
+        case Artifact() | None:
+            raise InvalidAgentResponseError(f"skill '{skill.id}' answers with a message, but gave none")
+    return output

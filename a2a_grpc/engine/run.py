@@ -1,0 +1,272 @@
+"""One execution of agent code for one turn of a task."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from typing import NamedTuple, cast
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
+from a2a_grpc.agent.output import artifact, artifacts, complete
+from a2a_grpc.engine.slots import Slots
+from a2a_grpc.engine.writer import Writer
+from a2a_grpc.parts import Contents, Json, agent_message
+from a2a_grpc.principal import Principal
+from a2a_grpc.store import Binding, StaleAppend
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
+
+logger = logging.getLogger("a2a_grpc.engine")
+
+GENERIC_FAILURE = "The agent failed with an internal error."
+SHUTDOWN_FAILURE = "The server shut down before the task was done."
+
+BREATHE_EVERY = 8
+"""Events after which a run lets the event loop go round: an agent that never waits starves nobody, and sees its
+cancellation."""
+
+
+class Queued(NamedTuple):
+    """A message with its number among the task's turns, and what it takes to play it."""
+
+    turn: int
+    skill: Skill
+    request: SendMessageRequest
+    principal: Principal
+
+
+class Canceled(Outcome):
+    """The turn was told to stop."""
+
+    state = lifecycle.CANCELED
+
+
+class Run(Stage):
+    """Plays one turn on its task: waits for a place, runs the handler, writes what it makes, ends the turn.
+
+    Guarantees:
+
+    - Whatever the handler does, the turn ends: in the state it chose, in CANCELED once `stop` was called, in FAILED for
+      an exception, whose text stays here.
+    - `stop` raises CancelledError in the handler at its next await.
+    - A run that lost its claim writes nothing more; its handler gets CancelledError at every attempt.
+    """
+
+    def __init__(
+        self,
+        queued: Queued,
+        task: Task | None,
+        *,
+        writer: Writer,
+        slots: Slots,
+        threads: Threads,
+        inbox: "deque[Queued]",
+    ) -> None:
+        """`task` is None where the message is not in the log yet: then the run's first record brings it there."""
+        self.writer = writer
+        self._queued = queued
+        self._task = task
+        self._slots = slots
+        self._threads = threads
+        self._inbox = inbox
+        self._holds_slot = False
+        self._stop_outcome: Outcome | None = None
+        self._cancel_metadata: dict[str, Json] = {}
+        self._worker: asyncio.Task[object] | None = None
+        self._ending = False
+        self._answer: asyncio.Future[Message] | None = None
+        self._emitted = 0
+        slots.enter()
+
+    # -- what the engine asks of a run
+
+    async def execute(self) -> None:
+        """Plays the turn to its end. The outermost frame of the run's background task."""
+        self._worker = asyncio.current_task()
+        try:
+            outcome = await self._play()
+        except Outcome as raised:
+            outcome = raised
+        except asyncio.CancelledError:
+            outcome = Canceled()
+        except StaleAppend:
+            logger.warning("run lost its claim task=%s", self.writer.key.id)
+            return
+        except Exception:
+            logger.exception("handler failed task=%s skill=%s", self.writer.key.id, self._queued.skill.id)
+            outcome = Failed(GENERIC_FAILURE)
+        finally:
+            self._ending = True
+            if self._holds_slot:
+                self._release_slot()
+        await self._end(self._stop_outcome or outcome)
+
+    def stop(self, outcome: Outcome, metadata: dict[str, Json] | None = None) -> None:
+        """Tells the run to end in `outcome`; the first one told counts. A run that is ending anyway is left to it."""
+        if self._ending or self._stop_outcome is not None:
+            return
+        self._stop_outcome = outcome
+        self._cancel_metadata = metadata or {}
+        if self._worker is not None:  # otherwise it has not begun, and looks at the outcome first
+            self._worker.cancel()
+
+    def abandon(self) -> None:
+        """Gives up on a handler that does not stop: its place goes to the next run, its claim is another's already."""
+        if self._holds_slot:
+            self._release_slot()
+        if self._worker is not None:
+            self._worker.cancel()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the handler waits in `ask` for a message."""
+        return self._answer is not None and not self._answer.done()
+
+    async def answer(self, message: Message, *, turn: int, bind: tuple[str, Binding] | None = None) -> None:
+        """Gives the waiting handler its message, once that is stored."""
+        answer, self._answer = self._answer, None
+        assert answer is not None
+        try:
+            await self.writer.status(lifecycle.WORKING, incoming=message, turn=turn, bind=bind)
+        except BaseException:
+            self._answer = answer
+            raise
+        if not answer.done():
+            answer.set_result(message)
+
+    # -- what the agent does, through its Turn
+
+    @property
+    def canceled(self) -> bool:
+        return self._stop_outcome is not None
+
+    @property
+    def cancel_metadata(self) -> dict[str, Json]:
+        return self._cancel_metadata
+
+    async def status(self, message: Message | None) -> None:
+        await self._breathe()
+        try:
+            await self.writer.status(lifecycle.WORKING, message)
+        except StaleAppend:
+            raise asyncio.CancelledError from None
+
+    async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
+        await self._breathe()
+        try:
+            await self.writer.artifact(artifact, append=append, last_chunk=last_chunk)
+        except StaleAppend:
+            raise asyncio.CancelledError from None
+
+    async def ask(self, question: Message) -> Message:
+        try:
+            await self.writer.status(lifecycle.INPUT_REQUIRED, question)
+        except StaleAppend:
+            raise asyncio.CancelledError from None
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._answer = answer
+        if self._inbox:
+            queued = self._inbox.popleft()
+            await self.answer(queued.request.message, turn=queued.turn)
+            return answer.result()
+        self._release_slot()
+        try:
+            message = await answer
+        finally:
+            self._answer = None
+        self._slots.enter()
+        await self._acquire_slot()
+        return message
+
+    # -- how a turn goes
+
+    async def _play(self) -> Outcome:
+        if self._stop_outcome is not None:
+            self._slots.leave()
+            return self._stop_outcome
+        await self._acquire_slot()
+        skill, task = self._queued.skill, await self._open()
+        turn = Turn(
+            skill=skill.id,
+            request=self._queued.request,
+            task=task,
+            context_id=self.writer.context_id,
+            principal=self._queued.principal,
+            stage=self,
+            threads=self._threads,
+        )
+        result = skill.handler(turn)
+        if skill.is_generator:
+            return await self._stream(cast("AsyncGenerator[Output]", result))
+        output = await cast("Awaitable[Output]", result)
+        if isinstance(output, Outcome):
+            return output
+        for made in artifacts(output, name=skill.id):
+            await self.artifact(complete(made), append=False, last_chunk=True)
+        return Completed()
+
+    async def _open(self) -> Task:
+        """Moves the task to WORKING where it is not: the task as the turn finds it."""
+        writer, task = self.writer, self._task
+        self._task = None
+        if task is None:
+            await writer.status(lifecycle.WORKING, incoming=self._queued.request.message, turn=self._queued.turn)
+            return await writer.task()
+        if writer.state != lifecycle.WORKING:
+            await writer.status(lifecycle.WORKING)
+        return task
+
+    async def _stream(self, pieces: "AsyncGenerator[Output]") -> Outcome:
+        """Pieces become chunks of one artifact the moment they are yielded, artifacts stand for themselves."""
+        artifact_id = ""
+        async with aclosing(pieces):
+            async for piece in pieces:
+                match piece:
+                    case Artifact():
+                        await self.artifact(complete(piece), append=False, last_chunk=True)
+                    case Outcome():
+                        return piece
+                    case _ if not artifact_id:
+                        chunk = artifact(cast("Contents", piece), name=self._queued.skill.id)
+                        artifact_id = chunk.artifact_id
+                        await self.artifact(chunk, append=False, last_chunk=False)
+                    case _:
+                        more = artifact(cast("Contents", piece), artifact_id=artifact_id)
+                        await self.artifact(more, append=True, last_chunk=False)
+        if artifact_id:  # an empty text seals it: the last piece is known as such only now
+            await self.artifact(artifact("", artifact_id=artifact_id), append=True, last_chunk=True)
+        return Completed()
+
+    async def _end(self, outcome: Outcome) -> None:
+        writer = self.writer
+        message = None
+        if outcome.content is not None:
+            try:
+                message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
+            except (TypeError, ValueError):
+                logger.exception("outcome has no valid content task=%s", writer.key.id)
+                outcome, message = Failed(), None
+        try:
+            try:
+                await writer.status(outcome.state, message)
+            except Failed as over_limit:
+                said = agent_message(over_limit.content, context_id=writer.context_id, task_id=writer.key.id)
+                await writer.status(lifecycle.FAILED, said)
+        except StaleAppend:
+            logger.warning("run lost its claim before its end task=%s", writer.key.id)
+            return
+        logger.info("turn ended task=%s state=%s", writer.key.id, lifecycle.state_name(writer.state))
+
+    async def _breathe(self) -> None:
+        self._emitted += 1
+        if self._emitted % BREATHE_EVERY == 0:
+            await asyncio.sleep(0)
+
+    async def _acquire_slot(self) -> None:
+        await self._slots.acquire()
+        self._holds_slot = True
+
+    def _release_slot(self) -> None:
+        self._holds_slot = False
+        self._slots.release()

@@ -1,0 +1,29 @@
+"""Limits and times of the engine."""
+
+from dataclasses import dataclass
+
+from a2a_grpc.config import check_ranges, setting
+
+MiB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How much an agent does at a time, and how long what it did is kept."""
+
+    max_runs: int = setting(100, "Runs at a time; further tasks wait in SUBMITTED, in order.", minimum=1)
+    max_queued_runs: int = setting(1000, "Runs that may wait for a place; beyond, a send is refused.", minimum=0)
+    max_queued_turns: int = setting(16, "Messages that may wait while a task's run is at work.", minimum=0)
+    max_threads: int = setting(64, "Threads for the agents' blocking work.", minimum=1)
+    cancel_grace_s: float = setting(5.0, "Seconds an agent has to stop before it is given up on.", minimum=0)
+    max_event_bytes: int = setting(4 * MiB - 4096, "Size of one event of an agent.", minimum=1024)
+    max_task_bytes: int = setting(64 * MiB, "Size of all events of one task.", minimum=1024)
+    max_task_records: int = setting(1_000_000, "Number of events of one task.", minimum=1)
+    max_artifacts: int = setting(1000, "Number of artifacts of one task.", minimum=1)
+    retention_s: float = setting(86_400.0, "Seconds an ended task is kept.", minimum=0)
+    max_ended_tasks: int = setting(10_000, "Ended tasks that are kept; the oldest go first.", minimum=0)
+    idempotency_retention_s: float = setting(86_400.0, "Seconds an idempotency key is remembered.", minimum=0)
+    sweep_interval_s: float = setting(60.0, "Seconds between two sweeps of what is past its retention.", minimum=0.01)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

@@ -1,0 +1,40 @@
+"""Places for runs: so many at a time, so many waiting, first come first served."""
+
+import asyncio
+
+
+class Slots:
+    """At most `limit` hold a place; a bounded number waits, in order.
+
+    Whoever waits holds nothing: not a place, not a lock that a finisher would need.
+    """
+
+    def __init__(self, limit: int, queue: int) -> None:
+        self._places = asyncio.Semaphore(limit)
+        self._room = limit + queue
+        self.taken = 0
+        """Holders and waiters."""
+
+    @property
+    def is_full(self) -> bool:
+        return self.taken >= self._room
+
+    def enter(self) -> None:
+        """Joins the queue, at once. Must be followed by `acquire` or `leave`."""
+        self.taken += 1
+
+    def leave(self) -> None:
+        """Leaves the queue without having acquired a place."""
+        self.taken -= 1
+
+    async def acquire(self) -> None:
+        """Waits for the place; if that is canceled, the queue is left."""
+        try:
+            await self._places.acquire()
+        except BaseException:
+            self.leave()
+            raise
+
+    def release(self) -> None:
+        self.taken -= 1
+        self._places.release()

@@ -1,0 +1,161 @@
+"""Everything that can go wrong on the wire, as one tree of exceptions that carry their wire facts.
+
+    A2AError                                     gRPC status          reason
+    ├── TaskNotFoundError                        NOT_FOUND            TASK_NOT_FOUND
+    ├── TaskNotCancelableError                   FAILED_PRECONDITION  TASK_NOT_CANCELABLE
+    ├── PushNotificationNotSupportedError        FAILED_PRECONDITION  PUSH_NOTIFICATION_NOT_SUPPORTED
+    ├── UnsupportedOperationError                FAILED_PRECONDITION  UNSUPPORTED_OPERATION
+    ├── ContentTypeNotSupportedError             INVALID_ARGUMENT     CONTENT_TYPE_NOT_SUPPORTED
+    ├── InvalidAgentResponseError                INTERNAL             INVALID_AGENT_RESPONSE
+    ├── ExtendedAgentCardNotConfiguredError      FAILED_PRECONDITION  EXTENDED_AGENT_CARD_NOT_CONFIGURED
+    ├── ExtensionSupportRequiredError            FAILED_PRECONDITION  EXTENSION_SUPPORT_REQUIRED
+    ├── VersionNotSupportedError                 FAILED_PRECONDITION  VERSION_NOT_SUPPORTED
+    │   (the nine of the specification, §5.4; status codes of 1.0.1: clients key on the reason)
+    ├── InvalidRequestError                      INVALID_ARGUMENT     INVALID_PARAMS
+    ├── ResourceExhaustedError                   RESOURCE_EXHAUSTED   RESOURCE_EXHAUSTED
+    ├── UnavailableError                         UNAVAILABLE          UNAVAILABLE
+    └── InternalError                            INTERNAL             INTERNAL_ERROR
+
+An exception's text is written for the caller and goes to the wire. Whatever is not of this tree leaves a server as
+InternalError with that class's generic text.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, NamedTuple
+
+import grpc
+
+DOMAIN = "a2a-protocol.org"
+"""`ErrorInfo.domain` of every error of the protocol (spec §10.6)."""
+
+
+class Violation(NamedTuple):
+    """One refused field of a request: its path in proto names (`message.parts[0]`) and what would be valid."""
+
+    field: str
+    description: str
+
+
+class A2AError(Exception):
+    """The operation failed."""
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
+    reason: ClassVar[str] = ""
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Iterable[Violation] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.message = message or type(self).__doc__ or ""
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
+
+
+class TaskNotFoundError(A2AError):
+    """The task does not exist, or is not the caller's."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "TASK_NOT_FOUND"
+
+    @classmethod
+    def of(cls, task_id: str) -> "TaskNotFoundError":
+        """The same words whether the task is unknown, purged or somebody else's (spec §3.3.2)."""
+        return cls(f"task '{task_id}' was not found", metadata={"task_id": task_id})
+
+
+class TaskNotCancelableError(A2AError):
+    """The task cannot be canceled any more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TASK_NOT_CANCELABLE"
+
+
+class PushNotificationNotSupportedError(A2AError):
+    """This agent does not offer push notifications."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "PUSH_NOTIFICATION_NOT_SUPPORTED"
+
+
+class UnsupportedOperationError(A2AError):
+    """The agent does not support this operation here."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "UNSUPPORTED_OPERATION"
+
+
+class ContentTypeNotSupportedError(A2AError):
+    """The agent does not take this media type."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "CONTENT_TYPE_NOT_SUPPORTED"
+
+
+class InvalidAgentResponseError(A2AError):
+    """The agent produced a response that the protocol does not allow."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "INVALID_AGENT_RESPONSE"
+
+
+class ExtendedAgentCardNotConfiguredError(A2AError):
+    """The agent declares an extended card, but none is configured."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "EXTENDED_AGENT_CARD_NOT_CONFIGURED"
+
+
+class ExtensionSupportRequiredError(A2AError):
+    """The agent requires an extension that the call did not declare."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "EXTENSION_SUPPORT_REQUIRED"
+
+
+class VersionNotSupportedError(A2AError):
+    """The agent does not speak the requested version of the protocol."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "VERSION_NOT_SUPPORTED"
+
+
+class InvalidRequestError(A2AError):
+    """The request is not valid."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_PARAMS"
+
+    @classmethod
+    def of(cls, *violations: Violation) -> "InvalidRequestError":
+        """One error for all the violations of a request; its message repeats them for readers of plain logs."""
+        return cls("; ".join(f"{field}: {description}" for field, description in violations), violations=violations)
+
+
+class ResourceExhaustedError(A2AError):
+    """A limit of the server is reached; nothing was changed."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "RESOURCE_EXHAUSTED"
+    retryable = True
+
+
+class UnavailableError(A2AError):
+    """The server cannot serve this call now."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "UNAVAILABLE"
+    retryable = True
+
+
+class InternalError(A2AError):
+    """Internal error; the server's log says more."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "INTERNAL_ERROR"

@@ -1,0 +1,5 @@
+"""The one mechanism: append to a task's log, follow it from a cursor."""
+
+from a2a_grpc.log.log import Follower, Log
+
+__all__ = ["Follower", "Log"]

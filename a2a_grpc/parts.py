@@ -1,0 +1,112 @@
+"""Python values into parts, artifacts and messages, with the way back."""
+
+import math
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, cast
+
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+
+from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part
+
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | dict[str, "Json"] | None
+Content: TypeAlias = str | bytes | Part | Json
+"""What becomes one part: text, a file's bytes, a part as it is, or any other JSON value as structured data."""
+Contents: TypeAlias = Content | Sequence[Content]
+"""One part, or several where a list holds a Part."""
+
+MAX_DEPTH = 32
+"""Nesting of a JSON value that this package sends or accepts; protobuf parsers stop a little above."""
+
+
+def part(content: Content) -> Part:
+    """The part for a value: `str` is text, `bytes` a file, a Part itself, all else structured data.
+
+    Raises TypeError or ValueError, naming the value, where JSON has no such thing (NaN, a set, a cycle).
+    """
+    match content:
+        case Part():
+            return content
+        case str():
+            return Part(text=content)
+        case bytes():
+            return Part(raw=content, media_type="application/octet-stream")
+    return Part(data=value(content))
+
+
+def parts(content: Contents) -> list[Part]:
+    """Several parts for a list that contains a Part; one part for anything else."""
+    if isinstance(content, (list, tuple)) and any(isinstance(item, Part) for item in content):
+        return [part(item) for item in content]
+    return [part(cast("Content", content))]
+
+
+def agent_message(content: Contents, *, context_id: str, task_id: str = "") -> Message:
+    """A message of the agent, with an id of its own (SEND-15)."""
+    return Message(
+        message_id=str(uuid.uuid4()), context_id=context_id, task_id=task_id, role=ROLE_AGENT, parts=parts(content)
+    )
+
+
+def text_of(source: Message | Artifact | Iterable[Part]) -> str:
+    """The text parts, one after the other; chunks of one text come out whole."""
+    pieces = source.parts if isinstance(source, (Message, Artifact)) else source
+    return "".join(piece.text for piece in pieces if piece.WhichOneof("content") == "text")
+
+
+def data_of(source: Message | Artifact | Iterable[Part]) -> Json:
+    """The first structured data part as a Python value; None if there is none."""
+    pieces = source.parts if isinstance(source, (Message, Artifact)) else source
+    for piece in pieces:
+        if piece.WhichOneof("content") == "data":
+            return to_python(piece.data)
+    return None
+
+
+def value(json: Json, *, depth: int = 0) -> Value:
+    """A protobuf Value. Integers become doubles, as the contract has no others (WIRE-11)."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"the value is nested deeper than {MAX_DEPTH}")
+    match json:
+        case None:
+            return Value(null_value=0)  # type: ignore[arg-type]
+        case bool():
+            return Value(bool_value=json)
+        case int() | float():
+            if not math.isfinite(json):
+                raise ValueError(f"{json} is not a JSON number")
+            return Value(number_value=json)
+        case str():
+            return Value(string_value=json)
+        case dict():
+            return Value(struct_value=struct(json, depth=depth))
+        case list() | tuple():
+            return Value(list_value=ListValue(values=[value(item, depth=depth + 1) for item in json]))
+    raise TypeError(f"{type(json).__name__} is not a JSON value")
+
+
+def struct(json: dict[str, Json], *, depth: int = 0) -> Struct:
+    """A protobuf Struct of a dict with string keys."""
+    return Struct(fields={key: value(item, depth=depth + 1) for key, item in json.items()})
+
+
+def to_python(json: Value) -> Json:
+    """The way back. Whole numbers come out as `int`."""
+    match json.WhichOneof("kind"):
+        case "struct_value":
+            return to_dict(json.struct_value)
+        case "list_value":
+            return [to_python(item) for item in json.list_value.values]
+        case "number_value":
+            number = json.number_value
+            return int(number) if number.is_integer() else number
+        case "string_value":
+            return json.string_value
+        case "bool_value":
+            return json.bool_value
+    return None
+
+
+def to_dict(json: Struct) -> dict[str, Json]:
+    """A Struct as a dict."""
+    return {key: to_python(item) for key, item in json.fields.items()}

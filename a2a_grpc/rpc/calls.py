@@ -1,0 +1,120 @@
+"""The frame around every call of the service: admission, errors as statuses, an orderly end."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import MethodDescriptor
+
+from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError
+from a2a_grpc.rpc.status import to_status, trailing_metadata
+
+logger = logging.getLogger("a2a_grpc.rpc")
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Behavior: TypeAlias = "Callable[[bytes, Context], Awaitable[bytes | None]]"
+"""Serves one call: takes the request's bytes; a unary one gives the response's bytes, a streaming one writes them."""
+
+ABORT_TIMEOUT_S = 1.0
+"""How long a status may wait behind data that the peer does not read."""
+
+
+class Calls:
+    """The calls that are being served.
+
+    Guarantees:
+
+    - Whatever a behavior raises, the client gets a status of the error tree; no other exception's text leaves.
+    - Over `max_calls`, `max_streams` or `max_bytes` (of requests being served) a call is RESOURCE_EXHAUSTED at once.
+    - `end_streams` ends every stream with UNAVAILABLE, a slow reader's within a second.
+    """
+
+    def __init__(self, *, max_calls: int, max_streams: int, max_bytes: int) -> None:
+        self._room = {False: max_calls, True: max_streams}
+        self._running: dict[bool, set[asyncio.Task[Any]]] = {False: set(), True: set()}
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._is_ending = False
+
+    @property
+    def streams(self) -> int:
+        return len(self._running[True])
+
+    def handler(self, method: MethodDescriptor, behavior: Behavior) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A handler for a method of the service. Requests and responses pass as bytes: nothing is serialised twice,
+        and a request that cannot be parsed gets a proper status."""
+        if method.server_streaming:
+
+            async def stream(request: bytes, context: Context) -> None:
+                await self._serve(behavior, request, context, streaming=True)
+
+            return grpc.unary_stream_rpc_method_handler(stream)
+
+        async def unary(request: bytes, context: Context) -> bytes | None:
+            return await self._serve(behavior, request, context, streaming=False)
+
+        return grpc.unary_unary_rpc_method_handler(unary)
+
+    async def _serve(self, behavior: Behavior, request: bytes, context: Context, *, streaming: bool) -> bytes | None:
+        running, task = self._running[streaming], asyncio.current_task()
+        assert task is not None
+        if refusal := self._refusal(len(request), streaming):
+            await _abort(context, refusal)
+            return None
+        running.add(task)
+        self._bytes += len(request)
+        try:
+            return await behavior(request, context)
+        except A2AError as raised:
+            error = raised
+        except asyncio.CancelledError:
+            if not (streaming and self._is_ending):
+                raise  # the client is gone
+            error = UnavailableError("the server is shutting down; resume at another, or later", retry_after_s=1.0)
+        except Exception:
+            if context.done():  # a write to a client that is gone raises what it likes
+                return None
+            logger.exception("call failed")
+            error = InternalError()
+        finally:
+            running.discard(task)
+            self._bytes -= len(request)
+        await _abort(context, error)
+        return None
+
+    def _refusal(self, size: int, streaming: bool) -> A2AError | None:
+        if len(self._running[streaming]) >= self._room[streaming]:
+            kind = "streams" if streaming else "calls"
+            return ResourceExhaustedError(f"{self._room[streaming]} {kind} are open, the limit", retry_after_s=1.0)
+        if self._bytes + size > self._max_bytes:
+            return ResourceExhaustedError("the requests being served have reached their limit", retry_after_s=1.0)
+        return None
+
+    async def end_streams(self) -> None:
+        """Ends every open stream with UNAVAILABLE; returns once their handlers have ended, or after a bounded wait."""
+        self._is_ending = True
+        streams = list(self._running[True])
+        for task in streams:
+            task.cancel()
+        if streams:
+            await asyncio.wait(streams, timeout=2 * ABORT_TIMEOUT_S)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Waits for the handlers that are left: the server's own stop does not wait for those that end by abort."""
+        left = [*self._running[False], *self._running[True]]
+        if left:
+            await asyncio.wait(left, timeout=timeout_s)
+
+
+async def _abort(context: Context, error: A2AError) -> None:
+    """Ends the call with the error's status; does not return where the status could be sent."""
+    status = to_status(error)
+    metadata = (*(context.trailing_metadata() or ()), *trailing_metadata(status))
+    try:
+        async with asyncio.timeout(ABORT_TIMEOUT_S):
+            await context.abort(error.code, status.message, metadata)
+    except TimeoutError:
+        logger.warning("the client does not read; its call ends without a status")

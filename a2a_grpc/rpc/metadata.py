@@ -1,0 +1,119 @@
+"""What the metadata of a call says: version, extensions, where to resume, which key makes a send idempotent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from a2a_grpc.errors import (
+    ExtensionSupportRequiredError,
+    InvalidRequestError,
+    VersionNotSupportedError,
+    Violation,
+)
+from a2a_grpc.wire import AgentCard
+
+VERSION = "a2a-version"
+EXTENSIONS = "a2a-extensions"
+SEQ = "a2a-grpc-seq"
+AFTER = "a2a-grpc-after"
+CANCEL_ON_DISCONNECT = "a2a-grpc-cancel-on-disconnect"
+IDEMPOTENCY_KEY = "idempotency-key"
+
+UNSTATED_VERSION = "0.3"
+"""What a call without `a2a-version` speaks (VER-3)."""
+
+MAX_KEY_CHARS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CallMetadata:
+    """The A2A parameters of one call (spec §3.2.6, §10.2)."""
+
+    version: str = ""
+    extensions: tuple[str, ...] = ()
+    idempotency_key: str = ""
+    after: int | None = None
+    cancel_on_disconnect: bool | None = None
+
+    @classmethod
+    def read(cls, metadata: Iterable[tuple[str, str | bytes]]) -> "CallMetadata":
+        """Repeated and comma-separated entries are the same (META-3); white space does not count.
+
+        Raises InvalidRequestError for versions that contradict each other (META-7) and for values that cannot be.
+        """
+        version, extensions, key, after, cancel = "", [], "", None, None
+        for name, value in metadata:
+            match name:
+                case "a2a-version":
+                    if version and value.strip() != version:
+                        raise _refuse(VERSION, f"is given twice, as '{version}' and as '{_text(value)}'")
+                    version = _text(value).strip()
+                case "a2a-extensions":
+                    extensions += [uri for item in _text(value).split(",") if (uri := item.strip())]
+                case "idempotency-key":
+                    key = _text(value).strip()
+                    if not 0 < len(key) <= MAX_KEY_CHARS:
+                        raise _refuse(IDEMPOTENCY_KEY, f"must have 1 to {MAX_KEY_CHARS} characters")
+                case "a2a-grpc-after":
+                    text = _text(value).strip()
+                    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+                        raise _refuse(AFTER, f"is '{text[:32]}'; it must be the seq of an event, 0 or more")
+                    after = int(text)
+                case "a2a-grpc-cancel-on-disconnect":
+                    if value not in ("true", "false"):
+                        raise _refuse(CANCEL_ON_DISCONNECT, "must be 'true' or 'false'")
+                    cancel = value == "true"
+        return cls(version, tuple(dict.fromkeys(extensions)), key, after, cancel)
+
+
+def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> None:
+    """Raises VersionNotSupportedError unless Major.Minor of `version` is supported (VER-2, VER-4).
+
+    None given counts as 0.3 (VER-3); `lenient` accepts its absence (VER-10).
+    """
+    if not version and lenient:
+        return
+    known = tuple(supported)
+    numbers = version.split(".")
+    major_minor = ".".join(numbers[:2])
+    if (
+        all(number.isascii() and number.isdecimal() for number in numbers)
+        and len(numbers) <= 3
+        and major_minor in known
+    ):
+        return
+    said = (
+        f"version '{version[:32]}' of A2A"
+        if version
+        else f"a call without '{VERSION}' (which means {UNSTATED_VERSION})"
+    )
+    raise VersionNotSupportedError(
+        f"{said} is not supported here; send the metadata '{VERSION}: {known[0]}'",
+        metadata={
+            "requested_version": version[:32] or UNSTATED_VERSION,
+            "supported_versions": ",".join(known),
+        },
+    )
+
+
+def activate(requested: Iterable[str], card: AgentCard) -> tuple[str, ...]:
+    """The requested extensions that the card offers; others are ignored (EXT-2).
+
+    Raises ExtensionSupportRequiredError for one that the card requires and the call does not declare (EXT-3).
+    """
+    wanted = set(requested)
+    offered = card.capabilities.extensions
+    missing = [extension.uri for extension in offered if extension.required and extension.uri not in wanted]
+    if missing:
+        raise ExtensionSupportRequiredError(
+            f"this agent requires {', '.join(missing)}; list it in the metadata '{EXTENSIONS}'",
+            metadata={"required_extensions": ",".join(missing)},
+        )
+    return tuple(extension.uri for extension in offered if extension.uri in wanted)
+
+
+def _refuse(field: str, description: str) -> InvalidRequestError:
+    return InvalidRequestError.of(Violation(field, description))
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")

@@ -1,0 +1,57 @@
+"""Channel arguments of the server, each for a reason that was measured."""
+
+from dataclasses import dataclass
+
+from a2a_grpc.config import check_ranges, setting
+
+MiB = 1 << 20
+
+UNLIMITED = (1 << 31) - 1
+"""What gRPC takes for 'never' where a time in milliseconds is expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportSettings:
+    """Limits and times of the HTTP/2 transport."""
+
+    max_streams_per_connection: int = setting(1000, "Calls open at a time on one connection.", minimum=1)
+    max_receive_bytes: int = setting(4 * MiB, "Size of a request.", minimum=1024)
+    max_send_bytes: int = setting(16 * MiB, "Size of a response, or of one element of a stream.", minimum=1024)
+    max_call_metadata_bytes: int = setting(16 * 1024, "Size of a call's metadata.", minimum=1024)
+    keepalive_time_s: float = setting(30.0, "Seconds of silence after which a connection is pinged.", minimum=1)
+    keepalive_timeout_s: float = setting(10.0, "Seconds a pinged peer has to answer.", minimum=0.1)
+    min_ping_interval_s: float = setting(10.0, "Seconds a client has to leave between its pings.", minimum=0)
+    max_connection_age_s: float = setting(1800.0, "Seconds until a connection is asked to go; 0 for never.", minimum=0)
+    max_connection_age_grace_s: float = setting(600.0, "Seconds its calls have from then on.", minimum=0)
+    max_connection_idle_s: float = setting(900.0, "Seconds a connection without calls is kept; 0 for ever.", minimum=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def server_options(settings: TransportSettings, *, reuse_port: bool = False) -> list[tuple[str, int]]:
+    """The arguments for `grpc.aio.server`."""
+    return [
+        # On by default: a second server on a taken port would share its connections in silence.
+        ("grpc.so_reuseport", int(reuse_port)),
+        # Without it one connection that opens and resets streams in a hurry starves all others.
+        ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
+        ("grpc.max_receive_message_length", settings.max_receive_bytes),
+        ("grpc.max_send_message_length", settings.max_send_bytes),
+        ("grpc.max_metadata_size", settings.max_call_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", settings.max_call_metadata_bytes),
+        ("grpc.keepalive_time_ms", _ms(settings.keepalive_time_s)),
+        ("grpc.keepalive_timeout_ms", _ms(settings.keepalive_timeout_s)),
+        # The keepalive timeout alone does not notice a peer that stalls; this one does.
+        ("grpc.http2.ping_timeout_ms", _ms(settings.keepalive_timeout_s)),
+        # The spelling with `recv` in it is ignored, and clients that ping die of too_many_pings.
+        ("grpc.http2.min_ping_interval_without_data_ms", _ms(settings.min_ping_interval_s)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.max_connection_age_ms", _ms(settings.max_connection_age_s) or UNLIMITED),
+        ("grpc.max_connection_age_grace_ms", _ms(settings.max_connection_age_grace_s)),
+        ("grpc.max_connection_idle_ms", _ms(settings.max_connection_idle_s) or UNLIMITED),
+    ]
+
+
+def _ms(seconds: float) -> int:
+    return min(int(seconds * 1000), UNLIMITED)

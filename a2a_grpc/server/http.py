@@ -1,0 +1,62 @@
+"""The HTTP listener: the agent card, which gRPC has no method for, with the probes."""
+
+import hashlib
+import json
+import ssl
+from collections.abc import Callable
+from email.utils import formatdate
+
+from aiohttp import web
+from google.protobuf import json_format
+
+from a2a_grpc.wire import AgentCard
+
+CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
+"""The well-known path of the specification (§8.2), then what older clients ask for."""
+
+
+class HttpListener:
+    """Serves the card with its validators, `/livez` (the process is up) and `/readyz` (it takes work).
+
+    The bytes of the card are made once; its ETag is a hash of them (CARD-3, CARD-6).
+    """
+
+    def __init__(self, card: AgentCard, *, max_age_s: int, is_ready: Callable[[], bool]) -> None:
+        self._body = json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
+        self._headers = {
+            "ETag": f'"{hashlib.sha256(self._body).hexdigest()[:32]}"',
+            "Cache-Control": f"public, max-age={max_age_s}",
+            "Last-Modified": formatdate(usegmt=True),
+        }
+        self._is_ready = is_ready
+        application = web.Application()
+        for path in CARD_PATHS:
+            application.router.add_get(path, self._card)
+        application.router.add_get("/livez", self._alive)
+        application.router.add_get("/readyz", self._ready)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None) -> int:
+        """Begins to listen: the real port. Raises OSError for an address that cannot be had."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls, reuse_address=True)
+        await site.start()
+        bound: int = self._runner.addresses[0][1]
+        return bound
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _card(self, request: web.Request) -> web.Response:
+        etag = self._headers["ETag"]
+        asked = [item.strip().removeprefix("W/") for item in request.headers.get("If-None-Match", "").split(",")]
+        if etag in asked or "*" in asked:
+            return web.Response(status=304, headers=self._headers)
+        return web.Response(body=self._body, content_type="application/json", headers=self._headers)
+
+    async def _alive(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        ready = self._is_ready()
+        return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)

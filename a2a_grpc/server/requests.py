@@ -1,0 +1,272 @@
+"""Whether a request is valid: pure functions over requests, before any change of state (VAL-1, VAL-8)."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as ProtobufMessage
+from google.protobuf.struct_pb2 import Struct, Value
+
+from a2a_grpc.config import check_ranges, setting
+from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
+from a2a_grpc.parts import MAX_DEPTH
+from a2a_grpc.wire import (
+    ROLE_USER,
+    AgentCard,
+    ListTasksRequest,
+    Message,
+    Part,
+    SendMessageRequest,
+    TaskPushNotificationConfig,
+    TaskState,
+)
+
+Request = TypeVar("Request", bound=ProtobufMessage)
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 100
+
+MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, as `google.protobuf.Timestamp` has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """How large and how deep a request may be."""
+
+    max_id_chars: int = setting(256, "Length of an id or a tenant.", minimum=16)
+    max_parts: int = setting(1000, "Parts of a message.", minimum=1)
+    max_part_metadata_keys: int = setting(1000, "Metadata keys of all parts of a message.", minimum=1)
+    max_metadata_bytes: int = setting(16 * 1024, "Size of a metadata field.", minimum=16)
+    max_metadata_keys: int = setting(200, "Keys of a metadata field, nested ones included.", minimum=1)
+    max_data_values: int = setting(20_000, "JSON values in the data parts of a message.", minimum=1)
+    max_references: int = setting(100, "Reference task ids, extensions or output modes of a message.", minimum=1)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def parse(kind: type[Request], raw: bytes) -> Request:
+    """The request, without fields that the contract does not know (WIRE-5).
+
+    Raises InvalidRequestError for bytes that are no such message, or one nested deeper than protobuf reads.
+    """
+    request = kind()
+    try:
+        request.ParseFromString(raw)
+    except DecodeError:
+        name = kind.DESCRIPTOR.name
+        raise InvalidRequestError.of(
+            Violation(name, f"the request is not a valid {name}: malformed, not UTF-8, or nested too deeply")
+        ) from None
+    request.DiscardUnknownFields()
+    return request
+
+
+class Checks:
+    """The checks of one agent: its card says which media types it takes.
+
+    Every method raises InvalidRequestError with all that is wrong, each under its field path; nothing else.
+    """
+
+    def __init__(self, card: AgentCard, limits: RequestLimits) -> None:
+        self._limits = limits
+        self._modes = _modes([*card.default_input_modes, *(mode for s in card.skills for mode in s.input_modes)])
+
+    def send(self, request: SendMessageRequest) -> None:
+        """A send's fields (VAL-3 to VAL-6). Raises ContentTypeNotSupportedError for a part of another type (SEND-8)."""
+        _refuse_if_any(self._send(request))
+        self._check_media_types(request.message.parts)
+
+    def task_id(self, task_id: str, field: str = "id") -> None:
+        """The id of a task, required."""
+        _refuse_if_any(self._id(field, task_id, required=True))
+
+    def tenant(self, tenant: str) -> None:
+        _refuse_if_any(self._id("tenant", tenant))
+
+    def history_length(self, request: ProtobufMessage) -> None:
+        """`history_length`, where the request has one."""
+        _refuse_if_any(_history_length("history_length", request))
+
+    def metadata(self, metadata: Struct) -> None:
+        _refuse_if_any(self._metadata("metadata", metadata))
+
+    def list(self, request: ListTasksRequest) -> None:
+        """A list's filters and page size, violations reported together (VAL-4)."""
+        _refuse_if_any(self._list(request))
+
+    def _send(self, request: SendMessageRequest) -> Iterator[Violation]:
+        limits = self._limits
+        configuration = request.configuration
+        if not request.HasField("message"):
+            yield Violation("message", "is required")
+        else:
+            yield from self._message("message", request.message)
+        yield from self._metadata("metadata", request.metadata)
+        yield from _history_length("configuration.history_length", configuration)
+        if len(configuration.accepted_output_modes) > limits.max_references:
+            yield Violation("configuration.accepted_output_modes", f"has more than {limits.max_references} items")
+        if configuration.HasField("task_push_notification_config"):
+            yield from _push_config(
+                "configuration.task_push_notification_config", configuration.task_push_notification_config, request
+            )
+
+    def _message(self, path: str, message: Message) -> Iterator[Violation]:
+        limits = self._limits
+        yield from self._id(f"{path}.message_id", message.message_id, required=True)
+        yield from self._id(f"{path}.context_id", message.context_id)
+        yield from self._id(f"{path}.task_id", message.task_id)
+        if message.role != ROLE_USER:
+            yield Violation(f"{path}.role", "must be ROLE_USER")
+        for name in ("reference_task_ids", "extensions"):
+            values = getattr(message, name)
+            if len(values) > limits.max_references:
+                yield Violation(f"{path}.{name}", f"has {len(values)} items; the limit is {limits.max_references}")
+                continue
+            for place, value in enumerate(values):
+                yield from self._id(f"{path}.{name}[{place}]", value, required=True)
+        yield from self._metadata(f"{path}.metadata", message.metadata)
+        if not message.parts:
+            yield Violation(f"{path}.parts", "must have at least one part")
+        elif len(message.parts) > limits.max_parts:  # counted before it is walked
+            yield Violation(f"{path}.parts", f"has {len(message.parts)} parts; the limit is {limits.max_parts}")
+        else:
+            yield from self._parts(f"{path}.parts", message.parts)
+
+    def _parts(self, path: str, parts: Iterable[Part]) -> Iterator[Violation]:
+        values, keys = _Budget(self._limits.max_data_values), _Budget(self._limits.max_part_metadata_keys)
+        for place, part in enumerate(parts):
+            here = f"{path}[{place}]"
+            match part.WhichOneof("content"):
+                case None:
+                    yield Violation(here, "has no content; set text, raw, url or data")
+                case "data":
+                    yield from _json(f"{here}.data", part.data, values)
+                case "url" if not part.url:
+                    yield Violation(f"{here}.url", "is empty")
+            if part.HasField("metadata"):
+                yield from self._metadata(f"{here}.metadata", part.metadata, keys)
+            if values.is_spent or keys.is_spent:
+                return
+
+    def _metadata(self, path: str, metadata: Struct, budget: "_Budget | None" = None) -> Iterator[Violation]:
+        if not metadata.fields:
+            return
+        limits = self._limits
+        if (size := metadata.ByteSize()) > limits.max_metadata_bytes:
+            yield Violation(path, f"has {size} bytes; the limit is {limits.max_metadata_bytes}")
+        else:
+            yield from _json(path, metadata, budget or _Budget(limits.max_metadata_keys))
+
+    def _id(self, path: str, value: str, *, required: bool = False) -> Iterator[Violation]:
+        if not value:
+            if required:
+                yield Violation(path, "is required")
+        elif len(value) > self._limits.max_id_chars:
+            yield Violation(path, f"has {len(value)} characters; the limit is {self._limits.max_id_chars}")
+        elif "\0" in value:
+            yield Violation(path, "contains a NUL character")
+
+    def _list(self, request: ListTasksRequest) -> Iterator[Violation]:
+        yield from self._id("context_id", request.context_id)
+        if request.status not in TaskState.values():
+            yield Violation("status", f"{request.status} is not a task state")
+        if request.HasField("page_size") and not 1 <= request.page_size <= MAX_PAGE_SIZE:
+            yield Violation("page_size", f"is {request.page_size}; it must be 1 to {MAX_PAGE_SIZE}")
+        yield from _history_length("history_length", request)
+        nanos = request.status_timestamp_after.nanos
+        if not 0 <= nanos < 1_000_000_000:
+            yield Violation("status_timestamp_after", f"has {nanos} nanos; they must be 0 to 999999999")
+        if not MIN_SECONDS <= request.status_timestamp_after.seconds <= MAX_SECONDS:
+            yield Violation("status_timestamp_after", "is not a date between the years 1 and 9999")
+
+    def _check_media_types(self, parts: Iterable[Part]) -> None:
+        for place, part in enumerate(parts):
+            media_type = _media_type(part)
+            kind = media_type.partition("/")[0]
+            if not self._modes & {media_type, f"{kind}/*", "*/*", "*"}:
+                accepted = ", ".join(sorted(self._modes))
+                raise ContentTypeNotSupportedError(
+                    f"message.parts[{place}]: media type '{media_type[:100]}' is not supported; there are {accepted}",
+                    metadata={"media_type": media_type[:100]},
+                    violations=[Violation(f"message.parts[{place}].media_type", f"must be one of {accepted}")],
+                )
+
+
+class _Budget:
+    """How many JSON values may still be looked at."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = self.left = limit
+
+    @property
+    def is_spent(self) -> bool:
+        return self.left < 0
+
+
+def _json(path: str, root: Value | Struct, budget: _Budget) -> Iterator[Violation]:
+    """Depth, number and kind of the values below `root`. Stops at the first thing that is wrong, or at the limit."""
+    stack: list[tuple[Value | Struct, int]] = [(root, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            yield Violation(path, f"is nested deeper than {MAX_DEPTH}")
+            return
+        children: Iterable[Value] = ()
+        if isinstance(node, Struct):
+            count, children = len(node.fields), node.fields.values()
+        else:
+            count = 0
+            match node.WhichOneof("kind"):
+                case "number_value":
+                    if not math.isfinite(node.number_value):
+                        yield Violation(path, f"contains {node.number_value}, which is not a JSON number")
+                        return
+                case "struct_value":
+                    count, children = len(node.struct_value.fields), node.struct_value.fields.values()
+                case "list_value":
+                    count, children = len(node.list_value.values), node.list_value.values
+        budget.left -= count  # counted before it is walked
+        if budget.is_spent:
+            yield Violation(path, f"has more than {budget.limit} values")
+            return
+        stack.extend((child, depth + 1) for child in children)
+
+
+def _history_length(path: str, request: ProtobufMessage) -> Iterator[Violation]:
+    length = getattr(request, "history_length", 0)
+    if length < 0:
+        yield Violation(path, f"is {length}; it must be 0 or more")
+
+
+def _push_config(path: str, config: TaskPushNotificationConfig, request: SendMessageRequest) -> Iterator[Violation]:
+    if not config.url:
+        yield Violation(f"{path}.url", "is required")
+    if config.HasField("authentication") and not config.authentication.scheme:
+        yield Violation(f"{path}.authentication.scheme", "is required")
+    if config.task_id not in ("", request.message.task_id):
+        yield Violation(f"{path}.task_id", "must be empty or equal to message.task_id")
+    if config.tenant not in ("", request.tenant):
+        yield Violation(f"{path}.tenant", "must be empty or equal to tenant")
+
+
+def _media_type(part: Part) -> str:
+    """The declared type without parameters, in lower case; else what the kind of content stands for (OPEN-19)."""
+    if part.media_type:
+        return part.media_type.partition(";")[0].strip().lower()
+    return {"text": "text/plain", "data": "application/json"}.get(
+        part.WhichOneof("content") or "", "application/octet-stream"
+    )
+
+
+def _modes(modes: Iterable[str]) -> frozenset[str]:
+    return frozenset(mode.partition(";")[0].strip().lower() for mode in modes)
+
+
+def _refuse_if_any(violations: Iterator[Violation]) -> None:
+    found = list(violations)
+    if found:
+        raise InvalidRequestError.of(*found)

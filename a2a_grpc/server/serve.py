@@ -1,0 +1,102 @@
+"""Serving as a program: until a signal comes, telling what happens."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from a2a_grpc.agent import Agent
+from a2a_grpc.config import load
+from a2a_grpc.engine import EngineSettings
+from a2a_grpc.rpc import TransportSettings
+from a2a_grpc.server.requests import RequestLimits
+from a2a_grpc.server.server import Server
+from a2a_grpc.server.settings import ServerSettings, is_loopback, split_address
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+"""Takes an event's name with its values."""
+
+_served: ContextVar[list[Agent] | None] = ContextVar("a2a_grpc_served", default=None)
+
+
+def serve(agent: Agent, **settings: Any) -> None:
+    """Serves an agent until SIGTERM or SIGINT (Ctrl-C), then drains; prints where it listens.
+
+    `settings` are fields of ServerSettings, EngineSettings, TransportSettings or RequestLimits; each can also be given
+    as an environment variable `A2A_GRPC_<FIELD>`. Raises ConfigurationError or ListenError.
+
+    In a file that `a2a-grpc serve FILE` loads, this call only names the agent: the command does the serving.
+    """
+    served = _served.get()
+    if served is not None:
+        served.append(agent)
+        return
+    asyncio.run(run(make_server(agent, settings), tell=_print))
+
+
+def make_server(agent: Agent, settings: Mapping[str, Any]) -> Server:
+    """A server with its settings from one flat mapping, over the environment. Raises TypeError for a name that no
+    setting has."""
+    kinds = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
+    known = {name for kind in kinds for name in kind.__dataclass_fields__}
+    if unknown := sorted(set(settings) - known):
+        raise TypeError(f"{', '.join(unknown)}: no such setting")
+    return Server(
+        agent,
+        load(ServerSettings, settings),
+        engine=load(EngineSettings, settings),
+        transport=load(TransportSettings, settings),
+        limits=load(RequestLimits, settings),
+    )
+
+
+async def run(server: Server, *, tell: Tell) -> None:
+    """Starts a server, waits for a signal, drains; tells each step."""
+    await server.start()
+    try:
+        settings = server.settings
+        tell("listening", {"protocol": "grpc", "address": server.grpc_address, "tls": bool(settings.tls_cert)})
+        if server.http_url:
+            tell("listening", {"protocol": "http", "address": server.http_url})
+        if settings.store.startswith("memory"):
+            tell("note", {"text": "tasks are kept in memory and end with this process"})
+        if not settings.lenient_version and is_loopback(split_address("listen", settings.listen)[0]):
+            tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
+        tell("ready", {"grpc": server.grpc_address, "http": server.http_url})
+        await server.wait_for_signal(on_signal=lambda name: tell("draining", {"signal": name}))
+    finally:
+        await server.stop()
+    tell("stopped", {})
+
+
+@contextmanager
+def loading() -> Iterator[list[Agent]]:
+    """While the block runs, `serve` does not serve: it adds its agent to this list."""
+    served: list[Agent] = []
+    token = _served.set(served)
+    try:
+        yield served
+    finally:
+        _served.reset(token)
+
+
+def describe(event: str, values: Mapping[str, Any]) -> str:
+    """An event as a line for people."""
+    match event:
+        case "listening" if values["protocol"] == "grpc":
+            return f"gRPC  {values['address']}{' (TLS)' if values['tls'] else ''}"
+        case "listening":
+            return f"HTTP  {values['address']}/.well-known/agent-card.json"
+        case "ready":
+            return f"Ready grpc={values['grpc']} http={values['http'] or 'off'}"
+        case "note":
+            return f"Note  {values['text']}"
+        case "draining":
+            return f"{values['signal']}: draining; once more ends at once"
+    return event.capitalize()
+
+
+def _print(event: str, values: Mapping[str, Any]) -> None:
+    print(describe(event, values), file=sys.stderr if event == "note" else sys.stdout, flush=True)

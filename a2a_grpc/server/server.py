@@ -1,0 +1,211 @@
+"""A server: one agent on its ports, put together here, from start to drain."""
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from a2a_grpc.agent import Agent, build_card
+from a2a_grpc.bus import open_bus
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.engine import Engine, EngineSettings
+from a2a_grpc.log import Log
+from a2a_grpc.rpc import Calls, TransportSettings, server_options
+from a2a_grpc.server.requests import Checks, RequestLimits
+from a2a_grpc.server.servicer import Servicer, ServicerOptions
+from a2a_grpc.server.settings import OFF, ServerSettings, advertised, join_address, split_address
+from a2a_grpc.store import open_store
+from a2a_grpc.wire import SERVICE_NAME, AgentCard
+
+SERVICES = ("", SERVICE_NAME)
+"""Names that the health service knows: the server as a whole and the A2A service."""
+
+
+class ListenError(OSError):
+    """An address that the server cannot listen on."""
+
+
+class Server:
+    """Serves one agent over gRPC, its card and probes over HTTP.
+
+    `async with Server(agent) as server:` listens from the first line of the block on; `grpc_address` and `http_url`
+    tell where. Leaving the block drains: no new work, runs may finish within the grace, streams end with UNAVAILABLE.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        settings: ServerSettings | None = None,
+        *,
+        engine: EngineSettings | None = None,
+        transport: TransportSettings | None = None,
+        limits: RequestLimits | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    ) -> None:
+        self.agent = agent
+        self.settings = settings or ServerSettings()
+        self._engine_settings = engine or EngineSettings()
+        self._transport = transport or TransportSettings()
+        self._limits = limits or RequestLimits()
+        self._interceptors = interceptors
+        self.card: AgentCard
+        self.grpc_address = ""
+        self.http_url: str | None = None
+        self._store = open_store(self.settings.store)
+        self._engine = Engine(agent, Log(self._store, open_bus(self.settings.bus)), self._engine_settings)
+        self._is_serving = False
+        self._stopped = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the server takes work."""
+        return self._is_serving and not self._engine.is_draining and self._engine.is_healthy
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listens on both ports. Raises ConfigurationError for an agent or files that cannot be served, ListenError for
+        a port that is taken."""
+        settings = self.settings
+        build_card(self.agent, address="-")  # an agent that has no valid card fails before a port is bound
+        credentials, tls = self._credentials()
+        self._grpc = grpc.aio.server(
+            options=server_options(self._transport, reuse_port=settings.reuse_port),
+            interceptors=list(self._interceptors),
+        )
+        host, port = split_address("listen", settings.listen)
+        port = self._bind(join_address(host, port), credentials)
+        self.grpc_address = join_address(host, port)
+        address = advertised(settings.advertise) if settings.advertise else self.grpc_address
+        self.card = build_card(self.agent, address=address, tenant=settings.tenant)
+        self._register()
+        await self._engine.__aenter__()
+        try:
+            await self._listen_http(tls)
+            await self._grpc.start()
+        except BaseException:
+            await self._engine.__aexit__(None, None, None)
+            await self._grpc.stop(None)
+            raise
+        self._is_serving = True
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Drains and closes. Bounded: by the grace (default: `drain_grace_s`), then by seconds.
+
+        The order: not ready any more, no new messages, runs finish or are failed with the reason, streams end, ports
+        close.
+        """
+        if not self._is_serving or self._stopped:
+            return
+        self._stopped = True
+        if self.settings.health:
+            await self._health.enter_graceful_shutdown()
+        await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
+        await asyncio.sleep(0)  # followers that were woken by a last event write it before their streams end
+        await self._calls.end_streams()
+        await self._grpc.stop(1.0)
+        await self._calls.wait(1.0)
+        if self._http is not None:
+            await self._http.stop()
+        await self._store.close()
+
+    async def wait_for_signal(self, *, on_signal: Callable[[str], None] = lambda name: None) -> None:
+        """Returns once SIGTERM or SIGINT has come; a second one then ends the process as it usually does."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+        def hear(number: signal.Signals) -> None:
+            for each in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(each)
+            on_signal(number.name)
+            told.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, hear, number)
+        try:
+            await told.wait()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        try:
+            if credentials is None:
+                return self._grpc.add_insecure_port(address)
+            return self._grpc.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise ListenError(
+                f"cannot listen on {address} for gRPC: the port is taken, or the host is not this machine's"
+            ) from error
+
+    def _register(self) -> None:
+        settings = self.settings
+        self._calls = Calls(
+            max_calls=settings.max_calls,
+            max_streams=settings.max_streams,
+            max_bytes=settings.max_request_bytes_in_flight,
+        )
+        options = ServicerOptions(
+            lenient_version=settings.lenient_version,
+            only_tenant=settings.tenant if settings.only_tenant else None,
+            cancel_on_disconnect=settings.cancel_on_disconnect,
+            max_send_bytes=self._transport.max_send_bytes,
+        )
+        checks = Checks(self.card, self._limits)
+        servicer = Servicer(self.agent, self._engine, self.card, checks, self._calls, options)
+        self._grpc.add_generic_rpc_handlers((servicer.handlers(),))
+        names = [SERVICE_NAME]
+        if settings.health:
+            self._health = health_aio.HealthServicer()
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+            names.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+        if settings.reflection:
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._grpc)
+
+    async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
+        self._http = None
+        settings = self.settings
+        if settings.health:
+            for service in SERVICES:
+                await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        if settings.http_listen == OFF:
+            return
+        from a2a_grpc.server.http import HttpListener  # aiohttp takes longer to import than the rest together
+
+        host, port = split_address("http_listen", settings.http_listen)
+        listener = HttpListener(self.card, max_age_s=settings.card_max_age_s, is_ready=lambda: self.is_ready)
+        try:
+            port = await listener.start(host, port, tls=tls)
+        except OSError as error:
+            await listener.stop()
+            raise ListenError(f"cannot listen on {join_address(host, port)} for HTTP: {error.strerror}") from error
+        self._http = listener
+        self.http_url = f"{'https' if tls else 'http'}://{join_address(host, port)}"
+
+    def _credentials(self) -> tuple[grpc.ServerCredentials | None, ssl.SSLContext | None]:
+        settings = self.settings
+        if not settings.tls_cert or not settings.tls_key:
+            return None, None
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            certificate, key = Path(settings.tls_cert).read_bytes(), Path(settings.tls_key).read_bytes()
+            tls.load_cert_chain(settings.tls_cert, settings.tls_key)
+        except OSError as error:  # ssl.SSLError is one
+            what = error.filename or f"{settings.tls_cert} with {settings.tls_key}"
+            raise ConfigurationError(f"tls_cert, tls_key: {what}: {error.strerror or error.reason}") from error  # type: ignore[attr-defined]
+        return grpc.ssl_server_credentials([(key, certificate)]), tls

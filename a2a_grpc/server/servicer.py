@@ -1,0 +1,347 @@
+"""The eleven RPCs: each reads its request, checks it, asks the engine, answers.
+
+The checks come in this order (OPEN-26): version, tenant, required extensions, fields, capability, existence, id
+consistency, state.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import grpc
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import PROTOCOL_VERSION, Agent
+from a2a_grpc.engine import Engine, Incoming, Opened
+from a2a_grpc.engine.engine import is_over
+from a2a_grpc.errors import (
+    A2AError,
+    ExtendedAgentCardNotConfiguredError,
+    InvalidRequestError,
+    PushNotificationNotSupportedError,
+    ResourceExhaustedError,
+    UnsupportedOperationError,
+    Violation,
+)
+from a2a_grpc.parts import to_dict
+from a2a_grpc.principal import Principal
+from a2a_grpc.rpc import CallMetadata, Calls, Context
+from a2a_grpc.rpc import metadata as keys
+from a2a_grpc.rpc.metadata import activate, check_version
+from a2a_grpc.server import paging
+from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks, parse
+from a2a_grpc.store import ListFilter, Record, Scope, Snapshot, TaskKey
+from a2a_grpc.wire import (
+    SERVICE,
+    SERVICE_NAME,
+    AgentCard,
+    CancelTaskRequest,
+    DeleteTaskPushNotificationConfigRequest,
+    GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest,
+    GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest,
+    ListTasksRequest,
+    ListTasksResponse,
+    Message,
+    SendMessageRequest,
+    SendMessageResponse,
+    StreamResponse,
+    SubscribeToTaskRequest,
+    Task,
+    TaskPushNotificationConfig,
+    task_element,
+)
+
+logger = logging.getLogger("a2a_grpc.server")
+
+
+class _HasTenant(Protocol):
+    tenant: str
+
+
+Request = TypeVar("Request", bound=Any)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicerOptions:
+    """What of the server's settings concerns the RPCs."""
+
+    lenient_version: bool = False
+    only_tenant: str | None = None
+    cancel_on_disconnect: bool = False
+    max_send_bytes: int = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, past its first checks."""
+
+    principal: Principal
+    metadata: CallMetadata
+    extensions: tuple[str, ...]
+
+    def key(self, task_id: str) -> TaskKey:
+        return TaskKey(self.principal.tenant, self.principal.subject, task_id)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.principal.tenant, self.principal.subject)
+
+    @property
+    def echo(self) -> tuple[tuple[str, str], ...]:
+        """The activated extensions, as the response names them (EXT-4, OPEN-11)."""
+        return ((keys.EXTENSIONS, ",".join(self.extensions)),) if self.extensions else ()
+
+
+class Servicer:
+    """Serves `lf.a2a.v1.A2AService` with one agent's engine.
+
+    Guarantee: a stream ends OK only after a terminal event, or, on a send's stream, after INPUT_REQUIRED (OPEN-1).
+    """
+
+    def __init__(
+        self, agent: Agent, engine: Engine, card: AgentCard, checks: Checks, calls: Calls, options: ServicerOptions
+    ) -> None:
+        self._agent = agent
+        self._engine = engine
+        self._log = engine.log
+        self._card = card
+        self._checks = checks
+        self._calls = calls
+        self._options = options
+        self._versions = tuple(
+            dict.fromkeys(
+                [PROTOCOL_VERSION, *(i.protocol_version for i in card.supported_interfaces if _is_ours(i, card))]
+            )
+        )
+        self._canceling: set[asyncio.Task[None]] = set()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """All methods of the service; each behavior has its method's name in snake case."""
+        behaviors = {
+            "SendMessage": self.send_message,
+            "SendStreamingMessage": self.send_streaming_message,
+            "GetTask": self.get_task,
+            "ListTasks": self.list_tasks,
+            "CancelTask": self.cancel_task,
+            "SubscribeToTask": self.subscribe_to_task,
+            "CreateTaskPushNotificationConfig": self._push_config(TaskPushNotificationConfig),
+            "GetTaskPushNotificationConfig": self._push_config(GetTaskPushNotificationConfigRequest),
+            "ListTaskPushNotificationConfigs": self._push_config(ListTaskPushNotificationConfigsRequest),
+            "DeleteTaskPushNotificationConfig": self._push_config(DeleteTaskPushNotificationConfigRequest),
+            "GetExtendedAgentCard": self.get_extended_agent_card,
+        }
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {method.name: self._calls.handler(method, behaviors[method.name]) for method in SERVICE.methods},
+        )
+
+    # -- sending
+
+    async def send_message(self, raw: bytes, context: Context) -> bytes:
+        call, request = self._accept(SendMessageRequest, raw, context)
+        configuration = request.configuration
+        opened = await self._open(call, request)
+        if isinstance(opened, Message):
+            return self._sized(SendMessageResponse(message=opened).SerializeToString())
+        snapshot = opened.snapshot
+        if not configuration.return_immediately:
+            try:
+                snapshot = await self._engine.settled(opened)
+            except asyncio.CancelledError:
+                self._on_disconnect(call, opened)
+                raise
+        return self._sized(task_element(_trimmed(snapshot, configuration)))
+
+    async def send_streaming_message(self, raw: bytes, context: Context) -> None:
+        call, request = self._accept(SendMessageRequest, raw, context)
+        self._check_streaming()
+        opened = await self._open(call, request)
+        if isinstance(opened, Message):
+            await context.send_initial_metadata(call.echo)
+            await context.write(self._sized(StreamResponse(message=opened).SerializeToString()))
+            return
+        try:
+            await self._stream(
+                call,
+                context,
+                opened.key,
+                opened.snapshot,
+                first=_trimmed(opened.snapshot, request.configuration),
+                is_over=lambda record: (
+                    record.state == lifecycle.INPUT_REQUIRED and is_over(record.state, record.turn, opened.turn)
+                ),
+            )
+        except asyncio.CancelledError:
+            self._on_disconnect(call, opened)
+            raise
+
+    async def _open(self, call: Call, request: SendMessageRequest) -> Opened | Message:
+        self._checks.send(request)
+        if request.configuration.HasField("task_push_notification_config"):
+            raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
+        return await self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key))
+
+    def _on_disconnect(self, call: Call, opened: Opened) -> None:
+        """A task outlives the call that made it, unless the deployment or the request says otherwise."""
+        asked = call.metadata.cancel_on_disconnect
+        if self._options.cancel_on_disconnect if asked is None else asked:
+            task = asyncio.create_task(self._cancel_quietly(opened.key), name=f"a2a-grpc:disconnect:{opened.key.id}")
+            self._canceling.add(task)
+            task.add_done_callback(self._canceling.discard)
+
+    async def _cancel_quietly(self, key: TaskKey) -> None:
+        try:
+            await self._engine.cancel(key)
+        except A2AError as error:
+            logger.info("caller went away task=%s: %s", key.id, error.message)
+
+    # -- tasks
+
+    async def get_task(self, raw: bytes, context: Context) -> bytes:
+        call, request = self._accept(GetTaskRequest, raw, context)
+        self._checks.task_id(request.id)
+        self._checks.history_length(request)
+        return self._sized(_trimmed(await self._log.snapshot(call.key(request.id)), request))
+
+    async def list_tasks(self, raw: bytes, context: Context) -> bytes:
+        call, request = self._accept(ListTasksRequest, raw, context)
+        self._checks.list(request)
+        size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE
+        since = request.status_timestamp_after
+        where = ListFilter(
+            request.context_id, request.status, max(0, since.seconds * 1_000_000 + -(-since.nanos // 1000))
+        )
+        after = paging.decode(request.page_token, call.scope, where)
+        page = await self._log.store.list(call.scope, where, after, size)
+        response = ListTasksResponse(page_size=size, total_size=page.total)
+        for listed in page.tasks:
+            task = response.tasks.add()
+            task.ParseFromString(listed.snapshot.task)
+            _trim(task, request)
+            if not request.include_artifacts:
+                task.ClearField("artifacts")
+        if page.more:
+            response.next_page_token = paging.encode(page.tasks[-1].position, call.scope, where)
+        return self._sized(response.SerializeToString())
+
+    async def cancel_task(self, raw: bytes, context: Context) -> bytes:
+        call, request = self._accept(CancelTaskRequest, raw, context)
+        self._checks.task_id(request.id)
+        self._checks.metadata(request.metadata)
+        snapshot = await self._engine.cancel(call.key(request.id), to_dict(request.metadata))
+        return self._sized(snapshot.task)
+
+    async def subscribe_to_task(self, raw: bytes, context: Context) -> None:
+        call, request = self._accept(SubscribeToTaskRequest, raw, context)
+        self._checks.task_id(request.id)
+        self._check_streaming()
+        key, after = call.key(request.id), call.metadata.after
+        head = await self._log.head(key)
+        if after is not None:
+            if after > head.seq:
+                raise InvalidRequestError.of(
+                    Violation(keys.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
+                )
+            return await self._stream(call, context, key, Snapshot(after, b""))
+        if head.state in lifecycle.TERMINAL:
+            raise UnsupportedOperationError(
+                f"task '{key.id}' is {lifecycle.state_name(head.state)}; read it with GetTask",
+                metadata={"task_id": key.id},
+            )
+        snapshot = await self._log.snapshot(key)
+        return await self._stream(call, context, key, snapshot, first=snapshot.task)
+
+    async def _stream(
+        self,
+        call: Call,
+        context: Context,
+        key: TaskKey,
+        snapshot: Snapshot,
+        *,
+        first: bytes = b"",
+        is_over: Callable[[Record], bool] = lambda record: False,
+    ) -> None:
+        """The task `first`, if given, then every record after the snapshot's seq, until the task has ended."""
+        place = (keys.SEQ if first else keys.AFTER, str(snapshot.seq))
+        async with self._log.follow(key, snapshot.seq) as records:
+            await context.send_initial_metadata((*call.echo, place))
+            if first:
+                await context.write(self._sized(task_element(first)))
+            async for record in records:
+                await context.write(record.event)
+                if is_over(record):
+                    return
+
+    # -- push notifications, extended card
+
+    def _push_config(self, kind: type[Any]) -> Callable[[bytes, Context], Any]:
+        async def refuse(raw: bytes, context: Context) -> bytes:
+            self._accept(kind, raw, context)
+            raise PushNotificationNotSupportedError
+
+        return refuse
+
+    async def get_extended_agent_card(self, raw: bytes, context: Context) -> bytes:
+        call, _ = self._accept(GetExtendedAgentCardRequest, raw, context)
+        if not self._card.capabilities.extended_agent_card:
+            raise UnsupportedOperationError(
+                "this agent has no extended card", metadata={"capability": "extended_agent_card"}
+            )
+        if self._agent.extended is None:
+            raise ExtendedAgentCardNotConfiguredError
+        public = AgentCard()
+        public.CopyFrom(self._card)
+        made = self._agent.extended(public, call.principal)
+        card = await made if inspect.isawaitable(made) else made
+        return self._sized(card.SerializeToString())
+
+    # -- what all of them share
+
+    def _accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
+        """Version, the request itself, tenant, required extensions."""
+        metadata = CallMetadata.read(context.invocation_metadata() or ())
+        check_version(metadata.version, self._versions, lenient=self._options.lenient_version)
+        request = parse(kind, raw)
+        self._checks.tenant(request.tenant)
+        if self._options.only_tenant is not None and request.tenant != self._options.only_tenant:
+            raise InvalidRequestError.of(Violation("tenant", "is not served here"))
+        call = Call(Principal(tenant=request.tenant), metadata, activate(metadata.extensions, self._card))
+        if call.extensions:
+            context.set_trailing_metadata(call.echo)
+        return call, request
+
+    def _check_streaming(self) -> None:
+        if not self._card.capabilities.streaming:
+            raise UnsupportedOperationError("this agent does not stream", metadata={"capability": "streaming"})
+
+    def _sized(self, response: bytes) -> bytes:
+        if len(response) > self._options.max_send_bytes:
+            raise ResourceExhaustedError(
+                f"the response has {len(response)} bytes; this server sends at most {self._options.max_send_bytes}"
+            )
+        return response
+
+
+def _is_ours(interface: Any, card: AgentCard) -> bool:
+    first = card.supported_interfaces[0]
+    return bool(interface.protocol_binding == first.protocol_binding and interface.url == first.url)
+
+
+def _trimmed(snapshot: Snapshot, request: Any) -> bytes:
+    """The serialised task, with as much history as the request wants; untouched where it wants all."""
+    if not request.HasField("history_length"):
+        return snapshot.task
+    task = Task.FromString(snapshot.task)
+    _trim(task, request)
+    return task.SerializeToString()
+
+
+def _trim(task: Task, request: Any) -> None:
+    """HIST-1 to HIST-3: unset means all, 0 none, n the n most recent."""
+    if request.HasField("history_length") and len(task.history) > request.history_length:
+        del task.history[: len(task.history) - request.history_length]

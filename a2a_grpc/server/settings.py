@@ -1,0 +1,96 @@
+"""Where a server listens and how it behaves."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from a2a_grpc.config import ConfigurationError, check_ranges, setting
+
+MiB = 1 << 20
+OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Addresses, encryption, admission, the end."""
+
+    listen: str = setting("127.0.0.1:50051", "HOST:PORT for gRPC; port 0 takes a free one.")
+    http_listen: str = setting("127.0.0.1:8080", "HOST:PORT for the agent card and probes, or 'off'.")
+    store: str = setting("memory:", "URL of the task store.")
+    bus: str = setting("local:", "URL of the bus that wakes followers.")
+    advertise: str | None = setting(None, "HOST:PORT that the agent card names, where it is not the listening one.")
+    tenant: str = setting("", "Tenant that the agent card's interface names.")
+    only_tenant: bool = setting(False, "Refuse requests for any other tenant than that.")
+    tls_cert: str | None = setting(None, "PEM file with the certificate chain; with it, both listeners speak TLS.")
+    tls_key: str | None = setting(None, "PEM file with the certificate's private key.")
+    insecure: bool = setting(False, "Allow plaintext beyond loopback.")
+    lenient_version: bool = setting(False, "Accept calls without 'a2a-version', as hand-made ones are.")
+    reflection: bool = setting(True, "Serve reflection, so that grpcurl needs no files.")
+    health: bool = setting(True, "Serve grpc.health.v1.")
+    cancel_on_disconnect: bool = setting(False, "Cancel the task of a send whose caller goes away.")
+    drain_grace_s: float = setting(30.0, "Seconds that runs have to finish once the server is told to stop.", minimum=0)
+    max_calls: int = setting(10_000, "Unary calls that may be open.", minimum=1)
+    max_streams: int = setting(10_000, "Streams that may be open.", minimum=1)
+    max_request_bytes_in_flight: int = setting(256 * MiB, "Size of all requests being served.", minimum=1024)
+    card_max_age_s: int = setting(60, "Seconds the agent card may be cached.", minimum=0)
+    reuse_port: bool = setting(False, "Share the port with other worker processes.")
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if bool(self.tls_cert) != bool(self.tls_key):
+            missing = "tls_key" if self.tls_cert else "tls_cert"
+            raise ConfigurationError(
+                f"--{missing.replace(chr(95), chr(45))} is missing; a certificate and its key come together"
+            )
+        for name in ("listen", "http_listen"):
+            address = getattr(self, name)
+            if name == "http_listen" and address == OFF:
+                continue
+            host, _ = split_address(name, address)
+            if not (self.tls_cert or self.insecure or is_loopback(host)):
+                raise ConfigurationError(
+                    f"{name} is '{address}': plaintext beyond this machine; "
+                    "give --tls-cert with --tls-key, or --insecure"
+                )
+
+
+def split_address(name: str, address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`. Raises ConfigurationError naming the setting."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ConfigurationError(f"{name} is '{address}'; it must be HOST:PORT with a port from 0 to 65535")
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare and not host.startswith("["):
+        raise ConfigurationError(f"{name} is '{address}'; an IPv6 address stands in brackets: [{bare}]:{port}")
+    return bare, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def advertised(url: str) -> str:
+    """The `host:port` that a card names, from it or from a URL such as `grpc://host`, `https://host/path` (CARD-8)."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        host, port = split_address("advertise", url)
+        return join_address(host, port)
+    ports = {"http": 80, "https": 443, "grpc": 50051, "grpcs": 443}
+    if scheme not in ports:
+        raise ConfigurationError(f"advertise is '{url}'; its scheme must be one of {', '.join(ports)}")
+    authority = rest.partition("/")[0]
+    if not authority.endswith("]") and ":" in authority.rpartition("]")[2]:
+        host, port = split_address("advertise", authority)
+        return join_address(host, port)
+    if not authority:
+        raise ConfigurationError(f"advertise is '{url}'; it names no host")
+    return f"{authority}:{ports[scheme]}"

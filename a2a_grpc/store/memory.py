@@ -1,0 +1,208 @@
+"""The store in memory: fast, bounded, gone with the process."""
+
+import time
+from bisect import bisect_left, insort
+from itertools import islice
+
+from a2a_grpc.lifecycle import TERMINAL, fold
+from a2a_grpc.store.protocol import (
+    AlreadyBound,
+    Binding,
+    Head,
+    Listed,
+    ListFilter,
+    Page,
+    Position,
+    Record,
+    Scope,
+    Snapshot,
+    StaleAppend,
+    StoreFull,
+    TaskKey,
+)
+from a2a_grpc.wire import Message, StreamResponse, Task
+
+
+class _Log:
+    """The records of one task with its row. The snapshot is made when somebody asks, never by an append."""
+
+    __slots__ = ("at_us", "bytes", "context_id", "epoch", "records", "snapshot")
+
+    def __init__(self, record: Record, context_id: str) -> None:
+        self.records = [record]
+        self.context_id = context_id
+        self.epoch = 1
+        self.bytes = len(record.event)
+        self.at_us = record.at_us
+        self.snapshot: Snapshot | None = None
+
+    @property
+    def last(self) -> Record:
+        return self.records[-1]
+
+    def load(self) -> Snapshot:
+        known = self.snapshot
+        if known is None or known.seq != self.last.seq:
+            task = Task.FromString(known.task) if known else Task()
+            tail = self.records[known.seq if known else 0 :]
+            fold(task, ((StreamResponse.FromString(r.event), _message(r)) for r in tail))
+            known = self.snapshot = Snapshot(self.last.seq, task.SerializeToString())
+        return known
+
+
+def _message(record: Record) -> Message | None:
+    return Message.FromString(record.message) if record.message else None
+
+
+class MemoryStore:
+    """Tasks in this process.
+
+    Guarantees, beyond those of a TaskStore:
+
+    - Appending costs the same whatever the size of the task.
+    - At most `max_tasks` tasks and about `max_bytes` of events: for a new task the oldest ended ones make room; where
+      none has ended, `create` raises StoreFull. A task that has not ended is never evicted.
+    - At most `max_bindings` idempotency keys; the oldest makes room.
+    """
+
+    durable = False
+
+    def __init__(self, *, max_tasks: int = 100_000, max_bytes: int = 1 << 30, max_bindings: int = 200_000) -> None:
+        self._max_tasks = max_tasks
+        self._max_bytes = max_bytes
+        self._max_bindings = max_bindings
+        self._bytes = 0
+        self._logs: dict[TaskKey, _Log] = {}
+        self._ended: dict[TaskKey, None] = {}  # in the order in which they ended
+        self._order: dict[Scope, list[Position]] = {}  # of each scope, ascending
+        self._bindings: dict[tuple[Scope, str], tuple[int, Binding]] = {}  # in the order in which they were bound
+
+    async def create(self, key: TaskKey, record: Record, *, context_id: str, bind: tuple[str, Binding] | None) -> int:
+        if bind:
+            self._check_unbound(key.scope, bind[0])
+        self._make_room()
+        log = self._logs[key] = _Log(record, context_id)
+        self._bytes += log.bytes
+        insort(self._order.setdefault(key.scope, []), Position(log.at_us, key.id))
+        if record.state in TERMINAL:
+            self._ended[key] = None
+        if bind:
+            self._bind(key.scope, *bind)
+        return log.epoch
+
+    async def append(
+        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
+    ) -> None:
+        log = self._logs.get(key)
+        if log is None or log.epoch != epoch:
+            raise StaleAppend
+        last = log.records[-1]
+        if record.seq != last.seq + 1 or last.state in TERMINAL:
+            raise StaleAppend
+        if bind:
+            self._check_unbound(key.scope, bind[0])
+            self._bind(key.scope, *bind)
+        log.records.append(record)
+        log.bytes += len(record.event)
+        self._bytes += len(record.event)
+        if record.at_us:
+            order = self._order[key.scope]
+            del order[bisect_left(order, Position(log.at_us, key.id))]
+            log.at_us = record.at_us
+            insort(order, Position(log.at_us, key.id))
+            if record.state in TERMINAL:
+                self._ended[key] = None
+
+    async def claim(self, key: TaskKey) -> int | None:
+        log = self._logs.get(key)
+        if log is None:
+            return None
+        log.epoch += 1
+        return log.epoch
+
+    async def head(self, key: TaskKey) -> Head | None:
+        log = self._logs.get(key)
+        if log is None:
+            return None
+        last = log.last
+        return Head(last.seq, last.state, last.turn, log.epoch, log.context_id, log.bytes)
+
+    async def load(self, key: TaskKey) -> Snapshot | None:
+        log = self._logs.get(key)
+        return log.load() if log else None
+
+    async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
+        log = self._logs.get(key)
+        return log.records[after : after + limit] if log else None
+
+    async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
+        order = self._order.get(scope, [])
+        matching = order
+        if where != ListFilter():
+            start = bisect_left(order, Position(where.since_us, ""))
+            matching = [position for position in islice(order, start, None) if self._meets(scope, position, where)]
+        end = len(matching) if after is None else bisect_left(matching, after)
+        chosen = matching[max(0, end - limit) : end][::-1]
+        tasks = [Listed(position, self._logs[TaskKey(*scope, position.id)].load()) for position in chosen]
+        return Page(tasks, total=len(matching), more=end > limit)
+
+    def _meets(self, scope: Scope, position: Position, where: ListFilter) -> bool:
+        log = self._logs[TaskKey(*scope, position.id)]
+        return (not where.context_id or log.context_id == where.context_id) and (
+            not where.state or log.last.state == where.state
+        )
+
+    async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
+        self._check_unbound(scope, key)
+        self._bind(scope, key, binding)
+
+    async def bound(self, scope: Scope, key: str) -> Binding | None:
+        found = self._bindings.get((scope, key))
+        return found[1] if found else None
+
+    async def purge(self, *, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> int:
+        surplus = len(self._ended) - keep
+        doomed = [
+            key
+            for place, key in enumerate(islice(self._ended, limit))
+            if place < surplus or self._logs[key].at_us < ended_before_us
+        ]
+        for key in doomed:
+            self._remove(key)
+        for name, (at_us, _) in list(islice(self._bindings.items(), limit)):
+            if at_us >= bound_before_us:
+                break
+            del self._bindings[name]
+        return len(doomed)
+
+    async def close(self) -> None:
+        self._logs.clear()
+        self._ended.clear()
+        self._order.clear()
+        self._bindings.clear()
+
+    def _make_room(self) -> None:
+        while self._ended and (len(self._logs) >= self._max_tasks or self._bytes >= self._max_bytes):
+            self._remove(next(iter(self._ended)))
+        if len(self._logs) >= self._max_tasks:
+            raise StoreFull(f"the memory store is limited to {self._max_tasks} tasks, and none of them has ended")
+        if self._bytes >= self._max_bytes:
+            raise StoreFull(f"the memory store is limited to {self._max_bytes} bytes, and no ended task is left")
+
+    def _remove(self, key: TaskKey) -> None:
+        log = self._logs.pop(key)
+        del self._ended[key]
+        self._bytes -= log.bytes
+        order = self._order[key.scope]
+        del order[bisect_left(order, Position(log.at_us, key.id))]
+        if not order:
+            del self._order[key.scope]
+
+    def _check_unbound(self, scope: Scope, key: str) -> None:
+        if found := self._bindings.get((scope, key)):
+            raise AlreadyBound(found[1])
+
+    def _bind(self, scope: Scope, key: str, binding: Binding) -> None:
+        if len(self._bindings) >= self._max_bindings:
+            del self._bindings[next(iter(self._bindings))]
+        self._bindings[scope, key] = time.time_ns() // 1000, binding

@@ -1,0 +1,148 @@
+"""The only door to the generated code: message classes, enums, the service's descriptor, its stub.
+
+Another copy of the contract may live in the same process: the official SDK registers the same file, `a2a.proto`, in
+protobuf's default pool. Where the two descriptors are byte-identical (they are; a test watches it) protobuf shares one
+set of classes. Where they are not, and the other copy came first, the classes it registered are used.
+"""
+
+import copyreg
+import importlib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.internal import enum_type_wrapper
+from google.protobuf.message import Message as ProtobufMessage
+
+GENERATED = "a2a_grpc_pb.a2a_pb2"
+FILE = "a2a.proto"
+
+
+def _load_contract() -> ModuleType:
+    try:
+        return importlib.import_module(GENERATED)
+    except TypeError:  # protobuf's answer to a second, different registration of the same file
+        module = sys.modules[GENERATED] = _registered_contract()
+        return module
+
+
+def _registered_contract() -> ModuleType:
+    """A stand-in for the generated module, made of the classes that some other package registered."""
+    module = ModuleType(GENERATED, "Classes of the a2a.proto that was registered first in this process.")
+    file = descriptor_pool.Default().FindFileByName(FILE)
+    module.DESCRIPTOR = file  # type: ignore[attr-defined]
+    for name, descriptor in file.message_types_by_name.items():
+        setattr(module, name, message_factory.GetMessageClass(descriptor))
+    for name, enum in file.enum_types_by_name.items():
+        setattr(module, name, enum_type_wrapper.EnumTypeWrapper(enum))
+        for value in enum.values:
+            setattr(module, value.name, value.number)
+    return module
+
+
+_contract = _load_contract()
+
+from a2a_grpc_pb.a2a_pb2 import (  # noqa: E402
+    ROLE_AGENT,
+    ROLE_USER,
+    AgentCapabilities,
+    AgentCard,
+    AgentExtension,
+    AgentInterface,
+    AgentProvider,
+    AgentSkill,
+    Artifact,
+    CancelTaskRequest,
+    DeleteTaskPushNotificationConfigRequest,
+    GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest,
+    GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest,
+    ListTaskPushNotificationConfigsResponse,
+    ListTasksRequest,
+    ListTasksResponse,
+    Message,
+    Part,
+    Role,
+    SendMessageConfiguration,
+    SendMessageRequest,
+    SendMessageResponse,
+    StreamResponse,
+    SubscribeToTaskRequest,
+    Task,
+    TaskArtifactUpdateEvent,
+    TaskPushNotificationConfig,
+    TaskState,
+    TaskStatus,
+    TaskStatusUpdateEvent,
+)
+from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub  # noqa: E402
+
+SERVICE = _contract.DESCRIPTOR.services_by_name["A2AService"]
+SERVICE_NAME: str = SERVICE.full_name
+
+
+def task_element(task: bytes) -> bytes:
+    """A serialised `StreamResponse` or `SendMessageResponse` whose payload is this serialised `Task`.
+
+    In both messages `task` is field 1, so that the framing is a tag and a length: nothing is parsed or copied twice.
+    """
+    length, framing = len(task), bytearray(b"\x0a")
+    while length > 0x7F:
+        framing.append(length & 0x7F | 0x80)
+        length >>= 7
+    framing.append(length)
+    return bytes(framing) + task
+
+
+def _restore(name: str, serialized: bytes) -> ProtobufMessage:
+    message: ProtobufMessage = getattr(_contract, name).FromString(serialized)
+    return message
+
+
+def _reduce(message: ProtobufMessage) -> tuple[Callable[[str, bytes], ProtobufMessage], tuple[str, bytes]]:
+    return _restore, (message.DESCRIPTOR.name, message.SerializeToString())
+
+
+for _name in _contract.DESCRIPTOR.message_types_by_name:
+    copyreg.pickle(getattr(_contract, _name), _reduce)  # the classes' own module name is not importable
+
+__all__ = [
+    "ROLE_AGENT",
+    "ROLE_USER",
+    "SERVICE",
+    "SERVICE_NAME",
+    "A2AServiceStub",
+    "AgentCapabilities",
+    "AgentCard",
+    "AgentExtension",
+    "AgentInterface",
+    "AgentProvider",
+    "AgentSkill",
+    "Artifact",
+    "CancelTaskRequest",
+    "DeleteTaskPushNotificationConfigRequest",
+    "GetExtendedAgentCardRequest",
+    "GetTaskPushNotificationConfigRequest",
+    "GetTaskRequest",
+    "ListTaskPushNotificationConfigsRequest",
+    "ListTaskPushNotificationConfigsResponse",
+    "ListTasksRequest",
+    "ListTasksResponse",
+    "Message",
+    "Part",
+    "Role",
+    "SendMessageConfiguration",
+    "SendMessageRequest",
+    "SendMessageResponse",
+    "StreamResponse",
+    "SubscribeToTaskRequest",
+    "Task",
+    "TaskArtifactUpdateEvent",
+    "TaskPushNotificationConfig",
+    "TaskState",
+    "TaskStatus",
+    "TaskStatusUpdateEvent",
+    "task_element",
+]

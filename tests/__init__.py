@@ -1,0 +1,1 @@
+"""The tests: over real sockets, against real processes; faults come from outside."""
