@@ -1,14 +1,44 @@
-"""a2a-grpc: the gRPC transport for A2A v1.0 agents.
+"""The gRPC transport for A2A v1.0 agents.
 
-The one idea: a task is an append-only log of events, and everyone who wants events follows the log from a cursor.
+    from a2a_grpc import Agent, Turn, serve
+
+The one idea: **a task is an append-only log of events, and everyone who wants events follows the log from a cursor.**
+A stream is a follower that is yielded, a blocking send one that is folded until the task is settled, a subscription a
+snapshot with its seq and then a follower after that seq. There is no queue per subscriber and no fan-out: a slow reader
+is a cursor that lags, and costs nobody anything.
+
+The map. A module imports only from floors strictly below its own:
+
+    6  cli          the command line, one file per verb
+    5  server       Server: ports, card, servicer (the eleven RPCs), requests (their validation), drain
+    4  engine       Engine: accepts messages; run: one execution of agent code; runs: all that are at work;
+                    writer: a run's pen; reply: answers without a task; sweep: retention
+    3  log          append, then wake; Follower: records after a seq, without gaps
+       rpc          call metadata, status details, channel arguments, the frame around every call
+    2  agent        Agent, Turn, outcomes, the agent card
+       store        TaskStore and its values; memory
+       bus          wakes; local
+    1  lifecycle    states, which may follow which, the fold of events
+       parts        Python values to parts and back
+    0  wire         the only door to generated code
+       errors       the tree of errors with their wire facts
+       principal    who calls
+       config       settings: default < environment < caller
+
+The route of a message:
+
+    servicer      reads metadata and request, checks them (pure)      → InvalidRequestError, …
+    engine.open   finds or creates the task, claims it, starts a run  → Opened, or a bare Message
+    run           plays the handler; each event goes through its writer
+    writer        checks state and limits, serialises once            → Record(seq, bytes, …)
+    log.append    store.append, conditional on seq and claim; then bus.wake
+    log.follow    whoever streams or waits reads the records' bytes from the store
 """
 
 from a2a_grpc.agent import Agent, AuthRequired, Completed, Failed, InputRequired, Rejected, Turn
 from a2a_grpc.errors import A2AError, InvalidRequestError
 from a2a_grpc.server import Server, ServerSettings, serve
 from a2a_grpc.wire import Artifact, Message, Part, Task, TaskState
-
-__version__ = "0.1.0"
 
 __all__ = [
     "A2AError",

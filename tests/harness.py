@@ -94,6 +94,8 @@ def load_program(path: str) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    if (folder := str((ROOT / path).parent)) not in sys.path:
+        sys.path.append(folder)  # as if the program were run
     spec.loader.exec_module(module)
     return module
 

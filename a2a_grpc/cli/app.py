@@ -1,5 +1,7 @@
 """The verbs, put together."""
 
+from importlib.metadata import version
+
 import typer
 
 from a2a_grpc.cli import serve
@@ -7,9 +9,7 @@ from a2a_grpc.cli import serve
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from a2a_grpc import __version__
-
-        typer.echo(f"a2a-grpc {__version__}")
+        typer.echo(f"a2a-grpc {version('a2a-grpc')}")
         raise typer.Exit
 
 
@@ -24,7 +24,9 @@ def _app() -> typer.Typer:
 
     @app.callback()
     def top(
-        version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+        show_version: bool = typer.Option(
+            False, "--version", callback=_version, is_eager=True, help="Show the version."
+        ),
     ) -> None:
         pass
 

@@ -11,18 +11,20 @@ DETAILS = "grpc-status-details-bin"
 
 MAX_MESSAGE_CHARS = 1024
 MAX_VIOLATIONS = 16
+MAX_DETAIL_CHARS = 256
 """Peers limit the size of trailers, often to 8 KiB (ERR-8)."""
 
 
 def to_status(error: A2AError) -> Status:
     """Code, message, and ErrorInfo; BadRequest where fields were refused; RetryInfo where waiting helps."""
-    details = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    metadata = {key: text[:MAX_DETAIL_CHARS] for key, text in error.metadata.items()}
+    details = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if error.violations:
         details.append(
             BadRequest(
                 field_violations=[
-                    BadRequest.FieldViolation(field=field, description=description)
-                    for field, description in error.violations[:MAX_VIOLATIONS]
+                    BadRequest.FieldViolation(field=field[:MAX_DETAIL_CHARS], description=text[:MAX_DETAIL_CHARS])
+                    for field, text in error.violations[:MAX_VIOLATIONS]
                 ]
             )
         )

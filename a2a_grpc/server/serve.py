@@ -1,9 +1,10 @@
 """Serving as a program: until a signal comes, telling what happens."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -54,21 +55,50 @@ def make_server(agent: Agent, settings: Mapping[str, Any]) -> Server:
 
 async def run(server: Server, *, tell: Tell) -> None:
     """Starts a server, waits for a signal, drains; tells each step."""
-    await server.start()
+    with signals() as told:
+        await server.start()
+        try:
+            _announce(server, tell)
+            name = await told
+            with suppress(BrokenPipeError):  # whoever started this process may not listen any more
+                tell("draining", {"signal": name})
+        finally:
+            await server.stop()
+    with suppress(BrokenPipeError):
+        tell("stopped", {})
+
+
+@contextmanager
+def signals() -> Iterator["asyncio.Future[str]"]:
+    """The name of the first SIGTERM or SIGINT, once it comes; from then on they act as usual, and end the process."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[str] = loop.create_future()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def hear(name: str) -> None:
+        told.set_result(name)
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, hear, number.name)
     try:
-        settings = server.settings
-        tell("listening", {"protocol": "grpc", "address": server.grpc_address, "tls": bool(settings.tls_cert)})
-        if server.http_url:
-            tell("listening", {"protocol": "http", "address": server.http_url})
-        if settings.store.startswith("memory"):
-            tell("note", {"text": "tasks are kept in memory and end with this process"})
-        if not settings.lenient_version and is_loopback(split_address("listen", settings.listen)[0]):
-            tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
-        tell("ready", {"grpc": server.grpc_address, "http": server.http_url})
-        await server.wait_for_signal(on_signal=lambda name: tell("draining", {"signal": name}))
+        yield told
     finally:
-        await server.stop()
-    tell("stopped", {})
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _announce(server: Server, tell: Tell) -> None:
+    settings = server.settings
+    tell("listening", {"protocol": "grpc", "address": server.grpc_address, "tls": bool(settings.tls_cert)})
+    if server.http_url:
+        tell("listening", {"protocol": "http", "address": server.http_url})
+    if settings.store.startswith("memory"):
+        tell("note", {"text": "tasks are kept in memory and end with this process"})
+    if not settings.lenient_version and is_loopback(split_address("listen", settings.listen)[0]):
+        tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
+    tell("ready", {"grpc": server.grpc_address, "http": server.http_url})
 
 
 @contextmanager

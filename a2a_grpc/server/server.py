@@ -1,9 +1,8 @@
 """A server: one agent on its ports, put together here, from start to drain."""
 
 import asyncio
-import signal
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -124,24 +123,6 @@ class Server:
         if self._http is not None:
             await self._http.stop()
         await self._store.close()
-
-    async def wait_for_signal(self, *, on_signal: Callable[[str], None] = lambda name: None) -> None:
-        """Returns once SIGTERM or SIGINT has come; a second one then ends the process as it usually does."""
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
-
-        def hear(number: signal.Signals) -> None:
-            for each in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(each)
-            on_signal(number.name)
-            told.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, hear, number)
-        try:
-            await told.wait()
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
 
     def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:

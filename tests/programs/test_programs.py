@@ -1,0 +1,137 @@
+"""The programs of servers/ and clients/, each run as a user runs it."""
+
+import asyncio
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.harness import ROOT, Program, run_program
+
+PROGRAMS = sorted(
+    str(path.relative_to(ROOT))
+    for folder in ("servers", "clients")
+    for path in (ROOT / folder).glob("*.py")
+    if '__name__ == "__main__"' in path.read_text()
+)
+
+HALF_WAY = r"""\[STATUS\] WORKING
+\[DATA \] progress: 0\.1
+\[DATA \] progress: 0\.2
+\[DATA \] progress: 0\.3
+\[DATA \] progress: 0\.4
+\[DATA \] progress: 0\.5
+Canceling task [0-9a-f-]{36}
+\[STATUS\] CANCELED
+"""
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_a_program_explains_itself(program: str) -> None:
+    exit_code, out, err = await run_program(program, "--help")
+    assert (exit_code, err) == (0, "")
+    assert "usage" in out.lower()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_is_short_enough_to_read(program: str) -> None:
+    assert len((ROOT / program).read_text().splitlines()) <= 80
+
+
+async def test_the_cancellable_pair_prints_the_transcript() -> None:
+    async with Program.server("servers/cancellable.py") as agent:
+        exit_code, out, err = await run_program(
+            "clients/cancellable.py", "--agent", agent.address, "--step-seconds=0.05"
+        )
+    assert (exit_code, err) == (0, "")
+    assert re.fullmatch(HALF_WAY, out), out
+
+
+async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
+    async with Program.server("servers/cancellable.py") as agent:
+        options = ("--agent", agent.address, "--steps=4", "--step-seconds=0.05", "--cancel-at=2")
+        exit_code, out, _ = await run_program("clients/cancellable.py", *options)
+    assert exit_code == 0
+    assert out.splitlines()[-2:] == ["[DATA ] progress: 1.0", "[STATUS] COMPLETED"]
+
+
+async def test_make_demo_runs_the_pair_and_tells_the_addresses_it_used() -> None:
+    process = await asyncio.create_subprocess_exec(
+        "make", "--silent", "demo", cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    address, transcript = out.decode().split("\n", 1)
+    assert re.fullmatch(
+        r"Agent at 127\.0\.0\.1:\d+, its card at http://127\.0\.0\.1:\d+/\.well-known/agent-card\.json", address
+    )
+    assert re.fullmatch(HALF_WAY, transcript), transcript
+
+
+async def test_the_translator_translates_and_asks_for_the_language_where_it_is_missing() -> None:
+    async with Program.server("servers/translator.py") as agent:
+        exit_code, out, err = await run_program("clients/translator.py", "--agent", agent.address)
+    assert (exit_code, err) == (0, "")
+    identifier = r"[0-9a-f-]{36}"
+    assert re.fullmatch(
+        rf"""Sending task "Translate 'hello' to French" to {agent.address}
+Task created! ID: {identifier}, State: SUBMITTED
+State: WORKING
+Result: Bonjour
+State: COMPLETED
+Sending task "Translate 'thank you'" to {agent.address}
+Task created! ID: {identifier}, State: SUBMITTED
+State: WORKING
+State: INPUT_REQUIRED Into which language\? I know French, German, Spanish\.
+Answering 'French'
+Result: Merci
+State: COMPLETED
+""",
+        out,
+    ), out
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("Translate 'cat' to French", "State: FAILED I do not know 'cat' in French."),
+        ("Translate 'hello' to Klingon", "State: FAILED I do not know Klingon; I know French, German, Spanish."),
+        ("Bonjour?", "State: FAILED Put what to translate in quotes: Translate 'hello' to French."),
+        ("Translate 'Hello world' into German", "State: COMPLETED"),
+    ],
+)
+async def test_the_translator_says_what_it_does_not_know(text: str, end: str) -> None:
+    async with Program.server("servers/translator.py") as agent:
+        _, out, _ = await run_program("clients/translator.py", "--agent", agent.address, "--text", text)
+    assert out.splitlines()[-1] == end
+
+
+async def test_the_storyteller_is_heard_word_by_word() -> None:
+    async with Program.server("servers/streaming_text.py") as agent:
+        client = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "clients/streaming_text.py",
+            "--agent",
+            agent.address,
+            "a cat",
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        assert client.stdout is not None
+        first = await client.stdout.read(64)
+        assert first.startswith(b"Once ")
+        assert b"stayed" not in first, "the first words come before the last are made"
+        rest = await client.stdout.read()
+        await client.wait()
+    assert (first + rest).decode() == (
+        "Once there was a cat. Nobody had asked for it, but everybody came to see it, and so it stayed. \n"
+    )
+
+
+@pytest.mark.parametrize("client", ["cancellable", "translator", "streaming_text"])
+async def test_a_client_without_an_agent_ends_with_one_line(client: str) -> None:
+    exit_code, _, err = await run_program(f"clients/{client}.py", "--agent", "127.0.0.1:9")
+    assert exit_code == 1
+    assert err.startswith("Error: 127.0.0.1:9: UNAVAILABLE: ")
+    assert len(err.splitlines()) == 1

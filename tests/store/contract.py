@@ -1,0 +1,276 @@
+"""What every TaskStore must do, as tests: subclass `StoreContract` with a fixture `store` and run it with pytest.
+
+class TestMyStore(StoreContract):
+    @pytest.fixture
+    async def store(self):
+        yield MyStore()
+"""
+
+import asyncio
+
+import pytest
+
+from a2a_grpc import lifecycle
+from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
+from a2a_grpc.store import (
+    AlreadyBound,
+    Binding,
+    ListFilter,
+    Position,
+    Record,
+    Scope,
+    StaleAppend,
+    TaskKey,
+    TaskStore,
+)
+from a2a_grpc.wire import (
+    ROLE_USER,
+    Artifact,
+    Message,
+    Part,
+    StreamResponse,
+    Task,
+    TaskArtifactUpdateEvent,
+    TaskState,
+    TaskStatus,
+    TaskStatusUpdateEvent,
+)
+
+KEY = TaskKey("tenant", "owner", "t-1")
+
+
+def born(key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1") -> Record:
+    task = Task(id=key.id, context_id=context_id, status=TaskStatus(state=SUBMITTED))
+    return Record(1, StreamResponse(task=task).SerializeToString(), SUBMITTED, 1, at_us)
+
+
+def status(
+    seq: int, state: TaskState = WORKING, *, at_us: int = 2_000_000, message: bytes = b"", turn: int = 1
+) -> Record:
+    event = TaskStatusUpdateEvent(task_id=KEY.id, context_id="c-1", status=TaskStatus(state=state))
+    return Record(seq, StreamResponse(status_update=event).SerializeToString(), state, turn, at_us, message)
+
+
+def chunk(seq: int, text: str, *, append: bool = True, state: TaskState = WORKING) -> Record:
+    artifact = Artifact(artifact_id="a", parts=[Part(text=text)])
+    event = TaskArtifactUpdateEvent(task_id=KEY.id, context_id="c-1", artifact=artifact, append=append)
+    return Record(seq, StreamResponse(artifact_update=event).SerializeToString(), state, 1)
+
+
+async def create(store: TaskStore, key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1") -> int:
+    return await store.create(key, born(key, at_us=at_us, context_id=context_id), context_id=context_id, bind=None)
+
+
+class StoreContract:
+    """The contract; each test is one guarantee of `TaskStore`."""
+
+    async def test_a_created_task_is_found_with_its_first_record(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        head = await store.head(KEY)
+        assert head is not None
+        assert (head.seq, head.state, head.turn, head.epoch, head.context_id) == (1, SUBMITTED, 1, epoch, "c-1")
+        assert head.bytes == len(born().event)
+        assert await store.read(KEY, 0, 10) == [born()]
+
+    async def test_an_unknown_task_is_none_everywhere(self, store: TaskStore) -> None:
+        assert await store.head(KEY) is None
+        assert await store.load(KEY) is None
+        assert await store.read(KEY, 0, 10) is None
+        assert await store.claim(KEY) is None
+
+    @pytest.mark.parametrize("other", [KEY._replace(tenant="x"), KEY._replace(owner="x"), KEY._replace(id="x")])
+    async def test_keys_are_exact(self, store: TaskStore, other: TaskKey) -> None:
+        await create(store)
+        assert await store.head(other) is None
+        assert await store.read(other, 0, 10) is None
+        assert (await store.list(other.scope, ListFilter(), None, 10)).total == (1 if other.scope == KEY.scope else 0)
+
+    @pytest.mark.parametrize("odd", ["é" * 256, "a'b\"c;--", "日本語", "\U0001f600", " ", "%_\\"])
+    async def test_ids_may_be_any_text(self, store: TaskStore, odd: str) -> None:
+        key = TaskKey(odd, odd, odd)
+        epoch = await store.create(key, born(key, context_id=odd), context_id=odd, bind=(odd, Binding(b"f", odd, 1)))
+        await store.append(key, status(2), epoch=epoch)
+        assert (await store.list(key.scope, ListFilter(context_id=odd), None, 10)).total == 1
+        assert await store.bound(key.scope, odd) == Binding(b"f", odd, 1)
+
+    async def test_records_are_read_in_order_from_any_place_in_pages_of_any_size(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        records = [born(), status(2), *(chunk(seq, f"{seq} ") for seq in range(3, 21))]
+        for record in records[1:]:
+            await store.append(KEY, record, epoch=epoch)
+        assert await store.read(KEY, 0, 100) == records
+        assert await store.read(KEY, 7, 5) == records[7:12]
+        assert await store.read(KEY, 20, 5) == []
+
+    async def test_a_snapshot_and_the_records_after_it_are_the_fold_of_the_log(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        said = Message(message_id="m", role=ROLE_USER, parts=[Part(text="more")])
+        records = [
+            status(2),
+            chunk(3, "a", append=False),
+            chunk(4, "b"),
+            status(5, INPUT_REQUIRED),
+            status(6, message=said.SerializeToString(), turn=2),
+            chunk(7, "c"),
+        ]
+        whole = Task(id=KEY.id, context_id="c-1", status=TaskStatus(state=SUBMITTED))
+        for record in records:
+            await store.append(KEY, record, epoch=epoch)
+            snapshot = await store.load(KEY)
+            assert snapshot is not None
+            assert snapshot.seq == record.seq
+            message = Message.FromString(record.message) if record.message else None
+            lifecycle.fold(whole, [(StreamResponse.FromString(record.event), message)])
+            assert Task.FromString(snapshot.task) == whole
+        assert [part.text for part in whole.artifacts[0].parts] == ["a", "b", "c"]
+        assert list(whole.history) == [said]
+
+    @pytest.mark.parametrize("seq", [1, 2, 4, 0, -1])
+    async def test_an_append_anywhere_but_at_the_end_writes_nothing(self, store: TaskStore, seq: int) -> None:
+        epoch = await create(store)
+        await store.append(KEY, status(2), epoch=epoch)
+        with pytest.raises(StaleAppend):
+            await store.append(KEY, status(seq), epoch=epoch)
+        assert await store.read(KEY, 0, 10) == [born(), status(2)]
+
+    async def test_a_later_claim_voids_the_earlier_ones(self, store: TaskStore) -> None:
+        first = await create(store)
+        second = await store.claim(KEY)
+        assert second is not None
+        assert second != first
+        with pytest.raises(StaleAppend):
+            await store.append(KEY, status(2), epoch=first)
+        await store.append(KEY, status(2), epoch=second)
+        head = await store.head(KEY)
+        assert head is not None
+        assert (head.seq, head.epoch) == (2, second)
+
+    @pytest.mark.parametrize("end", sorted(lifecycle.TERMINAL))
+    async def test_nothing_follows_a_terminal_record(self, store: TaskStore, end: TaskState) -> None:
+        epoch = await create(store)
+        await store.append(KEY, status(2, end), epoch=epoch)
+        for _ in range(2):
+            with pytest.raises(StaleAppend):
+                await store.append(KEY, status(3), epoch=epoch)
+            epoch = await store.claim(KEY) or 0
+        assert await store.read(KEY, 2, 10) == []
+
+    async def test_of_racing_appends_one_wins(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        ends = [COMPLETED, lifecycle.FAILED, lifecycle.CANCELED, lifecycle.REJECTED]
+        results = await asyncio.gather(
+            *(store.append(KEY, status(2, end), epoch=epoch) for end in ends), return_exceptions=True
+        )
+        assert sorted(type(result).__name__ for result in results) == ["NoneType"] + ["StaleAppend"] * 3
+        winner = ends[results.index(None)]
+        head = await store.head(KEY)
+        assert head is not None
+        assert (head.seq, head.state) == (2, winner)
+
+    async def test_a_list_runs_from_the_newest_status_to_the_oldest(self, store: TaskStore) -> None:
+        for place, at_us in enumerate([5, 9, 7, 9, 1]):
+            await create(store, KEY._replace(id=f"t-{place}"), at_us=at_us)
+        page = await store.list(KEY.scope, ListFilter(), None, 10)
+        assert [listed.position for listed in page.tasks] == [
+            Position(9, "t-3"),
+            Position(9, "t-1"),
+            Position(7, "t-2"),
+            Position(5, "t-0"),
+            Position(1, "t-4"),
+        ]
+        assert (page.total, page.more) == (5, False)
+        assert [Task.FromString(listed.snapshot.task).id for listed in page.tasks] == [
+            "t-3",
+            "t-1",
+            "t-2",
+            "t-0",
+            "t-4",
+        ]
+
+    async def test_a_new_status_moves_a_task_to_the_front_and_an_artifact_does_not(self, store: TaskStore) -> None:
+        epoch = await create(store, at_us=1)
+        await create(store, KEY._replace(id="t-2"), at_us=5)
+        await store.append(KEY, chunk(2, "x", state=SUBMITTED), epoch=epoch)
+        assert [t.position.id for t in (await store.list(KEY.scope, ListFilter(), None, 10)).tasks] == ["t-2", "t-1"]
+        await store.append(KEY, status(3, at_us=6), epoch=epoch)
+        assert [t.position.id for t in (await store.list(KEY.scope, ListFilter(), None, 10)).tasks] == ["t-1", "t-2"]
+
+    async def test_pages_join_without_gap_or_repeat(self, store: TaskStore) -> None:
+        for place in range(23):
+            await create(store, KEY._replace(id=f"t-{place:02}"), at_us=1 + place // 3)
+        whole = [t.position for t in (await store.list(KEY.scope, ListFilter(), None, 100)).tasks]
+        seen: list[Position] = []
+        more, after = True, None
+        while more:
+            page = await store.list(KEY.scope, ListFilter(), after, 5)
+            assert page.total == 23
+            seen += [listed.position for listed in page.tasks]
+            more, after = page.more, seen[-1]
+        assert seen == whole
+
+    async def test_filters_hold_together(self, store: TaskStore) -> None:
+        for place, (context_id, at_us, end) in enumerate(
+            [("a", 10, COMPLETED), ("a", 20, WORKING), ("b", 30, COMPLETED), ("a", 40, COMPLETED)]
+        ):
+            key = KEY._replace(id=f"t-{place}")
+            epoch = await create(store, key, at_us=1, context_id=context_id)
+            await store.append(key, status(2, end, at_us=at_us), epoch=epoch)
+
+        async def found(where: ListFilter) -> list[str]:
+            page = await store.list(KEY.scope, where, None, 10)
+            assert page.total == len(page.tasks)
+            return [listed.position.id for listed in page.tasks]
+
+        assert await found(ListFilter(context_id="a")) == ["t-3", "t-1", "t-0"]
+        assert await found(ListFilter(state=COMPLETED)) == ["t-3", "t-2", "t-0"]
+        assert await found(ListFilter(since_us=20)) == ["t-3", "t-2", "t-1"]
+        assert await found(ListFilter("a", COMPLETED, 20)) == ["t-3"]
+        assert await found(ListFilter(context_id="c")) == []
+
+    async def test_an_idempotency_key_is_bound_once_per_scope(self, store: TaskStore) -> None:
+        first = ("k", Binding(b"one", KEY.id, 1))
+        await store.create(KEY, born(), context_id="c-1", bind=first)
+        with pytest.raises(AlreadyBound) as bound:
+            await store.create(KEY._replace(id="t-2"), born(), context_id="c-1", bind=("k", Binding(b"two", "t-2", 1)))
+        assert bound.value.binding == first[1]
+        assert await store.head(KEY._replace(id="t-2")) is None
+        with pytest.raises(AlreadyBound):
+            await store.bind(KEY.scope, "k", Binding(b"three"))
+        assert await store.bound(KEY.scope, "k") == first[1]
+        assert await store.bound(Scope("tenant", "somebody else"), "k") is None
+        await store.bind(Scope("tenant", "somebody else"), "k", Binding(b"three", reply=b"hi"))
+
+    async def test_an_append_that_binds_a_bound_key_writes_nothing(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await store.bind(KEY.scope, "k", Binding(b"one", KEY.id, 1))
+        with pytest.raises(AlreadyBound):
+            await store.append(KEY, status(2), epoch=epoch, bind=("k", Binding(b"two", KEY.id, 2)))
+        assert await store.read(KEY, 1, 10) == []
+        with pytest.raises(StaleAppend):
+            await store.append(KEY, status(7), epoch=epoch, bind=("fresh", Binding(b"two", KEY.id, 2)))
+        assert await store.bound(KEY.scope, "fresh") is None
+
+    async def test_a_purge_takes_the_ended_by_age_and_number_and_no_other(self, store: TaskStore) -> None:
+        for place in range(6):
+            key = KEY._replace(id=f"t-{place}")
+            epoch = await create(store, key, at_us=1)
+            await store.append(key, status(2, WORKING if place == 0 else COMPLETED, at_us=10 * place + 1), epoch=epoch)
+
+        async def purge(ended_before_us: int, keep: int, limit: int = 100) -> tuple[int, list[str]]:
+            removed = await store.purge(ended_before_us=ended_before_us, keep=keep, bound_before_us=0, limit=limit)
+            left = (await store.list(KEY.scope, ListFilter(), None, 10)).tasks
+            return removed, sorted(listed.position.id for listed in left)
+
+        assert await purge(0, 100) == (0, ["t-0", "t-1", "t-2", "t-3", "t-4", "t-5"])
+        assert await purge(21, 100) == (1, ["t-0", "t-2", "t-3", "t-4", "t-5"])
+        assert await purge(0, 3) == (1, ["t-0", "t-3", "t-4", "t-5"])
+        assert await purge(1000, 100, limit=2) == (2, ["t-0", "t-5"])
+        assert await purge(1000, 0) == (1, ["t-0"])
+        assert await store.read(KEY._replace(id="t-5"), 0, 10) is None
+
+    async def test_a_purge_forgets_idempotency_keys_by_age(self, store: TaskStore) -> None:
+        await store.bind(KEY.scope, "k", Binding(b"one"))
+        await store.purge(ended_before_us=0, keep=0, bound_before_us=0, limit=10)
+        assert await store.bound(KEY.scope, "k") is not None
+        await store.purge(ended_before_us=0, keep=0, bound_before_us=1 << 60, limit=10)
+        assert await store.bound(KEY.scope, "k") is None

@@ -1,0 +1,71 @@
+"""The memory store: the contract of every store, then its own bounds."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.store import Binding, ListFilter, MemoryStore, StoreFull, TaskStore, open_store
+from tests.store.contract import KEY, StoreContract, born, chunk, create, status
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[TaskStore]:
+        store = MemoryStore()
+        yield store
+        await store.close()
+
+
+async def test_a_new_task_makes_room_by_removing_the_oldest_that_ended() -> None:
+    store = MemoryStore(max_tasks=3)
+    for place in range(3):
+        epoch = await create(store, KEY._replace(id=f"t-{place}"))
+        if place != 1:
+            await store.append(KEY._replace(id=f"t-{place}"), status(2, COMPLETED), epoch=epoch)
+    await create(store, KEY._replace(id="t-3"))
+    await create(store, KEY._replace(id="t-4"))
+    left = await store.list(KEY.scope, ListFilter(), None, 10)
+    assert sorted(listed.position.id for listed in left.tasks) == ["t-1", "t-3", "t-4"]
+
+
+async def test_a_task_that_has_not_ended_is_never_evicted() -> None:
+    store = MemoryStore(max_tasks=2)
+    await create(store, KEY._replace(id="t-0"))
+    await create(store, KEY._replace(id="t-1"))
+    with pytest.raises(StoreFull, match="limited to 2 tasks"):
+        await create(store, KEY._replace(id="t-2"))
+    assert await store.head(KEY._replace(id="t-0")) is not None
+    assert await store.head(KEY._replace(id="t-2")) is None
+
+
+async def test_the_bytes_of_all_events_are_bounded_for_new_tasks() -> None:
+    store = MemoryStore(max_bytes=len(born().event) + 5_000)
+    epoch = await create(store)
+    await store.append(KEY, status(2), epoch=epoch)
+    await store.append(KEY, chunk(3, "x" * 5_000), epoch=epoch)
+    with pytest.raises(StoreFull, match="bytes"):
+        await create(store, KEY._replace(id="t-2"))
+    await store.append(KEY, status(4, COMPLETED), epoch=epoch)
+    await create(store, KEY._replace(id="t-2"))
+    assert await store.head(KEY) is None
+
+
+async def test_idempotency_keys_are_bounded_in_number() -> None:
+    store = MemoryStore(max_bindings=2)
+    for name in ("a", "b", "c"):
+        await store.bind(KEY.scope, name, Binding(b"f"))
+    assert await store.bound(KEY.scope, "a") is None
+    assert await store.bound(KEY.scope, "c") is not None
+
+
+@pytest.mark.parametrize("url", ["memory:", "memory://"])
+def test_a_memory_store_is_opened_by_url(url: str) -> None:
+    assert isinstance(open_store(url), MemoryStore)
+
+
+@pytest.mark.parametrize("url", ["", "redis://localhost", "memory:here"])
+def test_a_url_that_names_no_store_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"store is '{url}'"):
+        open_store(url)

@@ -1,0 +1,91 @@
+"""The architecture as a test: a module imports only from floors strictly below its own."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import ROOT
+
+FLOORS = {
+    "cli": 6,
+    "server": 5,
+    "engine": 4,
+    "log": 3,
+    "rpc": 3,
+    "agent": 2,
+    "store": 2,
+    "bus": 2,
+    "lifecycle": 1,
+    "parts": 1,
+    "wire": 0,
+    "errors": 0,
+    "principal": 0,
+    "config": 0,
+}
+PACKAGE = ROOT / "a2a_grpc"
+ENTRY = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}
+MODULES = sorted(set(PACKAGE.rglob("*.py")) - ENTRY)
+FORBIDDEN = {"utils", "helpers", "common", "base", "core", "types"}
+
+
+def unit(path: Path) -> str:
+    """The floor-bearing part of a module's name: `engine` for a2a_grpc/engine/run.py."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever the import stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, level=level, names=names):
+                assert level == 0, f"{path}: imports are absolute"
+                yield from (f"{module}.{alias.name}" for alias in names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_floors_strictly_below(path: Path) -> None:
+    own = unit(path)
+    for name in imports(path):
+        if not name.startswith("a2a_grpc."):
+            continue
+        other = name.split(".")[1]
+        if other != own:
+            assert other in FLOORS, f"{name} has no floor"
+            assert FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {other} (floor {FLOORS[other]})"
+
+
+def test_every_unit_has_a_floor() -> None:
+    assert {unit(path) for path in MODULES} == set(FLOORS)
+
+
+def test_only_wire_imports_generated_code() -> None:
+    users = {path.name for path in MODULES if any(name.startswith("a2a_grpc_pb") for name in imports(path))}
+    assert users == {"wire.py"}
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    assert {path.stem for path in MODULES} & FORBIDDEN == set()
+    assert {path.parent.name for path in MODULES} & FORBIDDEN == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_the_top_level_of_the_repository_is_as_designed() -> None:
+    visible = {path.name for path in ROOT.iterdir() if not path.name.startswith(".") and path.suffix != ".egg-info"}
+    files = {"pyproject.toml", "Makefile", "README.md", "CHANGELOG.md"}
+    folders = {"proto", "generated", "a2a_grpc", "servers", "clients", "tests", "benchmarks"}
+    assert visible == files | folders
+
+
+@pytest.mark.parametrize("folder", ["servers", "clients"])
+def test_programs_use_public_names_only(folder: str) -> None:
+    for path in (ROOT / folder).glob("*.py"):
+        for name in imports(path):
+            assert not any(part.startswith("_") for part in name.split(".")), f"{path.name} imports {name}"
