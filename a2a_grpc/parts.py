@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
@@ -61,6 +61,65 @@ def data_of(source: Message | Artifact | Iterable[Part]) -> Json:
         if piece.WhichOneof("content") == "data":
             return to_python(piece.data)
     return None
+
+
+def check_content(source: Message | Artifact) -> None:
+    """Raises ValueError for content that the contract does not allow: no parts, an empty part, no JSON (VAL-9)."""
+    if not source.parts:
+        raise ValueError("there are no parts; the protocol wants at least one")
+    structs = [("metadata", source.metadata)] if source.HasField("metadata") else []
+    for place, piece in enumerate(source.parts):
+        match piece.WhichOneof("content"):
+            case None:
+                raise ValueError(f"parts[{place}] has no content")
+            case "data" if problem := json_problem(piece.data):
+                raise ValueError(f"parts[{place}].data {problem}")
+        if piece.HasField("metadata"):
+            structs.append((f"parts[{place}].metadata", piece.metadata))
+    for path, metadata in structs:
+        if problem := json_problem(metadata):
+            raise ValueError(f"{path} {problem}")
+
+
+class Budget:
+    """How many JSON values may still be looked at."""
+
+    def __init__(self, limit: float = math.inf) -> None:
+        self.limit = self.left = limit
+
+    @property
+    def is_spent(self) -> bool:
+        return self.left < 0
+
+
+def json_problem(root: Value | Struct, budget: Budget | None = None) -> str:
+    """What keeps a value from being JSON, "" for nothing: NaN or infinity, no kind, too deep, over the budget."""
+    budget = budget or Budget()
+    stack: list[tuple[Value | Struct, int]] = [(root, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            return f"is nested deeper than {MAX_DEPTH}"
+        children: Collection[Value] = ()
+        if isinstance(node, Struct):
+            children = node.fields.values()
+        else:
+            match node.WhichOneof("kind"):
+                case None:
+                    return "contains a value without a kind"
+                case "number_value" if not math.isfinite(node.number_value):
+                    return f"contains {node.number_value}, which is not a JSON number"
+                case "null_value" if node.null_value:
+                    return f"contains the null {int(node.null_value)}; there is only 0"
+                case "struct_value":
+                    children = node.struct_value.fields.values()
+                case "list_value":
+                    children = node.list_value.values
+        budget.left -= len(children)  # counted before it is walked
+        if budget.is_spent:
+            return f"has more than {budget.limit} values"
+        stack.extend((child, depth + 1) for child in children)
+    return ""
 
 
 def value(json: Json, *, depth: int = 0) -> Value:

@@ -119,7 +119,7 @@ class Turn:
     ) -> str:
         """Makes an artifact, or replaces the one with this id; with `append` extends it by another chunk. Its id.
 
-        Raises ValueError for an artifact without content.
+        Raises ValueError for content that the protocol does not allow.
         """
         artifact = (
             output.complete(content)

@@ -44,6 +44,11 @@ class LocalBus:
         if topic := self._topics.get(key):
             topic.wake()
 
+    def wake_all(self) -> None:
+        """Wakes the listeners of every key."""
+        for topic in list(self._topics.values()):
+            topic.wake()
+
     @contextmanager
     def listen(self, key: Hashable) -> Iterator[Topic]:
         """The topic of a key, for as long as the block runs."""

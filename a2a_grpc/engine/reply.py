@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import cast
@@ -10,9 +11,9 @@ from a2a_grpc.agent import Completed, Outcome, Output, Skill, Stage, Threads, Tu
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError
 from a2a_grpc.lifecycle import state_name
-from a2a_grpc.parts import Content, Contents, Json, agent_message, part
+from a2a_grpc.parts import Contents, Json, agent_message, check_content
 from a2a_grpc.principal import Principal
-from a2a_grpc.wire import Artifact, Message, SendMessageRequest
+from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, SendMessageRequest
 
 logger = logging.getLogger("a2a_grpc.engine")
 
@@ -60,9 +61,7 @@ async def reply(
     await slots.acquire()
     try:
         output = await _output(skill, turn)
-        if isinstance(output, Message):
-            return output
-        return agent_message(cast("Contents", output), context_id=context_id)
+        return _message(output, skill, context_id)
     except (A2AError, asyncio.CancelledError):
         raise
     except Exception as error:
@@ -72,12 +71,31 @@ async def reply(
         slots.release()
 
 
+def _message(output: object, skill: Skill, context_id: str) -> Message:
+    """The output as a message; one that the handler made itself, with what it left empty filled in (SEND-15)."""
+    try:
+        if not isinstance(output, Message):
+            output = agent_message(cast("Contents", output), context_id=context_id)
+        output.message_id = output.message_id or str(uuid.uuid4())
+        output.context_id = output.context_id or context_id
+        output.role = output.role or ROLE_AGENT
+        if output.role != ROLE_AGENT or output.context_id != context_id or output.task_id:
+            raise ValueError("a reply is the agent's, in the context of the call, and of no task")
+        check_content(output)
+    except (TypeError, ValueError) as error:
+        logger.exception("reply is not valid skill=%s", skill.id)
+        raise InvalidAgentResponseError(
+            f"skill '{skill.id}' gave an answer that the protocol does not allow"
+        ) from error
+    return output
+
+
 async def _output(skill: Skill, turn: Turn) -> object:
     try:
         result = skill.handler(turn)
         if skill.is_generator:
             async with aclosing(cast("AsyncGenerator[Output]", result)) as pieces:
-                output: object = [part(cast("Content", piece)) async for piece in pieces]
+                output: object = [piece async for piece in pieces]
         else:
             output = await cast("Awaitable[Output]", result)
     except Outcome as raised:

@@ -239,24 +239,26 @@ class Run(Stage):
         return Completed()
 
     async def _end(self, outcome: Outcome) -> None:
-        writer = self.writer
-        message = None
-        if outcome.content is not None:
-            try:
-                message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
-            except (TypeError, ValueError):
-                logger.exception("outcome has no valid content task=%s", writer.key.id)
-                outcome, message = Failed(), None
+        """Writes the end of the turn; an end that cannot be written as it is becomes FAILED, with the reason."""
+        task_id = self.writer.key.id
         try:
             try:
-                await writer.status(outcome.state, message)
+                await self._write_end(outcome)
             except Failed as over_limit:
-                said = agent_message(over_limit.content, context_id=writer.context_id, task_id=writer.key.id)
-                await writer.status(lifecycle.FAILED, said)
+                await self._write_end(over_limit)
+            except (TypeError, ValueError):
+                logger.exception("outcome has no valid content task=%s", task_id)
+                await self._write_end(Failed(GENERIC_FAILURE))
         except StaleAppend:
-            logger.warning("run lost its claim before its end task=%s", writer.key.id)
+            logger.warning("run lost its claim before its end task=%s", task_id)
             return
-        logger.info("turn ended task=%s state=%s", writer.key.id, lifecycle.state_name(writer.state))
+        logger.info("turn ended task=%s state=%s", task_id, lifecycle.state_name(self.writer.state))
+
+    async def _write_end(self, outcome: Outcome) -> None:
+        writer, message = self.writer, None
+        if outcome.content is not None:
+            message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
+        await writer.status(outcome.state, message)
 
     async def _breathe(self) -> None:
         self._emitted += 1

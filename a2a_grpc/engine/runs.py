@@ -47,6 +47,7 @@ class Runs:
         self._settings = settings
         self._active: dict[TaskKey, Active] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stops: set[asyncio.Task[None]] = set()
 
     def get(self, key: TaskKey) -> Active | None:
         return self._active.get(key)
@@ -85,6 +86,8 @@ class Runs:
         """Tells a run to stop, and sees to it that the task ends: one and the same background task for all who ask."""
         if active.stopping is None:
             active.stopping = self.spawn(self._see_stopped(key, active, outcome), f"a2a-grpc:stop:{key.id}")
+            self._stops.add(active.stopping)
+            active.stopping.add_done_callback(self._stops.discard)
             active.run.stop(outcome, metadata)
         return active.stopping
 
@@ -108,9 +111,10 @@ class Runs:
         working = [active.work for active in self._active.values() if not active.run.is_waiting]
         if working and grace_s:
             await asyncio.wait(working, timeout=grace_s)
-        stops = [self.stop(key, active, Failed(SHUTDOWN_FAILURE)) for key, active in list(self._active.items())]
-        if stops:
-            await asyncio.wait(stops)
+        for key, active in list(self._active.items()):
+            self.stop(key, active, Failed(SHUTDOWN_FAILURE))
+        while self._stops:  # those that a caller asked for included: it waits for an answer
+            await asyncio.wait(self._stops)
         leftover = list(self._tasks)
         for task in leftover:
             task.cancel()

@@ -8,6 +8,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.log import Log
+from a2a_grpc.parts import check_content
 from a2a_grpc.store import Binding, Head, Record, TaskKey
 from a2a_grpc.wire import (
     Artifact,
@@ -62,10 +63,12 @@ class Writer:
     ) -> None:
         """A new status, with the agent's word about it; with `incoming`, the user's message that opens `turn`.
 
-        Raises IllegalTransition, StaleAppend, AlreadyBound; Failed if a status that does not end the task is over a
-        limit.
+        Raises IllegalTransition, StaleAppend, AlreadyBound; ValueError for content that the contract does not allow;
+        Failed if a status that does not end the task is over a limit.
         """
         lifecycle.check(self.state, state)
+        if message is not None:
+            check_content(message)
         at_us = now_us()
         event = StreamResponse(
             status_update=TaskStatusUpdateEvent(
@@ -81,7 +84,11 @@ class Writer:
         await self._append(Record(self.seq + 1, event, state, turn, at_us, serialized), bind)
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
-        """An artifact made, replaced or extended. Raises StaleAppend; Failed if it is over a limit."""
+        """An artifact made, replaced or extended.
+
+        Raises StaleAppend; ValueError for content that the contract does not allow; Failed if it is over a limit.
+        """
+        check_content(artifact)
         if artifact.artifact_id not in self._artifacts:
             if len(self._artifacts) >= self._settings.max_artifacts:
                 raise Failed(f"the task has reached the limit of {self._settings.max_artifacts} artifacts")

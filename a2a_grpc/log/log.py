@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from a2a_grpc.bus import LocalBus, Topic
-from a2a_grpc.errors import TaskNotFoundError
+from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.store import Binding, Head, Record, Snapshot, TaskKey, TaskStore
 
@@ -26,6 +26,7 @@ class Log:
     def __init__(self, store: TaskStore, bus: LocalBus) -> None:
         self.store = store
         self.bus = bus
+        self.is_closing = False
 
     async def append(
         self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
@@ -33,6 +34,11 @@ class Log:
         """Raises StaleAppend or AlreadyBound, like the store."""
         await self.store.append(key, record, epoch=epoch, bind=bind)
         self.bus.wake(key)
+
+    def close(self) -> None:
+        """Lets every follower catch up with what is in its log, then ends it with UnavailableError."""
+        self.is_closing = True
+        self.bus.wake_all()
 
     async def head(self, key: TaskKey) -> Head:
         """Raises TaskNotFoundError."""
@@ -58,7 +64,7 @@ class Follower:
 
     Guarantees: records in seq order, no gaps, no repeats, the first is `after + 1`; the iteration ends after a terminal
     record and only then. It holds one batch of records, however far behind it is. Raises TaskNotFoundError if the task
-    does not exist or is purged meanwhile.
+    does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
     """
 
     __slots__ = ("_batch", "_key", "_listening", "_log", "_seq", "_topic")
@@ -94,6 +100,8 @@ class Follower:
                 self._seq = records[-1].seq
             elif (await self._log.head(self._key)).state in TERMINAL:
                 raise StopAsyncIteration
+            elif self._log.is_closing:
+                raise UnavailableError("the server is shutting down; resume at another, or later", retry_after_s=1.0)
             else:
                 await self._topic.wait(seen)
         return self._batch.popleft()

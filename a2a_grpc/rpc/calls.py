@@ -29,7 +29,7 @@ class Calls:
 
     - Whatever a behavior raises, the client gets a status of the error tree; no other exception's text leaves.
     - Over `max_calls`, `max_streams` or `max_bytes` (of requests being served) a call is RESOURCE_EXHAUSTED at once.
-    - `end_streams` ends every stream with UNAVAILABLE, a slow reader's within a second.
+    - `end_streams` ends every stream with a status, a slow reader's within seconds.
     """
 
     def __init__(self, *, max_calls: int, max_streams: int, max_bytes: int) -> None:
@@ -94,13 +94,14 @@ class Calls:
         return None
 
     async def end_streams(self) -> None:
-        """Ends every open stream with UNAVAILABLE; returns once their handlers have ended, or after a bounded wait."""
+        """Gives every open stream a second to end by itself, then ends it with UNAVAILABLE; returns once their handlers
+        have ended, or after a bounded wait."""
         self._is_ending = True
-        streams = list(self._running[True])
-        for task in streams:
-            task.cancel()
-        if streams:
-            await asyncio.wait(streams, timeout=2 * ABORT_TIMEOUT_S)
+        for timeout_s in (ABORT_TIMEOUT_S, 2 * ABORT_TIMEOUT_S):
+            if streams := list(self._running[True]):
+                _, late = await asyncio.wait(streams, timeout=timeout_s)
+                for task in late:
+                    task.cancel()
 
     async def wait(self, timeout_s: float) -> None:
         """Waits for the handlers that are left: the server's own stop does not wait for those that end by abort."""

@@ -11,12 +11,17 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.wire import AgentCard
 
-VERSION = "a2a-version"
-EXTENSIONS = "a2a-extensions"
-SEQ = "a2a-grpc-seq"
-AFTER = "a2a-grpc-after"
-CANCEL_ON_DISCONNECT = "a2a-grpc-cancel-on-disconnect"
-IDEMPOTENCY_KEY = "idempotency-key"
+
+class Key:
+    """Metadata keys; those of the specification begin with `a2a-`, ours with `a2a-grpc-`."""
+
+    VERSION = "a2a-version"
+    EXTENSIONS = "a2a-extensions"
+    IDEMPOTENCY = "idempotency-key"
+    SEQ = "a2a-grpc-seq"
+    AFTER = "a2a-grpc-after"
+    CANCEL_ON_DISCONNECT = "a2a-grpc-cancel-on-disconnect"
+
 
 UNSTATED_VERSION = "0.3"
 """What a call without `a2a-version` speaks (VER-3)."""
@@ -40,29 +45,32 @@ class CallMetadata:
 
         Raises InvalidRequestError for versions that contradict each other (META-7) and for values that cannot be.
         """
-        version, extensions, key, after, cancel = "", [], "", None, None
+        version: str | None = None
+        extensions: list[str] = []
+        key, after, cancel = "", None, None
         for name, value in metadata:
             match name:
-                case "a2a-version":
-                    if version and value.strip() != version:
-                        raise _refuse(VERSION, f"is given twice, as '{version}' and as '{_text(value)}'")
-                    version = _text(value).strip()
-                case "a2a-extensions":
+                case Key.VERSION:
+                    given = _text(value).strip()
+                    if version not in (None, given):
+                        raise _refuse(Key.VERSION, f"is given twice, as '{version}' and as '{given}'")
+                    version = given
+                case Key.EXTENSIONS:
                     extensions += [uri for item in _text(value).split(",") if (uri := item.strip())]
-                case "idempotency-key":
+                case Key.IDEMPOTENCY:
                     key = _text(value).strip()
                     if not 0 < len(key) <= MAX_KEY_CHARS:
-                        raise _refuse(IDEMPOTENCY_KEY, f"must have 1 to {MAX_KEY_CHARS} characters")
-                case "a2a-grpc-after":
+                        raise _refuse(Key.IDEMPOTENCY, f"must have 1 to {MAX_KEY_CHARS} characters")
+                case Key.AFTER:
                     text = _text(value).strip()
                     if not (text.isascii() and text.isdecimal() and len(text) < 16):
-                        raise _refuse(AFTER, f"is '{text[:32]}'; it must be the seq of an event, 0 or more")
+                        raise _refuse(Key.AFTER, f"is '{text[:32]}'; it must be the seq of an event, 0 or more")
                     after = int(text)
-                case "a2a-grpc-cancel-on-disconnect":
+                case Key.CANCEL_ON_DISCONNECT:
                     if value not in ("true", "false"):
-                        raise _refuse(CANCEL_ON_DISCONNECT, "must be 'true' or 'false'")
+                        raise _refuse(Key.CANCEL_ON_DISCONNECT, "must be 'true' or 'false'")
                     cancel = value == "true"
-        return cls(version, tuple(dict.fromkeys(extensions)), key, after, cancel)
+        return cls(version or "", tuple(dict.fromkeys(extensions)), key, after, cancel)
 
 
 def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> None:
@@ -84,10 +92,10 @@ def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> N
     said = (
         f"version '{version[:32]}' of A2A"
         if version
-        else f"a call without '{VERSION}' (which means {UNSTATED_VERSION})"
+        else f"a call without '{Key.VERSION}' (which means {UNSTATED_VERSION})"
     )
     raise VersionNotSupportedError(
-        f"{said} is not supported here; send the metadata '{VERSION}: {known[0]}'",
+        f"{said} is not supported here; send the metadata '{Key.VERSION}: {known[0]}'",
         metadata={
             "requested_version": version[:32] or UNSTATED_VERSION,
             "supported_versions": ",".join(known),
@@ -105,7 +113,7 @@ def activate(requested: Iterable[str], card: AgentCard) -> tuple[str, ...]:
     missing = [extension.uri for extension in offered if extension.required and extension.uri not in wanted]
     if missing:
         raise ExtensionSupportRequiredError(
-            f"this agent requires {', '.join(missing)}; list it in the metadata '{EXTENSIONS}'",
+            f"this agent requires {', '.join(missing)}; list it in the metadata '{Key.EXTENSIONS}'",
             metadata={"required_extensions": ",".join(missing)},
         )
     return tuple(extension.uri for extension in offered if extension.uri in wanted)

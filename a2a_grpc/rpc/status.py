@@ -1,43 +1,63 @@
 """Errors as gRPC statuses with `google.rpc` details (spec §10.6)."""
 
+from collections.abc import Sequence
+
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from a2a_grpc.errors import DOMAIN, A2AError
+from a2a_grpc.errors import DOMAIN, A2AError, Violation
 
 DETAILS = "grpc-status-details-bin"
 
-MAX_MESSAGE_CHARS = 1024
+MAX_MESSAGE_BYTES = 1024
+MAX_DETAIL_BYTES = 192
 MAX_VIOLATIONS = 16
-MAX_DETAIL_CHARS = 256
+MAX_VIOLATIONS_BYTES = 2048
 """Peers limit the size of trailers, often to 8 KiB (ERR-8)."""
 
 
 def to_status(error: A2AError) -> Status:
     """Code, message, and ErrorInfo; BadRequest where fields were refused; RetryInfo where waiting helps."""
-    metadata = {key: text[:MAX_DETAIL_CHARS] for key, text in error.metadata.items()}
+    metadata = {key: _cut(text, MAX_DETAIL_BYTES) for key, text in error.metadata.items()}
     details = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if error.violations:
-        details.append(
-            BadRequest(
-                field_violations=[
-                    BadRequest.FieldViolation(field=field[:MAX_DETAIL_CHARS], description=text[:MAX_DETAIL_CHARS])
-                    for field, text in error.violations[:MAX_VIOLATIONS]
-                ]
-            )
-        )
+        details.append(_bad_request(error.violations))
     if error.retry_after_s is not None:
         delay = Duration()
         delay.FromMilliseconds(int(error.retry_after_s * 1000))
         details.append(RetryInfo(retry_delay=delay))
-    status = Status(code=error.code.value[0], message=error.message[:MAX_MESSAGE_CHARS])
+    status = Status(code=error.code.value[0], message=_cut(error.message, MAX_MESSAGE_BYTES))
     for detail in details:
         packed = Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _bad_request(violations: Sequence[Violation]) -> BadRequest:
+    """The first violations, as many as there is room for."""
+    bad, room = BadRequest(), MAX_VIOLATIONS_BYTES
+    for field, description in violations[:MAX_VIOLATIONS]:
+        item = BadRequest.FieldViolation(
+            field=_cut(field, MAX_DETAIL_BYTES), description=_cut(description, MAX_DETAIL_BYTES)
+        )
+        room -= item.ByteSize()
+        if room < 0:
+            break
+        bad.field_violations.append(item)
+    return bad
+
+
+def _cut(text: str, limit: int) -> str:
+    """As much of a text as fits, counted as `grpc-message` is encoded: three bytes for each that is not plain ASCII."""
+    size = 0
+    for place, character in enumerate(text):
+        size += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
+        if size > limit:
+            return text[:place]
+    return text
 
 
 def trailing_metadata(status: Status) -> tuple[tuple[str, bytes], ...]:

@@ -1,6 +1,5 @@
 """Whether a request is valid: pure functions over requests, before any change of state (VAL-1, VAL-8)."""
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from a2a_grpc.config import check_ranges, setting
 from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
-from a2a_grpc.parts import MAX_DEPTH
+from a2a_grpc.parts import Budget, json_problem
 from a2a_grpc.wire import (
     ROLE_USER,
     AgentCard,
@@ -98,6 +97,18 @@ class Checks:
         """A list's filters and page size, violations reported together (VAL-4)."""
         _refuse_if_any(self._list(request))
 
+    def push_config(self, request: ProtobufMessage) -> None:
+        """The fields of any of the four push notification requests (VAL-3)."""
+        _refuse_if_any(self._push_request(request))
+
+    def _push_request(self, request: ProtobufMessage) -> Iterator[Violation]:
+        for name in ("task_id", "id"):
+            if hasattr(request, name):
+                required = name == "task_id" or not isinstance(request, TaskPushNotificationConfig)
+                yield from self._id(name, getattr(request, name), required=required)
+        if isinstance(request, TaskPushNotificationConfig):
+            yield from _push_target("", request)
+
     def _send(self, request: SendMessageRequest) -> Iterator[Violation]:
         limits = self._limits
         configuration = request.configuration
@@ -137,7 +148,7 @@ class Checks:
             yield from self._parts(f"{path}.parts", message.parts)
 
     def _parts(self, path: str, parts: Iterable[Part]) -> Iterator[Violation]:
-        values, keys = _Budget(self._limits.max_data_values), _Budget(self._limits.max_part_metadata_keys)
+        values, keys = Budget(self._limits.max_data_values), Budget(self._limits.max_part_metadata_keys)
         for place, part in enumerate(parts):
             here = f"{path}[{place}]"
             match part.WhichOneof("content"):
@@ -152,14 +163,14 @@ class Checks:
             if values.is_spent or keys.is_spent:
                 return
 
-    def _metadata(self, path: str, metadata: Struct, budget: "_Budget | None" = None) -> Iterator[Violation]:
+    def _metadata(self, path: str, metadata: Struct, budget: Budget | None = None) -> Iterator[Violation]:
         if not metadata.fields:
             return
         limits = self._limits
         if (size := metadata.ByteSize()) > limits.max_metadata_bytes:
             yield Violation(path, f"has {size} bytes; the limit is {limits.max_metadata_bytes}")
         else:
-            yield from _json(path, metadata, budget or _Budget(limits.max_metadata_keys))
+            yield from _json(path, metadata, budget or Budget(limits.max_metadata_keys))
 
     def _id(self, path: str, value: str, *, required: bool = False) -> Iterator[Violation]:
         if not value:
@@ -196,44 +207,9 @@ class Checks:
                 )
 
 
-class _Budget:
-    """How many JSON values may still be looked at."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = self.left = limit
-
-    @property
-    def is_spent(self) -> bool:
-        return self.left < 0
-
-
-def _json(path: str, root: Value | Struct, budget: _Budget) -> Iterator[Violation]:
-    """Depth, number and kind of the values below `root`. Stops at the first thing that is wrong, or at the limit."""
-    stack: list[tuple[Value | Struct, int]] = [(root, 0)]
-    while stack:
-        node, depth = stack.pop()
-        if depth > MAX_DEPTH:
-            yield Violation(path, f"is nested deeper than {MAX_DEPTH}")
-            return
-        children: Iterable[Value] = ()
-        if isinstance(node, Struct):
-            count, children = len(node.fields), node.fields.values()
-        else:
-            count = 0
-            match node.WhichOneof("kind"):
-                case "number_value":
-                    if not math.isfinite(node.number_value):
-                        yield Violation(path, f"contains {node.number_value}, which is not a JSON number")
-                        return
-                case "struct_value":
-                    count, children = len(node.struct_value.fields), node.struct_value.fields.values()
-                case "list_value":
-                    count, children = len(node.list_value.values), node.list_value.values
-        budget.left -= count  # counted before it is walked
-        if budget.is_spent:
-            yield Violation(path, f"has more than {budget.limit} values")
-            return
-        stack.extend((child, depth + 1) for child in children)
+def _json(path: str, root: Value | Struct, budget: Budget) -> Iterator[Violation]:
+    if problem := json_problem(root, budget):
+        yield Violation(path, problem)
 
 
 def _history_length(path: str, request: ProtobufMessage) -> Iterator[Violation]:
@@ -243,14 +219,18 @@ def _history_length(path: str, request: ProtobufMessage) -> Iterator[Violation]:
 
 
 def _push_config(path: str, config: TaskPushNotificationConfig, request: SendMessageRequest) -> Iterator[Violation]:
-    if not config.url:
-        yield Violation(f"{path}.url", "is required")
-    if config.HasField("authentication") and not config.authentication.scheme:
-        yield Violation(f"{path}.authentication.scheme", "is required")
+    yield from _push_target(f"{path}.", config)
     if config.task_id not in ("", request.message.task_id):
         yield Violation(f"{path}.task_id", "must be empty or equal to message.task_id")
     if config.tenant not in ("", request.tenant):
         yield Violation(f"{path}.tenant", "must be empty or equal to tenant")
+
+
+def _push_target(prefix: str, config: TaskPushNotificationConfig) -> Iterator[Violation]:
+    if not config.url:
+        yield Violation(f"{prefix}url", "is required")
+    if config.HasField("authentication") and not config.authentication.scheme:
+        yield Violation(f"{prefix}authentication.scheme", "is required")
 
 
 def _media_type(part: Part) -> str:

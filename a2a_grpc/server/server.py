@@ -1,6 +1,5 @@
 """A server: one agent on its ports, put together here, from start to drain."""
 
-import asyncio
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +59,8 @@ class Server:
         self.grpc_address = ""
         self.http_url: str | None = None
         self._store = open_store(self.settings.store)
-        self._engine = Engine(agent, Log(self._store, open_bus(self.settings.bus)), self._engine_settings)
+        self._log = Log(self._store, open_bus(self.settings.bus))
+        self._engine = Engine(agent, self._log, self._engine_settings)
         self._is_serving = False
         self._stopped = False
 
@@ -116,7 +116,7 @@ class Server:
         if self.settings.health:
             await self._health.enter_graceful_shutdown()
         await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
-        await asyncio.sleep(0)  # followers that were woken by a last event write it before their streams end
+        self._log.close()
         await self._calls.end_streams()
         await self._grpc.stop(1.0)
         await self._calls.wait(1.0)

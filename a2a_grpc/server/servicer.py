@@ -28,8 +28,7 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.parts import to_dict
 from a2a_grpc.principal import Principal
-from a2a_grpc.rpc import CallMetadata, Calls, Context
-from a2a_grpc.rpc import metadata as keys
+from a2a_grpc.rpc import CallMetadata, Calls, Context, Key
 from a2a_grpc.rpc.metadata import activate, check_version
 from a2a_grpc.server import paging
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks, parse
@@ -94,7 +93,7 @@ class Call:
     @property
     def echo(self) -> tuple[tuple[str, str], ...]:
         """The activated extensions, as the response names them (EXT-4, OPEN-11)."""
-        return ((keys.EXTENSIONS, ",".join(self.extensions)),) if self.extensions else ()
+        return ((Key.EXTENSIONS, ",".join(self.extensions)),) if self.extensions else ()
 
 
 class Servicer:
@@ -147,7 +146,7 @@ class Servicer:
         configuration = request.configuration
         opened = await self._open(call, request)
         if isinstance(opened, Message):
-            return self._sized(SendMessageResponse(message=opened).SerializeToString())
+            return await self._answer(call, context, SendMessageResponse(message=opened).SerializeToString())
         snapshot = opened.snapshot
         if not configuration.return_immediately:
             try:
@@ -155,12 +154,11 @@ class Servicer:
             except asyncio.CancelledError:
                 self._on_disconnect(call, opened)
                 raise
-        return self._sized(task_element(_trimmed(snapshot, configuration)))
+        return await self._answer(call, context, task_element(_trimmed(snapshot, configuration)))
 
     async def send_streaming_message(self, raw: bytes, context: Context) -> None:
         call, request = self._accept(SendMessageRequest, raw, context)
-        self._check_streaming()
-        opened = await self._open(call, request)
+        opened = await self._open(call, request, streaming=True)
         if isinstance(opened, Message):
             await context.send_initial_metadata(call.echo)
             await context.write(self._sized(StreamResponse(message=opened).SerializeToString()))
@@ -180,8 +178,10 @@ class Servicer:
             self._on_disconnect(call, opened)
             raise
 
-    async def _open(self, call: Call, request: SendMessageRequest) -> Opened | Message:
+    async def _open(self, call: Call, request: SendMessageRequest, *, streaming: bool = False) -> Opened | Message:
         self._checks.send(request)
+        if streaming:
+            self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
             raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
         return await self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key))
@@ -206,7 +206,8 @@ class Servicer:
         call, request = self._accept(GetTaskRequest, raw, context)
         self._checks.task_id(request.id)
         self._checks.history_length(request)
-        return self._sized(_trimmed(await self._log.snapshot(call.key(request.id)), request))
+        snapshot = await self._log.snapshot(call.key(request.id))
+        return await self._answer(call, context, _trimmed(snapshot, request))
 
     async def list_tasks(self, raw: bytes, context: Context) -> bytes:
         call, request = self._accept(ListTasksRequest, raw, context)
@@ -227,14 +228,14 @@ class Servicer:
                 task.ClearField("artifacts")
         if page.more:
             response.next_page_token = paging.encode(page.tasks[-1].position, call.scope, where)
-        return self._sized(response.SerializeToString())
+        return await self._answer(call, context, response.SerializeToString())
 
     async def cancel_task(self, raw: bytes, context: Context) -> bytes:
         call, request = self._accept(CancelTaskRequest, raw, context)
         self._checks.task_id(request.id)
         self._checks.metadata(request.metadata)
         snapshot = await self._engine.cancel(call.key(request.id), to_dict(request.metadata))
-        return self._sized(snapshot.task)
+        return await self._answer(call, context, snapshot.task)
 
     async def subscribe_to_task(self, raw: bytes, context: Context) -> None:
         call, request = self._accept(SubscribeToTaskRequest, raw, context)
@@ -245,7 +246,7 @@ class Servicer:
         if after is not None:
             if after > head.seq:
                 raise InvalidRequestError.of(
-                    Violation(keys.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
+                    Violation(Key.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
                 )
             return await self._stream(call, context, key, Snapshot(after, b""))
         if head.state in lifecycle.TERMINAL:
@@ -267,7 +268,7 @@ class Servicer:
         is_over: Callable[[Record], bool] = lambda record: False,
     ) -> None:
         """The task `first`, if given, then every record after the snapshot's seq, until the task has ended."""
-        place = (keys.SEQ if first else keys.AFTER, str(snapshot.seq))
+        place = (Key.SEQ if first else Key.AFTER, str(snapshot.seq))
         async with self._log.follow(key, snapshot.seq) as records:
             await context.send_initial_metadata((*call.echo, place))
             if first:
@@ -281,7 +282,8 @@ class Servicer:
 
     def _push_config(self, kind: type[Any]) -> Callable[[bytes, Context], Any]:
         async def refuse(raw: bytes, context: Context) -> bytes:
-            self._accept(kind, raw, context)
+            _, request = self._accept(kind, raw, context)
+            self._checks.push_config(request)
             raise PushNotificationNotSupportedError
 
         return refuse
@@ -298,7 +300,7 @@ class Servicer:
         public.CopyFrom(self._card)
         made = self._agent.extended(public, call.principal)
         card = await made if inspect.isawaitable(made) else made
-        return self._sized(card.SerializeToString())
+        return await self._answer(call, context, card.SerializeToString())
 
     # -- what all of them share
 
@@ -318,6 +320,13 @@ class Servicer:
     def _check_streaming(self) -> None:
         if not self._card.capabilities.streaming:
             raise UnsupportedOperationError("this agent does not stream", metadata={"capability": "streaming"})
+
+    async def _answer(self, call: Call, context: Context, response: bytes) -> bytes:
+        """A unary response; before it goes the initial metadata, which an error does without."""
+        self._sized(response)
+        if call.echo:
+            await context.send_initial_metadata(call.echo)
+        return response
 
     def _sized(self, response: bytes) -> bytes:
         if len(response) > self._options.max_send_bytes:

@@ -1,0 +1,275 @@
+"""Events: their order, who gets them, and what artifacts they add up to (spec §3.5.2, §4.2)."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+
+from a2a_grpc import Agent, Artifact, Part, Turn
+from a2a_grpc.parts import struct, text_of, to_dict
+from a2a_grpc.wire import ListTasksRequest, Task, TaskState
+from tests.harness import (
+    V1,
+    Served,
+    elements,
+    event_state,
+    eventually,
+    message,
+    request,
+    scripted,
+    serving,
+    texts,
+)
+from tests.spec.required import faults
+
+WORKING = TaskState.TASK_STATE_WORKING
+COMPLETED = TaskState.TASK_STATE_COMPLETED
+FAILED = TaskState.TASK_STATE_FAILED
+INPUT_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED
+
+
+async def state_is(served: Served, task_id: str, state: TaskState) -> None:
+    async def check() -> None:
+        assert (await served.get(task_id)).status.state == state
+
+    await eventually(check)
+
+
+def gated() -> tuple[Agent, asyncio.Event]:
+    """An agent that makes its artifact once the event is set."""
+    agent, gate = Agent("Gated", "Waits for its gate."), asyncio.Event()
+
+    @agent.skill()
+    async def wait(turn: Turn) -> str:
+        await gate.wait()
+        return "made"
+
+    return agent, gate
+
+
+def made_by(*chunks: tuple[Artifact, dict[str, Any]]) -> Agent:
+    """An agent that emits these artifact updates."""
+    agent = Agent("Maker", "Makes artifacts.")
+
+    @agent.skill()
+    async def make(turn: Turn) -> None:
+        for artifact, how in chunks:
+            await turn.artifact(artifact, **how)
+
+    return agent
+
+
+async def folded(agent: Agent) -> tuple[Task, list[Any]]:
+    """The stored task of one run, with the artifact updates of its stream."""
+    async with serving(agent) as served:
+        first, *rest = await elements(served.stream(request()))
+        updates = [event.artifact_update for event in rest if event.WhichOneof("payload") == "artifact_update"]
+        return await served.get(first.task.id), updates
+
+
+async def test_evt_1_events_come_in_the_order_in_which_the_agent_made_them(served: Served) -> None:
+    steps: list[dict[str, Any]] = []
+    for i in range(50):
+        steps += [{"status": f"s{i}"}, {"artifact": {"id": f"a{i}", "text": f"a{i}"}}]
+    read = await elements(served.stream(scripted(*steps)))
+    heard = [
+        text_of(event.status_update.status.message)
+        if event.WhichOneof("payload") == "status_update"
+        else text_of(event.artifact_update.artifact)
+        for event in read[2:-1]
+    ]
+    assert heard == [f"{kind}{i}" for i in range(50) for kind in "sa"]
+    assert event_state(read[-1]) == COMPLETED
+
+
+async def test_evt_2_every_stream_of_a_task_gets_every_event_in_the_same_order(served: Served) -> None:
+    waiting = (await served.send(scripted({"input": "Go?"}))).task
+    calls = [served.subscribe(waiting.id) for _ in range(5)]
+    for call in calls:
+        assert (await elements(call, 1))[0].task == waiting
+    sending = served.stream(scripted({"status": "a"}, {"chunks": {"count": 20}}, {"status": "b"}, task_id=waiting.id))
+    rests = await asyncio.gather(*(elements(call) for call in calls))
+    sent = await elements(sending)
+    streams = [[event.SerializeToString() for event in rest] for rest in rests]
+    assert streams == [streams[0]] * 5
+    assert len(streams[0]) == 1 + 1 + 20 + 1 + 1
+    assert [event.SerializeToString() for event in sent[1:]] == streams[0][-len(sent) + 1 :]
+
+
+async def test_evt_3_a_stream_that_is_closed_does_not_disturb_the_others(served: Served) -> None:
+    waiting = (await served.send(scripted({"input": "Go?"}))).task
+    leaving, staying = served.subscribe(waiting.id), served.subscribe(waiting.id)
+    for call in (leaving, staying):
+        await elements(call, 1)
+    leaving.cancel()
+    assert await leaving.code() == grpc.StatusCode.CANCELLED
+    await served.send(scripted({"status": "thinking"}, task_id=waiting.id))
+    assert [event_state(event) for event in await elements(staying)] == [WORKING, WORKING, COMPLETED]
+    assert await staying.code() == grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+async def test_evt_4_evt_6_a_task_outlives_the_stream_that_began_it(how: str) -> None:
+    agent, gate = gated()
+    async with serving(agent) as served:
+        deadline_s = 1.0 if how == "deadline" else None
+        call = served.stub.SendStreamingMessage(request(), metadata=V1, timeout=deadline_s)
+        task_id = (await elements(call, 1))[0].task.id
+        if how == "cancel":
+            call.cancel()
+        expected = grpc.StatusCode.CANCELLED if how == "cancel" else grpc.StatusCode.DEADLINE_EXCEEDED
+        assert await call.code() == expected
+        await state_is(served, task_id, WORKING)
+        gate.set()
+        await state_is(served, task_id, COMPLETED)
+        assert texts(await served.get(task_id)) == ["made"]
+
+
+async def test_evt_4_evt_6_a_task_outlives_the_blocking_send_that_began_it() -> None:
+    agent, gate = gated()
+    async with serving(agent) as served:
+        sending = asyncio.ensure_future(served.send(request(message(context_id="c"))))
+        found: list[Task] = []
+
+        async def has_begun() -> None:
+            page = await served.stub.ListTasks(ListTasksRequest(context_id="c"), metadata=V1)
+            found[:] = page.tasks
+            assert [task.status.state for task in found] == [WORKING]
+
+        await eventually(has_begun)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        gate.set()
+        await state_is(served, found[0].id, COMPLETED)
+        assert texts(await served.get(found[0].id)) == ["made"]
+
+
+async def test_evt_5_a_client_that_reconnects_gets_the_task_as_it_is_then(served: Served) -> None:
+    call = served.stream(scripted({"artifact": {"text": "early"}}, {"input": "Go?"}, {"artifact": {"text": "late"}}))
+    task_id = (await elements(call, 1))[0].task.id
+    call.cancel()
+    await state_is(served, task_id, INPUT_REQUIRED)
+    again = served.subscribe(task_id)
+    assert texts((await elements(again, 1))[0].task) == ["early"]
+    await served.send(request(message("go", task_id=task_id)))
+    rest = await elements(again)
+    assert [event_state(event) for event in rest] == [WORKING, 0, COMPLETED]
+    assert text_of(rest[1].artifact_update.artifact) == "late"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Artifact(artifact_id="a"),
+        Artifact(artifact_id="a", parts=[Part(media_type="text/plain")]),
+    ],
+    ids=["artifact without parts", "part without content"],
+)
+async def test_evt_8_an_artifact_that_breaks_the_contract_fails_the_task_and_is_not_sent(bad: Artifact) -> None:
+    task, updates = await folded(made_by((bad, {})))
+    assert task.status.state == FAILED
+    assert (updates, len(task.artifacts)) == ([], 0)
+    assert faults(task) == []
+
+
+async def test_evt_8_nothing_follows_a_terminal_event() -> None:
+    agent, ended = Agent("Late", "Goes on after its end."), asyncio.Event()
+
+    @agent.skill()
+    async def late(turn: Turn) -> str:
+        async def linger() -> None:
+            await ended.wait()
+            await turn.artifact("too late")
+
+        lingering.append(asyncio.ensure_future(linger()))
+        return "in time"
+
+    lingering: list[asyncio.Future[None]] = []
+    async with serving(agent) as served:
+        task = (await served.send(request())).task
+        ended.set()
+        await asyncio.wait(lingering)
+        assert lingering[0].cancelled()
+        assert await served.get(task.id) == task
+        assert texts(task) == ["in time"]
+
+
+async def test_evt_9_the_initial_metadata_of_a_stream_comes_before_the_task_moves(served: Served) -> None:
+    waiting = (await served.send(scripted({"input": "Go?"}))).task
+    call = served.subscribe(waiting.id)
+    async with asyncio.timeout(10):
+        metadata = dict(await call.initial_metadata())
+    assert metadata["a2a-grpc-seq"] == "3"
+    assert (await served.get(waiting.id)).status.state == INPUT_REQUIRED
+    call.cancel()
+
+
+async def test_art_1_append_extends_the_artifact_and_its_absence_defines_it_anew() -> None:
+    task, updates = await folded(
+        made_by(
+            (Artifact(artifact_id="a", name="one", parts=[Part(text="1")]), {}),
+            (Artifact(artifact_id="a", parts=[Part(text="2")]), {"append": True}),
+            (Artifact(artifact_id="b", name="other", parts=[Part(text="x")]), {"last_chunk": True}),
+            (Artifact(artifact_id="b", parts=[Part(text="y")]), {}),
+        )
+    )
+    assert [(made.artifact_id, made.name, [part.text for part in made.parts]) for made in task.artifacts] == [
+        ("a", "one", ["1", "2"]),
+        ("b", "", ["y"]),
+    ]
+    assert [(update.artifact.artifact_id, update.append, update.last_chunk) for update in updates] == [
+        ("a", False, False),
+        ("a", True, False),
+        ("b", False, True),
+        ("b", False, False),
+    ]
+
+
+async def test_art_2_an_append_to_an_unknown_artifact_creates_it() -> None:
+    task, updates = await folded(made_by((Artifact(artifact_id="a", parts=[Part(text="1")]), {"append": True})))
+    assert [(made.artifact_id, text_of(made)) for made in task.artifacts] == [("a", "1")]
+    assert [update.append for update in updates] == [True]
+
+
+async def test_art_2_an_append_upserts_metadata_and_unites_extensions() -> None:
+    first = Artifact(
+        artifact_id="a",
+        name="report",
+        description="draft",
+        parts=[Part(text="1")],
+        metadata=struct({"kept": 1, "changed": {"deep": 1}}),
+        extensions=["urn:x", "urn:y"],
+    )
+    more = Artifact(
+        artifact_id="a",
+        description="final",
+        parts=[Part(data=first.metadata.fields["kept"]), Part(raw=b"3")],
+        metadata=struct({"changed": {"other": 2}, "new": True}),
+        extensions=["urn:y", "urn:z"],
+    )
+    task, updates = await folded(made_by((first, {}), (more, {"append": True, "last_chunk": True})))
+    made = task.artifacts[0]
+    assert (made.name, made.description) == ("report", "final")
+    assert [part.WhichOneof("content") for part in made.parts] == ["text", "data", "raw"]
+    assert to_dict(made.metadata) == {"kept": 1, "changed": {"other": 2}, "new": True}
+    assert list(made.extensions) == ["urn:x", "urn:y", "urn:z"]
+    assert updates[1].artifact == more
+
+
+async def test_art_2_a_generators_pieces_are_chunks_of_one_artifact() -> None:
+    agent = Agent("Poet", "Recites.")
+
+    @agent.skill()
+    async def recite(turn: Turn) -> Any:
+        for line in ("Roses ", "are ", "red"):
+            yield line
+
+    task, updates = await folded(agent)
+    assert texts(task) == ["Roses are red"]
+    assert len({update.artifact.artifact_id for update in updates}) == 1
+    assert [update.append for update in updates] == [False, *[True] * (len(updates) - 1)]
+    assert [update.last_chunk for update in updates] == [*[False] * (len(updates) - 1), True]
+    assert "".join(text_of(update.artifact) for update in updates) == "Roses are red"
+    assert task.status.state == COMPLETED

@@ -1,0 +1,783 @@
+"""Section 1.1 of the requirements: sending a message and waiting for what becomes of it; with it, ids and turns."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import grpc
+import pytest
+
+from a2a_grpc import Agent, InputRequired, Turn
+from a2a_grpc.parts import struct, text_of, value
+from a2a_grpc.wire import (
+    ROLE_AGENT,
+    ROLE_USER,
+    CancelTaskRequest,
+    ListTasksRequest,
+    Message,
+    Part,
+    SendMessageConfiguration,
+    SendMessageRequest,
+    SendMessageResponse,
+    Task,
+    TaskPushNotificationConfig,
+    TaskState,
+)
+from tests.harness import (
+    V1,
+    Served,
+    elements,
+    eventually,
+    message,
+    refusal,
+    request,
+    scripted,
+    scripted_agent,
+    serving,
+    texts,
+)
+from tests.spec.raw_calls import SENDS, raw_refusal
+from tests.spec.required import faults
+
+SUBMITTED, WORKING, COMPLETED = (
+    TaskState.TASK_STATE_SUBMITTED,
+    TaskState.TASK_STATE_WORKING,
+    TaskState.TASK_STATE_COMPLETED,
+)
+FAILED, CANCELED, REJECTED = (
+    TaskState.TASK_STATE_FAILED,
+    TaskState.TASK_STATE_CANCELED,
+    TaskState.TASK_STATE_REJECTED,
+)
+INPUT_REQUIRED, AUTH_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED, TaskState.TASK_STATE_AUTH_REQUIRED
+NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
+UNSUPPORTED = (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_OPERATION")
+
+
+async def send(served: Served, asked: SendMessageRequest) -> Task:
+    """The task that a send answers with."""
+    response: SendMessageResponse = await served.send(asked)
+    assert response.WhichOneof("payload") == "task"
+    return response.task
+
+
+async def total(served: Served, tenant: str = "") -> int:
+    listed = await served.stub.ListTasks(ListTasksRequest(tenant=tenant), metadata=V1)
+    return int(listed.total_size)
+
+
+class Gated:
+    """An agent that makes an artifact, then waits until the test opens its gate; it keeps the texts it got."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.texts: list[str] = []
+        self.agent = Agent("Gated", "Waits for its gate.")
+
+        @self.agent.skill()
+        async def wait(turn: Turn) -> str:
+            self.texts.append(turn.text)
+            await turn.artifact("partial", id="partial")
+            await self.gate.wait()
+            return f"{turn.text} is done"
+
+    async def task_at_work(self, served: Served) -> Task:
+        """The only task, once its agent has made the artifact."""
+        found: list[Task] = []
+
+        async def there() -> None:
+            listed = await served.stub.ListTasks(ListTasksRequest(include_artifacts=True), metadata=V1)
+            found[:] = listed.tasks
+            assert [texts(task) for task in found] == [["partial"]]
+
+        await eventually(there)
+        return found[0]
+
+
+# -- SEND-1
+
+
+async def test_send_1_the_agent_chooses_between_a_task_and_a_message(served: Served) -> None:
+    task = await served.send(scripted({"complete": "done"}))
+    reply = await served.send(scripted({"message": "hello"}))
+    assert task.WhichOneof("payload") == "task"
+    assert reply.WhichOneof("payload") == "message"
+    assert await total(served) == 1
+
+
+# -- SEND-2
+
+SETTLED: dict[str, tuple[list[Any], TaskState, str]] = {
+    "completes": ([], COMPLETED, ""),
+    "completes with a word": ([{"complete": "Done."}], COMPLETED, "Done."),
+    "fails": ([{"fail": "No disk."}], FAILED, "No disk."),
+    "raises": ([{"raise": "boom"}], FAILED, "The agent failed with an internal error."),
+    "is rejected": ([{"reject": "Not mine."}], REJECTED, "Not mine."),
+    "asks and ends its turn": ([{"input": "Which?"}], INPUT_REQUIRED, "Which?"),
+    "asks and waits": ([{"input": "Which?"}, {"complete": "later"}], INPUT_REQUIRED, "Which?"),
+    "asks for authorisation": ([{"auth": "Log in."}], AUTH_REQUIRED, "Log in."),
+}
+
+
+@pytest.mark.parametrize(("end", "state", "said"), SETTLED.values(), ids=SETTLED)
+async def test_send_2_a_blocking_send_returns_the_settled_task_with_all_artifacts(
+    served: Served, end: list[Any], state: TaskState, said: str
+) -> None:
+    steps = [
+        {"status": "on it"},
+        {"artifact": {"id": "a", "text": "one"}},
+        {"chunks": {"id": "b", "count": 3, "text": "{i}"}},
+    ]
+    task = await send(served, scripted(*steps, *end))
+    assert (task.status.state, text_of(task.status.message)) == (state, said)
+    assert {artifact.artifact_id: text_of(artifact) for artifact in task.artifacts} == {"a": "one", "b": "012"}
+    assert task == await served.get(task.id)
+    assert faults(task) == []
+
+
+async def test_send_2_a_blocking_send_waits_until_the_task_is_settled() -> None:
+    gated = Gated()
+    async with asyncio.timeout(30), serving(gated.agent) as served:
+        sending = asyncio.create_task(send(served, request("it")))
+        working = await gated.task_at_work(served)
+        assert working.status.state == WORKING
+        assert not sending.done()
+        gated.gate.set()
+        task = await sending
+    assert (task.id, task.status.state) == (working.id, COMPLETED)
+    assert texts(task) == ["partial", "it is done"]
+
+
+async def test_send_2_a_blocking_send_returns_the_canceled_task_when_somebody_cancels_it() -> None:
+    gated = Gated()
+    async with asyncio.timeout(30), serving(gated.agent) as served:
+        sending = asyncio.create_task(send(served, request("it")))
+        working = await gated.task_at_work(served)
+        await served.stub.CancelTask(CancelTaskRequest(id=working.id), metadata=V1)
+        task = await sending
+    assert (task.id, task.status.state, texts(task)) == (working.id, CANCELED, ["partial"])
+
+
+async def test_send_2_a_send_without_a_configuration_blocks(served: Served) -> None:
+    task = await send(served, SendMessageRequest(message=message("hello")))
+    assert (task.status.state, texts(task)) == (COMPLETED, ["hello"])
+
+
+async def test_send_2_a_blocking_follow_up_waits_for_its_own_turn(served: Served) -> None:
+    asking = await send(served, scripted({"input": "first?"}))
+    again = await send(served, scripted({"input": "second?"}, task_id=asking.id))
+    assert (again.status.state, text_of(again.status.message)) == (INPUT_REQUIRED, "second?")
+    done = await send(served, scripted({"complete": "thanks"}, task_id=asking.id))
+    assert (done.status.state, text_of(done.status.message)) == (COMPLETED, "thanks")
+
+
+# -- SEND-3, SEND-4, SEND-5
+
+
+async def test_send_3_and_5_return_immediately_answers_while_the_agent_works_and_the_work_goes_on() -> None:
+    gated = Gated()
+    async with asyncio.timeout(30), serving(gated.agent) as served:
+        early = await send(served, request("it", immediately=True))
+        assert early.status.state in (SUBMITTED, WORKING)
+        assert (await served.get(early.id)).id == early.id
+        assert [text_of(said) for said in early.history] == ["it"]
+        assert faults(early) == []
+        gated.gate.set()
+
+        async def done() -> None:
+            task = await served.get(early.id)
+            assert (task.status.state, texts(task)) == (COMPLETED, ["partial", "it is done"])
+
+        await eventually(done)
+
+
+async def test_send_3_return_immediately_on_a_follow_up_answers_with_the_task_that_has_the_message(
+    served: Served,
+) -> None:
+    asking = await send(served, scripted({"input": "?"}))
+    early = await send(served, scripted({"sleep": 60}, task_id=asking.id, immediately=True))
+    assert (early.id, early.status.state) == (asking.id, WORKING)
+    assert len(early.history) == 3
+
+
+async def test_send_4_return_immediately_is_ignored_when_the_answer_is_a_message() -> None:
+    began, gate = asyncio.Event(), asyncio.Event()
+    agent = Agent("Slow", "Answers late.")
+
+    @agent.skill(answers="message")
+    async def reply(turn: Turn) -> str:
+        began.set()
+        await gate.wait()
+        return "late"
+
+    async with asyncio.timeout(30), serving(agent) as served:
+        sending = asyncio.create_task(served.send(request(immediately=True)))
+        await began.wait()
+        assert await total(served) == 0
+        assert not sending.done()
+        gate.set()
+        response = await sending
+    assert text_of(response.message) == "late"
+
+
+# -- SEND-6, SEND-7
+
+
+@pytest.mark.parametrize("method", SENDS)
+async def test_send_6_an_unknown_task_id_is_not_found_and_makes_no_task(served: Served, method: str) -> None:
+    mine = str(uuid.uuid4())
+    refused = await raw_refusal(served, method, request(message(task_id=mine)).SerializeToString())
+    assert (refused.code, refused.reason, refused.metadata) == (*NOT_FOUND, {"task_id": mine})
+    assert mine in refused.text
+    assert await total(served) == 0
+
+
+@pytest.mark.parametrize("method", SENDS)
+async def test_send_6_a_task_of_another_tenant_is_not_found_and_stays_as_it_is(served: Served, method: str) -> None:
+    theirs = await send(served, scripted({"input": "?"}, tenant="red"))
+    for tenant in ("blue", ""):
+        asked = request(message(task_id=theirs.id), tenant=tenant)
+        refused = await raw_refusal(served, method, asked.SerializeToString())
+        assert (refused.code, refused.reason, refused.metadata) == (*NOT_FOUND, {"task_id": theirs.id})
+    assert await served.get(theirs.id, tenant="red") == theirs
+
+
+@pytest.mark.parametrize("method", SENDS)
+@pytest.mark.parametrize("end", [{"complete": "!"}, {"fail": "!"}, {"reject": "!"}, {"raise": "!"}], ids=str)
+async def test_send_7_a_task_that_has_ended_accepts_no_message(served: Served, method: str, end: Any) -> None:
+    ended = await send(served, scripted(end))
+    asked = scripted({"artifact": {"text": "more"}}, task_id=ended.id)
+    refused = await raw_refusal(served, method, asked.SerializeToString())
+    assert (refused.code, refused.reason, refused.metadata) == (*UNSUPPORTED, {"task_id": ended.id})
+    assert ended.id in refused.text
+    assert await served.get(ended.id) == ended
+
+
+@pytest.mark.parametrize("method", SENDS)
+async def test_send_7_a_canceled_task_accepts_no_message_and_the_agent_is_not_called_again(method: str) -> None:
+    gated = Gated()
+    async with asyncio.timeout(30), serving(gated.agent) as served:
+        task_id = (await send(served, request("first", immediately=True))).id
+        await gated.task_at_work(served)
+        await served.stub.CancelTask(CancelTaskRequest(id=task_id), metadata=V1)
+        refused = await raw_refusal(served, method, request(message("second", task_id=task_id)).SerializeToString())
+    assert (refused.code, refused.reason) == UNSUPPORTED
+    assert "CANCELED" in refused.text
+    assert gated.texts == ["first"]
+
+
+# -- SEND-8, OPEN-19
+
+
+def taking(*modes: str, skill_modes: tuple[str, ...] = ()) -> Agent:
+    agent = Agent("Picky", "Takes some media types.", input_modes=modes)
+
+    @agent.skill(input_modes=skill_modes)
+    async def take(turn: Turn) -> str:
+        return "taken"
+
+    return agent
+
+
+TEXT, DATA = Part(text="x"), Part(data=value({"k": 1}))
+RAW, URL = Part(raw=b"x"), Part(url="https://example.org/x")
+
+
+def typed(media_type: str) -> Part:
+    return Part(raw=b"x", media_type=media_type)
+
+
+TAKEN: dict[str, tuple[str, Part]] = {
+    "the type itself": ("image/png", typed("image/png")),
+    "another case of the part": ("image/png", typed("IMAGE/Png")),
+    "another case of the card": ("Image/PNG", typed("image/png")),
+    "parameters of the part": ("text/html", typed("text/html; charset=utf-8")),
+    "parameters without a blank": ("text/html", typed("text/html;charset=utf-8")),
+    "parameters of the card": ("text/html; charset=utf-8", typed("text/html")),
+    "blanks around it": ("text/html", typed(" text/html ")),
+    "a wildcard for the subtype": ("image/*", typed("image/png")),
+    "a wildcard in another case": ("IMAGE/*", typed("image/png")),
+    "a wildcard for all": ("*/*", typed("application/x-anything")),
+    "a text without a type, as text/plain": ("text/plain", TEXT),
+    "a text without a type, as text/*": ("text/*", TEXT),
+    "data without a type, as application/json": ("application/json", DATA),
+    "bytes without a type, as application/octet-stream": ("application/octet-stream", RAW),
+    "a url without a type, as application/octet-stream": ("application/octet-stream", URL),
+    "a text of a type of its own": ("text/markdown", Part(text="x", media_type="text/markdown")),
+}
+
+
+@pytest.mark.parametrize(("mode", "part"), TAKEN.values(), ids=TAKEN)
+async def test_send_8_a_part_of_a_media_type_that_the_card_names_is_taken(mode: str, part: Part) -> None:
+    async with serving(taking(mode)) as served:
+        task = await send(served, request(Message(message_id="m", role=ROLE_USER, parts=[part])))
+    assert texts(task) == ["taken"]
+
+
+REFUSED: dict[str, tuple[str, Part, str]] = {
+    "another subtype": ("image/png", typed("image/jpeg"), "image/jpeg"),
+    "another type": ("text/*", typed("image/png"), "image/png"),
+    "a longer subtype": ("image/png", typed("image/png2"), "image/png2"),
+    "a type that begins the same": ("text/*", typed("text2/plain"), "text2/plain"),
+    "a wildcard given by the part": ("image/png", typed("image/*"), "image/*"),
+    "all types given by the part": ("image/png", typed("*/*"), "*/*"),
+    "a text without a type": ("image/*", TEXT, "text/plain"),
+    "data without a type": ("text/*", DATA, "application/json"),
+    "bytes without a type": ("text/*", RAW, "application/octet-stream"),
+    "a url without a type": ("text/*", URL, "application/octet-stream"),
+    "a text of another type": ("text/plain", Part(text="x", media_type="text/html"), "text/html"),
+    "a type in another case": ("text/plain", typed("IMAGE/PNG; q=1"), "image/png"),
+}
+
+
+@pytest.mark.parametrize("method", SENDS)
+@pytest.mark.parametrize(("mode", "part", "told"), REFUSED.values(), ids=REFUSED)
+async def test_send_8_a_part_of_another_media_type_is_refused_by_its_place_and_nothing_happens(
+    mode: str, part: Part, told: str, method: str
+) -> None:
+    good = typed(mode.replace("*", "x"))
+    async with serving(taking(mode)) as served:
+        asked = request(Message(message_id="m", role=ROLE_USER, parts=[good, part]))
+        refused = await raw_refusal(served, method, asked.SerializeToString())
+        assert await total(served) == 0
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CONTENT_TYPE_NOT_SUPPORTED")
+    assert refused.fields == ["message.parts[1].media_type"]
+    assert refused.metadata == {"media_type": told}
+    assert told in refused.text
+    assert mode in refused.text
+
+
+@pytest.mark.parametrize("media_type", ["image/png", "text/plain"])
+async def test_send_8_the_modes_of_agent_and_skills_count_together(media_type: str) -> None:
+    async with serving(taking("text/plain", skill_modes=("image/png",))) as served:
+        task = await send(served, request(Message(message_id="m", role=ROLE_USER, parts=[typed(media_type)])))
+        other = request(Message(message_id="m", role=ROLE_USER, parts=[typed("audio/wav")]))
+        refused = await refusal(served.send(other))
+    assert texts(task) == ["taken"]
+    assert refused.reason == "CONTENT_TYPE_NOT_SUPPORTED"
+
+
+async def test_send_8_a_follow_up_of_another_media_type_is_refused_and_its_task_stays_as_it_is() -> None:
+    agent = Agent("Asking", "Asks.", input_modes=["text/plain"])
+
+    @agent.skill()
+    async def ask(turn: Turn) -> InputRequired:
+        return InputRequired("?")
+
+    async with serving(agent) as served:
+        before = await send(served, request())
+        sent = Message(message_id="m", role=ROLE_USER, task_id=before.id, parts=[typed("image/png")])
+        refused = await refusal(served.send(request(sent)))
+        assert await served.get(before.id) == before
+    assert refused.reason == "CONTENT_TYPE_NOT_SUPPORTED"
+
+
+async def test_send_8_an_over_long_media_type_is_told_in_a_short_error() -> None:
+    async with serving(taking("text/plain")) as served:
+        asked = request(Message(message_id="m", role=ROLE_USER, parts=[typed("x" * 1_000_000)]))
+        refused = await refusal(served.send(asked))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CONTENT_TYPE_NOT_SUPPORTED")
+    assert len(refused.text) + len(refused.metadata["media_type"]) < 1000
+
+
+# -- SEND-9, SEND-14, SEND-17: what the agent may know
+
+
+async def test_send_9_14_and_17_the_agent_sees_output_modes_references_extensions_and_metadata() -> None:
+    seen: list[Any] = []
+    agent = Agent("Watching", "Looks.")
+
+    @agent.skill()
+    async def look(turn: Turn) -> None:
+        seen.extend([list(turn.accepted_output_modes), list(turn.message.reference_task_ids)])
+        seen.extend([list(turn.message.extensions), turn.metadata])
+
+    async with serving(agent) as served:
+        sent = message()
+        sent.reference_task_ids.extend(["t-1", "t-2"])
+        sent.extensions.append("urn:example:1")
+        sent.metadata.CopyFrom(struct({"urn:example:1": {"deep": [1, None]}, "both": "message"}))
+        asked = request(sent, accepted_output_modes=["text/markdown", "text/plain"])
+        asked.metadata.CopyFrom(struct({"more": True, "both": "request"}))
+        task = await send(served, asked)
+    assert seen == [
+        ["text/markdown", "text/plain"],
+        ["t-1", "t-2"],
+        ["urn:example:1"],
+        {"urn:example:1": {"deep": [1, None]}, "both": "request", "more": True},
+    ]
+    stored = task.history[0]
+    assert (stored.metadata, stored.extensions) == (sent.metadata, sent.extensions)
+    assert stored.reference_task_ids == sent.reference_task_ids
+
+
+# -- SEND-10
+
+
+@pytest.mark.parametrize(("length", "kept"), [(None, 3), (0, 0), (1, 1), (2, 2), (3, 3), (100, 3)])
+async def test_send_10_history_length_keeps_the_most_recent_messages_of_the_answer_only(
+    served: Served, length: int | None, kept: int
+) -> None:
+    task_id = (await send(served, scripted({"input": "?"}))).id
+    asked = scripted({"complete": "!"}, task_id=task_id)
+    asked.configuration.CopyFrom(SendMessageConfiguration(history_length=length))
+    answered = await send(served, asked)
+    stored = await served.get(task_id)
+    assert len(stored.history) == 3
+    assert list(answered.history) == list(stored.history)[3 - kept :]
+    assert answered.status == stored.status
+
+
+async def test_send_10_history_length_applies_to_an_immediate_answer(served: Served) -> None:
+    asked = scripted({"sleep": 60})
+    asked.configuration.CopyFrom(SendMessageConfiguration(history_length=0, return_immediately=True))
+    assert len((await send(served, asked)).history) == 0
+
+
+# -- SEND-11, OPEN-14
+
+
+@pytest.mark.parametrize("method", SENDS)
+async def test_send_11_an_inline_push_config_is_refused_before_any_task_exists(method: str) -> None:
+    gated = Gated()
+    async with serving(gated.agent) as served:
+        config = TaskPushNotificationConfig(url="https://example.org/hook", token="t")
+        asked = request(task_push_notification_config=config)
+        refused = await raw_refusal(served, method, asked.SerializeToString())
+        assert await total(served) == 0
+    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert refused.reason == "PUSH_NOTIFICATION_NOT_SUPPORTED"
+    assert gated.texts == []
+
+
+@pytest.mark.parametrize("method", SENDS)
+@pytest.mark.parametrize("names_it", [False, True])
+async def test_send_11_an_inline_push_config_on_a_follow_up_leaves_the_task_as_it_is(
+    served: Served, method: str, names_it: bool
+) -> None:
+    before = await send(served, scripted({"input": "?"}))
+    config = TaskPushNotificationConfig(url="https://example.org/hook", task_id=before.id if names_it else "")
+    asked = scripted({"complete": "!"}, task_id=before.id)
+    asked.configuration.task_push_notification_config.CopyFrom(config)
+    refused = await raw_refusal(served, method, asked.SerializeToString())
+    assert refused.reason == "PUSH_NOTIFICATION_NOT_SUPPORTED"
+    assert await served.get(before.id) == before
+
+
+# -- SEND-12
+
+
+async def test_send_12_a_message_id_is_no_key_and_two_sends_with_one_are_two_tasks(served: Served) -> None:
+    one, two = await send(served, request()), await send(served, request())
+    assert one.history[0].message_id == two.history[0].message_id == "m-1"
+    assert one.id != two.id
+    assert await total(served) == 2
+
+
+async def test_send_12_a_repeated_idempotency_key_leads_to_the_task_of_the_first_send(served: Served) -> None:
+    key = ("idempotency-key", "k-1")
+    first = (await served.send(request(), key)).task
+    again = (await served.send(request(), key)).task
+    other = await refusal(served.send(request("something else"), key))
+    assert again == first
+    assert await total(served) == 1
+    assert (other.code, other.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["idempotency-key"])
+
+
+# -- SEND-13, OPEN-15: follow-ups
+
+
+async def test_send_13_the_answer_to_a_question_continues_the_task_with_its_history(served: Served) -> None:
+    asked = scripted({"input": "Which date?"})
+    asking = await send(served, asked)
+    answer = message("Monday", task_id=asking.id, message_id="m-2")
+    done = await send(served, request(answer))
+    assert (done.id, done.context_id, done.status.state) == (asking.id, asking.context_id, COMPLETED)
+    assert [said.role for said in done.history] == [ROLE_USER, ROLE_AGENT, ROLE_USER]
+    assert [said.message_id for said in done.history] == ["m-1", asking.status.message.message_id, "m-2"]
+    assert text_of(done.history[1]) == "Which date?"
+    assert {(said.task_id, said.context_id) for said in done.history} == {(asking.id, asking.context_id)}
+    assert texts(done) == ["Monday"]
+
+
+async def test_send_13_a_handler_that_waits_goes_on_with_the_answer(served: Served) -> None:
+    asking = await send(served, scripted({"input": "Which?"}, {"artifact": {"id": "a", "text": "went on"}}))
+    done = await send(served, request(message("this", task_id=asking.id)))
+    assert (done.status.state, texts(done)) == (COMPLETED, ["went on"])
+    assert [text_of(said) for said in done.history][1:] == ["Which?", "this"]
+
+
+async def test_send_13_a_task_that_waits_for_authorisation_accepts_messages(served: Served) -> None:
+    asking = await send(served, scripted({"auth": "Log in."}))
+    done = await send(served, scripted({"complete": "thanks"}, task_id=asking.id))
+    assert (done.id, done.status.state) == (asking.id, COMPLETED)
+
+
+async def test_send_13_messages_to_a_working_task_become_its_next_turns_in_order() -> None:
+    gates = {text: asyncio.Event() for text in ("first", "second", "third")}
+    began: list[str] = []
+    agent = Agent("Turns", "Takes its turns.")
+
+    @agent.skill()
+    async def work(turn: Turn) -> Any:
+        began.append(turn.text)
+        await gates[turn.text].wait()
+        return "all done" if turn.text == "third" else InputRequired("more?")
+
+    async with asyncio.timeout(30), serving(agent) as served:
+        task_id = (await send(served, request("first", immediately=True))).id
+        await eventually(lambda: _equal(began, ["first"]))
+        for text in ("second", "third"):
+            queued = await send(served, request(message(text, task_id=task_id), immediately=True))
+            assert (queued.id, queued.status.state, len(queued.history)) == (task_id, WORKING, 1)
+        assert began == ["first"]
+        gates["first"].set()
+        await eventually(lambda: _equal(began, ["first", "second"]))
+        assert (await served.get(task_id)).status.state == WORKING
+        gates["second"].set()
+        gates["third"].set()
+        await eventually(lambda: _ended(served, task_id))
+        task = await served.get(task_id)
+    assert began == ["first", "second", "third"]
+    assert [text_of(said) for said in task.history] == ["first", "more?", "second", "more?", "third"]
+    assert texts(task) == ["all done"]
+
+
+async def test_send_13_a_blocking_send_to_a_working_task_waits_for_its_own_turn() -> None:
+    gate = asyncio.Event()
+    accepted: list[str] = []
+    agent = Agent("Turns", "Takes its turns.")
+
+    @agent.skill(validate=lambda sent: accepted.append(text_of(sent)))
+    async def work(turn: Turn) -> InputRequired:
+        if turn.text == "first":
+            await gate.wait()
+        return InputRequired(f"{turn.text}?")
+
+    async with asyncio.timeout(30), serving(agent) as served:
+        task_id = (await send(served, request("first", immediately=True))).id
+        second = asyncio.create_task(send(served, request(message("second", task_id=task_id))))
+        await eventually(lambda: _equal(accepted, ["first", "second"]))
+        assert (await served.get(task_id)).status.state in (SUBMITTED, WORKING)
+        assert not second.done()
+        gate.set()
+        task = await second
+    assert (task.status.state, text_of(task.status.message)) == (INPUT_REQUIRED, "second?")
+    assert [text_of(said) for said in task.history] == ["first", "first?", "second"]
+
+
+def _equal(left: object, right: object) -> None:
+    assert left == right
+
+
+async def _ended(served: Served, task_id: str) -> None:
+    assert (await served.get(task_id)).status.state == COMPLETED
+
+
+async def test_send_13_a_blocking_send_that_is_still_queued_when_its_task_ends_is_refused() -> None:
+    gate = asyncio.Event()
+    accepted: list[str] = []
+    began: list[str] = []
+    agent = Agent("Ending", "Ends its task at its first turn.")
+
+    @agent.skill(validate=lambda sent: accepted.append(text_of(sent)))
+    async def work(turn: Turn) -> None:
+        began.append(turn.text)
+        await gate.wait()
+
+    async with asyncio.timeout(30), serving(agent) as served:
+        task_id = (await send(served, request("first", immediately=True))).id
+        queued = asyncio.create_task(refusal(served.send(request(message("second", task_id=task_id)))))
+        await eventually(lambda: _equal(accepted, ["first", "second"]))
+        await eventually(lambda: _equal(began, ["first"]))
+        gate.set()
+        refused = await queued
+        task = await served.get(task_id)
+    assert (refused.code, refused.reason, refused.metadata) == (*UNSUPPORTED, {"task_id": task_id})
+    assert (task.status.state, len(task.history), began) == (COMPLETED, 1, ["first"])
+
+
+async def test_send_13_more_messages_than_may_wait_are_refused_with_a_time_to_retry() -> None:
+    gated = Gated()
+    async with asyncio.timeout(30), serving(gated.agent, max_queued_turns=2) as served:
+        task_id = (await send(served, request("first", immediately=True))).id
+        await gated.task_at_work(served)
+        for _ in range(2):
+            await send(served, request(message("queued", task_id=task_id), immediately=True))
+        refused = await refusal(served.send(request(message("one too many", task_id=task_id))))
+        gated.gate.set()
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED")
+    assert refused.retry_after_s is not None
+
+
+# -- SEND-15, SEND-16
+
+
+async def test_send_15_a_reply_has_the_agent_s_role_and_a_context_and_no_task(served: Served) -> None:
+    said = (await served.send(scripted({"message": "hi"}))).message
+    assert (said.role, said.task_id, text_of(said)) == (ROLE_AGENT, "", "hi")
+    assert said.message_id
+    assert said.context_id
+    other = (await served.send(scripted({"message": "hi"}))).message
+    assert other.message_id != said.message_id
+    assert other.context_id != said.context_id
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "reject", "input", "auth"])
+async def test_send_15_the_agent_s_word_in_a_status_names_its_task_and_context(served: Served, end: str) -> None:
+    task = await send(served, scripted({end: "a word"}))
+    said = task.status.message
+    assert (said.role, said.task_id, said.context_id) == (ROLE_AGENT, task.id, task.context_id)
+    assert (text_of(said), bool(said.message_id)) == ("a word", True)
+
+
+async def test_send_15_once_a_task_exists_messages_on_it_are_answered_with_the_task(served: Served) -> None:
+    asking = await send(served, scripted({"input": "?"}))
+    refused = await refusal(served.send(scripted({"message": "bare"}, task_id=asking.id)))
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    answered = await served.send(request(message("ok", task_id=asking.id)))
+    assert answered.WhichOneof("payload") == "task"
+
+
+async def test_send_15_a_skill_that_answers_with_a_message_continues_no_task() -> None:
+    agent = Agent("Both", "Has both kinds of skills.")
+
+    @agent.skill()
+    async def ask(turn: Turn) -> InputRequired:
+        return InputRequired("?")
+
+    @agent.skill(answers="message")
+    async def reply(turn: Turn) -> str:
+        return "bare"
+
+    async with serving(agent) as served:
+        before = await send(served, SendMessageRequest(message=message(), metadata=struct({"skill": "ask"})))
+        asked = SendMessageRequest(message=message(task_id=before.id), metadata=struct({"skill": "reply"}))
+        refused = await refusal(served.send(asked))
+        assert await served.get(before.id) == before
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["message.metadata.skill"])
+
+
+async def test_send_16_what_a_handler_returns_is_an_artifact_and_no_message(served: Served) -> None:
+    task = await send(served, request("the result"))
+    assert texts(task) == ["the result"]
+    assert not task.status.HasField("message")
+    assert [said.role for said in task.history] == [ROLE_USER]
+
+
+# -- SEND-19
+
+
+async def cut_by_its_deadline(served: Served) -> None:
+    """A send that its deadline ended; one whose deadline came before the request did is tried again."""
+    for timeout_s in (0.1, 1.0, 10.0):
+        refused = await refusal(served.stub.SendMessage(request("it"), metadata=V1, timeout=timeout_s))
+        assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        if await total(served):
+            return
+
+
+@pytest.mark.parametrize("leaving", ["cancel", "deadline"])
+async def test_send_19_a_task_outlives_the_call_of_its_send(leaving: str) -> None:
+    gated = Gated()
+    async with asyncio.timeout(30), serving(gated.agent) as served:
+        if leaving == "cancel":
+            call = served.stub.SendMessage(request("it"), metadata=V1)
+            working = await gated.task_at_work(served)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        else:
+            await cut_by_its_deadline(served)
+            working = await gated.task_at_work(served)
+        assert (await served.get(working.id)).status.state == WORKING
+        gated.gate.set()
+        await eventually(lambda: _ended(served, working.id))
+        assert texts(await served.get(working.id)) == ["partial", "it is done"]
+
+
+async def test_send_19_a_server_that_is_asked_to_may_cancel_with_the_caller() -> None:
+    gated = Gated()
+    async with asyncio.timeout(30), serving(gated.agent, cancel_on_disconnect=True) as served:
+        call = served.stub.SendMessage(request("it"), metadata=V1)
+        working = await gated.task_at_work(served)
+        call.cancel()
+
+        async def canceled() -> None:
+            assert (await served.get(working.id)).status.state == CANCELED
+
+        await eventually(canceled)
+
+
+# -- IDS
+
+
+async def test_ids_1_a_context_id_is_made_and_told_where_the_message_has_none(served: Served) -> None:
+    one, two = await send(served, request()), await send(served, request())
+    assert one.context_id
+    assert one.context_id != two.context_id
+    assert one.history[0].context_id == one.context_id
+
+
+async def test_ids_2_a_context_id_of_the_client_is_kept(served: Served) -> None:
+    task = await send(served, request(message(context_id="mine")))
+    reply = (await served.send(scripted({"message": "hi"}, context_id="mine"))).message
+    read = await elements(served.stream(request(message(context_id="mine"))))
+    assert (task.context_id, reply.context_id, read[0].task.context_id) == ("mine", "mine", "mine")
+    assert read[-1].status_update.context_id == "mine"
+
+
+async def test_ids_5_task_ids_are_made_by_the_server_each_its_own(served: Served) -> None:
+    tasks = await asyncio.gather(*(send(served, request(message(context_id="one"))) for _ in range(20)))
+    assert len({task.id for task in tasks}) == 20
+    assert {task.context_id for task in tasks} == {"one"}
+    assert all(task.history[0].task_id == task.id for task in tasks)
+
+
+async def test_ids_7_the_task_id_alone_is_enough_to_continue_a_task(served: Served) -> None:
+    asking = await send(served, scripted({"input": "?"}, context_id="mine"))
+    done = await send(served, request(message(task_id=asking.id)))
+    assert (done.id, done.context_id) == (asking.id, "mine")
+    assert done.history[-1].context_id == "mine"
+
+
+async def test_ids_9_task_and_context_id_together_continue_a_task(served: Served) -> None:
+    asking = await send(served, scripted({"input": "?"}, context_id="mine"))
+    done = await send(served, request(message(task_id=asking.id, context_id="mine")))
+    assert (done.id, done.status.state) == (asking.id, COMPLETED)
+
+
+@pytest.mark.parametrize("method", SENDS)
+async def test_ids_8_a_context_id_that_is_not_the_task_s_is_refused_and_the_task_stays_as_it_is(
+    served: Served, method: str
+) -> None:
+    before = await send(served, scripted({"input": "?"}, context_id="mine"))
+    asked = request(message(task_id=before.id, context_id="another"))
+    refused = await raw_refusal(served, method, asked.SerializeToString())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PARAMS")
+    assert refused.fields == ["message.context_id"]
+    assert await served.get(before.id) == before
+
+
+async def test_ids_9_the_context_id_of_an_ended_task_begins_a_new_task_in_the_same_conversation(
+    served: Served,
+) -> None:
+    ended = await send(served, request(message(context_id="mine")))
+    new = await send(served, request(message(context_id="mine")))
+    assert new.id != ended.id
+    assert (new.context_id, new.status.state) == ("mine", COMPLETED)
+    assert len(new.history) == 1
+
+
+async def test_ids_10_the_same_context_id_of_two_tenants_is_two_conversations(served: Served) -> None:
+    red = await send(served, scripted({"input": "?"}, context_id="shared", tenant="red"))
+    blue = await send(served, scripted({"input": "?"}, context_id="shared", tenant="blue"))
+    listed = await served.stub.ListTasks(ListTasksRequest(context_id="shared", tenant="red"), metadata=V1)
+    assert [task.id for task in listed.tasks] == [red.id]
+    assert (await total(served, "blue"), blue.context_id) == (1, "shared")
+
+
+async def test_send_2_many_blocking_sends_at_a_time_each_get_their_own_task() -> None:
+    async with serving(scripted_agent()) as served:
+        tasks = await asyncio.gather(*(send(served, request(f"text {i}")) for i in range(50)))
+    assert [texts(task) for task in tasks] == [[f"text {i}"] for i in range(50)]

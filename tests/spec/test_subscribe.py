@@ -1,0 +1,168 @@
+"""SubscribeToTask: the task as it is, then what happens to it (spec §3.1.6)."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from a2a_grpc import Agent, Turn
+from a2a_grpc.parts import text_of
+from a2a_grpc.wire import CancelTaskRequest, StreamResponse, TaskState
+from tests.harness import (
+    V1,
+    Served,
+    elements,
+    event_state,
+    eventually,
+    message,
+    refusal,
+    request,
+    scripted,
+    scripted_agent,
+    serving,
+    texts,
+)
+from tests.spec.required import faults
+
+SUBMITTED = TaskState.TASK_STATE_SUBMITTED
+WORKING = TaskState.TASK_STATE_WORKING
+COMPLETED = TaskState.TASK_STATE_COMPLETED
+CANCELED = TaskState.TASK_STATE_CANCELED
+INPUT_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED
+AUTH_REQUIRED = TaskState.TASK_STATE_AUTH_REQUIRED
+
+
+async def test_sub_1_without_the_streaming_capability_it_is_unsupported() -> None:
+    agent = Agent("Quiet", "Does not stream.", streaming=False)
+
+    @agent.skill()
+    async def wait(turn: Turn) -> None:
+        await turn.ask("Which?")
+
+    async with serving(agent) as served:
+        waiting = (await served.send(request())).task
+        refused = await refusal(served.subscribe(waiting.id))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_OPERATION")
+        unknown = await refusal(served.subscribe("t-0"))
+        assert unknown.reason == "UNSUPPORTED_OPERATION"  # the capability comes before existence (OPEN-26)
+
+
+async def test_sub_2_an_unknown_task_is_not_found(served: Served) -> None:
+    refused = await refusal(served.subscribe("t-0"))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
+
+
+async def test_sub_2_a_task_of_another_tenant_is_not_found(served: Served) -> None:
+    started = await served.start({"sleep": 60}, tenant="a")
+    refused = await refusal(served.subscribe(started.id, tenant="b"))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
+
+
+@pytest.mark.parametrize("step", [{"complete": "x"}, {"fail": "x"}, {"reject": "x"}, None])
+async def test_sub_3_a_task_that_has_ended_is_refused_without_any_element(
+    served: Served, step: dict[str, str] | None
+) -> None:
+    if step is None:
+        task_id = (await served.start({"sleep": 60})).id
+        await served.stub.CancelTask(CancelTaskRequest(id=task_id), metadata=V1)
+    else:
+        task_id = (await served.send(scripted(step))).task.id
+    read: list[StreamResponse] = []
+
+    async def listen() -> None:
+        async for element in served.subscribe(task_id):
+            read.append(element)
+
+    refused = await refusal(listen())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_OPERATION")
+    assert read == []
+
+
+async def test_sub_4_the_task_comes_first_then_its_updates_until_it_ends(served: Served) -> None:
+    waiting = (await served.send(scripted({"input": "Which?"}))).task
+    call = served.subscribe(waiting.id)
+    first = (await elements(call, 1))[0]
+    assert first.task == waiting
+    await served.send(scripted({"status": "thinking"}, {"artifact": {"text": "red"}}, task_id=waiting.id))
+    rest = await elements(call)
+    assert [event.WhichOneof("payload") for event in rest] == [
+        "status_update",
+        "status_update",
+        "artifact_update",
+        "status_update",
+    ]
+    assert [event_state(event) for event in rest] == [WORKING, WORKING, 0, COMPLETED]
+    assert text_of(rest[2].artifact_update.artifact) == "red"
+    assert await call.code() == grpc.StatusCode.OK
+    assert [fault for event in (first, *rest) for fault in faults(event)] == []
+
+
+async def test_sub_5_a_task_that_waits_for_its_place_can_be_subscribed_to() -> None:
+    async with serving(scripted_agent(), max_runs=1) as served:
+        busy = await served.start({"sleep": 60})
+        queued = await served.start()
+        call = served.subscribe(queued.id)
+        assert (await elements(call, 1))[0].task.status.state == SUBMITTED
+        await served.stub.CancelTask(CancelTaskRequest(id=busy.id), metadata=V1)
+        assert [event_state(event) for event in await elements(call)] == [WORKING, 0, COMPLETED]
+
+
+@pytest.mark.parametrize(
+    ("step", "state"), [({"input": "Which?"}, INPUT_REQUIRED), ({"auth": "Sign in"}, AUTH_REQUIRED)]
+)
+async def test_sub_5_a_subscription_outlasts_interruptions_and_ends_with_the_terminal_event(
+    served: Served, step: dict[str, str], state: TaskState
+) -> None:
+    waiting = (await served.send(scripted(step))).task
+    call = served.subscribe(waiting.id)
+    assert (await elements(call, 1))[0].task.status.state == state
+    again = (await served.send(scripted(step, task_id=waiting.id))).task
+    assert again.status.state == state
+    assert [event_state(event) for event in await elements(call, 2)] == [WORKING, state]
+    await served.send(scripted({"complete": "done"}, task_id=waiting.id))
+    assert [event_state(event) for event in await elements(call)] == [WORKING, COMPLETED]
+    assert await call.code() == grpc.StatusCode.OK
+
+
+async def test_sub_6_between_the_snapshot_and_the_first_event_there_is_no_gap_and_no_repeat() -> None:
+    agent, count = Agent("Counter", "Counts."), 200
+
+    @agent.skill()
+    async def numbers(turn: Turn) -> None:
+        for i in range(count):
+            await turn.artifact(f"{i} ", id="numbers", append=i > 0)
+            if i % 10 == 0:
+                await asyncio.sleep(0.001)
+        await turn.ask("Enough?")
+
+    async def heard(served: Served, task_id: str) -> str:
+        text = ""
+        async for event in served.subscribe(task_id):
+            match event.WhichOneof("payload"):
+                case "task":
+                    assert text == ""
+                    text = "".join(texts(event.task))
+                case "artifact_update":
+                    text += text_of(event.artifact_update.artifact)
+        return text
+
+    async with serving(agent) as served:
+        task_id = (await served.send(request(immediately=True))).task.id
+        hearing = []
+        for _ in range(20):
+            hearing.append(asyncio.ensure_future(heard(served, task_id)))
+            await asyncio.sleep(0.001)
+
+        async def asks() -> None:
+            assert (await served.get(task_id)).status.state == INPUT_REQUIRED
+
+        await eventually(asks)
+        await served.send(request(message("yes", task_id=task_id)))
+        whole = "".join(f"{i} " for i in range(count))
+        assert set(await asyncio.gather(*hearing)) == {whole}
+
+
+async def test_sub_8_the_first_task_has_the_history_so_far(served: Served) -> None:
+    waiting = (await served.send(scripted({"input": "Which?"}))).task
+    first = (await elements(served.subscribe(waiting.id), 1))[0].task
+    assert [sent.message_id for sent in first.history] == ["m-1"]
