@@ -16,7 +16,7 @@ from google.protobuf.internal import enum_type_wrapper
 from google.protobuf.message import Message as ProtobufMessage
 
 GENERATED = "a2a_grpc_pb.a2a_pb2"
-FILE = "a2a.proto"
+SERVICE_NAME = "lf.a2a.v1.A2AService"
 
 
 def _load_contract() -> ModuleType:
@@ -30,7 +30,7 @@ def _load_contract() -> ModuleType:
 def _registered_contract() -> ModuleType:
     """A stand-in for the generated module, made of the classes that some other package registered."""
     module = ModuleType(GENERATED, "Classes of the a2a.proto that was registered first in this process.")
-    file = descriptor_pool.Default().FindFileByName(FILE)
+    file = descriptor_pool.Default().FindFileContainingSymbol(SERVICE_NAME)
     module.DESCRIPTOR = file  # type: ignore[attr-defined]
     for name, descriptor in file.message_types_by_name.items():
         setattr(module, name, message_factory.GetMessageClass(descriptor))
@@ -80,7 +80,6 @@ from a2a_grpc_pb.a2a_pb2 import (  # noqa: E402
 from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub  # noqa: E402
 
 SERVICE = _contract.DESCRIPTOR.services_by_name["A2AService"]
-SERVICE_NAME: str = SERVICE.full_name
 
 
 def task_element(task: bytes) -> bytes:

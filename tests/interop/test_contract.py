@@ -1,0 +1,138 @@
+"""The wire contract (design.md, section 4): one set of classes with the official SDK, in any order, in any process."""
+
+import ast
+import importlib.util
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import a2a_grpc
+from tests.harness import ROOT, run_program
+from tests.interop.contract import installed, official, ours
+
+PACKAGE = ROOT / "a2a_grpc"
+GENERATED = ROOT / "generated" / "a2a_grpc_pb"
+
+
+async def printed(*command: str) -> Any:
+    """The JSON that a program prints, which must end well and say nothing else."""
+    code, out, err = await run_program(*command)
+    assert code == 0, err[-2000:]
+    assert err == ""
+    return json.loads(out)
+
+
+def test_the_embedded_descriptor_is_byte_identical_with_the_official_sdks() -> None:
+    assert ours() == official()
+    assert len(ours()) == 12_005
+
+
+@pytest.mark.parametrize("order", [("a2a_grpc", "a2a.types"), ("a2a.types", "a2a_grpc")], ids="-then-".join)
+async def test_both_packages_import_in_either_order_and_share_one_set_of_classes(order: tuple[str, str]) -> None:
+    found = await printed("-m", "tests.interop.imports", *order)
+    assert found["one_task"]
+    assert found["one_descriptor"]
+    assert found["different"] == []
+    assert found["different_in_wire"] == []
+    assert found["messages"] >= 40
+    assert found["pickled"]
+    assert found["top_level"] == []
+
+
+@pytest.mark.parametrize("file", ["a2a.proto", "lf/a2a/v1/a2a.proto"])
+async def test_beside_a_different_contract_that_came_first_its_classes_are_used(file: str) -> None:
+    found = await printed("-m", "tests.interop.other_contract", file)
+    assert found.pop("in_wire") >= 28
+    assert found == {
+        "same": True,
+        "one_task": True,
+        "read": "from the other contract",
+        "pickled": "from the other contract",
+        "state": "TASK_STATE_WORKING",
+        "role": 1,
+        "service": "lf.a2a.v1.A2AService",
+        "sent": ["TASK_STATE_COMPLETED", "done"],
+        "streamed": ["TASK_STATE_SUBMITTED", "TASK_STATE_WORKING", "TASK_STATE_WORKING", "TASK_STATE_COMPLETED"],
+    }
+
+
+async def test_no_top_level_module_of_generated_code_is_installed() -> None:
+    found = await printed("-m", "tests.interop.imports", "a2a_grpc", "a2a_grpc_pb.a2a_pb2_grpc")
+    assert found["top_level"] == []
+
+
+async def test_generated_code_imports_without_a_warning() -> None:
+    """A generator too old for the installed protobuf or grpcio would warn before it fails."""
+    await printed("-W", "error", "-m", "tests.interop.imports", "a2a_grpc_pb.a2a_pb2", "a2a_grpc_pb.a2a_pb2_grpc")
+
+
+def test_wire_is_the_only_door_to_generated_code() -> None:
+    doors = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if names_generated_code(path)}
+    assert doors == {"wire.py"}
+
+
+def names_generated_code(path: Path) -> bool:
+    """Whether a module imports generated code, or holds its name as a string to import it by."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                found = [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module)):
+                found = [module]
+            case ast.Constant(value=str(text)):
+                found = [text]
+            case _:
+                continue
+        if any(name.split(".")[0] in ("a2a_grpc_pb", "a2a_pb2", "a2a_pb2_grpc") for name in found):
+            return True
+    return False
+
+
+@pytest.fixture(scope="module")
+async def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project, built as a wheel by this environment's pip."""
+    out = tmp_path_factory.mktemp("wheel")
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+    command = ("-m", "pip", "wheel", "--quiet", "--no-deps", *isolation, "--wheel-dir", str(out), str(ROOT))
+    code, stdout, stderr = await run_program(*command, timeout_s=110)
+    assert code == 0, stdout + stderr
+    (built,) = out.iterdir()
+    return built
+
+
+async def test_a_wheel_holds_the_two_packages_and_nothing_called_generated(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entry_points,) = [archive.read(name).decode() for name in names if name.endswith("/entry_points.txt")]
+    version = wheel.name.split("-")[1]
+    assert {name.split("/")[0] for name in names} == {"a2a_grpc", "a2a_grpc_pb", f"a2a_grpc-{version}.dist-info"}
+    assert "a2a-grpc = a2a_grpc.cli:main" in entry_points
+    assert "a2a_grpc/py.typed" in names
+    assert modules(PACKAGE) | modules(GENERATED) == {
+        name for name in names if name.endswith((".py", ".pyi", "py.typed"))
+    }
+
+
+def modules(package: Path) -> set[str]:
+    """What belongs into a wheel of a package's directory."""
+    files = [*package.rglob("*.py"), *package.rglob("*.pyi"), *package.rglob("py.typed")]
+    return {path.relative_to(package.parent).as_posix() for path in files}
+
+
+async def test_a_wheel_is_complete_enough_to_be_imported(wheel: Path) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(wheel)!r})\n"
+        "import a2a_grpc, a2a_grpc.server.http, a2a_grpc_pb, a2a_grpc.cli\n"
+        "print(a2a_grpc.__file__, a2a_grpc_pb.__file__, a2a_grpc.Task(id='t-1').id)"
+    )
+    code, out, err = await run_program("-I", "-c", program)
+    assert (code, err) == (0, "")
+    assert out.split() == [f"{wheel}/a2a_grpc/__init__.py", f"{wheel}/a2a_grpc_pb/__init__.py", "t-1"]
+
+
+def test_the_tests_look_at_the_copy_that_they_run() -> None:
+    assert Path(a2a_grpc.__file__) == PACKAGE / "__init__.py"
+    assert installed("a2a_grpc_pb", "a2a_pb2.py") == GENERATED / "a2a_pb2.py"
