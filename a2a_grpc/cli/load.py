@@ -25,7 +25,8 @@ def load_agent(target: str) -> Agent:
     if name:
         agent = getattr(module, name, None)
         if not isinstance(agent, Agent):
-            raise ConfigurationError(f"'{name}' in {where} is {'not an Agent' if agent else 'not there'}")
+            wrong = f"there is no '{name}' in {where}" if agent is None else f"'{name}' in {where} is not an Agent"
+            raise ConfigurationError(wrong)
         return agent
     found = {id(agent): agent for agent in [*served, *vars(module).values()] if isinstance(agent, Agent)}
     if len(served) == 1:

@@ -1,6 +1,5 @@
 """`a2a-grpc serve`: an agent on its ports, until Ctrl-C."""
 
-import asyncio
 import inspect
 import json
 import logging
@@ -19,7 +18,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server import ListenError, RequestLimits, ServerSettings
-from a2a_grpc.server.serve import Tell, describe, make_server, run
+from a2a_grpc.server.serve import Tell, describe, make_server, run, run_to_end
 
 HELP = "Serve an agent over gRPC, its card over HTTP, until Ctrl-C."
 
@@ -85,7 +84,7 @@ def _serve(agent: Agent, options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
     logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = {name: value for name, value in options.items() if value is not None}
-    asyncio.run(run(make_server(agent, settings), tell=_tell_json if output is OutputFormat.JSON else _tell_text()))
+    run_to_end(run(make_server(agent, settings), tell=_tell_json if output is OutputFormat.JSON else _tell_text()))
 
 
 def _guard(work: Callable[[], None]) -> None:

@@ -74,9 +74,9 @@ class Calls:
             if not (streaming and self._is_ending):
                 raise  # the client is gone
             error = UnavailableError("the server is shutting down; resume at another, or later", retry_after_s=1.0)
+        except grpc.aio.InternalError:
+            return None  # a write to a client that is gone
         except Exception:
-            if context.done():  # a write to a client that is gone raises what it likes
-                return None
             logger.exception("call failed")
             error = InternalError()
         finally:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -18,6 +18,9 @@ from a2a_grpc.server.settings import ServerSettings, is_loopback, split_address
 
 Tell = Callable[[str, Mapping[str, Any]], None]
 """Takes an event's name with its values."""
+
+LAST_WAIT_S = 1.0
+"""How long background work has to end once the server has stopped."""
 
 _served: ContextVar[list[Agent] | None] = ContextVar("a2a_grpc_served", default=None)
 
@@ -34,7 +37,7 @@ def serve(agent: Agent, **settings: Any) -> None:
     if served is not None:
         served.append(agent)
         return
-    asyncio.run(run(make_server(agent, settings), tell=_print))
+    run_to_end(run(make_server(agent, settings), tell=_print))
 
 
 def make_server(agent: Agent, settings: Mapping[str, Any]) -> Server:
@@ -68,25 +71,44 @@ async def run(server: Server, *, tell: Tell) -> None:
         tell("stopped", {})
 
 
+def run_to_end(main: Coroutine[Any, Any, None]) -> None:
+    """Like `asyncio.run`, but without waiting for handlers that ignore their cancellation: they were given up on."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT_S))
+        loop.set_exception_handler(lambda loop, context: None)  # it would tell of each that is still pending
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 @contextmanager
 def signals() -> Iterator["asyncio.Future[str]"]:
-    """The name of the first SIGTERM or SIGINT, once it comes; from then on they act as usual, and end the process."""
+    """The name of the first SIGTERM or SIGINT, once it comes; the next one ends the process at once."""
     loop = asyncio.get_running_loop()
     told: asyncio.Future[str] = loop.create_future()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def hear(name: str) -> None:
         told.set_result(name)
-        for number in numbers:
+        for number in before:
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
-    for number in numbers:
+    for number in before:
         loop.add_signal_handler(number, hear, number.name)
     try:
         yield told
     finally:
-        for number in numbers:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def _announce(server: Server, tell: Tell) -> None:

@@ -1,5 +1,7 @@
 """A server: one agent on its ports, put together here, from start to drain."""
 
+import os
+import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +91,7 @@ class Server:
             interceptors=list(self._interceptors),
         )
         host, port = split_address("listen", settings.listen)
-        port = self._bind(join_address(host, port), credentials)
+        port = self._bind(host, port, credentials)
         self.grpc_address = join_address(host, port)
         address = advertised(settings.advertise) if settings.advertise else self.grpc_address
         self.card = build_card(self.agent, address=address, tenant=settings.tenant)
@@ -100,6 +102,7 @@ class Server:
             await self._grpc.start()
         except BaseException:
             await self._engine.__aexit__(None, None, None)
+            await self._grpc.start()  # stopping one that never started would keep its port
             await self._grpc.stop(None)
             raise
         self._is_serving = True
@@ -124,15 +127,16 @@ class Server:
             await self._http.stop()
         await self._store.close()
 
-    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    def _bind(self, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+        address = join_address(host, port)
         try:
+            if port and not self.settings.reuse_port:
+                _try_bind(host, port)  # gRPC tells that it could not, but not why
             if credentials is None:
                 return self._grpc.add_insecure_port(address)
             return self._grpc.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise ListenError(
-                f"cannot listen on {address} for gRPC: the port is taken, or the host is not this machine's"
-            ) from error
+        except (OSError, RuntimeError) as error:
+            raise ListenError(f"cannot listen on {address} for gRPC: {_reason(error)}") from error
 
     def _register(self) -> None:
         settings = self.settings
@@ -174,7 +178,7 @@ class Server:
             port = await listener.start(host, port, tls=tls)
         except OSError as error:
             await listener.stop()
-            raise ListenError(f"cannot listen on {join_address(host, port)} for HTTP: {error.strerror}") from error
+            raise ListenError(f"cannot listen on {join_address(host, port)} for HTTP: {_reason(error)}") from error
         self._http = listener
         self.http_url = f"{'https' if tls else 'http'}://{join_address(host, port)}"
 
@@ -190,3 +194,17 @@ class Server:
             what = error.filename or f"{settings.tls_cert} with {settings.tls_key}"
             raise ConfigurationError(f"tls_cert, tls_key: {what}: {error.strerror or error.reason}") from error  # type: ignore[attr-defined]
         return grpc.ssl_server_credentials([(key, certificate)]), tls
+
+
+def _try_bind(host: str, port: int) -> None:
+    """Raises OSError where nobody can listen there."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return getattr(error, "strerror", None) or "the port is taken, or the host is not this machine's"

@@ -1,0 +1,157 @@
+"""Guarantee 12: cost per event does not grow with the size of the task. Counted in calls and in bytes, not in time."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from a2a_grpc.bus import LocalBus
+from a2a_grpc.engine import EngineSettings, Opened
+from a2a_grpc.engine.writer import Writer
+from a2a_grpc.lifecycle import WORKING
+from a2a_grpc.log import Log
+from a2a_grpc.parts import agent_message
+from a2a_grpc.store import Binding, MemoryStore, Record, Snapshot, TaskKey
+from a2a_grpc.wire import Artifact, Part
+from tests.guarantees.rig import engine_on, incoming, stored_task
+from tests.harness import scripted, scripted_agent
+
+EVENTS = 100
+LARGE = 20_000
+TIMESTAMP_BYTES = 5
+"""By so much the sizes of two events differ because of their moments alone."""
+
+
+class Calls:
+    """Calls of Python functions, and from Python of built-in ones."""
+
+    made = 0
+
+
+@contextmanager
+def counting_calls() -> Iterator[Calls]:
+    calls = Calls()
+
+    def count(frame: FrameType, event: str, arg: Any) -> None:
+        calls.made += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+class CountingStore(MemoryStore):
+    """Counts the bytes that go in and out, and the snapshots that are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appended: list[int] = []
+        self.read_bytes = 0
+        self.loads = 0
+
+    async def append(
+        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
+    ) -> None:
+        self.appended.append(len(record.event) + len(record.message))
+        await super().append(key, record, epoch=epoch, bind=bind)
+
+    async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
+        records = await super().read(key, after, limit)
+        self.read_bytes += sum(len(record.event) for record in records or ())
+        return records
+
+    async def load(self, key: TaskKey) -> Snapshot | None:
+        self.loads += 1
+        return await super().load(key)
+
+
+async def writer_on(store: MemoryStore) -> Writer:
+    log = Log(store, LocalBus())
+    key = await stored_task(store, "t-1", WORKING)
+    return Writer(log, EngineSettings(), key, await log.head(key), artifacts=set())
+
+
+def chunk(text: str) -> Artifact:
+    return Artifact(artifact_id="a-1", parts=[Part(text=text)])
+
+
+def word(text: str) -> Any:
+    return agent_message(text, context_id="c-1", task_id="t-1")
+
+
+async def write(writer: Writer, kind: str, count: int) -> None:
+    for _ in range(count):
+        if kind == "status":
+            await writer.status(WORKING, word("word"))
+        else:
+            await writer.artifact(chunk("chunk"), append=kind == "append", last_chunk=False)
+
+
+@pytest.mark.parametrize("kind", ["status", "append", "replace"])
+async def test_guarantee_12_an_event_of_a_large_task_costs_as_many_calls_as_one_of_a_small_task(kind: str) -> None:
+    writer = await writer_on(MemoryStore())
+    await write(writer, kind, EVENTS)
+    with counting_calls() as small:
+        await write(writer, kind, EVENTS)
+    await write(writer, kind, LARGE)
+    with counting_calls() as large:
+        await write(writer, kind, EVENTS)
+    assert small.made > EVENTS
+    assert large.made <= small.made * 1.02
+
+
+@pytest.mark.parametrize("kind", ["status", "append", "replace"])
+async def test_guarantee_12_an_event_of_a_large_task_stores_as_many_bytes_as_one_of_a_small_task(kind: str) -> None:
+    store = CountingStore()
+    writer = await writer_on(store)
+    await write(writer, kind, 5000)
+    assert max(store.appended[-EVENTS:]) <= max(store.appended[:EVENTS]) + TIMESTAMP_BYTES
+    assert store.loads == 0
+
+
+async def played(count: int) -> tuple[int, CountingStore]:
+    """A task of `count` chunks, run and followed to its end: the calls that took, and the store."""
+    store = CountingStore()
+    async with engine_on(store, scripted_agent()) as engine:
+        opened = await engine.open(incoming(scripted({"chunks": {"count": count, "text": "chunk"}})))
+        assert isinstance(opened, Opened)
+        with counting_calls() as calls:
+            async with engine.log.follow(opened.key, 1) as records:
+                seqs = [record.seq async for record in records]
+        assert seqs == list(range(2, count + 4))
+    return calls.made, store
+
+
+async def test_guarantee_12_running_and_following_cost_the_same_per_event_whatever_the_number_of_events() -> None:
+    await played(100)
+    few, _ = await played(500)
+    many, _ = await played(5000)
+    assert many / 5000 <= few / 500 * 1.05
+
+
+async def test_guarantee_12_a_follower_reads_each_event_once_and_no_event_makes_a_snapshot() -> None:
+    _, few = await played(500)
+    _, many = await played(5000)
+    for store in (few, many):
+        assert store.read_bytes == sum(store.appended)
+    assert many.loads == few.loads
+
+
+async def test_guarantee_12_a_follower_of_a_large_task_reads_from_its_cursor_and_not_from_the_start() -> None:
+    store = CountingStore()
+    writer = await writer_on(store)
+    await write(writer, "append", LARGE)
+    log = Log(store, LocalBus())
+    async with log.follow(writer.key, LARGE) as records:
+        with counting_calls() as late:
+            assert (await anext(records)).seq == LARGE + 1
+    assert store.read_bytes == store.appended[-1]
+    async with log.follow(writer.key, LARGE) as records:
+        with counting_calls() as again:
+            await anext(records)
+    assert late.made == again.made < 50

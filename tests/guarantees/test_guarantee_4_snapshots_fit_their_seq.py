@@ -1,0 +1,45 @@
+"""Guarantee 4: a snapshot and its seq are taken at one instant: snapshot + records after it = the fold of the log."""
+
+import asyncio
+
+from a2a_grpc.engine import Opened
+from a2a_grpc.wire import StreamResponse, Task
+from tests.guarantees.rig import YieldingStore, engine_on, folded, incoming, records_of, without_user_messages
+from tests.harness import Served, elements, scripted, scripted_agent
+
+STEPS = (
+    {"chunks": {"count": 40, "text": "{i},"}},
+    {"status": "half way"},
+    {"artifact": {"id": "chunks", "text": "replaced"}},
+    {"chunks": {"count": 20, "id": "more"}},
+    {"status": "nearly"},
+)
+
+
+async def test_guarantee_4_a_snapshot_at_any_instant_with_the_records_after_it_is_the_fold_of_the_log() -> None:
+    async with engine_on(YieldingStore(), scripted_agent()) as engine:
+        opened = await engine.open(incoming(scripted(*STEPS)))
+        assert isinstance(opened, Opened)
+        snapshots = [opened.snapshot]
+        while (await engine.log.head(opened.key)).seq < 66:
+            snapshots.append(await engine.log.snapshot(opened.key))
+        log = await records_of(engine.log, opened.key.id)
+        final = without_user_messages(Task.FromString((await engine.log.snapshot(opened.key)).task))
+        assert len({snapshot.seq for snapshot in snapshots}) > 10
+        for snapshot in snapshots:
+            rest = [StreamResponse.FromString(record.event) for record in log[snapshot.seq :]]
+            assert without_user_messages(folded(rest, Task.FromString(snapshot.task))) == final
+
+
+async def test_guarantee_4_a_subscriber_that_joins_mid_stream_folds_to_the_stored_task(served: Served) -> None:
+    chunks = {"chunks": {"count": 60, "text": "{i},", "interval_s": 0.0005}}
+    task = await served.start({"input": "go?"}, chunks, {"status": "nearly"}, {"input": "end?"}, {"complete": "bye"})
+    call = served.stream(scripted(task_id=task.id))
+    joined = []
+    async for _ in call:
+        joined.append(asyncio.create_task(elements(served.subscribe(task.id))))
+    await served.send(scripted(task_id=task.id))
+    stored = without_user_messages(await served.get(task.id))
+    for read in await asyncio.gather(*joined):
+        assert without_user_messages(folded(list(read))) == stored
+    assert len(joined) > 60

@@ -1,0 +1,189 @@
+"""Guarantee 5: one run at a time per task, across replicas; one that lost its claim can write nothing more."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from a2a_grpc import Agent, InputRequired, Turn
+from a2a_grpc.bus import LocalBus
+from a2a_grpc.engine import EngineSettings, Opened
+from a2a_grpc.engine.writer import Writer
+from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, WORKING
+from a2a_grpc.log import Log
+from a2a_grpc.parts import text_of
+from a2a_grpc.store import MemoryStore, StaleAppend
+from a2a_grpc.wire import Artifact, Part, Task
+from tests.guarantees.rig import (
+    Asker,
+    YieldingStore,
+    engine_on,
+    incoming,
+    records_of,
+    serving_on,
+    stored_task,
+    user_texts,
+)
+from tests.harness import message, request
+
+STORES = pytest.mark.parametrize("make_store", [MemoryStore, YieldingStore])
+
+
+class Clerk:
+    """An agent that asks for more until it is told to end; counts how many of its turns run at a time."""
+
+    def __init__(self) -> None:
+        self.agent = Agent("Clerk", "Takes down what it is told.")
+        self.at_work = 0
+        self.peak = 0
+        self.played: list[str] = []
+        self.agent.skill("note")(self._note)
+
+    async def _note(self, turn: Turn) -> str:
+        """Notes."""
+        self.at_work += 1
+        self.peak = max(self.peak, self.at_work)
+        self.played.append(turn.text)
+        try:
+            for step in range(3):
+                await asyncio.sleep(0)
+                await turn.status(f"{turn.text}/{step}")
+        finally:
+            self.at_work -= 1
+        if turn.text == "end":
+            return "ended"
+        raise InputRequired("more?")
+
+
+@STORES
+async def test_guarantee_5_messages_that_come_together_are_played_one_after_the_other(
+    make_store: Callable[[], MemoryStore],
+) -> None:
+    clerk = Clerk()
+    async with serving_on(make_store(), clerk.agent) as served, asyncio.timeout(20):
+        task = (await served.send(request("first"))).task
+        said = [f"m{i}" for i in range(10)]
+        await asyncio.gather(*(served.send(request(message(text, task_id=task.id))) for text in said))
+        assert clerk.peak == 1
+        assert sorted(clerk.played) == sorted(["first", *said])
+        ended = (await served.send(request(message("end", task_id=task.id)))).task
+        assert ended.status.state == COMPLETED
+        assert user_texts(ended) == [*clerk.played]
+
+
+@STORES
+async def test_guarantee_5_messages_with_keys_to_a_working_task_are_played_once_each(
+    make_store: Callable[[], MemoryStore],
+) -> None:
+    clerk = Clerk()
+    async with serving_on(make_store(), clerk.agent) as served, asyncio.timeout(20):
+        task = (await served.send(request("first", immediately=True))).task
+        said = [f"m{i}" for i in range(10)]
+        await asyncio.gather(
+            *(
+                served.send(request(message(text, task_id=task.id)), ("idempotency-key", f"key-of-{text}"))
+                for text in said
+            )
+        )
+        assert clerk.peak == 1
+        assert sorted(clerk.played) == sorted(["first", *said])
+        assert user_texts(await served.get(task.id)) == clerk.played
+
+
+@STORES
+async def test_guarantee_5_every_message_is_a_turn_of_its_own(make_store: Callable[[], MemoryStore]) -> None:
+    clerk = Clerk()
+    async with engine_on(make_store(), clerk.agent) as engine, asyncio.timeout(20):
+        first = await engine.open(incoming(request("first")))
+        assert isinstance(first, Opened)
+        sends = [engine.open(incoming(request(message(f"m{i}", task_id=first.key.id)), key=f"k{i}")) for i in range(8)]
+        opened = [one for one in await asyncio.gather(*sends) if isinstance(one, Opened)]
+        assert sorted(one.turn for one in opened) == list(range(2, 10))
+        for one in opened:
+            await engine.settled(one)
+        turns = [record.turn for record in await records_of(engine.log, first.key.id)]
+        assert turns == sorted(turns)
+        assert set(turns) == set(range(1, 10))
+
+
+@STORES
+async def test_guarantee_5_a_lost_claim_writes_nothing(make_store: Callable[[], MemoryStore]) -> None:
+    log = Log(make_store(), LocalBus())
+    key = await stored_task(log.store, "t-1")  # type: ignore[arg-type]
+    stale = Writer(log, EngineSettings(), key, await log.head(key), artifacts=set())
+    await stale.status(WORKING)
+    assert await log.store.claim(key) == 2
+    before = await records_of(log, "t-1")
+    for attempt in (
+        stale.status(WORKING),
+        stale.status(COMPLETED),
+        stale.artifact(Artifact(artifact_id="a", parts=[Part(text="x")]), append=False, last_chunk=True),
+    ):
+        with pytest.raises(StaleAppend):
+            await attempt
+    assert await records_of(log, "t-1") == before
+    fresh = Writer(log, EngineSettings(), key, await log.head(key), artifacts=set())
+    await fresh.status(COMPLETED)
+    assert [record.state for record in await records_of(log, "t-1")][1:] == [WORKING, COMPLETED]
+
+
+async def test_guarantee_5_a_replica_that_lost_its_task_stops_the_agent_at_its_next_write() -> None:
+    began, go, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    seen: list[BaseException] = []
+    agent = Agent("Writer", "Writes when told.")
+
+    @agent.skill()
+    async def write(turn: Turn) -> str:
+        """Writes."""
+        began.set()
+        await go.wait()
+        try:
+            await turn.artifact("late")
+        except BaseException as error:
+            seen.append(error)
+            raise
+        finally:
+            over.set()
+        return "done"
+
+    store = MemoryStore()
+    async with engine_on(store, agent) as one, engine_on(store, agent) as other, asyncio.timeout(20):
+        opened = await one.open(incoming(request()))
+        assert isinstance(opened, Opened)
+        await began.wait()
+        await other.cancel(opened.key)
+        records = await records_of(other.log, opened.key.id)
+        go.set()
+        await over.wait()
+        assert [type(error) for error in seen] == [asyncio.CancelledError]
+        assert await records_of(other.log, opened.key.id) == records
+        assert [record.state for record in records][-1] == CANCELED
+
+
+async def test_guarantee_5_a_follow_up_to_a_parked_task_starts_one_run_whoever_else_sends() -> None:
+    clerk = Clerk()
+    async with serving_on(YieldingStore(), clerk.agent) as served, asyncio.timeout(20):
+        task = (await served.send(request("first"))).task
+        sent = [served.stream(request(message(text, task_id=task.id))) for text in ("a", "b", "c")]
+        ends = [[element async for element in call][-1] for call in sent]
+        assert [end.status_update.status.state for end in ends] == [INPUT_REQUIRED] * 3
+        assert {text_of(end.status_update.status.message) for end in ends} == {"more?"}
+        assert clerk.peak == 1
+        assert sorted(clerk.played) == ["a", "b", "c", "first"]
+
+
+async def test_send_2_a_blocking_send_gives_the_task_as_its_own_turn_left_it() -> None:
+    asker = Asker()
+    async with engine_on(MemoryStore(), asker.agent) as engine, asyncio.timeout(20):
+        first = await engine.open(incoming(request("first")))
+        assert isinstance(first, Opened)
+        waiting = asyncio.create_task(engine.settled(first))
+        await asyncio.sleep(0)
+        second = await engine.open(incoming(request(message("second", task_id=first.key.id))))
+        assert isinstance(second, Opened)
+        asker.go["first"].set()
+        settled = Task.FromString((await waiting).task)
+        assert settled.status.state == INPUT_REQUIRED
+        assert text_of(settled.status.message) == "what after first?"
+        asker.go["second"].set()
+        assert Task.FromString((await engine.settled(second)).task).status.state == INPUT_REQUIRED

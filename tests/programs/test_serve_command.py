@@ -1,0 +1,407 @@
+"""`a2a-grpc serve`, as a process of its own."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from a2a_grpc import Agent, Turn
+from a2a_grpc.lifecycle import FAILED
+from a2a_grpc.wire import A2AServiceStub, Task
+from tests.harness import ROOT, V1, Program, request, run_program, serving, texts
+from tests.programs.test_programs import PROGRAMS
+from tests.test_surface import SETTINGS
+
+SERVE = ("-m", "a2a_grpc", "serve")
+FREE = ("--listen=127.0.0.1:0", "--http-listen=off")
+
+WIDE = {"COLUMNS": "200", "TERM": "dumb"}
+
+ADDRESS = r"127\.0\.0\.1:[1-9]\d*"
+
+AGENT = """
+from a2a_grpc import Agent, Turn, serve
+
+{name} = Agent("{title}", "For a test.")
+
+@{name}.skill("{name}")
+async def handler_of_{name}(turn: Turn) -> str:
+    return "{title} heard " + turn.text
+"""
+ONE = AGENT.format(name="one", title="One")
+TWO = ONE + AGENT.format(name="two", title="Two")
+EXITS = (
+    AGENT.format(name="one", title="One")
+    + """
+import sys
+@one.skill("exit")
+async def leave(turn: Turn) -> str:
+    sys.exit(3)
+
+one.router(lambda sent: "exit" if sent.parts[0].text == "exit" else "one")
+"""
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an agent in each shape; modules in it can be imported."""
+    (tmp_path / "one.py").write_text(ONE)
+    (tmp_path / "two.py").write_text(TWO)
+    (tmp_path / "serves.py").write_text(ONE + "\nserve(one)\n")
+    (tmp_path / "serves_the_second.py").write_text(TWO + "\nserve(two)\n")
+    (tmp_path / "imports_its_neighbour.py").write_text("from one import one\n")
+    (tmp_path / "none.py").write_text("x = 1\n")
+    (tmp_path / "exits.py").write_text(EXITS)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text(ONE)
+    (tmp_path / "package" / "inner.py").write_text(TWO)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def serve(target: str | Path, *options: str, env: dict[str, str] | None = None) -> Program:
+    return Program(*SERVE, str(target), "-o", "json", *FREE, *options, env=env)
+
+
+async def ask(address: str, text: str = "hello") -> Task:
+    async with grpc.aio.insecure_channel(address) as channel:
+        task: Task = (await A2AServiceStub(channel).SendMessage(request(text), metadata=V1, timeout=20)).task
+        return task
+
+
+async def heard(program: Program) -> str:
+    [text] = texts(await ask(program.address))
+    return text
+
+
+async def refused(*arguments: str | Path, env: dict[str, str] | None = None) -> str:
+    """The one line of a command that says what the user has to mend."""
+    exit_code, out, err = await run_program(*SERVE, *map(str, arguments), env=env)
+    assert (exit_code, out) == (2, "")
+    assert err.startswith("Error: ")
+    assert len(err.splitlines()) == 1
+    return err.removeprefix("Error: ").rstrip("\n")
+
+
+# -- what is served
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("{folder}/one.py", "One heard hello"),
+        ("{folder}/one.py:one", "One heard hello"),
+        ("{folder}/two.py:two", "Two heard hello"),
+        ("{folder}/serves.py", "One heard hello"),
+        ("{folder}/serves_the_second.py", "Two heard hello"),
+        ("{folder}/imports_its_neighbour.py", "One heard hello"),
+        ("one", "One heard hello"),
+        ("two:two", "Two heard hello"),
+        ("package", "One heard hello"),
+        ("package:one", "One heard hello"),
+        ("package.inner:two", "Two heard hello"),
+    ],
+)
+async def test_an_agent_is_served_by_file_or_module_with_or_without_its_name(
+    folder: Path, target: str, expected: str
+) -> None:
+    async with serve(target.format(folder=folder)) as program:
+        assert await heard(program) == expected
+
+
+def in_folder(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Runs `serve` in this folder, without it on the path, to the end it comes to by itself."""
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, *SERVE, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("target", ["one.py", "./one.py", "one", "one:one", "package", "package:one"])
+def test_a_target_is_looked_for_where_the_command_runs(folder: Path, target: str) -> None:
+    code, out, err = in_folder(folder, target, *FREE, "--store=nowhere:")
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: store is 'nowhere:'"), "the agent was found: the next thing is the store"
+
+
+# -- what cannot be served, in one line
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("{folder}/nothing.py", "there is no file '{folder}/nothing.py'"),
+        ("{folder}/nothing.py:one", "there is no file '{folder}/nothing.py'"),
+        ("nothing_at_all", "there is no file and no module 'nothing_at_all'"),
+        ("nothing_at_all.inner:one", "there is no file and no module 'nothing_at_all.inner'"),
+        ("package.nothing", "there is no file and no module 'package.nothing'"),
+        ("{folder}/one.py:three", "'three' in {folder}/one.py is not there"),
+        ("{folder}/one.py:Agent", "'Agent' in {folder}/one.py is not an Agent"),
+        ("{folder}/two.py", "{folder}/two.py has 2 agents (one, two); name one: {folder}/two.py:NAME"),
+        ("{folder}/none.py", "{folder}/none.py has 0 agents; name one: {folder}/none.py:NAME"),
+    ],
+)
+async def test_a_target_that_is_not_there_is_said_in_one_line(folder: Path, target: str, said: str) -> None:
+    assert await refused(target.format(folder=folder), *FREE) == said.format(folder=folder)
+
+
+def test_a_path_without_its_ending_is_said_in_one_line(folder: Path) -> None:
+    code, out, err = in_folder(folder, "./one", *FREE)
+    assert (code, out) == (2, "")
+    assert err == "Error: there is no file and no module './one'\n"
+
+
+BROKEN: dict[str, tuple[str, int, str]] = {
+    "a syntax error": ("x = 1\ndef (\n", 2, "SyntaxError: invalid syntax"),
+    "a missing module": ("\n\nimport nowhere_to_be_found\n", 3, "No module named 'nowhere_to_be_found'"),
+    "a missing name": ("from a2a_grpc import Agnt\n", 1, "ImportError: cannot import name 'Agnt'"),
+    "an error": ("x = 1\nx.y\n", 2, "AttributeError: 'int' object has no attribute 'y'"),
+    "a blocking handler": (
+        "from a2a_grpc import Agent\na = Agent('A', 'a')\ndef work(turn): pass\na.skill()(work)\n",
+        4,
+        "TypeError: work must be `async def`",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("way", ["file", "module"])
+async def test_a_file_that_cannot_be_loaded_is_told_with_its_place_and_error(folder: Path, kind: str, way: str) -> None:
+    source, line, error = BROKEN[kind]
+    path = folder / "agents_of_mine.py"
+    path.write_text(source)
+    exit_code, out, err = await run_program(*SERVE, str(path) if way == "file" else "agents_of_mine", *FREE)
+    assert exit_code != 0
+    assert out == ""
+    assert error in err.splitlines()[-1]
+    assert re.search(rf'{re.escape(str(path))}"?, line {line}\b', err)
+
+
+async def test_a_missing_module_whose_name_begins_like_the_agents_is_the_one_that_is_named(folder: Path) -> None:
+    (folder / "agents_of_mine.py").write_text("import agents\n")
+    exit_code, _, err = await run_program(*SERVE, "agents_of_mine", *FREE)
+    assert exit_code != 0
+    assert "No module named 'agents'" in err
+    assert "no module 'agents_of_mine'" not in err
+
+
+async def test_an_agent_without_a_skill_is_said_in_one_line(folder: Path) -> None:
+    (folder / "idle.py").write_text("from a2a_grpc import Agent\nagent = Agent('Idle', 'Idles.')\n")
+    assert await refused(folder / "idle.py", *FREE) == "agent 'Idle' has no skill; declare one with @agent.skill()"
+
+
+# -- options
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--max-runs=0"], "max_runs is 0; it must be at least 1"),
+        (["--drain-grace-s=-1"], "drain_grace_s is -1.0; it must be at least 0"),
+        (["--listen=50051"], "listen is '50051'; it must be HOST:PORT with a port from 0 to 65535"),
+        (["--listen=127.0.0.1:70000"], "listen is '127.0.0.1:70000'; it must be HOST:PORT with a port from 0 to 65535"),
+        (["--listen=::1:0"], "listen is '::1:0'; an IPv6 address stands in brackets: [::1]:0"),
+        (
+            ["--listen=0.0.0.0:0"],
+            "listen is '0.0.0.0:0': plaintext beyond this machine; give --tls-cert with --tls-key, or --insecure",
+        ),
+        (
+            ["--listen=[fe80::1]:0"],
+            "listen is '[fe80::1]:0': plaintext beyond this machine; give --tls-cert with --tls-key, or --insecure",
+        ),
+        (["--tls-cert=cert.pem"], "--tls-key is missing; a certificate and its key come together"),
+        (["--store=nowhere:"], "store is 'nowhere:'; it must be memory:"),
+    ],
+)
+async def test_a_value_that_cannot_be_is_said_in_one_line(folder: Path, options: list[str], said: str) -> None:
+    assert await refused(folder / "one.py", "--http-listen=off", *options) == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one.py", "--max-runs=many"], "Invalid value for '--max-runs'"),
+        (["one.py", "--insecure=perhaps"], "--insecure"),
+        (["one.py", "--output=xml"], "--output"),
+        (["one.py", "--log-level=loud"], "--log-level"),
+        (["one.py", "--max-rums=3"], "No such option: --max-rums"),
+        (["one.py", "two.py"], "unexpected extra argument"),
+        ([], "Missing argument"),
+    ],
+)
+async def test_a_command_line_that_cannot_be_read_exits_with_2_and_names_what_is_wrong(
+    folder: Path, arguments: list[str], said: str
+) -> None:
+    exit_code, out, err = await run_program(*SERVE, *arguments, env=WIDE)
+    assert (exit_code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("protocol", ["gRPC", "HTTP"])
+async def test_q3_a_busy_port_exits_with_2_and_one_line(folder: Path, protocol: str) -> None:
+    agent = Agent("First", "Holds the ports.")
+
+    @agent.skill()
+    async def work(turn: Turn) -> None:
+        return None
+
+    async with serving(agent, http_listen="127.0.0.1:0") as first:
+        assert first.server.http_url is not None
+        taken = first.server.grpc_address if protocol == "gRPC" else first.server.http_url.removeprefix("http://")
+        listen, http_listen = (taken, "off") if protocol == "gRPC" else ("127.0.0.1:0", taken)
+        said = await refused(folder / "one.py", f"--listen={listen}", f"--http-listen={http_listen}")
+    assert said.startswith(f"cannot listen on {taken} for {protocol}: ")
+
+
+async def test_a_setting_comes_from_the_environment_and_the_command_line_counts_before_it(folder: Path) -> None:
+    environment = {"A2A_GRPC_LISTEN": "127.0.0.1:0", "A2A_GRPC_HTTP_LISTEN": "127.0.0.1:0"}
+    async with Program(*SERVE, str(folder / "one.py"), "-o", "json", env=environment) as program:
+        assert re.fullmatch(ADDRESS, program.address)
+        assert re.fullmatch(f"http://{ADDRESS}", program.http)
+        assert await heard(program) == "One heard hello"
+    async with Program(*SERVE, str(folder / "one.py"), "-o", "json", "--http-listen=off", env=environment) as program:
+        assert program.events[-1]["http"] is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("A2A_GRPC_MAX_RUNS", "many", "A2A_GRPC_MAX_RUNS is 'many'; it must be of type int"),
+        ("A2A_GRPC_INSECURE", "perhaps", "A2A_GRPC_INSECURE is 'perhaps'; it must be true or false"),
+        ("A2A_GRPC_MAX_RUNS", "0", "max_runs is 0; it must be at least 1"),
+    ],
+)
+async def test_a_variable_that_cannot_be_is_said_in_one_line(folder: Path, variable: str, text: str, said: str) -> None:
+    assert await refused(folder / "one.py", *FREE, env={variable: text}) == said
+
+
+async def test_a_switch_of_the_environment_can_be_turned_off_again(folder: Path) -> None:
+    environment = {"A2A_GRPC_LENIENT_VERSION": "true"}
+    async with serve(folder / "one.py", env=environment) as program:
+        assert not any("a2a-version" in str(event) for event in program.events)
+    async with serve(folder / "one.py", "--no-lenient-version", env=environment) as program:
+        assert any("a2a-version" in str(event) for event in program.events)
+
+
+# -- what is printed
+
+
+async def test_json_is_one_object_a_line_and_nothing_else(folder: Path) -> None:
+    async with Program(
+        *SERVE, str(folder / "one.py"), "-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"
+    ) as program:
+        address, http = program.address, program.http
+        assert re.fullmatch(ADDRESS, address)
+        assert re.fullmatch(f"http://{ADDRESS}", http)
+        program.process.terminate()
+        out, err = await program.process.communicate()
+        assert (program.process.returncode, err) == (0, b"")
+    assert program.events == [
+        {"event": "listening", "protocol": "grpc", "address": address, "tls": False},
+        {"event": "listening", "protocol": "http", "address": http},
+        {"event": "note", "text": "tasks are kept in memory and end with this process"},
+        {"event": "note", "text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"},
+        {"event": "ready", "grpc": address, "http": http},
+    ]
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"event": "draining", "signal": "SIGTERM"},
+        {"event": "stopped"},
+    ]
+
+
+@pytest.mark.parametrize("http", ["127.0.0.1:0", "off"])
+async def test_the_ready_line_has_the_real_addresses_and_null_for_http_that_is_off(folder: Path, http: str) -> None:
+    """The very bytes: programs in other languages read this line."""
+    lines = await lines_until_ready(folder / "one.py", "-o", "json", "--listen=127.0.0.1:0", f"--http-listen={http}")
+    expected = f'"http://{ADDRESS}"' if http != "off" else "null"
+    assert re.fullmatch(rf'\{{"event": "ready", "grpc": "{ADDRESS}", "http": {expected}\}}', lines[-1]), lines[-1]
+    assert len([line for line in lines if '"ready"' in line]) == 1
+
+
+@pytest.mark.parametrize("http", ["127.0.0.1:0", "off"])
+async def test_text_has_a_line_for_each_listener_and_a_ready_line_with_the_real_ports(folder: Path, http: str) -> None:
+    lines = await lines_until_ready(folder / "one.py", "--listen=127.0.0.1:0", f"--http-listen={http}")
+    found = re.fullmatch(rf"Ready grpc=({ADDRESS}) http=(off|http://{ADDRESS})", lines[-1])
+    assert found is not None, lines
+    grpc_address, http_url = found.groups()
+    listeners = [line for line in lines[:-1] if not line.startswith("Note")]
+    assert listeners == [f"gRPC  {grpc_address}"] + (
+        [f"HTTP  {http_url}/.well-known/agent-card.json"] if http != "off" else []
+    )
+    assert (http_url == "off") == (http == "off")
+
+
+async def lines_until_ready(*arguments: str | Path) -> list[str]:
+    """What the command prints up to its ready line; then it is ended."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *SERVE, *map(str, arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        while not lines or "ready" not in lines[-1].lower():
+            line = await process.stdout.readline()
+            assert line, "the command ended"
+            lines.append(line.decode().rstrip("\n"))
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+    return lines
+
+
+async def test_a_serve_in_a_file_only_names_the_agent_and_its_settings_are_the_commands(folder: Path) -> None:
+    (folder / "own.py").write_text(ONE + "\nserve(one, listen='127.0.0.1:1')\nx = 'the file goes on'\n")
+    async with serve(f"{folder}/own.py") as program:
+        assert not program.address.endswith(":1")
+        assert await heard(program) == "One heard hello"
+
+
+async def test_an_agent_that_exits_fails_its_task_and_not_the_server(folder: Path) -> None:
+    async with serve(folder / "exits.py") as program:
+        failed = await ask(program.address, "exit")
+        assert failed.status.state == FAILED
+        assert await heard(program) == "One heard hello"
+
+
+# -- help
+
+
+def flags(kind: Any) -> list[str]:
+    return ["--" + item.name.replace("_", "-") for item in fields(kind)]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+async def test_help_lists_every_setting_with_its_variable(columns: int) -> None:
+    exit_code, out, err = await run_program(*SERVE, "--help", env={"COLUMNS": str(columns), "TERM": "dumb"})
+    assert (exit_code, err) == (0, "")
+    words = set(re.findall(r"[\w-]+", out))
+    for kind in SETTINGS:
+        for flag in flags(kind):
+            assert flag in words, f"{flag} at {columns} columns"
+    if columns == 200:
+        for kind in SETTINGS:
+            for item in fields(kind):
+                assert f"A2A_GRPC_{item.name.upper()}" in words
+                assert item.metadata["doc"].split()[0] in out
+    assert {"--output", "-o", "--log-level"} <= words
+
+
+@pytest.mark.parametrize("program", [program for program in PROGRAMS if program.startswith("servers/")])
+async def test_a_program_of_one_agent_has_the_same_options(program: str) -> None:
+    exit_code, out, err = await run_program(program, "--help", env=WIDE)
+    assert (exit_code, err) == (0, "")
+    words = set(re.findall(r"[\w-]+", out))
+    assert {flag for kind in SETTINGS for flag in flags(kind)} <= words
+    assert "FILE_OR_MODULE" not in out

@@ -1,0 +1,44 @@
+"""P16: a follow-up belongs to its task, and no message is lost."""
+
+from a2a_grpc import TaskState
+from tests.harness import Served, elements, message, request, scripted
+
+
+async def test_p16_a_follow_up_with_only_a_task_id_has_the_context_id_of_its_task(served: Served) -> None:
+    task = (await served.send(scripted({"input": "Which?"}))).task
+    assert task.context_id
+
+    answered = (await served.send(request(message("this", task_id=task.id, message_id="m-2")))).task
+
+    assert (answered.id, answered.context_id) == (task.id, task.context_id)
+    assert [sent.context_id for sent in answered.history] == [task.context_id] * 3
+    assert [sent.task_id for sent in answered.history] == [task.id] * 3
+    assert (await served.get(task.id)).context_id == task.context_id
+
+
+async def test_p16_the_events_of_a_follow_up_carry_the_context_id_of_the_task(served: Served) -> None:
+    task = (await served.send(scripted({"input": "Which?"}))).task
+    events = await elements(served.stream(request(message("this", task_id=task.id, message_id="m-2"))))
+    assert events[0].task.context_id == task.context_id
+    updates = [event.status_update or event.artifact_update for event in events[1:]]
+    assert updates
+    for event in events[1:]:
+        update = event.artifact_update if event.HasField("artifact_update") else event.status_update
+        assert (update.task_id, update.context_id) == (task.id, task.context_id)
+
+
+async def test_p16_a_message_with_a_repeated_id_is_kept_in_the_history(served: Served) -> None:
+    task = (await served.send(scripted({"input": "Which?"}))).task
+
+    again = (await served.send(request(message("this", task_id=task.id, message_id="m-1")))).task
+
+    assert again.status.state == TaskState.TASK_STATE_COMPLETED
+    users = [sent for sent in again.history if sent.message_id == "m-1"]
+    assert len(users) == 2
+    assert users[1].parts[0].text == "this"
+
+
+async def test_p16_a_repeated_message_id_makes_a_task_of_its_own(served: Served) -> None:
+    first, second = [(await served.send(request())).task for _ in range(2)]
+    assert first.id != second.id
+    assert [sent.message_id for sent in second.history] == ["m-1"]

@@ -1,0 +1,54 @@
+"""P18: whatever form an address is given in, the card says host:port."""
+
+import aiohttp
+import pytest
+
+from a2a_grpc.config import ConfigurationError
+from tests.harness import scripted_agent, serving
+
+FORMS = {
+    "agents.example:7000": "agents.example:7000",
+    "http://agents.example": "agents.example:80",
+    "http://agents.example:7000": "agents.example:7000",
+    "https://agents.example": "agents.example:443",
+    "https://agents.example/": "agents.example:443",
+    "https://agents.example:7000/a2a/v1": "agents.example:7000",
+    "grpc://agents.example:7000": "agents.example:7000",
+    "grpcs://agents.example": "agents.example:443",
+    "10.0.0.7:7000": "10.0.0.7:7000",
+    "[2001:db8::7]:7000": "[2001:db8::7]:7000",
+    "https://[2001:db8::7]": "[2001:db8::7]:443",
+    "https://[2001:db8::7]:7000": "[2001:db8::7]:7000",
+}
+
+
+@pytest.mark.parametrize("given", FORMS)
+async def test_p18_an_advertised_address_of_any_form_is_host_and_port_in_the_card(given: str) -> None:
+    async with serving(scripted_agent(), advertise=given) as served:
+        [interface] = served.server.card.supported_interfaces
+        assert interface.url == FORMS[given]
+        assert (interface.protocol_binding, interface.protocol_version) == ("GRPC", "1.0")
+
+
+async def test_p18_the_card_that_is_fetched_says_the_same() -> None:
+    async with (
+        serving(scripted_agent(), advertise="https://agents.example", http_listen="127.0.0.1:0") as served,
+        aiohttp.ClientSession() as http,
+    ):
+        async with http.get(f"{served.server.http_url}/.well-known/agent-card.json") as response:
+            card = await response.json()
+    assert [interface["url"] for interface in card["supportedInterfaces"]] == ["agents.example:443"]
+
+
+async def test_p18_without_an_advertised_address_the_card_has_the_one_that_is_listened_on() -> None:
+    async with serving(scripted_agent()) as served:
+        assert [interface.url for interface in served.server.card.supported_interfaces] == [served.server.grpc_address]
+        assert not served.server.grpc_address.endswith(":0")
+
+
+@pytest.mark.parametrize("given", ["ftp://agents.example", "agents.example", "https://", "https://agents.example:x"])
+async def test_p18_an_address_that_cannot_be_is_refused_by_name(given: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        async with serving(scripted_agent(), advertise=given):
+            pass
+    assert str(refused.value).startswith("advertise is '")
