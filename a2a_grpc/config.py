@@ -4,6 +4,7 @@ The value of a field is its default, overridden by the environment variable `A2A
 caller gives (a keyword, a command line flag). The command line makes its options from the same fields.
 """
 
+import math
 import os
 import types
 import typing
@@ -26,9 +27,11 @@ def setting(default: Any, doc: str, *, minimum: float | None = None) -> Any:
 
 
 def check_ranges(settings: Any) -> None:
-    """Raises ConfigurationError for the first field below its minimum. For `__post_init__`."""
+    """Raises ConfigurationError for the first field below its minimum, or not finite. For `__post_init__`."""
     for item in fields(settings):
         minimum, value = item.metadata.get("minimum"), getattr(settings, item.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigurationError(f"{item.name} is {value}; it must be a finite number")
         if minimum is not None and value is not None and value < minimum:
             raise ConfigurationError(f"{item.name} is {value}; it must be at least {minimum}")
 

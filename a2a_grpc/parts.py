@@ -15,8 +15,9 @@ Content: TypeAlias = str | bytes | Part | Json
 Contents: TypeAlias = Content | Sequence[Content]
 """One part, or several where a list holds a Part."""
 
-MAX_DEPTH = 32
-"""Nesting of a JSON value that this package sends or accepts; protobuf parsers stop a little above."""
+MAX_DEPTH = 31
+"""Levels below the outermost of a JSON value, sent or accepted: 32 in all. With what is around it, one more would be
+deeper than protobuf parsers read."""
 
 
 def part(content: Content) -> Part:
@@ -132,9 +133,13 @@ def value(json: Json, *, depth: int = 0) -> Value:
         case bool():
             return Value(bool_value=json)
         case int() | float():
-            if not math.isfinite(json):
+            try:
+                number = float(json)
+            except OverflowError:
+                raise ValueError("an integer this large is not a JSON number") from None
+            if not math.isfinite(number):
                 raise ValueError(f"{json} is not a JSON number")
-            return Value(number_value=json)
+            return Value(number_value=number)
         case str():
             return Value(string_value=json)
         case dict():

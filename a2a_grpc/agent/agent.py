@@ -137,7 +137,8 @@ class Agent:
 
         Raises InvalidRequestError if that is none, or if the skill's own validation refuses the message.
         """
-        skill_id = _named_skill(request) or previous
+        field, named = _named_skill(request)
+        skill_id = named or previous
         if not skill_id and len(self.skills) == 1:
             skill_id = next(iter(self.skills))
         if not skill_id and self._router is not None:
@@ -149,17 +150,18 @@ class Agent:
         if skill is None:
             known = ", ".join(f"'{known}'" for known in self.skills)
             given = f"'{skill_id}' is not a skill of this agent" if skill_id else "this agent has several skills"
-            raise InvalidRequestError.of(Violation(f"message.metadata.{SKILL}", f"{given}; name one of {known}"))
+            raise InvalidRequestError.of(Violation(field, f"{given}; name one of {known}"))
         if skill.validate is not None:
             skill.validate(request.message)
         return skill
 
 
-def _named_skill(request: SendMessageRequest) -> str:
-    for metadata in (request.message.metadata, request.metadata):
+def _named_skill(request: SendMessageRequest) -> tuple[str, str]:
+    """Where a caller names the skill, or would, with the name."""
+    for path, metadata in (("message.metadata", request.message.metadata), ("metadata", request.metadata)):
         if SKILL in metadata.fields:
-            return metadata.fields[SKILL].string_value
-    return ""
+            return f"{path}.{SKILL}", metadata.fields[SKILL].string_value
+    return f"message.metadata.{SKILL}", ""
 
 
 def _handler(target: Any) -> Handler:

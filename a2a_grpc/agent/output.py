@@ -26,13 +26,17 @@ def complete(given: Artifact) -> Artifact:
     return given
 
 
-def artifacts(output: Contents | Artifact | Sequence[Artifact], *, name: str) -> list[Artifact]:
+def is_artifacts(output: Output) -> bool:
+    """Whether this is an artifact, or a list of nothing else."""
+    return isinstance(output, Artifact) or (
+        isinstance(output, (list, tuple)) and bool(output) and all(isinstance(item, Artifact) for item in output)
+    )
+
+
+def artifacts(output: Output, *, name: str) -> list[Artifact]:
     """The artifacts for a returned value: none for None, each of a list of artifacts, else one called `name`."""
-    match output:
-        case None:
-            return []
-        case Artifact():
-            return [output]
-        case [*items] if items and all(isinstance(item, Artifact) for item in items):
-            return [item for item in items if isinstance(item, Artifact)]
+    if output is None:
+        return []
+    if is_artifacts(output):
+        return [output] if isinstance(output, Artifact) else list(cast("Sequence[Artifact]", output))
     return [artifact(cast("Contents", output), name=name)]

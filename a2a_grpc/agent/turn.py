@@ -30,7 +30,7 @@ class Stage(Protocol):
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Makes, replaces or extends an artifact."""
 
-    async def ask(self, question: Message) -> Message:
+    async def ask(self, question: Message) -> SendMessageRequest:
         """Waits in INPUT_REQUIRED for the next message of the task."""
 
 
@@ -132,11 +132,14 @@ class Turn:
     async def ask(self, question: Contents) -> str:
         """Asks the user and waits for the answer, in INPUT_REQUIRED: the text of the next message of the task.
 
-        Meanwhile the turn holds no place among the agent's runs. `message` and `data` are then those of the answer.
+        Meanwhile the turn holds no place among the agent's runs. Then `message`, `data`, `metadata` are the answer's.
+        Raises RuntimeError while another question of this turn waits.
         """
-        self.message = await self._stage.ask(self._say(question))
+        asked = self._say(question)
+        self._request = await self._stage.ask(asked)
+        self.message = self._request.message
         if self.task is not None:
-            self.task.history.append(self.message)
+            self.task.history.extend([asked, self.message])
         return self.text
 
     async def in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

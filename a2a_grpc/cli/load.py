@@ -41,14 +41,8 @@ def load_agent(target: str) -> Agent:
 
 def _load_module(where: str) -> ModuleType:
     path = Path(where)
-    if path.suffix != ".py" and not path.exists():
-        sys.path.insert(0, "")
-        try:
-            return importlib.import_module(where)
-        except ModuleNotFoundError as error:
-            if error.name and where.startswith(error.name):
-                raise ConfigurationError(f"there is no file and no module '{where}'") from error
-            raise
+    if path.suffix != ".py" and not path.is_file():
+        return _import(where)
     if not path.is_file():
         raise ConfigurationError(f"there is no file '{where}'")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -58,3 +52,16 @@ def _load_module(where: str) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))
     spec.loader.exec_module(module)
     return module
+
+
+def _import(name: str) -> ModuleType:
+    missing = ConfigurationError(f"there is no file and no module '{name}'")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise missing
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            raise missing from error
+        raise  # the module is there; what it imports is not

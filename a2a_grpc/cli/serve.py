@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from a2a_grpc.agent import Agent
 from a2a_grpc.cli.load import load_agent
@@ -92,7 +93,7 @@ def _guard(work: Callable[[], None]) -> None:
     try:
         work()
     except (ConfigurationError, ListenError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(USAGE_ERROR) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

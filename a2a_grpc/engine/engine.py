@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Agent, Skill
+from a2a_grpc.agent import Agent, Failed, Skill
 from a2a_grpc.agent.agent import SKILL
 from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.run import Canceled, Queued
@@ -120,8 +120,9 @@ class Engine:
         if self.is_draining:
             raise UnavailableError("the server is shutting down; try another, or later", retry_after_s=1.0)
         try:
-            if incoming.request.message.task_id:
-                return await self._continue(incoming)
+            if task_id := incoming.request.message.task_id:
+                async with self._runs.locks.holding(TaskKey(*incoming.scope, task_id)):
+                    return await self._continue(incoming)
             skill = await self.agent.choose(incoming.request)
             if skill.answers == "message":
                 return await self._reply(incoming, skill)
@@ -130,25 +131,23 @@ class Engine:
             return await self._opened_before(incoming, raced.binding)
 
     async def settled(self, opened: Opened) -> Snapshot:
-        """Waits until the turn is over: the task has ended, or waits for somebody (SEND-2).
+        """Waits until the turn is over, as the task has ended or waits for somebody (SEND-2): the task as it was then.
 
         Raises UnsupportedOperationError if the task ended in an earlier turn, so that nobody looked at this message.
         """
-        key, turn = opened.key, opened.turn
-        head = await self.log.head(key)
-        state, reached = head.state, head.turn
-        if not is_over(state, reached, turn):
-            async with self.log.follow(key, head.seq) as records:
+        key, turn, found = opened.key, opened.turn, opened.snapshot
+        if not is_over(found.state, found.turn, turn):
+            async with self.log.follow(key, found.seq) as records:
                 async for record in records:
-                    state, reached = record.state, record.turn
-                    if is_over(state, reached, turn):
+                    if is_over(record.state, record.turn, turn):
                         break
-        if reached < turn:
+            found = await self.log.snapshot_at(key, found, record.seq)
+        if found.turn < turn:
             raise UnsupportedOperationError(
-                f"task '{key.id}' became {lifecycle.state_name(state)} before it came to this message",
+                f"task '{key.id}' became {lifecycle.state_name(found.state)} before it came to this message",
                 metadata={"task_id": key.id},
             )
-        return await self.log.snapshot(key)
+        return found
 
     async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Snapshot:
         """Stops a task and gives it back, CANCELED; within the grace, whatever the agent does.
@@ -157,10 +156,11 @@ class Engine:
         """
         head = await self.log.head(key)
         if head.state not in lifecycle.TERMINAL:
-            active = self._runs.get(key)
-            if active is None:
-                await self._runs.finish(key, Canceled())
-            else:
+            async with self._runs.locks.holding(key):  # a message that is being accepted has its run, or has not begun
+                active = self._runs.get(key)
+                if active is None:
+                    await self._runs.finish(key, Canceled())
+            if active is not None:
                 await asyncio.shield(self._runs.stop(key, active, Canceled(), metadata))
             head = await self.log.head(key)
         if head.state != lifecycle.CANCELED:
@@ -194,8 +194,8 @@ class Engine:
             epoch = await self.log.store.create(key, record, context_id=task.context_id, bind=bind)
         except StoreFull as full:
             raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
-        opened = Opened(key, 1, Snapshot(1, task.SerializeToString()))
-        head = Head(1, record.state, 1, epoch, task.context_id, len(record.event))
+        opened = Opened(key, 1, Snapshot(1, task.SerializeToString(), record.state, 1))
+        head = Head(1, record.state, 1, epoch, task.context_id, record.size)
         self._runs.start(Queued(1, skill, incoming.request, incoming.principal), key, head, task)
         return opened
 
@@ -229,6 +229,8 @@ class Engine:
                 return await self._join(incoming, skill, key, active, snapshot)
             except StaleAppend:
                 continue  # somebody was faster; look again
+            except Failed as over_limit:
+                raise ResourceExhaustedError(str(over_limit.content)) from over_limit
 
     async def _resume(self, incoming: Incoming, skill: Skill, key: TaskKey, head: Head) -> Opened:
         """A message to a task that waits for it: the message and the move to WORKING are one record."""
@@ -249,15 +251,17 @@ class Engine:
         """A message to a task whose run is there: the answer to its question, or the next turn."""
         turn = active.last_turn + 1
         bind = incoming.binding(key.id, turn)
-        if active.run.is_waiting:
-            active.last_turn = turn
-            await active.run.answer(incoming.request.message, turn=turn, bind=bind)
-            return Opened(key, turn, await self.log.snapshot(key))
-        self._runs.check_inbox(key, active)
-        if bind is not None:
-            await self.log.store.bind(incoming.scope, *bind)
-        self._runs.enqueue(active, Queued(turn, skill, incoming.request, incoming.principal))
-        return Opened(key, turn, snapshot)
+        if not active.run.is_waiting:
+            self._runs.check_inbox(key, active)
+            if bind is not None:
+                await self.log.store.bind(incoming.scope, *bind)
+                bind = None
+        if not active.run.is_waiting:  # meanwhile it may have begun to wait
+            self._runs.enqueue(active, Queued(turn, skill, incoming.request, incoming.principal))
+            return Opened(key, turn, snapshot)
+        active.last_turn = turn
+        await active.run.answer(incoming.request, turn=turn, bind=bind)
+        return Opened(key, turn, await self.log.snapshot(key))
 
     async def _reply(self, incoming: Incoming, skill: Skill) -> Message:
         """A message that is answered with a message. Calls with one idempotency key go one after the other."""

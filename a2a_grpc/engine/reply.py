@@ -7,22 +7,23 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import cast
 
-from a2a_grpc.agent import Completed, Outcome, Output, Skill, Stage, Threads, Turn
+from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError
 from a2a_grpc.lifecycle import state_name
-from a2a_grpc.parts import Contents, Json, agent_message, check_content
+from a2a_grpc.parts import Content, Contents, Json, agent_message, check_content, part
 from a2a_grpc.principal import Principal
-from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, SendMessageRequest
+from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageRequest
 
 logger = logging.getLogger("a2a_grpc.engine")
 
 
-class NoTask(Stage):
+class NoTask:
     """The stage of a turn that has no task: it ends with the call, and there is nothing to update."""
 
-    canceled = False
-    cancel_metadata: dict[str, Json] = {}
+    def __init__(self) -> None:
+        self.canceled = False
+        self.cancel_metadata: dict[str, Json] = {}
 
     async def status(self, message: Message | None) -> None:
         raise RuntimeError("a skill that answers with a message has no task to give a status")
@@ -30,7 +31,7 @@ class NoTask(Stage):
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
 
-    async def ask(self, question: Message) -> Message:
+    async def ask(self, question: Message) -> SendMessageRequest:
         raise RuntimeError("a skill that answers with a message has no task in which to ask")
 
 
@@ -48,13 +49,14 @@ async def reply(
     Raises InvalidAgentResponseError for an outcome that only a task can have, InternalError for an exception of the
     handler, whose text goes to the log.
     """
+    stage = NoTask()
     turn = Turn(
         skill=skill.id,
         request=request,
         task=None,
         context_id=context_id,
         principal=principal,
-        stage=NoTask(),
+        stage=stage,
         threads=threads,
     )
     slots.enter()
@@ -62,9 +64,12 @@ async def reply(
     try:
         output = await _output(skill, turn)
         return _message(output, skill, context_id)
-    except (A2AError, asyncio.CancelledError):
+    except asyncio.CancelledError:
+        stage.canceled = True
         raise
-    except Exception as error:
+    except A2AError:
+        raise
+    except (Exception, SystemExit) as error:
         logger.exception("handler failed skill=%s", skill.id)
         raise InternalError from error
     finally:
@@ -83,11 +88,21 @@ def _message(output: object, skill: Skill, context_id: str) -> Message:
             raise ValueError("a reply is the agent's, in the context of the call, and of no task")
         check_content(output)
     except (TypeError, ValueError) as error:
-        logger.exception("reply is not valid skill=%s", skill.id)
-        raise InvalidAgentResponseError(
-            f"skill '{skill.id}' gave an answer that the protocol does not allow"
-        ) from error
+        raise _invalid(skill) from error
     return output
+
+
+def _invalid(skill: Skill) -> InvalidAgentResponseError:
+    logger.exception("reply is not valid skill=%s", skill.id)
+    return InvalidAgentResponseError(f"skill '{skill.id}' gave an answer that the protocol does not allow")
+
+
+def _parts(pieces: list[Output], skill: Skill) -> list[Part] | None:
+    """A part for each piece of a generator; None where there was none."""
+    try:
+        return [part(cast("Content", piece)) for piece in pieces] or None
+    except (TypeError, ValueError) as error:
+        raise _invalid(skill) from error
 
 
 async def _output(skill: Skill, turn: Turn) -> object:
@@ -95,7 +110,7 @@ async def _output(skill: Skill, turn: Turn) -> object:
         result = skill.handler(turn)
         if skill.is_generator:
             async with aclosing(cast("AsyncGenerator[Output]", result)) as pieces:
-                output: object = [piece async for piece in pieces]
+                output: object = _parts([piece async for piece in pieces], skill)
         else:
             output = await cast("Awaitable[Output]", result)
     except Outcome as raised:

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import NamedTuple, cast
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
-from a2a_grpc.agent.output import artifact, artifacts, complete
+from a2a_grpc.agent.output import artifact, artifacts, complete, is_artifacts
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Contents, Json, agent_message
@@ -75,7 +75,7 @@ class Run(Stage):
         self._cancel_metadata: dict[str, Json] = {}
         self._worker: asyncio.Task[object] | None = None
         self._ending = False
-        self._answer: asyncio.Future[Message] | None = None
+        self._answer: asyncio.Future[SendMessageRequest] | None = None
         self._emitted = 0
         slots.enter()
 
@@ -88,13 +88,12 @@ class Run(Stage):
             outcome = await self._play()
         except Outcome as raised:
             outcome = raised
-        except asyncio.CancelledError:
-            outcome = Canceled()
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             return
-        except Exception:
-            logger.exception("handler failed task=%s skill=%s", self.writer.key.id, self._queued.skill.id)
+        except (Exception, asyncio.CancelledError, SystemExit):
+            if self._stop_outcome is None:
+                logger.exception("handler failed task=%s skill=%s", self.writer.key.id, self._queued.skill.id)
             outcome = Failed(GENERIC_FAILURE)
         finally:
             self._ending = True
@@ -123,17 +122,17 @@ class Run(Stage):
         """Whether the handler waits in `ask` for a message."""
         return self._answer is not None and not self._answer.done()
 
-    async def answer(self, message: Message, *, turn: int, bind: tuple[str, Binding] | None = None) -> None:
+    async def answer(self, request: SendMessageRequest, *, turn: int, bind: tuple[str, Binding] | None = None) -> None:
         """Gives the waiting handler its message, once that is stored."""
         answer, self._answer = self._answer, None
         assert answer is not None
         try:
-            await self.writer.status(lifecycle.WORKING, incoming=message, turn=turn, bind=bind)
+            await self.writer.status(lifecycle.WORKING, incoming=request.message, turn=turn, bind=bind)
         except BaseException:
             self._answer = answer
             raise
         if not answer.done():
-            answer.set_result(message)
+            answer.set_result(request)
 
     # -- what the agent does, through its Turn
 
@@ -147,37 +146,43 @@ class Run(Stage):
 
     async def status(self, message: Message | None) -> None:
         await self._breathe()
-        try:
+        with self._as_handler():
             await self.writer.status(lifecycle.WORKING, message)
-        except StaleAppend:
-            raise asyncio.CancelledError from None
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         await self._breathe()
-        try:
+        with self._as_handler():
             await self.writer.artifact(artifact, append=append, last_chunk=last_chunk)
-        except StaleAppend:
-            raise asyncio.CancelledError from None
 
-    async def ask(self, question: Message) -> Message:
-        try:
+    async def ask(self, question: Message) -> SendMessageRequest:
+        if self._answer is not None:
+            raise RuntimeError("this turn is asking already; one question at a time")
+        with self._as_handler():
             await self.writer.status(lifecycle.INPUT_REQUIRED, question)
-        except StaleAppend:
-            raise asyncio.CancelledError from None
-        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[SendMessageRequest] = asyncio.get_running_loop().create_future()
         self._answer = answer
         if self._inbox:
             queued = self._inbox.popleft()
-            await self.answer(queued.request.message, turn=queued.turn)
+            await self.answer(queued.request, turn=queued.turn)
             return answer.result()
         self._release_slot()
         try:
-            message = await answer
+            request = await answer
         finally:
             self._answer = None
         self._slots.enter()
         await self._acquire_slot()
-        return message
+        return request
+
+    @contextmanager
+    def _as_handler(self) -> Iterator[None]:
+        """A turn that is over, or was taken over, writes nothing: whatever of it still runs is told to stop."""
+        if self._ending:
+            raise asyncio.CancelledError
+        try:
+            yield
+        except StaleAppend:
+            raise asyncio.CancelledError from None
 
     # -- how a turn goes
 
@@ -218,25 +223,33 @@ class Run(Stage):
         return task
 
     async def _stream(self, pieces: "AsyncGenerator[Output]") -> Outcome:
-        """Pieces become chunks of one artifact the moment they are yielded, artifacts stand for themselves."""
+        """Pieces become chunks of one artifact the moment they are yielded; artifacts stand for themselves."""
         artifact_id = ""
+        outcome: Outcome = Completed()
         async with aclosing(pieces):
-            async for piece in pieces:
-                match piece:
-                    case Artifact():
-                        await self.artifact(complete(piece), append=False, last_chunk=True)
-                    case Outcome():
-                        return piece
-                    case _ if not artifact_id:
-                        chunk = artifact(cast("Contents", piece), name=self._queued.skill.id)
-                        artifact_id = chunk.artifact_id
-                        await self.artifact(chunk, append=False, last_chunk=False)
-                    case _:
-                        more = artifact(cast("Contents", piece), artifact_id=artifact_id)
-                        await self.artifact(more, append=True, last_chunk=False)
-        if artifact_id:  # an empty text seals it: the last piece is known as such only now
+            try:
+                async for piece in pieces:
+                    if isinstance(piece, Outcome):
+                        outcome = piece
+                        break
+                    artifact_id = await self._piece(piece, artifact_id)
+            except Completed as raised:
+                outcome = raised
+        if artifact_id and isinstance(outcome, Completed):
+            # an empty text seals the artifact: that the last piece was the last is known only now
             await self.artifact(artifact("", artifact_id=artifact_id), append=True, last_chunk=True)
-        return Completed()
+        return outcome
+
+    async def _piece(self, piece: Output, artifact_id: str) -> str:
+        """Writes one piece: the id of the artifact that the next chunk extends."""
+        if is_artifacts(piece):
+            for made in artifacts(piece, name=""):
+                await self.artifact(complete(made), append=False, last_chunk=True)
+            return artifact_id
+        name = "" if artifact_id else self._queued.skill.id
+        chunk = artifact(cast("Contents", piece), artifact_id=artifact_id, name=name)
+        await self.artifact(chunk, append=bool(artifact_id), last_chunk=False)
+        return chunk.artifact_id
 
     async def _end(self, outcome: Outcome) -> None:
         """Writes the end of the turn; an end that cannot be written as it is becomes FAILED, with the reason."""

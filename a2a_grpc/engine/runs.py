@@ -9,6 +9,7 @@ from typing import Any
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed, Outcome, Threads
+from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Queued, Run
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
@@ -36,8 +37,8 @@ class Active:
 class Runs:
     """Owns every background task of the engine.
 
-    Guarantees: one run at a time per task; `stop` ends within the grace, whatever the agent does; `drain` leaves no
-    background task behind.
+    Guarantees: one run at a time per task, as long as messages are handed over under `locks`; `stop` ends within the
+    grace, whatever the agent does; `drain` leaves no background task behind.
     """
 
     def __init__(self, log: Log, settings: EngineSettings) -> None:
@@ -45,6 +46,7 @@ class Runs:
         self.threads = Threads(settings.max_threads)
         self._log = log
         self._settings = settings
+        self.locks = KeyLocks()
         self._active: dict[TaskKey, Active] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stops: set[asyncio.Task[None]] = set()
@@ -141,20 +143,23 @@ class Runs:
         try:
             while True:
                 await active.run.execute()
-                writer = active.run.writer
-                if writer.state in lifecycle.TERMINAL or active.stopping is not None or not active.inbox:
-                    break
-                active.run = self._run(active.inbox.popleft(), None, writer, active.inbox)
+                async with self.locks.holding(key):  # nobody is half way through handing a message over
+                    writer = active.run.writer
+                    if writer.state in lifecycle.TERMINAL or active.stopping is not None or not active.inbox:
+                        return self._forget(key, active)
+                    active.run = self._run(active.inbox.popleft(), None, writer, active.inbox)
         finally:
-            if self._active.get(key) is active:
-                del self._active[key]
+            self._forget(key, active)
+
+    def _forget(self, key: TaskKey, active: Active) -> None:
+        if self._active.get(key) is active:
+            del self._active[key]
 
     async def _see_stopped(self, key: TaskKey, active: Active, outcome: Outcome) -> None:
         await asyncio.wait([active.work], timeout=self._settings.cancel_grace_s)
         if not active.work.done():
             logger.warning("handler ignored its cancellation and is given up on task=%s", key.id)
-            if self._active.get(key) is active:
-                del self._active[key]
+            self._forget(key, active)
         await self.finish(key, outcome)
         if not active.work.done():
             active.run.abandon()

@@ -10,7 +10,7 @@ from a2a_grpc.store import TaskStore
 logger = logging.getLogger("a2a_grpc.engine")
 
 PAGE = 500
-"""Tasks removed at a time; between two pages the event loop goes round."""
+"""Tasks, and keys, removed at a time; between two pages the event loop goes round."""
 
 
 async def sweep_forever(store: TaskStore, settings: EngineSettings) -> None:
@@ -23,20 +23,18 @@ async def sweep_forever(store: TaskStore, settings: EngineSettings) -> None:
             logger.exception("sweep failed; it is tried again")
         else:
             if removed:
-                logger.info("sweep removed tasks=%d", removed)
+                logger.info("sweep removed=%d", removed)
 
 
 async def sweep(store: TaskStore, settings: EngineSettings) -> int:
-    """Removes ended tasks by age and number, and idempotency keys by age: how many tasks. Never a task that runs."""
+    """Removes ended tasks by age and number, and idempotency keys by age: how many. Never a task that runs."""
     now, removed = now_us(), 0
-    while True:
-        page = await store.purge(
-            ended_before_us=now - int(settings.retention_s * 1e6),
-            keep=settings.max_ended_tasks,
-            bound_before_us=now - int(settings.idempotency_retention_s * 1e6),
-            limit=PAGE,
-        )
+    while page := await store.purge(
+        ended_before_us=now - int(settings.retention_s * 1e6),
+        keep=settings.max_ended_tasks,
+        bound_before_us=now - int(settings.idempotency_retention_s * 1e6),
+        limit=PAGE,
+    ):
         removed += page
-        if page < PAGE:
-            return removed
         await asyncio.sleep(0)
+    return removed

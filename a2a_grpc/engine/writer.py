@@ -1,5 +1,6 @@
 """The pen of one run: makes its events into records of the task's log."""
 
+import asyncio
 import time
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -38,13 +39,26 @@ class Writer:
     the task's state, is not written; after another claim was taken nothing is written (StaleAppend).
     """
 
-    __slots__ = ("_artifacts", "_bytes", "_log", "_settings", "context_id", "epoch", "key", "seq", "state", "turn")
+    __slots__ = (
+        "_artifacts",
+        "_bytes",
+        "_lock",
+        "_log",
+        "_settings",
+        "context_id",
+        "epoch",
+        "key",
+        "seq",
+        "state",
+        "turn",
+    )
 
     def __init__(self, log: Log, settings: EngineSettings, key: TaskKey, head: Head, *, artifacts: set[str]) -> None:
         self._log = log
         self._settings = settings
         self._artifacts = artifacts
         self._bytes = head.bytes
+        self._lock = asyncio.Lock()  # an agent may emit from several of its own tasks at a time
         self.key = key
         self.context_id = head.context_id
         self.epoch = head.epoch
@@ -66,7 +80,6 @@ class Writer:
         Raises IllegalTransition, StaleAppend, AlreadyBound; ValueError for content that the contract does not allow;
         Failed if a status that does not end the task is over a limit.
         """
-        lifecycle.check(self.state, state)
         if message is not None:
             check_content(message)
         at_us = now_us()
@@ -77,11 +90,13 @@ class Writer:
                 status=TaskStatus(state=state, message=message, timestamp=timestamp(at_us)),
             )
         ).SerializeToString()
-        if state not in lifecycle.TERMINAL:
-            self._check_limits(event)
-        turn = self.turn if turn is None else turn
         serialized = incoming.SerializeToString() if incoming is not None else b""
-        await self._append(Record(self.seq + 1, event, state, turn, at_us, serialized), bind)
+        async with self._lock:
+            lifecycle.check(self.state, state)
+            if state not in lifecycle.TERMINAL:
+                self._check_limits(len(event), len(serialized))
+            turn = self.turn if turn is None else turn
+            await self._append(Record(self.seq + 1, event, state, turn, at_us, serialized), bind)
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         """An artifact made, replaced or extended.
@@ -102,18 +117,19 @@ class Writer:
                 last_chunk=last_chunk,
             )
         ).SerializeToString()
-        self._check_limits(event)
-        await self._append(Record(self.seq + 1, event, self.state, self.turn), None)
+        async with self._lock:
+            self._check_limits(len(event))
+            await self._append(Record(self.seq + 1, event, self.state, self.turn), None)
 
     async def task(self) -> Task:
         """The task as it is now, for the agent to read."""
         return Task.FromString((await self._log.snapshot(self.key)).task)
 
-    def _check_limits(self, event: bytes) -> None:
+    def _check_limits(self, event: int, message: int = 0) -> None:
         limits = self._settings
-        if len(event) > limits.max_event_bytes:
-            raise Failed(f"an event of {len(event)} bytes is over the limit of {limits.max_event_bytes} bytes")
-        if self._bytes + len(event) > limits.max_task_bytes:
+        if event > limits.max_event_bytes:
+            raise Failed(f"an event of {event} bytes is over the limit of {limits.max_event_bytes} bytes")
+        if self._bytes + event + message > limits.max_task_bytes:
             raise Failed(f"the task's events have reached the limit of {limits.max_task_bytes} bytes")
         if self.seq >= limits.max_task_records:
             raise Failed(f"the task has reached the limit of {limits.max_task_records} events")
@@ -123,4 +139,4 @@ class Writer:
         self.seq = record.seq
         self.state = record.state
         self.turn = record.turn
-        self._bytes += len(record.event)
+        self._bytes += record.size

@@ -7,8 +7,9 @@ from typing import Self
 
 from a2a_grpc.bus import LocalBus, Topic
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
-from a2a_grpc.lifecycle import TERMINAL
+from a2a_grpc.lifecycle import TERMINAL, fold
 from a2a_grpc.store import Binding, Head, Record, Snapshot, TaskKey, TaskStore
+from a2a_grpc.wire import Task
 
 READ_BATCH = 256
 """Records a follower takes from the store at a time: what a reader that lags holds in memory."""
@@ -54,6 +55,17 @@ class Log:
             raise TaskNotFoundError.of(key.id)
         return snapshot
 
+    async def snapshot_at(self, key: TaskKey, since: Snapshot, seq: int) -> Snapshot:
+        """The task as it was at a seq, not before `since`'s. Costs no fold where nothing has come after."""
+        latest = await self.snapshot(key)
+        if latest.seq == seq:
+            return latest
+        records = await self.store.read(key, since.seq, seq - since.seq)
+        if not records:
+            raise TaskNotFoundError.of(key.id)
+        task = fold(Task.FromString(since.task), (record.unpack() for record in records))
+        return Snapshot(seq, task.SerializeToString(), records[-1].state, records[-1].turn)
+
     def follow(self, key: TaskKey, after: int) -> "Follower":
         """The records after a seq, those that are there and those to come, until the task has ended."""
         return Follower(self, key, after)
@@ -98,7 +110,7 @@ class Follower:
             if records:
                 self._batch.extend(records)
                 self._seq = records[-1].seq
-            elif (await self._log.head(self._key)).state in TERMINAL:
+            elif (head := await self._log.head(self._key)).state in TERMINAL and head.seq == self._seq:
                 raise StopAsyncIteration
             elif self._log.is_closing:
                 raise UnavailableError("the server is shutting down; resume at another, or later", retry_after_s=1.0)

@@ -18,7 +18,7 @@ class TransportSettings:
     max_receive_bytes: int = setting(4 * MiB, "Size of a request.", minimum=1024)
     max_send_bytes: int = setting(16 * MiB, "Size of a response, or of one element of a stream.", minimum=1024)
     max_call_metadata_bytes: int = setting(16 * 1024, "Size of a call's metadata.", minimum=1024)
-    keepalive_time_s: float = setting(30.0, "Seconds of silence after which a connection is pinged.", minimum=1)
+    keepalive_time_s: float = setting(30.0, "Seconds of silence after which a peer is pinged; 0 for never.", minimum=0)
     keepalive_timeout_s: float = setting(10.0, "Seconds a pinged peer has to answer.", minimum=0.1)
     min_ping_interval_s: float = setting(10.0, "Seconds a client has to leave between its pings.", minimum=0)
     max_connection_age_s: float = setting(1800.0, "Seconds until a connection is asked to go; 0 for never.", minimum=0)
@@ -40,7 +40,7 @@ def server_options(settings: TransportSettings, *, reuse_port: bool = False) -> 
         ("grpc.max_send_message_length", settings.max_send_bytes),
         ("grpc.max_metadata_size", settings.max_call_metadata_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_call_metadata_bytes),
-        ("grpc.keepalive_time_ms", _ms(settings.keepalive_time_s)),
+        ("grpc.keepalive_time_ms", _ms(settings.keepalive_time_s) or UNLIMITED),
         ("grpc.keepalive_timeout_ms", _ms(settings.keepalive_timeout_s)),
         # The keepalive timeout alone does not notice a peer that stalls; this one does.
         ("grpc.http2.ping_timeout_ms", _ms(settings.keepalive_timeout_s)),

@@ -143,7 +143,7 @@ class Server:
         self._calls = Calls(
             max_calls=settings.max_calls,
             max_streams=settings.max_streams,
-            max_bytes=settings.max_request_bytes_in_flight,
+            max_bytes=settings.max_bytes_in_flight,
         )
         options = ServicerOptions(
             lenient_version=settings.lenient_version,

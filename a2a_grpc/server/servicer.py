@@ -9,14 +9,14 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import grpc
+import grpc.aio
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import PROTOCOL_VERSION, Agent
 from a2a_grpc.engine import Engine, Incoming, Opened
-from a2a_grpc.engine.engine import is_over
 from a2a_grpc.errors import (
     A2AError,
     ExtendedAgentCardNotConfiguredError,
@@ -32,7 +32,7 @@ from a2a_grpc.rpc import CallMetadata, Calls, Context, Key
 from a2a_grpc.rpc.metadata import activate, check_version
 from a2a_grpc.server import paging
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks, parse
-from a2a_grpc.store import ListFilter, Record, Scope, Snapshot, TaskKey
+from a2a_grpc.store import ListFilter, Scope, Snapshot, TaskKey
 from a2a_grpc.wire import (
     SERVICE,
     SERVICE_NAME,
@@ -52,14 +52,15 @@ from a2a_grpc.wire import (
     SubscribeToTaskRequest,
     Task,
     TaskPushNotificationConfig,
+    TaskState,
     task_element,
 )
 
 logger = logging.getLogger("a2a_grpc.server")
 
 
-class _HasTenant(Protocol):
-    tenant: str
+GONE = (asyncio.CancelledError, grpc.aio.InternalError)
+"""What a handler sees of a caller that went away: while it waits, while it writes."""
 
 
 Request = TypeVar("Request", bound=Any)
@@ -151,7 +152,7 @@ class Servicer:
         if not configuration.return_immediately:
             try:
                 snapshot = await self._engine.settled(opened)
-            except asyncio.CancelledError:
+            except GONE:
                 self._on_disconnect(call, opened)
                 raise
         return await self._answer(call, context, task_element(_trimmed(snapshot, configuration)))
@@ -170,11 +171,9 @@ class Servicer:
                 opened.key,
                 opened.snapshot,
                 first=_trimmed(opened.snapshot, request.configuration),
-                is_over=lambda record: (
-                    record.state == lifecycle.INPUT_REQUIRED and is_over(record.state, record.turn, opened.turn)
-                ),
+                is_over=lambda state, turn: state == lifecycle.INPUT_REQUIRED and turn >= opened.turn,
             )
-        except asyncio.CancelledError:
+        except GONE:
             self._on_disconnect(call, opened)
             raise
 
@@ -248,7 +247,7 @@ class Servicer:
                 raise InvalidRequestError.of(
                     Violation(Key.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
                 )
-            return await self._stream(call, context, key, Snapshot(after, b""))
+            return await self._stream(call, context, key, Snapshot(after, b"", head.state, head.turn))
         if head.state in lifecycle.TERMINAL:
             raise UnsupportedOperationError(
                 f"task '{key.id}' is {lifecycle.state_name(head.state)}; read it with GetTask",
@@ -265,17 +264,20 @@ class Servicer:
         snapshot: Snapshot,
         *,
         first: bytes = b"",
-        is_over: Callable[[Record], bool] = lambda record: False,
+        is_over: Callable[[TaskState, int], bool] = lambda state, turn: False,
     ) -> None:
-        """The task `first`, if given, then every record after the snapshot's seq, until the task has ended."""
+        """The task `first`, if given, then every record after the snapshot's seq: until the task has ended, or until
+        `is_over` says so of a state in a turn."""
         place = (Key.SEQ if first else Key.AFTER, str(snapshot.seq))
         async with self._log.follow(key, snapshot.seq) as records:
             await context.send_initial_metadata((*call.echo, place))
             if first:
                 await context.write(self._sized(task_element(first)))
+                if is_over(snapshot.state, snapshot.turn):
+                    return
             async for record in records:
                 await context.write(record.event)
-                if is_over(record):
+                if is_over(record.state, record.turn):
                     return
 
     # -- push notifications, extended card

@@ -30,7 +30,7 @@ class ServerSettings:
     drain_grace_s: float = setting(30.0, "Seconds that runs have to finish once the server is told to stop.", minimum=0)
     max_calls: int = setting(10_000, "Unary calls that may be open.", minimum=1)
     max_streams: int = setting(10_000, "Streams that may be open.", minimum=1)
-    max_request_bytes_in_flight: int = setting(256 * MiB, "Size of all requests being served.", minimum=1024)
+    max_bytes_in_flight: int = setting(256 * MiB, "Size of all requests being served.", minimum=1024)
     card_max_age_s: int = setting(60, "Seconds the agent card may be cached.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")
 

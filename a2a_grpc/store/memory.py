@@ -20,7 +20,7 @@ from a2a_grpc.store.protocol import (
     StoreFull,
     TaskKey,
 )
-from a2a_grpc.wire import Message, StreamResponse, Task
+from a2a_grpc.wire import Task
 
 
 class _Log:
@@ -32,7 +32,7 @@ class _Log:
         self.records = [record]
         self.context_id = context_id
         self.epoch = 1
-        self.bytes = len(record.event)
+        self.bytes = record.size
         self.at_us = record.at_us
         self.snapshot: Snapshot | None = None
 
@@ -45,13 +45,9 @@ class _Log:
         if known is None or known.seq != self.last.seq:
             task = Task.FromString(known.task) if known else Task()
             tail = self.records[known.seq if known else 0 :]
-            fold(task, ((StreamResponse.FromString(r.event), _message(r)) for r in tail))
-            known = self.snapshot = Snapshot(self.last.seq, task.SerializeToString())
+            fold(task, (record.unpack() for record in tail))
+            known = self.snapshot = Snapshot(self.last.seq, task.SerializeToString(), self.last.state, self.last.turn)
         return known
-
-
-def _message(record: Record) -> Message | None:
-    return Message.FromString(record.message) if record.message else None
 
 
 class MemoryStore:
@@ -103,8 +99,8 @@ class MemoryStore:
             self._check_unbound(key.scope, bind[0])
             self._bind(key.scope, *bind)
         log.records.append(record)
-        log.bytes += len(record.event)
-        self._bytes += len(record.event)
+        log.bytes += record.size
+        self._bytes += record.size
         if record.at_us:
             order = self._order[key.scope]
             del order[bisect_left(order, Position(log.at_us, key.id))]
@@ -169,11 +165,10 @@ class MemoryStore:
         ]
         for key in doomed:
             self._remove(key)
-        for name, (at_us, _) in list(islice(self._bindings.items(), limit)):
-            if at_us >= bound_before_us:
-                break
+        forgotten = [name for name, (at_us, _) in islice(self._bindings.items(), limit) if at_us < bound_before_us]
+        for name in forgotten:
             del self._bindings[name]
-        return len(doomed)
+        return len(doomed) + len(forgotten)
 
     async def close(self) -> None:
         self._logs.clear()

@@ -5,7 +5,7 @@ A store keeps, per task, a log of records and one row about it. It rewrites noth
 
 from typing import NamedTuple, Protocol
 
-from a2a_grpc.wire import TaskState
+from a2a_grpc.wire import Message, StreamResponse, TaskState
 
 
 class Scope(NamedTuple):
@@ -43,6 +43,16 @@ class Record(NamedTuple):
     message: bytes = b""
     """The serialised user message that opened the turn, on its first record from the second turn on."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the event and of the message."""
+        return len(self.event) + len(self.message)
+
+    def unpack(self) -> tuple[StreamResponse, Message | None]:
+        """The event and the message, for a fold."""
+        message = Message.FromString(self.message) if self.message else None
+        return StreamResponse.FromString(self.event), message
+
 
 class Head(NamedTuple):
     """The row of a task: all that a decision needs, of constant size."""
@@ -53,14 +63,16 @@ class Head(NamedTuple):
     epoch: int
     context_id: str
     bytes: int
-    """Sum of the sizes of the events."""
+    """Sum of the sizes of the records: their events and messages."""
 
 
 class Snapshot(NamedTuple):
-    """A serialised `Task` together with the seq it reflects."""
+    """A serialised `Task` together with the seq it reflects, and the state and turn it had come to."""
 
     seq: int
     task: bytes
+    state: TaskState
+    turn: int
 
 
 class Binding(NamedTuple):
@@ -174,8 +186,8 @@ class TaskStore(Protocol):
 
     async def purge(self, *, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> int:
         """Removes at most `limit` ended tasks: those that ended before a moment, and the oldest beyond `keep`. Forgets
-        idempotency keys that were bound before a moment. Never touches a task that has not ended. Gives the number of
-        tasks removed."""
+        at most `limit` idempotency keys that were bound before a moment. Never touches a task that has not ended.
+        Gives the number of tasks and keys removed: 0 once nothing is left to remove."""
 
     async def close(self) -> None:
         """Lets go of what the store holds."""

@@ -8,7 +8,7 @@ import pytest
 
 from a2a_grpc import Artifact, InputRequired, Part, Turn
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED, WORKING
-from a2a_grpc.parts import data_of, struct, text_of, value
+from a2a_grpc.parts import MAX_DEPTH, data_of, struct, text_of, value
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import ROLE_AGENT, Role
 from tests.agent.agents import GENERIC, SKILL, agent_of, follow_up, played, result, said, told, with_metadata
@@ -201,7 +201,7 @@ def nested(depth: int) -> Any:
     return inner
 
 
-@pytest.mark.parametrize("depth", [20, 31, 32])
+@pytest.mark.parametrize("depth", [20, MAX_DEPTH])
 @pytest.mark.parametrize("place", ["status", "artifact", "ask"])
 async def test_a_value_of_any_depth_that_is_accepted_reaches_the_caller(place: str, depth: int) -> None:
     async def handler(turn: Turn) -> None:

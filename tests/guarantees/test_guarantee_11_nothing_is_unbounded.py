@@ -188,7 +188,7 @@ async def test_guarantee_11_streams_over_their_number_are_refused_and_the_others
 
 async def test_guarantee_11_the_bytes_of_requests_in_flight_are_bounded() -> None:
     workers = Workers()
-    async with serving(workers.agent, max_request_bytes_in_flight=4096) as served:
+    async with serving(workers.agent, max_bytes_in_flight=4096) as served:
         held = asyncio.create_task(served.send(request("a" * 3000)))
         await eventually(lambda: _assert_at_work(workers, 1))
         assert_exhausted(await refusal(served.send(request("b" * 3000))), "requests being served")

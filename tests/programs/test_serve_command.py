@@ -145,7 +145,7 @@ def test_a_target_is_looked_for_where_the_command_runs(folder: Path, target: str
         ("nothing_at_all", "there is no file and no module 'nothing_at_all'"),
         ("nothing_at_all.inner:one", "there is no file and no module 'nothing_at_all.inner'"),
         ("package.nothing", "there is no file and no module 'package.nothing'"),
-        ("{folder}/one.py:three", "'three' in {folder}/one.py is not there"),
+        ("{folder}/one.py:three", "there is no 'three' in {folder}/one.py"),
         ("{folder}/one.py:Agent", "'Agent' in {folder}/one.py is not an Agent"),
         ("{folder}/two.py", "{folder}/two.py has 2 agents (one, two); name one: {folder}/two.py:NAME"),
         ("{folder}/none.py", "{folder}/none.py has 0 agents; name one: {folder}/none.py:NAME"),
@@ -284,14 +284,6 @@ async def test_a_setting_comes_from_the_environment_and_the_command_line_counts_
 )
 async def test_a_variable_that_cannot_be_is_said_in_one_line(folder: Path, variable: str, text: str, said: str) -> None:
     assert await refused(folder / "one.py", *FREE, env={variable: text}) == said
-
-
-async def test_a_switch_of_the_environment_can_be_turned_off_again(folder: Path) -> None:
-    environment = {"A2A_GRPC_LENIENT_VERSION": "true"}
-    async with serve(folder / "one.py", env=environment) as program:
-        assert not any("a2a-version" in str(event) for event in program.events)
-    async with serve(folder / "one.py", "--no-lenient-version", env=environment) as program:
-        assert any("a2a-version" in str(event) for event in program.events)
 
 
 # -- what is printed

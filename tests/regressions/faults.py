@@ -96,6 +96,8 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server
         self.address = ""
+        self.forwarded = 0
+        """Bytes, in both directions."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -129,6 +131,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while chunk := await source.read(65536):
                 await self._flowing.wait()
+                self.forwarded += len(chunk)
                 sink.write(chunk)
                 await sink.drain()
             await self._flowing.wait()

@@ -7,13 +7,13 @@ import grpc
 import grpc.aio
 import pytest
 
-from a2a_grpc import TaskState
+from a2a_grpc.lifecycle import COMPLETED, SUBMITTED, WORKING
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest, SubscribeToTaskRequest
 from tests.harness import V1, elements, event_state, scripted, scripted_agent, serving
+from tests.regressions.faults import Proxy, connection
 
 SILENCE_S = 40
 LONGER_S = 45
-COMPLETED = TaskState.TASK_STATE_COMPLETED
 
 PINGING = (
     ("grpc.use_local_subchannel_pool", 1),
@@ -42,6 +42,7 @@ class Silence:
     pinging_stream: Ended
     idle_states: list[grpc.ChannelConnectivity]
     idle_tasks: int
+    bytes_without_keepalive: int
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +82,32 @@ async def silence() -> Silence:
                 pass
             return states, (await stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size
 
+        async def bytes_without_keepalive() -> int:
+            """What goes over the wire, both ways, while a stream is silent and nobody pings."""
+            async with (
+                serving(scripted_agent(), keepalive_time_s=0) as quiet,
+                Proxy(quiet.server.grpc_address) as proxy,
+                connection(proxy.address) as stub,
+            ):
+                call = stub.SendStreamingMessage(scripted({"sleep": SILENCE_S}), metadata=V1)
+                assert [event_state(event) for event in await elements(call, 2)] == [SUBMITTED, WORKING]
+                await asyncio.sleep(3)  # acknowledgements of what was sent
+                before = proxy.forwarded
+                await asyncio.sleep(SILENCE_S - 5)
+                during = proxy.forwarded - before
+                assert [event_state(event) for event in await elements(call)] == [COMPLETED]
+                return during
+
         async with asyncio.TaskGroup() as group:
             streaming = group.create_task(stream())
             subscribed = group.create_task(subscription(served.stub, SILENCE_S))
             blocked = group.create_task(blocking_send())
             pinged = group.create_task(subscription(A2AServiceStub(pinging), LONGER_S))
             idling = group.create_task(without_calls())
-        return Silence(streaming.result(), subscribed.result(), blocked.result(), pinged.result(), *idling.result())
+            quiet = group.create_task(bytes_without_keepalive())
+        return Silence(
+            streaming.result(), subscribed.result(), blocked.result(), pinged.result(), *idling.result(), quiet.result()
+        )
 
 
 def test_q1_a_stream_silent_for_40_s_ends_completed_with_defaults(silence: Silence) -> None:
@@ -112,3 +132,7 @@ def test_q2_a_stream_of_a_client_that_pings_every_10_s_survives_45_s_of_silence(
 def test_q2_a_connection_without_calls_that_pings_every_10_s_is_never_cut(silence: Silence) -> None:
     assert silence.idle_states == [grpc.ChannelConnectivity.READY]
     assert silence.idle_tasks == 4
+
+
+def test_q2_a_silent_stream_without_keepalive_carries_no_byte(silence: Silence) -> None:
+    assert silence.bytes_without_keepalive == 0

@@ -282,7 +282,7 @@ async def test_val_2_an_over_long_name_in_metadata_is_told_in_an_error_that_fits
 ) -> None:
     asked = SendMessageRequest(message=message(), metadata=struct({"skill": character * 4000}))
     refused = await watched.refused(asked)
-    assert (refused.code, refused.reason, refused.fields) == (*INVALID, ["message.metadata.skill"])
+    assert (refused.code, refused.reason, refused.fields) == (*INVALID, ["metadata.skill"])
 
 
 async def test_val_2_the_words_name_the_value_and_what_would_be_valid(watched: Watched) -> None:
@@ -569,7 +569,7 @@ async def test_val_8_a_refused_follow_up_changes_nothing_of_its_task(served: Ser
         (scripted({"jump": 1}, task_id=before.id), ["script[0]"]),
         (
             SendMessageRequest(message=message(task_id=before.id), metadata=struct({"skill": "none"})),
-            ["message.metadata.skill"],
+            ["metadata.skill"],
         ),
     ]
     for asked, fields in bad:

@@ -15,7 +15,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
 from a2a_grpc import Agent, Artifact, Completed, InputRequired, Turn
-from a2a_grpc.parts import struct, value
+from a2a_grpc.parts import MAX_DEPTH, struct, value
 from a2a_grpc.wire import (
     ROLE_AGENT,
     ROLE_USER,
@@ -449,7 +449,7 @@ async def test_wire_11_integers_travel_as_doubles(served: Served) -> None:
     assert task.artifacts[0].parts[0].data.number_value == float(2**53)
 
 
-@pytest.mark.parametrize("depth", [1, 32])
+@pytest.mark.parametrize("depth", [1, MAX_DEPTH])
 async def test_wire_11_data_as_deep_as_the_limit_comes_back_in_every_response(served: Served, depth: int) -> None:
     deep: Any = "leaf"
     for _ in range(depth):
