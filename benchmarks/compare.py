@@ -1,6 +1,6 @@
 """Our server beside the bare grpc.aio ceiling and the official SDK, round by round in one run, as ratios.
 
-    python benchmarks/compare.py [--rounds 5] [--calls 600]
+python benchmarks/compare.py [--rounds 5] [--calls 600]
 """
 
 import argparse

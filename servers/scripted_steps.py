@@ -53,8 +53,13 @@ def ending(error: type[Exception]):
 
 
 ENDS = {
-    "input": InputRequired, "auth": AuthRequired, "complete": Completed, "reject": Rejected, "fail": Failed,
-    "message": Completed, "raise": RuntimeError,
+    "input": InputRequired,
+    "auth": AuthRequired,
+    "complete": Completed,
+    "reject": Rejected,
+    "fail": Failed,
+    "message": Completed,
+    "raise": RuntimeError,
 }
 STEPS = {step.__name__: step for step in (artifact, chunks, ignore_cancel, status, sleep, block)}
 STEPS |= {name: ending(error) for name, error in ENDS.items()}

@@ -5,7 +5,7 @@ import asyncio
 from a2a_grpc.engine import Opened
 from a2a_grpc.wire import StreamResponse, Task
 from tests.guarantees.rig import YieldingStore, engine_on, folded, incoming, records_of, without_user_messages
-from tests.harness import Served, elements, scripted, scripted_agent
+from tests.harness import Served, elements, scripted, scripted_agent, texts
 
 STEPS = (
     {"chunks": {"count": 40, "text": "{i},"}},
@@ -43,3 +43,4 @@ async def test_guarantee_4_a_subscriber_that_joins_mid_stream_folds_to_the_store
     for read in await asyncio.gather(*joined):
         assert without_user_messages(folded(list(read))) == stored
     assert len(joined) > 60
+    assert texts(stored) == ["".join(f"{number}," for number in range(60))]
