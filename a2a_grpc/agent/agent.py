@@ -132,7 +132,7 @@ class Agent:
         return make
 
     async def choose(self, request: SendMessageRequest, previous: str = "") -> Skill:
-        """The skill a message is for: the one its metadata names, else the one that had the task before, else the only
+        """The skill a message is for: the one its metadata names, else the one that the task began with, else the only
         one, else the router's choice, else the default.
 
         Raises InvalidRequestError if that is none, or if the skill's own validation refuses the message.

@@ -23,7 +23,6 @@ from a2a_grpc.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
     TaskNotCancelableError,
-    UnavailableError,
     UnsupportedOperationError,
     Violation,
 )
@@ -83,7 +82,6 @@ class Engine:
         self.agent = agent
         self.log = log
         self.settings = settings or EngineSettings()
-        self.is_draining = False
         self._runs = Runs(log, self.settings)
         self._replying: dict[tuple[Scope, str], asyncio.Event] = {}
         self._sweeper: asyncio.Task[None] | None = None
@@ -98,13 +96,16 @@ class Engine:
         await self.drain(0.0)
 
     @property
+    def is_draining(self) -> bool:
+        return self._runs.is_draining
+
+    @property
     def is_healthy(self) -> bool:
         """Whether the background work that must go on does."""
         return self._sweeper is not None and not self._sweeper.done()
 
     async def drain(self, grace_s: float) -> None:
         """Takes no new message, lets runs finish within the grace, fails the rest with the reason."""
-        self.is_draining = True
         await self._runs.drain(grace_s)
 
     async def open(self, incoming: Incoming) -> Opened | Message:
@@ -117,12 +118,9 @@ class Engine:
             bound = await self.log.store.bound(incoming.scope, incoming.idempotency_key)
             if bound is not None:
                 return await self._opened_before(incoming, bound)
-        if self.is_draining:
-            raise UnavailableError("the server is shutting down; try another, or later", retry_after_s=1.0)
         try:
-            if task_id := incoming.request.message.task_id:
-                async with self._runs.locks.holding(TaskKey(*incoming.scope, task_id)):
-                    return await self._continue(incoming)
+            if incoming.request.message.task_id:
+                return await self._continue(incoming)
             skill = await self.agent.choose(incoming.request)
             if skill.answers == "message":
                 return await self._reply(incoming, skill)
@@ -200,37 +198,43 @@ class Engine:
         return opened
 
     async def _continue(self, incoming: Incoming) -> Opened:
-        """A message to a task that is there."""
+        """A message to a task that is there. Such messages are accepted one at a time."""
         message = incoming.request.message
         key = TaskKey(*incoming.scope, message.task_id)
+        await self._admit(key, message)
+        task = Task.FromString((await self.log.snapshot(key)).task)
+        skill = await self.agent.choose(incoming.request, previous=_skill_of(task))
+        if skill.answers == "message":
+            raise InvalidRequestError.of(
+                Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
+            )
         while True:
-            head = await self.log.head(key)
-            if message.context_id not in ("", head.context_id):
-                raise InvalidRequestError.of(
-                    Violation("message.context_id", f"is not the context of task '{key.id}'; leave it empty")
-                )
-            if head.state in lifecycle.TERMINAL:
-                raise UnsupportedOperationError(
-                    f"task '{key.id}' is {lifecycle.state_name(head.state)}; it accepts no further messages",
-                    metadata={"task_id": key.id},
-                )
-            snapshot = await self.log.snapshot(key)
-            task = Task.FromString(snapshot.task)
-            skill = await self.agent.choose(incoming.request, previous=_skill_of(task))
-            if skill.answers == "message":
-                raise InvalidRequestError.of(
-                    Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
-                )
-            message.context_id = head.context_id
-            active = self._runs.get(key)
             try:
-                if active is None:
-                    return await self._resume(incoming, skill, key, head)
-                return await self._join(incoming, skill, key, active, snapshot)
+                async with self._runs.locks.holding(key):
+                    head = await self._admit(key, message)  # once more: it may have ended meanwhile
+                    message.context_id = head.context_id
+                    active = self._runs.get(key)
+                    if active is None:
+                        return await self._resume(incoming, skill, key, head)
+                    return await self._join(incoming, skill, key, active)
             except StaleAppend:
                 continue  # somebody was faster; look again
             except Failed as over_limit:
                 raise ResourceExhaustedError(str(over_limit.content)) from over_limit
+
+    async def _admit(self, key: TaskKey, message: Message) -> Head:
+        """The task's row, if it takes this message: it exists (SEND-6), in this context (IDS-8), not ended (SEND-7)."""
+        head = await self.log.head(key)
+        if message.context_id not in ("", head.context_id):
+            raise InvalidRequestError.of(
+                Violation("message.context_id", f"is not the context of task '{key.id}'; leave it empty")
+            )
+        if head.state in lifecycle.TERMINAL:
+            raise UnsupportedOperationError(
+                f"task '{key.id}' is {lifecycle.state_name(head.state)}; it accepts no further messages",
+                metadata={"task_id": key.id},
+            )
+        return head
 
     async def _resume(self, incoming: Incoming, skill: Skill, key: TaskKey, head: Head) -> Opened:
         """A message to a task that waits for it: the message and the move to WORKING are one record."""
@@ -247,10 +251,11 @@ class Engine:
         self._runs.start(queued, key, await self.log.head(key), Task.FromString(snapshot.task))
         return Opened(key, turn, snapshot)
 
-    async def _join(self, incoming: Incoming, skill: Skill, key: TaskKey, active: Active, snapshot: Snapshot) -> Opened:
+    async def _join(self, incoming: Incoming, skill: Skill, key: TaskKey, active: Active) -> Opened:
         """A message to a task whose run is there: the answer to its question, or the next turn."""
         turn = active.last_turn + 1
         bind = incoming.binding(key.id, turn)
+        snapshot = await self.log.snapshot(key)
         if not active.run.is_waiting:
             self._runs.check_inbox(key, active)
             if bind is not None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Queued, Run
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
-from a2a_grpc.errors import ResourceExhaustedError
+from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, agent_message
 from a2a_grpc.store import Head, StaleAppend, TaskKey
@@ -47,6 +48,7 @@ class Runs:
         self._log = log
         self._settings = settings
         self.locks = KeyLocks()
+        self.is_draining = False
         self._active: dict[TaskKey, Active] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stops: set[asyncio.Task[None]] = set()
@@ -55,11 +57,17 @@ class Runs:
         return self._active.get(key)
 
     def check_room(self) -> None:
-        """Raises ResourceExhaustedError where neither a place nor room to wait for one is left."""
+        """Raises ResourceExhaustedError where neither a place nor room to wait for one is left, UnavailableError while
+        draining."""
+        self._check_open()
         if self.slots.is_full:
             raise ResourceExhaustedError(
                 f"{self.slots.taken} runs are at work or waiting, which is the limit", retry_after_s=1.0
             )
+
+    def _check_open(self) -> None:
+        if self.is_draining:
+            raise UnavailableError("the server is shutting down; try another, or later", retry_after_s=1.0)
 
     def start(self, queued: Queued, key: TaskKey, head: Head, task: Task) -> None:
         """Starts a run for a message that is in the log, under the claim that `head` tells."""
@@ -76,7 +84,8 @@ class Runs:
         active.inbox.append(queued)
 
     def check_inbox(self, key: TaskKey, active: Active) -> None:
-        """Raises ResourceExhaustedError where as many messages wait as may."""
+        """Raises ResourceExhaustedError where as many messages wait as may, UnavailableError while draining."""
+        self._check_open()
         if len(active.inbox) >= self._settings.max_queued_turns:
             raise ResourceExhaustedError(
                 f"task '{key.id}' has {len(active.inbox)} messages waiting, which is the limit", retry_after_s=1.0
@@ -109,10 +118,12 @@ class Runs:
                 continue  # somebody was faster; look again
 
     async def drain(self, grace_s: float) -> None:
-        """Lets the runs finish within the grace, ends the rest in FAILED with the reason, ends all background work."""
-        working = [active.work for active in self._active.values() if not active.run.is_waiting]
-        if working and grace_s:
-            await asyncio.wait(working, timeout=grace_s)
+        """Lets runs and replies finish within the grace, ends the runs left over in FAILED with the reason, then all
+        background work. A run that waits for its user is not waited for."""
+        self.is_draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self.slots.idle()
         for key, active in list(self._active.items()):
             self.stop(key, active, Failed(SHUTDOWN_FAILURE))
         while self._stops:  # those that a caller asked for included: it waits for an answer

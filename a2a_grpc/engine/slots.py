@@ -12,6 +12,8 @@ class Slots:
     def __init__(self, limit: int, queue: int) -> None:
         self._places = asyncio.Semaphore(limit)
         self._room = limit + queue
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.taken = 0
         """Holders and waiters."""
 
@@ -22,10 +24,13 @@ class Slots:
     def enter(self) -> None:
         """Joins the queue, at once. Must be followed by `acquire` or `leave`."""
         self.taken += 1
+        self._idle.clear()
 
     def leave(self) -> None:
         """Leaves the queue without having acquired a place."""
         self.taken -= 1
+        if not self.taken:
+            self._idle.set()
 
     async def acquire(self) -> None:
         """Waits for the place; if that is canceled, the queue is left."""
@@ -36,5 +41,11 @@ class Slots:
             raise
 
     def release(self) -> None:
-        self.taken -= 1
+        """Gives the place to the next in the queue."""
+        self.leave()
         self._places.release()
+
+    async def idle(self) -> None:
+        """Returns once nobody holds a place or waits for one."""
+        while self.taken:
+            await self._idle.wait()
