@@ -20,6 +20,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings
 from a2a_grpc.log import Log
 from a2a_grpc.rpc import Calls, TransportSettings, server_options
+from a2a_grpc.rpc.reflection import Symbols
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised, join_address, split_address
@@ -160,7 +161,7 @@ class Server:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
             names.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         if settings.reflection:
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._grpc)
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._grpc, pool=Symbols())
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
         self._http = None

@@ -564,6 +564,18 @@ async def test_reflection_gives_the_whole_contract(served: Served) -> None:
     assert [file for file in files if file.name == "a2a.proto"] == [contract]
 
 
+@pytest.mark.parametrize("symbol", [f"{SERVICE_NAME}.GetTask", "lf.a2a.v1.Task", "grpc.health.v1.Health.Check"])
+async def test_reflection_finds_methods_as_well_as_messages(served: Served, symbol: str) -> None:
+    answer = await _reflected(served, reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+    assert answer.file_descriptor_response.file_descriptor_proto
+
+
+@pytest.mark.parametrize("symbol", [f"{SERVICE_NAME}.GetTusk", "lf.a2a.v1.Tusk", "GetTask", ""])
+async def test_reflection_says_which_symbol_it_does_not_know(served: Served, symbol: str) -> None:
+    answer = await _reflected(served, reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+    assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
 async def test_health_and_reflection_are_off_where_they_are_turned_off() -> None:
     async with serving(scripted_agent(), health=False, reflection=False) as served:
         check = health_pb2_grpc.HealthStub(served.channel).Check(health_pb2.HealthCheckRequest())
