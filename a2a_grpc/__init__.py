@@ -10,11 +10,12 @@ is a cursor that lags, and costs nobody anything.
 The map. A module imports only from floors strictly below its own:
 
     6  cli          the command line, one file per verb
-    5  server       Server: ports, card, servicer (the eleven RPCs), requests (their validation), drain
+    5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
+                    servicer: the eleven RPCs; serve: a server as a program
     4  engine       Engine: accepts messages; run: one execution of agent code; runs: all that are at work;
-                    writer: a run's pen; reply: answers without a task; sweep: retention
+                    writer: a run's pen; reply: answers without a task; slots, locks: who may go on; sweep: retention
     3  log          append, then wake; Follower: records after a seq, without gaps
-       rpc          call metadata, status details, channel arguments, the frame around every call
+       rpc          call metadata, status details, channel arguments, the frame around every call, reflection
     2  agent        Agent, Turn, outcomes, the agent card
        store        TaskStore and its values; memory
        bus          wakes; local
@@ -27,7 +28,8 @@ The map. A module imports only from floors strictly below its own:
 
 The route of a message:
 
-    servicer      reads metadata and request, checks them (pure)      → InvalidRequestError, …
+    gate          reads metadata and request                           → Call, or VersionNotSupportedError, …
+    servicer      has the request checked (pure)                      → InvalidRequestError, …
     engine.open   finds or creates the task, claims it, starts a run  → Opened, or a bare Message
     run           plays the handler; each event goes through its writer
     writer        checks state and limits, serialises once            → Record(seq, bytes, …)

@@ -4,15 +4,14 @@ A run costs one background task. A task that waits for its user costs none, nor 
 """
 
 import asyncio
-import hashlib
 import uuid
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Skill
 from a2a_grpc.agent.agent import SKILL
+from a2a_grpc.engine.incoming import Incoming, Opened, is_over
 from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.run import Canceled, Queued
 from a2a_grpc.engine.runs import Active, Runs
@@ -28,43 +27,8 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json
-from a2a_grpc.principal import Principal
 from a2a_grpc.store import AlreadyBound, Binding, Head, Record, Scope, Snapshot, StaleAppend, StoreFull, TaskKey
-from a2a_grpc.wire import Message, SendMessageRequest, StreamResponse, Task, TaskStatus
-
-
-@dataclass(slots=True)
-class Incoming:
-    """A checked send with its caller. The engine fills in the ids of its message."""
-
-    principal: Principal
-    request: SendMessageRequest
-    idempotency_key: str = ""
-    fingerprint: bytes = field(init=False, default=b"")
-
-    def __post_init__(self) -> None:
-        if self.idempotency_key:
-            self.fingerprint = hashlib.sha256(self.request.SerializeToString(deterministic=True)).digest()
-
-    @property
-    def scope(self) -> Scope:
-        return Scope(self.principal.tenant, self.principal.subject)
-
-    def binding(self, task_id: str, turn: int) -> tuple[str, Binding] | None:
-        """The idempotency key with what this send leads to; None where the caller gave no key."""
-        if not self.idempotency_key:
-            return None
-        return self.idempotency_key, Binding(self.fingerprint, task_id, turn)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A message that was accepted as a turn of a task."""
-
-    key: TaskKey
-    turn: int
-    snapshot: Snapshot
-    """The task before any event of the turn: the first element of a send's stream."""
+from a2a_grpc.wire import Message, StreamResponse, Task, TaskStatus
 
 
 class Engine:
@@ -307,11 +271,6 @@ class Engine:
             return Message.FromString(binding.reply)
         key = TaskKey(*incoming.scope, binding.task_id)
         return Opened(key, binding.turn, await self.log.snapshot(key))
-
-
-def is_over(state: int, reached: int, turn: int) -> bool:
-    """Whether a task in `state`, in its turn `reached`, has done with `turn`."""
-    return state in lifecycle.TERMINAL or reached > turn or (reached == turn and state in lifecycle.SETTLED)
 
 
 def _skill_of(task: Task) -> str:

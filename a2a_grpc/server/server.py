@@ -21,6 +21,7 @@ from a2a_grpc.engine import Engine, EngineSettings
 from a2a_grpc.log import Log
 from a2a_grpc.rpc import Calls, TransportSettings, server_options
 from a2a_grpc.rpc.reflection import Symbols
+from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised, join_address, split_address
@@ -147,13 +148,17 @@ class Server:
             max_bytes=settings.max_bytes_in_flight,
         )
         options = ServicerOptions(
-            lenient_version=settings.lenient_version,
-            only_tenant=settings.tenant if settings.only_tenant else None,
             cancel_on_disconnect=settings.cancel_on_disconnect,
             max_send_bytes=self._transport.max_send_bytes,
         )
         checks = Checks(self.card, self._limits)
-        servicer = Servicer(self.agent, self._engine, self.card, checks, self._calls, options)
+        gate = Gate(
+            self.card,
+            checks,
+            lenient_version=settings.lenient_version,
+            only_tenant=settings.tenant if settings.only_tenant else None,
+        )
+        servicer = Servicer(self.agent, self._engine, self.card, gate, checks, self._calls, options)
         self._grpc.add_generic_rpc_handlers((servicer.handlers(),))
         names = [SERVICE_NAME]
         if settings.health:

@@ -9,13 +9,13 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import PROTOCOL_VERSION, Agent
+from a2a_grpc.agent import Agent
 from a2a_grpc.engine import Engine, Incoming, Opened
 from a2a_grpc.errors import (
     A2AError,
@@ -27,12 +27,11 @@ from a2a_grpc.errors import (
     Violation,
 )
 from a2a_grpc.parts import to_dict
-from a2a_grpc.principal import Principal
-from a2a_grpc.rpc import CallMetadata, Calls, Context, Key
-from a2a_grpc.rpc.metadata import activate, check_version
+from a2a_grpc.rpc import Calls, Context, Key
 from a2a_grpc.server import paging
-from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks, parse
-from a2a_grpc.store import ListFilter, Scope, Snapshot, TaskKey
+from a2a_grpc.server.gate import Call, Gate
+from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks
+from a2a_grpc.store import ListFilter, Snapshot, TaskKey
 from a2a_grpc.wire import (
     SERVICE,
     SERVICE_NAME,
@@ -63,38 +62,12 @@ GONE = (asyncio.CancelledError, grpc.aio.InternalError)
 """What a handler sees of a caller that went away: while it waits, while it writes."""
 
 
-Request = TypeVar("Request", bound=Any)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicerOptions:
     """What of the server's settings concerns the RPCs."""
 
-    lenient_version: bool = False
-    only_tenant: str | None = None
     cancel_on_disconnect: bool = False
     max_send_bytes: int = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call, past its first checks."""
-
-    principal: Principal
-    metadata: CallMetadata
-    extensions: tuple[str, ...]
-
-    def key(self, task_id: str) -> TaskKey:
-        return TaskKey(self.principal.tenant, self.principal.subject, task_id)
-
-    @property
-    def scope(self) -> Scope:
-        return Scope(self.principal.tenant, self.principal.subject)
-
-    @property
-    def echo(self) -> tuple[tuple[str, str], ...]:
-        """The activated extensions, as the response names them (EXT-4, OPEN-11)."""
-        return ((Key.EXTENSIONS, ",".join(self.extensions)),) if self.extensions else ()
 
 
 class Servicer:
@@ -104,20 +77,23 @@ class Servicer:
     """
 
     def __init__(
-        self, agent: Agent, engine: Engine, card: AgentCard, checks: Checks, calls: Calls, options: ServicerOptions
+        self,
+        agent: Agent,
+        engine: Engine,
+        card: AgentCard,
+        gate: Gate,
+        checks: Checks,
+        calls: Calls,
+        options: ServicerOptions,
     ) -> None:
         self._agent = agent
         self._engine = engine
         self._log = engine.log
         self._card = card
+        self._accept = gate.accept
         self._checks = checks
         self._calls = calls
         self._options = options
-        self._versions = tuple(
-            dict.fromkeys(
-                [PROTOCOL_VERSION, *(i.protocol_version for i in card.supported_interfaces if _is_ours(i, card))]
-            )
-        )
         self._canceling: set[asyncio.Task[None]] = set()
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -306,19 +282,6 @@ class Servicer:
 
     # -- what all of them share
 
-    def _accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
-        """Version, the request itself, tenant, required extensions."""
-        metadata = CallMetadata.read(context.invocation_metadata() or ())
-        check_version(metadata.version, self._versions, lenient=self._options.lenient_version)
-        request = parse(kind, raw)
-        self._checks.tenant(request.tenant)
-        if self._options.only_tenant is not None and request.tenant != self._options.only_tenant:
-            raise InvalidRequestError.of(Violation("tenant", "is not served here"))
-        call = Call(Principal(tenant=request.tenant), metadata, activate(metadata.extensions, self._card))
-        if call.extensions:
-            context.set_trailing_metadata(call.echo)
-        return call, request
-
     def _check_streaming(self) -> None:
         if not self._card.capabilities.streaming:
             raise UnsupportedOperationError("this agent does not stream", metadata={"capability": "streaming"})
@@ -336,11 +299,6 @@ class Servicer:
                 f"the response has {len(response)} bytes; this server sends at most {self._options.max_send_bytes}"
             )
         return response
-
-
-def _is_ours(interface: Any, card: AgentCard) -> bool:
-    first = card.supported_interfaces[0]
-    return bool(interface.protocol_binding == first.protocol_binding and interface.url == first.url)
 
 
 def _trimmed(snapshot: Snapshot, request: Any) -> bytes:

@@ -1,0 +1,48 @@
+"""A send on its way: what comes into the engine, what became of it, when it is over."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from a2a_grpc import lifecycle
+from a2a_grpc.principal import Principal
+from a2a_grpc.store import Binding, Scope, Snapshot, TaskKey
+from a2a_grpc.wire import SendMessageRequest
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A checked send with its caller. The engine fills in the ids of its message."""
+
+    principal: Principal
+    request: SendMessageRequest
+    idempotency_key: str = ""
+    fingerprint: bytes = field(init=False, default=b"")
+
+    def __post_init__(self) -> None:
+        if self.idempotency_key:
+            self.fingerprint = hashlib.sha256(self.request.SerializeToString(deterministic=True)).digest()
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.principal.tenant, self.principal.subject)
+
+    def binding(self, task_id: str, turn: int) -> tuple[str, Binding] | None:
+        """The idempotency key with what this send leads to; None where the caller gave no key."""
+        if not self.idempotency_key:
+            return None
+        return self.idempotency_key, Binding(self.fingerprint, task_id, turn)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message that was accepted as a turn of a task."""
+
+    key: TaskKey
+    turn: int
+    snapshot: Snapshot
+    """The task before any event of the turn: the first element of a send's stream."""
+
+
+def is_over(state: int, reached: int, turn: int) -> bool:
+    """Whether a task in `state`, in its turn `reached`, has done with `turn`."""
+    return state in lifecycle.TERMINAL or reached > turn or (reached == turn and state in lifecycle.SETTLED)
