@@ -119,3 +119,5 @@ async def _abort(context: Context, error: A2AError) -> None:
             await context.abort(error.code, status.message, metadata)
     except TimeoutError:
         logger.warning("the client does not read; its call ends without a status")
+    except (grpc.aio.InternalError, grpc.aio.UsageError):
+        pass  # the client is gone, and with it whoever would hear of it

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 import grpc.aio
@@ -27,6 +27,9 @@ from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised, join_address, split_address
 from a2a_grpc.store import open_store
 from a2a_grpc.wire import SERVICE_NAME, AgentCard
+
+if TYPE_CHECKING:
+    from a2a_grpc.server.http import HttpListener
 
 SERVICES = ("", SERVICE_NAME)
 """Names that the health service knows: the server as a whole and the A2A service."""
@@ -65,6 +68,7 @@ class Server:
         self._store = open_store(self.settings.store)
         self._log = Log(self._store, open_bus(self.settings.bus))
         self._engine = Engine(agent, self._log, self._engine_settings)
+        self._http: HttpListener | None = None
         self._is_serving = False
         self._stopped = False
 
@@ -101,9 +105,14 @@ class Server:
         await self._engine.__aenter__()
         try:
             await self._listen_http(tls)
+            if settings.health:
+                for service in SERVICES:
+                    await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
             await self._grpc.start()
         except BaseException:
             await self._engine.__aexit__(None, None, None)
+            if self._http is not None:
+                await self._http.stop()
             await self._grpc.start()  # stopping one that never started would keep its port
             await self._grpc.stop(None)
             raise
@@ -169,11 +178,7 @@ class Server:
             reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._grpc, pool=Symbols())
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
-        self._http = None
         settings = self.settings
-        if settings.health:
-            for service in SERVICES:
-                await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         if settings.http_listen == OFF:
             return
         from a2a_grpc.server.http import HttpListener  # aiohttp takes longer to import than the rest together

@@ -62,6 +62,11 @@ GONE = (asyncio.CancelledError, grpc.aio.InternalError)
 """What a handler sees of a caller that went away: while it waits, while it writes."""
 
 
+PAGE_FRAMING_BYTES = 2048
+"""Room for what a page holds beside its tasks: a token, two numbers."""
+PER_TASK_FRAMING_BYTES = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicerOptions:
     """What of the server's settings concerns the RPCs."""
@@ -195,14 +200,19 @@ class Servicer:
         after = paging.decode(request.page_token, call.scope, where)
         page = await self._log.store.list(call.scope, where, after, size)
         response = ListTasksResponse(page_size=size, total_size=page.total)
+        room = self._options.max_send_bytes - PAGE_FRAMING_BYTES
         for listed in page.tasks:
-            task = response.tasks.add()
-            task.ParseFromString(listed.snapshot.task)
+            task = Task.FromString(listed.snapshot.task)
             _trim(task, request)
             if not request.include_artifacts:
                 task.ClearField("artifacts")
-        if page.more:
-            response.next_page_token = paging.encode(page.tasks[-1].position, call.scope, where)
+            room -= task.ByteSize() + PER_TASK_FRAMING_BYTES
+            if room < 0 and response.tasks:
+                break  # a page may hold fewer than were asked for (LIST-3)
+            response.tasks.append(task)
+        if page.more or len(response.tasks) < len(page.tasks):
+            last = page.tasks[len(response.tasks) - 1]
+            response.next_page_token = paging.encode(last.position, call.scope, where)
         return await self._answer(call, context, response.SerializeToString())
 
     async def cancel_task(self, raw: bytes, context: Context) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from a2a_grpc.wire import ListTasksRequest, ListTasksResponse, TaskState
-from tests.harness import V1, Served, message, refusal, request, scripted
+from tests.harness import V1, Served, message, refusal, request, scripted, scripted_agent, serving
 from tests.spec.required import faults
 
 
@@ -339,3 +339,22 @@ async def test_list_op_4_listing_changes_nothing(served: Served) -> None:
     once = await listed(served, include_artifacts=True)
     again = await listed(served, include_artifacts=True)
     assert once == again
+
+
+async def test_list_3_a_page_holds_fewer_tasks_where_more_would_not_fit_into_a_response() -> None:
+    async with serving(scripted_agent(), max_send_bytes=100_000) as served:
+        for _ in range(7):
+            await served.send(scripted({"artifact": {"text": "x" * 30_000}}))
+        seen, token, pages = [], "", 0
+        while True:
+            asked = ListTasksRequest(include_artifacts=True, history_length=0, page_token=token)
+            page: ListTasksResponse = await served.stub.ListTasks(asked, metadata=V1)
+            assert page.ByteSize() <= 100_000
+            assert (page.total_size, page.page_size) == (7, 50)
+            seen += [task.id for task in page.tasks]
+            token, pages = page.next_page_token, pages + 1
+            if not token:
+                break
+        everything = await served.stub.ListTasks(ListTasksRequest(history_length=0), metadata=V1)
+    assert seen == [task.id for task in everything.tasks]
+    assert pages == 3
