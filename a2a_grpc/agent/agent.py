@@ -38,10 +38,8 @@ class Skill:
     answers: Literal["task", "message"]
     validate: Validator | None
     handler: Handler
-
-    @property
-    def is_generator(self) -> bool:
-        return inspect.isasyncgenfunction(self.handler)
+    is_generator: bool
+    """Whether the handler yields pieces, rather than returning its output."""
 
 
 class Agent:
@@ -116,6 +114,7 @@ class Agent:
                 answers=answers,
                 validate=validate,
                 handler=handler,
+                is_generator=inspect.isasyncgenfunction(handler),
             )
             return target
 
