@@ -27,8 +27,8 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json
-from a2a_grpc.store import AlreadyBound, Binding, Head, Record, Scope, Snapshot, StaleAppend, StoreFull, TaskKey
-from a2a_grpc.wire import Message, StreamResponse, Task, TaskStatus
+from a2a_grpc.store import AlreadyBound, Binding, Head, Record, Snapshot, StaleAppend, StoreFull, TaskKey
+from a2a_grpc.wire import Message, Task, TaskStatus, task_element
 
 
 class Engine:
@@ -47,7 +47,6 @@ class Engine:
         self.log = log
         self.settings = settings or EngineSettings()
         self._runs = Runs(log, self.settings)
-        self._replying: dict[tuple[Scope, str], asyncio.Event] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -150,13 +149,14 @@ class Engine:
         )
         if len(self.agent.skills) > 1:
             task.metadata[SKILL] = skill.id
-        record = Record(1, StreamResponse(task=task).SerializeToString(), lifecycle.SUBMITTED, 1, at_us)
+        serialized = task.SerializeToString()
+        record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
         bind = incoming.binding(key.id, 1)
         try:
             epoch = await self.log.store.create(key, record, context_id=task.context_id, bind=bind)
         except StoreFull as full:
             raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
-        opened = Opened(key, 1, Snapshot(1, task.SerializeToString(), record.state, 1))
+        opened = Opened(key, 1, Snapshot(1, serialized, record.state, 1))
         head = Head(1, record.state, 1, epoch, task.context_id, record.size)
         self._runs.start(Queued(1, skill, incoming.request, incoming.principal), key, head, task)
         return opened
@@ -238,18 +238,12 @@ class Engine:
         if not incoming.idempotency_key:
             return await self._play_reply(incoming, skill)
         name = (incoming.scope, incoming.idempotency_key)
-        while name in self._replying:
-            await self._replying[name].wait()
-        if bound := await self.log.store.bound(*name):
-            raise AlreadyBound(bound)
-        done = self._replying[name] = asyncio.Event()
-        try:
+        async with self._runs.locks.holding(name):
+            if bound := await self.log.store.bound(*name):
+                raise AlreadyBound(bound)
             message = await self._play_reply(incoming, skill)
             await self.log.store.bind(*name, Binding(incoming.fingerprint, reply=message.SerializeToString()))
-        finally:
-            del self._replying[name]
-            done.set()
-        return message
+            return message
 
     async def _play_reply(self, incoming: Incoming, skill: Skill) -> Message:
         return await reply(
