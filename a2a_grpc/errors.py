@@ -153,6 +153,11 @@ class UnavailableError(A2AError):
     reason = "UNAVAILABLE"
     retryable = True
 
+    @classmethod
+    def shutting_down(cls, advice: str) -> "UnavailableError":
+        """A server that drains; `advice` is what to do elsewhere: `resume at another`."""
+        return cls(f"the server is shutting down; {advice}, or later", retry_after_s=1.0)
+
 
 class InternalError(A2AError):
     """Internal error; the server's log says more."""

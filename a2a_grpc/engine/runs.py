@@ -67,7 +67,7 @@ class Runs:
 
     def _check_open(self) -> None:
         if self.is_draining:
-            raise UnavailableError("the server is shutting down; try another, or later", retry_after_s=1.0)
+            raise UnavailableError.shutting_down("try another")
 
     def start(self, queued: Queued, key: TaskKey, head: Head, task: Task) -> None:
         """Starts a run for a message that is in the log, under the claim that `head` tells."""

@@ -113,7 +113,7 @@ class Follower:
             elif (head := await self._log.head(self._key)).state in TERMINAL and head.seq == self._seq:
                 raise StopAsyncIteration
             elif self._log.is_closing:
-                raise UnavailableError("the server is shutting down; resume at another, or later", retry_after_s=1.0)
+                raise UnavailableError.shutting_down("resume at another")
             else:
                 await self._topic.wait(seen)
         return self._batch.popleft()

@@ -77,7 +77,7 @@ class Calls:
         except asyncio.CancelledError:
             if not (streaming and self._is_ending):
                 raise  # the client is gone
-            error = UnavailableError("the server is shutting down; resume at another, or later", retry_after_s=1.0)
+            error = UnavailableError.shutting_down("resume at another")
         except grpc.aio.InternalError:
             return None  # a write to a client that is gone
         except Exception:

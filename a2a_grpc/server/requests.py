@@ -79,9 +79,9 @@ class Checks:
         _refuse_if_any(self._send(request))
         self._check_media_types(request.message.parts)
 
-    def task_id(self, task_id: str, field: str = "id") -> None:
+    def task_id(self, task_id: str) -> None:
         """The id of a task, required."""
-        _refuse_if_any(self._id(field, task_id, required=True))
+        _refuse_if_any(self._id("id", task_id, required=True))
 
     def tenant(self, tenant: str) -> None:
         _refuse_if_any(self._id("tenant", tenant))

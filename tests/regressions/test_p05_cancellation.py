@@ -7,11 +7,10 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, Message, TaskState, Turn
+from a2a_grpc.lifecycle import CANCELED
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import CancelTaskRequest
 from tests.harness import V1, Served, elements, event_state, request, scripted, serving
-
-CANCELED = TaskState.TASK_STATE_CANCELED
 
 
 class Stubborn:

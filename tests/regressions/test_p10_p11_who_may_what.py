@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from a2a_grpc import TaskState
+from a2a_grpc.lifecycle import INPUT_REQUIRED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, ListTasksRequest, Task
 from tests.harness import (
@@ -23,9 +24,6 @@ from tests.harness import (
     serving,
 )
 from tests.regressions.faults import every_rpc, reaches
-
-WORKING = TaskState.TASK_STATE_WORKING
-INPUT_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED
 
 
 @pytest.mark.parametrize("rpc", every_rpc())

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from a2a_grpc import Agent, Message, TaskState, Turn
+from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import (
     SERVICE,
@@ -55,7 +56,6 @@ from tests.regressions.faults import (
     reaches,
 )
 
-COMPLETED = TaskState.TASK_STATE_COMPLETED
 MAX_CONCURRENT_STREAMS = 3
 """The identifier of that setting in HTTP/2's SETTINGS."""
 

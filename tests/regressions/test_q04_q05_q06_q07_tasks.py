@@ -8,13 +8,10 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, InputRequired, Task, TaskState, Turn
+from a2a_grpc.lifecycle import CANCELED, COMPLETED, WORKING
 from a2a_grpc.wire import CancelTaskRequest, ListTasksRequest, StreamResponse, SubscribeToTaskRequest
 from tests.harness import V1, Served, elements, event_state, eventually, refusal, request, scripted, serving, texts
 from tests.regressions.faults import UNBUFFERED, connection, followers, open_streams, reaches
-
-WORKING = TaskState.TASK_STATE_WORKING
-COMPLETED = TaskState.TASK_STATE_COMPLETED
-CANCELED = TaskState.TASK_STATE_CANCELED
 
 CHUNKS = 48
 

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, Turn
+from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.parts import Json, struct
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, StreamResponse, Task, TaskState
 from tests.harness import (
@@ -23,13 +24,6 @@ from tests.harness import (
     texts,
 )
 from tests.spec.required import faults
-
-SUBMITTED = TaskState.TASK_STATE_SUBMITTED
-WORKING = TaskState.TASK_STATE_WORKING
-CANCELED = TaskState.TASK_STATE_CANCELED
-COMPLETED = TaskState.TASK_STATE_COMPLETED
-INPUT_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED
-AUTH_REQUIRED = TaskState.TASK_STATE_AUTH_REQUIRED
 
 
 async def canceled(served: Served, task_id: str, *, tenant: str = "", metadata: dict[str, Json] | None = None) -> Task:

@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, Artifact, Part, Turn
+from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED, WORKING
 from a2a_grpc.parts import struct, text_of, to_dict
 from a2a_grpc.wire import ListTasksRequest, Task, TaskState
 from tests.harness import (
@@ -22,11 +23,6 @@ from tests.harness import (
     texts,
 )
 from tests.spec.required import faults
-
-WORKING = TaskState.TASK_STATE_WORKING
-COMPLETED = TaskState.TASK_STATE_COMPLETED
-FAILED = TaskState.TASK_STATE_FAILED
-INPUT_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED
 
 
 async def state_is(served: Served, task_id: str, state: TaskState) -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, InputRequired, Turn
+from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, FAILED, INPUT_REQUIRED, REJECTED, SUBMITTED, WORKING
 from a2a_grpc.parts import struct, text_of, value
 from a2a_grpc.wire import (
     ROLE_AGENT,
@@ -39,17 +40,6 @@ from tests.harness import (
 from tests.spec.raw_calls import SENDS, raw_refusal
 from tests.spec.required import faults
 
-SUBMITTED, WORKING, COMPLETED = (
-    TaskState.TASK_STATE_SUBMITTED,
-    TaskState.TASK_STATE_WORKING,
-    TaskState.TASK_STATE_COMPLETED,
-)
-FAILED, CANCELED, REJECTED = (
-    TaskState.TASK_STATE_FAILED,
-    TaskState.TASK_STATE_CANCELED,
-    TaskState.TASK_STATE_REJECTED,
-)
-INPUT_REQUIRED, AUTH_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED, TaskState.TASK_STATE_AUTH_REQUIRED
 NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 UNSUPPORTED = (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_OPERATION")
 

@@ -8,7 +8,17 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, InputRequired, Turn
-from a2a_grpc.lifecycle import fold
+from a2a_grpc.lifecycle import (
+    AUTH_REQUIRED,
+    CANCELED,
+    COMPLETED,
+    FAILED,
+    INPUT_REQUIRED,
+    REJECTED,
+    SUBMITTED,
+    WORKING,
+    fold,
+)
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import (
     ROLE_AGENT,
@@ -36,18 +46,6 @@ from tests.harness import (
     texts,
 )
 from tests.spec.required import faults
-
-SUBMITTED, WORKING, COMPLETED = (
-    TaskState.TASK_STATE_SUBMITTED,
-    TaskState.TASK_STATE_WORKING,
-    TaskState.TASK_STATE_COMPLETED,
-)
-FAILED, CANCELED, REJECTED = (
-    TaskState.TASK_STATE_FAILED,
-    TaskState.TASK_STATE_CANCELED,
-    TaskState.TASK_STATE_REJECTED,
-)
-INPUT_REQUIRED, AUTH_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED, TaskState.TASK_STATE_AUTH_REQUIRED
 
 
 def kinds(read: Sequence[StreamResponse]) -> list[str]:

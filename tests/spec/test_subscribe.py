@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, Turn
+from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import CancelTaskRequest, StreamResponse, TaskState
 from tests.harness import (
@@ -23,13 +24,6 @@ from tests.harness import (
     texts,
 )
 from tests.spec.required import faults
-
-SUBMITTED = TaskState.TASK_STATE_SUBMITTED
-WORKING = TaskState.TASK_STATE_WORKING
-COMPLETED = TaskState.TASK_STATE_COMPLETED
-CANCELED = TaskState.TASK_STATE_CANCELED
-INPUT_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED
-AUTH_REQUIRED = TaskState.TASK_STATE_AUTH_REQUIRED
 
 
 async def test_sub_1_without_the_streaming_capability_it_is_unsupported() -> None:

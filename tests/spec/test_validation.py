@@ -14,6 +14,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from a2a_grpc import Agent, Artifact, Completed, InputRequired, Turn
+from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.parts import struct, text_of, value
 from a2a_grpc.wire import (
     ROLE_AGENT,
@@ -32,7 +33,6 @@ from a2a_grpc.wire import (
     SubscribeToTaskRequest,
     Task,
     TaskPushNotificationConfig,
-    TaskState,
 )
 from tests.harness import V1, Refusal, Served, elements, message, refusal, request, scripted, serving
 from tests.spec.raw_calls import (
@@ -48,7 +48,6 @@ from tests.spec.raw_calls import (
 from tests.spec.required import faults
 
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PARAMS")
-FAILED, COMPLETED = TaskState.TASK_STATE_FAILED, TaskState.TASK_STATE_COMPLETED
 GENERIC = "The agent failed with an internal error."
 TEXT = [Part(text="hello")]
 

@@ -15,6 +15,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
 from a2a_grpc import Agent, Artifact, Completed, InputRequired, Turn
+from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import MAX_DEPTH, struct, value
 from a2a_grpc.wire import (
     ROLE_AGENT,
@@ -40,14 +41,12 @@ from a2a_grpc.wire import (
     SubscribeToTaskRequest,
     Task,
     TaskPushNotificationConfig,
-    TaskState,
 )
 from tests.harness import V1, Served, elements, message, refusal, request, scripted, scripted_agent, serving, texts
 from tests.spec.raw_calls import SERVICE as PATH
 from tests.spec.raw_calls import STREAMS, field, number, raw_call, raw_message, raw_refusal, raw_send
 from tests.spec.required import faults
 
-WORKING, COMPLETED = TaskState.TASK_STATE_WORKING, TaskState.TASK_STATE_COMPLETED
 RICH = [
     {"status": "reading"},
     {"artifact": {"id": "a", "name": "text", "text": "one"}},
