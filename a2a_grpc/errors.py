@@ -14,14 +14,19 @@
     ├── InvalidRequestError                      INVALID_ARGUMENT     INVALID_PARAMS
     ├── ResourceExhaustedError                   RESOURCE_EXHAUSTED   RESOURCE_EXHAUSTED
     ├── UnavailableError                         UNAVAILABLE          UNAVAILABLE
+    ├── UnauthenticatedError                     UNAUTHENTICATED      UNAUTHENTICATED
+    ├── PermissionDeniedError                    PERMISSION_DENIED    PERMISSION_DENIED
+    ├── DeadlineExceededError                    DEADLINE_EXCEEDED    DEADLINE_EXCEEDED
+    ├── UnimplementedError                       UNIMPLEMENTED        UNIMPLEMENTED
     └── InternalError                            INTERNAL             INTERNAL_ERROR
 
-An exception's text is written for the caller and goes to the wire. Whatever is not of this tree leaves a server as
-InternalError with that class's generic text.
+On a server an exception's text is written for the caller and goes to the wire; whatever is not of this tree leaves it
+as InternalError with that class's generic text. A client raises the class that the reason names; `client/errors.py`
+adds what only a client can tell.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import grpc
 
@@ -39,9 +44,11 @@ class Violation(NamedTuple):
 class A2AError(Exception):
     """The operation failed."""
 
-    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
-    reason: ClassVar[str] = ""
-    retryable: ClassVar[bool] = False
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+    reason: str = ""
+    """`ErrorInfo.reason`: what tells errors apart, as six of them share a status code."""
+    retryable: bool = False
+    """Whether the same call may succeed later."""
 
     def __init__(
         self,
@@ -157,6 +164,35 @@ class UnavailableError(A2AError):
     def shutting_down(cls, advice: str) -> "UnavailableError":
         """A server that drains; `advice` is what to do elsewhere: `resume at another`."""
         return cls(f"the server is shutting down; {advice}, or later", retry_after_s=1.0)
+
+
+class UnauthenticatedError(A2AError):
+    """The call carries no valid credentials."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(A2AError):
+    """The caller may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+
+class DeadlineExceededError(A2AError):
+    """The call was not answered in time."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+    retryable = True
+
+
+class UnimplementedError(A2AError):
+    """The server does not have this method."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    reason = "UNIMPLEMENTED"
 
 
 class InternalError(A2AError):

@@ -10,8 +10,20 @@ Nothing leads back to SUBMITTED. The specification gives no table; this one is d
 """
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
-from a2a_grpc.wire import Artifact, Message, StreamResponse, Task, TaskState
+from a2a_grpc.wire import (
+    Artifact,
+    Message,
+    StreamResponse,
+    Task,
+    TaskArtifactUpdateEvent,
+    TaskState,
+    TaskStatusUpdateEvent,
+)
+
+Event: TypeAlias = Task | Message | TaskStatusUpdateEvent | TaskArtifactUpdateEvent
+"""What an element of a stream holds."""
 
 SUBMITTED = TaskState.TASK_STATE_SUBMITTED
 WORKING = TaskState.TASK_STATE_WORKING
@@ -53,40 +65,66 @@ def check(before: TaskState, after: TaskState) -> None:
         raise IllegalTransition(f"{state_name(after)} cannot follow {state_name(before)}")
 
 
-def fold(task: Task, steps: Iterable[tuple[StreamResponse, Message | None]]) -> Task:
-    """Applies events, each with the user's message that came with it, to `task` in place, in order; returns it.
+class Fold:
+    """A task that grows with the events of its log; an event costs what it holds, whatever the task has already."""
 
-    A status message that is superseded moves into the history, then comes the user's message, then the new status
-    applies: so a question stands before its answer. Cost: proportional to the events, plus one look at the artifacts
-    that the task has already.
-    """
-    artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
-    for event, message in steps:
-        match event.WhichOneof("payload"):
-            case "task":
-                task.CopyFrom(event.task)
-                artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
-            case "status_update":
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        """Changed in place by `apply`."""
+        self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
+
+    def apply(self, event: StreamResponse | Event, message: Message | None = None) -> None:
+        """Applies the next event, with the user's message that came with it.
+
+        A status message that is superseded moves into the history, then comes the user's message, then the new status
+        applies: so a question stands before its answer. A bare message changes nothing.
+        """
+        task = self.task
+        match payload_of(event) if isinstance(event, StreamResponse) else event:
+            case Task() as whole:
+                task.CopyFrom(whole)
+                self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
+            case TaskStatusUpdateEvent() as update:
                 if task.status.HasField("message"):
                     task.history.add().CopyFrom(task.status.message)
                 if message is not None:
                     task.history.add().CopyFrom(message)
-                task.status.CopyFrom(event.status_update.status)
-                if event.status_update.HasField("metadata"):
-                    task.metadata.MergeFrom(event.status_update.metadata)
-            case "artifact_update":
-                update = event.artifact_update
-                known = artifacts.get(update.artifact.artifact_id)
+                task.status.CopyFrom(update.status)
+                if update.HasField("metadata"):
+                    task.metadata.MergeFrom(update.metadata)
+            case TaskArtifactUpdateEvent() as update:
+                known = self._artifacts.get(update.artifact.artifact_id)
                 if known is None:
-                    known = artifacts[update.artifact.artifact_id] = task.artifacts.add()
+                    known = self._artifacts[update.artifact.artifact_id] = task.artifacts.add()
                 if update.append:
-                    _extend(known, update.artifact)
+                    extend(known, update.artifact)
                 else:
                     known.CopyFrom(update.artifact)
+
+
+def fold(task: Task, steps: Iterable[tuple[StreamResponse, Message | None]]) -> Task:
+    """Applies events, each with the user's message that came with it, to `task` in place, in order; returns it."""
+    folding = Fold(task)
+    for event, message in steps:
+        folding.apply(event, message)
     return task
 
 
-def _extend(artifact: Artifact, chunk: Artifact) -> None:
+def payload_of(element: StreamResponse) -> Event | None:
+    """What an element of a stream holds, unwrapped; None for nothing that this contract knows."""
+    match element.WhichOneof("payload"):
+        case "task":
+            return element.task
+        case "message":
+            return element.message
+        case "status_update":
+            return element.status_update
+        case "artifact_update":
+            return element.artifact_update
+    return None
+
+
+def extend(artifact: Artifact, chunk: Artifact) -> None:
     """ART-2: parts are concatenated, metadata upserted, extensions united, a name or description given again wins."""
     extensions = list(artifact.extensions)
     artifact.MergeFrom(chunk)

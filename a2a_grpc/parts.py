@@ -1,13 +1,15 @@
 """Python values into parts, artifacts and messages, with the way back."""
 
 import math
+import mimetypes
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TypeAlias, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
-from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part
+from a2a_grpc.wire import ROLE_AGENT, ROLE_USER, Artifact, Message, Part, Task
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | dict[str, "Json"] | None
 Content: TypeAlias = str | bytes | Part | Json
@@ -49,19 +51,73 @@ def agent_message(content: Contents, *, context_id: str, task_id: str = "") -> M
     )
 
 
-def text_of(source: Message | Artifact | Iterable[Part]) -> str:
-    """The text parts, one after the other; chunks of one text come out whole."""
-    pieces = source.parts if isinstance(source, (Message, Artifact)) else source
-    return "".join(piece.text for piece in pieces if piece.WhichOneof("content") == "text")
+def user_message(
+    content: Contents,
+    *,
+    task_id: str = "",
+    context_id: str = "",
+    reference_task_ids: Iterable[str] = (),
+    metadata: dict[str, Json] | None = None,
+) -> Message:
+    """A message of the user, with an id of its own."""
+    message = Message(
+        message_id=str(uuid.uuid4()),
+        task_id=task_id,
+        context_id=context_id,
+        role=ROLE_USER,
+        parts=parts(content),
+        reference_task_ids=reference_task_ids,
+    )
+    if metadata:
+        message.metadata.CopyFrom(struct(metadata))
+    return message
 
 
-def data_of(source: Message | Artifact | Iterable[Part]) -> Json:
-    """The first structured data part as a Python value; None if there is none."""
-    pieces = source.parts if isinstance(source, (Message, Artifact)) else source
-    for piece in pieces:
-        if piece.WhichOneof("content") == "data":
-            return to_python(piece.data)
-    return None
+def file_part(path: str | Path, *, media_type: str = "") -> Part:
+    """The bytes of a file, with its name; its media type is told from the name unless given.
+
+    Raises OSError for a file that cannot be read.
+    """
+    path = Path(path)
+    guessed = media_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return Part(raw=path.read_bytes(), filename=path.name, media_type=guessed)
+
+
+def text_of(source: Task | Message | Artifact | Iterable[Part]) -> str:
+    """The text parts, one after the other; chunks of one text come out whole.
+
+    Of a task: the text of its last artifact that has any, else that of its status message.
+    """
+    if isinstance(source, Task):
+        said = (text_of(artifact) for artifact in reversed(source.artifacts))
+        return next(filter(None, said), "") or text_of(source.status.message)
+    return "".join(piece.text for piece in _parts_of(source) if piece.WhichOneof("content") == "text")
+
+
+def data_of(source: Task | Message | Artifact | Iterable[Part]) -> Json:
+    """The first structured data part as a Python value; None if there is none. Of a task: of its last artifact that has
+    one, else of its status message."""
+    if isinstance(source, Task):
+        holders: list[Artifact | Message] = [*reversed(source.artifacts), source.status.message]
+        pieces = next((found for holder in holders if (found := _data_parts(holder))), [])
+    else:
+        pieces = _data_parts(source)
+    return to_python(pieces[0].data) if pieces else None
+
+
+def files_of(source: Task | Message | Artifact | Iterable[Part]) -> list[Part]:
+    """The parts that are files: bytes in `raw`, or an address in `url`. Of a task: those of all its artifacts."""
+    if isinstance(source, Task):
+        return [piece for artifact in source.artifacts for piece in files_of(artifact)]
+    return [piece for piece in _parts_of(source) if piece.WhichOneof("content") in ("raw", "url")]
+
+
+def _parts_of(source: Message | Artifact | Iterable[Part]) -> Iterable[Part]:
+    return source.parts if isinstance(source, (Message, Artifact)) else source
+
+
+def _data_parts(source: Message | Artifact | Iterable[Part]) -> list[Part]:
+    return [piece for piece in _parts_of(source) if piece.WhichOneof("content") == "data"]
 
 
 def check_content(source: Message | Artifact) -> None:

@@ -13,16 +13,20 @@ FLOORS = {
     "server": 5,
     "engine": 4,
     "log": 3,
+    "client": 3,
     "rpc": 3,
     "agent": 2,
     "store": 2,
     "bus": 2,
     "lifecycle": 1,
     "parts": 1,
+    "address": 1,
     "wire": 0,
     "errors": 0,
     "principal": 0,
     "config": 0,
+    "protocol": 0,
+    "backoff": 0,
 }
 PACKAGE = ROOT / "a2a_grpc"
 ENTRY = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}

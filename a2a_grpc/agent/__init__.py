@@ -1,16 +1,13 @@
 """Writing an agent: `Agent` declares, `Turn` is what a handler gets, outcomes end a turn."""
 
 from a2a_grpc.agent.agent import Agent, Skill
-from a2a_grpc.agent.card import GRPC_BINDING, PROTOCOL_VERSION, SEQ_EXTENSION, build_card
+from a2a_grpc.agent.card import build_card
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.threads import Threads
 from a2a_grpc.agent.turn import Stage, Turn
 
 __all__ = [
-    "GRPC_BINDING",
-    "PROTOCOL_VERSION",
-    "SEQ_EXTENSION",
     "Agent",
     "AuthRequired",
     "Completed",

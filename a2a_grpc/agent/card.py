@@ -2,13 +2,15 @@
 
 from a2a_grpc.agent.agent import Agent
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.protocol import GRPC_BINDING, IDEMPOTENT_SEND_EXTENSION, PROTOCOL_VERSION, SEQ_EXTENSION
 from a2a_grpc.wire import AgentCard, AgentExtension, AgentInterface, AgentSkill
 
-GRPC_BINDING = "GRPC"
-PROTOCOL_VERSION = "1.0"
-
-SEQ_EXTENSION = "urn:a2a-grpc:extension:seq:1"
-"""URI of the optional extension by which a client resumes a stream after a seq."""
+EXTENSIONS = {
+    SEQ_EXTENSION: "Streams tell the seq of their first element in the initial metadata `a2a-grpc-seq`; "
+    "SubscribeToTask resumes after the seq in the request metadata `a2a-grpc-after`.",
+    IDEMPOTENT_SEND_EXTENSION: "A send with the request metadata `idempotency-key`, repeated, makes no second task.",
+}
+"""What every server of this project offers beyond the specification."""
 
 
 def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
@@ -44,14 +46,12 @@ def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
     card.capabilities.push_notifications = False
     if not card.capabilities.HasField("extended_agent_card"):
         card.capabilities.extended_agent_card = agent.extended is not None
-    if all(extension.uri != SEQ_EXTENSION for extension in card.capabilities.extensions):
-        card.capabilities.extensions.append(
-            AgentExtension(
-                uri=SEQ_EXTENSION,
-                description="Streams tell the seq of their first element in the initial metadata `a2a-grpc-seq`; "
-                "SubscribeToTask resumes after the seq in the request metadata `a2a-grpc-after`.",
-            )
-        )
+    declared = {extension.uri for extension in card.capabilities.extensions}
+    card.capabilities.extensions.extend(
+        AgentExtension(uri=uri, description=description)
+        for uri, description in EXTENSIONS.items()
+        if uri not in declared
+    )
     card.default_input_modes[:] = card.default_input_modes or agent.input_modes
     card.default_output_modes[:] = card.default_output_modes or agent.output_modes
     del card.skills[:]

@@ -9,19 +9,8 @@ from a2a_grpc.errors import (
     VersionNotSupportedError,
     Violation,
 )
+from a2a_grpc.protocol import Key
 from a2a_grpc.wire import AgentCard
-
-
-class Key:
-    """Metadata keys; those of the specification begin with `a2a-`, ours with `a2a-grpc-`."""
-
-    VERSION = "a2a-version"
-    EXTENSIONS = "a2a-extensions"
-    IDEMPOTENCY = "idempotency-key"
-    SEQ = "a2a-grpc-seq"
-    AFTER = "a2a-grpc-after"
-    CANCEL_ON_DISCONNECT = "a2a-grpc-cancel-on-disconnect"
-
 
 UNSTATED_VERSION = "0.3"
 """What a call without `a2a-version` speaks (VER-3)."""

@@ -8,8 +8,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import DOMAIN, A2AError, Violation
-
-DETAILS = "grpc-status-details-bin"
+from a2a_grpc.protocol import STATUS_DETAILS
 
 MAX_MESSAGE_BYTES = 1024
 MAX_DETAIL_BYTES = 192
@@ -62,4 +61,4 @@ def _cut(text: str, limit: int) -> str:
 
 def trailing_metadata(status: Status) -> tuple[tuple[str, bytes], ...]:
     """The trailer that carries the details."""
-    return ((DETAILS, status.SerializeToString()),)
+    return ((STATUS_DETAILS, status.SerializeToString()),)

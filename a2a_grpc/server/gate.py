@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from a2a_grpc.agent import PROTOCOL_VERSION
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.principal import Principal
-from a2a_grpc.rpc import CallMetadata, Context, Key
+from a2a_grpc.protocol import PROTOCOL_VERSION, Key
+from a2a_grpc.rpc import CallMetadata, Context
 from a2a_grpc.rpc.metadata import activate, check_version
 from a2a_grpc.server.requests import Checks, parse
 from a2a_grpc.store import Scope, TaskKey

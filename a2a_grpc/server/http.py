@@ -9,9 +9,10 @@ from email.utils import formatdate
 from aiohttp import web
 from google.protobuf import json_format
 
+from a2a_grpc.protocol import CARD_PATH
 from a2a_grpc.wire import AgentCard
 
-CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
+CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
 """The well-known path of the specification (§8.2), then what older clients ask for."""
 
 

@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent
 from a2a_grpc.config import load
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server
-from a2a_grpc.server.settings import ServerSettings, is_loopback, split_address
+from a2a_grpc.server.settings import ServerSettings
 
 Tell = Callable[[str, Mapping[str, Any]], None]
 """Takes an event's name with its values."""

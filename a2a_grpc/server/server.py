@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from a2a_grpc.address import join_address, split_address
 from a2a_grpc.agent import Agent, build_card
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
@@ -24,7 +25,7 @@ from a2a_grpc.rpc.reflection import Symbols
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
-from a2a_grpc.server.settings import OFF, ServerSettings, advertised, join_address, split_address
+from a2a_grpc.server.settings import OFF, ServerSettings, advertised
 from a2a_grpc.store import open_store
 from a2a_grpc.wire import SERVICE_NAME, AgentCard
 

@@ -27,7 +27,8 @@ from a2a_grpc.errors import (
     Violation,
 )
 from a2a_grpc.parts import to_dict
-from a2a_grpc.rpc import Calls, Context, Key
+from a2a_grpc.protocol import Key
+from a2a_grpc.rpc import Calls, Context
 from a2a_grpc.server import paging
 from a2a_grpc.server.gate import Call, Gate
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks

@@ -1,8 +1,8 @@
 """Where a server listens and how it behaves."""
 
-import ipaddress
 from dataclasses import dataclass
 
+from a2a_grpc.address import is_loopback, join_address, split_address
 from a2a_grpc.config import ConfigurationError, check_ranges, setting
 
 MiB = 1 << 20
@@ -51,31 +51,6 @@ class ServerSettings:
                     f"{name} is '{address}': plaintext beyond this machine; "
                     "give --tls-cert with --tls-key, or --insecure"
                 )
-
-
-def split_address(name: str, address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`. Raises ConfigurationError naming the setting."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ConfigurationError(f"{name} is '{address}'; it must be HOST:PORT with a port from 0 to 65535")
-    bare = host.removeprefix("[").removesuffix("]")
-    if ":" in bare and not host.startswith("["):
-        raise ConfigurationError(f"{name} is '{address}'; an IPv6 address stands in brackets: [{bare}]:{port}")
-    return bare, int(port)
-
-
-def join_address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def advertised(url: str) -> str:

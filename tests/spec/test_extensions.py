@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, Turn
-from a2a_grpc.agent import SEQ_EXTENSION
+from a2a_grpc.protocol import SEQ_EXTENSION
 from a2a_grpc.wire import AgentCapabilities, AgentCard, AgentExtension, ListTasksRequest
 from tests.harness import V1, Served, elements, refusal, request, serving
 from tests.spec.rpcs import PAST_THE_FIRST_CHECKS, RPCS, call_of, reason_of, request_of

@@ -1,0 +1,30 @@
+"""`HOST:PORT` taken apart, put together, told apart."""
+
+import ipaddress
+
+from a2a_grpc.config import ConfigurationError
+
+
+def split_address(name: str, address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`. Raises ConfigurationError naming the setting."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ConfigurationError(f"{name} is '{address}'; it must be HOST:PORT with a port from 0 to 65535")
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare and not host.startswith("["):
+        raise ConfigurationError(f"{name} is '{address}'; an IPv6 address stands in brackets: [{bare}]:{port}")
+    return bare, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

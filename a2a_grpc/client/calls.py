@@ -1,0 +1,220 @@
+"""One call at a time: its metadata, its deadline, its retries, its failure as an error of the tree."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message as ProtobufMessage
+
+from a2a_grpc.backoff import Backoff
+from a2a_grpc.client.connection import Connection, Link
+from a2a_grpc.client.credentials import Credentials
+from a2a_grpc.client.errors import UnreachableError
+from a2a_grpc.client.probe import ProbeFailure, explain
+from a2a_grpc.client.status import to_error
+from a2a_grpc.errors import A2AError, DeadlineExceededError, UnavailableError, UnimplementedError
+from a2a_grpc.protocol import PROTOCOL_VERSION, Key
+
+Metadata: TypeAlias = Sequence[tuple[str, str]]
+StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
+
+SECOND_LOOK_S = 1.0
+"""Time for finding out why an agent was not reached, where reaching for it took all the time there was."""
+
+
+class Calls:
+    """Makes the calls of one client.
+
+    Guarantees:
+
+    - Every call carries `a2a-version` and the interface's tenant (OP-3); metadata of the caller is merged, never
+      overwritten.
+    - Only UNAVAILABLE is tried again, and a send only where that cannot make a second task.
+    - Canceling whoever awaits a call cancels the RPC, nothing else.
+    - Whatever fails is raised as an A2AError, or as the ConfigurationError of who configured it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        credentials: Credentials | None,
+        metadata: Metadata = (),
+        extensions: Sequence[str] = (),
+    ) -> None:
+        self.connection = connection
+        self.settings = connection.settings
+        self._credentials = credentials
+        self._metadata = metadata
+        self._extensions = extensions
+        self.was_reached = False
+        """Whether the agent has answered, ever."""
+
+    async def unary(self, method: str, request: Any, *, metadata: Metadata = (), is_send: bool = False) -> Any:
+        """The response to a unary call, within `timeout_s`, tried again while the agent is unavailable."""
+        timeout_s = self.settings.timeout_s
+        patience = Patience(self, limit_s=timeout_s, max_retries=self.settings.max_retries)
+        while True:
+            link = await self.open(request)
+            call_metadata = await self.merged(metadata)
+            try:
+                return await self._once(link, method, request, call_metadata, max(patience.left_s, 0.001), timeout_s)
+            except UnavailableError as error:
+                if is_send:
+                    self.check_repeatable(error)
+                await patience.wait(error)
+
+    async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
+        """A streaming call, begun. It has no deadline."""
+        link = await self.open(request)
+        call: StreamCall = getattr(link.stub, method)(request, metadata=await self.merged(metadata))
+        return call
+
+    async def open(self, request: ProtobufMessage | None = None) -> Link:
+        """The link; the request gets its tenant (SEL-2, TEN-2)."""
+        link = await self.connection.open()
+        if link.tenant and request is not None:
+            request.tenant = link.tenant  # type: ignore[attr-defined]
+        return link
+
+    def check_repeatable(self, error: UnavailableError) -> None:
+        """Raises the error of a send if sending it again could make a second task."""
+        link = self.connection.link
+        never_left = not error.reason and "failed to connect" in error.message
+        if link is not None and not link.repeats_safely and not never_left:
+            raise error
+
+    def failed(self, failure: grpc.aio.AioRpcError) -> A2AError:
+        """The error for a failed call; remembers whether the agent had a say in it."""
+        error = to_error(failure)
+        if not isinstance(error, UnavailableError) or error.reason:
+            self.was_reached = True
+        if isinstance(error, UnimplementedError) and not error.reason:
+            return UnimplementedError(
+                f"'{self.connection.target}' speaks gRPC, but is no A2A {PROTOCOL_VERSION} agent: {error.message}"
+            )
+        return error
+
+    async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
+        """The metadata of one call: the caller's, the client's, then what neither of them gave."""
+        entries = [(key.lower(), value) for key, value in (*metadata, *self._metadata)]
+        given = {key for key, _ in entries}
+        if Key.VERSION not in given:
+            entries.append((Key.VERSION, PROTOCOL_VERSION))
+        if self._extensions:
+            entries.append((Key.EXTENSIONS, ",".join(self._extensions)))
+        if self._credentials is not None:
+            key, secret = await self._credentials()
+            if key not in given:
+                entries.append((key, secret))
+        return entries
+
+    async def _once(
+        self, link: Link, method: str, request: Any, metadata: Metadata, left_s: float, timeout_s: float
+    ) -> Any:
+        try:
+            response = await getattr(link.stub, method)(request, metadata=metadata, timeout=left_s)
+        except grpc.aio.AioRpcError as failure:
+            error = self.failed(failure)
+            if isinstance(error, DeadlineExceededError) and not error.reason:
+                raise DeadlineExceededError(
+                    f"{link.address} did not answer {method} within {timeout_s:g} s"
+                ) from failure
+            raise error from failure
+        except asyncio.CancelledError:
+            if is_canceled():
+                raise
+            raise canceled_by_peer() from None
+        self.was_reached = True
+        return response
+
+    async def unreachable(self, error: UnavailableError, timeout_s: float) -> UnreachableError:
+        """Why the agent was not reached, found out by trying each step; raises it where waiting would not help."""
+        link = await self.connection.open()
+        if "http1.x server" in error.message:
+            raise UnreachableError(
+                f"{link.address} speaks HTTP/1, not gRPC; if it serves the agent's card, call http://{link.address}"
+            ) from error
+        try:
+            await explain(link.address, self.settings, tls=link.tls, timeout_s=max(timeout_s, SECOND_LOOK_S))
+        except ProbeFailure as failure:
+            found = UnreachableError(str(failure))
+            if failure.is_final:
+                raise found from error
+            return found
+        return UnreachableError(f"{link.address} cannot be reached: {error.message}")
+
+
+class Patience:
+    """How long something is tried again.
+
+    An agent that was never reached is waited for `connect_timeout_s`; one that was, for `limit_s` since the last
+    contact, `max_retries` times at most.
+    """
+
+    def __init__(self, calls: Calls, *, limit_s: float, max_retries: int | None = None) -> None:
+        settings = calls.settings
+        self._calls = calls
+        self._limit_s = limit_s
+        self._max_retries = max_retries
+        self._backoff = Backoff(settings.retry_initial_s, settings.retry_maximum_s)
+        self._tries = 0
+        self._now = asyncio.get_running_loop().time
+        self._since: float | None = self._now()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the patience ends; a negative number once it has."""
+        return self._limit_s if self._since is None else self._limit_s - (self._now() - self._since)
+
+    def renew(self) -> None:
+        """There was contact: all counts from the next failure."""
+        self._since = None
+
+    def progressed(self) -> None:
+        """There was something new: the next delay is a short one."""
+        self._tries = 0
+        self._backoff.reset()
+
+    async def wait(self, error: UnavailableError) -> None:
+        """Waits until the next try; raises where there is none: the error itself, or UnreachableError."""
+        calls, self._tries = self._calls, self._tries + 1
+        since = self._since = self._now() if self._since is None else self._since
+        delay_s = max(self._backoff.next_s(), error.retry_after_s or 0.0)
+        if calls.was_reached:
+            if delay_s > self.left_s or (self._max_retries is not None and self._tries > self._max_retries):
+                raise error
+        else:
+            limit_s = min(calls.settings.connect_timeout_s, self._limit_s or calls.settings.connect_timeout_s)
+            left_s = limit_s - (self._now() - since)
+            is_last = delay_s > left_s
+            if is_last or self._tries == 1:
+                found = await calls.unreachable(error, left_s)
+                if is_last:
+                    raise found from error
+        await asyncio.sleep(delay_s)
+
+
+async def pages(calls: Calls, method: str, request: Any, items: str) -> AsyncIterator[Any]:
+    """The items of every page of a list; the next page is asked for when it is needed."""
+    while True:
+        page = await calls.unary(method, request)
+        for item in getattr(page, items):
+            yield item
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
+def is_canceled() -> bool:
+    """Whether somebody canceled the current asyncio task: a peer's CANCELLED can look the same."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def canceled_by_peer() -> A2AError:
+    error = A2AError("the agent, or a proxy before it, canceled the call")
+    error.code = grpc.StatusCode.CANCELLED
+    return error

@@ -1,0 +1,105 @@
+"""Agent cards as values: read, checked, an interface chosen."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from google.api import field_behavior_pb2
+from google.protobuf import json_format
+from google.protobuf.message import Message as ProtobufMessage
+
+from a2a_grpc.address import is_loopback
+from a2a_grpc.client.errors import AgentCardError
+from a2a_grpc.client.target import Address, grpc_address
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.protocol import GRPC_BINDING, PROTOCOL_VERSION
+from a2a_grpc.wire import AgentCard, AgentInterface
+
+MAX_NAMED = 8
+"""Missing fields that an error lists."""
+
+
+def read_card(content: bytes | str, source: str) -> AgentCard:
+    """The card that ProtoJSON text holds; unknown members are ignored (WIRE-5).
+
+    Raises AgentCardError naming `source`.
+    """
+    try:
+        members = json.loads(content)
+    except ValueError as error:
+        raise AgentCardError(f"the card at {source} is not JSON: {error}") from error
+    if not isinstance(members, dict):
+        raise AgentCardError(f"the card at {source} is a JSON {type(members).__name__}, not an object")
+    if "url" in members and "supportedInterfaces" not in members and "supported_interfaces" not in members:
+        version = members.get("protocolVersion", "0.3")
+        raise AgentCardError(f"the card at {source} is for A2A {version}; this client speaks {PROTOCOL_VERSION}")
+    try:
+        return json_format.ParseDict(members, AgentCard(), ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise AgentCardError(f"the card at {source} is no agent card: {error}") from error
+
+
+def check_card(card: AgentCard, source: str) -> None:
+    """Raises AgentCardError for a card that lacks required fields, naming them (CARD-9)."""
+    if missing := missing_fields(card):
+        named = ", ".join(missing[:MAX_NAMED]) + (", …" if len(missing) > MAX_NAMED else "")
+        raise AgentCardError(f"the card at {source} lacks {named}")
+
+
+def missing_fields(message: ProtobufMessage) -> list[str]:
+    """Paths, in JSON names, of the REQUIRED fields that are not set (WIRE-6)."""
+    return list(_missing(message, ""))
+
+
+def _missing(message: ProtobufMessage, path: str) -> Iterator[str]:
+    for field in message.DESCRIPTOR.fields:
+        here = f"{path}.{field.json_name}" if path else field.json_name
+        content = getattr(message, field.name)
+        is_single = isinstance(content, ProtobufMessage)
+        is_set = message.HasField(field.name) if is_single else bool(content)
+        if not is_set:
+            if _is_required(field):
+                yield here
+        elif is_single:
+            yield from _missing(content, here)
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for place, item in enumerate(content):
+                yield from _missing(item, f"{here}[{place}]")
+
+
+def _is_required(field: Any) -> bool:
+    behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    return field_behavior_pb2.FieldBehavior.Value("REQUIRED") in behaviors
+
+
+def choose_interface(card: AgentCard, source: str) -> AgentInterface:
+    """The first gRPC interface for this version (SEL-1, SEL-4). Raises AgentCardError that tells what there is."""
+    for interface in card.supported_interfaces:
+        version = ".".join(interface.protocol_version.split(".")[:2])
+        if interface.protocol_binding == GRPC_BINDING and version == PROTOCOL_VERSION:
+            return interface
+    offers = ", ".join(
+        f"{interface.protocol_binding} {interface.protocol_version} at {interface.url}"
+        for interface in card.supported_interfaces
+    )
+    raise AgentCardError(
+        f"the card at {source} has no {GRPC_BINDING} interface for A2A {PROTOCOL_VERSION}; it has {offers or 'none'}"
+    )
+
+
+def interface_address(interface: AgentInterface, source: str, *, card_host: str, any_host: bool) -> Address:
+    """Where the interface is. A card speaks for its own host: another one must be allowed, as whoever wrote the card
+    decides where the caller's credentials go. `card_host` is "" for a card from a file.
+
+    Raises AgentCardError.
+    """
+    try:
+        address = grpc_address(interface.url)
+    except ConfigurationError as error:
+        raise AgentCardError(f"the card at {source}: the interface's {error}") from error
+    same = address.host.lower() == card_host.lower() or (is_loopback(address.host) and is_loopback(card_host))
+    if card_host and not any_host and not same:
+        raise AgentCardError(
+            f"the card at {source} sends gRPC to another host, {address}; allow it with any_card_host (--any-card-host)"
+        )
+    return address

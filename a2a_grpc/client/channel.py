@@ -1,0 +1,76 @@
+"""A channel to an address: encryption as asked for, options for reasons that were measured."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.target import Address
+from a2a_grpc.config import ConfigurationError
+
+
+def speaks_tls(address: Address, settings: ClientSettings) -> bool:
+    """TLS where the target or the settings say so, and beyond this machine unless plaintext is asked for (OPEN-6)."""
+    if settings.plaintext:
+        if address.tls:
+            raise ConfigurationError(f"target {address} wants TLS, the settings want plaintext")
+        return False
+    if address.tls is not None:
+        return address.tls
+    return bool(settings.ca_cert or settings.client_cert) or not address.is_local
+
+
+def open_channel(
+    address: Address, settings: ClientSettings, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+) -> grpc.aio.Channel:
+    """A channel, not yet connected. Raises ConfigurationError for certificates that cannot be read."""
+    tls = speaks_tls(address, settings)
+    options = _options(address, settings, tls)
+    if not tls:
+        return grpc.aio.insecure_channel(address.dial, options=options, interceptors=interceptors)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=_pem("ca_cert", settings.ca_cert),
+        private_key=_pem("client_key", settings.client_key),
+        certificate_chain=_pem("client_cert", settings.client_cert),
+    )
+    return grpc.aio.secure_channel(address.dial, credentials, options=options, interceptors=interceptors)
+
+
+def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tuple[str, int | str]]:
+    options: list[tuple[str, int | str]] = [
+        ("grpc.primary_user_agent", f"a2a-grpc/{version('a2a-grpc')}"),
+        ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection, another's trouble is not ours
+        ("grpc.max_receive_message_length", settings.max_response_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5000),
+        # Also the time an attempt to connect may take: 20 seconds, unless it is said.
+        ("grpc.min_reconnect_backoff_ms", max(100, int(settings.connect_timeout_s * 1000))),
+    ]
+    if address.is_local:
+        options.append(("grpc.enable_http_proxy", 0))
+    if settings.authority:
+        options.append(("grpc.default_authority", settings.authority))
+        if tls:
+            options.append(("grpc.ssl_target_name_override", settings.authority))
+    if settings.keepalive_s:
+        options += [
+            ("grpc.keepalive_time_ms", int(settings.keepalive_s * 1000)),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            # The keepalive timeout alone does not notice a peer that stalls; this one does.
+            ("grpc.http2.ping_timeout_ms", 10_000),
+            ("grpc.http2.max_pings_without_data", 0),
+        ]
+    return options
+
+
+def _pem(name: str, path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {name} '{path}': {error.strerror}") from error

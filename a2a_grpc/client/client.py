@@ -1,0 +1,355 @@
+"""A remote agent's operations."""
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypedDict, Unpack, cast
+
+import grpc.aio
+
+from a2a_grpc import lifecycle
+from a2a_grpc.client.calls import Calls, Metadata, pages
+from a2a_grpc.client.connection import Connection
+from a2a_grpc.client.credentials import Credentials
+from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.stream import TaskStream
+from a2a_grpc.client.waiting import poll
+from a2a_grpc.config import load
+from a2a_grpc.errors import UnsupportedOperationError
+from a2a_grpc.parts import Contents, Json, struct, user_message
+from a2a_grpc.protocol import Key
+from a2a_grpc.wire import (
+    AgentCard,
+    CancelTaskRequest,
+    DeleteTaskPushNotificationConfigRequest,
+    GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest,
+    GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest,
+    ListTasksRequest,
+    Message,
+    SendMessageRequest,
+    SendMessageResponse,
+    Task,
+    TaskPushNotificationConfig,
+    TaskState,
+)
+
+
+class SendOptions(TypedDict, total=False):
+    """What may go with a message. The first three are put into a message that is given as text or parts."""
+
+    task_id: str
+    """The task that the message goes on with; none begins a new one."""
+    context_id: str
+    """The conversation that the task belongs to."""
+    reference_task_ids: Sequence[str]
+    """Tasks that the message is about (SEND-14)."""
+    metadata: dict[str, Json]
+    """Metadata of the request; the key `skill` chooses among an agent's skills."""
+    accepted_output_modes: Sequence[str]
+    """Media types that the caller can take (SEND-9)."""
+    history_length: int
+    """Most recent messages that the answer holds; 0 for none, all by default."""
+    push_config: TaskPushNotificationConfig
+    """Where the agent is to call as well."""
+    idempotency_key: str
+    """What makes this send the same as another; a new one by default."""
+    cancel_on_disconnect: bool
+    """Cancel the task if this call is cut."""
+    headers: Metadata
+    """Metadata of the call."""
+
+
+def connect(
+    target: str,
+    *,
+    credentials: Credentials | None = None,
+    headers: Metadata = (),
+    extensions: Sequence[str] = (),
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    cards: Cards | None = None,
+    **settings: Any,
+) -> "Client":
+    """A client of the agent at `target`: `HOST:PORT`, `grpc://`, `grpcs://`, `dns:///`, `unix:`, `http(s)://` (its
+    card), or the path of a card.
+
+        async with connect("https://agents.example") as agent:
+            task = await agent.send("Translate 'hello' to French")
+
+    TLS beyond loopback, unless `plaintext` is set. `credentials` are asked before every call: `bearer(…)`,
+    `api_key(…)`. `headers` and `extensions` (URIs, EXT-1) go with every call. `interceptors` are gRPC's own: they see all calls and
+    may add metadata. `settings` are fields of ClientSettings; each is also an environment variable `A2A_GRPC_<FIELD>`.
+
+    Raises ConfigurationError for a target or a setting that cannot be.
+    """
+    return Client(
+        target,
+        load_settings(settings),
+        credentials=credentials,
+        headers=headers,
+        extensions=extensions,
+        interceptors=interceptors,
+        cards=cards,
+    )
+
+
+def load_settings(settings: dict[str, Any]) -> ClientSettings:
+    """Settings over the environment. Raises TypeError for a name that no setting has."""
+    if unknown := sorted(set(settings) - set(ClientSettings.__dataclass_fields__)):
+        raise TypeError(f"{', '.join(unknown)}: no such setting")
+    return load(ClientSettings, settings)
+
+
+class Client:
+    """What an agent offers. Made by `connect`; used in an `async with` block, which opens and closes its connection.
+
+    Guarantees:
+
+    - A dropped connection is bridged: unary calls are tried again while the agent is unavailable (a send only where
+      that cannot make a second task), streams and waits go on where they were.
+    - Canceling whoever awaits an operation cancels its RPC, never the agent's task.
+    - Every failure is an A2AError of the class that its reason names.
+
+    Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        settings: ClientSettings | None = None,
+        *,
+        credentials: Credentials | None = None,
+        headers: Metadata = (),
+        extensions: Sequence[str] = (),
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+        cards: Cards | None = None,
+    ) -> None:
+        self.target = target
+        self._connection = Connection(target, settings or ClientSettings(), cards=cards, interceptors=interceptors)
+        self._calls = Calls(self._connection, credentials=credentials, metadata=headers, extensions=extensions)
+        self._streams = True
+
+    async def __aenter__(self) -> Self:
+        await self._connection.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends what is under way and closes the connection. Tasks go on."""
+        await self._connection.close()
+
+    @property
+    def settings(self) -> ClientSettings:
+        return self._connection.settings
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel, for stubs of other services. Raises RuntimeError before the block is entered."""
+        if self._connection.link is None:
+            raise RuntimeError("the client is not open; use it in an 'async with' block")
+        return self._connection.link.channel
+
+    # -- messages
+
+    async def send(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
+        """Sends a message and waits, as long as it takes, until the task has ended or the agent waits for somebody.
+
+        The task as it is then, or the agent's bare Message. A streaming call underneath, so that a lost connection or a
+        restarted server is survived; an agent that does not stream is asked from time to time.
+        """
+        request = _request(content, options)
+        if await self._may_stream():
+            try:
+                return _with_history(await self._send_and_follow(request, options), options)
+            except UnsupportedOperationError as error:
+                if "task_id" in error.metadata:
+                    raise
+                # Perhaps it is the streaming that the agent does not support; if not, the next call says the same.
+                reply = await self._start(request, options)
+                self._streams = False
+        else:
+            reply = await self._start(request, options)
+        if isinstance(reply, Message) or reply.status.state in lifecycle.SETTLED:
+            return reply
+        return _with_history(await poll(self._calls, reply.id), options)
+
+    async def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
+        """Sends a message and returns at once: the task as it begins, or the agent's bare Message."""
+        return await self._start(_request(content, options), options)
+
+    def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> TaskStream:
+        """Sends a message; its events as they come, whatever happens to the connection."""
+        return self._stream(_request(content, options), options)
+
+    # -- tasks
+
+    def subscribe(self, task_id: str, *, after: int | None = None, headers: Metadata = ()) -> TaskStream:
+        """The events of a task: the Task as it is, then what changes, until it has ended. With `after` the events after
+        that seq instead, from a server that offers it. Of an ended task: the Task."""
+        return TaskStream(self._calls, task_id=task_id, after=after, metadata=headers)
+
+    async def get(self, task_id: str, *, history_length: int | None = None, headers: Metadata = ()) -> Task:
+        """The task as it is now, with its `history_length` most recent messages (default: all). Raises
+        TaskNotFoundError."""
+        request = GetTaskRequest(id=task_id, history_length=history_length)
+        return cast(Task, await self._calls.unary("GetTask", request, metadata=headers))
+
+    def list(
+        self,
+        *,
+        context_id: str = "",
+        status: TaskState = TaskState.TASK_STATE_UNSPECIFIED,
+        since: datetime | None = None,
+        page_size: int | None = None,
+        history_length: int | None = None,
+        include_artifacts: bool = False,
+    ) -> AsyncIterator[Task]:
+        """The caller's tasks on all pages, the most recently changed first; a page is asked for when it is needed.
+
+        `since` (an aware datetime) leaves out tasks whose status is older.
+        """
+        request = ListTasksRequest(
+            context_id=context_id,
+            status=status,
+            page_size=page_size,
+            history_length=history_length,
+            include_artifacts=include_artifacts,
+        )
+        if since is not None:
+            request.status_timestamp_after.FromDatetime(since)
+        return pages(self._calls, "ListTasks", request, "tasks")
+
+    async def cancel(self, task_id: str, *, metadata: dict[str, Json] | None = None, headers: Metadata = ()) -> Task:
+        """Has the agent stop: the task as it is then. Raises TaskNotFoundError or TaskNotCancelableError."""
+        request = CancelTaskRequest(id=task_id)
+        if metadata:
+            request.metadata.CopyFrom(struct(metadata))
+        return cast(Task, await self._calls.unary("CancelTask", request, metadata=headers))
+
+    async def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
+        """The task once it has ended or the agent waits for somebody, as long as it takes.
+
+        Follows its events; with `poll_s` asks every so many seconds instead, which any proxy lets through.
+        """
+        if poll_s is None and await self._may_stream():
+            try:
+                return await self._follow(task_id)
+            except UnsupportedOperationError:
+                self._streams = False  # an ended task does not get here: it was read
+        return await poll(self._calls, task_id, interval_s=poll_s)
+
+    # -- push notifications
+
+    async def create_push_config(self, config: TaskPushNotificationConfig) -> TaskPushNotificationConfig:
+        """Has the agent call `config.url` with the events of task `config.task_id`; the same id replaces."""
+        copy = TaskPushNotificationConfig()
+        copy.CopyFrom(config)
+        return cast(TaskPushNotificationConfig, await self._calls.unary("CreateTaskPushNotificationConfig", copy))
+
+    async def get_push_config(self, task_id: str, config_id: str) -> TaskPushNotificationConfig:
+        request = GetTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
+        return cast(TaskPushNotificationConfig, await self._calls.unary("GetTaskPushNotificationConfig", request))
+
+    def list_push_configs(self, task_id: str) -> AsyncIterator[TaskPushNotificationConfig]:
+        """The push configs of a task, on all pages."""
+        request = ListTaskPushNotificationConfigsRequest(task_id=task_id)
+        return pages(self._calls, "ListTaskPushNotificationConfigs", request, "configs")
+
+    async def delete_push_config(self, task_id: str, config_id: str) -> None:
+        request = DeleteTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
+        await self._calls.unary("DeleteTaskPushNotificationConfig", request)
+
+    # -- the agent
+
+    async def card(self) -> AgentCard:
+        """The agent's public card. Raises UnsupportedOperationError where the target is an address: gRPC has no method
+        for it."""
+        card = await self._connection.card()
+        if card is None:
+            raise UnsupportedOperationError(
+                f"'{self.target}' is an address, and gRPC has no method for the card; connect to its http(s):// URL"
+            )
+        return card
+
+    async def extended_card(self) -> AgentCard:
+        """The card that the agent shows to this caller."""
+        return cast(AgentCard, await self._calls.unary("GetExtendedAgentCard", GetExtendedAgentCardRequest()))
+
+    async def _may_stream(self) -> bool:
+        """False where the agent is known not to stream, by its card or by experience."""
+        return self._streams and (await self._connection.open()).may_stream
+
+    async def _send_and_follow(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
+        async with self._stream(request, options) as events:
+            async for event in events:
+                if isinstance(event, Message):
+                    return event
+                if events.is_settled:
+                    break
+        assert events.task is not None  # a send's stream ends after a message or a settled task
+        return events.task
+
+    async def _follow(self, task_id: str) -> Task:
+        async with self.subscribe(task_id) as events:
+            async for _ in events:
+                if events.is_settled:
+                    break
+        assert events.task is not None  # a subscription begins with the task
+        return events.task
+
+    def _stream(self, request: SendMessageRequest, options: SendOptions) -> TaskStream:
+        return TaskStream(
+            self._calls, send=request, metadata=options.get("headers", ()), send_metadata=_send_headers(options)
+        )
+
+    async def _start(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
+        request.configuration.return_immediately = True
+        metadata = (*options.get("headers", ()), *_send_headers(options))
+        response: SendMessageResponse = await self._calls.unary("SendMessage", request, metadata=metadata, is_send=True)
+        return response.message if response.HasField("message") else response.task
+
+
+def _request(content: Contents | Message, options: SendOptions) -> SendMessageRequest:
+    """The request for a message, or for what one is made of."""
+    if isinstance(content, Message):
+        message = Message()
+        message.CopyFrom(content)
+    else:
+        message = user_message(content)
+    if task_id := options.get("task_id"):
+        message.task_id = task_id
+    if context_id := options.get("context_id"):
+        message.context_id = context_id
+    message.reference_task_ids.extend(options.get("reference_task_ids", ()))
+    request = SendMessageRequest(message=message)
+    configuration = request.configuration
+    configuration.accepted_output_modes.extend(options.get("accepted_output_modes", ()))
+    if (length := options.get("history_length")) is not None:
+        configuration.history_length = length
+    if (push_config := options.get("push_config")) is not None:
+        configuration.task_push_notification_config.CopyFrom(push_config)
+    if metadata := options.get("metadata"):
+        request.metadata.CopyFrom(struct(metadata))
+    return request
+
+
+def _send_headers(options: SendOptions) -> Metadata:
+    headers = [(Key.IDEMPOTENCY, options.get("idempotency_key") or str(uuid.uuid4()))]
+    if (cancel := options.get("cancel_on_disconnect")) is not None:
+        headers.append((Key.CANCEL_ON_DISCONNECT, str(cancel).lower()))
+    return headers
+
+
+def _with_history(reply: Task | Message, options: SendOptions) -> Task | Message:
+    """As much history as was asked for: the events of a stream bring more of it (HIST-1)."""
+    length = options.get("history_length")
+    if isinstance(reply, Task) and length is not None and len(reply.history) > length:
+        del reply.history[: len(reply.history) - length]
+    return reply

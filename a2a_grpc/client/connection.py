@@ -1,0 +1,110 @@
+"""The way to one agent: its target resolved, its channel opened, at first use."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc.aio
+
+from a2a_grpc.client.card import check_card, choose_interface, interface_address
+from a2a_grpc.client.channel import open_channel, speaks_tls
+from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.target import Address, CardFile, CardUrl, parse
+from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION
+from a2a_grpc.wire import A2AServiceStub, AgentCard
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An open channel, with what is known of the agent behind it."""
+
+    address: Address
+    tls: bool
+    tenant: str
+    card: AgentCard | None
+    """None where the agent was named by its address: gRPC has no method for the public card."""
+    channel: grpc.aio.Channel
+    stub: A2AServiceStub
+
+    @property
+    def repeats_safely(self) -> bool:
+        """Whether a send may be repeated: where the card is known, it must say so."""
+        if self.card is None:
+            return True
+        return any(extension.uri == IDEMPOTENT_SEND_EXTENSION for extension in self.card.capabilities.extensions)
+
+    @property
+    def may_stream(self) -> bool:
+        """False where the card is known and says that the agent does not stream (CARD-10)."""
+        return self.card is None or self.card.capabilities.streaming
+
+
+class Connection:
+    """Opens a link at first use, and again after `close`; concurrent uses share it."""
+
+    def __init__(
+        self,
+        target: str,
+        settings: ClientSettings,
+        *,
+        cards: Cards | None = None,
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> None:
+        self.target = target
+        self.settings = settings
+        self._where = parse(target)
+        self._cards = cards
+        self._interceptors = interceptors
+        self._opening = asyncio.Lock()
+        self.link: Link | None = None
+        """None before the first use."""
+
+    async def open(self) -> Link:
+        """The link.
+
+        Raises AgentCardError, UnreachableError or ConfigurationError where there is no way to the agent.
+        """
+        if self.link is not None:
+            return self.link
+        async with self._opening:
+            if self.link is None:
+                self.link = await self._open()
+            return self.link
+
+    async def card(self) -> AgentCard | None:
+        """The agent's card, fetched again where it is stale; None where the target is an address."""
+        if isinstance(self._where, Address):
+            return None
+        card = await self._load(self._where)
+        check_card(card, self.target)
+        return card
+
+    async def close(self) -> None:
+        """Ends what is open on the channel."""
+        link, self.link = self.link, None
+        if link is not None:
+            await link.channel.close()
+
+    async def _open(self) -> Link:
+        settings, tenant = self.settings, ""
+        card = await self.card()
+        match self._where:
+            case Address() as address:
+                pass
+            case CardUrl() | CardFile() as where:
+                assert card is not None
+                interface = choose_interface(card, self.target)
+                host = where.host if isinstance(where, CardUrl) else ""
+                address = interface_address(interface, self.target, card_host=host, any_host=settings.any_card_host)
+                tenant = interface.tenant
+        if settings.call_tenant is not None:
+            tenant = settings.call_tenant
+        channel = open_channel(address, settings, self._interceptors)
+        return Link(address, speaks_tls(address, settings), tenant, card, channel, A2AServiceStub(channel))
+
+    async def _load(self, where: CardUrl | CardFile) -> AgentCard:
+        if self._cards is not None:
+            return await self._cards.load(where)
+        async with Cards(timeout_s=self.settings.connect_timeout_s, ca_cert=self.settings.ca_cert) as cards:
+            return await cards.load(where)

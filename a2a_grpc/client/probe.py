@@ -1,0 +1,148 @@
+"""Why an agent cannot be reached: the steps of a connection, taken one by one.
+
+gRPC says UNAVAILABLE for a wrong name, a closed port and a wrong kind of encryption alike; these tell them apart.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.target import Address
+
+
+class ProbeFailure(Exception):
+    """A step failed; the text says what and what to do. `is_final` where waiting would not help."""
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
+
+async def explain(address: Address, settings: ClientSettings, *, tls: bool, timeout_s: float) -> None:
+    """Takes the steps of a connection until one fails: raises ProbeFailure. Returns if all succeed, or if the time is
+    over."""
+    if not address.host:
+        if not os.path.exists(address.dial.removeprefix("unix:")):
+            raise ProbeFailure(f"there is no socket {address}; check the path, and that the agent is running")
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s + 1.0):  # each step has a better word for being late
+            await _steps(address, settings, tls=tls, timeout_s=timeout_s)
+
+
+async def _steps(address: Address, settings: ClientSettings, *, tls: bool, timeout_s: float) -> None:
+    await resolve(address, timeout_s)
+    await connect_tcp(address, timeout_s)
+    if tls:
+        await handshake(address, settings, timeout_s)
+    elif await accepts_tls(address, timeout_s):
+        raise ProbeFailure(
+            f"{address} speaks TLS, and was called in plaintext; call grpcs://{address}, "
+            "with ca_cert (--ca-cert) if its roots are its own",
+            is_final=True,
+        )
+
+
+async def resolve(address: Address, timeout_s: float) -> list[str]:
+    """The IP addresses of the host."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise ProbeFailure(f"no name server answered for '{address.host}' within {timeout_s:g} s") from None
+    except OSError as error:
+        raise ProbeFailure(
+            f"there is no host '{address.host}' ({error.strerror}); check the name (in Compose it is the service's)"
+        ) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def connect_tcp(address: Address, timeout_s: float) -> None:
+    """A TCP connection, closed again."""
+    try:
+        async with _connection(address, timeout_s):
+            pass
+    except TimeoutError:
+        raise ProbeFailure(
+            f"{address} does not answer within {timeout_s:g} s; check host, port and firewalls"
+        ) from None
+    except ConnectionRefusedError:
+        raise ProbeFailure(f"nothing listens at {address}; check the port, and that the agent is running") from None
+    except OSError as error:
+        raise ProbeFailure(f"{address} cannot be connected to: {error.strerror or error}") from error
+
+
+async def handshake(address: Address, settings: ClientSettings, timeout_s: float) -> str:
+    """A TLS handshake as a client makes it: the TLS version. The peer must choose HTTP/2 (ALPN `h2`)."""
+    name = settings.authority or address.host
+    try:
+        async with _connection(address, timeout_s, _context(settings), name) as writer:
+            chosen: ssl.SSLObject = writer.get_extra_info("ssl_object")
+            if chosen.selected_alpn_protocol() != "h2":
+                raise ProbeFailure(
+                    f"{address} speaks TLS but not HTTP/2 (no ALPN 'h2'); is this the agent's gRPC port?", is_final=True
+                )
+            return chosen.version() or ""
+    except ssl.SSLCertVerificationError as error:
+        raise ProbeFailure(
+            f"the certificate of {address} is not accepted: {error.verify_message}; "
+            "give its roots as ca_cert (--ca-cert), or its name as authority (--authority)",
+            is_final=True,
+        ) from error
+    except ssl.SSLError as error:
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
+            raise ProbeFailure(_plain(address), is_final=True) from error
+        raise ProbeFailure(f"TLS with {address} failed: {error.reason or error}", is_final=True) from error
+    except (ConnectionResetError, asyncio.IncompleteReadError):
+        raise ProbeFailure(_plain(address), is_final=True) from None
+    except TimeoutError:
+        raise ProbeFailure(f"{address} accepts connections, but does not answer TLS", is_final=True) from None
+
+
+async def accepts_tls(address: Address, timeout_s: float) -> bool:
+    """Whether the peer answers a TLS handshake, whatever its certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    try:
+        async with _connection(address, timeout_s, context, address.host):
+            return True
+    except (OSError, TimeoutError):
+        return False
+
+
+def _plain(address: Address) -> str:
+    return (
+        f"{address} speaks plaintext, and was called with TLS; "
+        "allow plaintext (--plaintext), or call it without grpcs:// if it is on this machine"
+    )
+
+
+def _context(settings: ClientSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.ca_cert)
+    if settings.client_cert:
+        context.load_cert_chain(settings.client_cert, settings.client_key)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@asynccontextmanager
+async def _connection(
+    address: Address, timeout_s: float, context: ssl.SSLContext | None = None, name: str | None = None
+) -> AsyncIterator[asyncio.StreamWriter]:
+    async with asyncio.timeout(timeout_s):
+        _, writer = await asyncio.open_connection(
+            address.host, address.port, ssl=context, server_hostname=name if context else None
+        )
+    try:
+        yield writer
+    finally:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()

@@ -1,0 +1,71 @@
+"""gRPC's failures as the errors of the tree: the one place where a client translates them."""
+
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from a2a_grpc import errors
+from a2a_grpc.errors import A2AError, Violation
+from a2a_grpc.protocol import STATUS_DETAILS
+
+Detail = TypeVar("Detail", ErrorInfo, BadRequest, RetryInfo)
+
+CLASSES = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, A2AError) and kind.reason
+]
+BY_REASON = {kind.reason: kind for kind in CLASSES}
+BY_CODE: dict[grpc.StatusCode, type[A2AError]] = {
+    grpc.StatusCode.NOT_FOUND: errors.TaskNotFoundError,
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
+    grpc.StatusCode.INTERNAL: errors.InternalError,
+    **{kind.code: kind for kind in CLASSES if sum(other.code == kind.code for other in CLASSES) == 1},
+}
+"""For peers that send no `ErrorInfo`; where several errors share a code, the general one or none."""
+
+
+def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError) -> A2AError:
+    """The error that a failed call stands for.
+
+    `ErrorInfo.reason` decides (ERR-2): peers of 1.0.0 send other status codes for the same reasons. The error keeps the
+    code and the reason that were received.
+    """
+    call: Any = failure
+    code, text = call.code(), call.details() or ""
+    status = details(call.trailing_metadata())
+    info, bad, retry = (_detail(status, kind) for kind in (ErrorInfo, BadRequest, RetryInfo))
+    kind = BY_REASON.get(info.reason if info else "") or BY_CODE.get(code, A2AError)
+    error = kind(
+        text or code.name,
+        metadata=dict(info.metadata) if info else None,
+        violations=[Violation(item.field, item.description) for item in bad.field_violations] if bad else (),
+        retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
+    )
+    error.code = code
+    error.reason = info.reason if info else ""
+    return error
+
+
+def details(trailers: Any) -> Status | None:
+    """The status details among trailing metadata; None where there are none, or none that can be read."""
+    for key, raw in trailers or ():
+        if key == STATUS_DETAILS:
+            try:
+                return Status.FromString(raw)
+            except DecodeError:
+                return None
+    return None
+
+
+def _detail(status: Status | None, kind: type[Detail]) -> Detail | None:
+    for packed in status.details if status else ():
+        detail = kind()
+        try:
+            if packed.Unpack(detail):
+                return detail
+        except DecodeError:
+            continue
+    return None

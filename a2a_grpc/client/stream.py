@@ -1,0 +1,323 @@
+"""The events of a task, across as many connections as it takes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from a2a_grpc import lifecycle
+from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, canceled_by_peer, is_canceled
+from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
+from a2a_grpc.client.news import news
+from a2a_grpc.errors import (
+    A2AError,
+    InvalidRequestError,
+    TaskNotFoundError,
+    UnavailableError,
+    UnsupportedOperationError,
+)
+from a2a_grpc.lifecycle import Event, Fold
+from a2a_grpc.protocol import Key
+from a2a_grpc.wire import (
+    GetTaskRequest,
+    Message,
+    SendMessageRequest,
+    StreamResponse,
+    SubscribeToTaskRequest,
+    Task,
+    TaskState,
+    TaskStatusUpdateEvent,
+)
+
+FAREWELL_S = 1.0
+"""How long the server has to end a stream after a terminal event."""
+
+
+class TaskStream:
+    """Iterates over the events of one task: first the Task as it is (or the agent's bare Message), then what changes.
+
+        async with client.stream("Tell me a story") as events:
+            async for event in events:
+                match event:
+                    case TaskArtifactUpdateEvent(): ...
+                    case TaskStatusUpdateEvent(): ...
+
+    Guarantees:
+
+    - Leaving the block, or `close`, cancels the RPC at once. The agent's task goes on.
+    - A connection that is lost, or a stream that ends while the task is at work, is no end: the stream goes on from
+      another one. Where the server tells seqs no event is missed or repeated; elsewhere what a snapshot says beyond
+      what is known comes as events (`news`), and before the end the task is read once more.
+    - It ends after a terminal event, or where the agent paused and the server ended the stream.
+    - It raises ConnectionLostError after `give_up_after_s` without contact, TaskLostError where the server does not
+      know the task any more, any other A2AError as it comes. After an error it is over.
+
+    Not for two readers at a time. A read that is canceled loses nothing: the next one goes on.
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        send: SendMessageRequest | None = None,
+        task_id: str = "",
+        after: int | None = None,
+        metadata: Metadata = (),
+        send_metadata: Metadata = (),
+    ) -> None:
+        self._calls = calls
+        self._send = send
+        self._metadata = metadata
+        self._send_metadata = send_metadata
+        self._patience: Patience | None = None
+        self._call: StreamCall | None = None
+        self._fold: Fold | None = None
+        self._ready: deque[Event] = deque()
+        self._is_over = False
+        self._was_resumed = False
+        self._has_seq = False
+        self._elements = 0
+        self.task_id = task_id
+        """The task's id; "" before the first event of a send."""
+        self.state: TaskState = TaskState.TASK_STATE_UNSPECIFIED
+        """The state as of the last event that was received; TASK_STATE_UNSPECIFIED before any."""
+        self.seq = after
+        """Place in the task's log of the last event that was received, 1 for its first; None where the server does not
+        tell."""
+
+    @property
+    def task(self) -> Task | None:
+        """The task as the events received make it; None before any, and where `after` asked for no snapshot."""
+        return self._fold.task if self._fold else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what was sent has had its effect: the task has ended, or the agent waits for somebody.
+
+        A server that tells seqs ends a send's stream once the turn that asks for input is this message's own; others
+        may keep it open, or begin with the very state that the message is an answer to (OPEN-1).
+        """
+        if self.state == lifecycle.INPUT_REQUIRED and self._send is not None:
+            if self._has_seq and not self._was_resumed:
+                return self._is_over
+            return self._elements > 1 or not self._send.message.task_id
+        return self.state in lifecycle.SETTLED
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        """A stream that was left without being closed is canceled too."""
+        with suppress(AttributeError, RuntimeError):  # not quite made, or its event loop is gone
+            self._drop_call()
+
+    def close(self) -> None:
+        """Cancels the RPC. The task goes on."""
+        self._is_over = True
+        self._ready.clear()
+        self._drop_call()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._ready:
+            if self._is_over:
+                self._drop_call()
+                raise StopAsyncIteration
+            try:
+                await self._advance()
+            except asyncio.CancelledError:
+                self._drop_call()  # grpc.aio has canceled the call with the read; the next read goes on from here
+                self._was_resumed = bool(self.task_id)
+                raise
+            except Exception:
+                self.close()
+                raise
+        return self._ready.popleft()
+
+    # -- one step
+
+    async def _advance(self) -> None:
+        """Connects where there is no connection; reads the next element."""
+        if self._patience is None:
+            self._patience = Patience(self._calls, limit_s=self._calls.settings.give_up_after_s)
+        if self.state in lifecycle.TERMINAL:
+            return await self._farewell()
+        try:
+            if self._call is None:
+                await self._open()
+            element = await self._read()
+        except A2AError as error:
+            return await self._failed(error, self._patience)
+        if self._is_over:
+            return None  # closed meanwhile
+        if element is not grpc.aio.EOF:
+            return await self._take(element, self._patience)
+        if self.state not in lifecycle.SETTLED:  # STRM-11: an end while the task is at work is a cut
+            return await self._cut(UnavailableError("the stream ended before the task did"), self._patience)
+        self._is_over = True
+        return None
+
+    async def _open(self) -> None:
+        """Begins a call: the send, or where the task is known a subscription from where this stream stands."""
+        if self._send is not None and not self.task_id:
+            metadata = [*self._metadata, *self._send_metadata]
+            self._call = await self._calls.stream("SendStreamingMessage", self._send, metadata=metadata)
+        else:
+            place = [(Key.AFTER, str(self.seq))] if self.seq is not None else []
+            request = SubscribeToTaskRequest(id=self.task_id)
+            self._call = await self._calls.stream("SubscribeToTask", request, metadata=[*self._metadata, *place])
+        told: dict[str, Any] = dict(await self._call.initial_metadata() or ())
+        self._has_seq = Key.SEQ in told or Key.AFTER in told
+        if Key.SEQ in told:
+            self.seq = int(told[Key.SEQ]) - 1  # the snapshot that comes next counts for one
+        elif Key.AFTER in told:
+            self.seq = int(told[Key.AFTER])
+        if told:
+            self._touched()
+
+    async def _read(self) -> Any:
+        assert self._call is not None
+        try:
+            return await self._call.read()
+        except grpc.aio.AioRpcError as failure:
+            raise self._calls.failed(failure) from failure
+        except asyncio.CancelledError:
+            if is_canceled():
+                raise
+            if self._is_over:
+                return grpc.aio.EOF
+            raise canceled_by_peer() from None
+
+    async def _take(self, element: StreamResponse, patience: Patience) -> None:
+        event = lifecycle.payload_of(element)
+        self._touched()
+        self._elements += 1
+        if not self._has_seq:
+            self.seq = None  # a snapshot came where records after a seq were asked for
+        elif self.seq is not None:
+            self.seq += 1
+        match event:
+            case None:
+                return  # of a later contract
+            case Message():
+                self._is_over = True
+                self._ready.append(event)
+                return
+            case TaskStatusUpdateEvent() if self._was_resumed and not self._has_seq and is_terminal(event.status.state):
+                # What came between snapshot and subscription may be missing or doubled elsewhere (P2): read the task.
+                event = await self._get()
+        fresh = self._apply(event)
+        if fresh:
+            patience.progressed()
+        self._ready.extend(fresh)
+        if self._was_resumed and self._send is not None and self.state == lifecycle.INPUT_REQUIRED:
+            self._is_over = True  # a subscription stays open here, a send's stream does not
+
+    def _apply(self, event: Event) -> Sequence[Event]:
+        """Folds the event; what of it is new to the reader."""
+        match event:
+            case Task():
+                self.task_id, self.state = event.id, event.status.state
+                known, whole = self.task, Task()
+                whole.CopyFrom(event)
+                self._fold = Fold(whole)
+                return [event] if known is None else news(known, event)
+            case TaskStatusUpdateEvent():
+                self.state = event.status.state
+        if self._fold is not None:
+            self._fold.apply(event)
+        return [event]
+
+    async def _get(self) -> Task:
+        task: Task = await self._calls.unary("GetTask", GetTaskRequest(id=self.task_id), metadata=self._metadata)
+        return task
+
+    def _touched(self) -> None:
+        """The server has said something."""
+        self._calls.was_reached = True
+        if self._patience is not None:
+            self._patience.renew()
+
+    async def _farewell(self) -> None:
+        """After the last event the server ends the stream; however it does, nothing is missing."""
+        with suppress(A2AError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                if self._call is not None:
+                    await self._read()
+        self._is_over = True
+
+    # -- failures
+
+    async def _failed(self, error: A2AError, patience: Patience) -> None:
+        match error:
+            case UnavailableError():
+                return await self._cut(error, patience)
+            case _ if self.task_id and not error.reason and is_reset(error):
+                return await self._cut(UnavailableError(error.message), patience)
+            case UnsupportedOperationError() if self.task_id:  # an ended task cannot be subscribed to (SUB-3)
+                task = await self._get()
+                if not is_terminal(task.status.state):
+                    raise error
+                self._ready.extend(self._apply(task))
+                self._is_over = True
+                return None
+            case InvalidRequestError() if self.seq is not None and self._fold is not None and names_place(error):
+                self.seq = None  # the server knows less of the log than this stream has seen: go on by snapshot
+                self._drop_call()
+                return None
+            case TaskNotFoundError() if self._elements:
+                raise TaskLostError(
+                    f"task '{self.task_id}' is gone: '{self._calls.connection.target}' does not know it any more; "
+                    "was the agent restarted without a durable store?",
+                    task=self.task,
+                ) from error
+        raise error
+
+    async def _cut(self, error: UnavailableError, patience: Patience) -> None:
+        """Waits until the next try. Raises where there is none, or where it could send a message twice."""
+        self._drop_call()
+        self._was_resumed = bool(self.task_id)
+        if self._send is not None and not self.task_id:
+            self._calls.check_repeatable(error)
+        try:
+            await patience.wait(error)
+        except UnreachableError:
+            raise
+        except UnavailableError:
+            task = f" following task '{self.task_id}'" if self.task_id else ""
+            raise ConnectionLostError(
+                f"gave up{task}: no contact with '{self._calls.connection.target}' "
+                f"for {self._calls.settings.give_up_after_s:g} s: {error.message}",
+                task=self.task,
+            ) from error
+
+    def _drop_call(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+
+def is_terminal(state: TaskState) -> bool:
+    return state in lifecycle.TERMINAL
+
+
+def is_reset(error: A2AError) -> bool:
+    """Whether a proxy or a peer broke the stream off: a status that no agent gave."""
+    return error.code is grpc.StatusCode.CANCELLED or "RST_STREAM" in error.message
+
+
+def names_place(error: InvalidRequestError) -> bool:
+    """Whether the request was refused for the seq that it asks to resume after."""
+    return any(violation.field == Key.AFTER for violation in error.violations)

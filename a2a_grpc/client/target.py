@@ -1,0 +1,117 @@
+"""What a user may write for an agent, taken apart.
+
+127.0.0.1:50051   agents.example:443   [::1]:50051   agents.example
+grpc://host:port   grpcs://host:port   dns:///host:port   unix:/run/agent.sock
+https://host   http://host:8080   https://host/some/agent-card.json      the card, fetched
+agent-card.json   ./cards/agent.json   file:///etc/agent-card.json       the card, read
+"""
+
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from a2a_grpc.address import is_loopback, join_address, split_address
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.protocol import CARD_PATH
+
+PORTS = {"grpc": 50051, "grpcs": 443, "http": 80, "https": 443}
+FORMS = "HOST:PORT, grpc://, grpcs://, dns:///, unix:, http(s)://, or the path of an agent card"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an agent's gRPC is."""
+
+    dial: str
+    """What a channel is given: `host:port`, `unix:/path`, `dns:///host:port`."""
+    host: str
+    """"" for a Unix socket."""
+    port: int
+    tls: bool | None
+    """As the target says; None where it does not: then TLS beyond loopback."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody beyond this machine can listen in."""
+        return not self.host or is_loopback(self.host)
+
+    def __str__(self) -> str:
+        return self.dial.removeprefix("dns:///")
+
+
+@dataclass(frozen=True, slots=True)
+class CardUrl:
+    """Where an agent's card is served."""
+
+    url: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardFile:
+    """Where an agent's card is stored."""
+
+    path: str
+
+
+def parse(target: str) -> Address | CardUrl | CardFile:
+    """Raises ConfigurationError for what is none of the forms above."""
+    scheme, separator, rest = target.partition("://")
+    match scheme.lower() if separator else "":
+        case "http" | "https":
+            return _card_url(target)
+        case "file":
+            return CardFile(unquote(urlsplit(target).path))
+        case "grpc" | "grpcs" | "dns":
+            return grpc_address(target)
+        case "" if target.startswith("unix:"):
+            return grpc_address(target)
+        case "" if target.startswith("dns:"):
+            return grpc_address("dns:///" + target.removeprefix("dns:"))
+        case "" if "/" in target or target.endswith(".json"):
+            return CardFile(target)
+        case "":
+            return grpc_address(target)
+    raise ConfigurationError(f"target is '{target}'; it must be {FORMS}")
+
+
+def grpc_address(url: str) -> Address:
+    """The address that a user or a card's interface names (CARD-8): with or without a scheme; a path does not count.
+
+    `grpcs://` and `https://` say TLS; the others leave it to the client (OPEN-6). Raises ConfigurationError.
+    """
+    if url.startswith("unix:"):
+        if not (path := url.removeprefix("unix:")):
+            raise ConfigurationError("target is 'unix:'; it names no path")
+        return Address(f"unix:{path}", "", 0, None)
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower() if separator else ""
+    prefix = ""
+    if scheme == "dns":
+        prefix, (_, _, rest) = "dns:///", rest.partition("/")
+    elif separator and scheme not in PORTS:
+        raise ConfigurationError(f"target is '{url}'; it must be {FORMS}")
+    authority = (rest if separator else url).partition("/")[0]
+    if not authority or "@" in authority:
+        raise ConfigurationError(f"target is '{_without_password(url)}'; it must be {FORMS}")
+    if ":" not in authority.rpartition("]")[2]:
+        authority += f":{PORTS.get(scheme, 443)}"
+    host, port = split_address("target", authority)
+    if not port:
+        raise ConfigurationError(f"target is '{url}'; port 0 cannot be called")
+    return Address(prefix + join_address(host, port), host, port, True if scheme in ("grpcs", "https") else None)
+
+
+def _card_url(url: str) -> CardUrl:
+    """The card's own URL; without a file name, the well-known path below the one given."""
+    split = urlsplit(url)
+    if not split.hostname or split.username:
+        raise ConfigurationError(f"target is '{_without_password(url)}'; it must be http(s)://HOST[:PORT][/PATH]")
+    path = split.path.rstrip("/")
+    if not path.endswith(".json"):
+        path += CARD_PATH
+    return CardUrl(split._replace(path=path, fragment="").geturl(), split.hostname)
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]

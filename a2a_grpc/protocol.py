@@ -1,0 +1,26 @@
+"""The names of the protocol that are not messages: metadata keys, versions, bindings, extensions, paths."""
+
+PROTOCOL_VERSION = "1.0"
+GRPC_BINDING = "GRPC"
+
+CARD_PATH = "/.well-known/agent-card.json"
+"""Where an agent's host serves its card (spec §8.2)."""
+
+STATUS_DETAILS = "grpc-status-details-bin"
+"""The trailer with the serialised `google.rpc.Status` of an error (ERR-3)."""
+
+SEQ_EXTENSION = "urn:a2a-grpc:extension:seq:1"
+"""URI of the optional extension by which a client resumes a stream after a seq."""
+IDEMPOTENT_SEND_EXTENSION = "urn:a2a-grpc:extension:idempotent-send:1"
+"""URI of the optional extension by which a repeated send makes no second task."""
+
+
+class Key:
+    """Metadata keys; those of the specification begin with `a2a-`, ours with `a2a-grpc-`."""
+
+    VERSION = "a2a-version"
+    EXTENSIONS = "a2a-extensions"
+    IDEMPOTENCY = "idempotency-key"
+    SEQ = "a2a-grpc-seq"
+    AFTER = "a2a-grpc-after"
+    CANCEL_ON_DISCONNECT = "a2a-grpc-cancel-on-disconnect"
