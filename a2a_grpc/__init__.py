@@ -1,6 +1,7 @@
 """The gRPC transport for A2A v1.0 agents.
 
-    from a2a_grpc import Agent, Turn, serve
+    from a2a_grpc import Agent, Turn, serve            an agent
+    from a2a_grpc import RemoteAgent, connect          somebody else's
 
 The one idea: **a task is an append-only log of events, and everyone who wants events follows the log from a cursor.**
 A stream is a follower that is yielded, a blocking send one that is folded until the task is settled, a subscription a
@@ -16,15 +17,21 @@ The map. A module imports only from floors strictly below its own:
                     writer: a run's pen; reply: answers without a task; slots, locks: who may go on; sweep: retention
     3  log          append, then wake; Follower: records after a seq, without gaps
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection
+       client       connect, Client: the operations; stream: events across connections; news: what a snapshot adds;
+                    calls: metadata, deadlines, retries; connection, channel, target, card, fetch: the way to an agent;
+                    probe: why there is none; status: failures as errors; remote, manager, blocking: on top
     2  agent        Agent, Turn, outcomes, the agent card
        store        TaskStore and its values; memory
        bus          wakes; local
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back
+       address      HOST:PORT taken apart
     0  wire         the only door to generated code
+       protocol     names on the wire that are not messages: metadata keys, versions, extensions
        errors       the tree of errors with their wire facts
        principal    who calls
        config       settings: default < environment < caller
+       backoff      how long to wait before the next try
 
 The route of a message:
 
@@ -35,18 +42,36 @@ The route of a message:
     writer        checks state and limits, serialises once            → Record(seq, bytes, …)
     log.append    store.append, conditional on seq and claim; then bus.wake
     log.follow    whoever streams or waits reads the records' bytes from the store
+
+and of the events that come back:
+
+    TaskStream    one call after another, each from where the last one was cut; folds what it reads
+    Client.send   reads a TaskStream until the task is settled
+    RemoteAgent   a Client's send as an answer in words, canceled as a coroutine is
 """
 
 from a2a_grpc.agent import Agent, AuthRequired, Completed, Failed, InputRequired, Rejected, Turn
+from a2a_grpc.client import Client, ClientManager, RemoteAgent, connect
 from a2a_grpc.errors import A2AError, InvalidRequestError
+from a2a_grpc.parts import data_of, text_of
 from a2a_grpc.server import Server, ServerSettings, serve
-from a2a_grpc.wire import Artifact, Message, Part, Task, TaskState
+from a2a_grpc.wire import (
+    Artifact,
+    Message,
+    Part,
+    Task,
+    TaskArtifactUpdateEvent,
+    TaskState,
+    TaskStatusUpdateEvent,
+)
 
 __all__ = [
     "A2AError",
     "Agent",
     "Artifact",
     "AuthRequired",
+    "Client",
+    "ClientManager",
     "Completed",
     "Failed",
     "InputRequired",
@@ -54,10 +79,16 @@ __all__ = [
     "Message",
     "Part",
     "Rejected",
+    "RemoteAgent",
     "Server",
     "ServerSettings",
     "Task",
+    "TaskArtifactUpdateEvent",
     "TaskState",
+    "TaskStatusUpdateEvent",
     "Turn",
+    "connect",
+    "data_of",
     "serve",
+    "text_of",
 ]

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 import a2a_grpc
+from a2a_grpc.client import ClientSettings
 from a2a_grpc.config import ConfigurationError, load
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server import RequestLimits, ServerSettings
 
-SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
+SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits, ClientSettings)
 
 
 def test_import_a2a_grpc_gives_these_names() -> None:
@@ -24,6 +25,8 @@ def test_import_a2a_grpc_gives_these_names() -> None:
         "Agent",
         "Artifact",
         "AuthRequired",
+        "Client",
+        "ClientManager",
         "Completed",
         "Failed",
         "InputRequired",
@@ -31,19 +34,39 @@ def test_import_a2a_grpc_gives_these_names() -> None:
         "Message",
         "Part",
         "Rejected",
+        "RemoteAgent",
         "Server",
         "ServerSettings",
         "Task",
+        "TaskArtifactUpdateEvent",
         "TaskState",
+        "TaskStatusUpdateEvent",
         "Turn",
+        "connect",
+        "data_of",
         "serve",
+        "text_of",
     ]
     for name in a2a_grpc.__all__:
         assert getattr(a2a_grpc, name) is not None
 
 
 @pytest.mark.parametrize(
-    "name", ["A2AError", "Agent", "Completed", "Failed", "InputRequired", "Server", "Turn", "serve"]
+    "name",
+    [
+        "A2AError",
+        "Agent",
+        "Client",
+        "ClientManager",
+        "Completed",
+        "Failed",
+        "InputRequired",
+        "RemoteAgent",
+        "Server",
+        "Turn",
+        "connect",
+        "serve",
+    ],
 )
 def test_a_public_name_has_a_docstring_of_its_own_as_have_its_methods(name: str) -> None:
     target = getattr(a2a_grpc, name)
@@ -54,7 +77,7 @@ def test_a_public_name_has_a_docstring_of_its_own_as_have_its_methods(name: str)
 
 
 def test_a_public_signature_mentions_no_any() -> None:
-    for name in ("Agent", "Turn", "Server"):
+    for name in ("Agent", "Client", "ClientManager", "RemoteAgent", "Turn", "Server"):
         for method_name, method in vars(getattr(a2a_grpc, name)).items():
             if inspect.isfunction(method) and (method_name == "__init__" or not method_name.startswith("_")):
                 for parameter in inspect.signature(method).parameters.values():

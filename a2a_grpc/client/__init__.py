@@ -1,5 +1,6 @@
 """The client: a remote agent's operations, resumed across lost connections."""
 
+from a2a_grpc.client.blocking import BlockingClient, BlockingStream
 from a2a_grpc.client.client import Client, SendOptions, connect
 from a2a_grpc.client.credentials import Credentials, api_key, bearer
 from a2a_grpc.client.errors import (
@@ -10,18 +11,25 @@ from a2a_grpc.client.errors import (
     UnreachableError,
 )
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.manager import ClientManager, Discovered
+from a2a_grpc.client.remote import RemoteAgent, progress_of
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.lifecycle import Event
 
 __all__ = [
     "AgentCardError",
+    "BlockingClient",
+    "BlockingStream",
     "Cards",
     "Client",
+    "ClientManager",
     "ClientSettings",
     "ConnectionLostError",
     "Credentials",
+    "Discovered",
     "Event",
+    "RemoteAgent",
     "SendOptions",
     "TaskLostError",
     "TaskNotCompletedError",
@@ -30,4 +38,5 @@ __all__ = [
     "api_key",
     "bearer",
     "connect",
+    "progress_of",
 ]

@@ -1,10 +1,10 @@
 """A remote agent's operations."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack, cast
+from typing import Self, TypedDict, Unpack, cast
 
 import grpc.aio
 
@@ -71,7 +71,7 @@ def connect(
     extensions: Sequence[str] = (),
     interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     cards: Cards | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> "Client":
     """A client of the agent at `target`: `HOST:PORT`, `grpc://`, `grpcs://`, `dns:///`, `unix:`, `http(s)://` (its
     card), or the path of a card.
@@ -80,8 +80,9 @@ def connect(
             task = await agent.send("Translate 'hello' to French")
 
     TLS beyond loopback, unless `plaintext` is set. `credentials` are asked before every call: `bearer(…)`,
-    `api_key(…)`. `headers` and `extensions` (URIs, EXT-1) go with every call. `interceptors` are gRPC's own: they see all calls and
-    may add metadata. `settings` are fields of ClientSettings; each is also an environment variable `A2A_GRPC_<FIELD>`.
+    `api_key(…)`. `headers` and `extensions` (URIs, EXT-1) go with every call. `interceptors` are gRPC's own: they see
+    all calls and may add metadata. `settings` are fields of ClientSettings; each is also an environment variable
+    `A2A_GRPC_<FIELD>`.
 
     Raises ConfigurationError for a target or a setting that cannot be.
     """
@@ -96,7 +97,7 @@ def connect(
     )
 
 
-def load_settings(settings: dict[str, Any]) -> ClientSettings:
+def load_settings(settings: Mapping[str, object]) -> ClientSettings:
     """Settings over the environment. Raises TypeError for a name that no setting has."""
     if unknown := sorted(set(settings) - set(ClientSettings.__dataclass_fields__)):
         raise TypeError(f"{', '.join(unknown)}: no such setting")
@@ -147,6 +148,7 @@ class Client:
 
     @property
     def settings(self) -> ClientSettings:
+        """The settings it was made with."""
         return self._connection.settings
 
     @property
@@ -254,6 +256,7 @@ class Client:
         return cast(TaskPushNotificationConfig, await self._calls.unary("CreateTaskPushNotificationConfig", copy))
 
     async def get_push_config(self, task_id: str, config_id: str) -> TaskPushNotificationConfig:
+        """One push config of a task."""
         request = GetTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
         return cast(TaskPushNotificationConfig, await self._calls.unary("GetTaskPushNotificationConfig", request))
 
@@ -263,6 +266,7 @@ class Client:
         return pages(self._calls, "ListTaskPushNotificationConfigs", request, "configs")
 
     async def delete_push_config(self, task_id: str, config_id: str) -> None:
+        """Has the agent call there no more."""
         request = DeleteTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
         await self._calls.unary("DeleteTaskPushNotificationConfig", request)
 

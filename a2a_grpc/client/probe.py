@@ -4,7 +4,6 @@ gRPC says UNAVAILABLE for a wrong name, a closed port and a wrong kind of encryp
 """
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -25,13 +24,12 @@ class ProbeFailure(Exception):
 async def explain(address: Address, settings: ClientSettings, *, tls: bool, timeout_s: float) -> None:
     """Takes the steps of a connection until one fails: raises ProbeFailure. Returns if all succeed, or if the time is
     over."""
-    if not address.host:
-        if not os.path.exists(address.dial.removeprefix("unix:")):
-            raise ProbeFailure(f"there is no socket {address}; check the path, and that the agent is running")
-        return
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s + 1.0):  # each step has a better word for being late
-            await _steps(address, settings, tls=tls, timeout_s=timeout_s)
+            if address.host:
+                await _steps(address, settings, tls=tls, timeout_s=timeout_s)
+            else:
+                await connect_unix(address)
 
 
 async def _steps(address: Address, settings: ClientSettings, *, tls: bool, timeout_s: float) -> None:
@@ -75,6 +73,17 @@ async def connect_tcp(address: Address, timeout_s: float) -> None:
         raise ProbeFailure(f"nothing listens at {address}; check the port, and that the agent is running") from None
     except OSError as error:
         raise ProbeFailure(f"{address} cannot be connected to: {error.strerror or error}") from error
+
+
+async def connect_unix(address: Address) -> None:
+    """A connection to a Unix socket, closed again."""
+    try:
+        _, writer = await asyncio.open_unix_connection(address.dial.removeprefix("unix:"))
+    except FileNotFoundError:
+        raise ProbeFailure(f"there is no socket {address}; check the path, and that the agent is running") from None
+    except OSError as error:
+        raise ProbeFailure(f"{address} cannot be connected to: {error.strerror or error}") from error
+    writer.transport.abort()
 
 
 async def handshake(address: Address, settings: ClientSettings, timeout_s: float) -> str:

@@ -55,7 +55,7 @@ class CardFile:
 
 def parse(target: str) -> Address | CardUrl | CardFile:
     """Raises ConfigurationError for what is none of the forms above."""
-    scheme, separator, rest = target.partition("://")
+    scheme, separator, _ = target.partition("://")
     match scheme.lower() if separator else "":
         case "http" | "https":
             return _card_url(target)

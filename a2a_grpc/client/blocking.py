@@ -1,0 +1,172 @@
+"""The client for programs without an event loop: the same operations, waiting as functions do."""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from a2a_grpc.client.client import SendOptions, connect
+from a2a_grpc.client.stream import TaskStream
+from a2a_grpc.lifecycle import Event
+from a2a_grpc.parts import Contents
+from a2a_grpc.wire import AgentCard, Message, Task
+
+T = TypeVar("T")
+
+POLL_S = 0.1
+"""How often a waiting thread looks up: so that Ctrl-C is heard on every platform."""
+
+
+class Portal:
+    """An event loop in a thread of its own, into which other threads call.
+
+    `call` and `iterate` are safe from any thread. `close` cancels what is under way.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="a2a-grpc:portal", daemon=True)
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine over there: its result here. An interrupted wait (Ctrl-C) cancels it."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            while True:
+                try:
+                    return future.result(POLL_S)
+                except concurrent.futures.TimeoutError:
+                    if future.done():
+                        raise  # the coroutine's own
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
+        """The elements of an asynchronous iterator as they come; one is asked for when it is wanted."""
+
+        async def following() -> tuple[T, ...]:
+            async for element in source:
+                return (element,)
+            return ()
+
+        while element := self.call(following()):
+            yield element[0]
+
+    def close(self) -> None:
+        """Ends the loop and its thread."""
+        if self._loop.is_closed():
+            return
+
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        self.call(end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class BlockingStream:
+    """A TaskStream to be read with `for`. Leaving the `with` block cancels the RPC at once; the task goes on."""
+
+    def __init__(self, portal: Portal, stream: TaskStream) -> None:
+        self._portal = portal
+        self.source = stream
+        """The stream underneath: its `task`, `state`, `seq` may be read between events."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        async def close() -> None:
+            self.source.close()
+
+        self._portal.call(close())
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._portal.iterate(self.source)
+
+
+class BlockingClient:
+    """A Client for plain functions and threads. Used in a `with` block, by any number of threads at a time.
+
+        with BlockingClient("127.0.0.1:50051") as agent:
+            task = agent.send("Translate 'hello' to French")
+
+    Takes the arguments of `connect`; guarantees what Client does. Its connection lives in a thread of its own, or in
+    that of `portal`, which is not closed with it.
+    """
+
+    def __init__(self, target: str, *, portal: Portal | None = None, **arguments: object) -> None:
+        self._owns_portal = portal is None
+        keywords: dict[str, Any] = arguments
+        client = connect(target, **keywords)
+        self._portal = portal or Portal()
+        self.client = client
+        """The client underneath; belongs to the other thread."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._portal.call(self.client.__aenter__())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends what is under way and closes the connection. Tasks go on."""
+        self._portal.call(self.client.close())
+        if self._owns_portal:
+            self._portal.close()
+
+    def send(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
+        """As Client.send."""
+        return self._portal.call(self.client.send(content, **options))
+
+    def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
+        """As Client.start."""
+        return self._portal.call(self.client.start(content, **options))
+
+    def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> BlockingStream:
+        """As Client.stream."""
+        return BlockingStream(self._portal, self.client.stream(content, **options))
+
+    def subscribe(self, task_id: str, *, after: int | None = None) -> BlockingStream:
+        """As Client.subscribe."""
+        return BlockingStream(self._portal, self.client.subscribe(task_id, after=after))
+
+    def get(self, task_id: str, *, history_length: int | None = None) -> Task:
+        """As Client.get."""
+        return self._portal.call(self.client.get(task_id, history_length=history_length))
+
+    def list(self, **filters: Any) -> Iterator[Task]:
+        """As Client.list."""
+        return self._portal.iterate(self.client.list(**filters))
+
+    def cancel(self, task_id: str) -> Task:
+        """As Client.cancel."""
+        return self._portal.call(self.client.cancel(task_id))
+
+    def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
+        """As Client.wait."""
+        return self._portal.call(self.client.wait(task_id, poll_s=poll_s))
+
+    def card(self) -> AgentCard:
+        """As Client.card."""
+        return self._portal.call(self.client.card())

@@ -1,0 +1,183 @@
+"""An agent somewhere else that is called like a function here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Any, Self, Unpack, cast
+
+from google.protobuf import json_format
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import Turn
+from a2a_grpc.client.client import Client, SendOptions, connect
+from a2a_grpc.client.errors import TaskNotCompletedError
+from a2a_grpc.client.stream import TaskStream
+from a2a_grpc.errors import A2AError
+from a2a_grpc.lifecycle import Event
+from a2a_grpc.parts import Contents, Json, data_of, text_of
+from a2a_grpc.wire import AgentCard, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
+
+CANCEL_TIMEOUT_S = 5.0
+"""How long a caller that was canceled waits for the remote task's cancellation."""
+
+
+class RemoteAgent:
+    """A remote agent as an object: `await agent.run("…")` gives its answer, as if it worked here.
+
+        poet = RemoteAgent("https://poet.example")
+        print(await poet.run("a haiku about rivers"))
+
+    In an `async with` block it keeps one connection and knows its card; elsewhere each call makes a connection and
+    closes it. `settings` are those of `connect`. With `client` it uses that one, and does not close it.
+
+    Guarantee: canceling whoever awaits `run` or reads `stream` cancels the remote task: here, as with any coroutine, to
+    cancel is to stop the work. (The operations of Client never do that.)
+    """
+
+    def __init__(self, target: str = "", *, name: str = "", client: Client | None = None, **settings: object) -> None:
+        if not target and client is None:
+            raise TypeError("RemoteAgent needs a target or a client")
+        self.target = target or cast(Client, client).target
+        self._name = name
+        self._given = client
+        self._settings: dict[str, Any] = settings
+        self._own: Client | None = None
+        self._card: AgentCard | None = None
+        if not client:
+            connect(target, **self._settings)  # what cannot be is refused here, not at the first call
+
+    @property
+    def name(self) -> str:
+        """As given here, else as the card says, else the target."""
+        return self._name or (self._card.name if self._card else self.target)
+
+    async def __aenter__(self) -> Self:
+        if self._given is None:
+            self._own = connect(self.target, **self._settings)
+            try:
+                await self._own.__aenter__()
+                with suppress(A2AError):  # an address has no card
+                    self._card = await self._own.card()
+            except BaseException:
+                await self.close()
+                raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection, if it is this object's own."""
+        own, self._own = self._own, None
+        if own is not None:
+            await own.close()
+
+    async def run(
+        self, content: Contents | Message, *, turn: Turn | None = None, **options: Unpack[SendOptions]
+    ) -> str:
+        """Has the agent work and waits, as long as it takes: the text of its answer.
+
+        Called for a `turn` of an agent here, the remote agent's progress shows there: its status texts as that turn's,
+        its artifacts with a numeric `progress` as artifacts of the same name.
+
+        Raises TaskNotCompletedError, which holds the task, for any other end than COMPLETED; also where the agent asks
+        for something: go on with `run(answer, task_id=error.task.id)`.
+        """
+        async with self.events(content, **options) as events:
+            async for event in events:
+                if isinstance(event, Message):
+                    return text_of(event)
+                if turn is not None:
+                    await _relay(event, turn)
+                if events.is_settled:
+                    break
+        return text_of(_completed(events.task))
+
+    async def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> AsyncIterator[str]:
+        """The text of the agent's answer, piece by piece as it is made. Raises as `run` does, after the last piece."""
+        async with self.events(content, **options) as events:
+            async for event in events:
+                match event:
+                    case Message():
+                        yield text_of(event)
+                        return
+                    case TaskArtifactUpdateEvent() if text := text_of(event.artifact):
+                        yield text
+                if events.is_settled:
+                    break
+        _completed(events.task)
+
+    @asynccontextmanager
+    async def events(self, content: Contents | Message, **options: Unpack[SendOptions]) -> AsyncIterator[TaskStream]:
+        """The stream of events of a message sent. Leaving the block by an exception cancels the remote task."""
+        async with self._client() as client, client.stream(content, **options) as events:
+            try:
+                yield events
+            except BaseException as error:
+                if not isinstance(error, A2AError) and events.task_id and events.state not in lifecycle.TERMINAL:
+                    await _cancel(client, events.task_id)
+                raise
+
+    def describe(self) -> dict[str, Json]:
+        """The card as a dict with the names of its JSON, from memory: `agent.describe()["name"]`.
+
+        Raises RuntimeError before it was fetched, by `async with` or `await agent.card()`.
+        """
+        if self._card is None:
+            raise RuntimeError(f"the card of '{self.target}' was not fetched yet; await agent.card() first")
+        return cast("dict[str, Json]", json_format.MessageToDict(self._card))
+
+    async def card(self) -> AgentCard:
+        """The agent's card, fetched where it is not known or stale."""
+        async with self._client() as client:
+            self._card = await client.card()
+        return self._card
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[Client]:
+        """The client for one call."""
+        if (kept := self._own or self._given) is not None:
+            yield kept
+            return
+        async with connect(self.target, **self._settings) as client:
+            yield client
+
+
+def _completed(task: Task | None) -> Task:
+    assert task is not None  # a stream that ends without an error has had its first element
+    if task.status.state != lifecycle.COMPLETED:
+        raise TaskNotCompletedError(task)
+    return task
+
+
+async def _relay(event: Event, turn: Turn) -> None:
+    """Tells a turn's caller how the remote agent is getting on."""
+    match event:
+        case TaskStatusUpdateEvent() if event.status.state == lifecycle.WORKING and event.status.HasField("message"):
+            await turn.status(list(event.status.message.parts))
+        case TaskArtifactUpdateEvent() if progress_of(event) is not None:
+            artifact = event.artifact
+            await turn.artifact(list(artifact.parts), id=artifact.artifact_id, name=artifact.name)
+
+
+def progress_of(event: Event) -> float | None:
+    """How much is done, from 0 to 1, where the event is an artifact whose data has a numeric `progress`."""
+    if not isinstance(event, TaskArtifactUpdateEvent):
+        return None
+    found = data_of(event.artifact)
+    progress = found.get("progress") if isinstance(found, dict) else None
+    is_number = isinstance(progress, (int, float)) and not isinstance(progress, bool)
+    return float(cast(float, progress)) if is_number and 0 <= cast(float, progress) <= 1 else None
+
+
+async def _cancel(client: Client, task_id: str) -> None:
+    """Cancels a remote task in spite of the caller's own cancellation; what comes of it is not waited for long."""
+    canceling = asyncio.ensure_future(client.cancel(task_id))
+    canceling.set_name(f"a2a-grpc:cancel:{task_id}")
+    with suppress(A2AError, TimeoutError):
+        async with asyncio.timeout(CANCEL_TIMEOUT_S):
+            await asyncio.shield(canceling)
+    canceling.cancel()
