@@ -45,7 +45,7 @@ class RemoteAgent:
         self._own: Client | None = None
         self._card: AgentCard | None = None
         if not client:
-            connect(target, **self._settings)  # what cannot be is refused here, not at the first call
+            self._connect()  # what cannot be is refused here, not at the first call
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class RemoteAgent:
 
     async def __aenter__(self) -> Self:
         if self._given is None:
-            self._own = connect(self.target, **self._settings)
+            self._own = self._connect()
             try:
                 await self._own.__aenter__()
                 with suppress(A2AError):  # an address has no card
@@ -136,13 +136,16 @@ class RemoteAgent:
             self._card = await client.card()
         return self._card
 
+    def _connect(self) -> Client:
+        return connect(self.target, **self._settings)
+
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:
         """The client for one call."""
         if (kept := self._own or self._given) is not None:
             yield kept
             return
-        async with connect(self.target, **self._settings) as client:
+        async with self._connect() as client:
             yield client
 
 
