@@ -1,10 +1,40 @@
 """The verbs, put together."""
 
+import os
 from importlib.metadata import version
 
 import typer
 
 from a2a_grpc.cli import serve
+from a2a_grpc.cli.cancel import cancel
+from a2a_grpc.cli.card import card
+from a2a_grpc.cli.completion import completion
+from a2a_grpc.cli.doctor import doctor
+from a2a_grpc.cli.exits import EPILOG
+from a2a_grpc.cli.get import get
+from a2a_grpc.cli.health import health
+from a2a_grpc.cli.list import list_tasks
+from a2a_grpc.cli.ping import ping
+from a2a_grpc.cli.push import commands as push_commands
+from a2a_grpc.cli.send import send
+from a2a_grpc.cli.stream import stream
+from a2a_grpc.cli.subscribe import subscribe
+from a2a_grpc.cli.verb import Verb, verb
+from a2a_grpc.cli.wait import wait
+
+VERBS: dict[str, Verb] = {
+    "card": card,
+    "send": send,
+    "stream": stream,
+    "subscribe": subscribe,
+    "get": get,
+    "list": list_tasks,
+    "cancel": cancel,
+    "wait": wait,
+    "health": health,
+    "ping": ping,
+    "doctor": doctor,
+}
 
 
 def _version(wanted: bool) -> None:
@@ -19,7 +49,7 @@ def _app() -> typer.Typer:
         help="A2A v1.0 agents over gRPC.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback()
@@ -31,9 +61,14 @@ def _app() -> typer.Typer:
         pass
 
     app.command("serve", help=serve.HELP)(serve.command())
+    for name, function in VERBS.items():
+        app.command(name, epilog=EPILOG)(verb(function))
+    app.add_typer(push_commands(), name="push")
+    app.command("completion")(completion)
     return app
 
 
 def main() -> None:
     """The console script."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told here, in one line
     _app()()

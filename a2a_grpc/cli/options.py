@@ -3,11 +3,19 @@
 import inspect
 import typing
 from dataclasses import Field, fields
+from enum import StrEnum
 from typing import Any
 
 import typer
 
 from a2a_grpc.config import PREFIX, plain_type
+
+
+class OutputFormat(StrEnum):
+    """What standard output holds."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def settings_parameters(*kinds: type) -> list[inspect.Parameter]:

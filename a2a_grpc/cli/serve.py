@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from a2a_grpc.agent import Agent
 from a2a_grpc.cli.load import load_agent
-from a2a_grpc.cli.options import settings_parameters
+from a2a_grpc.cli.options import OutputFormat, settings_parameters
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
@@ -24,11 +24,6 @@ from a2a_grpc.server.serve import Tell, describe, make_server, run, run_to_end
 HELP = "Serve an agent over gRPC, its card over HTTP, until Ctrl-C."
 
 USAGE_ERROR = 2
-
-
-class OutputFormat(StrEnum):
-    TEXT = "text"
-    JSON = "json"
 
 
 class LogLevel(StrEnum):

@@ -7,17 +7,18 @@ from types import TracebackType
 from typing import Self, TypedDict, Unpack, cast
 
 import grpc.aio
+from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls, Metadata, pages
-from a2a_grpc.client.connection import Connection
+from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.credentials import Credentials
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.waiting import poll
 from a2a_grpc.config import load
-from a2a_grpc.errors import UnsupportedOperationError
+from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.parts import Contents, Json, struct, user_message
 from a2a_grpc.protocol import Key
 from a2a_grpc.wire import (
@@ -158,6 +159,20 @@ class Client:
             raise RuntimeError("the client is not open; use it in an 'async with' block")
         return self._connection.link.channel
 
+    async def link(self, request: ProtobufMessage | None = None) -> Link:
+        """The open connection: address, encryption, tenant, card. A request, if given, gets the tenant."""
+        return await self._calls.open(request)
+
+    async def metadata(self) -> list[tuple[str, str]]:
+        """The metadata that a call of this client carries, credentials included: for stubs of other services."""
+        return await self._calls.merged()
+
+    async def explained(self, error: A2AError) -> A2AError:
+        """The error, or why the agent was not reached, where that is what it says."""
+        if isinstance(error, UnavailableError) and not self._calls.was_reached:
+            return await self._calls.unreachable(error, self.settings.connect_timeout_s)
+        return error
+
     # -- messages
 
     async def send(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
@@ -166,7 +181,7 @@ class Client:
         The task as it is then, or the agent's bare Message. A streaming call underneath, so that a lost connection or a
         restarted server is survived; an agent that does not stream is asked from time to time.
         """
-        request = _request(content, options)
+        request = send_request(content, options)
         if await self._may_stream():
             try:
                 return _with_history(await self._send_and_follow(request, options), options)
@@ -184,11 +199,11 @@ class Client:
 
     async def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
         """Sends a message and returns at once: the task as it begins, or the agent's bare Message."""
-        return await self._start(_request(content, options), options)
+        return await self._start(send_request(content, options), options)
 
     def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> TaskStream:
         """Sends a message; its events as they come, whatever happens to the connection."""
-        return self._stream(_request(content, options), options)
+        return self._stream(send_request(content, options), options)
 
     # -- tasks
 
@@ -275,12 +290,16 @@ class Client:
     async def card(self) -> AgentCard:
         """The agent's public card. Raises UnsupportedOperationError where the target is an address: gRPC has no method
         for it."""
-        card = await self._connection.card()
+        card = await self.public_card()
         if card is None:
             raise UnsupportedOperationError(
                 f"'{self.target}' is an address, and gRPC has no method for the card; connect to its http(s):// URL"
             )
         return card
+
+    async def public_card(self) -> AgentCard | None:
+        """The agent's public card; None where the target is an address."""
+        return await self._connection.card()
 
     async def extended_card(self) -> AgentCard:
         """The card that the agent shows to this caller."""
@@ -320,7 +339,7 @@ class Client:
         return response.message if response.HasField("message") else response.task
 
 
-def _request(content: Contents | Message, options: SendOptions) -> SendMessageRequest:
+def send_request(content: Contents | Message, options: SendOptions) -> SendMessageRequest:
     """The request for a message, or for what one is made of."""
     if isinstance(content, Message):
         message = Message()

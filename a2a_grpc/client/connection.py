@@ -98,8 +98,8 @@ class Connection:
                 host = where.host if isinstance(where, CardUrl) else ""
                 address = interface_address(interface, self.target, card_host=host, any_host=settings.any_card_host)
                 tenant = interface.tenant
-        if settings.call_tenant is not None:
-            tenant = settings.call_tenant
+        if settings.tenant is not None:
+            tenant = settings.tenant
         channel = open_channel(address, settings, self._interceptors)
         return Link(address, speaks_tls(address, settings), tenant, card, channel, A2AServiceStub(channel))
 

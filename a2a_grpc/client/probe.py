@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
@@ -36,7 +37,7 @@ async def _steps(address: Address, settings: ClientSettings, *, tls: bool, timeo
     await resolve(address, timeout_s)
     await connect_tcp(address, timeout_s)
     if tls:
-        await handshake(address, settings, timeout_s)
+        check_alpn(address, await handshake(address, settings, timeout_s))
     elif await accepts_tls(address, timeout_s):
         raise ProbeFailure(
             f"{address} speaks TLS, and was called in plaintext; call grpcs://{address}, "
@@ -86,17 +87,21 @@ async def connect_unix(address: Address) -> None:
     writer.transport.abort()
 
 
-async def handshake(address: Address, settings: ClientSettings, timeout_s: float) -> str:
-    """A TLS handshake as a client makes it: the TLS version. The peer must choose HTTP/2 (ALPN `h2`)."""
+class Handshake(NamedTuple):
+    """What a TLS handshake agreed on."""
+
+    version: str
+    alpn: str
+    """"" for nothing."""
+
+
+async def handshake(address: Address, settings: ClientSettings, timeout_s: float) -> Handshake:
+    """A TLS handshake as a client makes it."""
     name = settings.authority or address.host
     try:
         async with _connection(address, timeout_s, _context(settings), name) as writer:
             chosen: ssl.SSLObject = writer.get_extra_info("ssl_object")
-            if chosen.selected_alpn_protocol() != "h2":
-                raise ProbeFailure(
-                    f"{address} speaks TLS but not HTTP/2 (no ALPN 'h2'); is this the agent's gRPC port?", is_final=True
-                )
-            return chosen.version() or ""
+            return Handshake(chosen.version() or "", chosen.selected_alpn_protocol() or "")
     except ssl.SSLCertVerificationError as error:
         raise ProbeFailure(
             f"the certificate of {address} is not accepted: {error.verify_message}; "
@@ -111,6 +116,14 @@ async def handshake(address: Address, settings: ClientSettings, timeout_s: float
         raise ProbeFailure(_plain(address), is_final=True) from None
     except TimeoutError:
         raise ProbeFailure(f"{address} accepts connections, but does not answer TLS", is_final=True) from None
+
+
+def check_alpn(address: Address, agreed: Handshake) -> None:
+    """The peer must choose HTTP/2."""
+    if agreed.alpn != "h2":
+        raise ProbeFailure(
+            f"{address} speaks TLS but not HTTP/2 (no ALPN 'h2'); is this the agent's gRPC port?", is_final=True
+        )
 
 
 async def accepts_tls(address: Address, timeout_s: float) -> bool:

@@ -27,7 +27,7 @@ class ClientSettings:
     client_key: str | None = setting(None, "PEM file with this client's private key.")
     authority: str | None = setting(None, "Host name that the agent's certificate must have, if not the target's.")
     any_card_host: bool = setting(False, "Accept a card whose gRPC interface is on another host than the card.")
-    call_tenant: str | None = setting(None, "Tenant of every request, where it is not the one the card names.")
+    tenant: str | None = setting(None, "Tenant of every request, where it is not the one the card names.")
     keepalive_s: float = setting(
         0.0,
         "Seconds of silence after which the agent is pinged, 0 for never; stock servers want 300 or more.",

@@ -1,0 +1,32 @@
+"""`a2a-grpc cancel`: has the agent stop."""
+
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli.content import metadata_of
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.parts import struct
+from a2a_grpc.wire import CancelTaskRequest
+
+
+async def cancel(
+    session: Session,
+    task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
+    metadata: Annotated[
+        list[str] | None, typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="What the agent may know of it.")
+    ] = None,
+) -> ExitCode:
+    """Cancel a task."""
+    entries = metadata_of(metadata or [])
+    if session.as_grpcurl:
+        request = CancelTaskRequest(id=task_id, metadata=struct(entries) if entries else None)
+        return await session.grpcurl("CancelTask", request)
+    async with session.client() as client:
+        task = await client.cancel(task_id, metadata=entries)
+    if session.show.as_json:
+        session.show.json(task)
+    else:
+        session.show.status(task.status, task.id)
+    return ExitCode.OK

@@ -1,0 +1,92 @@
+"""`a2a-grpc card`: what an agent says of itself."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.verb import DEFAULT_TARGET, Session
+from a2a_grpc.client import AgentCardError, Cards
+from a2a_grpc.client.card import choose_interface, interface_address, missing_fields
+from a2a_grpc.client.target import Address, CardUrl, parse
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
+
+DEFAULT_CARD = "http://127.0.0.1:8080"
+"""Where `a2a-grpc serve` serves its card."""
+
+Target = Annotated[
+    str, typer.Argument(metavar="[TARGET]", help="The card's http(s):// URL, or its file.", show_default=False)
+]
+
+
+async def card(
+    session: Session,
+    target: Target = "",
+    validate: Annotated[bool, typer.Option("--validate", help="Check the card; exit 6 if it is not valid.")] = False,
+    extended: Annotated[
+        bool, typer.Option("--extended", help="The card that the agent shows to you, fetched over gRPC.")
+    ] = False,
+) -> ExitCode:
+    """Show an agent's card: from its well-known URL, from a file, or with --extended from the agent itself."""
+    if extended or session.as_grpcurl:
+        return await _extended(session)
+    where = session.target if session.target != DEFAULT_TARGET else DEFAULT_CARD
+    parsed = parse(where)
+    if isinstance(parsed, Address):
+        raise ConfigurationError(
+            f"'{where}' is a gRPC address, and gRPC has no method for the card; give its http(s):// URL, or --extended"
+        )
+    settings = session.settings
+    async with Cards(timeout_s=settings.timeout_s, ca_cert=settings.ca_cert) as cards:
+        found = await cards.load(parsed)
+    _show(session, found)
+    problems = problems_of(
+        found, where, card_host=parsed.host if isinstance(parsed, CardUrl) else "", any_host=settings.any_card_host
+    )
+    if validate and not problems:
+        session.show.note(f"the card at {where} is valid")
+    for problem in problems:
+        session.show.note(f"problem: {problem}")
+    return ExitCode.PROTOCOL if validate and problems else ExitCode.OK
+
+
+def problems_of(card: AgentCard, source: str, *, card_host: str, any_host: bool) -> list[str]:
+    """Everything that keeps a client of this project from using a card."""
+    problems = [f"{path} is missing" for path in missing_fields(card)]
+    try:
+        interface_address(choose_interface(card, source), source, card_host=card_host, any_host=any_host)
+    except AgentCardError as error:
+        problems.append(str(error))
+    return problems
+
+
+async def _extended(session: Session) -> ExitCode:
+    if session.as_grpcurl:
+        return await session.grpcurl("GetExtendedAgentCard", GetExtendedAgentCardRequest())
+    async with session.client() as client:
+        _show(session, await client.extended_card())
+    return ExitCode.OK
+
+
+def _show(session: Session, card: AgentCard) -> None:
+    show = session.show
+    if show.as_json:
+        return show.json(card)
+    show.styled(f"[bold]{escape(card.name)}[/] {escape(card.version)}")
+    show.styled(f"{escape(card.description)}")
+    for interface in card.supported_interfaces:
+        tenant = f", tenant {interface.tenant}" if interface.tenant else ""
+        show.styled(
+            f"  {escape(interface.protocol_binding)} {escape(interface.protocol_version)}  "
+            f"{escape(interface.url)}{escape(tenant)}"
+        )
+    offered = [name for name in ("streaming", "push_notifications", "extended_agent_card")
+               if getattr(card.capabilities, name)]  # fmt: skip
+    show.styled(f"  offers {', '.join(offered) or 'no optional capability'}")
+    for extension in card.capabilities.extensions:
+        show.styled(f"  extension {escape(extension.uri)}{' (required)' if extension.required else ''}")
+    for skill in card.skills:
+        show.styled(f"[cyan]{escape(skill.id)}[/]  {escape(skill.description or skill.name)}")
+    return None

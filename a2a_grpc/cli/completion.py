@@ -1,0 +1,25 @@
+"""`a2a-grpc completion`: a script that completes words in a shell."""
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+VARIABLE = "_A2A_GRPC_COMPLETE"
+"""By which shells, and this verb, ask the program about itself."""
+
+
+class Shell(StrEnum):
+    """Shells that are known."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+    POWERSHELL = "powershell"
+
+
+def completion(context: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> None:
+    """Print a completion script. For bash: eval "$(a2a-grpc completion bash)" """
+    os.environ[VARIABLE] = f"source_{shell}"
+    context.find_root().command.main(prog_name="a2a-grpc")

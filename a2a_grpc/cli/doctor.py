@@ -1,0 +1,211 @@
+"""`a2a-grpc doctor`: where the way to an agent ends, if it does."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import grpc
+import grpc.aio
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from rich.markup import escape
+
+from a2a_grpc.cli.card import problems_of
+from a2a_grpc.cli.exits import ExitCode, exit_code_of
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.client import Client
+from a2a_grpc.client.connection import Link
+from a2a_grpc.client.probe import (
+    Handshake,
+    ProbeFailure,
+    accepts_tls,
+    check_alpn,
+    connect_tcp,
+    connect_unix,
+    handshake,
+    resolve,
+)
+from a2a_grpc.client.status import to_error
+from a2a_grpc.errors import A2AError, TaskNotFoundError, UnimplementedError, VersionNotSupportedError
+from a2a_grpc.protocol import PROTOCOL_VERSION
+from a2a_grpc.wire import SERVICE_NAME
+
+Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+
+NO_TASK = "a2a-grpc-doctor"
+"""A task id that no agent has."""
+
+
+class Skipped(Exception):
+    """A step that does not apply; the text says why."""
+
+
+class Weak(Exception):
+    """A step that failed, but that calls do without; the text says what is missing."""
+
+
+@dataclass(slots=True)
+class Patient:
+    """What the steps find out, one for the next."""
+
+    session: Session
+    client: Client
+    link: Link
+    agreed: Handshake | None = None
+
+    @property
+    def timeout_s(self) -> float:
+        return self.session.settings.connect_timeout_s
+
+
+Step = Callable[[Patient], Awaitable[str]]
+
+
+async def doctor(session: Session, target: Target = "") -> ExitCode:
+    """Take the steps of a call one by one: DNS, TCP, TLS, ALPN, health, reflection, card, version, a call.
+
+    Names the first step that fails, and what to do about it.
+    """
+    async with session.client() as client:  # fetches the card, where the target is one
+        patient = Patient(session, client, await client.link())
+        for name, step in STEPS.items():
+            try:
+                _tell(session, name, "ok", await step(patient))
+            except Skipped as reason:
+                _tell(session, name, "skipped", str(reason))
+            except Weak as missing:
+                _tell(session, name, "missing", str(missing))
+            except (ProbeFailure, A2AError, TimeoutError) as error:
+                _tell(session, name, "failed", str(error) or f"no answer within {patient.timeout_s:g} s")
+                return ExitCode.UNREACHABLE if isinstance(error, ProbeFailure) else exit_code_of(error)
+    if not session.show.as_json:
+        session.show.styled(f"[green]All is well with {escape(session.target)}.[/]")
+    return ExitCode.OK
+
+
+def _tell(session: Session, step: str, outcome: str, text: str) -> None:
+    if session.show.as_json:
+        session.show.line(json.dumps({"step": step, "outcome": outcome, "text": text}, ensure_ascii=False))
+        return
+    style = {"ok": "green", "failed": "bold red", "missing": "yellow"}.get(outcome, "dim")
+    session.show.styled(f"[{style}]{outcome:8}[/]{step:11}{escape(text)}")
+
+
+async def _dns(patient: Patient) -> str:
+    address = patient.link.address
+    if not address.host:
+        raise Skipped("a Unix socket has no name to resolve")
+    return f"{address.host} is {', '.join(await resolve(address, patient.timeout_s))}"
+
+
+async def _tcp(patient: Patient) -> str:
+    address = patient.link.address
+    if not address.host:
+        await connect_unix(address)
+    else:
+        await connect_tcp(address, patient.timeout_s)
+    return f"{address} accepts connections"
+
+
+async def _tls(patient: Patient) -> str:
+    address = patient.link.address
+    if not patient.link.tls:
+        if address.host and await accepts_tls(address, patient.timeout_s):
+            raise ProbeFailure(f"{address} speaks TLS, and would be called in plaintext; call grpcs://{address}")
+        raise Skipped("plaintext")
+    patient.agreed = await handshake(address, patient.session.settings, patient.timeout_s)
+    return f"{patient.agreed.version}, the certificate is accepted"
+
+
+async def _alpn(patient: Patient) -> str:
+    if patient.agreed is None:
+        raise Skipped("plaintext")
+    check_alpn(patient.link.address, patient.agreed)
+    return "h2"
+
+
+async def _health(patient: Patient) -> str:
+    stub = health_pb2_grpc.HealthStub(patient.link.channel)
+    request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
+    metadata = await patient.client.metadata()
+    try:
+        response = await stub.Check(request, metadata=metadata, timeout=patient.timeout_s)
+    except grpc.aio.AioRpcError as failure:
+        error = to_error(failure)
+        if isinstance(error, UnimplementedError):
+            raise Weak("grpc.health.v1 is not served; load balancers will miss it") from failure
+        if isinstance(error, TaskNotFoundError):
+            raise Weak(f"health is served, but does not know {SERVICE_NAME}") from failure
+        raise await patient.client.explained(error) from failure
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+    if name != "SERVING":
+        raise ProbeFailure(
+            f"{SERVICE_NAME} is {name}; the server is starting, draining or ill: try again, or elsewhere"
+        )
+    return f"{SERVICE_NAME} is {name}"
+
+
+async def _reflection(patient: Patient) -> str:
+    stub = reflection_pb2_grpc.ServerReflectionStub(patient.link.channel)
+
+    async def ask() -> list[str]:
+        requests = [reflection_pb2.ServerReflectionRequest(list_services="")]
+        call = stub.ServerReflectionInfo(iter(requests), metadata=await patient.client.metadata())
+        async for response in call:
+            return [service.name for service in response.list_services_response.service]
+        return []
+
+    try:
+        async with asyncio.timeout(patient.timeout_s):
+            services = await ask()
+    except grpc.aio.AioRpcError as failure:
+        if failure.code() is grpc.StatusCode.UNIMPLEMENTED:
+            raise Weak("reflection is not served; grpcurl needs the .proto file") from failure
+        raise to_error(failure) from failure
+    if SERVICE_NAME not in services:
+        raise ProbeFailure(f"the server does not serve {SERVICE_NAME}, but {', '.join(services) or 'nothing'}")
+    return f"{len(services)} services, {SERVICE_NAME} among them"
+
+
+async def _card(patient: Patient) -> str:
+    card = await patient.client.public_card()
+    if card is None:
+        raise Skipped("the target is an address; give the http(s):// URL of its card to have it checked")
+    problems = problems_of(card, patient.session.target, card_host="", any_host=True)
+    if problems:
+        raise Weak("; ".join(problems))
+    return f"{card.name} {card.version}, {len(card.skills)} skills"
+
+
+async def _version(patient: Patient) -> str:
+    try:
+        await patient.client.get(NO_TASK)
+    except VersionNotSupportedError as error:
+        known = error.metadata.get("supported_versions", "others")
+        raise VersionNotSupportedError(f"the agent does not speak A2A {PROTOCOL_VERSION}, but {known}") from error
+    except A2AError as error:
+        if exit_code_of(error) is not ExitCode.PROTOCOL or isinstance(error, UnimplementedError):
+            raise
+    return f"A2A {PROTOCOL_VERSION}"
+
+
+async def _call(patient: Patient) -> str:
+    async for task in patient.client.list(page_size=1):
+        return f"ListTasks answers; the latest task is {task.id}"
+    return "ListTasks answers; there are no tasks yet"
+
+
+STEPS: dict[str, Step] = {
+    "DNS": _dns,
+    "TCP": _tcp,
+    "TLS": _tls,
+    "ALPN": _alpn,
+    "health": _health,
+    "reflection": _reflection,
+    "card": _card,
+    "version": _version,
+    "call": _call,
+}

@@ -1,0 +1,74 @@
+"""How the command line ends: exit codes, one line for what went wrong, what to do about it."""
+
+from enum import IntEnum
+
+from rich.console import Console
+from rich.markup import escape
+
+from a2a_grpc.client import AgentCardError, TaskNotCompletedError
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import (
+    A2AError,
+    DeadlineExceededError,
+    PermissionDeniedError,
+    PushNotificationNotSupportedError,
+    TaskNotFoundError,
+    UnauthenticatedError,
+    UnavailableError,
+    VersionNotSupportedError,
+)
+
+
+class ExitCode(IntEnum):
+    """Stable: scripts rely on them."""
+
+    OK = 0
+    AGENT_FAILED = 1
+    """The agent said FAILED, REJECTED or CANCELED."""
+    USAGE = 2
+    UNREACHABLE = 3
+    AUTH = 4
+    TIMEOUT = 5
+    PROTOCOL = 6
+    """The agent refused the call, or answered what it should not."""
+    INTERRUPTED = 130
+
+
+EPILOG = (
+    "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, 2 usage, 3 unreachable, 4 not allowed, "
+    "5 out of time, 6 refused or against the protocol, 130 interrupted."
+)
+
+HINTS: dict[type[Exception], str] = {
+    UnauthenticatedError: "give --token, --token-file or --api-key",
+    PermissionDeniedError: "these credentials are not enough",
+    TaskNotFoundError: "'a2a-grpc list' shows the tasks that this agent has for you",
+    VersionNotSupportedError: "'a2a-grpc card' shows the versions that the agent speaks",
+    PushNotificationNotSupportedError: "follow the task with 'a2a-grpc subscribe' instead",
+}
+
+
+def exit_code_of(error: Exception) -> ExitCode:
+    """The exit code that tells a script what went wrong."""
+    match error:
+        case ConfigurationError():
+            return ExitCode.USAGE
+        case TaskNotCompletedError():
+            return ExitCode.AGENT_FAILED
+        case UnauthenticatedError() | PermissionDeniedError():
+            return ExitCode.AUTH
+        case TimeoutError() | DeadlineExceededError():
+            return ExitCode.TIMEOUT
+        case UnavailableError():
+            return ExitCode.UNREACHABLE
+    return ExitCode.PROTOCOL
+
+
+def say_error(error: Exception) -> None:
+    """One line on standard error; a hint where one helps."""
+    hint = next((text for kind, text in HINTS.items() if type(error) is kind), "")
+    told = f"{error.reason}: " if type(error) is A2AError and error.reason else ""
+    if isinstance(error, AgentCardError):
+        hint = hint or "'a2a-grpc card TARGET --validate' tells more"
+    line = f"[bold red]Error:[/] {escape(told + str(error))}" + (f" [dim]({escape(hint)})[/]" if hint else "")
+    Console(stderr=True, soft_wrap=True).print(line.replace("\n", " "), highlight=False)

@@ -1,0 +1,28 @@
+"""`a2a-grpc get`: a task as it is now."""
+
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.wire import GetTaskRequest
+
+
+async def get(
+    session: Session,
+    task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
+    history: Annotated[
+        int | None, typer.Option("--history", min=0, help="Most recent messages to show; all by default.")
+    ] = None,
+) -> ExitCode:
+    """Show a task: what it has made, its messages, its state."""
+    if session.as_grpcurl:
+        return await session.grpcurl("GetTask", GetTaskRequest(id=task_id, history_length=history))
+    async with session.client() as client:
+        task = await client.get(task_id, history_length=history)
+    if session.show.as_json:
+        session.show.json(task)
+    else:
+        session.show.task(task)
+    return ExitCode.OK

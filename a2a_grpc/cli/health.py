@@ -1,0 +1,55 @@
+"""`a2a-grpc health`: what grpc.health.v1 says."""
+
+from typing import Annotated
+
+import grpc.aio
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.markup import escape
+
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.client.status import to_error
+from a2a_grpc.errors import TaskNotFoundError, UnimplementedError
+
+Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+
+
+async def health(
+    session: Session,
+    target: Target = "",
+    service: Annotated[str, typer.Option("--service", help="Service to ask for; all of the server by default.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing changes, until Ctrl-C.")] = False,
+) -> ExitCode:
+    """Ask a server for its health: exit 0 if it is SERVING, 3 if not."""
+    request = health_pb2.HealthCheckRequest(service=service)
+    async with session.client() as client:
+        stub = health_pb2_grpc.HealthStub((await client.link()).channel)
+        metadata = await client.metadata()
+        try:
+            if not watch:
+                response = await stub.Check(request, metadata=metadata, timeout=session.settings.timeout_s)
+                return _show(session, service, response)
+            code = ExitCode.OK
+            async for response in stub.Watch(request, metadata=metadata):
+                code = _show(session, service, response)
+            return code
+        except grpc.aio.AioRpcError as failure:
+            error = to_error(failure)
+            if isinstance(error, TaskNotFoundError):
+                session.show.note(f"the server knows no service '{service}'")
+                return ExitCode.UNREACHABLE
+            if isinstance(error, UnimplementedError):
+                session.show.note("the server does not serve grpc.health.v1")
+                return ExitCode.PROTOCOL
+            raise await client.explained(error) from failure
+
+
+def _show(session: Session, service: str, response: health_pb2.HealthCheckResponse) -> ExitCode:
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+    if session.show.as_json:
+        session.show.json(response)
+    else:
+        style = "green" if name == "SERVING" else "bold red"
+        session.show.styled(f"[{style}]{name}[/] {escape(service or session.target)}")
+    return ExitCode.OK if name == "SERVING" else ExitCode.UNREACHABLE

@@ -1,0 +1,58 @@
+"""`a2a-grpc list`: the caller's tasks."""
+
+from datetime import UTC, datetime
+from typing import Annotated, cast
+
+import typer
+
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.wire import ListTasksRequest, TaskState
+
+
+async def list_tasks(
+    session: Session,
+    state: Annotated[str, typer.Option("--state", help="Only tasks in this state, such as WORKING.")] = "",
+    context: Annotated[str, typer.Option("--context", help="Only tasks of this conversation.")] = "",
+    since: Annotated[
+        datetime | None, typer.Option("--since", help="Only tasks whose state is not older (UTC).")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks to show, at most.")] = 50,
+    artifacts: Annotated[bool, typer.Option("--artifacts", help="With '-o json': with their artifacts.")] = False,
+) -> ExitCode:
+    """List your tasks, the most recently changed first."""
+    wanted = _state(state) if state else TaskState.TASK_STATE_UNSPECIFIED
+    moment = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
+    page_size = min(limit, 100)
+    if session.as_grpcurl:
+        request = ListTasksRequest(context_id=context, status=wanted, page_size=page_size, include_artifacts=artifacts)
+        if moment is not None:
+            request.status_timestamp_after.FromDatetime(moment)
+        return await session.grpcurl("ListTasks", request)
+    shown = 0
+    async with session.client() as client:
+        tasks = client.list(
+            context_id=context, status=wanted, since=moment, page_size=page_size, include_artifacts=artifacts
+        )
+        async for task in tasks:
+            if shown == limit:
+                session.show.note(f"there are more; --limit {limit}")
+                break
+            shown += 1
+            if session.show.as_json:
+                session.show.json(task)
+            else:
+                session.show.row(task)
+    if not shown:
+        session.show.note("no tasks")
+    return ExitCode.OK
+
+
+def _state(name: str) -> TaskState:
+    full = f"TASK_STATE_{name.upper().removeprefix('TASK_STATE_').replace('-', '_')}"
+    value = TaskState.DESCRIPTOR.values_by_name.get(full)
+    if value is None or not value.number:
+        known = ", ".join(item.removeprefix("TASK_STATE_") for item in TaskState.keys()[1:])
+        raise ConfigurationError(f"--state is '{name}'; it must be one of {known}")
+    return cast(TaskState, value.number)

@@ -1,0 +1,83 @@
+"""The options of the verbs that send a message."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli.content import message_parts, metadata_of
+from a2a_grpc.client import SendOptions
+from a2a_grpc.wire import Part
+
+PANEL = "Message"
+
+Texts = Annotated[
+    list[str] | None, typer.Argument(metavar="TEXT", help="What to say; '-' reads standard input.", show_default=False)
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("-f", "--file", help="File to send; its media type is told from its name.", rich_help_panel=PANEL),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("-d", "--data", metavar="JSON", help="Structured data: JSON, or @FILE.", rich_help_panel=PANEL),
+]
+TaskOption = Annotated[
+    str, typer.Option("--task", help="Task to go on with.", show_default=False, rich_help_panel=PANEL)
+]
+Context = Annotated[
+    str, typer.Option("--context", help="Conversation that the task belongs to.", show_default=False,
+                      rich_help_panel=PANEL)
+]  # fmt: skip
+References = Annotated[
+    list[str] | None,
+    typer.Option("--reference", metavar="TASK", help="Task that the message is about.", rich_help_panel=PANEL),
+]
+MetadataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m",
+        "--metadata",
+        metavar="KEY=VALUE",
+        help="Metadata; 'skill=…' chooses a skill. Or JSON, or @FILE.",
+        rich_help_panel=PANEL,
+    ),
+]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option("--accept", metavar="MEDIA_TYPE", help="Media type that the answer may have.", rich_help_panel=PANEL),
+]
+IdempotencyKey = Annotated[
+    str,
+    typer.Option("--idempotency-key", help="What makes this send the same as another.", show_default=False,
+                 rich_help_panel=PANEL),
+]  # fmt: skip
+CancelOnInterrupt = Annotated[
+    bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the task, too.", rich_help_panel=PANEL)
+]
+
+
+def contents(texts: list[str] | None, files: list[Path] | None, data: list[str] | None) -> list[Part]:
+    """The parts of the message."""
+    return message_parts(texts or [], files or [], data or [])
+
+
+def send_options(
+    task: str,
+    context: str,
+    reference: list[str] | None,
+    metadata: list[str] | None,
+    accept: list[str] | None,
+    idempotency_key: str,
+) -> SendOptions:
+    """What goes with the message, as the client takes it."""
+    options = SendOptions(
+        task_id=task,
+        context_id=context,
+        reference_task_ids=reference or [],
+        metadata=metadata_of(metadata or []),
+        accepted_output_modes=accept or [],
+    )
+    if idempotency_key:
+        options["idempotency_key"] = idempotency_key
+    return options

@@ -1,0 +1,84 @@
+"""`a2a-grpc ping`: how long a round trip takes."""
+
+import asyncio
+import json
+import statistics
+import time
+from typing import Annotated
+
+import grpc
+import grpc.aio
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.client.status import to_error
+from a2a_grpc.errors import UnavailableError
+
+Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+
+
+async def ping(
+    session: Session,
+    target: Target = "",
+    count: Annotated[int, typer.Option("-c", "--count", min=1, help="Calls to make.")] = 10,
+    interval: Annotated[float, typer.Option("-i", "--interval", min=0, help="Seconds between them.")] = 0.2,
+) -> ExitCode:
+    """Measure the round trip of a small call (a health check), after the connection is made."""
+    times_ms: list[float] = []
+    async with session.client() as client:
+        stub = health_pb2_grpc.HealthStub((await client.link()).channel)
+        metadata = await client.metadata()
+
+        async def call() -> float:
+            began = time.perf_counter()
+            try:
+                await stub.Check(health_pb2.HealthCheckRequest(), metadata=metadata, timeout=session.settings.timeout_s)
+            except grpc.aio.AioRpcError as failure:
+                if failure.code() is grpc.StatusCode.UNAVAILABLE:
+                    raise await client.explained(to_error(failure)) from failure
+                if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise to_error(failure) from failure
+                # any other status is an answer, too
+            return (time.perf_counter() - began) * 1000
+
+        connected_ms = await call()
+        if not session.show.as_json:
+            session.show.line(f"{session.target}: connected in {connected_ms:.1f} ms")
+        lost = 0
+        try:
+            for place in range(count):
+                await asyncio.sleep(interval if place else 0)
+                try:
+                    times_ms.append(await call())
+                except UnavailableError as error:
+                    lost += 1
+                    session.show.note(f"{place + 1}: {error}")
+                    continue
+                if not session.show.as_json:
+                    session.show.line(f"{place + 1}: {times_ms[-1]:.2f} ms")
+        finally:
+            _sum_up(session, times_ms, lost)
+    return ExitCode.UNREACHABLE if lost else ExitCode.OK
+
+
+def _sum_up(session: Session, times_ms: list[float], lost: int) -> None:
+    if not times_ms:
+        return
+    cuts = statistics.quantiles(times_ms, n=100, method="inclusive") if len(times_ms) > 1 else times_ms * 99
+    summary = {
+        "calls": len(times_ms) + lost,
+        "lost": lost,
+        "min_ms": min(times_ms),
+        "p50_ms": statistics.median(times_ms),
+        "p90_ms": cuts[89],
+        "p99_ms": cuts[98],
+        "max_ms": max(times_ms),
+    }
+    summary = {key: round(figure, 3) for key, figure in summary.items()}
+    if session.show.as_json:
+        session.show.line(json.dumps(summary))
+        return
+    figures = ", ".join(f"{key.removesuffix('_ms')} {figure:.2f}" for key, figure in summary.items() if "_ms" in key)
+    session.show.line(f"{summary['calls']:.0f} calls, {lost} lost; ms: {figures}")

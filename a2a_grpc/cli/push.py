@@ -1,0 +1,93 @@
+"""`a2a-grpc push`: where an agent is to call."""
+
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.verb import Session, Verb, verb
+from a2a_grpc.wire import (
+    AuthenticationInfo,
+    DeleteTaskPushNotificationConfigRequest,
+    GetTaskPushNotificationConfigRequest,
+    ListTaskPushNotificationConfigsRequest,
+    TaskPushNotificationConfig,
+)
+
+TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")]
+ConfigId = Annotated[str, typer.Argument(metavar="CONFIG", help="Id of the push config.")]
+
+
+def commands() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(no_args_is_help=True, help="Push configs: where an agent is to call with a task's events.")
+    functions: dict[str, Verb] = {"create": create, "get": get, "list": list_configs, "delete": delete}
+    for name, function in functions.items():
+        app.command(name)(verb(function))
+    return app
+
+
+async def create(
+    session: Session,
+    task_id: TaskId,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to call.")],
+    config_id: Annotated[str, typer.Option("--id", help="Id of the config; the same one replaces it.")] = "",
+    push_token: Annotated[str, typer.Option("--push-token", help="Token that the calls are to carry.")] = "",
+    scheme: Annotated[str, typer.Option("--auth-scheme", help="Authentication of the calls, such as Bearer.")] = "",
+    secret: Annotated[
+        str, typer.Option("--auth-credentials", envvar="A2A_GRPC_PUSH_CREDENTIALS", help="Its credentials.")
+    ] = "",
+) -> ExitCode:
+    """Have the agent call a URL with the events of a task."""
+    config = TaskPushNotificationConfig(task_id=task_id, id=config_id, url=url, token=push_token)
+    if scheme:
+        config.authentication.CopyFrom(AuthenticationInfo(scheme=scheme, credentials=secret))
+    if session.as_grpcurl:
+        return await session.grpcurl("CreateTaskPushNotificationConfig", config)
+    async with session.client() as client:
+        _show(session, await client.create_push_config(config))
+    return ExitCode.OK
+
+
+async def get(session: Session, task_id: TaskId, config_id: ConfigId) -> ExitCode:
+    """Show a push config."""
+    if session.as_grpcurl:
+        request = GetTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
+        return await session.grpcurl("GetTaskPushNotificationConfig", request)
+    async with session.client() as client:
+        _show(session, await client.get_push_config(task_id, config_id))
+    return ExitCode.OK
+
+
+async def list_configs(session: Session, task_id: TaskId) -> ExitCode:
+    """List the push configs of a task."""
+    if session.as_grpcurl:
+        return await session.grpcurl(
+            "ListTaskPushNotificationConfigs", ListTaskPushNotificationConfigsRequest(task_id=task_id)
+        )
+    shown = 0
+    async with session.client() as client:
+        async for config in client.list_push_configs(task_id):
+            shown += 1
+            _show(session, config)
+    if not shown:
+        session.show.note("no push configs")
+    return ExitCode.OK
+
+
+async def delete(session: Session, task_id: TaskId, config_id: ConfigId) -> ExitCode:
+    """Have the agent call there no more."""
+    if session.as_grpcurl:
+        request = DeleteTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
+        return await session.grpcurl("DeleteTaskPushNotificationConfig", request)
+    async with session.client() as client:
+        await client.delete_push_config(task_id, config_id)
+    session.show.note(f"deleted push config {config_id} of task {task_id}")
+    return ExitCode.OK
+
+
+def _show(session: Session, config: TaskPushNotificationConfig) -> None:
+    if session.show.as_json:
+        session.show.json(config)
+    else:
+        session.show.line(f"{config.id}  {config.url}")

@@ -1,0 +1,60 @@
+"""`a2a-grpc send`: a message, and the answer."""
+
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli import message as given
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.follow import ask, exit_code_for, follow
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.client.client import send_request
+from a2a_grpc.errors import UnsupportedOperationError
+from a2a_grpc.wire import Message, Task
+
+
+async def send(
+    session: Session,
+    text: given.Texts = None,
+    file: given.Files = None,
+    data: given.Data = None,
+    task: given.TaskOption = "",
+    context: given.Context = "",
+    reference: given.References = None,
+    metadata: given.MetadataOption = None,
+    accept: given.Accept = None,
+    idempotency_key: given.IdempotencyKey = "",
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Print the task as it begins and leave.", rich_help_panel=given.PANEL)
+    ] = False,
+    cancel_on_interrupt: given.CancelOnInterrupt = False,
+) -> ExitCode:
+    """Send a message and wait for the answer, as long as it takes.
+
+    The answer goes to standard output, the state of the task to standard error. A lost connection is bridged; Ctrl-C
+    stops the waiting, not the task.
+    """
+    parts = given.contents(text, file, data)
+    options = given.send_options(task, context, reference, metadata, accept, idempotency_key)
+    if session.as_grpcurl:
+        request = send_request(parts, options)
+        if no_wait:
+            request.configuration.return_immediately = True
+        return await session.grpcurl("SendMessage", request)
+    async with session.client() as client:
+        reply: Task | Message | None
+        if no_wait:
+            reply = await client.start(parts, **options)
+        else:
+            events = client.stream(parts, **options)
+            try:
+                with session.show.waiting():
+                    reply = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
+            except UnsupportedOperationError:
+                reply = await client.send(parts, **options)  # asks from time to time an agent that does not stream
+    assert reply is not None
+    session.show.answer(reply)
+    if isinstance(reply, Message):
+        return ExitCode.OK
+    ask(session, reply)
+    return exit_code_for(reply.status.state)

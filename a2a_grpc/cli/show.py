@@ -1,0 +1,214 @@
+"""Tasks and events for a person, or as JSON lines: the answer on standard output, all about it on standard error."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from google.protobuf import json_format
+from google.protobuf.message import Message as ProtobufMessage
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from a2a_grpc import lifecycle
+from a2a_grpc.client import Event, progress_of
+from a2a_grpc.lifecycle import state_name
+from a2a_grpc.parts import text_of, to_python
+from a2a_grpc.wire import (
+    ROLE_USER,
+    Artifact,
+    Message,
+    Part,
+    StreamResponse,
+    Task,
+    TaskArtifactUpdateEvent,
+    TaskStatus,
+    TaskStatusUpdateEvent,
+)
+
+STYLES = {
+    lifecycle.SUBMITTED: "dim",
+    lifecycle.WORKING: "cyan",
+    lifecycle.COMPLETED: "green",
+    lifecycle.FAILED: "bold red",
+    lifecycle.REJECTED: "bold red",
+    lifecycle.CANCELED: "yellow",
+    lifecycle.INPUT_REQUIRED: "bold magenta",
+    lifecycle.AUTH_REQUIRED: "bold magenta",
+}
+
+
+class Show:
+    """Prints for one run of a verb. With `as_json` standard output has one ProtoJSON object a line, nothing else."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.about = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._out = Console(soft_wrap=True, highlight=False)
+        self._in_line = False
+        self._progress: Progress | None = None
+
+    # -- standard output
+
+    def line(self, text: str) -> None:
+        """A line as it is, whatever the format."""
+        print(text, flush=True)  # noqa: T201
+
+    def json(self, message: ProtobufMessage) -> None:
+        """One ProtoJSON object on one line."""
+        self.line(json_format.MessageToJson(message, indent=None, ensure_ascii=False))
+
+    def styled(self, markup: str) -> None:
+        """A line of rich markup, for people."""
+        self._out.print(markup)
+
+    def answer(self, reply: Task | Message) -> None:
+        """What an agent answered: its contents; then how it ended, on standard error. As JSON: the send's response."""
+        if self.as_json:
+            return self.json(element_of(reply))
+        if isinstance(reply, Message):
+            return self._contents(reply.parts)
+        for artifact in reply.artifacts:
+            self._contents(artifact.parts, artifact)
+        return self.status(reply.status, reply.id)
+
+    def task(self, task: Task) -> None:
+        """A task with its messages, then what it has made, then its state."""
+        for message in task.history:
+            who = "user" if message.role == ROLE_USER else "agent"
+            said = text_of(message) or ", ".join(_summary(part) for part in message.parts)
+            self.about.print(f"[dim]{who}:[/] {escape(said)}")
+        self.answer(task)
+
+    def row(self, task: Task) -> None:
+        """A task in a line of a list."""
+        changed = task.status.timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
+        said = text_of(task.status.message).splitlines()
+        style = STYLES.get(task.status.state, "default")
+        state = f"[{style}]{state_name(task.status.state):14}[/]"
+        self.styled(f"{escape(task.id)}  {state}  {changed}  {escape(said[0] if said else '')}")
+
+    def event(self, event: Event) -> None:
+        """One event of a stream, as it comes."""
+        if self.as_json:
+            return self.json(element_of(event))
+        match event:
+            case Task():
+                for artifact in event.artifacts:
+                    self._contents(artifact.parts, artifact)
+                self.status(event.status, event.id)
+            case Message():
+                self._contents(event.parts)
+            case TaskStatusUpdateEvent():
+                self.status(event.status, event.task_id)
+            case TaskArtifactUpdateEvent():
+                self._artifact(event)
+        return None
+
+    # -- standard error
+
+    def note(self, text: str) -> None:
+        """A remark about what is shown."""
+        self._end_line()
+        self.about.print(f"[dim]{escape(text)}[/]")
+
+    def status(self, status: TaskStatus, task_id: str) -> None:
+        """The state by colour and word, with what the agent says to it."""
+        if self.as_json:
+            return
+        self._end_line()
+        said = text_of(status.message)
+        word = f"[{STYLES.get(status.state, '') or 'default'}]{state_name(status.state)}[/]"
+        self.about.print(f"{word} [dim]{escape(task_id)}[/]{' ' + escape(said) if said else ''}")
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While nothing is shown: a sign of life, on a terminal."""
+        if self.as_json or not self.about.is_terminal:
+            yield
+            return
+        with self.about.status("[dim]waiting for the agent[/]"):
+            yield
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """While events are shown: a bar for reported progress, on a terminal."""
+        try:
+            yield
+        finally:
+            self._end_line()
+            if self._progress is not None:
+                self._progress.stop()
+                self._progress = None
+
+    def _artifact(self, event: TaskArtifactUpdateEvent) -> None:
+        progress = progress_of(event)
+        if progress is None:
+            self._contents(event.artifact.parts, event.artifact, streamed=event.append or not event.last_chunk)
+        elif self.about.is_terminal:
+            self._bar(event.artifact.name or event.artifact.artifact_id, progress)
+        else:
+            self._end_line()
+            self.about.print(f"{escape(event.artifact.name or event.artifact.artifact_id)} {progress:.0%}")
+
+    def _bar(self, name: str, progress: float) -> None:
+        if self._progress is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+            self._progress = Progress(*columns, console=self.about, transient=True)
+            self._progress.start()
+            self._progress.add_task(name, total=1.0)
+        self._progress.update(self._progress.task_ids[0], completed=progress, description=name)
+
+    def _contents(self, parts: Iterable[Part], artifact: Artifact | None = None, *, streamed: bool = False) -> None:
+        for part in parts:
+            match part.WhichOneof("content"):
+                case "text" if streamed:
+                    sys.stdout.write(part.text)
+                    sys.stdout.flush()
+                    self._in_line = (bool(part.text) and not part.text.endswith("\n")) or (
+                        self._in_line and not part.text
+                    )
+                case "text":
+                    self._end_line()
+                    self.line(part.text)
+                case "data":
+                    self._end_line()
+                    self.line(json.dumps(to_python(part.data), ensure_ascii=False))
+                case "raw" | "url":
+                    self._end_line()
+                    self.line(describe_file(part, artifact))
+
+    def _end_line(self) -> None:
+        if self._in_line:
+            self._in_line = False
+            self.line("")
+
+
+def _summary(part: Part) -> str:
+    """Any part in a few words."""
+    match part.WhichOneof("content"):
+        case "text":
+            return part.text
+        case "data":
+            return json.dumps(to_python(part.data), ensure_ascii=False)
+    return describe_file(part)
+
+
+def describe_file(part: Part, artifact: Artifact | None = None) -> str:
+    """A file in a line: its name, type, and size or address."""
+    name = part.filename or (artifact.name if artifact else "") or "file"
+    where = part.url if part.WhichOneof("content") == "url" else f"{len(part.raw)} bytes"
+    return f"[{name}{f', {part.media_type}' if part.media_type else ''}, {where}]"
+
+
+def element_of(event: Event) -> StreamResponse:
+    """The element of a stream that holds an event."""
+    match event:
+        case Task():
+            return StreamResponse(task=event)
+        case Message():
+            return StreamResponse(message=event)
+        case TaskStatusUpdateEvent():
+            return StreamResponse(status_update=event)
+    return StreamResponse(artifact_update=event)

@@ -1,0 +1,39 @@
+"""`a2a-grpc stream`: a message, and everything that comes of it, as it comes."""
+
+from a2a_grpc.cli import message as given
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.follow import ask, exit_code_for, follow
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.client.client import send_request
+from a2a_grpc.wire import Task
+
+
+async def stream(
+    session: Session,
+    text: given.Texts = None,
+    file: given.Files = None,
+    data: given.Data = None,
+    task: given.TaskOption = "",
+    context: given.Context = "",
+    reference: given.References = None,
+    metadata: given.MetadataOption = None,
+    accept: given.Accept = None,
+    idempotency_key: given.IdempotencyKey = "",
+    cancel_on_interrupt: given.CancelOnInterrupt = False,
+) -> ExitCode:
+    """Send a message and show the events of its task as they come.
+
+    Text goes to standard output the moment it arrives, states and progress to standard error. With '-o json' each event
+    is a line. A lost connection is bridged; Ctrl-C stops the watching, not the task.
+    """
+    parts = given.contents(text, file, data)
+    options = given.send_options(task, context, reference, metadata, accept, idempotency_key)
+    if session.as_grpcurl:
+        return await session.grpcurl("SendStreamingMessage", send_request(parts, options))
+    async with session.client() as client:
+        events = client.stream(parts, **options)
+        reply = await follow(session, client, events, cancel_on_interrupt=cancel_on_interrupt)
+    if not isinstance(reply, Task):
+        return ExitCode.OK
+    ask(session, reply)
+    return exit_code_for(reply.status.state)

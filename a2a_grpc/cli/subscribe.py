@@ -1,0 +1,31 @@
+"""`a2a-grpc subscribe`: the events of a task that somebody began."""
+
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli import message as given
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.follow import exit_code_for, follow
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.wire import SubscribeToTaskRequest
+
+
+async def subscribe(
+    session: Session,
+    task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
+    after: Annotated[
+        int | None, typer.Option("--after", min=0, help="Only the events after this seq, where the agent offers it.")
+    ] = None,
+    cancel_on_interrupt: given.CancelOnInterrupt = False,
+) -> ExitCode:
+    """Show the task, then its events as they come, until it has ended.
+
+    Of a task that has ended already: the task.
+    """
+    if session.as_grpcurl:
+        return await session.grpcurl("SubscribeToTask", SubscribeToTaskRequest(id=task_id))
+    async with session.client() as client:
+        events = client.subscribe(task_id, after=after)
+        await follow(session, client, events, to_the_end=True, cancel_on_interrupt=cancel_on_interrupt)
+    return exit_code_for(events.state)

@@ -1,0 +1,91 @@
+"""What passes between client and agent, on standard error: metadata, trailers, status details, secrets masked."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import json_format
+from google.rpc import error_details_pb2  # noqa: F401  its types must be known for the details to be shown
+from rich.console import Console
+from rich.markup import escape
+
+from a2a_grpc.client.status import details
+from a2a_grpc.protocol import STATUS_DETAILS, Key
+
+PLAIN = {Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.SEQ, Key.AFTER, Key.CANCEL_ON_DISCONNECT, "user-agent",
+         "traceparent", "tracestate", "content-type", "grpc-status", "grpc-message", "x-request-id"}  # fmt: skip
+"""Metadata shown as it is; anything else could be a secret, and shows its beginning only."""
+
+
+class Trace:
+    """Two interceptors that tell of every call. `close` waits until all is told."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._telling: set[asyncio.Task[None]] = set()
+        self.interceptors = (_Unary(self.begin), _Stream(self.begin))
+
+    async def close(self) -> None:
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=1.0)
+
+    def begin(self, sent: grpc.aio.ClientCallDetails, call: Any) -> None:
+        """Tells what was sent, now; what is received, when it is."""
+        method = sent.method.decode() if isinstance(sent.method, bytes) else sent.method
+        self._tell(f"> {method}")
+        self._entries(">", sent.metadata or ())
+        task = asyncio.create_task(self._received(call), name="a2a-grpc:trace")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _received(self, call: Any) -> None:
+        self._entries("<", await call.initial_metadata() or ())
+        code = await call.code()
+        self._tell(f"< {code.name} {await call.details() or ''}".rstrip())
+        trailers = await call.trailing_metadata() or ()
+        self._entries("<", (entry for entry in trailers if entry[0] != STATUS_DETAILS))
+        if status := details(trailers):
+            for detail in status.details:
+                self._tell(f"<   {json_format.MessageToJson(detail, indent=None)}")
+
+    def _entries(self, mark: str, entries: Iterable[Any]) -> None:
+        for key, value in entries:
+            self._tell(f"{mark}   {key}: {masked(key, value)}")
+
+    def _tell(self, line: str) -> None:
+        self._console.print(f"[dim]{escape(line)}[/]")
+
+
+def masked(key: str, value: str | bytes) -> str:
+    """A value that may be shown."""
+    if isinstance(value, bytes):
+        return f"({len(value)} bytes)"
+    if key in PLAIN:
+        return value
+    scheme, space, secret = value.partition(" ")
+    return f"{scheme} ***" if space and secret else "***"
+
+
+Begin = Callable[[grpc.aio.ClientCallDetails, Any], None]
+
+
+class _Unary(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        call = await continuation(client_call_details, request)
+        self._begin(client_call_details, call)
+        return call
+
+
+class _Stream(grpc.aio.UnaryStreamClientInterceptor):
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        call = await continuation(client_call_details, request)
+        self._begin(client_call_details, call)
+        return call

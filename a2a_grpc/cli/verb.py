@@ -1,0 +1,241 @@
+"""What all verbs that call an agent share: which agent, with what, for how long, how to tell."""
+
+import asyncio
+import inspect
+import os
+import signal
+import typing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from google.protobuf.message import Message as ProtobufMessage
+
+from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
+from a2a_grpc.cli.grpcurl import grpcurl_command
+from a2a_grpc.cli.options import OutputFormat, settings_parameters
+from a2a_grpc.cli.show import Show
+from a2a_grpc.cli.trace import Trace
+from a2a_grpc.client import Client, ClientSettings, Credentials, api_key, bearer
+from a2a_grpc.client.client import load_settings
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import A2AError
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+"""Where `a2a-grpc serve` listens."""
+
+CONNECT_TIMEOUT_S = 2.0
+"""A person at a terminal would rather hear that nothing listens than wait for it."""
+
+OWN_OPTIONS = {"timeout_s"}
+"""Settings that have an option of the command line's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One run of a verb."""
+
+    target: str
+    settings: ClientSettings
+    credentials: Credentials | None
+    credentials_shown: str
+    """How a shell would write the credentials' header without telling them; "" for none."""
+    headers: tuple[tuple[str, str], ...]
+    extensions: tuple[str, ...]
+    timeout_s: float | None
+    as_grpcurl: bool
+    show: Show
+    trace: Trace | None
+    interrupted: asyncio.Event
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """The agent's client, open; calls that are still under way at the end are traced to theirs."""
+        interceptors = self.trace.interceptors if self.trace else ()
+        client = Client(
+            self.target,
+            self.settings,
+            credentials=self.credentials,
+            headers=self.headers,
+            extensions=self.extensions,
+            interceptors=interceptors,
+        )
+        try:
+            async with client:
+                yield client
+        finally:
+            if self.trace:
+                await self.trace.close()
+
+    async def grpcurl(self, method: str, request: ProtobufMessage) -> ExitCode:
+        """Prints the grpcurl command that does the same."""
+        async with self.client() as client:
+            link = await client.link(request)
+        headers = [*self.headers, *((("a2a-extensions", ",".join(self.extensions)),) if self.extensions else ())]
+        self.show.line(
+            grpcurl_command(link.address, link.tls, self.settings, headers, self.credentials_shown, method, request)
+        )
+        return ExitCode.OK
+
+
+Verb = Callable[..., Awaitable[ExitCode | None]]
+
+
+def verb(function: Verb) -> Callable[..., None]:
+    """A command for a coroutine function that takes a Session and options of its own: the shared options are added.
+
+    What it raises becomes one line and an exit code; Ctrl-C sets `session.interrupted` and cancels it.
+    """
+    own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "session"]
+    hints = typing.get_type_hints(function, include_extras=True)
+    own = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+    own_names = {parameter.name for parameter in own}
+    shared = [parameter for parameter in shared_parameters() if parameter.name not in own_names]
+
+    def command(**given: Any) -> None:
+        arguments = {parameter.name: given.pop(parameter.name) for parameter in own}
+        if "target" in arguments and "agent" in given:
+            given["agent"] = arguments.pop("target") or given["agent"]
+        raise typer.Exit(_run(function, arguments, given))
+
+    parameters = sorted([*own, *shared], key=lambda parameter: parameter.kind)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = function.__doc__
+    return command
+
+
+def shared_parameters() -> list[inspect.Parameter]:
+    """The options of every verb that calls an agent."""
+
+    def option(name: str, kind: Any, default: Any, *declarations: str, **words: Any) -> inspect.Parameter:
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=typer.Option(default, *declarations, **words), annotation=kind
+        )
+
+    calling = {"rich_help_panel": "Calling"}
+    telling = {"rich_help_panel": "Telling"}
+    return [
+        option("agent", str, DEFAULT_TARGET, "-a", "--agent", envvar="A2A_GRPC_AGENT", metavar="TARGET",
+               help="The agent: HOST:PORT, grpc(s)://, http(s):// or a file for its card, unix:, dns:///.", **calling),
+        option("header", list[str], [], "-H", "--header", metavar="'NAME: VALUE'", help="Metadata of the calls.",
+               show_default=False, **calling),
+        option("extension", list[str], [], "--extension", metavar="URI", help="Extension to ask for.",
+               show_default=False, **calling),
+        option("token", str | None, None, "--token", envvar="A2A_GRPC_TOKEN", show_envvar=True,
+               help="Bearer token.", **calling),
+        option("token_file", Path | None, None, "--token-file", envvar="A2A_GRPC_TOKEN_FILE",
+               help="File with the bearer token, read for each call.", **calling),
+        option("api_key", str | None, None, "--api-key", envvar="A2A_GRPC_API_KEY", metavar="NAME=KEY",
+               help="API key, under the name that the card gives.", **calling),
+        option("timeout", float | None, None, "--timeout", metavar="SECONDS", min=0.001,
+               help="Stop after so many seconds; the task goes on. A unary call has 30 by default.", **calling),
+        option("output", OutputFormat, OutputFormat.TEXT, "-o", "--output",
+               help="'json' prints one JSON object a line.", **telling),
+        option("as_grpcurl", bool, False, "--as-grpcurl", help="Print the grpcurl command, do not call.", **telling),
+        option("verbose", bool, False, "-v", "--verbose",
+               help="Show metadata, trailers and status details, secrets masked.", **telling),
+        *(item for item in settings_parameters(ClientSettings) if item.name not in OWN_OPTIONS),
+    ]  # fmt: skip
+
+
+def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any]) -> int:
+    try:
+        session = _session(given)
+        return asyncio.run(_main(function, session, arguments))
+    except (A2AError, ConfigurationError, TimeoutError) as error:
+        say_error(error)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # whoever reads the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitCode.OK
+
+
+async def _main(function: Verb, session: Session, arguments: dict[str, Any]) -> int:
+    with _interrupting(session.interrupted):
+        try:
+            async with asyncio.timeout(session.timeout_s):
+                code = await function(session, **arguments)
+        except asyncio.CancelledError:
+            if session.interrupted.is_set():
+                return ExitCode.INTERRUPTED
+            raise
+        except TimeoutError:
+            raise TimeoutError(f"not done within {session.timeout_s:g} s") from None
+    return ExitCode.OK if code is None else code
+
+
+@contextmanager
+def _interrupting(interrupted: asyncio.Event) -> Iterator[None]:
+    """The first Ctrl-C cancels the current task and sets the event; the next one ends the process."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def hear() -> None:
+        interrupted.set()
+        task.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, hear)
+    except NotImplementedError:  # there Ctrl-C raises KeyboardInterrupt
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _session(given: dict[str, Any]) -> Session:
+    timeout_s = given["timeout"]
+    values = {name: given.get(name) for name in ClientSettings.__dataclass_fields__ if given.get(name) is not None}
+    settings = load_settings(values)
+    if "connect_timeout_s" not in values and "A2A_GRPC_CONNECT_TIMEOUT_S" not in os.environ:
+        settings = replace(settings, connect_timeout_s=CONNECT_TIMEOUT_S)
+    if timeout_s is not None:
+        settings = replace(settings, timeout_s=timeout_s)
+    credentials, shown = _credentials(given["token"], given["token_file"], given["api_key"])
+    return Session(
+        target=given["agent"],
+        settings=settings,
+        credentials=credentials,
+        credentials_shown=shown,
+        headers=tuple(_header(text) for text in given["header"]),
+        extensions=tuple(given["extension"]),
+        timeout_s=timeout_s,
+        as_grpcurl=given["as_grpcurl"],
+        show=Show(as_json=given["output"] is OutputFormat.JSON),
+        trace=Trace() if given["verbose"] else None,
+        interrupted=asyncio.Event(),
+    )
+
+
+def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple[Credentials | None, str]:
+    """The credentials, with their header as a shell would write it."""
+    if sum(given is not None for given in (token, file, key)) > 1:
+        raise ConfigurationError("give one of --token, --token-file and --api-key")
+    if token is not None:
+        return bearer(token), "authorization: Bearer $A2A_GRPC_TOKEN"
+    if file is not None:
+        return bearer(file), f"authorization: Bearer $(cat '{file}')"
+    if key is not None:
+        name, equals, secret = key.partition("=")
+        if not equals or not name:
+            raise ConfigurationError("--api-key must be NAME=KEY")
+        return api_key(name, secret), f"{name.lower()}: ${{A2A_GRPC_API_KEY#*=}}"
+    return None, ""
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    name = name.strip().lower()
+    if not colon or not name or not all(sign.isalnum() or sign in "-_." for sign in name) or not name.isascii():
+        raise ConfigurationError(f"--header is '{text}'; it must be 'NAME: VALUE'")
+    return name, value.strip()

@@ -1,0 +1,46 @@
+"""`a2a-grpc wait`: until a task is settled."""
+
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli import message as given
+from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.follow import ask, exit_code_for, follow
+from a2a_grpc.cli.verb import Session
+from a2a_grpc.errors import UnsupportedOperationError
+from a2a_grpc.wire import GetTaskRequest, Task
+
+
+async def wait(
+    session: Session,
+    task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
+    poll: Annotated[
+        float | None,
+        typer.Option("--poll", metavar="SECONDS", min=0.01, help="Ask every so many seconds, instead of following."),
+    ] = None,
+    cancel_on_interrupt: given.CancelOnInterrupt = False,
+) -> ExitCode:
+    """Wait until a task has ended, or its agent asks for something; then show it.
+
+    Waits as long as it takes, through lost connections; --timeout limits it.
+    """
+    if session.as_grpcurl:
+        return await session.grpcurl("GetTask", GetTaskRequest(id=task_id))
+    async with session.client() as client:
+        with session.show.waiting():
+            task: object = None
+            if poll is None:
+                try:
+                    events = client.subscribe(task_id)
+                    task = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
+                except UnsupportedOperationError:
+                    pass  # the agent does not stream
+            if not isinstance(task, Task):
+                task = await client.wait(task_id, poll_s=poll)
+    if session.show.as_json:
+        session.show.json(task)
+    else:
+        session.show.answer(task)
+    ask(session, task)
+    return exit_code_for(task.status.state)
