@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROTO_VENV := .cache/proto-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check lint types test check demo serve clean
+.PHONY: help setup proto proto-check lint types test test-nightly check demo demo-all serve clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -51,6 +51,9 @@ check: lint types proto-check test ## All of the above: what CI runs.
 
 demo: $(VENV)/.run ## Start an agent and a client that cancels its task half way.
 	@$(BIN)/python clients/demo.py
+
+demo-all: $(VENV)/.run ## Run every program of clients/ against the servers it needs: PASS or FAIL a line.
+	@$(BIN)/python clients/demo_all.py
 
 serve: $(VENV)/.run ## Serve an agent: make serve AGENT=servers/translator.py
 	$(BIN)/a2a-grpc serve $(or $(AGENT),servers/translator.py) $(ARGS)

@@ -104,8 +104,8 @@ def test_every_setting_has_a_default_and_a_line_of_documentation(kind: type) -> 
     kind()
 
 
-def test_no_two_settings_share_a_name() -> None:
-    names = [item.name for kind in SETTINGS for item in fields(kind)]
+def test_no_two_settings_of_a_server_share_a_name() -> None:
+    names = [item.name for kind in SETTINGS if kind is not ClientSettings for item in fields(kind)]
     assert len(names) == len(set(names))
 
 

@@ -43,8 +43,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _app() -> typer.Typer:
-    app = typer.Typer(
+def app() -> typer.Typer:
+    """The command line, with all its verbs."""
+    top_level = typer.Typer(
         name="a2a-grpc",
         help="A2A v1.0 agents over gRPC.",
         no_args_is_help=True,
@@ -52,7 +53,7 @@ def _app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
-    @app.callback()
+    @top_level.callback()
     def top(
         show_version: bool = typer.Option(
             False, "--version", callback=_version, is_eager=True, help="Show the version."
@@ -60,15 +61,15 @@ def _app() -> typer.Typer:
     ) -> None:
         pass
 
-    app.command("serve", help=serve.HELP)(serve.command())
+    top_level.command("serve", help=serve.HELP)(serve.command())
     for name, function in VERBS.items():
-        app.command(name, epilog=EPILOG)(verb(function))
-    app.add_typer(push_commands(), name="push")
-    app.command("completion")(completion)
-    return app
+        top_level.command(name, epilog=EPILOG)(verb(function))
+    top_level.add_typer(push_commands(), name="push")
+    top_level.command("completion")(completion)
+    return top_level
 
 
 def main() -> None:
     """The console script."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told here, in one line
-    _app()()
+    app()()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -69,7 +70,12 @@ async def doctor(session: Session, target: Target = "") -> ExitCode:
 
     Names the first step that fails, and what to do about it.
     """
-    async with session.client() as client:  # fetches the card, where the target is one
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(session.client(look_ahead=False))
+        except A2AError as error:  # the address stands in a card that cannot be had
+            _tell(session, "card", "failed", str(error))
+            return exit_code_of(error)
         patient = Patient(session, client, await client.link())
         for name, step in STEPS.items():
             try:

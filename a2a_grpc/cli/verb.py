@@ -52,8 +52,8 @@ class Session:
     interrupted: asyncio.Event
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """The agent's client, open; calls that are still under way at the end are traced to theirs."""
+    async def client(self, *, look_ahead: bool = True) -> AsyncIterator[Client]:
+        """The agent's client, open; its encryption is looked at before the first call, unless told otherwise."""
         interceptors = self.trace.interceptors if self.trace else ()
         client = Client(
             self.target,
@@ -65,6 +65,8 @@ class Session:
         )
         try:
             async with client:
+                if look_ahead:
+                    await client.check_encryption()
                 yield client
         finally:
             if self.trace:
@@ -72,7 +74,7 @@ class Session:
 
     async def grpcurl(self, method: str, request: ProtobufMessage) -> ExitCode:
         """Prints the grpcurl command that does the same."""
-        async with self.client() as client:
+        async with self.client(look_ahead=False) as client:
             link = await client.link(request)
         headers = [*self.headers, *((("a2a-extensions", ",".join(self.extensions)),) if self.extensions else ())]
         self.show.line(

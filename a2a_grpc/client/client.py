@@ -167,6 +167,12 @@ class Client:
         """The metadata that a call of this client carries, credentials included: for stubs of other services."""
         return await self._calls.merged()
 
+    async def check_encryption(self) -> None:
+        """Looks at the agent's TLS before the first call, where this client uses TLS. Raises UnreachableError that says
+        what does not fit: gRPC tells of it late, and its core in a log of its own."""
+        if (await self._connection.open()).tls:
+            await self._calls.unreachable(UnavailableError(), self.settings.connect_timeout_s)
+
     async def explained(self, error: A2AError) -> A2AError:
         """The error, or why the agent was not reached, where that is what it says."""
         if isinstance(error, UnavailableError) and not self._calls.was_reached:

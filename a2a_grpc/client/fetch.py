@@ -1,6 +1,7 @@
 """Agent cards over HTTP, kept as long as their servers say (RFC 9111, CARD-4)."""
 
 import asyncio
+import errno
 import ssl
 import time
 from dataclasses import dataclass
@@ -97,7 +98,11 @@ class Cards:
         except aiohttp.ClientConnectorSSLError as error:
             raise UnreachableError(f"{where.url} does not speak TLS; is it http://?") from error
         except aiohttp.ClientConnectorError as error:
-            raise UnreachableError(f"nothing answers at {where.url}: {error.os_error.strerror}") from error
+            if error.os_error.errno == errno.ECONNREFUSED:
+                raise UnreachableError(
+                    f"nothing listens at {where.url}; check the port, and that the agent is running"
+                ) from error
+            raise UnreachableError(f"{where.url} cannot be reached: {error.os_error.strerror}") from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError) as error:
             raise UnreachableError(
                 f"{where.url} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"

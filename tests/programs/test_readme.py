@@ -3,12 +3,16 @@
 import asyncio
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
+from a2a_grpc.cli.app import app
 from tests.harness import ROOT, Program, run_program
 from tests.test_surface import SETTINGS
 
@@ -20,6 +24,15 @@ def snippet(name: str) -> str:
     found = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", README, re.DOTALL)
     assert found is not None
     return found[1]
+
+
+def command_line_flags() -> Iterator[str]:
+    """Every option of every verb, and those of the programs that the README names."""
+    yield "--once"
+    command = typer.main.get_command(app())
+    for verb in command.commands.values():  # type: ignore[attr-defined]
+        for parameter in verb.params:
+            yield from parameter.opts
 
 
 @pytest.fixture
@@ -44,6 +57,44 @@ async def test_the_hello_world_agent_is_served_and_answers_the_client_of_the_rea
         assert await run_program(str(client)) == (0, "Hello, Ada!\n", "")
 
 
+def test_the_hello_world_client_has_five_lines() -> None:
+    assert len([line for line in snippet("client").splitlines() if line.strip()]) <= 5  # P19
+
+
+async def test_the_clients_of_the_readme_print_what_the_agent_says(greeter: Path, tmp_path: Path) -> None:
+    async with Program(
+        "-m", "a2a_grpc", "serve", str(greeter), "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off"
+    ) as agent:
+        for name in ("client", "events"):
+            (tmp_path / f"{name}.py").write_text(snippet(name).replace("127.0.0.1:50051", agent.address))
+        assert await run_program(str(tmp_path / "client.py")) == (0, "Hello, Ada!\n", "")
+        exit_code, out, err = await run_program(str(tmp_path / "events.py"))
+        assert (exit_code, err) == (0, "")
+        first, *rest = out.splitlines()
+        assert re.fullmatch(r"[0-9a-f-]{36} Hello, Ada!", first)
+        assert rest == ["state: 2", "piece: Hello, Grace!", "state: 3"]
+
+
+async def test_the_commands_of_the_readme_work_against_the_hello_world_agent(greeter: Path) -> None:
+    found = re.search(r"<!-- session -->\n```console\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    commands = [shlex.split(line[2:]) for line in found[1].splitlines() if line.startswith("$ ")]
+    assert [command[:2] for command in commands] == [
+        ["a2a-grpc", verb] for verb in ("send", "stream", "list", "doctor")
+    ]
+    async with Program(
+        "-m", "a2a_grpc", "serve", str(greeter), "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off"
+    ) as agent:
+        environment = {"A2A_GRPC_AGENT": agent.address}
+        told = {command[1]: await run_program("-m", "a2a_grpc", *command[1:], env=environment) for command in commands}
+    assert {verb: exit_code for verb, (exit_code, _, _) in told.items()} == dict.fromkeys(told, 0)
+    assert told["send"][1] == "Hello, Ada!\n"
+    assert re.fullmatch(r"COMPLETED [0-9a-f-]{36}\n", told["send"][2])
+    assert told["stream"][1].startswith('{"task": {"id": "')
+    assert len(told["list"][1].splitlines()) == 2
+    assert told["doctor"][1].startswith("ok      DNS        127.0.0.1 is 127.0.0.1\nok      TCP  ")
+
+
 async def test_the_hello_world_agent_runs_as_a_program(greeter: Path) -> None:
     environment = {**os.environ, "A2A_GRPC_LISTEN": "127.0.0.1:0", "A2A_GRPC_HTTP_LISTEN": "off"}
     process = await asyncio.create_subprocess_exec(
@@ -60,7 +111,8 @@ async def test_the_hello_world_agent_runs_as_a_program(greeter: Path) -> None:
 
 def test_every_option_and_file_that_the_readme_names_exists() -> None:
     flags = {"--" + name.replace("_", "-") for kind in SETTINGS for name in kind.__dataclass_fields__}
+    flags |= {"--help", *command_line_flags()}
     for flag in re.findall(r"`(--[a-z-]+)", README):
-        assert flag in flags | {"--help"}, flag
+        assert flag in flags, flag
     for target in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", README, re.MULTILINE):
         assert re.search(rf"^{''.join(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
