@@ -3,7 +3,8 @@
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -32,6 +33,9 @@ class Portal:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine over there: its result here. An interrupted wait (Ctrl-C) cancels it."""
+        if self._loop.is_closed():
+            coroutine.close()
+            raise RuntimeError("the client is closed")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             while True:
@@ -43,6 +47,11 @@ class Portal:
         except BaseException:
             future.cancel()
             raise
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Has a function run over there, some time soon; not at all once the portal is closed."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
 
     def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
         """The elements of an asynchronous iterator as they come; one is asked for when it is wanted."""
@@ -88,11 +97,14 @@ class BlockingStream:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        async def close() -> None:
-            self.source.close()
+    def __del__(self) -> None:
+        """A stream that was left without being closed is canceled too, in the thread that it belongs to."""
+        if hasattr(self, "_portal"):
+            self._portal.call_soon(self.source.close)
 
-        self._portal.call(close())
+    def close(self) -> None:
+        """Cancels the RPC. The task goes on."""
+        self._portal.call_soon(self.source.close)
 
     def __iter__(self) -> Iterator[Event]:
         return self._portal.iterate(self.source)

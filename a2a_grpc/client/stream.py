@@ -17,6 +17,7 @@ from a2a_grpc.client.news import news
 from a2a_grpc.errors import (
     A2AError,
     InvalidRequestError,
+    ResourceExhaustedError,
     TaskNotFoundError,
     UnavailableError,
     UnsupportedOperationError,
@@ -179,13 +180,14 @@ class TaskStream:
             request = SubscribeToTaskRequest(id=self.task_id)
             self._call = await self._calls.stream("SubscribeToTask", request, metadata=[*self._metadata, *place])
         told: dict[str, Any] = dict(await self._call.initial_metadata() or ())
-        self._has_seq = Key.SEQ in told or Key.AFTER in told
-        if Key.SEQ in told:
-            self.seq = int(told[Key.SEQ]) - 1  # the snapshot that comes next counts for one
-        elif Key.AFTER in told:
-            self.seq = int(told[Key.AFTER])
         if told:
             self._touched()
+        snapshot, after = (str(told.get(key, "")) for key in (Key.SEQ, Key.AFTER))
+        self._has_seq = snapshot.isdecimal() or after.isdecimal()
+        if snapshot.isdecimal():
+            self.seq = int(snapshot) - 1  # the snapshot that comes next counts for one
+        elif after.isdecimal():
+            self.seq = int(after)
 
     async def _read(self) -> Any:
         assert self._call is not None
@@ -266,6 +268,8 @@ class TaskStream:
                 return await self._cut(error, patience)
             case _ if self.task_id and not error.reason and is_reset(error):
                 return await self._cut(UnavailableError(error.message), patience)
+            case ResourceExhaustedError(retry_after_s=float()) if self.task_id:  # no room for one more stream, for now
+                return await self._cut(UnavailableError(error.message, retry_after_s=error.retry_after_s), patience)
             case UnsupportedOperationError() if self.task_id:  # an ended task cannot be subscribed to (SUB-3)
                 task = await self._get()
                 if not is_terminal(task.status.state):
