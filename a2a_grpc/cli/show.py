@@ -1,6 +1,7 @@
 """Tasks and events for a person, or as JSON lines: the answer on standard output, all about it on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,10 @@ STYLES = {
     lifecycle.INPUT_REQUIRED: "bold magenta",
     lifecycle.AUTH_REQUIRED: "bold magenta",
 }
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters by which a text could move the cursor, colour what follows or rename the window."""
 
 
 class Show:
@@ -77,14 +82,14 @@ class Show:
         """A task with its messages, then what it has made, then its state."""
         for message in task.history:
             who = "user" if message.role == ROLE_USER else "agent"
-            said = text_of(message) or ", ".join(_summary(part) for part in message.parts)
+            said = tamed(text_of(message)) or ", ".join(_summary(part) for part in message.parts)
             self.about.print(f"[dim]{who}:[/] {escape(said)}")
         self.answer(task)
 
     def row(self, task: Task) -> None:
         """A task in a line of a list."""
         changed = task.status.timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
-        said = text_of(task.status.message).splitlines()
+        said = tamed(text_of(task.status.message)).splitlines()
         style = STYLES.get(task.status.state, "default")
         state = f"[{style}]{state_name(task.status.state):14}[/]"
         self.styled(f"{escape(task.id)}  {state}  {changed}  {escape(said[0] if said else '')}")
@@ -118,7 +123,7 @@ class Show:
         if self.as_json:
             return
         self._end_line()
-        said = text_of(status.message)
+        said = tamed(text_of(status.message))
         word = f"[{STYLES.get(status.state, '') or 'default'}]{state_name(status.state)}[/]"
         self.about.print(f"{word} [dim]{escape(task_id)}[/]{' ' + escape(said) if said else ''}")
 
@@ -150,7 +155,7 @@ class Show:
             self._bar(event.artifact.name or event.artifact.artifact_id, progress)
         else:
             self._end_line()
-            self.about.print(f"{escape(event.artifact.name or event.artifact.artifact_id)} {progress:.0%}")
+            self.about.print(f"{escape(tamed(event.artifact.name or event.artifact.artifact_id))} {progress:.0%}")
 
     def _bar(self, name: str, progress: float) -> None:
         if self._progress is None:
@@ -164,14 +169,14 @@ class Show:
         for part in parts:
             match part.WhichOneof("content"):
                 case "text" if streamed:
-                    sys.stdout.write(part.text)
+                    sys.stdout.write(self._tame(part.text))
                     sys.stdout.flush()
                     self._in_line = (bool(part.text) and not part.text.endswith("\n")) or (
                         self._in_line and not part.text
                     )
                 case "text":
                     self._end_line()
-                    self.line(part.text)
+                    self.line(self._tame(part.text))
                 case "data":
                     self._end_line()
                     self.line(json.dumps(to_python(part.data), ensure_ascii=False))
@@ -179,10 +184,19 @@ class Show:
                     self._end_line()
                     self.line(describe_file(part, artifact))
 
+    def _tame(self, text: str) -> str:
+        """An agent's text as it is, but on a terminal, which it is not to control."""
+        return tamed(text) if self._out.is_terminal else text
+
     def _end_line(self) -> None:
         if self._in_line:
             self._in_line = False
             self.line("")
+
+
+def tamed(text: str) -> str:
+    """A text whose control characters, but for line ends and tabs, are told instead of sent."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _summary(part: Part) -> str:
