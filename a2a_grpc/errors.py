@@ -64,6 +64,11 @@ class A2AError(Exception):
         self.retry_after_s = retry_after_s
         super().__init__(self.message)
 
+    def say(self, message: str) -> None:
+        """Says it in other words."""
+        self.message = message
+        self.args = (message,)
+
 
 class TaskNotFoundError(A2AError):
     """The task does not exist, or is not the caller's."""

@@ -8,11 +8,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from a2a_grpc.client.calls import Metadata
 from a2a_grpc.client.client import SendOptions, connect
+from a2a_grpc.client.connection import closed
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.lifecycle import Event
-from a2a_grpc.parts import Contents
-from a2a_grpc.wire import AgentCard, Message, Task
+from a2a_grpc.parts import Contents, Json
+from a2a_grpc.wire import AgentCard, Message, Task, TaskPushNotificationConfig
 
 T = TypeVar("T")
 
@@ -27,23 +29,24 @@ class Portal:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="a2a-grpc:portal", daemon=True)
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine over there: its result here. An interrupted wait (Ctrl-C) cancels it."""
-        if self._loop.is_closed():
-            coroutine.close()
-            raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Runs a coroutine over there: its result here. An interrupted wait (Ctrl-C) cancels it. Raises RuntimeError if
+        the portal is closed, or gets closed meanwhile."""
+        with self._lock:
+            if self._is_closed:
+                coroutine.close()
+                raise closed()
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
-            while True:
-                try:
-                    return future.result(POLL_S)
-                except concurrent.futures.TimeoutError:
-                    if future.done():
-                        raise  # the coroutine's own
+            return _result(future)
+        except concurrent.futures.CancelledError:
+            raise closed() from None
         except BaseException:
             future.cancel()
             raise
@@ -65,9 +68,11 @@ class Portal:
             yield element[0]
 
     def close(self) -> None:
-        """Ends the loop and its thread."""
-        if self._loop.is_closed():
-            return
+        """Cancels what is under way; ends the loop and its thread."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
 
         async def end() -> None:
             others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -75,10 +80,20 @@ class Portal:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
-        self.call(end())
+        _result(asyncio.run_coroutine_threadsafe(end(), self._loop))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _result(future: "concurrent.futures.Future[T]") -> T:
+    """The result, once it is there."""
+    while True:
+        try:
+            return future.result(POLL_S)
+        except concurrent.futures.TimeoutError:
+            if future.done():
+                raise  # the coroutine's own
 
 
 class BlockingStream:
@@ -142,8 +157,9 @@ class BlockingClient:
         self.close()
 
     def close(self) -> None:
-        """Ends what is under way and closes the connection. Tasks go on."""
-        self._portal.call(self.client.close())
+        """Ends what is under way, with a RuntimeError, and closes the connection. Tasks go on."""
+        with suppress(RuntimeError):  # it is closed already
+            self._portal.call(self.client.close())
         if self._owns_portal:
             self._portal.close()
 
@@ -159,26 +175,46 @@ class BlockingClient:
         """As Client.stream."""
         return BlockingStream(self._portal, self.client.stream(content, **options))
 
-    def subscribe(self, task_id: str, *, after: int | None = None) -> BlockingStream:
+    def subscribe(self, task_id: str, *, after: int | None = None, headers: Metadata = ()) -> BlockingStream:
         """As Client.subscribe."""
-        return BlockingStream(self._portal, self.client.subscribe(task_id, after=after))
+        return BlockingStream(self._portal, self.client.subscribe(task_id, after=after, headers=headers))
 
-    def get(self, task_id: str, *, history_length: int | None = None) -> Task:
+    def get(self, task_id: str, *, history_length: int | None = None, headers: Metadata = ()) -> Task:
         """As Client.get."""
-        return self._portal.call(self.client.get(task_id, history_length=history_length))
+        return self._portal.call(self.client.get(task_id, history_length=history_length, headers=headers))
 
     def list(self, **filters: Any) -> Iterator[Task]:
         """As Client.list."""
         return self._portal.iterate(self.client.list(**filters))
 
-    def cancel(self, task_id: str) -> Task:
+    def cancel(self, task_id: str, *, metadata: dict[str, Json] | None = None, headers: Metadata = ()) -> Task:
         """As Client.cancel."""
-        return self._portal.call(self.client.cancel(task_id))
+        return self._portal.call(self.client.cancel(task_id, metadata=metadata, headers=headers))
 
     def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
         """As Client.wait."""
         return self._portal.call(self.client.wait(task_id, poll_s=poll_s))
 
+    def create_push_config(self, config: TaskPushNotificationConfig) -> TaskPushNotificationConfig:
+        """As Client.create_push_config."""
+        return self._portal.call(self.client.create_push_config(config))
+
+    def get_push_config(self, task_id: str, config_id: str) -> TaskPushNotificationConfig:
+        """As Client.get_push_config."""
+        return self._portal.call(self.client.get_push_config(task_id, config_id))
+
+    def list_push_configs(self, task_id: str) -> Iterator[TaskPushNotificationConfig]:
+        """As Client.list_push_configs."""
+        return self._portal.iterate(self.client.list_push_configs(task_id))
+
+    def delete_push_config(self, task_id: str, config_id: str) -> None:
+        """As Client.delete_push_config."""
+        self._portal.call(self.client.delete_push_config(task_id, config_id))
+
     def card(self) -> AgentCard:
         """As Client.card."""
         return self._portal.call(self.client.card())
+
+    def extended_card(self) -> AgentCard:
+        """As Client.extended_card."""
+        return self._portal.call(self.client.extended_card())

@@ -9,16 +9,25 @@ import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.client.connection import Connection, Link
-from a2a_grpc.client.credentials import Credentials
+from a2a_grpc.client.connection import Connection, Link, closed
+from a2a_grpc.client.credentials import Credentials, check_entry
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.status import to_error
-from a2a_grpc.errors import A2AError, DeadlineExceededError, UnavailableError, UnimplementedError
+from a2a_grpc.errors import (
+    A2AError,
+    DeadlineExceededError,
+    InvalidAgentResponseError,
+    UnavailableError,
+    UnimplementedError,
+)
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 
 Metadata: TypeAlias = Sequence[tuple[str, str]]
 StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
+
+OWN_DEADLINE = "Deadline Exceeded"
+"""What gRPC says of a deadline that passed on this side."""
 
 SECOND_LOOK_S = 1.0
 """Time for finding out why an agent was not reached, where reaching for it took all the time there was."""
@@ -82,20 +91,33 @@ class Calls:
     def check_repeatable(self, error: UnavailableError) -> None:
         """Raises the error of a send if sending it again could make a second task."""
         link = self.connection.link
-        never_left = not error.reason and "failed to connect" in error.message
+        never_left = not error.reason and "failed to connect" in error.message and not self._is_connected()
         if link is not None and not link.repeats_safely and not never_left:
             raise error
 
     def failed(self, failure: grpc.aio.AioRpcError) -> A2AError:
         """The error for a failed call; remembers whether the agent had a say in it."""
         error = to_error(failure)
-        if not isinstance(error, UnavailableError) or error.reason:
+        if not isinstance(error, UnavailableError) or error.reason or self._is_connected():
             self.was_reached = True
         if isinstance(error, UnimplementedError) and not error.reason:
-            return UnimplementedError(
+            error.say(
                 f"'{self.connection.target}' speaks gRPC, but is no A2A {PROTOCOL_VERSION} agent: {error.message}"
             )
         return error
+
+    def canceled(self) -> Exception:
+        """Why a call was canceled that nobody canceled: the client was closed, or the peer did it."""
+        if self.connection.is_closed:
+            return closed()
+        error = A2AError("the agent, or a proxy before it, canceled the call")
+        error.code = grpc.StatusCode.CANCELLED
+        return error
+
+    def _is_connected(self) -> bool:
+        """Whether there is a connection: an agent that says UNAVAILABLE leaves it as it is."""
+        link = self.connection.link
+        return link is not None and link.channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
         """The metadata of one call: the caller's, the client's, then what neither of them gave."""
@@ -107,8 +129,10 @@ class Calls:
             entries.append((Key.EXTENSIONS, ",".join(self._extensions)))
         if self._credentials is not None:
             key, secret = await self._credentials()
-            if key not in given:
-                entries.append((key, secret))
+            if key.lower() not in given:
+                entries.append((key.lower(), secret))
+        for key, value in entries:
+            check_entry(key, value)
         return entries
 
     async def _once(
@@ -118,16 +142,16 @@ class Calls:
             response = await getattr(link.stub, method)(request, metadata=metadata, timeout=left_s)
         except grpc.aio.AioRpcError as failure:
             error = self.failed(failure)
-            if isinstance(error, DeadlineExceededError) and not error.reason:
-                raise DeadlineExceededError(
-                    f"{link.address} did not answer {method} within {timeout_s:g} s"
-                ) from failure
+            if isinstance(error, DeadlineExceededError) and error.message == OWN_DEADLINE:
+                error.say(f"{link.address} did not answer {method} within {timeout_s:g} s")
             raise error from failure
         except asyncio.CancelledError:
             if is_canceled():
                 raise
-            raise canceled_by_peer() from None
+            raise self.canceled() from None
         self.was_reached = True
+        if response is None:  # what grpc.aio gives for bytes that cannot be parsed
+            raise unreadable(method)
         return response
 
     async def unreachable(self, error: UnavailableError, timeout_s: float) -> UnreachableError:
@@ -208,13 +232,12 @@ async def pages(calls: Calls, method: str, request: Any, items: str) -> AsyncIte
         request.page_token = page.next_page_token
 
 
+def unreadable(method: str) -> InvalidAgentResponseError:
+    """For a response that is not what the contract says."""
+    return InvalidAgentResponseError(f"the agent's response to {method} cannot be read")
+
+
 def is_canceled() -> bool:
     """Whether somebody canceled the current asyncio task: a peer's CANCELLED can look the same."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def canceled_by_peer() -> A2AError:
-    error = A2AError("the agent, or a proxy before it, canceled the call")
-    error.code = grpc.StatusCode.CANCELLED
-    return error

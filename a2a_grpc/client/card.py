@@ -15,6 +15,9 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.protocol import GRPC_BINDING, PROTOCOL_VERSION
 from a2a_grpc.wire import AgentCard, AgentInterface
 
+MAX_REASON_CHARS = 300
+"""Of a parser's complaint, which may repeat the card."""
+
 MAX_NAMED = 8
 """Missing fields that an error lists."""
 
@@ -26,6 +29,8 @@ def read_card(content: bytes | str, source: str) -> AgentCard:
     """
     try:
         members = json.loads(content)
+    except RecursionError as error:
+        raise AgentCardError(f"the card at {source} is nested too deeply") from error
     except ValueError as error:
         raise AgentCardError(f"the card at {source} is not JSON: {error}") from error
     if not isinstance(members, dict):
@@ -35,8 +40,8 @@ def read_card(content: bytes | str, source: str) -> AgentCard:
         raise AgentCardError(f"the card at {source} is for A2A {version}; this client speaks {PROTOCOL_VERSION}")
     try:
         return json_format.ParseDict(members, AgentCard(), ignore_unknown_fields=True)
-    except json_format.ParseError as error:
-        raise AgentCardError(f"the card at {source} is no agent card: {error}") from error
+    except (json_format.ParseError, RecursionError) as error:
+        raise AgentCardError(f"the card at {source} is no agent card: {str(error)[:MAX_REASON_CHARS]}") from error
 
 
 def check_card(card: AgentCard, source: str) -> None:

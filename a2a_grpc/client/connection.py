@@ -41,7 +41,7 @@ class Link:
 
 
 class Connection:
-    """Opens a link at first use, and again after `close`; concurrent uses share it."""
+    """Opens a link at first use; concurrent uses share it."""
 
     def __init__(
         self,
@@ -58,16 +58,20 @@ class Connection:
         self._interceptors = interceptors
         self._opening = asyncio.Lock()
         self.link: Link | None = None
-        """None before the first use."""
+        """None before the first use, and once it is closed."""
+        self.is_closed = False
 
     async def open(self) -> Link:
         """The link.
 
-        Raises AgentCardError, UnreachableError or ConfigurationError where there is no way to the agent.
+        Raises AgentCardError, UnreachableError or ConfigurationError where there is no way to the agent, RuntimeError
+        once it is closed.
         """
         if self.link is not None:
             return self.link
         async with self._opening:
+            if self.is_closed:
+                raise closed()
             if self.link is None:
                 self.link = await self._open()
             return self.link
@@ -81,7 +85,8 @@ class Connection:
         return card
 
     async def close(self) -> None:
-        """Ends what is open on the channel."""
+        """Ends what is open on the channel, for good."""
+        self.is_closed = True
         link, self.link = self.link, None
         if link is not None:
             await link.channel.close()
@@ -108,3 +113,8 @@ class Connection:
             return await self._cards.load(where)
         async with Cards(timeout_s=self.settings.connect_timeout_s, ca_cert=self.settings.ca_cert) as cards:
             return await cards.load(where)
+
+
+def closed() -> RuntimeError:
+    """For whatever is asked of a client that was closed."""
+    return RuntimeError("the client is closed")

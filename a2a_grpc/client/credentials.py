@@ -1,9 +1,12 @@
 """What a client shows of itself on each call (META-5)."""
 
+import string
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from a2a_grpc.config import ConfigurationError
+
+KEY_SIGNS = frozenset(string.ascii_lowercase + string.digits + "-_.")
 
 Credentials = Callable[[], Awaitable[tuple[str, str]]]
 """Gives the metadata entry for one call, just before it is made: so that a token that was renewed counts at once."""
@@ -40,8 +43,20 @@ async def _secret(source: str | Path | Callable[[], Awaitable[str]]) -> str:
     return secret
 
 
+def check_entry(key: str, value: str | bytes) -> None:
+    """Raises ConfigurationError for what metadata cannot hold; the value is not told, it may be a secret."""
+    if not key or not all(sign in KEY_SIGNS for sign in key):
+        raise ConfigurationError(f"'{key}' cannot be the name of metadata; it may have a-z, 0-9, '-', '_' and '.'")
+    if isinstance(value, bytes) != key.endswith("-bin"):
+        raise ConfigurationError(f"the metadata '{key}' must be {'bytes' if key.endswith('-bin') else 'text'}")
+    if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+        raise ConfigurationError(f"the metadata '{key}' holds characters that metadata cannot")
+
+
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="ascii")
     except OSError as error:
         raise ConfigurationError(f"cannot read the credentials in {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"the credentials in {path} hold characters that metadata cannot") from None

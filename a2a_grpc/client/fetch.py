@@ -27,6 +27,7 @@ class Kept:
     """A card with what its server said of it."""
 
     card: AgentCard
+    max_age_s: float
     fresh_until: float
     validators: dict[str, str]
 
@@ -41,7 +42,7 @@ class Cards:
         self._timeout_s = timeout_s
         self._ca_cert = ca_cert
         self._kept: dict[str, Kept] = {}
-        self._session: Any = None
+        self._sessions: dict[bool, Any] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,8 +54,8 @@ class Cards:
 
     async def close(self) -> None:
         """Closes the HTTP connections; kept cards stay."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
     async def load(self, where: CardUrl | CardFile) -> AgentCard:
@@ -64,80 +65,103 @@ class Cards:
         kept = self._kept.get(where.url)
         if kept is not None and time.monotonic() < kept.fresh_until:
             return kept.card
-        return await self._fetch(where, kept)
-
-    async def _fetch(self, where: CardUrl, kept: Kept | None) -> AgentCard:
         import aiohttp  # here, as calls by address do without it
 
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                headers={"Accept": "application/json"},
-                trust_env=not is_loopback(where.host),
-            )
-        context = ssl.create_default_context(cafile=self._ca_cert) if where.url.startswith("https:") else None
         try:
-            async with self._session.get(
-                where.url, headers=kept.validators if kept else {}, ssl=context or True
-            ) as response:
-                if response.status == 304 and kept is not None:
-                    kept.fresh_until = time.monotonic() + max_age_s(response.headers)
-                    return kept.card
-                if response.status != 200:
-                    raise AgentCardError(f"{where.url} answers {response.status} {response.reason}; there is no card")
-                content = await response.content.read(MAX_CARD_BYTES + 1)
-                while len(content) <= MAX_CARD_BYTES and (more := await response.content.read(MAX_CARD_BYTES)):
-                    content += more
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise UnreachableError(
-                f"the certificate of {where.url} is not accepted: {error.certificate_error}; "
-                "give its roots as ca_cert (--ca-cert)"
-            ) from error
-        except aiohttp.ClientConnectorDNSError as error:
-            raise UnreachableError(f"there is no host '{where.host}'; check the name of {where.url}") from error
-        except aiohttp.ClientConnectorSSLError as error:
-            raise UnreachableError(f"{where.url} does not speak TLS; is it http://?") from error
-        except aiohttp.ClientConnectorError as error:
-            if error.os_error.errno == errno.ECONNREFUSED:
-                raise UnreachableError(
-                    f"nothing listens at {where.url}; check the port, and that the agent is running"
-                ) from error
-            raise UnreachableError(f"{where.url} cannot be reached: {error.os_error.strerror}") from error
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError) as error:
-            raise UnreachableError(
-                f"{where.url} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
-            ) from error
-        except aiohttp.ClientError as error:
-            raise UnreachableError(f"the card at {where.url} cannot be had: {error or type(error).__name__}") from error
-        except (TimeoutError, asyncio.IncompleteReadError):
-            raise UnreachableError(f"{where.url} does not answer within {self._timeout_s:g} s") from None
+            return await self._fetch(where, kept)
+        except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError) as error:
+            raise UnreachableError(_why(error, where, self._timeout_s)) from error
+
+    async def _fetch(self, where: CardUrl, kept: Kept | None) -> AgentCard:
+        context = ssl.create_default_context(cafile=self._ca_cert) if where.url.startswith("https:") else True
+        headers = kept.validators if kept else {}
+        async with self._session(where).get(where.url, headers=headers, ssl=context) as response:
+            told = response.headers
+            max_age_s = lifetime_s(told)
+            if response.status == 304 and kept is not None:
+                kept.max_age_s = kept.max_age_s if max_age_s is None else max_age_s
+                kept.fresh_until = time.monotonic() + kept.max_age_s
+                return kept.card
+            if response.status != 200:
+                raise AgentCardError(f"{where.url} answers {response.status} {response.reason}; there is no card")
+            content = b""
+            while len(content) <= MAX_CARD_BYTES and (more := await response.content.read(MAX_CARD_BYTES)):
+                content += more
         if len(content) > MAX_CARD_BYTES:
             raise AgentCardError(f"the card at {where.url} has more than {MAX_CARD_BYTES} bytes")
         card = read_card(content, where.url)
-        if "no-store" not in response.headers.get("Cache-Control", ""):
+        self._kept.pop(where.url, None)
+        if "no-store" not in directives(told):
             pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-            validators = {ask: response.headers[tell] for ask, tell in pairs if tell in response.headers}
-            self._kept[where.url] = Kept(card, time.monotonic() + max_age_s(response.headers), validators)
+            validators = {ask: told[tell] for ask, tell in pairs if tell in told}
+            max_age_s = DEFAULT_MAX_AGE_S if max_age_s is None else max_age_s
+            self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators)
         return card
+
+    def _session(self, where: CardUrl) -> Any:
+        """The session for other machines, or for this one: proxies of the environment are not for that."""
+        import aiohttp
+
+        is_local = is_loopback(where.host)
+        if is_local not in self._sessions:
+            self._sessions[is_local] = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                headers={"Accept": "application/json"},
+                trust_env=not is_local,
+            )
+        return self._sessions[is_local]
+
+
+def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
+    """What a failed request means, in a sentence that says what to do."""
+    import aiohttp
+
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return (
+                f"the certificate of {where.url} is not accepted: {error.certificate_error}; "
+                "give its roots as ca_cert (--ca-cert)"
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return f"there is no host '{where.host}'; check the name of {where.url}"
+        case aiohttp.ClientConnectorSSLError():
+            return f"{where.url} does not speak TLS; is it http://?"
+        case aiohttp.ClientConnectorError() if error.os_error.errno == errno.ECONNREFUSED:
+            return f"nothing listens at {where.url}; check the port, and that the agent is running"
+        case aiohttp.ClientConnectorError():
+            return f"{where.url} cannot be reached: {error.os_error.strerror}"
+        case TimeoutError():
+            return f"{where.url} does not answer within {timeout_s:g} s"
+        case aiohttp.TooManyRedirects():
+            return f"{where.url} redirects in circles; check the URL of the card"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError():
+            return f"{where.url} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
+    return f"the card at {where.url} cannot be had: {error or type(error).__name__}"
 
 
 def read_card_file(path: str) -> AgentCard:
     """Raises AgentCardError, naming the path."""
     try:
-        return read_card(Path(path).read_bytes(), path)
+        content = Path(path).read_bytes()
     except OSError as error:
         raise AgentCardError(f"cannot read the card '{path}': {error.strerror}") from error
+    except ValueError as error:  # no path at all, such as one with a NUL
+        raise AgentCardError(f"cannot read the card '{path}': {error}") from error
+    return read_card(content, path)
 
 
-def max_age_s(headers: Any) -> float:
-    """How long a response stays fresh: `max-age` less `Age`, else `Expires` less `Date`, else a minute."""
-    directives = {
-        name.strip().lower(): value.strip(' "')
-        for name, _, value in (item.partition("=") for item in headers.get("Cache-Control", "").split(","))
-    }
-    if "no-cache" in directives or "no-store" in directives:
+def directives(headers: Any) -> dict[str, str]:
+    """The directives of all Cache-Control headers, in small letters."""
+    items = ",".join(headers.getall("Cache-Control", [])).split(",")
+    return {name.strip().lower(): argument.strip(' "') for name, _, argument in (item.partition("=") for item in items)}
+
+
+def lifetime_s(headers: Any) -> float | None:
+    """How long a response stays fresh: `max-age` less `Age`, else `Expires` less `Date`; None where it does not say."""
+    told = directives(headers)
+    if "no-cache" in told or "no-store" in told:
         return 0.0
-    if (age := directives.get("max-age", "")).isdecimal():
+    if (age := told.get("max-age", "")).isdecimal():
         spent = headers.get("Age", "0")
         return max(0.0, float(age) - (float(spent) if spent.isdecimal() else 0.0))
     if "Expires" in headers:
@@ -147,4 +171,4 @@ def max_age_s(headers: Any) -> float:
         except ValueError:
             return 0.0  # an Expires that is no date means: already expired
         return max(0.0, expires.timestamp() - begun)
-    return DEFAULT_MAX_AGE_S
+    return None

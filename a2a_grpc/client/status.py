@@ -42,7 +42,7 @@ def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError) -> A2AError:
         text or code.name,
         metadata=dict(info.metadata) if info else None,
         violations=[Violation(item.field, item.description) for item in bad.field_violations] if bad else (),
-        retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
+        retry_after_s=max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9) if retry else None,
     )
     error.code = code
     error.reason = info.reason if info else ""

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, canceled_by_peer, is_canceled
+from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, unreadable
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
 from a2a_grpc.client.news import news
 from a2a_grpc.errors import (
@@ -192,7 +192,7 @@ class TaskStream:
     async def _read(self) -> Any:
         assert self._call is not None
         try:
-            return await self._call.read()
+            element = await self._call.read()
         except grpc.aio.AioRpcError as failure:
             raise self._calls.failed(failure) from failure
         except asyncio.CancelledError:
@@ -200,7 +200,10 @@ class TaskStream:
                 raise
             if self._is_over:
                 return grpc.aio.EOF
-            raise canceled_by_peer() from None
+            raise self._calls.canceled() from None
+        if element is None:  # what grpc.aio gives for bytes that cannot be parsed
+            raise unreadable("a streaming call")
+        return element
 
     async def _take(self, element: StreamResponse, patience: Patience) -> None:
         event = lifecycle.payload_of(element)
