@@ -8,11 +8,13 @@ from a2a_grpc.config import ConfigurationError
 def split_address(name: str, address: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[v6]:port`. Raises ConfigurationError naming the setting."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or len(port) > 5 or int(port) > 65535:
         raise ConfigurationError(f"{name} is '{address}'; it must be HOST:PORT with a port from 0 to 65535")
-    bare = host.removeprefix("[").removesuffix("]")
-    if ":" in bare and not host.startswith("["):
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in bare and bare == host and not host.startswith("["):
         raise ConfigurationError(f"{name} is '{address}'; an IPv6 address stands in brackets: [{bare}]:{port}")
+    if not bare or "[" in bare or "]" in bare or (":" in bare) != (bare != host):
+        raise ConfigurationError(f"{name} is '{address}'; it must be HOST:PORT, where HOST is a name or an IP address")
     return bare, int(port)
 
 
@@ -22,6 +24,7 @@ def join_address(host: str, port: int) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches the host."""
+    host = host.lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -29,6 +29,14 @@ StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 OWN_DEADLINE = "Deadline Exceeded"
 """What gRPC says of a deadline that passed on this side."""
 
+NOT_CONNECTED = (
+    "failed to connect to all addresses",
+    "DNS resolution failed",
+    "errors resolving",
+    "empty address list",
+)
+"""How gRPC's own text begins where there was no connection."""
+
 SECOND_LOOK_S = 1.0
 """Time for finding out why an agent was not reached, where reaching for it took all the time there was."""
 
@@ -91,14 +99,13 @@ class Calls:
     def check_repeatable(self, error: UnavailableError) -> None:
         """Raises the error of a send if sending it again could make a second task."""
         link = self.connection.link
-        never_left = not error.reason and "failed to connect" in error.message and not self._is_connected()
-        if link is not None and not link.repeats_safely and not never_left:
+        if link is not None and not link.repeats_safely and not never_left(error):
             raise error
 
     def failed(self, failure: grpc.aio.AioRpcError) -> A2AError:
         """The error for a failed call; remembers whether the agent had a say in it."""
         error = to_error(failure)
-        if not isinstance(error, UnavailableError) or error.reason or self._is_connected():
+        if not isinstance(error, UnavailableError) or not never_left(error):
             self.was_reached = True
         if isinstance(error, UnimplementedError) and not error.reason:
             error.say(
@@ -114,19 +121,16 @@ class Calls:
         error.code = grpc.StatusCode.CANCELLED
         return error
 
-    def _is_connected(self) -> bool:
-        """Whether there is a connection: an agent that says UNAVAILABLE leaves it as it is."""
-        link = self.connection.link
-        return link is not None and link.channel.get_state() is grpc.ChannelConnectivity.READY
-
     async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
         """The metadata of one call: the caller's, the client's, then what neither of them gave."""
         entries = [(key.lower(), value) for key, value in (*metadata, *self._metadata)]
         given = {key for key, _ in entries}
         if Key.VERSION not in given:
             entries.append((Key.VERSION, PROTOCOL_VERSION))
-        if self._extensions:
-            entries.append((Key.EXTENSIONS, ",".join(self._extensions)))
+        if self._extensions:  # one entry (META-3), with what the caller asks for as well
+            asked = [value for key, value in entries if key == Key.EXTENSIONS]
+            entries = [entry for entry in entries if entry[0] != Key.EXTENSIONS]
+            entries.append((Key.EXTENSIONS, ",".join((*asked, *self._extensions))))
         if self._credentials is not None:
             key, secret = await self._credentials()
             if key.lower() not in given:
@@ -230,6 +234,12 @@ async def pages(calls: Calls, method: str, request: Any, items: str) -> AsyncIte
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
+
+
+def never_left(error: UnavailableError) -> bool:
+    """Whether a call failed because there was no connection to send it on. The channel's state does not tell: it may
+    have connected since."""
+    return not error.reason and error.message.startswith(NOT_CONNECTED)
 
 
 def unreadable(method: str) -> InvalidAgentResponseError:

@@ -1,5 +1,6 @@
 """A channel to an address: encryption as asked for, options for reasons that were measured."""
 
+import ssl
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -31,12 +32,33 @@ def open_channel(
     options = _options(address, settings, tls)
     if not tls:
         return grpc.aio.insecure_channel(address.dial, options=options, interceptors=interceptors)
+    check_certificates(settings)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=_pem("ca_cert", settings.ca_cert),
         private_key=_pem("client_key", settings.client_key),
         certificate_chain=_pem("client_cert", settings.client_cert),
     )
     return grpc.aio.secure_channel(address.dial, credentials, options=options, interceptors=interceptors)
+
+
+def check_certificates(settings: ClientSettings) -> None:
+    """Raises ConfigurationError, naming the setting, for files that hold no certificates."""
+    for name in ("ca_cert", "client_cert", "client_key"):
+        _pem(name, getattr(settings, name))
+    context = ssl.create_default_context()
+    try:
+        if settings.ca_cert:
+            context.load_verify_locations(settings.ca_cert)
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"ca_cert '{settings.ca_cert}' holds no certificates") from error
+    try:
+        if settings.client_cert:
+            context.load_cert_chain(settings.client_cert, settings.client_key)
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"client_cert '{settings.client_cert}' and client_key '{settings.client_key}' do not belong together, "
+            "or are no PEM files"
+        ) from error
 
 
 def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tuple[str, int | str]]:

@@ -188,6 +188,7 @@ class Client:
         restarted server is survived; an agent that does not stream is asked from time to time.
         """
         request = send_request(content, options)
+        options = {**options, "idempotency_key": options.get("idempotency_key") or str(uuid.uuid4())}
         if await self._may_stream():
             try:
                 return _with_history(await self._send_and_follow(request, options), options)

@@ -9,17 +9,23 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from a2a_grpc.address import is_loopback
 from a2a_grpc.client.card import read_card
 from a2a_grpc.client.errors import AgentCardError, UnreachableError
-from a2a_grpc.client.target import CardFile, CardUrl
+from a2a_grpc.client.probe import accepts_tls
+from a2a_grpc.client.target import Address, CardFile, CardUrl
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.wire import AgentCard
 
 DEFAULT_MAX_AGE_S = 60.0
 """How long a card is fresh whose server does not say (CARD-4)."""
 
 MAX_CARD_BYTES = 1 << 20
+
+TLS_TIMEOUT_S = 1.0
+"""For finding out whether a peer that does not speak HTTP speaks TLS."""
 
 
 @dataclass(slots=True)
@@ -69,11 +75,17 @@ class Cards:
 
         try:
             return await self._fetch(where, kept)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.ClientOSError) as error:
+            if where.url.startswith("http:") and await speaks_tls(where):
+                raise UnreachableError(
+                    f"{where.url} speaks TLS, and was called in plaintext; is it https://?"
+                ) from error
+            raise UnreachableError(_why(error, where, self._timeout_s)) from error
         except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError) as error:
             raise UnreachableError(_why(error, where, self._timeout_s)) from error
 
     async def _fetch(self, where: CardUrl, kept: Kept | None) -> AgentCard:
-        context = ssl.create_default_context(cafile=self._ca_cert) if where.url.startswith("https:") else True
+        context = trusting(self._ca_cert) if where.url.startswith("https:") else True
         headers = kept.validators if kept else {}
         async with self._session(where).get(where.url, headers=headers, ssl=context) as response:
             told = response.headers
@@ -134,9 +146,23 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
             return f"{where.url} does not answer within {timeout_s:g} s"
         case aiohttp.TooManyRedirects():
             return f"{where.url} redirects in circles; check the URL of the card"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError():
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError() | aiohttp.ClientOSError():
             return f"{where.url} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
     return f"the card at {where.url} cannot be had: {error or type(error).__name__}"
+
+
+async def speaks_tls(where: CardUrl) -> bool:
+    """Whether TLS is spoken where plaintext was expected."""
+    address = Address(where.url, where.host, urlsplit(where.url).port or 80, None)
+    return await accepts_tls(address, TLS_TIMEOUT_S)
+
+
+def trusting(ca_cert: str | None) -> ssl.SSLContext:
+    """A context with these roots, or the system's. Raises ConfigurationError for roots that cannot be read."""
+    try:
+        return ssl.create_default_context(cafile=ca_cert)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"cannot read ca_cert '{ca_cert}': {error.strerror or error}") from error
 
 
 def read_card_file(path: str) -> AgentCard:

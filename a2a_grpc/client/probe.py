@@ -13,6 +13,9 @@ from typing import NamedTuple
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
 
+SETTLE_S = 1.0
+"""How long a server has to refuse a client's certificate once the handshake is over."""
+
 
 class ProbeFailure(Exception):
     """A step failed; the text says what and what to do. `is_final` where waiting would not help."""
@@ -26,7 +29,7 @@ async def explain(address: Address, settings: ClientSettings, *, tls: bool, time
     """Takes the steps of a connection until one fails: raises ProbeFailure. Returns if all succeed, or if the time is
     over."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s + 1.0):  # each step has a better word for being late
+        async with asyncio.timeout(3 * timeout_s + 1.0):  # each step has a better word for being late
             if address.host:
                 await _steps(address, settings, tls=tls, timeout_s=timeout_s)
             else:
@@ -38,12 +41,32 @@ async def _steps(address: Address, settings: ClientSettings, *, tls: bool, timeo
     await connect_tcp(address, timeout_s)
     if tls:
         check_alpn(address, await handshake(address, settings, timeout_s))
-    elif await accepts_tls(address, timeout_s):
+    else:
+        await plain(address, timeout_s)
+
+
+async def plain(address: Address, timeout_s: float) -> None:
+    """HTTP/2 without TLS."""
+    if await accepts_tls(address, timeout_s):
         raise ProbeFailure(
             f"{address} speaks TLS, and was called in plaintext; call grpcs://{address}, "
             "with ca_cert (--ca-cert) if its roots are its own",
             is_final=True,
         )
+    if not await answers(address, timeout_s):
+        raise ProbeFailure(f"{address} accepts connections, but does not answer; is this the agent's gRPC port?")
+
+
+async def answers(address: Address, timeout_s: float) -> bool:
+    """Whether a server says its HTTP/2 settings."""
+    try:
+        async with _connection(address, timeout_s) as (reader, writer), asyncio.timeout(timeout_s):
+            writer.write(PREFACE)
+            return bool(await reader.read(1))
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 async def resolve(address: Address, timeout_s: float) -> list[str]:
@@ -87,6 +110,10 @@ async def connect_unix(address: Address) -> None:
     writer.transport.abort()
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client begins HTTP/2, with empty SETTINGS (RFC 9113 §3.4)."""
+
+
 class Handshake(NamedTuple):
     """What a TLS handshake agreed on."""
 
@@ -99,8 +126,9 @@ async def handshake(address: Address, settings: ClientSettings, timeout_s: float
     """A TLS handshake as a client makes it."""
     name = settings.authority or address.host
     try:
-        async with _connection(address, timeout_s, _context(settings), name) as writer:
+        async with _connection(address, timeout_s, _context(settings), name) as (reader, writer):
             chosen: ssl.SSLObject = writer.get_extra_info("ssl_object")
+            await _settled(reader, address, settings)
             return Handshake(chosen.version() or "", chosen.selected_alpn_protocol() or "")
     except ssl.SSLCertVerificationError as error:
         raise ProbeFailure(
@@ -139,6 +167,23 @@ async def accepts_tls(address: Address, timeout_s: float) -> bool:
         return False
 
 
+async def _settled(reader: asyncio.StreamReader, address: Address, settings: ClientSettings) -> None:
+    """A server that refuses a client's certificate says so only after the handshake (TLS 1.3)."""
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            if await reader.read(1):
+                return  # its HTTP/2 settings
+            raise ConnectionResetError
+    except TimeoutError:
+        return
+    except (ssl.SSLError, ConnectionError) as error:
+        lacks = "wants" if not settings.client_cert else "does not accept"
+        raise ProbeFailure(
+            f"{address} {lacks} a client certificate; give one that it trusts as client_cert (--client-cert)",
+            is_final=True,
+        ) from error
+
+
 def _plain(address: Address) -> str:
     return (
         f"{address} speaks plaintext, and was called with TLS; "
@@ -157,13 +202,13 @@ def _context(settings: ClientSettings) -> ssl.SSLContext:
 @asynccontextmanager
 async def _connection(
     address: Address, timeout_s: float, context: ssl.SSLContext | None = None, name: str | None = None
-) -> AsyncIterator[asyncio.StreamWriter]:
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     async with asyncio.timeout(timeout_s):
-        _, writer = await asyncio.open_connection(
+        reader, writer = await asyncio.open_connection(
             address.host, address.port, ssl=context, server_hostname=name if context else None
         )
     try:
-        yield writer
+        yield reader, writer
     finally:
         writer.transport.abort()
         with suppress(OSError):

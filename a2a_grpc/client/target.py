@@ -55,15 +55,15 @@ class CardFile:
 
 def parse(target: str) -> Address | CardUrl | CardFile:
     """Raises ConfigurationError for what is none of the forms above."""
+    if target.startswith("unix:"):
+        return grpc_address(target)
     scheme, separator, _ = target.partition("://")
     match scheme.lower() if separator else "":
         case "http" | "https":
             return _card_url(target)
         case "file":
-            return CardFile(unquote(urlsplit(target).path))
+            return _card_file(target)
         case "grpc" | "grpcs" | "dns":
-            return grpc_address(target)
-        case "" if target.startswith("unix:"):
             return grpc_address(target)
         case "" if target.startswith("dns:"):
             return grpc_address("dns:///" + target.removeprefix("dns:"))
@@ -71,7 +71,14 @@ def parse(target: str) -> Address | CardUrl | CardFile:
             return CardFile(target)
         case "":
             return grpc_address(target)
-    raise ConfigurationError(f"target is '{target}'; it must be {FORMS}")
+    raise ConfigurationError(f"target is '{_without_password(target)}'; it must be {FORMS}")
+
+
+def _card_file(url: str) -> CardFile:
+    host, _, path = url[len("file://") :].partition("/")
+    if host not in ("", "localhost") or not path:
+        raise ConfigurationError(f"target is '{_without_password(url)}'; a file URL has three slashes: file:///PATH")
+    return CardFile(unquote(f"/{path}"))
 
 
 def grpc_address(url: str) -> Address:
@@ -80,8 +87,8 @@ def grpc_address(url: str) -> Address:
     `grpcs://` and `https://` say TLS; the others leave it to the client (OPEN-6). Raises ConfigurationError.
     """
     if url.startswith("unix:"):
-        if not (path := url.removeprefix("unix:")):
-            raise ConfigurationError("target is 'unix:'; it names no path")
+        if not (path := url.removeprefix("unix:")).strip("/"):
+            raise ConfigurationError(f"target is '{url}'; it names no path")
         return Address(f"unix:{path}", "", 0, None)
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower() if separator else ""
@@ -89,7 +96,7 @@ def grpc_address(url: str) -> Address:
     if scheme == "dns":
         prefix, (_, _, rest) = "dns:///", rest.partition("/")
     elif separator and scheme not in PORTS:
-        raise ConfigurationError(f"target is '{url}'; it must be {FORMS}")
+        raise ConfigurationError(f"target is '{_without_password(url)}'; it must be {FORMS}")
     authority = (rest if separator else url).partition("/")[0]
     if not authority or "@" in authority:
         raise ConfigurationError(f"target is '{_without_password(url)}'; it must be {FORMS}")
@@ -103,8 +110,12 @@ def grpc_address(url: str) -> Address:
 
 def _card_url(url: str) -> CardUrl:
     """The card's own URL; without a file name, the well-known path below the one given."""
-    split = urlsplit(url)
-    if not split.hostname or split.username:
+    try:
+        split = urlsplit(url)
+        port = split.port  # raises where it is none
+    except ValueError as error:
+        raise ConfigurationError(f"target is '{_without_password(url)}': {error}") from None
+    if not split.hostname or port == 0 or "@" in split.netloc:
         raise ConfigurationError(f"target is '{_without_password(url)}'; it must be http(s)://HOST[:PORT][/PATH]")
     path = split.path.rstrip("/")
     if not path.endswith(".json"):
@@ -113,5 +124,5 @@ def _card_url(url: str) -> CardUrl:
 
 
 def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = url.rpartition("://")
     return scheme + separator + rest.rpartition("@")[2]

@@ -1,12 +1,11 @@
-"""Faults from outside: a proxy that stops forwarding, a reader that does not read, a bare HTTP/2 connection."""
+"""Faults from outside: a reader that does not read, a bare HTTP/2 connection; and how a server is seen to take them."""
 
 import asyncio
 import contextlib
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
@@ -82,60 +81,6 @@ async def blocked(served: Served, task_id: str) -> None:
     for _ in range(20):
         await served.get(task_id)
     assert open_streams(served) == 1
-
-
-class Proxy:
-    """Forwards TCP connections to one address, until it is told to stall: then bytes wait, connections stay open."""
-
-    def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = host, int(port)
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._pumps: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server
-        self.address = ""
-        self.forwarded = 0
-        """Bytes, in both directions."""
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
-        host, port = self._server.sockets[0].getsockname()
-        self.address = f"{host}:{port}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    def stall(self) -> None:
-        """From now on nothing is forwarded, in either direction."""
-        self._flowing.clear()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, there_writer}
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
-            self._pumps.add(asyncio.create_task(self._pump(source, sink)))
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await source.read(65536):
-                await self._flowing.wait()
-                self.forwarded += len(chunk)
-                sink.write(chunk)
-                await sink.drain()
-            await self._flowing.wait()
-            sink.close()
 
 
 class Frame(NamedTuple):

@@ -1,21 +1,32 @@
-"""Waits through 45 seconds of silence at a server with defaults, then tells as JSON how each call ended: for Q1, Q2.
+"""Waits through silence at a server with defaults, then tells as JSON how each call ended: for Q1, Q2.
 
-A program of its own, so that the other tests need not wait with it.
+Raw calls wait 45 seconds, the client library 65 or as many as SILENCE_S says. A program of its own, so that the other
+tests need not wait with it.
 """
 
 import asyncio
 import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import grpc.aio
 
+from a2a_grpc import Client, Task, TaskStatusUpdateEvent, connect
 from a2a_grpc.lifecycle import COMPLETED, SUBMITTED, WORKING
+from a2a_grpc.parts import Json
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest, SubscribeToTaskRequest
 from tests.harness import V1, elements, event_state, scripted, scripted_agent, serving
-from tests.regressions.faults import Proxy, connection
+from tests.proxy import Proxy
+from tests.regressions.faults import connection
 
 SILENCE_S = 40
 LONGER_S = 45
+CLIENT_SILENCE_S = float(os.environ.get("SILENCE_S", "65"))
+ACKNOWLEDGED_S = 3
+"""After so long everything that was sent has been acknowledged."""
 
 PINGING = (
     ("grpc.use_local_subchannel_pool", 1),
@@ -35,6 +46,16 @@ class Ended:
 
 
 @dataclass(slots=True)
+class Waited:
+    """What came of an operation of the client library."""
+
+    states: list[int]
+    """Those that a stream told, or that of the task in the end."""
+    connections: int
+    bytes_while_silent: int
+
+
+@dataclass(slots=True)
 class Silence:
     """What came of the calls that waited."""
 
@@ -45,6 +66,7 @@ class Silence:
     idle_states: list[str]
     idle_tasks: int
     bytes_without_keepalive: int
+    client: dict[str, Waited]
 
 
 async def wait_through() -> Silence:
@@ -92,7 +114,7 @@ async def wait_through() -> Silence:
             ):
                 call = stub.SendStreamingMessage(scripted({"sleep": SILENCE_S}), metadata=V1)
                 assert [event_state(event) for event in await elements(call, 2)] == [SUBMITTED, WORKING]
-                await asyncio.sleep(3)  # acknowledgements of what was sent
+                await asyncio.sleep(ACKNOWLEDGED_S)
                 before = proxy.forwarded
                 await asyncio.sleep(SILENCE_S - 10)
                 during = proxy.forwarded - before
@@ -107,9 +129,99 @@ async def wait_through() -> Silence:
             idling = group.create_task(without_calls())
             quiet = group.create_task(bytes_without_keepalive())
         return Silence(
-            streaming.result(), subscribed.result(), blocked.result(), pinged.result(), *idling.result(), quiet.result()
+            streaming.result(),
+            subscribed.result(),
+            blocked.result(),
+            pinged.result(),
+            *idling.result(),
+            quiet.result(),
+            {},
         )
 
 
+JOB: Json = {"script": [{"sleep": CLIENT_SILENCE_S}]}
+
+
+class Waiting:
+    """A client with what its proxy sees of it while the agent is silent."""
+
+    def __init__(self, client: Client, proxy: Proxy) -> None:
+        self.client = client
+        self._proxy = proxy
+        self.bytes = 0
+
+    async def measure(self) -> None:
+        """Counts the bytes of the silence, but for its beginning and its end."""
+        await asyncio.sleep(ACKNOWLEDGED_S)
+        before = self._proxy.forwarded
+        await asyncio.sleep(CLIENT_SILENCE_S - 2 * ACKNOWLEDGED_S)
+        self.bytes = self._proxy.forwarded - before
+
+    def waited(self, *states: int) -> Waited:
+        return Waited(list(states), self._proxy.connections, self.bytes)
+
+
+@asynccontextmanager
+async def waiting(server: dict[str, float], **settings: Any) -> AsyncIterator[tuple[Waiting, Proxy]]:
+    async with (
+        serving(scripted_agent(), **server) as served,
+        Proxy(served.server.grpc_address) as proxy,
+        connect(proxy.address, **settings) as client,
+    ):
+        yield Waiting(client, proxy), proxy
+
+
+async def streamed(server: dict[str, float], *, stalls: bool = False, **settings: float) -> Waited:
+    """The states that a stream tells, and what went over the wire between its second event and its last."""
+    async with waiting(server, **settings) as (wait, proxy), wait.client.stream(JOB) as events:
+        states = []
+        async with asyncio.TaskGroup() as group:
+            async for event in events:
+                assert isinstance(event, Task | TaskStatusUpdateEvent)
+                states.append(int(event.status.state))
+                if states[-1] == WORKING:
+                    group.create_task(wait.measure())
+                    if stalls:
+                        proxy.stall_open()
+        return wait.waited(*states)
+
+
+async def sent() -> Waited:
+    async with waiting({}) as (wait, _):
+        task = await wait.client.send(JOB)
+        assert isinstance(task, Task)
+        return wait.waited(int(task.status.state))
+
+
+async def waited_for() -> Waited:
+    async with waiting({}) as (wait, _):
+        task = await wait.client.start(JOB)
+        assert isinstance(task, Task)
+        return wait.waited(int((await wait.client.wait(task.id)).status.state))
+
+
+async def with_the_client() -> dict[str, Waited]:
+    """The operations of the client library that wait, each at a server of its own."""
+    quiet = {"keepalive_time_s": 0.0}
+    async with asyncio.TaskGroup() as group:
+        operations = {
+            "stream": group.create_task(streamed({})),
+            "send": group.create_task(sent()),
+            "wait": group.create_task(waited_for()),
+            "stream without keepalive": group.create_task(streamed(quiet)),
+            "stream with keepalive": group.create_task(streamed(quiet, keepalive_s=20)),
+            "stream with keepalive that stalls": group.create_task(streamed(quiet, stalls=True, keepalive_s=20)),
+        }
+    return {name: operation.result() for name, operation in operations.items()}
+
+
+async def wait_all() -> Silence:
+    async with asyncio.TaskGroup() as group:
+        raw = group.create_task(wait_through())
+        client = group.create_task(with_the_client())
+    raw.result().client = client.result()
+    return raw.result()
+
+
 if __name__ == "__main__":
-    print(json.dumps(asdict(asyncio.run(wait_through()))))
+    print(json.dumps(asdict(asyncio.run(wait_all()))))

@@ -39,6 +39,7 @@ from tests.harness import (
     scripted_agent,
     serving,
 )
+from tests.proxy import Proxy
 from tests.regressions.counting import asyncio_tasks
 from tests.regressions.faults import (
     ACK,
@@ -46,7 +47,6 @@ from tests.regressions.faults import (
     UNBUFFERED,
     Frame,
     Http2,
-    Proxy,
     blocked,
     connection,
     details_of,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.lifecycle import COMPLETED, SUBMITTED, WORKING
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +44,32 @@ def test_q2_a_connection_without_calls_that_pings_every_10_s_is_never_cut(silenc
 
 def test_q2_a_silent_stream_without_keepalive_carries_no_byte(silence: dict[str, Any]) -> None:
     assert silence["bytes_without_keepalive"] == 0
+
+
+@pytest.mark.parametrize("operation", ["send", "wait"])
+def test_q1_the_client_waits_through_65_s_of_silence_with_defaults(silence: dict[str, Any], operation: str) -> None:
+    assert silence["client"][operation]["states"] == [COMPLETED]
+    assert silence["client"][operation]["connections"] == 1
+
+
+def test_q1_s2_29_a_clients_stream_silent_for_65_s_ends_completed_with_defaults(silence: dict[str, Any]) -> None:
+    assert silence["client"]["stream"]["states"] == [SUBMITTED, WORKING, COMPLETED]
+    assert silence["client"]["stream"]["connections"] == 1
+
+
+def test_s2_28_a_clients_silent_stream_carries_no_byte_without_keepalive(silence: dict[str, Any]) -> None:
+    assert silence["client"]["stream without keepalive"]["states"] == [SUBMITTED, WORKING, COMPLETED]
+    assert silence["client"]["stream without keepalive"]["bytes_while_silent"] == 0
+
+
+def test_q2_a_client_that_keeps_its_connection_alive_is_never_cut(silence: dict[str, Any]) -> None:
+    assert silence["client"]["stream with keepalive"]["states"] == [SUBMITTED, WORKING, COMPLETED]
+    assert silence["client"]["stream with keepalive"]["connections"] == 1
+    assert silence["client"]["stream with keepalive"]["bytes_while_silent"] > 0
+
+
+def test_s2_15_a_connection_that_stalls_is_noticed_with_keepalive_and_its_stream_resumed(
+    silence: dict[str, Any],
+) -> None:
+    assert silence["client"]["stream with keepalive that stalls"]["states"] == [SUBMITTED, WORKING, COMPLETED]
+    assert silence["client"]["stream with keepalive that stalls"]["connections"] == 2
