@@ -35,7 +35,7 @@ async def follow(
                         session.show.event(event)
                     if isinstance(event, Message):
                         reply = event
-                    if events.is_settled and not to_the_end:
+                    if events.is_paused and not to_the_end:
                         break
     except asyncio.CancelledError:
         await _leave(session, client, events, cancel=cancel_on_interrupt and session.interrupted.is_set())

@@ -321,7 +321,7 @@ class Client:
             async for event in events:
                 if isinstance(event, Message):
                     return event
-                if events.is_settled:
+                if events.is_paused:
                     break
         assert events.task is not None  # a send's stream ends after a message or a settled task
         return events.task
@@ -329,7 +329,7 @@ class Client:
     async def _follow(self, task_id: str) -> Task:
         async with self.subscribe(task_id) as events:
             async for _ in events:
-                if events.is_settled:
+                if events.is_paused:
                     break
         assert events.task is not None  # a subscription begins with the task
         return events.task

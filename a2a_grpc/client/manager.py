@@ -77,6 +77,8 @@ class ClientManager:
         """The client of a named agent for the running event loop. Raises ConfigurationError for an unknown name."""
         place = (asyncio.get_running_loop(), self._target(name))
         with self._lock:
+            for loop, target in [place for place in self._clients if place[0].is_closed()]:
+                del self._clients[loop, target]  # what is left of it closes with the channel
             client = self._clients.get(place)
             if client is None:
                 client = self._clients[place] = connect(place[1], **self._settings)

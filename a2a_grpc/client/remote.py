@@ -55,13 +55,14 @@ class RemoteAgent:
     async def __aenter__(self) -> Self:
         if self._given is None:
             self._own = self._connect()
-            try:
-                await self._own.__aenter__()
+        try:
+            async with self._client() as client:
+                await client.link()
                 with suppress(A2AError):  # an address has no card
-                    self._card = await self._own.card()
-            except BaseException:
-                await self.close()
-                raise
+                    self._card = await client.card()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -92,7 +93,7 @@ class RemoteAgent:
                     return text_of(event)
                 if turn is not None:
                     await _relay(event, turn)
-                if events.is_settled:
+                if events.is_paused:
                     break
         return text_of(_completed(events.task))
 
@@ -106,19 +107,22 @@ class RemoteAgent:
                         return
                     case TaskArtifactUpdateEvent() if text := text_of(event.artifact):
                         yield text
-                if events.is_settled:
+                if events.is_paused:
                     break
         _completed(events.task)
 
     @asynccontextmanager
     async def events(self, content: Contents | Message, **options: Unpack[SendOptions]) -> AsyncIterator[TaskStream]:
-        """The stream of events of a message sent. Leaving the block by an exception cancels the remote task."""
+        """Sends a message: the stream of its events. Leaving the block by an exception that is not the stream's own
+        cancels the remote task."""
         async with self._client() as client, client.stream(content, **options) as events:
+            beginning = asyncio.create_task(events.begin(), name="a2a-grpc:begin")
             try:
+                await asyncio.shield(beginning)
                 yield events
             except BaseException as error:
-                if not isinstance(error, A2AError) and events.task_id and events.state not in lifecycle.TERMINAL:
-                    await _cancel(client, events.task_id)
+                if error is not events.error:
+                    await _cancel(client, events, beginning)
                 raise
 
     def describe(self) -> dict[str, Json]:
@@ -176,11 +180,17 @@ def progress_of(event: Event) -> float | None:
     return float(cast(float, progress)) if is_number and 0 <= cast(float, progress) <= 1 else None
 
 
-async def _cancel(client: Client, task_id: str) -> None:
+async def _cancel(client: Client, events: TaskStream, beginning: asyncio.Task[None]) -> None:
     """Cancels a remote task in spite of the caller's own cancellation; what comes of it is not waited for long."""
-    canceling = asyncio.ensure_future(client.cancel(task_id))
-    canceling.set_name(f"a2a-grpc:cancel:{task_id}")
+
+    async def cancel() -> None:
+        await beginning  # what was sent may have made a task that nothing was heard of yet
+        if events.task_id and events.state not in lifecycle.TERMINAL:
+            await client.cancel(events.task_id)
+
+    canceling = asyncio.create_task(cancel(), name="a2a-grpc:cancel")
     with suppress(A2AError, TimeoutError):
         async with asyncio.timeout(CANCEL_TIMEOUT_S):
             await asyncio.shield(canceling)
-    canceling.cancel()
+    for task in (canceling, beginning):
+        task.cancel()

@@ -82,9 +82,12 @@ class TaskStream:
         self._is_over = False
         self._was_resumed = False
         self._has_seq = False
+        self._next_seq = 0
         self._elements = 0
         self.task_id = task_id
         """The task's id; "" before the first event of a send."""
+        self.error: Exception | None = None
+        """What the stream ended with, if it failed."""
         self.state: TaskState = TaskState.TASK_STATE_UNSPECIFIED
         """The state as of the last event that was received; TASK_STATE_UNSPECIFIED before any."""
         self.seq = after
@@ -109,6 +112,11 @@ class TaskStream:
             return self._elements > 1 or not self._send.message.task_id
         return self.state in lifecycle.SETTLED
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is somebody else's turn: settled, but not ended. A stream may stay open here (OPEN-1)."""
+        return self.is_settled and not is_terminal(self.state)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -131,21 +139,26 @@ class TaskStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
-        while not self._ready:
-            if self._is_over:
-                self._drop_call()
-                raise StopAsyncIteration
+    async def begin(self) -> None:
+        """Waits for the first event, which stays to be read: from here on what was sent has its effect."""
+        while not self._ready and not self._is_over:
             try:
                 await self._advance()
             except asyncio.CancelledError:
                 self._drop_call()  # grpc.aio has canceled the call with the read; the next read goes on from here
                 self._was_resumed = bool(self.task_id)
                 raise
-            except Exception:
+            except Exception as error:
+                self.error = error
                 self.close()
                 raise
-        return self._ready.popleft()
+
+    async def __anext__(self) -> Event:
+        await self.begin()
+        if self._ready:
+            return self._ready.popleft()
+        self._drop_call()
+        raise StopAsyncIteration
 
     # -- one step
 
@@ -159,6 +172,9 @@ class TaskStream:
             if self._call is None:
                 await self._open()
             element = await self._read()
+            if element is grpc.aio.EOF and self.task_id and not self.state:
+                # Records were asked for after the last one: only the task itself says whether there will be more.
+                self.state = (await self._get()).status.state
         except A2AError as error:
             return await self._failed(error, self._patience)
         if self._is_over:
@@ -185,9 +201,9 @@ class TaskStream:
         snapshot, after = (str(told.get(key, "")) for key in (Key.SEQ, Key.AFTER))
         self._has_seq = snapshot.isdecimal() or after.isdecimal()
         if snapshot.isdecimal():
-            self.seq = int(snapshot) - 1  # the snapshot that comes next counts for one
+            self._next_seq = int(snapshot)  # of the snapshot that comes next: until it is here, it is asked for again
         elif after.isdecimal():
-            self.seq = int(after)
+            self._next_seq = int(after) + 1
 
     async def _read(self) -> Any:
         assert self._call is not None
@@ -211,8 +227,9 @@ class TaskStream:
         self._elements += 1
         if not self._has_seq:
             self.seq = None  # a snapshot came where records after a seq were asked for
-        elif self.seq is not None:
-            self.seq += 1
+        else:
+            self.seq = self._next_seq
+            self._next_seq += 1
         match event:
             case None:
                 return  # of a later contract
@@ -256,11 +273,19 @@ class TaskStream:
             self._patience.renew()
 
     async def _farewell(self) -> None:
-        """After the last event the server ends the stream; however it does, nothing is missing."""
-        with suppress(A2AError, TimeoutError):
+        """After the last event the server ends the stream; however it does, nothing is missing.
+
+        Raises UnsupportedOperationError for a message that the task never came to, as it ended before.
+        """
+        try:
             async with asyncio.timeout(FAREWELL_S):
                 if self._call is not None:
                     await self._read()
+        except UnsupportedOperationError:
+            if self._send is not None and self._send.message.task_id:
+                raise
+        except (A2AError, TimeoutError):
+            pass
         self._is_over = True
 
     # -- failures

@@ -1,7 +1,7 @@
 """Runs agents: accepts messages, gives each task one run at a time, cancels, ends, sweeps."""
 
 from a2a_grpc.engine.engine import Engine
-from a2a_grpc.engine.incoming import Incoming, Opened
+from a2a_grpc.engine.incoming import Incoming, Opened, ended_before
 from a2a_grpc.engine.settings import EngineSettings
 
-__all__ = ["Engine", "EngineSettings", "Incoming", "Opened"]
+__all__ = ["Engine", "EngineSettings", "Incoming", "Opened", "ended_before"]

@@ -11,7 +11,7 @@ from typing import Self
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Skill
 from a2a_grpc.agent.agent import SKILL
-from a2a_grpc.engine.incoming import Incoming, Opened, is_over
+from a2a_grpc.engine.incoming import Incoming, Opened, ended_before, is_over
 from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.run import Canceled, Queued
 from a2a_grpc.engine.runs import Active, Runs
@@ -104,10 +104,7 @@ class Engine:
                         break
             found = await self.log.snapshot_at(key, found, record.seq)
         if found.turn < turn:
-            raise UnsupportedOperationError(
-                f"task '{key.id}' became {lifecycle.state_name(found.state)} before it came to this message",
-                metadata={"task_id": key.id},
-            )
+            raise ended_before(key, found.state)
         return found
 
     async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Snapshot:

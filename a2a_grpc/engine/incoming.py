@@ -4,9 +4,10 @@ import hashlib
 from dataclasses import dataclass, field
 
 from a2a_grpc import lifecycle
+from a2a_grpc.errors import UnsupportedOperationError
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Binding, Scope, Snapshot, TaskKey
-from a2a_grpc.wire import SendMessageRequest
+from a2a_grpc.wire import SendMessageRequest, TaskState
 
 
 @dataclass(slots=True)
@@ -46,3 +47,11 @@ class Opened:
 def is_over(state: int, reached: int, turn: int) -> bool:
     """Whether a task in `state`, in its turn `reached`, has done with `turn`."""
     return state in lifecycle.TERMINAL or reached > turn or (reached == turn and state in lifecycle.SETTLED)
+
+
+def ended_before(key: TaskKey, state: TaskState) -> UnsupportedOperationError:
+    """For a message whose turn never came."""
+    return UnsupportedOperationError(
+        f"task '{key.id}' became {lifecycle.state_name(state)} before it came to this message",
+        metadata={"task_id": key.id},
+    )

@@ -16,7 +16,7 @@ import grpc.aio
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
-from a2a_grpc.engine import Engine, Incoming, Opened
+from a2a_grpc.engine import Engine, Incoming, Opened, ended_before
 from a2a_grpc.errors import (
     A2AError,
     ExtendedAgentCardNotConfiguredError,
@@ -147,7 +147,7 @@ class Servicer:
             await context.write(self._sized(StreamResponse(message=opened).SerializeToString()))
             return
         try:
-            await self._stream(
+            state, turn = await self._stream(
                 call,
                 context,
                 opened.key,
@@ -158,6 +158,8 @@ class Servicer:
         except GONE:
             self._on_disconnect(call, opened)
             raise
+        if turn < opened.turn:
+            raise ended_before(opened.key, state)
 
     async def _open(self, call: Call, request: SendMessageRequest, *, streaming: bool = False) -> Opened | Message:
         self._checks.send(request)
@@ -234,14 +236,15 @@ class Servicer:
                 raise InvalidRequestError.of(
                     Violation(Key.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
                 )
-            return await self._stream(call, context, key, Snapshot(after, b"", head.state, head.turn))
+            await self._stream(call, context, key, Snapshot(after, b"", head.state, head.turn))
+            return
         if head.state in lifecycle.TERMINAL:
             raise UnsupportedOperationError(
                 f"task '{key.id}' is {lifecycle.state_name(head.state)}; read it with GetTask",
                 metadata={"task_id": key.id},
             )
         snapshot = await self._log.snapshot(key)
-        return await self._stream(call, context, key, snapshot, first=snapshot.task)
+        await self._stream(call, context, key, snapshot, first=snapshot.task)
 
     async def _stream(
         self,
@@ -252,20 +255,23 @@ class Servicer:
         *,
         first: bytes = b"",
         is_over: Callable[[TaskState, int], bool] = lambda state, turn: False,
-    ) -> None:
+    ) -> tuple[TaskState, int]:
         """The task `first`, if given, then every record after the snapshot's seq: until the task has ended, or until
-        `is_over` says so of a state in a turn."""
+        `is_over` says so of a state in a turn. Gives the last of them."""
+        state, turn = snapshot.state, snapshot.turn
         place = (Key.SEQ if first else Key.AFTER, str(snapshot.seq))
         async with self._log.follow(key, snapshot.seq) as records:
             await context.send_initial_metadata((*call.echo, place))
             if first:
                 await context.write(self._sized(task_element(first)))
-                if is_over(snapshot.state, snapshot.turn):
-                    return
+                if is_over(state, turn):
+                    return state, turn
             async for record in records:
                 await context.write(record.event)
-                if is_over(record.state, record.turn):
-                    return
+                state, turn = record.state, record.turn
+                if is_over(state, turn):
+                    break
+        return state, turn
 
     # -- push notifications, extended card
 
