@@ -3,7 +3,7 @@
 import math
 import mimetypes
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -11,7 +11,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from a2a_grpc.wire import ROLE_AGENT, ROLE_USER, Artifact, Message, Part, Task
 
-Json: TypeAlias = bool | int | float | str | Sequence["Json"] | dict[str, "Json"] | None
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 Content: TypeAlias = str | bytes | Part | Json
 """What becomes one part: text, a file's bytes, a part as it is, or any other JSON value as structured data."""
 Contents: TypeAlias = Content | Sequence[Content]
@@ -198,14 +198,14 @@ def value(json: Json, *, depth: int = 0) -> Value:
             return Value(number_value=number)
         case str():
             return Value(string_value=json)
-        case dict():
+        case Mapping():
             return Value(struct_value=struct(json, depth=depth))
         case list() | tuple():
             return Value(list_value=ListValue(values=[value(item, depth=depth + 1) for item in json]))
     raise TypeError(f"{type(json).__name__} is not a JSON value")
 
 
-def struct(json: dict[str, Json], *, depth: int = 0) -> Struct:
+def struct(json: Mapping[str, Json], *, depth: int = 0) -> Struct:
     """A protobuf Struct of a dict with string keys."""
     return Struct(fields={key: value(item, depth=depth + 1) for key, item in json.items()})
 

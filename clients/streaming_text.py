@@ -1,34 +1,28 @@
-"""Prints an agent's text as it arrives."""
+"""Prints an agent's text as it arrives, piece by piece; servers/streaming_text.py tells stories that way."""
 
 import argparse
+import asyncio
 import sys
-import uuid
 
-import grpc
-from a2a_grpc_pb import a2a_pb2 as a2a
-from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub
+from a2a_grpc import A2AError, RemoteAgent
+from a2a_grpc.client import ConfigurationError
 
 
-def run(options: argparse.Namespace) -> None:
-    message = a2a.Message(message_id=str(uuid.uuid4()), role=a2a.ROLE_USER, parts=[a2a.Part(text=options.subject)])
-    with grpc.insecure_channel(options.agent) as channel:
-        stub = A2AServiceStub(channel)
-        stream = stub.SendStreamingMessage(a2a.SendMessageRequest(message=message), metadata=(("a2a-version", "1.0"),))
-        for event in stream:
-            if event.WhichOneof("payload") == "artifact_update":
-                print("".join(part.text for part in event.artifact_update.artifact.parts), end="", flush=True)
+async def run(options: argparse.Namespace) -> None:
+    async for text in RemoteAgent(options.agent).stream(options.subject):
+        print(text, end="", flush=True)
     print()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--agent", default="127.0.0.1:50051", metavar="HOST:PORT", help="default: %(default)s")
+    parser.add_argument("--agent", default="127.0.0.1:50051", metavar="TARGET", help="default: %(default)s")
     parser.add_argument("subject", nargs="?", default="a lighthouse", help="default: %(default)s")
     options = parser.parse_args()
     try:
-        run(options)
-    except grpc.RpcError as error:
-        sys.exit(f"Error: {options.agent}: {error.code().name}: {error.details()}")
+        asyncio.run(run(options))
+    except (A2AError, ConfigurationError) as error:
+        sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,68 +1,53 @@
 """Has a translator translate; where it asks for the language, answers on the same task.
 
-Without --text it shows both: a request that says everything, and one that the agent has to ask about.
+Without --text it shows both: a request that says everything, and one that servers/translator.py has to ask about.
 """
 
 import argparse
 import asyncio
 import sys
-import uuid
 
-import grpc
-from a2a_grpc_pb import a2a_pb2 as a2a
-from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub
-
-METADATA = (("a2a-version", "1.0"),)
+from a2a_grpc import A2AError, Client, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent, connect, text_of
+from a2a_grpc.client import ConfigurationError
+from a2a_grpc.lifecycle import INPUT_REQUIRED, state_name
 
 
-def text_of(parts) -> str:
-    return "".join(part.text for part in parts)
-
-
-def state_of(status: a2a.TaskStatus) -> str:
-    return a2a.TaskState.Name(status.state).removeprefix("TASK_STATE_")
-
-
-async def translate(stub: A2AServiceStub, agent: str, text: str, language: str) -> None:
+async def translate(agent: Client, text: str, language: str) -> None:
     task_id = ""
-    print(f"Sending task {text!r} to {agent}")
+    print(f"Sending task {text!r} to {agent.target}", flush=True)
     while text:
-        message = a2a.Message(
-            message_id=str(uuid.uuid4()), role=a2a.ROLE_USER, task_id=task_id, parts=[a2a.Part(text=text)]
-        )
-        text = ""
-        async for event in stub.SendStreamingMessage(a2a.SendMessageRequest(message=message), metadata=METADATA):
-            match event.WhichOneof("payload"):
-                case "task" if not task_id:
-                    task_id = event.task.id
-                    print(f"Task created! ID: {task_id}, State: {state_of(event.task.status)}")
-                case "artifact_update":
-                    print(f"Result: {text_of(event.artifact_update.artifact.parts)}")
-                case "status_update":
-                    status = event.status_update.status
-                    print(f"State: {state_of(status)} {text_of(status.message.parts)}".rstrip())
-                    if status.state == a2a.TASK_STATE_INPUT_REQUIRED:
-                        text = language
-                        print(f"Answering {text!r}")
+        async with agent.stream(text, task_id=task_id) as events:
+            text = ""
+            async for event in events:
+                match event:
+                    case Task() if not task_id:
+                        task_id = event.id
+                        print(f"Task created! ID: {task_id}, State: {state_name(event.status.state)}", flush=True)
+                    case TaskArtifactUpdateEvent():
+                        print(f"Result: {text_of(event.artifact)}", flush=True)
+                    case TaskStatusUpdateEvent(status=status):
+                        print(f"State: {state_name(status.state)} {text_of(status.message)}".rstrip(), flush=True)
+                        if status.state == INPUT_REQUIRED:
+                            text = language
+                            print(f"Answering {text!r}", flush=True)
 
 
 async def run(options: argparse.Namespace) -> None:
-    async with grpc.aio.insecure_channel(options.agent) as channel:
-        stub = A2AServiceStub(channel)
+    async with connect(options.agent) as agent:
         for text in [options.text] if options.text else ["Translate 'hello' to French", "Translate 'thank you'"]:
-            await translate(stub, options.agent, text, options.language)
+            await translate(agent, text, options.language)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--agent", default="127.0.0.1:50051", metavar="HOST:PORT", help="default: %(default)s")
+    parser.add_argument("--agent", default="127.0.0.1:50051", metavar="TARGET", help="default: %(default)s")
     parser.add_argument("--text", help="what to send, such as: Translate 'hello' to French")
     parser.add_argument("--language", default="French", help="what to answer when asked; default: %(default)s")
     options = parser.parse_args()
     try:
         asyncio.run(run(options))
-    except grpc.aio.AioRpcError as error:
-        sys.exit(f"Error: {options.agent}: {error.code().name}: {error.details()}")
+    except (A2AError, ConfigurationError) as error:
+        sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

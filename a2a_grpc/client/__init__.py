@@ -15,7 +15,9 @@ from a2a_grpc.client.manager import ClientManager, Discovered
 from a2a_grpc.client.remote import RemoteAgent, progress_of
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
-from a2a_grpc.lifecycle import Event
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.lifecycle import Event, state_name
+from a2a_grpc.parts import file_part, files_of, user_message
 
 __all__ = [
     "AgentCardError",
@@ -25,6 +27,7 @@ __all__ = [
     "Client",
     "ClientManager",
     "ClientSettings",
+    "ConfigurationError",
     "ConnectionLostError",
     "Credentials",
     "Discovered",
@@ -38,5 +41,9 @@ __all__ = [
     "api_key",
     "bearer",
     "connect",
+    "file_part",
+    "files_of",
     "progress_of",
+    "state_name",
+    "user_message",
 ]

@@ -59,6 +59,15 @@ class ClientManager:
     ) -> None:
         await self.close()
 
+    def __enter__(self) -> Self:
+        """For a program without an event loop."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run(self.close())
+
     @property
     def names(self) -> list[str]:
         """The registered names, in order of registration."""

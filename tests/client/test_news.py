@@ -145,7 +145,7 @@ def test_an_artifact_that_only_grew_comes_as_the_chunk_by_which_it_grew(life: li
 def one(*texts: str, name: str = "", **metadata: str) -> Artifact:
     artifact = Artifact(artifact_id="a", name=name, parts=[Part(text=text) for text in texts])
     if metadata:
-        artifact.metadata.CopyFrom(struct(metadata))  # type: ignore[arg-type]
+        artifact.metadata.CopyFrom(struct(metadata))
     return artifact
 
 

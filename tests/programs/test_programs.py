@@ -39,19 +39,23 @@ def test_a_program_is_short_enough_to_read(program: str) -> None:
     assert len((ROOT / program).read_text().splitlines()) <= 80
 
 
-async def test_the_cancellable_pair_prints_the_transcript() -> None:
+CANCELLABLE = ("clients/cancellable.py", "clients/cancellable_stubs.py")
+"""The same flow through the client library and with nothing but the stubs."""
+
+
+@pytest.mark.parametrize("client", CANCELLABLE)
+async def test_the_cancellable_pair_prints_the_transcript(client: str) -> None:
     async with Program.server("servers/cancellable.py") as agent:
-        exit_code, out, err = await run_program(
-            "clients/cancellable.py", "--agent", agent.address, "--step-seconds=0.05"
-        )
+        exit_code, out, err = await run_program(client, "--agent", agent.address, "--step-seconds=0.05")
     assert (exit_code, err) == (0, "")
     assert re.fullmatch(HALF_WAY, out), out
 
 
-async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
+@pytest.mark.parametrize("client", CANCELLABLE)
+async def test_the_cancellable_task_completes_if_nobody_cancels_it(client: str) -> None:
     async with Program.server("servers/cancellable.py") as agent:
         options = ("--agent", agent.address, "--steps=4", "--step-seconds=0.05", "--cancel-at=2")
-        exit_code, out, _ = await run_program("clients/cancellable.py", *options)
+        exit_code, out, _ = await run_program(client, *options)
     assert exit_code == 0
     assert out.splitlines()[-2:] == ["[DATA ] progress: 1.0", "[STATUS] COMPLETED"]
 
@@ -127,11 +131,3 @@ async def test_the_storyteller_is_heard_word_by_word() -> None:
     assert (first + rest).decode() == (
         "Once there was a cat. Nobody had asked for it, but everybody came to see it, and so it stayed. \n"
     )
-
-
-@pytest.mark.parametrize("client", ["cancellable", "translator", "streaming_text"])
-async def test_a_client_without_an_agent_ends_with_one_line(client: str) -> None:
-    exit_code, _, err = await run_program(f"clients/{client}.py", "--agent", "127.0.0.1:9")
-    assert exit_code == 1
-    assert err.startswith("Error: 127.0.0.1:9: UNAVAILABLE: ")
-    assert len(err.splitlines()) == 1

@@ -18,7 +18,7 @@ from a2a_grpc.lifecycle import FAILED
 from a2a_grpc.wire import A2AServiceStub, Task
 from tests.harness import ROOT, V1, Program, request, run_program, serving, texts
 from tests.programs.test_programs import PROGRAMS
-from tests.test_surface import SETTINGS
+from tests.test_surface import SERVER_SETTINGS
 
 SERVE = ("-m", "a2a_grpc", "serve")
 FREE = ("--listen=127.0.0.1:0", "--http-listen=off")
@@ -379,11 +379,11 @@ async def test_help_lists_every_setting_with_its_variable(columns: int) -> None:
     exit_code, out, err = await run_program(*SERVE, "--help", env={"COLUMNS": str(columns), "TERM": "dumb"})
     assert (exit_code, err) == (0, "")
     words = set(re.findall(r"[\w-]+", out))
-    for kind in SETTINGS:
+    for kind in SERVER_SETTINGS:
         for flag in flags(kind):
             assert flag in words, f"{flag} at {columns} columns"
     if columns == 200:
-        for kind in SETTINGS:
+        for kind in SERVER_SETTINGS:
             for item in fields(kind):
                 assert f"A2A_GRPC_{item.name.upper()}" in words
                 assert item.metadata["doc"].split()[0] in out
@@ -395,5 +395,5 @@ async def test_a_program_of_one_agent_has_the_same_options(program: str) -> None
     exit_code, out, err = await run_program(program, "--help", env=WIDE)
     assert (exit_code, err) == (0, "")
     words = set(re.findall(r"[\w-]+", out))
-    assert {flag for kind in SETTINGS for flag in flags(kind)} <= words
+    assert {flag for kind in SERVER_SETTINGS for flag in flags(kind)} <= words
     assert "FILE_OR_MODULE" not in out

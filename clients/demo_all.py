@@ -1,0 +1,80 @@
+"""Runs every program of clients/ against the agents it needs, each in its own process: PASS or FAIL, a line each."""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FREE = ["-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--drain-grace-s=0"]
+LIMIT_S = 60
+AGENTS = {
+    **{name: [f"servers/{name}.py"] for name in ("cancellable", "scripted", "streaming_text", "translator")},
+    **{role: ["servers/role.py", f"--role={role}"] for role in ("research", "write", "review")},
+}
+PROGRAMS = {  # what each is run with, and what it must say
+    "cancellable": ("--agent {cancellable} --step-seconds 0.1", "[STATUS] CANCELED"),
+    "cancellable_stubs": ("--agent {cancellable} --step-seconds 0.1", "[STATUS] CANCELED"),
+    "streaming_text": ("--agent {streaming_text}", "Once there was a lighthouse."),
+    "translator": ("--agent {translator}", "Result: Merci"),
+    "poll": ("--agent {cancellable} --seconds 1.5 --interval 1 --fresh-channel", "polled COMPLETED"),
+    "subscribe": ("--agent {scripted}", "[COMPLETED] added up 3 files"),
+    "resume": ("--agent {cancellable} --step-seconds 0.1", "COMPLETED, 10 of 10 steps seen"),
+    "pipeline": ("--agent {research} {write} {review}", "ready to print"),
+    "discovery": ("--agent {cancellable_http} http://127.0.0.1:9 {translator_http}", "http://127.0.0.1:9 unavailable"),
+    "fan_out": ("--agent {research} {write} {review}", "3 of 3 answered"),
+    "artifacts": ("--agent {scripted} --output-dir {folder}", "file: 2-artifacts.py"),
+    "threads": ("--agent {scripted}", "question 3"),
+}
+
+
+def serve(stack: ExitStack) -> dict[str, str]:
+    """Starts the agents, all at the same time: their addresses by name. They end with the stack."""
+    addresses, started = {"folder": stack.enter_context(tempfile.TemporaryDirectory())}, {}
+    for name, command in AGENTS.items():
+        process = subprocess.Popen([sys.executable, *command, *FREE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        started[name] = stack.enter_context(process)
+        stack.callback(process.terminate)
+    for name, process in started.items():
+        ready = next((json.loads(line) for line in process.stdout or () if '"ready"' in line), None)
+        if ready is None:
+            sys.exit(f"Error: the agent '{name}' does not start")
+        addresses |= {name: ready["grpc"], f"{name}_http": ready["http"]}
+    return addresses
+
+
+def passes(name: str, addresses: dict[str, str]) -> bool:
+    """Runs one program and says what came of it."""
+    began, (arguments, expected) = time.monotonic(), PROGRAMS[name]
+    command = [sys.executable, f"clients/{name}.py", *(word.format(**addresses) for word in arguments.split())]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+        ended, said = f"exit code {done.returncode}", done.stdout + done.stderr
+    except subprocess.TimeoutExpired as error:
+        ended, said = f"not ended after {LIMIT_S} s", (error.stdout or b"").decode()
+    has_passed = ended == "exit code 0" and expected in said
+    print(f"{'PASS' if has_passed else 'FAIL'}  {name:<18} {time.monotonic() - began:4.1f} s", flush=True)
+    if not has_passed:
+        print(f"  {ended}; it should say '{expected}':", *said.splitlines(), sep="\n  | ", flush=True)
+    return has_passed
+
+
+def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
+    try:
+        with ExitStack() as stack:
+            addresses = serve(stack)
+            passed = [passes(name, addresses) for name in PROGRAMS]
+    except KeyboardInterrupt:
+        return 130
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

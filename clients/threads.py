@@ -1,0 +1,42 @@
+"""Asks an agent from plain threads, which know nothing of asyncio: they share one manager, and one connection."""
+
+import argparse
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from a2a_grpc import A2AError, ClientManager, text_of
+from a2a_grpc.client import ConfigurationError
+
+
+def ask(agents: ClientManager, number: int) -> str:
+    answer = agents.blocking("worker").send(f"question {number}")
+    return f"{threading.current_thread().name}: {text_of(answer)}"
+
+
+def run(options: argparse.Namespace) -> None:
+    # The manager is closed first: it ends what the threads still wait for.
+    with ThreadPoolExecutor(options.threads, thread_name_prefix="thread") as pool, ClientManager() as agents:
+        agents.register("worker", options.agent)
+        asked = [pool.submit(ask, agents, number) for number in range(options.threads)]
+        for answer in as_completed(asked):
+            print(answer.result(), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agent", default="127.0.0.1:50051", metavar="TARGET", help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=4, help="how many; default: %(default)s")
+    options = parser.parse_args()
+    if options.threads < 1:
+        parser.error(f"--threads is {options.threads}; it must be at least 1")
+    try:
+        run(options)
+    except (A2AError, ConfigurationError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
