@@ -21,7 +21,8 @@ from a2a_grpc.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from a2a_grpc.protocol import PROTOCOL_VERSION, Key
+from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, PROTOCOL_VERSION, Key
+from a2a_grpc.wire import ListTasksRequest
 
 Metadata: TypeAlias = Sequence[tuple[str, str]]
 StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
@@ -66,6 +67,7 @@ class Calls:
         self._credentials = credentials
         self._metadata = metadata
         self._extensions = extensions
+        self._repeats_safely: bool | None = None
         self.was_reached = False
         """Whether the agent has answered, ever."""
 
@@ -79,9 +81,9 @@ class Calls:
             try:
                 return await self._once(link, method, request, call_metadata, max(patience.left_s, 0.001), timeout_s)
             except UnavailableError as error:
-                if is_send:
-                    self.check_repeatable(error)
                 await patience.wait(error)
+                if is_send and not never_left(error) and not await self.repeats_safely(patience):
+                    raise
 
     async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
         """A streaming call, begun. It has no deadline."""
@@ -96,11 +98,32 @@ class Calls:
             request.tenant = link.tenant  # type: ignore[attr-defined]
         return link
 
-    def check_repeatable(self, error: UnavailableError) -> None:
-        """Raises the error of a send if sending it again could make a second task."""
-        link = self.connection.link
-        if link is not None and not link.repeats_safely and not never_left(error):
-            raise error
+    async def repeats_safely(self, patience: "Patience") -> bool:
+        """Whether a send that was lost may be sent again, without making a second task: the card says so, or the agent
+        does, when it is asked. Raises UnavailableError where it cannot be asked in time."""
+        while self._repeats_safely is None:
+            try:
+                self._repeats_safely = await self._offers(IDEMPOTENT_SEND_EXTENSION)
+            except UnavailableError as error:
+                await patience.wait(error)
+        return self._repeats_safely
+
+    async def _offers(self, uri: str) -> bool:
+        """Whether the agent offers an extension: it repeats those that are asked for and that it knows (OPEN-11)."""
+        request = ListTasksRequest(page_size=1)
+        link = await self.open(request)
+        if link.card is not None:
+            return any(extension.uri == uri for extension in link.card.capabilities.extensions)
+        metadata = await self.merged([(Key.EXTENSIONS, uri)])
+        call: Any = link.stub.ListTasks(request, metadata=metadata, timeout=self.settings.timeout_s)
+        try:
+            await call
+        except grpc.aio.AioRpcError as failure:
+            error = self.failed(failure)
+            if isinstance(error, UnavailableError):
+                raise error from failure
+        entries = (*(await call.initial_metadata() or ()), *(await call.trailing_metadata() or ()))
+        return any(key == Key.EXTENSIONS and uri in map(str.strip, value.split(",")) for key, value in entries)
 
     def failed(self, failure: grpc.aio.AioRpcError) -> A2AError:
         """The error for a failed call; remembers whether the agent had a say in it."""

@@ -11,7 +11,6 @@ from a2a_grpc.client.channel import open_channel, speaks_tls
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, CardFile, CardUrl, parse
-from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION
 from a2a_grpc.wire import A2AServiceStub, AgentCard
 
 
@@ -26,13 +25,6 @@ class Link:
     """None where the agent was named by its address: gRPC has no method for the public card."""
     channel: grpc.aio.Channel
     stub: A2AServiceStub
-
-    @property
-    def repeats_safely(self) -> bool:
-        """Whether a send may be repeated: where the card is known, it must say so."""
-        if self.card is None:
-            return True
-        return any(extension.uri == IDEMPOTENT_SEND_EXTENSION for extension in self.card.capabilities.extensions)
 
     @property
     def may_stream(self) -> bool:

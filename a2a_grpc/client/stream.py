@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, unreadable
+from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, never_left, unreadable
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
 from a2a_grpc.client.news import news
 from a2a_grpc.errors import (
@@ -31,6 +31,7 @@ from a2a_grpc.wire import (
     StreamResponse,
     SubscribeToTaskRequest,
     Task,
+    TaskArtifactUpdateEvent,
     TaskState,
     TaskStatusUpdateEvent,
 )
@@ -98,6 +99,11 @@ class TaskStream:
     def task(self) -> Task | None:
         """The task as the events received make it; None before any, and where `after` asked for no snapshot."""
         return self._fold.task if self._fold else None
+
+    @property
+    def _is_midway(self) -> bool:
+        """Whether the stream joined a task that was under way: by a subscription, its own or after a cut."""
+        return self._send is None or self._was_resumed
 
     @property
     def is_settled(self) -> bool:
@@ -223,6 +229,7 @@ class TaskStream:
 
     async def _take(self, element: StreamResponse, patience: Patience) -> None:
         event = lifecycle.payload_of(element)
+        whole: Task | None = None
         self._touched()
         self._elements += 1
         if not self._has_seq:
@@ -237,10 +244,16 @@ class TaskStream:
                 self._is_over = True
                 self._ready.append(event)
                 return
-            case TaskStatusUpdateEvent() if self._was_resumed and not self._has_seq and is_terminal(event.status.state):
-                # What came between snapshot and subscription may be missing or doubled elsewhere (P2): read the task.
-                event = await self._get()
+            case TaskStatusUpdateEvent() if event.status.state in lifecycle.SETTLED and not self._has_seq:
+                self.task_id = event.task_id
+                if self._is_midway:
+                    # What came between snapshot and subscription may be missing or doubled elsewhere (P2).
+                    event = await self._get()
+                elif self._fold is None:  # elsewhere the stream of an answer begins without the Task
+                    whole = await self._get()
         fresh = self._apply(event)
+        if whole is not None:
+            self._fold = Fold(whole)
         if fresh:
             patience.progressed()
         self._ready.extend(fresh)
@@ -257,7 +270,9 @@ class TaskStream:
                 self._fold = Fold(whole)
                 return [event] if known is None else news(known, event)
             case TaskStatusUpdateEvent():
-                self.state = event.status.state
+                self.task_id, self.state = event.task_id, event.status.state
+            case TaskArtifactUpdateEvent():
+                self.task_id = event.task_id
         if self._fold is not None:
             self._fold.apply(event)
         return [event]
@@ -298,13 +313,6 @@ class TaskStream:
                 return await self._cut(UnavailableError(error.message), patience)
             case ResourceExhaustedError(retry_after_s=float()) if self.task_id:  # no room for one more stream, for now
                 return await self._cut(UnavailableError(error.message, retry_after_s=error.retry_after_s), patience)
-            case UnsupportedOperationError() if self.task_id:  # an ended task cannot be subscribed to (SUB-3)
-                task = await self._get()
-                if not is_terminal(task.status.state):
-                    raise error
-                self._ready.extend(self._apply(task))
-                self._is_over = True
-                return None
             case InvalidRequestError() if self.seq is not None and self._fold is not None and names_place(error):
                 self.seq = None  # the server knows less of the log than this stream has seen: go on by snapshot
                 self._drop_call()
@@ -315,16 +323,23 @@ class TaskStream:
                     "was the agent restarted without a durable store?",
                     task=self.task,
                 ) from error
+            case _ if self.task_id and may_have_ended(error):
+                task = await self._get()
+                if not is_terminal(task.status.state):
+                    raise error
+                self._ready.extend(self._apply(task))
+                self._is_over = True
+                return None
         raise error
 
     async def _cut(self, error: UnavailableError, patience: Patience) -> None:
         """Waits until the next try. Raises where there is none, or where it could send a message twice."""
         self._drop_call()
         self._was_resumed = bool(self.task_id)
-        if self._send is not None and not self.task_id:
-            self._calls.check_repeatable(error)
+        is_unanswered = self._send is not None and not self.task_id and not never_left(error)
         try:
             await patience.wait(error)
+            may_go_on = not is_unanswered or await self._calls.repeats_safely(patience)
         except UnreachableError:
             raise
         except UnavailableError:
@@ -334,6 +349,8 @@ class TaskStream:
                 f"for {self._calls.settings.give_up_after_s:g} s: {error.message}",
                 task=self.task,
             ) from error
+        if not may_go_on:
+            raise error
 
     def _drop_call(self) -> None:
         call, self._call = self._call, None
@@ -348,6 +365,17 @@ def is_terminal(state: TaskState) -> bool:
 def is_reset(error: A2AError) -> bool:
     """Whether a proxy or a peer broke the stream off: a status that no agent gave."""
     return error.code is grpc.StatusCode.CANCELLED or "RST_STREAM" in error.message
+
+
+def may_have_ended(error: A2AError) -> bool:
+    """Whether the end of the task may be why a stream failed: an ended one cannot be subscribed to (SUB-3; the SDK said
+    INVALID_PARAMS up to 1.1), and where an agent raises the SDK breaks the stream off without a reason."""
+    match error:
+        case UnsupportedOperationError():
+            return True
+        case InvalidRequestError():
+            return not names_place(error)
+    return error.code is grpc.StatusCode.UNKNOWN and not error.reason
 
 
 def names_place(error: InvalidRequestError) -> bool:

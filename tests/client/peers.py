@@ -22,6 +22,7 @@ from google.protobuf.empty_pb2 import Empty
 from a2a_grpc import Client, Task
 from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, Key
 from a2a_grpc.rpc.status import to_status, trailing_metadata
 from a2a_grpc.wire import (
     SERVICE,
@@ -134,6 +135,10 @@ class Peer:
     """The first call that waits."""
     canceled: int = 0
     """Calls that the client canceled while they waited."""
+    repeats_safely: bool = True
+    """Whether it says that a send may be repeated, when it is asked."""
+    questions: int = 0
+    """How often it was asked that; these calls are not among `calls`, and never fail."""
 
     def of(self, rpc: str) -> list[Received]:
         """The calls of one RPC."""
@@ -141,6 +146,11 @@ class Peer:
 
     async def answer(self, rpc: str, request: Any, context: Any) -> Any:
         metadata = [(str(key), value) for key, value in context.invocation_metadata()]
+        if (Key.EXTENSIONS, IDEMPOTENT_SEND_EXTENSION) in metadata:
+            self.questions += 1
+            if self.repeats_safely:
+                context.set_trailing_metadata([(Key.EXTENSIONS, IDEMPOTENT_SEND_EXTENSION)])
+            return self.answers[rpc]
         self.calls.append(Received(rpc, request, metadata, context.time_remaining(), time.monotonic()))
         if self.held is not None and len(self.calls) >= self.held_from:
             try:

@@ -241,6 +241,25 @@ async def test_s1_14_a_send_is_repeated_where_the_card_offers_it(operation: str)
 
 
 @pytest.mark.parametrize("operation", SENDS)
+async def test_s1_14_an_agent_known_by_its_address_is_asked_before_a_send_is_repeated(operation: str) -> None:
+    peer = Peer(failures=[UNAVAILABLE, UNAVAILABLE])
+    async with peering(peer), connect(peer.address, **QUICK) as client:
+        await SENDS[operation](client)
+        peer.failures = [UNAVAILABLE]
+        await SENDS[operation](client)
+    assert (len(peer.calls), peer.questions) == (5, 1)  # what it said is remembered
+
+
+@pytest.mark.parametrize("operation", SENDS)
+async def test_s1_14_and_if_it_does_not_say_so_the_send_is_not_repeated(operation: str) -> None:
+    peer = Peer(always=UNAVAILABLE, repeats_safely=False)
+    async with peering(peer), connect(peer.address, **QUICK) as client:
+        with pytest.raises(UnavailableError, match="too busy"):
+            await SENDS[operation](client)
+    assert (len(peer.calls), peer.questions) == (1, 1)
+
+
+@pytest.mark.parametrize("operation", SENDS)
 async def test_s1_14_a_send_that_never_left_is_sent_once_the_agent_is_there(operation: str, tmp_path: Path) -> None:
     address = f"127.0.0.1:{closed_port()}"
     (tmp_path / "card.json").write_text(json.dumps(card_json(address)))

@@ -301,7 +301,8 @@ async def test_following_a_server_that_is_gone_gives_up_with_the_last_known_task
 
 
 async def test_a_subscription_that_was_asked_for_records_after_a_seq_takes_the_snapshot_instead() -> None:
-    async with foreign(subscriptions=[plays(task(WORKING, "one"), status(COMPLETED))]) as agent:
+    played = plays(task(WORKING, "one"), status(COMPLETED))
+    async with foreign(subscriptions=[played], gets=[task(COMPLETED, "one")]) as agent:
         async with connect(agent.address, **SOON) as client:
             stream = client.subscribe("t-1", after=7)
             assert await read(stream) == [task(WORKING, "one"), status(COMPLETED)]

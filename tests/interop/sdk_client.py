@@ -240,8 +240,8 @@ async def deadline(peer: Peer) -> Any:
 
 
 async def extensions(peer: Peer) -> Any:
-    (offered,) = [extension.uri for extension in peer.card.capabilities.extensions]
-    wanted = ClientCallContext(service_parameters={"A2A-Extensions": f"{offered},urn:unknown"})
+    offered = [extension.uri for extension in peer.card.capabilities.extensions]
+    wanted = ClientCallContext(service_parameters={"A2A-Extensions": ",".join([*offered, "urn:unknown"])})
     return plain(await peer.answer(script({"complete": "done"}), context=wanted))
 
 
