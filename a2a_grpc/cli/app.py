@@ -1,7 +1,9 @@
 """The verbs, put together."""
 
 import os
+import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 
 import typer
 
@@ -72,4 +74,7 @@ def app() -> typer.Typer:
 def main() -> None:
     """The console script."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told here, in one line
+    for output in (sys.stdout, sys.stderr):  # what an encoding does not have is told by its number
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     app()()

@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.verb import DEFAULT_TARGET, Session
+from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import AgentCardError, Cards
 from a2a_grpc.client.card import choose_interface, interface_address, missing_fields
 from a2a_grpc.client.target import Address, CardUrl, parse
@@ -17,22 +17,24 @@ DEFAULT_CARD = "http://127.0.0.1:8080"
 """Where `a2a-grpc serve` serves its card."""
 
 Target = Annotated[
-    str, typer.Argument(metavar="[TARGET]", help="The card's http(s):// URL, or its file.", show_default=False)
+    str | None, typer.Argument(metavar="[TARGET]", help="The card's http(s):// URL, or its file.", show_default=False)
 ]
 
 
 async def card(
     session: Session,
-    target: Target = "",
+    target: Target = None,
     validate: Annotated[bool, typer.Option("--validate", help="Check the card; exit 6 if it is not valid.")] = False,
     extended: Annotated[
         bool, typer.Option("--extended", help="The card that the agent shows to you, fetched over gRPC.")
     ] = False,
 ) -> ExitCode:
     """Show an agent's card: from its well-known URL, from a file, or with --extended from the agent itself."""
-    if extended or session.as_grpcurl:
+    if session.as_grpcurl and not extended:
+        raise ConfigurationError("the public card is fetched over HTTP; --as-grpcurl goes with --extended")
+    if extended:
         return await _extended(session)
-    where = session.target if session.target != DEFAULT_TARGET else DEFAULT_CARD
+    where = DEFAULT_CARD if session.is_default else session.target
     parsed = parse(where)
     if isinstance(parsed, Address):
         raise ConfigurationError(

@@ -12,7 +12,7 @@ from a2a_grpc.wire import Part
 
 def message_parts(texts: list[str], files: list[Path], data: list[str]) -> list[Part]:
     """Parts in the order text, files, data; a text `-` is read from standard input. ConfigurationError for nothing."""
-    parts = [Part(text=sys.stdin.read() if text == "-" else text) for text in ([" ".join(texts)] if texts else [])]
+    parts = [Part(text=_stdin() if text == "-" else _utf8(text)) for text in ([" ".join(texts)] if texts else [])]
     for file in files:
         try:
             parts.append(file_part(file))
@@ -26,16 +26,18 @@ def message_parts(texts: list[str], files: list[Path], data: list[str]) -> list[
 
 def json_of(option: str, text: str) -> Json:
     """The JSON value of a text, or of the file that `@file` names. ConfigurationError naming the option."""
+    given = text if text.startswith("@") else _cut(text)
     if text.startswith("@"):
         try:
-            text = Path(text[1:]).read_text()
-        except OSError as error:
-            raise ConfigurationError(f"cannot read {option} '{text}': {error.strerror}") from error
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ConfigurationError(f"cannot read {option} '{text}': {why}") from error
     try:
         found = json.loads(text, parse_constant=_refuse_constant)
         value(found)
     except ValueError as error:
-        raise ConfigurationError(f"{option} is '{_cut(text)}'; it must be JSON, or @FILE: {error}") from error
+        raise ConfigurationError(f"{option} is '{given}'; it must be JSON, or @FILE: {error}") from error
     return cast(Json, found)
 
 
@@ -53,10 +55,29 @@ def metadata_of(entries: list[str]) -> dict[str, Json]:
         if not equals or not key:
             raise ConfigurationError(f"--metadata is '{_cut(entry)}'; it must be KEY=VALUE or a JSON object")
         try:
-            metadata[key] = json.loads(text, parse_constant=_refuse_constant)
+            found = json.loads(text, parse_constant=_refuse_constant)
+            value(found, depth=1)
+            metadata[key] = found
         except ValueError:
             metadata[key] = text
     return metadata
+
+
+def _stdin() -> str:
+    """All of standard input."""
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError("standard input is not text in UTF-8; send a file with --file") from None
+
+
+def _utf8(text: str) -> str:
+    """The text, if it can be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError("the text is not UTF-8") from None
+    return text
 
 
 def _refuse_constant(name: str) -> None:

@@ -11,11 +11,11 @@ import grpc
 import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 from rich.markup import escape
 
 from a2a_grpc.cli.card import problems_of
-from a2a_grpc.cli.exits import ExitCode, exit_code_of
+from a2a_grpc.cli.exits import ExitCode, exit_code_of, hint_for
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client
 from a2a_grpc.client.connection import Link
@@ -30,11 +30,12 @@ from a2a_grpc.client.probe import (
     resolve,
 )
 from a2a_grpc.client.status import to_error
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, TaskNotFoundError, UnimplementedError, VersionNotSupportedError
 from a2a_grpc.protocol import PROTOCOL_VERSION
 from a2a_grpc.wire import SERVICE_NAME
 
-Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
 
 NO_TASK = "a2a-grpc-doctor"
 """A task id that no agent has."""
@@ -65,11 +66,13 @@ class Patient:
 Step = Callable[[Patient], Awaitable[str]]
 
 
-async def doctor(session: Session, target: Target = "") -> ExitCode:
+async def doctor(session: Session, target: Target = None) -> ExitCode:
     """Take the steps of a call one by one: DNS, TCP, TLS, ALPN, health, reflection, card, version, a call.
 
     Names the first step that fails, and what to do about it.
     """
+    if session.as_grpcurl:
+        raise ConfigurationError("doctor makes many calls; --as-grpcurl is for verbs that make one")
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(session.client(look_ahead=False))
@@ -85,7 +88,8 @@ async def doctor(session: Session, target: Target = "") -> ExitCode:
             except Weak as missing:
                 _tell(session, name, "missing", str(missing))
             except (ProbeFailure, A2AError, TimeoutError) as error:
-                _tell(session, name, "failed", str(error) or f"no answer within {patient.timeout_s:g} s")
+                said = str(error) or f"no answer within {patient.timeout_s:g} s"
+                _tell(session, name, "failed", "; ".join(filter(None, (said, hint_for(error)))))
                 return ExitCode.UNREACHABLE if isinstance(error, ProbeFailure) else exit_code_of(error)
     if not session.show.as_json:
         session.show.styled(f"[green]All is well with {escape(session.target)}.[/]")
@@ -155,12 +159,16 @@ async def _health(patient: Patient) -> str:
 
 
 async def _reflection(patient: Patient) -> str:
-    stub = reflection_pb2_grpc.ServerReflectionStub(patient.link.channel)
+    # One request, sent with the call: written after it, it can meet a server that has refused the call already.
+    ask_once = patient.link.channel.unary_stream(
+        f"/{reflection.SERVICE_NAME}/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
 
     async def ask() -> list[str]:
-        requests = [reflection_pb2.ServerReflectionRequest(list_services="")]
-        call = stub.ServerReflectionInfo(iter(requests), metadata=await patient.client.metadata())
-        async for response in call:
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        async for response in ask_once(request, metadata=await patient.client.metadata()):
             return [service.name for service in response.list_services_response.service]
         return []
 
@@ -168,11 +176,10 @@ async def _reflection(patient: Patient) -> str:
         async with asyncio.timeout(patient.timeout_s):
             services = await ask()
     except grpc.aio.AioRpcError as failure:
-        if failure.code() is grpc.StatusCode.UNIMPLEMENTED:
-            raise Weak("reflection is not served; grpcurl needs the .proto file") from failure
-        raise to_error(failure) from failure
+        why = "is not served" if failure.code() is grpc.StatusCode.UNIMPLEMENTED else f"fails: {failure.details()}"
+        raise Weak(f"reflection {why}; grpcurl needs the .proto file") from failure
     if SERVICE_NAME not in services:
-        raise ProbeFailure(f"the server does not serve {SERVICE_NAME}, but {', '.join(services) or 'nothing'}")
+        raise UnimplementedError(f"the server does not serve {SERVICE_NAME}, but {', '.join(services) or 'nothing'}")
     return f"{len(services)} services, {SERVICE_NAME} among them"
 
 

@@ -5,7 +5,8 @@ from enum import IntEnum
 from rich.console import Console
 from rich.markup import escape
 
-from a2a_grpc.client import AgentCardError, TaskNotCompletedError
+from a2a_grpc.cli.show import tamed
+from a2a_grpc.client import TaskNotCompletedError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import (
     A2AError,
@@ -64,11 +65,14 @@ def exit_code_of(error: Exception) -> ExitCode:
     return ExitCode.PROTOCOL
 
 
+def hint_for(error: Exception) -> str:
+    """What to do about an error; "" where its own words say it."""
+    return next((text for kind, text in HINTS.items() if type(error) is kind), "")
+
+
 def say_error(error: Exception) -> None:
     """One line on standard error; a hint where one helps."""
-    hint = next((text for kind, text in HINTS.items() if type(error) is kind), "")
+    hint = hint_for(error)
     told = f"{error.reason}: " if type(error) is A2AError and error.reason else ""
-    if isinstance(error, AgentCardError):
-        hint = hint or "'a2a-grpc card TARGET --validate' tells more"
-    line = f"[bold red]Error:[/] {escape(told + str(error))}" + (f" [dim]({escape(hint)})[/]" if hint else "")
+    line = f"[bold red]Error:[/] {escape(tamed(told + str(error)))}" + (f" [dim]({escape(hint)})[/]" if hint else "")
     Console(stderr=True, soft_wrap=True).print(line.replace("\n", " "), highlight=False)

@@ -1,16 +1,21 @@
 """Watching a task until it is settled, or until the one who watches has enough."""
 
 import asyncio
+import shlex
 from contextlib import suppress
+from dataclasses import fields
 
 from a2a_grpc import lifecycle
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
-from a2a_grpc.client import Client, TaskStream
+from a2a_grpc.client import Client, ClientSettings, TaskStream
 from a2a_grpc.errors import A2AError
-from a2a_grpc.wire import Message, Task, TaskState
+from a2a_grpc.wire import Message, Task, TaskArtifactUpdateEvent, TaskState
 
 CANCEL_TIMEOUT_S = 5.0
+
+TIMES = {"timeout_s", "connect_timeout_s"}
+"""Settings that the command line has its own values for."""
 
 
 async def follow(
@@ -37,19 +42,42 @@ async def follow(
                         reply = event
                     if events.is_paused and not to_the_end:
                         break
+                    if events.is_paused and tell and not isinstance(event, TaskArtifactUpdateEvent):
+                        ask(session, events.task_id, events.state)
     except asyncio.CancelledError:
-        await _leave(session, client, events, cancel=cancel_on_interrupt and session.interrupted.is_set())
+        await _leave(session, client, events, tell=tell, cancel=cancel_on_interrupt and session.interrupted.is_set())
         raise
     return reply or events.task
 
 
-async def _leave(session: Session, client: Client, events: TaskStream, *, cancel: bool) -> None:
+async def _leave(session: Session, client: Client, events: TaskStream, *, tell: bool, cancel: bool) -> None:
     show, task_id = session.show, events.task_id
     if not task_id:
         show.note("stopped before the agent answered; whether it has begun a task is not known")
     elif events.state in lifecycle.TERMINAL:
         return
-    elif cancel:
+    else:
+        place = ["--after", str(events.seq)] if events.seq is not None else []
+        how = ["subscribe", task_id, *place] if tell else ["wait", task_id]
+        await _let_go(session, client, how, cancel=cancel)
+
+
+async def wait_for(
+    session: Session, client: Client, task_id: str, *, poll_s: float | None = None, cancel_on_interrupt: bool
+) -> Task:
+    """The task once it is settled, asked for from time to time. Interrupted, it says how to go on, or cancels."""
+    try:
+        return await client.wait(task_id, poll_s=poll_s)
+    except asyncio.CancelledError:
+        cancel = cancel_on_interrupt and session.interrupted.is_set()
+        await _let_go(session, client, ["wait", task_id], cancel=cancel)
+        raise
+
+
+async def _let_go(session: Session, client: Client, how: list[str], *, cancel: bool) -> None:
+    """Cancels a task that is not waited for any more, or says by which verb and words to go on."""
+    show, task_id = session.show, how[1]
+    if cancel:
         with suppress(A2AError, TimeoutError):
             async with asyncio.timeout(CANCEL_TIMEOUT_S):
                 await client.cancel(task_id)
@@ -57,17 +85,29 @@ async def _leave(session: Session, client: Client, events: TaskStream, *, cancel
                 return
         show.note(f"task {task_id} could not be canceled")
     else:
-        place = f" --after {events.seq}" if events.seq is not None else ""
-        show.note(
-            f"stopped watching; task {task_id} goes on. To watch again: "
-            f"a2a-grpc subscribe --agent {session.target} {task_id}{place}"
-        )
+        show.note(f"stopped watching; task {task_id} goes on. To watch again: {again(session, *how)}")
 
 
-def ask(session: Session, task: Task) -> None:
+def again(session: Session, verb: str, *words: str) -> str:
+    """The command for a shell that calls the same agent in the same way; without credentials, which are secrets."""
+    options = ["--agent", session.target]
+    for item in fields(ClientSettings):
+        given = getattr(session.settings, item.name)
+        if item.name not in TIMES and given != item.default:
+            options += ["--" + item.name.replace("_", "-"), *([] if given is True else [str(given)])]
+    if session.show.as_json:
+        options += ["-o", "json"]
+    return shlex.join(["a2a-grpc", verb, *options, *words])
+
+
+def ask(session: Session, task_id: str, state: TaskState) -> None:
     """Says how to go on where the agent waits for somebody."""
-    if task.status.state in lifecycle.INTERRUPTED and not session.show.as_json:
-        session.show.note(f"to answer: a2a-grpc send --agent {session.target} --task {task.id} 'ANSWER'")
+    if session.show.as_json:
+        return
+    if state == lifecycle.INPUT_REQUIRED:
+        session.show.note(f"to answer: {again(session, 'send', '--task', task_id)} 'ANSWER'")
+    elif state == lifecycle.AUTH_REQUIRED:
+        session.show.note(f"once that is done: {again(session, 'wait', task_id)}")
 
 
 def exit_code_for(state: TaskState) -> ExitCode:

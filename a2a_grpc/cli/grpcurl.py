@@ -1,15 +1,19 @@
 """The same call as a grpcurl command."""
 
+import re
 import shlex
 from collections.abc import Iterable
 
 from google.protobuf import json_format
 from google.protobuf.message import Message as ProtobufMessage
 
+from a2a_grpc.cli.trace import PLAIN
 from a2a_grpc.client import ClientSettings
 from a2a_grpc.client.target import Address
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
-from a2a_grpc.wire import SERVICE_NAME
+
+PUSH_CREDENTIALS = "a2a-grpc-push-credentials"
+"""Stands in a request for what the shell is to put there."""
 
 
 def grpcurl_command(
@@ -20,8 +24,14 @@ def grpcurl_command(
     credentials: str,
     method: str,
     request: ProtobufMessage,
+    *,
+    timeout_s: float | None = None,
 ) -> str:
-    """A command for a POSIX shell. `credentials` is a header in which the shell puts the secret: it is not printed."""
+    """A command for a POSIX shell.
+
+    What may be a secret is left to the shell: `credentials` is a header with the variable that holds them, and headers
+    that are not known to be harmless get a variable of their name.
+    """
     words = ["grpcurl"]
     if not tls:
         words.append("-plaintext")
@@ -32,11 +42,21 @@ def grpcurl_command(
     entries = dict(headers)
     entries.setdefault(Key.VERSION, PROTOCOL_VERSION)
     for name, value in entries.items():
-        words += ["-H", shlex.quote(f"{name}: {value}")]
+        variable = re.sub("[^A-Z0-9]", "_", name.upper())
+        words += ["-H", shlex.quote(f"{name}: {value}") if name in PLAIN else f'"{name}: ${variable}"']
     if credentials:
         words += ["-H", f'"{credentials}"']
     body = json_format.MessageToJson(request, indent=None, ensure_ascii=False)
     if body != "{}":
-        words += ["-d", shlex.quote(body)]
-    dial = address.dial if address.host else f"-unix {address.dial.removeprefix('unix:')}"
-    return " ".join([*words, dial.removeprefix("dns:///"), f"{SERVICE_NAME}/{method}"])
+        words += ["-d", shlex.quote(body).replace(PUSH_CREDENTIALS, "'\"$A2A_GRPC_PUSH_CREDENTIALS\"'")]
+    if timeout_s is not None:
+        words += ["-max-time", f"{timeout_s:g}"]
+    if not address.host:
+        words.append("-unix")
+    dial = address.dial.removeprefix("dns:///").removeprefix("unix:")
+    return " ".join([*words, shlex.quote(dial), method])
+
+
+def escaped(path: str) -> str:
+    """A path inside double quotes and parentheses, where quotes of its own would confuse a reader."""
+    return re.sub(r"([^\w./~-])", r"\\\1", path)

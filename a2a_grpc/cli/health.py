@@ -9,20 +9,25 @@ from rich.markup import escape
 
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
+from a2a_grpc.client import Client
 from a2a_grpc.client.status import to_error
-from a2a_grpc.errors import TaskNotFoundError, UnimplementedError
+from a2a_grpc.errors import A2AError, DeadlineExceededError, TaskNotFoundError, UnimplementedError
 
-Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+HEALTH = "grpc.health.v1.Health"
+
+Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
 
 
 async def health(
     session: Session,
-    target: Target = "",
+    target: Target = None,
     service: Annotated[str, typer.Option("--service", help="Service to ask for; all of the server by default.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing changes, until Ctrl-C.")] = False,
 ) -> ExitCode:
     """Ask a server for its health: exit 0 if it is SERVING, 3 if not."""
     request = health_pb2.HealthCheckRequest(service=service)
+    if session.as_grpcurl:
+        return await session.grpcurl("Watch" if watch else "Check", request, service=HEALTH)
     async with session.client() as client:
         stub = health_pb2_grpc.HealthStub((await client.link()).channel)
         metadata = await client.metadata()
@@ -42,7 +47,14 @@ async def health(
             if isinstance(error, UnimplementedError):
                 session.show.note("the server does not serve grpc.health.v1")
                 return ExitCode.PROTOCOL
-            raise await client.explained(error) from failure
+            raise await explained(session, client, error) from failure
+
+
+async def explained(session: Session, client: Client, error: A2AError) -> A2AError:
+    """The error of a health check, saying whom it is about."""
+    if isinstance(error, DeadlineExceededError) and not error.reason:
+        error.say(f"{session.target} did not answer within {session.settings.timeout_s:g} s")
+    return await client.explained(error)
 
 
 def _show(session: Session, service: str, response: health_pb2.HealthCheckResponse) -> ExitCode:

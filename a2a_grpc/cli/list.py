@@ -37,7 +37,7 @@ async def list_tasks(
         )
         async for task in tasks:
             if shown == limit:
-                session.show.note(f"there are more; --limit {limit}")
+                session.show.note(f"there are more than {limit}; --limit shows more")
                 break
             shown += 1
             if session.show.as_json:

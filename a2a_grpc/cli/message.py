@@ -7,6 +7,8 @@ import typer
 
 from a2a_grpc.cli.content import message_parts, metadata_of
 from a2a_grpc.client import SendOptions
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.protocol import Key
 from a2a_grpc.wire import Part
 
 PANEL = "Message"
@@ -79,5 +81,12 @@ def send_options(
         accepted_output_modes=accept or [],
     )
     if idempotency_key:
+        if not idempotency_key.isascii() or not idempotency_key.isprintable():
+            raise ConfigurationError(f"--idempotency-key is '{idempotency_key}'; it must be printable ASCII")
         options["idempotency_key"] = idempotency_key
     return options
+
+
+def headers(idempotency_key: str) -> list[tuple[str, str]]:
+    """The metadata of a send that a grpcurl command is to have as well."""
+    return [(Key.IDEMPOTENCY, idempotency_key)] if idempotency_key else []

@@ -29,7 +29,7 @@ def settings_parameters(*kinds: type) -> list[inspect.Parameter]:
 
 def _parameter(item: Field[Any], kind: type, panel: str) -> inspect.Parameter:
     flag = "--" + item.name.replace("_", "-")
-    declaration = f"{flag}/--no-{flag[2:]}" if item.default is True else flag
+    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
     default = "none" if item.default in (None, "") else str(item.default).lower() if kind is bool else item.default
     option = typer.Option(
         None,

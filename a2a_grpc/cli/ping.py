@@ -12,20 +12,23 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.health import HEALTH, explained
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client.status import to_error
 from a2a_grpc.errors import UnavailableError
 
-Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
 
 
 async def ping(
     session: Session,
-    target: Target = "",
+    target: Target = None,
     count: Annotated[int, typer.Option("-c", "--count", min=1, help="Calls to make.")] = 10,
     interval: Annotated[float, typer.Option("-i", "--interval", min=0, help="Seconds between them.")] = 0.2,
 ) -> ExitCode:
     """Measure the round trip of a small call (a health check), after the connection is made."""
+    if session.as_grpcurl:
+        return await session.grpcurl("Check", health_pb2.HealthCheckRequest(), service=HEALTH)
     times_ms: list[float] = []
     async with session.client() as client:
         stub = health_pb2_grpc.HealthStub((await client.link()).channel)
@@ -36,10 +39,8 @@ async def ping(
             try:
                 await stub.Check(health_pb2.HealthCheckRequest(), metadata=metadata, timeout=session.settings.timeout_s)
             except grpc.aio.AioRpcError as failure:
-                if failure.code() is grpc.StatusCode.UNAVAILABLE:
-                    raise await client.explained(to_error(failure)) from failure
-                if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise to_error(failure) from failure
+                if failure.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                    raise await explained(session, client, to_error(failure)) from failure
                 # any other status is an answer, too
             return (time.perf_counter() - began) * 1000
 
@@ -65,9 +66,12 @@ async def ping(
 
 def _sum_up(session: Session, times_ms: list[float], lost: int) -> None:
     if not times_ms:
+        if lost:
+            summary = {"calls": lost, "lost": lost}
+            session.show.line(json.dumps(summary) if session.show.as_json else f"{lost} calls, {lost} lost")
         return
     cuts = statistics.quantiles(times_ms, n=100, method="inclusive") if len(times_ms) > 1 else times_ms * 99
-    summary = {
+    figures_ms = {
         "calls": len(times_ms) + lost,
         "lost": lost,
         "min_ms": min(times_ms),
@@ -76,9 +80,9 @@ def _sum_up(session: Session, times_ms: list[float], lost: int) -> None:
         "p99_ms": cuts[98],
         "max_ms": max(times_ms),
     }
-    summary = {key: round(figure, 3) for key, figure in summary.items()}
+    figures_ms = {key: round(figure, 3) for key, figure in figures_ms.items()}
     if session.show.as_json:
-        session.show.line(json.dumps(summary))
+        session.show.line(json.dumps(figures_ms))
         return
-    figures = ", ".join(f"{key.removesuffix('_ms')} {figure:.2f}" for key, figure in summary.items() if "_ms" in key)
-    session.show.line(f"{summary['calls']:.0f} calls, {lost} lost; ms: {figures}")
+    told = ", ".join(f"{key.removesuffix('_ms')} {figure:.2f}" for key, figure in figures_ms.items() if "_ms" in key)
+    session.show.line(f"{len(times_ms) + lost} calls, {lost} lost; ms: {told}")

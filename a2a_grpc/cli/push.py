@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.exits import EPILOG, ExitCode
+from a2a_grpc.cli.grpcurl import PUSH_CREDENTIALS
 from a2a_grpc.cli.verb import Session, Verb, verb
 from a2a_grpc.wire import (
     AuthenticationInfo,
@@ -23,7 +24,7 @@ def commands() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, help="Push configs: where an agent is to call with a task's events.")
     functions: dict[str, Verb] = {"create": create, "get": get, "list": list_configs, "delete": delete}
     for name, function in functions.items():
-        app.command(name)(verb(function))
+        app.command(name, epilog=EPILOG)(verb(function))
     return app
 
 
@@ -41,7 +42,8 @@ async def create(
     """Have the agent call a URL with the events of a task."""
     config = TaskPushNotificationConfig(task_id=task_id, id=config_id, url=url, token=push_token)
     if scheme:
-        config.authentication.CopyFrom(AuthenticationInfo(scheme=scheme, credentials=secret))
+        shown = PUSH_CREDENTIALS if secret and session.as_grpcurl else secret
+        config.authentication.CopyFrom(AuthenticationInfo(scheme=scheme, credentials=shown))
     if session.as_grpcurl:
         return await session.grpcurl("CreateTaskPushNotificationConfig", config)
     async with session.client() as client:

@@ -6,7 +6,7 @@ import typer
 
 from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.follow import ask, exit_code_for, follow
+from a2a_grpc.cli.follow import ask, exit_code_for, follow, wait_for
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client.client import send_request
 from a2a_grpc.errors import UnsupportedOperationError
@@ -40,7 +40,7 @@ async def send(
         request = send_request(parts, options)
         if no_wait:
             request.configuration.return_immediately = True
-        return await session.grpcurl("SendMessage", request)
+        return await session.grpcurl("SendMessage", request, *given.headers(idempotency_key))
     async with session.client() as client:
         reply: Task | Message | None
         if no_wait:
@@ -51,10 +51,13 @@ async def send(
                 with session.show.waiting():
                     reply = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
             except UnsupportedOperationError:
-                reply = await client.send(parts, **options)  # asks from time to time an agent that does not stream
+                reply = await client.start(parts, **options)  # the agent does not stream: it is asked
+                if isinstance(reply, Task):
+                    with session.show.waiting():
+                        reply = await wait_for(session, client, reply.id, cancel_on_interrupt=cancel_on_interrupt)
     assert reply is not None
     session.show.answer(reply)
     if isinstance(reply, Message):
         return ExitCode.OK
-    ask(session, reply)
+    ask(session, reply.id, reply.status.state)
     return exit_code_for(reply.status.state)

@@ -44,14 +44,22 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters by which a text could move the cursor, colour what follows or rename the window."""
 
 
+class Output(Console):
+    """Standard output, whose reader may have enough: that is no failure."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Show:
     """Prints for one run of a verb. With `as_json` standard output has one ProtoJSON object a line, nothing else."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.about = Console(stderr=True, soft_wrap=True, highlight=False)
-        self._out = Console(soft_wrap=True, highlight=False)
+        self._out = Output(soft_wrap=True, highlight=False)
         self._in_line = False
+        self._artifact_in_line = ""
         self._progress: Progress | None = None
 
     # -- standard output
@@ -62,7 +70,8 @@ class Show:
 
     def json(self, message: ProtobufMessage) -> None:
         """One ProtoJSON object on one line."""
-        self.line(json_format.MessageToJson(message, indent=None, ensure_ascii=False))
+        narrow = not sys.stdout.encoding.lower().startswith("utf")
+        self.line(json_format.MessageToJson(message, indent=None, ensure_ascii=narrow))
 
     def styled(self, markup: str) -> None:
         """A line of rich markup, for people."""
@@ -73,9 +82,13 @@ class Show:
         if self.as_json:
             return self.json(element_of(reply))
         if isinstance(reply, Message):
-            return self._contents(reply.parts)
+            self._contents(reply.parts)
+            return self._end_line()
         for artifact in reply.artifacts:
             self._contents(artifact.parts, artifact)
+        if not reply.artifacts and reply.status.state == lifecycle.COMPLETED:
+            self._contents(reply.status.message.parts)
+        self._end_line()
         return self.status(reply.status, reply.id)
 
     def task(self, task: Task) -> None:
@@ -115,17 +128,17 @@ class Show:
 
     def note(self, text: str) -> None:
         """A remark about what is shown."""
-        self._end_line()
+        self._break_line()
         self.about.print(f"[dim]{escape(text)}[/]")
 
     def status(self, status: TaskStatus, task_id: str) -> None:
         """The state by colour and word, with what the agent says to it."""
         if self.as_json:
             return
-        self._end_line()
+        self._break_line()
         said = tamed(text_of(status.message))
         word = f"[{STYLES.get(status.state, '') or 'default'}]{state_name(status.state)}[/]"
-        self.about.print(f"{word} [dim]{escape(task_id)}[/]{' ' + escape(said) if said else ''}")
+        self.about.print(f"{word} [dim]{escape(tamed(task_id))}[/]{' ' + escape(said) if said else ''}")
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -143,46 +156,69 @@ class Show:
             yield
         finally:
             self._end_line()
-            if self._progress is not None:
-                self._progress.stop()
-                self._progress = None
+            self._end_bar()
 
     def _artifact(self, event: TaskArtifactUpdateEvent) -> None:
         progress = progress_of(event)
         if progress is None:
-            self._contents(event.artifact.parts, event.artifact, streamed=event.append or not event.last_chunk)
+            if not event.append:
+                self._end_line()
+            self._contents(event.artifact.parts, event.artifact)
         elif self.about.is_terminal:
             self._bar(event.artifact.name or event.artifact.artifact_id, progress)
         else:
-            self._end_line()
+            self._break_line()
             self.about.print(f"{escape(tamed(event.artifact.name or event.artifact.artifact_id))} {progress:.0%}")
 
     def _bar(self, name: str, progress: float) -> None:
+        name = tamed(name)
         if self._progress is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-            self._progress = Progress(*columns, console=self.about, transient=True)
+            self._break_line()
+            words = TextColumn("{task.description}", markup=False)
+            self._progress = Progress(
+                words,
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+                console=self.about,
+                transient=True,
+                redirect_stdout=False,  # standard output is the agent's answer, wherever it goes
+                redirect_stderr=False,
+            )
             self._progress.start()
             self._progress.add_task(name, total=1.0)
         self._progress.update(self._progress.task_ids[0], completed=progress, description=name)
 
-    def _contents(self, parts: Iterable[Part], artifact: Artifact | None = None, *, streamed: bool = False) -> None:
+    def _contents(self, parts: Iterable[Part], artifact: Artifact | None = None) -> None:
+        if self._out.is_terminal:
+            self._end_bar()
+        name = artifact.artifact_id if artifact else ""
+        if name != self._artifact_in_line:
+            self._end_line()
+        self._artifact_in_line = name
         for part in parts:
             match part.WhichOneof("content"):
-                case "text" if streamed:
+                case "text" if part.text:
                     sys.stdout.write(self._tame(part.text))
                     sys.stdout.flush()
-                    self._in_line = (bool(part.text) and not part.text.endswith("\n")) or (
-                        self._in_line and not part.text
-                    )
-                case "text":
-                    self._end_line()
-                    self.line(self._tame(part.text))
+                    self._in_line = not part.text.endswith("\n")
                 case "data":
                     self._end_line()
-                    self.line(json.dumps(to_python(part.data), ensure_ascii=False))
+                    self.line(self._tame(json.dumps(to_python(part.data), ensure_ascii=False)))
                 case "raw" | "url":
                     self._end_line()
-                    self.line(describe_file(part, artifact))
+                    self.line(self._tame(describe_file(part, artifact)))
+
+    def _end_bar(self) -> None:
+        """Before text comes to the terminal."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _break_line(self) -> None:
+        """Before something is told on standard error: at a terminal both share the line."""
+        if self._out.is_terminal:
+            self._end_line()
 
     def _tame(self, text: str) -> str:
         """An agent's text as it is, but on a terminal, which it is not to control."""

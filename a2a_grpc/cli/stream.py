@@ -29,11 +29,12 @@ async def stream(
     parts = given.contents(text, file, data)
     options = given.send_options(task, context, reference, metadata, accept, idempotency_key)
     if session.as_grpcurl:
-        return await session.grpcurl("SendStreamingMessage", send_request(parts, options))
+        request = send_request(parts, options)
+        return await session.grpcurl("SendStreamingMessage", request, *given.headers(idempotency_key))
     async with session.client() as client:
         events = client.stream(parts, **options)
         reply = await follow(session, client, events, cancel_on_interrupt=cancel_on_interrupt)
     if not isinstance(reply, Task):
         return ExitCode.OK
-    ask(session, reply)
+    ask(session, reply.id, reply.status.state)
     return exit_code_for(reply.status.state)

@@ -8,6 +8,7 @@ from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.follow import exit_code_for, follow
 from a2a_grpc.cli.verb import Session
+from a2a_grpc.protocol import Key
 from a2a_grpc.wire import SubscribeToTaskRequest
 
 
@@ -24,7 +25,8 @@ async def subscribe(
     Of a task that has ended already: the task.
     """
     if session.as_grpcurl:
-        return await session.grpcurl("SubscribeToTask", SubscribeToTaskRequest(id=task_id))
+        place = [(Key.AFTER, str(after))] if after is not None else []
+        return await session.grpcurl("SubscribeToTask", SubscribeToTaskRequest(id=task_id), *place)
     async with session.client() as client:
         events = client.subscribe(task_id, after=after)
         await follow(session, client, events, to_the_end=True, cancel_on_interrupt=cancel_on_interrupt)

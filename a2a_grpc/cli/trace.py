@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2  # noqa: F401  its types must be known for the details to be shown
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +17,10 @@ from a2a_grpc.protocol import STATUS_DETAILS, Key
 
 PLAIN = {Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.SEQ, Key.AFTER, Key.CANCEL_ON_DISCONNECT, "user-agent",
          "traceparent", "tracestate", "content-type", "grpc-status", "grpc-message", "x-request-id"}  # fmt: skip
-"""Metadata shown as it is; anything else could be a secret, and shows its beginning only."""
+"""Metadata shown as it is; anything else could be a secret."""
+
+SCHEMES = ("basic", "bearer", "digest", "negotiate")
+"""What may stand before credentials, and is none itself."""
 
 
 class Trace:
@@ -43,12 +47,14 @@ class Trace:
     async def _received(self, call: Any) -> None:
         self._entries("<", await call.initial_metadata() or ())
         code = await call.code()
-        self._tell(f"< {code.name} {await call.details() or ''}".rstrip())
+        text = await call.details() or ""
+        left = code is grpc.StatusCode.CANCELLED and text.startswith("Locally cancelled")
+        self._tell("< left, as there was nothing more to wait for" if left else f"< {code.name} {text}".rstrip())
         trailers = await call.trailing_metadata() or ()
         self._entries("<", (entry for entry in trailers if entry[0] != STATUS_DETAILS))
         if status := details(trailers):
             for detail in status.details:
-                self._tell(f"<   {json_format.MessageToJson(detail, indent=None)}")
+                self._tell(f"<   {shown(detail)}")
 
     def _entries(self, mark: str, entries: Iterable[Any]) -> None:
         for key, value in entries:
@@ -58,14 +64,22 @@ class Trace:
         self._console.print(f"[dim]{escape(line)}[/]")
 
 
+def shown(detail: Any) -> str:
+    """A status detail as JSON; its type, where that is not known here."""
+    try:
+        return json_format.MessageToJson(detail, indent=None)
+    except (TypeError, DecodeError, json_format.Error):
+        return f"{detail.type_url} ({len(detail.value)} bytes)"
+
+
 def masked(key: str, value: str | bytes) -> str:
     """A value that may be shown."""
     if isinstance(value, bytes):
         return f"({len(value)} bytes)"
     if key in PLAIN:
         return value
-    scheme, space, secret = value.partition(" ")
-    return f"{scheme} ***" if space and secret else "***"
+    scheme, _, _ = value.partition(" ")
+    return f"{scheme} ***" if key == "authorization" and scheme.lower() in SCHEMES else "***"
 
 
 Begin = Callable[[grpc.aio.ClientCallDetails, Any], None]

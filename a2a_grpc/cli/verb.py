@@ -15,7 +15,7 @@ import typer
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
-from a2a_grpc.cli.grpcurl import grpcurl_command
+from a2a_grpc.cli.grpcurl import escaped, grpcurl_command
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
 from a2a_grpc.cli.show import Show
 from a2a_grpc.cli.trace import Trace
@@ -23,6 +23,7 @@ from a2a_grpc.client import Client, ClientSettings, Credentials, api_key, bearer
 from a2a_grpc.client.client import load_settings
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.wire import SERVICE_NAME
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `a2a-grpc serve` listens."""
@@ -30,7 +31,7 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 CONNECT_TIMEOUT_S = 2.0
 """A person at a terminal would rather hear that nothing listens than wait for it."""
 
-OWN_OPTIONS = {"timeout_s"}
+OWN_OPTIONS = {"timeout_s", "connect_timeout_s"}
 """Settings that have an option of the command line's own."""
 
 
@@ -39,6 +40,8 @@ class Session:
     """One run of a verb."""
 
     target: str
+    is_default: bool
+    """Whether nobody named the target."""
     settings: ClientSettings
     credentials: Credentials | None
     credentials_shown: str
@@ -72,13 +75,24 @@ class Session:
             if self.trace:
                 await self.trace.close()
 
-    async def grpcurl(self, method: str, request: ProtobufMessage) -> ExitCode:
-        """Prints the grpcurl command that does the same."""
+    async def grpcurl(
+        self, method: str, request: ProtobufMessage, *more: tuple[str, str], service: str = SERVICE_NAME
+    ) -> ExitCode:
+        """Prints the grpcurl command that does the same, `more` metadata with it."""
         async with self.client(look_ahead=False) as client:
-            link = await client.link(request)
-        headers = [*self.headers, *((("a2a-extensions", ",".join(self.extensions)),) if self.extensions else ())]
+            link = await client.link(request if service == SERVICE_NAME else None)
+        headers = [*more, *self.headers, *((("a2a-extensions", ",".join(self.extensions)),) if self.extensions else ())]
         self.show.line(
-            grpcurl_command(link.address, link.tls, self.settings, headers, self.credentials_shown, method, request)
+            grpcurl_command(
+                link.address,
+                link.tls,
+                self.settings,
+                headers,
+                self.credentials_shown,
+                f"{service}/{method}",
+                request,
+                timeout_s=self.timeout_s,
+            )
         )
         return ExitCode.OK
 
@@ -99,8 +113,9 @@ def verb(function: Verb) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         arguments = {parameter.name: given.pop(parameter.name) for parameter in own}
-        if "target" in arguments and "agent" in given:
-            given["agent"] = arguments.pop("target") or given["agent"]
+        if "target" in arguments:
+            target = arguments["target"]
+            given["agent"] = given["agent"] if target is None else target
         raise typer.Exit(_run(function, arguments, given))
 
     parameters = sorted([*own, *shared], key=lambda parameter: parameter.kind)
@@ -121,20 +136,23 @@ def shared_parameters() -> list[inspect.Parameter]:
     calling = {"rich_help_panel": "Calling"}
     telling = {"rich_help_panel": "Telling"}
     return [
-        option("agent", str, DEFAULT_TARGET, "-a", "--agent", envvar="A2A_GRPC_AGENT", metavar="TARGET",
-               help="The agent: HOST:PORT, grpc(s)://, http(s):// or a file for its card, unix:, dns:///.", **calling),
+        option("agent", str | None, None, "-a", "--agent", envvar="A2A_GRPC_AGENT", metavar="TARGET",
+               help="The agent: HOST:PORT, grpc(s)://, http(s):// or a file for its card, unix:, dns:///. "
+               f"\\[default: {DEFAULT_TARGET}]", **calling),
         option("header", list[str], [], "-H", "--header", metavar="'NAME: VALUE'", help="Metadata of the calls.",
                show_default=False, **calling),
         option("extension", list[str], [], "--extension", metavar="URI", help="Extension to ask for.",
                show_default=False, **calling),
-        option("token", str | None, None, "--token", envvar="A2A_GRPC_TOKEN", show_envvar=True,
-               help="Bearer token.", **calling),
-        option("token_file", Path | None, None, "--token-file", envvar="A2A_GRPC_TOKEN_FILE",
-               help="File with the bearer token, read for each call.", **calling),
-        option("api_key", str | None, None, "--api-key", envvar="A2A_GRPC_API_KEY", metavar="NAME=KEY",
-               help="API key, under the name that the card gives.", **calling),
+        option("token", str | None, None, "--token", help="Bearer token. \\[env: A2A_GRPC_TOKEN]", **calling),
+        option("token_file", Path | None, None, "--token-file",
+               help="File with the bearer token, read for each call. \\[env: A2A_GRPC_TOKEN_FILE]", **calling),
+        option("api_key", str | None, None, "--api-key", metavar="NAME=KEY",
+               help="API key, under the name that the card gives. \\[env: A2A_GRPC_API_KEY]", **calling),
         option("timeout", float | None, None, "--timeout", metavar="SECONDS", min=0.001,
                help="Stop after so many seconds; the task goes on. A unary call has 30 by default.", **calling),
+        option("connect_timeout_s", float | None, None, "--connect-timeout-s", metavar="SECONDS", min=0.001,
+               help="Seconds to reach an agent for the first time. "
+               f"\\[default: {CONNECT_TIMEOUT_S}; env: A2A_GRPC_CONNECT_TIMEOUT_S]", **calling),
         option("output", OutputFormat, OutputFormat.TEXT, "-o", "--output",
                help="'json' prints one JSON object a line.", **telling),
         option("as_grpcurl", bool, False, "--as-grpcurl", help="Print the grpcurl command, do not call.", **telling),
@@ -205,7 +223,8 @@ def _session(given: dict[str, Any]) -> Session:
         settings = replace(settings, timeout_s=timeout_s)
     credentials, shown = _credentials(given["token"], given["token_file"], given["api_key"])
     return Session(
-        target=given["agent"],
+        target=DEFAULT_TARGET if given["agent"] is None else given["agent"],
+        is_default=given["agent"] is None,
         settings=settings,
         credentials=credentials,
         credentials_shown=shown,
@@ -220,13 +239,16 @@ def _session(given: dict[str, Any]) -> Session:
 
 
 def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple[Credentials | None, str]:
-    """The credentials, with their header as a shell would write it."""
+    """The credentials, with their header as a shell would write it. Options win over the environment."""
+    if token is None and file is None and key is None:
+        token, key = os.environ.get("A2A_GRPC_TOKEN"), os.environ.get("A2A_GRPC_API_KEY")
+        file = Path(os.environ["A2A_GRPC_TOKEN_FILE"]) if "A2A_GRPC_TOKEN_FILE" in os.environ else None
     if sum(given is not None for given in (token, file, key)) > 1:
         raise ConfigurationError("give one of --token, --token-file and --api-key")
     if token is not None:
         return bearer(token), "authorization: Bearer $A2A_GRPC_TOKEN"
     if file is not None:
-        return bearer(file), f"authorization: Bearer $(cat '{file}')"
+        return bearer(file), f"authorization: Bearer $(cat {escaped(str(file))})"
     if key is not None:
         name, equals, secret = key.partition("=")
         if not equals or not name:
@@ -236,8 +258,12 @@ def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple
 
 
 def _header(text: str) -> tuple[str, str]:
+    """Name and value; errors do not repeat the value, which may be a secret."""
     name, colon, value = text.partition(":")
     name = name.strip().lower()
     if not colon or not name or not all(sign.isalnum() or sign in "-_." for sign in name) or not name.isascii():
-        raise ConfigurationError(f"--header is '{text}'; it must be 'NAME: VALUE'")
-    return name, value.strip()
+        raise ConfigurationError("--header must be 'NAME: VALUE', the name of a-z, 0-9, '-', '_' and '.'")
+    value = value.strip()
+    if name.endswith("-bin") or not value.isascii() or not value.isprintable():
+        raise ConfigurationError(f"--header '{name}' must have a value in printable ASCII, and a name without '-bin'")
+    return name, value

@@ -6,7 +6,7 @@ import typer
 
 from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.follow import ask, exit_code_for, follow
+from a2a_grpc.cli.follow import ask, exit_code_for, follow, wait_for
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.errors import UnsupportedOperationError
 from a2a_grpc.wire import GetTaskRequest, Task
@@ -37,10 +37,10 @@ async def wait(
                 except UnsupportedOperationError:
                     pass  # the agent does not stream
             if not isinstance(task, Task):
-                task = await client.wait(task_id, poll_s=poll)
+                task = await wait_for(session, client, task_id, poll_s=poll, cancel_on_interrupt=cancel_on_interrupt)
     if session.show.as_json:
         session.show.json(task)
     else:
         session.show.answer(task)
-    ask(session, task)
+    ask(session, task.id, task.status.state)
     return exit_code_for(task.status.state)

@@ -353,6 +353,8 @@ def send_request(content: Contents | Message, options: SendOptions) -> SendMessa
         message.CopyFrom(content)
     else:
         message = user_message(content)
+        if key := options.get("idempotency_key"):  # given again, it must make the same request
+            message.message_id = str(uuid.uuid5(uuid.NAMESPACE_OID, key))
     if task_id := options.get("task_id"):
         message.task_id = task_id
     if context_id := options.get("context_id"):

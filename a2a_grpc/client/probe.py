@@ -77,9 +77,10 @@ async def resolve(address: Address, timeout_s: float) -> list[str]:
             found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except TimeoutError:
         raise ProbeFailure(f"no name server answered for '{address.host}' within {timeout_s:g} s") from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
+        why = error.strerror if isinstance(error, OSError) else "no name of a host"
         raise ProbeFailure(
-            f"there is no host '{address.host}' ({error.strerror}); check the name (in Compose it is the service's)"
+            f"there is no host '{address.host}' ({why}); check the name (in Compose it is the service's)"
         ) from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

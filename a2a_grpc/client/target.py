@@ -14,6 +14,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.protocol import CARD_PATH
 
 PORTS = {"grpc": 50051, "grpcs": 443, "http": 80, "https": 443}
+NO_USER = "give credentials as such"
 FORMS = "HOST:PORT, grpc://, grpcs://, dns:///, unix:, http(s)://, or the path of an agent card"
 
 
@@ -98,7 +99,9 @@ def grpc_address(url: str) -> Address:
     elif separator and scheme not in PORTS:
         raise ConfigurationError(f"target is '{_without_password(url)}'; it must be {FORMS}")
     authority = (rest if separator else url).partition("/")[0]
-    if not authority or "@" in authority:
+    if "@" in authority:
+        raise ConfigurationError(f"target is '{_without_password(url)}', with a user or password before it; {NO_USER}")
+    if not authority:
         raise ConfigurationError(f"target is '{_without_password(url)}'; it must be {FORMS}")
     if ":" not in authority.rpartition("]")[2]:
         authority += f":{PORTS.get(scheme, 443)}"
@@ -115,7 +118,9 @@ def _card_url(url: str) -> CardUrl:
         port = split.port  # raises where it is none
     except ValueError as error:
         raise ConfigurationError(f"target is '{_without_password(url)}': {error}") from None
-    if not split.hostname or port == 0 or "@" in split.netloc:
+    if "@" in split.netloc:
+        raise ConfigurationError(f"target is '{_without_password(url)}', with a user or password before it; {NO_USER}")
+    if not split.hostname or port == 0:
         raise ConfigurationError(f"target is '{_without_password(url)}'; it must be http(s)://HOST[:PORT][/PATH]")
     path = split.path.rstrip("/")
     if not path.endswith(".json"):

@@ -1,0 +1,99 @@
+"""`a2a-grpc health`: what grpc.health.v1 says, once or as it changes."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+from a2a_grpc import Agent, Turn
+from a2a_grpc.wire import SERVICE_NAME
+from tests.cli.terminal import Done, run, running
+from tests.cli.test_doctor import HANGS, healthy, run_all, stock_server
+from tests.client.peers import closed_port, peering
+from tests.harness import Served, request, scripted_agent, serving
+from tests.proxy import Proxy
+
+UNREACHABLE, TIMEOUT, PROTOCOL, INTERRUPTED = 3, 5, 6, 130
+
+
+async def test_a_server_that_serves_is_told_by_word_and_by_exit_code(served: Served) -> None:
+    address = served.server.grpc_address
+    whole, agent, as_json = await run_all(
+        ("health", address),
+        ("health", address, "--service", SERVICE_NAME),
+        ("health", address, "-o", "json"),
+    )
+    assert whole == Done(0, f"SERVING {address}\n", "")
+    assert agent == Done(0, f"SERVING {SERVICE_NAME}\n", "")
+    assert (as_json.code, as_json.err) == (0, "")
+    assert json.loads(as_json.out) == {"status": "SERVING"}
+
+
+async def test_a_server_that_drains_is_not_serving_and_whoever_watches_sees_the_change_until_ctrl_c() -> None:
+    agent, released = Agent("Busy", "Works until it is released."), asyncio.Event()
+
+    @agent.skill()
+    async def work(turn: Turn) -> None:
+        await released.wait()
+
+    async with serving(agent, drain_grace_s=600.0) as served, AsyncExitStack() as stack:
+        address = served.server.grpc_address
+        await served.send(request(immediately=True))
+        watching = await stack.enter_async_context(running("health", address, "--watch"))
+        await watching.out.until(f"SERVING {address}\n")
+        stopping = asyncio.create_task(served.server.stop())
+        try:
+            await watching.out.until(f"NOT_SERVING {address}\n")
+            once, as_json = await run_all(
+                ("health", address), ("health", address, "--service", SERVICE_NAME, "-o", "json")
+            )
+            watching.interrupt()
+            watched = await watching.finished()
+        finally:
+            released.set()
+            await stopping
+    assert once == Done(UNREACHABLE, f"NOT_SERVING {address}\n", "")
+    assert (as_json.code, json.loads(as_json.out)) == (UNREACHABLE, {"status": "NOT_SERVING"})
+    assert watched == Done(INTERRUPTED, f"SERVING {address}\nNOT_SERVING {address}\n", "")
+
+
+async def test_a_service_that_is_unknown_is_told_as_such(served: Served) -> None:
+    told = await run("health", served.server.grpc_address, "--service", "agents.Other")
+    assert told == Done(UNREACHABLE, "", "the server knows no service 'agents.Other'\n")
+
+
+async def test_a_server_without_health_is_told_as_such() -> None:
+    async with serving(scripted_agent(), health=False) as ours, peering() as foreign:
+        told = await run_all(
+            ("health", ours.server.grpc_address),
+            ("health", foreign.address, "-o", "json"),
+        )
+    assert told == [Done(PROTOCOL, "", "the server does not serve grpc.health.v1\n")] * 2
+
+
+async def test_where_nobody_is_it_says_so() -> None:
+    address = f"127.0.0.1:{closed_port()}"
+    said = f"Error: nothing listens at {address}; check the port, and that the agent is running\n"
+    assert await run("health", address) == Done(UNREACHABLE, "", said)
+
+
+async def test_a_server_that_does_not_answer_is_waited_for_as_long_as_is_said_and_named() -> None:
+    async with stock_server(healthy(slow=HANGS)) as address:
+        by_option, by_variable = await asyncio.gather(
+            run("health", address, "--service", "slow", "--timeout", "1"),
+            run("health", address, "--service", "slow", env={"A2A_GRPC_TIMEOUT_S": "1"}),
+        )
+    for told in (by_option, by_variable):
+        assert (told.code, told.out) == (TIMEOUT, "")
+        [line] = told.err.splitlines()
+        assert line.startswith("Error: ")
+        assert "within 1 s" in line
+    assert address in by_variable.err
+
+
+async def test_a_watched_server_that_goes_away_ends_the_watching_and_is_told_as_gone(served: Served) -> None:
+    async with Proxy(served.server.grpc_address) as way, running("health", way.address, "--watch", "-o", "json") as it:
+        await it.out.until('{"status": "SERVING"}\n')
+        way.close()
+        told = await it.finished()
+    assert told.code == UNREACHABLE
+    assert told.err == f"Error: nothing listens at {way.address}; check the port, and that the agent is running\n"

@@ -1,0 +1,124 @@
+"""What `--help` says, and that a command line that cannot be read is refused with one clear message."""
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import typer.main
+
+from a2a_grpc.cli.app import app
+from tests.cli.terminal import Done
+from tests.cli.test_doctor import run_all
+from tests.client.peers import black_hole
+
+WIDE = {"COLUMNS": "400", "TERM": "dumb"}
+
+CODES = (
+    "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, 2 usage, 3 unreachable, 4 not allowed, "
+    "5 out of time, 6 refused or against the protocol, 130 interrupted."
+)
+
+
+async def wide(*commands: tuple[str, ...]) -> list[Done]:
+    """The commands, at a place so wide that no line is broken."""
+    return await run_all(*commands, env=WIDE)
+
+
+def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command, with the words that lead to it."""
+    command = command or typer.main.get_command(app())
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+def test_these_are_the_verbs() -> None:
+    assert [" ".join(path) for path, _ in commands()] == [
+        "",
+        "serve",
+        "card",
+        "send",
+        "stream",
+        "subscribe",
+        "get",
+        "list",
+        "cancel",
+        "wait",
+        "health",
+        "ping",
+        "doctor",
+        "completion",
+        "push",
+        "push create",
+        "push get",
+        "push list",
+        "push delete",
+    ]
+
+
+def test_every_verb_and_every_option_of_it_is_explained() -> None:
+    unexplained = [(path, parameter.name) for path, command in commands() for parameter in command.params
+                   if not parameter.help]  # fmt: skip
+    assert unexplained == []
+    assert [path for path, command in commands() if not command.help] == []
+
+
+def test_no_option_means_two_things() -> None:
+    for path, command in commands():
+        flags = [flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
+        assert sorted(flags) == sorted(set(flags)), path
+
+
+def test_the_exit_codes_are_documented_at_every_verb_that_calls_an_agent() -> None:
+    calling = {path: command for path, command in commands() if any(item.name == "agent" for item in command.params)}
+    assert len(calling) == 15
+    assert [path for path, command in calling.items() if command.epilog != CODES] == []
+
+
+async def test_help_is_there_at_every_verb() -> None:
+    verbs = dict(commands())
+    shown = await wide(*((*path, "--help") for path in verbs if path[:1] != ("push",) or len(path) == 1))
+    for (path, command), done in zip(verbs.items(), shown, strict=False):  # push, with verbs of its own, is the last
+        assert (done.code, done.err) == (0, ""), path
+        assert command.help.splitlines()[0] in done.out
+        for parameter in command.params:
+            assert (parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar or "") in done.out
+        if command.epilog:
+            assert CODES in done.out, path
+
+
+async def test_a_default_that_help_tells_is_the_one_that_counts() -> None:
+    async with black_hole() as address:
+        [told, waited] = await wide(("doctor", "--help"), ("doctor", address))
+    default = re.search(r"--connect-timeout-s .*\[default: ([\d.]+);", told.out)
+    counted = re.search(r"does not answer within ([\d.]+) s", waited.out)
+    assert default is not None
+    assert counted is not None
+    assert float(default[1]) == float(counted[1])
+
+
+async def test_the_version_is_told() -> None:
+    assert await wide(("--version",)) == [Done(0, f"a2a-grpc {version('a2a-grpc')}\n", "")]
+
+
+async def test_a_command_line_that_cannot_be_read_exits_with_2_and_one_message_that_names_what_is_wrong() -> None:
+    cases = {
+        ("sned",): "No such command 'sned'. Did you mean 'send'?",
+        ("get", "t-1", "--tokn", "x"): "No such option: --tokn",
+        ("get", "t-1", "t-2"): "Got unexpected extra argument(s) (t-2)",
+        ("get", "t-1", "-o", "xml"): "'xml' is not one of 'text', 'json'",
+        ("list", "--timeout", "soon"): "Invalid value for '--timeout'",
+    }
+    for done, said in zip(await wide(*cases), cases.values(), strict=True):
+        assert (done.code, done.out) == (2, ""), said
+        assert done.err.count(said) == 1, done.err
+        assert done.err.startswith("Usage: ")
+        assert done.err.count("Error") == 1, done.err
+
+
+async def test_without_a_verb_the_verbs_are_shown() -> None:
+    [done] = await wide(())
+    assert done.code == 2
+    for path, _ in commands():
+        assert " ".join(path[:1]) in done.out + done.err
