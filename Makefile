@@ -45,7 +45,10 @@ types: $(VENV)/.dev ## Check types.
 	$(BIN)/mypy
 
 test: $(VENV)/.dev ## Run the tests.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
+
+test-nightly: $(VENV)/.dev ## Run the tests that wait, with ten minutes of silence instead of one.
+	SILENCE_S=600 $(BIN)/python -m pytest tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
 
 check: lint types proto-check test ## All of the above: what CI runs.
 

@@ -10,16 +10,18 @@ is a cursor that lags, and costs nobody anything.
 
 The map. A module imports only from floors strictly below its own:
 
-    6  cli          the command line, one file per verb
+    6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
+                    printed; exits: how it ends
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
                     servicer: the eleven RPCs; serve: a server as a program
     4  engine       Engine: accepts messages; run: one execution of agent code; runs: all that are at work;
                     writer: a run's pen; reply: answers without a task; slots, locks: who may go on; sweep: retention
     3  log          append, then wake; Follower: records after a seq, without gaps
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection
-       client       connect, Client: the operations; stream: events across connections; news: what a snapshot adds;
-                    calls: metadata, deadlines, retries; connection, channel, target, card, fetch: the way to an agent;
-                    probe: why there is none; status: failures as errors; remote, manager, blocking: on top
+       client       connect, Client: the operations; sending: what goes with a message; stream: events across
+                    connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,
+                    retries; connection, channel, target, card, fetch: the way to an agent; probe: why there is none;
+                    status: failures as errors; remote, manager, blocking: on top
     2  agent        Agent, Turn, outcomes, the agent card
        store        TaskStore and its values; memory
        bus          wakes; local

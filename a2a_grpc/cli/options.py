@@ -18,18 +18,21 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-def settings_parameters(*kinds: type) -> list[inspect.Parameter]:
-    """One keyword parameter per field, None where the caller gave nothing; its help names default and variable."""
+def settings_parameters(*kinds: type, switches: bool = False) -> list[inspect.Parameter]:
+    """One keyword parameter per field, None where the caller gave nothing; its help names default and variable.
+
+    With `switches` every flag can also be turned off, where the environment has turned it on.
+    """
     parameters = []
     for kind in kinds:
         hints = typing.get_type_hints(kind)
-        parameters += [_parameter(item, plain_type(hints[item.name]), _panel(kind)) for item in fields(kind)]
+        parameters += [_parameter(item, plain_type(hints[item.name]), _panel(kind), switches) for item in fields(kind)]
     return parameters
 
 
-def _parameter(item: Field[Any], kind: type, panel: str) -> inspect.Parameter:
+def _parameter(item: Field[Any], kind: type, panel: str, switches: bool) -> inspect.Parameter:
     flag = "--" + item.name.replace("_", "-")
-    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool and (switches or item.default) else flag
     default = "none" if item.default in (None, "") else str(item.default).lower() if kind is bool else item.default
     option = typer.Option(
         None,

@@ -158,7 +158,7 @@ def shared_parameters() -> list[inspect.Parameter]:
         option("as_grpcurl", bool, False, "--as-grpcurl", help="Print the grpcurl command, do not call.", **telling),
         option("verbose", bool, False, "-v", "--verbose",
                help="Show metadata, trailers and status details, secrets masked.", **telling),
-        *(item for item in settings_parameters(ClientSettings) if item.name not in OWN_OPTIONS),
+        *(item for item in settings_parameters(ClientSettings, switches=True) if item.name not in OWN_OPTIONS),
     ]  # fmt: skip
 
 

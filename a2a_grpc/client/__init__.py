@@ -1,7 +1,7 @@
 """The client: a remote agent's operations, resumed across lost connections."""
 
 from a2a_grpc.client.blocking import BlockingClient, BlockingStream
-from a2a_grpc.client.client import Client, SendOptions, connect
+from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.credentials import Credentials, api_key, bearer
 from a2a_grpc.client.errors import (
     AgentCardError,
@@ -13,6 +13,7 @@ from a2a_grpc.client.errors import (
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.manager import ClientManager, Discovered
 from a2a_grpc.client.remote import RemoteAgent, progress_of
+from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.config import ConfigurationError

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from a2a_grpc.client.calls import Metadata
-from a2a_grpc.client.client import SendOptions, connect
+from a2a_grpc.client.client import connect
 from a2a_grpc.client.connection import closed
+from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json

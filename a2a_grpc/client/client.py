@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypedDict, Unpack, cast
+from typing import Self, Unpack, cast
 
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
@@ -14,13 +14,13 @@ from a2a_grpc.client.calls import Calls, Metadata, pages
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.credentials import Credentials
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.sending import SendOptions, send_headers, send_request, with_history
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.waiting import poll
 from a2a_grpc.config import load
 from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
-from a2a_grpc.parts import Contents, Json, struct, user_message
-from a2a_grpc.protocol import Key
+from a2a_grpc.parts import Contents, Json, struct
 from a2a_grpc.wire import (
     AgentCard,
     CancelTaskRequest,
@@ -37,31 +37,6 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
     TaskState,
 )
-
-
-class SendOptions(TypedDict, total=False):
-    """What may go with a message. The first three are put into a message that is given as text or parts."""
-
-    task_id: str
-    """The task that the message goes on with; none begins a new one."""
-    context_id: str
-    """The conversation that the task belongs to."""
-    reference_task_ids: Sequence[str]
-    """Tasks that the message is about (SEND-14)."""
-    metadata: dict[str, Json]
-    """Metadata of the request; the key `skill` chooses among an agent's skills."""
-    accepted_output_modes: Sequence[str]
-    """Media types that the caller can take (SEND-9)."""
-    history_length: int
-    """Most recent messages that the answer holds; 0 for none, all by default."""
-    push_config: TaskPushNotificationConfig
-    """Where the agent is to call as well."""
-    idempotency_key: str
-    """What makes this send the same as another; a new one by default."""
-    cancel_on_disconnect: bool
-    """Cancel the task if this call is cut."""
-    headers: Metadata
-    """Metadata of the call."""
 
 
 def connect(
@@ -191,7 +166,7 @@ class Client:
         options = {**options, "idempotency_key": options.get("idempotency_key") or str(uuid.uuid4())}
         if await self._may_stream():
             try:
-                return _with_history(await self._send_and_follow(request, options), options)
+                return with_history(await self._send_and_follow(request, options), options)
             except UnsupportedOperationError as error:
                 if "task_id" in error.metadata:
                     raise
@@ -202,7 +177,7 @@ class Client:
             reply = await self._start(request, options)
         if isinstance(reply, Message) or reply.status.state in lifecycle.SETTLED:
             return reply
-        return _with_history(await poll(self._calls, reply.id), options)
+        return with_history(await poll(self._calls, reply.id), options)
 
     async def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
         """Sends a message and returns at once: the task as it begins, or the agent's bare Message."""
@@ -336,52 +311,11 @@ class Client:
 
     def _stream(self, request: SendMessageRequest, options: SendOptions) -> TaskStream:
         return TaskStream(
-            self._calls, send=request, metadata=options.get("headers", ()), send_metadata=_send_headers(options)
+            self._calls, send=request, metadata=options.get("headers", ()), send_metadata=send_headers(options)
         )
 
     async def _start(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
         request.configuration.return_immediately = True
-        metadata = (*options.get("headers", ()), *_send_headers(options))
+        metadata = (*options.get("headers", ()), *send_headers(options))
         response: SendMessageResponse = await self._calls.unary("SendMessage", request, metadata=metadata, is_send=True)
         return response.message if response.HasField("message") else response.task
-
-
-def send_request(content: Contents | Message, options: SendOptions) -> SendMessageRequest:
-    """The request for a message, or for what one is made of."""
-    if isinstance(content, Message):
-        message = Message()
-        message.CopyFrom(content)
-    else:
-        message = user_message(content)
-        if key := options.get("idempotency_key"):  # given again, it must make the same request
-            message.message_id = str(uuid.uuid5(uuid.NAMESPACE_OID, key))
-    if task_id := options.get("task_id"):
-        message.task_id = task_id
-    if context_id := options.get("context_id"):
-        message.context_id = context_id
-    message.reference_task_ids.extend(options.get("reference_task_ids", ()))
-    request = SendMessageRequest(message=message)
-    configuration = request.configuration
-    configuration.accepted_output_modes.extend(options.get("accepted_output_modes", ()))
-    if (length := options.get("history_length")) is not None:
-        configuration.history_length = length
-    if (push_config := options.get("push_config")) is not None:
-        configuration.task_push_notification_config.CopyFrom(push_config)
-    if metadata := options.get("metadata"):
-        request.metadata.CopyFrom(struct(metadata))
-    return request
-
-
-def _send_headers(options: SendOptions) -> Metadata:
-    headers = [(Key.IDEMPOTENCY, options.get("idempotency_key") or str(uuid.uuid4()))]
-    if (cancel := options.get("cancel_on_disconnect")) is not None:
-        headers.append((Key.CANCEL_ON_DISCONNECT, str(cancel).lower()))
-    return headers
-
-
-def _with_history(reply: Task | Message, options: SendOptions) -> Task | Message:
-    """As much history as was asked for: the events of a stream bring more of it (HIST-1)."""
-    length = options.get("history_length")
-    if isinstance(reply, Task) and length is not None and len(reply.history) > length:
-        del reply.history[: len(reply.history) - length]
-    return reply

@@ -10,8 +10,9 @@ from google.protobuf import json_format
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Turn
-from a2a_grpc.client.client import Client, SendOptions, connect
+from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.errors import TaskNotCompletedError
+from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import Event

@@ -7,11 +7,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
 import grpc.aio
 
 from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, never_left, unreadable
+from a2a_grpc.client.cuts import is_reset, may_have_ended, names_place
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
 from a2a_grpc.client.news import news
 from a2a_grpc.errors import (
@@ -121,7 +121,7 @@ class TaskStream:
     @property
     def is_paused(self) -> bool:
         """Whether it is somebody else's turn: settled, but not ended. A stream may stay open here (OPEN-1)."""
-        return self.is_settled and not is_terminal(self.state)
+        return self.is_settled and self.state not in lifecycle.TERMINAL
 
     async def __aenter__(self) -> Self:
         return self
@@ -178,15 +178,15 @@ class TaskStream:
             if self._call is None:
                 await self._open()
             element = await self._read()
-            if element is grpc.aio.EOF and self.task_id and not self.state:
+            if self._is_over:
+                return None  # closed meanwhile
+            if element is not grpc.aio.EOF:
+                return await self._take(element, self._patience)
+            if self.task_id and not self.state:
                 # Records were asked for after the last one: only the task itself says whether there will be more.
                 self.state = (await self._get()).status.state
         except A2AError as error:
             return await self._failed(error, self._patience)
-        if self._is_over:
-            return None  # closed meanwhile
-        if element is not grpc.aio.EOF:
-            return await self._take(element, self._patience)
         if self.state not in lifecycle.SETTLED:  # STRM-11: an end while the task is at work is a cut
             return await self._cut(UnavailableError("the stream ended before the task did"), self._patience)
         self._is_over = True
@@ -324,8 +324,11 @@ class TaskStream:
                     task=self.task,
                 ) from error
             case _ if self.task_id and may_have_ended(error):
-                task = await self._get()
-                if not is_terminal(task.status.state):
+                try:
+                    task = await self._get()
+                except UnavailableError as lost:
+                    return await self._cut(lost, patience)
+                if task.status.state not in lifecycle.TERMINAL:
                     raise error
                 self._ready.extend(self._apply(task))
                 self._is_over = True
@@ -356,28 +359,3 @@ class TaskStream:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
-
-
-def is_terminal(state: TaskState) -> bool:
-    return state in lifecycle.TERMINAL
-
-
-def is_reset(error: A2AError) -> bool:
-    """Whether a proxy or a peer broke the stream off: a status that no agent gave."""
-    return error.code is grpc.StatusCode.CANCELLED or "RST_STREAM" in error.message
-
-
-def may_have_ended(error: A2AError) -> bool:
-    """Whether the end of the task may be why a stream failed: an ended one cannot be subscribed to (SUB-3; the SDK said
-    INVALID_PARAMS up to 1.1), and where an agent raises the SDK breaks the stream off without a reason."""
-    match error:
-        case UnsupportedOperationError():
-            return True
-        case InvalidRequestError():
-            return not names_place(error)
-    return error.code is grpc.StatusCode.UNKNOWN and not error.reason
-
-
-def names_place(error: InvalidRequestError) -> bool:
-    """Whether the request was refused for the seq that it asks to resume after."""
-    return any(violation.field == Key.AFTER for violation in error.violations)

@@ -1,0 +1,27 @@
+"""What the failure of a stream may mean: decisions, as pure functions."""
+
+import grpc
+
+from a2a_grpc.errors import A2AError, InvalidRequestError, UnsupportedOperationError
+from a2a_grpc.protocol import Key
+
+
+def is_reset(error: A2AError) -> bool:
+    """Whether a proxy or a peer broke the stream off: a status that no agent gave."""
+    return error.code is grpc.StatusCode.CANCELLED or "RST_STREAM" in error.message
+
+
+def may_have_ended(error: A2AError) -> bool:
+    """Whether the end of the task may be why a stream failed: an ended one cannot be subscribed to (SUB-3; the SDK said
+    INVALID_PARAMS up to 1.1), and where an agent raises the SDK breaks the stream off without a reason."""
+    match error:
+        case UnsupportedOperationError():
+            return True
+        case InvalidRequestError():
+            return not names_place(error)
+    return error.code is grpc.StatusCode.UNKNOWN and not error.reason
+
+
+def names_place(error: InvalidRequestError) -> bool:
+    """Whether the request was refused for the seq that it asks to resume after."""
+    return any(violation.field == Key.AFTER for violation in error.violations)
