@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import grpc
@@ -61,9 +61,17 @@ def check_certificates(settings: ClientSettings) -> None:
         ) from error
 
 
+def user_agent() -> str:
+    """What this client calls itself; without a version where it runs from its sources, not installed."""
+    try:
+        return f"a2a-grpc/{version('a2a-grpc')}"
+    except PackageNotFoundError:
+        return "a2a-grpc"
+
+
 def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tuple[str, int | str]]:
     options: list[tuple[str, int | str]] = [
-        ("grpc.primary_user_agent", f"a2a-grpc/{version('a2a-grpc')}"),
+        ("grpc.primary_user_agent", user_agent()),
         ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection, another's trouble is not ours
         ("grpc.max_receive_message_length", settings.max_response_bytes),
         ("grpc.max_send_message_length", -1),

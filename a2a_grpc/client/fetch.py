@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import socket
 import ssl
 import time
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
                 f"the certificate of {where.url} is not accepted: {error.certificate_error}; "
                 "give its roots as ca_cert (--ca-cert)"
             )
-        case aiohttp.ClientConnectorDNSError():
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, socket.gaierror):
             return f"there is no host '{where.host}'; check the name of {where.url}"
         case aiohttp.ClientConnectorSSLError():
             return f"{where.url} does not speak TLS; is it http://?"

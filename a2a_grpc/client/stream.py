@@ -201,10 +201,11 @@ class TaskStream:
             place = [(Key.AFTER, str(self.seq))] if self.seq is not None else []
             request = SubscribeToTaskRequest(id=self.task_id)
             self._call = await self._calls.stream("SubscribeToTask", request, metadata=[*self._metadata, *place])
-        told: dict[str, Any] = dict(await self._call.initial_metadata() or ())
+        entries: Any = await self._call.initial_metadata() or ()
+        told = {key: str(value) for key, value in entries}  # older grpc.aio: dict() of it fails
         if told:
             self._touched()
-        snapshot, after = (str(told.get(key, "")) for key in (Key.SEQ, Key.AFTER))
+        snapshot, after = told.get(Key.SEQ, ""), told.get(Key.AFTER, "")
         self._has_seq = snapshot.isdecimal() or after.isdecimal()
         if snapshot.isdecimal():
             self._next_seq = int(snapshot)  # of the snapshot that comes next: until it is here, it is asked for again

@@ -93,6 +93,21 @@ async def test_a_message_survives_pickling(each: Made) -> None:
     assert (await each.imports("a2a_grpc"))["pickled"] is True
 
 
+async def test_the_client_sends_resumes_waits_and_says_why_an_agent_is_not_there(each: Made) -> None:
+    seen = json.loads(await run(each.python, "-m", "tests.interop.client_roundtrip"))
+    assert seen == {
+        "sent": "hello",
+        "resumed": [303, 303, 3],
+        "waited": "CANCELED",
+        "left": "WORKING",
+        "card": "Scripted",
+        "closed": "UnreachableError",
+        "unknown": "UnreachableError",
+        "not_found": "TaskNotFoundError",
+        "exit_code": 0,
+    }
+
+
 async def test_a_server_answers_a_send_and_a_stream(each: Made) -> None:
     """Server and client both run with the environment's versions, each in a process of its own."""
     seen = json.loads(await run(each.python, "-m", "tests.interop.roundtrip"))
