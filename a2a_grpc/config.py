@@ -8,7 +8,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, fields
 from typing import Any, TypeVar
 
@@ -54,6 +54,13 @@ def load(
         elif variable in environ:
             values[item.name] = _parse(variable, environ[variable], plain_type(hints[item.name]))
     return cls(**values)
+
+
+def refuse_unknown(names: Iterable[str], *kinds: type) -> None:
+    """Raises TypeError for names that no setting of these classes has."""
+    known = {item.name for kind in kinds for item in fields(kind)}
+    if unknown := sorted(set(names) - known):
+        raise TypeError(f"{', '.join(unknown)}: no such setting")
 
 
 def plain_type(hint: Any) -> type:

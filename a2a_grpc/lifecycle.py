@@ -124,6 +124,18 @@ def payload_of(element: StreamResponse) -> Event | None:
     return None
 
 
+def element_of(event: Event) -> StreamResponse:
+    """The element of a stream that holds an event: the way back."""
+    match event:
+        case Task():
+            return StreamResponse(task=event)
+        case Message():
+            return StreamResponse(message=event)
+        case TaskStatusUpdateEvent():
+            return StreamResponse(status_update=event)
+    return StreamResponse(artifact_update=event)
+
+
 def extend(artifact: Artifact, chunk: Artifact) -> None:
     """ART-2: parts are concatenated, metadata upserted, extensions united, a name or description given again wins."""
     extensions = list(artifact.extensions)

@@ -14,14 +14,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from a2a_grpc import lifecycle
 from a2a_grpc.client import Event, progress_of
-from a2a_grpc.lifecycle import state_name
+from a2a_grpc.lifecycle import element_of, state_name
 from a2a_grpc.parts import text_of, to_python
 from a2a_grpc.wire import (
     ROLE_USER,
     Artifact,
     Message,
     Part,
-    StreamResponse,
     Task,
     TaskArtifactUpdateEvent,
     TaskStatus,
@@ -250,15 +249,3 @@ def describe_file(part: Part, artifact: Artifact | None = None) -> str:
     name = part.filename or (artifact.name if artifact else "") or "file"
     where = part.url if part.WhichOneof("content") == "url" else f"{len(part.raw)} bytes"
     return f"[{name}{f', {part.media_type}' if part.media_type else ''}, {where}]"
-
-
-def element_of(event: Event) -> StreamResponse:
-    """The element of a stream that holds an event."""
-    match event:
-        case Task():
-            return StreamResponse(task=event)
-        case Message():
-            return StreamResponse(message=event)
-        case TaskStatusUpdateEvent():
-            return StreamResponse(status_update=event)
-    return StreamResponse(artifact_update=event)

@@ -32,20 +32,18 @@ def open_channel(
     options = _options(address, settings, tls)
     if not tls:
         return grpc.aio.insecure_channel(address.dial, options=options, interceptors=interceptors)
-    check_certificates(settings)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=_pem("ca_cert", settings.ca_cert),
         private_key=_pem("client_key", settings.client_key),
         certificate_chain=_pem("client_cert", settings.client_cert),
     )
+    _check_certificates(settings)  # gRPC would tell of them late, as of an agent that cannot be reached
     return grpc.aio.secure_channel(address.dial, credentials, options=options, interceptors=interceptors)
 
 
-def check_certificates(settings: ClientSettings) -> None:
+def _check_certificates(settings: ClientSettings) -> None:
     """Raises ConfigurationError, naming the setting, for files that hold no certificates."""
-    for name in ("ca_cert", "client_cert", "client_key"):
-        _pem(name, getattr(settings, name))
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's roots, which take time to load
     try:
         if settings.ca_cert:
             context.load_verify_locations(settings.ca_cert)

@@ -18,7 +18,7 @@ from a2a_grpc.client.sending import SendOptions, send_headers, send_request, wit
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.waiting import poll
-from a2a_grpc.config import load
+from a2a_grpc.config import load, refuse_unknown
 from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.parts import Contents, Json, struct
 from a2a_grpc.wire import (
@@ -75,8 +75,7 @@ def connect(
 
 def load_settings(settings: Mapping[str, object]) -> ClientSettings:
     """Settings over the environment. Raises TypeError for a name that no setting has."""
-    if unknown := sorted(set(settings) - set(ClientSettings.__dataclass_fields__)):
-        raise TypeError(f"{', '.join(unknown)}: no such setting")
+    refuse_unknown(settings, ClientSettings)
     return load(ClientSettings, settings)
 
 

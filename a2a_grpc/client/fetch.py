@@ -76,13 +76,15 @@ class Cards:
 
         try:
             return await self._fetch(where, kept)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.ClientOSError) as error:
-            if where.url.startswith("http:") and await speaks_tls(where):
+        except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError) as error:
+            babbled = isinstance(
+                error, (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.ClientOSError)
+            )
+            was_connected = not isinstance(error, aiohttp.ClientConnectorError)
+            if babbled and was_connected and where.url.startswith("http:") and await speaks_tls(where):
                 raise UnreachableError(
                     f"{where.url} speaks TLS, and was called in plaintext; is it https://?"
                 ) from error
-            raise UnreachableError(_why(error, where, self._timeout_s)) from error
-        except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError) as error:
             raise UnreachableError(_why(error, where, self._timeout_s)) from error
 
     async def _fetch(self, where: CardUrl, kept: Kept | None) -> AgentCard:

@@ -1,6 +1,7 @@
 """Many agents by name, over as few connections as there are agents."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ class ClientManager:
                 raise ConfigurationError(f"there is no agent '{name}'; registered are: {known}") from None
 
 
-CONNECT_ARGUMENTS = {"credentials", "headers", "extensions", "interceptors", "cards"}
+CONNECT_ARGUMENTS = set(inspect.signature(connect).parameters) - {"target", "settings"}
 """What `connect` takes beside settings."""
 
 

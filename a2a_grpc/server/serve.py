@@ -10,7 +10,7 @@ from typing import Any
 
 from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent
-from a2a_grpc.config import load
+from a2a_grpc.config import load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server.requests import RequestLimits
@@ -44,10 +44,7 @@ def serve(agent: Agent, **settings: Any) -> None:
 def make_server(agent: Agent, settings: Mapping[str, Any]) -> Server:
     """A server with its settings from one flat mapping, over the environment. Raises TypeError for a name that no
     setting has."""
-    kinds = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
-    known = {name for kind in kinds for name in kind.__dataclass_fields__}
-    if unknown := sorted(set(settings) - known):
-        raise TypeError(f"{', '.join(unknown)}: no such setting")
+    refuse_unknown(settings, ServerSettings, EngineSettings, TransportSettings, RequestLimits)
     return Server(
         agent,
         load(ServerSettings, settings),

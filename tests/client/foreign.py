@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from a2a_grpc.lifecycle import element_of
 from a2a_grpc.wire import (
     ROLE_AGENT,
     SERVICE_NAME,
@@ -82,7 +83,7 @@ class Foreign:
         if not plays:
             await context.abort(grpc.StatusCode.INTERNAL, f"{method} was not expected")
         async for event in plays.pop(0)(context):
-            yield wrapped(event)
+            yield element_of(event)
 
     async def _answered(self, method: str, answers: list[Any], request: Any, context: Context) -> Any:
         self.calls.append(method)
@@ -121,18 +122,6 @@ async def foreign(**scripts: Any) -> AsyncIterator[Foreign]:
 
 
 # -- what scripts are made of
-
-
-def wrapped(event: Event) -> StreamResponse:
-    match event:
-        case Task():
-            return StreamResponse(task=event)
-        case Message():
-            return StreamResponse(message=event)
-        case TaskStatusUpdateEvent():
-            return StreamResponse(status_update=event)
-        case TaskArtifactUpdateEvent():
-            return StreamResponse(artifact_update=event)
 
 
 def task(state: TaskState, *texts: str, said: str = "") -> Task:
