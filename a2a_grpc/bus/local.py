@@ -1,46 +1,30 @@
 """Wakes within one process."""
 
-import asyncio
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-
-class Topic:
-    """What the listeners of one key share: a count of wakes, with whoever waits for the next one."""
-
-    __slots__ = ("_waiters", "listeners", "wakes")
-
-    def __init__(self) -> None:
-        self.listeners = 0
-        self.wakes = 0
-        self._waiters: set[asyncio.Future[None]] = set()
-
-    def wake(self) -> None:
-        self.wakes += 1
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
-
-    async def wait(self, seen: int) -> None:
-        """Returns once `wakes` is not `seen` any more: a wake between a look and this wait is not missed."""
-        while self.wakes == seen:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+from a2a_grpc.bus.protocol import Key
+from a2a_grpc.bus.topic import Topic
 
 
 class LocalBus:
-    """Wakes every listener of a key in this process. A wake carries nothing; none is lost; a key nobody listens to
-    costs nothing."""
+    """Wakes every listener of a key in this process; none of these wakes is lost."""
 
     def __init__(self) -> None:
-        self._topics: dict[Hashable, Topic] = {}
+        self._topics: dict[Key, Topic] = {}
 
-    def wake(self, key: Hashable) -> None:
+    @property
+    def is_healthy(self) -> bool:
+        """True: there is no other process to hear."""
+        return True
+
+    async def start(self) -> None:
+        """Nothing is needed to wake within a process."""
+
+    async def stop(self) -> None:
+        """Nothing is left to do."""
+
+    def wake(self, key: Key) -> None:
         if topic := self._topics.get(key):
             topic.wake()
 
@@ -50,7 +34,7 @@ class LocalBus:
             topic.wake()
 
     @contextmanager
-    def listen(self, key: Hashable) -> Iterator[Topic]:
+    def listen(self, key: Key) -> Iterator[Topic]:
         """The topic of a key, for as long as the block runs."""
         topic = self._topics.setdefault(key, Topic())
         topic.listeners += 1
@@ -60,6 +44,10 @@ class LocalBus:
             topic.listeners -= 1
             if not topic.listeners:
                 del self._topics[key]
+
+    def keys(self) -> Iterable[Key]:
+        """The keys that somebody listens to, as they are now."""
+        return list(self._topics)
 
     def __len__(self) -> int:
         """Keys somebody listens to."""

@@ -1,11 +1,69 @@
 """A bus by its URL."""
 
+import logging
+import socket
+
 from a2a_grpc.bus.local import LocalBus
+from a2a_grpc.bus.protocol import Bus
+from a2a_grpc.bus.urls import is_postgres, masked, sqlite_file
 from a2a_grpc.config import ConfigurationError
 
+logger = logging.getLogger("a2a_grpc.bus")
 
-def open_bus(url: str) -> LocalBus:
-    """The bus for `local:`. Raises ConfigurationError for a URL that names no bus."""
-    if url.partition(":")[0] == "local" and url.partition(":")[2] in ("", "//"):
+HAS_UNIX_SOCKETS = hasattr(socket, "AF_UNIX")
+
+
+def open_bus(url: str, store_url: str = "memory:") -> Bus:
+    """The bus of a URL:
+
+    - `local:` within one process,
+    - `machine:` between the processes of one user that share an SQLite file, the store's,
+    - `postgresql://…` between all that have a bus on the same database,
+    - `auto`, or nothing: what fits the store.
+
+    Raises ConfigurationError for a URL that names no bus, one that does not fit the store, or a missing driver.
+    """
+    if url in ("", "auto"):
+        return _fitting(store_url)
+    if url in ("local:", "local://"):
         return LocalBus()
-    raise ConfigurationError(f"bus is '{url}'; it must be local:")
+    if url in ("machine:", "machine://"):
+        return _machine_bus(url, store_url)
+    if is_postgres(url):
+        return _postgres_bus(url)
+    raise ConfigurationError(f"bus is '{masked(url)}'; it must be auto, local:, machine: or postgresql://…")
+
+
+def _fitting(store_url: str) -> Bus:
+    if is_postgres(store_url):
+        return _postgres_bus(store_url)
+    if sqlite_file(store_url) and HAS_UNIX_SOCKETS:
+        try:
+            return _machine_bus("auto", store_url)
+        except ConfigurationError as error:  # one process needs no other bus, and several look now and then
+            logger.warning("bus is local: %s", error)
+    return LocalBus()
+
+
+def _machine_bus(url: str, store_url: str) -> Bus:
+    if not HAS_UNIX_SOCKETS:
+        raise ConfigurationError(f"bus is '{url}'; this platform has no unix sockets, use local:")
+    file = sqlite_file(store_url)
+    if not file:
+        raise ConfigurationError(f"bus is '{url}'; it needs a store in an SQLite file, not '{masked(store_url)}'")
+    from a2a_grpc.bus.directory import machine_directory
+    from a2a_grpc.bus.machine import MachineBus
+
+    return MachineBus(machine_directory(file))
+
+
+def _postgres_bus(url: str) -> Bus:
+    try:
+        from a2a_grpc.bus.postgres import PostgresBus  # the driver is not everybody's
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigurationError(
+            f"bus is '{masked(url)}'; it needs asyncpg: pip install \"a2a-grpc[postgres]\""
+        ) from error
+    return PostgresBus(url)

@@ -1,0 +1,243 @@
+"""Wakes between the processes of one machine, through datagram sockets in a directory that they share."""
+
+import asyncio
+import errno
+import logging
+import os
+import secrets
+import socket
+import stat
+from pathlib import Path
+
+from a2a_grpc.bus.shared import DIGEST_BYTES, Outbox, SharedBus, joined
+from a2a_grpc.config import ConfigurationError
+
+logger = logging.getLogger("a2a_grpc.bus")
+
+NAME_BYTES = 16
+"""Each datagram begins with the name of who sends it; digests follow."""
+DIGESTS_A_DATAGRAM = 1024
+DATAGRAM_BYTES = NAME_BYTES + DIGESTS_A_DATAGRAM * DIGEST_BYTES
+DATAGRAMS_A_TURN = 64
+"""Received before others in the event loop have their turn."""
+BIND_TRIES = 10
+TEND_INTERVAL_S = 1.0
+"""How soon a socket is made again that somebody removed, and one found whose process could not be told of this one."""
+SUFFIX = ".sock"
+
+
+class Peer:
+    """Another process, as one that may be told something."""
+
+    __slots__ = ("outbox", "path", "socket")
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError: ConnectionRefusedError for a process that is no more."""
+        self.path = path
+        self.outbox: Outbox | None = None
+        """What waits until the process, which is slow just now, has room again."""
+        self.socket = datagram_socket()
+        try:
+            self.socket.connect(str(path))
+        except OSError:
+            self.socket.close()
+            raise
+
+
+class MachineBus(SharedBus):
+    """Wakes listeners in this process, and in the others that have a bus in the same directory.
+
+    Guarantees beyond those of every bus:
+
+    - Each turn of the event loop tells each process once, many wakes in one datagram; nobody polls.
+    - A process that is slow, or stopped, is told once it has room; what waits for it is bounded. It delays nobody.
+    - A process that died costs nothing, and leaves nothing behind once another one tells it something, or starts.
+    - Only processes of the same user can take part.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+        self._loop: asyncio.AbstractEventLoop
+        self._socket: socket.socket | None = None
+        self._name = ""
+        self._peers: dict[str, Peer] = {}
+        self._is_telling = False
+
+    @property
+    def is_healthy(self) -> bool:
+        return super().is_healthy and self._socket is not None
+
+    async def start(self) -> None:
+        """Raises ConfigurationError for a directory that cannot be used."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._join()
+        except OSError as error:
+            self._leave()
+            reason = error.strerror or error
+            raise ConfigurationError(f"the bus cannot use the directory '{self.directory}': {reason}") from error
+        self._is_started = True
+        self._spawn("tend", self._tend())
+
+    async def stop(self) -> None:
+        if not self._is_started:
+            return
+        self._is_started = False
+        await self._end_tasks()
+        self._tell()
+        self._leave()
+        for name in list(self._peers):
+            self._forget(name)
+        try:
+            self.directory.rmdir()
+        except OSError:
+            pass  # another process is there
+
+    # -- this process
+
+    def _join(self) -> None:
+        """Makes this process's socket, and greets whoever is there. Raises OSError."""
+        self._leave()
+        for _ in range(BIND_TRIES):
+            try:
+                self._bind()
+                break
+            except FileNotFoundError as error:  # the last process that was there has just removed the directory
+                missing = error
+        else:
+            raise missing
+        self._look()
+
+    def _bind(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = self.directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise PermissionError(errno.EPERM, "it must be a directory of this user alone")
+        self._name = secrets.token_hex(NAME_BYTES // 2)
+        made = datagram_socket()
+        try:
+            # A socket has a path a moment before it can be connected to, and would be taken for a dead one's: so nobody
+            # sees the path before that.
+            hidden = self.directory / f".{self._name}"
+            made.bind(str(hidden))
+            hidden.rename(self._path)
+        except OSError:
+            made.close()
+            raise
+        self._socket = made
+        self._loop.add_reader(made.fileno(), self._receive)
+
+    def _leave(self) -> None:
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+            self._path.unlink(missing_ok=True)
+
+    @property
+    def _path(self) -> Path:
+        return self.directory / (self._name + SUFFIX)
+
+    def _receive(self) -> None:
+        for _ in range(DATAGRAMS_A_TURN):
+            try:
+                datagram = self._socket.recv(DATAGRAM_BYTES) if self._socket else b""
+            except OSError:  # BlockingIOError: that was all
+                return
+            name = datagram[:NAME_BYTES].decode("ascii", "replace")
+            if name.isalnum() and name not in self._peers:
+                self._meet(name)
+            self._hear(datagram[NAME_BYTES:])
+
+    async def _tend(self) -> None:
+        """Keeps the way open on which others find this process, whatever cleans up there."""
+        while True:
+            await asyncio.sleep(TEND_INTERVAL_S)
+            could_be_reached = self._socket is not None
+            try:
+                if self._socket is not None and self._path.exists():
+                    self._look()
+                else:
+                    self._join()
+                    self.wake_all()  # nobody could tell this process anything meanwhile
+                    logger.warning("bus socket made again directory=%s", self.directory)
+            except OSError as error:
+                if could_be_reached:
+                    logger.warning("bus cannot be reached directory=%s error=%s", self.directory, error)
+                self._leave()
+
+    # -- the others
+
+    def _look(self) -> None:
+        """Meets every process that is there, and asks those that are not to be found whether they still are."""
+        names = {path.stem for path in self.directory.glob(f"*{SUFFIX}")} - {self._name}
+        for name in names - self._peers.keys():
+            self._meet(name)
+        for name in self._peers.keys() - names:
+            self._send(name, [])
+
+    def _meet(self, name: str) -> None:
+        path = self.directory / (name + SUFFIX)
+        try:
+            self._peers[name] = Peer(path)
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.debug("bus cannot reach a process path=%s error=%s", path, error)
+        else:
+            self._send(name, [])
+
+    def _forget(self, name: str) -> None:
+        peer = self._peers.pop(name)
+        self._loop.remove_writer(peer.socket.fileno())
+        peer.socket.close()
+
+    def _tell_soon(self) -> None:
+        if not self._is_telling:
+            self._is_telling = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._is_telling = False
+        digests = self._outbox.take()
+        for name in list(self._peers):
+            self._send(name, digests)
+
+    def _send(self, name: str, digests: list[bytes]) -> None:
+        """Tells a process, or lets it wait where the process has no room; without digests it is a greeting."""
+        peer = self._peers[name]
+        if peer.outbox is not None:
+            peer.outbox.add(*digests)
+            return
+        pieces = joined(digests, DIGESTS_A_DATAGRAM) or [b""]
+        for place, piece in enumerate(pieces):
+            try:
+                peer.socket.send(self._name.encode() + piece)
+            except BlockingIOError:
+                peer.outbox = Outbox()
+                peer.outbox.add(*digests[place * DIGESTS_A_DATAGRAM :])
+                self._loop.add_writer(peer.socket.fileno(), self._resume, name)
+                return
+            except ConnectionError:
+                self._forget(name)
+                peer.path.unlink(missing_ok=True)
+                return
+            except OSError as error:
+                # ENOBUFS: how platforms say "no room" where they cannot tell when there is room again
+                if error.errno != errno.ENOBUFS:
+                    self._forget(name)
+                return
+
+    def _resume(self, name: str) -> None:
+        """Tells a process what waited for it to have room."""
+        peer = self._peers[name]
+        self._loop.remove_writer(peer.socket.fileno())
+        outbox, peer.outbox = peer.outbox, None
+        self._send(name, outbox.take() if outbox else [])
+
+
+def datagram_socket() -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    return made

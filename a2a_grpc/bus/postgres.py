@@ -1,0 +1,204 @@
+"""Wakes between processes through the notifications of a PostgreSQL database."""
+
+import asyncio
+import base64
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+
+from a2a_grpc.backoff import Backoff
+from a2a_grpc.bus.shared import DIGEST_BYTES, SharedBus, joined
+from a2a_grpc.bus.urls import masked, postgres_dsn
+from a2a_grpc.config import ConfigurationError
+
+logger = logging.getLogger("a2a_grpc.bus")
+
+CHANNEL = "a2a_grpc"
+NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
+DIGESTS_A_NOTIFICATION = 7_900 // 4 * 3 // DIGEST_BYTES - 1
+"""A payload holds less than 8,000 bytes: in base64, who sends it and so many digests."""
+PROBE_INTERVAL_S = 1.0
+STOP_S = 1.0
+"""How long the end of a bus, or of a connection, may take."""
+
+FAULTS = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a database that is away, or going away, looks like; and ValueError a URL that cannot be read."""
+PASSING = {"08", "40", "53", "55", "57", "58", "XX"}
+"""Classes of SQLSTATE that say nothing against the URL: connection, resources, shutting down or starting up, system."""
+
+
+class PostgresBus(SharedBus):
+    """Wakes listeners in this process, and in all that have a bus on the same database.
+
+    Guarantees beyond those of every bus:
+
+    - What is woken while a notification is under way goes into the next one, in one transaction.
+    - A connection that is lost, silently too, is made again for as long as it takes. Then every listener is woken, as
+      nobody knows what was missed; and what could not be told meanwhile is told.
+    - What waits for a database that is away is bounded: beyond that, others are told to wake every listener.
+
+    It needs a direct connection: poolers that share connections between transactions pass no notifications on.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 3.0) -> None:
+        """`timeout_s` is how long the database may take for an answer before a connection counts as lost."""
+        super().__init__()
+        self._url = url
+        self._timeout_s = timeout_s
+        self._tag = secrets.token_bytes(DIGEST_BYTES)
+        self._is_listening = False
+        self._wanted = asyncio.Event()
+
+    @property
+    def is_healthy(self) -> bool:
+        return super().is_healthy and self._is_listening
+
+    async def start(self) -> None:
+        """Raises ConfigurationError for a URL that the database refuses; waits for no database that is away."""
+        tried = asyncio.get_running_loop().create_future()
+        self._is_started = True
+        self._spawn("listen", self._keep_listening(tried))
+        self._spawn("send", self._keep_sending())
+        try:
+            await asyncio.wait([tried, self._tasks["listen"]], return_when=asyncio.FIRST_COMPLETED)
+            if tried.done() and (fault := tried.result()):
+                self._refuse(fault)
+        except BaseException:
+            self._is_started = False
+            await self._end_tasks()
+            raise
+
+    async def stop(self) -> None:
+        if not self._is_started:
+            return
+        self._is_started = False
+        self._wanted.set()
+        await asyncio.wait([self._tasks["send"]], timeout=STOP_S)
+        await self._end_tasks()
+
+    def _refuse(self, fault: Exception) -> None:
+        """Raises ConfigurationError for a fault that does not pass."""
+        if isinstance(fault, ValueError | asyncpg.InterfaceError):  # whose text may hold parts of the password
+            raise ConfigurationError(f"bus is '{masked(self._url)}'; it cannot be read as a PostgreSQL URL") from None
+        if isinstance(fault, asyncpg.PostgresError) and (fault.sqlstate or "XX")[:2] not in PASSING:
+            raise ConfigurationError(f"bus is '{masked(self._url)}'; the database says: {fault}") from fault
+
+    # -- hearing
+
+    async def _keep_listening(self, tried: "asyncio.Future[Exception | None]") -> None:
+        """Tells `tried` how the first try ended."""
+        backoff, is_lost = Backoff(0.1, 2.0), False
+        while True:
+            try:
+                async with self._connection("listen") as connection:
+                    gone = asyncio.Event()
+                    connection.add_termination_listener(lambda _, gone=gone: gone.set())
+                    with self._limited(connection):
+                        await connection.add_listener(CHANNEL, self._notified)
+                    logger.info("bus listens channel=%s", CHANNEL)
+                    backoff.reset()
+                    is_lost = False
+                    self._is_listening = True
+                    self.wake_all()
+                    if not tried.done():
+                        tried.set_result(None)
+                    try:
+                        await self._probe(connection, gone)
+                    finally:
+                        self._is_listening = False
+            except FAULTS as error:
+                if not is_lost:
+                    logger.warning("bus hears nothing from other processes error=%s", described(error))
+                    is_lost = True
+                if not tried.done():
+                    tried.set_result(error)
+            await asyncio.sleep(backoff.next_s())
+
+    async def _probe(self, connection: Any, gone: asyncio.Event) -> None:
+        """Asks for a sign of life now and then; raises one of the faults once there is none."""
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_INTERVAL_S):
+                    await gone.wait()
+                raise ConnectionResetError("the database closed the connection")
+            except TimeoutError:
+                with self._limited(connection):
+                    await connection.execute("SELECT 1")
+
+    def _notified(self, connection: Any, pid: int, channel: str, payload: str) -> None:
+        try:
+            told = base64.b64decode(payload, validate=True)
+        except ValueError:
+            return  # somebody else uses the channel
+        if told[:DIGEST_BYTES] != self._tag:  # listeners of this process were woken at once
+            self._hear(told[DIGEST_BYTES:])
+
+    # -- telling
+
+    def _tell_soon(self) -> None:
+        self._wanted.set()
+
+    async def _keep_sending(self) -> None:
+        """Sends what waits; what comes meanwhile waits for the next round. Ends once the bus is stopped."""
+        backoff, is_lost, digests = Backoff(0.1, 2.0), False, list[bytes]()
+        while self._is_started or self._outbox:
+            try:
+                async with self._connection("send") as connection:
+                    connection.add_termination_listener(lambda _: self._wanted.set())
+                    while self._is_started or self._outbox:
+                        await self._wanted.wait()
+                        self._wanted.clear()
+                        digests = self._outbox.take()
+                        if digests or connection.is_closed():
+                            with self._limited(connection):
+                                await connection.execute(NOTIFY, CHANNEL, self._payloads(digests))
+                            backoff.reset()
+                            is_lost, digests = False, []
+            except FAULTS as error:
+                if not is_lost:
+                    logger.warning("bus tells other processes nothing for now error=%s", described(error))
+                    is_lost = True
+                self._outbox.add(*digests)
+                digests = []
+                self._wanted.set()
+                await asyncio.sleep(backoff.next_s())
+
+    def _payloads(self, digests: list[bytes]) -> list[str]:
+        return [base64.b64encode(self._tag + piece).decode() for piece in joined(digests, DIGESTS_A_NOTIFICATION)]
+
+    # -- connections
+
+    @asynccontextmanager
+    async def _connection(self, what_for: str) -> AsyncIterator[Any]:
+        """A connection of its own, which does not wait for the disk: a notification is nothing to keep."""
+        connection = await asyncpg.connect(
+            postgres_dsn(self._url),
+            timeout=self._timeout_s,
+            server_settings={"application_name": f"a2a-grpc bus {what_for}", "synchronous_commit": "off"},
+        )
+        try:
+            yield connection
+        finally:
+            with suppress(*FAULTS):
+                await connection.close(timeout=STOP_S)
+
+    @contextmanager
+    def _limited(self, connection: Any) -> Iterator[None]:
+        """Ends the connection if the block takes too long, and with it what the block waits for: to cancel a statement
+        would take an answer, too."""
+        limit = asyncio.get_running_loop().call_later(self._timeout_s, connection.terminate)
+        try:
+            yield
+        finally:
+            limit.cancel()
+
+
+def described(error: Exception) -> str:
+    """An error for the log, without the texts that may quote a URL."""
+    if isinstance(error, OSError | asyncpg.PostgresError):
+        return f"{type(error).__name__}: {error}"
+    return type(error).__name__
