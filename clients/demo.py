@@ -18,6 +18,7 @@ def main() -> int:
         "json",
         "--listen=127.0.0.1:0",
         "--http-listen=127.0.0.1:0",
+        "--store=memory:",
     ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:

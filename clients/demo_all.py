@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FREE = ["-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--drain-grace-s=0"]
+FREE = ["-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--store=memory:", "--drain-grace-s=0"]
 LIMIT_S = 60
 AGENTS = {
     **{name: [f"servers/{name}.py"] for name in ("cancellable", "scripted", "streaming_text", "translator")},

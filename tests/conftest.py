@@ -1,11 +1,25 @@
 """Fixtures of all tests, with the check that each test leaves nothing behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.harness import Served, scripted_agent, serving
+
+pytest_plugins = ["tests.databases"]
+
+os.environ.setdefault("A2A_GRPC_STORE", "memory:")  # programs of tests leave no files behind, unless a test is about it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sockets_of_this_session() -> Iterator[None]:
+    """Where the buses of programs meet: a folder of its own, short enough for a socket's name."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="a2a-") as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,9 @@ class Agent:
 
     `card` may hold whatever else the agent card shall say (provider, icon, extensions, security schemes); name,
     version, skills and the address come from the declaration. Behaviour follows the card that results.
+
+    A `resumable` agent does what it does again without harm, or goes on from what `turn.task` already holds: a run that
+    is lost with its server is begun anew, on a durable store. Otherwise its task fails.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Agent:
         input_modes: Sequence[str] = DEFAULT_MODES,
         output_modes: Sequence[str] = DEFAULT_MODES,
         streaming: bool = True,
+        resumable: bool = False,
         card: AgentCard | None = None,
     ) -> None:
         self.name = name
@@ -68,6 +72,8 @@ class Agent:
         self.input_modes = tuple(input_modes)
         self.output_modes = tuple(output_modes)
         self.streaming = streaming
+        self.resumable = resumable
+        """Whether a run that is lost with its server may be begun again (`Turn.attempt`)."""
         self.card = card or AgentCard()
         self.skills: dict[str, Skill] = {}
         self.extended: ExtendedCard | None = None

@@ -34,9 +34,10 @@ def is_artifacts(output: Output) -> bool:
 
 
 def artifacts(output: Output, *, name: str) -> list[Artifact]:
-    """The artifacts for a returned value: none for None, each of a list of artifacts, else one called `name`."""
+    """The artifacts for a returned value: none for None, each of a list of artifacts, else one called `name`, without
+    an id."""
     if output is None:
         return []
     if is_artifacts(output):
         return [output] if isinstance(output, Artifact) else list(cast("Sequence[Artifact]", output))
-    return [artifact(cast("Contents", output), name=name)]
+    return [Artifact(name=name, parts=parts(cast("Contents", output)))]

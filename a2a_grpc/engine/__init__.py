@@ -3,5 +3,6 @@
 from a2a_grpc.engine.engine import Engine
 from a2a_grpc.engine.incoming import Incoming, Opened, ended_before
 from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.upkeep import Upkeep
 
-__all__ = ["Engine", "EngineSettings", "Incoming", "Opened", "ended_before"]
+__all__ = ["Engine", "EngineSettings", "Incoming", "Opened", "Upkeep", "ended_before"]

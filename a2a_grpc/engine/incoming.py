@@ -27,11 +27,12 @@ class Incoming:
     def scope(self) -> Scope:
         return Scope(self.principal.tenant, self.principal.subject)
 
-    def binding(self, task_id: str, turn: int) -> tuple[str, Binding] | None:
-        """The idempotency key with what this send leads to; None where the caller gave no key."""
+    def binding(self, task_id: str) -> tuple[str, Binding] | None:
+        """The idempotency key with what this send leads to, a task's first turn until the store gives it another; None
+        where the caller gave no key."""
         if not self.idempotency_key:
             return None
-        return self.idempotency_key, Binding(self.fingerprint, task_id, turn)
+        return self.idempotency_key, Binding(self.fingerprint, task_id, 1)
 
 
 @dataclass(frozen=True, slots=True)

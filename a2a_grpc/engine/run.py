@@ -2,25 +2,28 @@
 
 import asyncio
 import logging
+import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import NamedTuple, cast
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
-from a2a_grpc.agent.output import artifact, artifacts, complete, is_artifacts
+from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
+from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
+from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.principal import Principal
-from a2a_grpc.store import Binding, StaleAppend
+from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
 
 logger = logging.getLogger("a2a_grpc.engine")
 
 GENERIC_FAILURE = "The agent failed with an internal error."
 SHUTDOWN_FAILURE = "The server shut down before the task was done."
+STORE_FAILURE = "The server could not store what the agent did."
 
 BREATHE_EVERY = 8
 """Events after which a run lets the event loop go round: an agent that never waits starves nobody, and sees its
@@ -34,6 +37,32 @@ class Queued(NamedTuple):
     skill: Skill
     request: SendMessageRequest
     principal: Principal
+    is_kept: bool = False
+    """Whether the store keeps it until the run is over, so that another replica can begin anew."""
+    attempt: int = 1
+
+    @classmethod
+    def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "Queued":
+        """The message as it was stored. Where the agent does not have its skill any more, playing it says so."""
+        return cls(
+            pending.turn,
+            agent.skills.get(pending.skill) or _gone(pending.skill),
+            SendMessageRequest.FromString(pending.request),
+            Principal(subject=key.owner, tenant=key.tenant, scopes=frozenset(pending.scopes)),
+            is_kept,
+            attempt,
+        )
+
+    def pending(self) -> Pending:
+        """What of it is stored."""
+        return Pending(self.turn, self.skill.id, self.request.SerializeToString(), tuple(sorted(self.principal.scopes)))
+
+
+def _gone(skill_id: str) -> Skill:
+    async def refuse(turn: Turn) -> None:
+        raise Failed(f"this agent does not have the skill '{skill_id}' any more")
+
+    return Skill(skill_id, skill_id, "", (), (), (), (), "task", None, refuse, is_generator=False)
 
 
 class Canceled(Outcome):
@@ -51,6 +80,7 @@ class Run(Stage):
       an exception, whose text stays here.
     - `stop` raises CancelledError in the handler at its next await.
     - A run that lost its claim writes nothing more; its handler gets CancelledError at every attempt.
+    - What cannot be stored for a while is known to the handler, then ends the turn in FAILED once it can be stored.
     """
 
     def __init__(
@@ -75,8 +105,10 @@ class Run(Stage):
         self._cancel_metadata: dict[str, Json] = {}
         self._worker: asyncio.Task[object] | None = None
         self._ending = False
+        self._is_lost = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         self._emitted = 0
+        self._unnamed = 0
         slots.enter()
 
     # -- what the engine asks of a run
@@ -90,16 +122,21 @@ class Run(Stage):
             outcome = raised
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
+            self._is_lost = True
             return
+        except StoreUnavailable:
+            logger.warning("the store does not take what the run makes task=%s", self.writer.key.id)
+            outcome = Failed(STORE_FAILURE)
         except (Exception, asyncio.CancelledError, SystemExit):
-            if self._stop_outcome is None:
+            if self._stop_outcome is None and not self._is_lost:
                 logger.exception("handler failed task=%s skill=%s", self.writer.key.id, self._queued.skill.id)
             outcome = Failed(GENERIC_FAILURE)
         finally:
             self._ending = True
             if self._holds_slot:
                 self._release_slot()
-        await self._end(self._stop_outcome or outcome)
+        if not self._is_lost:
+            await self._end(self._stop_outcome or outcome)
 
     def stop(self, outcome: Outcome, metadata: dict[str, Json] | None = None) -> None:
         """Tells the run to end in `outcome`; the first one told counts. A run that is ending anyway is left to it."""
@@ -110,6 +147,12 @@ class Run(Stage):
         if self._worker is not None:  # otherwise it has not begun, and looks at the outcome first
             self._worker.cancel()
 
+    def lose(self) -> None:
+        """Stops the run without an end: the task is, or will be, another replica's."""
+        self._ending = self._is_lost = True
+        if self._worker is not None:
+            self._worker.cancel()
+
     def abandon(self) -> None:
         """Gives up on a handler that does not stop: its place goes to the next run, its claim is another's already."""
         if self._holds_slot:
@@ -118,16 +161,23 @@ class Run(Stage):
             self._worker.cancel()
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the task is not this run's any more."""
+        return self._is_lost
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the handler waits in `ask` for a message."""
         return self._answer is not None and not self._answer.done()
 
-    async def answer(self, request: SendMessageRequest, *, turn: int, bind: tuple[str, Binding] | None = None) -> None:
-        """Gives the waiting handler its message, once that is stored."""
+    async def answer(self, request: SendMessageRequest, *, turn: int) -> None:
+        """Gives the waiting handler its message, once that is in the log."""
         answer, self._answer = self._answer, None
         assert answer is not None
         try:
-            await self.writer.status(lifecycle.WORKING, incoming=request.message, turn=turn, bind=bind)
+            await self.writer.status(
+                lifecycle.WORKING, incoming=request.message, turn=turn, done=0 if self._queued.is_kept else turn
+            )
         except BaseException:
             self._answer = answer
             raise
@@ -187,9 +237,9 @@ class Run(Stage):
     # -- how a turn goes
 
     async def _play(self) -> Outcome:
-        if self._stop_outcome is not None:
+        if self._stop_outcome is not None or self._is_lost:
             self._slots.leave()
-            return self._stop_outcome
+            return self._stop_outcome or Failed(SHUTDOWN_FAILURE)
         await self._acquire_slot()
         skill, task = self._queued.skill, await self._open()
         turn = Turn(
@@ -200,6 +250,7 @@ class Run(Stage):
             principal=self._queued.principal,
             stage=self,
             threads=self._threads,
+            attempt=self._queued.attempt,
         )
         result = skill.handler(turn)
         if skill.is_generator:
@@ -207,16 +258,29 @@ class Run(Stage):
         output = await cast("Awaitable[Output]", result)
         if isinstance(output, Outcome):
             return output
-        for made in artifacts(output, name=skill.id):
-            await self.artifact(complete(made), append=False, last_chunk=True)
+        await self._whole(output, name=skill.id)
         return Completed()
+
+    async def _whole(self, output: Output, *, name: str = "") -> None:
+        """Writes artifacts that are complete."""
+        for made in artifacts(output, name=name):
+            made.artifact_id = made.artifact_id or self._new_artifact_id()
+            await self.artifact(made, append=False, last_chunk=True)
+
+    def _new_artifact_id(self) -> str:
+        """An id for what the handler gives without one, the same in every attempt: so another attempt replaces what
+        the one before it made, rather than adding to it."""
+        self._unnamed += 1
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.writer.key.id}/{self._queued.turn}/{self._unnamed}"))
 
     async def _open(self) -> Task:
         """Moves the task to WORKING where it is not: the task as the turn finds it."""
         writer, task = self.writer, self._task
         self._task = None
         if task is None:
-            await writer.status(lifecycle.WORKING, incoming=self._queued.request.message, turn=self._queued.turn)
+            queued = self._queued
+            done = queued.turn - 1 if queued.is_kept else queued.turn
+            await writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=queued.turn, done=done)
             return await writer.task()
         if writer.state != lifecycle.WORKING:
             await writer.status(lifecycle.WORKING)
@@ -243,12 +307,13 @@ class Run(Stage):
     async def _piece(self, piece: Output, artifact_id: str) -> str:
         """Writes one piece: the id of the artifact that the next chunk extends."""
         if is_artifacts(piece):
-            for made in artifacts(piece, name=""):
-                await self.artifact(complete(made), append=False, last_chunk=True)
+            await self._whole(piece)
             return artifact_id
         name = "" if artifact_id else self._queued.skill.id
-        chunk = artifact(cast("Contents", piece), artifact_id=artifact_id, name=name)
-        await self.artifact(chunk, append=bool(artifact_id), last_chunk=False)
+        chunk = artifact(cast("Contents", piece), artifact_id=artifact_id or self._new_artifact_id(), name=name)
+        await self._breathe()
+        with self._as_handler():  # nobody was promised that it is stored before the handler goes on
+            await self.writer.artifact(chunk, append=bool(artifact_id), last_chunk=False, behind=True)
         return chunk.artifact_id
 
     async def _end(self, outcome: Outcome) -> None:
@@ -264,6 +329,7 @@ class Run(Stage):
                 await self._write_end(Failed(GENERIC_FAILURE))
         except StaleAppend:
             logger.warning("run lost its claim before its end task=%s", task_id)
+            self._is_lost = True
             return
         logger.info("turn ended task=%s state=%s", task_id, lifecycle.state_name(self.writer.state))
 
@@ -271,7 +337,12 @@ class Run(Stage):
         writer, message = self.writer, None
         if outcome.content is not None:
             message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
-        await writer.status(outcome.state, message)
+        backoff = Backoff(0.2, 5.0)
+        while True:
+            try:
+                return await writer.status(outcome.state, message, done=writer.turn, release=True)
+            except StoreUnavailable:  # as soon as it can say so; who loses the lease meanwhile is told to stop
+                await asyncio.sleep(backoff.next_s())
 
     async def _breathe(self) -> None:
         self._emitted += 1

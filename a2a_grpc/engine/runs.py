@@ -1,24 +1,26 @@
-"""The runs that are at work: started, handed their next message, stopped, drained."""
+"""The runs that are at work: started, handed their next message, stopped, lost, drained."""
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Failed, Outcome, Threads
+from a2a_grpc.agent import Agent, Failed, Outcome, Threads
+from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.locks import KeyLocks
-from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Queued, Run
+from a2a_grpc.engine.replica import Replica
+from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Queued, Run
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, agent_message
-from a2a_grpc.store import Head, StaleAppend, TaskKey
+from a2a_grpc.store import StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.wire import Task
 
 logger = logging.getLogger("a2a_grpc.engine")
@@ -30,66 +32,85 @@ class Active:
 
     run: Run
     last_turn: int
+    """The newest message that was handed over."""
     inbox: deque[Queued]
     work: "asyncio.Task[None]" = field(init=False)
     stopping: "asyncio.Task[None] | None" = None
 
 
 class Runs:
-    """Owns every background task of the engine.
+    """Owns every background task of the engine that works on a task.
 
     Guarantees: one run at a time per task, as long as messages are handed over under `locks`; `stop` ends within the
     grace, whatever the agent does; `drain` leaves no background task behind.
     """
 
-    def __init__(self, log: Log, settings: EngineSettings) -> None:
+    def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica) -> None:
         self.slots = Slots(settings.max_runs, settings.max_queued_runs)
         self.threads = Threads(settings.max_threads)
+        self._agent = agent
+        self._replica = replica
         self._log = log
         self._settings = settings
         self.locks = KeyLocks()
         self.is_draining = False
         self._active: dict[TaskKey, Active] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stops: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Tasks at work."""
+        return len(self._active)
 
     def get(self, key: TaskKey) -> Active | None:
         return self._active.get(key)
 
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether the store keeps a message until its run is over, so that another replica can begin anew."""
+        return self._agent.resumable and self._log.store.durable
+
     def check_room(self) -> None:
         """Raises ResourceExhaustedError where neither a place nor room to wait for one is left, UnavailableError while
         draining."""
-        self._check_open()
+        self.check_open()
         if self.slots.is_full:
             raise ResourceExhaustedError(
                 f"{self.slots.taken} runs are at work or waiting, which is the limit", retry_after_s=1.0
             )
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises UnavailableError while draining."""
         if self.is_draining:
             raise UnavailableError.shutting_down("try another")
 
-    def start(self, queued: Queued, key: TaskKey, head: Head, task: Task) -> None:
-        """Starts a run for a message that is in the log, under the claim that `head` tells."""
-        artifacts = {artifact.artifact_id for artifact in task.artifacts}
-        writer = Writer(self._log, self._settings, key, head, artifacts=artifacts)
-        inbox: deque[Queued] = deque()
-        active = Active(self._run(queued, task, writer, inbox), queued.turn, inbox)
+    def start(self, first: Queued, writer: Writer, task: Task | None = None, waiting: Iterable[Queued] = ()) -> None:
+        """Starts a run under the writer's claim, for a message that is in the log of `task`; without a task the run
+        brings it there. Then come the messages that wait."""
+        key, inbox = writer.key, deque(waiting)
+        last_turn = max([first.turn, *(item.turn for item in inbox)])
+        active = Active(self._run(first, task, writer, inbox), last_turn, inbox)
         self._active[key] = active
         active.work = self.spawn(self._work(key, active), f"a2a-grpc:run:{key.id}")
 
-    def enqueue(self, active: Active, queued: Queued) -> None:
-        """Lets a message wait for the run that is at work."""
-        active.last_turn = queued.turn
-        active.inbox.append(queued)
+    async def hand_over(self, key: TaskKey, active: Active) -> None:
+        """Hands the messages that wait in the store to a run, the answer to its question first. Under the key's lock.
 
-    def check_inbox(self, key: TaskKey, active: Active) -> None:
-        """Raises ResourceExhaustedError where as many messages wait as may, UnavailableError while draining."""
-        self._check_open()
-        if len(active.inbox) >= self._settings.max_queued_turns:
-            raise ResourceExhaustedError(
-                f"task '{key.id}' has {len(active.inbox)} messages waiting, which is the limit", retry_after_s=1.0
-            )
+        Raises StaleAppend where the run has lost its claim.
+        """
+        for pending in await self._log.store.pending(key):
+            if pending.turn > active.last_turn:
+                active.last_turn = pending.turn
+                active.inbox.append(Queued.of(pending, key, self._agent, is_kept=self.keeps_messages))
+        if active.inbox and active.run.is_waiting:
+            answer = active.inbox.popleft()
+            try:
+                await active.run.answer(answer.request, turn=answer.turn)
+            except Failed as over_limit:
+                self.stop(key, active, over_limit)
+            except BaseException:
+                active.inbox.appendleft(answer)
+                raise
 
     def stop(
         self, key: TaskKey, active: Active, outcome: Outcome, metadata: dict[str, Json] | None = None
@@ -102,30 +123,40 @@ class Runs:
             active.run.stop(outcome, metadata)
         return active.stopping
 
-    async def finish(self, key: TaskKey, outcome: Outcome) -> None:
-        """Ends a task that has no run, or takes it from a run that does not end. One that has ended stays as it is."""
-        while (head := await self._log.head(key)).state not in lifecycle.TERMINAL:
-            epoch = await self._log.store.claim(key)
-            if epoch is None:
+    async def finish(self, key: TaskKey, outcome: Outcome, *, force: bool = False) -> None:
+        """Ends a task that has no run, or, with `force`, takes it from whoever does not end it. One that has ended, or
+        that another replica holds, stays as it is."""
+        while True:
+            me = self._replica.id
+            head = await self._log.store.claim(key, me, force=force)
+            if head is None or head.state in lifecycle.TERMINAL or head.replica != me:
                 return
-            writer = Writer(self._log, self._settings, key, head._replace(epoch=epoch), artifacts=set())
+            writer = Writer(self._log, self._settings, key, head)
             message = None
             if outcome.content is not None:
                 message = agent_message(outcome.content, context_id=head.context_id, task_id=key.id)
-            try:
+            with suppress(StaleAppend):  # somebody was faster; look again
                 await writer.status(outcome.state, message)
-            except StaleAppend:
-                continue  # somebody was faster; look again
+                return
+
+    def lose_all(self) -> None:
+        """Stops every run without an end: their tasks are, or will be, other replicas'."""
+        for key, active in list(self._active.items()):
+            self._lose(key, active)
 
     async def drain(self, grace_s: float) -> None:
-        """Lets runs and replies finish within the grace, ends the runs left over in FAILED with the reason, then all
-        background work. A run that waits for its user is not waited for."""
+        """Lets runs and replies finish within the grace; what is left then is handed over, where another replica can go
+        on with it, else ended in FAILED with the reason. Then ends all background work. A run that waits for its user
+        is not waited for."""
         self.is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self.slots.idle()
         for key, active in list(self._active.items()):
-            self.stop(key, active, Failed(SHUTDOWN_FAILURE))
+            if self.keeps_messages or (self._log.store.durable and active.run.is_waiting):
+                self._lose(key, active)
+            else:
+                self.stop(key, active, Failed(SHUTDOWN_FAILURE))
         while self._stops:  # those that a caller asked for included: it waits for an answer
             await asyncio.wait(self._stops)
         leftover = list(self._tasks)
@@ -134,7 +165,7 @@ class Runs:
         if leftover:
             await asyncio.wait(leftover, timeout=1.0)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
         """A background task that is held, named, and not allowed to die in silence."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
@@ -146,8 +177,8 @@ class Runs:
         if not task.cancelled() and (error := task.exception()):
             logger.error("background task died name=%s", task.get_name(), exc_info=error)
 
-    def _run(self, queued: Queued, task: Task | None, writer: Writer, inbox: deque[Queued]) -> Run:
-        return Run(queued, task, writer=writer, slots=self.slots, threads=self.threads, inbox=inbox)
+    def _run(self, first: Queued, task: Task | None, writer: Writer, inbox: deque[Queued]) -> Run:
+        return Run(first, task, writer=writer, slots=self.slots, threads=self.threads, inbox=inbox)
 
     async def _work(self, key: TaskKey, active: Active) -> None:
         """Plays a task's turns, one after the other, until none is left or the task has ended."""
@@ -156,21 +187,52 @@ class Runs:
                 await active.run.execute()
                 async with self.locks.holding(key):  # nobody is half way through handing a message over
                     writer = active.run.writer
-                    if writer.state in lifecycle.TERMINAL or active.stopping is not None or not active.inbox:
-                        return self._forget(key, active)
+                    if writer.state in lifecycle.TERMINAL or active.run.is_lost or active.stopping is not None:
+                        return
+                    if writer.last_turn > active.last_turn:
+                        await self.hand_over(key, active)
+                    if not active.inbox:
+                        self._forget(key, active)
+                        return
                     active.run = self._run(active.inbox.popleft(), None, writer, active.inbox)
+        except StoreUnavailable:
+            logger.warning("the store does not tell what waits for the task task=%s", key.id)
         finally:
-            self._forget(key, active)
+            if active.stopping is None:  # otherwise it is seen to that the task ends
+                self._forget(key, active)
 
     def _forget(self, key: TaskKey, active: Active) -> None:
         if self._active.get(key) is active:
             del self._active[key]
 
+    def _lose(self, key: TaskKey, active: Active) -> None:
+        self._forget(key, active)
+        active.run.lose()
+        self.spawn(self._see_gone(active), f"a2a-grpc:lost:{key.id}")
+
+    async def _see_gone(self, active: Active) -> None:
+        await asyncio.wait([active.work], timeout=self._settings.cancel_grace_s)
+        if not active.work.done():
+            active.run.abandon()
+
     async def _see_stopped(self, key: TaskKey, active: Active, outcome: Outcome) -> None:
         await asyncio.wait([active.work], timeout=self._settings.cancel_grace_s)
         if not active.work.done():
             logger.warning("handler ignored its cancellation and is given up on task=%s", key.id)
+        try:
+            await self._end_surely(key, outcome)
+        finally:
             self._forget(key, active)
-        await self.finish(key, outcome)
         if not active.work.done():
             active.run.abandon()
+
+    async def _end_surely(self, key: TaskKey, outcome: Outcome) -> None:
+        """Ends a task as soon as the store can say so."""
+        backoff = Backoff(0.2, 5.0)
+        while True:
+            with suppress(StoreUnavailable):
+                await self.finish(key, outcome, force=isinstance(outcome, Canceled))
+                return
+            if self.is_draining:
+                return  # this replica's lease ends, and others see to it
+            await asyncio.sleep(backoff.next_s())

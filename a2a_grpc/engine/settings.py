@@ -23,6 +23,13 @@ class EngineSettings:
     retention_s: float = setting(86_400.0, "Seconds an ended task is kept.", minimum=0)
     max_ended_tasks: int = setting(10_000, "Ended tasks that are kept; the oldest go first.", minimum=0)
     idempotency_retention_s: float = setting(86_400.0, "Seconds an idempotency key is remembered.", minimum=0)
+    lease_s: float = setting(
+        10.0, "Seconds after which a replica that is not heard of has lost its tasks to the others.", minimum=0.1
+    )
+    max_attempts: int = setting(5, "Times that a run is begun, where it is lost with its replica again.", minimum=1)
+    poll_interval_s: float = setting(
+        1.0, "Seconds between two looks for what another process did, should its wake be lost.", minimum=0.01
+    )
     sweep_interval_s: float = setting(60.0, "Seconds between two sweeps of what is past its retention.", minimum=0.01)
 
     def __post_init__(self) -> None:

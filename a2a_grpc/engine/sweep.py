@@ -1,29 +1,13 @@
 """Removes what is past its retention."""
 
 import asyncio
-import logging
 
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.writer import now_us
 from a2a_grpc.store import TaskStore
 
-logger = logging.getLogger("a2a_grpc.engine")
-
 PAGE = 500
 """Tasks, and keys, removed at a time; between two pages the event loop goes round."""
-
-
-async def sweep_forever(store: TaskStore, settings: EngineSettings) -> None:
-    """Sweeps at the interval of the settings; a sweep that fails is logged and tried again."""
-    while True:
-        await asyncio.sleep(settings.sweep_interval_s)
-        try:
-            removed = await sweep(store, settings)
-        except Exception:
-            logger.exception("sweep failed; it is tried again")
-        else:
-            if removed:
-                logger.info("sweep removed=%d", removed)
 
 
 async def sweep(store: TaskStore, settings: EngineSettings) -> int:

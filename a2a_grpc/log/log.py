@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from a2a_grpc.bus import LocalBus, Topic
+from a2a_grpc.bus import Bus, Topic
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL, fold
-from a2a_grpc.store import Binding, Head, Record, Snapshot, TaskKey, TaskStore
-from a2a_grpc.wire import Task
+from a2a_grpc.store import Append, Head, Record, Snapshot, TaskKey, TaskStore
+from a2a_grpc.wire import Task, TaskState
 
 READ_BATCH = 256
 """Records a follower takes from the store at a time: what a reader that lags holds in memory."""
@@ -24,17 +24,27 @@ class Log:
     - A snapshot with the records after its seq is the fold of the whole log.
     """
 
-    def __init__(self, store: TaskStore, bus: LocalBus) -> None:
+    def __init__(self, store: TaskStore, bus: Bus) -> None:
         self.store = store
         self.bus = bus
         self.is_closing = False
+        self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
 
-    async def append(
-        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
-    ) -> None:
-        """Raises StaleAppend or AlreadyBound, like the store."""
-        await self.store.append(key, record, epoch=epoch, bind=bind)
-        self.bus.wake(key)
+    async def append(self, append: Append) -> int:
+        """The newest turn that a message was accepted for. Raises StaleAppend or AlreadyBound, like the store."""
+        last_turn = await self.store.append(append)
+        self.bus.wake(append.key)
+        return last_turn
+
+    async def heal(self) -> None:
+        """Wakes the followers of logs that have grown since the last time: a wake of another process may be lost."""
+        followed = [key for key in self.bus.keys() if isinstance(key, TaskKey)]  # noqa: SIM118
+        seqs = dict(zip(followed, await self.store.seqs(followed), strict=True)) if followed else {}
+        for key, seq in seqs.items():
+            if self._seqs.get(key) != seq:
+                with self.bus.listen(key) as topic:
+                    topic.wake()
+        self._seqs = seqs
 
     def close(self) -> None:
         """Lets every follower catch up with what is in its log, then ends it with UnavailableError."""
@@ -79,12 +89,16 @@ class Follower:
     does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
     """
 
-    __slots__ = ("_batch", "_key", "_listening", "_log", "_seq", "_topic")
+    __slots__ = ("_batch", "_key", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
 
     def __init__(self, log: Log, key: TaskKey, after: int) -> None:
         self._log = log
         self._key = key
         self._seq = after
+        self._state: TaskState | None = None
+        """Of the task at `_seq`; None until it is known."""
+        self._seen = -1
+        """Wakes that had come when all there was had been read; -1 while there may be more to read."""
         self._batch: deque[Record] = deque()
         self._listening: AbstractContextManager[Topic] = log.bus.listen(key)
         self._topic: Topic
@@ -103,17 +117,27 @@ class Follower:
 
     async def __anext__(self) -> Record:
         while not self._batch:
-            seen = self._topic.wakes
-            records = await self._log.store.read(self._key, self._seq, READ_BATCH)
-            if records is None:
-                raise TaskNotFoundError.of(self._key.id)
-            if records:
-                self._batch.extend(records)
-                self._seq = records[-1].seq
-            elif (head := await self._log.head(self._key)).state in TERMINAL and head.seq == self._seq:
+            if self._state in TERMINAL:
                 raise StopAsyncIteration
-            elif self._log.is_closing:
-                raise UnavailableError.shutting_down("resume at another")
-            else:
-                await self._topic.wait(seen)
+            if self._seen == self._topic.wakes:
+                if self._log.is_closing:
+                    raise UnavailableError.shutting_down("resume at another")
+                await self._topic.wait(self._seen)
+            await self._read()
         return self._batch.popleft()
+
+    async def _read(self) -> None:
+        """Takes what the store has after the cursor, up to a batch."""
+        seen = self._topic.wakes
+        records = await self._log.store.read(self._key, self._seq, READ_BATCH)
+        if records is None:
+            raise TaskNotFoundError.of(self._key.id)
+        if records:
+            self._batch.extend(records)
+            self._seq, self._state = records[-1].seq, records[-1].state
+        elif self._state is None:
+            head = await self._log.head(self._key)
+            if head.seq > self._seq:
+                return  # it has grown meanwhile
+            self._state = head.state
+        self._seen = seen if len(records) < READ_BATCH else -1

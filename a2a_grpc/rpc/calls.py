@@ -15,6 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError
 from a2a_grpc.rpc.status import to_status, trailing_metadata
+from a2a_grpc.store import StoreUnavailable
 
 logger = logging.getLogger("a2a_grpc.rpc")
 
@@ -78,6 +79,9 @@ class Calls:
             if not (streaming and self._is_ending):
                 raise  # the client is gone
             error = UnavailableError.shutting_down("resume at another")
+        except StoreUnavailable as unavailable:
+            logger.warning("the store does not answer: %s", unavailable)
+            error = UnavailableError("the task store does not answer; try again", retry_after_s=1.0)
         except grpc.aio.InternalError:
             return None  # a write to a client that is gone
         except Exception:

@@ -3,10 +3,16 @@
 class TestMyStore(StoreContract):
     @pytest.fixture
     async def store(self):
-        yield MyStore()
+        store = MyStore()
+        await store.open()
+        yield store
+        await store.close()
+
+Each test begins with a store that is open and empty. It needs pytest with pytest-asyncio in its automatic mode.
 """
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -14,9 +20,13 @@ from a2a_grpc import lifecycle
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.store import (
     AlreadyBound,
+    Append,
     Binding,
+    Head,
     ListFilter,
+    Pending,
     Position,
+    QueueFull,
     Record,
     Scope,
     StaleAppend,
@@ -37,6 +47,9 @@ from a2a_grpc.wire import (
 )
 
 KEY = TaskKey("tenant", "owner", "t-1")
+ME, OTHER = "replica-1", "replica-2"
+LEASE_S = 60.0
+WAITING = Pending(0, "skill", b"request", ("read", "write"))
 
 
 def born(key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1") -> Record:
@@ -57,8 +70,35 @@ def chunk(seq: int, text: str, *, append: bool = True, state: TaskState = WORKIN
     return Record(seq, StreamResponse(artifact_update=event).SerializeToString(), state, 1)
 
 
-async def create(store: TaskStore, key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1") -> int:
-    return await store.create(key, born(key, at_us=at_us, context_id=context_id), context_id=context_id, bind=None)
+async def create(
+    store: TaskStore, key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1", **more: Any
+) -> int:
+    """A new task that ME holds: its epoch."""
+    return await store.create(
+        key, born(key, at_us=at_us, context_id=context_id), context_id=context_id, replica=ME, **more
+    )
+
+
+async def append(store: TaskStore, record: Record, *, epoch: int, key: TaskKey = KEY, **more: Any) -> int:
+    return await store.append(Append(key, record, epoch, **more))
+
+
+async def head_of(store: TaskStore, key: TaskKey = KEY) -> Head:
+    head = await store.head(key)
+    assert head is not None
+    return head
+
+
+async def enqueue(store: TaskStore, *, replica: str = ME, limit: int = 16, **more: Any) -> Head:
+    head = await store.enqueue(KEY, WAITING, replica=replica, limit=limit, **more)
+    assert head is not None
+    return head
+
+
+async def claim(store: TaskStore, replica: str, *, force: bool = False) -> Head:
+    head = await store.claim(KEY, replica, force=force)
+    assert head is not None
+    return head
 
 
 class StoreContract:
@@ -69,14 +109,18 @@ class StoreContract:
         head = await store.head(KEY)
         assert head is not None
         assert (head.seq, head.state, head.turn, head.epoch, head.context_id) == (1, SUBMITTED, 1, epoch, "c-1")
-        assert head.bytes == len(born().event)
+        assert head.size == len(born().event)
         assert await store.read(KEY, 0, 10) == [born()]
 
     async def test_an_unknown_task_is_none_everywhere(self, store: TaskStore) -> None:
         assert await store.head(KEY) is None
         assert await store.load(KEY) is None
         assert await store.read(KEY, 0, 10) is None
-        assert await store.claim(KEY) is None
+        assert await store.claim(KEY, ME) is None
+        assert await store.enqueue(KEY, WAITING, replica=ME, limit=1) is None
+        assert await store.ask_cancel(KEY, b"") is None
+        assert await store.pending(KEY) == []
+        assert await store.seqs([KEY]) == [0]
 
     @pytest.mark.parametrize("other", [KEY._replace(tenant="x"), KEY._replace(owner="x"), KEY._replace(id="x")])
     async def test_keys_are_exact(self, store: TaskStore, other: TaskKey) -> None:
@@ -88,8 +132,8 @@ class StoreContract:
     @pytest.mark.parametrize("odd", ["é" * 256, "a'b\"c;--", "日本語", "\U0001f600", " ", "%_\\"])
     async def test_ids_may_be_any_text(self, store: TaskStore, odd: str) -> None:
         key = TaskKey(odd, odd, odd)
-        epoch = await store.create(key, born(key, context_id=odd), context_id=odd, bind=(odd, Binding(b"f", odd, 1)))
-        await store.append(key, status(2), epoch=epoch)
+        epoch = await create(store, key, context_id=odd, bind=(odd, Binding(b"f", odd, 1)))
+        await append(store, status(2), epoch=epoch, key=key)
         assert (await store.list(key.scope, ListFilter(context_id=odd), None, 10)).total == 1
         assert await store.bound(key.scope, odd) == Binding(b"f", odd, 1)
 
@@ -97,7 +141,7 @@ class StoreContract:
         epoch = await create(store)
         records = [born(), status(2), *(chunk(seq, f"{seq} ") for seq in range(3, 21))]
         for record in records[1:]:
-            await store.append(KEY, record, epoch=epoch)
+            await append(store, record, epoch=epoch)
         assert await store.read(KEY, 0, 100) == records
         assert await store.read(KEY, 7, 5) == records[7:12]
         assert await store.read(KEY, 20, 5) == []
@@ -115,7 +159,7 @@ class StoreContract:
         ]
         whole = Task(id=KEY.id, context_id="c-1", status=TaskStatus(state=SUBMITTED))
         for record in records:
-            await store.append(KEY, record, epoch=epoch)
+            await append(store, record, epoch=epoch)
             snapshot = await store.load(KEY)
             assert snapshot is not None
             assert snapshot.seq == record.seq
@@ -128,44 +172,58 @@ class StoreContract:
     @pytest.mark.parametrize("seq", [1, 2, 4, 0, -1])
     async def test_an_append_anywhere_but_at_the_end_writes_nothing(self, store: TaskStore, seq: int) -> None:
         epoch = await create(store)
-        await store.append(KEY, status(2), epoch=epoch)
+        await append(store, status(2), epoch=epoch)
         with pytest.raises(StaleAppend):
-            await store.append(KEY, status(seq), epoch=epoch)
+            await append(store, status(seq), epoch=epoch)
         assert await store.read(KEY, 0, 10) == [born(), status(2)]
 
     async def test_a_later_claim_voids_the_earlier_ones(self, store: TaskStore) -> None:
         first = await create(store)
-        second = await store.claim(KEY)
-        assert second is not None
+        second = (await claim(store, OTHER, force=True)).epoch
         assert second != first
         with pytest.raises(StaleAppend):
-            await store.append(KEY, status(2), epoch=first)
-        await store.append(KEY, status(2), epoch=second)
-        head = await store.head(KEY)
-        assert head is not None
-        assert (head.seq, head.epoch) == (2, second)
+            await append(store, status(2), epoch=first)
+        await append(store, status(2), epoch=second)
+        head = await head_of(store)
+        assert (head.seq, head.epoch, head.replica) == (2, second, OTHER)
 
     @pytest.mark.parametrize("end", sorted(lifecycle.TERMINAL))
     async def test_nothing_follows_a_terminal_record(self, store: TaskStore, end: TaskState) -> None:
         epoch = await create(store)
-        await store.append(KEY, status(2, end), epoch=epoch)
+        await append(store, status(2, end), epoch=epoch)
         for _ in range(2):
             with pytest.raises(StaleAppend):
-                await store.append(KEY, status(3), epoch=epoch)
-            epoch = await store.claim(KEY) or 0
+                await append(store, status(3), epoch=epoch)
+            epoch = (await claim(store, ME)).epoch
         assert await store.read(KEY, 2, 10) == []
 
     async def test_of_racing_appends_one_wins(self, store: TaskStore) -> None:
         epoch = await create(store)
         ends = [COMPLETED, lifecycle.FAILED, lifecycle.CANCELED, lifecycle.REJECTED]
         results = await asyncio.gather(
-            *(store.append(KEY, status(2, end), epoch=epoch) for end in ends), return_exceptions=True
+            *(append(store, status(2, end), epoch=epoch) for end in ends), return_exceptions=True
         )
-        assert sorted(type(result).__name__ for result in results) == ["NoneType"] + ["StaleAppend"] * 3
-        winner = ends[results.index(None)]
+        assert sorted(type(result).__name__ for result in results) == ["StaleAppend"] * 3 + ["int"]
+        winner = next(end for end, result in zip(ends, results, strict=True) if result == 1)
         head = await store.head(KEY)
         assert head is not None
         assert (head.seq, head.state) == (2, winner)
+
+    async def test_a_canceled_append_has_happened_or_not_and_does_not_later(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        seq = 1
+        for turns in range(40):
+            appending = asyncio.create_task(append(store, chunk(seq + 1, "x"), epoch=epoch))
+            for _ in range(turns % 8):
+                await asyncio.sleep(0)
+            appending.cancel()
+            await asyncio.wait([appending])
+            seq = (await head_of(store)).seq
+            await append(store, chunk(seq + 1, "y"), epoch=epoch)
+            seq += 1
+        records = await store.read(KEY, 0, 100)
+        assert records is not None
+        assert [record.seq for record in records] == list(range(1, seq + 1))
 
     async def test_a_list_runs_from_the_newest_status_to_the_oldest(self, store: TaskStore) -> None:
         for place, at_us in enumerate([5, 9, 7, 9, 1]):
@@ -190,9 +248,9 @@ class StoreContract:
     async def test_a_new_status_moves_a_task_to_the_front_and_an_artifact_does_not(self, store: TaskStore) -> None:
         epoch = await create(store, at_us=1)
         await create(store, KEY._replace(id="t-2"), at_us=5)
-        await store.append(KEY, chunk(2, "x", state=SUBMITTED), epoch=epoch)
+        await append(store, chunk(2, "x", state=SUBMITTED), epoch=epoch)
         assert [t.position.id for t in (await store.list(KEY.scope, ListFilter(), None, 10)).tasks] == ["t-2", "t-1"]
-        await store.append(KEY, status(3, at_us=6), epoch=epoch)
+        await append(store, status(3, at_us=6), epoch=epoch)
         assert [t.position.id for t in (await store.list(KEY.scope, ListFilter(), None, 10)).tasks] == ["t-1", "t-2"]
 
     async def test_pages_join_without_gap_or_repeat(self, store: TaskStore) -> None:
@@ -214,7 +272,7 @@ class StoreContract:
         ):
             key = KEY._replace(id=f"t-{place}")
             epoch = await create(store, key, at_us=1, context_id=context_id)
-            await store.append(key, status(2, end, at_us=at_us), epoch=epoch)
+            await append(store, status(2, end, at_us=at_us), epoch=epoch, key=key)
 
         async def found(where: ListFilter) -> list[str]:
             page = await store.list(KEY.scope, where, None, 10)
@@ -229,9 +287,9 @@ class StoreContract:
 
     async def test_an_idempotency_key_is_bound_once_per_scope(self, store: TaskStore) -> None:
         first = ("k", Binding(b"one", KEY.id, 1))
-        await store.create(KEY, born(), context_id="c-1", bind=first)
+        await create(store, bind=first)
         with pytest.raises(AlreadyBound) as bound:
-            await store.create(KEY._replace(id="t-2"), born(), context_id="c-1", bind=("k", Binding(b"two", "t-2", 1)))
+            await create(store, KEY._replace(id="t-2"), bind=("k", Binding(b"two", "t-2", 1)))
         assert bound.value.binding == first[1]
         assert await store.head(KEY._replace(id="t-2")) is None
         with pytest.raises(AlreadyBound):
@@ -244,17 +302,19 @@ class StoreContract:
         epoch = await create(store)
         await store.bind(KEY.scope, "k", Binding(b"one", KEY.id, 1))
         with pytest.raises(AlreadyBound):
-            await store.append(KEY, status(2), epoch=epoch, bind=("k", Binding(b"two", KEY.id, 2)))
+            await append(store, status(2), epoch=epoch, bind=("k", Binding(b"two", KEY.id, 2)))
         assert await store.read(KEY, 1, 10) == []
         with pytest.raises(StaleAppend):
-            await store.append(KEY, status(7), epoch=epoch, bind=("fresh", Binding(b"two", KEY.id, 2)))
+            await append(store, status(7), epoch=epoch, bind=("fresh", Binding(b"two", KEY.id, 2)))
         assert await store.bound(KEY.scope, "fresh") is None
 
     async def test_a_purge_takes_the_ended_by_age_and_number_and_no_other(self, store: TaskStore) -> None:
         for place in range(6):
             key = KEY._replace(id=f"t-{place}")
             epoch = await create(store, key, at_us=1)
-            await store.append(key, status(2, WORKING if place == 0 else COMPLETED, at_us=10 * place + 1), epoch=epoch)
+            await append(
+                store, status(2, WORKING if place == 0 else COMPLETED, at_us=10 * place + 1), epoch=epoch, key=key
+            )
 
         async def purge(ended_before_us: int, keep: int, limit: int = 100) -> tuple[int, list[str]]:
             removed = await store.purge(ended_before_us=ended_before_us, keep=keep, bound_before_us=0, limit=limit)
@@ -274,3 +334,185 @@ class StoreContract:
         assert await store.bound(KEY.scope, "k") is not None
         await store.purge(ended_before_us=0, keep=0, bound_before_us=1 << 60, limit=10)
         assert await store.bound(KEY.scope, "k") is None
+
+    # -- replicas
+
+    async def test_a_replica_is_alive_until_it_leaves(self, store: TaskStore) -> None:
+        await store.join(ME, LEASE_S)
+        await create(store)
+        assert await store.renew(ME, LEASE_S)
+        assert await store.lost(10) == []
+        assert await store.held(ME) == [KEY]
+        assert await store.held(OTHER) == []
+        assert not (await head_of(store)).is_lost
+        await store.leave(ME)
+        assert not await store.renew(ME, LEASE_S)
+        assert await store.lost(10) == [KEY]
+        head = await head_of(store)
+        assert (head.replica, head.is_lost) == (ME, True)
+
+    async def test_a_replica_whose_lease_has_lapsed_is_declared_dead_by_another(self, store: TaskStore) -> None:
+        await store.join(ME, 0.05)
+        await store.join(OTHER, LEASE_S)
+        await create(store)
+        while not await store.lost(10):
+            assert await store.renew(OTHER, LEASE_S)
+        assert not await store.renew(ME, LEASE_S), "nobody comes back from the dead"
+
+    async def test_a_late_renewal_counts_where_nobody_has_noticed(self, store: TaskStore) -> None:
+        await store.join(ME, 0.001)
+        await create(store)
+        await asyncio.sleep(0.01)
+        assert await store.renew(ME, LEASE_S)
+        assert await store.lost(10) == []
+
+    async def test_only_tasks_that_somebody_held_are_lost(self, store: TaskStore) -> None:
+        await store.join(ME, LEASE_S)
+        for place, end in enumerate([WORKING, INPUT_REQUIRED, INPUT_REQUIRED, COMPLETED]):
+            key = KEY._replace(id=f"t-{place}")
+            epoch = await create(store, key)
+            await append(store, status(2, end), epoch=epoch, key=key, release=place == 2)
+        await store.leave(ME)
+        assert sorted(key.id for key in await store.lost(10)) == ["t-0", "t-1"]
+        assert len(await store.lost(1)) == 1
+
+    async def test_a_task_is_claimed_from_nobody_or_from_the_dead(self, store: TaskStore) -> None:
+        await store.join(ME, LEASE_S)
+        await store.join(OTHER, LEASE_S)
+        epoch = await create(store)
+        held = await claim(store, OTHER)
+        assert (held.replica, held.epoch, held.attempt) == (ME, epoch, 1)
+        again = await claim(store, ME)
+        assert again.epoch > epoch
+        assert (again.replica, again.attempt) == (ME, 1)
+        await store.leave(ME)
+        taken = await claim(store, OTHER)
+        assert taken.epoch > again.epoch
+        assert (taken.replica, taken.attempt, taken.is_lost) == (OTHER, 2, False)
+        await append(store, status(2, INPUT_REQUIRED), epoch=taken.epoch, release=True)
+        assert (await head_of(store)).replica == ""
+        assert (await claim(store, OTHER)).replica == OTHER
+
+    async def test_of_racing_claims_one_wins(self, store: TaskStore) -> None:
+        await store.join(ME, LEASE_S)
+        for replica in (names := [f"other-{place}" for place in range(8)]):
+            await store.join(replica, LEASE_S)
+        await create(store)
+        await store.leave(ME)
+        heads = await asyncio.gather(*(claim(store, replica) for replica in names))
+        assert len({(head.replica, head.epoch) for head in heads}) == 1
+        assert sum(head.replica == replica for head, replica in zip(heads, names, strict=True)) == 1
+
+    async def test_a_new_turn_begins_its_attempts_anew(self, store: TaskStore) -> None:
+        await create(store)
+        head = await claim(store, OTHER)
+        assert head.attempt == 2
+        await append(store, status(2, turn=2), epoch=head.epoch)
+        assert (await head_of(store)).attempt == 1
+
+    async def test_a_claimed_task_that_has_ended_stays_as_it_is(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await append(store, status(2, COMPLETED), epoch=epoch)
+        before = await head_of(store)
+        assert before.replica == ""
+        assert await claim(store, OTHER, force=True) == before
+        assert await store.ask_cancel(KEY, b"why") == before
+
+    # -- messages that wait
+
+    async def test_a_message_waits_for_the_one_who_holds_the_task(self, store: TaskStore) -> None:
+        await store.join(ME, LEASE_S)
+        epoch = await create(store)
+        head = await enqueue(store, replica=OTHER, bind=("k", Binding(b"f", KEY.id, 0)))
+        assert (head.replica, head.epoch, head.turn, head.last_turn) == (ME, epoch, 1, 2)
+        assert await store.pending(KEY) == [WAITING._replace(turn=2)]
+        assert await store.bound(KEY.scope, "k") == Binding(b"f", KEY.id, 2)
+        assert [(key, head.last_turn) for key, head in await store.wanted(ME)] == [(KEY, 2)]
+        assert await store.wanted(OTHER) == []
+
+    async def test_a_message_to_a_task_that_nobody_holds_claims_it(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch, release=True)
+        head = await enqueue(store, replica=OTHER)
+        assert (head.replica, head.last_turn) == (OTHER, 2)
+        assert head.epoch > epoch
+        with pytest.raises(StaleAppend):
+            await append(store, status(3), epoch=epoch)
+        assert await append(store, status(3, turn=2), epoch=head.epoch, done=2) == 2
+        assert await store.pending(KEY) == []
+
+    async def test_a_task_is_not_released_while_a_message_waits(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await enqueue(store)
+        assert await append(store, status(2, INPUT_REQUIRED), epoch=epoch, release=True) == 2
+        await store.release(KEY, epoch)
+        assert (await head_of(store)).replica == ME
+        assert await append(store, status(3, turn=2), epoch=epoch, done=2) == 2
+        assert await append(store, status(4, INPUT_REQUIRED, turn=2), epoch=epoch) == 2
+        await store.release(KEY, epoch - 1)
+        assert (await head_of(store)).replica == ME, "a void claim releases nothing"
+        await store.release(KEY, epoch)
+        assert (await head_of(store)).replica == ""
+
+    async def test_messages_wait_in_order_up_to_a_limit(self, store: TaskStore) -> None:
+        await create(store, pending=WAITING._replace(turn=1))
+        for turn in (2, 3):
+            assert (await enqueue(store, limit=2)).last_turn == turn
+        with pytest.raises(QueueFull):
+            await enqueue(store, limit=2, bind=("k", Binding(b"f")))
+        assert await store.bound(KEY.scope, "k") is None
+        assert [pending.turn for pending in await store.pending(KEY)] == [1, 2, 3]
+
+    async def test_a_question_takes_its_answer_whatever_the_limit(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch)
+        assert (await enqueue(store, limit=0)).last_turn == 2
+        with pytest.raises(QueueFull):
+            await enqueue(store, limit=0)
+
+    async def test_the_end_of_a_task_forgets_what_waits(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await enqueue(store)
+        await store.ask_cancel(KEY, b"why")
+        assert await append(store, status(2, COMPLETED), epoch=epoch) == 1
+        head = await head_of(store)
+        assert (head.last_turn, head.replica, head.cancel) == (1, "", None)
+        assert await store.pending(KEY) == []
+        assert await store.wanted(ME) == []
+        assert await store.held(ME) == []
+        with pytest.raises(StaleAppend):
+            await enqueue(store)
+
+    async def test_a_bound_key_enqueues_nothing(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await store.bind(KEY.scope, "k", Binding(b"one"))
+        with pytest.raises(AlreadyBound):
+            await enqueue(store, bind=("k", Binding(b"two", KEY.id)))
+        head = await head_of(store)
+        assert (head.last_turn, head.epoch) == (1, epoch)
+        assert await store.pending(KEY) == []
+
+    async def test_of_racing_messages_each_gets_a_turn_of_its_own(self, store: TaskStore) -> None:
+        await create(store)
+        heads = await asyncio.gather(*(enqueue(store) for _ in range(8)))
+        assert sorted(head.last_turn for head in heads) == list(range(2, 10))
+
+    async def test_the_first_request_to_cancel_stays(self, store: TaskStore) -> None:
+        await store.join(ME, LEASE_S)
+        await create(store)
+        for metadata in (b"", b"later"):
+            asked = await store.ask_cancel(KEY, metadata)
+            assert asked is not None
+            assert (asked.cancel, asked.replica) == (b"", ME)
+        assert [head.cancel for _, head in await store.wanted(ME)] == [b""]
+
+    async def test_seqs_are_those_of_the_tasks_asked_for(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await append(store, status(2), epoch=epoch)
+        await create(store, KEY._replace(id="t-2"))
+        keys = [KEY._replace(id="t-2"), KEY._replace(id="unknown"), KEY, KEY._replace(owner="x")]
+        assert await store.seqs(keys) == [1, 0, 2, 0]
+        assert await store.seqs([]) == []
+
+    async def test_a_store_that_is_open_answers(self, store: TaskStore) -> None:
+        await store.ping()

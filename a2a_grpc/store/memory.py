@@ -2,17 +2,21 @@
 
 import time
 from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
 from itertools import islice
 
-from a2a_grpc.lifecycle import TERMINAL, fold
+from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL, fold
 from a2a_grpc.store.protocol import (
     AlreadyBound,
+    Append,
     Binding,
     Head,
     Listed,
     ListFilter,
     Page,
+    Pending,
     Position,
+    QueueFull,
     Record,
     Scope,
     Snapshot,
@@ -26,12 +30,29 @@ from a2a_grpc.wire import Task
 class _Log:
     """The records of one task with its row. The snapshot is made when somebody asks, never by an append."""
 
-    __slots__ = ("at_us", "bytes", "context_id", "epoch", "records", "snapshot")
+    __slots__ = (
+        "at_us",
+        "attempt",
+        "bytes",
+        "cancel",
+        "context_id",
+        "epoch",
+        "last_turn",
+        "pending",
+        "records",
+        "replica",
+        "snapshot",
+    )
 
     def __init__(self, record: Record, context_id: str) -> None:
         self.records = [record]
         self.context_id = context_id
         self.epoch = 1
+        self.last_turn = record.turn
+        self.attempt = 1
+        self.replica = ""
+        self.cancel: bytes | None = None
+        self.pending: tuple[Pending, ...] = ()
         self.bytes = record.size
         self.at_us = record.at_us
         self.snapshot: Snapshot | None = None
@@ -63,17 +84,68 @@ class MemoryStore:
 
     durable = False
 
-    def __init__(self, *, max_tasks: int = 100_000, max_bytes: int = 1 << 30, max_bindings: int = 200_000) -> None:
+    def __init__(
+        self,
+        *,
+        max_tasks: int = 100_000,
+        max_bytes: int = 1 << 30,
+        max_bindings: int = 200_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._max_tasks = max_tasks
         self._max_bytes = max_bytes
         self._max_bindings = max_bindings
         self._bytes = 0
         self._logs: dict[TaskKey, _Log] = {}
+        self._leases: dict[str, float] = {}  # of each replica that is alive: until when
+        self._held: dict[str, set[TaskKey]] = {}  # by replica
         self._ended: dict[TaskKey, None] = {}  # in the order in which they ended
         self._order: dict[Scope, list[Position]] = {}  # of each scope, ascending
         self._bindings: dict[tuple[Scope, str], tuple[int, Binding]] = {}  # in the order in which they were bound
 
-    async def create(self, key: TaskKey, record: Record, *, context_id: str, bind: tuple[str, Binding] | None) -> int:
+    async def open(self) -> None:
+        pass
+
+    async def ping(self) -> None:
+        pass
+
+    async def join(self, replica: str, lease_s: float) -> None:
+        self._leases[replica] = self._clock() + lease_s
+
+    async def renew(self, replica: str, lease_s: float) -> bool:
+        if replica not in self._leases:
+            return False
+        now = self._clock()
+        self._leases[replica] = now + lease_s
+        for lapsed in [other for other, until in self._leases.items() if until < now]:
+            del self._leases[lapsed]
+        return True
+
+    async def leave(self, replica: str) -> None:
+        self._leases.pop(replica, None)
+
+    async def lost(self, limit: int) -> list[TaskKey]:
+        dead = (keys for replica, keys in self._held.items() if replica not in self._leases)
+        return list(islice((key for keys in dead for key in keys), limit))
+
+    async def held(self, replica: str) -> list[TaskKey]:
+        return list(self._held.get(replica, ()))
+
+    async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
+        held = [(key, self._head(self._logs[key])) for key in self._held.get(replica, ())]
+        return [(key, head) for key, head in held if head.cancel is not None or head.last_turn > head.turn]
+
+    async def create(
+        self,
+        key: TaskKey,
+        record: Record,
+        *,
+        context_id: str,
+        replica: str,
+        bind: tuple[str, Binding] | None = None,
+        pending: Pending | None = None,
+    ) -> int:
         if bind:
             self._check_unbound(key.scope, bind[0])
         self._make_room()
@@ -82,46 +154,125 @@ class MemoryStore:
         insort(self._order.setdefault(key.scope, []), Position(log.at_us, key.id))
         if record.state in TERMINAL:
             self._ended[key] = None
+        else:
+            self._hold(key, log, replica)
+            log.pending = (pending,) if pending else ()
         if bind:
             self._bind(key.scope, *bind)
         return log.epoch
 
-    async def append(
-        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
-    ) -> None:
+    async def append(self, append: Append) -> int:
+        key, record = append.key, append.record
         log = self._logs.get(key)
-        if log is None or log.epoch != epoch:
+        if log is None or log.epoch != append.epoch:
             raise StaleAppend
         last = log.records[-1]
         if record.seq != last.seq + 1 or last.state in TERMINAL:
             raise StaleAppend
-        if bind:
-            self._check_unbound(key.scope, bind[0])
-            self._bind(key.scope, *bind)
+        if append.bind:
+            self._check_unbound(key.scope, append.bind[0])
+            self._bind(key.scope, *append.bind)
         log.records.append(record)
         log.bytes += record.size
         self._bytes += record.size
+        if record.turn > last.turn:
+            log.attempt = 1
+            log.last_turn = max(log.last_turn, record.turn)
+        if append.done and log.pending:
+            log.pending = tuple(pending for pending in log.pending if pending.turn > append.done)
         if record.at_us:
             order = self._order[key.scope]
             del order[bisect_left(order, Position(log.at_us, key.id))]
             log.at_us = record.at_us
             insort(order, Position(log.at_us, key.id))
-            if record.state in TERMINAL:
-                self._ended[key] = None
+        if record.state in TERMINAL:
+            self._ended[key] = None
+            log.last_turn, log.pending, log.cancel = record.turn, (), None
+            self._hold(key, log, "")
+        elif append.release and log.last_turn == record.turn:
+            self._hold(key, log, "")
+        return log.last_turn
 
-    async def claim(self, key: TaskKey) -> int | None:
+    async def enqueue(
+        self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None
+    ) -> Head | None:
         log = self._logs.get(key)
         if log is None:
             return None
-        log.epoch += 1
-        return log.epoch
+        if log.last.state in TERMINAL:
+            raise StaleAppend
+        waiting = log.last_turn - log.last.turn
+        if waiting >= max(limit, log.last.state in INTERRUPTED):
+            raise QueueFull(waiting)
+        turn = log.last_turn + 1
+        if bind:
+            self._check_unbound(key.scope, bind[0])
+            self._bind(key.scope, bind[0], bind[1]._replace(turn=turn))
+        log.last_turn = turn
+        log.pending += (pending._replace(turn=turn),)
+        if not log.replica:
+            log.epoch += 1
+            self._hold(key, log, replica)
+        return self._head(log)
+
+    async def pending(self, key: TaskKey) -> list[Pending]:
+        log = self._logs.get(key)
+        return list(log.pending) if log else []
+
+    async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
+        log = self._logs.get(key)
+        if log is None:
+            return None
+        is_free = log.replica in ("", replica) or log.replica not in self._leases
+        if log.last.state not in TERMINAL and (is_free or force):
+            log.epoch += 1
+            if log.replica not in ("", replica):
+                log.attempt += 1
+            self._hold(key, log, replica)
+        return self._head(log)
+
+    async def release(self, key: TaskKey, epoch: int) -> None:
+        log = self._logs.get(key)
+        if log is not None and log.epoch == epoch and log.last_turn == log.last.turn:
+            self._hold(key, log, "")
+
+    async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
+        log = self._logs.get(key)
+        if log is None:
+            return None
+        if log.last.state not in TERMINAL and log.cancel is None:
+            log.cancel = metadata
+        return self._head(log)
 
     async def head(self, key: TaskKey) -> Head | None:
         log = self._logs.get(key)
-        if log is None:
-            return None
+        return self._head(log) if log else None
+
+    def _head(self, log: _Log) -> Head:
         last = log.last
-        return Head(last.seq, last.state, last.turn, log.epoch, log.context_id, log.bytes)
+        return Head(
+            last.seq,
+            last.state,
+            last.turn,
+            log.epoch,
+            log.context_id,
+            log.bytes,
+            log.last_turn,
+            log.attempt,
+            log.replica,
+            bool(log.replica) and log.replica not in self._leases,
+            log.cancel,
+        )
+
+    def _hold(self, key: TaskKey, log: _Log, replica: str) -> None:
+        """Hands the task to a replica, or to nobody."""
+        if log.replica:
+            self._held[log.replica].discard(key)
+            if not self._held[log.replica]:
+                del self._held[log.replica]
+        log.replica = replica
+        if replica:
+            self._held.setdefault(replica, set()).add(key)
 
     async def load(self, key: TaskKey) -> Snapshot | None:
         log = self._logs.get(key)
@@ -130,6 +281,9 @@ class MemoryStore:
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         log = self._logs.get(key)
         return log.records[after : after + limit] if log else None
+
+    async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
+        return [self._logs[key].last.seq if key in self._logs else 0 for key in keys]
 
     async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
         order = self._order.get(scope, [])
@@ -172,6 +326,8 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._logs.clear()
+        self._leases.clear()
+        self._held.clear()
         self._ended.clear()
         self._order.clear()
         self._bindings.clear()

@@ -3,6 +3,7 @@
 A store keeps, per task, a log of records and one row about it. It rewrites nothing that grows.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from a2a_grpc.wire import Message, StreamResponse, TaskState
@@ -62,8 +63,18 @@ class Head(NamedTuple):
     turn: int
     epoch: int
     context_id: str
-    bytes: int
-    """Sum of the sizes of the records: their events and messages."""
+    size: int
+    """Bytes of the records: their events and messages."""
+    last_turn: int
+    """The newest message that was accepted; more than `turn` while messages wait."""
+    attempt: int = 1
+    """How often the run that is at work, or was lost, has been begun."""
+    replica: str = ""
+    """The replica that holds the task; empty where nobody does, as nobody has to."""
+    is_lost: bool = False
+    """Whether that replica is not alive any more."""
+    cancel: bytes | None = None
+    """What came with a request to cancel the task that its holder has yet to see: a serialised Struct."""
 
 
 class Snapshot(NamedTuple):
@@ -83,6 +94,32 @@ class Binding(NamedTuple):
     turn: int = 0
     reply: bytes = b""
     """The serialised reply, where the agent answers with a message and there is no task."""
+
+
+class Pending(NamedTuple):
+    """A message that waits for its turn, or whose turn may have to be played again: all that it takes to play it."""
+
+    turn: int
+    skill: str
+    request: bytes
+    """The serialised `SendMessageRequest`."""
+    scopes: tuple[str, ...] = ()
+    """Of the principal; its tenant and subject are in the task's key."""
+
+
+class Append(NamedTuple):
+    """A record to add, with what is to happen in the same instant."""
+
+    key: TaskKey
+    record: Record
+    epoch: int
+    """The claim under which it is written."""
+    bind: tuple[str, Binding] | None = None
+    """An idempotency key to bind."""
+    done: int = 0
+    """Messages that wait, or are kept, up to this turn are not needed any more."""
+    release: bool = False
+    """Nobody has to hold the task from here on, unless messages wait for their turn."""
 
 
 class Position(NamedTuple):
@@ -128,43 +165,122 @@ class AlreadyBound(Exception):
         self.binding = binding
 
 
+class QueueFull(Exception):
+    """As many messages wait for the task as may; nothing was written."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} messages wait")
+        self.waiting = waiting
+
+
 class StoreFull(Exception):
     """No room for another task; nothing was written."""
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer in time, however often it was asked. A write may or may not have happened."""
 
 
 class TaskStore(Protocol):
     """Guarantees:
 
-    - What `create` or `append` wrote is durable, in the sense of the store, before it returns; then every `read`,
-      `load`, `head` and `list` reflects it.
-    - A failed call has written nothing.
+    - What a write has written is durable, in the sense of the store, before it returns; then every read of every
+      replica reflects it.
+    - A write that raises anything but StoreUnavailable has written nothing. A transient fault is retried for a while,
+      without writing anything twice.
+    - A call that is canceled is over once its CancelledError arrives: it has happened or not, and will not later.
     - `append` succeeds only on the log as the caller knows it and only for the holder of the newest claim: of racing
       writers one wins. Nothing is appended after a terminal state.
+    - A replica is alive from `join` on, until it leaves or does not renew its lease in time; once another replica has
+      seen it dead it never comes back. A task that it holds stays its own for as long as it is alive.
     - `load` gives a task and its seq as of one instant.
     - Keys are exact: an id of another tenant or owner is an unknown id.
+
+    Any call may raise StoreUnavailable.
     """
 
     durable: bool
-    """Whether tasks outlive the process."""
+    """Whether tasks outlive the process, and other processes may share the store."""
 
-    async def create(self, key: TaskKey, record: Record, *, context_id: str, bind: tuple[str, Binding] | None) -> int:
-        """Opens a log with its first record and claims it: the claim's epoch. `bind` is an idempotency key to bind.
+    async def open(self) -> None:
+        """Gets ready. Raises ConfigurationError for a store that cannot be used as it is, StoreUnavailable."""
 
-        Raises AlreadyBound or StoreFull.
-        """
+    async def close(self) -> None:
+        """Lets go of what the store holds."""
 
-    async def append(
+    async def ping(self) -> None:
+        """Returns if the store can be written now, without retries; otherwise raises StoreUnavailable."""
+
+    # -- replicas
+
+    async def join(self, replica: str, lease_s: float) -> None:
+        """Makes a new replica alive, by the store's clock, for `lease_s` seconds."""
+
+    async def renew(self, replica: str, lease_s: float) -> bool:
+        """Extends a replica's lease: False where it is not alive any more. The first one to come declares dead those
+        whose lease has lapsed, never the caller."""
+
+    async def leave(self, replica: str) -> None:
+        """Ends a replica's life: what it still holds is lost, for others to take over."""
+
+    async def lost(self, limit: int) -> list[TaskKey]:
+        """Tasks whose holder is not alive."""
+
+    async def held(self, replica: str) -> list[TaskKey]:
+        """Tasks that a replica holds."""
+
+    async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
+        """Tasks of a replica that have a request to cancel or messages that wait."""
+
+    # -- a task
+
+    async def create(
         self,
         key: TaskKey,
         record: Record,
         *,
-        epoch: int,
+        context_id: str,
+        replica: str,
         bind: tuple[str, Binding] | None = None,
-    ) -> None:
-        """Adds the record if its seq is the next one and `epoch` the newest claim. Raises StaleAppend, AlreadyBound."""
+        pending: Pending | None = None,
+    ) -> int:
+        """Opens a log with its first record and claims it for a replica: the claim's epoch. `pending` is kept until a
+        later append is `done` with it. Raises AlreadyBound or StoreFull."""
 
-    async def claim(self, key: TaskKey) -> int | None:
-        """Takes the task over: a new epoch, with which every earlier one is void. None for an unknown task."""
+    async def append(self, append: Append) -> int:
+        """Adds the record if its seq is the next one and its epoch the newest claim: the newest turn that a message was
+        accepted for. A terminal record releases the task, and forgets whatever waits.
+
+        Raises StaleAppend, AlreadyBound.
+        """
+
+    async def enqueue(
+        self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None
+    ) -> Head | None:
+        """Adds a message to those that wait for a task; if nobody holds the task, claims it for the replica, too. The
+        row after that: the message's turn is its `last_turn`. None for an unknown task.
+
+        The turns in `pending` and in the binding do not count: the store gives the next one. Raises StaleAppend for a
+        task that has ended, QueueFull where `limit` messages wait, AlreadyBound.
+        """
+
+    async def pending(self, key: TaskKey) -> list[Pending]:
+        """The messages of a task that wait or are kept, in order of their turns."""
+
+    async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
+        """Takes the task over if nobody else holds it, or a replica that is not alive, or with `force`: a new epoch,
+        with which every earlier one is void. The row after that; its `replica` tells who holds it. None for an unknown
+        task. Nobody can claim a task that has ended: its row is given as it is.
+
+        Taking over from another replica counts an `attempt`.
+        """
+
+    async def release(self, key: TaskKey, epoch: int) -> None:
+        """Lets nobody hold the task, unless messages wait or the claim is void: then nothing happens."""
+
+    async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
+        """Leaves a request to cancel for the holder of a task that has not ended; the first one stays. The row after
+        that. None for an unknown task."""
 
     async def head(self, key: TaskKey) -> Head | None:
         """The task's row; None for an unknown task."""
@@ -174,6 +290,11 @@ class TaskStore(Protocol):
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         """Records after a seq, in order, without gaps, at most `limit`; None for an unknown task."""
+
+    # -- many tasks
+
+    async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
+        """The last seq of each task; 0 for an unknown one."""
 
     async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
         """Tasks of a scope from the newest status to the oldest, beginning after a position."""
@@ -188,6 +309,3 @@ class TaskStore(Protocol):
         """Removes at most `limit` ended tasks: those that ended before a moment, and the oldest beyond `keep`. Forgets
         at most `limit` idempotency keys that were bound before a moment. Never touches a task that has not ended.
         Gives the number of tasks and keys removed: 0 once nothing is left to remove."""
-
-    async def close(self) -> None:
-        """Lets go of what the store holds."""

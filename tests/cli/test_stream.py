@@ -130,6 +130,8 @@ async def test_a_cut_is_not_seen() -> None:
 class LastingStore(MemoryStore):
     """Keeps its tasks when its server closes it, as a durable one does."""
 
+    durable = True
+
     async def close(self) -> None:
         pass
 

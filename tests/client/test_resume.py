@@ -580,6 +580,8 @@ async def test_a_task_that_never_was_is_not_found_and_not_lost(served: Served) -
 class LastingStore(MemoryStore):
     """Keeps its tasks when its server closes it, as a durable one does."""
 
+    durable = True
+
     async def close(self) -> None:
         pass
 

@@ -10,7 +10,6 @@ import grpc.aio
 
 from a2a_grpc import Agent, InputRequired, Turn
 from a2a_grpc.bus import LocalBus
-from a2a_grpc.config import load
 from a2a_grpc.engine import Engine, EngineSettings, Incoming
 from a2a_grpc.engine.writer import now_us
 from a2a_grpc.lifecycle import SUBMITTED, fold
@@ -18,7 +17,7 @@ from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of
 from a2a_grpc.principal import Principal
 from a2a_grpc.server.serve import make_server
-from a2a_grpc.store import Binding, Head, MemoryStore, Record, Scope, Snapshot, TaskKey
+from a2a_grpc.store import Append, Binding, Head, MemoryStore, Pending, Record, Scope, Snapshot, TaskKey, TaskStore
 from a2a_grpc.wire import (
     SERVICE_NAME,
     A2AServiceStub,
@@ -38,6 +37,8 @@ T = TypeVar("T")
 class YieldingStore(MemoryStore):
     """Lets the event loop go round before and after every operation, as a store behind a socket does."""
 
+    durable = True
+
     async def _slowly(self, operation: Awaitable[T]) -> T:
         await asyncio.sleep(0)
         try:
@@ -45,16 +46,20 @@ class YieldingStore(MemoryStore):
         finally:
             await asyncio.sleep(0)
 
-    async def create(self, key: TaskKey, record: Record, *, context_id: str, bind: tuple[str, Binding] | None) -> int:
-        return await self._slowly(super().create(key, record, context_id=context_id, bind=bind))
+    async def create(self, key: TaskKey, record: Record, **more: Any) -> int:
+        return await self._slowly(super().create(key, record, **more))
 
-    async def append(
-        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
-    ) -> None:
-        await self._slowly(super().append(key, record, epoch=epoch, bind=bind))
+    async def append(self, append: Append) -> int:
+        return await self._slowly(super().append(append))
 
-    async def claim(self, key: TaskKey) -> int | None:
-        return await self._slowly(super().claim(key))
+    async def enqueue(self, key: TaskKey, pending: Pending, **more: Any) -> Head | None:
+        return await self._slowly(super().enqueue(key, pending, **more))
+
+    async def pending(self, key: TaskKey) -> list[Pending]:
+        return await self._slowly(super().pending(key))
+
+    async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
+        return await self._slowly(super().claim(key, replica, force=force))
 
     async def head(self, key: TaskKey) -> Head | None:
         return await self._slowly(super().head(key))
@@ -79,15 +84,13 @@ class HeldStore(MemoryStore):
         super().__init__()
         self._holds = holds
         self.held = asyncio.Event()
-        self.release = asyncio.Event()
+        self.free = asyncio.Event()
 
-    async def append(
-        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
-    ) -> None:
-        if self._holds(record):
+    async def append(self, append: Append) -> int:
+        if self._holds(append.record):
             self.held.set()
-            await self.release.wait()
-        await super().append(key, record, epoch=epoch, bind=bind)
+            await self.free.wait()
+        return await super().append(append)
 
 
 class Workers:
@@ -130,12 +133,10 @@ class Asker:
 
 
 @asynccontextmanager
-async def serving_on(store: MemoryStore, agent: Agent, **settings: Any) -> AsyncIterator[Served]:
+async def serving_on(store: TaskStore, agent: Agent, **settings: Any) -> AsyncIterator[Served]:
     """The agent on a server whose engine keeps its tasks in this store."""
-    server = make_server(agent, {"listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0, **settings})
-    server._store = store
-    server._engine = Engine(agent, Log(store, LocalBus()), load(EngineSettings, settings))
-    async with server:
+    settings = {"listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0, **settings}
+    async with make_server(agent, settings, store=store) as server:
         async with grpc.aio.insecure_channel(
             server.grpc_address, options=[("grpc.use_local_subchannel_pool", 1)]
         ) as channel:
@@ -143,7 +144,7 @@ async def serving_on(store: MemoryStore, agent: Agent, **settings: Any) -> Async
 
 
 @asynccontextmanager
-async def engine_on(store: MemoryStore, agent: Agent, **settings: Any) -> AsyncIterator[Engine]:
+async def engine_on(store: TaskStore, agent: Agent, **settings: Any) -> AsyncIterator[Engine]:
     """An engine without a server."""
     async with Engine(agent, Log(store, LocalBus()), EngineSettings(**settings)) as engine:
         yield engine
@@ -220,11 +221,11 @@ def user_texts(task: Task) -> list[str]:
 
 
 async def stored_task(
-    store: MemoryStore, task_id: str, state: TaskState = SUBMITTED, *, age_s: float = 0.0, tenant: str = ""
+    store: TaskStore, task_id: str, state: TaskState = SUBMITTED, *, age_s: float = 0.0, tenant: str = ""
 ) -> TaskKey:
     """A task put into the store, its status `age_s` seconds old."""
     key = key_of(task_id, tenant)
     event = StreamResponse(task=Task(id=task_id, context_id="c-1", status=TaskStatus(state=state)))
     record = Record(1, event.SerializeToString(), state, 1, now_us() - int(age_s * 1e6))
-    await store.create(key, record, context_id="c-1", bind=None)
+    await store.create(key, record, context_id="c-1", replica="")
     return key

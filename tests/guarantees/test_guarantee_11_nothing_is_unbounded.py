@@ -239,7 +239,7 @@ def _assert_equal(number: Callable[[], int], expected: int) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_tasks": 2}, {"max_bytes": 800}])
-async def test_guarantee_11_a_full_store_refuses_new_tasks_and_keeps_those_it_has(limits: dict[str, int]) -> None:
+async def test_guarantee_11_a_full_store_refuses_new_tasks_and_keeps_those_it_has(limits: dict[str, Any]) -> None:
     async with serving_on(MemoryStore(**limits), scripted_agent()) as served:
         kept = [await served.start({"input": "?"}) for _ in range(2)]
         assert_exhausted(await refusal(served.send(request("no room"))), "limited to")

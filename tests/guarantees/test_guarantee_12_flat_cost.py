@@ -14,7 +14,7 @@ from a2a_grpc.engine.writer import Writer
 from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.log import Log
 from a2a_grpc.parts import agent_message
-from a2a_grpc.store import Binding, MemoryStore, Record, Snapshot, TaskKey
+from a2a_grpc.store import Append, MemoryStore, Record, Snapshot, TaskKey
 from a2a_grpc.wire import Artifact, Part
 from tests.guarantees.rig import engine_on, incoming, stored_task
 from tests.harness import scripted, scripted_agent
@@ -54,11 +54,9 @@ class CountingStore(MemoryStore):
         self.read_bytes = 0
         self.loads = 0
 
-    async def append(
-        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
-    ) -> None:
-        self.appended.append(len(record.event) + len(record.message))
-        await super().append(key, record, epoch=epoch, bind=bind)
+    async def append(self, append: Append) -> int:
+        self.appended.append(append.record.size)
+        return await super().append(append)
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         records = await super().read(key, after, limit)
@@ -73,7 +71,7 @@ class CountingStore(MemoryStore):
 async def writer_on(store: MemoryStore) -> Writer:
     log = Log(store, LocalBus())
     key = await stored_task(store, "t-1", WORKING)
-    return Writer(log, EngineSettings(), key, await log.head(key), artifacts=set())
+    return Writer(log, EngineSettings(), key, await log.head(key))
 
 
 def chunk(text: str) -> Artifact:

@@ -4,7 +4,7 @@ import asyncio
 
 from a2a_grpc.lifecycle import COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
-from a2a_grpc.store import Binding, Record, TaskKey
+from a2a_grpc.store import Append
 from a2a_grpc.wire import StreamResponse
 from tests.guarantees.rig import HeldStore, YieldingStore, following, seq_of, serving_on
 from tests.harness import elements, event_state, scripted, scripted_agent
@@ -17,22 +17,19 @@ class NotingStore(YieldingStore):
         super().__init__()
         self.committed: set[int] = set()
 
-    async def append(
-        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
-    ) -> None:
-        await super().append(key, record, epoch=epoch, bind=bind)
-        self.committed.add(record.seq)
+    async def append(self, append: Append) -> int:
+        last_turn = await super().append(append)
+        self.committed.add(append.record.seq)
+        return last_turn
 
 
 class FullStore(YieldingStore):
     """Refuses every artifact, as a full disk would."""
 
-    async def append(
-        self, key: TaskKey, record: Record, *, epoch: int, bind: tuple[str, Binding] | None = None
-    ) -> None:
-        if StreamResponse.FromString(record.event).HasField("artifact_update"):
+    async def append(self, append: Append) -> int:
+        if StreamResponse.FromString(append.record.event).HasField("artifact_update"):
             raise OSError("no space left on /secret/disk")
-        await super().append(key, record, epoch=epoch, bind=bind)
+        return await super().append(append)
 
 
 async def test_guarantee_1_a_record_is_durable_when_a_stream_sees_it() -> None:
@@ -59,7 +56,7 @@ async def test_guarantee_1_a_stream_sees_no_end_that_is_not_durable_yet() -> Non
         late = served.subscribe(first.task.id)
         assert event_state(await following(late)) == WORKING
         assert not end.done()
-        store.release.set()
+        store.free.set()
         assert seen == [WORKING, WORKING]
         assert event_state(await end) == COMPLETED
         assert [event_state(element) for element in await elements(late)] == [COMPLETED]
@@ -74,7 +71,7 @@ async def test_guarantee_1_a_blocking_send_waits_until_the_end_is_durable() -> N
         other = await served.send(scripted({"input": "which?"}))  # a round trip, through the same channel
         assert text_of(other.task.status.message) == "which?"
         assert not sending.done()
-        store.release.set()
+        store.free.set()
         assert (await sending).task.status.state == COMPLETED
 
 

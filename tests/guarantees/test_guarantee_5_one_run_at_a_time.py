@@ -109,10 +109,12 @@ async def test_guarantee_5_every_message_is_a_turn_of_its_own(make_store: Callab
 @STORES
 async def test_guarantee_5_a_lost_claim_writes_nothing(make_store: Callable[[], MemoryStore]) -> None:
     log = Log(make_store(), LocalBus())
-    key = await stored_task(log.store, "t-1")  # type: ignore[arg-type]
-    stale = Writer(log, EngineSettings(), key, await log.head(key), artifacts=set())
+    key = await stored_task(log.store, "t-1")
+    stale = Writer(log, EngineSettings(), key, await log.head(key))
     await stale.status(WORKING)
-    assert await log.store.claim(key) == 2
+    taken = await log.store.claim(key, "another")
+    assert taken is not None
+    assert taken.epoch == 2
     before = await records_of(log, "t-1")
     for attempt in (
         stale.status(WORKING),
@@ -122,7 +124,7 @@ async def test_guarantee_5_a_lost_claim_writes_nothing(make_store: Callable[[], 
         with pytest.raises(StaleAppend):
             await attempt
     assert await records_of(log, "t-1") == before
-    fresh = Writer(log, EngineSettings(), key, await log.head(key), artifacts=set())
+    fresh = Writer(log, EngineSettings(), key, await log.head(key))
     await fresh.status(COMPLETED)
     assert [record.state for record in await records_of(log, "t-1")][1:] == [WORKING, COMPLETED]
 

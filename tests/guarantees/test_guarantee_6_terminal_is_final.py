@@ -24,7 +24,7 @@ from a2a_grpc.lifecycle import (
     IllegalTransition,
 )
 from a2a_grpc.log import Log
-from a2a_grpc.store import MemoryStore, StaleAppend
+from a2a_grpc.store import Append, MemoryStore, StaleAppend
 from a2a_grpc.wire import CancelTaskRequest, Task, TaskState
 from tests.guarantees.rig import (
     YieldingStore,
@@ -58,11 +58,11 @@ def counting_agent() -> Agent:
 async def test_guarantee_6_of_racing_terminal_writers_one_wins(make_store: Callable[[], MemoryStore]) -> None:
     log = Log(make_store(), LocalBus())
     for rounds in range(20):
-        key = await stored_task(log.store, f"t-{rounds}")  # type: ignore[arg-type]
+        key = await stored_task(log.store, f"t-{rounds}")
         head = await log.head(key)
         ends: list[TaskState] = [COMPLETED, CANCELED, FAILED, REJECTED]
         ends = ends[rounds % 4 :] + ends[: rounds % 4]
-        writers = [Writer(log, EngineSettings(), key, head, artifacts=set()) for _ in ends]
+        writers = [Writer(log, EngineSettings(), key, head) for _ in ends]
         results = await asyncio.gather(
             *(writer.status(end) for writer, end in zip(writers, ends, strict=True)), return_exceptions=True
         )
@@ -75,14 +75,14 @@ async def test_guarantee_6_of_racing_terminal_writers_one_wins(make_store: Calla
 @pytest.mark.parametrize("end", sorted(TERMINAL))
 async def test_guarantee_6_nothing_is_appended_after_a_terminal_state(end: TaskState) -> None:
     log = Log(MemoryStore(), LocalBus())
-    key = await stored_task(log.store, "t-1", end)  # type: ignore[arg-type]
+    key = await stored_task(log.store, "t-1", end)
     before = await records_of(log, "t-1")
-    writer = Writer(log, EngineSettings(), key, await log.head(key), artifacts=set())
+    writer = Writer(log, EngineSettings(), key, await log.head(key))
     for state in (SUBMITTED, WORKING, INPUT_REQUIRED, AUTH_REQUIRED, *sorted(TERMINAL)):
         with pytest.raises(IllegalTransition):
             await writer.status(state)
     with pytest.raises(StaleAppend):
-        await log.append(key, before[0]._replace(seq=2), epoch=writer.epoch)
+        await log.append(Append(key, before[0]._replace(seq=2), writer.epoch))
     assert await records_of(log, "t-1") == before
 
 

@@ -7,7 +7,7 @@ import pytest
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, StoreFull, TaskStore, open_store
-from tests.store.contract import KEY, StoreContract, born, chunk, create, status
+from a2a_grpc.store.contract import KEY, StoreContract, append, born, chunk, create, status
 
 
 class TestMemoryStore(StoreContract):
@@ -23,7 +23,7 @@ async def test_a_new_task_makes_room_by_removing_the_oldest_that_ended() -> None
     for place in range(3):
         epoch = await create(store, KEY._replace(id=f"t-{place}"))
         if place != 1:
-            await store.append(KEY._replace(id=f"t-{place}"), status(2, COMPLETED), epoch=epoch)
+            await append(store, status(2, COMPLETED), epoch=epoch, key=KEY._replace(id=f"t-{place}"))
     await create(store, KEY._replace(id="t-3"))
     await create(store, KEY._replace(id="t-4"))
     left = await store.list(KEY.scope, ListFilter(), None, 10)
@@ -43,11 +43,11 @@ async def test_a_task_that_has_not_ended_is_never_evicted() -> None:
 async def test_the_bytes_of_all_events_are_bounded_for_new_tasks() -> None:
     store = MemoryStore(max_bytes=len(born().event) + 5_000)
     epoch = await create(store)
-    await store.append(KEY, status(2), epoch=epoch)
-    await store.append(KEY, chunk(3, "x" * 5_000), epoch=epoch)
+    await append(store, status(2), epoch=epoch)
+    await append(store, chunk(3, "x" * 5_000), epoch=epoch)
     with pytest.raises(StoreFull, match="bytes"):
         await create(store, KEY._replace(id="t-2"))
-    await store.append(KEY, status(4, COMPLETED), epoch=epoch)
+    await append(store, status(4, COMPLETED), epoch=epoch)
     await create(store, KEY._replace(id="t-2"))
     assert await store.head(KEY) is None
 

@@ -1,0 +1,167 @@
+"""What an engine does because it is one of several, or the next after one that died.
+
+It keeps its lease, sees to what others want of the tasks that it holds, takes over tasks whose replica is lost, looks
+for wakes that were lost, removes what is past its retention.
+"""
+
+import asyncio
+import logging
+from contextlib import ExitStack, suppress
+
+from google.protobuf.struct_pb2 import Struct
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import Agent, Failed
+from a2a_grpc.engine.replica import Replica
+from a2a_grpc.engine.run import Canceled, Queued
+from a2a_grpc.engine.runs import Runs
+from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.sweep import sweep
+from a2a_grpc.engine.upkeep import Upkeep
+from a2a_grpc.engine.writer import Writer
+from a2a_grpc.log import Log
+from a2a_grpc.parts import to_dict
+from a2a_grpc.store import Head, Pending, StaleAppend, TaskKey
+
+logger = logging.getLogger("a2a_grpc.engine")
+
+LOST_FAILURE = "The server that ran this task was lost."
+ATTEMPTS_FAILURE = "The servers that ran this task were lost, {attempts} times."
+
+LOST = "a2a-grpc:lost"
+"""Bus key: woken when a replica has left tasks to the others."""
+TAKE_OVER_PAGE = 64
+"""Lost tasks that are looked at at a time."""
+
+
+class Recovery:
+    """Guarantees: a task whose replica died is begun again here or elsewhere, if its agent is resumable, or ends in
+    FAILED with the reason; one that waits for its user waits on. Runs whose lease is lost are stopped, not ended."""
+
+    def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, runs: Runs) -> None:
+        self._agent = agent
+        self._log = log
+        self._settings = settings
+        self._replica = replica
+        self._runs = runs
+        self._upkeep = Upkeep()
+        self._listening = ExitStack()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether every loop runs, and the lease with them."""
+        return self._upkeep.is_healthy and self._replica.is_alive
+
+    async def start(self) -> None:
+        """Joins the replicas. Raises StoreUnavailable."""
+        await self._replica.join()
+        settings, upkeep = self._settings, self._upkeep
+        upkeep.every(0.0, "lease", self._live)
+        upkeep.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
+        if not self._log.store.durable:
+            return  # there is nobody else, and never was
+        lost = self._listening.enter_context(self._log.bus.listen(LOST))
+        upkeep.every(0.0, "attend", self._attend)
+        upkeep.every(settings.lease_s / 3, "take-over", self._take_over, lost)
+        upkeep.every(settings.poll_interval_s, "heal", self._log.heal)
+
+    async def stop(self) -> None:
+        """Leaves the replicas: what is still held here is for the others, at once."""
+        await self._upkeep.stop()
+        self._listening.close()
+        await self._replica.leave()
+        self._log.bus.wake(LOST)
+
+    async def recover(self, key: TaskKey) -> None:
+        """Takes over a task that nobody alive holds and that somebody has to, and goes on with it as it stands."""
+        async with self._runs.locks.holding(key):
+            if self._runs.is_draining or self._runs.slots.is_full or self._runs.get(key) is not None:
+                return
+            head = await self._log.store.claim(key, self._replica.id)
+            if head is None or head.state in lifecycle.TERMINAL or head.replica != self._replica.id:
+                return
+            if head.cancel is not None:
+                await self._runs.finish(key, Canceled())
+                return
+            stored = await self._log.store.pending(key)
+            waiting = [pending for pending in stored if pending.turn > head.turn]
+            if head.state in lifecycle.INTERRUPTED:
+                await self._go_on(key, head, waiting)
+            else:
+                await self._begin_again(key, head, stored, waiting)
+
+    async def _go_on(self, key: TaskKey, head: Head, waiting: list[Pending]) -> None:
+        """A task that waits for its user: for the next message, or for the turn of one that has come."""
+        if not waiting:
+            await self._log.store.release(key, head.epoch)
+            return
+        first, *rest = [self._queued(pending, key) for pending in waiting]
+        self._runs.start(first, Writer(self._log, self._settings, key, head), waiting=rest)
+
+    async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending], waiting: list[Pending]) -> None:
+        """A task that was at work."""
+        kept = next((pending for pending in stored if pending.turn <= head.turn), None)
+        if kept is None or not self._agent.resumable:
+            logger.warning("task was lost with its replica task=%s", key.id)
+            await self._runs.finish(key, Failed(LOST_FAILURE))
+            return
+        if head.attempt > self._settings.max_attempts:
+            logger.warning("task was lost too often task=%s attempts=%d", key.id, head.attempt - 1)
+            await self._runs.finish(key, Failed(ATTEMPTS_FAILURE.format(attempts=head.attempt - 1)))
+            return
+        logger.info("task is begun again task=%s attempt=%d", key.id, head.attempt)
+        writer = Writer(self._log, self._settings, key, head)
+        first = self._queued(kept, key, attempt=head.attempt)
+        self._runs.start(first, writer, await writer.task(), [self._queued(pending, key) for pending in waiting])
+
+    def _queued(self, pending: Pending, key: TaskKey, *, attempt: int = 1) -> Queued:
+        return Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages, attempt=attempt)
+
+    # -- the rounds of the loops
+
+    async def _live(self) -> None:
+        await self._replica.keep()
+        logger.warning("the lease is lost; %d runs are stopped", len(self._runs))
+        self._runs.lose_all()
+        await self._replica.rejoin()
+
+    async def _attend(self) -> None:
+        """Does what others want of the tasks held here, whenever one of them says so; for as long as this replica has
+        its name."""
+        me = self._replica.id
+        with self._log.bus.listen(me) as topic:
+            while me == self._replica.id:
+                seen = topic.wakes
+                for key, head in await self._log.store.wanted(me):
+                    await self._attend_to(key, head)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.poll_interval_s):
+                        await topic.wait(seen)
+
+    async def _attend_to(self, key: TaskKey, head: Head) -> None:
+        active = self._runs.get(key)
+        if active is None:
+            await self.recover(key)
+        elif head.cancel is not None:
+            self._runs.stop(key, active, Canceled(), to_dict(Struct.FromString(head.cancel)))
+        elif head.last_turn > active.last_turn:
+            async with self._runs.locks.holding(key):
+                if self._runs.get(key) is active:
+                    with suppress(StaleAppend):  # the claim is lost, and the message with it another's
+                        await self._runs.hand_over(key, active)
+
+    async def _take_over(self) -> None:
+        """Goes on with what nobody alive holds, and with what is held here without a run: of some writes nobody knows
+        at once whether they happened."""
+        for key in await self._log.store.held(self._replica.id):
+            if self._runs.get(key) is None:
+                await self.recover(key)
+        while keys := await self._log.store.lost(TAKE_OVER_PAGE):
+            for key in keys:
+                await self.recover(key)
+            if self._runs.is_draining or self._runs.slots.is_full or len(keys) < TAKE_OVER_PAGE:
+                return
+
+    async def _sweep(self) -> None:
+        if removed := await sweep(self._log.store, self._settings):
+            logger.info("sweep removed=%d", removed)

@@ -1,0 +1,272 @@
+"""The ways a message can go: to a new task, to one that is there, to an answer without a task."""
+
+import asyncio
+import uuid
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import Agent, Failed, Skill
+from a2a_grpc.agent.agent import SKILL
+from a2a_grpc.engine.incoming import Incoming, Opened
+from a2a_grpc.engine.recovery import Recovery
+from a2a_grpc.engine.replica import Replica
+from a2a_grpc.engine.reply import reply
+from a2a_grpc.engine.run import Queued
+from a2a_grpc.engine.runs import Runs
+from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.writer import Writer, check_limits, now_us, status_event, timestamp
+from a2a_grpc.errors import (
+    InvalidRequestError,
+    ResourceExhaustedError,
+    TaskNotFoundError,
+    UnsupportedOperationError,
+    Violation,
+)
+from a2a_grpc.log import Log
+from a2a_grpc.store import AlreadyBound, Binding, Head, QueueFull, Record, Snapshot, StaleAppend, StoreFull, TaskKey
+from a2a_grpc.wire import Message, Task, TaskStatus, task_element
+
+T = TypeVar("T")
+
+TAKEN_WITHIN_S = 1.0
+"""How long an accepted answer to a question at another replica is waited for, so that the caller sees it taken."""
+
+
+class Sends:
+    """Accepts messages.
+
+    Guarantees: a message is stored before it is accepted, once for each idempotency key; limits refuse before anything
+    is changed; a caller that goes away leaves nothing half done.
+    """
+
+    def __init__(
+        self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, runs: Runs, recovery: Recovery
+    ) -> None:
+        self._agent = agent
+        self._log = log
+        self._settings = settings
+        self._replica = replica
+        self._runs = runs
+        self._recovery = recovery
+        self._accepting: set[asyncio.Task[Any]] = set()
+
+    async def finish(self, grace_s: float) -> None:
+        """Waits for the messages that are being accepted, within the grace."""
+        if self._accepting:
+            await asyncio.wait(self._accepting, timeout=grace_s)
+
+    async def open(self, incoming: Incoming) -> Opened | Message:
+        """See `Engine.open`."""
+        if incoming.idempotency_key:
+            bound = await self._log.store.bound(incoming.scope, incoming.idempotency_key)
+            if bound is not None:
+                return await self._opened_before(incoming, bound)
+        try:
+            if incoming.request.message.task_id:
+                return await self._continue(incoming)
+            skill = await self._agent.choose(incoming.request)
+            if skill.answers == "message":
+                return await self._reply(incoming, skill)
+            return await self._begin(incoming, skill)
+        except AlreadyBound as raced:
+            return await self._opened_before(incoming, raced.binding)
+
+    async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
+        """A message that asks for a new task."""
+        self._runs.check_room()
+        message = incoming.request.message
+        message.context_id = message.context_id or str(uuid.uuid4())
+        message.task_id = str(uuid.uuid4())
+        key = TaskKey(*incoming.scope, message.task_id)
+        at_us = now_us()
+        task = Task(
+            id=message.task_id,
+            context_id=message.context_id,
+            status=TaskStatus(state=lifecycle.SUBMITTED, timestamp=timestamp(at_us)),
+            history=[message],
+        )
+        if len(self._agent.skills) > 1:
+            task.metadata[SKILL] = skill.id
+        serialized = task.SerializeToString()
+        record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
+        first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
+        return await self._surely(self._create(key, record, first, task, serialized, incoming))
+
+    async def _create(
+        self, key: TaskKey, record: Record, first: Queued, task: Task, serialized: bytes, incoming: Incoming
+    ) -> Opened:
+        me = self._replica.id
+        async with self._runs.locks.holding(key):  # until its run is there
+            try:
+                epoch = await self._log.store.create(
+                    key,
+                    record,
+                    context_id=task.context_id,
+                    replica=me,
+                    bind=incoming.binding(key.id),
+                    pending=first.pending() if first.is_kept else None,
+                )
+            except StoreFull as full:
+                raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
+            if me == self._replica.id:  # otherwise the lease was lost meanwhile, and others take the task over
+                head = Head(1, record.state, 1, epoch, task.context_id, record.size, 1, replica=me)
+                self._runs.start(first, Writer(self._log, self._settings, key, head), task)
+        return Opened(key, 1, Snapshot(1, serialized, record.state, 1))
+
+    async def _continue(self, incoming: Incoming) -> Opened:
+        """A message to a task that is there. Such messages are accepted one at a time."""
+        message = incoming.request.message
+        key = TaskKey(*incoming.scope, message.task_id)
+        await self._admit(key, message)
+        task = Task.FromString((await self._log.snapshot(key)).task)
+        skill = await self._agent.choose(incoming.request, previous=_skill_of(task))
+        if skill.answers == "message":
+            raise InvalidRequestError.of(
+                Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
+            )
+        return await self._surely(self._accept(incoming, skill, key))
+
+    async def _accept(self, incoming: Incoming, skill: Skill, key: TaskKey) -> Opened:
+        """Stores a message with those that wait for the task, then sees to it that its turn comes."""
+        message, me = incoming.request.message, self._replica.id
+        async with self._runs.locks.holding(key):
+            head = await self._admit(key, message)  # once more: it may have ended meanwhile
+            message.context_id = head.context_id
+            self._check_size(key, head, message)
+            if head.replica:
+                self._runs.check_open()
+            else:
+                self._runs.check_room()
+            opened = Opened(key, 0, await self._log.snapshot(key))
+            first = Queued(0, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
+            try:
+                accepted = await self._log.store.enqueue(
+                    key,
+                    first.pending(),
+                    replica=me,
+                    limit=self._settings.max_queued_turns,
+                    bind=incoming.binding(key.id),
+                )
+            except StaleAppend:  # it has ended meanwhile
+                await self._admit(key, message)
+                raise
+            except QueueFull as full:
+                raise ResourceExhaustedError(
+                    f"task '{key.id}' has {full.waiting} messages waiting, which is the limit", retry_after_s=1.0
+                ) from full
+            if accepted is None:
+                raise TaskNotFoundError.of(key.id)
+            opened = replace(opened, turn=accepted.last_turn)
+            if accepted.replica == me == self._replica.id:
+                with suppress(StaleAppend):  # somebody took the task over: the message waits there, or it has ended
+                    await self._give(key, accepted, first._replace(turn=opened.turn))
+                return await self._as_taken(opened)
+        if accepted.is_lost:
+            await self._recovery.recover(key)
+        else:
+            self._log.bus.wake(accepted.replica)
+        if accepted.state in lifecycle.INTERRUPTED:
+            await self._see_taken(opened)
+            return await self._as_taken(opened)
+        return opened
+
+    async def _give(self, key: TaskKey, head: Head, first: Queued) -> None:
+        """Gives a message that is stored to the task's run here, or starts one: then the message and the move to
+        WORKING are one record."""
+        active = self._runs.get(key)
+        if active is not None and active.run.writer.epoch == head.epoch:
+            await self._runs.hand_over(key, active)
+            return  # any other has just ended
+        writer = Writer(self._log, self._settings, key, head)
+        done = first.turn - 1 if first.is_kept else first.turn
+        await writer.status(lifecycle.WORKING, incoming=first.request.message, turn=first.turn, done=done)
+        self._runs.start(first, writer, await writer.task())
+
+    async def _see_taken(self, opened: Opened) -> None:
+        """Waits a moment for another replica to take an answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TAKEN_WITHIN_S):
+                async with self._log.follow(opened.key, opened.snapshot.seq) as records:
+                    async for record in records:
+                        if record.turn >= opened.turn:
+                            return
+
+    async def _as_taken(self, opened: Opened) -> Opened:
+        return replace(opened, snapshot=await self._log.snapshot(opened.key))
+
+    def _check_size(self, key: TaskKey, head: Head, message: Message) -> None:
+        """Raises ResourceExhaustedError where the message would be too much for its task."""
+        event = status_event(key, head.context_id, lifecycle.WORKING, now_us())
+        try:
+            check_limits(self._settings, seq=head.seq, size=head.size, event=len(event), message=message.ByteSize())
+        except Failed as over_limit:
+            raise ResourceExhaustedError(str(over_limit.content)) from over_limit
+
+    async def _surely(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does what a caller that goes away must not leave half done."""
+        if not self._log.store.durable:
+            return await work  # a store in memory never makes a caller wait: there is no half way
+        task = asyncio.create_task(work)
+        self._accepting.add(task)
+        task.add_done_callback(self._accepted)
+        return await asyncio.shield(task)
+
+    def _accepted(self, task: "asyncio.Task[Any]") -> None:
+        self._accepting.discard(task)
+        if not task.cancelled():
+            task.exception()  # is the caller's, if it is still there
+
+    async def _admit(self, key: TaskKey, message: Message) -> Head:
+        """The task's row, if it takes this message: it exists (SEND-6), in this context (IDS-8), not ended (SEND-7)."""
+        head = await self._log.head(key)
+        if message.context_id not in ("", head.context_id):
+            raise InvalidRequestError.of(
+                Violation("message.context_id", f"is not the context of task '{key.id}'; leave it empty")
+            )
+        if head.state in lifecycle.TERMINAL:
+            raise UnsupportedOperationError(
+                f"task '{key.id}' is {lifecycle.state_name(head.state)}; it accepts no further messages",
+                metadata={"task_id": key.id},
+            )
+        return head
+
+    async def _reply(self, incoming: Incoming, skill: Skill) -> Message:
+        """A message that is answered with a message. Calls with one idempotency key go one after the other."""
+        self._runs.check_room()
+        if not incoming.idempotency_key:
+            return await self._play_reply(incoming, skill)
+        name = (incoming.scope, incoming.idempotency_key)
+        async with self._runs.locks.holding(name):
+            if bound := await self._log.store.bound(*name):
+                raise AlreadyBound(bound)
+            message = await self._play_reply(incoming, skill)
+            await self._log.store.bind(*name, Binding(incoming.fingerprint, reply=message.SerializeToString()))
+            return message
+
+    async def _play_reply(self, incoming: Incoming, skill: Skill) -> Message:
+        return await reply(
+            skill,
+            incoming.request,
+            context_id=incoming.request.message.context_id or str(uuid.uuid4()),
+            principal=incoming.principal,
+            slots=self._runs.slots,
+            threads=self._runs.threads,
+        )
+
+    async def _opened_before(self, incoming: Incoming, binding: Binding) -> Opened | Message:
+        """What the first call with this idempotency key led to."""
+        if binding.fingerprint != incoming.fingerprint:
+            raise InvalidRequestError.of(
+                Violation("idempotency-key", f"'{incoming.idempotency_key}' was used with a different request")
+            )
+        if binding.reply:
+            return Message.FromString(binding.reply)
+        key = TaskKey(*incoming.scope, binding.task_id)
+        return Opened(key, binding.turn, await self._log.snapshot(key))
+
+
+def _skill_of(task: Task) -> str:
+    return task.metadata.fields[SKILL].string_value if SKILL in task.metadata.fields else ""

@@ -1,0 +1,87 @@
+"""The background work of an engine that never ends: each loop named, held, watched."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from a2a_grpc.bus import Topic
+from a2a_grpc.store import StoreUnavailable
+
+logger = logging.getLogger("a2a_grpc.engine")
+
+
+AFTER_FAILURE_S = 0.2
+"""Between a round that failed and the next, at least."""
+
+
+class Upkeep:
+    """Loops that go on whatever happens in one of their rounds.
+
+    Guarantees: a round that fails is logged, the next one comes; a loop that ends before `stop` makes `is_healthy`
+    False and is logged as an error.
+    """
+
+    def __init__(self) -> None:
+        self._loops: list[asyncio.Task[None]] = []
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether every loop runs."""
+        return bool(self._loops) and not any(loop.done() for loop in self._loops)
+
+    def every(
+        self,
+        interval_s: float,
+        name: str,
+        round_: Callable[[], Awaitable[None]],
+        topic: Topic | None = None,
+        *,
+        first_after_s: float = 0.0,
+    ) -> None:
+        """Does a round at every interval, and whenever `topic` is woken."""
+        loop = asyncio.create_task(
+            self._repeat(interval_s, name, round_, topic, first_after_s), name=f"a2a-grpc:{name}"
+        )
+        loop.add_done_callback(self._ended)
+        self._loops.append(loop)
+
+    async def stop(self) -> None:
+        """Ends all loops."""
+        loops, self._loops = self._loops, []
+        for loop in loops:
+            loop.cancel()
+        if loops:
+            await asyncio.wait(loops, timeout=1.0)
+
+    def _ended(self, loop: "asyncio.Task[None]") -> None:
+        if loop in self._loops:
+            error = None if loop.cancelled() else loop.exception()
+            logger.error("background loop ended name=%s", loop.get_name(), exc_info=error)
+
+    async def _repeat(
+        self,
+        interval_s: float,
+        name: str,
+        round_: Callable[[], Awaitable[None]],
+        topic: Topic | None,
+        first_after_s: float,
+    ) -> None:
+        await asyncio.sleep(first_after_s)
+        while True:
+            seen = topic.wakes if topic else 0
+            try:
+                await round_()
+            except StoreUnavailable as error:
+                logger.warning("the store does not answer loop=%s: %s", name, error)
+                await asyncio.sleep(AFTER_FAILURE_S)
+            except Exception:
+                logger.exception("a round failed; the next one comes loop=%s", name)
+                await asyncio.sleep(AFTER_FAILURE_S)
+            if topic is None:
+                await asyncio.sleep(interval_s)
+                continue
+            try:
+                async with asyncio.timeout(interval_s):
+                    await topic.wait(seen)
+            except TimeoutError:
+                pass
