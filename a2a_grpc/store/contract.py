@@ -162,7 +162,7 @@ class StoreContract:
             await append(store, record, epoch=epoch)
             snapshot = await store.load(KEY)
             assert snapshot is not None
-            assert snapshot.seq == record.seq
+            assert (snapshot.seq, snapshot.state, snapshot.turn) == (record.seq, record.state, record.turn)
             message = Message.FromString(record.message) if record.message else None
             lifecycle.fold(whole, [(StreamResponse.FromString(record.event), message)])
             assert Task.FromString(snapshot.task) == whole

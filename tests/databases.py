@@ -1,0 +1,451 @@
+"""Real database servers for tests: PostgreSQL, MariaDB and Redis, from the system's binaries or by URL.
+
+A test that takes `postgres_url`, `mariadb_url` or `redis_url` gets an empty database of its own on a server that the
+first such test of the process starts. The URL of another server may stand in A2A_GRPC_TEST_POSTGRES,
+A2A_GRPC_TEST_MARIADB or A2A_GRPC_TEST_REDIS; of that Redis, every database is emptied that has the number of a worker.
+A test that does harm takes `postgres_server`, `mariadb_server` or `redis_server`: a server of its own.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import asyncpg  # type: ignore[import-untyped]
+import pymysql  # type: ignore[import-untyped]
+import pytest
+import redis.asyncio
+
+START_S = 60.0
+"""How long a server may take to come up; then something is wrong with it."""
+
+
+class MissingServer(Exception):
+    """A server's program is not installed; the text names what to install."""
+
+
+class DatabaseServer(ABC):
+    """A server of one's own, in a directory that goes with it: `async with Postgres() as server:`.
+
+    - It listens on a loopback port and on a unix socket; both, and the data, outlast `stop`, `kill` and `start`.
+    - It ends with the thread that started it, however that ends, where the system has `setpriv`.
+    - What it acknowledges is on disk: no option trades durability for speed. (An empty database costs 20 to 80 ms so,
+      10 ms without; tests see batches and delays as they are in earnest.)
+    """
+
+    package: ClassVar[str]
+    program: ClassVar[str]
+    account: ClassVar[str]
+    """Of the system, for a program that refuses to run as root."""
+    orphan_signal: ClassVar[str] = "KILL"
+
+    def __init__(self, *options: str) -> None:
+        """`options` are arguments of the program, after those that are given here."""
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._executable = find(self.program, self.package)
+        self.port = free_port()
+        self.folder = make_folder()
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.account, self.account)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._make_data()
+            await self.start()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_running:
+            await self.stop("immediate")
+        shutil.rmtree(self.folder)
+
+    @abstractmethod
+    def url(self, name: str = "") -> str:
+        """The URL of a database of this server, of the one for administration by default."""
+
+    @abstractmethod
+    def _make_data(self) -> None: ...
+
+    @abstractmethod
+    def _arguments(self) -> list[str]: ...
+
+    @abstractmethod
+    async def _connect(self) -> Any:
+        """Raises OSError or an error of the driver while the server is not up."""
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the server's first process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Starts the server and waits until it takes connections."""
+        assert not self.is_running
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._as_account(self._executable, *self._arguments(), *self._options, dies_with_us=True),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        end = time.monotonic() + START_S
+        while True:
+            try:
+                await self._connect()
+                return
+            except (OSError, asyncpg.PostgresError, pymysql.Error, redis.RedisError) as error:
+                if not self.is_running or time.monotonic() > end:
+                    said = (self.folder / "server.log").read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"{self.program} does not come up:\n{said}") from error
+            await asyncio.sleep(0.02)
+
+    async def stop(self, mode: str = "fast") -> None:
+        """Ends the server: `fast` writes everything down, `immediate` leaves recovery to the next start."""
+        assert mode in ("fast", "immediate")
+        os.kill(self.pid, self._stop_signal(mode))
+        os.kill(self.pid, signal.SIGCONT)  # in case a test has paused it
+        await self._ended()
+
+    async def restart(self, mode: str = "fast") -> None:
+        await self.stop(mode)
+        await self.start()
+
+    async def kill(self) -> None:
+        """SIGKILL to the server and all its processes; nothing to do if it does not run."""
+        if not self.is_running:
+            return
+        os.kill(self.pid, signal.SIGSTOP)  # so that it begets no process meanwhile
+        children = children_of(self.pid)
+        for pid in (*children, self.pid):
+            os.kill(pid, signal.SIGKILL)
+        await self._ended()
+        while any(map(is_alive, children)):
+            await asyncio.sleep(0.005)
+
+    def _stop_signal(self, mode: str) -> signal.Signals:
+        return signal.SIGTERM if mode == "fast" else signal.SIGKILL
+
+    async def _ended(self) -> None:
+        while self.is_running:
+            await asyncio.sleep(0.005)
+
+    def _as_account(self, *command: str, dies_with_us: bool = False) -> list[str]:
+        """The command as it runs without root's rights."""
+        setpriv = shutil.which("setpriv")
+        options = [f"--pdeathsig={self.orphan_signal}"] if dies_with_us and setpriv else []
+        if os.geteuid() == 0:
+            options += [f"--reuid={self.account}", f"--regid={self.account}", "--clear-groups"]
+        return [setpriv or "setpriv", *options, "--", *command] if options else list(command)
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(self._as_account(*command), cwd=self.folder, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+
+
+class Postgres(DatabaseServer):
+    package, program, account = "postgresql", "postgres", "postgres"
+    orphan_signal = "QUIT"  # its own way to take its processes and shared memory with it
+
+    def url(self, name: str = "postgres") -> str:
+        return f"postgresql://tester:secret@127.0.0.1:{self.port}/{name}"
+
+    def _make_data(self) -> None:
+        self._run(
+            str(Path(self._executable).resolve().with_name("initdb")),
+            *("-D", "data", "--username=tester", "--auth=trust", "--encoding=UTF8", "--locale=C"),
+            *("--wal-segsize=1", "--no-sync"),
+        )
+
+    def _arguments(self) -> list[str]:
+        return ["-D", "data", "-p", str(self.port), "-k", str(self.folder), "-c", "max_connections=200"]
+
+    def _stop_signal(self, mode: str) -> signal.Signals:
+        return signal.SIGINT if mode == "fast" else signal.SIGQUIT
+
+    async def _connect(self) -> None:
+        async with postgres_connection(self.url()):
+            pass
+
+    async def terminate_connections(self, like: str = "%") -> int:
+        """Ends the connections whose last statement, application name or database is like a pattern: how many."""
+        async with postgres_connection(self.url()) as connection:
+            return len(
+                await connection.fetch(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                    " AND (query ILIKE $1 OR application_name ILIKE $1 OR datname ILIKE $1)",
+                    like,
+                )
+            )
+
+
+class Mariadb(DatabaseServer):
+    package, program, account = "mariadb-server", "mariadbd", "mysql"
+
+    def url(self, name: str = "mysql") -> str:
+        return f"mysql://tester:secret@127.0.0.1:{self.port}/{name}"
+
+    def _make_data(self) -> None:
+        grant = "GRANT ALL ON *.* TO tester@'127.0.0.1' IDENTIFIED BY 'secret' WITH GRANT OPTION;"
+        (self.folder / "tester.sql").write_text(f"FLUSH PRIVILEGES;\n{grant}\n")
+        self._run(
+            find("mariadb-install-db", self.package),
+            *self._places(),
+            *("--skip-test-db", "--innodb-log-file-size=4M", f"--extra-file={self.folder}/tester.sql"),
+        )
+
+    def _places(self) -> list[str]:
+        """The server's own directory for temporary files, too: several of them in one get in each other's way."""
+        return ["--no-defaults", f"--datadir={self.folder}/data", f"--tmpdir={self.folder}"]
+
+    def _arguments(self) -> list[str]:
+        address = (f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.folder}/socket")
+        return [*self._places(), *address, "--skip-name-resolve"]
+
+    async def _connect(self) -> None:
+        mariadb_connection(self.url()).close()
+
+    async def terminate_connections(self, like: str = "%") -> int:
+        """Ends the connections whose database is like a pattern: how many."""
+        with closing(mariadb_connection(self.url())) as connection:
+            return end_mariadb_connections(connection, like)
+
+
+class Redis(DatabaseServer):
+    package, program, account = "redis-server", "redis-server", "redis"
+
+    def url(self, name: str = "0") -> str:
+        return f"redis://127.0.0.1:{self.port}/{name}"
+
+    def _make_data(self) -> None:
+        pass
+
+    def _arguments(self) -> list[str]:
+        return [
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", f"{self.folder}/socket"),
+            *("--dir", str(self.folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+        ]
+
+    async def _connect(self) -> None:
+        async with redis.asyncio.Redis.from_url(self.url()) as connection:
+            await connection.ping()
+
+    async def terminate_connections(self) -> int:
+        """Ends all connections: how many."""
+        async with redis.asyncio.Redis.from_url(self.url()) as connection:
+            return int(await connection.client_kill_filter(_type="normal", skipme=True))
+
+
+def find(program: str, package: str) -> str:
+    """The path of a program; PostgreSQL's are not on PATH on Debian. Raises MissingServer."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: float(path.parts[4]))
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin") or (
+        str(debian[-1]) if debian else None
+    )
+    if found is None:
+        raise MissingServer(f"{program} is not installed: apt-get install {package}")
+    return found
+
+
+def make_folder() -> Path:
+    """A directory for a server. Those of processes that could not tidy up, as they were killed, go now."""
+    for folder in Path(tempfile.gettempdir()).glob("a2a-grpc-test-*"):
+        try:
+            os.kill(int(folder.name.split("-")[3]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except PermissionError:
+            pass  # it is alive, and somebody else's
+    return Path(tempfile.mkdtemp(prefix=f"a2a-grpc-test-{os.getpid()}-"))
+
+
+def free_port() -> int:
+    """A free port below those that the system gives to outgoing connections: nobody takes it while the server is down,
+    not even a client that tries to come back (which, on one of those, would in time connect to itself)."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def children_of(parent: int) -> list[int]:
+    stats = [stat_of(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [int(stat[0]) for stat in stats if stat and stat[2] == str(parent)]
+
+
+def is_alive(pid: int) -> bool:
+    stat = stat_of(str(pid))
+    return bool(stat) and stat[1] not in "ZX"
+
+
+def stat_of(pid: str) -> list[str]:
+    """Process id, state, parent and more; nothing for a process that has gone."""
+    try:
+        return [pid, *Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+@asynccontextmanager
+async def postgres_connection(url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def mariadb_connection(url: str) -> Any:
+    to = urlsplit(url)
+    return pymysql.connect(
+        host=to.hostname,
+        port=to.port or 3306,
+        user=unquote(to.username or ""),
+        password=unquote(to.password or ""),
+        connect_timeout=10,
+        autocommit=True,
+    )
+
+
+def end_mariadb_connections(connection: Any, like: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE db LIKE %s AND id <> connection_id()", (like,)
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+        for each in ids:
+            with suppress(pymysql.Error):  # it may have ended meanwhile
+                cursor.execute("KILL %s", (each,))
+        return len(ids)
+
+
+Kind = TypeVar("Kind", bound=DatabaseServer)
+
+
+@asynccontextmanager
+async def running(kind: type[Kind]) -> AsyncIterator[Kind]:
+    """A server for a fixture: without its program a test is skipped, in CI it fails."""
+    try:
+        server = kind()
+    except MissingServer as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    async with server:
+        yield server
+
+
+@asynccontextmanager
+async def shared(kind: type[DatabaseServer], variable: str) -> AsyncIterator[str]:
+    """The URL for administration of a server by URL or of one's own."""
+    if url := os.environ.get(variable):
+        yield url
+        return
+    async with running(kind) as server:
+        yield server.url()
+
+
+@pytest.fixture(scope="session")
+async def postgres_shared() -> AsyncIterator[str]:
+    async with shared(Postgres, "A2A_GRPC_TEST_POSTGRES") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def mariadb_shared() -> AsyncIterator[str]:
+    async with shared(Mariadb, "A2A_GRPC_TEST_MARIADB") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def redis_shared() -> AsyncIterator[str]:
+    async with shared(Redis, "A2A_GRPC_TEST_REDIS") as url:
+        yield url
+
+
+@pytest.fixture
+async def postgres_url(postgres_shared: str) -> AsyncIterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    name = f"test_{secrets.token_hex(6)}"
+    async with postgres_connection(postgres_shared) as connection:
+        await connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(postgres_shared)._replace(path=f"/{name}").geturl()
+        finally:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def mariadb_url(mariadb_shared: str) -> AsyncIterator[str]:
+    """The URL of an empty MariaDB (or MySQL) database."""
+    name = f"test_{secrets.token_hex(6)}"
+    with closing(mariadb_connection(mariadb_shared)) as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        try:
+            yield urlsplit(mariadb_shared)._replace(path=f"/{name}").geturl()
+        finally:
+            end_mariadb_connections(connection, name)  # an open transaction would keep the database
+            connection.cursor().execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+async def redis_url(redis_shared: str) -> AsyncIterator[str]:
+    """The URL of an empty Redis database: the one with the number of this worker of pytest-xdist."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    url = urlsplit(redis_shared)._replace(path=f"/{number}").geturl()
+    async with redis.asyncio.Redis.from_url(url) as connection:
+        await connection.flushdb()
+        yield url
+        await connection.flushdb()
+
+
+@pytest.fixture
+async def postgres_server() -> AsyncIterator[Postgres]:
+    """A PostgreSQL of this test alone, to stop, kill and start."""
+    async with running(Postgres) as server:
+        yield server
+
+
+@pytest.fixture
+async def mariadb_server() -> AsyncIterator[Mariadb]:
+    """A MariaDB of this test alone, to stop, kill and start."""
+    async with running(Mariadb) as server:
+        yield server
+
+
+@pytest.fixture
+async def redis_server() -> AsyncIterator[Redis]:
+    """A Redis of this test alone, to stop, kill and start."""
+    async with running(Redis) as server:
+        yield server
