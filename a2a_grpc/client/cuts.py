@@ -7,7 +7,12 @@ from a2a_grpc.protocol import Key
 
 
 def is_reset(error: A2AError) -> bool:
-    """Whether a proxy or a peer broke the stream off: a status that no agent gave."""
+    """Whether a proxy or a peer broke the stream off: a status that no agent gave.
+
+    HAProxy, whose replica dies, ends a stream as if that were all, without a status: gRPC says 'Stream removed' then.
+    """
+    if error.code is grpc.StatusCode.UNKNOWN and error.message.startswith("Stream removed"):
+        return True
     return error.code is grpc.StatusCode.CANCELLED or "RST_STREAM" in error.message
 
 

@@ -38,18 +38,31 @@ class Replica:
         """
         loop = asyncio.get_running_loop()
         while True:
-            is_late = loop.time() > self._until - self._lease_s / 2
-            await asyncio.sleep(self._lease_s / (10 if is_late else 3))
+            left_s = self._until - loop.time()
+            await asyncio.sleep(min(self._lease_s / 3, max(left_s / 2, 0.001)))  # in time, unless it is held up
             begun = loop.time()
-            try:
-                async with asyncio.timeout_at(max(self._until, begun + self._lease_s / 3)):
-                    if not await self._store.renew(self.id, self._lease_s):
-                        break
-                    self._until = begun + self._lease_s
-            except (TimeoutError, StoreUnavailable):
-                if loop.time() >= self._until:
-                    break
+            is_renewed = await self._renew(self._until if begun < self._until else begun + self._lease_s / 3)
+            if is_renewed:
+                self._until = begun + self._lease_s
+            elif is_renewed is False or loop.time() >= self._until:
+                break
         self._until = float("-inf")
+
+    async def _renew(self, until: float) -> bool | None:
+        """Whether the replica is known to be alive, at that time by the latest; None if the store cannot say.
+
+        Nobody waits for a renewal beyond its time: a store that is not to be reached may take longer to be done with a
+        call, canceled or not, than the lease lasts.
+        """
+        renewing = asyncio.create_task(self._store.renew(self.id, self._lease_s), name="a2a-grpc:renew")
+        try:
+            await asyncio.wait([renewing], timeout=max(0.0, until - asyncio.get_running_loop().time()))
+        finally:
+            renewing.add_done_callback(_look_at)
+            renewing.cancel()
+        if not renewing.done() or renewing.cancelled():
+            return False
+        return None if isinstance(renewing.exception(), StoreUnavailable) else renewing.result()
 
     async def rejoin(self) -> None:
         """Begins a new life under a new name, as soon as the store answers."""
@@ -71,6 +84,12 @@ class Replica:
                 await self._store.leave(self.id)
         except (TimeoutError, StoreUnavailable):
             pass
+
+
+def _look_at(renewing: "asyncio.Task[bool]") -> None:
+    """What a renewal comes to after its time is nobody's concern."""
+    if not renewing.cancelled():
+        renewing.exception()
 
 
 def _new_id() -> str:

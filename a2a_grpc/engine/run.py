@@ -166,6 +166,11 @@ class Run(Stage):
         return self._is_lost
 
     @property
+    def is_ending(self) -> bool:
+        """Whether the handler is through and the end of the turn is being written, or was."""
+        return self._ending
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the handler waits in `ask` for a message."""
         return self._answer is not None and not self._answer.done()
@@ -232,6 +237,8 @@ class Run(Stage):
         try:
             yield
         except StaleAppend:
+            logger.warning("run lost its claim task=%s", self.writer.key.id)
+            self._ending = self._is_lost = True
             raise asyncio.CancelledError from None
 
     # -- how a turn goes

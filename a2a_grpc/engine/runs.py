@@ -88,7 +88,7 @@ class Runs:
         """Starts a run under the writer's claim, for a message that is in the log of `task`; without a task the run
         brings it there. Then come the messages that wait."""
         key, inbox = writer.key, deque(waiting)
-        last_turn = max([first.turn, *(item.turn for item in inbox)])
+        last_turn = max([first.turn, writer.turn, *(item.turn for item in inbox)])
         active = Active(self._run(first, task, writer, inbox), last_turn, inbox)
         self._active[key] = active
         active.work = self.spawn(self._work(key, active), f"a2a-grpc:run:{key.id}")
@@ -151,7 +151,7 @@ class Runs:
         self.is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await self.slots.idle()
+                await self._idle()
         for key, active in list(self._active.items()):
             if self.keeps_messages or (self._log.store.durable and active.run.is_waiting):
                 self._lose(key, active)
@@ -164,6 +164,13 @@ class Runs:
             task.cancel()
         if leftover:
             await asyncio.wait(leftover, timeout=1.0)
+
+    async def _idle(self) -> None:
+        """Returns once nothing is at work, and every end that was come to is written."""
+        await self.slots.idle()
+        while ending := [active.work for active in self._active.values() if active.run.is_ending]:
+            await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+            await self.slots.idle()
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
         """A background task that is held, named, and not allowed to die in silence."""

@@ -60,10 +60,9 @@ class Sends:
 
     async def open(self, incoming: Incoming) -> Opened | Message:
         """See `Engine.open`."""
-        if incoming.idempotency_key:
-            bound = await self._log.store.bound(incoming.scope, incoming.idempotency_key)
-            if bound is not None:
-                return await self._opened_before(incoming, bound)
+        bound = await self._bound(incoming)
+        if bound is not None:
+            return await self._opened_before(incoming, bound)
         try:
             if incoming.request.message.task_id:
                 return await self._continue(incoming)
@@ -73,6 +72,12 @@ class Sends:
             return await self._begin(incoming, skill)
         except AlreadyBound as raced:
             return await self._opened_before(incoming, raced.binding)
+        except UnsupportedOperationError:
+            # A call with the same key may have been accepted since it was looked for, and the task have ended with it.
+            bound = await self._bound(incoming)
+            if bound is None:
+                raise
+            return await self._opened_before(incoming, bound)
 
     async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
         """A message that asks for a new task."""
@@ -181,6 +186,13 @@ class Sends:
             await self._runs.hand_over(key, active)
             return  # any other has just ended
         writer = Writer(self._log, self._settings, key, head)
+        if first.turn > head.turn + 1:  # others wait before it: they came while nobody here had a run for the task
+            stored = [pending for pending in await self._log.store.pending(key) if pending.turn > head.turn]
+            earliest, *rest = [
+                Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages) for pending in stored
+            ]
+            self._runs.start(earliest, writer, waiting=rest)
+            return
         done = first.turn - 1 if first.is_kept else first.turn
         await writer.status(lifecycle.WORKING, incoming=first.request.message, turn=first.turn, done=done)
         self._runs.start(first, writer, await writer.task())
@@ -255,6 +267,12 @@ class Sends:
             slots=self._runs.slots,
             threads=self._runs.threads,
         )
+
+    async def _bound(self, incoming: Incoming) -> Binding | None:
+        """What the message's idempotency key stands for, if it has one and that was used before."""
+        if not incoming.idempotency_key:
+            return None
+        return await self._log.store.bound(incoming.scope, incoming.idempotency_key)
 
     async def _opened_before(self, incoming: Incoming, binding: Binding) -> Opened | Message:
         """What the first call with this idempotency key led to."""
