@@ -4,9 +4,22 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.protocol import TaskStore
 
+SCHEMES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
+
 
 def open_store(url: str) -> TaskStore:
-    """The store for `memory:`. Raises ConfigurationError for a URL that names no store."""
-    if url.partition(":")[0] == "memory" and url.partition(":")[2] in ("", "//"):
+    """The store for `memory:`, `sqlite:///file`, `postgresql://…`, `mysql://…` or `mariadb://…`; it is not opened yet.
+
+    Raises ConfigurationError for a URL that names no store, or one whose driver is not installed.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory" and rest in ("", "//"):
         return MemoryStore()
-    raise ConfigurationError(f"store is '{url}'; it must be memory:")
+    if scheme.partition("+")[0] in SCHEMES and rest.startswith("//"):
+        from a2a_grpc.store.sql import SqlStore  # SQLAlchemy: who keeps tasks in memory need not wait for it
+
+        return SqlStore(url)
+    shown = f"{scheme}://***@{rest.rpartition('@')[2]}" if "@" in rest else url
+    raise ConfigurationError(
+        f"store is '{shown}'; it must be memory:, sqlite:///tasks.db, postgresql://…, mysql://… or mariadb://…"
+    )

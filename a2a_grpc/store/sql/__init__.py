@@ -1,0 +1,29 @@
+"""The SQL store: one implementation for SQLite, PostgreSQL, MySQL and MariaDB.
+
+Importing this package imports SQLAlchemy; `a2a_grpc.store.open_store` does so only for the URL of a database.
+
+    urls        what a URL of a database may say
+    schema      the tables, every column explained
+    migrations  how they came to be, for Alembic
+    database    transactions, in threads for drivers that block
+    postgresql  the same on asyncpg
+    faults      which errors pass by themselves
+    patience    trying again within a budget of time
+    keys        how tasks are named in the database
+    row         the row of a task and what is decided on it
+    rows        reading and writing that row
+    statements  the transactions about one task, one key or one replica
+    listing     lists of tasks
+    purging     removing what is past its retention
+    batch       many creates and appends in one transaction
+    commits     who calls that: group commit
+    bulk        the few statements of the append path, sent the short way
+    tail        what was appended here lately, in memory
+    news        whether others have added to it
+    keeper      stored snapshots
+    store       the `TaskStore` made of these
+"""
+
+from a2a_grpc.store.sql.store import SqlStore
+
+__all__ = ["SqlStore"]

@@ -1,0 +1,231 @@
+"""Many creates and appends in one transaction: a few statements, whatever their number."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Update, bindparam, null, select
+
+from a2a_grpc.store.protocol import AlreadyBound, Append, Binding, Pending, Record, Scope, StaleAppend, TaskKey
+from a2a_grpc.store.sql.bulk import Bulk
+from a2a_grpc.store.sql.keys import digest_of
+from a2a_grpc.store.sql.row import Row
+from a2a_grpc.store.sql.rows import bind_all, bindings, names_of, rows_to_write
+from a2a_grpc.store.sql.schema import pending, record, task
+from a2a_grpc.store.sql.statements import wait
+
+FOREVER = 2**31 - 1
+
+
+@dataclass(slots=True)
+class Create:
+    """A new task with its first record."""
+
+    key: TaskKey
+    record: Record
+    context_id: str
+    replica: str
+    bind: tuple[str, Binding] | None
+    pending: Pending | None
+    token: bytes
+    number: Callable[[], int]
+    """Gives a number for the task, another one each time."""
+
+
+@dataclass(slots=True)
+class Item:
+    """A create or an append with what came of it."""
+
+    write: Create | Append
+    pk: int | None = None
+    """The number of the task where it is known."""
+    is_repeat: bool = False
+    """Whether an earlier try may have been committed, or met something that was there already."""
+    tried: list[int] = field(default_factory=list)
+    """The numbers under which a task may have been created."""
+    outcome: int | Exception | None = None
+    """What the write gives, or its error; None while nothing is decided."""
+    wants_snapshot: bool = False
+
+    @property
+    def size(self) -> int:
+        return self.write.record.size
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a transaction will write."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+    known: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
+    bindings: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    grown: dict[int, Row] = field(default_factory=dict)
+    records: list[tuple[int, int, Record]] = field(default_factory=list)
+    waiting: list[tuple[int, Pending, bytes]] = field(default_factory=list)
+    done: list[dict[str, int]] = field(default_factory=list)
+
+    def bind(self, scope: Scope, bind: tuple[str, Binding]) -> None:
+        """Raises AlreadyBound."""
+        name = (digest_of(scope), bind[0])
+        if (known := self.bindings.get(name) or self.known.get(name)) is not None:
+            raise AlreadyBound(known)
+        self.bindings[name] = bind[1]
+
+
+def commit(connection: Connection, items: Sequence[Item]) -> None:
+    """Decides each item, in order, and writes those that may be; one that may not fails alone."""
+    for item in items:
+        if isinstance(item.write, Create):
+            item.pk = item.write.number()
+            item.tried.append(item.pk)
+    plan = _Plan(rows=_lock(connection, items))
+    plan.known = bindings(connection, ((item.write.key.scope, item.write.bind[0]) for item in items if item.write.bind))
+    for item in items:
+        item.outcome = None
+        try:
+            if not (item.is_repeat and _was_written(connection, item)):
+                if isinstance(item.write, Create):
+                    _plan_create(plan, item, item.write)
+                else:
+                    _plan_append(plan, item, item.write)
+        except (StaleAppend, AlreadyBound) as refused:
+            item.outcome = refused
+    _write(connection, plan)
+
+
+_EXISTS = select(task.c.pk, task.c.last_turn).where(
+    task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id")
+)
+_WRITTEN = select(record.c.event, record.c.message, record.c.epoch).where(
+    record.c.task == bindparam("of_pk"), record.c.seq == bindparam("of_seq")
+)
+
+
+def _lock(connection: Connection, items: Sequence[Item]) -> dict[int, Row]:
+    """The rows of all tasks that are appended to."""
+    appends = [item for item in items if isinstance(item.write, Append)]
+    fresh = {item.write.key: item.pk for item in items if isinstance(item.write, Create)}
+    for item in appends:
+        if item.pk is None:
+            item.pk = fresh.get(item.write.key)
+        if item.pk is None and (found := connection.execute(_EXISTS, names_of(item.write.key)).first()):
+            item.pk = found.pk
+    pks = {item.pk for item in appends if item.pk is not None} - set(fresh.values())
+    return rows_to_write(connection, (pk for pk in pks if pk is not None)) if pks else {}
+
+
+def _was_written(connection: Connection, item: Item) -> bool:
+    """Whether an earlier try was committed: then the task has one of its numbers; the record is there, byte for byte,
+    under the claim it came with. Raises StaleAppend for a task that somebody else has created."""
+    found = connection.execute(_EXISTS, names_of(item.write.key)).first()
+    if found is None:
+        return False
+    if isinstance(item.write, Create):
+        if found.pk not in item.tried:
+            raise StaleAppend
+        item.pk, item.outcome = found.pk, 1
+        return True
+    wanted = item.write.record
+    written = connection.execute(_WRITTEN, {"of_pk": found.pk, "of_seq": wanted.seq}).first()
+    if written is None:
+        return False
+    if (written[0], written[1] or b"", written[2]) != (wanted.event, wanted.message, item.write.epoch):
+        return False
+    item.pk, item.outcome = found.pk, found.last_turn
+    return True
+
+
+def _plan_create(plan: _Plan, item: Item, create: Create) -> None:
+    if create.bind:
+        plan.bind(create.key.scope, create.bind)
+    assert item.pk is not None
+    row = plan.rows[item.pk] = Row.born(item.pk, create.record, create.context_id, create.replica)
+    plan.tasks.append(
+        {
+            "pk": row.pk,
+            "scope": digest_of(create.key.scope),
+            "tenant": create.key.tenant,
+            "owner": create.key.owner,
+            "id": create.key.id,
+            "context_id": row.context_id,
+            "replica": row.replica or None,
+            "seq": row.seq,
+            "state": row.state,
+            "turn": row.turn,
+            "last_turn": row.last_turn,
+            "attempt": row.attempt,
+            "epoch": row.epoch,
+            "size": row.size,
+            "at_us": row.at_us,
+            "ended_us": row.at_us if row.has_ended else None,
+            "snapshot_seq": 0,
+            "snapshot_size": 0,
+        }
+    )
+    plan.records.append((row.pk, row.epoch, create.record))
+    if create.pending and not row.has_ended:
+        plan.waiting.append((row.pk, create.pending, create.token))
+    item.outcome = row.epoch
+
+
+def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
+    row = plan.rows.get(item.pk) if item.pk is not None else None
+    if row is None:
+        raise StaleAppend
+    row.check_append(append)
+    if append.bind:
+        plan.bind(append.key.scope, append.bind)
+    row.append(append)
+    plan.grown[row.pk] = row
+    plan.records.append((row.pk, append.epoch, append.record))
+    if append.done or row.has_ended:
+        plan.done.append({"of_pk": row.pk, "upto": FOREVER if row.has_ended else append.done})
+    item.outcome = row.last_turn
+    item.wants_snapshot = row.wants_snapshot
+
+
+_GROWN = ("seq", "size")
+_MOVED = ("seq", "state", "turn", "last_turn", "attempt", "size", "at_us", "ended_us", "replica")
+
+
+def _set(*columns: str) -> Update:
+    return (
+        task.update()
+        .where(task.c.pk == bindparam("of_pk"))
+        .values({name: bindparam(f"new_{name}") for name in columns})
+    )
+
+
+_GROW = Bulk(_set(*_GROWN), [*(f"new_{name}" for name in _GROWN), "of_pk"])
+_MOVE = Bulk(_set(*_MOVED), [*(f"new_{name}" for name in _MOVED), "of_pk"])
+_END = Bulk(_set(*_MOVED).values(cancel=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
+_ADD = Bulk(record.insert(), [column.name for column in record.c])
+_FORGET = pending.delete().where(pending.c.task == bindparam("of_pk"), pending.c.turn <= bindparam("upto"))
+
+
+def _write(connection: Connection, plan: _Plan) -> None:
+    if plan.tasks:
+        connection.execute(task.insert(), plan.tasks)
+    rows = sorted(plan.grown.values(), key=lambda row: row.pk)
+    _GROW.execute(connection, [(row.seq, row.size, row.pk) for row in rows if not row.is_moved])
+    _MOVE.execute(connection, [_moved(row) for row in rows if row.is_moved and not row.has_ended])
+    _END.execute(connection, [_moved(row) for row in rows if row.has_ended])
+    _ADD.execute(connection, [_added(*added) for added in plan.records])
+    bind_all(connection, plan.bindings)
+    if plan.waiting:
+        wait(connection, plan.waiting)
+    if plan.done:
+        connection.execute(_FORGET, plan.done)
+
+
+def _moved(row: Row) -> tuple[Any, ...]:
+    return (
+        *(row.seq, row.state, row.turn, row.last_turn, row.attempt, row.size, row.at_us),
+        *(row.at_us if row.has_ended else None, row.replica or None, row.pk),
+    )
+
+
+def _added(pk: int, epoch: int, added: Record) -> tuple[Any, ...]:
+    seq, event, state, turn, at_us, message = added
+    return pk, seq, event, state, turn, at_us, epoch, message or None

@@ -1,0 +1,216 @@
+"""Group commit: what waits while a transaction is under way goes into the next one."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from a2a_grpc.store.protocol import StoreUnavailable
+from a2a_grpc.store.sql.batch import Item, commit
+from a2a_grpc.store.sql.database import Database, wait_for_end
+from a2a_grpc.store.sql.faults import is_conflict, passes
+from a2a_grpc.store.sql.patience import CONFLICTS, Outage, pauses, reason
+
+logger = logging.getLogger("a2a_grpc.store")
+
+MAX_ITEMS = 512
+"""Writes in one transaction."""
+MAX_BYTES = 4 << 20
+"""Bytes of events in one transaction, or one event."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    item: Item
+    done: asyncio.Future[int]
+    until: float
+    is_sent: bool = False
+    """Whether it is in the transaction under way."""
+    over: asyncio.Future[None] | None = None
+    """What a caller that is canceled waits for: the end of that transaction."""
+
+    @property
+    def is_canceled(self) -> bool:
+        return self.done.cancelled()
+
+    def end(self) -> None:
+        """It is in no transaction any more."""
+        self.is_sent = False
+        if self.over is not None and not self.over.done():
+            self.over.set_result(None)
+
+
+class Commits:
+    """Guarantees:
+
+    - Writes are decided in the order in which they came, and resolved once they are durable.
+    - There is no timer: a write that comes alone is sent at once.
+    - One that may not be fails alone. One that the database refuses does not sink the others.
+    - During an outage every write waits for its own budget at most, then raises StoreUnavailable.
+    - The task behind it never ends silently: `is_healthy` tells.
+    """
+
+    def __init__(
+        self, database: Database, *, budget_s: float, outage: Outage, committed: Callable[[Sequence[Item]], None]
+    ) -> None:
+        self._database = database
+        self._budget_s = budget_s
+        self._outage = outage
+        self._committed = committed  # called after each commit, before anybody learns of it
+        self._queue: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._batch: Sequence[_Waiting] = ()
+        self._is_closing = False
+        self._flusher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._flusher = asyncio.create_task(self._flush_forever(), name="a2a-grpc store commits")
+        self._flusher.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Commits what waits; refuses it where the database does not take it at once."""
+        self._is_closing = True
+        self._arrived.set()
+        if self._flusher is not None:
+            await asyncio.wait([self._flusher])
+
+    @property
+    def is_healthy(self) -> bool:
+        return self._flusher is not None and not self._flusher.done()
+
+    async def write(self, item: Item) -> int:
+        """What the item's outcome is, once it is durable. A caller that is canceled waits for the transaction under
+        way, if the item is in it: after that nothing happens. Raises StaleAppend, AlreadyBound, StoreUnavailable."""
+        if self._is_closing or not self.is_healthy:
+            raise StoreUnavailable("the store is closed")
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(item, done, time.monotonic() + self._budget_s)
+        self._queue.append(waiting)
+        self._arrived.set()
+        try:
+            return await done
+        except asyncio.CancelledError:
+            if waiting.is_sent:
+                waiting.over = asyncio.get_running_loop().create_future()
+                await wait_for_end(waiting.over)
+            raise
+
+    async def _flush_forever(self) -> None:
+        waits = pauses()
+        while True:
+            await self._arrived.wait()
+            self._batch = batch = self._next_batch()
+            if not batch:
+                if self._is_closing:
+                    return
+                self._arrived.clear()
+                continue
+            try:
+                failed = await self._flush(batch)
+            except Exception as error:
+                logger.exception("a batch could not be committed writes=%d", len(batch))
+                self._refuse(batch, error)
+                continue
+            if failed is None:
+                waits.reset()
+                continue
+            self._outage.begin(failed)
+            if self._is_closing:
+                self._refuse(batch, failed)
+                return
+            self._put_back(batch, failed)
+            await asyncio.sleep(waits.next_s())
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._queue and len(batch) < MAX_ITEMS and (not batch or size + self._queue[0].item.size <= MAX_BYTES):
+            waiting = self._queue.popleft()
+            if waiting.is_canceled:
+                continue
+            waiting.is_sent = True
+            size += waiting.item.size
+            batch.append(waiting)
+        return batch
+
+    async def _flush(self, batch: Sequence[_Waiting]) -> Exception | None:
+        """Commits a batch, or each of its writes alone where the database refuses it whole. The error, if that passes:
+        then those that were not resolved are to be tried again."""
+        try:
+            await self._commit(batch)
+        except Exception as error:
+            for waiting in batch:
+                waiting.item.is_repeat = True
+            if passes(error):
+                return error
+            if len(batch) == 1 and not is_conflict(error):
+                raise
+        else:
+            self._outage.end()
+            return None
+        for waiting in batch:
+            if (failed := await self._flush_alone(waiting)) is not None:
+                return failed
+        return None
+
+    async def _flush_alone(self, waiting: _Waiting) -> Exception | None:
+        for _ in range(CONFLICTS):
+            try:
+                await self._commit([waiting])
+                return None
+            except Exception as error:
+                if passes(error):
+                    return error
+                refused = error
+                if not is_conflict(error):
+                    break
+        logger.error("a write was refused by the database task=%s error=%s", waiting.item.write.key.id, reason(refused))
+        self._refuse([waiting], refused)
+        return None
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        items = [waiting.item for waiting in batch]
+        await self._database.write(commit, items)
+        self._committed(items)
+        for waiting in batch:
+            outcome = waiting.item.outcome
+            if waiting.is_canceled:
+                waiting.end()
+            elif isinstance(outcome, int):
+                waiting.done.set_result(outcome)
+            else:
+                waiting.done.set_exception(outcome or StoreUnavailable("the write was not decided"))
+
+    def _put_back(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        """Puts what was not resolved in front of the queue; refuses all whose budget is spent."""
+        now = time.monotonic()
+        for waiting in batch:
+            waiting.end()
+        left = [waiting for waiting in batch if not waiting.done.done()]
+        self._queue.extendleft(reversed([waiting for waiting in left if waiting.until > now]))
+        self._refuse([waiting for waiting in left if waiting.until <= now], error)
+        while self._queue and self._queue[0].until <= now:
+            self._refuse([self._queue.popleft()], error)
+
+    def _refuse(self, batch: Sequence[_Waiting], error: BaseException) -> None:
+        for waiting in batch:
+            if not waiting.done.done():
+                refused = error
+                if passes(error):
+                    refused = StoreUnavailable(f"the store did not answer in time: {reason(error)}")
+                    refused.__cause__ = error
+                waiting.done.set_exception(refused)
+            waiting.end()
+
+    def _ended(self, flusher: asyncio.Task[None]) -> None:
+        """Nobody waits for a task that has ended."""
+        error: BaseException = StoreUnavailable("the store is closed")
+        if not self._is_closing:
+            cause = None if flusher.cancelled() else flusher.exception()
+            logger.error("the task that commits has died error=%s", reason(cause) if cause else "canceled")
+        elif not flusher.cancelled():
+            flusher.exception()
+        self._refuse([*self._batch, *self._queue], error)
+        self._queue.clear()

@@ -1,0 +1,88 @@
+"""Which errors of a database pass by themselves."""
+
+import logging
+from collections.abc import Iterator
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+PASSING_SQLSTATES = (
+    "08",  # the connection
+    "40",  # serialization failure, deadlock
+    "53",  # disk full, out of memory, too many connections
+    "55P03",  # a lock was not to be had in time
+    "57",  # shutting down, starting up, canceled by an administrator
+    "58",  # the operating system's errors
+    "25006",  # a standby: soon to be promoted, or soon to be left
+    "25P03",  # a transaction stood idle for too long
+)
+PASSING_MYSQL = frozenset(
+    {
+        *(1021, 1030, 1036, 1037, 1040, 1041, 1053, 1077, 1079, 1080, 1114),  # resources, shutdown, read-only, full
+        *(1158, 1159, 1160, 1161, 1184, 1152),  # the connection
+        *(1203, 1205, 1213, 1226, 1290, 1317, 1836, 1927, 3024),  # locks, limits, killed, read-only
+        *(2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055),  # the client's: the server is not there, or has gone
+        *(4031, 1969, 1412),  # idle for too long, interrupted, a changed table
+    }
+)
+PASSING_SQLITE = ("locked", "busy", "disk is full", "disk i/o error", "unable to open", "out of memory")
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether the error comes from a database, its driver or the way there."""
+    return isinstance(error, (SQLAlchemyError, OSError, TimeoutError)) or hasattr(error, "sqlstate")
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same transaction may succeed a moment later."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return any(_passes(cause) for cause in _causes(error))
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether another transaction has written the same key first: to be decided anew, knowing that."""
+    return isinstance(error, IntegrityError)
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, (OSError, TimeoutError, PoolTimeout)):
+        return True
+    if (state := getattr(error, "sqlstate", None)) is not None:
+        return str(state).startswith(PASSING_SQLSTATES)
+    kind = type(error)
+    match kind.__module__.partition(".")[0], kind.__name__:
+        case "sqlite3", "OperationalError":
+            return any(word in str(error).lower() for word in PASSING_SQLITE)
+        case "pymysql", _:
+            return bool(error.args) and error.args[0] in PASSING_MYSQL
+        case _, "InterfaceError":  # asyncpg: the connection is closed, or closes
+            return "clos" in str(error)
+    return False
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error of the driver, below what wraps it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.orig if isinstance(seen, DBAPIError) else seen.__cause__
+
+
+class _Quiet(logging.Filter):
+    """Lets no traceback through."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.exc_info
+
+
+POOL = "a2a_grpc"
+
+
+def quiet_pools() -> None:
+    """Stops the pools of this store from logging a traceback for each connection that an outage took: the store says
+    once that the database is gone."""
+    for kind in ("QueuePool", "AsyncAdaptedQueuePool"):
+        logger = logging.getLogger(f"sqlalchemy.pool.impl.{kind}.{POOL}")
+        if not any(isinstance(known, _Quiet) for known in logger.filters):
+            logger.addFilter(_Quiet())

@@ -1,0 +1,79 @@
+"""Stored snapshots, written in the background: shortcuts whose loss loses nothing."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import Connection, bindparam
+from sqlalchemy.exc import IntegrityError
+
+from a2a_grpc.store.protocol import Snapshot, TaskKey
+from a2a_grpc.store.sql.database import Database
+from a2a_grpc.store.sql.patience import reason
+from a2a_grpc.store.sql.schema import snapshot, task
+
+logger = logging.getLogger("a2a_grpc.store")
+
+_NOTE = (
+    task.update()
+    .where(task.c.pk == bindparam("of_pk"), task.c.snapshot_seq < bindparam("new_seq"))
+    .values(snapshot_seq=bindparam("new_seq"), snapshot_size=task.c.size)
+)
+_DROP = snapshot.delete().where(snapshot.c.task == bindparam("of_pk"), snapshot.c.seq < bindparam("new_seq"))
+
+
+class Superfluous(Exception):
+    """A newer snapshot is stored, or the task was purged meanwhile."""
+
+
+def keep(connection: Connection, pk: int, taken: Snapshot) -> None:
+    """Stores the snapshot of a task. The task's row is locked last, for an append may wait for it."""
+    connection.execute(_DROP, {"of_pk": pk, "new_seq": taken.seq})
+    connection.execute(
+        snapshot.insert().values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, body=taken.task)
+    )
+    if not connection.execute(_NOTE, {"of_pk": pk, "new_seq": taken.seq}).rowcount:
+        raise Superfluous
+
+
+class Keeper:
+    """Writes the snapshots of tasks that are due, in transactions of their own, never in the way of an append."""
+
+    def __init__(self, database: Database, load: Callable[[TaskKey], Awaitable[Snapshot | None]]) -> None:
+        self._database = database
+        self._load = load
+        self._due: dict[TaskKey, int] = {}
+        self._arrived = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._keeping = asyncio.create_task(self._keep_forever(), name="a2a-grpc store snapshots")
+
+    async def stop(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+
+    @property
+    def is_healthy(self) -> bool:
+        return self._keeping is not None and not self._keeping.done()
+
+    def add(self, key: TaskKey, pk: int) -> None:
+        """A task that wants a snapshot."""
+        self._due[key] = pk
+        self._arrived.set()
+
+    async def _keep_forever(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._due:
+                key, pk = self._due.popitem()
+                try:
+                    if (taken := await self._load(key)) is not None:
+                        await self._database.write(keep, pk, taken)
+                except (Superfluous, IntegrityError):
+                    pass
+                except Exception as error:
+                    self._due.clear()  # the log has it all
+                    logger.info("snapshots were not stored error=%s", reason(error))

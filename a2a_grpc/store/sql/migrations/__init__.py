@@ -1,0 +1,159 @@
+"""The schema's history, and how a database comes to the newest one.
+
+SQLite is brought there when a store is opened; the others when somebody says so: `a2a-grpc db upgrade`.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.store.protocol import StoreUnavailable
+from a2a_grpc.store.sql.database import Database, connect
+from a2a_grpc.store.sql.faults import is_fault, passes
+from a2a_grpc.store.sql.patience import reason
+from a2a_grpc.store.sql.schema import VERSION_TABLE
+from a2a_grpc.store.sql.urls import Place, place_of
+
+REVISIONS = ("0001",)
+"""All revisions, the oldest first."""
+HEAD = REVISIONS[-1]
+"""The revision that this version of the package works with."""
+NONE = "none"
+"""Where a database without the schema is."""
+
+_LOCKS = {
+    "postgresql": text("SELECT pg_advisory_xact_lock(4202025001)"),
+    "mysql": text("SELECT GET_LOCK('a2a_grpc.upgrade', 60)"),
+}
+_UNLOCKS = {"mysql": text("SELECT RELEASE_LOCK('a2a_grpc.upgrade')")}
+
+
+async def upgrade(url: str) -> tuple[str, str]:
+    """Brings the schema to the newest revision: from which, to which; the same one where there was nothing to do.
+
+    Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
+    """
+    place = place_of(url)
+    database = connect(place)
+    try:
+        return await _reaching(place, lambda: database.write(migrate)), HEAD
+    finally:
+        await database.close()
+
+
+async def current(url: str) -> tuple[str, str]:
+    """The revision that the schema is at, and the one that this version needs.
+
+    Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
+    """
+    place = place_of(url)
+    if place.dialect == "sqlite" and not _is_there(place):
+        return NONE, HEAD  # to look at a file must not make one
+    database = connect(place)
+    try:
+        return await _reaching(place, lambda: database.read(version)), HEAD
+    finally:
+        await database.close()
+
+
+async def prepare(database: Database, place: Place) -> None:
+    """Raises ConfigurationError unless the schema is the one that this version needs. A fault that passes is raised as
+    it is."""
+    try:
+        if place.dialect == "sqlite":
+            _check_file(place)
+            await database.write(migrate)
+            return
+        at = await database.read(version)
+    except Exception as error:
+        if not is_fault(error) or passes(error):
+            raise
+        raise _unusable(place, error) from error
+    _check_known(place, at)
+    if at != HEAD:
+        raise ConfigurationError(
+            f"store is '{place.shown}'; its schema is at {at}, this version needs {HEAD}; "
+            f"run: a2a-grpc db upgrade --store '{place.shown}'"
+        )
+
+
+def version(connection: Connection) -> str:
+    """The revision that the schema is at."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return NONE
+    return connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).first() or NONE
+
+
+def migrate(connection: Connection) -> str:
+    """Brings the schema to the newest revision; one process at a time does: from which."""
+    dialect = connection.dialect.name
+    if dialect in _LOCKS:
+        connection.execute(_LOCKS[dialect])
+    try:
+        at = version(connection)
+        if at not in (NONE, *REVISIONS):
+            raise ConfigurationError(
+                f"the schema is at {at}, which is newer than this version of a2a-grpc: it knows {HEAD}"
+            )
+        if at != HEAD:
+            _run_alembic(connection)
+        return at
+    finally:
+        if dialect in _UNLOCKS:
+            connection.execute(_UNLOCKS[dialect])
+
+
+def _run_alembic(connection: Connection) -> None:
+    from alembic import command  # slow to import, and rarely needed
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+async def _reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
+    try:
+        if place.dialect == "sqlite":
+            _check_file(place)
+        return await ask()
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        if passes(error):
+            raise StoreUnavailable(f"'{place.shown}' does not answer: {reason(error)}") from error
+        raise _unusable(place, error) from error
+
+
+def _check_known(place: Place, at: str) -> None:
+    if at not in (NONE, *REVISIONS):
+        raise ConfigurationError(
+            f"store is '{place.shown}'; its schema is at {at}, which is newer than this version of a2a-grpc: "
+            f"it knows {HEAD}"
+        )
+
+
+def _is_there(place: Place) -> bool:
+    _check_file(place)
+    return Path(place.path).exists()
+
+
+def _check_file(place: Place) -> None:
+    """Raises ConfigurationError for what SQLite would say less well."""
+    path = Path(place.path)
+    if path.is_dir():
+        raise ConfigurationError(f"store is '{place.shown}'; {path} is a directory")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"store is '{place.shown}'; there is no directory {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+        raise ConfigurationError(f"store is '{place.shown}'; {path} cannot be written")
+
+
+def _unusable(place: Place, error: BaseException) -> ConfigurationError:
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return ConfigurationError(f"store is '{place.shown}'; it cannot be used: {said}")

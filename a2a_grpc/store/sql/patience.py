@@ -1,0 +1,71 @@
+"""Trying again, within a budget of time, what a database could not do for a while."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from a2a_grpc.backoff import Backoff
+from a2a_grpc.store.protocol import StoreUnavailable
+from a2a_grpc.store.sql.faults import is_conflict, passes
+
+logger = logging.getLogger("a2a_grpc.store")
+T = TypeVar("T")
+
+CONFLICTS = 5
+"""How often a transaction is decided anew because another wrote the same key first."""
+
+
+def pauses() -> Backoff:
+    """The waits between two tries."""
+    return Backoff(0.02, 1.0)
+
+
+class Outage:
+    """Says once that the database is gone, and once that it is back."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+        self._since: float | None = None
+
+    def begin(self, error: BaseException) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            logger.warning("database unavailable store=%s error=%s", self._shown, reason(error))
+
+    def end(self) -> None:
+        if self._since is not None:
+            logger.info("database available again store=%s after_s=%.1f", self._shown, time.monotonic() - self._since)
+            self._since = None
+
+
+def reason(error: BaseException) -> str:
+    """The driver's words in one line; never a statement or its parameters."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else 'no answer'}"
+
+
+async def persist(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, outage: Outage) -> T:
+    """Awaits `attempt(is_repeat)` until it succeeds, or raises something that does not pass.
+
+    `is_repeat` tells that an earlier try may have been committed. Raises StoreUnavailable once the budget is spent.
+    """
+    end, waits, conflicts, is_repeat = time.monotonic() + budget_s, pauses(), 0, False
+    while True:
+        try:
+            result = await attempt(is_repeat)
+        except Exception as error:
+            if is_conflict(error) and conflicts < CONFLICTS:
+                conflicts += 1
+                continue
+            if not passes(error):
+                raise
+            outage.begin(error)
+            is_repeat, wait_s = True, waits.next_s()
+            if time.monotonic() + wait_s >= end:
+                raise StoreUnavailable(f"the store did not answer within {budget_s:g} s: {reason(error)}") from error
+            await asyncio.sleep(wait_s)
+        else:
+            outage.end()
+            return result

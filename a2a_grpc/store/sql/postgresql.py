@@ -1,0 +1,82 @@
+"""Transactions on PostgreSQL, through asyncpg."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from a2a_grpc.store.sql.database import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS, wait_for_end
+from a2a_grpc.store.sql.faults import POOL
+from a2a_grpc.store.sql.urls import Place
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncpgDatabase:
+    """A `Database`; each transaction runs in a task of its own, so that no cancellation reaches a connection that is in
+    the middle of something."""
+
+    dialect = "postgresql"
+
+    def __init__(self, place: Place) -> None:
+        self._writing = _engine(place, WRITERS, "READ COMMITTED")
+        self._reading = _engine(place, READERS, "REPEATABLE READ")
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def read(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.shield(self._run(self._reading, lambda found: transaction(found, *args, **kwargs)))
+
+    async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        running = self._run(self._writing, lambda found: transaction(found, *args, **kwargs))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await wait_for_end(running)
+            raise
+
+    def _run(self, engine: AsyncEngine, transaction: Callable[[Connection], T]) -> asyncio.Task[T]:
+        async def run() -> T:
+            # A peer that is cut off says nothing at all: the limit discards the connection.
+            async with asyncio.timeout(ATTEMPT_S):
+                async with engine.begin() as connection:
+                    return await connection.run_sync(transaction)
+
+        running = asyncio.create_task(run(), name="a2a-grpc store transaction")
+        self._under_way.add(running)
+        running.add_done_callback(self._finish)
+        return running
+
+    def _finish(self, running: asyncio.Task[Any]) -> None:
+        self._under_way.discard(running)
+        if not running.cancelled():
+            running.exception()  # nobody may be left to look at it
+
+    async def close(self) -> None:
+        if self._under_way:
+            await asyncio.wait(set(self._under_way))
+        for engine in (self._writing, self._reading):
+            await engine.dispose()
+
+
+def _engine(place: Place, size: int, isolation: str) -> AsyncEngine:
+    return create_async_engine(
+        place.url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=ATTEMPT_S,
+        pool_logging_name=POOL,
+        hide_parameters=True,
+        isolation_level=isolation,
+        connect_args={
+            "timeout": CONNECT_S,
+            "server_settings": {
+                "application_name": "a2a-grpc",
+                "jit": "off",
+                "lock_timeout": str(1000 * LOCK_S),
+                "idle_in_transaction_session_timeout": str(1000 * IDLE_S),
+            },
+        },
+    )

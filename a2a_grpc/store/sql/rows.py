@@ -1,0 +1,173 @@
+"""Reading and writing the rows of tasks, inside a transaction."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, bindparam, select, tuple_
+
+from a2a_grpc.store.protocol import AlreadyBound, Binding, Scope, TaskKey
+from a2a_grpc.store.sql.keys import digest_of
+from a2a_grpc.store.sql.row import Row
+from a2a_grpc.store.sql.schema import binding, now_us, replica, task
+
+T = TypeVar("T")
+
+_COLUMNS = (
+    task.c.pk,
+    task.c.context_id,
+    task.c.seq,
+    task.c.state,
+    task.c.turn,
+    task.c.last_turn,
+    task.c.attempt,
+    task.c.epoch,
+    task.c.size,
+    task.c.at_us,
+    task.c.replica,
+    task.c.cancel,
+    task.c.snapshot_seq,
+    task.c.snapshot_size,
+)
+_BY_KEY = (task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id"))
+_ROW = select(*_COLUMNS).where(*_BY_KEY)
+_ROW_TO_WRITE = _ROW.with_for_update()
+_ROW_TO_SHOW = (
+    select(*_COLUMNS, replica.c.id.label("living"), task.c.tenant, task.c.owner, task.c.id.label("task_id"))
+    .select_from(task.outerjoin(replica, replica.c.id == task.c.replica))
+    .order_by(task.c.pk)
+)
+_ROWS_TO_WRITE = (
+    select(*_COLUMNS)
+    .where(task.c.pk.in_(bindparam("pks", expanding=True)))
+    .order_by(task.c.pk)  # everybody locks in this order
+    .with_for_update()
+)
+_ALIVE = select(replica.c.id).where(replica.c.id == bindparam("of_id"))
+_KEEP_ROW = (
+    task.update()
+    .where(task.c.pk == bindparam("of_pk"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                *("seq", "state", "turn", "last_turn", "attempt", "epoch", "size", "at_us", "ended_us", "replica"),
+                "cancel",
+            )
+        }
+    )
+)
+_BINDINGS = select(
+    binding.c.scope, binding.c.key, binding.c.fingerprint, binding.c.task_id, binding.c.turn, binding.c.reply
+).where(tuple_(binding.c.scope, binding.c.key).in_(bindparam("names", expanding=True)))
+_BIND = binding.insert().values(at_us=now_us())
+
+
+def padded(items: Sequence[T]) -> list[T]:
+    """The items, the last one repeated up to a power of two: so that few texts of a statement serve every number."""
+    size = 1 << (len(items) - 1).bit_length()
+    return [*items, *[items[-1]] * (size - len(items))]
+
+
+def names_of(key: TaskKey) -> dict[str, Any]:
+    """The parameters of a statement about one task."""
+    return {"of_scope": digest_of(key.scope), "of_id": key.id}
+
+
+def row_to_write(connection: Connection, key: TaskKey) -> Row | None:
+    """A task's row, locked, with the truth about its holder."""
+    found = connection.execute(_ROW_TO_WRITE, names_of(key)).one_or_none()
+    if found is None:
+        return None
+    row = _row(found)
+    # Not joined to the row: this statement sees who has joined or died while the lock was waited for.
+    row.is_lost = not is_alive(connection, row.replica)
+    return row
+
+
+def is_alive(connection: Connection, replica_id: str) -> bool:
+    """Whether a replica has a lease that nobody has ended; nobody counts as alive."""
+    return not replica_id or connection.execute(_ALIVE, {"of_id": replica_id}).first() is not None
+
+
+def rows_to_write(connection: Connection, pks: Iterable[int]) -> dict[int, Row]:
+    """The rows of these tasks, locked."""
+    found = connection.execute(_ROWS_TO_WRITE, {"pks": padded(sorted(pks))}).all()
+    return {row.pk: _row(row) for row in found}
+
+
+def shown(connection: Connection, *conditions: ColumnElement[bool], names: dict[str, Any]) -> list[tuple[TaskKey, Row]]:
+    """Rows as they are, each with its key and the truth about its holder."""
+    rows = []
+    for found in connection.execute(_ROW_TO_SHOW.where(*conditions), names):
+        row = _row(found)
+        row.is_lost = bool(row.replica) and found.living is None
+        rows.append((TaskKey(found.tenant, found.owner, found.task_id), row))
+    return rows
+
+
+def row_to_show(connection: Connection, key: TaskKey) -> Row | None:
+    """A task's row as it is."""
+    return next((row for _, row in shown(connection, *_BY_KEY, names=names_of(key))), None)
+
+
+def keep_row(connection: Connection, row: Row) -> None:
+    """Writes all of a row that may change."""
+    connection.execute(
+        _KEEP_ROW,
+        {
+            "of_pk": row.pk,
+            "new_seq": row.seq,
+            "new_state": row.state,
+            "new_turn": row.turn,
+            "new_last_turn": row.last_turn,
+            "new_attempt": row.attempt,
+            "new_epoch": row.epoch,
+            "new_size": row.size,
+            "new_at_us": row.at_us,
+            "new_ended_us": row.at_us if row.has_ended else None,
+            "new_replica": row.replica or None,
+            "new_cancel": row.cancel,
+        },
+    )
+
+
+def _row(found: Sequence[Any]) -> Row:
+    row = Row(*found[: len(_COLUMNS)])
+    row.replica = row.replica or ""  # NULL where nobody holds the task
+    return row
+
+
+def bindings(connection: Connection, names: Iterable[tuple[Scope, str]]) -> dict[tuple[bytes, str], Binding]:
+    """What these idempotency keys stand for, those that are bound."""
+    asked = sorted({(digest_of(scope), key) for scope, key in names})
+    if not asked:
+        return {}
+    return {
+        (found.scope, found.key): Binding(found.fingerprint, found.task_id, found.turn, found.reply)
+        for found in connection.execute(_BINDINGS, {"names": padded(asked)})
+    }
+
+
+def check_unbound(connection: Connection, scope: Scope, key: str) -> None:
+    """Raises AlreadyBound."""
+    for known in bindings(connection, [(scope, key)]).values():
+        raise AlreadyBound(known)
+
+
+def bind_all(connection: Connection, fresh: dict[tuple[bytes, str], Binding]) -> None:
+    """Binds keys, in the order in which everybody does."""
+    if fresh:
+        connection.execute(
+            _BIND,
+            [
+                {
+                    "scope": scope,
+                    "key": key,
+                    "fingerprint": bound.fingerprint,
+                    "task_id": bound.task_id,
+                    "turn": bound.turn,
+                    "reply": bound.reply,
+                }
+                for (scope, key), bound in sorted(fresh.items())
+            ],
+        )

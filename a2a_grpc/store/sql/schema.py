@@ -1,0 +1,220 @@
+"""The tables of the store, with every column explained.
+
+All times are microseconds since the epoch, UTC. All text is exact: compared and ordered by code point. Nothing here
+refers to another table by a foreign key: each transaction writes a task's row first, and a purge removes all of it.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BIGINT,
+    INTEGER,
+    BigInteger,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+
+class Exact(TypeDecorator[str]):
+    """Text of up to 256 characters, exact to the last trailing space and ordered by code point, that fits an index.
+
+    MySQL keeps it as UTF-8 in VARBINARY: its collations ignore case or trailing spaces.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        match dialect.name:
+            case "postgresql":
+                return dialect.type_descriptor(postgresql.TEXT(collation="C"))
+            case "mysql" | "mariadb":
+                return dialect.type_descriptor(mysql.VARBINARY(1024))
+        return dialect.type_descriptor(sqlite.TEXT())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        return value.encode() if value is not None and dialect.name in ("mysql", "mariadb") else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def digest_type(size: int) -> TypeEngine[bytes]:
+    """A few bytes that fit an index."""
+    return LargeBinary().with_variant(mysql.VARBINARY(size), "mysql", "mariadb")
+
+
+def blob_type() -> TypeEngine[bytes]:
+    """Bytes up to the size of a message of gRPC; MySQL's plain BLOB ends at 64 KiB."""
+    return LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
+
+def key_type() -> TypeEngine[int]:
+    """The number of a task; on SQLite INTEGER, so that it is the row's own id."""
+    return BIGINT().with_variant(INTEGER(), "sqlite")
+
+
+def text_type() -> TypeEngine[str]:
+    """Text that no index holds."""
+    return Text().with_variant(mysql.LONGTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+class now_us(FunctionElement[int]):
+    """Now by the database's clock."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(now_us)
+def _now_us(element: now_us, compiler: SQLCompiler, **_: Any) -> str:
+    match compiler.dialect.name:
+        case "postgresql":
+            return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+        case "mysql" | "mariadb":
+            return "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
+    return "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
+
+
+VERSION_TABLE = "a2a_version"
+"""Alembic's table: the revision that the schema is at."""
+
+metadata = MetaData()
+_MYSQL: Any = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
+
+task = Table(
+    "a2a_task",
+    metadata,
+    # The number of the task in the other tables: made by the store, unique, about in the order of creation.
+    Column("pk", key_type(), primary_key=True, autoincrement=False),
+    # SHA-256 of tenant and owner: what indexes begin with, so that their keys stay short.
+    Column("scope", digest_type(32), nullable=False),
+    # Whose task it is; empty where there are no tenants, or nobody is known.
+    Column("tenant", Exact, nullable=False),
+    Column("owner", Exact, nullable=False),
+    # The task's id and its context's.
+    Column("id", Exact, nullable=False),
+    Column("context_id", Exact, nullable=False),
+    # The seq of the newest record; its TaskState, a number of the contract; its turn.
+    Column("seq", BigInteger, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    # The newest message that was accepted: above `turn` while messages wait.
+    Column("last_turn", Integer, nullable=False),
+    # How often the present run has been begun.
+    Column("attempt", Integer, nullable=False),
+    # The newest claim: only who knows this number may append.
+    Column("epoch", BigInteger, nullable=False),
+    # Bytes of all records: events and messages.
+    Column("size", BigInteger, nullable=False),
+    # When the status was set that the task has now.
+    Column("at_us", BigInteger, nullable=False),
+    # The same once the task has ended, else NULL: what a purge goes by.
+    Column("ended_us", BigInteger),
+    # The replica that holds the task; NULL where nobody does.
+    Column("replica", Exact),
+    # A request to cancel that the holder has yet to see: a serialised google.protobuf.Struct.
+    Column("cancel", blob_type()),
+    # The seq of the stored snapshot, and `size` at that seq; 0 without one.
+    Column("snapshot_seq", BigInteger, nullable=False),
+    Column("snapshot_size", BigInteger, nullable=False),
+    # A page is not filled at first, so that an append can leave the row where it is.
+    postgresql_with={"fillfactor": 70},
+    **_MYSQL,
+)
+Index("a2a_task_key", task.c.scope, task.c.id, unique=True)
+Index("a2a_task_list", task.c.scope, task.c.at_us, task.c.id)
+Index("a2a_task_context", task.c.scope, task.c.context_id, task.c.at_us, task.c.id)
+_is_held, _has_ended = task.c.replica.is_not(None), task.c.ended_us.is_not(None)
+Index("a2a_task_held", task.c.replica, postgresql_where=_is_held, sqlite_where=_is_held)
+Index("a2a_task_ended", task.c.ended_us, task.c.pk, postgresql_where=_has_ended, sqlite_where=_has_ended)
+
+record = Table(
+    "a2a_record",
+    metadata,
+    Column("task", key_type(), primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    # The serialised StreamResponse, as it goes to every stream.
+    Column("event", blob_type(), nullable=False),
+    # The task's state and turn once it is folded.
+    Column("state", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    # When the status was set that it brings; 0 where it brings none.
+    Column("at_us", BigInteger, nullable=False),
+    # The claim under which it was written: tells who has to know that it was.
+    Column("epoch", BigInteger, nullable=False),
+    # The serialised user message that opened the turn, on its first record from the second turn on.
+    Column("message", blob_type()),
+    sqlite_with_rowid=False,
+    **_MYSQL,
+)
+
+snapshot = Table(
+    "a2a_snapshot",
+    metadata,
+    Column("task", key_type(), primary_key=True, autoincrement=False),
+    # The task as of this seq, with its state and turn then: a shortcut; the records say the same.
+    Column("seq", BigInteger, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("body", blob_type(), nullable=False),
+    **_MYSQL,
+)
+
+pending = Table(
+    "a2a_pending",
+    metadata,
+    Column("task", key_type(), primary_key=True, autoincrement=False),
+    # The turn that the message waits for, or that may have to be played again.
+    Column("turn", Integer, primary_key=True, autoincrement=False),
+    Column("skill", text_type(), nullable=False),
+    # The serialised SendMessageRequest.
+    Column("request", blob_type(), nullable=False),
+    # What the principal may do: a JSON array of strings.
+    Column("scopes", text_type(), nullable=False),
+    # Random, made by who wrote the row: so that it knows its own where it cannot tell whether it wrote it.
+    Column("token", digest_type(16), nullable=False),
+    sqlite_with_rowid=False,
+    **_MYSQL,
+)
+
+binding = Table(
+    "a2a_binding",
+    metadata,
+    # Whose idempotency key (as in a2a_task), and the key.
+    Column("scope", digest_type(32), primary_key=True),
+    Column("key", Exact, primary_key=True),
+    # A digest of the request that came with it first.
+    Column("fingerprint", blob_type(), nullable=False),
+    # The task and turn it led to; or, with an empty task_id, the serialised reply.
+    Column("task_id", Exact, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("reply", blob_type(), nullable=False),
+    # When it was bound, by the database's clock.
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **_MYSQL,
+)
+Index("a2a_binding_age", binding.c.at_us)
+
+replica = Table(
+    "a2a_replica",
+    metadata,
+    # A replica is alive as long as its row is here.
+    Column("id", Exact, primary_key=True),
+    # Until when nobody may remove it, by the database's clock.
+    Column("lease_until_us", BigInteger, nullable=False),
+    **_MYSQL,
+)

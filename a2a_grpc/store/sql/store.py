@@ -1,0 +1,352 @@
+"""The `TaskStore` on a SQL database."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from a2a_grpc.lifecycle import TERMINAL, fold
+from a2a_grpc.store.protocol import (
+    Append,
+    Binding,
+    Head,
+    Listed,
+    ListFilter,
+    Page,
+    Pending,
+    Position,
+    Record,
+    Scope,
+    Snapshot,
+    StaleAppend,
+    StoreUnavailable,
+    TaskKey,
+)
+from a2a_grpc.store.sql import statements
+from a2a_grpc.store.sql.batch import Create, Item
+from a2a_grpc.store.sql.commits import Commits
+from a2a_grpc.store.sql.database import Database, connect
+from a2a_grpc.store.sql.keeper import Keeper
+from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
+from a2a_grpc.store.sql.listing import Entry, Found, page
+from a2a_grpc.store.sql.migrations import prepare
+from a2a_grpc.store.sql.news import News
+from a2a_grpc.store.sql.patience import Outage, persist, reason
+from a2a_grpc.store.sql.purging import purge
+from a2a_grpc.store.sql.tail import Snapshots, Tails
+from a2a_grpc.store.sql.urls import place_of
+from a2a_grpc.wire import Task, TaskState
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SEQS_AT_ONCE = 500
+"""Tasks whose seqs one query asks for."""
+KNOWN_NUMBERS = 100_000
+"""Tasks whose numbers are remembered."""
+
+
+class SqlStore:
+    """Tasks in SQLite, PostgreSQL, MySQL or MariaDB.
+
+    Guarantees, beyond those of a TaskStore:
+
+    - An append inserts one row and updates as much of the task's row as has changed: its cost does not depend on the
+      size of the task. Appends and creates of many tasks share a transaction.
+    - A commit whose answer was lost is resolved by reading back: what was written is not refused, what was not is
+      written once.
+    - What was appended in this process lately is read from memory, once it is committed; whether another process has
+      added to it is asked for all readers at once.
+    - A fault that passes is retried for `budget_s` seconds, then the call raises StoreUnavailable.
+    - A caller that is canceled leaves no connection and no transaction behind.
+    """
+
+    durable = True
+
+    def __init__(self, url: str, *, budget_s: float = 20.0) -> None:
+        """Raises ConfigurationError for a URL that names no database, or a driver that is not installed."""
+        self._place = place_of(url)
+        self.dialect = self._place.dialect
+        """sqlite, postgresql or mysql."""
+        self._budget_s = budget_s
+        self._outage = Outage(self._place.shown)
+        self._numbers = Numbers()
+        self._pks: Recent[TaskKey, int] = Recent(KNOWN_NUMBERS)
+        self._tails = Tails()
+        self._snapshots = Snapshots()
+        self._news = News(self._last_seqs)
+        self._database: Database | None = None
+        self._commits: Commits | None = None
+        self._keeper: Keeper | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the tasks of the store are alive: False before `open`, after `close`, or if one has died."""
+        return (
+            self._commits is not None
+            and self._commits.is_healthy
+            and self._keeper is not None
+            and self._keeper.is_healthy
+        )
+
+    async def open(self) -> None:
+        database = connect(self._place, busy_s=self._budget_s)
+        try:
+            await persist(lambda _: prepare(database, self._place), budget_s=self._budget_s, outage=self._outage)
+        except BaseException:
+            await asyncio.shield(database.close())
+            raise
+        self._database = database
+        self._commits = Commits(database, budget_s=self._budget_s, outage=self._outage, committed=self._committed)
+        self._keeper = Keeper(database, self.load)
+        self._commits.start()
+        self._keeper.start()
+
+    async def close(self) -> None:
+        commits, keeper, database = self._commits, self._keeper, self._database
+        self._commits = self._keeper = None
+        if keeper is not None:
+            await keeper.stop()
+        if commits is not None:
+            await commits.stop()
+        await self._news.stop()
+        self._database = None
+        if database is not None:
+            await database.close()
+        self._tails.clear()
+        self._snapshots.clear()
+
+    async def ping(self) -> None:
+        if not self.is_healthy:
+            raise StoreUnavailable("the store is closed, or a task of it has died")
+        try:
+            # It writes nothing: who asks does not wait until a database that says nothing is given up.
+            await asyncio.shield(asyncio.ensure_future(self._open_database().write(statements.ping)))
+        except Exception as error:
+            raise StoreUnavailable(f"the store does not answer: {reason(error)}") from error
+
+    # -- replicas
+
+    async def join(self, replica: str, lease_s: float) -> None:
+        await self._write(statements.join, replica, lease_s)
+
+    async def renew(self, replica: str, lease_s: float) -> bool:
+        is_alive, lapsed = await self._write(statements.renew, replica, lease_s)
+        if lapsed:
+            await self._write(statements.bury, lapsed)
+        return is_alive
+
+    async def leave(self, replica: str) -> None:
+        await self._write(statements.leave, replica)
+
+    async def lost(self, limit: int) -> list[TaskKey]:
+        return await self._read(statements.lost, limit)
+
+    async def held(self, replica: str) -> list[TaskKey]:
+        return await self._read(statements.held, replica)
+
+    async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
+        return await self._read(statements.wanted, replica)
+
+    # -- a task
+
+    async def create(
+        self,
+        key: TaskKey,
+        record: Record,
+        *,
+        context_id: str,
+        replica: str,
+        bind: tuple[str, Binding] | None = None,
+        pending: Pending | None = None,
+    ) -> int:
+        create = Create(key, record, context_id, replica, bind, pending, secrets.token_bytes(16), self._numbers.next)
+        return await self._open_commits().write(Item(create))
+
+    async def append(self, append: Append) -> int:
+        return await self._open_commits().write(Item(append, self._pks.get(append.key)))
+
+    def _committed(self, items: Sequence[Item]) -> None:
+        for item in items:
+            key = item.write.key
+            if isinstance(item.outcome, StaleAppend):
+                self._pks.drop(key)  # perhaps it was purged
+            if not isinstance(item.outcome, int) or item.pk is None:
+                continue
+            self._pks.put(key, item.pk)
+            self._tails.add(key, item.write.record)
+            if item.wants_snapshot and self._keeper is not None:
+                self._keeper.add(key, item.pk)
+
+    async def enqueue(
+        self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None
+    ) -> Head | None:
+        token = secrets.token_bytes(16)
+
+        def transaction(connection: Connection, is_repeat: bool) -> Head | None:
+            return statements.enqueue(
+                connection, key, pending, replica, limit, bind, statements.Token(token, is_repeat)
+            )
+
+        return await self._write_once(transaction)
+
+    async def pending(self, key: TaskKey) -> list[Pending]:
+        return await self._read(statements.waiting, key)
+
+    async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
+        return await self._write(statements.claim, key, replica, force)
+
+    async def release(self, key: TaskKey, epoch: int) -> None:
+        await self._write(statements.release, key, epoch)
+
+    async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
+        return await self._write(statements.ask_cancel, key, metadata)
+
+    async def head(self, key: TaskKey) -> Head | None:
+        return await self._read(statements.head, key)
+
+    async def load(self, key: TaskKey) -> Snapshot | None:
+        while True:
+            known = self._snapshots.get(key)
+            base = await self._read(statements.base, key, known.seq if known else 0)
+            if base is None:
+                self._forget(key)
+                return None
+            start = base.stored or known
+            after = start.seq if start else 0
+            records: Sequence[Record] = self._tails.after(key, after, base.seq - after)
+            if len(records) < base.seq - after:
+                records = await self._read(statements.records, base.pk, after, base.seq)
+            if len(records) == base.seq - after:
+                return self._fold(key, start, records, base.seq, base.state, base.turn)
+            self._forget(key)  # it was purged a moment ago
+
+    def _fold(
+        self, key: TaskKey, start: Snapshot | None, records: Sequence[Record], seq: int, state: TaskState, turn: int
+    ) -> Snapshot:
+        if start is None or records:
+            task = fold(Task.FromString(start.task) if start else Task(), (record.unpack() for record in records))
+            start = Snapshot(seq, task.SerializeToString(), state, turn)
+        self._snapshots.put(key, start)
+        return start
+
+    def _forget(self, key: TaskKey) -> None:
+        self._pks.drop(key)
+        self._tails.drop(key)
+        self._snapshots.drop(key)
+
+    async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
+        recent = list(self._tails.after(key, after, limit))
+        at = recent[-1].seq if recent else after
+        if len(recent) == limit or (recent and recent[-1].state in TERMINAL):
+            return recent
+        if (pk := self._pks.get(key)) is not None and self._tails.ends_at(key, at):
+            # Whether there is more, another replica may know: the records are read here, their end is asked for.
+            seq = await self._news.seq(pk)
+            if seq == at:
+                return recent
+        rest = await self._read(statements.read, key, at, limit - len(recent))
+        if rest is None:
+            self._forget(key)
+            return None
+        return recent + rest
+
+    async def _last_seqs(self, pks: Sequence[int]) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for start in range(0, len(pks), SEQS_AT_ONCE):
+            by_pk, _ = await self._read(statements.seqs, pks[start : start + SEQS_AT_ONCE], ())
+            found |= by_pk
+        return found
+
+    # -- many tasks
+
+    async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
+        found: list[int] = []
+        for start in range(0, len(keys), SEQS_AT_ONCE):
+            found += await self._some_seqs(keys[start : start + SEQS_AT_ONCE])
+        return found
+
+    async def _some_seqs(self, keys: Sequence[TaskKey]) -> list[int]:
+        pks = {key: pk for key in keys if (pk := self._pks.get(key)) is not None}
+        unknown = [key for key in keys if key not in pks]
+        by_pk, by_name = await self._read(statements.seqs, list(pks.values()), unknown)
+        found = []
+        for key in keys:
+            if key in pks:
+                found.append(by_pk.get(pks[key], 0))
+                continue
+            pk, seq = by_name.get((digest_of(key.scope), key.id), (0, 0))
+            if pk:
+                self._pks.put(key, pk)
+            found.append(seq)
+        return found
+
+    async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
+        found = await self._read(page, scope, where, after, limit, lambda id: self._snapshots.peek(TaskKey(*scope, id)))
+        tasks = [Listed(entry.position, self._listed(scope, entry, found)) for entry in found.entries]
+        return Page(tasks, found.total, found.more)
+
+    def _listed(self, scope: Scope, entry: Entry, found: Found) -> Snapshot:
+        key = TaskKey(*scope, entry.position.id)
+        return self._fold(
+            key,
+            found.snapshots.get(entry.pk),
+            found.records.get(entry.pk, ()),
+            entry.seq,
+            entry.state,
+            entry.turn,
+        )
+
+    async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
+        def transaction(connection: Connection, is_repeat: bool) -> None:
+            statements.bind(connection, scope, key, binding, is_repeat)
+
+        await self._write_once(transaction)
+
+    async def bound(self, scope: Scope, key: str) -> Binding | None:
+        return await self._read(statements.bound, scope, key)
+
+    async def purge(self, *, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> int:
+        removed, keys = await self._write(purge, ended_before_us, keep, bound_before_us, limit)
+        for key in keys:
+            self._forget(key)
+        return removed
+
+    # -- the way to the database
+
+    async def _read(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await persist(
+            lambda _: self._open_database().read(transaction, *args, **kwargs),
+            budget_s=self._budget_s,
+            outage=self._outage,
+        )
+
+    async def _write(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """A write that may be done twice."""
+        return await persist(
+            lambda _: self._open_database().write(transaction, *args, **kwargs),
+            budget_s=self._budget_s,
+            outage=self._outage,
+        )
+
+    async def _write_once(self, transaction: Callable[[Connection, bool], T]) -> T:
+        """A write that knows its own if it was done already."""
+        return await persist(
+            lambda is_repeat: self._open_database().write(transaction, is_repeat),
+            budget_s=self._budget_s,
+            outage=self._outage,
+        )
+
+    def _open_database(self) -> Database:
+        if self._database is None:
+            raise StoreUnavailable("the store is closed")
+        return self._database
+
+    def _open_commits(self) -> Commits:
+        if self._commits is None:
+            raise StoreUnavailable("the store is closed")
+        return self._commits

@@ -1,0 +1,149 @@
+"""How a database comes to the schema that this version needs."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+import a2a_grpc.store.sql.migrations as migrations
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.store import open_store
+from a2a_grpc.store.contract import KEY, create
+from a2a_grpc.store.sql.database import connect
+from a2a_grpc.store.sql.migrations import HEAD, NONE, REVISIONS, current, upgrade
+from a2a_grpc.store.sql.schema import VERSION_TABLE, metadata
+from a2a_grpc.store.sql.urls import place_of
+from tests.harness import run_program
+
+
+async def _differences(url: str) -> list[object]:
+    def compare(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True, "target_metadata": metadata}
+        )
+        return list(compare_metadata(context, metadata))
+
+    database = connect(place_of(url))
+    try:
+        return await database.read(compare)
+    finally:
+        await database.close()
+
+
+async def _run(url: str, statement: str) -> None:
+    def run(connection: Connection) -> None:
+        connection.execute(text(statement))
+
+    database = connect(place_of(url))
+    try:
+        await database.write(run)
+    finally:
+        await database.close()
+
+
+def test_the_revisions_that_are_named_are_those_that_are_there() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    assert tuple(reversed([revision.revision for revision in script.walk_revisions()])) == REVISIONS
+    assert script.get_heads() == [HEAD]
+
+
+async def test_sqlite_is_brought_to_the_newest_schema_when_it_is_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tasks.db"
+    assert await current(url) == (NONE, HEAD)
+    assert list(tmp_path.iterdir()) == [], "to look makes no file"
+    for _ in range(2):
+        store = open_store(url)
+        await store.open()
+        await store.close()
+    assert await current(url) == (HEAD, HEAD)
+    assert await upgrade(url) == (HEAD, HEAD)
+    assert await _differences(url) == []
+
+
+async def test_many_who_open_one_new_file_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tasks.db"
+    code = (
+        "import asyncio, sys\n"
+        "from a2a_grpc.store import open_store\n"
+        "async def main():\n"
+        "    store = open_store(sys.argv[1])\n"
+        "    await store.open()\n"
+        "    await store.ping()\n"
+        "    await store.close()\n"
+        "asyncio.run(main())\n"
+    )
+    outcomes = await asyncio.gather(*(run_program("-c", code, url) for _ in range(6)))
+    assert [(code, err) for code, _, err in outcomes] == [(0, "")] * 6
+    assert await current(url) == (HEAD, HEAD)
+
+
+async def _is_upgraded_by_command_alone(url: str) -> None:
+    assert await current(url) == (NONE, HEAD)
+    with pytest.raises(ConfigurationError, match=f"is at none, this version needs {HEAD}; run: a2a-grpc db upgrade"):
+        await open_store(url).open()
+    results = await asyncio.gather(*(upgrade(url) for _ in range(4)))
+    assert sorted(results) == sorted([(NONE, HEAD), *[(HEAD, HEAD)] * 3])
+    assert await current(url) == (HEAD, HEAD)
+    assert await _differences(url) == []
+    store = open_store(url)
+    await store.open()
+    await create(store, KEY)
+    await store.close()
+
+
+async def test_postgresql_is_upgraded_by_command_alone(postgres_url: str) -> None:
+    await _is_upgraded_by_command_alone(postgres_url)
+
+
+async def test_mariadb_is_upgraded_by_command_alone(mariadb_url: str) -> None:
+    await _is_upgraded_by_command_alone(mariadb_url)
+
+
+async def test_a_schema_from_the_future_is_refused_by_name(tmp_path: Path, postgres_url: str) -> None:
+    for url in (f"sqlite:///{tmp_path}/tasks.db", postgres_url):
+        await upgrade(url)
+        await _run(url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+        calls: list[Callable[[], Awaitable[object]]] = [open_store(url).open, lambda url=url: upgrade(url)]  # type: ignore[misc]
+        for call in calls:
+            with pytest.raises(ConfigurationError, match="is at 9999, which is newer than this version"):
+                await call()
+        assert await current(url) == ("9999", HEAD)
+
+
+async def test_a_message_about_the_schema_does_not_tell_the_password(postgres_url: str) -> None:
+    url = postgres_url.replace("tester:secret", "tester:hidden")  # the server trusts everybody on this machine
+    with pytest.raises(ConfigurationError) as refused:
+        await open_store(url).open()
+    assert "hidden" not in str(refused.value)
+    assert "tester:***@" in str(refused.value)
+
+
+async def test_the_migrations_are_in_the_package() -> None:
+    folder = Path(migrations.__file__).parent
+    assert (folder / "env.py").exists()
+    assert (folder / "versions" / "v0001_tables.py").exists()
+
+
+async def test_tables_of_others_in_the_same_database_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE task (id TEXT)")
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('theirs')")
+    connection.close()
+    store = open_store(f"sqlite:///{path}")
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("theirs",)]
+    connection.close()

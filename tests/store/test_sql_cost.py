@@ -1,0 +1,198 @@
+"""What an event costs, counted: bytes that go to the database, and what comes back."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.store import ListFilter, Record
+from a2a_grpc.store.contract import KEY, append, born, chunk, create, status
+from a2a_grpc.store.sql import SqlStore
+from a2a_grpc.wire import Task
+from tests.harness import eventually
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
+    store = SqlStore(f"sqlite:///{tmp_path}/tasks.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+class Sent:
+    """What went to the database."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.statements: list[str] = []
+
+
+@contextmanager
+def sending() -> Iterator[Sent]:
+    sent = Sent()
+
+    def count(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        sent.statements.append(statement)
+        sent.size += sum(_size(value) for row in (parameters if many else [parameters]) for value in _values(row))
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+
+
+def _values(row: Any) -> list[Any]:
+    return list(row.values()) if isinstance(row, dict) else list(row)
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, (bytes, str)) else 8
+
+
+async def _append_chunks(store: SqlStore, epoch: int, first: int, count: int) -> None:
+    for start in range(first, first + count, 100):
+        await asyncio.gather(*(append(store, chunk(seq, "x" * 50), epoch=epoch) for seq in range(start, start + 100)))
+
+
+async def test_an_event_costs_the_same_however_long_the_log_is(store: SqlStore) -> None:
+    epoch = await create(store)
+    await append(store, status(2), epoch=epoch)
+    costs: list[int] = []
+    size = len(chunk(3, "x" * 50).event)
+    with sending() as all_sent:
+        for thousand in range(10):
+            before = all_sent.size
+            await _append_chunks(store, epoch, 3 + 1000 * thousand, 1000)
+            costs.append(all_sent.size - before)
+    # Beside the event a handful of numbers; a snapshot now and then, all of them together less than twice the log.
+    assert min(costs) <= 1000 * (size + 150)
+    assert sum(costs) <= 10_000 * (size + 150 + 2 * size)
+    assert sorted(costs)[7] <= 1.2 * min(costs)
+
+
+async def test_a_thousand_events_of_a_thousand_tasks_are_a_few_statements(store: SqlStore) -> None:
+    keys = [KEY._replace(id=f"t-{place}") for place in range(400)]
+    with sending() as sent:
+        epochs = await asyncio.gather(*(create(store, key) for key in keys))
+        await asyncio.gather(
+            *(append(store, status(2), epoch=epoch, key=key) for key, epoch in zip(keys, epochs, strict=True))
+        )
+    assert len(sent.statements) <= 40
+
+
+async def test_an_append_alone_is_one_transaction_of_three_statements(store: SqlStore) -> None:
+    epoch = await create(store)
+    with sending() as sent:
+        await append(store, status(2), epoch=epoch)
+    verbs = [statement.split()[0] for statement in sent.statements]
+    assert verbs == ["BEGIN", "SELECT", "UPDATE", "INSERT"]
+
+
+async def test_a_list_takes_the_same_number_of_queries_whatever_the_page(store: SqlStore, tmp_path: Path) -> None:
+    for place in range(50):
+        key = KEY._replace(id=f"t-{place}")
+        epoch = await create(store, key)
+        await append(store, status(2, COMPLETED), epoch=epoch, key=key)
+    counts = []
+    for limit in (1, 10, 50):
+        other = SqlStore(f"sqlite:///{tmp_path}/tasks.db")
+        await other.open()
+        with sending() as sent:
+            page = await other.list(KEY.scope, ListFilter(), None, limit)
+        await other.close()
+        assert len(page.tasks) == limit
+        counts.append(len(sent.statements))
+    assert len(set(counts)) == 1
+    assert counts[0] <= 5
+
+
+async def test_followers_that_keep_up_read_no_record_from_the_database_and_share_a_query(store: SqlStore) -> None:
+    keys = [KEY._replace(id=f"t-{place}") for place in range(20)]
+    epochs = await asyncio.gather(*(create(store, key) for key in keys))
+    for seq in range(2, 10):
+        await asyncio.gather(
+            *(append(store, status(seq), epoch=epoch, key=key) for key, epoch in zip(keys, epochs, strict=True))
+        )
+        with sending() as sent:
+            found = await asyncio.gather(*(store.read(key, seq - 1, 256) for key in keys for _ in range(5)))
+        assert found == [[status(seq)]] * 100
+        assert [statement.split()[0] for statement in sent.statements] == ["BEGIN", "SELECT"]
+        assert not any("a2a_record" in statement for statement in sent.statements)
+    await append(store, status(10, COMPLETED), epoch=epochs[0], key=keys[0])
+    with sending() as sent:
+        assert await store.read(keys[0], 9, 256) == [status(10, COMPLETED)]
+    assert sent.statements == [], "nothing follows a terminal record"
+
+
+async def test_a_task_that_settles_gets_a_stored_snapshot_and_is_loaded_from_it(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    epoch = await create(store)
+    await append(store, status(2), epoch=epoch)
+    await _append_chunks(store, epoch, 3, 100)
+    await append(store, status(103, COMPLETED), epoch=epoch)
+
+    def stored() -> list[Any]:
+        with sqlite3.connect(tmp_path / "tasks.db") as connection:
+            found = connection.execute("SELECT seq, body FROM a2a_snapshot").fetchall()
+        connection.close()
+        return found
+
+    def is_stored() -> None:
+        assert [seq for seq, _ in stored()] == [103]
+
+    await eventually(is_stored)
+    other = SqlStore(f"sqlite:///{tmp_path}/tasks.db")
+    await other.open()
+    with sending() as sent:
+        snapshot = await other.load(KEY)
+        page = await other.list(KEY.scope, ListFilter(), None, 10)
+    await other.close()
+    assert snapshot is not None
+    assert (snapshot.seq, snapshot.state, snapshot.turn, snapshot.task) == (103, COMPLETED, 1, stored()[0][1])
+    assert len(Task.FromString(snapshot.task).artifacts[0].parts) == 100
+    assert page.tasks[0].snapshot == snapshot
+    assert not any("FROM a2a_record" in statement for statement in sent.statements)
+
+
+async def test_a_purged_task_leaves_nothing_behind(store: SqlStore, tmp_path: Path) -> None:
+    for place in range(5):
+        key = KEY._replace(id=f"t-{place}")
+        epoch = await create(store, key)
+        for seq in range(2, 40):
+            await append(store, status(seq), epoch=epoch, key=key)
+        await append(store, status(40, COMPLETED), epoch=epoch, key=key)
+    removed = await store.purge(ended_before_us=1 << 60, keep=100, bound_before_us=0, limit=100)
+    assert removed == 5
+    assert await store.read(KEY._replace(id="t-3"), 10, 10) is None
+    await store.close()
+    with sqlite3.connect(tmp_path / "tasks.db") as connection:
+        for table in ("a2a_task", "a2a_record", "a2a_snapshot", "a2a_pending"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+    connection.close()
+
+
+async def test_what_is_remembered_is_bounded_and_begins_anew_after_a_gap() -> None:
+    from a2a_grpc.store.sql.tail import MAX_RECORDS, MAX_TASK_BYTES, OVERHEAD, Tails
+
+    tails = Tails(max_bytes=100_000)
+    for seq in range(1, 3 * MAX_RECORDS):
+        tails.add(KEY, Record(seq, b"x" * 10, status(2).state, 1))
+        kept = tails.after(KEY, seq - 1, 10)
+        assert [record.seq for record in kept] in ([seq], [])
+    other = KEY._replace(id="t-2")
+    tails.add(other, born(other))
+    assert tails.after(other, 0, 10) == [born(other)]
+    tails.add(other, status(3))
+    assert tails.after(other, 0, 10) == ()
+    assert tails.after(other, 2, 10) == [status(3)]
+    tails.add(other, Record(4, b"x" * (MAX_TASK_BYTES + OVERHEAD), status(2).state, 1))
+    assert tails.after(other, 2, 10) == ()

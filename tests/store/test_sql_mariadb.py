@@ -1,0 +1,19 @@
+"""MariaDB: the contract of every store, and what every SQL store does beyond it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from a2a_grpc.store import TaskStore, open_store
+from a2a_grpc.store.sql.migrations import upgrade
+from tests.store.test_sql_sqlite import SqlContract
+
+
+class TestMariadbStore(SqlContract):
+    @pytest.fixture
+    async def store(self, mariadb_url: str) -> AsyncIterator[TaskStore]:
+        await upgrade(mariadb_url)
+        store = open_store(mariadb_url)
+        await store.open()
+        yield store
+        await store.close()

@@ -1,0 +1,19 @@
+"""PostgreSQL: the contract of every store, and what every SQL store does beyond it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from a2a_grpc.store import TaskStore, open_store
+from a2a_grpc.store.sql.migrations import upgrade
+from tests.store.test_sql_sqlite import SqlContract
+
+
+class TestPostgresStore(SqlContract):
+    @pytest.fixture
+    async def store(self, postgres_url: str) -> AsyncIterator[TaskStore]:
+        await upgrade(postgres_url)
+        store = open_store(postgres_url)
+        await store.open()
+        yield store
+        await store.close()
