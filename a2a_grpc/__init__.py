@@ -13,18 +13,23 @@ The map. A module imports only from floors strictly below its own:
     6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
                     printed; exits: how it ends
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
-                    servicer: the eleven RPCs; serve: a server as a program
-    4  engine       Engine: accepts messages; run: one execution of agent code; runs: all that are at work;
-                    writer: a run's pen; reply: answers without a task; slots, locks: who may go on; sweep: retention
-    3  log          append, then wake; Follower: records after a seq, without gaps
+                    servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports
+    4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
+                    code; runs: all that are at work; writer: a run's pen; reply: answers without a task;
+                    replica: this process's lease; recovery: what one of several does; upkeep: its loops;
+                    slots, locks: who may go on; sweep: retention
+    3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,
                     retries; connection, channel, target, card, fetch: the way to an agent; probe: why there is none;
                     status: failures as errors; remote, manager, blocking: on top
     2  agent        Agent, Turn, outcomes, the agent card
-       store        TaskStore and its values; memory
-       bus          wakes; local
+       store        protocol: TaskStore and its values; contract: what each must do, as tests; memory;
+                    sql: SQLite, PostgreSQL, MySQL (schema: the tables; statements: what is done to them, each a
+                    function of a connection; commits: many writes in one transaction; tail: what followers read
+                    without a query; database, patience, faults: connections, retries, which faults pass)
+       bus          protocol: wakes; local: in a process; machine: between those on one SQLite file; postgres
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back
        address      HOST:PORT taken apart
@@ -39,13 +44,18 @@ The route of a message:
 
     gate          reads metadata and request                           → Call, or VersionNotSupportedError, …
     servicer      has the request checked (pure)                      → InvalidRequestError, …
-    engine.open   finds or creates the task, claims it, starts a run  → Opened, or a bare Message
+    engine.open   creates the task, or stores the message with it;    → Opened, or a bare Message
+                  claims it, where nobody holds it; starts a run
     run           plays the handler; each event goes through its writer
     writer        checks state and limits, serialises once            → Record(seq, bytes, …)
-    log.append    store.append, conditional on seq and claim; then bus.wake
+    log.append    store.append, conditional on seq and claim; then bus.wake, here and at other replicas
     log.follow    whoever streams or waits reads the records' bytes from the store
 
-and of the events that come back:
+A task at work is held by one replica, under an epoch; whoever claims it next makes that epoch void. A replica renews
+one lease. What a dead one held is claimed by another, which begins the run again or fails the task. Messages and
+requests to cancel that come to any replica are left in the store, and the holder is woken.
+
+And of the events that come back:
 
     TaskStream    one call after another, each from where the last one was cut; folds what it reads
     Client.send   reads a TaskStream until the task is settled

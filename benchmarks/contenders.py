@@ -1,4 +1,6 @@
-"""The servers that are compared: `python benchmarks/contenders.py bare|ours|sdk` prints its address and serves.
+"""The servers that are compared: `python benchmarks/contenders.py bare|ours|sdk [STORE]` prints its address and serves.
+
+STORE is a URL, for ours of any store, for the SDK `sqlite:///FILE`; without it tasks are kept in memory.
 
 All three do the same work: "message" is answered with a message, "task" with a task that completes with one artifact, a
 number with a task that streams so many appended chunks.
@@ -50,7 +52,7 @@ class Bare(a2a_pb2_grpc.A2AServiceServicer):
         yield update(a2a.TASK_STATE_COMPLETED)
 
 
-async def bare() -> None:
+async def bare(store: str) -> None:
     server = grpc.aio.server()
     a2a_pb2_grpc.add_A2AServiceServicer_to_server(Bare(), server)
     await announce(server)
@@ -63,7 +65,7 @@ async def announce(server: grpc.aio.Server) -> None:
     await server.wait_for_termination()
 
 
-async def ours() -> None:
+async def ours(store: str) -> None:
     from a2a_grpc import Agent, Message, Server, ServerSettings, Turn
 
     agent = Agent("Bench", "Does what the benchmark asks for.")
@@ -86,16 +88,16 @@ async def ours() -> None:
         for _ in range(int(turn.text)):
             yield CHUNK
 
-    async with Server(agent, ServerSettings(listen="127.0.0.1:0", http_listen="off")) as server:
+    async with Server(agent, ServerSettings(listen="127.0.0.1:0", http_listen="off", store=store)) as server:
         print(server.grpc_address, flush=True)
         await asyncio.Event().wait()
 
 
-async def sdk() -> None:
+async def sdk(store: str) -> None:
     from a2a.helpers import proto_helpers
     from a2a.server.agent_execution import AgentExecutor
     from a2a.server.request_handlers import DefaultRequestHandler, GrpcHandler
-    from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
+    from a2a.server.tasks import DatabaseTaskStore, InMemoryTaskStore, TaskStore, TaskUpdater
 
     class Executor(AgentExecutor):
         async def execute(self, context, event_queue):
@@ -114,11 +116,22 @@ async def sdk() -> None:
             await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
     card = a2a.AgentCard(name="Bench", capabilities=a2a.AgentCapabilities(streaming=True))
-    handler = DefaultRequestHandler(agent_executor=Executor(), task_store=InMemoryTaskStore(), agent_card=card)
+    tasks: TaskStore = InMemoryTaskStore()
+    if store != "memory:":
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        tasks = DatabaseTaskStore(
+            create_async_engine(
+                store.replace("sqlite:", "sqlite+aiosqlite:"),
+                connect_args={"timeout": 60},  # with its default it refuses writers that wait
+            )
+        )
+        await tasks.initialize()
+    handler = DefaultRequestHandler(agent_executor=Executor(), task_store=tasks, agent_card=card)
     server = grpc.aio.server()
     a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(handler), server)
     await announce(server)
 
 
 if __name__ == "__main__":
-    asyncio.run({"bare": bare, "ours": ours, "sdk": sdk}[sys.argv[1]]())
+    asyncio.run({"bare": bare, "ours": ours, "sdk": sdk}[sys.argv[1]](sys.argv[2] if len(sys.argv) > 2 else "memory:"))

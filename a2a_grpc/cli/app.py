@@ -11,6 +11,7 @@ from a2a_grpc.cli import serve
 from a2a_grpc.cli.cancel import cancel
 from a2a_grpc.cli.card import card
 from a2a_grpc.cli.completion import completion
+from a2a_grpc.cli.db import commands as db_commands
 from a2a_grpc.cli.doctor import doctor
 from a2a_grpc.cli.exits import EPILOG
 from a2a_grpc.cli.get import get
@@ -66,6 +67,7 @@ def app() -> typer.Typer:
     top_level.command("serve", help=serve.HELP)(serve.command())
     for name, function in VERBS.items():
         top_level.command(name, epilog=EPILOG)(verb(function))
+    top_level.add_typer(db_commands(), name="db")
     top_level.add_typer(push_commands(), name="push")
     top_level.command("completion")(completion)
     return top_level

@@ -19,7 +19,9 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server import ListenError, RequestLimits, ServerSettings
-from a2a_grpc.server.serve import Tell, describe, make_server, run, run_to_end
+from a2a_grpc.server.serve import describe, run_program
+from a2a_grpc.server.worker import Tell
+from a2a_grpc.store import StoreUnavailable
 
 HELP = "Serve an agent over gRPC, its card over HTTP, until Ctrl-C."
 
@@ -43,7 +45,7 @@ def command() -> Callable[..., None]:
     )
 
     def serve(target: str, **options: Any) -> None:
-        _guard(lambda: _serve(load_agent(target), options))
+        _guard(lambda: _serve(lambda: load_agent(target), options))
 
     return _with_parameters(serve, [target, *_parameters()])
 
@@ -53,7 +55,7 @@ def serve_command(agent: Agent) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
     def serve(**options: Any) -> None:
-        _guard(lambda: _serve(agent, options))
+        _guard(lambda: _serve(lambda: agent, options))
 
     about = f"{agent.name}: {agent.description}\n\nServes over gRPC, its card over HTTP, until Ctrl-C."
     app.command(help=about)(_with_parameters(serve, _parameters()))
@@ -76,18 +78,18 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
     return function
 
 
-def _serve(agent: Agent, options: dict[str, Any]) -> None:
+def _serve(find_agent: Callable[[], Agent], options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
     logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = {name: value for name, value in options.items() if value is not None}
-    run_to_end(run(make_server(agent, settings), tell=_tell_json if output is OutputFormat.JSON else _tell_text()))
+    run_program(find_agent, settings, tell=_tell_json if output is OutputFormat.JSON else _tell_text())
 
 
 def _guard(work: Callable[[], None]) -> None:
     """One line for what the user can mend."""
     try:
         work()
-    except (ConfigurationError, ListenError) as error:
+    except (ConfigurationError, ListenError, StoreUnavailable) as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(USAGE_ERROR) from None
     except KeyboardInterrupt:
@@ -100,7 +102,7 @@ def _tell_json(event: str, values: Mapping[str, Any]) -> None:
 
 def _tell_text() -> Tell:
     console = Console(soft_wrap=True, highlight=False)
-    styles = {"ready": "bold green", "draining": "yellow", "note": "dim"}
+    styles = {"ready": "bold green", "draining": "yellow", "restarted": "yellow", "note": "dim"}
 
     def tell(event: str, values: Mapping[str, Any]) -> None:
         console.print(describe(event, values), style=styles.get(event, ""), markup=False)

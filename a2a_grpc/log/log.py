@@ -70,9 +70,12 @@ class Log:
         latest = await self.snapshot(key)
         if latest.seq == seq:
             return latest
-        records = await self.store.read(key, since.seq, seq - since.seq)
-        if not records:
-            raise TaskNotFoundError.of(key.id)
+        records: list[Record] = []
+        while (reached := records[-1].seq if records else since.seq) < seq:
+            found = await self.store.read(key, reached, seq - reached)
+            if not found:
+                raise TaskNotFoundError.of(key.id)
+            records += found
         task = fold(Task.FromString(since.task), (record.unpack() for record in records))
         return Snapshot(seq, task.SerializeToString(), records[-1].state, records[-1].turn)
 

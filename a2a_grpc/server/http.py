@@ -3,7 +3,7 @@
 import hashlib
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 
 from aiohttp import web
@@ -22,7 +22,7 @@ class HttpListener:
     The bytes of the card are made once; its ETag is a hash of them (CARD-3, CARD-6).
     """
 
-    def __init__(self, card: AgentCard, *, max_age_s: int, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, card: AgentCard, *, max_age_s: int, is_ready: Callable[[], Awaitable[bool]]) -> None:
         self._body = json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
         self._headers = {
             "ETag": f'"{hashlib.sha256(self._body).hexdigest()[:32]}"',
@@ -37,10 +37,10 @@ class HttpListener:
         application.router.add_get("/readyz", self._ready)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
-    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None) -> int:
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None, reuse_port: bool = False) -> int:
         """Begins to listen: the real port. Raises OSError for an address that cannot be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, reuse_address=True)
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls, reuse_address=True, reuse_port=reuse_port or None)
         await site.start()
         bound: int = self._runner.addresses[0][1]
         return bound
@@ -59,5 +59,5 @@ class HttpListener:
         return web.Response(text="ok\n")
 
     async def _ready(self, request: web.Request) -> web.Response:
-        ready = self._is_ready()
+        ready = await self._is_ready()
         return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)

@@ -1,6 +1,8 @@
-"""Serving as a program: until a signal comes, telling what happens."""
+"""Serving as a program: until a signal comes, in one process or several, telling what happens."""
 
 import asyncio
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -10,15 +12,17 @@ from typing import Any
 
 from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent
-from a2a_grpc.config import load, refuse_unknown
+from a2a_grpc.config import PREFIX, load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server
 from a2a_grpc.server.settings import ServerSettings
+from a2a_grpc.server.worker import Tell, Worker
+from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers
+from a2a_grpc.store import TaskStore
 
-Tell = Callable[[str, Mapping[str, Any]], None]
-"""Takes an event's name with its values."""
+SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
 
 LAST_WAIT_S = 1.0
 """How long background work has to end once the server has stopped."""
@@ -38,20 +42,73 @@ def serve(agent: Agent, **settings: Any) -> None:
     if served is not None:
         served.append(agent)
         return
-    run_to_end(run(make_server(agent, settings), tell=_print))
+    run_program(lambda: agent, settings, tell=_print)
 
 
-def make_server(agent: Agent, settings: Mapping[str, Any]) -> Server:
-    """A server with its settings from one flat mapping, over the environment. Raises TypeError for a name that no
-    setting has."""
-    refuse_unknown(settings, ServerSettings, EngineSettings, TransportSettings, RequestLimits)
+def run_program(find_agent: Callable[[], Agent], settings: Mapping[str, Any], *, tell: Tell) -> None:
+    """Serves an agent until a signal comes: in this process, or in as many others as `workers` says.
+
+    Where others serve, the agent is looked for only there. Raises ConfigurationError, ListenError, and SystemExit where
+    no worker can serve.
+    """
+    refuse_unknown(settings, *SETTINGS)
+    worker = Worker.of_environment()
+    if worker is not None:
+        settings, tell = {**settings, **worker.settings}, worker.tell
+    server_settings = load(ServerSettings, settings)
+    if server_settings.workers == 1:
+        agent = find_agent()
+        run_to_end(run(make_server(agent, with_store(agent, settings)), tell=tell))
+        return
+    check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
+    try:
+        run_to_end(_run_workers(server_settings, tell))
+    except NeverReadyError as error:
+        if error.code > 0:
+            sys.exit(error.code)  # it has said why
+        sys.exit(f"Error: {error}")
+
+
+async def _run_workers(settings: ServerSettings, tell: Tell) -> None:
+    workers = Workers(settings, tell=tell)
+    with signals(last=workers.kill) as told:
+        await workers.run(told)
+
+
+def make_server(agent: Agent, settings: Mapping[str, Any], *, store: TaskStore | None = None) -> Server:
+    """A server with its settings from one flat mapping, over the environment, and with a store of one's own if given.
+    Raises TypeError for a name that no setting has."""
+    refuse_unknown(settings, *SETTINGS)
     return Server(
         agent,
         load(ServerSettings, settings),
         engine=load(EngineSettings, settings),
         transport=load(TransportSettings, settings),
         limits=load(RequestLimits, settings),
+        store=store,
     )
+
+
+def with_store(agent: Agent, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a program: where nobody says otherwise, tasks are kept in a file named after the agent."""
+    if _names_store(settings):
+        return settings
+    name = re.sub(r"\W+", "-", agent.name).strip("-").lower() or "agent"
+    return {**settings, "store": f"sqlite:///{name}.tasks.db"}
+
+
+def _names_store(settings: Mapping[str, Any]) -> bool:
+    return settings.get("store") is not None or f"{PREFIX}STORE" in os.environ
+
+
+def where_tasks_are(store: str) -> str:
+    """A store's URL in words, without its password."""
+    scheme, _, rest = store.partition(":")
+    if scheme == "memory":
+        return "tasks are kept in memory and end with this process"
+    if scheme == "sqlite":
+        return f"tasks are kept in {rest.removeprefix('///').partition('?')[0]}"
+    return f"tasks are kept in {scheme}://{rest.removeprefix('//').rpartition('@')[2].partition('?')[0]}"
 
 
 async def run(server: Server, *, tell: Tell) -> None:
@@ -87,20 +144,31 @@ def run_to_end(main: Coroutine[Any, Any, None]) -> None:
 
 
 @contextmanager
-def signals() -> Iterator["asyncio.Future[str]"]:
-    """The name of the first SIGTERM or SIGINT, once it comes; the next one ends the process at once."""
+def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[str]"]:
+    """The name of the first SIGTERM or SIGINT, once it comes; the next one ends the process at once: `last` is done
+    before that, if the event loop is free to do it."""
     loop = asyncio.get_running_loop()
     told: asyncio.Future[str] = loop.create_future()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def hear(name: str) -> None:
-        told.set_result(name)
+    def let_go() -> None:
         for number in before:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
 
+    def hear(number: signal.Signals) -> None:
+        if not told.done():
+            told.set_result(number.name)
+            if last is None:
+                let_go()
+            return
+        if last is not None:
+            last()
+        let_go()
+        signal.raise_signal(number)
+
     for number in before:
-        loop.add_signal_handler(number, hear, number.name)
+        loop.add_signal_handler(number, hear, number)
     try:
         yield told
     finally:
@@ -114,8 +182,7 @@ def _announce(server: Server, tell: Tell) -> None:
     tell("listening", {"protocol": "grpc", "address": server.grpc_address, "tls": bool(settings.tls_cert)})
     if server.http_url:
         tell("listening", {"protocol": "http", "address": server.http_url})
-    if settings.store.startswith("memory"):
-        tell("note", {"text": "tasks are kept in memory and end with this process"})
+    tell("note", {"text": where_tasks_are(settings.store)})
     if not settings.lenient_version and is_loopback(split_address("listen", settings.listen)[0]):
         tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
     tell("ready", {"grpc": server.grpc_address, "http": server.http_url})
@@ -140,9 +207,12 @@ def describe(event: str, values: Mapping[str, Any]) -> str:
         case "listening":
             return f"HTTP  {values['address']}/.well-known/agent-card.json"
         case "ready":
-            return f"Ready grpc={values['grpc']} http={values['http'] or 'off'}"
+            workers = f" workers={values['workers']}" if "workers" in values else ""
+            return f"Ready grpc={values['grpc']} http={values['http'] or 'off'}{workers}"
         case "note":
             return f"Note  {values['text']}"
+        case "restarted":
+            return f"Worker {values['worker']} ended ({values['ended']}); started again"
         case "draining":
             return f"{values['signal']}: draining; once more ends at once"
     return event.capitalize()

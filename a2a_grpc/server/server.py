@@ -1,9 +1,9 @@
 """A server: one agent on its ports, put together here, from start to drain."""
 
-import os
-import socket
+import asyncio
 import ssl
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -18,15 +18,16 @@ from a2a_grpc.address import join_address, split_address
 from a2a_grpc.agent import Agent, build_card
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.engine import Engine, EngineSettings
+from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.log import Log
 from a2a_grpc.rpc import Calls, TransportSettings, server_options
 from a2a_grpc.rpc.reflection import Symbols
 from a2a_grpc.server.gate import Gate
+from a2a_grpc.server.ports import cannot_listen, check_free
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised
-from a2a_grpc.store import open_store
+from a2a_grpc.store import StoreUnavailable, TaskStore, open_store
 from a2a_grpc.wire import SERVICE_NAME, AgentCard
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
 
 SERVICES = ("", SERVICE_NAME)
 """Names that the health service knows: the server as a whole and the A2A service."""
-
-
-class ListenError(OSError):
-    """An address that the server cannot listen on."""
+LOOK_INTERVAL_S = 1.0
+"""Between two looks whether the server is ready, for the health service."""
+STORE_ANSWERS_WITHIN_S = 1.0
+"""A store that takes longer makes the server not ready."""
 
 
 class Server:
@@ -45,6 +46,8 @@ class Server:
 
     `async with Server(agent) as server:` listens from the first line of the block on; `grpc_address` and `http_url`
     tell where. Leaving the block drains: no new work, runs may finish within the grace, streams end with UNAVAILABLE.
+
+    A `store` of one's own takes the place of the one that the settings name; the server opens and closes it.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Server:
         engine: EngineSettings | None = None,
         transport: TransportSettings | None = None,
         limits: RequestLimits | None = None,
+        store: TaskStore | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         self.agent = agent
@@ -66,17 +70,31 @@ class Server:
         self.card: AgentCard
         self.grpc_address = ""
         self.http_url: str | None = None
-        self._store = open_store(self.settings.store)
-        self._log = Log(self._store, open_bus(self.settings.bus))
+        self._store = store or open_store(self.settings.store)
+        self._bus = open_bus(self.settings.bus, "" if store else self.settings.store)
+        self._log = Log(self._store, self._bus)
         self._engine = Engine(agent, self._log, self._engine_settings)
         self._http: HttpListener | None = None
+        self._upkeep = Upkeep()
+        self._is_told_ready = False
         self._is_serving = False
         self._stopped = False
 
     @property
     def is_ready(self) -> bool:
-        """Whether the server takes work."""
-        return self._is_serving and not self._engine.is_draining and self._engine.is_healthy
+        """Whether the server takes work, as far as it knows without asking."""
+        return self._is_serving and not self._engine.is_draining and self._engine.is_healthy and self._bus.is_healthy
+
+    async def check_ready(self) -> bool:
+        """Whether the server takes work and its store takes what comes of it; asks the store."""
+        if not self.is_ready:
+            return False
+        try:
+            async with asyncio.timeout(STORE_ANSWERS_WITHIN_S):
+                await self._store.ping()
+        except (TimeoutError, StoreUnavailable):
+            return False
+        return True
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -88,8 +106,8 @@ class Server:
         await self.stop()
 
     async def start(self) -> None:
-        """Listens on both ports. Raises ConfigurationError for an agent or files that cannot be served, ListenError for
-        a port that is taken."""
+        """Opens the store, listens on both ports. Raises ConfigurationError for an agent, files or a store that cannot
+        be served, ListenError for a port that is taken, StoreUnavailable."""
         settings = self.settings
         build_card(self.agent, address="-")  # an agent that has no valid card fails before a port is bound
         credentials, tls = self._credentials()
@@ -103,21 +121,22 @@ class Server:
         address = advertised(settings.advertise) if settings.advertise else self.grpc_address
         self.card = build_card(self.agent, address=address, tenant=settings.tenant)
         self._register()
-        await self._engine.__aenter__()
-        try:
-            await self._listen_http(tls)
-            if settings.health:
-                for service in SERVICES:
-                    await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-            await self._grpc.start()
-        except BaseException:
-            await self._engine.__aexit__(None, None, None)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._free_port)
+            undo.push_async_callback(self._store.close)
+            await self._store.open()
+            undo.push_async_callback(self._bus.stop)
+            await self._bus.start()
+            await self._listen_http(tls)  # `/readyz` says 503 until all is there
             if self._http is not None:
-                await self._http.stop()
-            await self._grpc.start()  # stopping one that never started would keep its port
-            await self._grpc.stop(None)
-            raise
+                undo.push_async_callback(self._http.stop)
+            await undo.enter_async_context(self._engine)
+            await self._tell_health(True)
+            await self._grpc.start()
+            undo.pop_all()
         self._is_serving = True
+        if settings.health:
+            self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Drains and closes. Bounded: by the grace (default: `drain_grace_s`), then by seconds.
@@ -128,6 +147,7 @@ class Server:
         if not self._is_serving or self._stopped:
             return
         self._stopped = True
+        await self._upkeep.stop()
         if self.settings.health:
             await self._health.enter_graceful_shutdown()
         await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
@@ -137,18 +157,37 @@ class Server:
         await self._calls.wait(1.0)
         if self._http is not None:
             await self._http.stop()
+        await self._bus.stop()
         await self._store.close()
+
+    async def _free_port(self) -> None:
+        await self._grpc.start()  # stopping one that never started would keep its port
+        await self._grpc.stop(None)
+
+    async def _look(self) -> None:
+        """Tells the health service what `/readyz` would."""
+        ready = await self.check_ready()
+        if ready != self._is_told_ready:
+            await self._tell_health(ready)
+
+    async def _tell_health(self, ready: bool) -> None:
+        if not self.settings.health:
+            return
+        status = health_pb2.HealthCheckResponse
+        for service in SERVICES:
+            await self._health.set(service, status.SERVING if ready else status.NOT_SERVING)
+        self._is_told_ready = ready
 
     def _bind(self, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
         address = join_address(host, port)
         try:
             if port and not self.settings.reuse_port:
-                _try_bind(host, port)  # gRPC tells that it could not, but not why
+                check_free(host, port, "gRPC")  # gRPC tells that it could not, but not why
             if credentials is None:
                 return self._grpc.add_insecure_port(address)
             return self._grpc.add_secure_port(address, credentials)
-        except (OSError, RuntimeError) as error:
-            raise ListenError(f"cannot listen on {address} for gRPC: {_reason(error)}") from error
+        except RuntimeError as error:
+            raise cannot_listen(host, port, "gRPC", error) from error
 
     def _register(self) -> None:
         settings = self.settings
@@ -185,12 +224,12 @@ class Server:
         from a2a_grpc.server.http import HttpListener  # aiohttp takes longer to import than the rest together
 
         host, port = split_address("http_listen", settings.http_listen)
-        listener = HttpListener(self.card, max_age_s=settings.card_max_age_s, is_ready=lambda: self.is_ready)
+        listener = HttpListener(self.card, max_age_s=settings.card_max_age_s, is_ready=self.check_ready)
         try:
-            port = await listener.start(host, port, tls=tls)
+            port = await listener.start(host, port, tls=tls, reuse_port=settings.reuse_port)
         except OSError as error:
             await listener.stop()
-            raise ListenError(f"cannot listen on {join_address(host, port)} for HTTP: {_reason(error)}") from error
+            raise cannot_listen(host, port, "HTTP", error) from error
         self._http = listener
         self.http_url = f"{'https' if tls else 'http'}://{join_address(host, port)}"
 
@@ -206,17 +245,3 @@ class Server:
             what = error.filename or f"{settings.tls_cert} with {settings.tls_key}"
             raise ConfigurationError(f"tls_cert, tls_key: {what}: {error.strerror or error.reason}") from error  # type: ignore[attr-defined]
         return grpc.ssl_server_credentials([(key, certificate)]), tls
-
-
-def _try_bind(host: str, port: int) -> None:
-    """Raises OSError where nobody can listen there."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return getattr(error, "strerror", None) or "the port is taken, or the host is not this machine's"

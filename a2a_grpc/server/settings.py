@@ -15,8 +15,12 @@ class ServerSettings:
 
     listen: str = setting("127.0.0.1:50051", "HOST:PORT for gRPC; port 0 takes a free one.")
     http_listen: str = setting("127.0.0.1:8080", "HOST:PORT for the agent card and probes, or 'off'.")
-    store: str = setting("memory:", "URL of the task store.")
-    bus: str = setting("local:", "URL of the bus that wakes followers.")
+    store: str = setting(
+        "memory:",
+        "URL of the task store: memory:, sqlite:///FILE, postgresql://…, mysql://…; "
+        "programs keep tasks in AGENT.tasks.db unless told otherwise.",
+    )
+    bus: str = setting("auto", "URL of the bus between processes; 'auto' is what fits the store.")
     advertise: str | None = setting(None, "HOST:PORT that the agent card names, where it is not the listening one.")
     tenant: str = setting("", "Tenant that the agent card's interface names.")
     only_tenant: bool = setting(False, "Refuse requests for any other tenant than that.")
@@ -33,6 +37,7 @@ class ServerSettings:
     max_bytes_in_flight: int = setting(256 * MiB, "Size of all requests being served.", minimum=1024)
     card_max_age_s: int = setting(60, "Seconds the agent card may be cached.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")
+    workers: int = setting(1, "Processes that share the port.", minimum=1)
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -49,6 +49,9 @@ def test_these_are_the_verbs() -> None:
         "ping",
         "doctor",
         "completion",
+        "db",
+        "db upgrade",
+        "db current",
         "push",
         "push create",
         "push get",
@@ -85,7 +88,7 @@ async def test_help_is_there_at_every_verb() -> None:
         for parameter in command.params:
             assert (parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar or "") in done.out
         if command.epilog:
-            assert CODES in done.out, path
+            assert command.epilog in done.out, path
 
 
 async def test_a_default_that_help_tells_is_the_one_that_counts() -> None:

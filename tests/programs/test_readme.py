@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from a2a_grpc import TaskArtifactUpdateEvent, connect, data_of, text_of
 from a2a_grpc.cli.app import app
 from tests.harness import ROOT, Program, run_program
 from tests.test_surface import SETTINGS
@@ -116,3 +117,24 @@ def test_every_option_and_file_that_the_readme_names_exists() -> None:
         assert flag in flags, flag
     for target in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", README, re.MULTILINE):
         assert re.search(rf"^{''.join(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+async def test_the_resumable_agent_of_the_readme_goes_on_after_kill_9_and_the_client_never_stops_watching(
+    tmp_path: Path,
+) -> None:
+    counter = tmp_path / "counter.py"
+    counter.write_text(snippet("resumable").replace("asyncio.sleep(1)", "asyncio.sleep(0.05)"))
+    options = ("-o", "json", "--http-listen=off", "--lease-s=0.5", f"--store=sqlite:///{tmp_path}/counter.tasks.db")
+    serve = ("-m", "a2a_grpc", "serve", str(counter), *options)
+    async with Program(*serve, "--listen=127.0.0.1:0") as first:
+        address = first.address
+        async with connect(address) as client, client.stream("go") as events:
+            seen = [await anext(events) for _ in range(20)]
+            first.process.kill()
+            await first.process.wait()
+            async with Program(*serve, f"--listen={address}"):
+                seen += [event async for event in events]
+                task = await client.get(seen[0].id)
+    assert text_of(task) == "Counted to 100, in attempt 2."
+    counted = [data_of(event.artifact) for event in seen if isinstance(event, TaskArtifactUpdateEvent)]
+    assert counted[:-1] == [float(number) for number in range(1, 101)]

@@ -220,7 +220,7 @@ async def test_an_agent_without_a_skill_is_said_in_one_line(folder: Path) -> Non
             "listen is '[fe80::1]:0': plaintext beyond this machine; give --tls-cert with --tls-key, or --insecure",
         ),
         (["--tls-cert=cert.pem"], "--tls-key is missing; a certificate and its key come together"),
-        (["--store=nowhere:"], "store is 'nowhere:'; it must be memory:"),
+        (["--store=nowhere:"], "store is 'nowhere:'; it must be memory:, sqlite:///tasks.db, postgresql://…, mysql://… or mariadb://…"),
     ],
 )
 async def test_a_value_that_cannot_be_is_said_in_one_line(folder: Path, options: list[str], said: str) -> None:

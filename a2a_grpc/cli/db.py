@@ -1,0 +1,93 @@
+"""`a2a-grpc db`: the schema of a database that keeps tasks."""
+
+import asyncio
+import json
+import shlex
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
+from a2a_grpc.cli.options import OutputFormat
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.store import StoreUnavailable
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="A2A_GRPC_STORE",
+        metavar="URL",
+        help="URL of the task store: sqlite:///FILE, postgresql://…, mysql://… \\[env: A2A_GRPC_STORE]",
+        show_envvar=False,
+    ),
+]
+Output = Annotated[OutputFormat, typer.Option("-o", "--output", help="'json' prints one JSON object a line.")]
+
+EPILOG = "Exit codes: 0 ok, 1 the schema is not what this version needs, 2 usage, 3 unreachable."
+
+
+def commands() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(no_args_is_help=True, help="The schema of the database that keeps tasks.")
+    app.command(epilog=EPILOG)(upgrade)
+    app.command(epilog=EPILOG)(current)
+    return app
+
+
+def upgrade(store: Url, output: Output = OutputFormat.TEXT) -> None:
+    """Bring a database's schema to what this version needs. SQLite files are brought there by every server, too."""
+    from a2a_grpc.store.sql import migrations  # SQLAlchemy takes its time to import
+
+    before, after = _ask(migrations.upgrade, store)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({"from": before, "to": after}))
+    elif before == after:
+        typer.echo(f"{_shown(store)}: the schema is up to date, at {after}")
+    else:
+        typer.echo(f"{_shown(store)}: the schema was upgraded from {before} to {after}")
+
+
+def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
+    """Show where a database's schema is: exit 0 if that is what this version needs, 1 if not."""
+    from a2a_grpc.store.sql import migrations
+
+    at, needed = _ask(migrations.current, store)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({"at": at, "needed": needed}))
+    elif at == needed:
+        typer.echo(f"{_shown(store)}: the schema is at {at}, as this version needs it")
+    elif at > needed and at != migrations.NONE:
+        typer.echo(f"{_shown(store)}: the schema is at {at}, which is newer than this version: it knows {needed}")
+    else:
+        typer.echo(
+            f"{_shown(store)}: the schema is at {at}, this version needs {needed}; "
+            f"run: a2a-grpc db upgrade --store {shlex.quote(_shown(store))}"
+        )
+    raise typer.Exit(0 if at == needed else 1)
+
+
+def _ask(question: Callable[[str], Awaitable[tuple[str, str]]], store: str) -> tuple[str, str]:
+    """The answer of a database; an error becomes one line and an exit code."""
+
+    async def ask() -> tuple[str, str]:
+        return await question(store)
+
+    try:
+        return asyncio.run(ask())
+    except StoreUnavailable as error:
+        say_error(error)
+        raise typer.Exit(ExitCode.UNREACHABLE) from None
+    except ConfigurationError as error:
+        say_error(error)
+        raise typer.Exit(exit_code_of(error)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _shown(store: str) -> str:
+    """The URL without its password."""
+    from a2a_grpc.store.sql.urls import place_of
+
+    return place_of(store).shown

@@ -1,0 +1,65 @@
+"""Ports: whether one can be had, and holding one that several processes will share."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from a2a_grpc.address import join_address
+
+
+class ListenError(OSError):
+    """An address that the server cannot listen on."""
+
+
+def cannot_listen(host: str, port: int, protocol: str, error: Exception) -> ListenError:
+    """The error to raise, saying why."""
+    return ListenError(f"cannot listen on {join_address(host, port)} for {protocol}: {_reason(error)}")
+
+
+def check_free(host: str, port: int, protocol: str) -> None:
+    """Raises ListenError where nobody can listen there, or somebody does, willing to share the port or not."""
+    try:
+        family, address = _resolve(host, port)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise cannot_listen(host, port, protocol, error) from error
+
+
+@contextmanager
+def held(host: str, port: int, protocol: str) -> Iterator[int]:
+    """While the block runs the port is taken, for all but processes of this user that ask to share it: its number.
+
+    Nothing listens on it, so no connection comes here. Port 0 takes a free one. Raises ListenError.
+    """
+    try:
+        family, address = _resolve(host, port)
+        holder = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise cannot_listen(host, port, protocol, error) from error
+    with holder:
+        try:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            try:
+                holder.bind(address)
+            except OSError:
+                # Connections of a server that did not share the port may linger in TIME_WAIT. Not at once: two that
+                # both allow this, and both do not listen yet, would not notice each other.
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                holder.bind(address)
+        except OSError as error:
+            raise cannot_listen(host, port, protocol, error) from error
+        yield int(holder.getsockname()[1])
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return family, address  # type: ignore[return-value]  # (int, bytes) is for platforms without IPv6
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return getattr(error, "strerror", None) or "the port is taken, or the host is not this machine's"
