@@ -5,7 +5,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import NamedTuple, cast
 
 from a2a_grpc import lifecycle
@@ -117,9 +117,7 @@ class Run(Stage):
         """Plays the turn to its end. The outermost frame of the run's background task."""
         self._worker = asyncio.current_task()
         try:
-            outcome = await self._play()
-        except Outcome as raised:
-            outcome = raised
+            outcome = await self._play_out()
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             self._is_lost = True
@@ -243,6 +241,15 @@ class Run(Stage):
 
     # -- how a turn goes
 
+    async def _play_out(self) -> Outcome:
+        """Plays the turn: how it ends, once all that the handler made is stored."""
+        try:
+            outcome = await self._play()
+        except Outcome as raised:
+            outcome = raised
+        await self.writer.settle()
+        return outcome
+
     async def _play(self) -> Outcome:
         if self._stop_outcome is not None or self._is_lost:
             self._slots.leave()
@@ -347,9 +354,14 @@ class Run(Stage):
         backoff = Backoff(0.2, 5.0)
         while True:
             try:
-                return await writer.status(outcome.state, message, done=writer.turn, release=True)
+                await writer.status(outcome.state, message, done=writer.turn, release=True)
+                return
             except StoreUnavailable:  # as soon as it can say so; who loses the lease meanwhile is told to stop
                 await asyncio.sleep(backoff.next_s())
+            with suppress(StoreUnavailable):
+                await writer.settle()
+                if writer.state == outcome.state:
+                    return  # it was written, and only the answer lost
 
     async def _breathe(self) -> None:
         self._emitted += 1

@@ -156,6 +156,14 @@ class Writer:
             self._check_limits(len(event))
             await self._append(Record(self.seq + 1, event, self.state, self.turn))
 
+    async def settle(self) -> None:
+        """Waits for what is on its way, and looks at the log where nobody knows whether the last write happened.
+
+        Raises what the first write that failed did, StaleAppend, StoreUnavailable.
+        """
+        async with self._lock:
+            await self._catch_up()
+
     async def task(self) -> Task:
         """The task as it is now, for the agent to read. To be asked for before the first artifact is written, unless
         the task is new: then its artifacts are known."""

@@ -83,12 +83,12 @@ class HeldStore(MemoryStore):
     def __init__(self, holds: Callable[[Record], bool]) -> None:
         super().__init__()
         self._holds = holds
-        self.held = asyncio.Event()
+        self.reached = asyncio.Event()
         self.free = asyncio.Event()
 
     async def append(self, append: Append) -> int:
         if self._holds(append.record):
-            self.held.set()
+            self.reached.set()
             await self.free.wait()
         return await super().append(append)
 

@@ -51,7 +51,7 @@ async def test_guarantee_1_a_stream_sees_no_end_that_is_not_durable_yet() -> Non
         first = await following(call)
         seen = [event_state(await following(call)), event_state(await following(call))]
         end = asyncio.create_task(following(call))
-        await store.held.wait()
+        await store.reached.wait()
         assert (await served.get(first.task.id)).status.state == WORKING
         late = served.subscribe(first.task.id)
         assert event_state(await following(late)) == WORKING
@@ -67,7 +67,7 @@ async def test_guarantee_1_a_blocking_send_waits_until_the_end_is_durable() -> N
     store = HeldStore(lambda record: record.state == COMPLETED)
     async with serving_on(store, scripted_agent()) as served:
         sending = asyncio.create_task(served.send(scripted({"artifact": {"text": "done"}})))
-        await store.held.wait()
+        await store.reached.wait()
         other = await served.send(scripted({"input": "which?"}))  # a round trip, through the same channel
         assert text_of(other.task.status.message) == "which?"
         assert not sending.done()

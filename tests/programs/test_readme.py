@@ -134,7 +134,8 @@ async def test_the_resumable_agent_of_the_readme_goes_on_after_kill_9_and_the_cl
             await first.process.wait()
             async with Program(*serve, f"--listen={address}"):
                 seen += [event async for event in events]
-                task = await client.get(seen[0].id)
+                assert events.task is not None
+                task = await client.get(events.task.id)
     assert text_of(task) == "Counted to 100, in attempt 2."
     counted = [data_of(event.artifact) for event in seen if isinstance(event, TaskArtifactUpdateEvent)]
     assert counted[:-1] == [float(number) for number in range(1, 101)]

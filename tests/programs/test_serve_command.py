@@ -13,7 +13,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from a2a_grpc import Agent, Turn
+from a2a_grpc import Agent, Turn, connect
 from a2a_grpc.lifecycle import FAILED
 from a2a_grpc.wire import A2AServiceStub, Task
 from tests.harness import ROOT, V1, Program, request, run_program, serving, texts
@@ -220,7 +220,10 @@ async def test_an_agent_without_a_skill_is_said_in_one_line(folder: Path) -> Non
             "listen is '[fe80::1]:0': plaintext beyond this machine; give --tls-cert with --tls-key, or --insecure",
         ),
         (["--tls-cert=cert.pem"], "--tls-key is missing; a certificate and its key come together"),
-        (["--store=nowhere:"], "store is 'nowhere:'; it must be memory:, sqlite:///tasks.db, postgresql://…, mysql://… or mariadb://…"),
+        (
+            ["--store=nowhere:"],
+            "store is 'nowhere:'; it must be memory:, sqlite:///tasks.db, postgresql://…, mysql://… or mariadb://…",
+        ),
     ],
 )
 async def test_a_value_that_cannot_be_is_said_in_one_line(folder: Path, options: list[str], said: str) -> None:
@@ -397,3 +400,64 @@ async def test_a_program_of_one_agent_has_the_same_options(program: str) -> None
     words = set(re.findall(r"[\w-]+", out))
     assert {flag for kind in SERVER_SETTINGS for flag in flags(kind)} <= words
     assert "FILE_OR_MODULE" not in out
+
+
+# -- where tasks are kept
+
+
+async def run_in(folder: Path, *arguments: str | Path) -> tuple[list[str], asyncio.subprocess.Process]:
+    """The command in a folder, with nothing said about a store: what it prints up to its ready line."""
+    environment = {name: value for name, value in os.environ.items() if name != "A2A_GRPC_STORE"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *SERVE, *map(str, arguments), *FREE,
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or not lines[-1].startswith("Ready"):
+        line = await process.stdout.readline()
+        assert line, "the command ended"
+        lines.append(line.decode().rstrip("\n"))
+    return lines, process
+
+
+async def test_tasks_are_kept_in_a_file_named_after_the_agent_which_is_said_and_outlive_kill_9(
+    folder: Path, tmp_path: Path
+) -> None:
+    lines, process = await run_in(tmp_path, folder / "one.py")
+    assert "Note  tasks are kept in one.tasks.db" in lines
+    task = await ask(lines[-1].split()[1].removeprefix("grpc="), "hello")
+    process.kill()
+    await process.communicate()
+    assert (tmp_path / "one.tasks.db").exists()
+    lines, process = await run_in(tmp_path, folder / "one.py")
+    async with connect(lines[-1].split()[1].removeprefix("grpc=")) as client:
+        assert await client.get(task.id) == task
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_with_store_memory_no_file_is_made_and_that_is_said(folder: Path, tmp_path: Path) -> None:
+    lines, process = await run_in(tmp_path, folder / "one.py", "--store=memory:")
+    process.terminate()
+    await process.communicate()
+    assert "Note  tasks are kept in memory and end with this process" in lines
+    assert list(tmp_path.glob("*.db*")) == []
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("sqlite:///nowhere/tasks.db", "nowhere"),
+        ("postgresql+nodriver://user:secret@127.0.0.1:1/tasks", "nodriver"),
+        ("sqlite:///tasks.db?colour=red", "colour"),
+    ],
+)
+async def test_a_store_that_cannot_be_used_is_said_in_one_line_without_its_password(
+    folder: Path, store: str, said: str
+) -> None:
+    told = await refused(folder / "one.py", "--http-listen=off", f"--store={store}")
+    assert said in told
+    assert "secret" not in told
+    assert len(told.splitlines()) == 1
