@@ -195,7 +195,7 @@ function writes.claim(name, replica, force)
   local is_free = row.replica == '' or row.replica == replica or not is_alive(row.replica)
   if not TERMINAL[row.state] and (is_free or force == '1') then
     row.epoch = row.epoch + 1
-    if row.replica ~= '' and row.replica ~= replica then row.attempt = row.attempt + 1 end
+    if row.replica ~= '' then row.attempt = row.attempt + 1 end
     hold(name, row, replica)
     save(name, row)
   end

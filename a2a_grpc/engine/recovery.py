@@ -14,7 +14,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.run import Canceled, Queued
-from a2a_grpc.engine.runs import Runs
+from a2a_grpc.engine.runs import Active, Runs
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.sweep import sweep
 from a2a_grpc.engine.upkeep import Upkeep
@@ -77,8 +77,10 @@ class Recovery:
         async with self._runs.locks.holding(key):
             if self._runs.is_draining or self._runs.slots.is_full or self._runs.get(key) is not None:
                 return
+            if not self._replica.is_alive:
+                return  # what is claimed under a name that is dead is everybody's
             head = await self._log.store.claim(key, self._replica.id)
-            if head is None or head.state in lifecycle.TERMINAL or head.replica != self._replica.id:
+            if head is None or head.state in lifecycle.TERMINAL or head.replica != self._replica.id or head.is_lost:
                 return
             if head.cancel is not None:
                 await self._runs.finish(key, Canceled())
@@ -134,6 +136,8 @@ class Recovery:
                 seen = topic.wakes
                 for key, head in await self._log.store.wanted(me):
                     await self._attend_to(key, head)
+                for key, active in self._runs.unanswered():
+                    await self._hand_over(key, active)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._settings.poll_interval_s):
                         await topic.wait(seen)
@@ -145,10 +149,13 @@ class Recovery:
         elif head.cancel is not None:
             self._runs.stop(key, active, Canceled(), to_dict(Struct.FromString(head.cancel)))
         elif head.last_turn > active.last_turn:
-            async with self._runs.locks.holding(key):
-                if self._runs.get(key) is active:
-                    with suppress(StaleAppend):  # the claim is lost, and the message with it another's
-                        await self._runs.hand_over(key, active)
+            await self._hand_over(key, active)
+
+    async def _hand_over(self, key: TaskKey, active: Active) -> None:
+        async with self._runs.locks.holding(key):
+            if self._runs.get(key) is active:
+                with suppress(StaleAppend):  # the claim is lost, and the message with it another's
+                    await self._runs.hand_over(key, active)
 
     async def _take_over(self) -> None:
         """Goes on with what nobody alive holds, and with what is held here without a run: of some writes nobody knows

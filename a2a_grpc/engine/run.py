@@ -5,7 +5,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from typing import NamedTuple, cast
 
 from a2a_grpc import lifecycle
@@ -178,9 +178,11 @@ class Run(Stage):
         answer, self._answer = self._answer, None
         assert answer is not None
         try:
-            await self.writer.status(
-                lifecycle.WORKING, incoming=request.message, turn=turn, done=0 if self._queued.is_kept else turn
-            )
+            await self.writer.settle()
+            if self.writer.turn < turn:  # otherwise it is in the log already, which nobody knew
+                await self.writer.status(
+                    lifecycle.WORKING, incoming=request.message, turn=turn, done=0 if self._queued.is_kept else turn
+                )
         except BaseException:
             self._answer = answer
             raise
@@ -352,16 +354,17 @@ class Run(Stage):
         if outcome.content is not None:
             message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
         backoff = Backoff(0.2, 5.0)
+        seq: int | None = None
         while True:
             try:
+                await writer.settle()
+                if seq is not None and writer.seq > seq and writer.state == outcome.state:
+                    return  # it was written, and only the answer lost
+                seq = writer.seq
                 await writer.status(outcome.state, message, done=writer.turn, release=True)
                 return
             except StoreUnavailable:  # as soon as it can say so; who loses the lease meanwhile is told to stop
                 await asyncio.sleep(backoff.next_s())
-            with suppress(StoreUnavailable):
-                await writer.settle()
-                if writer.state == outcome.state:
-                    return  # it was written, and only the answer lost
 
     async def _breathe(self) -> None:
         self._emitted += 1

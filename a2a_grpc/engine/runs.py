@@ -65,6 +65,10 @@ class Runs:
     def get(self, key: TaskKey) -> Active | None:
         return self._active.get(key)
 
+    def unanswered(self) -> list[tuple[TaskKey, Active]]:
+        """Runs that wait for an answer which is here: the store did not tell whether it took it."""
+        return [(key, active) for key, active in self._active.items() if active.inbox and active.run.is_waiting]
+
     @property
     def keeps_messages(self) -> bool:
         """Whether the store keeps a message until its run is over, so that another replica can begin anew."""
@@ -89,6 +93,8 @@ class Runs:
         brings it there. Then come the messages that wait."""
         key, inbox = writer.key, deque(waiting)
         last_turn = max([first.turn, writer.turn, *(item.turn for item in inbox)])
+        if (former := self._active.get(key)) is not None:
+            self._lose(key, former)  # it has lost its claim, and has yet to learn of it
         active = Active(self._run(first, task, writer, inbox), last_turn, inbox)
         self._active[key] = active
         active.work = self.spawn(self._work(key, active), f"a2a-grpc:run:{key.id}")
@@ -168,7 +174,7 @@ class Runs:
     async def _idle(self) -> None:
         """Returns once nothing is at work, and every end that was come to is written."""
         await self.slots.idle()
-        while ending := [active.work for active in self._active.values() if active.run.is_ending]:
+        while ending := [one.work for one in self._active.values() if one.run.is_ending and not one.work.done()]:
             await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
             await self.slots.idle()
 

@@ -165,11 +165,13 @@ class Sends:
             if accepted is None:
                 raise TaskNotFoundError.of(key.id)
             opened = replace(opened, turn=accepted.last_turn)
-            if accepted.replica == me == self._replica.id:
+            is_next = accepted.state in lifecycle.INTERRUPTED and accepted.last_turn == accepted.turn + 1
+            is_here = accepted.replica == me == self._replica.id and not accepted.is_lost
+            if is_here and (is_next or self._runs.get(key) is not None):
                 with suppress(StaleAppend):  # somebody took the task over: the message waits there, or it has ended
                     await self._give(key, accepted, first._replace(turn=opened.turn))
                 return await self._as_taken(opened)
-        if accepted.is_lost:
+        if accepted.is_lost or is_here:  # it has no run; this message is not the next one's
             await self._recovery.recover(key)
         else:
             self._log.bus.wake(accepted.replica)

@@ -54,6 +54,12 @@ def check_limits(settings: EngineSettings, *, seq: int, size: int, event: int, m
         raise Failed(f"the task has reached the limit of {settings.max_task_records} events")
 
 
+def _look_at(writing: "asyncio.Task[int]") -> None:
+    """What became of it is of no interest any more where the run was lost meanwhile."""
+    if not writing.cancelled():
+        writing.exception()
+
+
 class Writer:
     """Appends the events of one run under one claim.
 
@@ -186,7 +192,9 @@ class Writer:
 
     def _append_behind(self, record: Record) -> None:
         appending = self._log.append(Append(self.key, record, self.epoch))
-        self._behind.append(asyncio.create_task(appending, name=f"a2a-grpc:append:{self.key.id}"))
+        writing = asyncio.create_task(appending, name=f"a2a-grpc:append:{self.key.id}")
+        writing.add_done_callback(_look_at)
+        self._behind.append(writing)
         self._advance(record)
 
     def _advance(self, record: Record) -> None:

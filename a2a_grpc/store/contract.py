@@ -209,6 +209,17 @@ class StoreContract:
         assert head is not None
         assert (head.seq, head.state) == (2, winner)
 
+    async def test_appends_happen_in_the_order_of_their_calls_awaited_in_between_or_not(self, store: TaskStore) -> None:
+        epochs = {key: await create(store, key) for key in (KEY, KEY._replace(id="t-2"))}
+        appending = [
+            append(store, chunk(seq, f"{seq} "), epoch=epoch, key=key)
+            for seq in range(2, 66)
+            for key, epoch in epochs.items()
+        ]
+        await asyncio.gather(*appending)
+        for key in epochs:
+            assert await store.read(key, 1, 100) == [chunk(seq, f"{seq} ") for seq in range(2, 66)]
+
     async def test_a_canceled_append_has_happened_or_not_and_does_not_later(self, store: TaskStore) -> None:
         epoch = await create(store)
         seq = 1
@@ -384,11 +395,11 @@ class StoreContract:
         assert (held.replica, held.epoch, held.attempt) == (ME, epoch, 1)
         again = await claim(store, ME)
         assert again.epoch > epoch
-        assert (again.replica, again.attempt) == (ME, 1)
+        assert (again.replica, again.attempt) == (ME, 2)
         await store.leave(ME)
         taken = await claim(store, OTHER)
         assert taken.epoch > again.epoch
-        assert (taken.replica, taken.attempt, taken.is_lost) == (OTHER, 2, False)
+        assert (taken.replica, taken.attempt, taken.is_lost) == (OTHER, 3, False)
         await append(store, status(2, INPUT_REQUIRED), epoch=taken.epoch, release=True)
         assert (await head_of(store)).replica == ""
         assert (await claim(store, OTHER)).replica == OTHER

@@ -226,7 +226,7 @@ class MemoryStore:
         is_free = log.replica in ("", replica) or log.replica not in self._leases
         if log.last.state not in TERMINAL and (is_free or force):
             log.epoch += 1
-            if log.replica not in ("", replica):
+            if log.replica:
                 log.attempt += 1
             self._hold(key, log, replica)
         return self._head(log)

@@ -189,6 +189,7 @@ class TaskStore(Protocol):
     - A write that raises anything but StoreUnavailable has written nothing. A transient fault is retried for a while,
       without writing anything twice.
     - A call that is canceled is over once its CancelledError arrives: it has happened or not, and will not later.
+    - Appends to one task that were called one after the other happen in that order, awaited in between or not.
     - `append` succeeds only on the log as the caller knows it and only for the holder of the newest claim: of racing
       writers one wins. Nothing is appended after a terminal state.
     - A replica is alive from `join` on, until it leaves or does not renew its lease in time; once another replica has
@@ -272,7 +273,7 @@ class TaskStore(Protocol):
         with which every earlier one is void. The row after that; its `replica` tells who holds it. None for an unknown
         task. Nobody can claim a task that has ended: its row is given as it is.
 
-        Taking over from another replica counts an `attempt`.
+        Taking a task over that somebody held, were it the same replica, counts an `attempt`.
         """
 
     async def release(self, key: TaskKey, epoch: int) -> None:

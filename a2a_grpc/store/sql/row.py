@@ -114,7 +114,7 @@ class Row:
         if self.has_ended or not (force or self.is_lost or self.replica in ("", replica)):
             return False
         self.epoch += 1
-        if self.replica not in ("", replica):
+        if self.replica:
             self.attempt += 1
         self.replica, self.is_lost = replica, False
         return True

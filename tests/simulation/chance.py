@@ -1,0 +1,31 @@
+"""Ids, times and jitter of the product, from the seed and the virtual clock for as long as a simulation runs."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from unittest.mock import patch
+
+from a2a_grpc.backoff import Backoff
+from tests.simulation.loop import SimulatedLoop
+
+EPOCH_NS = 1_700_000_000_000_000_000
+
+
+@contextmanager
+def seeded(random: Random, loop: SimulatedLoop) -> Iterator[None]:
+    """Nothing that the product asks chance or the calendar for differs between two runs of a seed."""
+
+    next_s = Backoff.next_s
+
+    def jittered(backoff: Backoff) -> float:
+        backoff._random = random
+        return next_s(backoff)
+
+    with (
+        patch.object(uuid, "uuid4", lambda: uuid.UUID(int=random.getrandbits(128), version=4)),
+        patch.object(time, "time_ns", lambda: EPOCH_NS + int(loop.time() * 1e9)),
+        patch.object(Backoff, "next_s", jittered),
+    ):
+        yield

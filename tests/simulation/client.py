@@ -1,0 +1,200 @@
+"""What users do, in the way of good clients: again elsewhere after a failure, with the same key, from the last seq."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING, TypeVar
+
+from a2a_grpc.engine import Incoming, Opened
+from a2a_grpc.errors import (
+    A2AError,
+    ResourceExhaustedError,
+    TaskNotCancelableError,
+    UnavailableError,
+    UnsupportedOperationError,
+)
+from a2a_grpc.principal import Principal
+from a2a_grpc.store import Record, Snapshot, StoreUnavailable, TaskKey
+from a2a_grpc.wire import Message
+from tests.harness import message, request
+from tests.simulation.history import Ack, Cancel, Follow, Read, Refusal, Send
+from tests.simulation.replica import Gone, SimulatedReplica
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+
+AGAIN = (Gone, TimeoutError, StoreUnavailable, UnavailableError, ResourceExhaustedError)
+"""After which a client tries again."""
+TRIES = 200
+
+
+class GaveUp(Exception):
+    """Of a call that did not succeed for so long that it should have."""
+
+
+class Client:
+    """One user."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self._world = world
+        self._name = name
+        self._random: Random = world.random
+        self._history = world.history
+        self._count = 0
+
+    @property
+    def _now(self) -> float:
+        return self._world.loop.time()
+
+    async def _surely(self, ask: Callable[[SimulatedReplica], Awaitable[T]], what: str, patience_s: float = 2.0) -> T:
+        """Asks one replica after the other until one answers."""
+        for _ in range(TRIES):
+            try:
+                replica = self._world.pick()
+                patience = self._random.uniform(0.0, 0.05) if self._world.impatient() else patience_s
+                return await replica.call(lambda: ask(replica), what, patience)  # noqa: B023
+            except AGAIN:
+                await asyncio.sleep(self._random.uniform(0.01, 0.2))
+            except A2AError:
+                raise
+            except Exception as error:
+                self._history.complaints.append(f"{what} raised {error!r}, which is not for callers")
+                await asyncio.sleep(0.1)
+        raise GaveUp(what)
+
+    async def send(self, script: str, task_id: str = "") -> Opened | None:
+        """A message, sent until it is accepted or refused for good; now and then through two replicas at a time."""
+        self._count += 1
+        sent = f"{self._name}-{self._count}"
+        if self._random.random() < 0.25:
+            first, second = await asyncio.gather(self._send(sent, script, task_id), self._send(sent, script, task_id))
+            return first or second
+        return await self._send(sent, script, task_id)
+
+    async def _send(self, sent: str, script: str, task_id: str) -> Opened | None:
+        async def ask(replica: SimulatedReplica) -> Opened | Message:
+            incoming = Incoming(Principal(), request(message(script, task_id=task_id, message_id=sent)), f"key-{sent}")
+            return await replica.engine.open(incoming)
+
+        asked = self._now
+        try:
+            opened = await self._surely(ask, "send")
+        except UnsupportedOperationError:
+            self._history.refusals.append(Refusal(self._now, sent, task_id))
+            return None
+        assert isinstance(opened, Opened)
+        self._history.sends.append(Send(self._now, f"key-{sent}", sent, opened.key.id, opened.turn))
+        self._read(asked, opened.key, opened.snapshot)
+        return opened
+
+    def _read(self, asked: float, key: TaskKey, snapshot: Snapshot) -> None:
+        self._history.reads.append(Read(asked, self._now, key.id, snapshot.seq, snapshot.task))
+
+    async def read(self, key: TaskKey) -> None:
+        asked = self._now
+        self._read(asked, key, await self._surely(lambda replica: replica.engine.log.snapshot(key), "read"))
+
+    async def settle(self, opened: Opened) -> None:
+        """Waits for the end of a turn, as a blocking send does."""
+        try:
+            found = await self._surely(lambda replica: replica.engine.settled(opened), "settle", patience_s=30.0)
+        except UnsupportedOperationError:
+            return  # the task ended before
+        self._history.reads.append(Read(0.0, self._now, opened.key.id, found.seq, found.task))  # it may be history
+
+    async def cancel(self, key: TaskKey) -> None:
+        asked = self._now
+        try:
+            snapshot = await self._surely(lambda replica: replica.engine.cancel(key), "cancel", patience_s=4.0)
+        except TaskNotCancelableError:
+            self._history.cancels.append(Cancel(asked, self._now, key.id, None))
+            return
+        self._history.cancels.append(Cancel(asked, self._now, key.id, snapshot.state))
+        self._read(asked, key, snapshot)
+
+    async def follow(self, key: TaskKey, after: int) -> None:
+        """Reads a log to the end of its task, over as many connections as it takes."""
+        follow = Follow(key.id, after)
+        self._history.follows.append(follow)
+        while True:
+            connection = _Connection(self._world, follow)
+            last = follow.records[-1].seq if follow.records else after
+            patience_s = self._random.uniform(0.2, 2.0) if self._world.impatient(0.3) else 60.0
+            try:
+                replica = self._world.pick()
+                await replica.call(
+                    lambda: connection.carry(replica, key, last),  # noqa: B023
+                    "follow",
+                    patience_s,
+                )
+                follow.is_complete = True
+                return
+            except AGAIN:
+                await asyncio.sleep(self._random.uniform(0.01, 0.2))
+            except Exception as error:
+                self._history.complaints.append(f"follow raised {error!r}, which is not for callers")
+                return
+            finally:
+                connection.is_open = False
+
+    # -- a user's story
+
+    async def live(self, story_s: float) -> None:
+        """Sends a script, then does something about its task now and then."""
+        random = self._random
+        await asyncio.sleep(random.uniform(0.0, story_s * 0.7))
+        pours = random.random() < 0.3
+        opened = await self.send("p" * pours + random_script(random))
+        if opened is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            for _ in range(random.choice((0, 1, 1, 2))):
+                group.create_task(self.follow(opened.key, random.choice((0, 0, opened.snapshot.seq))))
+            if random.random() < 0.3:
+                group.create_task(self.settle(opened))
+            for _ in range(random.randint(0, 4)):
+                await asyncio.sleep(random.expovariate(3.0))
+                await self._act(opened, group)
+
+    async def _act(self, opened: Opened, group: asyncio.TaskGroup) -> None:
+        random = self._random
+        kind = random.random()
+        if kind < 0.55:
+            again = await self.send(random_script(random).replace("q", random.choice("qz")), opened.key.id)
+            if again is not None and random.random() < 0.3:
+                group.create_task(self.settle(again))
+        elif kind < 0.7:
+            await self.cancel(opened.key)
+        elif kind < 0.9:
+            await self.read(opened.key)
+        else:
+            group.create_task(self.follow(opened.key, 0))
+
+
+class _Connection:
+    """One stream of a follower. What arrives after the client has left is not its any more."""
+
+    def __init__(self, world: "World", follow: Follow) -> None:
+        self.is_open = True
+        self._world = world
+        self._follow = follow
+
+    async def carry(self, replica: SimulatedReplica, key: TaskKey, after: int) -> None:
+        async with replica.engine.log.follow(key, after) as records:
+            async for record in records:
+                if self.is_open:
+                    self._deliver(key, record)
+
+    def _deliver(self, key: TaskKey, record: Record) -> None:
+        self._follow.records.append(record)
+        self._world.history.acks.append(Ack(self._world.loop.time(), key.id, record))
+
+
+def random_script(random: Random) -> str:
+    """A few steps, with an end."""
+    steps = "".join(random.choices("ctz", weights=(5, 1, 4), k=random.randint(0, 6)))
+    if random.random() < 0.3:
+        steps += "q" + "".join(random.choices("cz", k=random.randint(0, 3)))
+    return steps + random.choices(".if", weights=(6, 3, 1))[0]

@@ -1,0 +1,73 @@
+"""Thousands of schedules of replicas under faults: every history keeps the rules.
+
+SIMULATION_SEEDS=20000 make test ARGS=tests/simulation      more of them
+SIMULATION_SEED=123 make test ARGS=tests/simulation         one of them again
+"""
+
+import os
+import subprocess
+import sys
+from hashlib import sha256
+
+import pytest
+
+from tests.harness import ROOT
+from tests.simulation.checker import violations
+from tests.simulation.history import History
+from tests.simulation.world import simulate
+
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1500"))
+ONE = os.environ.get("SIMULATION_SEED")
+PARTS = 1 if ONE else max(4, SEEDS // 200)
+
+
+def seeds_of(part: int) -> range:
+    if ONE:
+        return range(int(ONE), int(ONE) + 1)
+    return range(SEEDS * part // PARTS, SEEDS * (part + 1) // PARTS)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_history_keeps_the_rules(part: int) -> None:
+    for seed in seeds_of(part):
+        found = violations(simulate(seed))
+        if found:
+            again = f"SIMULATION_SEED={seed} make test ARGS=tests/simulation"
+            pytest.fail("\n".join([f"seed {seed} violates the rules; again with: {again}", *found]), pytrace=False)
+
+
+@pytest.mark.skipif(ONE is not None, reason="one seed is asked for")
+def test_the_simulations_see_what_they_are_about() -> None:
+    """Faults happen, and what they hit: otherwise the rules would hold for want of anything to hold for."""
+    histories = [simulate(seed) for seed in range(60)]
+    assert sum(len(history.troubles) for history in histories) > 5
+    assert sum(len(history.cancels) for history in histories) > 20
+    assert sum(len(history.refusals) for history in histories) > 5
+    assert sum(len(history.follows) for history in histories) > 100
+    assert sum(follow.is_complete for history in histories for follow in history.follows) > 100
+    assert any(step.attempt > 1 for history in histories for step in history.steps)
+    assert any(step.note == "answered" for history in histories for step in history.steps)
+    assert any(send.turn > 2 for history in histories for send in history.sends)
+
+
+@pytest.mark.skipif(ONE is not None, reason="one seed is asked for")
+def test_a_seed_gives_the_same_history_in_every_process() -> None:
+    script = (
+        "from tests.simulation.test_simulation import digest\n"
+        "from tests.simulation.world import simulate\n"
+        "print(*(digest(simulate(seed)) for seed in range(12)))"
+    )
+    given = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True,
+        ).stdout.split()
+        for hash_seed in ("1", "2")
+    ]  # fmt: skip
+    assert given[0] == given[1]
+    assert given[0] == [digest(simulate(seed)) for seed in range(12)]
+
+
+def digest(history: History) -> str:
+    """The same for equal histories."""
+    return sha256(repr(history).encode()).hexdigest()
