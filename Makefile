@@ -47,8 +47,10 @@ types: $(VENV)/.dev ## Check types.
 test: $(VENV)/.dev ## Run the tests.
 	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
 
-test-nightly: $(VENV)/.dev ## Run the tests that wait, with ten minutes of silence instead of one.
+test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 crashes, 20,000 simulated schedules.
 	SILENCE_S=600 $(BIN)/python -m pytest tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
+	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest tests/crash --timeout 1200 $(ARGS)
+	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation --timeout 3600 $(ARGS)
 
 check: lint types proto-check test ## All of the above: what CI runs.
 

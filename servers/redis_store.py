@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -87,6 +88,7 @@ class RedisStore:
         self._budget_s = budget_s
         self._script = redis.register_script(Path(__file__).with_suffix(".lua").read_text())
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)  # first come, first served; the pool's own limit is not
+        self._in_order: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
         self._is_closed = False
 
     @classmethod
@@ -158,7 +160,9 @@ class RedisStore:
     async def append(self, append: Append) -> int:
         key, record = append.key, append.record
         what = (_name(key), append.epoch, record.seq, *_event(record), append.done, int(append.release))
-        return int(await self._write("append", *what, *_bound(key.scope, append.bind)))
+        in_order = self._in_order.setdefault(key, asyncio.Lock())
+        async with in_order:  # two connections would race
+            return int(await self._write("append", *what, *_bound(key.scope, append.bind)))
 
     async def enqueue(
         self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None

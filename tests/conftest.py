@@ -30,7 +30,7 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     def left() -> list[str]:
         return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("a2a-grpc")]
 
-    for _ in range(200):
+    for _ in range(1000):
         if not left():
             break
         await asyncio.sleep(0.01)

@@ -228,6 +228,9 @@ class Proxy:
                 await connection.server.drain()
             await self._turn_of(connection)
             connection.server.close()
+            return
+        await self._turn_of(connection)
+        connection.abort()  # one side was reset: so is the other
 
     async def _pump_down(self, connection: Connection, source: asyncio.StreamReader) -> None:
         """From the server to the client."""
@@ -254,8 +257,12 @@ class Proxy:
                     break
             await self._turn_of(connection)
             connection.client.close()
+            self._open.discard(connection)
+            sever(connection.server)
+            return
+        await self._turn_of(connection)
         self._open.discard(connection)
-        sever(connection.server)
+        connection.abort()
 
     async def _turn_of(self, connection: Connection) -> None:
         if self.delay_s:

@@ -90,7 +90,12 @@ class Runs:
 
     def start(self, first: Queued, writer: Writer, task: Task | None = None, waiting: Iterable[Queued] = ()) -> None:
         """Starts a run under the writer's claim, for a message that is in the log of `task`; without a task the run
-        brings it there. Then come the messages that wait."""
+        brings it there. Then come the messages that wait.
+
+        Starts nothing where the lease was lost since the claim: the task is, or will be, another replica's.
+        """
+        if writer.replica != self._replica.id:
+            return
         key, inbox = writer.key, deque(waiting)
         last_turn = max([first.turn, writer.turn, *(item.turn for item in inbox)])
         if (former := self._active.get(key)) is not None:

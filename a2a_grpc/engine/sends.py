@@ -116,9 +116,8 @@ class Sends:
                 )
             except StoreFull as full:
                 raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
-            if me == self._replica.id:  # otherwise the lease was lost meanwhile, and others take the task over
-                head = Head(1, record.state, 1, epoch, task.context_id, record.size, 1, replica=me)
-                self._runs.start(first, Writer(self._log, self._settings, key, head), task)
+            head = Head(1, record.state, 1, epoch, task.context_id, record.size, 1, replica=me)
+            self._runs.start(first, Writer(self._log, self._settings, key, head), task)
         return Opened(key, 1, Snapshot(1, serialized, record.state, 1))
 
     async def _continue(self, incoming: Incoming) -> Opened:

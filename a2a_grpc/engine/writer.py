@@ -80,6 +80,7 @@ class Writer:
         "epoch",
         "key",
         "last_turn",
+        "replica",
         "seq",
         "state",
         "turn",
@@ -96,6 +97,8 @@ class Writer:
         self.key = key
         self.context_id = head.context_id
         self.epoch = head.epoch
+        self.replica = head.replica
+        """Who holds the claim."""
         self.last_turn = head.last_turn
         """The newest message that was accepted for the task, as far as is known here."""
         self.seq = head.seq

@@ -29,9 +29,9 @@ BUSY_S = 10.0
 CONNECT_S = 5
 ATTEMPT_S = 15
 """How long a transaction on PostgreSQL or MySQL may take before its connection is given up."""
-LOCK_S = 3
+LOCK_S = 1
 """How long a row may be locked by another replica."""
-IDLE_S = 5
+IDLE_S = 2
 """How long a replica may stand still in a transaction, with its locks, before the database ends it."""
 
 

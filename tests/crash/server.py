@@ -1,0 +1,103 @@
+"""A server of the worker as a process that can be killed, paused and started again where it was."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.databases import free_port
+from tests.harness import ROOT
+
+START_S = 60.0
+SETPRIV = shutil.which("setpriv")
+DIES_WITH_US = (SETPRIV, "--pdeathsig=KILL", "--") if SETPRIV else ()
+"""So that no server, least of all a paused one, outlives the tests however they end."""
+
+
+class WorkerServer:
+    """A process on an address that stays the same over its lives; what it logs is in `log`. Leaving the block ends it.
+
+    `http` adds the listener with the probes.
+    """
+
+    def __init__(self, store: str, folder: Path, *options: str, name: str = "server", http: bool = False) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self.http = f"127.0.0.1:{free_port()}" if http else "off"
+        self.log = folder / f"{name}.log"
+        self.lives = 0
+        self._env = {**os.environ, "JOURNAL": str(folder / "journal")}
+        self._options = ("--listen", self.address, "--http-listen", self.http, "--store", store, *options)
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.kill()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def spawn(self, *, resumable: bool = True) -> None:
+        """Starts the process, and waits for nothing."""
+        assert not self.is_running
+        self.lives += 1
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(
+                    *DIES_WITH_US,
+                    sys.executable,
+                    "-m",
+                    "tests.crash.worker",
+                    "-o",
+                    "json",
+                    "--drain-grace-s",
+                    "0",
+                    *self._options,
+                ),
+                cwd=ROOT,
+                env={**self._env, "RESUMABLE": str(int(resumable))},
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+
+    async def ready(self) -> None:
+        """Waits until the server takes calls."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async with asyncio.timeout(START_S):
+            while line := await self._process.stdout.readline():
+                if json.loads(line)["event"] == "ready":
+                    return
+        raise AssertionError(f"the server does not start:\n{self.log.read_text()[-3000:]}")
+
+    async def start(self, *, resumable: bool = True) -> None:
+        await self.spawn(resumable=resumable)
+        await self.ready()
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.communicate()
+
+    def pause(self) -> None:
+        """SIGSTOP: not an instruction more until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
