@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .cache/proto-venv
+# One more than there are cores: most tests wait for something now and then.
+WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check lint types test test-nightly check demo demo-all serve clean
@@ -45,7 +47,7 @@ types: $(VENV)/.dev ## Check types.
 	$(BIN)/mypy
 
 test: $(VENV)/.dev ## Run the tests.
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --dist loadfile)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses $(WORKERS) --dist loadfile)
 
 test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 crashes, 20,000 simulated schedules.
 	SILENCE_S=600 $(BIN)/python -m pytest tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)

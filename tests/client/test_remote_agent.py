@@ -390,25 +390,19 @@ async def test_a_block_of_events_that_is_left_in_peace_leaves_the_task_alone() -
 
 
 async def test_a_remote_connection_that_is_lost_does_not_cancel_the_remote_task() -> None:
-    sleeper = Sleeper()
-    async with asyncio.timeout(GUARD_S), serving(sleeper.agent) as served, client_of(served) as client:
+    writer = Writer()
+    async with asyncio.timeout(GUARD_S), serving(writer.agent) as served, client_of(served) as client:
         async with Passage(served.server.grpc_address) as passage:
             async with RemoteAgent(passage.address, give_up_after_s=0.2, retry_maximum_s=0.1) as agent:
-                running = asyncio.create_task(agent.run("sleep"))
-                await eventually(lambda: has_one(sleeper.started))
-                await eventually(lambda: _one_stream(served))
+                pieces = aiter(agent.stream("write"))
+                assert await anext(pieces) == "Once "
                 passage.cut()
                 with pytest.raises(ConnectionLostError) as error:
-                    await running
+                    await anext(pieces)
         await eventually(lambda: no_stream(served))
         assert error.value.task is not None
-        assert error.value.task.id == sleeper.started[0]
-        assert (await client.get(sleeper.started[0])).status.state == WORKING
-        assert sleeper.canceled == []
-
-
-def _one_stream(served: Served) -> None:
-    assert open_streams(served) == 1
+        writer.gate.opened.set()
+        assert text_of(await client.wait(error.value.task.id)) == "Once upon a time"
 
 
 async def test_canceling_an_agent_that_does_not_listen_cancels_its_task_all_the_same() -> None:

@@ -16,7 +16,7 @@ from tests.simulation.checker import violations
 from tests.simulation.history import History
 from tests.simulation.world import simulate
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1500"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 ONE = os.environ.get("SIMULATION_SEED")
 PARTS = 1 if ONE else max(4, SEEDS // 200)
 
