@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from a2a_grpc.agent import Agent
+from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
 from a2a_grpc.config import ConfigurationError
@@ -24,8 +25,6 @@ from a2a_grpc.server.worker import Tell
 from a2a_grpc.store import StoreUnavailable
 
 HELP = "Serve an agent over gRPC, its card over HTTP, until Ctrl-C."
-
-USAGE_ERROR = 2
 
 
 class LogLevel(StrEnum):
@@ -91,7 +90,7 @@ def _guard(work: Callable[[], None]) -> None:
         work()
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
-        raise typer.Exit(USAGE_ERROR) from None
+        raise typer.Exit(ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

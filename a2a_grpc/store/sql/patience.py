@@ -26,17 +26,18 @@ class Outage:
     """Says once that the database is gone, and once that it is back."""
 
     def __init__(self, shown: str) -> None:
-        self._shown = shown
+        self.shown = shown
+        """The database's URL, without its password."""
         self._since: float | None = None
 
     def begin(self, error: BaseException) -> None:
         if self._since is None:
             self._since = time.monotonic()
-            logger.warning("database unavailable store=%s error=%s", self._shown, reason(error))
+            logger.warning("database unavailable store=%s error=%s", self.shown, reason(error))
 
     def end(self) -> None:
         if self._since is not None:
-            logger.info("database available again store=%s after_s=%.1f", self._shown, time.monotonic() - self._since)
+            logger.info("database available again store=%s after_s=%.1f", self.shown, time.monotonic() - self._since)
             self._since = None
 
 
@@ -64,7 +65,9 @@ async def persist(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, o
             outage.begin(error)
             is_repeat, wait_s = True, waits.next_s()
             if time.monotonic() + wait_s >= end:
-                raise StoreUnavailable(f"the store did not answer within {budget_s:g} s: {reason(error)}") from error
+                raise StoreUnavailable(
+                    f"{outage.shown} did not answer within {budget_s:g} s: {reason(error)}"
+                ) from error
             await asyncio.sleep(wait_s)
         else:
             outage.end()
