@@ -75,10 +75,8 @@ class Recovery:
     async def recover(self, key: TaskKey) -> None:
         """Takes over a task that nobody alive holds and that somebody has to, and goes on with it as it stands."""
         async with self._runs.locks.holding(key):
-            if self._runs.is_draining or self._runs.slots.is_full or self._runs.get(key) is not None:
+            if not self._can_take_over or self._runs.get(key) is not None:
                 return
-            if not self._replica.is_alive:
-                return  # what is claimed under a name that is dead is everybody's
             head = await self._log.store.claim(key, self._replica.id)
             if head is None or head.state in lifecycle.TERMINAL or head.replica != self._replica.id or head.is_lost:
                 return
@@ -91,6 +89,11 @@ class Recovery:
                 await self._go_on(key, head, waiting)
             else:
                 await self._begin_again(key, head, stored, waiting)
+
+    @property
+    def _can_take_over(self) -> bool:
+        """Whether there is room for another run, under a name that is alive: else what is claimed is everybody's."""
+        return not self._runs.is_draining and not self._runs.slots.is_full and self._replica.is_alive
 
     async def _go_on(self, key: TaskKey, head: Head, waiting: list[Pending]) -> None:
         """A task that waits for its user: for the next message, or for the turn of one that has come."""
@@ -163,11 +166,11 @@ class Recovery:
         for key in await self._log.store.held(self._replica.id):
             if self._runs.get(key) is None:
                 await self.recover(key)
-        while keys := await self._log.store.lost(TAKE_OVER_PAGE):
+        before: list[TaskKey] = []
+        while self._can_take_over and (keys := await self._log.store.lost(TAKE_OVER_PAGE)) and keys != before:
             for key in keys:
                 await self.recover(key)
-            if self._runs.is_draining or self._runs.slots.is_full or len(keys) < TAKE_OVER_PAGE:
-                return
+            before = keys
 
     async def _sweep(self) -> None:
         if removed := await sweep(self._log.store, self._settings):

@@ -164,13 +164,11 @@ class Sends:
             if accepted is None:
                 raise TaskNotFoundError.of(key.id)
             opened = replace(opened, turn=accepted.last_turn)
-            is_next = accepted.state in lifecycle.INTERRUPTED and accepted.last_turn == accepted.turn + 1
             is_here = accepted.replica == me == self._replica.id and not accepted.is_lost
-            if is_here and (is_next or self._runs.get(key) is not None):
-                with suppress(StaleAppend):  # somebody took the task over: the message waits there, or it has ended
-                    await self._give(key, accepted, first._replace(turn=opened.turn))
-                return await self._as_taken(opened)
-        if accepted.is_lost or is_here:  # it has no run; this message is not the next one's
+            with suppress(StaleAppend):  # somebody took the task over: the message waits there, or it has ended
+                if is_here and await self._give(key, accepted, first._replace(turn=opened.turn)):
+                    return await self._as_taken(opened)
+        if accepted.is_lost or is_here:
             await self._recovery.recover(key)
         else:
             self._log.bus.wake(accepted.replica)
@@ -179,24 +177,20 @@ class Sends:
             return await self._as_taken(opened)
         return opened
 
-    async def _give(self, key: TaskKey, head: Head, first: Queued) -> None:
+    async def _give(self, key: TaskKey, head: Head, first: Queued) -> bool:
         """Gives a message that is stored to the task's run here, or starts one: then the message and the move to
-        WORKING are one record."""
+        WORKING are one record. False where there is no run and this message is not the next one's."""
         active = self._runs.get(key)
-        if active is not None and active.run.writer.epoch == head.epoch:
+        if active is not None and active.run.writer.epoch == head.epoch:  # any other has just ended
             await self._runs.hand_over(key, active)
-            return  # any other has just ended
+            return True
+        if head.state not in lifecycle.INTERRUPTED or first.turn != head.turn + 1:
+            return False
         writer = Writer(self._log, self._settings, key, head)
-        if first.turn > head.turn + 1:  # others wait before it: they came while nobody here had a run for the task
-            stored = [pending for pending in await self._log.store.pending(key) if pending.turn > head.turn]
-            earliest, *rest = [
-                Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages) for pending in stored
-            ]
-            self._runs.start(earliest, writer, waiting=rest)
-            return
         done = first.turn - 1 if first.is_kept else first.turn
         await writer.status(lifecycle.WORKING, incoming=first.request.message, turn=first.turn, done=done)
         self._runs.start(first, writer, await writer.task())
+        return True
 
     async def _see_taken(self, opened: Opened) -> None:
         """Waits a moment for another replica to take an answer."""
