@@ -162,7 +162,10 @@ function writes.append(name, epoch, seq, state, turn, at, event, message, done, 
   if before then return {'bound', before} end
   if binding ~= '' then bind(binding, fingerprint, task_id, bound_turn, reply) end
   state, turn = tonumber(state), tonumber(turn)
-  if turn > row.turn then row.attempt, row.last_turn = 1, math.max(row.last_turn, turn) end
+  if turn > row.turn then
+    row.last_turn = math.max(row.last_turn, turn)
+    if tonumber(done) > 0 then row.attempt = 1 end
+  end
   if tonumber(done) > 0 then call('XTRIM', 'a2a:pending:' .. name, 'MINID', '0-' .. (done + 1)) end
   write_record(name, row, state, turn, at, event, message)
   if TERMINAL[state] or (release == '1' and row.last_turn == turn) then hold(name, row, '') end

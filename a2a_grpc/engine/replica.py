@@ -20,6 +20,8 @@ class Replica:
         self._lease_s = lease_s
         self._until = float("-inf")
         self.id = _new_id()
+        self.is_joined = False
+        """Whether the others know this replica by its present name: before, what it claims is everybody's."""
 
     @property
     def is_alive(self) -> bool:
@@ -30,6 +32,7 @@ class Replica:
         begun = asyncio.get_running_loop().time()
         await self._store.join(self.id, self._lease_s)
         self._until = begun + self._lease_s
+        self.is_joined = True
 
     async def keep(self) -> None:
         """Renews the lease every third of its time; returns once it is lost.
@@ -66,7 +69,7 @@ class Replica:
 
     async def rejoin(self) -> None:
         """Begins a new life under a new name, as soon as the store answers."""
-        former, self.id = self.id, _new_id()
+        former, self.id, self.is_joined = self.id, _new_id(), False
         backoff = Backoff(self._lease_s / 30, self._lease_s / 3)
         while True:
             try:

@@ -75,8 +75,8 @@ class Runs:
         return self._agent.resumable and self._log.store.durable
 
     def check_room(self) -> None:
-        """Raises ResourceExhaustedError where neither a place nor room to wait for one is left, UnavailableError while
-        draining."""
+        """Raises ResourceExhaustedError where neither a place nor room to wait for one is left, UnavailableError as
+        `check_open` does."""
         self.check_open()
         if self.slots.is_full:
             raise ResourceExhaustedError(
@@ -84,9 +84,11 @@ class Runs:
             )
 
     def check_open(self) -> None:
-        """Raises UnavailableError while draining."""
+        """Raises UnavailableError while draining, and while the other replicas do not know this one."""
         if self.is_draining:
             raise UnavailableError.shutting_down("try another")
+        if not self._replica.is_joined:
+            raise UnavailableError("this server was out of touch with its store; try again", retry_after_s=1.0)
 
     def start(self, first: Queued, writer: Writer, task: Task | None = None, waiting: Iterable[Queued] = ()) -> None:
         """Starts a run under the writer's claim, for a message that is in the log of `task`; without a task the run
@@ -94,7 +96,7 @@ class Runs:
 
         Starts nothing where the lease was lost since the claim: the task is, or will be, another replica's.
         """
-        if writer.replica != self._replica.id:
+        if writer.replica != self._replica.id or not self._replica.is_joined:
             return
         key, inbox = writer.key, deque(waiting)
         last_turn = max([first.turn, writer.turn, *(item.turn for item in inbox)])

@@ -414,11 +414,13 @@ class StoreContract:
         assert len({(head.replica, head.epoch) for head in heads}) == 1
         assert sum(head.replica == replica for head, replica in zip(heads, names, strict=True)) == 1
 
-    async def test_a_new_turn_begins_its_attempts_anew(self, store: TaskStore) -> None:
+    async def test_attempts_count_until_a_turn_opens_that_leaves_the_one_before_it_done(self, store: TaskStore) -> None:
         await create(store)
         head = await claim(store, OTHER)
         assert head.attempt == 2
         await append(store, status(2, turn=2), epoch=head.epoch)
+        assert (await head_of(store)).attempt == 2
+        await append(store, status(3, turn=3), epoch=head.epoch, done=2)
         assert (await head_of(store)).attempt == 1
 
     async def test_a_claimed_task_that_has_ended_stays_as_it_is(self, store: TaskStore) -> None:

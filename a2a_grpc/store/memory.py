@@ -176,7 +176,7 @@ class MemoryStore:
         log.bytes += record.size
         self._bytes += record.size
         if record.turn > last.turn:
-            log.attempt = 1
+            log.attempt = 1 if append.done else log.attempt
             log.last_turn = max(log.last_turn, record.turn)
         if append.done and log.pending:
             log.pending = tuple(pending for pending in log.pending if pending.turn > append.done)

@@ -117,7 +117,8 @@ class Append(NamedTuple):
     bind: tuple[str, Binding] | None = None
     """An idempotency key to bind."""
     done: int = 0
-    """Messages that wait, or are kept, up to this turn are not needed any more."""
+    """Messages that wait, or are kept, up to this turn are not needed any more. Where the record opens a turn, the one
+    before it is over then: its attempts do not count for the new one."""
     release: bool = False
     """Nobody has to hold the task from here on, unless messages wait for their turn."""
 

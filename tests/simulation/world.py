@@ -15,7 +15,7 @@ from tests.simulation.chance import seeded
 from tests.simulation.client import Client, GaveUp
 from tests.simulation.faults import LEASE_S, Faults
 from tests.simulation.history import History
-from tests.simulation.loop import SimulatedLoop
+from tests.simulation.loop import Gate, SimulatedLoop
 from tests.simulation.replica import Gone, SimulatedReplica
 from tests.simulation.store import FaultyStore
 
@@ -81,6 +81,7 @@ class World:
             self.history.complaints += ["a client still waits in the end" for _ in late]
             for task in late:
                 task.cancel()
+            await self._quiet()  # a story's last words may have begun a task
         finally:
             self._is_over = True
             keeper.cancel()
@@ -210,6 +211,9 @@ def simulate(seed: int) -> History:
 
 
 def _complain(history: History, context: dict[str, Any]) -> None:
+    gate: Gate | None = getattr(context.get("task"), "gate", None)
+    if gate is not None and gate.is_dead:
+        return  # nobody is left who could have ended it
     history.complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
 
 

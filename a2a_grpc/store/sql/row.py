@@ -84,7 +84,7 @@ class Row:
         record = append.record
         self.is_moved |= bool(record.at_us) or record.state != self.state or record.turn != self.turn
         if record.turn > self.turn:
-            self.attempt = 1
+            self.attempt = 1 if append.done else self.attempt
             self.last_turn = max(self.last_turn, record.turn)
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
         self.size += record.size
