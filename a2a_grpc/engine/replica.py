@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import suppress
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.store import StoreUnavailable, TaskStore
@@ -20,8 +21,18 @@ class Replica:
         self._lease_s = lease_s
         self._until = float("-inf")
         self.id = _new_id()
-        self.is_joined = False
+        self._joined = asyncio.Event()
+
+    @property
+    def is_joined(self) -> bool:
         """Whether the others know this replica by its present name: before, what it claims is everybody's."""
+        return self._joined.is_set()
+
+    async def joined(self, within_s: float) -> None:
+        """Returns once the others know this replica, or after that time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._joined.wait()
 
     @property
     def is_alive(self) -> bool:
@@ -32,7 +43,7 @@ class Replica:
         begun = asyncio.get_running_loop().time()
         await self._store.join(self.id, self._lease_s)
         self._until = begun + self._lease_s
-        self.is_joined = True
+        self._joined.set()
 
     async def keep(self) -> None:
         """Renews the lease every third of its time; returns once it is lost.
@@ -69,7 +80,8 @@ class Replica:
 
     async def rejoin(self) -> None:
         """Begins a new life under a new name, as soon as the store answers."""
-        former, self.id, self.is_joined = self.id, _new_id(), False
+        self._joined.clear()
+        former, self.id = self.id, _new_id()
         backoff = Backoff(self._lease_s / 30, self._lease_s / 3)
         while True:
             try:

@@ -31,6 +31,8 @@ from a2a_grpc.wire import Message, Task, TaskStatus, task_element
 
 T = TypeVar("T")
 
+JOINED_WITHIN_S = 20.0
+"""How long a message waits, before it is refused, for a replica that was out of touch with its store."""
 TAKEN_WITHIN_S = 1.0
 """How long an accepted answer to a question at another replica is waited for, so that the caller sees it taken."""
 
@@ -60,6 +62,8 @@ class Sends:
 
     async def open(self, incoming: Incoming) -> Opened | Message:
         """See `Engine.open`."""
+        if not self._replica.is_joined and not self._runs.is_draining:
+            await self._replica.joined(JOINED_WITHIN_S)
         bound = await self._bound(incoming)
         if bound is not None:
             return await self._opened_before(incoming, bound)
