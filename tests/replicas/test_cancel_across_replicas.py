@@ -81,7 +81,7 @@ async def test_a_task_whose_replica_is_dead_can_be_canceled(site: Site, known: b
     if known:
         await site.store.leave(name)
     assert (await b.cancel(task_id)).status.state == CANCELED
-    assert b.hand.begun == []
+    assert known or b.hand.begun == [], "only a death that is known may have let it begin again before the cancel"
 
 
 async def test_a_cancel_that_nobody_saw_before_the_replica_died_is_done_by_its_successor(site: Site) -> None:

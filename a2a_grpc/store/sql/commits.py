@@ -177,11 +177,12 @@ class Commits:
         for waiting in batch:
             outcome = waiting.item.outcome
             if waiting.is_canceled:
-                waiting.end()
+                pass
             elif isinstance(outcome, int):
                 waiting.done.set_result(outcome)
             else:
                 waiting.done.set_exception(outcome or StoreUnavailable("the write was not decided"))
+            waiting.end()  # also for a caller that is canceled before it hears of it
 
     def _put_back(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Puts what was not resolved in front of the queue; refuses all whose budget is spent."""
