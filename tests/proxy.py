@@ -87,6 +87,7 @@ class Proxy:
     the next, later ones never. `loses_answer` says by a connection's number, from 1, whether it is cut at the moment
     when the server begins to answer a request, so that the request is served and its client hears nothing of it.
     `refuses` says so for connections that are cut as they are accepted. Each chunk of bytes waits for `delay_s`.
+    `server_begins` is for protocols in which the server speaks first.
 
     Only connections that speak HTTP/2 have numbers: those by which a client finds out why it got none are forwarded.
     """
@@ -99,6 +100,7 @@ class Proxy:
         loses_answer: Callable[[int], bool] = never,
         refuses: Callable[[int], bool] = never,
         delay_s: float = 0.0,
+        server_begins: bool = False,
     ) -> None:
         self.target = target
         """Where new connections go."""
@@ -106,6 +108,7 @@ class Proxy:
         self._cut_after = iter(cut_after)
         self._loses_answer = loses_answer
         self._refuses = refuses
+        self._server_begins = server_begins
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._pumps: set[asyncio.Task[None]] = set()
@@ -210,6 +213,8 @@ class Proxy:
             sever(writer)
             return
         connection = Connection(writer, there_writer)
+        if self._server_begins:
+            connection.begun.set()
         self._open.add(connection)
         for pump in (self._pump_up(connection, reader), self._pump_down(connection, there_reader)):
             task = asyncio.create_task(pump)

@@ -1,6 +1,7 @@
 """How a database comes to the schema that this version needs."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
 import a2a_grpc.store.sql.migrations as migrations
 from a2a_grpc.config import ConfigurationError
@@ -20,7 +21,9 @@ from a2a_grpc.store.sql.database import connect
 from a2a_grpc.store.sql.migrations import HEAD, NONE, REVISIONS, current, upgrade
 from a2a_grpc.store.sql.schema import VERSION_TABLE, metadata
 from a2a_grpc.store.sql.urls import place_of
-from tests.harness import run_program
+from tests.databases import mariadb_connection
+from tests.harness import eventually, run_program
+from tests.proxy import Proxy
 
 
 async def _differences(url: str) -> list[object]:
@@ -107,6 +110,26 @@ async def test_postgresql_is_upgraded_by_command_alone(postgres_url: str) -> Non
 
 async def test_mariadb_is_upgraded_by_command_alone(mariadb_url: str) -> None:
     await _is_upgraded_by_command_alone(mariadb_url)
+
+
+async def test_an_upgrade_of_mariadb_over_a_slow_network_keeps_others_out_until_it_is_committed(
+    mariadb_url: str,
+) -> None:
+    url = make_url(mariadb_url)
+    with contextlib.closing(mariadb_connection(mariadb_url)) as looking:
+
+        def check_is_upgrading() -> None:
+            with looking.cursor() as cursor:
+                cursor.execute("SELECT IS_USED_LOCK(CONCAT('a2a_grpc.', MD5(%s)))", (url.database,))
+                assert cursor.fetchone() != (None,)
+
+        async with Proxy(f"{url.host}:{url.port}", delay_s=0.02, server_begins=True) as slow:
+            host, _, port = slow.address.partition(":")
+            far = url.set(host=host, port=int(port)).render_as_string(hide_password=False)
+            upgrading = asyncio.create_task(upgrade(far))
+            await eventually(check_is_upgrading)
+            assert await upgrade(mariadb_url) == (HEAD, HEAD)
+            assert await upgrading == (NONE, HEAD)
 
 
 async def test_a_schema_from_the_future_is_refused_by_name(tmp_path: Path, postgres_url: str) -> None:

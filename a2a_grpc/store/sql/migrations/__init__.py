@@ -26,9 +26,10 @@ NONE = "none"
 
 _LOCKS = {
     "postgresql": text("SELECT pg_advisory_xact_lock(4202025001)"),
-    "mysql": text("SELECT GET_LOCK('a2a_grpc.upgrade', 60)"),
+    "mysql": text("SELECT GET_LOCK(CONCAT('a2a_grpc.', MD5(DATABASE())), 60)"),
 }
-_UNLOCKS = {"mysql": text("SELECT RELEASE_LOCK('a2a_grpc.upgrade')")}
+"""What keeps other processes out: on PostgreSQL until the transaction ends, on MySQL until the connection is closed,
+for its lock must outlast the commit."""
 
 
 async def upgrade(url: str) -> tuple[str, str]:
@@ -89,21 +90,16 @@ def version(connection: Connection) -> str:
 
 def migrate(connection: Connection) -> str:
     """Brings the schema to the newest revision; one process at a time does: from which."""
-    dialect = connection.dialect.name
-    if dialect in _LOCKS:
-        connection.execute(_LOCKS[dialect])
-    try:
-        at = version(connection)
-        if at not in (NONE, *REVISIONS):
-            raise ConfigurationError(
-                f"the schema is at {at}, which is newer than this version of a2a-grpc: it knows {HEAD}"
-            )
-        if at != HEAD:
-            _run_alembic(connection)
-        return at
-    finally:
-        if dialect in _UNLOCKS:
-            connection.execute(_UNLOCKS[dialect])
+    if (lock := _LOCKS.get(connection.dialect.name)) is not None:
+        connection.execute(lock)
+    at = version(connection)
+    if at not in (NONE, *REVISIONS):
+        raise ConfigurationError(
+            f"the schema is at {at}, which is newer than this version of a2a-grpc: it knows {HEAD}"
+        )
+    if at != HEAD:
+        _run_alembic(connection)
+    return at
 
 
 def _run_alembic(connection: Connection) -> None:
