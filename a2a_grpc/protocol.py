@@ -14,6 +14,9 @@ SEQ_EXTENSION = "urn:a2a-grpc:extension:seq:1"
 IDEMPOTENT_SEND_EXTENSION = "urn:a2a-grpc:extension:idempotent-send:1"
 """URI of the optional extension by which a repeated send makes no second task."""
 
+CREATED = "urn:a2a-grpc:created"
+"""Where a task's metadata says when it was created: ISO 8601, UTC. `status.timestamp` says when it last changed."""
+
 
 class Key:
     """Metadata keys; those of the specification begin with `a2a-`, ours with `a2a-grpc-`."""

@@ -26,6 +26,7 @@ from a2a_grpc.errors import (
     Violation,
 )
 from a2a_grpc.log import Log
+from a2a_grpc.protocol import CREATED
 from a2a_grpc.store import AlreadyBound, Binding, Head, QueueFull, Record, Snapshot, StaleAppend, StoreFull, TaskKey
 from a2a_grpc.wire import Message, Task, TaskStatus, task_element
 
@@ -91,14 +92,16 @@ class Sends:
         message.task_id = str(uuid.uuid4())
         key = TaskKey(*incoming.scope, message.task_id)
         at_us = now_us()
+        created = timestamp(at_us)
         task = Task(
             id=message.task_id,
             context_id=message.context_id,
-            status=TaskStatus(state=lifecycle.SUBMITTED, timestamp=timestamp(at_us)),
+            status=TaskStatus(state=lifecycle.SUBMITTED, timestamp=created),
             history=[message],
         )
+        task.metadata.fields[CREATED].string_value = created.ToJsonString()
         if len(self._agent.skills) > 1:
-            task.metadata[SKILL] = skill.id
+            task.metadata.fields[SKILL].string_value = skill.id
         serialized = task.SerializeToString()
         record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
         first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)

@@ -8,7 +8,8 @@ import pytest
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.lifecycle import IllegalTransition, check
-from a2a_grpc.parts import text_of
+from a2a_grpc.parts import text_of, to_dict
+from a2a_grpc.protocol import CREATED
 from a2a_grpc.wire import ROLE_AGENT, CancelTaskRequest, TaskState
 from tests.harness import (
     V1,
@@ -119,6 +120,15 @@ async def test_st_5_every_change_of_state_is_a_status_update_with_its_time_and_m
     assert statuses[2].message.message_id != statuses[3].message.message_id
     assert [fault for event in read for fault in faults(event)] == []
     assert (await served.get(task.id)).status == statuses[3]
+
+
+async def test_s4_8_a_task_tells_when_it_was_created_and_when_it_last_changed(served: Served) -> None:
+    read = list(await elements(served.stream(scripted({"status": "on it"}, {"complete": "done"})), 4))
+    born, last = read[0].task, read[-1].status_update.status
+    ended = await served.get(born.id)
+    assert to_dict(ended.metadata)[CREATED] == born.status.timestamp.ToJsonString()
+    assert born.status.timestamp.ToNanoseconds() < last.timestamp.ToNanoseconds()
+    assert ended.status.timestamp == last.timestamp
 
 
 @pytest.mark.parametrize(("step", "state"), INTERRUPTIONS)
