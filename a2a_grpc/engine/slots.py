@@ -19,7 +19,12 @@ class Slots:
 
     @property
     def is_full(self) -> bool:
-        return self.taken >= self._room
+        return self.room <= 0
+
+    @property
+    def room(self) -> int:
+        """How many more may hold a place or wait for one."""
+        return self._room - self.taken
 
     def enter(self) -> None:
         """Joins the queue, at once. Must be followed by `acquire` or `leave`."""

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,7 +19,7 @@ from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.protocol import Key
 from a2a_grpc.store import open_store
 from a2a_grpc.store.sql.migrations import upgrade
-from a2a_grpc.wire import StreamResponse
+from a2a_grpc.wire import SendMessageRequest, StreamResponse
 from tests.crash.notes import check_notes, stored_tasks
 from tests.crash.server import WorkerServer
 from tests.crash.users import Followed, Users, users_of
@@ -45,23 +46,33 @@ class Load:
     """Events that came to the followers."""
 
     async def start(self, tasks: int = TASKS, *, steps: int = 40) -> None:
-        first, second = self.users.servers
+        second = self.users.servers[1]
         for _ in range(tasks):
             request = self.users.request(steps=steps, pause_s=0.05)
             key = request.message.message_id
             self.users.notes.tried.add(key)
             sent = Followed()
-            call = first.stream(request, metadata=(*V1, (Key.IDEMPOTENCY, key)))
-            self.streams.append(asyncio.create_task(self._unbroken(call, sent)))
+            stream = asyncio.create_task(self._send(request, sent))
+            self.streams.append(stream)
 
-            async def is_known(sent: Followed = sent) -> None:
-                assert sent.task_id
+            async def is_known(stream: asyncio.Task[Followed] = stream, sent: Followed = sent) -> None:
+                assert sent.task_id or (stream.done() and stream.result())
 
-            await eventually(is_known, within_s=30.0)
+            await eventually(is_known, within_s=60.0)
             self.users.notes.accept(key, sent.task_id)
             followed = Followed(sent.task_id, -1)
             call = self.users.subscription(second, followed)
             self.streams.append(asyncio.create_task(self._unbroken(call, followed)))
+
+    async def _send(self, request: SendMessageRequest, sent: Followed) -> Followed:
+        """Sends again, under its key, what a server without its database has refused; then follows."""
+        metadata = (*V1, (Key.IDEMPOTENCY, request.message.message_id))
+        while True:
+            try:
+                return await self._unbroken(self.users.servers[0].stream(request, metadata=metadata), sent)
+            except grpc.aio.AioRpcError as refused:
+                if sent.task_id or refused.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
 
     async def _unbroken(self, call: Any, followed: Followed) -> Followed:
         """Follows on one call from its first event to the task's end; any error is the test's."""

@@ -124,7 +124,7 @@ async def test_followers_that_keep_up_read_no_record_from_the_database_and_share
         with sending() as sent:
             found = await asyncio.gather(*(store.read(key, seq - 1, 256) for key in keys for _ in range(5)))
         assert found == [[status(seq)]] * 100
-        assert [statement.split()[0] for statement in sent.statements] == ["BEGIN", "SELECT"]
+        assert [statement.split()[0] for statement in sent.statements] == ["SELECT"]
         assert not any("a2a_record" in statement for statement in sent.statements)
     await append(store, status(10, COMPLETED), epoch=epochs[0], key=keys[0])
     with sending() as sent:

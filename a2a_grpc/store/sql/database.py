@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from a2a_grpc.store.sql.faults import POOL, quiet_pools
+from a2a_grpc.store.sql.faults import POOL, quiet_drivers
 from a2a_grpc.store.sql.urls import Place
 
 P = ParamSpec("P")
@@ -41,11 +41,22 @@ class Database(Protocol):
 
     dialect: str
 
-    async def read(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs what writes nothing; each of its statements sees the database as of an instant of its own."""
+
+    async def read_at_once(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Runs a transaction that sees the database as of one instant and writes nothing."""
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a transaction; it may have been committed even if an error of the connection is raised."""
+
+    async def write_apart(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Like `write`, on a connection for which no other write waits, where the database takes several: for what has
+        to be in time."""
 
     async def close(self) -> None:
         """Waits for what is under way, then closes every connection."""
@@ -53,7 +64,7 @@ class Database(Protocol):
 
 def connect(place: Place, *, busy_s: float = BUSY_S) -> Database:
     """The database at a place; nothing is opened yet. `busy_s` is how long SQLite waits for another process."""
-    quiet_pools()
+    quiet_drivers()
     match place.dialect:
         case "sqlite":
             return _sqlite(place, min(busy_s, BUSY_S))
@@ -76,38 +87,61 @@ async def wait_for_end(running: asyncio.Future[Any]) -> None:
         running.exception()
 
 
+async def surely(writing: "asyncio.Future[T]") -> T:
+    """What a write gives; a caller that is canceled waits for its end."""
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await wait_for_end(writing)
+        raise
+
+
+class Way:
+    """Connections of one kind, with a thread for each."""
+
+    def __init__(self, name: str, engine: Engine, size: int) -> None:
+        self.engine = engine
+        self.threads = ThreadPoolExecutor(size, f"a2a-grpc-store-{name}")
+
+    def close(self) -> None:
+        self.threads.shutdown()
+        self.engine.dispose()
+
+
 class ThreadedDatabase:
     """A database with a driver that blocks: each transaction is one trip to a thread."""
 
-    def __init__(self, dialect: str, writing: Engine, writers: int, reading: Engine, readers: int) -> None:
+    def __init__(self, dialect: str, *, reading: Way, reading_at_once: Way, writing: Way, writing_apart: Way) -> None:
         self.dialect = dialect
-        self._engines = (writing, reading)
-        self._writers = ThreadPoolExecutor(writers, "a2a-grpc-store-write")
-        self._readers = ThreadPoolExecutor(readers, "a2a-grpc-store-read")
+        self._reading = reading
+        self._reading_at_once = reading_at_once
+        self._writing = writing
+        self._writing_apart = writing_apart
         self._under_way: set[asyncio.Future[Any]] = set()
 
-    async def read(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         # A thread cannot be canceled: it reads on by itself.
-        return await asyncio.shield(
-            self._run(self._readers, self._engines[1], lambda found: transaction(found, *args, **kwargs))
-        )
+        return await asyncio.shield(self._run(self._reading, lambda found: query(found, *args, **kwargs)))
+
+    async def read_at_once(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await asyncio.shield(self._run(self._reading_at_once, lambda found: transaction(found, *args, **kwargs)))
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        running = self._run(self._writers, self._engines[0], lambda found: transaction(found, *args, **kwargs))
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await wait_for_end(running)
-            raise
+        return await surely(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
 
-    def _run(
-        self, threads: ThreadPoolExecutor, engine: Engine, transaction: Callable[[Connection], T]
-    ) -> asyncio.Future[T]:
+    async def write_apart(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await surely(self._run(self._writing_apart, lambda found: transaction(found, *args, **kwargs)))
+
+    def _run(self, way: Way, transaction: Callable[[Connection], T]) -> asyncio.Future[T]:
         def run() -> T:
-            with engine.begin() as connection:
+            with way.engine.begin() as connection:
                 return transaction(connection)
 
-        running = asyncio.wrap_future(threads.submit(run))
+        running = asyncio.wrap_future(way.threads.submit(run))
         self._under_way.add(running)
         running.add_done_callback(self._finish)
         return running
@@ -120,16 +154,15 @@ class ThreadedDatabase:
     async def close(self) -> None:
         if self._under_way:
             await asyncio.wait(set(self._under_way))
-        for threads in (self._writers, self._readers):
-            threads.shutdown()
-        for engine in self._engines:
-            engine.dispose()
+        for way in {self._reading, self._reading_at_once, self._writing, self._writing_apart}:
+            way.close()
 
 
 def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
     """One thread writes, a few read. Several processes of a machine may share the file."""
-    writing, reading = (
-        create_engine(
+
+    def engine(size: int, begin: str, *pragmas: str) -> Engine:
+        made = create_engine(
             place.url,
             pool_size=size,
             max_overflow=0,
@@ -137,26 +170,34 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
             hide_parameters=True,
             connect_args={"timeout": busy_s, "check_same_thread": False, "cached_statements": 256},
         )
-        for size in (1, READERS)
+
+        @event.listens_for(made, "connect")
+        def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+            _pragmas(connection, *pragmas)
+
+        if begin:
+
+            @event.listens_for(made, "begin")
+            def _begin(connection: Connection) -> None:
+                connection.exec_driver_sql(begin)
+
+        return made
+
+    # Immediate, so that what it reads is what it writes over.
+    writing = Way(
+        "write",
+        engine(
+            1, "BEGIN IMMEDIATE", "journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864"
+        ),
+        1,
     )
-
-    @event.listens_for(writing, "connect")
-    def _prepare_writer(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        _pragmas(connection, "journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864")
-
-    @event.listens_for(reading, "connect")
-    def _prepare_reader(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        _pragmas(connection, "query_only=1")
-
-    @event.listens_for(writing, "begin")
-    def _begin_writing(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # so that what it reads is what it writes over
-
-    @event.listens_for(reading, "begin")
-    def _begin_reading(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return ThreadedDatabase("sqlite", writing, 1, reading, READERS)
+    return ThreadedDatabase(
+        "sqlite",
+        reading=Way("read", engine(READERS, "", "query_only=1"), READERS),
+        reading_at_once=Way("read-at-once", engine(READERS, "BEGIN", "query_only=1"), READERS),
+        writing=writing,
+        writing_apart=writing,  # there is but one writer
+    )
 
 
 def _pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
@@ -171,8 +212,9 @@ def _mysql(place: Place) -> ThreadedDatabase:
         f"SET SESSION innodb_lock_wait_timeout={LOCK_S}, wait_timeout={4 * IDLE_S}, "
         "sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
     )
-    writing, reading = (
-        create_engine(
+
+    def way(name: str, size: int, isolation: IsolationLevel) -> Way:
+        engine = create_engine(
             place.url,
             pool_size=size,
             max_overflow=0,
@@ -188,6 +230,12 @@ def _mysql(place: Place) -> ThreadedDatabase:
                 "charset": "utf8mb4",
             },
         )
-        for size, isolation in ((WRITERS, "READ COMMITTED"), (READERS, "REPEATABLE READ"))
+        return Way(name, engine, size)
+
+    return ThreadedDatabase(
+        "mysql",
+        reading=way("read", READERS, "AUTOCOMMIT"),
+        reading_at_once=way("read-at-once", READERS, "REPEATABLE READ"),
+        writing=way("write", WRITERS, "READ COMMITTED"),
+        writing_apart=way("write-apart", 1, "READ COMMITTED"),
     )
-    return ThreadedDatabase("mysql", writing, WRITERS, reading, READERS)

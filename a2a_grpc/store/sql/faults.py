@@ -76,13 +76,22 @@ class _Quiet(logging.Filter):
         return not record.exc_info
 
 
+class _NoLostHandshakes(logging.Filter):
+    """Lets nothing through about connections of asyncpg that were cut while they were made: who wanted one was told."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, ConnectionError) and str(error) == "unexpected connection_lost() call")
+
+
 POOL = "a2a_grpc"
 
 
-def quiet_pools() -> None:
-    """Stops the pools of this store from logging a traceback for each connection that an outage took: the store says
-    once that the database is gone."""
-    for kind in ("QueuePool", "AsyncAdaptedQueuePool"):
-        logger = logging.getLogger(f"sqlalchemy.pool.impl.{kind}.{POOL}")
-        if not any(isinstance(known, _Quiet) for known in logger.filters):
-            logger.addFilter(_Quiet())
+def quiet_drivers() -> None:
+    """Stops pools and drivers of this store from logging a traceback for each connection that an outage took: the store
+    says once that the database is gone."""
+    quiet = {f"sqlalchemy.pool.impl.{kind}.{POOL}": _Quiet() for kind in ("QueuePool", "AsyncAdaptedQueuePool")}
+    for name, silence in {**quiet, "asyncio": _NoLostHandshakes()}.items():
+        logger = logging.getLogger(name)
+        if not any(type(known) is type(silence) for known in logger.filters):
+            logger.addFilter(silence)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from a2a_grpc.store.sql.database import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS, wait_for_end
+from a2a_grpc.store.sql.database import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS, surely
 from a2a_grpc.store.sql.faults import POOL
 from a2a_grpc.store.sql.urls import Place
 
@@ -22,20 +23,27 @@ class AsyncpgDatabase:
     dialect = "postgresql"
 
     def __init__(self, place: Place) -> None:
+        self._reading = _engine(place, READERS, "AUTOCOMMIT")
+        self._reading_at_once = _engine(place, READERS, "REPEATABLE READ")
         self._writing = _engine(place, WRITERS, "READ COMMITTED")
-        self._reading = _engine(place, READERS, "REPEATABLE READ")
+        self._writing_apart = _engine(place, 1, "READ COMMITTED")
         self._under_way: set[asyncio.Task[Any]] = set()
 
-    async def read(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.shield(self._run(self._reading, lambda found: transaction(found, *args, **kwargs)))
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.shield(self._run(self._reading, lambda found: query(found, *args, **kwargs)))
+
+    async def read_at_once(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await asyncio.shield(self._run(self._reading_at_once, lambda found: transaction(found, *args, **kwargs)))
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        running = self._run(self._writing, lambda found: transaction(found, *args, **kwargs))
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await wait_for_end(running)
-            raise
+        return await surely(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
+
+    async def write_apart(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await surely(self._run(self._writing_apart, lambda found: transaction(found, *args, **kwargs)))
 
     def _run(self, engine: AsyncEngine, transaction: Callable[[Connection], T]) -> asyncio.Task[T]:
         async def run() -> T:
@@ -57,11 +65,11 @@ class AsyncpgDatabase:
     async def close(self) -> None:
         if self._under_way:
             await asyncio.wait(set(self._under_way))
-        for engine in (self._writing, self._reading):
+        for engine in (self._reading, self._reading_at_once, self._writing, self._writing_apart):
             await engine.dispose()
 
 
-def _engine(place: Place, size: int, isolation: str) -> AsyncEngine:
+def _engine(place: Place, size: int, isolation: IsolationLevel) -> AsyncEngine:
     return create_async_engine(
         place.url,
         pool_size=size,

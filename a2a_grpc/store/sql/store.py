@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -94,7 +94,7 @@ class SqlStore:
     async def open(self) -> None:
         database = connect(self._place, busy_s=self._budget_s)
         try:
-            await persist(lambda _: prepare(database, self._place), budget_s=self._budget_s, outage=self._outage)
+            await self._persist(lambda _: prepare(database, self._place))
         except BaseException:
             await asyncio.shield(database.close())
             raise
@@ -133,7 +133,9 @@ class SqlStore:
         await self._write(statements.join, replica, lease_s)
 
     async def renew(self, replica: str, lease_s: float) -> bool:
-        is_alive, lapsed = await self._write(statements.renew, replica, lease_s)
+        is_alive, lapsed = await self._persist(
+            lambda _: self._open_database().write_apart(statements.renew, replica, lease_s)
+        )
         if lapsed:
             await self._write(statements.bury, lapsed)
         return is_alive
@@ -284,7 +286,12 @@ class SqlStore:
         return found
 
     async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
-        found = await self._read(page, scope, where, after, limit, lambda id: self._snapshots.peek(TaskKey(*scope, id)))
+        def recall(id: str) -> Snapshot | None:
+            return self._snapshots.peek(TaskKey(*scope, id))
+
+        found = await self._persist(
+            lambda _: self._open_database().read_at_once(page, scope, where, after, limit, recall)
+        )
         tasks = [Listed(entry.position, self._listed(scope, entry, found)) for entry in found.entries]
         return Page(tasks, found.total, found.more)
 
@@ -316,30 +323,21 @@ class SqlStore:
 
     # -- the way to the database
 
-    async def _read(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await persist(
-            lambda _: self._open_database().read(transaction, *args, **kwargs),
-            budget_s=self._budget_s,
-            outage=self._outage,
-        )
+    async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._persist(lambda _: self._open_database().read(query, *args, **kwargs))
 
     async def _write(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """A write that may be done twice."""
-        return await persist(
-            lambda _: self._open_database().write(transaction, *args, **kwargs),
-            budget_s=self._budget_s,
-            outage=self._outage,
-        )
+        return await self._persist(lambda _: self._open_database().write(transaction, *args, **kwargs))
 
     async def _write_once(self, transaction: Callable[[Connection, bool], T]) -> T:
         """A write that knows its own if it was done already."""
-        return await persist(
-            lambda is_repeat: self._open_database().write(transaction, is_repeat),
-            budget_s=self._budget_s,
-            outage=self._outage,
-        )
+        return await self._persist(lambda is_repeat: self._open_database().write(transaction, is_repeat))
+
+    async def _persist(self, attempt: Callable[[bool], Awaitable[T]]) -> T:
+        return await persist(attempt, budget_s=self._budget_s, outage=self._outage)
 
     def _open_database(self) -> Database:
         if self._database is None:
