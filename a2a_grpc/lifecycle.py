@@ -68,9 +68,11 @@ def check(before: TaskState, after: TaskState) -> None:
 class Fold:
     """A task that grows with the events of its log; an event costs what it holds, whatever the task has already."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, is_told: bool = False) -> None:
+        """`is_told` says that the message of the task's status stands in its history already."""
         self.task = task
         """Changed in place by `apply`."""
+        self._is_told = is_told
         self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
 
     def apply(self, event: StreamResponse | Event, message: Message | None = None) -> None:
@@ -85,8 +87,9 @@ class Fold:
                 task.CopyFrom(whole)
                 self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
             case TaskStatusUpdateEvent() as update:
-                if task.status.HasField("message"):
+                if task.status.HasField("message") and not self._is_told:
                     task.history.add().CopyFrom(task.status.message)
+                self._is_told = False
                 if message is not None:
                     task.history.add().CopyFrom(message)
                 task.status.CopyFrom(update.status)

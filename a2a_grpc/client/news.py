@@ -55,3 +55,9 @@ def _growth(old: Artifact, new: Artifact) -> Artifact | None:
     grown.CopyFrom(old)
     extend(grown, chunk)
     return chunk if grown == new else None
+
+
+def tells_its_status(task: Task) -> bool:
+    """Whether the message of the task's status stands in its history, where servers of other makes put it at once."""
+    said = task.status.message.message_id
+    return bool(said) and any(message.message_id == said for message in task.history)

@@ -13,7 +13,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, never_left, unreadable
 from a2a_grpc.client.cuts import is_reset, may_have_ended, names_place
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
-from a2a_grpc.client.news import news
+from a2a_grpc.client.news import news, tells_its_status
 from a2a_grpc.errors import (
     A2AError,
     InvalidRequestError,
@@ -268,7 +268,7 @@ class TaskStream:
                 self.task_id, self.state = event.id, event.status.state
                 known, whole = self.task, Task()
                 whole.CopyFrom(event)
-                self._fold = Fold(whole)
+                self._fold = Fold(whole, is_told=not self._has_seq and tells_its_status(whole))
                 return [event] if known is None else news(known, event)
             case TaskStatusUpdateEvent():
                 self.task_id, self.state = event.task_id, event.status.state

@@ -18,7 +18,7 @@ from a2a_grpc.lifecycle import (
     SUBMITTED,
     WORKING,
 )
-from a2a_grpc.wire import ROLE_AGENT
+from a2a_grpc.wire import ROLE_AGENT, ROLE_USER
 from tests.client.foreign import (
     Foreign,
     Play,
@@ -483,3 +483,18 @@ async def test_a_status_with_metadata_in_a_snapshot_comes_as_an_event() -> None:
     assert isinstance(events[1], TaskStatusUpdateEvent)
     assert events[1].metadata["step"] == 2
     assert stream.task == end
+
+
+# -- histories
+
+
+async def test_hist_5_a_question_that_a_server_put_into_the_history_at_once_stands_there_once() -> None:
+    question = Message(message_id="q", role=ROLE_AGENT, parts=[Part(text="Which date?")])
+    answer = Message(message_id="a", role=ROLE_USER, parts=[Part(text="tomorrow")])
+    asked = task(INPUT_REQUIRED)
+    asked.status.message.CopyFrom(question)
+    asked.history.extend([question, answer])
+    async with foreign(sends=[plays(asked, status(WORKING), status(COMPLETED))]) as agent:
+        _, stream = await streamed(agent)
+    assert stream.task is not None
+    assert list(stream.task.history) == [question, answer]
