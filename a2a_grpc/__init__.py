@@ -12,14 +12,16 @@ The map. A module imports only from floors strictly below its own:
 
     6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
                     printed; exits: how it ends
-    5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
+    5  server       Server: ports, card, drain; gate: what every call passes; requests: validation; admin: health,
+                    reflection, channelz;
                     servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
                     code; runs: all that are at work; writer: a run's pen; reply: answers without a task;
                     replica: this process's lease; recovery: what one of several does; upkeep: its loops;
                     slots, locks: who may go on; sweep: retention
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
-       rpc          call metadata, status details, channel arguments, the frame around every call, reflection
+       rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
+                    elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,
                     retries; connection, channel, target, card, fetch: the way to an agent; probe: why there is none;

@@ -29,11 +29,14 @@ class TransportSettings:
         check_ranges(self)
 
 
-def server_options(settings: TransportSettings, *, reuse_port: bool = False) -> list[tuple[str, int]]:
+def server_options(
+    settings: TransportSettings, *, reuse_port: bool = False, channelz: bool = False
+) -> list[tuple[str, int]]:
     """The arguments for `grpc.aio.server`."""
     return [
         # On by default: a second server on a taken port would share its connections in silence.
         ("grpc.so_reuseport", int(reuse_port)),
+        ("grpc.enable_channelz", int(channelz)),
         # Without it one connection that opens and resets streams in a hurry starves all others.
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
         ("grpc.max_receive_message_length", settings.max_receive_bytes),

@@ -180,12 +180,15 @@ def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[
 def _announce(server: Server, tell: Tell) -> None:
     settings = server.settings
     tell("listening", {"protocol": "grpc", "address": server.grpc_address, "tls": bool(settings.tls_cert)})
+    if server.admin_address:
+        tell("listening", {"protocol": "admin", "address": server.admin_address, "tls": bool(settings.tls_cert)})
     if server.http_url:
         tell("listening", {"protocol": "http", "address": server.http_url})
     tell("note", {"text": where_tasks_are(settings.store)})
     if not settings.lenient_version and is_loopback(split_address("listen", settings.listen)[0]):
         tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
-    tell("ready", {"grpc": server.grpc_address, "http": server.http_url})
+    admin = {"admin": server.admin_address} if server.admin_address else {}
+    tell("ready", {"grpc": server.grpc_address, "http": server.http_url, **admin})
 
 
 @contextmanager
@@ -202,10 +205,11 @@ def loading() -> Iterator[list[Agent]]:
 def describe(event: str, values: Mapping[str, Any]) -> str:
     """An event as a line for people."""
     match event:
-        case "listening" if values["protocol"] == "grpc":
-            return f"gRPC  {values['address']}{' (TLS)' if values['tls'] else ''}"
-        case "listening":
+        case "listening" if values["protocol"] == "http":
             return f"HTTP  {values['address']}/.well-known/agent-card.json"
+        case "listening":
+            port = "gRPC " if values["protocol"] == "grpc" else "Admin"
+            return f"{port} {values['address']}{' (TLS)' if values['tls'] else ''}"
         case "ready":
             workers = f" workers={values['workers']}" if "workers" in values else ""
             return f"Ready grpc={values['grpc']} http={values['http'] or 'off'}{workers}"

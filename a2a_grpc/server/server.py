@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Self
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
 
 from a2a_grpc.address import join_address, split_address
 from a2a_grpc.agent import Agent, build_card
@@ -21,20 +18,19 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.log import Log
 from a2a_grpc.rpc import Calls, TransportSettings, server_options
-from a2a_grpc.rpc.reflection import Symbols
+from a2a_grpc.rpc.elsewhere import OtherVersions
+from a2a_grpc.server.admin import Admin
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.ports import cannot_listen, check_free
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised
 from a2a_grpc.store import StoreUnavailable, TaskStore, open_store
-from a2a_grpc.wire import SERVICE_NAME, AgentCard
+from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:
     from a2a_grpc.server.http import HttpListener
 
-SERVICES = ("", SERVICE_NAME)
-"""Names that the health service knows: the server as a whole and the A2A service."""
 LOOK_INTERVAL_S = 1.0
 """Between two looks whether the server is ready, for the health service."""
 STORE_ANSWERS_WITHIN_S = 1.0
@@ -69,6 +65,7 @@ class Server:
         self._interceptors = interceptors
         self.card: AgentCard
         self.grpc_address = ""
+        self.admin_address: str | None = None
         self.http_url: str | None = None
         self._store = store or open_store(self.settings.store)
         self._bus = open_bus(self.settings.bus, "" if store else self.settings.store)
@@ -76,7 +73,6 @@ class Server:
         self._engine = Engine(agent, self._log, self._engine_settings)
         self._http: HttpListener | None = None
         self._upkeep = Upkeep()
-        self._is_told_ready = False
         self._is_serving = False
         self._stopped = False
 
@@ -110,19 +106,16 @@ class Server:
         be served, ListenError for a port that is taken, StoreUnavailable."""
         settings = self.settings
         build_card(self.agent, address="-")  # an agent that has no valid card fails before a port is bound
+        self._admin = Admin(settings)
         credentials, tls = self._credentials()
-        self._grpc = grpc.aio.server(
-            options=server_options(self._transport, reuse_port=settings.reuse_port),
-            interceptors=list(self._interceptors),
-        )
-        host, port = split_address("listen", settings.listen)
-        port = self._bind(host, port, credentials)
-        self.grpc_address = join_address(host, port)
-        address = advertised(settings.advertise) if settings.advertise else self.grpc_address
-        self.card = build_card(self.agent, address=address, tenant=settings.tenant)
-        self._register()
         async with AsyncExitStack() as undo:
-            undo.push_async_callback(self._free_port)
+            self._grpc, self.grpc_address = await self._bind(undo, "listen", credentials)
+            self._admin_grpc = None
+            if settings.admin_listen != OFF:
+                self._admin_grpc, self.admin_address = await self._bind(undo, "admin_listen", credentials)
+            address = advertised(settings.advertise) if settings.advertise else self.grpc_address
+            self.card = build_card(self.agent, address=address, tenant=settings.tenant)
+            self._register()
             undo.push_async_callback(self._store.close)
             await self._store.open()
             undo.push_async_callback(self._bus.stop)
@@ -131,8 +124,10 @@ class Server:
             if self._http is not None:
                 undo.push_async_callback(self._http.stop)
             await undo.enter_async_context(self._engine)
-            await self._tell_health(True)
+            await self._admin.tell(True)
             await self._grpc.start()
+            if self._admin_grpc is not None:
+                await self._admin_grpc.start()
             undo.pop_all()
         self._is_serving = True
         if settings.health:
@@ -148,46 +143,44 @@ class Server:
             return
         self._stopped = True
         await self._upkeep.stop()
-        if self.settings.health:
-            await self._health.enter_graceful_shutdown()
+        await self._admin.leave()
         await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
         self._log.close()
         await self._calls.end_streams()
         await self._grpc.stop(1.0)
         await self._calls.wait(1.0)
+        if self._admin_grpc is not None:
+            await self._admin_grpc.stop(1.0)
         if self._http is not None:
             await self._http.stop()
         await self._bus.stop()
         await self._store.close()
 
-    async def _free_port(self) -> None:
-        await self._grpc.start()  # stopping one that never started would keep its port
-        await self._grpc.stop(None)
-
     async def _look(self) -> None:
         """Tells the health service what `/readyz` would."""
-        ready = await self.check_ready()
-        if ready != self._is_told_ready:
-            await self._tell_health(ready)
+        await self._admin.tell(await self.check_ready())
 
-    async def _tell_health(self, ready: bool) -> None:
-        if not self.settings.health:
-            return
-        status = health_pb2.HealthCheckResponse
-        for service in SERVICES:
-            await self._health.set(service, status.SERVING if ready else status.NOT_SERVING)
-        self._is_told_ready = ready
-
-    def _bind(self, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    async def _bind(
+        self, undo: AsyncExitStack, name: str, credentials: grpc.ServerCredentials | None
+    ) -> tuple[grpc.aio.Server, str]:
+        """A gRPC server that has the port that a setting names, with its address; it does not listen yet."""
+        settings = self.settings
+        options = server_options(self._transport, reuse_port=settings.reuse_port, channelz=settings.channelz)
+        server = grpc.aio.server(options=options, interceptors=list(self._interceptors))
+        host, port = split_address(name, getattr(settings, name))
         address = join_address(host, port)
         try:
-            if port and not self.settings.reuse_port:
+            if port and not settings.reuse_port:
                 check_free(host, port, "gRPC")  # gRPC tells that it could not, but not why
-            if credentials is None:
-                return self._grpc.add_insecure_port(address)
-            return self._grpc.add_secure_port(address, credentials)
+            port = (
+                server.add_insecure_port(address)
+                if credentials is None
+                else server.add_secure_port(address, credentials)
+            )
         except RuntimeError as error:
             raise cannot_listen(host, port, "gRPC", error) from error
+        undo.push_async_callback(_free_port, server)
+        return server, join_address(host, port)
 
     def _register(self) -> None:
         settings = self.settings
@@ -208,14 +201,8 @@ class Server:
             only_tenant=settings.tenant if settings.only_tenant else None,
         )
         servicer = Servicer(self.agent, self._engine, self.card, gate, checks, self._calls, options)
-        self._grpc.add_generic_rpc_handlers((servicer.handlers(),))
-        names = [SERVICE_NAME]
-        if settings.health:
-            self._health = health_aio.HealthServicer()
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-            names.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-        if settings.reflection:
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._grpc, pool=Symbols())
+        self._grpc.add_generic_rpc_handlers((servicer.handlers(), OtherVersions()))
+        self._admin.register(self._admin_grpc or self._grpc)
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
         settings = self.settings
@@ -245,3 +232,8 @@ class Server:
             what = error.filename or f"{settings.tls_cert} with {settings.tls_key}"
             raise ConfigurationError(f"tls_cert, tls_key: {what}: {error.strerror or error.reason}") from error  # type: ignore[attr-defined]
         return grpc.ssl_server_credentials([(key, certificate)]), tls
+
+
+async def _free_port(server: grpc.aio.Server) -> None:
+    await server.start()  # stopping one that never started would keep its port
+    await server.stop(None)

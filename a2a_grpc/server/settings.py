@@ -15,6 +15,9 @@ class ServerSettings:
 
     listen: str = setting("127.0.0.1:50051", "HOST:PORT for gRPC; port 0 takes a free one.")
     http_listen: str = setting("127.0.0.1:8080", "HOST:PORT for the agent card and probes, or 'off'.")
+    admin_listen: str = setting(
+        OFF, "HOST:PORT of a second gRPC port, to which health, reflection and channelz move; or 'off'."
+    )
     store: str = setting(
         "memory:",
         "URL of the task store: memory:, sqlite:///FILE, postgresql://…, mysql://…; "
@@ -30,6 +33,7 @@ class ServerSettings:
     lenient_version: bool = setting(False, "Accept calls without 'a2a-version', as hand-made ones are.")
     reflection: bool = setting(True, "Serve reflection, so that grpcurl needs no files.")
     health: bool = setting(True, "Serve grpc.health.v1.")
+    channelz: bool = setting(False, "Serve channelz: gRPC's own figures of its connections and calls.")
     cancel_on_disconnect: bool = setting(False, "Cancel the task of a send whose caller goes away.")
     drain_grace_s: float = setting(30.0, "Seconds that runs have to finish once the server is told to stop.", minimum=0)
     max_calls: int = setting(10_000, "Unary calls that may be open.", minimum=1)
@@ -46,16 +50,19 @@ class ServerSettings:
             raise ConfigurationError(
                 f"--{missing.replace(chr(95), chr(45))} is missing; a certificate and its key come together"
             )
-        for name in ("listen", "http_listen"):
-            address = getattr(self, name)
-            if name == "http_listen" and address == OFF:
-                continue
+        for name, address in self.listening:
             host, _ = split_address(name, address)
             if not (self.tls_cert or self.insecure or is_loopback(host)):
                 raise ConfigurationError(
                     f"{name} is '{address}': plaintext beyond this machine; "
                     "give --tls-cert with --tls-key, or --insecure"
                 )
+
+    @property
+    def listening(self) -> list[tuple[str, str]]:
+        """The settings that name an address to listen on, with it; those that are off left out."""
+        names = ("listen", "admin_listen", "http_listen")
+        return [(name, address) for name in names if (address := getattr(self, name)) != OFF]
 
 
 def advertised(url: str) -> str:

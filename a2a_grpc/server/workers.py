@@ -13,7 +13,7 @@ from a2a_grpc.address import join_address, split_address
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.server.ports import check_free, held
-from a2a_grpc.server.settings import OFF, ServerSettings
+from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.worker import Orders, Tell
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
@@ -89,11 +89,9 @@ class Workers:
 
     def _take_ports(self, ports: ExitStack) -> None:
         self._ordered = {"workers": 1, "reuse_port": True}
-        for name, protocol in (("listen", "gRPC"), ("http_listen", "HTTP")):
-            address = getattr(self._settings, name)
-            if name == "http_listen" and address == OFF:
-                continue
+        for name, address in self._settings.listening:
             host, port = split_address(name, address)
+            protocol = "HTTP" if name == "http_listen" else "gRPC"
             if port and not self._settings.reuse_port:
                 check_free(host, port, protocol)
             self._ordered[name] = join_address(host, ports.enter_context(held(host, port, protocol)))

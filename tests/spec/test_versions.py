@@ -1,5 +1,7 @@
 """Versions: every call says which it speaks (spec §3.6)."""
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -97,3 +99,22 @@ async def test_ver_9_another_minor_version_is_served_where_the_interface_lists_i
 async def test_ver_2_ten_6_the_versions_of_other_interfaces_are_not_served_here(agent: Agent) -> None:
     async with serving(agent, advertise=ADDRESS) as served:
         await assert_not_supported(served, "ListTasks", "1.1", "1.1")
+
+
+@pytest.mark.parametrize("service", ["a2a.v1.A2AService", "a2a.A2AService"])
+@pytest.mark.parametrize("method", ["SendMessage", "SendStreamingMessage", "TaskSubscription"])
+async def test_v03_2_callers_of_another_versions_service_hear_which_one_is_served(
+    served: Served, service: str, method: str
+) -> None:
+    call: Any = served.channel.unary_unary(f"/{service}/{method}")
+    refused = await refusal(call(b""))
+    assert refused.code is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.text == (
+        f"this server speaks A2A 1.0, which is the service lf.a2a.v1.A2AService; {service} is another version's"
+    )
+
+
+async def test_a_service_that_is_nobodys_is_unimplemented(served: Served) -> None:
+    call: Any = served.channel.unary_unary("/example.Greeter/Hello")
+    refused = await refusal(call(b""))
+    assert refused.code is grpc.StatusCode.UNIMPLEMENTED
