@@ -8,9 +8,9 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from started import start
+
 FREE = ["-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--store=memory:", "--drain-grace-s=0"]
 LIMIT_S = 60
 AGENTS = {
@@ -19,7 +19,6 @@ AGENTS = {
 }
 PROGRAMS = {  # what each is run with, and what it must say
     "cancellable": ("--agent {cancellable} --step-seconds 0.1", "[STATUS] CANCELED"),
-    "cancellable_stubs": ("--agent {cancellable} --step-seconds 0.1", "[STATUS] CANCELED"),
     "streaming_text": ("--agent {streaming_text}", "Once there was a lighthouse."),
     "translator": ("--agent {translator}", "Result: Merci"),
     "poll": ("--agent {cancellable} --seconds 1.5 --interval 1 --fresh-channel", "polled COMPLETED"),
@@ -37,9 +36,7 @@ def serve(stack: ExitStack) -> dict[str, str]:
     """Starts the agents, all at the same time: their addresses by name. They end with the stack."""
     addresses, started = {"folder": stack.enter_context(tempfile.TemporaryDirectory())}, {}
     for name, command in AGENTS.items():
-        process = subprocess.Popen([sys.executable, *command, *FREE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        started[name] = stack.enter_context(process)
-        stack.callback(process.terminate)
+        started[name] = start([*command, *FREE], stack, stdout=subprocess.PIPE)
     for name, process in started.items():
         ready = next((json.loads(line) for line in process.stdout or () if '"ready"' in line), None)
         if ready is None:
@@ -51,12 +48,15 @@ def serve(stack: ExitStack) -> dict[str, str]:
 def passes(name: str, addresses: dict[str, str]) -> bool:
     """Runs one program and says what came of it."""
     began, (arguments, expected) = time.monotonic(), PROGRAMS[name]
-    command = [sys.executable, f"clients/{name}.py", *(word.format(**addresses) for word in arguments.split())]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
-        ended, said = f"exit code {done.returncode}", done.stdout + done.stderr
-    except subprocess.TimeoutExpired as error:
-        ended, said = f"not ended after {LIMIT_S} s", (error.stdout or b"").decode()
+    command = [f"clients/{name}.py", *(word.format(**addresses) for word in arguments.split())]
+    with ExitStack() as stack:
+        process = start(command, stack, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            said, _ = process.communicate(timeout=LIMIT_S)
+            ended = f"exit code {process.returncode}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            ended, said = f"not ended after {LIMIT_S} s", process.communicate()[0]
     has_passed = ended == "exit code 0" and expected in said
     print(f"{'PASS' if has_passed else 'FAIL'}  {name:<18} {time.monotonic() - began:4.1f} s", flush=True)
     if not has_passed:
