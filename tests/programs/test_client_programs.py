@@ -49,7 +49,7 @@ from tests.proxy import Proxy
 ID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
 NOBODY = "127.0.0.1:9"
 
-STUBS = ("cancellable_stubs", "poll")
+STUBS = ("poll",)
 SEVERAL = {"pipeline": 3, "fan_out": 3}
 """Clients that take several agents at a time, with how many these tests give them."""
 CLIENTS = [Path(program).stem for program in PROGRAMS if program.startswith("clients/") and "demo" not in program]

@@ -39,23 +39,44 @@ def test_a_program_is_short_enough_to_read(program: str) -> None:
     assert len((ROOT / program).read_text().splitlines()) <= 80
 
 
-CANCELLABLE = ("clients/cancellable.py", "clients/cancellable_stubs.py")
-"""The same flow through the client library and with nothing but the stubs."""
-
-
-@pytest.mark.parametrize("client", CANCELLABLE)
-async def test_the_cancellable_pair_prints_the_transcript(client: str) -> None:
+async def test_the_cancellable_pair_prints_the_transcript() -> None:
     async with Program.server("servers/cancellable.py") as agent:
-        exit_code, out, err = await run_program(client, "--agent", agent.address, "--step-seconds=0.05")
+        exit_code, out, err = await run_program(
+            "clients/cancellable.py", "--agent", agent.address, "--step-seconds=0.05"
+        )
     assert (exit_code, err) == (0, "")
     assert re.fullmatch(HALF_WAY, out), out
 
 
-@pytest.mark.parametrize("client", CANCELLABLE)
-async def test_the_cancellable_task_completes_if_nobody_cancels_it(client: str) -> None:
+@pytest.mark.parametrize("stubs", ["synchronous", "asynchronous"])
+async def test_python_stubs_print_it_then_what_an_error_says_and_what_leaving_a_stream_does(stubs: str) -> None:
+    async with Program.server("servers/cancellable.py") as agent:
+        program = f"clients/python-stubs/{stubs}.py"
+        exit_code, out, err = await run_program(program, "--card", agent.http, "--step-seconds=0.05")
+    assert (exit_code, err) == (0, "")
+    told, error, left = re.fullmatch(r"(.*\[STATUS\] CANCELED\n)(.*\n)(.*\n)", out, re.DOTALL).groups()  # type: ignore[union-attr]
+    assert re.fullmatch(HALF_WAY, told), told
+    assert error == "[ERROR] NOT_FOUND TASK_NOT_FOUND task_id=no-such-task\n"
+    assert left == "[LEFT ] stream CANCELLED, task WORKING\n"
+
+
+@pytest.mark.parametrize("stubs", ["synchronous", "asynchronous"])
+async def test_python_stubs_say_in_a_line_what_is_wrong(stubs: str) -> None:
+    program = f"clients/python-stubs/{stubs}.py"
+    exit_code, out, err = await run_program(program, "--card", "http://127.0.0.1:9")
+    assert (exit_code, out) == (1, "")
+    refused = "[Errno 111] Connection refused"
+    assert err == f"Error: cannot fetch http://127.0.0.1:9/.well-known/agent-card.json: {refused}\n"
+    async with Program.server("servers/cancellable.py", "--advertise=127.0.0.1:9") as agent:
+        exit_code, out, err = await run_program(program, "--card", agent.http)
+    assert (exit_code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("Error: UNAVAILABLE: ")
+
+
+async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
     async with Program.server("servers/cancellable.py") as agent:
         options = ("--agent", agent.address, "--steps=4", "--step-seconds=0.05", "--cancel-at=2")
-        exit_code, out, _ = await run_program(client, *options)
+        exit_code, out, _ = await run_program("clients/cancellable.py", *options)
     assert exit_code == 0
     assert out.splitlines()[-2:] == ["[DATA ] progress: 1.0", "[STATUS] COMPLETED"]
 
