@@ -8,10 +8,11 @@ PROTO_VENV := .cache/proto-venv
 WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check lint types test test-nightly check demo demo-all serve clean
+.PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-nightly check demo demo-all \
+  serve interop grpcurl buf clean
 
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
@@ -39,6 +40,16 @@ proto: $(PROTO_VENV)/.done ## Generate generated/ from proto/a2a.proto, with the
 proto-check: proto ## Fail if generated/ is not what proto/ gives.
 	@git diff --exit-code --stat -- generated || { echo "generated/ is stale: run 'make proto' and commit" >&2; exit 1; }
 
+proto-go: $(PROTO_VENV)/.done ## Generate the stubs of clients/go (needs Go).
+	@PROTOC="$(abspath $(PROTO_VENV)/bin/python) -m grpc_tools.protoc" bash clients/go/generate.sh
+
+proto-typescript: ## Generate the stubs of clients/typescript (needs Node.js).
+	@npm --prefix clients/typescript ci --silent
+	@npm --prefix clients/typescript run --silent generate
+
+proto-java: ## Generate the stubs of clients/java (needs a JDK and Maven).
+	@mvn --quiet --batch-mode --file clients/java/pom.xml generate-sources
+
 lint: $(VENV)/.dev ## Check style and formatting.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,6 +65,17 @@ test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 c
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest tests/crash --timeout 1200 $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation --timeout 3600 $(ARGS)
 
+interop: $(VENV)/.dev ## Run clients in other languages and the official SDKs against a server, and theirs with our client.
+	@$(BIN)/python -m tests.interop.peers.build
+	@$(BIN)/python -m pytest tests/interop/peers --matrix docs/interop.md $(ARGS)
+
+grpcurl: ## Put grpcurl into bin/ (needs Go).
+	GOBIN=$(abspath bin) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+
+buf: ## Put buf into bin/ (needs Node.js).
+	npm --prefix .cache/buf install --silent --no-audit --no-fund --no-save @bufbuild/buf@1.75.0
+	mkdir -p bin && ln -sf ../.cache/buf/node_modules/.bin/buf bin/buf
+
 check: lint types proto-check test ## All of the above: what CI runs.
 
 demo: $(VENV)/.run ## Start an agent and a client that cancels its task half way.
@@ -66,4 +88,4 @@ serve: $(VENV)/.run ## Serve an agent: make serve AGENT=servers/translator.py
 	$(BIN)/a2a-grpc serve $(or $(AGENT),servers/translator.py) $(ARGS)
 
 clean: ## Remove the environments and caches.
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .cache bin .mypy_cache .ruff_cache .pytest_cache .hypothesis
