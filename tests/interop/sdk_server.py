@@ -13,6 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 
 import grpc.aio
@@ -40,6 +41,8 @@ from a2a.types.a2a_pb2_grpc import add_A2AServiceServicer_to_server
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+LEFT: dict[str, list[dict[str, Any]]] = {}
+"""By task: the steps after a question, which the answer plays if it has none of its own."""
 GATES: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 UNCANCELABLE: set[str] = set()
 """Tasks whose agent does not let itself be canceled."""
@@ -53,7 +56,8 @@ class Scripted(AgentExecutor):  # type: ignore[misc]
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         message = context.message
-        steps = [step for part in message.parts for step in script_of(part)] or [{"echo": True}]
+        left = LEFT.pop(context.task_id, None)
+        steps = [step for part in message.parts for step in script_of(part)] or left or [{"echo": True}]
         pen = TaskUpdater(event_queue, context.task_id, context.context_id)
         if "message" in steps[0]:
             await event_queue.enqueue_event(
@@ -69,8 +73,10 @@ class Scripted(AgentExecutor):  # type: ignore[misc]
             task = Task(id=context.task_id, context_id=context.context_id, history=[message])
             task.status.CopyFrom(TaskStatus(state=TaskState.TASK_STATE_SUBMITTED))
             await event_queue.enqueue_event(task)
-        for step in steps:
+        for place, step in enumerate(steps):
             ((name, argument),) = step.items()
+            if name == "input" and steps[place + 1 :]:
+                LEFT[context.task_id] = steps[place + 1 :]
             if await play(name, argument, pen, context):
                 return
         await pen.complete()
@@ -91,10 +97,18 @@ async def play(name: str, argument: Any, pen: TaskUpdater, context: RequestConte
         case "status":
             await pen.start_work(said())
         case "artifact":
-            artifact = ParseDict(argument, Artifact())
-            await pen.add_artifact(list(artifact.parts), artifact_id=artifact.artifact_id, name=artifact.name)
+            if "text" in argument:
+                await pen.add_artifact([Part(text=argument["text"])], argument.get("id"), argument.get("name"))
+            else:
+                artifact = ParseDict(argument, Artifact())
+                await pen.add_artifact(list(artifact.parts), artifact_id=artifact.artifact_id, name=artifact.name)
         case "chunks":
-            for i in range(argument["count"]):
+            artifact_id, count = argument.get("id"), argument["count"]
+            for i in range(count):
+                if artifact_id:
+                    part, last = Part(text=f"chunk {i} "), i == count - 1
+                    await pen.add_artifact([part], artifact_id, append=i > 0, last_chunk=last)
+                    continue
                 part = Part(text=f"{i} ".ljust(argument.get("size", 0), "."))
                 await pen.add_artifact([part], artifact_id="chunks", append=i > 0)
                 await asyncio.sleep(argument.get("interval_s", 0))
@@ -105,6 +119,8 @@ async def play(name: str, argument: Any, pen: TaskUpdater, context: RequestConte
             await pen.add_artifact([Part(text="final")], artifact_id="draft")
         case "echo":
             await pen.add_artifact(list(context.message.parts), artifact_id="echo")
+        case "sleep":
+            await asyncio.sleep(argument)
         case "wait":
             await GATES[argument].wait()
         case "uncancelable":
@@ -219,6 +235,7 @@ async def main() -> None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         ready = {
             "event": "ready",
+            "sdk": f"a2a-sdk {version('a2a-sdk')}",
             "grpc": full.supported_interfaces[0].url,
             "bare": bare.supported_interfaces[0].url,
             "http": f"http://127.0.0.1:{runner.addresses[0][1]}",

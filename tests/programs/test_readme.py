@@ -33,7 +33,7 @@ def command_line_flags() -> Iterator[str]:
     command = typer.main.get_command(app())
     for verb in command.commands.values():  # type: ignore[attr-defined]
         for parameter in verb.params:
-            yield from parameter.opts
+            yield from (*parameter.opts, *parameter.secondary_opts)
 
 
 @pytest.fixture
