@@ -258,8 +258,12 @@ class TaskStream:
         if fresh:
             patience.progressed()
         self._ready.extend(fresh)
+        self._end_where_it_asks()
+
+    def _end_where_it_asks(self) -> None:
+        """A subscription stays open where the agent asks; the send's stream that it goes on for does not (OPEN-1)."""
         if self._was_resumed and self._send is not None and self.state == lifecycle.INPUT_REQUIRED:
-            self._is_over = True  # a subscription stays open here, a send's stream does not
+            self._is_over = True
 
     def _apply(self, event: Event) -> Sequence[Event]:
         """Folds the event; what of it is new to the reader."""
@@ -318,23 +322,35 @@ class TaskStream:
                 self.seq = None  # the server knows less of the log than this stream has seen: go on by snapshot
                 self._drop_call()
                 return None
-            case TaskNotFoundError() if self._elements:
-                raise TaskLostError(
-                    f"task '{self.task_id}' is gone: '{self._calls.connection.target}' does not know it any more; "
-                    "was the agent restarted without a durable store?",
-                    task=self.task,
-                ) from error
-            case _ if self.task_id and may_have_ended(error):
-                try:
-                    task = await self._get()
-                except UnavailableError as lost:
-                    return await self._cut(lost, patience)
-                if task.status.state not in lifecycle.TERMINAL:
-                    raise error
-                self._ready.extend(self._apply(task))
-                self._is_over = True
-                return None
+            case _ if self.task_id and (isinstance(error, TaskNotFoundError) or may_have_ended(error)):
+                return await self._look(error, patience)
         raise error
+
+    async def _look(self, error: A2AError, patience: Patience) -> None:
+        """Reads a task that could not be followed. It may have ended; or, on servers of other makes, be one that waits
+        for its user, which they do not find unless it is at work: then it is looked at from time to time."""
+        try:
+            task = await self._get()
+        except UnavailableError as lost:
+            return await self._cut(lost, patience)
+        except TaskNotFoundError:
+            if not self._elements:
+                raise error from None
+            raise TaskLostError(
+                f"task '{self.task_id}' is gone: '{self._calls.connection.target}' does not know it any more; "
+                "was the agent restarted without a durable store?",
+                task=self.task,
+            ) from error
+        is_over = task.status.state in lifecycle.TERMINAL
+        if not is_over and not isinstance(error, TaskNotFoundError):
+            raise error
+        self._touched()
+        self._ready.extend(self._apply(task))
+        self._end_where_it_asks()
+        if is_over or self._is_over:
+            self._is_over = True
+            return None
+        return await self._cut(UnavailableError(error.message), patience)
 
     async def _cut(self, error: UnavailableError, patience: Patience) -> None:
         """Waits until the next try. Raises where there is none, or where it could send a message twice."""

@@ -34,6 +34,7 @@ from tests.client.foreign import (
 from tests.client.test_resume import SOON
 from tests.proxy import Proxy
 
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
 FAILED_PRECONDITION, UNIMPLEMENTED = grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED
 UNSUPPORTED = [FAILED_PRECONDITION, UNIMPLEMENTED]
 """The status codes of UNSUPPORTED_OPERATION: that of 1.0.1, that of 1.0.0."""
@@ -198,7 +199,8 @@ async def test_whatever_comes_after_a_terminal_event_nothing_is_missing(code: gr
 async def test_a_task_that_the_server_forgot_is_told_with_the_last_known_task() -> None:
     async with foreign(
         sends=[plays(task(WORKING), chunk("one", append=False))],
-        subscriptions=[breaks_off(grpc.StatusCode.NOT_FOUND, reason="TASK_NOT_FOUND")],
+        subscriptions=[breaks_off(NOT_FOUND, reason="TASK_NOT_FOUND")],
+        gets=[refuses(NOT_FOUND, "TASK_NOT_FOUND")],
     ) as agent:
         with pytest.raises(TaskLostError, match="task 't-1' is gone") as lost:
             await streamed(agent)
@@ -209,12 +211,52 @@ async def test_a_send_whose_task_the_server_forgot_is_told_so_and_not_sent_again
     """The task may have had its effect."""
     async with foreign(
         sends=[plays(task(WORKING, "one"))],
-        subscriptions=[breaks_off(grpc.StatusCode.NOT_FOUND, reason="TASK_NOT_FOUND")],
+        subscriptions=[breaks_off(NOT_FOUND, reason="TASK_NOT_FOUND")],
+        gets=[refuses(NOT_FOUND, "TASK_NOT_FOUND")],
     ) as agent, connect(agent.address, **SOON) as client:  # fmt: skip
         with pytest.raises(TaskLostError) as lost:
             await client.send("hello")
     assert lost.value.task == task(WORKING, "one")
-    assert agent.calls == ["SendStreamingMessage", "SubscribeToTask"]
+    assert agent.calls == ["SendStreamingMessage", "SubscribeToTask", "GetTask"]
+
+
+async def test_a_task_that_has_ended_and_cannot_be_found_by_who_follows_is_read() -> None:
+    """As on servers that find only tasks at work where somebody subscribes."""
+    end = task(COMPLETED, "one", "two")
+    async with foreign(
+        sends=[plays(task(WORKING, "one"))],
+        subscriptions=[breaks_off(NOT_FOUND, reason="TASK_NOT_FOUND")] * 2,
+        gets=[end],
+    ) as agent:
+        events, stream = await streamed(agent)
+        assert events == [task(WORKING, "one"), chunk("two"), status(COMPLETED)]
+        assert stream.task == end
+        async with connect(agent.address, **SOON) as client:
+            assert await client.wait("t-1") == end
+
+
+async def test_a_sends_stream_ends_where_its_task_has_come_to_ask_and_cannot_be_followed() -> None:
+    asking = task(INPUT_REQUIRED, "one", said="Which date?")
+    async with foreign(
+        sends=[plays(task(WORKING, "one"))],
+        subscriptions=[breaks_off(NOT_FOUND, reason="TASK_NOT_FOUND")],
+        gets=[asking],
+    ) as agent:
+        events, stream = await streamed(agent)
+    assert events == [task(WORKING, "one"), status(INPUT_REQUIRED, "Which date?")]
+    assert stream.task == asking
+
+
+async def test_a_task_that_waits_for_its_user_and_cannot_be_followed_is_looked_at_until_it_can() -> None:
+    waiting = task(INPUT_REQUIRED, said="Which date?")
+    unknown = breaks_off(NOT_FOUND, reason="TASK_NOT_FOUND")
+    async with foreign(
+        subscriptions=[unknown, unknown, unknown, plays(task(WORKING), chunk("one", append=False), status(COMPLETED))],
+        gets=[waiting, waiting, waiting, task(COMPLETED, "one")],
+    ) as agent, connect(agent.address, **SOON) as client:  # fmt: skip
+        events = await read(client.subscribe("t-1"))
+    assert events == [waiting, status(WORKING), chunk("one", append=False), status(COMPLETED)]
+    assert agent.calls == [*["SubscribeToTask", "GetTask"] * 4]
 
 
 @pytest.mark.parametrize("operation", ["send", "wait"])
@@ -444,9 +486,9 @@ async def test_streaming_from_an_agent_that_does_not_stream_says_so() -> None:
 
 
 async def test_waiting_for_a_task_that_is_not_there_is_not_found() -> None:
-    not_found = grpc.StatusCode.NOT_FOUND
     async with foreign(
-        subscriptions=[breaks_off(not_found, reason="TASK_NOT_FOUND")], gets=[refuses(not_found, "TASK_NOT_FOUND")]
+        subscriptions=[breaks_off(NOT_FOUND, reason="TASK_NOT_FOUND")],
+        gets=[refuses(NOT_FOUND, "TASK_NOT_FOUND"), refuses(NOT_FOUND, "TASK_NOT_FOUND")],
     ) as agent, connect(agent.address, **SOON) as client:  # fmt: skip
         for poll_s in (None, 0.01):
             with pytest.raises(TaskNotFoundError) as unknown:

@@ -72,6 +72,8 @@ def differs(error: Any, reason: str, code: str) -> str:
     if not error["type"]:
         return "no error"
     shown = error.get("reason") or NAMES.get(error["type"], error["type"])
+    if shown == "INVALID_REQUEST":  # the specification names no reason for this one (ERR-15)
+        shown = "INVALID_PARAMS"
     return "" if (shown, error.get("code", code)) == (reason, code) else f"{shown} {error.get('code', '')}".rstrip()
 
 
@@ -113,7 +115,8 @@ def message(seen: Seen) -> None:
 
 def start(seen: Seen) -> None:
     first, later = seen.task("first"), seen.task("later")
-    assert first.status.state in AT_WORK
+    at_once = AT_WORK if seen.exact else (*AT_WORK, INPUT_REQUIRED)  # a server may read what became of it meanwhile
+    assert first.status.state in at_once
     assert (later.id, later.context_id, later.status.state) == (first.id, first.context_id, INPUT_REQUIRED)
     check_message(later.status.message, "Which date?")
     assert texts(later.artifacts) == ["draft"]
@@ -155,8 +158,8 @@ def turns(seen: Seen) -> None:
     assert folded(second).status.state == stored.status.state == COMPLETED
     assert (stored.id, texts(stored.artifacts)) == (asked.id, ["booked"])
     said = [(message.role, text_of(message)) for message in stored.history]
-    assert [role for role, _ in said] == [ROLE_USER, ROLE_AGENT, ROLE_USER]
-    assert said[1:] == [(ROLE_AGENT, "Which date?"), (ROLE_USER, "tomorrow")]
+    assert said[0][0] == ROLE_USER
+    assert said[1:] == [(ROLE_AGENT, "Which date?"), (ROLE_USER, "tomorrow")], [text for _, text in said[1:]]
     assert list(newest.history) == list(stored.history[-1:])
 
 

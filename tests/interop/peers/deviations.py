@@ -20,6 +20,7 @@ NOTES: dict[int, str] = {
     2: "A message to an ended task is refused with INVALID_PARAMS, not UNSUPPORTED_OPERATION (SEND-7). Our client "
     "goes by the reason.",
     3: "A message without parts is accepted (VAL-3).",
+    4: "The history has the answer before its question (HIST-5), and so the question as its newest message.",
 }
 """What docs/interop.md says of each."""
 
@@ -33,6 +34,8 @@ DEVIATIONS: dict[tuple[str, str, str], Deviation] = {
     ("a2a-grpc", "a2a-sdk 1.0 (Python)", "errors"): Deviation(
         2, "other errors: {'send_to_done': 'INVALID_PARAMS INVALID_ARGUMENT'}"
     ),
+    ("a2a-grpc", "a2a-go", "errors"): Deviation(2, "other errors: {'send_to_done': 'INVALID_PARAMS INVALID_ARGUMENT'}"),
+    ("a2a-grpc", "a2a-go", "turns"): Deviation(4, "['tomorrow', 'Which date?']"),
     ("a2a-grpc", "a2a-js", "errors"): Deviation(3, "other errors: {'no_parts': 'no error'}"),
 }
 """By client, server, scenario."""

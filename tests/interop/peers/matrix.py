@@ -1,6 +1,6 @@
 """The table of docs/interop.md: what passed, between whom."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,13 +19,15 @@ class Matrix:
     """What came of each scenario of each pair: PASSED, or the numbers of notes."""
 
     cells: dict[Pair, dict[str, str]] = field(default_factory=dict)
+    programs: list[str] = field(default_factory=list)
+    """Those made of stubs that printed the transcript."""
 
     def put(self, pair: Pair, scenario: str, outcome: str) -> None:
         self.cells.setdefault(pair, {})[scenario] = outcome
 
     def lines(self) -> list[str]:
         """A line for each pair, for a terminal."""
-        shown = []
+        shown = [f"{name:<40} prints the transcript of the Python client" for name in self.programs]
         for (client, server), outcomes in self.cells.items():
             passed = sum(outcome == PASSED for outcome in outcomes.values())
             notes: dict[str, list[str]] = {}
@@ -56,11 +58,11 @@ def titled(peer: Peer) -> str:
     return "ours" if peer is OURS else f"{peer.package} {peer.version}"
 
 
-def split(page: str) -> Sequence[str]:
+def split(page: str) -> tuple[str, str, str]:
     """What stands before the matrix, the matrix, what stands after it."""
-    before, _, rest = page.partition(f"{BEGIN}\n")
-    table, _, after = rest.partition(f"\n{END}")
-    return before, table, after
+    before, _, rest = page.partition(BEGIN)
+    table, _, after = rest.partition(END)
+    return before, table.strip("\n"), after
 
 
 def put_into(path: Path, matrix: str) -> None:

@@ -31,7 +31,7 @@ class Toolchain:
 
 
 PYTHON = Toolchain("Python", (), "")
-GO = Toolchain("Go", ("go",), "Go 1.25 or newer: https://go.dev/dl")
+GO = Toolchain("Go", ("go",), "Go 1.26 or newer: https://go.dev/dl")
 NODE = Toolchain("TypeScript", ("node", "npm"), "Node.js 20 or newer: https://nodejs.org")
 JAVA = Toolchain("Java", ("javac", "mvn"), "a JDK 17 or newer, with Maven: apt install openjdk-17-jdk-headless maven")
 TOOLCHAINS = (GO, NODE, JAVA)

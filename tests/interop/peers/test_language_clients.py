@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness import ROOT, Program
 from tests.interop.peers.conftest import need
+from tests.interop.peers.matrix import Matrix
 from tests.interop.peers.peers import LANGUAGE_CLIENTS, LanguageClient
 
 ID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
@@ -28,12 +29,15 @@ async def printed(*command: str) -> str:
 
 
 @pytest.mark.parametrize("client", LANGUAGE_CLIENTS, ids=lambda client: client.name)
-async def test_a_program_of_stubs_prints_the_transcript_of_the_python_client(client: LanguageClient) -> None:
+async def test_a_program_of_stubs_prints_the_transcript_of_the_python_client(
+    client: LanguageClient, matrix: Matrix
+) -> None:
     need(client.toolchain)
     async with Program.server("servers/cancellable.py") as server:
         ours = await printed(sys.executable, "clients/cancellable.py", f"--agent={server.address}", PACE)
         assert await printed(*client.command, f"--card={server.http}", PACE) == ours + REST
     assert ours.startswith("[STATUS] WORKING\n[DATA ] progress: 0.1\n")
+    matrix.programs.append(client.name)
 
 
 @pytest.mark.parametrize("client", LANGUAGE_CLIENTS, ids=lambda client: client.name)
