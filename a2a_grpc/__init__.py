@@ -39,6 +39,7 @@ The map. A module imports only from floors strictly below its own:
        protocol     names on the wire that are not messages: metadata keys, versions, extensions
        errors       the tree of errors with their wire facts
        principal    who calls
+       ids          identifiers that are made here
        config       settings: default < environment < caller
        backoff      how long to wait before the next try
 

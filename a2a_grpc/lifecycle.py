@@ -81,28 +81,36 @@ class Fold:
         A status message that is superseded moves into the history, then comes the user's message, then the new status
         applies: so a question stands before its answer. A bare message changes nothing.
         """
-        task = self.task
         match payload_of(event) if isinstance(event, StreamResponse) else event:
-            case Task() as whole:
-                task.CopyFrom(whole)
-                self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
-            case TaskStatusUpdateEvent() as update:
-                if task.status.HasField("message") and not self._is_told:
-                    task.history.add().CopyFrom(task.status.message)
-                self._is_told = False
-                if message is not None:
-                    task.history.add().CopyFrom(message)
-                task.status.CopyFrom(update.status)
-                if update.HasField("metadata"):
-                    task.metadata.MergeFrom(update.metadata)
             case TaskArtifactUpdateEvent() as update:
-                known = self._artifacts.get(update.artifact.artifact_id)
-                if known is None:
-                    known = self._artifacts[update.artifact.artifact_id] = task.artifacts.add()
-                if update.append:
-                    extend(known, update.artifact)
-                else:
-                    known.CopyFrom(update.artifact)
+                self._put(update)
+            case TaskStatusUpdateEvent() as update:
+                self._move(update, message)
+            case Task() as whole:
+                self.task.CopyFrom(whole)
+                self._artifacts = {artifact.artifact_id: artifact for artifact in self.task.artifacts}
+
+    def _put(self, update: TaskArtifactUpdateEvent) -> None:
+        artifact = update.artifact
+        known = self._artifacts.get(artifact.artifact_id)
+        if known is None:
+            known = self._artifacts[artifact.artifact_id] = self.task.artifacts.add()
+        if update.append:
+            extend(known, artifact)
+        else:
+            known.CopyFrom(artifact)
+
+    def _move(self, update: TaskStatusUpdateEvent, message: Message | None) -> None:
+        task = self.task
+        status = task.status
+        if status.HasField("message") and not self._is_told:
+            task.history.append(status.message)
+        self._is_told = False
+        if message is not None:
+            task.history.append(message)
+        status.CopyFrom(update.status)
+        if update.HasField("metadata"):
+            task.metadata.MergeFrom(update.metadata)
 
 
 def fold(task: Task, steps: Iterable[tuple[StreamResponse, Message | None]]) -> Task:
@@ -116,14 +124,14 @@ def fold(task: Task, steps: Iterable[tuple[StreamResponse, Message | None]]) -> 
 def payload_of(element: StreamResponse) -> Event | None:
     """What an element of a stream holds, unwrapped; None for nothing that this contract knows."""
     match element.WhichOneof("payload"):
+        case "artifact_update":
+            return element.artifact_update
+        case "status_update":
+            return element.status_update
         case "task":
             return element.task
         case "message":
             return element.message
-        case "status_update":
-            return element.status_update
-        case "artifact_update":
-            return element.artifact_update
     return None
 
 

@@ -2,13 +2,13 @@
 
 import math
 import mimetypes
-import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
+from a2a_grpc.ids import new_id
 from a2a_grpc.wire import ROLE_AGENT, ROLE_USER, Artifact, Message, Part, Task
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -46,9 +46,7 @@ def parts(content: Contents) -> list[Part]:
 
 def agent_message(content: Contents, *, context_id: str, task_id: str = "") -> Message:
     """A message of the agent, with an id of its own (SEND-15)."""
-    return Message(
-        message_id=str(uuid.uuid4()), context_id=context_id, task_id=task_id, role=ROLE_AGENT, parts=parts(content)
-    )
+    return Message(message_id=new_id(), context_id=context_id, task_id=task_id, role=ROLE_AGENT, parts=parts(content))
 
 
 def user_message(
@@ -61,7 +59,7 @@ def user_message(
 ) -> Message:
     """A message of the user, with an id of its own."""
     message = Message(
-        message_id=str(uuid.uuid4()),
+        message_id=new_id(),
         task_id=task_id,
         context_id=context_id,
         role=ROLE_USER,

@@ -23,6 +23,7 @@ FLOORS = {
     "address": 1,
     "wire": 0,
     "errors": 0,
+    "ids": 0,
     "principal": 0,
     "config": 0,
     "protocol": 0,

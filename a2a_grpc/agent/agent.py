@@ -163,9 +163,9 @@ class Agent:
 
 def _named_skill(request: SendMessageRequest) -> tuple[str, str]:
     """Where a caller names the skill, or would, with the name."""
-    for path, metadata in (("message.metadata", request.message.metadata), ("metadata", request.metadata)):
-        if SKILL in metadata.fields:
-            return f"{path}.{SKILL}", metadata.fields[SKILL].string_value
+    for path, holder in (("message.metadata", request.message), ("metadata", request)):
+        if holder.HasField("metadata") and SKILL in holder.metadata.fields:
+            return f"{path}.{SKILL}", holder.metadata.fields[SKILL].string_value
     return f"message.metadata.{SKILL}", ""
 
 

@@ -1,10 +1,10 @@
 """What a handler returns or yields, as artifacts."""
 
-import uuid
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 from a2a_grpc.agent.outcome import Outcome
+from a2a_grpc.ids import new_id
 from a2a_grpc.parts import Contents, parts
 from a2a_grpc.wire import Artifact
 
@@ -14,15 +14,18 @@ Output: TypeAlias = Contents | Artifact | Outcome | Sequence[Artifact]
 
 def artifact(content: Contents, *, artifact_id: str = "", name: str = "", description: str = "") -> Artifact:
     """An artifact with this content; without an id it gets one."""
-    return Artifact(
-        artifact_id=artifact_id or str(uuid.uuid4()), name=name, description=description, parts=parts(content)
-    )
+    made = Artifact(artifact_id=artifact_id or new_id(), name=name, description=description)
+    if isinstance(content, str):  # what most give
+        made.parts.add().text = content
+    else:
+        made.parts.extend(parts(content))
+    return made
 
 
 def complete(given: Artifact) -> Artifact:
     """The artifact itself, with an id if it has none."""
     if not given.artifact_id:
-        given.artifact_id = str(uuid.uuid4())
+        given.artifact_id = new_id()
     return given
 
 
@@ -38,6 +41,10 @@ def artifacts(output: Output, *, name: str) -> list[Artifact]:
     an id."""
     if output is None:
         return []
+    if isinstance(output, str):  # what most return
+        made = Artifact(name=name)
+        made.parts.add().text = output
+        return [made]
     if is_artifacts(output):
         return [output] if isinstance(output, Artifact) else list(cast("Sequence[Artifact]", output))
     return [Artifact(name=name, parts=parts(cast("Contents", output)))]

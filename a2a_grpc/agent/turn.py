@@ -63,11 +63,14 @@ class Turn:
         self.principal = principal
         self.attempt = attempt
         """1, or more where an earlier run of this turn was lost with its server."""
-        self.accepted_output_modes: Sequence[str] = request.configuration.accepted_output_modes
-        """Media types the caller can take, the best first; empty for any (SEND-9)."""
         self._request = request
         self._stage = stage
         self._threads = threads
+
+    @property
+    def accepted_output_modes(self) -> Sequence[str]:
+        """Media types the caller can take, the best first; empty for any (SEND-9)."""
+        return self._request.configuration.accepted_output_modes
 
     @property
     def text(self) -> str:

@@ -1,10 +1,36 @@
 """Wakes within one process."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from a2a_grpc.bus.protocol import Key
 from a2a_grpc.bus.topic import Topic
+
+
+class Listening(AbstractContextManager[Topic]):
+    """A block that listens to a key."""
+
+    __slots__ = ("_key", "_topic", "_topics")
+
+    def __init__(self, topics: dict[Key, Topic], key: Key) -> None:
+        self._topics = topics
+        self._key = key
+
+    def __enter__(self) -> Topic:
+        topic = self._topics.get(self._key)
+        if topic is None:
+            topic = self._topics[self._key] = Topic()
+        topic.listeners += 1
+        self._topic = topic
+        return topic
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._topic.listeners -= 1
+        if not self._topic.listeners:
+            del self._topics[self._key]
 
 
 class LocalBus:
@@ -33,17 +59,9 @@ class LocalBus:
         for topic in list(self._topics.values()):
             topic.wake()
 
-    @contextmanager
-    def listen(self, key: Key) -> Iterator[Topic]:
+    def listen(self, key: Key) -> AbstractContextManager[Topic]:
         """The topic of a key, for as long as the block runs."""
-        topic = self._topics.setdefault(key, Topic())
-        topic.listeners += 1
-        try:
-            yield topic
-        finally:
-            topic.listeners -= 1
-            if not topic.listeners:
-                del self._topics[key]
+        return Listening(self._topics, key)
 
     def keys(self) -> Iterable[Key]:
         """The keys that somebody listens to, as they are now."""

@@ -18,10 +18,11 @@ from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.sends import Sends
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError
+from a2a_grpc.lifecycle import Fold
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, struct
 from a2a_grpc.store import Head, Snapshot, TaskKey
-from a2a_grpc.wire import Message
+from a2a_grpc.wire import Message, Task
 
 ELSEWHERE_GRACE_S = 1.0
 """Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
@@ -88,11 +89,13 @@ class Engine:
         """
         key, turn, found = opened.key, opened.turn, opened.snapshot
         if not is_over(found.state, found.turn, turn):
-            async with self.log.follow(key, found.seq) as records:
+            folding = Fold(Task.FromString(found.task))
+            async with self.log.follow(key, found.seq, found.state) as records:
                 async for record in records:
+                    folding.apply(*record.unpack())
                     if is_over(record.state, record.turn, turn):
                         break
-            found = await self.log.snapshot_at(key, found, record.seq)
+            found = Snapshot(record.seq, folding.task.SerializeToString(), record.state, record.turn)
         if found.turn < turn:
             raise ended_before(key, found.state)
         return found

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from a2a_grpc import lifecycle
 from a2a_grpc.errors import UnsupportedOperationError
@@ -35,8 +36,7 @@ class Incoming:
         return self.idempotency_key, Binding(self.fingerprint, task_id, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A message that was accepted as a turn of a task."""
 
     key: TaskKey

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import cast
@@ -10,6 +9,7 @@ from typing import cast
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError
+from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import Content, Contents, Json, agent_message, check_content, part
 from a2a_grpc.principal import Principal
@@ -81,7 +81,7 @@ def _message(output: object, skill: Skill, context_id: str) -> Message:
     try:
         if not isinstance(output, Message):
             output = agent_message(cast("Contents", output), context_id=context_id)
-        output.message_id = output.message_id or str(uuid.uuid4())
+        output.message_id = output.message_id or new_id()
         output.context_id = output.context_id or context_id
         output.role = output.role or ROLE_AGENT
         if output.role != ROLE_AGENT or output.context_id != context_id or output.task_id:

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import NamedTuple, cast
 
 from a2a_grpc import lifecycle
@@ -101,6 +100,7 @@ class Run(Stage):
         self._threads = threads
         self._inbox = inbox
         self._holds_slot = False
+        self._has_waited = False
         self._stop_outcome: Outcome | None = None
         self._cancel_metadata: dict[str, Json] = {}
         self._worker: asyncio.Task[object] | None = None
@@ -116,8 +116,10 @@ class Run(Stage):
     async def execute(self) -> None:
         """Plays the turn to its end. The outermost frame of the run's background task."""
         self._worker = asyncio.current_task()
+        made = 0
         try:
             outcome = await self._play_out()
+            made = self.writer.seq
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             self._is_lost = True
@@ -133,8 +135,12 @@ class Run(Stage):
             self._ending = True
             if self._holds_slot:
                 self._release_slot()
-        if not self._is_lost:
-            await self._end(self._stop_outcome or outcome)
+        if self._is_lost:
+            return
+        if self._stop_outcome is not None:
+            await self._end(self._stop_outcome)
+        else:
+            await self._end(outcome, made)
 
     def stop(self, outcome: Outcome, metadata: dict[str, Json] | None = None) -> None:
         """Tells the run to end in `outcome`; the first one told counts. A run that is ending anyway is left to it."""
@@ -244,13 +250,11 @@ class Run(Stage):
     # -- how a turn goes
 
     async def _play_out(self) -> Outcome:
-        """Plays the turn: how it ends, once all that the handler made is stored."""
+        """Plays the turn: how it ends. What the handler made may be on its way to the store."""
         try:
-            outcome = await self._play()
+            return await self._play()
         except Outcome as raised:
-            outcome = raised
-        await self.writer.settle()
-        return outcome
+            return raised
 
     async def _play(self) -> Outcome:
         if self._stop_outcome is not None or self._is_lost:
@@ -281,13 +285,13 @@ class Run(Stage):
         """Writes artifacts that are complete."""
         for made in artifacts(output, name=name):
             made.artifact_id = made.artifact_id or self._new_artifact_id()
-            await self.artifact(made, append=False, last_chunk=True)
+            await self._put(made, append=False, last_chunk=True)
 
     def _new_artifact_id(self) -> str:
         """An id for what the handler gives without one, the same in every attempt: so another attempt replaces what
         the one before it made, rather than adding to it."""
         self._unnamed += 1
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.writer.key.id}/{self._queued.turn}/{self._unnamed}"))
+        return f"{self.writer.key.id}-{self._queued.turn}-{self._unnamed}"
 
     async def _open(self) -> Task:
         """Moves the task to WORKING where it is not: the task as the turn finds it."""
@@ -299,7 +303,8 @@ class Run(Stage):
             await writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=queued.turn, done=done)
             return await writer.task()
         if writer.state != lifecycle.WORKING:
-            await writer.status(lifecycle.WORKING)
+            # Who had to wait for a place makes sure that the claim is still its own before the handler begins.
+            await writer.status(lifecycle.WORKING, behind=not self._has_waited)
         return task
 
     async def _stream(self, pieces: "AsyncGenerator[Output]") -> Outcome:
@@ -317,7 +322,7 @@ class Run(Stage):
                 outcome = raised
         if artifact_id and isinstance(outcome, Completed):
             # an empty text seals the artifact: that the last piece was the last is known only now
-            await self.artifact(artifact("", artifact_id=artifact_id), append=True, last_chunk=True)
+            await self._put(artifact("", artifact_id=artifact_id), append=True, last_chunk=True)
         return outcome
 
     async def _piece(self, piece: Output, artifact_id: str) -> str:
@@ -327,44 +332,64 @@ class Run(Stage):
             return artifact_id
         name = "" if artifact_id else self._queued.skill.id
         chunk = artifact(cast("Contents", piece), artifact_id=artifact_id or self._new_artifact_id(), name=name)
-        await self._breathe()
-        with self._as_handler():  # nobody was promised that it is stored before the handler goes on
-            await self.writer.artifact(chunk, append=bool(artifact_id), last_chunk=False, behind=True)
+        await self._put(chunk, append=bool(artifact_id), last_chunk=False)
         return chunk.artifact_id
 
-    async def _end(self, outcome: Outcome) -> None:
-        """Writes the end of the turn; an end that cannot be written as it is becomes FAILED, with the reason."""
+    async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
+        """Writes what the handler gave away: nobody was promised that it is stored before the handler goes on."""
+        await self._breathe()
+        with self._as_handler():
+            await self.writer.artifact(made, append=append, last_chunk=last_chunk, behind=True)
+
+    async def _end(self, outcome: Outcome, made: int = 0) -> None:
+        """Writes the end of the turn; an end that cannot be written as it is becomes FAILED, with the reason, and so
+        does one before which not all is stored that the handler made, up to the seq `made`."""
         task_id = self.writer.key.id
         try:
             try:
-                await self._write_end(outcome)
+                await self._write_end(outcome, made)
             except Failed as over_limit:
                 await self._write_end(over_limit)
-            except (TypeError, ValueError):
-                logger.exception("outcome has no valid content task=%s", task_id)
+            except StoreUnavailable:
+                logger.warning("the store did not take all that the run made task=%s", task_id)
+                await self._write_end(Failed(STORE_FAILURE))
+            except StaleAppend:
+                raise
+            except Exception:  # the outcome has no valid content, or the store refuses something that was made
+                logger.exception("the turn cannot end as it should task=%s", task_id)
                 await self._write_end(Failed(GENERIC_FAILURE))
         except StaleAppend:
             logger.warning("run lost its claim before its end task=%s", task_id)
             self._is_lost = True
             return
-        logger.info("turn ended task=%s state=%s", task_id, lifecycle.state_name(self.writer.state))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("turn ended task=%s state=%s", task_id, lifecycle.state_name(self.writer.state))
 
-    async def _write_end(self, outcome: Outcome) -> None:
+    async def _write_end(self, outcome: Outcome, made: int = 0) -> None:
+        """Raises StoreUnavailable where something is missing that was made before."""
         writer, message = self.writer, None
         if outcome.content is not None:
             message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
-        backoff = Backoff(0.2, 5.0)
-        seq: int | None = None
+        backoff: Backoff | None = None
         while True:
             try:
-                await writer.settle()
-                if seq is not None and writer.seq > seq and writer.state == outcome.state:
-                    return  # it was written, and only the answer lost
-                seq = writer.seq
                 await writer.status(outcome.state, message, done=writer.turn, release=True)
                 return
             except StoreUnavailable:  # as soon as it can say so; who loses the lease meanwhile is told to stop
-                await asyncio.sleep(backoff.next_s())
+                backoff = backoff or Backoff(0.2, 5.0)
+                await self._find_out(backoff)
+            if writer.seq < made:
+                raise StoreUnavailable
+            if writer.state == outcome.state:
+                return  # it was written, and only the answer lost
+
+    async def _find_out(self, backoff: Backoff) -> None:
+        """Returns once it is known what is stored."""
+        while True:
+            await asyncio.sleep(backoff.next_s())
+            with suppress(StoreUnavailable):
+                await self.writer.settle()
+                return
 
     async def _breathe(self) -> None:
         self._emitted += 1
@@ -372,7 +397,7 @@ class Run(Stage):
             await asyncio.sleep(0)
 
     async def _acquire_slot(self) -> None:
-        await self._slots.acquire()
+        self._has_waited = await self._slots.acquire()
         self._holds_slot = True
 
     def _release_slot(self) -> None:

@@ -1,10 +1,8 @@
 """The ways a message can go: to a new task, to one that is there, to an answer without a task."""
 
 import asyncio
-import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from a2a_grpc import lifecycle
@@ -17,7 +15,7 @@ from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.run import Queued
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.writer import Writer, check_limits, now_us, status_event, timestamp
+from a2a_grpc.engine.writer import Writer, check_limits, now_us, set_status, status_event, written
 from a2a_grpc.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
@@ -25,10 +23,11 @@ from a2a_grpc.errors import (
     UnsupportedOperationError,
     Violation,
 )
+from a2a_grpc.ids import new_id
 from a2a_grpc.log import Log
 from a2a_grpc.protocol import CREATED
 from a2a_grpc.store import AlreadyBound, Binding, Head, QueueFull, Record, Snapshot, StaleAppend, StoreFull, TaskKey
-from a2a_grpc.wire import Message, Task, TaskStatus, task_element
+from a2a_grpc.wire import Message, Task, task_element
 
 T = TypeVar("T")
 
@@ -65,8 +64,7 @@ class Sends:
         """See `Engine.open`."""
         if not self._replica.is_joined and not self._runs.is_draining:
             await self._replica.joined(JOINED_WITHIN_S)
-        bound = await self._bound(incoming)
-        if bound is not None:
+        if incoming.idempotency_key and (bound := await self._bound(incoming)) is not None:
             return await self._opened_before(incoming, bound)
         try:
             if incoming.request.message.task_id:
@@ -79,8 +77,7 @@ class Sends:
             return await self._opened_before(incoming, raced.binding)
         except UnsupportedOperationError:
             # A call with the same key may have been accepted since it was looked for, and the task have ended with it.
-            bound = await self._bound(incoming)
-            if bound is None:
+            if not incoming.idempotency_key or (bound := await self._bound(incoming)) is None:
                 raise
             return await self._opened_before(incoming, bound)
 
@@ -88,18 +85,15 @@ class Sends:
         """A message that asks for a new task."""
         self._runs.check_room()
         message = incoming.request.message
-        message.context_id = message.context_id or str(uuid.uuid4())
-        message.task_id = str(uuid.uuid4())
+        message.context_id = message.context_id or new_id()
+        message.task_id = new_id()
         key = TaskKey(*incoming.scope, message.task_id)
         at_us = now_us()
-        created = timestamp(at_us)
-        task = Task(
-            id=message.task_id,
-            context_id=message.context_id,
-            status=TaskStatus(state=lifecycle.SUBMITTED, timestamp=created),
-            history=[message],
-        )
-        task.metadata.fields[CREATED].string_value = created.ToJsonString()
+        task = Task()
+        task.id, task.context_id = message.task_id, message.context_id
+        set_status(task.status, lifecycle.SUBMITTED, at_us)
+        task.history.append(message)
+        task.metadata.fields[CREATED].string_value = written(at_us)
         if len(self._agent.skills) > 1:
             task.metadata.fields[SKILL].string_value = skill.id
         serialized = task.SerializeToString()
@@ -170,7 +164,7 @@ class Sends:
                 ) from full
             if accepted is None:
                 raise TaskNotFoundError.of(key.id)
-            opened = replace(opened, turn=accepted.last_turn)
+            opened = opened._replace(turn=accepted.last_turn)
             is_here = accepted.replica == me == self._replica.id and not accepted.is_lost
             with suppress(StaleAppend):  # somebody took the task over: the message waits there, or it has ended
                 if is_here and await self._give(key, accepted, first._replace(turn=opened.turn)):
@@ -209,7 +203,7 @@ class Sends:
                             return
 
     async def _as_taken(self, opened: Opened) -> Opened:
-        return replace(opened, snapshot=await self._log.snapshot(opened.key))
+        return opened._replace(snapshot=await self._log.snapshot(opened.key))
 
     def _check_size(self, key: TaskKey, head: Head, message: Message) -> None:
         """Raises ResourceExhaustedError where the message would be too much for its task."""
@@ -264,16 +258,14 @@ class Sends:
         return await reply(
             skill,
             incoming.request,
-            context_id=incoming.request.message.context_id or str(uuid.uuid4()),
+            context_id=incoming.request.message.context_id or new_id(),
             principal=incoming.principal,
             slots=self._runs.slots,
             threads=self._runs.threads,
         )
 
     async def _bound(self, incoming: Incoming) -> Binding | None:
-        """What the message's idempotency key stands for, if it has one and that was used before."""
-        if not incoming.idempotency_key:
-            return None
+        """What the message's idempotency key stands for, if it was used before."""
         return await self._log.store.bound(incoming.scope, incoming.idempotency_key)
 
     async def _opened_before(self, incoming: Incoming, binding: Binding) -> Opened | Message:

@@ -1,6 +1,7 @@
 """Places for runs: so many at a time, so many waiting, first come first served."""
 
 import asyncio
+from collections import deque
 
 
 class Slots:
@@ -10,8 +11,9 @@ class Slots:
     """
 
     def __init__(self, limit: int, queue: int) -> None:
-        self._places = asyncio.Semaphore(limit)
+        self._free = limit
         self._room = limit + queue
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
         self.taken = 0
@@ -29,7 +31,8 @@ class Slots:
     def enter(self) -> None:
         """Joins the queue, at once. Must be followed by `acquire` or `leave`."""
         self.taken += 1
-        self._idle.clear()
+        if self.taken == 1:
+            self._idle.clear()
 
     def leave(self) -> None:
         """Leaves the queue without having acquired a place."""
@@ -37,18 +40,36 @@ class Slots:
         if not self.taken:
             self._idle.set()
 
-    async def acquire(self) -> None:
-        """Waits for the place; if that is canceled, the queue is left."""
+    async def acquire(self) -> bool:
+        """Waits for the place; if that is canceled, the queue is left. Whether it had to be waited for."""
+        if self._free:  # then nobody waits
+            self._free -= 1
+            return False
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
         try:
-            await self._places.acquire()
+            await place
         except BaseException:
+            if place.done() and not place.cancelled():
+                self._pass_on()  # it was given at that very moment
+            elif place in self._queue:  # and not passed over already
+                self._queue.remove(place)
             self.leave()
             raise
+        return True
 
     def release(self) -> None:
         """Gives the place to the next in the queue."""
         self.leave()
-        self._places.release()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
 
     async def idle(self) -> None:
         """Returns once nobody holds a place or waits for one."""

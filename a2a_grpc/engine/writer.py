@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections import deque
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from datetime import datetime, timedelta
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
@@ -17,11 +16,11 @@ from a2a_grpc.wire import (
     Message,
     StreamResponse,
     Task,
-    TaskArtifactUpdateEvent,
     TaskState,
     TaskStatus,
-    TaskStatusUpdateEvent,
 )
+
+EPOCH = datetime(1970, 1, 1)
 
 MAX_BEHIND = 64
 """Records of one run that may be on their way to the store at a time."""
@@ -32,15 +31,35 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def timestamp(at_us: int) -> Timestamp:
-    return Timestamp(seconds=at_us // 1_000_000, nanos=at_us % 1_000_000 * 1000)
+def written(at_us: int) -> str:
+    """A moment in ISO 8601, UTC."""
+    return (EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
+
+
+def set_status(status: TaskStatus, state: TaskState, at_us: int) -> None:
+    status.state = state
+    status.timestamp.seconds, status.timestamp.nanos = at_us // 1_000_000, at_us % 1_000_000 * 1000
 
 
 def status_event(key: TaskKey, context_id: str, state: TaskState, at_us: int, message: Message | None = None) -> bytes:
     """The serialised event of a new status."""
-    status = TaskStatus(state=state, message=message, timestamp=timestamp(at_us))
-    update = TaskStatusUpdateEvent(task_id=key.id, context_id=context_id, status=status)
-    return StreamResponse(status_update=update).SerializeToString()
+    element = StreamResponse()
+    update = element.status_update  # filled in place: messages that are made first are copied into each other
+    update.task_id, update.context_id = key.id, context_id
+    set_status(update.status, state, at_us)
+    if message is not None:
+        update.status.message.CopyFrom(message)
+    return element.SerializeToString()
+
+
+def artifact_event(key: TaskKey, context_id: str, artifact: Artifact, *, append: bool, last_chunk: bool) -> bytes:
+    """The serialised event of an artifact."""
+    element = StreamResponse()
+    update = element.artifact_update
+    update.task_id, update.context_id = key.id, context_id
+    update.append, update.last_chunk = append, last_chunk
+    update.artifact.CopyFrom(artifact)
+    return element.SerializeToString()
 
 
 def check_limits(settings: EngineSettings, *, seq: int, size: int, event: int, message: int = 0) -> None:
@@ -54,26 +73,25 @@ def check_limits(settings: EngineSettings, *, seq: int, size: int, event: int, m
         raise Failed(f"the task has reached the limit of {settings.max_task_records} events")
 
 
-def _look_at(writing: "asyncio.Task[int]") -> None:
-    """What became of it is of no interest any more where the run was lost meanwhile."""
-    if not writing.cancelled():
-        writing.exception()
-
-
 class Writer:
     """Appends the events of one run under one claim.
 
     Guarantees: events stand in the log in the order of the calls; an event that is over a limit, or not allowed after
     the task's state, is not written; after another claim was taken nothing is written (StaleAppend). After a write of
     which nobody knows whether it happened (StoreUnavailable), the next one looks first.
+
+    Each write is on its way to a durable store at once, also while those before it are: so many share a transaction.
+    With `behind` a call does not wait for its own; whatever becomes of it is raised by a later one.
     """
 
     __slots__ = (
         "_artifacts",
-        "_behind",
+        "_failure",
+        "_is_durable",
+        "_is_told",
         "_is_unsure",
-        "_lock",
         "_log",
+        "_on_the_way",
         "_settings",
         "_size",
         "context_id",
@@ -89,11 +107,15 @@ class Writer:
     def __init__(self, log: Log, settings: EngineSettings, key: TaskKey, head: Head) -> None:
         self._log = log
         self._settings = settings
+        self._is_durable = log.store.durable
         self._artifacts: set[str] = set()
-        self._behind: deque[asyncio.Task[int]] = deque()
-        self._size = head.size
+        self._on_the_way: deque[asyncio.Future[int]] = deque()
+        self._failure: BaseException | None = None
+        """What the first write failed with since the log was looked at."""
+        self._is_told = False
+        """Whether somebody has heard of that."""
         self._is_unsure = False
-        self._lock = asyncio.Lock()  # an agent may emit from several of its own tasks at a time
+        self._size = head.size
         self.key = key
         self.context_id = head.context_id
         self.epoch = head.epoch
@@ -114,6 +136,7 @@ class Writer:
         turn: int | None = None,
         done: int = 0,
         release: bool = False,
+        behind: bool = False,
     ) -> None:
         """A new status, with the agent's word about it; with `incoming`, the user's message that opens `turn`. For
         `done` and `release` see `Append`.
@@ -126,17 +149,16 @@ class Writer:
         at_us = now_us()
         event = status_event(self.key, self.context_id, state, at_us, message)
         serialized = incoming.SerializeToString() if incoming is not None else b""
-        async with self._lock:
-            await self._catch_up()
-            lifecycle.check(self.state, state)
-            if state not in lifecycle.TERMINAL:
-                self._check_limits(len(event), len(serialized))
-            turn = self.turn if turn is None else turn
-            await self._append(Record(self.seq + 1, event, state, turn, at_us, serialized), done, release)
+        if self._is_durable:
+            await self._ready()
+        lifecycle.check(self.state, state)
+        if state not in lifecycle.TERMINAL:
+            self._check_limits(len(event), len(serialized))
+        record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
+        await self._append(record, done, release, behind)
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool, behind: bool = False) -> None:
-        """An artifact made, replaced or extended. With `behind` it need not be stored on return: a few may be on their
-        way to a durable store, in order, and whatever becomes of them is raised by a later call.
+        """An artifact made, replaced or extended.
 
         Raises StaleAppend, StoreUnavailable; ValueError for content that the contract does not allow; Failed if it is
         over a limit.
@@ -146,32 +168,25 @@ class Writer:
             if len(self._artifacts) >= self._settings.max_artifacts:
                 raise Failed(f"the task has reached the limit of {self._settings.max_artifacts} artifacts")
             self._artifacts.add(artifact.artifact_id)
-        event = StreamResponse(
-            artifact_update=TaskArtifactUpdateEvent(
-                task_id=self.key.id,
-                context_id=self.context_id,
-                artifact=artifact,
-                append=append,
-                last_chunk=last_chunk,
-            )
-        ).SerializeToString()
-        async with self._lock:
-            if behind and self._log.store.durable:
-                await self._catch_up(leave=MAX_BEHIND - 1)
-                self._check_limits(len(event))
-                self._append_behind(Record(self.seq + 1, event, self.state, self.turn))
-                return
-            await self._catch_up()
-            self._check_limits(len(event))
-            await self._append(Record(self.seq + 1, event, self.state, self.turn))
+        event = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
+        if self._is_durable:
+            await self._ready()
+        self._check_limits(len(event))
+        await self._append(Record(self.seq + 1, event, self.state, self.turn), behind=behind)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is on its way, and it is known what was written."""
+        return not self._on_the_way and not self._is_unsure
 
     async def settle(self) -> None:
         """Waits for what is on its way, and looks at the log where nobody knows whether the last write happened.
 
-        Raises what the first write that failed did, StaleAppend, StoreUnavailable.
+        Raises what the first write did that failed and that nobody waited for; StaleAppend, StoreUnavailable.
         """
-        async with self._lock:
-            await self._catch_up()
+        while self._on_the_way:
+            await self._land(self._on_the_way[0])
+        await self._ready()
 
     async def task(self) -> Task:
         """The task as it is now, for the agent to read. To be asked for before the first artifact is written, unless
@@ -183,22 +198,20 @@ class Writer:
     def _check_limits(self, event: int, message: int = 0) -> None:
         check_limits(self._settings, seq=self.seq, size=self._size, event=event, message=message)
 
-    async def _append(self, record: Record, done: int = 0, release: bool = False) -> None:
-        self._is_unsure = True
-        try:
-            self.last_turn = await self._log.append(Append(self.key, record, self.epoch, done=done, release=release))
-        except StaleAppend:
-            self._is_unsure = False
-            raise
-        self._is_unsure = False
+    async def _append(self, record: Record, done: int = 0, release: bool = False, behind: bool = False) -> None:
+        append = Append(self.key, record, self.epoch, None, done, release)
+        if not self._is_durable:  # it happens at once: there is no half way
+            self.last_turn = await self._log.append(append)
+            self._advance(record)
+            return
+        writing = self._log.submit(append)
+        self._on_the_way.append(writing)
         self._advance(record)
-
-    def _append_behind(self, record: Record) -> None:
-        appending = self._log.append(Append(self.key, record, self.epoch))
-        writing = asyncio.create_task(appending, name=f"a2a-grpc:append:{self.key.id}")
-        writing.add_done_callback(_look_at)
-        self._behind.append(writing)
-        self._advance(record)
+        if not behind:
+            await self._land(writing)
+            if (failure := writing.exception()) is not None:
+                self._is_told = True
+                raise self._failure or failure  # what failed first: the others only came too late
 
     def _advance(self, record: Record) -> None:
         self.seq = record.seq
@@ -206,24 +219,35 @@ class Writer:
         self.turn = record.turn
         self._size += record.size
 
-    async def _catch_up(self, *, leave: int = 0) -> None:
-        """Waits for what is on its way, but for `leave` of it. Then takes the log as it is, where a write may or may
-        not have happened. Raises what the first write that failed did."""
-        while len(self._behind) > leave:
-            await asyncio.wait([self._behind[0]])
-            try:
-                self.last_turn = self._behind[0].result()
-            except Exception:
-                self._is_unsure = True
-                failed, self._behind = self._behind, deque()
-                await asyncio.gather(*failed, return_exceptions=True)
-                raise
-            self._behind.popleft()
-        if not self._is_unsure:
-            return
+    async def _ready(self) -> None:
+        """Returns once there is room for another write, and it is known what was written so far. What a write that
+        nobody waited for has failed with is raised here."""
+        while len(self._on_the_way) >= MAX_BEHIND:
+            await self._land(self._on_the_way[0])
+        while self._is_unsure:
+            failure, self._failure = self._failure, None
+            if failure is not None and not self._is_told:
+                raise failure
+            await self._look()
+
+    async def _land(self, writing: "asyncio.Future[int]") -> None:
+        """Waits until a write is over, and takes note of all that are."""
+        if not writing.done():
+            await asyncio.wait([writing])
+        while self._on_the_way and self._on_the_way[0].done():
+            over = self._on_the_way.popleft()
+            if (failure := over.exception()) is None:
+                self.last_turn = over.result()
+            elif self._failure is None:
+                self._failure, self._is_told, self._is_unsure = failure, False, True
+
+    async def _look(self) -> None:
+        """Takes the log as it is, where a write may or may not have happened."""
+        while self._on_the_way:
+            await self._land(self._on_the_way[0])
         head = await self._log.head(self.key)
         if head.epoch != self.epoch:
             raise StaleAppend
         self.seq, self.state, self.turn, self._size = head.seq, head.state, head.turn, head.size
         self.last_turn = head.last_turn
-        self._is_unsure = False
+        self._failure, self._is_unsure = None, False

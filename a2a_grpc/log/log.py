@@ -1,15 +1,17 @@
 """The log of each task: the store keeps the records, the bus wakes whoever follows them."""
 
+import asyncio
 from collections import deque
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from a2a_grpc.bus import Bus, Topic
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
-from a2a_grpc.lifecycle import TERMINAL, fold
+from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.store import Append, Head, Record, Snapshot, TaskKey, TaskStore
-from a2a_grpc.wire import Task, TaskState
+from a2a_grpc.wire import TaskState
 
 READ_BATCH = 256
 """Records a follower takes from the store at a time: what a reader that lags holds in memory."""
@@ -27,6 +29,7 @@ class Log:
     def __init__(self, store: TaskStore, bus: Bus) -> None:
         self.store = store
         self.bus = bus
+        self._submit = getattr(store, "submit", None) or self._append_in_a_task
         self.is_closing = False
         self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
 
@@ -35,6 +38,20 @@ class Log:
         last_turn = await self.store.append(append)
         self.bus.wake(append.key)
         return last_turn
+
+    def submit(self, append: Append) -> "asyncio.Future[int]":
+        """Like `append`, for who does not wait: the appends of one task happen in the order of these calls. What it
+        raises need not be looked at."""
+        writing = self._submit(append)
+        writing.add_done_callback(partial(self._submitted, append.key))
+        return writing
+
+    def _append_in_a_task(self, append: Append) -> "asyncio.Future[int]":
+        return asyncio.create_task(self.store.append(append), name=f"a2a-grpc:append:{append.key.id}")
+
+    def _submitted(self, key: TaskKey, writing: "asyncio.Future[int]") -> None:
+        if not writing.cancelled() and writing.exception() is None:
+            self.bus.wake(key)
 
     async def heal(self) -> None:
         """Wakes the followers of logs that have grown since the last time: a wake of another process may be lost."""
@@ -65,23 +82,10 @@ class Log:
             raise TaskNotFoundError.of(key.id)
         return snapshot
 
-    async def snapshot_at(self, key: TaskKey, since: Snapshot, seq: int) -> Snapshot:
-        """The task as it was at a seq, not before `since`'s. Costs no fold where nothing has come after."""
-        latest = await self.snapshot(key)
-        if latest.seq == seq:
-            return latest
-        records: list[Record] = []
-        while (reached := records[-1].seq if records else since.seq) < seq:
-            found = await self.store.read(key, reached, seq - reached)
-            if not found:
-                raise TaskNotFoundError.of(key.id)
-            records += found
-        task = fold(Task.FromString(since.task), (record.unpack() for record in records))
-        return Snapshot(seq, task.SerializeToString(), records[-1].state, records[-1].turn)
-
-    def follow(self, key: TaskKey, after: int) -> "Follower":
-        """The records after a seq, those that are there and those to come, until the task has ended."""
-        return Follower(self, key, after)
+    def follow(self, key: TaskKey, after: int, state: TaskState | None = None) -> "Follower":
+        """The records after a seq, those that are there and those to come, until the task has ended. `state` is the
+        task's at that seq, where it is known."""
+        return Follower(self, key, after, state)
 
 
 class Follower:
@@ -94,11 +98,11 @@ class Follower:
 
     __slots__ = ("_batch", "_key", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
 
-    def __init__(self, log: Log, key: TaskKey, after: int) -> None:
+    def __init__(self, log: Log, key: TaskKey, after: int, state: TaskState | None) -> None:
         self._log = log
         self._key = key
         self._seq = after
-        self._state: TaskState | None = None
+        self._state = state
         """Of the task at `_seq`; None until it is known."""
         self._seen = -1
         """Wakes that had come when all there was had been read; -1 while there may be more to read."""

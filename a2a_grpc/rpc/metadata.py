@@ -1,7 +1,7 @@
 """What the metadata of a call says: version, extensions, where to resume, which key makes a send idempotent."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from a2a_grpc.errors import (
     ExtensionSupportRequiredError,
@@ -15,11 +15,13 @@ from a2a_grpc.wire import AgentCard
 UNSTATED_VERSION = "0.3"
 """What a call without `a2a-version` speaks (VER-3)."""
 
+NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT})
+"""The entries that are read; all others are somebody else's."""
+
 MAX_KEY_CHARS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class CallMetadata:
+class CallMetadata(NamedTuple):
     """The A2A parameters of one call (spec §3.2.6, §10.2)."""
 
     version: str = ""

@@ -1,13 +1,13 @@
 """What every call passes first: its version, the request itself, its tenant, the extensions that the card requires."""
 
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 from a2a_grpc.rpc import CallMetadata, Context
-from a2a_grpc.rpc.metadata import activate, check_version
+from a2a_grpc.rpc.metadata import NAMES, activate, check_version
 from a2a_grpc.server.requests import Checks, parse
 from a2a_grpc.store import Scope, TaskKey
 from a2a_grpc.wire import AgentCard
@@ -15,8 +15,11 @@ from a2a_grpc.wire import AgentCard
 Request = TypeVar("Request", bound=Any)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+KNOWN_CALLERS = 512
+"""Metadata, tenants and lists of extensions that are remembered: callers say the same again and again."""
+
+
+class Call(NamedTuple):
     """One call, past its first checks."""
 
     principal: Principal
@@ -45,6 +48,9 @@ class Gate:
         self._checks = checks
         self._lenient_version = lenient_version
         self._only_tenant = only_tenant
+        self._read = lru_cache(KNOWN_CALLERS)(self._read_anew)
+        self._principal = lru_cache(KNOWN_CALLERS)(self._principal_anew)
+        self._activate = lru_cache(KNOWN_CALLERS)(self._activate_anew)
         self._versions = tuple(
             dict.fromkeys(
                 [PROTOCOL_VERSION]
@@ -59,13 +65,24 @@ class Gate:
     def accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
         """The call with its request. Raises VersionNotSupportedError, InvalidRequestError,
         ExtensionSupportRequiredError, in this order (OPEN-26)."""
-        metadata = CallMetadata.read(context.invocation_metadata() or ())
-        check_version(metadata.version, self._versions, lenient=self._lenient_version)
+        metadata = self._read(tuple([entry for entry in context.invocation_metadata() or () if entry[0] in NAMES]))
         request = parse(kind, raw)
-        self._checks.tenant(request.tenant)
-        if self._only_tenant is not None and request.tenant != self._only_tenant:
-            raise InvalidRequestError.of(Violation("tenant", "is not served here"))
-        call = Call(Principal(tenant=request.tenant), metadata, activate(metadata.extensions, self._card))
+        principal = self._principal(request.tenant)
+        call = Call(principal, metadata, self._activate(metadata.extensions))
         if call.extensions:
             context.set_trailing_metadata(call.echo)
         return call, request
+
+    def _read_anew(self, metadata: tuple[tuple[str, str | bytes], ...]) -> CallMetadata:
+        read = CallMetadata.read(metadata)
+        check_version(read.version, self._versions, lenient=self._lenient_version)
+        return read
+
+    def _principal_anew(self, tenant: str) -> Principal:
+        self._checks.tenant(tenant)
+        if self._only_tenant is not None and tenant != self._only_tenant:
+            raise InvalidRequestError.of(Violation("tenant", "is not served here"))
+        return Principal(tenant=tenant)
+
+    def _activate_anew(self, requested: tuple[str, ...]) -> tuple[str, ...]:
+        return activate(requested, self._card)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
@@ -26,6 +27,9 @@ Request = TypeVar("Request", bound=ProtobufMessage)
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 100
+
+KNOWN_MEDIA_TYPES = 128
+"""Of which it is remembered whether the agent takes them."""
 
 MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, as `google.protobuf.Timestamp` has them."""
@@ -73,11 +77,33 @@ class Checks:
     def __init__(self, card: AgentCard, limits: RequestLimits) -> None:
         self._limits = limits
         self._modes = _modes([*card.default_input_modes, *(mode for s in card.skills for mode in s.input_modes)])
+        self._takes = lru_cache(KNOWN_MEDIA_TYPES)(self._takes_anew)
 
     def send(self, request: SendMessageRequest) -> None:
         """A send's fields (VAL-3 to VAL-6). Raises ContentTypeNotSupportedError for a part of another type (SEND-8)."""
-        _refuse_if_any(self._send(request))
+        if not self._is_plain(request):
+            _refuse_if_any(self._send(request))
         self._check_media_types(request.message.parts)
+
+    def _is_plain(self, request: SendMessageRequest) -> bool:
+        """Whether a quick look shows that nothing is wrong: most messages are some texts or files, and little else."""
+        message, configuration, limits = request.message, request.configuration, self._limits
+        return (
+            0 < len(message.message_id) <= limits.max_id_chars
+            and len(message.context_id) <= limits.max_id_chars
+            and len(message.task_id) <= limits.max_id_chars
+            and "\0" not in message.message_id + message.context_id + message.task_id
+            and message.role == ROLE_USER
+            and 0 < len(message.parts) <= limits.max_parts
+            and not (message.reference_task_ids or message.extensions or configuration.accepted_output_modes)
+            and not (message.HasField("metadata") or request.HasField("metadata"))
+            and configuration.history_length >= 0
+            and not configuration.HasField("task_push_notification_config")
+            and all(
+                part.WhichOneof("content") in ("text", "raw") and not part.HasField("metadata")
+                for part in message.parts
+            )
+        )
 
     def task_id(self, task_id: str) -> None:
         """The id of a task, required."""
@@ -197,14 +223,17 @@ class Checks:
     def _check_media_types(self, parts: Iterable[Part]) -> None:
         for place, part in enumerate(parts):
             media_type = _media_type(part)
-            kind = media_type.partition("/")[0]
-            if not self._modes & {media_type, f"{kind}/*", "*/*", "*"}:
+            if not self._takes(media_type):
                 accepted = ", ".join(sorted(self._modes))
                 raise ContentTypeNotSupportedError(
                     f"message.parts[{place}]: media type '{media_type[:100]}' is not supported; there are {accepted}",
                     metadata={"media_type": media_type[:100]},
                     violations=[Violation(f"message.parts[{place}].media_type", f"must be one of {accepted}")],
                 )
+
+    def _takes_anew(self, media_type: str) -> bool:
+        kind = media_type.partition("/")[0]
+        return bool(self._modes & {media_type, f"{kind}/*", "*/*", "*"})
 
 
 def _json(path: str, root: Value | Struct, budget: Budget) -> Iterator[Violation]:
@@ -233,13 +262,15 @@ def _push_target(prefix: str, config: TaskPushNotificationConfig) -> Iterator[Vi
         yield Violation(f"{prefix}authentication.scheme", "is required")
 
 
+MEANT = {"text": "text/plain", "data": "application/json"}
+"""The media type of a part that names none, by its kind of content."""
+
+
 def _media_type(part: Part) -> str:
     """The declared type without parameters, in lower case; else what the kind of content stands for (OPEN-19)."""
     if part.media_type:
         return part.media_type.partition(";")[0].strip().lower()
-    return {"text": "text/plain", "data": "application/json"}.get(
-        part.WhichOneof("content") or "", "application/octet-stream"
-    )
+    return MEANT.get(part.WhichOneof("content") or "", "application/octet-stream")
 
 
 def _modes(modes: Iterable[str]) -> frozenset[str]:

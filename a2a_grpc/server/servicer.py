@@ -260,7 +260,7 @@ class Servicer:
         `is_over` says so of a state in a turn. Gives the last of them."""
         state, turn = snapshot.state, snapshot.turn
         place = (Key.SEQ if first else Key.AFTER, str(snapshot.seq))
-        async with self._log.follow(key, snapshot.seq) as records:
+        async with self._log.follow(key, snapshot.seq, state if first else None) as records:
             await context.send_initial_metadata((*call.echo, place))
             if first:
                 await context.write(self._sized(task_element(first)))

@@ -27,6 +27,47 @@ from a2a_grpc.store.protocol import (
 from a2a_grpc.wire import Task
 
 
+class _Order:
+    """The tasks of one scope by the time of their last status. Appends only note which have moved; they are put in
+    order when somebody asks for a list."""
+
+    __slots__ = ("_at_us", "_moved", "_positions", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks = 0
+        """How many there are."""
+        self._positions: list[Position] = []
+        self._at_us: dict[str, int] = {}
+        """Where each task stands in the list, by id."""
+        self._moved: dict[str, int] = {}
+        """Where each task belongs that has moved since the list was put in order; -1 if it is gone."""
+
+    def move(self, task_id: str, at_us: int) -> None:
+        self._moved[task_id] = at_us
+
+    def remove(self, task_id: str) -> None:
+        self._moved[task_id] = -1
+
+    def positions(self) -> list[Position]:
+        """Ascending."""
+        if len(self._moved) * 16 > len(self._positions):
+            self._at_us |= self._moved
+            self._at_us = {task_id: at_us for task_id, at_us in self._at_us.items() if at_us >= 0}
+            self._positions = sorted(Position(at_us, task_id) for task_id, at_us in self._at_us.items())
+        else:
+            for task_id, at_us in self._moved.items():
+                self._put(task_id, at_us)
+        self._moved.clear()
+        return self._positions
+
+    def _put(self, task_id: str, at_us: int) -> None:
+        if (before := self._at_us.pop(task_id, None)) is not None:
+            del self._positions[bisect_left(self._positions, Position(before, task_id))]
+        if at_us >= 0:
+            self._at_us[task_id] = at_us
+            insort(self._positions, Position(at_us, task_id))
+
+
 class _Log:
     """The records of one task with its row. The snapshot is made when somebody asks, never by an append."""
 
@@ -37,15 +78,19 @@ class _Log:
         "cancel",
         "context_id",
         "epoch",
+        "last",
         "last_turn",
+        "order",
         "pending",
         "records",
         "replica",
         "snapshot",
     )
 
-    def __init__(self, record: Record, context_id: str) -> None:
+    def __init__(self, record: Record, context_id: str, order: _Order) -> None:
         self.records = [record]
+        self.last = record
+        self.order = order
         self.context_id = context_id
         self.epoch = 1
         self.last_turn = record.turn
@@ -56,10 +101,6 @@ class _Log:
         self.bytes = record.size
         self.at_us = record.at_us
         self.snapshot: Snapshot | None = None
-
-    @property
-    def last(self) -> Record:
-        return self.records[-1]
 
     def load(self) -> Snapshot:
         known = self.snapshot
@@ -101,7 +142,7 @@ class MemoryStore:
         self._leases: dict[str, float] = {}  # of each replica that is alive: until when
         self._held: dict[str, set[TaskKey]] = {}  # by replica
         self._ended: dict[TaskKey, None] = {}  # in the order in which they ended
-        self._order: dict[Scope, list[Position]] = {}  # of each scope, ascending
+        self._orders: dict[Scope, _Order] = {}
         self._bindings: dict[tuple[Scope, str], tuple[int, Binding]] = {}  # in the order in which they were bound
 
     async def open(self) -> None:
@@ -119,11 +160,13 @@ class MemoryStore:
         now = self._clock()
         self._leases[replica] = now + lease_s
         for lapsed in [other for other, until in self._leases.items() if until < now]:
-            del self._leases[lapsed]
+            await self.leave(lapsed)
         return True
 
     async def leave(self, replica: str) -> None:
         self._leases.pop(replica, None)
+        if not self._held.get(replica):
+            self._held.pop(replica, None)
 
     async def lost(self, limit: int) -> list[TaskKey]:
         dead = (keys for replica, keys in self._held.items() if replica not in self._leases)
@@ -149,9 +192,12 @@ class MemoryStore:
         if bind:
             self._check_unbound(key.scope, bind[0])
         self._make_room()
-        log = self._logs[key] = _Log(record, context_id)
+        if (order := self._orders.get(key.scope)) is None:
+            order = self._orders[key.scope] = _Order()
+        log = self._logs[key] = _Log(record, context_id, order)
         self._bytes += log.bytes
-        insort(self._order.setdefault(key.scope, []), Position(log.at_us, key.id))
+        order.tasks += 1
+        order.move(key.id, log.at_us)
         if record.state in TERMINAL:
             self._ended[key] = None
         else:
@@ -162,34 +208,34 @@ class MemoryStore:
         return log.epoch
 
     async def append(self, append: Append) -> int:
-        key, record = append.key, append.record
+        key, record, epoch, bind, done, release = append
         log = self._logs.get(key)
-        if log is None or log.epoch != append.epoch:
+        if log is None or log.epoch != epoch:
             raise StaleAppend
-        last = log.records[-1]
+        last = log.last
         if record.seq != last.seq + 1 or last.state in TERMINAL:
             raise StaleAppend
-        if append.bind:
-            self._check_unbound(key.scope, append.bind[0])
-            self._bind(key.scope, *append.bind)
+        if bind:
+            self._check_unbound(key.scope, bind[0])
+            self._bind(key.scope, *bind)
+        size = record.size
         log.records.append(record)
-        log.bytes += record.size
-        self._bytes += record.size
+        log.last = record
+        log.bytes += size
+        self._bytes += size
         if record.turn > last.turn:
-            log.attempt = 1 if append.done else log.attempt
+            log.attempt = 1 if done else log.attempt
             log.last_turn = max(log.last_turn, record.turn)
-        if append.done and log.pending:
-            log.pending = tuple(pending for pending in log.pending if pending.turn > append.done)
+        if done and log.pending:
+            log.pending = tuple(pending for pending in log.pending if pending.turn > done)
         if record.at_us:
-            order = self._order[key.scope]
-            del order[bisect_left(order, Position(log.at_us, key.id))]
             log.at_us = record.at_us
-            insort(order, Position(log.at_us, key.id))
+            log.order.move(key.id, record.at_us)
         if record.state in TERMINAL:
             self._ended[key] = None
             log.last_turn, log.pending, log.cancel = record.turn, (), None
             self._hold(key, log, "")
-        elif append.release and log.last_turn == record.turn:
+        elif release and log.last_turn == record.turn:
             self._hold(key, log, "")
         return log.last_turn
 
@@ -267,12 +313,15 @@ class MemoryStore:
     def _hold(self, key: TaskKey, log: _Log, replica: str) -> None:
         """Hands the task to a replica, or to nobody."""
         if log.replica:
-            self._held[log.replica].discard(key)
-            if not self._held[log.replica]:
+            held = self._held[log.replica]
+            held.discard(key)
+            if not held and log.replica not in self._leases:
                 del self._held[log.replica]
         log.replica = replica
         if replica:
-            self._held.setdefault(replica, set()).add(key)
+            if (held := self._held.get(replica)) is None:  # type: ignore[assignment]
+                held = self._held[replica] = set()
+            held.add(key)
 
     async def load(self, key: TaskKey) -> Snapshot | None:
         log = self._logs.get(key)
@@ -286,7 +335,7 @@ class MemoryStore:
         return [self._logs[key].last.seq if key in self._logs else 0 for key in keys]
 
     async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
-        order = self._order.get(scope, [])
+        order = self._orders[scope].positions() if scope in self._orders else []
         matching = order
         if where != ListFilter():
             start = bisect_left(order, Position(where.since_us, ""))
@@ -329,7 +378,7 @@ class MemoryStore:
         self._leases.clear()
         self._held.clear()
         self._ended.clear()
-        self._order.clear()
+        self._orders.clear()
         self._bindings.clear()
 
     def _make_room(self) -> None:
@@ -344,10 +393,10 @@ class MemoryStore:
         log = self._logs.pop(key)
         del self._ended[key]
         self._bytes -= log.bytes
-        order = self._order[key.scope]
-        del order[bisect_left(order, Position(log.at_us, key.id))]
-        if not order:
-            del self._order[key.scope]
+        log.order.remove(key.id)
+        log.order.tasks -= 1
+        if not log.order.tasks:
+            del self._orders[key.scope]
 
     def _check_unbound(self, scope: Scope, key: str) -> None:
         if found := self._bindings.get((scope, key)):

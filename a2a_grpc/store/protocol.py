@@ -199,6 +199,9 @@ class TaskStore(Protocol):
     - Keys are exact: an id of another tenant or owner is an unknown id.
 
     Any call may raise StoreUnavailable.
+
+    A store may have one more method, `submit(append) -> asyncio.Future[int]`: an `append` without a coroutine, whose
+    future cannot be canceled.
     """
 
     durable: bool

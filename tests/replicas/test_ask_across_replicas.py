@@ -67,7 +67,7 @@ async def test_an_answer_whose_run_is_gone_begins_a_turn_with_the_tasks_history(
 
 
 async def test_an_answer_to_a_replica_that_died_unnoticed_is_played_where_it_arrived(site: Site) -> None:
-    a, b = await site.join(lease_s=0.6), await site.join(lease_s=0.6)
+    a, b = await site.join(lease_s=2.0), await site.join(lease_s=2.0)
     task_id = await asking(a)
     await a.die(at_once=False)
     answered = await b.say("yes", task_id)  # before anybody knows that the run is gone

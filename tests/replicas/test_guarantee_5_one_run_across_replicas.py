@@ -140,7 +140,7 @@ async def test_a_replica_that_was_held_up_and_not_missed_keeps_its_runs() -> Non
 
 
 async def test_what_waits_in_ask_at_a_replica_that_lost_its_lease_is_answered_anywhere(site: Site) -> None:
-    a, b = await site.join(lease_s=0.6), await site.join(lease_s=0.6)
+    a, b = await site.join(lease_s=2.0), await site.join(lease_s=2.0)
     asked = await a.say("ask which?")
     assert asked.status.state == INPUT_REQUIRED
     a.line.cut()

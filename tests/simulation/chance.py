@@ -1,7 +1,7 @@
 """Ids, times and jitter of the product, from the seed and the virtual clock for as long as a simulation runs."""
 
+import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
@@ -24,7 +24,7 @@ def seeded(random: Random, loop: SimulatedLoop) -> Iterator[None]:
         return next_s(backoff)
 
     with (
-        patch.object(uuid, "uuid4", lambda: uuid.UUID(int=random.getrandbits(128), version=4)),
+        patch.object(os, "urandom", random.randbytes),
         patch.object(time, "time_ns", lambda: EPOCH_NS + int(loop.time() * 1e9)),
         patch.object(Backoff, "next_s", jittered),
     ):

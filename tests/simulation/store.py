@@ -87,6 +87,8 @@ class View:
         return cast(TaskStore, self)
 
     def __getattr__(self, method: str) -> Any:
+        if method == "submit":  # which a store may have or not
+            raise AttributeError(method)
         return partial(self._call, method)
 
     async def _call(self, method: str, *args: Any, **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import warnings
 from contextlib import suppress
 from itertools import count
 from random import Random
@@ -220,8 +221,11 @@ def _complain(history: History, context: dict[str, Any]) -> None:
 def _bury(loop: SimulatedLoop) -> None:
     """Ends what was killed: it never runs again, and nobody is to wonder about it."""
     loop.set_exception_handler(lambda _, context: None)
-    for task in asyncio.all_tasks(loop):
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        with suppress(Exception):
-            task.get_coro().close()
+    with warnings.catch_warnings():
+        # Cleanups begin what cannot go on.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with suppress(Exception):
+                task.get_coro().close()
     loop.close()

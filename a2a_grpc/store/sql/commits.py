@@ -80,17 +80,24 @@ class Commits:
     def is_healthy(self) -> bool:
         return self._flusher is not None and not self._flusher.done()
 
+    def submit(self, item: Item) -> "asyncio.Future[int]":
+        """What the item's outcome is, once it is durable. Raises StoreUnavailable."""
+        return self._enqueue(item).done
+
+    def _enqueue(self, item: Item) -> _Waiting:
+        if self._is_closing or not self.is_healthy:
+            raise StoreUnavailable("the store is closed")
+        waiting = _Waiting(item, asyncio.get_running_loop().create_future(), time.monotonic() + self._budget_s)
+        self._queue.append(waiting)
+        self._arrived.set()
+        return waiting
+
     async def write(self, item: Item) -> int:
         """What the item's outcome is, once it is durable. A caller that is canceled waits for the transaction under
         way, if the item is in it: after that nothing happens. Raises StaleAppend, AlreadyBound, StoreUnavailable."""
-        if self._is_closing or not self.is_healthy:
-            raise StoreUnavailable("the store is closed")
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(item, done, time.monotonic() + self._budget_s)
-        self._queue.append(waiting)
-        self._arrived.set()
+        waiting = self._enqueue(item)
         try:
-            return await done
+            return await waiting.done
         except asyncio.CancelledError:
             if waiting.is_sent:
                 waiting.over = asyncio.get_running_loop().create_future()

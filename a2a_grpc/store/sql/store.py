@@ -170,6 +170,9 @@ class SqlStore:
     async def append(self, append: Append) -> int:
         return await self._open_commits().write(Item(append, self._pks.get(append.key)))
 
+    def submit(self, append: Append) -> "asyncio.Future[int]":
+        return self._open_commits().submit(Item(append, self._pks.get(append.key)))
+
     def _committed(self, items: Sequence[Item]) -> None:
         for item in items:
             key = item.write.key
