@@ -9,7 +9,7 @@ WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-nightly check demo demo-all \
-  serve interop grpcurl buf clean
+  serve interop grpcurl buf bench profile clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -75,6 +75,12 @@ grpcurl: ## Put grpcurl into bin/ (needs Go).
 buf: ## Put buf into bin/ (needs Node.js).
 	npm --prefix .cache/buf install --silent --no-audit --no-fund --no-save @bufbuild/buf@1.75.0
 	mkdir -p bin && ln -sf ../.cache/buf/node_modules/.bin/buf bin/buf
+
+bench: $(VENV)/.dev ## Measure the speed, beside bare grpc.aio and the official SDK (ARGS=--quick: in a minute).
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+profile: $(VENV)/.dev ## Draw where the time of a workload goes (WORKLOAD=task): benchmarks/task.svg.
+	@$(BIN)/python benchmarks/flame.py $(or $(WORKLOAD),task) $(ARGS)
 
 check: lint types proto-check test ## All of the above: what CI runs.
 

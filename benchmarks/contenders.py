@@ -1,13 +1,27 @@
-"""The servers that are compared: `python benchmarks/contenders.py bare|ours|sdk [STORE]` prints its address and serves.
+"""The servers that are compared, each a process of its own: python benchmarks/contenders.py bare|ours|sdk [options]
 
-STORE is a URL, for ours of any store, for the SDK `sqlite:///FILE`; without it tasks are kept in memory.
+Prints its address as a JSON line, then answers each line on standard input with one that tells what it uses.
 
-All three do the same work: "message" is answered with a message, "task" with a task that completes with one artifact, a
-number with a task that streams so many appended chunks.
+All do the same work, which the text of a message names:
+
+    message         an answer with a bare message
+    task            a task that completes with one artifact
+    stream N        a task that streams N appended chunks
+    gated NAME N    the same, once somebody has sent `open NAME`
+    open NAME       an answer with a bare message
+    ticks SECONDS   a task that streams a chunk every so many seconds, until it is canceled
+    ask             a task that asks, and waits
 """
 
+import argparse
 import asyncio
+import json
+import os
+import resource
 import sys
+import time
+from collections import defaultdict
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -15,123 +29,235 @@ from a2a_grpc_pb import a2a_pb2 as a2a
 from a2a_grpc_pb import a2a_pb2_grpc
 
 CHUNK = "x" * 20
+OPTIONS = [("grpc.max_concurrent_streams", 20_000), ("grpc.so_reuseport", 0)]
+PAGE = 50
+BEGIN_US = time.time_ns() // 1000 - 1_000_000
+gates = defaultdict(asyncio.Event)  # of bare and of the SDK's
 
 
-def update(state: int) -> a2a.StreamResponse:
+def status(state):
+    return a2a.TaskStatus(state=state)
+
+
+def update(state):
     return a2a.StreamResponse(
-        status_update=a2a.TaskStatusUpdateEvent(task_id="t", context_id="c", status=a2a.TaskStatus(state=state))
+        status_update=a2a.TaskStatusUpdateEvent(task_id="t" * 36, context_id="c" * 36, status=status(state))
     )
 
 
-def chunk_of(place: int) -> a2a.StreamResponse:
-    artifact = a2a.Artifact(artifact_id="a", parts=[a2a.Part(text=CHUNK)])
-    return a2a.StreamResponse(
-        artifact_update=a2a.TaskArtifactUpdateEvent(task_id="t", context_id="c", artifact=artifact, append=place > 0)
-    )
+def chunk(append):
+    update = a2a.TaskArtifactUpdateEvent(task_id="t" * 36, context_id="c" * 36, append=append)
+    update.artifact.CopyFrom(a2a.Artifact(artifact_id="a" * 36, parts=[a2a.Part(text=CHUNK)]))
+    return a2a.StreamResponse(artifact_update=update)
+
+
+# -- bare: grpc.aio with answers that are ready
 
 
 class Bare(a2a_pb2_grpc.A2AServiceServicer):
-    """The ceiling: grpc.aio with answers that are ready."""
+    """The ceiling: it does nothing but answer."""
 
-    task = a2a.Task(id="t", context_id="c", status=a2a.TaskStatus(state=a2a.TASK_STATE_COMPLETED))
-    message = a2a.Message(message_id="m", context_id="c", role=a2a.ROLE_AGENT, parts=[a2a.Part(text="hello")])
+    task = a2a.Task(id="t" * 36, context_id="c" * 36, status=status(a2a.TASK_STATE_COMPLETED))
+    task.artifacts.add(artifact_id="a" * 36, parts=[a2a.Part(text="hello")])
+    task.history.add(message_id="m" * 36, role=a2a.ROLE_USER, parts=[a2a.Part(text="task")])
+    message = a2a.Message(message_id="m" * 36, context_id="c" * 36, role=a2a.ROLE_AGENT, parts=[a2a.Part(text="hello")])
+    page = a2a.ListTasksResponse(tasks=[task] * PAGE, next_page_token="n" * 60, page_size=PAGE, total_size=10_000)
+    first, working, done = (
+        a2a.StreamResponse(task=task),
+        update(a2a.TASK_STATE_WORKING),
+        update(a2a.TASK_STATE_COMPLETED),
+    )
+    begin, more = chunk(append=False), chunk(append=True)
 
     async def SendMessage(self, request, context):
-        if request.message.parts[0].text == "message":
-            return a2a.SendMessageResponse(message=self.message)
-        return a2a.SendMessageResponse(task=self.task)
+        verb, *rest = request.message.parts[0].text.split()
+        if verb == "task":
+            return a2a.SendMessageResponse(task=self.task)
+        if verb == "open":
+            gates[rest[0]].set()
+        return a2a.SendMessageResponse(message=self.message)
 
     async def GetTask(self, request, context):
         return self.task
 
+    async def ListTasks(self, request, context):
+        return self.page
+
     async def SendStreamingMessage(self, request, context):
-        yield a2a.StreamResponse(task=self.task)
-        yield update(a2a.TASK_STATE_WORKING)
-        for place in range(int(request.message.parts[0].text)):
-            yield chunk_of(place)
-        yield update(a2a.TASK_STATE_COMPLETED)
+        async for event in self.chunks(int(request.message.parts[0].text.split()[1])):
+            yield event
+
+    async def SubscribeToTask(self, request, context):
+        """Waits for a gate, then streams: `id` is "NAME N"."""
+        name, count = request.id.split()
+        yield self.first
+        await gates[name].wait()
+        for _ in range(int(count)):
+            yield self.more
+        yield self.done
+
+    async def chunks(self, count):
+        yield self.first
+        yield self.working
+        if count:
+            yield self.begin
+        for _ in range(count - 1):
+            yield self.more
+        yield self.done
 
 
-async def bare(store: str) -> None:
-    server = grpc.aio.server()
+async def bare(options):
+    server = grpc.aio.server(options=OPTIONS)
     a2a_pb2_grpc.add_A2AServiceServicer_to_server(Bare(), server)
-    await announce(server)
+    await serve(server)
 
 
-async def announce(server: grpc.aio.Server) -> None:
+async def serve(server):
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(f"127.0.0.1:{port}", flush=True)
-    await server.wait_for_termination()
+    await answer(f"127.0.0.1:{port}")
 
 
-async def ours(store: str) -> None:
-    from a2a_grpc import Agent, Message, Server, ServerSettings, Turn
-
-    agent = Agent("Bench", "Does what the benchmark asks for.")
-
-    @agent.router
-    def route(message: Message) -> str:
-        text = message.parts[0].text
-        return text if text in ("message", "task") else "stream"
-
-    @agent.skill("message", answers="message")
-    async def answer(turn: Turn) -> str:
-        return "hello"
-
-    @agent.skill("task")
-    async def task(turn: Turn) -> str:
-        return "hello"
-
-    @agent.skill("stream")
-    async def stream(turn: Turn):
-        for _ in range(int(turn.text)):
-            yield CHUNK
-
-    async with Server(agent, ServerSettings(listen="127.0.0.1:0", http_listen="off", store=store)) as server:
-        print(server.grpc_address, flush=True)
-        await asyncio.Event().wait()
+# -- ours
 
 
-async def sdk(store: str) -> None:
+async def ours(options):
+    from agent import agent
+
+    from a2a_grpc import Server, ServerSettings
+    from a2a_grpc.engine import EngineSettings
+    from a2a_grpc.rpc import TransportSettings
+    from a2a_grpc.store import open_store
+
+    store = open_store(options.store)
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off", max_streams=20_000)
+    many = EngineSettings(max_runs=20_000, max_queued_runs=20_000, max_ended_tasks=1_000_000)
+    transport = TransportSettings(max_streams_per_connection=20_000)
+    async with Server(agent, settings, engine=many, transport=transport, store=store) as server:
+        await fill(store, options.tasks)
+        await answer(server.grpc_address)
+
+
+async def fill(store, count):
+    """Completed tasks of the caller without a name, many at a time."""
+    from a2a_grpc.lifecycle import COMPLETED
+    from a2a_grpc.store import Record, TaskKey
+
+    for begin in range(0, count, 500):
+        tasks = [stored(number) for number in range(begin, min(begin + 500, count))]
+        events = [a2a.StreamResponse(task=task).SerializeToString() for task in tasks]
+        records = [
+            Record(1, event, COMPLETED, 1, task.status.timestamp.ToMicroseconds())
+            for task, event in zip(tasks, events, strict=True)
+        ]
+        await asyncio.gather(
+            *(
+                store.create(TaskKey("", "", task.id), record, context_id=task.context_id, replica="")
+                for task, record in zip(tasks, records, strict=True)
+            )
+        )
+
+
+def stored(number):
+    task = a2a.Task(id=f"{number:036}", context_id="c" * 36, status=status(a2a.TASK_STATE_COMPLETED))
+    task.status.timestamp.FromMicroseconds(BEGIN_US + number)
+    task.artifacts.add(artifact_id="a" * 36, parts=[a2a.Part(text="hello")])
+    task.history.add(message_id="m" * 36, role=a2a.ROLE_USER, parts=[a2a.Part(text="task")])
+    return task
+
+
+# -- the official SDK
+
+
+async def sdk(options):
     from a2a.helpers import proto_helpers
     from a2a.server.agent_execution import AgentExecutor
+    from a2a.server.context import ServerCallContext
     from a2a.server.request_handlers import DefaultRequestHandler, GrpcHandler
-    from a2a.server.tasks import DatabaseTaskStore, InMemoryTaskStore, TaskStore, TaskUpdater
+    from a2a.server.tasks import DatabaseTaskStore, InMemoryTaskStore, TaskUpdater
 
     class Executor(AgentExecutor):
         async def execute(self, context, event_queue):
-            text = context.message.parts[0].text
-            if text == "message":
+            verb, *rest = context.message.parts[0].text.split()
+            if verb in ("message", "open"):
+                if verb == "open":
+                    gates[rest[0]].set()
                 await event_queue.enqueue_event(proto_helpers.new_text_message("hello", context_id=context.context_id))
                 return
             await event_queue.enqueue_event(proto_helpers.new_task_from_user_message(context.message))
             updater = TaskUpdater(event_queue, context.task_id, context.context_id)
+            if verb == "ask":
+                await updater.requires_input(updater.new_agent_message([a2a.Part(text="Which one?")]))
+                return
             await updater.start_work()
-            for place in range(1 if text == "task" else int(text)):
+            if verb == "gated":
+                await gates[rest[0]].wait()
+            place = 0
+            while verb == "ticks" or place < (1 if verb == "task" else int(rest[-1])):
+                if verb == "ticks":
+                    await asyncio.sleep(float(rest[0]))
                 await updater.add_artifact([a2a.Part(text=CHUNK)], artifact_id="a", append=place > 0)
+                place += 1
             await updater.complete()
 
         async def cancel(self, context, event_queue):
             await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
     card = a2a.AgentCard(name="Bench", capabilities=a2a.AgentCapabilities(streaming=True))
-    tasks: TaskStore = InMemoryTaskStore()
-    if store != "memory:":
+    tasks = InMemoryTaskStore()
+    if options.store != "memory:":
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        tasks = DatabaseTaskStore(
-            create_async_engine(
-                store.replace("sqlite:", "sqlite+aiosqlite:"),
-                connect_args={"timeout": 60},  # with its default it refuses writers that wait
-            )
-        )
+        url = options.store.replace("sqlite:", "sqlite+aiosqlite:")
+        tasks = DatabaseTaskStore(create_async_engine(url, connect_args={"timeout": 60}))  # else writers are refused
         await tasks.initialize()
+    for number in range(options.tasks):
+        await tasks.save(stored(number), ServerCallContext())
     handler = DefaultRequestHandler(agent_executor=Executor(), task_store=tasks, agent_card=card)
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=OPTIONS)
     a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(handler), server)
-    await announce(server)
+    await serve(server)
+
+
+# -- what each tells
+
+
+async def answer(address):
+    """Tells where it is, then, asked by a line, what it uses; ends with its standard input."""
+    tell(address=address)
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while await lines.readline():
+        tell(**usage())
+
+
+def usage():
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "cpu_s": spent.ru_utime + spent.ru_stime,
+        "rss": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+        "asyncio_tasks": len(asyncio.all_tasks()),
+    }
+
+
+def tell(**values):
+    print(json.dumps(values), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("kind", choices=("bare", "ours", "sdk"))
+    parser.add_argument("--store", default="memory:", metavar="URL", help="default: %(default)s")
+    parser.add_argument("--tasks", type=int, default=0, help="how many ended tasks there are to begin with")
+    parser.add_argument("--uvloop", action="store_true", help="another event loop")
+    options = parser.parse_args()
+    run = asyncio.run
+    if options.uvloop:
+        import uvloop
+
+        run = uvloop.run
+    run({"bare": bare, "ours": ours, "sdk": sdk}[options.kind](options))
 
 
 if __name__ == "__main__":
-    asyncio.run({"bare": bare, "ours": ours, "sdk": sdk}[sys.argv[1]](sys.argv[2] if len(sys.argv) > 2 else "memory:"))
+    main()
