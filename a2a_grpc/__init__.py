@@ -65,20 +65,25 @@ And of the events that come back:
     RemoteAgent   a Client's send as an answer in words, canceled as a coroutine is
 """
 
-from a2a_grpc.agent import Agent, AuthRequired, Completed, Failed, InputRequired, Rejected, Turn
-from a2a_grpc.client import Client, ClientManager, RemoteAgent, connect
-from a2a_grpc.errors import A2AError, InvalidRequestError
-from a2a_grpc.parts import data_of, text_of
-from a2a_grpc.server import Server, ServerSettings, serve
-from a2a_grpc.wire import (
-    Artifact,
-    Message,
-    Part,
-    Task,
-    TaskArtifactUpdateEvent,
-    TaskState,
-    TaskStatusUpdateEvent,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from a2a_grpc.agent import Agent, AuthRequired, Completed, Failed, InputRequired, Rejected, Turn
+    from a2a_grpc.client import Client, ClientManager, RemoteAgent, connect
+    from a2a_grpc.errors import A2AError, InvalidRequestError
+    from a2a_grpc.parts import data_of, text_of
+    from a2a_grpc.server import Server, ServerSettings
+    from a2a_grpc.server.serve import serve
+    from a2a_grpc.wire import (
+        Artifact,
+        Message,
+        Part,
+        Task,
+        TaskArtifactUpdateEvent,
+        TaskState,
+        TaskStatusUpdateEvent,
+    )
 
 __all__ = [
     "A2AError",
@@ -107,3 +112,25 @@ __all__ = [
     "serve",
     "text_of",
 ]
+
+_HOMES = {
+    "agent": ("Agent", "AuthRequired", "Completed", "Failed", "InputRequired", "Rejected", "Turn"),
+    "client": ("Client", "ClientManager", "RemoteAgent", "connect"),
+    "errors": ("A2AError", "InvalidRequestError"),
+    "parts": ("data_of", "text_of"),
+    "server": ("Server", "ServerSettings", "serve"),
+    "wire": ("Artifact", "Message", "Part", "Task", "TaskArtifactUpdateEvent", "TaskState", "TaskStatusUpdateEvent"),
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Imports what is asked for once it is: who writes a client does not wait for the server's modules."""
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -413,20 +413,22 @@ def several(folder: Path, load: Load, rounds: int, seconds: float) -> dict:
 
 
 def imported(rounds: int) -> dict:
-    """What importing the package takes, and grpc.aio with the messages alone."""
-    modules = {
-        "a2a_grpc": "import a2a_grpc",
-        "grpc.aio and messages": "import grpc.aio; from a2a_grpc_pb import a2a_pb2",
-    }
-    found: dict[str, list[float]] = {name: [] for name in modules}
+    """What importing takes, as ratios to grpc.aio with the messages alone: the package, and what one takes from it."""
+    least = "import grpc.aio; from a2a_grpc_pb import a2a_pb2"
+    ours = (
+        "import a2a_grpc",
+        "from a2a_grpc import Agent",
+        "from a2a_grpc import connect",
+        "from a2a_grpc import Agent, serve",
+    )
+    found: dict[str, list[float]] = {code: [] for code in (least, *ours)}
     for place in range(rounds + 1):
-        for name, code in modules.items():
+        for code, times in found.items():
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True)
             if place:
-                found[name].append(time.perf_counter() - begin)
-    ours, least = (statistics.median(times) for times in found.values())
-    return {"seconds": ours, "least_seconds": least, "ratio": ours / least}
+                times.append(time.perf_counter() - begin)
+    return {code: statistics.median(found[code]) / statistics.median(found[least]) for code in ours}
 
 
 # -- the whole of it
@@ -481,13 +483,47 @@ def everything(options, names: list[str], contenders: Contenders, load: Load) ->
     results["goals"] += first_event_goal(rows)
     for name, found in once(options, names, contenders, load).items():
         results[name] = found
+    results["limits"] = limits_of(results, rows)
     print("\nTo reach:")
     for goal in results["goals"]:
         low, high = goal["spread"]
         mark = "reached" if goal["is"] >= goal["least"] else "short"
         reached = f"{goal['is']:6.2f} ({low:.2f}–{high:.2f}), to reach {goal['least']:.2f}"
-        print(f"  {mark:8}{goal['what']:42}{goal['of']:20}{reached}")
+        print(f"  {mark:8}{goal['what']:42} {goal['of']:20}{reached}")
+    for limit in results["limits"]:
+        mark = "reached" if limit["is"] <= limit["most"] else "short"
+        print(f"  {mark:8}{limit['what']:62} {limit['is']:6.2f}, at most {limit['most']:.2f}")
     return results
+
+
+def limits_of(results: dict, rows: dict[str, Row]) -> list[dict]:
+    """What is to be small, with how small it is."""
+    found = [
+        {
+            "what": "import a2a_grpc, to grpc.aio with the messages",
+            "is": results["import"]["import a2a_grpc"],
+            "most": 1.3,
+        }
+    ]
+    idle = {each["contender"]: each["bytes_each"] for each in results["idle"]}
+    if BARE in idle and MEMORY in idle:
+        found.append(
+            {"what": "memory of an idle subscriber, to bare's stream", "is": idle[MEMORY] / idle[BARE], "most": 1.2}
+        )
+    parked = {each["contender"]: each for each in results["parked"]}
+    if MEMORY in parked:
+        found.append({"what": "parked task, KiB", "is": parked[MEMORY]["bytes_each"] / 1024, "most": 4.0})
+        found.append({"what": "parked task, asyncio tasks", "is": parked[MEMORY]["asyncio_tasks_each"], "most": 0.0})
+    for each in results["cancel"]:
+        if each["contender"] == MEMORY:
+            found.append({"what": "cancel under 32 streams, p99, ms", "is": each["latency_ms"]["p99"], "most": 20.0})
+    short, long = (rows.get(f"stream of {count} chunks") for count in ("100", "10,000"))
+    if short and long and MEMORY in short.figures and MEMORY in long.figures:
+        costs = [statistics.median(row.figures[MEMORY]) for row in (short, long)]
+        found.append(
+            {"what": "cost of an event at 10,000 chunks, to that at 100", "is": costs[0] / costs[1], "most": 1.1}
+        )
+    return found
 
 
 def once(options, names: list[str], contenders: Contenders, load: Load) -> dict:
@@ -496,7 +532,9 @@ def once(options, names: list[str], contenders: Contenders, load: Load) -> dict:
     with_tasks = [name for name in (MEMORY, SQLITE, SDK) if name in names]
     idle_count, park_count, rounds = (500, 1_000, 20) if options.quick else (5_000, 10_000, 200)
     found = {"import": imported(2 if options.quick else 7)}
-    print(f"\nimport a2a_grpc: {found['import']['ratio']:.2f} of grpc.aio with the messages", flush=True)
+    print("\nto grpc.aio with the messages:")
+    for code, ratio in found["import"].items():
+        print(f"  {code:36}{ratio:.2f}", flush=True)
     found["idle"] = idle(contenders, load, memories, idle_count)
     for each in found["idle"]:
         kib = each["bytes_each"] / 1024

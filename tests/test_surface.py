@@ -141,3 +141,10 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
     agent = a2a_grpc.Agent("A", "a")
     with pytest.raises(TypeError, match="max_rums: no such setting"):
         a2a_grpc.serve(agent, max_rums=3)
+
+
+def test_a_client_does_not_wait_for_the_modules_of_the_server() -> None:
+    code = "import sys, a2a_grpc; a2a_grpc.connect; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "a2a_grpc.client" in loaded
+    assert not {"a2a_grpc.server", "a2a_grpc.engine"} & set(loaded)

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import aclosing, contextmanager, suppress
-from typing import NamedTuple, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import NamedTuple, ParamSpec, cast
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
@@ -18,15 +18,12 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
 
+Given = ParamSpec("Given")
 logger = logging.getLogger("a2a_grpc.engine")
 
 GENERIC_FAILURE = "The agent failed with an internal error."
 SHUTDOWN_FAILURE = "The server shut down before the task was done."
 STORE_FAILURE = "The server could not store what the agent did."
-
-BREATHE_EVERY = 8
-"""Events after which a run lets the event loop go round: an agent that never waits starves nobody, and sees its
-cancellation."""
 
 
 class Queued(NamedTuple):
@@ -107,7 +104,6 @@ class Run(Stage):
         self._ending = False
         self._is_lost = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
-        self._emitted = 0
         self._unnamed = 0
         slots.enter()
 
@@ -206,20 +202,17 @@ class Run(Stage):
         return self._cancel_metadata
 
     async def status(self, message: Message | None) -> None:
-        await self._breathe()
-        with self._as_handler():
-            await self.writer.status(lifecycle.WORKING, message)
+        await asyncio.sleep(0)
+        await self._write(self.writer.status, lifecycle.WORKING, message)
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
-        await self._breathe()
-        with self._as_handler():
-            await self.writer.artifact(artifact, append=append, last_chunk=last_chunk)
+        await asyncio.sleep(0)
+        await self._write(self.writer.artifact, artifact, append=append, last_chunk=last_chunk)
 
     async def ask(self, question: Message) -> SendMessageRequest:
         if self._answer is not None:
             raise RuntimeError("this turn is asking already; one question at a time")
-        with self._as_handler():
-            await self.writer.status(lifecycle.INPUT_REQUIRED, question)
+        await self._write(self.writer.status, lifecycle.INPUT_REQUIRED, question)
         answer: asyncio.Future[SendMessageRequest] = asyncio.get_running_loop().create_future()
         self._answer = answer
         if self._inbox:
@@ -235,13 +228,13 @@ class Run(Stage):
         await self._acquire_slot()
         return request
 
-    @contextmanager
-    def _as_handler(self) -> Iterator[None]:
-        """A turn that is over, or was taken over, writes nothing: whatever of it still runs is told to stop."""
+    async def _write(self, write: Callable[Given, Awaitable[None]], *given: Given.args, **named: Given.kwargs) -> None:
+        """Writes what the handler makes. A turn that is over, or was taken over, writes nothing: whatever of it still
+        runs is told to stop."""
         if self._ending:
             raise asyncio.CancelledError
         try:
-            yield
+            await write(*given, **named)
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             self._ending = self._is_lost = True
@@ -314,6 +307,8 @@ class Run(Stage):
         async with aclosing(pieces):
             try:
                 async for piece in pieces:
+                    # Who follows has its turn: an agent that never waits starves nobody, and sees its cancellation.
+                    await asyncio.sleep(0)
                     if isinstance(piece, Outcome):
                         outcome = piece
                         break
@@ -330,16 +325,18 @@ class Run(Stage):
         if is_artifacts(piece):
             await self._whole(piece)
             return artifact_id
-        name = "" if artifact_id else self._queued.skill.id
-        chunk = artifact(cast("Contents", piece), artifact_id=artifact_id or self._new_artifact_id(), name=name)
-        await self._put(chunk, append=bool(artifact_id), last_chunk=False)
-        return chunk.artifact_id
+        append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id
+        artifact_id = artifact_id or self._new_artifact_id()
+        if isinstance(piece, str):  # what most yield
+            await self._write(self.writer.text, artifact_id, piece, name=name, append=append)
+        else:
+            made = artifact(cast("Contents", piece), artifact_id=artifact_id, name=name)
+            await self._put(made, append=append, last_chunk=False)
+        return artifact_id
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Writes what the handler gave away: nobody was promised that it is stored before the handler goes on."""
-        await self._breathe()
-        with self._as_handler():
-            await self.writer.artifact(made, append=append, last_chunk=last_chunk, behind=True)
+        await self._write(self.writer.artifact, made, append=append, last_chunk=last_chunk, behind=True)
 
     async def _end(self, outcome: Outcome, made: int = 0) -> None:
         """Writes the end of the turn; an end that cannot be written as it is becomes FAILED, with the reason, and so
@@ -390,11 +387,6 @@ class Run(Stage):
             with suppress(StoreUnavailable):
                 await self.writer.settle()
                 return
-
-    async def _breathe(self) -> None:
-        self._emitted += 1
-        if self._emitted % BREATHE_EVERY == 0:
-            await asyncio.sleep(0)
 
     async def _acquire_slot(self) -> None:
         self._has_waited = await self._slots.acquire()

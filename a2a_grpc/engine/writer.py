@@ -62,6 +62,17 @@ def artifact_event(key: TaskKey, context_id: str, artifact: Artifact, *, append:
     return element.SerializeToString()
 
 
+def text_event(key: TaskKey, context_id: str, artifact_id: str, text: str, *, name: str, append: bool) -> bytes:
+    """The serialised event of an artifact of one text, or of a text that is appended to one."""
+    element = StreamResponse()
+    update = element.artifact_update
+    update.task_id, update.context_id, update.append = key.id, context_id, append
+    artifact = update.artifact
+    artifact.artifact_id, artifact.name = artifact_id, name
+    artifact.parts.add().text = text
+    return element.SerializeToString()
+
+
 def check_limits(settings: EngineSettings, *, seq: int, size: int, event: int, message: int = 0) -> None:
     """Raises Failed where an event and a message of so many bytes are too much for a task of `seq` records with `size`
     bytes."""
@@ -164,11 +175,19 @@ class Writer:
         over a limit.
         """
         check_content(artifact)
-        if artifact.artifact_id not in self._artifacts:
+        event = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
+        await self._extend(artifact.artifact_id, event, behind)
+
+    async def text(self, artifact_id: str, text: str, *, name: str, append: bool) -> None:
+        """The text as a part of an artifact that is made or extended, not waited for. Raises like `artifact`."""
+        event = text_event(self.key, self.context_id, artifact_id, text, name=name, append=append)
+        await self._extend(artifact_id, event, behind=True)
+
+    async def _extend(self, artifact_id: str, event: bytes, behind: bool) -> None:
+        if artifact_id not in self._artifacts:
             if len(self._artifacts) >= self._settings.max_artifacts:
                 raise Failed(f"the task has reached the limit of {self._settings.max_artifacts} artifacts")
-            self._artifacts.add(artifact.artifact_id)
-        event = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
+            self._artifacts.add(artifact_id)
         if self._is_durable:
             await self._ready()
         self._check_limits(len(event))
@@ -217,7 +236,7 @@ class Writer:
         self.seq = record.seq
         self.state = record.state
         self.turn = record.turn
-        self._size += record.size
+        self._size += len(record.event) + len(record.message)
 
     async def _ready(self) -> None:
         """Returns once there is room for another write, and it is known what was written so far. What a write that

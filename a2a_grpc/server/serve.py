@@ -1,6 +1,7 @@
 """Serving as a program: until a signal comes, in one process or several, telling what happens."""
 
 import asyncio
+import importlib
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 
 from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent
-from a2a_grpc.config import PREFIX, load, refuse_unknown
+from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server.requests import RequestLimits
@@ -58,11 +59,12 @@ def run_program(find_agent: Callable[[], Agent], settings: Mapping[str, Any], *,
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
         agent = find_agent()
-        run_to_end(run(make_server(agent, with_store(agent, settings)), tell=tell))
+        server, loop = make_server(agent, with_store(agent, settings)), event_loop(server_settings)
+        run_to_end(run(server, tell=tell), loop)
         return
     check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
     try:
-        run_to_end(_run_workers(server_settings, tell))
+        run_to_end(_run_workers(server_settings, tell), asyncio.new_event_loop())
     except NeverReadyError as error:
         if error.code > 0:
             sys.exit(error.code)  # it has said why
@@ -126,9 +128,19 @@ async def run(server: Server, *, tell: Tell) -> None:
         tell("stopped", {})
 
 
-def run_to_end(main: Coroutine[Any, Any, None]) -> None:
+def event_loop(settings: ServerSettings) -> asyncio.AbstractEventLoop:
+    """A new one, of the kind that is asked for. Raises ConfigurationError where that is not installed."""
+    if not settings.uvloop:
+        return asyncio.new_event_loop()
+    try:
+        made: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
+    except ModuleNotFoundError as error:
+        raise ConfigurationError('uvloop is not installed: pip install "a2a-grpc[uvloop]"') from error
+    return made
+
+
+def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
     """Like `asyncio.run`, but without waiting for handlers that ignore their cancellation: they were given up on."""
-    loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(main)

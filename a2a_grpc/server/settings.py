@@ -42,6 +42,7 @@ class ServerSettings:
     card_max_age_s: int = setting(60, "Seconds the agent card may be cached.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")
     workers: int = setting(1, "Processes that share the port.", minimum=1)
+    uvloop: bool = setting(False, "Run programs on uvloop, a faster event loop.")
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -218,7 +218,7 @@ class MemoryStore:
         if bind:
             self._check_unbound(key.scope, bind[0])
             self._bind(key.scope, *bind)
-        size = record.size
+        size = len(record.event) + len(record.message)
         log.records.append(record)
         log.last = record
         log.bytes += size

@@ -289,6 +289,38 @@ async def test_a_variable_that_cannot_be_is_said_in_one_line(folder: Path, varia
     assert await refused(folder / "one.py", *FREE, env={variable: text}) == said
 
 
+LOOP = """
+import asyncio
+from a2a_grpc import Agent, Turn
+
+one = Agent("One", "For a test.")
+
+@one.skill("loop")
+async def loop(turn: Turn) -> str:
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("is_asked_for", [True, False])
+async def test_a_program_runs_on_uvloop_if_asked_and_ends_as_cleanly(
+    folder: Path, is_asked_for: bool, workers: str
+) -> None:
+    (folder / "loop.py").write_text(LOOP)
+    options = [f"--workers={workers}", f"--store=sqlite:///{folder}/tasks.db", *(["--uvloop"] if is_asked_for else [])]
+    async with serve(folder / "loop.py", *options) as program:
+        assert await heard(program) == ("uvloop" if is_asked_for else "asyncio")
+        program.process.terminate()
+        _, err = await program.process.communicate()
+        assert (program.process.returncode, err) == (0, b"")
+
+
+async def test_uvloop_that_is_not_installed_is_said_with_the_extra(folder: Path) -> None:
+    (folder / "uvloop.py").write_text("raise ModuleNotFoundError('No module named uvloop', name='uvloop')")
+    said = await refused(folder / "one.py", *FREE, "--uvloop")
+    assert said == 'uvloop is not installed: pip install "a2a-grpc[uvloop]"'
+
+
 # -- what is printed
 
 
