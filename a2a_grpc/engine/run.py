@@ -26,6 +26,11 @@ SHUTDOWN_FAILURE = "The server shut down before the task was done."
 STORE_FAILURE = "The server could not store what the agent did."
 
 
+BREATHE_EVERY = 4
+"""Pieces of a generator after which the event loop goes round: they are written to the streams while the next ones are
+made, and an agent that never waits starves nobody, and sees its cancellation."""
+
+
 class Queued(NamedTuple):
     """A message with its number among the task's turns, and what it takes to play it."""
 
@@ -302,13 +307,14 @@ class Run(Stage):
 
     async def _stream(self, pieces: "AsyncGenerator[Output]") -> Outcome:
         """Pieces become chunks of one artifact the moment they are yielded; artifacts stand for themselves."""
-        artifact_id = ""
+        artifact_id, yielded = "", 0
         outcome: Outcome = Completed()
         async with aclosing(pieces):
             try:
                 async for piece in pieces:
-                    # Who follows has its turn: an agent that never waits starves nobody, and sees its cancellation.
-                    await asyncio.sleep(0)
+                    yielded += 1
+                    if yielded % BREATHE_EVERY == 0:
+                        await asyncio.sleep(0)
                     if isinstance(piece, Outcome):
                         outcome = piece
                         break
@@ -322,7 +328,7 @@ class Run(Stage):
 
     async def _piece(self, piece: Output, artifact_id: str) -> str:
         """Writes one piece: the id of the artifact that the next chunk extends."""
-        if is_artifacts(piece):
+        if not isinstance(piece, str) and is_artifacts(piece):
             await self._whole(piece)
             return artifact_id
         append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -123,28 +124,36 @@ class Follower:
         return self
 
     async def __anext__(self) -> Record:
-        while not self._batch:
-            if self._state in TERMINAL:
+        if not self._batch:
+            self._batch.extend(await self.batch())
+            if not self._batch:
                 raise StopAsyncIteration
+        return self._batch.popleft()
+
+    async def batch(self) -> Sequence[Record]:
+        """The next records, those that are there, waited for if there are none; none once the task has ended. Not to
+        be mixed with the iteration."""
+        while self._state not in TERMINAL:
             if self._seen == self._topic.wakes:
                 if self._log.is_closing:
                     raise UnavailableError.shutting_down("resume at another")
                 await self._topic.wait(self._seen)
-            await self._read()
-        return self._batch.popleft()
+            if records := await self._read():
+                return records
+        return ()
 
-    async def _read(self) -> None:
-        """Takes what the store has after the cursor, up to a batch."""
+    async def _read(self) -> Sequence[Record]:
+        """What the store has after the cursor, up to a batch."""
         seen = self._topic.wakes
         records = await self._log.store.read(self._key, self._seq, READ_BATCH)
         if records is None:
             raise TaskNotFoundError.of(self._key.id)
         if records:
-            self._batch.extend(records)
             self._seq, self._state = records[-1].seq, records[-1].state
         elif self._state is None:
             head = await self._log.head(self._key)
             if head.seq > self._seq:
-                return  # it has grown meanwhile
+                return records  # it has grown meanwhile
             self._state = head.state
         self._seen = seen if len(records) < READ_BATCH else -1
+        return records

@@ -266,11 +266,12 @@ class Servicer:
                 await context.write(self._sized(task_element(first)))
                 if is_over(state, turn):
                     return state, turn
-            async for record in records:
-                await context.write(record.event)
+            while batch := await records.batch():
+                for record in batch:
+                    await context.write(record.event)
+                    if is_over(record.state, record.turn):
+                        return record.state, record.turn
                 state, turn = record.state, record.turn
-                if is_over(state, turn):
-                    break
         return state, turn
 
     # -- push notifications, extended card

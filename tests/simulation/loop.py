@@ -121,6 +121,8 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self, random: Random) -> None:
         self._clock = _Clock()
         self._random = random
+        self.unfinished: set[asyncio.Task[Any]] = set()
+        """Held here: what belongs to a dead process is held by nobody else."""
         super().__init__(self._clock)
         self.set_task_factory(self._make_task)
 
@@ -135,7 +137,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         return _Future(place=self._random.getrandbits(30), loop=self)
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-        return _Task(work, place=self._random.getrandbits(30), loop=loop, **options)
+        task = _Task(work, place=self._random.getrandbits(30), loop=loop, **options)
+        self.unfinished.add(task)
+        task.add_done_callback(self.unfinished.discard, context=NOBODY)
+        return task
 
     def tasks_behind(self, gate: Gate) -> list[asyncio.Task[Any]]:
         """Those of a process that have not ended."""

@@ -224,7 +224,7 @@ def _bury(loop: SimulatedLoop) -> None:
     with warnings.catch_warnings():
         # Cleanups begin what cannot go on.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        for task in asyncio.all_tasks(loop):
+        for task in list(loop.unfinished):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with suppress(Exception):
                 task.get_coro().close()
