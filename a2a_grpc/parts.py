@@ -46,7 +46,12 @@ def parts(content: Contents) -> list[Part]:
 
 def agent_message(content: Contents, *, context_id: str, task_id: str = "") -> Message:
     """A message of the agent, with an id of its own (SEND-15)."""
-    return Message(message_id=new_id(), context_id=context_id, task_id=task_id, role=ROLE_AGENT, parts=parts(content))
+    message = Message(message_id=new_id(), context_id=context_id, task_id=task_id, role=ROLE_AGENT)
+    if isinstance(content, str):  # what most give
+        message.parts.add().text = content
+    else:
+        message.parts.extend(parts(content))
+    return message
 
 
 def user_message(

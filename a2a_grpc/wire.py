@@ -86,14 +86,24 @@ SERVICE = _contract.DESCRIPTOR.services_by_name["A2AService"]
 def task_element(task: bytes) -> bytes:
     """A serialised `StreamResponse` or `SendMessageResponse` whose payload is this serialised `Task`.
 
-    In both messages `task` is field 1, so that the framing is a tag and a length: nothing is parsed or copied twice.
+    In both messages `task` is field 1 and `message` field 2, so that the framing is a tag and a length: nothing is
+    parsed or copied twice.
     """
-    length, framing = len(task), bytearray(b"\x0a")
+    return _element(b"\x0a", task)
+
+
+def message_element(message: Message) -> bytes:
+    """The same with a `Message`."""
+    return _element(b"\x12", message.SerializeToString())
+
+
+def _element(tag: bytes, payload: bytes) -> bytes:
+    length, framing = len(payload), bytearray(tag)
     while length > 0x7F:
         framing.append(length & 0x7F | 0x80)
         length >>= 7
     framing.append(length)
-    return bytes(framing) + task
+    return bytes(framing) + payload
 
 
 def _restore(name: str, serialized: bytes) -> ProtobufMessage:

@@ -148,7 +148,9 @@ class Agent:
             skill_id = next(iter(self.skills))
         if not skill_id and self._router is not None:
             chosen = self._router(request.message)
-            skill_id = (await chosen if inspect.isawaitable(chosen) else chosen) or ""
+            if not isinstance(chosen, str) and inspect.isawaitable(chosen):
+                chosen = await chosen
+            skill_id = chosen or ""
             if skill_id and skill_id not in self.skills:
                 raise LookupError(f"the router of '{self.name}' chose '{skill_id}', which is not a skill")
         skill = self.skills.get(skill_id or self.default_skill or "")

@@ -79,6 +79,8 @@ async def reply(
 def _message(output: object, skill: Skill, context_id: str) -> Message:
     """The output as a message; one that the handler made itself, with what it left empty filled in (SEND-15)."""
     try:
+        if isinstance(output, str):  # what most give
+            return agent_message(output, context_id=context_id)
         if not isinstance(output, Message):
             output = agent_message(cast("Contents", output), context_id=context_id)
         output.message_id = output.message_id or new_id()

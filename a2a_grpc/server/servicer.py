@@ -47,12 +47,11 @@ from a2a_grpc.wire import (
     ListTasksResponse,
     Message,
     SendMessageRequest,
-    SendMessageResponse,
-    StreamResponse,
     SubscribeToTaskRequest,
     Task,
     TaskPushNotificationConfig,
     TaskState,
+    message_element,
     task_element,
 )
 
@@ -129,7 +128,7 @@ class Servicer:
         configuration = request.configuration
         opened = await self._open(call, request)
         if isinstance(opened, Message):
-            return await self._answer(call, context, SendMessageResponse(message=opened).SerializeToString())
+            return await self._answer(call, context, message_element(opened))
         snapshot = opened.snapshot
         if not configuration.return_immediately:
             try:
@@ -144,7 +143,7 @@ class Servicer:
         opened = await self._open(call, request, streaming=True)
         if isinstance(opened, Message):
             await context.send_initial_metadata(call.echo)
-            await context.write(self._sized(StreamResponse(message=opened).SerializeToString()))
+            await context.write(self._sized(message_element(opened)))
             return
         try:
             state, turn = await self._stream(

@@ -3,6 +3,7 @@
 import asyncio
 
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
+from a2a_grpc.wire import StreamResponse
 from tests.guarantees.rig import engine_of, following, records_of, seq_of
 from tests.harness import Served, elements, event_state, request, scripted
 
@@ -15,7 +16,7 @@ async def test_a_new_tasks_stream_begins_with_seq_1_and_counts_on_without_gaps(s
     assert await seq_of(call) == 1
     records = await records_of(engine_of(served).log, read[0].task.id)
     assert [record.seq for record in records] == list(range(1, len(read) + 1))
-    assert [record.event for record in records] == [element.SerializeToString() for element in read]
+    assert [StreamResponse.FromString(record.event) for record in records] == list(read)
 
 
 async def test_a_subscriptions_seq_is_that_of_its_snapshot(served: Served) -> None:

@@ -1,0 +1,104 @@
+"""The tables of README.md, from what bench.py has written.
+
+    python benchmarks/table.py benchmarks/results.json [BEFORE.json]
+
+Prints Markdown: what there is to reach with what was reached, and what an earlier commit had; then every workload.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+NAMES = ("bare", "memory", "sqlite", "postgres", "sdk", "sdk-sqlite")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("before", type=Path, nargs="?")
+    options = parser.parse_args()
+    results = json.loads(options.results.read_text())
+    before = json.loads(options.before.read_text()) if options.before else {}
+    print(told(results))
+    print()
+    print("\n".join(reached(results, before)))
+    print()
+    print("\n".join(workloads(results)))
+    if before:
+        print(f"\n{told(before)}\n")
+        print("\n".join(workloads(before)))
+
+
+def told(results: dict) -> str:
+    """The machine and the versions in one line."""
+    return "; ".join(f"{key} {value}" for key, value in results["machine"].items()) + "."
+
+
+def reached(results: dict, before: dict) -> list[str]:
+    """Lines of a table: goals and limits."""
+    earlier = {
+        (goal["what"], goal.get("of")): goal["is"] for part in ("goals", "limits") for goal in before.get(part, ())
+    }
+    lines = ["| workload | of | to reach | is | spread | before |", "|---|---|---|---|---|---|"]
+    for goal in results["goals"]:
+        low, high = goal["spread"]
+        found = marked(goal["is"], goal["is"] >= goal["least"])
+        was = number(earlier.get((goal["what"], goal["of"])))
+        lines.append(
+            f"| {goal['what']} | {goal['of']} | ≥ {goal['least']:.2f} | {found} | {low:.2f}–{high:.2f} | {was} |"
+        )
+    for limit in results["limits"]:
+        found = marked(limit["is"], limit["is"] <= limit["most"])
+        was = number(earlier.get((limit["what"], None)))
+        lines.append(f"| {limit['what']} | | ≤ {limit['most']:.2f} | {found} | | {was} |")
+    return lines
+
+
+def marked(value: float, is_reached: bool) -> str:
+    return f"**{value:.2f}**" if is_reached else f"{value:.2f}"
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def workloads(results: dict) -> list[str]:
+    """Lines of a table: the medians of all rates, with ratios and latencies."""
+    names = [name for name in NAMES if any(name in row["figures"] for row in results["rows"])]
+    heads = [*names, "memory / bare", "memory / sdk", "p50 / p99 of bare, ms", "of memory, ms"]
+    lines = ["| workload | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for row in results["rows"]:
+        is_time = row["unit"] == "ms"
+        cells = [
+            f"{statistics.median(row['figures'][name]):{',.2f' if is_time else ',.0f'}}"
+            if name in row["figures"]
+            else ""
+            for name in names
+        ]
+        cells += [number(ratio(row, "memory", other)) for other in ("bare", "sdk")]
+        cells += [latency(row, name) for name in ("bare", "memory")]
+        unit = row["unit"] if row["unit"] not in row["workload"] else ""
+        lines.append(f"| {row['workload']}{f', {unit}' if unit != 'calls/s' else ''} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def ratio(row: dict, ours: str, theirs: str) -> float | None:
+    """The median over the rounds: how many times better."""
+    if ours not in row["figures"] or theirs not in row["figures"]:
+        return None
+    found = [a / b for a, b in zip(row["figures"][ours], row["figures"][theirs], strict=True)]
+    return statistics.median(found if row["unit"] != "ms" else [1 / each for each in found])
+
+
+def latency(row: dict, name: str) -> str:
+    if name not in row["latencies_s"]:
+        return ""
+    parts = ("p50", "p99")
+    return " / ".join(
+        f"{statistics.median(found[part] for found in row['latencies_s'][name]) * 1000:.1f}" for part in parts
+    )
+
+
+if __name__ == "__main__":
+    main()
