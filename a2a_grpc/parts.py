@@ -4,7 +4,7 @@ import math
 import mimetypes
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
@@ -16,6 +16,7 @@ Content: TypeAlias = str | bytes | Part | Json
 """What becomes one part: text, a file's bytes, a part as it is, or any other JSON value as structured data."""
 Contents: TypeAlias = Content | Sequence[Content]
 """One part, or several where a list holds a Part."""
+Holder = TypeVar("Holder", Message, Artifact)
 
 MAX_DEPTH = 31
 """Levels below the outermost of a JSON value, sent or accepted: 32 in all. With what is around it, one more would be
@@ -44,14 +45,18 @@ def parts(content: Contents) -> list[Part]:
     return [part(cast("Content", content))]
 
 
+def put(content: Contents, holder: Holder) -> Holder:
+    """The message or artifact itself, with parts for the content added."""
+    if isinstance(content, str):  # what most give: made in place, not copied there
+        holder.parts.add().text = content
+    else:
+        holder.parts.extend(parts(content))
+    return holder
+
+
 def agent_message(content: Contents, *, context_id: str, task_id: str = "") -> Message:
     """A message of the agent, with an id of its own (SEND-15)."""
-    message = Message(message_id=new_id(), context_id=context_id, task_id=task_id, role=ROLE_AGENT)
-    if isinstance(content, str):  # what most give
-        message.parts.add().text = content
-    else:
-        message.parts.extend(parts(content))
-    return message
+    return put(content, Message(message_id=new_id(), context_id=context_id, task_id=task_id, role=ROLE_AGENT))
 
 
 def user_message(

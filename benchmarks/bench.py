@@ -1,6 +1,6 @@
 """How fast it is: our server beside bare grpc.aio and the official SDK, round by round in one run, as ratios.
 
-    make bench                                   all of it: about ten minutes on two cores
+    make bench                                   all of it: about nine minutes on two cores
     make bench ARGS='--quick'                    a minute: that it runs
     make bench ARGS='--against bare --only stream'
 
@@ -205,6 +205,12 @@ class Row:
         self.client_cpu = max(self.client_cpu, found["cpu"])
         self.server_cpu[name] = max(self.server_cpu.get(name, 0.0), found["server_cpu"])
 
+    @classmethod
+    def of(cls, plain: dict) -> "Row":
+        """What `plain` gave."""
+        workload = Workload(plain["workload"], {}, unit=plain["unit"])
+        return cls(workload, plain["figures"], plain["latencies_s"], plain["client_cpu"], plain["server_cpu"])
+
     def plain(self) -> dict:
         """For JSON."""
         return {
@@ -326,7 +332,7 @@ def shown(row: Row, name: str) -> str:
     if name not in row.figures:
         return ""
     figure = statistics.median(row.figures[name])
-    return f"{figure:.2f}" if row.workload.unit == "ms" else f"{figure:.0f}"
+    return f"{figure:.2f}" if row.workload.unit == "ms" else f"{figure:,.0f}"
 
 
 def goals_of(row: Row) -> list[dict]:

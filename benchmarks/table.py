@@ -7,10 +7,9 @@ Prints Markdown: what there is to reach with what was reached, and what an earli
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 
-NAMES = ("bare", "memory", "sqlite", "postgres", "sdk", "sdk-sqlite")
+from bench import ALL, BARE, MEMORY, SDK, Row, latency, shown
 
 
 def main() -> None:
@@ -65,39 +64,17 @@ def number(value: float | None) -> str:
 
 def workloads(results: dict) -> list[str]:
     """Lines of a table: the medians of all rates, with ratios and latencies."""
-    names = [name for name in NAMES if any(name in row["figures"] for row in results["rows"])]
+    rows = [Row.of(plain) for plain in results["rows"]]
+    names = [name for name in ALL if any(name in row.figures for row in rows)]
     heads = [*names, "memory / bare", "memory / sdk", "p50 / p99 of bare, ms", "of memory, ms"]
     lines = ["| workload | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for row in results["rows"]:
-        is_time = row["unit"] == "ms"
-        cells = [
-            f"{statistics.median(row['figures'][name]):{',.2f' if is_time else ',.0f'}}"
-            if name in row["figures"]
-            else ""
-            for name in names
-        ]
-        cells += [number(ratio(row, "memory", other)) for other in ("bare", "sdk")]
-        cells += [latency(row, name) for name in ("bare", "memory")]
-        unit = row["unit"] if row["unit"] not in row["workload"] else ""
-        lines.append(f"| {row['workload']}{f', {unit}' if unit != 'calls/s' else ''} | " + " | ".join(cells) + " |")
+    for row in rows:
+        name, unit = row.workload.name, row.workload.unit
+        cells = [shown(row, each) for each in names]
+        cells += [number(ratio[0]) if (ratio := row.ratio(MEMORY, other)) else "" for other in (BARE, SDK)]
+        cells += [latency(row, each) for each in (BARE, MEMORY)]
+        lines.append(f"| {name if unit == 'calls/s' else f'{name}, {unit}'} | " + " | ".join(cells) + " |")
     return lines
-
-
-def ratio(row: dict, ours: str, theirs: str) -> float | None:
-    """The median over the rounds: how many times better."""
-    if ours not in row["figures"] or theirs not in row["figures"]:
-        return None
-    found = [a / b for a, b in zip(row["figures"][ours], row["figures"][theirs], strict=True)]
-    return statistics.median(found if row["unit"] != "ms" else [1 / each for each in found])
-
-
-def latency(row: dict, name: str) -> str:
-    if name not in row["latencies_s"]:
-        return ""
-    parts = ("p50", "p99")
-    return " / ".join(
-        f"{statistics.median(found[part] for found in row['latencies_s'][name]) * 1000:.1f}" for part in parts
-    )
 
 
 if __name__ == "__main__":

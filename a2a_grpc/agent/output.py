@@ -5,7 +5,7 @@ from typing import TypeAlias, cast
 
 from a2a_grpc.agent.outcome import Outcome
 from a2a_grpc.ids import new_id
-from a2a_grpc.parts import Contents, parts
+from a2a_grpc.parts import Contents, put
 from a2a_grpc.wire import Artifact
 
 Output: TypeAlias = Contents | Artifact | Outcome | Sequence[Artifact]
@@ -14,12 +14,7 @@ Output: TypeAlias = Contents | Artifact | Outcome | Sequence[Artifact]
 
 def artifact(content: Contents, *, artifact_id: str = "", name: str = "", description: str = "") -> Artifact:
     """An artifact with this content; without an id it gets one."""
-    made = Artifact(artifact_id=artifact_id or new_id(), name=name, description=description)
-    if isinstance(content, str):  # what most give
-        made.parts.add().text = content
-    else:
-        made.parts.extend(parts(content))
-    return made
+    return put(content, Artifact(artifact_id=artifact_id or new_id(), name=name, description=description))
 
 
 def complete(given: Artifact) -> Artifact:
@@ -41,10 +36,6 @@ def artifacts(output: Output, *, name: str) -> list[Artifact]:
     an id."""
     if output is None:
         return []
-    if isinstance(output, str):  # what most return
-        made = Artifact(name=name)
-        made.parts.add().text = output
-        return [made]
     if is_artifacts(output):
         return [output] if isinstance(output, Artifact) else list(cast("Sequence[Artifact]", output))
-    return [Artifact(name=name, parts=parts(cast("Contents", output)))]
+    return [put(cast("Contents", output), Artifact(name=name))]

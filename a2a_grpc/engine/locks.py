@@ -1,17 +1,17 @@
 """A lock per key, for as long as somebody wants it."""
 
-import asyncio
-from collections import deque
 from collections.abc import Hashable
 from types import TracebackType
+
+from a2a_grpc.engine.line import Line
 
 
 class KeyLocks:
     """One holder per key at a time; the others wait in order. A key that nobody holds or waits for costs nothing."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
-        """Of each key that is held: who comes next, in order."""
+        self._waiting: dict[Hashable, Line] = {}
+        """Of each key that is held: who comes next."""
 
     def holding(self, key: Hashable) -> "Holding":
         """Holds the key's lock while an `async with` block runs."""
@@ -23,25 +23,16 @@ class Holding:
 
     __slots__ = ("_key", "_waiting")
 
-    def __init__(self, waiting: dict[Hashable, deque[asyncio.Future[None]]], key: Hashable) -> None:
+    def __init__(self, waiting: dict[Hashable, Line], key: Hashable) -> None:
         self._waiting = waiting
         self._key = key
 
     async def __aenter__(self) -> None:
-        queue = self._waiting.get(self._key)
-        if queue is None:
-            self._waiting[self._key] = deque()
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
-        try:
-            await turn
-        except BaseException:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()  # it was handed over at that very moment
-            elif turn in queue:  # and not passed over already
-                queue.remove(turn)
-            raise
+        line = self._waiting.get(self._key)
+        if line is None:
+            self._waiting[self._key] = Line()
+        else:
+            await line.wait(self._pass_on)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -50,10 +41,5 @@ class Holding:
 
     def _pass_on(self) -> None:
         """Gives the lock to the next who still waits for it."""
-        queue = self._waiting[self._key]
-        while queue:
-            turn = queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        del self._waiting[self._key]
+        if not self._waiting[self._key].serve():
+            del self._waiting[self._key]

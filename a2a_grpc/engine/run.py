@@ -25,7 +25,6 @@ GENERIC_FAILURE = "The agent failed with an internal error."
 SHUTDOWN_FAILURE = "The server shut down before the task was done."
 STORE_FAILURE = "The server could not store what the agent did."
 
-
 BREATHE_EVERY = 4
 """Pieces of a generator after which the event loop goes round: they are written to the streams while the next ones are
 made, and an agent that never waits starves nobody, and sees its cancellation."""
@@ -328,7 +327,7 @@ class Run(Stage):
 
     async def _piece(self, piece: Output, artifact_id: str) -> str:
         """Writes one piece: the id of the artifact that the next chunk extends."""
-        if not isinstance(piece, str) and is_artifacts(piece):
+        if is_artifacts(piece):
             await self._whole(piece)
             return artifact_id
         append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id

@@ -1,7 +1,8 @@
 """Places for runs: so many at a time, so many waiting, first come first served."""
 
 import asyncio
-from collections import deque
+
+from a2a_grpc.engine.line import Line
 
 
 class Slots:
@@ -13,7 +14,7 @@ class Slots:
     def __init__(self, limit: int, queue: int) -> None:
         self._free = limit
         self._room = limit + queue
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._line = Line()
         self._idle = asyncio.Event()
         self._idle.set()
         self.taken = 0
@@ -45,15 +46,9 @@ class Slots:
         if self._free:  # then nobody waits
             self._free -= 1
             return False
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(place)
         try:
-            await place
+            await self._line.wait(self._pass_on)
         except BaseException:
-            if place.done() and not place.cancelled():
-                self._pass_on()  # it was given at that very moment
-            elif place in self._queue:  # and not passed over already
-                self._queue.remove(place)
             self.leave()
             raise
         return True
@@ -64,12 +59,8 @@ class Slots:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        while self._queue:
-            place = self._queue.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
+        if not self._line.serve():
+            self._free += 1
 
     async def idle(self) -> None:
         """Returns once nobody holds a place or waits for one."""

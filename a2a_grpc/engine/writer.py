@@ -236,7 +236,7 @@ class Writer:
         self.seq = record.seq
         self.state = record.state
         self.turn = record.turn
-        self._size += len(record.event) + len(record.message)
+        self._size += record.size
 
     async def _ready(self) -> None:
         """Returns once there is room for another write, and it is known what was written so far. What a write that

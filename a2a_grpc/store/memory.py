@@ -218,7 +218,7 @@ class MemoryStore:
         if bind:
             self._check_unbound(key.scope, bind[0])
             self._bind(key.scope, *bind)
-        size = len(record.event) + len(record.message)
+        size = record.size
         log.records.append(record)
         log.last = record
         log.bytes += size
@@ -319,9 +319,7 @@ class MemoryStore:
                 del self._held[log.replica]
         log.replica = replica
         if replica:
-            if (held := self._held.get(replica)) is None:  # type: ignore[assignment]
-                held = self._held[replica] = set()
-            held.add(key)
+            self._held.setdefault(replica, set()).add(key)
 
     async def load(self, key: TaskKey) -> Snapshot | None:
         log = self._logs.get(key)
