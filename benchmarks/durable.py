@@ -1,20 +1,38 @@
-"""The cost of an event in a long task: 10,000 chunks of one artifact into SQLite, each durable before the next.
+"""Long tasks on SQLite: streams of 2,000 chunks beside the official SDK; then the cost of an event among 10,000.
 
 python benchmarks/durable.py
 
-Prints the time and the bytes written for each thousand, compared with the first.
+Prints the ratio of each round; then the time and the bytes written for each thousand chunks of one artifact, each
+durable before the next, compared with the first.
 """
 
 import asyncio
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
+
+from bench import SDK_SQLITE, SQLITE, Contenders, Load, Row, Workload, in_words, stream
 
 from a2a_grpc import lifecycle
 from a2a_grpc.store import Append, Record, TaskKey, open_store
 from a2a_grpc.wire import Artifact, Part, StreamResponse, Task, TaskArtifactUpdateEvent, TaskStatus
 
 CHUNKS = 10_000
+ROUNDS = 2
+
+
+def beside_the_sdk(folder: Path) -> None:
+    """Streams of 2,000 chunks, in turn."""
+    row = Row(Workload("stream of 2,000 chunks", {**stream(2_000), "seconds": 0}, unit="events/s"))
+    with ExitStack() as stack:
+        contenders, load = Contenders(stack, folder, ""), Load(stack)
+        for place in range(ROUNDS + 1):
+            for name in (SQLITE, SDK_SQLITE):
+                found = load.do(contenders[name], name, row.workload.order)
+                if place:  # the first round warms up
+                    row.add(name, found)
+    print(f"{row.workload.name}, {SQLITE} / {SDK_SQLITE}: {in_words(row.ratio(SQLITE, SDK_SQLITE))}", flush=True)
 
 
 async def long_task(folder: Path) -> None:
@@ -54,4 +72,5 @@ def written() -> int:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
+        beside_the_sdk(Path(folder))
         asyncio.run(long_task(Path(folder)))
