@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PROTO_VENV := .cache/proto-venv
 # One more than there are cores: most tests wait for something now and then.
 WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# The tests start hundreds of processes: none of them compiles what another has.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-nightly check demo demo-all \

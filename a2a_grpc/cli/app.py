@@ -1,47 +1,85 @@
-"""The verbs, put together."""
+"""The verbs, put together. A verb's module is imported when the verb is asked for: no other has to wait for it."""
 
 import os
 import sys
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 import typer
+import typer.core
+import typer.main
 
-from a2a_grpc.cli import serve
-from a2a_grpc.cli.cancel import cancel
-from a2a_grpc.cli.card import card
-from a2a_grpc.cli.completion import completion
-from a2a_grpc.cli.db import commands as db_commands
-from a2a_grpc.cli.doctor import doctor
-from a2a_grpc.cli.exits import EPILOG
-from a2a_grpc.cli.get import get
-from a2a_grpc.cli.health import health
-from a2a_grpc.cli.list import list_tasks
-from a2a_grpc.cli.ping import ping
-from a2a_grpc.cli.push import commands as push_commands
-from a2a_grpc.cli.send import send
-from a2a_grpc.cli.stream import stream
-from a2a_grpc.cli.subscribe import subscribe
-from a2a_grpc.cli.verb import Verb, verb
-from a2a_grpc.cli.wait import wait
+VERBS = (
+    "serve",
+    "card",
+    "send",
+    "stream",
+    "subscribe",
+    "get",
+    "list",
+    "cancel",
+    "wait",
+    "health",
+    "ping",
+    "doctor",
+    "completion",
+    "db",
+    "push",
+)
+"""All verbs, in the order of the help. Each is a module."""
 
-VERBS: dict[str, Verb] = {
-    "card": card,
-    "send": send,
-    "stream": stream,
-    "subscribe": subscribe,
-    "get": get,
-    "list": list_tasks,
-    "cancel": cancel,
-    "wait": wait,
-    "health": health,
-    "ping": ping,
-    "doctor": doctor,
-}
+
+class Commands(Mapping[str, object]):
+    """The commands by name, each made when it is looked up."""
+
+    def __getitem__(self, name: str) -> object:
+        if name not in VERBS:
+            raise KeyError(name)
+        alone = typer.Typer()
+        _add(alone, name)
+        return typer.main.get_group(alone).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class TopLevel(typer.core.TyperGroup):
+    """The group of all verbs."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": Commands()})
+
+    def list_commands(self, ctx: object) -> list[str]:
+        return list(self.commands)  # the names alone: Typer's own takes the commands as well
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    """Imports a verb and adds its command."""
+    module = import_module(f"a2a_grpc.cli.{name}")
+    match name:
+        case "serve":
+            app.command(name, help=module.HELP)(module.command())
+        case "completion":
+            app.command(name)(module.completion)
+        case "db" | "push":
+            app.add_typer(module.commands(), name=name)
+        case _:
+            from a2a_grpc.cli.exits import EPILOG  # these import the client
+            from a2a_grpc.cli.verb import verb
+
+            function = getattr(module, "list_tasks" if name == "list" else name)
+            app.command(name, epilog=EPILOG)(verb(function))
 
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # takes its time to import
+
         typer.echo(f"a2a-grpc {version('a2a-grpc')}")
         raise typer.Exit
 
@@ -50,6 +88,7 @@ def app() -> typer.Typer:
     """The command line, with all its verbs."""
     top_level = typer.Typer(
         name="a2a-grpc",
+        cls=TopLevel,
         help="A2A v1.0 agents over gRPC.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -64,12 +103,6 @@ def app() -> typer.Typer:
     ) -> None:
         pass
 
-    top_level.command("serve", help=serve.HELP)(serve.command())
-    for name, function in VERBS.items():
-        top_level.command(name, epilog=EPILOG)(verb(function))
-    top_level.add_typer(db_commands(), name="db")
-    top_level.add_typer(push_commands(), name="push")
-    top_level.command("completion")(completion)
     return top_level
 
 

@@ -75,4 +75,4 @@ def say_error(error: Exception) -> None:
     hint = hint_for(error)
     told = f"{error.reason}: " if type(error) is A2AError and error.reason else ""
     line = f"[bold red]Error:[/] {escape(tamed(told + str(error)))}" + (f" [dim]({escape(hint)})[/]" if hint else "")
-    Console(stderr=True, soft_wrap=True).print(line.replace("\n", " "), highlight=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(line.replace("\n", " "), highlight=False)

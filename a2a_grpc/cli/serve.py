@@ -89,7 +89,9 @@ def _guard(work: Callable[[], None]) -> None:
     try:
         work()
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        Console(stderr=True, soft_wrap=True, emoji=False).print(
+            f"[bold red]Error:[/] {escape(str(error))}", highlight=False
+        )
         raise typer.Exit(ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -100,7 +102,7 @@ def _tell_json(event: str, values: Mapping[str, Any]) -> None:
 
 
 def _tell_text() -> Tell:
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, emoji=False)
     styles = {"ready": "bold green", "draining": "yellow", "restarted": "yellow", "note": "dim"}
 
     def tell(event: str, values: Mapping[str, Any]) -> None:

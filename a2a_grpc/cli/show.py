@@ -5,12 +5,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 from google.protobuf.message import Message as ProtobufMessage
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from a2a_grpc import lifecycle
 from a2a_grpc.client import Event, progress_of
@@ -26,6 +26,9 @@ from a2a_grpc.wire import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 STYLES = {
     lifecycle.SUBMITTED: "dim",
@@ -55,7 +58,7 @@ class Show:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.about = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.about = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._out = Output(soft_wrap=True, highlight=False)
         self._in_line = False
         self._artifact_in_line = ""
@@ -172,6 +175,9 @@ class Show:
     def _bar(self, name: str, progress: float) -> None:
         name = tamed(name)
         if self._progress is None:
+            # most runs have no bar, and need not wait for this
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
             self._break_line()
             words = TextColumn("{task.description}", markup=False)
             self._progress = Progress(

@@ -27,7 +27,7 @@ class Trace:
     """Two interceptors that tell of every call. `close` waits until all is told."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         self._telling: set[asyncio.Task[None]] = set()
         self.interceptors = (_Unary(self.begin), _Stream(self.begin))
 

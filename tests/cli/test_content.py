@@ -135,8 +135,8 @@ def controls(done: Done) -> set[str]:
     return {attempt for attempt in attempts if attempt in done.out}
 
 
-async def test_an_agents_brackets_are_no_markup(served: Served) -> None:
-    text = "[bold]loud[/] [/] [red]"
+async def test_an_agents_brackets_are_no_markup_and_its_colons_no_emoji(served: Served) -> None:
+    text = "[bold]loud[/] [/] [red] :warning:"
     steps = script({"status": text}, {"artifact": {"id": text, "name": text, "data": {"progress": 0.5}}},
                    {"chunks": {"text": text}}, {"fail": text})  # fmt: skip
     piped, shown = await asyncio.gather(
