@@ -75,6 +75,7 @@ class Calls:
         """The response to a unary call, within `timeout_s`, tried again while the agent is unavailable."""
         timeout_s = self.settings.timeout_s
         patience = Patience(self, limit_s=timeout_s, max_retries=self.settings.max_retries)
+        refused: UnavailableError | None = None
         while True:
             link = await self.open(request)
             call_metadata = await self.merged(metadata)
@@ -84,6 +85,11 @@ class Calls:
                 await patience.wait(error)
                 if is_send and not never_left(error) and not await self.repeats_safely(patience):
                     raise
+                refused = error
+            except DeadlineExceededError as error:
+                if refused is not None:
+                    error.say(f"{error.message}; before, it answered: {refused.message}")
+                raise
 
     async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
         """A streaming call, begun. It has no deadline."""

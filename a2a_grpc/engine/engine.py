@@ -17,15 +17,17 @@ from a2a_grpc.engine.run import Canceled
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.sends import Sends
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError
+from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import Fold
-from a2a_grpc.log import Log
+from a2a_grpc.log import Follower, Log
 from a2a_grpc.parts import Json, struct
-from a2a_grpc.store import Head, Snapshot, TaskKey
+from a2a_grpc.store import Head, Record, Snapshot, TaskKey
 from a2a_grpc.wire import Message, Task
 
 ELSEWHERE_GRACE_S = 1.0
 """Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
+STORE_GRACE_S = 10.0
+"""Beyond that grace, too: how long a caller is kept waiting for a store that does not take the end."""
 
 
 class Engine:
@@ -91,10 +93,7 @@ class Engine:
         if not is_over(found.state, found.turn, turn):
             folding = Fold(Task.FromString(found.task))
             async with self.log.follow(key, found.seq, found.state) as records:
-                async for record in records:
-                    folding.apply(*record.unpack())
-                    if is_over(record.state, record.turn, turn):
-                        break
+                record = await _fold_until_over(records, folding, turn)
             found = Snapshot(record.seq, folding.task.SerializeToString(), record.state, record.turn)
         if found.turn < turn:
             raise ended_before(key, found.state)
@@ -103,7 +102,8 @@ class Engine:
     async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Snapshot:
         """Stops a task, wherever it runs, and gives it back, CANCELED; within the grace, whatever the agent does.
 
-        A canceled task is given back as it is. Raises TaskNotFoundError, TaskNotCancelableError.
+        A canceled task is given back as it is. Raises TaskNotFoundError, TaskNotCancelableError; UnavailableError where
+        the store does not take the end in time.
         """
         head = await self.log.head(key)
         if head.state not in lifecycle.TERMINAL:
@@ -112,7 +112,14 @@ class Engine:
                 if active is None:
                     await self._runs.finish(key, Canceled())
             if active is not None:
-                await asyncio.shield(self._runs.stop(key, active, Canceled(), metadata))
+                stopping = self._runs.stop(key, active, Canceled(), metadata)
+                await asyncio.wait([stopping], timeout=self.settings.cancel_grace_s + STORE_GRACE_S)
+                if not stopping.done():
+                    raise UnavailableError(
+                        f"task '{key.id}' is stopped, and CANCELED as soon as the store takes it, "
+                        f"which it has not for {STORE_GRACE_S:g} s",
+                        retry_after_s=1.0,
+                    )
             head = await self.log.head(key)
             if head.state not in lifecycle.TERMINAL:
                 head = await self._cancel_elsewhere(key, metadata or {})
@@ -139,3 +146,12 @@ class Engine:
         async with self._runs.locks.holding(key):
             await self._runs.finish(key, Canceled(), force=True)
         return await self.log.head(key)
+
+
+async def _fold_until_over(records: Follower, folding: Fold, turn: int) -> Record:
+    """Folds the records as they come, up to the one that ends the turn: that one."""
+    while True:
+        for record in await records.batch():
+            folding.apply(*record.unpack())
+            if is_over(record.state, record.turn, turn):
+                return record

@@ -76,7 +76,10 @@ class Load:
 
     async def _unbroken(self, call: Any, followed: Followed) -> Followed:
         """Follows on one call from its first event to the task's end; any error is the test's."""
-        seq = int(dict(await call.initial_metadata())[Key.SEQ])
+        told = dict(await call.initial_metadata())
+        if Key.SEQ not in told:  # refused at once: reading raises with what
+            await call.read()
+        seq = int(told[Key.SEQ])
         while (event := await call.read()) is not grpc.aio.EOF:
             self.users.note(event, seq, followed, is_snapshot=not followed.task.id)
             assert StreamResponse.FromString(event).WhichOneof("payload")

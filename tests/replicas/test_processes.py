@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from a2a_grpc import Client, Task, connect
 from a2a_grpc.client import Event
 from a2a_grpc.engine.recovery import LOST_FAILURE
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE
+from a2a_grpc.errors import DeadlineExceededError
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.store import Record, TaskKey, open_store
 from a2a_grpc.store.sql.migrations import upgrade
@@ -58,6 +60,25 @@ def client_of(program: Program) -> Client:
 
 def send_signal(program: Program, number: signal.Signals) -> None:
     os.kill(program.process.pid, number)
+
+
+async def stop_between_commits(program: Program, url: str) -> None:
+    """Stops a process where it has no lock on SQLite's file: nobody can take that from it but the system."""
+    while True:
+        send_signal(program, signal.SIGSTOP)
+        if not url.startswith("sqlite:") or await asyncio.to_thread(_can_be_written, url.removeprefix("sqlite:///")):
+            return
+        send_signal(program, signal.SIGCONT)
+        await asyncio.sleep(0.01)
+
+
+def _can_be_written(file: str) -> bool:
+    with closing(sqlite3.connect(file, timeout=0.3)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 async def kill(program: Program) -> None:
@@ -157,7 +178,7 @@ async def test_a_stopped_process_keeps_no_task_and_its_late_writes_change_nothin
         canceled, counting = await began(at_a, "count 1000 0.04"), await began(at_a)
         for task_id in (canceled, counting):
             await has_counted(at_b, task_id, 3)
-        send_signal(a, signal.SIGSTOP)
+        await stop_between_commits(a, url)
         assert (await at_b.cancel(canceled)).status.state == CANCELED
         ended = await reaches(at_b, counting, COMPLETED, FAILED)
         assert count_of(ended) == WHOLE
@@ -169,6 +190,20 @@ async def test_a_stopped_process_keeps_no_task_and_its_late_writes_change_nothin
         assert count_of(await reaches(at_a, again, COMPLETED)) == ["0", "1"]
         assert [await log_of(url, task_id) for task_id in (canceled, counting)] == logs
         assert await at_a.get(counting) == ended
+
+
+async def test_while_a_writer_stands_still_in_its_transaction_on_sqlite_callers_are_told_what_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    async with replica(f"sqlite:///{tmp_path}/tasks.db", "--cancel-grace-s", "0.2") as server:
+        async with client_of(server) as client, connect(server.address, timeout_s=12.0) as hasty:
+            counting = await began(client, "count 1000 0.04")
+            await has_counted(client, counting, 3)
+            with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as standing_still:
+                standing_still.execute("BEGIN IMMEDIATE")
+                with pytest.raises(DeadlineExceededError, match=r"within 12 s; before, it answered: .* as the store"):
+                    await hasty.cancel(counting)
+            assert (await client.cancel(counting)).status.state == CANCELED
 
 
 @pytest.mark.parametrize("resumable", [True, False])

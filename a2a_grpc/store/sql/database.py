@@ -24,8 +24,9 @@ READERS = 4
 """Connections that read at the same time, in one process."""
 WRITERS = 4
 """Connections that write at the same time, but for SQLite."""
-BUSY_S = 10.0
-"""How long SQLite waits for the writer of another process."""
+BUSY_S = 2.0
+"""How long one try waits on SQLite for the writer of another process: short beside a store's budget, for the writes of
+this process wait behind it."""
 CONNECT_S = 5
 ATTEMPT_S = 15
 """How long a transaction on PostgreSQL or MySQL may take before its connection is given up."""
