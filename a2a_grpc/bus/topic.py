@@ -6,11 +6,13 @@ import asyncio
 class Topic:
     """What the listeners of one key share: a count of wakes, with whoever waits for the next one."""
 
-    __slots__ = ("_waiters", "listeners", "wakes")
+    __slots__ = ("_waiters", "doubts", "listeners", "wakes")
 
     def __init__(self) -> None:
         self.listeners = 0
         self.wakes = 0
+        self.doubts = 0
+        """How often a wake may have been lost: whoever listens looks for itself."""
         self._waiters: set[asyncio.Future[None]] = set()
 
     def wake(self) -> None:
@@ -19,6 +21,11 @@ class Topic:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
+
+    def doubt(self) -> None:
+        """Wakes those who listen, to look for what they may have missed."""
+        self.doubts += 1
+        self.wake()
 
     async def wait(self, seen: int) -> None:
         """Returns once `wakes` is not `seen` any more: a wake between a look and this wait is not missed."""

@@ -233,16 +233,20 @@ class Run(Stage):
         return request
 
     async def _write(self, write: Callable[Given, Awaitable[None]], *given: Given.args, **named: Given.kwargs) -> None:
-        """Writes what the handler makes. A turn that is over, or was taken over, writes nothing: whatever of it still
-        runs is told to stop."""
-        if self._ending:
-            raise asyncio.CancelledError
+        """Writes what the handler makes, from within it. A turn that is over, or was taken over, writes nothing:
+        whatever of it still runs is told to stop."""
+        self._check_going_on()
         try:
             await write(*given, **named)
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             self._ending = self._is_lost = True
             raise asyncio.CancelledError from None
+
+    def _check_going_on(self) -> None:
+        """Raises CancelledError once the turn is over, or another replica's."""
+        if self._ending:
+            raise asyncio.CancelledError
 
     # -- how a turn goes
 
@@ -280,6 +284,11 @@ class Run(Stage):
 
     async def _whole(self, output: Output, *, name: str = "") -> None:
         """Writes artifacts that are complete."""
+        if isinstance(output, str):  # what most return
+            artifact_id = self._new_artifact_id()
+            self._check_going_on()
+            await self.writer.text(artifact_id, output, name=name, append=False, last_chunk=True)
+            return
         for made in artifacts(output, name=name):
             made.artifact_id = made.artifact_id or self._new_artifact_id()
             await self._put(made, append=False, last_chunk=True)
@@ -327,13 +336,14 @@ class Run(Stage):
 
     async def _piece(self, piece: Output, artifact_id: str) -> str:
         """Writes one piece: the id of the artifact that the next chunk extends."""
-        if is_artifacts(piece):
+        if not isinstance(piece, str) and is_artifacts(piece):
             await self._whole(piece)
             return artifact_id
         append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id
         artifact_id = artifact_id or self._new_artifact_id()
         if isinstance(piece, str):  # what most yield
-            await self._write(self.writer.text, artifact_id, piece, name=name, append=append)
+            self._check_going_on()
+            await self.writer.text(artifact_id, piece, name=name, append=append, last_chunk=False)
         else:
             made = artifact(cast("Contents", piece), artifact_id=artifact_id, name=name)
             await self._put(made, append=append, last_chunk=False)
@@ -341,7 +351,8 @@ class Run(Stage):
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Writes what the handler gave away: nobody was promised that it is stored before the handler goes on."""
-        await self._write(self.writer.artifact, made, append=append, last_chunk=last_chunk, behind=True)
+        self._check_going_on()
+        await self.writer.artifact(made, append=append, last_chunk=last_chunk, behind=True)
 
     async def _end(self, outcome: Outcome, made: int = 0) -> None:
         """Writes the end of the turn; an end that cannot be written as it is becomes FAILED, with the reason, and so

@@ -205,9 +205,11 @@ class Runs:
         try:
             while True:
                 await active.run.execute()
+                writer = active.run.writer
+                if writer.state in lifecycle.TERMINAL:
+                    return  # whatever is handed over after that has no turn any more
                 async with self.locks.holding(key):  # nobody is half way through handing a message over
-                    writer = active.run.writer
-                    if writer.state in lifecycle.TERMINAL or active.run.is_lost or active.stopping is not None:
+                    if active.run.is_lost or active.stopping is not None:
                         return
                     if writer.last_turn > active.last_turn:
                         await self.hand_over(key, active)

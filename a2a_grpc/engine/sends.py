@@ -209,7 +209,7 @@ class Sends:
         """Raises ResourceExhaustedError where the message would be too much for its task."""
         event = status_event(key, head.context_id, lifecycle.WORKING, now_us())
         try:
-            check_limits(self._settings, seq=head.seq, size=head.size, event=len(event), message=message.ByteSize())
+            check_limits(self._settings, head.seq, head.size, len(event), message.ByteSize())
         except Failed as over_limit:
             raise ResourceExhaustedError(str(over_limit.content)) from over_limit
 

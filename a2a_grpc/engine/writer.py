@@ -62,18 +62,21 @@ def artifact_event(key: TaskKey, context_id: str, artifact: Artifact, *, append:
     return element.SerializeToString()
 
 
-def text_event(key: TaskKey, context_id: str, artifact_id: str, text: str, *, name: str, append: bool) -> bytes:
+def text_event(
+    key: TaskKey, context_id: str, artifact_id: str, text: str, *, name: str, append: bool, last_chunk: bool
+) -> bytes:
     """The serialised event of an artifact of one text, or of a text that is appended to one."""
     element = StreamResponse()
     update = element.artifact_update
-    update.task_id, update.context_id, update.append = key.id, context_id, append
+    update.task_id, update.context_id = key.id, context_id
+    update.append, update.last_chunk = append, last_chunk
     artifact = update.artifact
     artifact.artifact_id, artifact.name = artifact_id, name
     artifact.parts.add().text = text
     return element.SerializeToString()
 
 
-def check_limits(settings: EngineSettings, *, seq: int, size: int, event: int, message: int = 0) -> None:
+def check_limits(settings: EngineSettings, seq: int, size: int, event: int, message: int = 0) -> None:
     """Raises Failed where an event and a message of so many bytes are too much for a task of `seq` records with `size`
     bytes."""
     if event > settings.max_event_bytes:
@@ -164,7 +167,7 @@ class Writer:
             await self._ready()
         lifecycle.check(self.state, state)
         if state not in lifecycle.TERMINAL:
-            self._check_limits(len(event), len(serialized))
+            check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
         await self._append(record, done, release, behind)
 
@@ -178,9 +181,11 @@ class Writer:
         event = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
         await self._extend(artifact.artifact_id, event, behind)
 
-    async def text(self, artifact_id: str, text: str, *, name: str, append: bool) -> None:
+    async def text(self, artifact_id: str, text: str, *, name: str, append: bool, last_chunk: bool) -> None:
         """The text as a part of an artifact that is made or extended, not waited for. Raises like `artifact`."""
-        event = text_event(self.key, self.context_id, artifact_id, text, name=name, append=append)
+        event = text_event(
+            self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
+        )
         await self._extend(artifact_id, event, behind=True)
 
     async def _extend(self, artifact_id: str, event: bytes, behind: bool) -> None:
@@ -190,7 +195,7 @@ class Writer:
             self._artifacts.add(artifact_id)
         if self._is_durable:
             await self._ready()
-        self._check_limits(len(event))
+        check_limits(self._settings, self.seq, self._size, len(event))
         await self._append(Record(self.seq + 1, event, self.state, self.turn), behind=behind)
 
     @property
@@ -214,29 +219,21 @@ class Writer:
         self._artifacts = {artifact.artifact_id for artifact in task.artifacts}
         return task
 
-    def _check_limits(self, event: int, message: int = 0) -> None:
-        check_limits(self._settings, seq=self.seq, size=self._size, event=event, message=message)
-
     async def _append(self, record: Record, done: int = 0, release: bool = False, behind: bool = False) -> None:
         append = Append(self.key, record, self.epoch, None, done, release)
-        if not self._is_durable:  # it happens at once: there is no half way
+        writing: asyncio.Future[int] | None = None
+        if self._is_durable:
+            writing = self._log.submit(append)
+            self._on_the_way.append(writing)
+        else:  # it happens at once: there is no half way
             self.last_turn = await self._log.append(append)
-            self._advance(record)
-            return
-        writing = self._log.submit(append)
-        self._on_the_way.append(writing)
-        self._advance(record)
-        if not behind:
+        self.seq, self.state, self.turn = record.seq, record.state, record.turn
+        self._size += record.size
+        if writing is not None and not behind:
             await self._land(writing)
             if (failure := writing.exception()) is not None:
                 self._is_told = True
                 raise self._failure or failure  # what failed first: the others only came too late
-
-    def _advance(self, record: Record) -> None:
-        self.seq = record.seq
-        self.state = record.state
-        self.turn = record.turn
-        self._size += record.size
 
     async def _ready(self) -> None:
         """Returns once there is room for another write, and it is known what was written so far. What a write that

@@ -1,18 +1,21 @@
 """The log of each task: the store keeps the records, the bus wakes whoever follows them."""
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from a2a_grpc.bus import Bus, Topic
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.store import Append, Head, Record, Snapshot, TaskKey, TaskStore
 from a2a_grpc.wire import TaskState
+
+Recent: TypeAlias = Callable[[TaskKey, int, int], Sequence[Record] | None]
 
 READ_BATCH = 256
 """Records a follower takes from the store at a time: what a reader that lags holds in memory."""
@@ -31,6 +34,7 @@ class Log:
         self.store = store
         self.bus = bus
         self._submit = getattr(store, "submit", None) or self._append_in_a_task
+        self.recent: Recent | None = getattr(store, "recent", None)
         self.is_closing = False
         self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
 
@@ -61,8 +65,12 @@ class Log:
         for key, seq in seqs.items():
             if self._seqs.get(key) != seq:
                 with self.bus.listen(key) as topic:
-                    topic.wake()
+                    topic.doubt()
         self._seqs = seqs
+
+    def look_again(self, key: TaskKey) -> None:
+        """Has the next `heal` wake the followers of this log in any case."""
+        self._seqs.pop(key, None)
 
     def close(self) -> None:
         """Lets every follower catch up with what is in its log, then ends it with UnavailableError."""
@@ -97,7 +105,7 @@ class Follower:
     does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
     """
 
-    __slots__ = ("_batch", "_key", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
+    __slots__ = ("_batch", "_doubts", "_expected", "_key", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
 
     def __init__(self, log: Log, key: TaskKey, after: int, state: TaskState | None) -> None:
         self._log = log
@@ -107,12 +115,18 @@ class Follower:
         """Of the task at `_seq`; None until it is known."""
         self._seen = -1
         """Wakes that had come when all there was had been read; -1 while there may be more to read."""
+        self._expected: float | None = -math.inf if state is None else None
+        """Wakes that will have come, in the end, where only this process appends; None where the caller has just looked
+        at the log, no number at all where the store is to be asked."""
+        self._doubts = 0
+        """Those of the topic at the last look at the store."""
         self._batch: deque[Record] = deque()
         self._listening: AbstractContextManager[Topic] = log.bus.listen(key)
         self._topic: Topic
 
     async def __aenter__(self) -> Self:
         self._topic = self._listening.__enter__()
+        self._doubts = self._topic.doubts
         return self
 
     async def __aexit__(
@@ -143,11 +157,15 @@ class Follower:
         return ()
 
     async def _read(self) -> Sequence[Record]:
-        """What the store has after the cursor, up to a batch."""
-        seen = self._topic.wakes
-        records = await self._log.store.read(self._key, self._seq, READ_BATCH)
+        """What there is after the cursor, up to a batch."""
+        seen, doubts = self._topic.wakes, self._topic.doubts
+        records = self._appended_here(seen) if doubts == self._doubts else None
         if records is None:
-            raise TaskNotFoundError.of(self._key.id)
+            records = await self._log.store.read(self._key, self._seq, READ_BATCH)
+            if records is None:
+                raise TaskNotFoundError.of(self._key.id)
+            self._expected = seen if len(records) < READ_BATCH else -math.inf
+            self._doubts = doubts
         if records:
             self._seq, self._state = records[-1].seq, records[-1].state
         elif self._state is None:
@@ -157,3 +175,23 @@ class Follower:
             self._state = head.state
         self._seen = seen if len(records) < READ_BATCH else -1
         return records
+
+    def _appended_here(self, wakes: int) -> Sequence[Record] | None:
+        """What this process has appended itself, as far as the store knows it without a question; None where the store
+        has to be asked, since somebody else has, or may have, appended as well.
+
+        Each record has its wake: where more have come than there are records, some are another process's. A wake that
+        is lost is made up for by `heal`.
+        """
+        recent = self._log.recent
+        if recent is None or (records := recent(self._key, self._seq, READ_BATCH)) is None:
+            return None
+        if len(records) == READ_BATCH:
+            self._expected = -math.inf
+            return records
+        if self._expected is None:
+            self._expected = wakes  # those of what is here already have come, or will cost a question
+            self._log.look_again(self._key)
+        else:
+            self._expected += len(records)
+        return records if wakes <= self._expected else None

@@ -200,8 +200,10 @@ class TaskStore(Protocol):
 
     Any call may raise StoreUnavailable.
 
-    A store may have one more method, `submit(append) -> asyncio.Future[int]`: an `append` without a coroutine, whose
-    future cannot be canceled.
+    A store may have two more methods. `submit(append) -> asyncio.Future[int]` is an `append` without a coroutine, whose
+    future cannot be canceled. `recent(key, after, limit) -> Sequence[Record] | None` is a `read` of what this object
+    has appended itself, as far as that is known without waiting: none if its own newest record is the one at `after`,
+    None if it is not known what comes next.
     """
 
     durable: bool

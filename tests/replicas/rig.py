@@ -64,7 +64,7 @@ class Line:
         await self._store.close()
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        if name == "submit":  # which a store may have or not
+        if name in ("submit", "recent"):  # which a store may have or not
             raise AttributeError(name)
         call = getattr(self._store, name)
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.store import Append, Head, MemoryStore, Record, StoreUnavailable, TaskKey, TaskStore
+from a2a_grpc.store.sql.tail import Tails
 from tests.simulation.faults import Faults
 from tests.simulation.history import Ack, Claim, Commit, History
 from tests.simulation.loop import NOBODY
@@ -73,6 +74,7 @@ class View:
         self._name = name
         self.is_cut = False
         self._arrivals: dict[TaskKey, float] = {}  # of the newest append of each task
+        self._tails = Tails()
 
     def delay_s(self, method: str, args: Sequence[Any]) -> float:
         """Until a call arrives: appends of one task arrive in the order in which they were asked for."""
@@ -85,6 +87,9 @@ class View:
 
     def as_store(self) -> TaskStore:
         return cast(TaskStore, self)
+
+    def recent(self, key: TaskKey, after: int, limit: int) -> Sequence[Record] | None:
+        return self._tails.known(key, after, limit)
 
     def __getattr__(self, method: str) -> Any:
         if method == "submit":  # which a store may have or not
@@ -101,6 +106,7 @@ class View:
         return result
 
     def _acknowledged(self, key: TaskKey, record: Record) -> None:
+        self._tails.add(key, record)
         self._store.history.acks.append(Ack(self._store.loop.time(), key.id, record))
 
 

@@ -1,6 +1,7 @@
 """What an event costs, counted: bytes that go to the database, and what comes back."""
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from a2a_grpc.bus import LocalBus
 from a2a_grpc.lifecycle import COMPLETED
-from a2a_grpc.store import ListFilter, Record
+from a2a_grpc.log import Log
+from a2a_grpc.store import Append, ListFilter, Record, Snapshot
 from a2a_grpc.store.contract import KEY, append, born, chunk, create, status
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.wire import Task
@@ -112,6 +115,58 @@ async def test_a_list_takes_the_same_number_of_queries_whatever_the_page(store: 
         counts.append(len(sent.statements))
     assert len(set(counts)) == 1
     assert counts[0] <= 5
+
+
+async def test_who_follows_what_this_process_appends_asks_the_database_nothing(store: SqlStore) -> None:
+    log = Log(store, LocalBus())
+    epoch = await create(store)
+    async with log.follow(KEY, 1, born().state) as follower:
+        with sending() as sent:
+            for seq in range(2, 40):
+                log.submit(Append(KEY, status(seq), epoch))
+                assert await anext(follower) == status(seq)
+            await log.append(Append(KEY, status(40, COMPLETED), epoch))
+            assert [record async for record in follower] == [status(40, COMPLETED)]
+    asked = [statement for statement in sent.statements if statement.startswith("SELECT")]
+    assert len(asked) <= 39 + 3  # each append reads its row; snapshots are made now and then
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_who_follows_sees_what_another_process_appends_in_between_at_its_wake(seed: int, tmp_path: Path) -> None:
+    """Two stores of one file as two processes have them, and a bus that loses nothing; nobody makes the round."""
+    chance, bus = random.Random(seed), LocalBus()
+    logs = [Log(SqlStore(f"sqlite:///{tmp_path}/tasks.db"), bus) for _ in range(2)]
+    for log in logs:
+        await log.store.open()
+    await create(logs[0].store)
+    following, seq = [], 1
+
+    async def follow(log: Log, snapshot: Snapshot) -> list[int]:
+        async with log.follow(KEY, snapshot.seq, chance.choice([snapshot.state, None])) as records:
+            return [record.seq async for record in records]
+
+    for _ in range(12):
+        log = chance.choice(logs)
+        if chance.random() < 0.5:
+            at = chance.choice(logs)
+            following.append((seq, asyncio.create_task(follow(at, await at.snapshot(KEY)))))
+            await asyncio.sleep(chance.choice([0, 0.002]))
+        claimed = await log.store.claim(KEY, str(id(log)), force=True)
+        assert claimed is not None
+        for _ in range(chance.choice([1, 2, 5, 300])):
+            seq += 1
+            writing = log.submit(Append(KEY, status(seq), claimed.epoch))
+            if chance.random() < 0.2:
+                await writing
+        await writing
+    claimed = await logs[0].store.claim(KEY, "last", force=True)
+    assert claimed is not None
+    await logs[0].append(Append(KEY, status(seq + 1, COMPLETED), claimed.epoch))
+    async with asyncio.timeout(10):
+        for after, told in following:
+            assert await told == list(range(after + 1, seq + 2))
+    for log in logs:
+        await log.store.close()
 
 
 async def test_followers_that_keep_up_read_no_record_from_the_database_and_share_a_query(store: SqlStore) -> None:

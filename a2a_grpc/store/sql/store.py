@@ -242,6 +242,9 @@ class SqlStore:
         self._tails.drop(key)
         self._snapshots.drop(key)
 
+    def recent(self, key: TaskKey, after: int, limit: int) -> Sequence[Record] | None:
+        return self._tails.known(key, after, limit)
+
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         recent = list(self._tails.after(key, after, limit))
         at = recent[-1].seq if recent else after

@@ -69,6 +69,10 @@ class Tails:
         self._tails.move_to_end(key)
         return tail.records[start : start + limit]
 
+    def known(self, key: TaskKey, seq: int, limit: int) -> Sequence[Record] | None:
+        """The same; None where this is not known: the next record, if there is one, may not be here."""
+        return self.after(key, seq, limit) or (() if self.ends_at(key, seq) else None)
+
     def ends_at(self, key: TaskKey, seq: int) -> bool:
         """Whether this is the newest record that was added."""
         tail = self._tails.get(key)
