@@ -60,7 +60,7 @@ types: $(VENV)/.dev ## Check types.
 	$(BIN)/mypy
 
 test: $(VENV)/.dev ## Run the tests.
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses $(WORKERS) --dist loadfile)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
 test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 crashes, 20,000 simulated schedules.
 	SILENCE_S=600 $(BIN)/python -m pytest tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)

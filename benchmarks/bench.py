@@ -29,8 +29,9 @@ import grpc
 
 HERE = Path(__file__).parent
 BARE, MEMORY, SQLITE, POSTGRES = "bare", "memory", "sqlite", "postgres"
+UVLOOP = "uvloop"
 SDK, SDK_SQLITE = "sdk", "sdk-sqlite"
-ALL = (BARE, MEMORY, SQLITE, POSTGRES, SDK, SDK_SQLITE)
+ALL = (BARE, MEMORY, UVLOOP, SQLITE, POSTGRES, SDK, SDK_SQLITE)
 TIMED = ("unary", "get", "pages", "stream", "first")
 """Orders that go on for as long as they are told."""
 LISTED, LISTED_QUICKLY = 10_000, 1_000
@@ -63,7 +64,8 @@ FAST = (BARE, MEMORY, SDK)
 WORKLOADS = (
     *(
         Workload(
-            f"SendMessage → Message, {n} in flight", unary("message", n), FAST, is_quick=n == 32,
+            f"SendMessage → Message, {n} in flight", unary("message", n),
+            (*FAST, UVLOOP) if n == 32 else FAST, is_quick=n == 32,
             goals=((MEMORY, BARE, 0.80), (MEMORY, SDK, 3.0)) if n == 32 else (),
         )
         for n in (1, 8, 32, 128)
@@ -88,7 +90,7 @@ WORKLOADS = (
     ),
     Workload("stream of 1,000 chunks, 8 at a time", stream(1_000, 8), FAST, unit="events/s"),
     Workload(
-        "stream of 10,000 chunks", stream(10_000), (BARE, MEMORY, SQLITE, POSTGRES, SDK), unit="events/s",
+        "stream of 10,000 chunks", stream(10_000), (BARE, MEMORY, UVLOOP, SQLITE, POSTGRES, SDK), unit="events/s",
         goals=((MEMORY, BARE, 1.0), (SQLITE, MEMORY, 0.5)),
     ),
     Workload("first event", {"do": "first"}, ALL, unit="ms", is_quick=True),
@@ -241,6 +243,7 @@ class Contenders:
         self._commands = {
             BARE: ["bare"],
             MEMORY: ["ours"],
+            UVLOOP: ["ours", "--uvloop"],
             SQLITE: ["ours", f"--store=sqlite:///{folder}/ours.db"],
             POSTGRES: ["ours", f"--store={postgres}"],
             SDK: ["sdk"],

@@ -14,6 +14,21 @@ pytest_plugins = ["tests.databases"]
 os.environ.setdefault("A2A_GRPC_STORE", "memory:")  # programs of tests leave no files behind, unless a test is about it
 
 
+LONG = (
+    "tests/regressions/test_q01",
+    "tests/crash",
+    "tests/simulation",
+    "tests/programs",
+    "tests/replicas",
+    "tests/interop",
+)
+"""Tests that take their time: they begin first, so that in the end no worker is left alone with them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def sockets_of_this_session() -> Iterator[None]:
     """Where the buses of programs meet: a folder of its own, short enough for a socket's name."""

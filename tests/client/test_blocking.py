@@ -527,22 +527,33 @@ async def test_s0_22_closing_leaves_no_descriptor(served: Served) -> None:
 
 
 INTERRUPTED = """
-import sys
+import sys, threading, time, traceback
 from a2a_grpc.client import BlockingClient
 
+begun = threading.Event()
+
+def tell_once_it_waits():
+    begun.wait()
+    main = threading.main_thread().ident
+    while all(frame.f_code.co_name != "_result" for frame, _ in traceback.walk_stack(sys._current_frames()[main])):
+        time.sleep(0.01)
+    print("ready", flush=True)
+
+threading.Thread(target=tell_once_it_waits, daemon=True).start()
 with BlockingClient(sys.argv[1]) as client:
     match sys.argv[2]:
         case "send":
-            print("ready", flush=True)
+            begun.set()
             client.send({"script": [{"status": "at work"}, {"sleep": 600}]})
         case "wait":
             task = client.start({"script": [{"sleep": 600}]})
-            print("ready", flush=True)
+            begun.set()
             client.wait(task.id, poll_s=600)
         case _:
             with client.stream({"script": [{"chunks": {"count": 2}}, {"sleep": 600}]}) as events:
-                for event in events:
-                    print("ready", flush=True)
+                for place, event in enumerate(events):
+                    if place == 3:  # the task, WORKING, two chunks
+                        begun.set()
 """
 
 
