@@ -291,22 +291,28 @@ async def database() -> AsyncIterator[str]:
 def measure(workload: Workload, names: list[str], contenders: Contenders, load: Load, options) -> Row:
     """All rounds of a workload; the contenders take turns, and the first round warms up."""
     row = Row(workload)
-    is_timed = workload.order["do"] in TIMED
+    is_timed, rounds, seconds = workload.order["do"] in TIMED, rounds_of(workload, options), options.seconds
+    if workload.goals and not options.quick:
+        seconds *= 2  # the longer, the less it is chance
     servers = {name: contenders[name] for name in names}
     listed = LISTED_QUICKLY if options.quick else LISTED
     if workload.order["do"] == "pages":
         servers = {name: contenders.fresh(name, f"--tasks={listed}") for name in names}
-    for place in range(options.rounds + 1):
+    for place in range(rounds + 1):
         for name in names if place % 2 else names[::-1]:
             order = dict(workload.order)
             if is_timed:
-                order["seconds"] = options.seconds if place else 0.1
+                order["seconds"] = seconds if place else 0.1
             if workload.order["do"] == "pages":
                 order["listed"] = listed
             found = load.do(servers[name], name, order)
             if place:
                 row.add(name, found)
     return row
+
+
+def rounds_of(workload: Workload, options) -> int:
+    return options.rounds or (1 if options.quick else 5 if workload.goals else 3)
 
 
 def show(row: Row, names: list[str]) -> None:
@@ -448,10 +454,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a minute, of the most telling workloads")
     parser.add_argument("--against", default="", metavar="NAMES", help=f"contenders, of {','.join(ALL)}; default: all")
     parser.add_argument("--only", default="", metavar="WORDS", help="workloads whose names have these words")
-    parser.add_argument("--rounds", type=int, help="default: 5, with --quick 1")
+    parser.add_argument(
+        "--rounds", type=int, help="default: 5 where there is something to reach, else 3; with --quick 1"
+    )
     parser.add_argument("--json", default=str(HERE / "results.json"), metavar="FILE", help="default: %(default)s")
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = 0.25 if options.quick else 0.5
     names = [name for name in ALL if name in options.against.split(",")] if options.against else list(ALL)
     if unknown := set(filter(None, options.against.split(","))) - set(ALL):
@@ -557,7 +564,7 @@ def once(options, names: list[str], contenders: Contenders, load: Load) -> dict:
     found["cancel"] = canceled(contenders, load, with_tasks, rounds)
     for each in found["cancel"]:
         print(f"cancel, {each['contender']}: {each['latency_ms']} ms", flush=True)
-    found["workers"] = several(contenders.folder, load, options.rounds, options.seconds)
+    found["workers"] = several(contenders.folder, load, options.rounds or (1 if options.quick else 5), options.seconds)
     ratio, (low, high) = found["workers"]["ratio"], found["workers"]["spread"]
     print(
         f"--workers 2 beside 1, SendMessage → Task completed on SQLite: {ratio:.2f} ({low:.2f}–{high:.2f})", flush=True

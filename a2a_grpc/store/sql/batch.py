@@ -10,11 +10,9 @@ from a2a_grpc.store.protocol import AlreadyBound, Append, Binding, Pending, Reco
 from a2a_grpc.store.sql.bulk import Bulk
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.row import Row
-from a2a_grpc.store.sql.rows import bind_all, bindings, names_of, rows_to_write
+from a2a_grpc.store.sql.rows import bind_all, bindings, names_of, padded, rows_to_write
 from a2a_grpc.store.sql.schema import pending, record, task
 from a2a_grpc.store.sql.statements import wait
-
-FOREVER = 2**31 - 1
 
 
 @dataclass(slots=True)
@@ -59,11 +57,12 @@ class _Plan:
     rows: dict[int, Row] = field(default_factory=dict)
     known: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
     bindings: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
-    tasks: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[tuple[Any, ...]] = field(default_factory=list)
     grown: dict[int, Row] = field(default_factory=dict)
     records: list[tuple[int, int, Record]] = field(default_factory=list)
     waiting: list[tuple[int, Pending, bytes]] = field(default_factory=list)
     done: list[dict[str, int]] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
 
     def bind(self, scope: Scope, bind: tuple[str, Binding]) -> None:
         """Raises AlreadyBound."""
@@ -141,28 +140,7 @@ def _plan_create(plan: _Plan, item: Item, create: Create) -> None:
         plan.bind(create.key.scope, create.bind)
     assert item.pk is not None
     row = plan.rows[item.pk] = Row.born(item.pk, create.record, create.context_id, create.replica)
-    plan.tasks.append(
-        {
-            "pk": row.pk,
-            "scope": digest_of(create.key.scope),
-            "tenant": create.key.tenant,
-            "owner": create.key.owner,
-            "id": create.key.id,
-            "context_id": row.context_id,
-            "replica": row.replica or None,
-            "seq": row.seq,
-            "state": row.state,
-            "turn": row.turn,
-            "last_turn": row.last_turn,
-            "attempt": row.attempt,
-            "epoch": row.epoch,
-            "size": row.size,
-            "at_us": row.at_us,
-            "ended_us": row.at_us if row.has_ended else None,
-            "snapshot_seq": 0,
-            "snapshot_size": 0,
-        }
-    )
+    plan.tasks.append(_born(row, create.key))
     plan.records.append((row.pk, row.epoch, create.record))
     if create.pending and not row.has_ended:
         plan.waiting.append((row.pk, create.pending, create.token))
@@ -179,12 +157,18 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
     row.append(append)
     plan.grown[row.pk] = row
     plan.records.append((row.pk, append.epoch, append.record))
-    if append.done or row.has_ended:
-        plan.done.append({"of_pk": row.pk, "upto": FOREVER if row.has_ended else append.done})
+    if row.has_ended:
+        plan.ended.append(row.pk)
+    elif append.done:
+        plan.done.append({"of_pk": row.pk, "upto": append.done})
     item.outcome = row.last_turn
     item.wants_snapshot = row.wants_snapshot
 
 
+_BORN = (
+    *("pk", "scope", "tenant", "owner", "id", "context_id", "seq", "state", "turn", "last_turn", "attempt", "epoch"),
+    *("size", "at_us", "ended_us", "replica", "snapshot_seq", "snapshot_size"),
+)
 _GROWN = ("seq", "size")
 _MOVED = ("seq", "state", "turn", "last_turn", "attempt", "size", "at_us", "ended_us", "replica")
 
@@ -197,16 +181,17 @@ def _set(*columns: str) -> Update:
     )
 
 
+_BEAR = Bulk(task.insert().values({name: bindparam(name) for name in _BORN}), _BORN)
 _GROW = Bulk(_set(*_GROWN), [*(f"new_{name}" for name in _GROWN), "of_pk"])
 _MOVE = Bulk(_set(*_MOVED), [*(f"new_{name}" for name in _MOVED), "of_pk"])
 _END = Bulk(_set(*_MOVED).values(cancel=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
 _ADD = Bulk(record.insert(), [column.name for column in record.c])
 _FORGET = pending.delete().where(pending.c.task == bindparam("of_pk"), pending.c.turn <= bindparam("upto"))
+_FORGET_ALL = pending.delete().where(pending.c.task.in_(bindparam("pks", expanding=True)))
 
 
 def _write(connection: Connection, plan: _Plan) -> None:
-    if plan.tasks:
-        connection.execute(task.insert(), plan.tasks)
+    _BEAR.execute(connection, plan.tasks)
     rows = sorted(plan.grown.values(), key=lambda row: row.pk)
     _GROW.execute(connection, [(row.seq, row.size, row.pk) for row in rows if not row.is_moved])
     _MOVE.execute(connection, [_moved(row) for row in rows if row.is_moved and not row.has_ended])
@@ -217,6 +202,16 @@ def _write(connection: Connection, plan: _Plan) -> None:
         wait(connection, plan.waiting)
     if plan.done:
         connection.execute(_FORGET, plan.done)
+    if plan.ended:
+        connection.execute(_FORGET_ALL, {"pks": padded(plan.ended)})
+
+
+def _born(row: Row, key: TaskKey) -> tuple[Any, ...]:
+    return (
+        *(row.pk, digest_of(key.scope), key.tenant, key.owner, key.id, row.context_id),
+        *(row.seq, row.state, row.turn, row.last_turn, row.attempt, row.epoch, row.size, row.at_us),
+        *(row.at_us if row.has_ended else None, row.replica or None, 0, 0),
+    )
 
 
 def _moved(row: Row) -> tuple[Any, ...]:

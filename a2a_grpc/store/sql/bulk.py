@@ -5,10 +5,14 @@ than the rest of a batch.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.sql.dml import UpdateBase
+
+MAX_ROWS = 64
+"""Of one statement."""
 
 
 class Bulk:
@@ -25,10 +29,26 @@ class Bulk:
         if rows:
             dialect = connection.dialect
             text = self._texts.get(dialect.name) or self._compile(dialect)
+            if dialect.name == "sqlite" and self._statement.is_insert:
+                self._insert(connection, text, rows)
+                return
             sent: Sequence[Any] = (
                 rows if dialect.positional else [dict(zip(self._names, row, strict=True)) for row in rows]
             )
             connection.exec_driver_sql(text, sent[0] if len(sent) == 1 else list(sent))
+
+    def _insert(self, connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Inserts many rows by a statement, in numbers that are powers of two, so that a few statements are prepared.
+
+        SQLite's driver lets other threads run, and waits for its turn again, at each step: row by row that takes longer
+        than the steps.
+        """
+        start, values = 0, text.partition("VALUES")[2]
+        while start < len(rows):
+            count = min(MAX_ROWS, 1 << (len(rows) - start).bit_length() - 1)
+            chunk = rows[start : start + count]
+            connection.exec_driver_sql(text + f",{values}" * (count - 1), tuple(chain.from_iterable(chunk)))
+            start += count
 
     def _compile(self, dialect: Dialect) -> str:
         compiled = self._statement.compile(dialect=dialect)
