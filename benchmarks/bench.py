@@ -1,6 +1,6 @@
 """How fast it is: our server beside bare grpc.aio and the official SDK, round by round in one run, as ratios.
 
-    make bench                                   all of it: about nine minutes on two cores
+    make bench                                   all of it: about ten minutes on two cores
     make bench ARGS='--quick'                    a minute: that it runs
     make bench ARGS='--against bare --only stream'
 

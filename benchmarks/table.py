@@ -1,8 +1,9 @@
 """The tables of README.md, from what bench.py has written.
 
-    python benchmarks/table.py benchmarks/results.json [BEFORE.json]
+    python benchmarks/table.py benchmarks/results.json [BEFORE.json] [--again AGAIN.json]
 
-Prints Markdown: what there is to reach with what was reached, and what an earlier commit had; then every workload.
+Prints Markdown: what there is to reach with what was reached, in another run as well, and what an earlier commit had;
+then every workload.
 """
 
 import argparse
@@ -16,12 +17,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("before", type=Path, nargs="?")
+    parser.add_argument("--again", type=Path)
     options = parser.parse_args()
     results = json.loads(options.results.read_text())
     before = json.loads(options.before.read_text()) if options.before else {}
+    again = json.loads(options.again.read_text()) if options.again else {}
     print(told(results))
     print()
-    print("\n".join(reached(results, before)))
+    print("\n".join(reached(results, again, before)))
     print()
     print("\n".join(workloads(results)))
     if before:
@@ -34,24 +37,29 @@ def told(results: dict) -> str:
     return "; ".join(f"{key} {value}" for key, value in results["machine"].items()) + "."
 
 
-def reached(results: dict, before: dict) -> list[str]:
+def reached(results: dict, again: dict, before: dict) -> list[str]:
     """Lines of a table: goals and limits."""
-    earlier = {
-        (goal["what"], goal.get("of")): goal["is"] for part in ("goals", "limits") for goal in before.get(part, ())
-    }
-    lines = ["| workload | of | to reach | is | spread | before |", "|---|---|---|---|---|---|"]
+    others = [medians(again), medians(before)]
+    lines = ["| workload | of | to reach | is | spread | again | before |", "|---|---|---|---|---|---|---|"]
     for goal in results["goals"]:
         low, high = goal["spread"]
         found = marked(goal["is"], goal["is"] >= goal["least"])
-        was = number(earlier.get((goal["what"], goal["of"])))
+        was = " | ".join(number(other.get((goal["what"], goal["of"]))) for other in others)
         lines.append(
             f"| {goal['what']} | {goal['of']} | ≥ {goal['least']:.2f} | {found} | {low:.2f}–{high:.2f} | {was} |"
         )
     for limit in results["limits"]:
         found = marked(limit["is"], limit["is"] <= limit["most"])
-        was = number(earlier.get((limit["what"], None)))
+        was = " | ".join(number(other.get((limit["what"], None))) for other in others)
         lines.append(f"| {limit['what']} | | ≤ {limit['most']:.2f} | {found} | | {was} |")
     return lines
+
+
+def medians(results: dict) -> dict[tuple[str, str | None], float]:
+    """Of the goals and limits, by workload and what it is a ratio of."""
+    return {
+        (each["what"], each.get("of")): each["is"] for part in ("goals", "limits") for each in results.get(part, ())
+    }
 
 
 def marked(value: float, is_reached: bool) -> str:
