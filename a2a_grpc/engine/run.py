@@ -221,8 +221,15 @@ class Run(Stage):
         self._answer = answer
         if self._inbox:
             queued = self._inbox.popleft()
-            await self.answer(queued.request, turn=queued.turn)
-            return answer.result()
+            try:
+                await self.answer(queued.request, turn=queued.turn)
+                return answer.result()
+            except StoreUnavailable:
+                self._inbox.appendleft(queued)  # it is handed over again, as one that is unanswered
+            except BaseException:
+                self._inbox.appendleft(queued)
+                self._answer = None
+                raise
         self._release_slot()
         try:
             request = await answer

@@ -11,9 +11,9 @@ from a2a_grpc.engine.writer import MAX_BEHIND
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.store import Append, StoreUnavailable
-from a2a_grpc.wire import CancelTaskRequest
+from a2a_grpc.wire import ROLE_USER, CancelTaskRequest
 from tests.guarantees.rig import YieldingStore, engine_of, records_of, serving_on
-from tests.harness import V1, eventually, request, texts
+from tests.harness import V1, eventually, message, request, texts
 
 
 class AwayStore(YieldingStore):
@@ -147,6 +147,50 @@ async def test_a_handler_that_goes_on_after_the_store_was_away_writes_on() -> No
         task = (await served.send(request("go"))).task
         assert task.status.state == COMPLETED
         assert [part.text for part in task.artifacts[0].parts] == ["one ", "two"]
+
+
+class ForgetfulStore(YieldingStore):
+    """Refuses the next record that brings an answer, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = 0
+
+    async def append(self, append: Append) -> int:
+        if append.record.message and not self.refused:
+            self.refused += 1
+            raise StoreUnavailable("nobody knows")
+        return await super().append(append)
+
+
+async def test_messages_that_waited_answer_in_their_order_though_the_store_takes_the_first_at_the_second_try_only() -> (
+    None
+):
+    store, agent, go = ForgetfulStore(), Agent("Asker", "Asks twice."), asyncio.Event()
+
+    @agent.skill()
+    async def work(turn: Turn) -> str:
+        """Work."""
+        await go.wait()
+        return f"{await turn.ask('first?')} {await turn.ask('second?')}"
+
+    async with serving_on(store, agent) as served:
+        task = (await served.send(request("go", immediately=True))).task
+        for text in ("one", "two"):
+            await served.send(request(message(text, task_id=task.id), immediately=True))
+        go.set()
+        await eventually(lambda: _has_completed(served, task.id))
+        assert store.refused == 1
+        assert texts(await served.get(task.id)) == ["one two"]
+        assert [text_of(said) for said in (await served.get(task.id)).history if said.role == ROLE_USER] == [
+            "go",
+            "one",
+            "two",
+        ]
+
+
+async def _has_completed(served: object, task_id: str) -> None:
+    assert (await served.get(task_id)).status.state == COMPLETED  # type: ignore[attr-defined]
 
 
 async def test_pieces_that_could_not_be_stored_end_the_run_and_leave_no_gap() -> None:
