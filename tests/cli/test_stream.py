@@ -156,10 +156,10 @@ async def test_a_server_killed_in_the_middle_that_comes_back_without_the_task_is
         first = await stack.enter_async_context(Program.server("servers/scripted.py"))
         agent = f"--agent={first.address}"
         steps = script({"chunks": {"count": 2}}, {"sleep": 60})
-        streaming, sending = [
-            await stack.enter_async_context(running(verb, agent, "-d", steps)) for verb in ("stream", "send")
-        ]
+        streaming = await stack.enter_async_context(running("stream", agent, "-d", steps))
+        sending = await stack.enter_async_context(running("send", agent, "-d", steps, "-v"))
         await streaming.out.until("chunk 1 ")
+        await sending.err.until("a2a-grpc-seq")  # who has not heard of its task sends its message again
         async with connect(first.address) as client:
             await eventually(lambda: begun(client, 2), within_s=30)
         first.process.kill()
