@@ -291,7 +291,8 @@ async def database() -> AsyncIterator[str]:
 def measure(workload: Workload, names: list[str], contenders: Contenders, load: Load, options) -> Row:
     """All rounds of a workload; the contenders take turns, and the first round warms up."""
     row = Row(workload)
-    is_timed, rounds, seconds = workload.order["do"] in TIMED, rounds_of(workload, options), options.seconds
+    is_timed, seconds = workload.order["do"] in TIMED, options.seconds
+    rounds = rounds_of(options, is_telling=bool(workload.goals))
     if workload.goals and not options.quick:
         seconds *= 2  # the longer, the less it is chance
     servers = {name: contenders[name] for name in names}
@@ -311,8 +312,8 @@ def measure(workload: Workload, names: list[str], contenders: Contenders, load: 
     return row
 
 
-def rounds_of(workload: Workload, options) -> int:
-    return options.rounds or (1 if options.quick else 5 if workload.goals else 3)
+def rounds_of(options, *, is_telling: bool) -> int:
+    return options.rounds or (1 if options.quick else 5 if is_telling else 3)
 
 
 def show(row: Row, names: list[str]) -> None:
@@ -564,7 +565,7 @@ def once(options, names: list[str], contenders: Contenders, load: Load) -> dict:
     found["cancel"] = canceled(contenders, load, with_tasks, rounds)
     for each in found["cancel"]:
         print(f"cancel, {each['contender']}: {each['latency_ms']} ms", flush=True)
-    found["workers"] = several(contenders.folder, load, options.rounds or (1 if options.quick else 5), options.seconds)
+    found["workers"] = several(contenders.folder, load, rounds_of(options, is_telling=True), options.seconds)
     ratio, (low, high) = found["workers"]["ratio"], found["workers"]["spread"]
     print(
         f"--workers 2 beside 1, SendMessage → Task completed on SQLite: {ratio:.2f} ({low:.2f}–{high:.2f})", flush=True

@@ -2,10 +2,9 @@
 
 from enum import IntEnum
 
-from rich.console import Console
 from rich.markup import escape
 
-from a2a_grpc.cli.show import tamed
+from a2a_grpc.cli.show import on_stderr, tamed
 from a2a_grpc.client import TaskNotCompletedError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import (
@@ -75,4 +74,4 @@ def say_error(error: Exception) -> None:
     hint = hint_for(error)
     told = f"{error.reason}: " if type(error) is A2AError and error.reason else ""
     line = f"[bold red]Error:[/] {escape(tamed(told + str(error)))}" + (f" [dim]({escape(hint)})[/]" if hint else "")
-    Console(stderr=True, soft_wrap=True, emoji=False).print(line.replace("\n", " "), highlight=False)
+    on_stderr().print(line.replace("\n", " "))

@@ -16,6 +16,7 @@ from a2a_grpc.agent import Agent
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
+from a2a_grpc.cli.show import on_stderr
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
@@ -89,9 +90,7 @@ def _guard(work: Callable[[], None]) -> None:
     try:
         work()
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
-        Console(stderr=True, soft_wrap=True, emoji=False).print(
-            f"[bold red]Error:[/] {escape(str(error))}", highlight=False
-        )
+        on_stderr().print(f"[bold red]Error:[/] {escape(str(error))}")
         raise typer.Exit(ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -46,6 +46,11 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters by which a text could move the cursor, colour what follows or rename the window."""
 
 
+def on_stderr() -> Console:
+    """Standard error, where nothing that others have written is wrapped, coloured or made an emoji."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+
 class Output(Console):
     """Standard output, whose reader may have enough: that is no failure."""
 
@@ -58,7 +63,7 @@ class Show:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.about = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+        self.about = on_stderr()
         self._out = Output(soft_wrap=True, highlight=False)
         self._in_line = False
         self._artifact_in_line = ""

@@ -9,9 +9,9 @@ import grpc.aio
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2  # noqa: F401  its types must be known for the details to be shown
-from rich.console import Console
 from rich.markup import escape
 
+from a2a_grpc.cli.show import on_stderr
 from a2a_grpc.client.status import details
 from a2a_grpc.protocol import STATUS_DETAILS, Key
 
@@ -27,7 +27,7 @@ class Trace:
     """Two interceptors that tell of every call. `close` waits until all is told."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+        self._console = on_stderr()
         self._telling: set[asyncio.Task[None]] = set()
         self.interceptors = (_Unary(self.begin), _Stream(self.begin))
 

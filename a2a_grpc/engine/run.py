@@ -179,21 +179,25 @@ class Run(Stage):
         """Whether the handler waits in `ask` for a message."""
         return self._answer is not None and not self._answer.done()
 
-    async def answer(self, request: SendMessageRequest, *, turn: int) -> None:
-        """Gives the waiting handler its message, once that is in the log."""
+    async def answer(self) -> None:
+        """Gives the waiting handler the first message of the inbox, once that is in the log. One that cannot be written
+        stays in the inbox; raises what `Writer.status` does.
+        """
         answer, self._answer = self._answer, None
         assert answer is not None
+        queued = self._inbox.popleft()
+        turn = queued.turn
         try:
             await self.writer.settle()
             if self.writer.turn < turn:  # otherwise it is in the log already, which nobody knew
-                await self.writer.status(
-                    lifecycle.WORKING, incoming=request.message, turn=turn, done=0 if self._queued.is_kept else turn
-                )
+                done = 0 if self._queued.is_kept else turn
+                await self.writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=turn, done=done)
         except BaseException:
+            self._inbox.appendleft(queued)
             self._answer = answer
             raise
         if not answer.done():
-            answer.set_result(request)
+            answer.set_result(queued.request)
 
     # -- what the agent does, through its Turn
 
@@ -219,19 +223,12 @@ class Run(Stage):
         await self._write(self.writer.status, lifecycle.INPUT_REQUIRED, question)
         answer: asyncio.Future[SendMessageRequest] = asyncio.get_running_loop().create_future()
         self._answer = answer
-        if self._inbox:
-            queued = self._inbox.popleft()
-            try:
-                await self.answer(queued.request, turn=queued.turn)
-                return answer.result()
-            except StoreUnavailable:
-                self._inbox.appendleft(queued)  # it is handed over again, as one that is unanswered
-            except BaseException:
-                self._inbox.appendleft(queued)
-                self._answer = None
-                raise
-        self._release_slot()
         try:
+            if self._inbox:
+                with suppress(StoreUnavailable):  # it is handed over again, as one that is unanswered
+                    await self.answer()
+                    return answer.result()
+            self._release_slot()
             request = await answer
         finally:
             self._answer = None

@@ -116,14 +116,10 @@ class Runs:
                 active.last_turn = pending.turn
                 active.inbox.append(Queued.of(pending, key, self._agent, is_kept=self.keeps_messages))
         if active.inbox and active.run.is_waiting:
-            answer = active.inbox.popleft()
             try:
-                await active.run.answer(answer.request, turn=answer.turn)
+                await active.run.answer()
             except Failed as over_limit:
                 self.stop(key, active, over_limit)
-            except BaseException:
-                active.inbox.appendleft(answer)
-                raise
 
     def stop(
         self, key: TaskKey, active: Active, outcome: Outcome, metadata: dict[str, Json] | None = None

@@ -15,7 +15,6 @@ from a2a_grpc.parts import Budget, json_problem
 from a2a_grpc.wire import (
     ROLE_USER,
     AgentCard,
-    GetTaskRequest,
     ListTasksRequest,
     Message,
     Part,
@@ -108,16 +107,14 @@ class Checks:
 
     def task_id(self, task_id: str) -> None:
         """The id of a task, required."""
-        if not 0 < len(task_id) <= self._limits.max_id_chars or "\0" in task_id:
-            _refuse_if_any(self._id("id", task_id, required=True))
+        _refuse_if_any(self._id("id", task_id, required=True))
 
     def tenant(self, tenant: str) -> None:
         _refuse_if_any(self._id("tenant", tenant))
 
-    def history_length(self, request: GetTaskRequest) -> None:
-        """How much of the history is wanted."""
-        if request.history_length < 0:
-            _refuse_if_any(_history_length("history_length", request))
+    def history_length(self, request: ProtobufMessage) -> None:
+        """`history_length`, where the request has one."""
+        _refuse_if_any(_history_length("history_length", request))
 
     def metadata(self, metadata: Struct) -> None:
         _refuse_if_any(self._metadata("metadata", metadata))
