@@ -3,7 +3,8 @@
 import argparse
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from a2a_grpc import A2AError, ClientManager, text_of
 from a2a_grpc.client import ConfigurationError
@@ -14,12 +15,19 @@ def ask(agents: ClientManager, number: int) -> str:
     return f"{threading.current_thread().name}: {text_of(answer)}"
 
 
+def as_they_end(asked: set[Future[str]]) -> Iterator[Future[str]]:
+    """Looks up ten times a second: Python may miss a Ctrl-C that comes just before a wait without end."""
+    while asked:
+        ended, asked = wait(asked, timeout=0.1, return_when=FIRST_COMPLETED)
+        yield from ended
+
+
 def run(options: argparse.Namespace) -> None:
     # The manager is closed first: it ends what the threads still wait for.
     with ThreadPoolExecutor(options.threads, thread_name_prefix="thread") as pool, ClientManager() as agents:
         agents.register("worker", options.agent)
-        asked = [pool.submit(ask, agents, number) for number in range(options.threads)]
-        for answer in as_completed(asked):
+        asked = {pool.submit(ask, agents, number) for number in range(options.threads)}
+        for answer in as_they_end(asked):
             print(answer.result(), flush=True)
 
 

@@ -40,7 +40,8 @@ class ClientManager:
 
     - Safe from any number of tasks, event loops and threads.
     - One channel per target in an event loop, however many names it has; one event loop for all threads that have none.
-    - `close` closes what the manager opened, in whichever event loop, and nothing else.
+    - `close` closes what the manager opened, in whichever event loop, and nothing else; for good: whoever asks for an
+      agent afterwards gets a RuntimeError, so that no thread of a program that ends opens a connection anew.
     """
 
     def __init__(self, **settings: object) -> None:
@@ -51,6 +52,7 @@ class ClientManager:
         self._clients: dict[tuple[asyncio.AbstractEventLoop, str], Client] = {}
         self._blocking: dict[str, BlockingClient] = {}
         self._portal: Portal | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,9 +86,11 @@ class ClientManager:
                 raise ConfigurationError(f"agent '{name}' is registered as '{self._targets[name]}' already")
 
     def get(self, name: str) -> Client:
-        """The client of a named agent for the running event loop. Raises ConfigurationError for an unknown name."""
+        """The client of a named agent for the running event loop. Raises ConfigurationError for an unknown name,
+        RuntimeError once the manager is closed."""
         place = (asyncio.get_running_loop(), self._target(name))
         with self._lock:
+            self._check_open()
             for loop, target in [place for place in self._clients if place[0].is_closed()]:
                 del self._clients[loop, target]  # what is left of it closes with the channel
             client = self._clients.get(place)
@@ -99,9 +103,10 @@ class ClientManager:
         return RemoteAgent(name=name, client=self.get(name))
 
     def blocking(self, name: str) -> BlockingClient:
-        """The client of a named agent for threads without an event loop. The manager closes it."""
+        """The client of a named agent for threads without an event loop. The manager closes it. Raises as `get`."""
         target = self._target(name)
         with self._lock:
+            self._check_open()
             client = self._blocking.get(target)
             if client is None:
                 self._portal = self._portal or Portal()
@@ -123,8 +128,9 @@ class ClientManager:
         return found
 
     async def close(self) -> None:
-        """Closes every client. Tasks go on."""
+        """Closes every client, for good. Tasks go on."""
         with self._lock:
+            self._is_closed = True
             clients, self._clients = self._clients, {}
             blocking, self._blocking = self._blocking, {}
             portal, self._portal = self._portal, None
@@ -136,6 +142,11 @@ class ClientManager:
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(client.close(), loop))
         if portal is not None:
             await asyncio.to_thread(_close_blocking, portal, list(blocking.values()))
+
+    def _check_open(self) -> None:
+        """Under the lock."""
+        if self._is_closed:
+            raise RuntimeError("the manager is closed")
 
     def _target(self, name: str) -> str:
         with self._lock:

@@ -291,6 +291,16 @@ async def test_a_manager_may_be_closed_twice_and_without_use() -> None:
     await agents.close()
 
 
+@pytest.mark.parametrize("way", ["get", "agent", "blocking"])
+async def test_a_closed_manager_opens_nothing_any_more(way: str) -> None:
+    """A thread that comes late to a program that ends would wait for ever on a connection that nobody closes."""
+    async with ClientManager() as agents:
+        agents.register("poet", "127.0.0.1:1")
+    with pytest.raises(RuntimeError, match="the manager is closed"):
+        getattr(agents, way)("poet")
+    assert _portals() == 0
+
+
 async def test_s0_22_a_manager_leaves_no_descriptor_and_no_thread(served: Served) -> None:
     async def used() -> None:
         async with ClientManager() as agents:
