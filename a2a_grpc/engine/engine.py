@@ -4,9 +4,10 @@ A run costs one background task. A task that waits for its user costs none, nor 
 """
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
@@ -76,13 +77,13 @@ class Engine:
         await self._runs.drain(grace_s)
         await self._recovery.stop()
 
-    async def open(self, incoming: Incoming) -> Opened | Message:
+    def open(self, incoming: Incoming) -> Coroutine[Any, Any, Opened | Message]:
         """Accepts a message: the turn it became, or the reply of an agent that answers with a message.
 
         Raises, before anything is changed: InvalidRequestError, TaskNotFoundError, UnsupportedOperationError for a task
         that has ended, ResourceExhaustedError over a limit, UnavailableError while draining.
         """
-        return await self._sends.open(incoming)
+        return self._sends.open(incoming)
 
     async def settled(self, opened: Opened) -> Snapshot:
         """Waits until the turn is over, as the task has ended or waits for somebody (SEND-2): the task as it was then.

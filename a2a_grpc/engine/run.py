@@ -104,7 +104,7 @@ class Run(Stage):
         self._has_waited = False
         self._stop_outcome: Outcome | None = None
         self._cancel_metadata: dict[str, Json] = {}
-        self._worker: asyncio.Task[object] | None = None
+        self._worker: asyncio.Task[None] | None = None
         self._ending = False
         self._is_lost = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
@@ -113,9 +113,9 @@ class Run(Stage):
 
     # -- what the engine asks of a run
 
-    async def execute(self) -> None:
-        """Plays the turn to its end. The outermost frame of the run's background task."""
-        self._worker = asyncio.current_task()
+    async def execute(self, worker: "asyncio.Task[None]") -> None:
+        """Plays the turn to its end, in the background task `worker`."""
+        self._worker = worker
         made = 0
         try:
             outcome = await self._play_out()

@@ -200,7 +200,7 @@ class Runs:
         """Plays a task's turns, one after the other, until none is left or the task has ended."""
         try:
             while True:
-                await active.run.execute()
+                await active.run.execute(active.work)
                 writer = active.run.writer
                 if writer.state in lifecycle.TERMINAL:
                     return  # whatever is handed over after that has no turn any more

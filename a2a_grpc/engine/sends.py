@@ -254,8 +254,8 @@ class Sends:
             await self._log.store.bind(*name, Binding(incoming.fingerprint, reply=message.SerializeToString()))
             return message
 
-    async def _play_reply(self, incoming: Incoming, skill: Skill) -> Message:
-        return await reply(
+    def _play_reply(self, incoming: Incoming, skill: Skill) -> Coroutine[Any, Any, Message]:
+        return reply(
             skill,
             incoming.request,
             context_id=incoming.request.message.context_id or new_id(),

@@ -7,6 +7,8 @@ request that cannot be parsed gets a status with details. Health and reflection 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -23,8 +25,28 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behavior: TypeAlias = "Callable[[bytes, Context], Awaitable[bytes | None]]"
 """Serves one call: takes the request's bytes; a unary one gives the response's bytes, a streaming one writes them."""
 
+Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
+
 ABORT_TIMEOUT_S = 1.0
 """How long a status may wait behind data that the peer does not read."""
+
+_metadata: ContextVar[Metadata] = ContextVar("a2a_grpc metadata of the call", default=())
+
+
+def invocation_metadata(context: Context) -> Metadata:
+    """The call's metadata. gRPC has read it once to find the method, and would read it anew."""
+    return _metadata.get() or tuple(context.invocation_metadata() or ())
+
+
+class Methods(grpc.GenericRpcHandler):
+    """The handlers of a service by their methods' full names."""
+
+    def __init__(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]") -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        _metadata.set(handler_call_details.invocation_metadata)  # each call is a task, with a context of its own
+        return self._handlers.get(handler_call_details.method)
 
 
 class Calls:
@@ -43,6 +65,7 @@ class Calls:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._is_ending = False
+        self._loop = asyncio.get_running_loop()
 
     @property
     def streams(self) -> int:
@@ -51,20 +74,13 @@ class Calls:
     def handler(self, method: MethodDescriptor, behavior: Behavior) -> "grpc.RpcMethodHandler[Any, Any]":
         """A handler for a method of the service. Requests and responses pass as bytes: nothing is serialised twice,
         and a request that cannot be parsed gets a proper status."""
+        serve = partial(self._serve, behavior, method.server_streaming)
         if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(serve)
+        return grpc.unary_unary_rpc_method_handler(serve)
 
-            async def stream(request: bytes, context: Context) -> None:
-                await self._serve(behavior, request, context, streaming=True)
-
-            return grpc.unary_stream_rpc_method_handler(stream)
-
-        async def unary(request: bytes, context: Context) -> bytes | None:
-            return await self._serve(behavior, request, context, streaming=False)
-
-        return grpc.unary_unary_rpc_method_handler(unary)
-
-    async def _serve(self, behavior: Behavior, request: bytes, context: Context, *, streaming: bool) -> bytes | None:
-        running, task = self._running[streaming], asyncio.current_task()
+    async def _serve(self, behavior: Behavior, streaming: bool, request: bytes, context: Context) -> bytes | None:
+        running, task = self._running[streaming], asyncio.current_task(self._loop)
         assert task is not None
         if refusal := self._refusal(len(request), streaming):
             await _abort(context, refusal)

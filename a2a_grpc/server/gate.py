@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
-from a2a_grpc.rpc import CallMetadata, Context
+from a2a_grpc.rpc import CallMetadata, Context, invocation_metadata
 from a2a_grpc.rpc.metadata import NAMES, activate, check_version
 from a2a_grpc.server.requests import Checks, parse
 from a2a_grpc.store import Scope, TaskKey
@@ -65,7 +65,7 @@ class Gate:
     def accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
         """The call with its request. Raises VersionNotSupportedError, InvalidRequestError,
         ExtensionSupportRequiredError, in this order (OPEN-26)."""
-        metadata = self._read(tuple([entry for entry in context.invocation_metadata() or () if entry[0] in NAMES]))
+        metadata = self._read(tuple([entry for entry in invocation_metadata(context) if entry[0] in NAMES]))
         request = parse(kind, raw)
         principal = self._principal(request.tenant)
         call = Call(principal, metadata, self._activate(metadata.extensions))

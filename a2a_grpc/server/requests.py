@@ -83,31 +83,42 @@ class Checks:
         """A send's fields (VAL-3 to VAL-6). Raises ContentTypeNotSupportedError for a part of another type (SEND-8)."""
         if not self._is_plain(request):
             _refuse_if_any(self._send(request))
-        self._check_media_types(request.message.parts)
+            self._check_media_types(request.message.parts)
 
     def _is_plain(self, request: SendMessageRequest) -> bool:
         """Whether a quick look shows that nothing is wrong: most messages are some texts or files, and little else."""
-        message, configuration, limits = request.message, request.configuration, self._limits
-        return (
-            0 < len(message.message_id) <= limits.max_id_chars
-            and len(message.context_id) <= limits.max_id_chars
-            and len(message.task_id) <= limits.max_id_chars
-            and "\0" not in message.message_id + message.context_id + message.task_id
-            and message.role == ROLE_USER
-            and 0 < len(message.parts) <= limits.max_parts
-            and not (message.reference_task_ids or message.extensions or configuration.accepted_output_modes)
-            and not (message.HasField("metadata") or request.HasField("metadata"))
-            and configuration.history_length >= 0
-            and not configuration.HasField("task_push_notification_config")
-            and all(
-                part.WhichOneof("content") in ("text", "raw") and not part.HasField("metadata")
-                for part in message.parts
-            )
-        )
+        message, limits = request.message, self._limits
+        ids = message.message_id + message.context_id + message.task_id
+        if (
+            not message.message_id
+            or len(ids) > limits.max_id_chars
+            or "\0" in ids
+            or message.role != ROLE_USER
+            or message.HasField("metadata")
+            or request.HasField("metadata")
+            or message.reference_task_ids
+            or message.extensions
+            or not 0 < len(message.parts) <= limits.max_parts
+        ):
+            return False
+        if request.HasField("configuration"):
+            configuration = request.configuration
+            if (
+                configuration.history_length < 0
+                or configuration.accepted_output_modes
+                or configuration.HasField("task_push_notification_config")
+            ):
+                return False
+        for part in message.parts:
+            kind = part.WhichOneof("content")
+            if kind not in ("text", "raw") or part.HasField("metadata") or not self._takes(part.media_type, kind):
+                return False
+        return True
 
     def task_id(self, task_id: str) -> None:
         """The id of a task, required."""
-        _refuse_if_any(self._id("id", task_id, required=True))
+        if not 0 < len(task_id) <= self._limits.max_id_chars or "\0" in task_id:
+            _refuse_if_any(self._id("id", task_id, required=True))
 
     def tenant(self, tenant: str) -> None:
         _refuse_if_any(self._id("tenant", tenant))
@@ -222,8 +233,9 @@ class Checks:
 
     def _check_media_types(self, parts: Iterable[Part]) -> None:
         for place, part in enumerate(parts):
-            media_type = _media_type(part)
-            if not self._takes(media_type):
+            kind = part.WhichOneof("content") or ""
+            if not self._takes(part.media_type, kind):
+                media_type = _media_type(part.media_type, kind)
                 accepted = ", ".join(sorted(self._modes))
                 raise ContentTypeNotSupportedError(
                     f"message.parts[{place}]: media type '{media_type[:100]}' is not supported; there are {accepted}",
@@ -231,9 +243,10 @@ class Checks:
                     violations=[Violation(f"message.parts[{place}].media_type", f"must be one of {accepted}")],
                 )
 
-    def _takes_anew(self, media_type: str) -> bool:
-        kind = media_type.partition("/")[0]
-        return bool(self._modes & {media_type, f"{kind}/*", "*/*", "*"})
+    def _takes_anew(self, declared: str, kind: str) -> bool:
+        media_type = _media_type(declared, kind)
+        family = media_type.partition("/")[0]
+        return bool(self._modes & {media_type, f"{family}/*", "*/*", "*"})
 
 
 def _json(path: str, root: Value | Struct, budget: Budget) -> Iterator[Violation]:
@@ -266,11 +279,11 @@ MEANT = {"text": "text/plain", "data": "application/json"}
 """The media type of a part that names none, by its kind of content."""
 
 
-def _media_type(part: Part) -> str:
+def _media_type(declared: str, kind: str) -> str:
     """The declared type without parameters, in lower case; else what the kind of content stands for (OPEN-19)."""
-    if part.media_type:
-        return part.media_type.partition(";")[0].strip().lower()
-    return MEANT.get(part.WhichOneof("content") or "", "application/octet-stream")
+    if declared:
+        return declared.partition(";")[0].strip().lower()
+    return MEANT.get(kind, "application/octet-stream")
 
 
 def _modes(modes: Iterable[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ consistency, state.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.parts import to_dict
 from a2a_grpc.protocol import Key
-from a2a_grpc.rpc import Calls, Context
+from a2a_grpc.rpc import Calls, Context, Methods
 from a2a_grpc.server import paging
 from a2a_grpc.server.gate import Call, Gate
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks
@@ -116,9 +116,11 @@ class Servicer:
             "DeleteTaskPushNotificationConfig": self._push_config(DeleteTaskPushNotificationConfigRequest),
             "GetExtendedAgentCard": self.get_extended_agent_card,
         }
-        return grpc.method_handlers_generic_handler(
-            SERVICE_NAME,
-            {method.name: self._calls.handler(method, behaviors[method.name]) for method in SERVICE.methods},
+        return Methods(
+            {
+                f"/{SERVICE_NAME}/{method.name}": self._calls.handler(method, behaviors[method.name])
+                for method in SERVICE.methods
+            }
         )
 
     # -- sending
@@ -160,13 +162,15 @@ class Servicer:
         if turn < opened.turn:
             raise ended_before(opened.key, state)
 
-    async def _open(self, call: Call, request: SendMessageRequest, *, streaming: bool = False) -> Opened | Message:
+    def _open(
+        self, call: Call, request: SendMessageRequest, *, streaming: bool = False
+    ) -> Coroutine[Any, Any, Opened | Message]:
         self._checks.send(request)
         if streaming:
             self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
             raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
-        return await self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key))
+        return self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key))
 
     def _on_disconnect(self, call: Call, opened: Opened) -> None:
         """A task outlives the call that made it, unless the deployment or the request says otherwise."""
