@@ -11,6 +11,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
 from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Contents, Json, agent_message
@@ -89,6 +90,7 @@ class Run(Stage):
         task: Task | None,
         *,
         writer: Writer,
+        replica: Replica,
         slots: Slots,
         threads: Threads,
         inbox: "deque[Queued]",
@@ -97,6 +99,7 @@ class Run(Stage):
         self.writer = writer
         self._queued = queued
         self._task = task
+        self._replica = replica
         self._slots = slots
         self._threads = threads
         self._inbox = inbox
@@ -312,6 +315,8 @@ class Run(Stage):
             done = queued.turn - 1 if queued.is_kept else queued.turn
             await writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=queued.turn, done=done)
             return await writer.task()
+        if not self._replica.is_alive:  # this process was held up, and the task may be another replica's by now
+            await writer.confirm()
         if writer.state != lifecycle.WORKING:
             # Who had to wait for a place makes sure that the claim is still its own before the handler begins.
             await writer.status(lifecycle.WORKING, behind=not self._has_waited)

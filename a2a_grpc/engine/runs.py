@@ -194,7 +194,9 @@ class Runs:
             logger.error("background task died name=%s", task.get_name(), exc_info=error)
 
     def _run(self, first: Queued, task: Task | None, writer: Writer, inbox: deque[Queued]) -> Run:
-        return Run(first, task, writer=writer, slots=self.slots, threads=self.threads, inbox=inbox)
+        return Run(
+            first, task, writer=writer, replica=self._replica, slots=self.slots, threads=self.threads, inbox=inbox
+        )
 
     async def _work(self, key: TaskKey, active: Active) -> None:
         """Plays a task's turns, one after the other, until none is left or the task has ended."""

@@ -212,6 +212,10 @@ class Writer:
             await self._land(self._on_the_way[0])
         await self._ready()
 
+    async def confirm(self) -> None:
+        """Makes sure that the claim is still the newest. Raises StaleAppend, StoreUnavailable."""
+        await self._look()
+
     async def task(self) -> Task:
         """The task as it is now, for the agent to read. To be asked for before the first artifact is written, unless
         the task is new: then its artifacts are known."""

@@ -52,6 +52,11 @@ class Line:
         self._whole = asyncio.Event()
         self._whole.set()
         self._hangs = False
+        self._meanwhile: dict[str, Callable[[], Awaitable[None]]] = {}
+
+    def meanwhile(self, name: str, happens: Callable[[], Awaitable[None]]) -> None:
+        """What happens while the answer to the next call of this name is on its way back."""
+        self._meanwhile[name] = happens
 
     def cut(self, *, hangs: bool = False) -> None:
         self._hangs = hangs
@@ -73,7 +78,10 @@ class Line:
                 if self._hangs:
                     await self._whole.wait()
                 raise StoreUnavailable("the line is cut")
-            return await call(*given, **named)
+            answer = await call(*given, **named)
+            if (happens := self._meanwhile.pop(name, None)) is not None:
+                await happens()
+            return answer
 
         return through
 

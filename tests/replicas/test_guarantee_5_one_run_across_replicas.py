@@ -155,6 +155,34 @@ async def test_what_waits_in_ask_at_a_replica_that_lost_its_lease_is_answered_an
     assert ended.status.state == COMPLETED
 
 
+@pytest.mark.parametrize("way", ["create", "claim"])
+async def test_a_replica_that_was_held_up_begins_nothing_that_another_has_taken_over_meanwhile(way: str) -> None:
+    async with Site(MEMORY) as site:
+        a, dead = await site.join(lease_s=0.3), await site.join(lease_s=30.0)
+        taken: list[TaskKey] = []
+
+        async def taken_over() -> None:
+            time.sleep(0.6)  # this process stands still
+            [key] = await site.store.held(a.name)
+            await site.store.leave(a.name)
+            await site.store.join("other", 30.0)
+            await site.store.claim(key, "other")
+            taken.append(key)
+
+        if way == "create":
+            a.line.meanwhile(way, taken_over)
+            await a.begin("word")
+        else:
+            task_id = await dead.begin("hold")
+            await dead.reaches(task_id, WORKING)
+            a.line.meanwhile(way, taken_over)
+            await dead.die()
+        await eventually(lambda: _equal(len(taken), 1))
+        await eventually(lambda: _equal(len(a.engine._runs), 0))
+        assert a.hand.begun == []
+        assert (await site.head(taken[0].id)).replica == "other"
+
+
 async def _counted(replica: Replica, tasks: list[str], steps: int) -> None:
     assert sum([len(count_of(await replica.get(task_id))) for task_id in tasks]) == steps
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from random import Random
 from unittest.mock import patch
 
+from a2a_grpc import ids
 from a2a_grpc.backoff import Backoff
 from tests.simulation.loop import SimulatedLoop
 
@@ -25,6 +26,7 @@ def seeded(random: Random, loop: SimulatedLoop) -> Iterator[None]:
 
     with (
         patch.object(os, "urandom", random.randbytes),
+        patch.object(ids, "_ready", []),
         patch.object(time, "time_ns", lambda: EPOCH_NS + int(loop.time() * 1e9)),
         patch.object(Backoff, "next_s", jittered),
     ):
