@@ -212,7 +212,13 @@ class Proxy:
         except OSError:
             sever(writer)
             return
+        except BaseException:
+            sever(writer)
+            raise
         connection = Connection(writer, there_writer)
+        if not self._server.is_serving():  # it was closed meanwhile
+            connection.abort()
+            return
         if self._server_begins:
             connection.begun.set()
         self._open.add(connection)

@@ -323,7 +323,8 @@ async def tls_without_http2(ours: Certificate) -> AsyncIterator[str]:
             await reader.read()
         except OSError:
             pass
-        writer.transport.abort()
+        finally:
+            writer.transport.abort()
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(ours.cert_file, ours.key_file)
@@ -342,9 +343,11 @@ async def http_1_server() -> AsyncIterator[str]:
     """The address of a server that answers what is no HTTP/1 as HTTP/1 servers do."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        writer.close()
+        try:
+            await reader.readline()
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     try:

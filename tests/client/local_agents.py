@@ -160,7 +160,11 @@ class Passage:
         way.add_done_callback(self._ways.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*self._target)
+        try:
+            there_reader, there_writer = await asyncio.open_connection(*self._target)
+        except BaseException:
+            writer.transport.abort()
+            raise
         ends = {writer, there_writer}
         self._writers |= ends
         self.open += 1

@@ -293,9 +293,13 @@ async def silent_port() -> AsyncIterator[str]:
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.append(writer)
-        with contextlib.suppress(OSError):
+        try:
             while await reader.read(65536):
                 pass
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:

@@ -96,9 +96,13 @@ class Silence:
 async def silence() -> AsyncIterator[Silence]:
     silent, writers = Silence(), []
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.append(writer)
         silent.called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            writer.transport.abort()
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     silent.url = "http://{}:{}".format(*server.sockets[0].getsockname())

@@ -77,7 +77,11 @@ class LosesCommits:
         assert task is not None
         self._copying.add(task)
         task.add_done_callback(self._copying.discard)
-        server, to_server = await asyncio.open_connection(self._to.hostname, self._to.port)
+        try:
+            server, to_server = await asyncio.open_connection(self._to.hostname, self._to.port)
+        except BaseException:
+            to_client.transport.abort()
+            raise
         answering = asyncio.create_task(self._answer(server, to_client))
         try:
             while asked := await client.read(1 << 16):
