@@ -83,6 +83,17 @@ async def serving(agent: Agent, **settings: Any) -> AsyncIterator[Served]:
             yield Served(server, channel, A2AServiceStub(channel))
 
 
+async def stop_listening(server: asyncio.Server) -> None:
+    """Closes a server, once the connections are there that it was just accepting: one for which the server is closed
+    between its acceptance and its transport is left open by asyncio."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    server.close()
+
+
 def scripted_agent() -> Agent:
     """A fresh copy of the agent of servers/scripted.py."""
     return load_program("servers/scripted.py").agent  # type: ignore[no-any-return]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
+from tests.harness import stop_listening
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What every client's connection begins with in HTTP/2."""
 HEADERS, RST_STREAM = 1, 3
@@ -114,6 +116,8 @@ class Proxy:
         self._pumps: set[asyncio.Task[None]] = set()
         self._open: set[Connection] = set()
         self._server: asyncio.Server
+        self._is_closed = False
+        self._closing: asyncio.Task[None] | None = None
         self.address = ""
         self.accepted = 0
         """Connections, of any kind."""
@@ -138,7 +142,7 @@ class Proxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
+        await self._stop_listening()
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
@@ -177,11 +181,14 @@ class Proxy:
 
     def close(self) -> None:
         """Cuts every connection, and listens no more."""
-        self._server.close()
+        self._closing = asyncio.create_task(self._stop_listening())
+        self._is_closed = True
         self.cut()
 
     async def reopen(self) -> None:
         """Listens again, where it did."""
+        if self._closing is not None:
+            await self._closing
         host, _, port = self.address.rpartition(":")
         await self._listen(host, int(port))
 
@@ -195,7 +202,12 @@ class Proxy:
 
     # -- forwarding
 
+    async def _stop_listening(self) -> None:
+        self._is_closed = True
+        await stop_listening(self._server)
+
     async def _listen(self, host: str, port: int) -> None:
+        self._is_closed = False
         self._server = await asyncio.start_server(self._connect, host, port)
         host, port = self._server.sockets[0].getsockname()
         self.address = f"{host}:{port}"
@@ -216,7 +228,7 @@ class Proxy:
             sever(writer)
             raise
         connection = Connection(writer, there_writer)
-        if not self._server.is_serving():  # it was closed meanwhile
+        if self._is_closed:
             connection.abort()
             return
         if self._server_begins:

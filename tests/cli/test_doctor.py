@@ -32,7 +32,7 @@ from tests.client.peers import (
     peering,
     silent_port,
 )
-from tests.harness import scripted_agent, serving
+from tests.harness import scripted_agent, serving, stop_listening
 
 STEPS = ["DNS", "TCP", "TLS", "ALPN", "health", "reflection", "card", "version", "call"]
 SOON = "--connect-timeout-s=1"
@@ -332,7 +332,7 @@ async def tls_without_http2(ours: Certificate) -> AsyncIterator[str]:
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
+        await stop_listening(server)
 
 
 # -- something else
@@ -353,7 +353,7 @@ async def http_1_server() -> AsyncIterator[str]:
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
+        await stop_listening(server)
 
 
 async def test_the_step_that_fails_at_what_is_no_agent() -> None:

@@ -14,7 +14,7 @@ from a2a_grpc import Agent, Turn, connect
 from a2a_grpc.client import Client
 from a2a_grpc.parts import Json
 from tests.agent.agents import Gate
-from tests.harness import Served
+from tests.harness import Served, stop_listening
 
 GUARD_S = 60
 """Longer than any test takes; one that hangs fails by it."""
@@ -120,6 +120,7 @@ class Passage:
         self._writers: set[asyncio.StreamWriter] = set()
         self._answering = asyncio.Event()
         self._answering.set()
+        self._is_cut = False
         self.address = ""
         self.taken = 0
         """Connections so far."""
@@ -134,7 +135,7 @@ class Passage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         for way in self._ways:
             way.cancel()
         await asyncio.gather(*self._ways, return_exceptions=True)
@@ -149,11 +150,14 @@ class Passage:
 
     def cut(self) -> None:
         """Ends every connection, and takes no more."""
-        self._server.close()
+        self._is_cut = True
         for writer in self._writers:
             writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            writer.transport.abort()
+            return
         self.taken += 1
         way = asyncio.create_task(self._forward(reader, writer))
         self._ways.add(way)

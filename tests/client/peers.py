@@ -35,6 +35,7 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
     TaskStatus,
 )
+from tests.harness import stop_listening
 
 DONE = Task(id="t-1", context_id="c-1", status=TaskStatus(state=COMPLETED))
 CONFIG = TaskPushNotificationConfig(id="p-1", task_id="t-1", url="https://hooks.example/a")
@@ -305,7 +306,7 @@ async def silent_port() -> AsyncIterator[str]:
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
+        await stop_listening(server)
         for writer in writers:
             writer.transport.abort()
 

@@ -25,7 +25,7 @@ from tests.client.peers import (
     peering,
     silent_port,
 )
-from tests.harness import eventually
+from tests.harness import eventually, stop_listening
 from tests.proxy import Proxy
 
 CONNECT_S = 0.3
@@ -85,7 +85,7 @@ async def web_server() -> AsyncIterator[str]:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
+    await stop_listening(server)
 
 
 async def test_s0_38_a_port_that_speaks_http_1(web_server: str) -> None:

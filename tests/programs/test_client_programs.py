@@ -42,7 +42,7 @@ from a2a_grpc.wire import (
     TaskState,
     TaskStatus,
 )
-from tests.harness import ROOT, V1, Program, Served, run_program, serving
+from tests.harness import ROOT, V1, Program, Served, run_program, serving, stop_listening
 from tests.programs.test_programs import PROGRAMS
 from tests.proxy import Proxy
 
@@ -109,7 +109,7 @@ async def silence() -> AsyncIterator[Silence]:
     try:
         yield silent
     finally:
-        server.close()
+        await stop_listening(server)
         for writer in writers:
             writer.transport.abort()
 

@@ -30,7 +30,7 @@ from a2a_grpc.store.contract import (
 )
 from a2a_grpc.wire import ROLE_USER, A2AServiceStub, GetTaskRequest, Task
 from tests.databases import Redis
-from tests.harness import V1, eventually, load_program, scripted, scripted_agent
+from tests.harness import V1, eventually, load_program, scripted, scripted_agent, stop_listening
 
 RedisStore: Any = load_program("servers/redis_store.py").RedisStore
 
@@ -70,8 +70,7 @@ class LosingAnswers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._listener.close()
-        await self._listener.wait_closed()
+        await stop_listening(self._listener)
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server.port)

@@ -26,7 +26,7 @@ from a2a_grpc.store.contract import KEY, ME, OTHER, WAITING, append, born, chunk
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.databases import Mariadb, Postgres, postgres_connection
-from tests.harness import eventually
+from tests.harness import eventually, stop_listening
 
 LEASE_S = 60.0
 
@@ -66,7 +66,7 @@ class LosesCommits:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         for copying in self._copying:
             copying.cancel()
         if self._copying:
