@@ -142,7 +142,8 @@ class Proxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stop_listening()
+        self._is_closed = True
+        await stop_listening(self._server)
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
@@ -181,8 +182,8 @@ class Proxy:
 
     def close(self) -> None:
         """Cuts every connection, and listens no more."""
-        self._closing = asyncio.create_task(self._stop_listening())
         self._is_closed = True
+        self._closing = asyncio.create_task(stop_listening(self._server))
         self.cut()
 
     async def reopen(self) -> None:
@@ -201,10 +202,6 @@ class Proxy:
                 connection.client.write(head + struct.pack(">II", connection.last_stream, CANCEL))
 
     # -- forwarding
-
-    async def _stop_listening(self) -> None:
-        self._is_closed = True
-        await stop_listening(self._server)
 
     async def _listen(self, host: str, port: int) -> None:
         self._is_closed = False

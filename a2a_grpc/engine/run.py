@@ -316,7 +316,7 @@ class Run(Stage):
             await writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=queued.turn, done=done)
             return await writer.task()
         if not self._replica.is_alive:  # this process was held up, and the task may be another replica's by now
-            await writer.confirm()
+            await writer.look()
         if writer.state != lifecycle.WORKING:
             # Who had to wait for a place makes sure that the claim is still its own before the handler begins.
             await writer.status(lifecycle.WORKING, behind=not self._has_waited)

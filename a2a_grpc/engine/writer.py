@@ -212,10 +212,6 @@ class Writer:
             await self._land(self._on_the_way[0])
         await self._ready()
 
-    async def confirm(self) -> None:
-        """Makes sure that the claim is still the newest. Raises StaleAppend, StoreUnavailable."""
-        await self._look()
-
     async def task(self) -> Task:
         """The task as it is now, for the agent to read. To be asked for before the first artifact is written, unless
         the task is new: then its artifacts are known."""
@@ -248,7 +244,7 @@ class Writer:
             failure, self._failure = self._failure, None
             if failure is not None and not self._is_told:
                 raise failure
-            await self._look()
+            await self.look()
 
     async def _land(self, writing: "asyncio.Future[int]") -> None:
         """Waits until a write is over, and takes note of all that are."""
@@ -261,8 +257,9 @@ class Writer:
             elif self._failure is None:
                 self._failure, self._is_told, self._is_unsure = failure, False, True
 
-    async def _look(self) -> None:
-        """Takes the log as it is, where a write may or may not have happened."""
+    async def look(self) -> None:
+        """Takes the log as it is, where a write may or may not have happened, or the claim be lost. Raises StaleAppend
+        where it is; StoreUnavailable."""
         while self._on_the_way:
             await self._land(self._on_the_way[0])
         head = await self._log.head(self.key)

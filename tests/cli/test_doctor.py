@@ -28,6 +28,7 @@ from tests.client.peers import (
     black_hole,
     certificate,
     closed_port,
+    http_1_server,
     interface_json,
     peering,
     silent_port,
@@ -336,24 +337,6 @@ async def tls_without_http2(ours: Certificate) -> AsyncIterator[str]:
 
 
 # -- something else
-
-
-@asynccontextmanager
-async def http_1_server() -> AsyncIterator[str]:
-    """The address of a server that answers what is no HTTP/1 as HTTP/1 servers do."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readline()
-            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        await stop_listening(server)
 
 
 async def test_the_step_that_fails_at_what_is_no_agent() -> None:

@@ -312,6 +312,24 @@ async def silent_port() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def http_1_server() -> AsyncIterator[str]:
+    """The address of a server that answers what is no HTTP/1 as HTTP/1 servers do."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readline()
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        await stop_listening(server)
+
+
+@asynccontextmanager
 async def black_hole() -> AsyncIterator[str]:
     """An address at which connecting gets no answer: what knocks is dropped, as by a firewall."""
     with contextlib.ExitStack() as sockets:

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ from tests.client.peers import (
     black_hole,
     closed_port,
     collected,
+    http_1_server,
     peering,
     silent_port,
 )
-from tests.harness import eventually, stop_listening
+from tests.harness import eventually
 from tests.proxy import Proxy
 
 CONNECT_S = 0.3
@@ -72,24 +72,9 @@ async def test_s0_38_a_wrong_host_of_a_dns_target() -> None:
     assert "there is no host 'agents.invalid'" in await why_not("dns:///agents.invalid:50051")
 
 
-@pytest.fixture
-async def web_server() -> AsyncIterator[str]:
-    """The address of a server that answers what is no HTTP/1 as HTTP/1 servers do."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readline()
-            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    await stop_listening(server)
-
-
-async def test_s0_38_a_port_that_speaks_http_1(web_server: str) -> None:
-    said = await why_not(web_server)
+async def test_s0_38_a_port_that_speaks_http_1() -> None:
+    async with http_1_server() as web_server:
+        said = await why_not(web_server)
     assert f"{web_server} speaks HTTP/1, not gRPC" in said
     assert f"http://{web_server}" in said
 
