@@ -4,9 +4,10 @@
     from a2a_grpc import RemoteAgent, connect          somebody else's
 
 The one idea: **a task is an append-only log of events, and everyone who wants events follows the log from a cursor.**
-A stream is a follower that is yielded, a blocking send one that is folded until the task is settled, a subscription a
-snapshot with its seq and then a follower after that seq. There is no queue per subscriber and no fan-out: a slow reader
-is a cursor that lags, and costs nobody anything.
+A stream is a follower that is yielded, a subscription a snapshot with its seq and then a follower after that seq, a
+blocking send a follower that is folded until the task is settled, or, where nobody else writes to the log, the fold of
+the run itself. There is no queue per subscriber and no fan-out: a slow reader is a cursor that lags, and costs nobody
+anything.
 
 The map. A module imports only from floors strictly below its own:
 
@@ -16,9 +17,10 @@ The map. A module imports only from floors strictly below its own:
                     reflection, channelz;
                     servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
-                    code; runs: all that are at work; writer: a run's pen; reply: answers without a task;
+                    code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:
+                    answers without a task;
                     replica: this process's lease; recovery: what one of several does; upkeep: its loops;
-                    slots, locks: who may go on, line: who is next; sweep: retention
+                    slots, locks: who may go on, line: who is next; begin: tasks that begin at once; sweep: retention
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
                     elsewhere: for callers of other versions

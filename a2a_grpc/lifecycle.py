@@ -71,26 +71,23 @@ class Fold:
     def __init__(self, task: Task, *, is_told: bool = False) -> None:
         """`is_told` says that the message of the task's status stands in its history already."""
         self.task = task
-        """Changed in place by `apply`."""
+        """Changed in place."""
         self._is_told = is_told
-        self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts}
+        self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts} if task.artifacts else {}
 
     def apply(self, event: StreamResponse | Event, message: Message | None = None) -> None:
-        """Applies the next event, with the user's message that came with it.
-
-        A status message that is superseded moves into the history, then comes the user's message, then the new status
-        applies: so a question stands before its answer. A bare message changes nothing.
-        """
+        """Applies the next event, with the user's message that came with it. A bare message changes nothing."""
         match payload_of(event) if isinstance(event, StreamResponse) else event:
             case TaskArtifactUpdateEvent() as update:
-                self._put(update)
+                self.put(update)
             case TaskStatusUpdateEvent() as update:
-                self._move(update, message)
+                self.move(update, message)
             case Task() as whole:
                 self.task.CopyFrom(whole)
                 self._artifacts = {artifact.artifact_id: artifact for artifact in self.task.artifacts}
 
-    def _put(self, update: TaskArtifactUpdateEvent) -> None:
+    def put(self, update: TaskArtifactUpdateEvent) -> None:
+        """Makes, replaces or extends an artifact."""
         artifact = update.artifact
         known = self._artifacts.get(artifact.artifact_id)
         if known is None:
@@ -100,7 +97,9 @@ class Fold:
         else:
             known.CopyFrom(artifact)
 
-    def _move(self, update: TaskStatusUpdateEvent, message: Message | None) -> None:
+    def move(self, update: TaskStatusUpdateEvent, message: Message | None = None) -> None:
+        """A status message that is superseded moves into the history, then comes the user's message, then the new
+        status applies: so a question stands before its answer."""
         task = self.task
         status = task.status
         if status.HasField("message") and not self._is_told:

@@ -9,6 +9,7 @@ import copyreg
 import importlib
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from types import ModuleType
 
 from google.protobuf import descriptor_pool, message_factory
@@ -89,21 +90,23 @@ def task_element(task: bytes) -> bytes:
     In both messages `task` is field 1 and `message` field 2, so that the framing is a tag and a length: nothing is
     parsed or copied twice.
     """
-    return _element(b"\x0a", task)
+    return _framing(b"\x0a", len(task)) + task
 
 
 def message_element(message: Message) -> bytes:
     """The same with a `Message`."""
-    return _element(b"\x12", message.SerializeToString())
+    payload = message.SerializeToString()
+    return _framing(b"\x12", len(payload)) + payload
 
 
-def _element(tag: bytes, payload: bytes) -> bytes:
-    length, framing = len(payload), bytearray(tag)
+@lru_cache(1024)
+def _framing(tag: bytes, length: int) -> bytes:
+    framing = bytearray(tag)
     while length > 0x7F:
         framing.append(length & 0x7F | 0x80)
         length >>= 7
     framing.append(length)
-    return bytes(framing) + payload
+    return bytes(framing)
 
 
 def _restore(name: str, serialized: bytes) -> ProtobufMessage:

@@ -20,9 +20,9 @@ from a2a_grpc.engine.sends import Sends
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import Fold
-from a2a_grpc.log import Follower, Log
+from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, struct
-from a2a_grpc.store import Head, Record, Snapshot, TaskKey
+from a2a_grpc.store import Head, Snapshot, TaskKey
 from a2a_grpc.wire import Message, Task
 
 ELSEWHERE_GRACE_S = 1.0
@@ -90,15 +90,24 @@ class Engine:
 
         Raises UnsupportedOperationError if the task ended in an earlier turn, so that nobody looked at this message.
         """
-        key, turn, found = opened.key, opened.turn, opened.snapshot
+        found, turn = opened.snapshot, opened.turn
         if not is_over(found.state, found.turn, turn):
-            folding = Fold(Task.FromString(found.task))
-            async with self.log.follow(key, found.seq, found.state) as records:
-                record = await _fold_until_over(records, folding, turn)
-            found = Snapshot(record.seq, folding.task.SerializeToString(), record.state, record.turn)
+            told = await opened.witness.settled if opened.witness is not None else None
+            found = told or await self._followed(opened)
         if found.turn < turn:
-            raise ended_before(key, found.state)
+            raise ended_before(opened.key, found.state)
         return found
+
+    async def _followed(self, opened: Opened) -> Snapshot:
+        """What the log says, read until the turn is over."""
+        found = opened.snapshot
+        folding = Fold(Task.FromString(found.task))
+        with self.log.follow(opened.key, found.seq, found.state) as records:
+            while True:
+                for record in await records.batch():
+                    folding.apply(*record.unpack())
+                    if is_over(record.state, record.turn, opened.turn):
+                        return Snapshot(record.seq, folding.task.SerializeToString(), record.state, record.turn)
 
     async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Snapshot:
         """Stops a task, wherever it runs, and gives it back, CANCELED; within the grace, whatever the agent does.
@@ -140,19 +149,10 @@ class Engine:
             self.log.bus.wake(head.replica)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.cancel_grace_s + ELSEWHERE_GRACE_S):
-                    async with self.log.follow(key, head.seq) as records:
+                    with self.log.follow(key, head.seq) as records:
                         async for record in records:
                             if record.state in lifecycle.SETTLED:
                                 break
         async with self._runs.locks.holding(key):
             await self._runs.finish(key, Canceled(), force=True)
         return await self.log.head(key)
-
-
-async def _fold_until_over(records: Follower, folding: Fold, turn: int) -> Record:
-    """Folds the records as they come, up to the one that ends the turn: that one."""
-    while True:
-        for record in await records.batch():
-            folding.apply(*record.unpack())
-            if is_over(record.state, record.turn, turn):
-                return record

@@ -10,8 +10,8 @@ class KeyLocks:
     """One holder per key at a time; the others wait in order. A key that nobody holds or waits for costs nothing."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, Line] = {}
-        """Of each key that is held: who comes next."""
+        self._waiting: dict[Hashable, Line | None] = {}
+        """Of each key that is held: who comes next, where somebody has come."""
 
     def holding(self, key: Hashable) -> "Holding":
         """Holds the key's lock while an `async with` block runs."""
@@ -23,16 +23,18 @@ class Holding:
 
     __slots__ = ("_key", "_waiting")
 
-    def __init__(self, waiting: dict[Hashable, Line], key: Hashable) -> None:
+    def __init__(self, waiting: dict[Hashable, Line | None], key: Hashable) -> None:
         self._waiting = waiting
         self._key = key
 
     async def __aenter__(self) -> None:
-        line = self._waiting.get(self._key)
+        if self._key not in self._waiting:
+            self._waiting[self._key] = None
+            return
+        line = self._waiting[self._key]
         if line is None:
-            self._waiting[self._key] = Line()
-        else:
-            await line.wait(self._pass_on)
+            line = self._waiting[self._key] = Line()
+        await line.wait(self._pass_on)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -41,5 +43,6 @@ class Holding:
 
     def _pass_on(self) -> None:
         """Gives the lock to the next who still waits for it."""
-        if not self._waiting[self._key].serve():
+        line = self._waiting[self._key]
+        if line is None or not line.serve():
             del self._waiting[self._key]

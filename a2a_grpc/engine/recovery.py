@@ -96,7 +96,7 @@ class Recovery:
     @property
     def _can_take_over(self) -> bool:
         """Whether there is room for another run, under a name that is alive: else what is claimed is everybody's."""
-        return not self._runs.is_draining and not self._runs.slots.is_full and self._replica.is_alive
+        return not self._runs.is_draining and self._runs.slots.room > 0 and self._replica.is_alive
 
     async def _go_on(self, key: TaskKey, head: Head, waiting: list[Pending]) -> None:
         """A task that waits for its user: for the next message, or for the turn of one that has come."""

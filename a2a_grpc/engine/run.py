@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import NamedTuple, ParamSpec, cast
+from typing import Any, NamedTuple, ParamSpec, cast
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
@@ -107,7 +107,7 @@ class Run(Stage):
         self._has_waited = False
         self._stop_outcome: Outcome | None = None
         self._cancel_metadata: dict[str, Json] = {}
-        self._worker: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[Any] | None = None
         self._ending = False
         self._is_lost = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
@@ -116,13 +116,15 @@ class Run(Stage):
 
     # -- what the engine asks of a run
 
-    async def execute(self, worker: "asyncio.Task[None]") -> None:
-        """Plays the turn to its end, in the background task `worker`."""
-        self._worker = worker
+    async def execute(self) -> None:
+        """Plays the turn to its end, in the background task that this is called in."""
+        self._worker = asyncio.current_task()
         made = 0
         try:
-            outcome = await self._play_out()
+            outcome = await self._play()
             made = self.writer.seq
+        except Outcome as raised:
+            outcome, made = raised, self.writer.seq
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             self._is_lost = True
@@ -257,14 +259,8 @@ class Run(Stage):
 
     # -- how a turn goes
 
-    async def _play_out(self) -> Outcome:
-        """Plays the turn: how it ends. What the handler made may be on its way to the store."""
-        try:
-            return await self._play()
-        except Outcome as raised:
-            return raised
-
     async def _play(self) -> Outcome:
+        """Plays the turn: how it ends, unless that is raised. What the handler made may be on its way to the store."""
         if self._stop_outcome is not None or self._is_lost:
             self._slots.leave()
             return self._stop_outcome or Failed(SHUTDOWN_FAILURE)
@@ -294,7 +290,7 @@ class Run(Stage):
         if isinstance(output, str):  # what most return
             artifact_id = self._new_artifact_id()
             self._check_going_on()
-            await self.writer.text(artifact_id, output, name=name, append=False, last_chunk=True)
+            await self.writer.text(artifact_id, output, name=name, last_chunk=True)
             return
         for made in artifacts(output, name=name):
             made.artifact_id = made.artifact_id or self._new_artifact_id()
@@ -332,6 +328,10 @@ class Run(Stage):
                     yielded += 1
                     if yielded % BREATHE_EVERY == 0:
                         await asyncio.sleep(0)
+                    if artifact_id and isinstance(piece, str):  # what most yield
+                        self._check_going_on()
+                        await self.writer.text(artifact_id, piece, append=True)
+                        continue
                     if isinstance(piece, Outcome):
                         outcome = piece
                         break
@@ -350,9 +350,9 @@ class Run(Stage):
             return artifact_id
         append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id
         artifact_id = artifact_id or self._new_artifact_id()
-        if isinstance(piece, str):  # what most yield
+        if isinstance(piece, str):
             self._check_going_on()
-            await self.writer.text(artifact_id, piece, name=name, append=append, last_chunk=False)
+            await self.writer.text(artifact_id, piece, name=name, append=append)
         else:
             made = artifact(cast("Contents", piece), artifact_id=artifact_id, name=name)
             await self._put(made, append=append, last_chunk=False)

@@ -11,6 +11,7 @@ from typing import Any
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Outcome, Threads
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.engine.begin import begin
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Queued, Run
@@ -53,6 +54,8 @@ class Runs:
         self._log = log
         self._settings = settings
         self.locks = KeyLocks()
+        self.keeps_messages = agent.resumable and log.store.durable
+        """Whether the store keeps a message until its run is over, so that another replica can begin anew."""
         self.is_draining = False
         self._active: dict[TaskKey, Active] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -69,16 +72,11 @@ class Runs:
         """Runs that wait for an answer which is here: the store did not tell whether it took it."""
         return [(key, active) for key, active in self._active.items() if active.inbox and active.run.is_waiting]
 
-    @property
-    def keeps_messages(self) -> bool:
-        """Whether the store keeps a message until its run is over, so that another replica can begin anew."""
-        return self._agent.resumable and self._log.store.durable
-
     def check_room(self) -> None:
         """Raises ResourceExhaustedError where neither a place nor room to wait for one is left, UnavailableError as
         `check_open` does."""
         self.check_open()
-        if self.slots.is_full:
+        if self.slots.room <= 0:
             raise ResourceExhaustedError(
                 f"{self.slots.taken} runs are at work or waiting, which is the limit", retry_after_s=1.0
             )
@@ -97,14 +95,15 @@ class Runs:
         Starts nothing where the lease was lost since the claim: the task is, or will be, another replica's.
         """
         if writer.replica != self._replica.id or not self._replica.is_joined:
+            writer.dismiss()
             return
         key, inbox = writer.key, deque(waiting)
-        last_turn = max([first.turn, writer.turn, *(item.turn for item in inbox)])
+        last_turn = max(writer.turn, inbox[-1].turn if inbox else first.turn)
         if (former := self._active.get(key)) is not None:
             self._lose(key, former)  # it has lost its claim, and has yet to learn of it
         active = Active(self._run(first, task, writer, inbox), last_turn, inbox)
         self._active[key] = active
-        active.work = self.spawn(self._work(key, active), f"a2a-grpc:run:{key.id}")
+        active.work = begin(self._work(key, active), f"a2a-grpc:run:{key.id}")
 
     async def hand_over(self, key: TaskKey, active: Active) -> None:
         """Hands the messages that wait in the store to a run, the answer to its question first. Under the key's lock.
@@ -200,9 +199,12 @@ class Runs:
 
     async def _work(self, key: TaskKey, active: Active) -> None:
         """Plays a task's turns, one after the other, until none is left or the task has ended."""
+        work = asyncio.current_task()
+        assert work is not None
+        self._tasks.add(work)
         try:
             while True:
-                await active.run.execute(active.work)
+                await active.run.execute()
                 writer = active.run.writer
                 if writer.state in lifecycle.TERMINAL:
                     return  # whatever is handed over after that has no turn any more
@@ -217,11 +219,15 @@ class Runs:
                     active.run = self._run(active.inbox.popleft(), None, writer, active.inbox)
         except StoreUnavailable:
             logger.warning("the store does not tell what waits for the task task=%s", key.id)
+        except Exception:
+            logger.exception("background task died name=%s", work.get_name())
         finally:
+            self._tasks.discard(work)
             if active.stopping is None:  # otherwise it is seen to that the task ends
                 self._forget(key, active)
 
     def _forget(self, key: TaskKey, active: Active) -> None:
+        active.run.writer.dismiss()
         if self._active.get(key) is active:
             del self._active[key]
 

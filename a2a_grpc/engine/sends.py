@@ -1,7 +1,7 @@
 """The ways a message can go: to a new task, to one that is there, to an answer without a task."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.run import Queued
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.witness import Witness
 from a2a_grpc.engine.writer import Writer, check_limits, now_us, set_status, status_event, written
 from a2a_grpc.errors import (
     InvalidRequestError,
@@ -87,7 +88,7 @@ class Sends:
         message = incoming.request.message
         message.context_id = message.context_id or new_id()
         message.task_id = new_id()
-        key = TaskKey(*incoming.scope, message.task_id)
+        key = incoming.key(message.task_id)
         at_us = now_us()
         task = Task()
         task.id, task.context_id = message.task_id, message.context_id
@@ -118,13 +119,15 @@ class Sends:
             except StoreFull as full:
                 raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
             head = Head(1, record.state, 1, epoch, task.context_id, record.size, 1, replica=me)
-            self._runs.start(first, Writer(self._log, self._settings, key, head), task)
-        return Opened(key, 1, Snapshot(1, serialized, record.state, 1))
+            is_seen = incoming.waits and not self._log.store.durable  # else others may write to the log as well
+            witness = Witness(serialized) if is_seen else None
+            self._runs.start(first, Writer(self._log, self._settings, key, head, witness), task)
+        return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
 
     async def _continue(self, incoming: Incoming) -> Opened:
         """A message to a task that is there. Such messages are accepted one at a time."""
         message = incoming.request.message
-        key = TaskKey(*incoming.scope, message.task_id)
+        key = incoming.key(message.task_id)
         await self._admit(key, message)
         task = Task.FromString((await self._log.snapshot(key)).task)
         skill = await self._agent.choose(incoming.request, previous=_skill_of(task))
@@ -197,7 +200,7 @@ class Sends:
         """Waits a moment for another replica to take an answer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKEN_WITHIN_S):
-                async with self._log.follow(opened.key, opened.snapshot.seq) as records:
+                with self._log.follow(opened.key, opened.snapshot.seq) as records:
                     async for record in records:
                         if record.turn >= opened.turn:
                             return
@@ -209,18 +212,18 @@ class Sends:
         """Raises ResourceExhaustedError where the message would be too much for its task."""
         event = status_event(key, head.context_id, lifecycle.WORKING, now_us())
         try:
-            check_limits(self._settings, head.seq, head.size, len(event), message.ByteSize())
+            check_limits(self._settings, head.seq, head.size, event.ByteSize(), message.ByteSize())
         except Failed as over_limit:
             raise ResourceExhaustedError(str(over_limit.content)) from over_limit
 
-    async def _surely(self, work: Coroutine[Any, Any, T]) -> T:
-        """Does what a caller that goes away must not leave half done."""
+    def _surely(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """What a caller that goes away must not leave half done."""
         if not self._log.store.durable:
-            return await work  # a store in memory never makes a caller wait: there is no half way
+            return work  # a store in memory never makes a caller wait: there is no half way
         task = asyncio.create_task(work)
         self._accepting.add(task)
         task.add_done_callback(self._accepted)
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
 
     def _accepted(self, task: "asyncio.Task[Any]") -> None:
         self._accepting.discard(task)
@@ -276,7 +279,7 @@ class Sends:
             )
         if binding.reply:
             return Message.FromString(binding.reply)
-        key = TaskKey(*incoming.scope, binding.task_id)
+        key = incoming.key(binding.task_id)
         return Opened(key, binding.turn, await self._log.snapshot(key))
 
 

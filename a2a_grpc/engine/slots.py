@@ -16,13 +16,8 @@ class Slots:
         self._room = limit + queue
         self._line = Line()
         self._idle = asyncio.Event()
-        self._idle.set()
         self.taken = 0
         """Holders and waiters."""
-
-    @property
-    def is_full(self) -> bool:
-        return self.room <= 0
 
     @property
     def room(self) -> int:
@@ -32,8 +27,6 @@ class Slots:
     def enter(self) -> None:
         """Joins the queue, at once. Must be followed by `acquire` or `leave`."""
         self.taken += 1
-        if self.taken == 1:
-            self._idle.clear()
 
     def leave(self) -> None:
         """Leaves the queue without having acquired a place."""
@@ -65,4 +58,5 @@ class Slots:
     async def idle(self) -> None:
         """Returns once nobody holds a place or waits for one."""
         while self.taken:
+            self._idle.clear()
             await self._idle.wait()

@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections import deque
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.witness import Witness
 from a2a_grpc.log import Log
 from a2a_grpc.parts import check_content
 from a2a_grpc.store import Append, Head, Record, StaleAppend, TaskKey
@@ -33,39 +35,49 @@ def now_us() -> int:
 
 def written(at_us: int) -> str:
     """A moment in ISO 8601, UTC."""
-    return (EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
+    second, us = divmod(at_us, 1_000_000)
+    return f"{_second(second)}.{us:06}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return (EPOCH + timedelta(seconds=second)).isoformat()
 
 
 def set_status(status: TaskStatus, state: TaskState, at_us: int) -> None:
-    status.state = state
-    status.timestamp.seconds, status.timestamp.nanos = at_us // 1_000_000, at_us % 1_000_000 * 1000
+    status.state, timestamp = state, status.timestamp
+    timestamp.seconds, timestamp.nanos = at_us // 1_000_000, at_us % 1_000_000 * 1000
 
 
-def status_event(key: TaskKey, context_id: str, state: TaskState, at_us: int, message: Message | None = None) -> bytes:
-    """The serialised event of a new status."""
+def status_event(
+    key: TaskKey, context_id: str, state: TaskState, at_us: int, message: Message | None = None
+) -> StreamResponse:
+    """The event of a new status."""
     element = StreamResponse()
     update = element.status_update  # filled in place: messages that are made first are copied into each other
     update.task_id, update.context_id = key.id, context_id
     set_status(update.status, state, at_us)
     if message is not None:
         update.status.message.CopyFrom(message)
-    return element.SerializeToString()
+    return element
 
 
-def artifact_event(key: TaskKey, context_id: str, artifact: Artifact, *, append: bool, last_chunk: bool) -> bytes:
-    """The serialised event of an artifact."""
+def artifact_event(
+    key: TaskKey, context_id: str, artifact: Artifact, *, append: bool, last_chunk: bool
+) -> StreamResponse:
+    """The event of an artifact."""
     element = StreamResponse()
     update = element.artifact_update
     update.task_id, update.context_id = key.id, context_id
     update.append, update.last_chunk = append, last_chunk
     update.artifact.CopyFrom(artifact)
-    return element.SerializeToString()
+    return element
 
 
 def text_event(
     key: TaskKey, context_id: str, artifact_id: str, text: str, *, name: str, append: bool, last_chunk: bool
-) -> bytes:
-    """The serialised event of an artifact of one text, or of a text that is appended to one."""
+) -> StreamResponse:
+    """The event of an artifact of one text, or of a text that is appended to one."""
     element = StreamResponse()
     update = element.artifact_update
     update.task_id, update.context_id = key.id, context_id
@@ -73,7 +85,7 @@ def text_event(
     artifact = update.artifact
     artifact.artifact_id, artifact.name = artifact_id, name
     artifact.parts.add().text = text
-    return element.SerializeToString()
+    return element
 
 
 def check_limits(settings: EngineSettings, seq: int, size: int, event: int, message: int = 0) -> None:
@@ -101,7 +113,6 @@ class Writer:
     __slots__ = (
         "_artifacts",
         "_failure",
-        "_is_durable",
         "_is_told",
         "_is_unsure",
         "_log",
@@ -116,12 +127,14 @@ class Writer:
         "seq",
         "state",
         "turn",
+        "witness",
     )
 
-    def __init__(self, log: Log, settings: EngineSettings, key: TaskKey, head: Head) -> None:
+    def __init__(
+        self, log: Log, settings: EngineSettings, key: TaskKey, head: Head, witness: Witness | None = None
+    ) -> None:
         self._log = log
         self._settings = settings
-        self._is_durable = log.store.durable
         self._artifacts: set[str] = set()
         self._on_the_way: deque[asyncio.Future[int]] = deque()
         self._failure: BaseException | None = None
@@ -140,6 +153,7 @@ class Writer:
         self.seq = head.seq
         self.state = head.state
         self.turn = head.turn
+        self.witness = witness
 
     async def status(
         self,
@@ -161,15 +175,23 @@ class Writer:
         if message is not None:
             check_content(message)
         at_us = now_us()
-        event = status_event(self.key, self.context_id, state, at_us, message)
+        element = status_event(self.key, self.context_id, state, at_us, message)
+        event = element.SerializeToString()
         serialized = incoming.SerializeToString() if incoming is not None else b""
-        if self._is_durable:
+        if self._on_the_way or self._is_unsure:
             await self._ready()
         lifecycle.check(self.state, state)
         if state not in lifecycle.TERMINAL:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
-        await self._append(record, done, release, behind)
+        writing = self._append(record, len(event) + len(serialized), done, release)
+        if self.witness is not None:
+            self.witness.folding.move(element.status_update, incoming)
+        if writing is not None and not behind:
+            await self._written(writing)
+        if self.witness is not None and state in lifecycle.SETTLED:
+            self.witness.tell(record)
+            self.witness = None
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool, behind: bool = False) -> None:
         """An artifact made, replaced or extended.
@@ -178,25 +200,41 @@ class Writer:
         over a limit.
         """
         check_content(artifact)
-        event = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
-        await self._extend(artifact.artifact_id, event, behind)
+        element = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
+        if self._on_the_way or self._is_unsure:
+            await self._ready()
+        writing = self._extend(artifact.artifact_id, element)
+        if writing is not None and not behind:
+            await self._written(writing)
 
-    async def text(self, artifact_id: str, text: str, *, name: str, append: bool, last_chunk: bool) -> None:
+    async def text(
+        self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
+    ) -> None:
         """The text as a part of an artifact that is made or extended, not waited for. Raises like `artifact`."""
-        event = text_event(
+        element = text_event(
             self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
         )
-        await self._extend(artifact_id, event, behind=True)
+        if self._on_the_way or self._is_unsure:
+            await self._ready()
+        self._extend(artifact_id, element)
 
-    async def _extend(self, artifact_id: str, event: bytes, behind: bool) -> None:
+    def _extend(self, artifact_id: str, element: StreamResponse) -> "asyncio.Future[int] | None":
         if artifact_id not in self._artifacts:
             if len(self._artifacts) >= self._settings.max_artifacts:
                 raise Failed(f"the task has reached the limit of {self._settings.max_artifacts} artifacts")
             self._artifacts.add(artifact_id)
-        if self._is_durable:
-            await self._ready()
+        event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
-        await self._append(Record(self.seq + 1, event, self.state, self.turn), behind=behind)
+        writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
+        if self.witness is not None:
+            self.witness.folding.put(element.artifact_update)
+        return writing
+
+    def dismiss(self) -> None:
+        """Others may write from now on, or it is not known what was written: who waits has to read it in the log."""
+        if self.witness is not None:
+            self.witness.leave()
+            self.witness = None
 
     @property
     def is_settled(self) -> bool:
@@ -219,21 +257,23 @@ class Writer:
         self._artifacts = {artifact.artifact_id for artifact in task.artifacts}
         return task
 
-    async def _append(self, record: Record, done: int = 0, release: bool = False, behind: bool = False) -> None:
-        append = Append(self.key, record, self.epoch, None, done, release)
-        writing: asyncio.Future[int] | None = None
-        if self._is_durable:
-            writing = self._log.submit(append)
-            self._on_the_way.append(writing)
-        else:  # it happens at once: there is no half way
-            self.last_turn = await self._log.append(append)
+    def _append(self, record: Record, size: int, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":
+        """Writes a record, or has it on its way: then what to wait for."""
+        written = self._log.append(Append(self.key, record, self.epoch, None, done, release))
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
-        self._size += record.size
-        if writing is not None and not behind:
-            await self._land(writing)
-            if (failure := writing.exception()) is not None:
-                self._is_told = True
-                raise self._failure or failure  # what failed first: the others only came too late
+        self._size += size
+        if isinstance(written, int):
+            self.last_turn = written
+            return None
+        self._on_the_way.append(written)
+        return written
+
+    async def _written(self, writing: "asyncio.Future[int]") -> None:
+        """Waits until a write has happened."""
+        await self._land(writing)
+        if (failure := writing.exception()) is not None:
+            self._is_told = True
+            raise self._failure or failure  # what failed first: the others only came too late
 
     async def _ready(self) -> None:
         """Returns once there is room for another write, and it is known what was written so far. What a write that
@@ -256,6 +296,7 @@ class Writer:
                 self.last_turn = over.result()
             elif self._failure is None:
                 self._failure, self._is_told, self._is_unsure = failure, False, True
+                self.dismiss()
 
     async def look(self) -> None:
         """Takes the log as it is, where a write may or may not have happened, or the claim be lost. Raises StaleAppend

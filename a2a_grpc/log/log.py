@@ -33,20 +33,22 @@ class Log:
     def __init__(self, store: TaskStore, bus: Bus) -> None:
         self.store = store
         self.bus = bus
+        self._append_now: Callable[[Append], int] | None = getattr(store, "append_now", None)
         self._submit = getattr(store, "submit", None) or self._append_in_a_task
         self.recent: Recent | None = getattr(store, "recent", None)
         self.is_closing = False
         self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
 
-    async def append(self, append: Append) -> int:
-        """The newest turn that a message was accepted for. Raises StaleAppend or AlreadyBound, like the store."""
-        last_turn = await self.store.append(append)
-        self.bus.wake(append.key)
-        return last_turn
+    def append(self, append: Append) -> "int | asyncio.Future[int]":
+        """Appends what the store takes at once, or has it on its way: the newest turn that a message was accepted for,
+        as it is or as the future's result. The appends of one task happen in the order of these calls.
 
-    def submit(self, append: Append) -> "asyncio.Future[int]":
-        """Like `append`, for who does not wait: the appends of one task happen in the order of these calls. What it
-        raises need not be looked at."""
+        Raises StaleAppend or AlreadyBound, like the store, or has it in the future, where it need not be looked at.
+        """
+        if self._append_now is not None:
+            last_turn = self._append_now(append)
+            self.bus.wake(append.key)
+            return last_turn
         writing = self._submit(append)
         writing.add_done_callback(partial(self._submitted, append.key))
         return writing
@@ -124,12 +126,12 @@ class Follower:
         self._listening: AbstractContextManager[Topic] = log.bus.listen(key)
         self._topic: Topic
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._topic = self._listening.__enter__()
         self._doubts = self._topic.doubts
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._listening.__exit__(kind, error, trace)

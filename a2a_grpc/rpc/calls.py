@@ -82,11 +82,12 @@ class Calls:
     async def _serve(self, behavior: Behavior, streaming: bool, request: bytes, context: Context) -> bytes | None:
         running, task = self._running[streaming], asyncio.current_task(self._loop)
         assert task is not None
-        if refusal := self._refusal(len(request), streaming):
-            await _abort(context, refusal)
+        size = len(request)
+        if len(running) >= self._room[streaming] or self._bytes + size > self._max_bytes:
+            await _abort(context, self._refusal(streaming))
             return None
         running.add(task)
-        self._bytes += len(request)
+        self._bytes += size
         try:
             return await behavior(request, context)
         except A2AError as raised:
@@ -105,17 +106,15 @@ class Calls:
             error = InternalError()
         finally:
             running.discard(task)
-            self._bytes -= len(request)
+            self._bytes -= size
         await _abort(context, error)
         return None
 
-    def _refusal(self, size: int, streaming: bool) -> A2AError | None:
+    def _refusal(self, streaming: bool) -> A2AError:
         if len(self._running[streaming]) >= self._room[streaming]:
             kind = "streams" if streaming else "calls"
             return ResourceExhaustedError(f"{self._room[streaming]} {kind} are open, the limit", retry_after_s=1.0)
-        if self._bytes + size > self._max_bytes:
-            return ResourceExhaustedError("the requests being served have reached their limit", retry_after_s=1.0)
-        return None
+        return ResourceExhaustedError("the requests being served have reached their limit", retry_after_s=1.0)
 
     async def end_streams(self) -> None:
         """Gives every open stream a second to end by itself, then ends it with UNAVAILABLE; returns once their handlers

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
@@ -15,6 +16,7 @@ from a2a_grpc.parts import Budget, json_problem
 from a2a_grpc.wire import (
     ROLE_USER,
     AgentCard,
+    GetTaskRequest,
     ListTasksRequest,
     Message,
     Part,
@@ -115,6 +117,12 @@ class Checks:
                 return False
         return True
 
+    def get(self, request: GetTaskRequest) -> None:
+        """A get's id and history length, violations reported together."""
+        task_id = request.id
+        if not 0 < len(task_id) <= self._limits.max_id_chars or "\0" in task_id or request.history_length < 0:
+            _refuse_if_any(chain(self._id("id", task_id, required=True), _history_length("history_length", request)))
+
     def task_id(self, task_id: str) -> None:
         """The id of a task, required."""
         if not 0 < len(task_id) <= self._limits.max_id_chars or "\0" in task_id:
@@ -122,10 +130,6 @@ class Checks:
 
     def tenant(self, tenant: str) -> None:
         _refuse_if_any(self._id("tenant", tenant))
-
-    def history_length(self, request: ProtobufMessage) -> None:
-        """`history_length`, where the request has one."""
-        _refuse_if_any(_history_length("history_length", request))
 
     def metadata(self, metadata: Struct) -> None:
         _refuse_if_any(self._metadata("metadata", metadata))

@@ -128,7 +128,7 @@ class Servicer:
     async def send_message(self, raw: bytes, context: Context) -> bytes:
         call, request = self._accept(SendMessageRequest, raw, context)
         configuration = request.configuration
-        opened = await self._open(call, request)
+        opened = await self._open(call, request, waits=not configuration.return_immediately)
         if isinstance(opened, Message):
             return await self._answer(call, context, message_element(opened))
         snapshot = opened.snapshot
@@ -163,14 +163,14 @@ class Servicer:
             raise ended_before(opened.key, state)
 
     def _open(
-        self, call: Call, request: SendMessageRequest, *, streaming: bool = False
+        self, call: Call, request: SendMessageRequest, *, streaming: bool = False, waits: bool = False
     ) -> Coroutine[Any, Any, Opened | Message]:
         self._checks.send(request)
         if streaming:
             self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
             raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
-        return self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key))
+        return self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key, waits))
 
     def _on_disconnect(self, call: Call, opened: Opened) -> None:
         """A task outlives the call that made it, unless the deployment or the request says otherwise."""
@@ -190,8 +190,7 @@ class Servicer:
 
     async def get_task(self, raw: bytes, context: Context) -> bytes:
         call, request = self._accept(GetTaskRequest, raw, context)
-        self._checks.task_id(request.id)
-        self._checks.history_length(request)
+        self._checks.get(request)
         snapshot = await self._log.snapshot(call.key(request.id))
         return await self._answer(call, context, _trimmed(snapshot, request))
 
@@ -263,7 +262,7 @@ class Servicer:
         `is_over` says so of a state in a turn. Gives the last of them."""
         state, turn = snapshot.state, snapshot.turn
         place = (Key.SEQ if first else Key.AFTER, str(snapshot.seq))
-        async with self._log.follow(key, snapshot.seq, state if first else None) as records:
+        with self._log.follow(key, snapshot.seq, state if first else None) as records:
             await context.send_initial_metadata((*call.echo, place))
             if first:
                 await context.write(self._sized(task_element(first)))
@@ -310,7 +309,7 @@ class Servicer:
     async def _answer(self, call: Call, context: Context, response: bytes) -> bytes:
         """A unary response; before it goes the initial metadata, which an error does without."""
         self._sized(response)
-        if call.echo:
+        if call.extensions:
             await context.send_initial_metadata(call.echo)
         return response
 

@@ -31,7 +31,7 @@ class _Order:
     """The tasks of one scope by the time of their last status. Appends only note which have moved; they are put in
     order when somebody asks for a list."""
 
-    __slots__ = ("_at_us", "_moved", "_positions", "tasks")
+    __slots__ = ("_at_us", "_positions", "moved", "tasks")
 
     def __init__(self) -> None:
         self.tasks = 0
@@ -39,25 +39,19 @@ class _Order:
         self._positions: list[Position] = []
         self._at_us: dict[str, int] = {}
         """Where each task stands in the list, by id."""
-        self._moved: dict[str, int] = {}
+        self.moved: dict[str, int] = {}
         """Where each task belongs that has moved since the list was put in order; -1 if it is gone."""
-
-    def move(self, task_id: str, at_us: int) -> None:
-        self._moved[task_id] = at_us
-
-    def remove(self, task_id: str) -> None:
-        self._moved[task_id] = -1
 
     def positions(self) -> list[Position]:
         """Ascending."""
-        if len(self._moved) * 16 > len(self._positions):
-            self._at_us |= self._moved
+        if len(self.moved) * 16 > len(self._positions):
+            self._at_us |= self.moved
             self._at_us = {task_id: at_us for task_id, at_us in self._at_us.items() if at_us >= 0}
             self._positions = sorted(Position(at_us, task_id) for task_id, at_us in self._at_us.items())
         else:
-            for task_id, at_us in self._moved.items():
+            for task_id, at_us in self.moved.items():
                 self._put(task_id, at_us)
-        self._moved.clear()
+        self.moved.clear()
         return self._positions
 
     def _put(self, task_id: str, at_us: int) -> None:
@@ -191,13 +185,14 @@ class MemoryStore:
     ) -> int:
         if bind:
             self._check_unbound(key.scope, bind[0])
-        self._make_room()
+        if len(self._logs) >= self._max_tasks or self._bytes >= self._max_bytes:
+            self._make_room()
         if (order := self._orders.get(key.scope)) is None:
             order = self._orders[key.scope] = _Order()
         log = self._logs[key] = _Log(record, context_id, order)
         self._bytes += log.bytes
         order.tasks += 1
-        order.move(key.id, log.at_us)
+        order.moved[key.id] = log.at_us
         if record.state in TERMINAL:
             self._ended[key] = None
         else:
@@ -208,6 +203,14 @@ class MemoryStore:
         return log.epoch
 
     async def append(self, append: Append) -> int:
+        return self._append(append)
+
+    @property
+    def append_now(self) -> Callable[[Append], int] | None:
+        """`append` as a plain function; None in a subclass that appends in its own way."""
+        return self._append if type(self).append is MemoryStore.append else None
+
+    def _append(self, append: Append) -> int:
         key, record, epoch, bind, done, release = append
         log = self._logs.get(key)
         if log is None or log.epoch != epoch:
@@ -218,7 +221,7 @@ class MemoryStore:
         if bind:
             self._check_unbound(key.scope, bind[0])
             self._bind(key.scope, *bind)
-        size = record.size
+        size = len(record.event) + len(record.message)
         log.records.append(record)
         log.last = record
         log.bytes += size
@@ -230,7 +233,7 @@ class MemoryStore:
             log.pending = tuple(pending for pending in log.pending if pending.turn > done)
         if record.at_us:
             log.at_us = record.at_us
-            log.order.move(key.id, record.at_us)
+            log.order.moved[key.id] = record.at_us
         if record.state in TERMINAL:
             self._ended[key] = None
             log.last_turn, log.pending, log.cancel = record.turn, (), None
@@ -391,7 +394,7 @@ class MemoryStore:
         log = self._logs.pop(key)
         del self._ended[key]
         self._bytes -= log.bytes
-        log.order.remove(key.id)
+        log.order.moved[key.id] = -1
         log.order.tasks -= 1
         if not log.order.tasks:
             del self._orders[key.scope]

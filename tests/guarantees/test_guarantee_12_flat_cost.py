@@ -119,7 +119,7 @@ async def played(count: int) -> tuple[int, CountingStore]:
         opened = await engine.open(incoming(scripted({"chunks": {"count": count, "text": "chunk"}})))
         assert isinstance(opened, Opened)
         with counting_calls() as calls:
-            async with engine.log.follow(opened.key, 1) as records:
+            with engine.log.follow(opened.key, 1) as records:
                 seqs = [record.seq async for record in records]
         assert seqs == list(range(2, count + 4))
     return calls.made, store
@@ -145,11 +145,11 @@ async def test_guarantee_12_a_follower_of_a_large_task_reads_from_its_cursor_and
     writer = await writer_on(store)
     await write(writer, "append", LARGE)
     log = Log(store, LocalBus())
-    async with log.follow(writer.key, LARGE) as records:
+    with log.follow(writer.key, LARGE) as records:
         with counting_calls() as late:
             assert (await anext(records)).seq == LARGE + 1
     assert store.read_bytes == store.appended[-1]
-    async with log.follow(writer.key, LARGE) as records:
+    with log.follow(writer.key, LARGE) as records:
         with counting_calls() as again:
             await anext(records)
     assert late.made == again.made < 50

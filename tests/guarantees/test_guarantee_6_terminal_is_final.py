@@ -82,7 +82,7 @@ async def test_guarantee_6_nothing_is_appended_after_a_terminal_state(end: TaskS
         with pytest.raises(IllegalTransition):
             await writer.status(state)
     with pytest.raises(StaleAppend):
-        await log.append(Append(key, before[0]._replace(seq=2), writer.epoch))
+        log.append(Append(key, before[0]._replace(seq=2), writer.epoch))
     assert await records_of(log, "t-1") == before
 
 

@@ -69,7 +69,7 @@ class Line:
         await self._store.close()
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        if name in ("submit", "recent"):  # which a store may have or not
+        if name in ("append_now", "submit", "recent"):  # which a store may have or not
             raise AttributeError(name)
         call = getattr(self._store, name)
 

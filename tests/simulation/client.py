@@ -182,7 +182,7 @@ class _Connection:
         self._follow = follow
 
     async def carry(self, replica: SimulatedReplica, key: TaskKey, after: int) -> None:
-        async with replica.engine.log.follow(key, after) as records:
+        with replica.engine.log.follow(key, after) as records:
             async for record in records:
                 if self.is_open:
                     self._deliver(key, record)

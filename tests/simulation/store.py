@@ -68,6 +68,7 @@ class View:
     """The way of one replica to the store."""
 
     durable = True
+    append_now = None
 
     def __init__(self, store: FaultyStore, name: str) -> None:
         self._store = store

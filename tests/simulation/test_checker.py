@@ -30,7 +30,7 @@ KEY = TaskKey("", "", "t")
 
 def status(seq: int, state: TaskState, *, turn: int = 1, message_id: str = "") -> Record:
     opened = message("more", message_id=message_id).SerializeToString() if message_id else b""
-    return Record(seq, status_event(KEY, "c", state, seq), state, turn, seq, opened)
+    return Record(seq, status_event(KEY, "c", state, seq).SerializeToString(), state, turn, seq, opened)
 
 
 def chunk(seq: int, text: str, *, name: str = "checkpoint-m1", append: bool = False) -> Record:

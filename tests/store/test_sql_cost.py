@@ -117,15 +117,21 @@ async def test_a_list_takes_the_same_number_of_queries_whatever_the_page(store: 
     assert counts[0] <= 5
 
 
+def submit(log: Log, append: Append) -> "asyncio.Future[int]":
+    writing = log.append(append)
+    assert isinstance(writing, asyncio.Future)
+    return writing
+
+
 async def test_who_follows_what_this_process_appends_asks_the_database_nothing(store: SqlStore) -> None:
     log = Log(store, LocalBus())
     epoch = await create(store)
-    async with log.follow(KEY, 1, born().state) as follower:
+    with log.follow(KEY, 1, born().state) as follower:
         with sending() as sent:
             for seq in range(2, 40):
-                log.submit(Append(KEY, status(seq), epoch))
+                submit(log, Append(KEY, status(seq), epoch))
                 assert await anext(follower) == status(seq)
-            await log.append(Append(KEY, status(40, COMPLETED), epoch))
+            await submit(log, Append(KEY, status(40, COMPLETED), epoch))
             assert [record async for record in follower] == [status(40, COMPLETED)]
     asked = [statement for statement in sent.statements if statement.startswith("SELECT")]
     assert len(asked) <= 39 + 3  # each append reads its row; snapshots are made now and then
@@ -142,7 +148,7 @@ async def test_who_follows_sees_what_another_process_appends_in_between_at_its_w
     following, seq = [], 1
 
     async def follow(log: Log, snapshot: Snapshot) -> list[int]:
-        async with log.follow(KEY, snapshot.seq, chance.choice([snapshot.state, None])) as records:
+        with log.follow(KEY, snapshot.seq, chance.choice([snapshot.state, None])) as records:
             return [record.seq async for record in records]
 
     for _ in range(12):
@@ -155,13 +161,13 @@ async def test_who_follows_sees_what_another_process_appends_in_between_at_its_w
         assert claimed is not None
         for _ in range(chance.choice([1, 2, 5, 300])):
             seq += 1
-            writing = log.submit(Append(KEY, status(seq), claimed.epoch))
+            writing = submit(log, Append(KEY, status(seq), claimed.epoch))
             if chance.random() < 0.2:
                 await writing
         await writing
     claimed = await logs[0].store.claim(KEY, "last", force=True)
     assert claimed is not None
-    await logs[0].append(Append(KEY, status(seq + 1, COMPLETED), claimed.epoch))
+    await submit(logs[0], Append(KEY, status(seq + 1, COMPLETED), claimed.epoch))
     async with asyncio.timeout(10):
         for after, told in following:
             assert await told == list(range(after + 1, seq + 2))

@@ -1,0 +1,31 @@
+"""The task as its run writes it, for the caller that waits for the end."""
+
+import asyncio
+
+from a2a_grpc.lifecycle import Fold
+from a2a_grpc.store import Record, Snapshot
+from a2a_grpc.wire import Task
+
+
+class Witness:
+    """Folds each event before it is bytes: what it tells is the fold of the log, without reading that."""
+
+    __slots__ = ("folding", "settled")
+
+    def __init__(self, created: bytes) -> None:
+        """`created` is the serialised task as the log begins with it."""
+        self.folding = Fold(Task.FromString(created))
+        """Takes every event that is, or will be, the next one of the log."""
+        self.settled: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
+        """The task once it has ended or waits for somebody; None where that has to be read in the log."""
+
+    def tell(self, record: Record) -> None:
+        """The record is in the log, as is all that was folded before it, and the task has ended or waits."""
+        if not self.settled.done():
+            task = self.folding.task.SerializeToString()
+            self.settled.set_result(Snapshot(record.seq, task, record.state, record.turn))
+
+    def leave(self) -> None:
+        """From now on others may write, or something that was folded is not in the log."""
+        if not self.settled.done():
+            self.settled.set_result(None)
