@@ -1,6 +1,7 @@
 """One incoming message with all that the agent may know of it and do about it."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import ParamSpec, Protocol, TypeVar
 
 from a2a_grpc.agent import output
@@ -46,7 +47,7 @@ class Turn:
         *,
         skill: str,
         request: SendMessageRequest,
-        task: Task | None,
+        task: bytes,
         context_id: str,
         principal: Principal,
         stage: Stage,
@@ -57,15 +58,19 @@ class Turn:
         """Id of the skill that the message is for."""
         self.message = request.message
         """The message; after `ask`, the answer."""
-        self.task = task
-        """The task as it was when the turn began; None where the skill answers with a bare message."""
         self.context_id = context_id
         self.principal = principal
         self.attempt = attempt
         """1, or more where an earlier run of this turn was lost with its server."""
         self._request = request
+        self._serialized_task = task
         self._stage = stage
         self._threads = threads
+
+    @cached_property
+    def task(self) -> Task | None:
+        """The task as it was when the turn began; None where the skill answers with a bare message."""
+        return Task.FromString(self._serialized_task) if self._serialized_task else None
 
     @property
     def accepted_output_modes(self) -> Sequence[str]:

@@ -53,7 +53,7 @@ async def reply(
     turn = Turn(
         skill=skill.id,
         request=request,
-        task=None,
+        task=b"",
         context_id=context_id,
         principal=principal,
         stage=stage,

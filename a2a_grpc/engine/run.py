@@ -17,7 +17,7 @@ from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey
-from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest
 
 Given = ParamSpec("Given")
 logger = logging.getLogger("a2a_grpc.engine")
@@ -87,7 +87,7 @@ class Run(Stage):
     def __init__(
         self,
         queued: Queued,
-        task: Task | None,
+        task: bytes,
         *,
         writer: Writer,
         replica: Replica,
@@ -95,7 +95,8 @@ class Run(Stage):
         threads: Threads,
         inbox: "deque[Queued]",
     ) -> None:
-        """`task` is None where the message is not in the log yet: then the run's first record brings it there."""
+        """`task`, serialised, is empty where the message is not in the log yet: then the run's first record brings it
+        there."""
         self.writer = writer
         self._queued = queued
         self._task = task
@@ -302,11 +303,11 @@ class Run(Stage):
         self._unnamed += 1
         return f"{self.writer.key.id}-{self._queued.turn}-{self._unnamed}"
 
-    async def _open(self) -> Task:
-        """Moves the task to WORKING where it is not: the task as the turn finds it."""
+    async def _open(self) -> bytes:
+        """Moves the task to WORKING where it is not: the task as the turn finds it, serialised."""
         writer, task = self.writer, self._task
-        self._task = None
-        if task is None:
+        self._task = b""
+        if not task:
             queued = self._queued
             done = queued.turn - 1 if queued.is_kept else queued.turn
             await writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=queued.turn, done=done)

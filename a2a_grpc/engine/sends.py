@@ -120,8 +120,8 @@ class Sends:
                 raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
             head = Head(1, record.state, 1, epoch, task.context_id, record.size, 1, replica=me)
             is_seen = incoming.waits and not self._log.store.durable  # else others may write to the log as well
-            witness = Witness(serialized) if is_seen else None
-            self._runs.start(first, Writer(self._log, self._settings, key, head, witness), task)
+            witness = Witness(task) if is_seen else None
+            self._runs.start(first, Writer(self._log, self._settings, key, head, witness), serialized)
         return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
 
     async def _continue(self, incoming: Incoming) -> Opened:

@@ -250,12 +250,12 @@ class Writer:
             await self._land(self._on_the_way[0])
         await self._ready()
 
-    async def task(self) -> Task:
-        """The task as it is now, for the agent to read. To be asked for before the first artifact is written, unless
-        the task is new: then its artifacts are known."""
-        task = Task.FromString((await self._log.snapshot(self.key)).task)
-        self._artifacts = {artifact.artifact_id for artifact in task.artifacts}
-        return task
+    async def task(self) -> bytes:
+        """The serialised task as it is now, for the agent to read. To be asked for before the first artifact is
+        written, unless the task is new: then its artifacts are known."""
+        serialized = (await self._log.snapshot(self.key)).task
+        self._artifacts = {artifact.artifact_id for artifact in Task.FromString(serialized).artifacts}
+        return serialized
 
     def _append(self, record: Record, size: int, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":
         """Writes a record, or has it on its way: then what to wait for."""
@@ -289,7 +289,7 @@ class Writer:
     async def _land(self, writing: "asyncio.Future[int]") -> None:
         """Waits until a write is over, and takes note of all that are."""
         if not writing.done():
-            await asyncio.wait([writing])
+            await _over(writing)
         while self._on_the_way and self._on_the_way[0].done():
             over = self._on_the_way.popleft()
             if (failure := over.exception()) is None:
@@ -309,3 +309,18 @@ class Writer:
         self.seq, self.state, self.turn, self._size = head.seq, head.state, head.turn, head.size
         self.last_turn = head.last_turn
         self._failure, self._is_unsure = None, False
+
+
+async def _over(writing: "asyncio.Future[int]") -> None:
+    """Returns once a write is over, whatever came of it; whoever is canceled meanwhile leaves it as it is."""
+    waiter = asyncio.get_running_loop().create_future()
+
+    def tell(_: "asyncio.Future[int]") -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    writing.add_done_callback(tell)
+    try:
+        await waiter
+    finally:
+        writing.remove_done_callback(tell)

@@ -49,16 +49,17 @@ class Log:
             last_turn = self._append_now(append)
             self.bus.wake(append.key)
             return last_turn
-        writing = self._submit(append)
-        writing.add_done_callback(partial(self._submitted, append.key))
+        return self._submit(append, partial(self.bus.wake, append.key))
+
+    def _append_in_a_task(self, append: Append, then: Callable[[], None]) -> "asyncio.Future[int]":
+        async def write() -> int:
+            last_turn = await self.store.append(append)
+            then()
+            return last_turn
+
+        writing = asyncio.create_task(write(), name=f"a2a-grpc:append:{append.key.id}")
+        writing.add_done_callback(_look_at)
         return writing
-
-    def _append_in_a_task(self, append: Append) -> "asyncio.Future[int]":
-        return asyncio.create_task(self.store.append(append), name=f"a2a-grpc:append:{append.key.id}")
-
-    def _submitted(self, key: TaskKey, writing: "asyncio.Future[int]") -> None:
-        if not writing.cancelled() and writing.exception() is None:
-            self.bus.wake(key)
 
     async def heal(self) -> None:
         """Wakes the followers of logs that have grown since the last time: a wake of another process may be lost."""
@@ -97,6 +98,12 @@ class Log:
         """The records after a seq, those that are there and those to come, until the task has ended. `state` is the
         task's at that seq, where it is known."""
         return Follower(self, key, after, state)
+
+
+def _look_at(writing: "asyncio.Future[int]") -> None:
+    """Whoever waits hears of an error; nobody has to."""
+    if not writing.cancelled():
+        writing.exception()
 
 
 class Follower:

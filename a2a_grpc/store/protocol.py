@@ -200,10 +200,11 @@ class TaskStore(Protocol):
 
     Any call may raise StoreUnavailable.
 
-    A store may have more. `append_now(append) -> int`, or None, is an `append` that never waits. `submit(append) ->
-    asyncio.Future[int]` is one without a coroutine, whose future cannot be canceled. `recent(key, after, limit) ->
-    Sequence[Record] | None` is a `read` of what this object has appended itself, as far as that is known without
-    waiting: none if its own newest record is the one at `after`, None if it is not known what comes next.
+    A store may have more. `append_now(append) -> int`, or None, is an `append` that never waits. `submit(append, then)
+    -> asyncio.Future[int]` is one without a coroutine, whose future cannot be canceled, and which calls `then()` once
+    the record is there. `recent(key, after, limit) -> Sequence[Record] | None` is a `read` of what this object has
+    appended itself, as far as that is known without waiting: none if its own newest record is the one at `after`, None
+    if it is not known what comes next.
     """
 
     durable: bool

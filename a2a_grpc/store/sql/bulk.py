@@ -4,6 +4,7 @@ SQLAlchemy writes them, once for each database; going through its handling of pa
 than the rest of a batch.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -29,26 +30,40 @@ class Bulk:
         if rows:
             dialect = connection.dialect
             text = self._texts.get(dialect.name) or self._compile(dialect)
-            if dialect.name == "sqlite" and self._statement.is_insert:
-                self._insert(connection, text, rows)
+            if dialect.name == "sqlite":
+                self._execute_together(connection, text, rows)
                 return
             sent: Sequence[Any] = (
                 rows if dialect.positional else [dict(zip(self._names, row, strict=True)) for row in rows]
             )
             connection.exec_driver_sql(text, sent[0] if len(sent) == 1 else list(sent))
 
-    def _insert(self, connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Inserts many rows by a statement, in numbers that are powers of two, so that a few statements are prepared.
+    def _execute_together(self, connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Writes many rows by a statement, in numbers that are powers of two, so that a few statements are prepared.
 
         SQLite's driver lets other threads run, and waits for its turn again, at each step: row by row that takes longer
         than the steps.
         """
-        start, values = 0, text.partition("VALUES")[2]
+        start = 0
         while start < len(rows):
             count = min(MAX_ROWS, 1 << (len(rows) - start).bit_length() - 1)
             chunk = rows[start : start + count]
-            connection.exec_driver_sql(text + f",{values}" * (count - 1), tuple(chain.from_iterable(chunk)))
+            together = self._texts.get(f"sqlite {count}") or self._for_many(text, count)
+            connection.exec_driver_sql(together, tuple(chain.from_iterable(chunk)))
             start += count
+
+    def _for_many(self, text: str, count: int) -> str:
+        """The statement for so many rows, as SQLite has it."""
+        if self._statement.is_insert:
+            values = text.partition("VALUES")[2]
+            together = text + f",{values}" * (count - 1)
+        else:
+            columns = iter(range(1, len(self._names) + 1))
+            setting, _, matching = re.sub(r"\?", lambda _: f"many.column{next(columns)}", text).partition(" WHERE ")
+            values = ", ".join([f"({', '.join('?' * len(self._names))})"] * count)
+            together = f"{setting} FROM (VALUES {values}) AS many WHERE {matching}"
+        self._texts[f"sqlite {count}"] = together
+        return together
 
     def _compile(self, dialect: Dialect) -> str:
         compiled = self._statement.compile(dialect=dialect)

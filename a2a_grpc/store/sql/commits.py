@@ -26,6 +26,7 @@ class _Waiting:
     item: Item
     done: asyncio.Future[int]
     until: float
+    then: Callable[[], None] | None = None
     is_sent: bool = False
     """Whether it is in the transaction under way."""
     over: asyncio.Future[None] | None = None
@@ -34,6 +35,11 @@ class _Waiting:
     @property
     def is_canceled(self) -> bool:
         return self.done.cancelled()
+
+    def fail(self, error: BaseException) -> None:
+        self.done.set_exception(error)
+        if self.then is not None:
+            self.done.exception()  # who only wants to hear of its success need not look at it
 
     def end(self) -> None:
         """It is in no transaction any more."""
@@ -80,14 +86,15 @@ class Commits:
     def is_healthy(self) -> bool:
         return self._flusher is not None and not self._flusher.done()
 
-    def submit(self, item: Item) -> "asyncio.Future[int]":
-        """What the item's outcome is, once it is durable. Raises StoreUnavailable."""
-        return self._enqueue(item).done
+    def submit(self, item: Item, then: Callable[[], None]) -> "asyncio.Future[int]":
+        """What the item's outcome is, once it is durable; calls `then` as soon as that is known. Raises
+        StoreUnavailable."""
+        return self._enqueue(item, then).done
 
-    def _enqueue(self, item: Item) -> _Waiting:
+    def _enqueue(self, item: Item, then: Callable[[], None] | None = None) -> _Waiting:
         if self._is_closing or not self.is_healthy:
             raise StoreUnavailable("the store is closed")
-        waiting = _Waiting(item, asyncio.get_running_loop().create_future(), time.monotonic() + self._budget_s)
+        waiting = _Waiting(item, asyncio.get_running_loop().create_future(), time.monotonic() + self._budget_s, then)
         self._queue.append(waiting)
         self._arrived.set()
         return waiting
@@ -133,13 +140,15 @@ class Commits:
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         size = 0
-        while self._queue and len(batch) < MAX_ITEMS and (not batch or size + self._queue[0].item.size <= MAX_BYTES):
-            waiting = self._queue.popleft()
-            if waiting.is_canceled:
-                continue
-            waiting.is_sent = True
+        while self._queue and len(batch) < MAX_ITEMS:
+            waiting = self._queue[0]
             size += waiting.item.size
-            batch.append(waiting)
+            if batch and size > MAX_BYTES:
+                break
+            self._queue.popleft()
+            if not waiting.is_canceled:
+                waiting.is_sent = True
+                batch.append(waiting)
         return batch
 
     async def _flush(self, batch: Sequence[_Waiting]) -> Exception | None:
@@ -187,8 +196,10 @@ class Commits:
                 pass
             elif isinstance(outcome, int):
                 waiting.done.set_result(outcome)
+                if waiting.then is not None:
+                    waiting.then()
             else:
-                waiting.done.set_exception(outcome or StoreUnavailable("the write was not decided"))
+                waiting.fail(outcome or StoreUnavailable("the write was not decided"))
             waiting.end()  # also for a caller that is canceled before it hears of it
 
     def _put_back(self, batch: Sequence[_Waiting], error: Exception) -> None:
@@ -209,7 +220,7 @@ class Commits:
                 if passes(error):
                     refused = StoreUnavailable(f"the store did not answer in time: {reason(error)}")
                     refused.__cause__ = error
-                waiting.done.set_exception(refused)
+                waiting.fail(refused)
             waiting.end()
 
     def _ended(self, flusher: asyncio.Task[None]) -> None:

@@ -164,14 +164,15 @@ class SqlStore:
         bind: tuple[str, Binding] | None = None,
         pending: Pending | None = None,
     ) -> int:
-        create = Create(key, record, context_id, replica, bind, pending, secrets.token_bytes(16), self._numbers.next)
+        token = secrets.token_bytes(16) if pending else b""
+        create = Create(key, record, context_id, replica, bind, pending, token, self._numbers.next)
         return await self._open_commits().write(Item(create))
 
     async def append(self, append: Append) -> int:
         return await self._open_commits().write(Item(append, self._pks.get(append.key)))
 
-    def submit(self, append: Append) -> "asyncio.Future[int]":
-        return self._open_commits().submit(Item(append, self._pks.get(append.key)))
+    def submit(self, append: Append, then: Callable[[], None]) -> "asyncio.Future[int]":
+        return self._open_commits().submit(Item(append, self._pks.get(append.key)), then)
 
     def _committed(self, items: Sequence[Item]) -> None:
         for item in items:
