@@ -20,7 +20,7 @@ The map. A module imports only from floors strictly below its own:
                     code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:
                     answers without a task;
                     replica: this process's lease; recovery: what one of several does; upkeep: its loops;
-                    slots, locks: who may go on, line: who is next; begin: tasks that begin at once; sweep: retention
+                    slots, locks: who may go on, line: who is next; sweep: retention
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
                     elsewhere: for callers of other versions

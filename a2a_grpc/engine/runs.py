@@ -11,7 +11,6 @@ from typing import Any
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Outcome, Threads
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.engine.begin import begin
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Queued, Run
@@ -102,7 +101,7 @@ class Runs:
             self._lose(key, former)  # it has lost its claim, and has yet to learn of it
         active = Active(self._run(first, task, writer, inbox), last_turn, inbox)
         self._active[key] = active
-        active.work = begin(self._work(key, active), f"a2a-grpc:run:{key.id}")
+        active.work = asyncio.create_task(self._work(key, active), name=f"a2a-grpc:run:{key.id}")
 
     async def hand_over(self, key: TaskKey, active: Active) -> None:
         """Hands the messages that wait in the store to a run, the answer to its question first. Under the key's lock.

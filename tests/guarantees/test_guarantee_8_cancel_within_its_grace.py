@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -240,15 +240,6 @@ async def test_guarantee_8_a_task_that_asked_and_waits_for_its_place_again_is_ca
         assert (await served.send(request("free again"))).task.status.state == COMPLETED
 
 
-@contextlib.contextmanager
-def no_task_begins_at_once() -> Iterator[None]:
-    """As on Python 3.11, on every version."""
-    loop = asyncio.get_running_loop()
-    loop.set_task_factory(lambda loop, work, **named: asyncio.Task(work, loop=loop, **named))
-    yield
-    loop.set_task_factory(None)
-
-
 async def test_guarantee_8_a_run_that_has_not_begun_is_canceled_and_its_agent_never_called() -> None:
     called: list[str] = []
     agent = Agent("Noter", "Notes that it was called.")
@@ -259,8 +250,7 @@ async def test_guarantee_8_a_run_that_has_not_begun_is_canceled_and_its_agent_ne
         called.append(turn.text)
 
     async with engine_on(MemoryStore(), agent) as engine:
-        with no_task_begins_at_once():
-            opened = await engine.open(incoming(request()))
+        opened = await engine.open(incoming(request()))
         assert isinstance(opened, Opened)
         canceled = Task.FromString((await engine.cancel(opened.key)).task)
         assert canceled.status.state == CANCELED
