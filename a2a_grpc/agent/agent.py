@@ -165,11 +165,9 @@ class Agent:
 
 def _named_skill(request: SendMessageRequest) -> tuple[str, str]:
     """Where a caller names the skill, or would, with the name."""
-    message = request.message
-    if message.HasField("metadata") and SKILL in message.metadata.fields:
-        return f"message.metadata.{SKILL}", message.metadata.fields[SKILL].string_value
-    if request.HasField("metadata") and SKILL in request.metadata.fields:
-        return f"metadata.{SKILL}", request.metadata.fields[SKILL].string_value
+    for path, holder in (("message.metadata", request.message), ("metadata", request)):
+        if holder.HasField("metadata") and SKILL in holder.metadata.fields:
+            return f"{path}.{SKILL}", holder.metadata.fields[SKILL].string_value
     return f"message.metadata.{SKILL}", ""
 
 

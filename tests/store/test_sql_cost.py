@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import Engine, event
 
 from a2a_grpc.bus import LocalBus
-from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.log import Log
-from a2a_grpc.store import Append, ListFilter, Record, Snapshot
-from a2a_grpc.store.contract import KEY, append, born, chunk, create, status
-from a2a_grpc.store.sql import SqlStore
+from a2a_grpc.store import Append, ListFilter, Record, Snapshot, TaskKey
+from a2a_grpc.store.contract import KEY, append, born, chunk, create, head_of, status
+from a2a_grpc.store.sql import SqlStore, bulk
+from a2a_grpc.store.sql.bulk import UPDATE_FROM_SINCE
 from a2a_grpc.wire import Task
 from tests.harness import eventually
 
@@ -115,6 +116,29 @@ async def test_a_list_takes_the_same_number_of_queries_whatever_the_page(store: 
         counts.append(len(sent.statements))
     assert len(set(counts)) == 1
     assert counts[0] <= 5
+
+
+@pytest.mark.parametrize("since", [UPDATE_FROM_SINCE, (99,)], ids=["this SQLite", "one before 3.33"])
+async def test_a_batch_is_the_same_whether_its_rows_are_updated_together_or_not(
+    store: SqlStore, since: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "UPDATE_FROM_SINCE", since)
+    keys = [TaskKey("", "", f"t-{number}") for number in range(23)]
+    for key in keys:
+        await create(store, key=key)
+    with sending() as sent:
+        grown = [append(store, chunk(2, f"of {key.id}", append=False), epoch=1, key=key) for key in keys]
+        moved = [append(store, status(3), epoch=1, key=key) for key in keys[:9]]
+        ended = [append(store, status(4, COMPLETED), epoch=1, key=key) for key in keys[:5]]
+        await asyncio.gather(*grown, *moved, *ended)
+    for place, key in enumerate(keys):
+        head = await head_of(store, key)
+        assert (head.seq, head.state) == ((4, COMPLETED) if place < 5 else (3 if place < 9 else 2, WORKING))
+        records = await store.read(key, 0, 9)
+        assert records is not None
+        assert head.size == sum(record.size for record in records)
+    together = [statement for statement in sent.statements if statement.startswith("UPDATE") and " FROM " in statement]
+    assert bool(together) == (since == UPDATE_FROM_SINCE)
 
 
 def submit(log: Log, append: Append) -> "asyncio.Future[int]":

@@ -15,6 +15,9 @@ from sqlalchemy.sql.dml import UpdateBase
 MAX_ROWS = 64
 """Of one statement."""
 
+UPDATE_FROM_SINCE = (3, 33)
+"""The version of SQLite from which on it can update many rows by a statement."""
+
 
 class Bulk:
     """An INSERT or UPDATE for many rows at once."""
@@ -30,13 +33,18 @@ class Bulk:
         if rows:
             dialect = connection.dialect
             text = self._texts.get(dialect.name) or self._compile(dialect)
-            if dialect.name == "sqlite":
+            if len(rows) > 1 and self._goes_together(dialect):
                 self._execute_together(connection, text, rows)
                 return
             sent: Sequence[Any] = (
                 rows if dialect.positional else [dict(zip(self._names, row, strict=True)) for row in rows]
             )
             connection.exec_driver_sql(text, sent[0] if len(sent) == 1 else list(sent))
+
+    def _goes_together(self, dialect: Dialect) -> bool:
+        """Whether there is a statement for many rows; where there is not, the driver sends the one for each."""
+        is_recent = (dialect.server_version_info or ()) >= UPDATE_FROM_SINCE
+        return dialect.name == "sqlite" and (self._statement.is_insert or is_recent)
 
     def _execute_together(self, connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Writes many rows by a statement, in numbers that are powers of two, so that a few statements are prepared.
