@@ -1,6 +1,7 @@
 """A send on its way: what comes into the engine, what became of it, when it is over."""
 
 import hashlib
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from a2a_grpc import lifecycle
@@ -11,31 +12,24 @@ from a2a_grpc.store import Binding, Scope, Snapshot, TaskKey
 from a2a_grpc.wire import SendMessageRequest, TaskState
 
 
+@dataclass(slots=True)
 class Incoming:
     """A checked send with its caller. The engine fills in the ids of its message."""
 
-    __slots__ = ("fingerprint", "idempotency_key", "principal", "request", "waits")
+    principal: Principal
+    request: SendMessageRequest
+    idempotency_key: str = ""
+    waits: bool = False
+    """Whether the caller waits until the turn is over."""
+    fingerprint: bytes = field(init=False, default=b"")
 
-    def __init__(
-        self, principal: Principal, request: SendMessageRequest, idempotency_key: str = "", waits: bool = False
-    ) -> None:
-        """`waits` says that the caller waits until the turn is over."""
-        self.principal = principal
-        self.request = request
-        self.idempotency_key = idempotency_key
-        self.waits = waits
-        self.fingerprint = b""
-        """Of the request as it came; empty where the caller gave no key."""
-        if idempotency_key:
-            self.fingerprint = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+    def __post_init__(self) -> None:
+        if self.idempotency_key:
+            self.fingerprint = hashlib.sha256(self.request.SerializeToString(deterministic=True)).digest()
 
     @property
     def scope(self) -> Scope:
         return Scope(self.principal.tenant, self.principal.subject)
-
-    def key(self, task_id: str) -> TaskKey:
-        """Of a task of this caller."""
-        return TaskKey(self.principal.tenant, self.principal.subject, task_id)
 
     def binding(self, task_id: str) -> tuple[str, Binding] | None:
         """The idempotency key with what this send leads to, a task's first turn until the store gives it another; None

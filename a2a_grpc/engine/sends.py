@@ -88,7 +88,7 @@ class Sends:
         message = incoming.request.message
         message.context_id = message.context_id or new_id()
         message.task_id = new_id()
-        key = incoming.key(message.task_id)
+        key = TaskKey(*incoming.scope, message.task_id)
         at_us = now_us()
         task = Task()
         task.id, task.context_id = message.task_id, message.context_id
@@ -127,7 +127,7 @@ class Sends:
     async def _continue(self, incoming: Incoming) -> Opened:
         """A message to a task that is there. Such messages are accepted one at a time."""
         message = incoming.request.message
-        key = incoming.key(message.task_id)
+        key = TaskKey(*incoming.scope, message.task_id)
         await self._admit(key, message)
         task = Task.FromString((await self._log.snapshot(key)).task)
         skill = await self._agent.choose(incoming.request, previous=_skill_of(task))
@@ -279,7 +279,7 @@ class Sends:
             )
         if binding.reply:
             return Message.FromString(binding.reply)
-        key = incoming.key(binding.task_id)
+        key = TaskKey(*incoming.scope, binding.task_id)
         return Opened(key, binding.turn, await self._log.snapshot(key))
 
 

@@ -184,7 +184,7 @@ class Writer:
         if state not in lifecycle.TERMINAL:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
-        writing = self._append(record, len(event) + len(serialized), done, release)
+        writing = self._append(record, done, release)
         if self.witness is not None:
             self.witness.folding.move(element.status_update, incoming)
         if writing is not None and not behind:
@@ -225,7 +225,7 @@ class Writer:
             self._artifacts.add(artifact_id)
         event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
-        writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
+        writing = self._append(Record(self.seq + 1, event, self.state, self.turn))
         if self.witness is not None:
             self.witness.folding.put(element.artifact_update)
         return writing
@@ -257,11 +257,11 @@ class Writer:
         self._artifacts = {artifact.artifact_id for artifact in Task.FromString(serialized).artifacts}
         return serialized
 
-    def _append(self, record: Record, size: int, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":
+    def _append(self, record: Record, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":
         """Writes a record, or has it on its way: then what to wait for."""
         written = self._log.append(Append(self.key, record, self.epoch, None, done, release))
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
-        self._size += size
+        self._size += record.size
         if isinstance(written, int):
             self.last_turn = written
             return None

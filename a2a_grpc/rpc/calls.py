@@ -82,9 +82,9 @@ class Calls:
     async def _serve(self, behavior: Behavior, streaming: bool, request: bytes, context: Context) -> bytes | None:
         running, task = self._running[streaming], asyncio.current_task(self._loop)
         assert task is not None
-        size = len(request)
-        if len(running) >= self._room[streaming] or self._bytes + size > self._max_bytes:
-            await _abort(context, self._refusal(streaming))
+        size, is_crowded = len(request), len(running) >= self._room[streaming]
+        if is_crowded or self._bytes + size > self._max_bytes:
+            await _abort(context, self._refusal(streaming, is_crowded))
             return None
         running.add(task)
         self._bytes += size
@@ -110,8 +110,8 @@ class Calls:
         await _abort(context, error)
         return None
 
-    def _refusal(self, streaming: bool) -> A2AError:
-        if len(self._running[streaming]) >= self._room[streaming]:
+    def _refusal(self, streaming: bool, is_crowded: bool) -> A2AError:
+        if is_crowded:
             kind = "streams" if streaming else "calls"
             return ResourceExhaustedError(f"{self._room[streaming]} {kind} are open, the limit", retry_after_s=1.0)
         return ResourceExhaustedError("the requests being served have reached their limit", retry_after_s=1.0)

@@ -308,21 +308,17 @@ class Servicer:
 
     async def _answer(self, call: Call, context: Context, response: bytes) -> bytes:
         """A unary response; before it goes the initial metadata, which an error does without."""
-        if len(response) > self._options.max_send_bytes:
-            raise self._too_large(response)
+        self._sized(response)
         if call.extensions:
             await context.send_initial_metadata(call.echo)
         return response
 
-    def _sized(self, element: bytes) -> bytes:
-        if len(element) > self._options.max_send_bytes:
-            raise self._too_large(element)
-        return element
-
-    def _too_large(self, response: bytes) -> ResourceExhaustedError:
-        return ResourceExhaustedError(
-            f"the response has {len(response)} bytes; this server sends at most {self._options.max_send_bytes}"
-        )
+    def _sized(self, response: bytes) -> bytes:
+        if len(response) > self._options.max_send_bytes:
+            raise ResourceExhaustedError(
+                f"the response has {len(response)} bytes; this server sends at most {self._options.max_send_bytes}"
+            )
+        return response
 
 
 def _trimmed(snapshot: Snapshot, request: Any) -> bytes:

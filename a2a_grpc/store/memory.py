@@ -42,6 +42,9 @@ class _Order:
         self.moved: dict[str, int] = {}
         """Where each task belongs that has moved since the list was put in order; -1 if it is gone."""
 
+    def remove(self, task_id: str) -> None:
+        self.moved[task_id] = -1
+
     def positions(self) -> list[Position]:
         """Ascending."""
         if len(self.moved) * 16 > len(self._positions):
@@ -185,8 +188,7 @@ class MemoryStore:
     ) -> int:
         if bind:
             self._check_unbound(key.scope, bind[0])
-        if len(self._logs) >= self._max_tasks or self._bytes >= self._max_bytes:
-            self._make_room()
+        self._make_room()
         if (order := self._orders.get(key.scope)) is None:
             order = self._orders[key.scope] = _Order()
         log = self._logs[key] = _Log(record, context_id, order)
@@ -221,7 +223,7 @@ class MemoryStore:
         if bind:
             self._check_unbound(key.scope, bind[0])
             self._bind(key.scope, *bind)
-        size = len(record.event) + len(record.message)
+        size = record.size
         log.records.append(record)
         log.last = record
         log.bytes += size
@@ -394,7 +396,7 @@ class MemoryStore:
         log = self._logs.pop(key)
         del self._ended[key]
         self._bytes -= log.bytes
-        log.order.moved[key.id] = -1
+        log.order.remove(key.id)
         log.order.tasks -= 1
         if not log.order.tasks:
             del self._orders[key.scope]

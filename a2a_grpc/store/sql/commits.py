@@ -27,6 +27,7 @@ class _Waiting:
     done: asyncio.Future[int]
     until: float
     then: Callable[[], None] | None = None
+    """Called once it is durable."""
     is_sent: bool = False
     """Whether it is in the transaction under way."""
     over: asyncio.Future[None] | None = None
@@ -87,8 +88,7 @@ class Commits:
         return self._flusher is not None and not self._flusher.done()
 
     def submit(self, item: Item, then: Callable[[], None]) -> "asyncio.Future[int]":
-        """What the item's outcome is, once it is durable; calls `then` as soon as that is known. Raises
-        StoreUnavailable."""
+        """What the item's outcome is; calls `then` once it is durable. Raises StoreUnavailable."""
         return self._enqueue(item, then).done
 
     def _enqueue(self, item: Item, then: Callable[[], None] | None = None) -> _Waiting:
@@ -140,15 +140,13 @@ class Commits:
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         size = 0
-        while self._queue and len(batch) < MAX_ITEMS:
-            waiting = self._queue[0]
+        while self._queue and len(batch) < MAX_ITEMS and (not batch or size + self._queue[0].item.size <= MAX_BYTES):
+            waiting = self._queue.popleft()
+            if waiting.is_canceled:
+                continue
+            waiting.is_sent = True
             size += waiting.item.size
-            if batch and size > MAX_BYTES:
-                break
-            self._queue.popleft()
-            if not waiting.is_canceled:
-                waiting.is_sent = True
-                batch.append(waiting)
+            batch.append(waiting)
         return batch
 
     async def _flush(self, batch: Sequence[_Waiting]) -> Exception | None:
