@@ -19,7 +19,8 @@ from a2a_grpc.wire import Artifact, Part
 from tests.guarantees.rig import engine_on, incoming, stored_task
 from tests.harness import scripted, scripted_agent
 
-EVENTS = 100
+EVENTS = 128
+"""As many as ids are drawn at a time: so many events draw once, whenever they begin."""
 LARGE = 20_000
 TIMESTAMP_BYTES = 5
 """By so much the sizes of two events differ because of their moments alone."""
