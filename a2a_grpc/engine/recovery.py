@@ -104,7 +104,7 @@ class Recovery:
             await self._log.store.release(key, head.epoch)
             return
         first, *rest = [self._queued(pending, key) for pending in waiting]
-        self._runs.start(first, Writer(self._log, self._settings, key, head), waiting=rest)
+        self._start(first, Writer(self._log, self._settings, key, head), b"", rest)
 
     async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending], waiting: list[Pending]) -> None:
         """A task that was at work."""
@@ -120,7 +120,12 @@ class Recovery:
         logger.info("task is begun again task=%s attempt=%d", key.id, head.attempt)
         writer = Writer(self._log, self._settings, key, head)
         first = self._queued(kept, key, attempt=head.attempt)
-        self._runs.start(first, writer, await writer.task(), [self._queued(pending, key) for pending in waiting])
+        self._start(first, writer, await writer.task(), [self._queued(pending, key) for pending in waiting])
+
+    def _start(self, first: Queued, writer: Writer, task: bytes, waiting: list[Queued]) -> None:
+        """Starts a run, unless this replica drains since the task was claimed: then it is lost again, for others."""
+        if not self._runs.is_draining:
+            self._runs.start(first, writer, task, waiting)
 
     def _queued(self, pending: Pending, key: TaskKey, *, attempt: int = 1) -> Queued:
         return Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages, attempt=attempt)
