@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -74,41 +73,44 @@ class Calls:
     def handler(self, method: MethodDescriptor, behavior: Behavior) -> "grpc.RpcMethodHandler[Any, Any]":
         """A handler for a method of the service. Requests and responses pass as bytes: nothing is serialised twice,
         and a request that cannot be parsed gets a proper status."""
-        serve = partial(self._serve, behavior, method.server_streaming)
-        if method.server_streaming:
+        streaming = method.server_streaming
+        running = self._running[streaming]
+
+        # A plain function: grpc.aio looks at it anew for each call, and at any other callable for longer.
+        async def serve(request: bytes, context: Context) -> bytes | None:
+            task = asyncio.current_task(self._loop)
+            assert task is not None
+            size, is_crowded = len(request), len(running) >= self._room[streaming]
+            if is_crowded or self._bytes + size > self._max_bytes:
+                await _abort(context, self._refusal(streaming, is_crowded))
+                return None
+            running.add(task)
+            self._bytes += size
+            try:
+                return await behavior(request, context)
+            except A2AError as raised:
+                error = raised
+            except asyncio.CancelledError:
+                if not (streaming and self._is_ending):
+                    raise  # the client is gone
+                error = UnavailableError.shutting_down("resume at another")
+            except StoreUnavailable as unavailable:
+                logger.warning("the store does not answer: %s", unavailable)
+                error = UnavailableError("the task store does not answer; try again", retry_after_s=1.0)
+            except grpc.aio.InternalError:
+                return None  # a write to a client that is gone
+            except Exception:
+                logger.exception("call failed")
+                error = InternalError()
+            finally:
+                running.discard(task)
+                self._bytes -= size
+            await _abort(context, error)
+            return None
+
+        if streaming:
             return grpc.unary_stream_rpc_method_handler(serve)
         return grpc.unary_unary_rpc_method_handler(serve)
-
-    async def _serve(self, behavior: Behavior, streaming: bool, request: bytes, context: Context) -> bytes | None:
-        running, task = self._running[streaming], asyncio.current_task(self._loop)
-        assert task is not None
-        size, is_crowded = len(request), len(running) >= self._room[streaming]
-        if is_crowded or self._bytes + size > self._max_bytes:
-            await _abort(context, self._refusal(streaming, is_crowded))
-            return None
-        running.add(task)
-        self._bytes += size
-        try:
-            return await behavior(request, context)
-        except A2AError as raised:
-            error = raised
-        except asyncio.CancelledError:
-            if not (streaming and self._is_ending):
-                raise  # the client is gone
-            error = UnavailableError.shutting_down("resume at another")
-        except StoreUnavailable as unavailable:
-            logger.warning("the store does not answer: %s", unavailable)
-            error = UnavailableError("the task store does not answer; try again", retry_after_s=1.0)
-        except grpc.aio.InternalError:
-            return None  # a write to a client that is gone
-        except Exception:
-            logger.exception("call failed")
-            error = InternalError()
-        finally:
-            running.discard(task)
-            self._bytes -= size
-        await _abort(context, error)
-        return None
 
     def _refusal(self, streaming: bool, is_crowded: bool) -> A2AError:
         if is_crowded:

@@ -6,7 +6,7 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.rpc.reflection import Symbols
@@ -17,6 +17,20 @@ SERVICES = ("", SERVICE_NAME)
 """Names that the health service knows: the server as a whole and the A2A service."""
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 CHANNELZ = "grpc.channelz.v1.Channelz"
+
+
+class ByName:
+    """A gRPC server to which methods are added by their names alone.
+
+    For each one that is registered as well, grpc.aio keeps a call waiting, and all of them are looked at whenever a
+    call of any method comes in.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """They are added by their names, too: nothing is left to do."""
 
 
 class Admin:
@@ -31,15 +45,16 @@ class Admin:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds them to a gRPC server. Reflection knows the agent's service, wherever that is served."""
-        names = [SERVICE_NAME]
+        names, by_name = [SERVICE_NAME], ByName(server)
         if self._health is not None:
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, by_name)
             names.append(HEALTH)
         if self._channelz is not None:
             self._channelz.add_channelz_servicer(server)
             names.append(CHANNELZ)
         if self._reflects:
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server, pool=Symbols())
+            reflects = reflection.aio.ReflectionServicer((*names, reflection.SERVICE_NAME), pool=Symbols())
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflects, by_name)
 
     async def tell(self, ready: bool) -> None:
         """Has the health service say whether the server is ready."""
