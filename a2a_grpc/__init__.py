@@ -5,9 +5,9 @@
 
 The one idea: **a task is an append-only log of events, and everyone who wants events follows the log from a cursor.**
 A stream is a follower that is yielded, a subscription a snapshot with its seq and then a follower after that seq, a
-blocking send a follower that is folded until the task is settled, or, where nobody else writes to the log, the fold of
-the run itself. There is no queue per subscriber and no fan-out: a slow reader is a cursor that lags, and costs nobody
-anything.
+blocking send a follower that is folded until the task is settled, or, as long as nobody else writes to the log, the
+fold of the run itself. There is no queue per subscriber and no fan-out: a slow reader is a cursor that lags, and costs
+nobody anything.
 
 The map. A module imports only from floors strictly below its own:
 
@@ -44,6 +44,7 @@ The map. A module imports only from floors strictly below its own:
        ids          identifiers that are made here
        config       settings: default < environment < caller
        backoff      how long to wait before the next try
+       surely       waiting for what must not be left half done
 
 The route of a message:
 

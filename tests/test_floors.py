@@ -28,6 +28,7 @@ FLOORS = {
     "config": 0,
     "protocol": 0,
     "backoff": 0,
+    "surely": 0,
 }
 PACKAGE = ROOT / "a2a_grpc"
 ENTRY = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}

@@ -55,9 +55,9 @@ class LocalBus:
             topic.wake()
 
     def wake_all(self) -> None:
-        """Wakes the listeners of every key."""
+        """Wakes the listeners of every key, to look for themselves."""
         for topic in list(self._topics.values()):
-            topic.wake()
+            topic.doubt()
 
     def listen(self, key: Key) -> AbstractContextManager[Topic]:
         """The topic of a key, for as long as the block runs."""

@@ -17,8 +17,8 @@ class Bus(Protocol):
 
     - A wake carries nothing, never blocks and never raises.
     - A wake of a key reaches its listeners in this process at once, whatever the state of the bus.
-    - It reaches those in other processes soon, without polling; it may be lost or doubled on the way there. So whoever
-      listens looks again now and then, even if nobody wakes it.
+    - It reaches those in other processes soon, without polling, as a doubt; it may be lost or doubled on the way there.
+      So whoever listens looks again now and then, even if nobody wakes it.
     - A key that nobody listens to costs nothing but the wake itself.
     """
 
@@ -37,7 +37,7 @@ class Bus(Protocol):
         """Wakes the listeners of a key, here and in other processes."""
 
     def wake_all(self) -> None:
-        """Wakes the listeners of every key in this process."""
+        """Wakes the listeners of every key in this process, to look for themselves."""
 
     def listen(self, key: Key) -> AbstractContextManager[Topic]:
         """The topic of a key, for as long as the block runs."""

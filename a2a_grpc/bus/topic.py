@@ -1,30 +1,39 @@
 """What the listeners of one key wait on."""
 
 import asyncio
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Topic:
     """What the listeners of one key share: a count of wakes, with whoever waits for the next one."""
 
-    __slots__ = ("_waiters", "doubts", "listeners", "wakes")
+    __slots__ = ("_trusting", "_waiters", "doubts", "listeners", "wakes")
 
     def __init__(self) -> None:
         self.listeners = 0
         self.wakes = 0
         self.doubts = 0
-        """How often a wake may have been lost: whoever listens looks for itself."""
+        """How often there may be something new that is not of this process: whoever listens looks for itself."""
         self._waiters: set[asyncio.Future[None]] = set()
+        self._trusting: set[asyncio.Future[Any]] = set()
 
     def wake(self) -> None:
         self.wakes += 1
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+        if self._waiters:
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._waiters.clear()
 
     def doubt(self) -> None:
-        """Wakes those who listen, to look for what they may have missed."""
+        """Wakes those who listen, for what another process has done, or may have."""
         self.doubts += 1
+        for told in self._trusting:
+            if not told.done():
+                told.set_result(None)
+        self._trusting.clear()
         self.wake()
 
     async def wait(self, seen: int) -> None:
@@ -36,3 +45,12 @@ class Topic:
                 await waiter
             finally:
                 self._waiters.discard(waiter)
+
+    async def trusted(self, told: "asyncio.Future[T | None]") -> T | None:
+        """What this process comes to by itself; None as soon as there is a doubt. A caller that is canceled cancels
+        it."""
+        self._trusting.add(told)
+        try:
+            return await told
+        finally:
+            self._trusting.discard(told)

@@ -18,6 +18,7 @@ from a2a_grpc.engine.run import Canceled
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.sends import Sends
 from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.witness import Witness
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import Fold
 from a2a_grpc.log import Log
@@ -92,11 +93,18 @@ class Engine:
         """
         found, turn = opened.snapshot, opened.turn
         if not is_over(found.state, found.turn, turn):
-            told = await opened.witness.settled if opened.witness is not None else None
+            witness, told = opened.witness, None
+            if witness is not None:
+                told = await (self._trusted(opened.key, witness) if self.log.store.durable else witness.settled)
             found = told or await self._followed(opened)
         if found.turn < turn:
             raise ended_before(opened.key, found.state)
         return found
+
+    async def _trusted(self, key: TaskKey, witness: Witness) -> Snapshot | None:
+        """What the run here comes to; None as soon as others may have written to the log."""
+        with self.log.bus.listen(key) as topic:
+            return await topic.trusted(witness.settled)
 
     async def _followed(self, opened: Opened) -> Snapshot:
         """What the log says, read until the turn is over."""

@@ -21,12 +21,9 @@ class Replica:
         self._lease_s = lease_s
         self._until = float("-inf")
         self.id = _new_id()
-        self._joined = asyncio.Event()
-
-    @property
-    def is_joined(self) -> bool:
+        self.is_joined = False
         """Whether the others know this replica by its present name: before, what it claims is everybody's."""
-        return self._joined.is_set()
+        self._joined = asyncio.Event()
 
     async def joined(self, within_s: float) -> None:
         """Returns once the others know this replica, or after that time."""
@@ -43,6 +40,7 @@ class Replica:
         begun = asyncio.get_running_loop().time()
         await self._store.join(self.id, self._lease_s)
         self._until = begun + self._lease_s
+        self.is_joined = True
         self._joined.set()
 
     async def keep(self) -> None:
@@ -80,6 +78,7 @@ class Replica:
 
     async def rejoin(self) -> None:
         """Begins a new life under a new name, as soon as the store answers."""
+        self.is_joined = False
         self._joined.clear()
         former, self.id = self.id, _new_id()
         backoff = Backoff(self._lease_s / 30, self._lease_s / 3)

@@ -60,7 +60,8 @@ async def reply(
         threads=threads,
     )
     slots.enter()
-    await slots.acquire()
+    if not slots.take():
+        await slots.acquire()
     try:
         output = await _output(skill, turn)
         return _message(output, skill, context_id)

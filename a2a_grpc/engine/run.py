@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, NamedTuple, ParamSpec, cast
 
@@ -117,9 +117,9 @@ class Run(Stage):
 
     # -- what the engine asks of a run
 
-    async def execute(self) -> None:
+    async def execute(self, worker: "asyncio.Task[Any]") -> None:
         """Plays the turn to its end, in the background task that this is called in."""
-        self._worker = asyncio.current_task()
+        self._worker = worker
         made = 0
         try:
             outcome = await self._play()
@@ -239,7 +239,10 @@ class Run(Stage):
         finally:
             self._answer = None
         self._slots.enter()
-        await self._acquire_slot()
+        if self._slots.take():
+            self._holds_slot = True
+        else:
+            await self._wait_for_slot()
         return request
 
     async def _write(self, write: Callable[Given, Awaitable[None]], *given: Given.args, **named: Given.kwargs) -> None:
@@ -265,7 +268,10 @@ class Run(Stage):
         if self._stop_outcome is not None or self._is_lost:
             self._slots.leave()
             return self._stop_outcome or Failed(SHUTDOWN_FAILURE)
-        await self._acquire_slot()
+        if self._slots.take():
+            self._holds_slot = True
+        else:
+            await self._wait_for_slot()
         skill, task = self._queued.skill, await self._open()
         turn = Turn(
             skill=skill.id,
@@ -289,9 +295,8 @@ class Run(Stage):
     async def _whole(self, output: Output, *, name: str = "") -> None:
         """Writes artifacts that are complete."""
         if isinstance(output, str):  # what most return
-            artifact_id = self._new_artifact_id()
-            self._check_going_on()
-            await self.writer.text(artifact_id, output, name=name, last_chunk=True)
+            if (late := self._text(self._new_artifact_id(), output, name=name, last_chunk=True)) is not None:
+                await late
             return
         for made in artifacts(output, name=name):
             made.artifact_id = made.artifact_id or self._new_artifact_id()
@@ -330,8 +335,8 @@ class Run(Stage):
                     if yielded % BREATHE_EVERY == 0:
                         await asyncio.sleep(0)
                     if artifact_id and isinstance(piece, str):  # what most yield
-                        self._check_going_on()
-                        await self.writer.text(artifact_id, piece, append=True)
+                        if (late := self._text(artifact_id, piece, append=True)) is not None:
+                            await late
                         continue
                     if isinstance(piece, Outcome):
                         outcome = piece
@@ -352,12 +357,20 @@ class Run(Stage):
         append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id
         artifact_id = artifact_id or self._new_artifact_id()
         if isinstance(piece, str):
-            self._check_going_on()
-            await self.writer.text(artifact_id, piece, name=name, append=append)
+            if (late := self._text(artifact_id, piece, name=name, append=append)) is not None:
+                await late
         else:
             made = artifact(cast("Contents", piece), artifact_id=artifact_id, name=name)
             await self._put(made, append=append, last_chunk=False)
         return artifact_id
+
+    def _text(
+        self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
+    ) -> "Coroutine[Any, Any, None] | None":
+        """Writes a text that the handler gave away; what to await where it cannot be on its way at once."""
+        if self._ending:
+            raise asyncio.CancelledError
+        return self.writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Writes what the handler gave away: nobody was promised that it is stored before the handler goes on."""
@@ -414,8 +427,9 @@ class Run(Stage):
                 await self.writer.settle()
                 return
 
-    async def _acquire_slot(self) -> None:
-        self._has_waited = await self._slots.acquire()
+    async def _wait_for_slot(self) -> None:
+        self._has_waited = True
+        await self._slots.acquire()
         self._holds_slot = True
 
     def _release_slot(self) -> None:

@@ -101,7 +101,8 @@ class Runs:
             self._lose(key, former)  # it has lost its claim, and has yet to learn of it
         active = Active(self._run(first, task, writer, inbox), last_turn, inbox)
         self._active[key] = active
-        active.work = asyncio.create_task(self._work(key, active), name=f"a2a-grpc:run:{key.id}")
+        loop = asyncio.get_running_loop()
+        active.work = loop.create_task(self._work(key, active), name=f"a2a-grpc:run:{key.id}")
 
     async def hand_over(self, key: TaskKey, active: Active) -> None:
         """Hands the messages that wait in the store to a run, the answer to its question first. Under the key's lock.
@@ -197,12 +198,11 @@ class Runs:
 
     async def _work(self, key: TaskKey, active: Active) -> None:
         """Plays a task's turns, one after the other, until none is left or the task has ended."""
-        work = asyncio.current_task()
-        assert work is not None
+        work = active.work
         self._tasks.add(work)
         try:
             while True:
-                await active.run.execute()
+                await active.run.execute(work)
                 writer = active.run.writer
                 if writer.state in lifecycle.TERMINAL:
                     return  # whatever is handed over after that has no turn any more

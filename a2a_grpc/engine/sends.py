@@ -27,7 +27,18 @@ from a2a_grpc.errors import (
 from a2a_grpc.ids import new_id
 from a2a_grpc.log import Log
 from a2a_grpc.protocol import CREATED
-from a2a_grpc.store import AlreadyBound, Binding, Head, QueueFull, Record, Snapshot, StaleAppend, StoreFull, TaskKey
+from a2a_grpc.store import (
+    AlreadyBound,
+    Binding,
+    Create,
+    Head,
+    QueueFull,
+    Record,
+    Snapshot,
+    StaleAppend,
+    StoreFull,
+    TaskKey,
+)
 from a2a_grpc.wire import Message, Task, task_element
 
 T = TypeVar("T")
@@ -54,7 +65,7 @@ class Sends:
         self._replica = replica
         self._runs = runs
         self._recovery = recovery
-        self._accepting: set[asyncio.Task[Any]] = set()
+        self._accepting: set[asyncio.Future[Any]] = set()
 
     async def finish(self, grace_s: float) -> None:
         """Waits for the messages that are being accepted, within the grace."""
@@ -86,43 +97,55 @@ class Sends:
         """A message that asks for a new task."""
         self._runs.check_room()
         message = incoming.request.message
-        message.context_id = message.context_id or new_id()
-        message.task_id = new_id()
-        key = TaskKey(*incoming.scope, message.task_id)
+        task_id, context_id = new_id(), message.context_id or new_id()
+        message.task_id, message.context_id = task_id, context_id
+        key = TaskKey(*incoming.scope, task_id)
         at_us = now_us()
         task = Task()
-        task.id, task.context_id = message.task_id, message.context_id
+        task.id, task.context_id = task_id, context_id
         set_status(task.status, lifecycle.SUBMITTED, at_us)
         task.history.append(message)
-        task.metadata.fields[CREATED].string_value = written(at_us)
+        noted = task.metadata.fields
+        noted[CREATED].string_value = written(at_us)
         if len(self._agent.skills) > 1:
-            task.metadata.fields[SKILL].string_value = skill.id
+            noted[SKILL].string_value = skill.id
         serialized = task.SerializeToString()
         record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
         first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
-        return await self._surely(self._create(key, record, first, task, serialized, incoming))
-
-    async def _create(
-        self, key: TaskKey, record: Record, first: Queued, task: Task, serialized: bytes, incoming: Incoming
-    ) -> Opened:
-        me = self._replica.id
-        async with self._runs.locks.holding(key):  # until its run is there
-            try:
-                epoch = await self._log.store.create(
-                    key,
-                    record,
-                    context_id=task.context_id,
-                    replica=me,
-                    bind=incoming.binding(key.id),
-                    pending=first.pending() if first.is_kept else None,
-                )
-            except StoreFull as full:
-                raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
-            head = Head(1, record.state, 1, epoch, task.context_id, record.size, 1, replica=me)
-            is_seen = incoming.waits and not self._log.store.durable  # else others may write to the log as well
-            witness = Witness(task) if is_seen else None
-            self._runs.start(first, Writer(self._log, self._settings, key, head, witness), serialized)
+        pending = first.pending() if first.is_kept else None
+        create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
+        witness = Witness(task) if incoming.waits else None
+        try:
+            if self._log.create_now is not None:
+                self._start(create, self._log.create_now(create), first, serialized, witness)
+            else:
+                await self._create(create, first, serialized, witness)
+        except StoreFull as full:
+            raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
         return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
+
+    async def _create(self, create: Create, first: Queued, serialized: bytes, witness: Witness | None) -> None:
+        """Creates a task where that takes a while. Once it is there it has its run, whether the caller is still there
+        or not."""
+        epochs: list[int] = []
+        creating = asyncio.get_running_loop().create_future()
+        self._accepting.add(creating)
+        try:
+            async with self._runs.locks.holding(create.key):  # until its run is there
+                try:
+                    await self._log.create(create, epochs.append)
+                finally:
+                    for epoch in epochs:
+                        self._start(create, epoch, first, serialized, witness)
+        finally:
+            self._accepting.discard(creating)
+            creating.set_result(None)
+
+    def _start(self, create: Create, epoch: int, first: Queued, serialized: bytes, witness: Witness | None) -> None:
+        """Starts the run of a task that was created."""
+        key, record, context_id, replica, *_ = create
+        head = Head(1, record.state, 1, epoch, context_id, record.size, 1, replica=replica)
+        self._runs.start(first, Writer(self._log, self._settings, key, head, witness), serialized)
 
     async def _continue(self, incoming: Incoming) -> Opened:
         """A message to a task that is there. Such messages are accepted one at a time."""
@@ -217,7 +240,7 @@ class Sends:
             raise ResourceExhaustedError(str(over_limit.content)) from over_limit
 
     def _surely(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """What a caller that goes away must not leave half done."""
+        """What a caller that goes away must not leave half done, where it goes on in the background."""
         if not self._log.store.durable:
             return work  # a store in memory never makes a caller wait: there is no half way
         task = asyncio.create_task(work)

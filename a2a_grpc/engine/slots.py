@@ -25,7 +25,7 @@ class Slots:
         return self._room - self.taken
 
     def enter(self) -> None:
-        """Joins the queue, at once. Must be followed by `acquire` or `leave`."""
+        """Joins the queue, at once. Must be followed by a `take` that gives a place, by `acquire` or by `leave`."""
         self.taken += 1
 
     def leave(self) -> None:
@@ -34,22 +34,30 @@ class Slots:
         if not self.taken:
             self._idle.set()
 
-    async def acquire(self) -> bool:
-        """Waits for the place; if that is canceled, the queue is left. Whether it had to be waited for."""
-        if self._free:  # then nobody waits
-            self._free -= 1
+    def take(self) -> bool:
+        """Takes the place, if one is free: then nobody waits."""
+        if not self._free:
             return False
+        self._free -= 1
+        return True
+
+    async def acquire(self) -> None:
+        """Waits for the place; if that is canceled, the queue is left."""
+        if self.take():
+            return
         try:
             await self._line.wait(self._pass_on)
         except BaseException:
             self.leave()
             raise
-        return True
 
     def release(self) -> None:
         """Gives the place to the next in the queue."""
-        self.leave()
-        self._pass_on()
+        self.taken -= 1
+        if not self.taken:
+            self._idle.set()
+        if not self._line.serve():
+            self._free += 1
 
     def _pass_on(self) -> None:
         if not self._line.serve():

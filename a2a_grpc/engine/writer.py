@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
@@ -16,6 +18,7 @@ from a2a_grpc.store import Append, Head, Record, StaleAppend, TaskKey
 from a2a_grpc.wire import (
     Artifact,
     Message,
+    Part,
     StreamResponse,
     Task,
     TaskState,
@@ -26,6 +29,8 @@ EPOCH = datetime(1970, 1, 1)
 
 MAX_BEHIND = 64
 """Records of one run that may be on their way to the store at a time."""
+MAX_REFILLS = 64
+"""Texts that an event is used for: a message of protobuf keeps the memory of all that it has held."""
 
 
 def now_us() -> int:
@@ -112,11 +117,15 @@ class Writer:
 
     __slots__ = (
         "_artifacts",
+        "_chunk",
+        "_chunk_of",
+        "_chunk_text",
         "_failure",
         "_is_told",
         "_is_unsure",
         "_log",
         "_on_the_way",
+        "_refills",
         "_settings",
         "_size",
         "context_id",
@@ -136,6 +145,12 @@ class Writer:
         self._log = log
         self._settings = settings
         self._artifacts: set[str] = set()
+        self._chunk: StreamResponse
+        """The event of a text that is appended, to be filled with the next one."""
+        self._chunk_text: Part
+        self._chunk_of = ""
+        """The artifact that it extends."""
+        self._refills = 0
         self._on_the_way: deque[asyncio.Future[int]] = deque()
         self._failure: BaseException | None = None
         """What the first write failed with since the log was looked at."""
@@ -178,13 +193,13 @@ class Writer:
         element = status_event(self.key, self.context_id, state, at_us, message)
         event = element.SerializeToString()
         serialized = incoming.SerializeToString() if incoming is not None else b""
-        if self._on_the_way or self._is_unsure:
+        if len(self._on_the_way) >= MAX_BEHIND or self._is_unsure:
             await self._ready()
         lifecycle.check(self.state, state)
         if state not in lifecycle.TERMINAL:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
-        writing = self._append(record, done, release)
+        writing = self._append(record, len(event) + len(serialized), done, release)
         if self.witness is not None:
             self.witness.folding.move(element.status_update, incoming)
         if writing is not None and not behind:
@@ -201,21 +216,43 @@ class Writer:
         """
         check_content(artifact)
         element = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
-        if self._on_the_way or self._is_unsure:
+        if len(self._on_the_way) >= MAX_BEHIND or self._is_unsure:
             await self._ready()
         writing = self._extend(artifact.artifact_id, element)
         if writing is not None and not behind:
             await self._written(writing)
 
-    async def text(
+    def text(
         self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
-    ) -> None:
-        """The text as a part of an artifact that is made or extended, not waited for. Raises like `artifact`."""
-        element = text_event(
-            self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
-        )
-        if self._on_the_way or self._is_unsure:
-            await self._ready()
+    ) -> "Coroutine[Any, Any, None] | None":
+        """The text as a part of an artifact that is made or extended, not waited for; what to await where it cannot be
+        on its way at once. Raises like `artifact`."""
+        if append and not name and not last_chunk:
+            element = self._filled(artifact_id, text)
+        else:
+            element = text_event(
+                self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
+            )
+        if len(self._on_the_way) >= MAX_BEHIND or self._is_unsure:
+            return self._extend_late(artifact_id, element)
+        self._extend(artifact_id, element)
+        return None
+
+    def _filled(self, artifact_id: str, text: str) -> StreamResponse:
+        """The event of a text that is appended: one and the same for many texts, as only the text differs."""
+        if self._chunk_of != artifact_id or self._refills >= MAX_REFILLS:
+            self._chunk = text_event(
+                self.key, self.context_id, artifact_id, text, name="", append=True, last_chunk=False
+            )
+            self._chunk_text = self._chunk.artifact_update.artifact.parts[0]
+            self._chunk_of, self._refills = artifact_id, 0
+        else:
+            self._chunk_text.text = text
+            self._refills += 1
+        return self._chunk
+
+    async def _extend_late(self, artifact_id: str, element: StreamResponse) -> None:
+        await self._ready()
         self._extend(artifact_id, element)
 
     def _extend(self, artifact_id: str, element: StreamResponse) -> "asyncio.Future[int] | None":
@@ -225,7 +262,7 @@ class Writer:
             self._artifacts.add(artifact_id)
         event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
-        writing = self._append(Record(self.seq + 1, event, self.state, self.turn))
+        writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
         if self.witness is not None:
             self.witness.folding.put(element.artifact_update)
         return writing
@@ -257,11 +294,11 @@ class Writer:
         self._artifacts = {artifact.artifact_id for artifact in Task.FromString(serialized).artifacts}
         return serialized
 
-    def _append(self, record: Record, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":
-        """Writes a record, or has it on its way: then what to wait for."""
+    def _append(self, record: Record, size: int, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":
+        """Writes a record of so many bytes, or has it on its way: then what to wait for."""
         written = self._log.append(Append(self.key, record, self.epoch, None, done, release))
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
-        self._size += record.size
+        self._size += size
         if isinstance(written, int):
             self.last_turn = written
             return None

@@ -1,18 +1,17 @@
 """The log of each task: the store keeps the records, the bus wakes whoever follows them."""
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from a2a_grpc.bus import Bus, Topic
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
-from a2a_grpc.store import Append, Head, Record, Snapshot, TaskKey, TaskStore
+from a2a_grpc.store import Append, Create, Head, Record, Snapshot, TaskKey, TaskStore
+from a2a_grpc.surely import surely
 from a2a_grpc.wire import TaskState
 
 Recent: TypeAlias = Callable[[TaskKey, int, int], Sequence[Record] | None]
@@ -33,11 +32,28 @@ class Log:
     def __init__(self, store: TaskStore, bus: Bus) -> None:
         self.store = store
         self.bus = bus
+        self.create_now: Callable[[Create], int] | None = getattr(store, "create_now", None)
+        """Creates a task at once, where the store can: the claim's epoch. Raises like `create`."""
+        self._create_then = getattr(store, "create_then", None) or self._create_in_a_task
         self._append_now: Callable[[Append], int] | None = getattr(store, "append_now", None)
         self._submit = getattr(store, "submit", None) or self._append_in_a_task
         self.recent: Recent | None = getattr(store, "recent", None)
         self.is_closing = False
         self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
+
+    async def create(self, create: Create, then: Callable[[int], None]) -> None:
+        """Creates a task, and calls `then` with the claim's epoch once it is there: also where the caller is canceled,
+        before the CancelledError arrives. Raises AlreadyBound, StoreFull."""
+        await self._create_then(create, then)
+
+    async def _create_in_a_task(self, create: Create, then: Callable[[int], None]) -> None:
+        async def write() -> None:
+            key, record, context_id, replica, bind, pending = create
+            then(
+                await self.store.create(key, record, context_id=context_id, replica=replica, bind=bind, pending=pending)
+            )
+
+        await surely(asyncio.create_task(write(), name=f"a2a-grpc:create:{create.key.id}"))
 
     def append(self, append: Append) -> "int | asyncio.Future[int]":
         """Appends what the store takes at once, or has it on its way: the newest turn that a message was accepted for,
@@ -49,12 +65,12 @@ class Log:
             last_turn = self._append_now(append)
             self.bus.wake(append.key)
             return last_turn
-        return self._submit(append, partial(self.bus.wake, append.key))
+        return self._submit(append, lambda _: self.bus.wake(append.key))
 
-    def _append_in_a_task(self, append: Append, then: Callable[[], None]) -> "asyncio.Future[int]":
+    def _append_in_a_task(self, append: Append, then: Callable[[int], None]) -> "asyncio.Future[int]":
         async def write() -> int:
             last_turn = await self.store.append(append)
-            then()
+            then(last_turn)
             return last_turn
 
         writing = asyncio.create_task(write(), name=f"a2a-grpc:append:{append.key.id}")
@@ -66,7 +82,8 @@ class Log:
         followed = [key for key in self.bus.keys() if isinstance(key, TaskKey)]  # noqa: SIM118
         seqs = dict(zip(followed, await self.store.seqs(followed), strict=True)) if followed else {}
         for key, seq in seqs.items():
-            if self._seqs.get(key) != seq:
+            is_own = self.recent is not None and self.recent(key, seq, 1) == ()  # then each record had its wake
+            if self._seqs.get(key) != seq and not is_own:
                 with self.bus.listen(key) as topic:
                     topic.doubt()
         self._seqs = seqs
@@ -114,7 +131,7 @@ class Follower:
     does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
     """
 
-    __slots__ = ("_batch", "_doubts", "_expected", "_key", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
+    __slots__ = ("_batch", "_doubts", "_key", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
 
     def __init__(self, log: Log, key: TaskKey, after: int, state: TaskState | None) -> None:
         self._log = log
@@ -124,18 +141,17 @@ class Follower:
         """Of the task at `_seq`; None until it is known."""
         self._seen = -1
         """Wakes that had come when all there was had been read; -1 while there may be more to read."""
-        self._expected: float | None = -math.inf if state is None else None
-        """Wakes that will have come, in the end, where only this process appends; None where the caller has just looked
-        at the log, no number at all where the store is to be asked."""
-        self._doubts = 0
-        """Those of the topic at the last look at the store."""
+        self._doubts = -1
+        """Those of the topic when it was last looked what others have appended; -1 while nobody has looked."""
         self._batch: deque[Record] = deque()
         self._listening: AbstractContextManager[Topic] = log.bus.listen(key)
         self._topic: Topic
 
     def __enter__(self) -> Self:
         self._topic = self._listening.__enter__()
-        self._doubts = self._topic.doubts
+        if self._state is not None:  # then the caller has just looked
+            self._doubts = self._topic.doubts
+            self._log.look_again(self._key)
         return self
 
     def __exit__(
@@ -168,12 +184,13 @@ class Follower:
     async def _read(self) -> Sequence[Record]:
         """What there is after the cursor, up to a batch."""
         seen, doubts = self._topic.wakes, self._topic.doubts
-        records = self._appended_here(seen) if doubts == self._doubts else None
+        records, recent = None, self._log.recent
+        if recent is not None and doubts == self._doubts:  # all that there may be was appended here
+            records = recent(self._key, self._seq, READ_BATCH)
         if records is None:
             records = await self._log.store.read(self._key, self._seq, READ_BATCH)
             if records is None:
                 raise TaskNotFoundError.of(self._key.id)
-            self._expected = seen if len(records) < READ_BATCH else -math.inf
             self._doubts = doubts
         if records:
             self._seq, self._state = records[-1].seq, records[-1].state
@@ -184,23 +201,3 @@ class Follower:
             self._state = head.state
         self._seen = seen if len(records) < READ_BATCH else -1
         return records
-
-    def _appended_here(self, wakes: int) -> Sequence[Record] | None:
-        """What this process has appended itself, as far as the store knows it without a question; None where the store
-        has to be asked, since somebody else has, or may have, appended as well.
-
-        Each record has its wake: where more have come than there are records, some are another process's. A wake that
-        is lost is made up for by `heal`.
-        """
-        recent = self._log.recent
-        if recent is None or (records := recent(self._key, self._seq, READ_BATCH)) is None:
-            return None
-        if len(records) == READ_BATCH:
-            self._expected = -math.inf
-            return records
-        if self._expected is None:
-            self._expected = wakes  # those of what is here already have come, or will cost a question
-            self._log.look_again(self._key)
-        else:
-            self._expected += len(records)
-        return records if wakes <= self._expected else None

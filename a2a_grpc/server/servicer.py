@@ -271,7 +271,7 @@ class Servicer:
             while batch := await records.batch():
                 for record in batch:
                     await context.write(record.event)
-                    if is_over(record.state, record.turn):
+                    if record.at_us and is_over(record.state, record.turn):  # only a status says so
                         return record.state, record.turn
                 state, turn = record.state, record.turn
         return state, turn

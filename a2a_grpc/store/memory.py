@@ -10,6 +10,7 @@ from a2a_grpc.store.protocol import (
     AlreadyBound,
     Append,
     Binding,
+    Create,
     Head,
     Listed,
     ListFilter,
@@ -186,6 +187,15 @@ class MemoryStore:
         bind: tuple[str, Binding] | None = None,
         pending: Pending | None = None,
     ) -> int:
+        return self._create(Create(key, record, context_id, replica, bind, pending))
+
+    @property
+    def create_now(self) -> Callable[[Create], int] | None:
+        """`create` as a plain function; None in a subclass that creates in its own way."""
+        return self._create if type(self).create is MemoryStore.create else None
+
+    def _create(self, create: Create) -> int:
+        key, record, context_id, replica, bind, pending = create
         if bind:
             self._check_unbound(key.scope, bind[0])
         self._make_room()

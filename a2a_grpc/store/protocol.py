@@ -107,6 +107,19 @@ class Pending(NamedTuple):
     """Of the principal; its tenant and subject are in the task's key."""
 
 
+class Create(NamedTuple):
+    """A new task with its first record, and who holds it."""
+
+    key: TaskKey
+    record: Record
+    context_id: str
+    replica: str
+    bind: tuple[str, Binding] | None = None
+    """An idempotency key to bind."""
+    pending: Pending | None = None
+    """What is kept until a later append is `done` with it."""
+
+
 class Append(NamedTuple):
     """A record to add, with what is to happen in the same instant."""
 
@@ -200,11 +213,13 @@ class TaskStore(Protocol):
 
     Any call may raise StoreUnavailable.
 
-    A store may have more. `append_now(append) -> int`, or None, is an `append` that never waits. `submit(append, then)
-    -> asyncio.Future[int]` is one without a coroutine, whose future cannot be canceled, and which calls `then()` once
-    the record is there. `recent(key, after, limit) -> Sequence[Record] | None` is a `read` of what this object has
-    appended itself, as far as that is known without waiting: none if its own newest record is the one at `after`, None
-    if it is not known what comes next.
+    A store may have more. `create_now(create) -> int` and `append_now(append) -> int`, or None, are a `create` and an
+    `append` that never wait. `async create_then(create, then)` is a `create` that calls `then(epoch)` once the task is
+    there, also where its caller is canceled. `submit(append, then) -> asyncio.Future[int]` is an `append` without a
+    coroutine, whose future cannot be canceled, and which calls `then(last_turn)` once the record is there.
+    `recent(key, after, limit) -> Sequence[Record] | None` is a `read` of what this object has appended itself, as far
+    as that is known without waiting: none if its own newest record is the one at `after`, None if it is not known what
+    comes next.
     """
 
     durable: bool

@@ -14,7 +14,7 @@ from a2a_grpc.engine import Engine
 from a2a_grpc.engine.recovery import LOST
 from a2a_grpc.parts import Json, text_of
 from a2a_grpc.server.serve import make_server
-from a2a_grpc.store import Head, MemoryStore, Record, StoreUnavailable, TaskKey, TaskStore, open_store
+from a2a_grpc.store import Append, Head, MemoryStore, Record, StoreUnavailable, TaskKey, TaskStore, open_store
 from a2a_grpc.wire import (
     SERVICE_NAME,
     A2AServiceStub,
@@ -68,10 +68,14 @@ class Line:
     async def close(self) -> None:
         await self._store.close()
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        if name in ("append_now", "submit", "recent"):  # which a store may have or not
-            raise AttributeError(name)
-        call = getattr(self._store, name)
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._store, name)  # a store may have more than every store has
+        if name in ("create_now", "append_now"):
+            return None  # nothing is there at once that comes by a line
+        if name == "recent":
+            return call  # which is on this side of it
+        if name == "submit":
+            return self._submit
 
         async def through(*given: Any, **named: Any) -> Any:
             if not self._whole.is_set():
@@ -79,11 +83,17 @@ class Line:
                     await self._whole.wait()
                 raise StoreUnavailable("the line is cut")
             answer = await call(*given, **named)
-            if (happens := self._meanwhile.pop(name, None)) is not None:
+            if (happens := self._meanwhile.pop(name.removesuffix("_then"), None)) is not None:
                 await happens()
             return answer
 
         return through
+
+    def _submit(self, append: Append, then: Callable[[int], None]) -> "asyncio.Future[int]":
+        if self._whole.is_set():
+            return cast("asyncio.Future[int]", cast(Any, self._store).submit(append, then))
+        refused: asyncio.Task[int] = asyncio.ensure_future(self.append(append))
+        return refused
 
 
 class Hand:

@@ -23,8 +23,8 @@ class LossyBus(LocalBus):
             self._air.carry(self, key)
 
     def hear(self, key: Key) -> None:
-        if not self.is_cut:
-            super().wake(key)
+        if not self.is_cut and (topic := self._topics.get(key)):
+            topic.doubt()
 
 
 class Air:

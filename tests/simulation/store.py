@@ -68,7 +68,7 @@ class View:
     """The way of one replica to the store."""
 
     durable = True
-    append_now = None
+    append_now = create_now = None
 
     def __init__(self, store: FaultyStore, name: str) -> None:
         self._store = store
@@ -93,7 +93,7 @@ class View:
         return self._tails.known(key, after, limit)
 
     def __getattr__(self, method: str) -> Any:
-        if method == "submit":  # which a store may have or not
+        if method in ("submit", "create_then"):  # which a store may have or not
             raise AttributeError(method)
         return partial(self._call, method)
 

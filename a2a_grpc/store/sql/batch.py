@@ -1,53 +1,37 @@
 """Many creates and appends in one transaction: a few statements, whatever their number."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, null, select
 
-from a2a_grpc.store.protocol import AlreadyBound, Append, Binding, Pending, Record, Scope, StaleAppend, TaskKey
-from a2a_grpc.store.sql.bulk import Bulk
+from a2a_grpc.store.protocol import AlreadyBound, Append, Binding, Create, Pending, Record, Scope, StaleAppend, TaskKey
+from a2a_grpc.store.sql.bulk import Bulk, goes_together
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.row import Row
-from a2a_grpc.store.sql.rows import bind_all, bindings, names_of, padded, rows_to_write
+from a2a_grpc.store.sql.rows import bind_all, bindings, listed, names_of, padded, rows_to_write
 from a2a_grpc.store.sql.schema import pending, record, task
 from a2a_grpc.store.sql.statements import wait
 
 
-@dataclass(slots=True)
-class Create:
-    """A new task with its first record."""
-
-    key: TaskKey
-    record: Record
-    context_id: str
-    replica: str
-    bind: tuple[str, Binding] | None
-    pending: Pending | None
-    token: bytes
-    number: Callable[[], int]
-    """Gives a number for the task, another one each time."""
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """A create or an append with what came of it."""
 
     write: Create | Append
     pk: int | None = None
     """The number of the task where it is known."""
+    token: bytes = b""
+    """By which a message that is kept is known again."""
     is_repeat: bool = False
     """Whether an earlier try may have been committed, or met something that was there already."""
-    tried: list[int] = field(default_factory=list)
+    tried: tuple[int, ...] = ()
     """The numbers under which a task may have been created."""
     outcome: int | Exception | None = None
     """What the write gives, or its error; None while nothing is decided."""
     wants_snapshot: bool = False
-
-    @property
-    def size(self) -> int:
-        return self.write.record.size
 
 
 @dataclass(slots=True)
@@ -72,12 +56,13 @@ class _Plan:
         self.bindings[name] = bind[1]
 
 
-def commit(connection: Connection, items: Sequence[Item]) -> None:
-    """Decides each item, in order, and writes those that may be; one that may not fails alone."""
+def commit(connection: Connection, items: Sequence[Item], number: Callable[[], int]) -> None:
+    """Decides each item, in order, and writes those that may be; one that may not fails alone. `number` gives numbers
+    for new tasks, another one each time."""
     for item in items:
         if isinstance(item.write, Create):
-            item.pk = item.write.number()
-            item.tried.append(item.pk)
+            item.pk = number()
+            item.tried += (item.pk,)
     plan = _Plan(rows=_lock(connection, items))
     plan.known = bindings(connection, ((item.write.key.scope, item.write.bind[0]) for item in items if item.write.bind))
     for item in items:
@@ -143,7 +128,7 @@ def _plan_create(plan: _Plan, item: Item, create: Create) -> None:
     plan.tasks.append(_born(row, create.key))
     plan.records.append((row.pk, row.epoch, create.record))
     if create.pending and not row.has_ended:
-        plan.waiting.append((row.pk, create.pending, create.token))
+        plan.waiting.append((row.pk, create.pending, item.token))
     item.outcome = row.epoch
 
 
@@ -188,6 +173,7 @@ _END = Bulk(_set(*_MOVED).values(cancel=null()), [*(f"new_{name}" for name in _M
 _ADD = Bulk(record.insert(), [column.name for column in record.c])
 _FORGET = pending.delete().where(pending.c.task == bindparam("of_pk"), pending.c.turn <= bindparam("upto"))
 _FORGET_ALL = pending.delete().where(pending.c.task.in_(bindparam("pks", expanding=True)))
+_FORGET_TOGETHER = pending.delete().where(pending.c.task.in_(listed("pks")))
 
 
 def _write(connection: Connection, plan: _Plan) -> None:
@@ -202,7 +188,9 @@ def _write(connection: Connection, plan: _Plan) -> None:
         wait(connection, plan.waiting)
     if plan.done:
         connection.execute(_FORGET, plan.done)
-    if plan.ended:
+    if plan.ended and goes_together(connection.dialect):
+        connection.execute(_FORGET_TOGETHER, {"pks": json.dumps(plan.ended)})
+    elif plan.ended:
         connection.execute(_FORGET_ALL, {"pks": padded(plan.ended)})
 
 

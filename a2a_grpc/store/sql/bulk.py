@@ -15,8 +15,17 @@ from sqlalchemy.sql.dml import UpdateBase
 MAX_ROWS = 64
 """Of one statement."""
 
-UPDATE_FROM_SINCE = (3, 33)
-"""The version of SQLite from which on it can update many rows by a statement."""
+ROW_BY_ROW_BEFORE = (3, 38)
+"""The version of SQLite that has both what it takes to update many rows by a statement (since 3.33) and JSON."""
+
+
+def goes_together(dialect: Dialect) -> bool:
+    """Whether many rows are better read, or written, as one.
+
+    SQLite's driver lets other threads run, and waits for its turn again, at each step of a statement. A row that is
+    read is a step, as is one that is written alone; waiting takes longer than the steps.
+    """
+    return dialect.name == "sqlite" and (dialect.server_version_info or ()) >= ROW_BY_ROW_BEFORE
 
 
 class Bulk:
@@ -33,7 +42,7 @@ class Bulk:
         if rows:
             dialect = connection.dialect
             text = self._texts.get(dialect.name) or self._compile(dialect)
-            if len(rows) > 1 and self._goes_together(dialect):
+            if len(rows) > 1 and goes_together(dialect):
                 self._execute_together(connection, text, rows)
                 return
             sent: Sequence[Any] = (
@@ -41,34 +50,26 @@ class Bulk:
             )
             connection.exec_driver_sql(text, sent[0] if len(sent) == 1 else list(sent))
 
-    def _goes_together(self, dialect: Dialect) -> bool:
-        """Whether there is a statement for many rows; where there is not, the driver sends the one for each."""
-        is_recent = (dialect.server_version_info or ()) >= UPDATE_FROM_SINCE
-        return dialect.name == "sqlite" and (self._statement.is_insert or is_recent)
-
     def _execute_together(self, connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Writes many rows by a statement, in numbers that are powers of two, so that a few statements are prepared.
-
-        SQLite's driver lets other threads run, and waits for its turn again, at each step: row by row that takes longer
-        than the steps.
-        """
-        start = 0
-        while start < len(rows):
-            count = min(MAX_ROWS, 1 << (len(rows) - start).bit_length() - 1)
-            chunk = rows[start : start + count]
+        """Writes many rows by a statement. They are filled up to a power of two, with rows of NULL that count for
+        nothing: so a few statements are prepared, whatever the number of rows."""
+        for start in range(0, len(rows), MAX_ROWS):
+            chunk = rows[start : start + MAX_ROWS]
+            count = 1 << (len(chunk) - 1).bit_length()
             together = self._texts.get(f"sqlite {count}") or self._for_many(text, count)
-            connection.exec_driver_sql(together, tuple(chain.from_iterable(chunk)))
-            start += count
+            nothing = (None,) * (len(self._names) * (count - len(chunk)))
+            connection.exec_driver_sql(together, (*chain.from_iterable(chunk), *nothing))
 
     def _for_many(self, text: str, count: int) -> str:
-        """The statement for so many rows, as SQLite has it."""
+        """The statement for so many rows, as SQLite has it. A row is there if its first value is, for an INSERT, or the
+        one that it is found by."""
+        values = ", ".join([f"({', '.join('?' * len(self._names))})"] * count)
         if self._statement.is_insert:
-            values = text.partition("VALUES")[2]
-            together = text + f",{values}" * (count - 1)
+            inserting = text.partition("VALUES")[0]
+            together = f"{inserting} SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"
         else:
             columns = iter(range(1, len(self._names) + 1))
             setting, _, matching = re.sub(r"\?", lambda _: f"many.column{next(columns)}", text).partition(" WHERE ")
-            values = ", ".join([f"({', '.join('?' * len(self._names))})"] * count)
             together = f"{setting} FROM (VALUES {values}) AS many WHERE {matching}"
         self._texts[f"sqlite {count}"] = together
         return together

@@ -7,35 +7,47 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from a2a_grpc.store.protocol import StoreUnavailable
+from a2a_grpc.store.protocol import Append, Create, StoreUnavailable
 from a2a_grpc.store.sql.batch import Item, commit
-from a2a_grpc.store.sql.database import Database, wait_for_end
+from a2a_grpc.store.sql.database import Database
 from a2a_grpc.store.sql.faults import is_conflict, passes
 from a2a_grpc.store.sql.patience import CONFLICTS, Outage, pauses, reason
+from a2a_grpc.surely import wait_for_end
 
 logger = logging.getLogger("a2a_grpc.store")
 
 MAX_ITEMS = 512
 """Writes in one transaction."""
+TURNS = 3
+"""Of the event loop that a batch waits for company: what its predecessor has set going is written with it."""
 MAX_BYTES = 4 << 20
 """Bytes of events in one transaction, or one event."""
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    item: Item
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Waiting(Item):
+    """A write on its way, with whoever waits for it."""
+
+    size: int
     done: asyncio.Future[int]
     until: float
-    then: Callable[[], None] | None = None
-    """Called once it is durable."""
+    then: Callable[[int], None] | None = None
+    """Called with its outcome once it is durable, whether somebody waits or not."""
     is_sent: bool = False
     """Whether it is in the transaction under way."""
     over: asyncio.Future[None] | None = None
     """What a caller that is canceled waits for: the end of that transaction."""
 
-    @property
-    def is_canceled(self) -> bool:
-        return self.done.cancelled()
+    def tell(self) -> None:
+        """What came of it is told."""
+        if isinstance(self.outcome, int):
+            if self.then is not None:
+                self.then(self.outcome)
+            if not self.done.cancelled():
+                self.done.set_result(self.outcome)
+        elif not self.done.cancelled():
+            self.fail(self.outcome or StoreUnavailable("the write was not decided"))
+        self.end()  # also for a caller that is canceled before it hears of it
 
     def fail(self, error: BaseException) -> None:
         self.done.set_exception(error)
@@ -60,12 +72,20 @@ class Commits:
     """
 
     def __init__(
-        self, database: Database, *, budget_s: float, outage: Outage, committed: Callable[[Sequence[Item]], None]
+        self,
+        database: Database,
+        *,
+        budget_s: float,
+        outage: Outage,
+        number: Callable[[], int],
+        committed: Callable[[Sequence[Item]], None],
     ) -> None:
         self._database = database
+        self._number = number  # for a new task, another one each time
         self._budget_s = budget_s
         self._outage = outage
         self._committed = committed  # called after each commit, before anybody learns of it
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._batch: Sequence[_Waiting] = ()
@@ -87,27 +107,44 @@ class Commits:
     def is_healthy(self) -> bool:
         return self._flusher is not None and not self._flusher.done()
 
-    def submit(self, item: Item, then: Callable[[], None]) -> "asyncio.Future[int]":
-        """What the item's outcome is; calls `then` once it is durable. Raises StoreUnavailable."""
-        return self._enqueue(item, then).done
+    def submit(self, append: Append, pk: int | None, then: Callable[[int], None]) -> "asyncio.Future[int]":
+        """What comes of an append to a task whose number is `pk`, if that is known; calls `then` with it once it is
+        durable. Raises StoreUnavailable."""
+        return self._enqueue(append, pk, b"", then).done
 
-    def _enqueue(self, item: Item, then: Callable[[], None] | None = None) -> _Waiting:
+    def _enqueue(
+        self, write: Create | Append, pk: int | None, token: bytes, then: Callable[[int], None] | None
+    ) -> _Waiting:
         if self._is_closing or not self.is_healthy:
             raise StoreUnavailable("the store is closed")
-        waiting = _Waiting(item, asyncio.get_running_loop().create_future(), time.monotonic() + self._budget_s, then)
+        waiting = _Waiting(
+            write,
+            pk,
+            token,
+            size=write.record.size,
+            done=self._loop.create_future(),
+            until=time.monotonic() + self._budget_s,
+            then=then,
+        )
         self._queue.append(waiting)
         self._arrived.set()
         return waiting
 
-    async def write(self, item: Item) -> int:
-        """What the item's outcome is, once it is durable. A caller that is canceled waits for the transaction under
-        way, if the item is in it: after that nothing happens. Raises StaleAppend, AlreadyBound, StoreUnavailable."""
-        waiting = self._enqueue(item)
+    async def write(
+        self,
+        write: Create | Append,
+        pk: int | None = None,
+        token: bytes = b"",
+        then: Callable[[int], None] | None = None,
+    ) -> int:
+        """What comes of a write, once it is durable. A caller that is canceled waits for the transaction under way, if
+        the write is in it: after that nothing happens. Raises StaleAppend, AlreadyBound, StoreUnavailable."""
+        waiting = self._enqueue(write, pk, token, then)
         try:
             return await waiting.done
         except asyncio.CancelledError:
             if waiting.is_sent:
-                waiting.over = asyncio.get_running_loop().create_future()
+                waiting.over = self._loop.create_future()
                 await wait_for_end(waiting.over)
             raise
 
@@ -115,6 +152,8 @@ class Commits:
         waits = pauses()
         while True:
             await self._arrived.wait()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             self._batch = batch = self._next_batch()
             if not batch:
                 if self._is_closing:
@@ -140,12 +179,12 @@ class Commits:
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         size = 0
-        while self._queue and len(batch) < MAX_ITEMS and (not batch or size + self._queue[0].item.size <= MAX_BYTES):
+        while self._queue and len(batch) < MAX_ITEMS and (not batch or size + self._queue[0].size <= MAX_BYTES):
             waiting = self._queue.popleft()
-            if waiting.is_canceled:
+            if waiting.done.cancelled():
                 continue
             waiting.is_sent = True
-            size += waiting.item.size
+            size += waiting.size
             batch.append(waiting)
         return batch
 
@@ -156,7 +195,7 @@ class Commits:
             await self._commit(batch)
         except Exception as error:
             for waiting in batch:
-                waiting.item.is_repeat = True
+                waiting.is_repeat = True
             if passes(error):
                 return error
             if len(batch) == 1 and not is_conflict(error):
@@ -180,25 +219,15 @@ class Commits:
                 refused = error
                 if not is_conflict(error):
                     break
-        logger.error("a write was refused by the database task=%s error=%s", waiting.item.write.key.id, reason(refused))
+        logger.error("a write was refused by the database task=%s error=%s", waiting.write.key.id, reason(refused))
         self._refuse([waiting], refused)
         return None
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
-        items = [waiting.item for waiting in batch]
-        await self._database.write(commit, items)
-        self._committed(items)
+        await self._database.write(commit, batch, self._number)
+        self._committed(batch)
         for waiting in batch:
-            outcome = waiting.item.outcome
-            if waiting.is_canceled:
-                pass
-            elif isinstance(outcome, int):
-                waiting.done.set_result(outcome)
-                if waiting.then is not None:
-                    waiting.then()
-            else:
-                waiting.fail(outcome or StoreUnavailable("the write was not decided"))
-            waiting.end()  # also for a caller that is canceled before it hears of it
+            waiting.tell()
 
     def _put_back(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Puts what was not resolved in front of the queue; refuses all whose budget is spent."""

@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from a2a_grpc.store.sql.faults import POOL, quiet_drivers
 from a2a_grpc.store.sql.urls import Place
+from a2a_grpc.surely import surely
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,27 +75,6 @@ def connect(place: Place, *, busy_s: float = BUSY_S) -> Database:
     from a2a_grpc.store.sql.postgresql import AsyncpgDatabase  # asyncpg is an extra
 
     return AsyncpgDatabase(place)
-
-
-async def wait_for_end(running: asyncio.Future[Any]) -> None:
-    """Waits until a future is done, however often the caller is canceled meanwhile; looks at its error, for nobody else
-    may."""
-    while not running.done():
-        try:
-            await asyncio.wait([running])
-        except asyncio.CancelledError:
-            continue
-    if not running.cancelled():
-        running.exception()
-
-
-async def surely(writing: "asyncio.Future[T]") -> T:
-    """What a write gives; a caller that is canceled waits for its end."""
-    try:
-        return await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await wait_for_end(writing)
-        raise
 
 
 class Way:

@@ -8,9 +8,10 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from a2a_grpc.store.sql.database import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS, surely
+from a2a_grpc.store.sql.database import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS
 from a2a_grpc.store.sql.faults import POOL
 from a2a_grpc.store.sql.urls import Place
+from a2a_grpc.surely import surely
 
 P = ParamSpec("P")
 T = TypeVar("T")

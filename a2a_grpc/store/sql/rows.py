@@ -1,16 +1,24 @@
 """Reading and writing the rows of tasks, inside a transaction."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, column, func, select, tuple_
 
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Scope, TaskKey
+from a2a_grpc.store.sql.bulk import goes_together
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.row import Row
 from a2a_grpc.store.sql.schema import binding, now_us, replica, task
 
 T = TypeVar("T")
+
+
+def listed(name: str) -> Select[tuple[int]]:
+    """The numbers of a parameter that is a JSON array, for SQLite."""
+    return select(column("value")).select_from(func.json_each(bindparam(name)))
+
 
 _COLUMNS = (
     task.c.pk,
@@ -42,6 +50,10 @@ _ROWS_TO_WRITE = (
     .order_by(task.c.pk)  # everybody locks in this order
     .with_for_update()
 )
+_HEX_CANCEL = case((task.c.cancel.is_not(None), func.hex(task.c.cancel)))
+_ROWS_TOGETHER = select(
+    func.json_group_array(func.json_array(*(_HEX_CANCEL if each is task.c.cancel else each for each in _COLUMNS)))
+).where(task.c.pk.in_(listed("pks")))
 _ALIVE = select(replica.c.id).where(replica.c.id == bindparam("of_id"))
 _KEEP_ROW = (
     task.update()
@@ -91,6 +103,9 @@ def is_alive(connection: Connection, replica_id: str) -> bool:
 
 def rows_to_write(connection: Connection, pks: Iterable[int]) -> dict[int, Row]:
     """The rows of these tasks, locked."""
+    if goes_together(connection.dialect):
+        together = connection.execute(_ROWS_TOGETHER, {"pks": json.dumps(list(pks))}).scalar_one()
+        return {values[0]: _row(values) for values in json.loads(together)}
     found = connection.execute(_ROWS_TO_WRITE, {"pks": padded(sorted(pks))}).all()
     return {row.pk: _row(row) for row in found}
 
@@ -134,6 +149,8 @@ def keep_row(connection: Connection, row: Row) -> None:
 def _row(found: Sequence[Any]) -> Row:
     row = Row(*found[: len(_COLUMNS)])
     row.replica = row.replica or ""  # NULL where nobody holds the task
+    if isinstance(row.cancel, str):
+        row.cancel = bytes.fromhex(row.cancel)
     return row
 
 

@@ -11,6 +11,7 @@ from a2a_grpc.lifecycle import TERMINAL, fold
 from a2a_grpc.store.protocol import (
     Append,
     Binding,
+    Create,
     Head,
     Listed,
     ListFilter,
@@ -25,7 +26,7 @@ from a2a_grpc.store.protocol import (
     TaskKey,
 )
 from a2a_grpc.store.sql import statements
-from a2a_grpc.store.sql.batch import Create, Item
+from a2a_grpc.store.sql.batch import Item
 from a2a_grpc.store.sql.commits import Commits
 from a2a_grpc.store.sql.database import Database, connect
 from a2a_grpc.store.sql.keeper import Keeper
@@ -99,7 +100,13 @@ class SqlStore:
             await asyncio.shield(database.close())
             raise
         self._database = database
-        self._commits = Commits(database, budget_s=self._budget_s, outage=self._outage, committed=self._committed)
+        self._commits = Commits(
+            database,
+            budget_s=self._budget_s,
+            outage=self._outage,
+            number=self._numbers.next,
+            committed=self._committed,
+        )
         self._keeper = Keeper(database, self.load)
         self._commits.start()
         self._keeper.start()
@@ -164,15 +171,20 @@ class SqlStore:
         bind: tuple[str, Binding] | None = None,
         pending: Pending | None = None,
     ) -> int:
-        token = secrets.token_bytes(16) if pending else b""
-        create = Create(key, record, context_id, replica, bind, pending, token, self._numbers.next)
-        return await self._open_commits().write(Item(create))
+        return await self._create(Create(key, record, context_id, replica, bind, pending))
+
+    async def create_then(self, create: Create, then: Callable[[int], None]) -> None:
+        await self._create(create, then)
+
+    async def _create(self, create: Create, then: Callable[[int], None] | None = None) -> int:
+        token = secrets.token_bytes(16) if create.pending else b""
+        return await self._open_commits().write(create, None, token, then)
 
     async def append(self, append: Append) -> int:
-        return await self._open_commits().write(Item(append, self._pks.get(append.key)))
+        return await self._open_commits().write(append, self._pks.get(append.key))
 
-    def submit(self, append: Append, then: Callable[[], None]) -> "asyncio.Future[int]":
-        return self._open_commits().submit(Item(append, self._pks.get(append.key)), then)
+    def submit(self, append: Append, then: Callable[[int], None]) -> "asyncio.Future[int]":
+        return self._open_commits().submit(append, self._pks.get(append.key), then)
 
     def _committed(self, items: Sequence[Item]) -> None:
         for item in items:
