@@ -22,6 +22,7 @@ from a2a_grpc.store import (
     AlreadyBound,
     Append,
     Binding,
+    Create,
     Head,
     ListFilter,
     Pending,
@@ -235,6 +236,41 @@ class StoreContract:
         records = await store.read(KEY, 0, 100)
         assert records is not None
         assert [record.seq for record in records] == list(range(1, seq + 1))
+
+    async def test_a_create_that_tells_when_the_task_is_there(self, store: TaskStore) -> None:
+        if (create_then := getattr(store, "create_then", None)) is None:
+            pytest.skip("this store has no create_then")
+        told: list[int] = []
+        await create_then(Create(KEY, born(), "c-1", ME), told.append)
+        assert told == [(await head_of(store)).epoch]
+        assert await append(store, status(2), epoch=told[0]) == 1
+
+    @pytest.mark.parametrize("turns", range(6))
+    async def test_a_create_that_is_canceled_has_told_that_the_task_is_there_or_it_is_not(
+        self, store: TaskStore, turns: int
+    ) -> None:
+        if (create_then := getattr(store, "create_then", None)) is None:
+            pytest.skip("this store has no create_then")
+        told: list[int] = []
+        creating = asyncio.ensure_future(create_then(Create(KEY, born(), "c-1", ME), told.append))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        creating.cancel()
+        await asyncio.wait([creating])
+        head = await store.head(KEY)
+        assert told == ([] if head is None else [head.epoch])
+        await create(store, KEY._replace(id="t-2"))  # whatever was on its way has come by now
+        assert await store.head(KEY) == head
+
+    async def test_a_create_and_an_append_at_once_do_what_others_do(self, store: TaskStore) -> None:
+        create_now, append_now = getattr(store, "create_now", None), getattr(store, "append_now", None)
+        if create_now is None or append_now is None:
+            pytest.skip("this store does nothing at once")
+        epoch = create_now(Create(KEY, born(), "c-1", ME))
+        assert append_now(Append(KEY, status(2), epoch)) == 1
+        assert await store.read(KEY, 0, 10) == [born(), status(2)]
+        with pytest.raises(StaleAppend):
+            append_now(Append(KEY, status(2), epoch))
 
     async def test_a_list_runs_from_the_newest_status_to_the_oldest(self, store: TaskStore) -> None:
         for place, at_us in enumerate([5, 9, 7, 9, 1]):
