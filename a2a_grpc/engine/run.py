@@ -239,10 +239,7 @@ class Run(Stage):
         finally:
             self._answer = None
         self._slots.enter()
-        if self._slots.take():
-            self._holds_slot = True
-        else:
-            await self._wait_for_slot()
+        await self._wait_for_slot()
         return request
 
     async def _write(self, write: Callable[Given, Awaitable[None]], *given: Given.args, **named: Given.kwargs) -> None:

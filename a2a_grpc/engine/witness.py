@@ -15,7 +15,7 @@ class Witness:
     def __init__(self, created: Task) -> None:
         """`created` is the task as the log begins with it, and grows from now on."""
         self.folding = Fold(created)
-        """Takes every event that is, or will be, the next one of the log."""
+        """Takes every event that is, or will be, the next one of the log, for as long as somebody waits."""
         self.settled: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
         """The task once it has ended or waits for somebody; None where that has to be read in the log."""
 

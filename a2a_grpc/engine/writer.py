@@ -200,7 +200,7 @@ class Writer:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
         writing = self._append(record, len(event) + len(serialized), done, release)
-        if self.witness is not None:
+        if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.move(element.status_update, incoming)
         if writing is not None and not behind:
             await self._written(writing)
@@ -263,7 +263,7 @@ class Writer:
         event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
         writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
-        if self.witness is not None:
+        if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.put(element.artifact_update)
         return writing
 

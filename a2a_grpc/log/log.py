@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -34,6 +34,7 @@ class Log:
         self.bus = bus
         self.create_now: Callable[[Create], int] | None = getattr(store, "create_now", None)
         """Creates a task at once, where the store can: the claim's epoch. Raises like `create`."""
+        self._create_then: Callable[[Create, Callable[[int], None]], Awaitable[None]]
         self._create_then = getattr(store, "create_then", None) or self._create_in_a_task
         self._append_now: Callable[[Append], int] | None = getattr(store, "append_now", None)
         self._submit = getattr(store, "submit", None) or self._append_in_a_task
@@ -41,10 +42,10 @@ class Log:
         self.is_closing = False
         self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
 
-    async def create(self, create: Create, then: Callable[[int], None]) -> None:
+    def create(self, create: Create, then: Callable[[int], None]) -> Awaitable[None]:
         """Creates a task, and calls `then` with the claim's epoch once it is there: also where the caller is canceled,
         before the CancelledError arrives. Raises AlreadyBound, StoreFull."""
-        await self._create_then(create, then)
+        return self._create_then(create, then)
 
     async def _create_in_a_task(self, create: Create, then: Callable[[int], None]) -> None:
         async def write() -> None:

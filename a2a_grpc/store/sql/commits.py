@@ -18,10 +18,10 @@ logger = logging.getLogger("a2a_grpc.store")
 
 MAX_ITEMS = 512
 """Writes in one transaction."""
-TURNS = 3
-"""Of the event loop that a batch waits for company: what its predecessor has set going is written with it."""
 MAX_BYTES = 4 << 20
 """Bytes of events in one transaction, or one event."""
+TURNS = 3
+"""Of the event loop that a batch waits for company: what its predecessor has set going is written with it."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -65,7 +65,7 @@ class Commits:
     """Guarantees:
 
     - Writes are decided in the order in which they came, and resolved once they are durable.
-    - There is no timer: a write that comes alone is sent at once.
+    - There is no timer: a write that comes alone is sent after a few turns of the event loop.
     - One that may not be fails alone. One that the database refuses does not sink the others.
     - During an outage every write waits for its own budget at most, then raises StoreUnavailable.
     - The task behind it never ends silently: `is_healthy` tells.
