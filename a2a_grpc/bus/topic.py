@@ -16,24 +16,18 @@ class Topic:
         self.wakes = 0
         self.doubts = 0
         """How often there may be something new that is not of this process: whoever listens looks for itself."""
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[Any]] = set()
         self._trusting: set[asyncio.Future[Any]] = set()
 
     def wake(self) -> None:
         self.wakes += 1
         if self._waiters:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._waiters.clear()
+            _release(self._waiters)
 
     def doubt(self) -> None:
         """Wakes those who listen, for what another process has done, or may have."""
         self.doubts += 1
-        for told in self._trusting:
-            if not told.done():
-                told.set_result(None)
-        self._trusting.clear()
+        _release(self._trusting)
         self.wake()
 
     async def wait(self, seen: int) -> None:
@@ -54,3 +48,10 @@ class Topic:
             return await told
         finally:
             self._trusting.discard(told)
+
+
+def _release(waiting: set[asyncio.Future[Any]]) -> None:
+    for one in waiting:
+        if not one.done():
+            one.set_result(None)
+    waiting.clear()

@@ -365,8 +365,7 @@ class Run(Stage):
         self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
     ) -> "Coroutine[Any, Any, None] | None":
         """Writes a text that the handler gave away; what to await where it cannot be on its way at once."""
-        if self._ending:
-            raise asyncio.CancelledError
+        self._check_going_on()
         return self.writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:

@@ -53,11 +53,8 @@ class Slots:
 
     def release(self) -> None:
         """Gives the place to the next in the queue."""
-        self.taken -= 1
-        if not self.taken:
-            self._idle.set()
-        if not self._line.serve():
-            self._free += 1
+        self.leave()
+        self._pass_on()
 
     def _pass_on(self) -> None:
         if not self._line.serve():

@@ -83,11 +83,14 @@ class Log:
         followed = [key for key in self.bus.keys() if isinstance(key, TaskKey)]  # noqa: SIM118
         seqs = dict(zip(followed, await self.store.seqs(followed), strict=True)) if followed else {}
         for key, seq in seqs.items():
-            is_own = self.recent is not None and self.recent(key, seq, 1) == ()  # then each record had its wake
-            if self._seqs.get(key) != seq and not is_own:
+            if self._seqs.get(key) != seq and not self._is_own(key, seq):
                 with self.bus.listen(key) as topic:
                     topic.doubt()
         self._seqs = seqs
+
+    def _is_own(self, key: TaskKey, seq: int) -> bool:
+        """Whether the newest record was appended here: then each had its wake."""
+        return self.recent is not None and self.recent(key, seq, 1) == ()
 
     def look_again(self, key: TaskKey) -> None:
         """Has the next `heal` wake the followers of this log in any case."""
@@ -150,7 +153,7 @@ class Follower:
 
     def __enter__(self) -> Self:
         self._topic = self._listening.__enter__()
-        if self._state is not None:  # then the caller has just looked
+        if self._log.recent is not None and self._state is not None:  # then the caller has just looked
             self._doubts = self._topic.doubts
             self._log.look_again(self._key)
         return self
