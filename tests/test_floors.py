@@ -29,6 +29,7 @@ FLOORS = {
     "protocol": 0,
     "backoff": 0,
     "surely": 0,
+    "throttle": 0,
 }
 PACKAGE = ROOT / "a2a_grpc"
 ENTRY = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}

@@ -1,0 +1,92 @@
+"""Log lines at a bounded rate: one of a kind in an interval, with a count of those left out."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+MAX_KINDS = 256
+"""Kinds that a throttle remembers; a kind that is forgotten starts again with a line of its own."""
+
+
+class Throttle:
+    """Write log lines of a kind at most once in `interval_s`.
+
+    Guarantees:
+
+    - The first line of a kind is written at once.
+    - Further lines of the kind are counted until the interval is over. Then one line says how many were left out: the
+      next line of the kind, or, if an event loop runs, the first line again without waiting for a next one.
+    - Kinds do not delay each other.
+    - Arguments of lines that are left out are neither formatted nor kept, and at most `MAX_KINDS` kinds are remembered.
+
+    `log` may be called by any thread.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, interval_s: float = 1.0, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._logger = logger
+        self._interval_s = interval_s
+        self._clock = clock
+        self._kinds: dict[str, _Kind] = {}
+        self._lock = threading.Lock()
+
+    def log(self, level: int, kind: str, message: str, *values: object, exc_info: Any = None) -> None:
+        """Write the line `message % values`, or count it if a line of its kind was written within the interval."""
+        now = self._clock()
+        with self._lock:
+            known = self._kinds.get(kind)
+            if known is not None and now < known.until:
+                known.left_out += 1
+                if known.left_out == 1:
+                    self._summarise_later(kind, known)
+                return
+            left_out = known.left_out if known is not None else 0
+            text = message % values if values else message
+            if known is None and len(self._kinds) >= MAX_KINDS:
+                del self._kinds[next(iter(self._kinds))]
+            self._kinds[kind] = _Kind(level, text, now + self._interval_s)
+        self._write(level, text, left_out, exc_info)
+
+    def warning(self, kind: str, message: str, *values: object) -> None:
+        """Write or count a line at level WARNING."""
+        self.log(logging.WARNING, kind, message, *values)
+
+    def error(self, kind: str, message: str, *values: object, exc_info: Any = None) -> None:
+        """Write or count a line at level ERROR."""
+        self.log(logging.ERROR, kind, message, *values, exc_info=exc_info)
+
+    def _summarise_later(self, kind: str, known: "_Kind") -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # a thread without an event loop: the next line of the kind has the count
+        loop.call_later(self._interval_s, self._summarise, kind, known)
+
+    def _summarise(self, kind: str, known: "_Kind") -> None:
+        """Write the count of lines left out, unless a line of the kind did; it counts as a line of the kind."""
+        with self._lock:
+            if self._kinds.get(kind) is not known:
+                return
+            left_out = known.left_out
+            self._kinds[kind] = _Kind(known.level, known.text, self._clock() + self._interval_s)
+        self._write(known.level, known.text, left_out, None)
+
+    def _write(self, level: int, text: str, left_out: int, exc_info: Any) -> None:
+        count = f" (and {left_out} more like this)" if left_out else ""
+        self._logger.log(level, "%s%s", text, count, exc_info=exc_info, stacklevel=3)
+
+
+class _Kind:
+    """What was last written of a kind, until when it is not written again, and how many were left out since."""
+
+    __slots__ = ("left_out", "level", "text", "until")
+
+    def __init__(self, level: int, text: str, until: float) -> None:
+        self.level = level
+        self.text = text
+        self.until = until
+        self.left_out = 0
