@@ -1,0 +1,62 @@
+"""The good client: one call after another, each timed: python -m tests.attacks.good HOST:PORT [PAUSE_S]
+
+Makes a task, tells that it is ready as a JSON line, then asks for the task every PAUSE_S seconds until its standard
+input is closed. Ends with a JSON line of what it saw.
+"""
+
+import asyncio
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import grpc.aio
+
+from a2a_grpc.wire import A2AServiceStub, GetTaskRequest
+from tests.harness import V1, request
+
+TIMEOUT_S = 30.0
+WARM_UP_CALLS = 50
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value that this share of the ordered values does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+
+
+async def main(address: str, pause_s: float) -> None:
+    latencies: list[float] = []
+    errors: Counter[str] = Counter()
+    loop = asyncio.get_running_loop()
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        stub = A2AServiceStub(channel)
+        sent = await stub.SendMessage(request("hello"), metadata=V1, timeout=TIMEOUT_S)
+        wanted = GetTaskRequest(id=sent.task.id)
+        for _ in range(WARM_UP_CALLS):
+            await stub.GetTask(wanted, metadata=V1, timeout=TIMEOUT_S)
+        print(json.dumps({"event": "ready"}), flush=True)
+        over = loop.run_in_executor(None, sys.stdin.read)
+        while not over.done():
+            begun = time.perf_counter()
+            try:
+                await stub.GetTask(wanted, metadata=V1, timeout=TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                errors[f"{error.code().name}: {error.details()}"] += 1
+            latencies.append((time.perf_counter() - begun) * 1000)
+            await asyncio.sleep(pause_s)
+    latencies.sort()
+    seen = {
+        "calls": len(latencies),
+        "errors": dict(errors),
+        "p50_ms": quantile(latencies, 0.5),
+        "p99_ms": quantile(latencies, 0.99),
+        "worst_ms": latencies[-1] if latencies else 0.0,
+    }
+    print(json.dumps({"event": "seen", **seen}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 0.01))
