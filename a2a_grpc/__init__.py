@@ -42,6 +42,7 @@ The map. A module imports only from floors strictly below its own:
        errors       the tree of errors with their wire facts
        principal    who calls
        ids          identifiers that are made here
+       counting     fields of a serialised message, counted before it is parsed
        config       settings: default < environment < caller
        backoff      how long to wait before the next try
        surely       waiting for what must not be left half done

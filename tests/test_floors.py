@@ -28,6 +28,7 @@ FLOORS = {
     "config": 0,
     "protocol": 0,
     "backoff": 0,
+    "counting": 0,
     "surely": 0,
     "throttle": 0,
 }
