@@ -26,6 +26,7 @@ FLOORS = {
     "ids": 0,
     "principal": 0,
     "config": 0,
+    "masking": 0,
     "protocol": 0,
     "backoff": 0,
     "counting": 0,

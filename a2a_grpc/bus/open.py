@@ -5,8 +5,9 @@ import socket
 
 from a2a_grpc.bus.local import LocalBus
 from a2a_grpc.bus.protocol import Bus
-from a2a_grpc.bus.urls import is_postgres, masked, sqlite_file
+from a2a_grpc.bus.urls import is_postgres, sqlite_file
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 
 logger = logging.getLogger("a2a_grpc.bus")
 
@@ -31,7 +32,7 @@ def open_bus(url: str, store_url: str = "memory:") -> Bus:
         return _machine_bus(url, store_url)
     if is_postgres(url):
         return _postgres_bus(url)
-    raise ConfigurationError(f"bus is '{masked(url)}'; it must be auto, local:, machine: or postgresql://…")
+    raise ConfigurationError(f"bus is '{mask_url(url)}'; it must be auto, local:, machine: or postgresql://…")
 
 
 def _fitting(store_url: str) -> Bus:
@@ -50,7 +51,7 @@ def _machine_bus(url: str, store_url: str) -> Bus:
         raise ConfigurationError(f"bus is '{url}'; this platform has no unix sockets, use local:")
     file = sqlite_file(store_url)
     if not file:
-        raise ConfigurationError(f"bus is '{url}'; it needs a store in an SQLite file, not '{masked(store_url)}'")
+        raise ConfigurationError(f"bus is '{url}'; it needs a store in an SQLite file, not '{mask_url(store_url)}'")
     from a2a_grpc.bus.directory import machine_directory
     from a2a_grpc.bus.machine import MachineBus
 
@@ -64,6 +65,6 @@ def _postgres_bus(url: str) -> Bus:
         if error.name != "asyncpg":
             raise
         raise ConfigurationError(
-            f"bus is '{masked(url)}'; it needs asyncpg: pip install \"a2a-grpc[postgres]\""
+            f"bus is '{mask_url(url)}'; it needs asyncpg: pip install \"a2a-grpc[postgres]\""
         ) from error
     return PostgresBus(url)

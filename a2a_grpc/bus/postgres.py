@@ -12,8 +12,9 @@ import asyncpg  # type: ignore[import-untyped]
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.bus.shared import DIGEST_BYTES, SharedBus, joined
-from a2a_grpc.bus.urls import masked, postgres_dsn
+from a2a_grpc.bus.urls import postgres_dsn
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 
 logger = logging.getLogger("a2a_grpc.bus")
 
@@ -83,9 +84,11 @@ class PostgresBus(SharedBus):
     def _refuse(self, fault: Exception) -> None:
         """Raises ConfigurationError for a fault that does not pass."""
         if isinstance(fault, ValueError | asyncpg.InterfaceError):  # whose text may hold parts of the password
-            raise ConfigurationError(f"bus is '{masked(self._url)}'; it cannot be read as a PostgreSQL URL") from None
+            raise ConfigurationError(f"bus is '{mask_url(self._url)}'; it cannot be read as a PostgreSQL URL") from None
         if isinstance(fault, asyncpg.PostgresError) and (fault.sqlstate or "XX")[:2] not in PASSING:
-            raise ConfigurationError(f"bus is '{masked(self._url)}'; the database says: {fault}") from fault
+            raise ConfigurationError(
+                f"bus is '{mask_url(self._url)}'; the database says: {mask_url(str(fault))}"
+            ) from fault
 
     # -- hearing
 
@@ -198,7 +201,7 @@ class PostgresBus(SharedBus):
 
 
 def described(error: Exception) -> str:
-    """An error for the log, without the texts that may quote a URL."""
+    """Return an error for the log, without the texts that may quote parts of a URL."""
     if isinstance(error, OSError | asyncpg.PostgresError):
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {mask_url(str(error))}"
     return type(error).__name__

@@ -7,12 +7,6 @@ POSTGRES = re.compile(r"(?:postgresql|postgres)(?:\+asyncpg)?://(.*)", re.DOTALL
 SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]*)")
 
 
-def masked(url: str) -> str:
-    """A URL as it may be shown: without its password."""
-    url = re.sub(r"^([^:]*://[^:/?@]*):.*@", r"\1:***@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)
-
-
 def is_postgres(url: str) -> bool:
     return POSTGRES.fullmatch(url) is not None
 

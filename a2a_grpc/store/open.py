@@ -1,6 +1,7 @@
 """A store by its URL."""
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.protocol import TaskStore
 
@@ -19,7 +20,6 @@ def open_store(url: str) -> TaskStore:
         from a2a_grpc.store.sql import SqlStore  # SQLAlchemy: who keeps tasks in memory need not wait for it
 
         return SqlStore(url)
-    shown = f"{scheme}://***@{rest.rpartition('@')[2]}" if "@" in rest else url
     raise ConfigurationError(
-        f"store is '{shown}'; it must be memory:, sqlite:///tasks.db, postgresql://…, mysql://… or mariadb://…"
+        f"store is '{mask_url(url)}'; it must be memory:, sqlite:///tasks.db, postgresql://…, mysql://… or mariadb://…"
     )

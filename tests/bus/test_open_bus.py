@@ -9,8 +9,10 @@ from a2a_grpc.bus import LocalBus, open_bus
 from a2a_grpc.bus.directory import machine_directory
 from a2a_grpc.bus.machine import MachineBus
 from a2a_grpc.bus.postgres import PostgresBus
-from a2a_grpc.bus.urls import masked, postgres_dsn
+from a2a_grpc.bus.urls import postgres_dsn
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
+from a2a_grpc.store.open import open_store
 from tests.harness import run_program
 
 POSTGRES_URLS = [
@@ -130,7 +132,23 @@ async def test_the_drivers_are_imported_only_for_a_bus_that_needs_them() -> None
     ],
 )  # fmt: skip
 def test_a_password_is_not_shown(url: str, shown: str) -> None:
-    assert masked(url) == shown
+    assert mask_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "where", ["alice:ge/h@e:im?@db", "db/t?password=geheim&sslpassword=geheim", "[db/t?token=geheim"]
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql", "redis", "postgresql+psycopg2", "sqlite", "nats:"])
+def test_a_url_of_a_store_or_a_bus_is_refused_without_its_secrets(scheme: str, where: str) -> None:
+    url = f"{scheme}://{where}"
+    for refuse in (
+        lambda: open_bus("machine:", url),
+        lambda: open_store(f"{url}&bad=1?bad=2"),
+        lambda: open_bus(f"x{url}"),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            refuse()
+        assert "geheim" not in str(refused.value) and "im?" not in str(refused.value), str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_sql_store_is_opened_by_url(url: str, dialect: str) -> None:
     ("url", "said"),
     [
         ("redis://localhost", "it must be memory:, sqlite:///tasks.db, postgresql://"),
-        ("redis://me:pw@localhost", "store is 'redis://***@localhost'; it must be"),
+        ("redis://me:pw@localhost", "store is 'redis://me:***@localhost'; it must be"),
         ("", "it must be memory:"),
         ("tasks.db", "it must be memory:"),
         ("sqlite:tasks.db", "it must be memory:"),

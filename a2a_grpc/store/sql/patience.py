@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.masking import mask_url
 from a2a_grpc.store.protocol import StoreUnavailable
 from a2a_grpc.store.sql.faults import is_conflict, passes
 
@@ -27,7 +28,7 @@ class Outage:
 
     def __init__(self, shown: str) -> None:
         self.shown = shown
-        """The database's URL, without its password."""
+        """The database's URL, its secrets masked."""
         self._since: float | None = None
 
     def begin(self, error: BaseException) -> None:
@@ -42,9 +43,10 @@ class Outage:
 
 
 def reason(error: BaseException) -> str:
-    """The driver's words in one line; never a statement or its parameters."""
+    """Return the driver's words in one line: no statement, no parameters, no password of a URL."""
     cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else 'no answer'}"
+    said = mask_url(str(cause).strip())
+    return f"{type(cause).__name__}: {said.splitlines()[0] if said else 'no answer'}"
 
 
 async def persist(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, outage: Outage) -> T:

@@ -7,6 +7,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 
 DRIVERS = {
     "sqlite": ("sqlite", "pysqlite", "sqlite3", ""),
@@ -36,7 +37,7 @@ class Place:
     url: URL
     """For SQLAlchemy, driver included."""
     shown: str
-    """The URL as it was given, for people: without its password."""
+    """The URL as it was given, its secrets masked, for errors and log lines."""
     synchronous: str = "full"
     """SQLite's; with `normal` a power failure may take the last commits, a crash of the process none."""
 
@@ -51,8 +52,8 @@ def place_of(text: str) -> Place:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise ConfigurationError(f"store is '{_without_userinfo(text)}'; it cannot be read as a URL") from None
-    shown = url.render_as_string(hide_password=True)
+        raise ConfigurationError(f"store is '{mask_url(text)}'; it cannot be read as a URL") from None
+    shown = mask_url(text)
     scheme, _, driver = url.drivername.partition("+")
     if scheme not in DRIVERS:
         raise ConfigurationError(f"store is '{shown}'; it must be one of {', '.join(f'{name}:' for name in DRIVERS)}")
@@ -86,8 +87,3 @@ def _sqlite_place(url: URL, shown: str) -> Place:
     if synchronous not in SYNCHRONOUS:
         raise ConfigurationError(f"store is '{shown}'; synchronous must be one of {', '.join(SYNCHRONOUS)}")
     return Place("sqlite", url.set(drivername="sqlite", query={}), shown, synchronous)
-
-
-def _without_userinfo(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 from a2a_grpc.store.protocol import StoreUnavailable
 from a2a_grpc.store.sql.database import Database, connect
 from a2a_grpc.store.sql.faults import is_fault, passes
@@ -151,5 +152,5 @@ def _check_file(place: Place) -> None:
 
 
 def _unusable(place: Place, error: BaseException) -> ConfigurationError:
-    said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    said = mask_url(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
     return ConfigurationError(f"store is '{place.shown}'; it cannot be used: {said}")
