@@ -1,6 +1,8 @@
 """A bus by its URL."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,19 +138,20 @@ def test_a_password_is_not_shown(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["alice:ge/h@e:im?@db", "db/t?password=geheim&sslpassword=geheim", "[db/t?token=geheim"]
+    "where", ["alice:ge/geheim@e:geheim?@db", "db/t?password=geheim&sslpassword=geheim", "[db/t?token=geheim"]
 )
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql", "redis", "postgresql+psycopg2", "sqlite", "nats:"])
 def test_a_url_of_a_store_or_a_bus_is_refused_without_its_secrets(scheme: str, where: str) -> None:
     url = f"{scheme}://{where}"
-    for refuse in (
-        lambda: open_bus("machine:", url),
-        lambda: open_store(f"{url}&bad=1?bad=2"),
-        lambda: open_bus(f"x{url}"),
-    ):
+    refusals: list[Callable[[], object]] = [
+        partial(open_bus, "machine:", url),
+        partial(open_bus, f"x{url}", "memory:"),
+        partial(open_store, f"{url}&bad=1?bad=2"),
+    ]
+    for refuse in refusals:
         with pytest.raises(ConfigurationError) as refused:
             refuse()
-        assert "geheim" not in str(refused.value) and "im?" not in str(refused.value), str(refused.value)
+        assert "geheim" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
