@@ -26,12 +26,25 @@ adds what only a client can tell.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import grpc
 
 DOMAIN = "a2a-protocol.org"
 """`ErrorInfo.domain` of every error of the protocol (spec §10.6)."""
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def detached(error: E) -> E:
+    """Return the exception without its traceback, cause and context.
+
+    For an exception that is kept as a value: a frame that keeps an exception whose traceback holds this same frame is
+    a cycle, and all that the frame holds stays in memory until the garbage collector comes.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 class Violation(NamedTuple):

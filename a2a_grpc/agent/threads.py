@@ -48,6 +48,7 @@ class Threads:
                 loop.call_soon_threadsafe(settle, result, error)
             except RuntimeError:  # the loop is closed; nobody waits any more
                 pass
+            del result, error  # the error's traceback holds this frame, and the frame what `fn` was called with
 
         threading.Thread(target=work, name=f"a2a-grpc:{getattr(fn, '__name__', 'work')}", daemon=True).start()
         return await done

@@ -177,7 +177,10 @@ class Calls:
             error = self.failed(failure)
             if isinstance(error, DeadlineExceededError) and error.message == OWN_DEADLINE:
                 error.say(f"{link.address} did not answer {method} within {timeout_s:g} s")
-            raise error from failure
+            try:
+                raise error from failure
+            finally:
+                del error  # the traceback holds this frame, and the frame the request
         except asyncio.CancelledError:
             if is_canceled():
                 raise

@@ -8,7 +8,7 @@ from typing import cast
 
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
 from a2a_grpc.engine.slots import Slots
-from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError
+from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached
 from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import Content, Contents, Json, agent_message, check_content, part
@@ -117,7 +117,7 @@ async def _output(skill: Skill, turn: Turn) -> object:
         else:
             output = await cast("Awaitable[Output]", result)
     except Outcome as raised:
-        output = raised
+        output = detached(raised)
     match output:
         case Completed():
             return output.content or ""

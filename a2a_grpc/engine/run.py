@@ -14,6 +14,7 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
+from a2a_grpc.errors import detached
 from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey
@@ -125,7 +126,7 @@ class Run(Stage):
             outcome = await self._play()
             made = self.writer.seq
         except Outcome as raised:
-            outcome, made = raised, self.writer.seq
+            outcome, made = detached(raised), self.writer.seq
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             self._is_lost = True
@@ -340,7 +341,7 @@ class Run(Stage):
                         break
                     artifact_id = await self._piece(piece, artifact_id)
             except Completed as raised:
-                outcome = raised
+                outcome = detached(raised)
         if artifact_id and isinstance(outcome, Completed):
             # an empty text seals the artifact: that the last piece was the last is known only now
             await self._put(artifact("", artifact_id=artifact_id), append=True, last_chunk=True)

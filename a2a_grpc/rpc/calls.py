@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
+from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError
 from a2a_grpc.rpc.status import to_status, trailing_metadata
@@ -28,6 +29,9 @@ Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 
 ABORT_TIMEOUT_S = 1.0
 """How long a status may wait behind data that the peer does not read."""
+
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+"""gRPC's status codes by their numbers."""
 
 _metadata: ContextVar[Metadata] = ContextVar("a2a_grpc metadata of the call", default=())
 
@@ -82,30 +86,30 @@ class Calls:
             assert task is not None
             size, is_crowded = len(request), len(running) >= self._room[streaming]
             if is_crowded or self._bytes + size > self._max_bytes:
-                await _abort(context, self._refusal(streaming, is_crowded))
+                await _abort(context, to_status(self._refusal(streaming, is_crowded)))
                 return None
             running.add(task)
             self._bytes += size
             try:
                 return await behavior(request, context)
-            except A2AError as raised:
-                error = raised
+            except A2AError as error:
+                status = to_status(error)
             except asyncio.CancelledError:
                 if not (streaming and self._is_ending):
                     raise  # the client is gone
-                error = UnavailableError.shutting_down("resume at another")
+                status = to_status(UnavailableError.shutting_down("resume at another"))
             except StoreUnavailable as unavailable:
                 logger.warning("the store does not answer: %s", unavailable)
-                error = UnavailableError("the task store does not answer; try again", retry_after_s=1.0)
+                status = to_status(UnavailableError("the task store does not answer; try again", retry_after_s=1.0))
             except grpc.aio.InternalError:
                 return None  # a write to a client that is gone
             except Exception:
                 logger.exception("call failed")
-                error = InternalError()
+                status = to_status(InternalError())
             finally:
                 running.discard(task)
                 self._bytes -= size
-            await _abort(context, error)
+            await _abort(context, status)
             return None
 
         if streaming:
@@ -135,13 +139,18 @@ class Calls:
             await asyncio.wait(left, timeout=timeout_s)
 
 
-async def _abort(context: Context, error: A2AError) -> None:
-    """Ends the call with the error's status; does not return where the status could be sent."""
-    status = to_status(error)
+async def _abort(context: Context, status: Status) -> None:
+    """End the call with a status, then return: grpc.aio raises its AbortError once the handler has ended.
+
+    A status is passed, not an error: a frame that keeps an exception whose traceback holds the frame keeps all that
+    its callers hold, the request's bytes among it, until the garbage collector comes.
+    """
     metadata = (*(context.trailing_metadata() or ()), *trailing_metadata(status))
     try:
         async with asyncio.timeout(ABORT_TIMEOUT_S):
-            await context.abort(error.code, status.message, metadata)
+            await context.abort(CODES[status.code], status.message, metadata)
+    except grpc.aio.AbortError as aborted:
+        aborted.__traceback__ = None  # the context keeps the error, and the traceback's frames keep the context
     except TimeoutError:
         logger.warning("the client does not read; its call ends without a status")
     except (grpc.aio.InternalError, grpc.aio.UsageError):

@@ -221,6 +221,7 @@ class Commits:
                     break
         logger.error("a write was refused by the database task=%s error=%s", waiting.write.key.id, reason(refused))
         self._refuse([waiting], refused)
+        del refused  # its traceback holds this frame, and the frame the write
         return None
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
