@@ -26,7 +26,9 @@ The map. A module imports only from floors strictly below its own:
                     elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,
-                    retries; connection, channel, target, card, fetch: the way to an agent; probe: why there is none;
+                    retries; responses: what an agent sends, checked before it is used; inflating: compressed content
+                    within a bound; growth: a bound for a followed task;
+                    connection, channel, target, card, fetch: the way to an agent; probe: why there is none;
                     status: failures as errors; remote, manager, blocking: on top
     2  agent        Agent, Turn, outcomes, the agent card
        store        protocol: TaskStore and its values; contract: what each must do, as tests; memory;

@@ -165,10 +165,7 @@ def json_problem(root: Value | Struct, budget: Budget | None = None) -> str:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
             return f"is nested deeper than {MAX_DEPTH}"
-        children: Collection[Value] = ()
-        if isinstance(node, Struct):
-            children = node.fields.values()
-        else:
+        if isinstance(node, Value):
             match node.WhichOneof("kind"):
                 case None:
                     return "contains a value without a kind"
@@ -176,15 +173,24 @@ def json_problem(root: Value | Struct, budget: Budget | None = None) -> str:
                     return f"contains {node.number_value}, which is not a JSON number"
                 case "null_value" if node.null_value:
                     return f"contains the null {int(node.null_value)}; there is only 0"
-                case "struct_value":
-                    children = node.struct_value.fields.values()
-                case "list_value":
-                    children = node.list_value.values
-        budget.left -= len(children)  # counted before it is walked
+        inner = children(node)
+        budget.left -= len(inner)  # counted before it is walked
         if budget.is_spent:
             return f"has more than {budget.limit} values"
-        stack.extend((child, depth + 1) for child in children)
+        stack.extend((child, depth + 1) for child in inner)
     return ""
+
+
+def children(node: Value | Struct) -> Collection[Value]:
+    """Return the values that a JSON object or list holds directly; none for any other value."""
+    if isinstance(node, Struct):
+        return node.fields.values()
+    match node.WhichOneof("kind"):
+        case "struct_value":
+            return node.struct_value.fields.values()
+        case "list_value":
+            return node.list_value.values
+    return ()
 
 
 def value(json: Json, *, depth: int = 0) -> Value:

@@ -6,6 +6,7 @@ from a2a_grpc.client.credentials import Credentials, api_key, bearer
 from a2a_grpc.client.errors import (
     AgentCardError,
     ConnectionLostError,
+    ResponseTooLargeError,
     TaskLostError,
     TaskNotCompletedError,
     UnreachableError,
@@ -34,6 +35,7 @@ __all__ = [
     "Discovered",
     "Event",
     "RemoteAgent",
+    "ResponseTooLargeError",
     "SendOptions",
     "TaskLostError",
     "TaskNotCompletedError",

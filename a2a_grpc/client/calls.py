@@ -1,6 +1,8 @@
 """One call at a time: its metadata, its deadline, its retries, its failure as an error of the tree."""
 
 import asyncio
+import hashlib
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
 
@@ -13,11 +15,13 @@ from a2a_grpc.client.connection import Connection, Link, closed
 from a2a_grpc.client.credentials import Credentials, check_entry
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.probe import ProbeFailure, explain
+from a2a_grpc.client.responses import accepted, too_many_bytes
 from a2a_grpc.client.status import to_error
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
     InvalidAgentResponseError,
+    ResourceExhaustedError,
     UnavailableError,
     UnimplementedError,
 )
@@ -27,16 +31,21 @@ from a2a_grpc.wire import ListTasksRequest
 Metadata: TypeAlias = Sequence[tuple[str, str]]
 StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 
-OWN_DEADLINE = "Deadline Exceeded"
+OWN_DEADLINE = ("Deadline Exceeded", "Stream removed (Deadline Exceeded)")
 """What gRPC says of a deadline that passed on this side."""
 
-NOT_CONNECTED = (
-    "failed to connect to all addresses",
-    "DNS resolution failed",
-    "errors resolving",
-    "empty address list",
+TOO_LARGE = "CLIENT: Received message larger than max"
+"""What gRPC says of a response over `max_response_bytes`."""
+
+NOT_SERVED = re.compile(
+    "failed to connect to all addresses|DNS resolution failed|errors resolving|empty address list|"
+    r"(Stream removed \()?(GOAWAY received|RST_STREAM \(Received RST_STREAM with error code 7\))"
 )
-"""How gRPC's own text begins where there was no connection."""
+"""How gRPC's own text begins if no server took the call: there was no connection, or the server refused the stream
+(RFC 9113 §8.7: by REFUSED_STREAM, or by a GOAWAY with a lower stream)."""
+
+MAX_EMPTY_PAGES = 100
+"""Pages without an item, one after another, that a list may have: a server may filter after it cut the pages."""
 
 SECOND_LOOK_S = 1.0
 """Time for finding out why an agent was not reached, where reaching for it took all the time there was."""
@@ -136,6 +145,8 @@ class Calls:
         error = to_error(failure)
         if not isinstance(error, UnavailableError) or not never_left(error):
             self.was_reached = True
+        if isinstance(error, ResourceExhaustedError) and not error.reason and TOO_LARGE in error.message:
+            return too_many_bytes(error.message)
         if isinstance(error, UnimplementedError) and not error.reason:
             error.say(
                 f"'{self.connection.target}' speaks gRPC, but is no A2A {PROTOCOL_VERSION} agent: {error.message}"
@@ -175,7 +186,7 @@ class Calls:
             response = await getattr(link.stub, method)(request, metadata=metadata, timeout=left_s)
         except grpc.aio.AioRpcError as failure:
             error = self.failed(failure)
-            if isinstance(error, DeadlineExceededError) and error.message == OWN_DEADLINE:
+            if isinstance(error, DeadlineExceededError) and error.message in OWN_DEADLINE:
                 error.say(f"{link.address} did not answer {method} within {timeout_s:g} s")
             try:
                 raise error from failure
@@ -186,9 +197,7 @@ class Calls:
                 raise
             raise self.canceled() from None
         self.was_reached = True
-        if response is None:  # what grpc.aio gives for bytes that cannot be parsed
-            raise unreadable(method)
-        return response
+        return accepted(method, response)
 
     async def unreachable(self, error: UnavailableError, timeout_s: float) -> UnreachableError:
         """Why the agent was not reached, found out by trying each step; raises it where waiting would not help."""
@@ -258,25 +267,33 @@ class Patience:
 
 
 async def pages(calls: Calls, method: str, request: Any, items: str) -> AsyncIterator[Any]:
-    """The items of every page of a list; the next page is asked for when it is needed."""
+    """The items of every page of a list; the next page is asked for when it is needed.
+
+    Raises InvalidAgentResponseError for a list without an end: a page token that comes again, or too many pages in a
+    row that hold nothing.
+    """
+    seen: set[bytes] = set()
+    empty = 0
     while True:
         page = await calls.unary(method, request)
         for item in getattr(page, items):
             yield item
         if not page.next_page_token:
             return
+        place = hashlib.blake2b(page.next_page_token.encode(), digest_size=16).digest()  # tokens may be long
+        if place in seen:
+            raise InvalidAgentResponseError(f"{method} has no end: the agent gave the same page token twice")
+        seen.add(place)
+        empty = 0 if getattr(page, items) else empty + 1
+        if empty > MAX_EMPTY_PAGES:
+            raise InvalidAgentResponseError(f"{method} has no end: {empty} pages in a row were empty")
         request.page_token = page.next_page_token
 
 
 def never_left(error: UnavailableError) -> bool:
-    """Whether a call failed because there was no connection to send it on. The channel's state does not tell: it may
-    have connected since."""
-    return not error.reason and error.message.startswith(NOT_CONNECTED)
-
-
-def unreadable(method: str) -> InvalidAgentResponseError:
-    """For a response that is not what the contract says."""
-    return InvalidAgentResponseError(f"the agent's response to {method} cannot be read")
+    """Return True if no server has begun with the call, so that the call may be sent again. The channel's state does
+    not tell: the channel may have connected since."""
+    return not error.reason and NOT_SERVED.match(error.message) is not None
 
 
 def is_canceled() -> bool:

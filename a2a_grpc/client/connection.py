@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 
 from a2a_grpc.client.card import check_card, choose_interface, interface_address
 from a2a_grpc.client.channel import open_channel, speaks_tls
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.responses import CheckedChannel
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, CardFile, CardUrl, parse
 from a2a_grpc.wire import A2AServiceStub, AgentCard
@@ -97,7 +99,7 @@ class Connection:
                 tenant = interface.tenant
         if settings.tenant is not None:
             tenant = settings.tenant
-        channel = open_channel(address, settings, self._interceptors)
+        channel: Any = CheckedChannel(open_channel(address, settings, self._interceptors), settings)
         return Link(address, speaks_tls(address, settings), tenant, card, channel, A2AServiceStub(channel))
 
     async def _load(self, where: CardUrl | CardFile) -> AgentCard:

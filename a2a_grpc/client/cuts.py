@@ -5,6 +5,9 @@ import grpc
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnsupportedOperationError
 from a2a_grpc.protocol import Key
 
+MAX_SEQ_DIGITS = 15
+"""As many as a server reads of a place to resume after."""
+
 
 def is_reset(error: A2AError) -> bool:
     """Whether a proxy or a peer broke the stream off: a status that no agent gave.
@@ -25,6 +28,11 @@ def may_have_ended(error: A2AError) -> bool:
         case InvalidRequestError():
             return not names_place(error)
     return error.code is grpc.StatusCode.UNKNOWN and not error.reason
+
+
+def place_of(text: str) -> int | None:
+    """Return the seq that an entry of metadata gives; None for what cannot be one."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_SEQ_DIGITS else None
 
 
 def names_place(error: InvalidRequestError) -> bool:

@@ -7,10 +7,12 @@ A2AError
 ├── TaskNotFoundError
 │   └── TaskLostError            the task that was being followed is gone; holds the last known task
 ├── TaskNotCompletedError        a task ended, or paused, in another state than COMPLETED; holds it
+├── ResourceExhaustedError
+│   └── ResponseTooLargeError    a response, or the task that a stream makes, is over a limit of this client
 └── AgentCardError               the agent's card cannot be used
 """
 
-from a2a_grpc.errors import A2AError, TaskNotFoundError, UnavailableError
+from a2a_grpc.errors import A2AError, ResourceExhaustedError, TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import Task
@@ -46,6 +48,12 @@ class TaskNotCompletedError(A2AError):
         super().__init__(f"task '{task.id}' is {state_name(task.status.state)}{f': {said}' if said else ''}")
         self.task = task
         """The task, as it ended or paused."""
+
+
+class ResponseTooLargeError(ResourceExhaustedError):
+    """The agent's response is larger than this client's limits."""
+
+    retryable = False
 
 
 class AgentCardError(A2AError):

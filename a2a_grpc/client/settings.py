@@ -18,6 +18,9 @@ class ClientSettings:
     give_up_after_s: float = setting(
         300.0, "Seconds without contact after which following a task gives up; 0 for at once.", minimum=0
     )
+    subscribe_timeout_s: float = setting(
+        30.0, "Seconds for the first event of a subscription; then the connection counts as lost.", minimum=0.001
+    )
     max_retries: int = setting(5, "Times a unary call is tried again where the agent is unavailable.", minimum=0)
     retry_initial_s: float = setting(0.1, "Seconds before the first retry; later ones wait longer.", minimum=0.001)
     retry_maximum_s: float = setting(5.0, "Seconds between retries, at most.", minimum=0.001)
@@ -33,7 +36,12 @@ class ClientSettings:
         "Seconds of silence after which the agent is pinged, 0 for never; stock servers want 300 or more.",
         minimum=0,
     )
-    max_response_bytes: int = setting(64 * MiB, "Size of a response, or of one element of a stream.", minimum=1024)
+    max_response_bytes: int = setting(
+        64 * MiB, "Size of a response, of one element of a stream, or of a task as its events make it.", minimum=1024
+    )
+    max_response_fields: int = setting(
+        1_000_000, "Protobuf fields of a response, of one element of a stream, or of a task.", minimum=1000
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)

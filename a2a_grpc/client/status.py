@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -11,6 +12,8 @@ from google.rpc.status_pb2 import Status
 from a2a_grpc import errors
 from a2a_grpc.errors import A2AError, Violation
 from a2a_grpc.protocol import STATUS_DETAILS
+
+MAX_RETRY_AFTER_S = 86_400.0
 
 Detail = TypeVar("Detail", ErrorInfo, BadRequest, RetryInfo)
 
@@ -42,7 +45,7 @@ def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError) -> A2AError:
         text or code.name,
         metadata=dict(info.metadata) if info else None,
         violations=[Violation(item.field, item.description) for item in bad.field_violations] if bad else (),
-        retry_after_s=max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9) if retry else None,
+        retry_after_s=_delay_s(retry.retry_delay) if retry else None,
     )
     error.code = code
     error.reason = info.reason if info else ""
@@ -58,6 +61,11 @@ def details(trailers: Any) -> Status | None:
             except DecodeError:
                 return None
     return None
+
+
+def _delay_s(delay: Duration) -> float:
+    """Return the seconds to wait, from 0 to a day: a peer may send any number."""
+    return min(max(0.0, delay.seconds + delay.nanos / 1e9), MAX_RETRY_AFTER_S)
 
 
 def _detail(status: Status | None, kind: type[Detail]) -> Detail | None:

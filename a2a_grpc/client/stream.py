@@ -10,10 +10,12 @@ from typing import Any, Self
 import grpc.aio
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, never_left, unreadable
-from a2a_grpc.client.cuts import is_reset, may_have_ended, names_place
+from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, never_left
+from a2a_grpc.client.cuts import is_reset, may_have_ended, names_place, place_of
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
+from a2a_grpc.client.growth import Growth
 from a2a_grpc.client.news import news, tells_its_status
+from a2a_grpc.client.responses import accepted
 from a2a_grpc.errors import (
     A2AError,
     InvalidRequestError,
@@ -79,6 +81,7 @@ class TaskStream:
         self._patience: Patience | None = None
         self._call: StreamCall | None = None
         self._fold: Fold | None = None
+        self._growth = Growth(calls.settings)
         self._ready: deque[Event] = deque()
         self._is_over = False
         self._was_resumed = False
@@ -175,9 +178,7 @@ class TaskStream:
         if self.state in lifecycle.TERMINAL:
             return await self._farewell()
         try:
-            if self._call is None:
-                await self._open()
-            element = await self._read()
+            element = await self._first() if self._call is None else await self._read()
             if self._is_over:
                 return None  # closed meanwhile
             if element is not grpc.aio.EOF:
@@ -192,8 +193,26 @@ class TaskStream:
         self._is_over = True
         return None
 
-    async def _open(self) -> None:
-        """Begins a call: the send, or where the task is known a subscription from where this stream stands."""
+    async def _first(self) -> Any:
+        """Begin a call. Return its first element, which comes within `subscribe_timeout_s` for a subscription.
+
+        Raise UnavailableError after that time: a subscription begins with a snapshot, which a server has at once, or
+        tells in its metadata which events will come. A send has no limit: its first event may take as long as the work.
+        """
+        limit_s = self._calls.settings.subscribe_timeout_s
+        is_send = self._send is not None and not self.task_id
+        try:
+            async with asyncio.timeout(None if is_send else limit_s) as limit:
+                if await self._open():
+                    limit.reschedule(None)
+                return await self._read()
+        except TimeoutError:
+            self._calls.was_reached = True  # an agent that is not reached fails within `connect_timeout_s`
+            raise UnavailableError(f"the agent took the subscription, and sent nothing for {limit_s:g} s") from None
+
+    async def _open(self) -> bool:
+        """Begin a call: the send, or a subscription from where this stream stands if the task is known. Return True if
+        the answer begins after a seq, so that its first element comes with the next event."""
         if self._send is not None and not self.task_id:
             metadata = [*self._metadata, *self._send_metadata]
             self._call = await self._calls.stream("SendStreamingMessage", self._send, metadata=metadata)
@@ -205,12 +224,13 @@ class TaskStream:
         told = {key: str(value) for key, value in entries}  # older grpc.aio: dict() of it fails
         if told:
             self._touched()
-        snapshot, after = told.get(Key.SEQ, ""), told.get(Key.AFTER, "")
-        self._has_seq = snapshot.isdecimal() or after.isdecimal()
-        if snapshot.isdecimal():
-            self._next_seq = int(snapshot)  # of the snapshot that comes next: until it is here, it is asked for again
-        elif after.isdecimal():
-            self._next_seq = int(after) + 1
+        snapshot, after = place_of(told.get(Key.SEQ, "")), place_of(told.get(Key.AFTER, ""))
+        self._has_seq = snapshot is not None or after is not None
+        if snapshot is not None:
+            self._next_seq = snapshot  # of the snapshot that comes next: until it is here, it is asked for again
+        elif after is not None:
+            self._next_seq = after + 1
+        return snapshot is None and after is not None
 
     async def _read(self) -> Any:
         assert self._call is not None
@@ -224,9 +244,7 @@ class TaskStream:
             if self._is_over:
                 return grpc.aio.EOF
             raise self._calls.canceled() from None
-        if element is None:  # what grpc.aio gives for bytes that cannot be parsed
-            raise unreadable("a streaming call")
-        return element
+        return accepted("a streaming call", element)
 
     async def _take(self, element: StreamResponse, patience: Patience) -> None:
         event = lifecycle.payload_of(element)
@@ -280,6 +298,7 @@ class TaskStream:
                 self.task_id = event.task_id
         if self._fold is not None:
             self._fold.apply(event)
+            self._growth.add(event, self._fold.task)
         return [event]
 
     async def _get(self) -> Task:

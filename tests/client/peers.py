@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,8 @@ ANSWERS: dict[str, Any] = {
     "DeleteTaskPushNotificationConfig": Empty(),
     "GetExtendedAgentCard": AgentCard(name="Extended"),
 }
-"""What a peer answers to each of the eleven RPCs; to a streaming one, its only element."""
+"""What a peer answers to each of the eleven RPCs; to a streaming one, its only element. A list or an iterator is
+several elements, bytes are an answer as they are."""
 
 RPCS = tuple(ANSWERS)
 STREAMS = ("SendStreamingMessage", "SubscribeToTask")
@@ -173,7 +174,9 @@ class Peer:
 
         def stream(rpc: str) -> Any:
             async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
-                yield await self.answer(rpc, request, context)
+                answer = await self.answer(rpc, request, context)
+                for element in answer if isinstance(answer, list | Iterator) else [answer]:
+                    yield element
 
             return handle
 
@@ -185,18 +188,24 @@ class Peer:
             methods[method.name] = make(
                 (stream if method.server_streaming else unary)(method.name),
                 request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
-                response_serializer=lambda response: response.SerializeToString(),
+                response_serializer=lambda response: (
+                    response if isinstance(response, bytes) else response.SerializeToString()
+                ),
             )
         return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 
 
 @asynccontextmanager
 async def peering(
-    peer: Peer | None = None, *, credentials: grpc.ServerCredentials | None = None, listen: str = "127.0.0.1:0"
+    peer: Peer | None = None,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
+    listen: str = "127.0.0.1:0",
+    compression: grpc.Compression | None = None,
 ) -> AsyncIterator[Peer]:
     """A peer on a free port, on a stock gRPC server with all its defaults."""
     peer = peer or Peer()
-    server = grpc.aio.server()
+    server = grpc.aio.server(compression=compression)
     server.add_generic_rpc_handlers((peer.handlers(),))
     port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     peer.address = listen if listen.startswith("unix:") else f"127.0.0.1:{port}"

@@ -1,0 +1,42 @@
+"""Compressed content, inflated within a bound.
+
+gRPC's core inflates a compressed message as a whole before it looks at the size: 4 MiB on the wire become 4 GiB. So the
+core's own way is switched off (`grpc.per_message_decompression`), and messages come as they were sent. Python does not
+get the flag that says whether a message is compressed, but the first bytes tell: 0x1F is no tag of protobuf, and no
+message of the contract begins with 0x78, which would be field 15.
+"""
+
+import zlib
+
+GZIP = b"\x1f\x8b"
+EITHER = 47
+"""zlib's number for 'gzip or zlib, as the header says'."""
+
+
+class TooLarge(ValueError):
+    """The inflated content is larger than allowed."""
+
+
+class Broken(ValueError):
+    """The content begins as compressed content does, and is not."""
+
+
+def is_compressed(content: bytes) -> bool:
+    """Return True if the content begins as gzip, or as zlib does (RFC 1950 §2.2: the first two bytes are n * 31)."""
+    return content[:2] == GZIP or (content[:1] == b"\x78" and int.from_bytes(content[:2]) % 31 == 0)
+
+
+def inflated(content: bytes, limit: int) -> bytes:
+    """Return the content, inflated if it is compressed. Raise TooLarge for more than `limit` bytes, or Broken."""
+    if not is_compressed(content):
+        return content
+    inflater = zlib.decompressobj(EITHER)
+    try:
+        plain = inflater.decompress(content, limit + 1)
+    except zlib.error as error:
+        raise Broken(f"it is compressed, and cannot be inflated: {error}") from None
+    if len(plain) > limit:
+        raise TooLarge(f"it has more than {limit} bytes once it is inflated")
+    if not inflater.eof or inflater.unused_data:
+        raise Broken("it is compressed, and does not end as compressed content does")
+    return plain

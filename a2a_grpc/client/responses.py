@@ -1,0 +1,218 @@
+"""Bytes of a response into a message, or into the error that says why not: the one seam through which all that an agent
+sends gets to the caller."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
+
+import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as ProtobufMessage
+from google.protobuf.struct_pb2 import Struct, Value
+
+from a2a_grpc.client.errors import ResponseTooLargeError
+from a2a_grpc.client.inflating import Broken, TooLarge, inflated
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.counting import Counter, Malformed, TooMany
+from a2a_grpc.errors import A2AError, InvalidAgentResponseError
+from a2a_grpc.parts import children
+from a2a_grpc.wire import SERVICE, SERVICE_NAME
+
+Reader: TypeAlias = Callable[[bytes], ProtobufMessage | A2AError]
+
+FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799
+"""From year 1 to year 9999: the seconds that a Timestamp may have."""
+NANOS_PER_S = 1_000_000_000
+
+
+def reader(method: str, kind: type[ProtobufMessage], *, max_bytes: int, max_fields: int) -> Reader:
+    """Return the deserializer of a method's responses.
+
+    The deserializer returns an error instead of raising the error: grpc.aio would log the exception and lose it.
+    """
+    counter = Counter(kind, {}, whole=max_fields)
+
+    def read(content: bytes) -> ProtobufMessage | A2AError:
+        try:
+            content = inflated(content, max_bytes)
+            counter.check(content)
+            message = kind.FromString(content)
+        except TooLarge as error:
+            return too_many_bytes(f"the agent's response to {method} is too large: {error}")
+        except TooMany:
+            return too_many_fields(f"the agent's response to {method}", max_fields)
+        except Broken as error:
+            return unreadable(method, str(error))
+        except (DecodeError, Malformed):
+            return unreadable(method, "it is not what the contract says")
+        if len(content) <= SMALL_BYTES and SUSPECT.search(content) is None:
+            return message  # most are: to look at each field takes ten times as long as to parse them
+        problem = value_problem(message)
+        return unreadable(method, problem) if problem else message
+
+    return read
+
+
+def unreadable(method: str, problem: str) -> InvalidAgentResponseError:
+    """Return the error for a response that cannot be used."""
+    return InvalidAgentResponseError(f"the agent's response to {method} cannot be read: {problem}")
+
+
+def too_many_bytes(what: str) -> ResponseTooLargeError:
+    """Return the error for more bytes than the client reads, with what to do."""
+    return ResponseTooLargeError(f"{what}; raise max_response_bytes (--max-response-bytes), or ask for less")
+
+
+def too_many_fields(what: str, limit: int) -> ResponseTooLargeError:
+    """Return the error for more fields than the client reads."""
+    return ResponseTooLargeError(
+        f"{what} has more than {limit} fields; raise max_response_fields (--max-response-fields), or ask for less"
+    )
+
+
+def accepted(method: str, response: Any) -> Any:
+    """Return the response. Raise the error that the deserializer returned in its place."""
+    if isinstance(response, A2AError):
+        raise response
+    if response is None:  # grpc.aio's own answer to a deserializer that failed, such as for want of memory
+        raise unreadable(method, "it could not be parsed")
+    return response
+
+
+class CheckedChannel:
+    """A channel whose responses go through the seam: those of the agent's service through `reader`, those of other
+    services through `inflated`. All else is the channel's own."""
+
+    def __init__(self, channel: grpc.aio.Channel, settings: ClientSettings) -> None:
+        self._channel = channel
+        self._settings = settings
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def unary_unary(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
+        """As grpc.aio.Channel.unary_unary."""
+        return self._checked(self._channel.unary_unary, path, serializer, deserializer, **options)
+
+    def unary_stream(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
+        """As grpc.aio.Channel.unary_stream."""
+        return self._checked(self._channel.unary_stream, path, serializer, deserializer, **options)
+
+    def stream_unary(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
+        """As grpc.aio.Channel.stream_unary."""
+        return self._checked(self._channel.stream_unary, path, serializer, deserializer, **options)
+
+    def stream_stream(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
+        """As grpc.aio.Channel.stream_stream."""
+        return self._checked(self._channel.stream_stream, path, serializer, deserializer, **options)
+
+    def _checked(
+        self,
+        make: Callable[..., Any],
+        path: str,
+        serializer: Any,
+        deserializer: Any,
+        *,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        **options: Any,
+    ) -> Any:
+        read = self._reader(path, response_deserializer or deserializer)
+        return make(path, request_serializer or serializer, read, **options)
+
+    def _reader(self, path: str, deserializer: Any) -> Any:
+        """Return what reads the responses in place of a stub's deserializer."""
+        settings, (_, service, method) = self._settings, path.split("/")
+        if service == SERVICE_NAME:
+            kind = message_factory.GetMessageClass(SERVICE.methods_by_name[method].output_type)
+            limits = {"max_bytes": settings.max_response_bytes, "max_fields": settings.max_response_fields}
+            return reader(method, kind, **limits)
+        deserialize = deserializer or bytes
+        return lambda content: deserialize(inflated(content, settings.max_response_bytes))
+
+
+# -- values that protobuf reads, and that fail later, once they are used
+
+
+SMALL_BYTES = 4096
+"""Size up to which looking at the bytes is faster than looking at the fields."""
+
+SUSPECT = re.compile(
+    rb"[\x11\x00].{6}[\xf0-\xff][\x7f\xff]"  # Value.number_value, a double whose exponent is all ones
+    rb"|[\x08\x00][\x80-\xff]{5}"  # Timestamp.seconds, of 2^35 or more, or negative
+    rb"|[\x10\x00][\x80-\xff]{4}[\x03-\xff]",  # Timestamp.nanos, of 3 * 2^28 or more, or negative
+    re.DOTALL,
+)
+"""What the bytes of a message contain if `value_problem` finds a problem, and seldom otherwise. A tag may be encoded in
+more bytes than it needs, the last of which is zero."""
+
+
+class Step(NamedTuple):
+    """A field of a message that holds, or leads to, a value that has to be checked."""
+
+    name: str
+    is_repeated: bool
+    check: Callable[[Any], str]
+    """Returns what is wrong with the field's content, "" for nothing."""
+
+
+def value_problem(message: Any) -> str:
+    """Return what is wrong with the times and the JSON numbers in a message, with the path to it; "" for nothing.
+
+    A time out of range ends in ValueError once it is converted, a number that is not finite in SerializeToJsonError.
+    """
+    for name, is_repeated, check in steps(message.__class__):
+        if is_repeated:
+            for place, item in enumerate(getattr(message, name)):
+                if problem := check(item):
+                    return f"{name}[{place}].{problem}"
+        elif message.HasField(name) and (problem := check(getattr(message, name))):
+            return f"{name}.{problem}"
+    return ""
+
+
+def time_problem(time: Any) -> str:
+    """Return what keeps a Timestamp from being a time, "" for nothing."""
+    if FIRST_S <= time.seconds <= LAST_S and 0 <= time.nanos < NANOS_PER_S:
+        return ""
+    return f"seconds is {time.seconds}, with {time.nanos} nanos: out of the range of times"
+
+
+def number_problem(root: Value | Struct) -> str:
+    """Return what keeps the numbers in a JSON value from being JSON, "" for nothing."""
+    stack: list[Value | Struct] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Value) and not math.isfinite(node.number_value):
+            return f"number_value is {node.number_value}, which is not a JSON number"
+        stack.extend(children(node))
+    return ""
+
+
+CHECKS: dict[str, Callable[[Any], str]] = {
+    "google.protobuf.Timestamp": time_problem,
+    "google.protobuf.Struct": number_problem,
+    "google.protobuf.Value": number_problem,
+}
+
+
+@cache
+def steps(kind: type[ProtobufMessage]) -> tuple[Step, ...]:
+    """Return the fields of a class that hold, or lead to, a value that has to be checked."""
+    return tuple(_steps(kind))
+
+
+def _steps(kind: type[ProtobufMessage]) -> Iterator[Step]:
+    empty = kind()
+    for field in kind.DESCRIPTOR.fields:
+        inner = field.message_type
+        if inner is None or inner.GetOptions().map_entry:  # the contract has no map that leads to such a value
+            continue
+        check = CHECKS.get(inner.full_name)
+        if check is None and steps(message_factory.GetMessageClass(inner)):  # type: ignore[arg-type]
+            check = value_problem
+        if check is not None:
+            yield Step(field.name, not isinstance(getattr(empty, field.name), ProtobufMessage), check)
