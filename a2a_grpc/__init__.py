@@ -13,8 +13,9 @@ The map. A module imports only from floors strictly below its own:
 
     6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
                     printed; exits: how it ends
-    5  server       Server: ports, card, drain; gate: what every call passes; requests: validation; admin: health,
-                    reflection, channelz;
+    5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
+                    width: fields of large requests, counted before they are parsed; pace: long work in steps;
+                    admin: health, reflection, channelz;
                     servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
                     code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:

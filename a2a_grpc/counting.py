@@ -48,7 +48,8 @@ class Counter:
     """Counts the fields of serialised messages of one kind.
 
     `limits` are by the full name of a field (`lf.a2a.v1.Message.parts`), counted over the whole message wherever the
-    field occurs. `whole` is the limit of all fields together, unknown ones included.
+    field occurs; a field that this kind does not have is ignored. `whole` is the limit of all fields together, unknown
+    ones included.
 
     Guarantees:
 
@@ -62,8 +63,6 @@ class Counter:
         self._places = {name: place for place, name in enumerate(limits, start=1)}
         self._tables: dict[str, Table] = {}
         self._root = self._table(kind.DESCRIPTOR)
-        if self._places:
-            raise ValueError(f"{kind.DESCRIPTOR.name} has no field {', '.join(self._places)}")
         self._harmless = SHORTEST_FIELD_BYTES * min(self._limits)
         """A message of at most so many bytes cannot exceed a limit."""
 
@@ -154,7 +153,7 @@ class Counter:
             for field in kind.fields:
                 if field.is_packed:
                     raise ValueError(f"{field.full_name} is packed: its items are no fields, and cannot be counted")
-                limit = self._places.pop(field.full_name, WHOLE)
+                limit = self._places.get(field.full_name, WHOLE)
                 if field.message_type is not None:
                     table[field.number << 3 | DELIMITED] = field.name, limit, self._table(field.message_type)
                 elif limit:

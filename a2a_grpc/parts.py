@@ -2,7 +2,7 @@
 
 import math
 import mimetypes
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
@@ -17,6 +17,9 @@ Content: TypeAlias = str | bytes | Part | Json
 Contents: TypeAlias = Content | Sequence[Content]
 """One part, or several where a list holds a Part."""
 Holder = TypeVar("Holder", Message, Artifact)
+
+VALUES_PER_STEP = 250
+"""JSON values between two pauses of `json_steps`: less than a millisecond of work."""
 
 MAX_DEPTH = 31
 """Levels below the outermost of a JSON value, sent or accepted: 32 in all. With what is around it, one more would be
@@ -159,11 +162,26 @@ class Budget:
 
 def json_problem(root: Value | Struct, budget: Budget | None = None) -> str:
     """What keeps a value from being JSON, "" for nothing: NaN or infinity, no kind, too deep, over the budget."""
-    budget = budget or Budget()
-    stack: list[tuple[Value | Struct, int]] = [(root, 0)]
-    while stack:
-        node, depth = stack.pop()
-        if depth > MAX_DEPTH:
+    steps = json_steps(root, budget or Budget())
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return str(end.value)
+
+
+def json_steps(root: Value | Struct, budget: Budget) -> Generator[None, None, str]:
+    """Do what `json_problem` does, with a pause after each `VALUES_PER_STEP` values."""
+    open_values: list[Iterator[Value | Struct]] = [iter((root,))]  # at each depth what is left to look at
+    looked_at = 0
+    while open_values:
+        looked_at += 1
+        if looked_at % VALUES_PER_STEP == 0:
+            yield
+        if (node := next(open_values[-1], None)) is None:
+            open_values.pop()
+            continue
+        if len(open_values) > MAX_DEPTH + 1:
             return f"is nested deeper than {MAX_DEPTH}"
         if isinstance(node, Value):
             match node.WhichOneof("kind"):
@@ -177,7 +195,8 @@ def json_problem(root: Value | Struct, budget: Budget | None = None) -> str:
         budget.left -= len(inner)  # counted before it is walked
         if budget.is_spent:
             return f"has more than {budget.limit} values"
-        stack.extend((child, depth + 1) for child in inner)
+        if inner:
+            open_values.append(iter(inner))
     return ""
 
 

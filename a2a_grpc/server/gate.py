@@ -8,7 +8,9 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 from a2a_grpc.rpc import CallMetadata, Context, invocation_metadata
 from a2a_grpc.rpc.metadata import NAMES, activate, check_version
+from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.requests import Checks, parse
+from a2a_grpc.server.width import LARGE_BYTES, Width
 from a2a_grpc.store import Scope, TaskKey
 from a2a_grpc.wire import AgentCard
 
@@ -42,10 +44,21 @@ class Call(NamedTuple):
 class Gate:
     """Lets calls in that the card and the settings allow; which those are is read from the served card (CARD-11)."""
 
-    def __init__(self, card: AgentCard, checks: Checks, *, lenient_version: bool, only_tenant: str | None) -> None:
+    def __init__(
+        self,
+        card: AgentCard,
+        checks: Checks,
+        width: Width,
+        pace: Pace,
+        *,
+        lenient_version: bool,
+        only_tenant: str | None,
+    ) -> None:
         ours = card.supported_interfaces[0]
         self._card = card
         self._checks = checks
+        self._width = width
+        self._pace = pace
         self._lenient_version = lenient_version
         self._only_tenant = only_tenant
         self._read = lru_cache(KNOWN_CALLERS)(self._read_anew)
@@ -62,10 +75,12 @@ class Gate:
             )
         )
 
-    def accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
+    async def accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
         """The call with its request. Raises VersionNotSupportedError, InvalidRequestError,
         ExtensionSupportRequiredError, in this order (OPEN-26)."""
         metadata = self._read(tuple([entry for entry in invocation_metadata(context) if entry[0] in NAMES]))
+        if len(raw) > LARGE_BYTES:
+            await self._pace.run(self._width.steps(kind, raw))
         request = parse(kind, raw)
         principal = self._principal(request.tenant)
         call = Call(principal, metadata, self._activate(metadata.extensions))

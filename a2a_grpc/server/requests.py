@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from a2a_grpc.config import check_ranges, setting
 from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
-from a2a_grpc.parts import Budget, json_problem
+from a2a_grpc.parts import Budget, json_steps
 from a2a_grpc.wire import (
     ROLE_USER,
     AgentCard,
@@ -24,6 +24,9 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
     TaskState,
 )
+
+Findings: TypeAlias = Iterator[Violation | None]
+"""The violations of a request; None is a pause in the search for them."""
 
 Request = TypeVar("Request", bound=ProtobufMessage)
 
@@ -62,12 +65,17 @@ def parse(kind: type[Request], raw: bytes) -> Request:
     try:
         request.ParseFromString(raw)
     except DecodeError:
-        name = kind.DESCRIPTOR.name
-        raise InvalidRequestError.of(
-            Violation(name, f"the request is not a valid {name}: malformed, not UTF-8, or nested too deeply")
-        ) from None
+        raise unreadable(kind) from None
     request.DiscardUnknownFields()
     return request
+
+
+def unreadable(kind: type[ProtobufMessage]) -> InvalidRequestError:
+    """Return the error for bytes that are no message of this kind."""
+    name = kind.DESCRIPTOR.name
+    return InvalidRequestError.of(
+        Violation(name, f"the request is not a valid {name}: malformed, not UTF-8, or nested too deeply")
+    )
 
 
 class Checks:
@@ -84,8 +92,13 @@ class Checks:
     def send(self, request: SendMessageRequest) -> None:
         """A send's fields (VAL-3 to VAL-6). Raises ContentTypeNotSupportedError for a part of another type (SEND-8)."""
         if not self._is_plain(request):
-            _refuse_if_any(self._send(request))
-            self._check_media_types(request.message.parts)
+            for _ in self.sending(request):
+                pass
+
+    def sending(self, request: SendMessageRequest) -> Iterator[None]:
+        """Do what `send` does, with pauses: the JSON values of a large request take long to look at."""
+        yield from _refusing(self._send(request))
+        self._check_media_types(request.message.parts)
 
     def _is_plain(self, request: SendMessageRequest) -> bool:
         """Whether a quick look shows that nothing is wrong: most messages are some texts or files, and little else."""
@@ -142,7 +155,7 @@ class Checks:
         """The fields of any of the four push notification requests (VAL-3)."""
         _refuse_if_any(self._push_request(request))
 
-    def _push_request(self, request: ProtobufMessage) -> Iterator[Violation]:
+    def _push_request(self, request: ProtobufMessage) -> Findings:
         for name in ("task_id", "id"):
             if hasattr(request, name):
                 required = name == "task_id" or not isinstance(request, TaskPushNotificationConfig)
@@ -150,7 +163,7 @@ class Checks:
         if isinstance(request, TaskPushNotificationConfig):
             yield from _push_target("", request)
 
-    def _send(self, request: SendMessageRequest) -> Iterator[Violation]:
+    def _send(self, request: SendMessageRequest) -> Findings:
         limits = self._limits
         configuration = request.configuration
         if not request.HasField("message"):
@@ -166,7 +179,7 @@ class Checks:
                 "configuration.task_push_notification_config", configuration.task_push_notification_config, request
             )
 
-    def _message(self, path: str, message: Message) -> Iterator[Violation]:
+    def _message(self, path: str, message: Message) -> Findings:
         limits = self._limits
         yield from self._id(f"{path}.message_id", message.message_id, required=True)
         yield from self._id(f"{path}.context_id", message.context_id)
@@ -188,7 +201,7 @@ class Checks:
         else:
             yield from self._parts(f"{path}.parts", message.parts)
 
-    def _parts(self, path: str, parts: Iterable[Part]) -> Iterator[Violation]:
+    def _parts(self, path: str, parts: Iterable[Part]) -> Findings:
         values, keys = Budget(self._limits.max_data_values), Budget(self._limits.max_part_metadata_keys)
         for place, part in enumerate(parts):
             here = f"{path}[{place}]"
@@ -204,7 +217,7 @@ class Checks:
             if values.is_spent or keys.is_spent:
                 return
 
-    def _metadata(self, path: str, metadata: Struct, budget: Budget | None = None) -> Iterator[Violation]:
+    def _metadata(self, path: str, metadata: Struct, budget: Budget | None = None) -> Findings:
         if not metadata.fields:
             return
         limits = self._limits
@@ -213,7 +226,7 @@ class Checks:
         else:
             yield from _json(path, metadata, budget or Budget(limits.max_metadata_keys))
 
-    def _id(self, path: str, value: str, *, required: bool = False) -> Iterator[Violation]:
+    def _id(self, path: str, value: str, *, required: bool = False) -> Findings:
         if not value:
             if required:
                 yield Violation(path, "is required")
@@ -222,7 +235,7 @@ class Checks:
         elif "\0" in value:
             yield Violation(path, "contains a NUL character")
 
-    def _list(self, request: ListTasksRequest) -> Iterator[Violation]:
+    def _list(self, request: ListTasksRequest) -> Findings:
         yield from self._id("context_id", request.context_id)
         if request.status not in TaskState.values():
             yield Violation("status", f"{request.status} is not a task state")
@@ -253,18 +266,18 @@ class Checks:
         return bool(self._modes & {media_type, f"{family}/*", "*/*", "*"})
 
 
-def _json(path: str, root: Value | Struct, budget: Budget) -> Iterator[Violation]:
-    if problem := json_problem(root, budget):
+def _json(path: str, root: Value | Struct, budget: Budget) -> Findings:
+    if problem := (yield from json_steps(root, budget)):
         yield Violation(path, problem)
 
 
-def _history_length(path: str, request: ProtobufMessage) -> Iterator[Violation]:
+def _history_length(path: str, request: ProtobufMessage) -> Findings:
     length = getattr(request, "history_length", 0)
     if length < 0:
         yield Violation(path, f"is {length}; it must be 0 or more")
 
 
-def _push_config(path: str, config: TaskPushNotificationConfig, request: SendMessageRequest) -> Iterator[Violation]:
+def _push_config(path: str, config: TaskPushNotificationConfig, request: SendMessageRequest) -> Findings:
     yield from _push_target(f"{path}.", config)
     if config.task_id not in ("", request.message.task_id):
         yield Violation(f"{path}.task_id", "must be empty or equal to message.task_id")
@@ -272,7 +285,7 @@ def _push_config(path: str, config: TaskPushNotificationConfig, request: SendMes
         yield Violation(f"{path}.tenant", "must be empty or equal to tenant")
 
 
-def _push_target(prefix: str, config: TaskPushNotificationConfig) -> Iterator[Violation]:
+def _push_target(prefix: str, config: TaskPushNotificationConfig) -> Findings:
     if not config.url:
         yield Violation(f"{prefix}url", "is required")
     if config.HasField("authentication") and not config.authentication.scheme:
@@ -294,7 +307,18 @@ def _modes(modes: Iterable[str]) -> frozenset[str]:
     return frozenset(mode.partition(";")[0].strip().lower() for mode in modes)
 
 
-def _refuse_if_any(violations: Iterator[Violation]) -> None:
-    found = list(violations)
+def _refuse_if_any(findings: Findings) -> None:
+    for _ in _refusing(findings):
+        pass
+
+
+def _refusing(findings: Findings) -> Iterator[None]:
+    """Raise InvalidRequestError with all violations that are found; pause where the search for them does."""
+    found: list[Violation] = []
+    for violation in findings:
+        if violation is None:
+            yield
+        else:
+            found.append(violation)
     if found:
         raise InvalidRequestError.of(*found)

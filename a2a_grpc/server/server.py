@@ -21,10 +21,12 @@ from a2a_grpc.rpc import Calls, TransportSettings, server_options
 from a2a_grpc.rpc.elsewhere import OtherVersions
 from a2a_grpc.server.admin import Admin
 from a2a_grpc.server.gate import Gate
+from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.ports import cannot_listen, check_free
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised
+from a2a_grpc.server.width import Width
 from a2a_grpc.store import StoreUnavailable, TaskStore, open_store
 from a2a_grpc.wire import AgentCard
 
@@ -193,14 +195,16 @@ class Server:
             cancel_on_disconnect=settings.cancel_on_disconnect,
             max_send_bytes=self._transport.max_send_bytes,
         )
-        checks = Checks(self.card, self._limits)
+        checks, pace = Checks(self.card, self._limits), Pace()
         gate = Gate(
             self.card,
             checks,
+            Width(self._limits),
+            pace,
             lenient_version=settings.lenient_version,
             only_tenant=settings.tenant if settings.only_tenant else None,
         )
-        servicer = Servicer(self.agent, self._engine, self.card, gate, checks, self._calls, options)
+        servicer = Servicer(self.agent, self._engine, self.card, gate, checks, pace, self._calls, options)
         self._grpc.add_generic_rpc_handlers((servicer.handlers(), OtherVersions()))
         self._admin.register(self._admin_grpc or self._grpc)
 

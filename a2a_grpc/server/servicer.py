@@ -7,7 +7,7 @@ consistency, state.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,9 @@ from a2a_grpc.protocol import Key
 from a2a_grpc.rpc import Calls, Context, Methods
 from a2a_grpc.server import paging
 from a2a_grpc.server.gate import Call, Gate
+from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks
+from a2a_grpc.server.width import LARGE_BYTES
 from a2a_grpc.store import ListFilter, Snapshot, TaskKey
 from a2a_grpc.wire import (
     SERVICE,
@@ -88,6 +90,7 @@ class Servicer:
         card: AgentCard,
         gate: Gate,
         checks: Checks,
+        pace: Pace,
         calls: Calls,
         options: ServicerOptions,
     ) -> None:
@@ -97,6 +100,7 @@ class Servicer:
         self._card = card
         self._accept = gate.accept
         self._checks = checks
+        self._pace = pace
         self._calls = calls
         self._options = options
         self._canceling: set[asyncio.Task[None]] = set()
@@ -126,9 +130,9 @@ class Servicer:
     # -- sending
 
     async def send_message(self, raw: bytes, context: Context) -> bytes:
-        call, request = self._accept(SendMessageRequest, raw, context)
+        call, request = await self._accept(SendMessageRequest, raw, context)
         configuration = request.configuration
-        opened = await self._open(call, request, waits=not configuration.return_immediately)
+        opened = await self._open(call, request, len(raw), waits=not configuration.return_immediately)
         if isinstance(opened, Message):
             return await self._answer(call, context, message_element(opened))
         snapshot = opened.snapshot
@@ -141,8 +145,8 @@ class Servicer:
         return await self._answer(call, context, task_element(_trimmed(snapshot, configuration)))
 
     async def send_streaming_message(self, raw: bytes, context: Context) -> None:
-        call, request = self._accept(SendMessageRequest, raw, context)
-        opened = await self._open(call, request, streaming=True)
+        call, request = await self._accept(SendMessageRequest, raw, context)
+        opened = await self._open(call, request, len(raw), streaming=True)
         if isinstance(opened, Message):
             await context.send_initial_metadata(call.echo)
             await context.write(self._sized(message_element(opened)))
@@ -162,15 +166,18 @@ class Servicer:
         if turn < opened.turn:
             raise ended_before(opened.key, state)
 
-    def _open(
-        self, call: Call, request: SendMessageRequest, *, streaming: bool = False, waits: bool = False
-    ) -> Coroutine[Any, Any, Opened | Message]:
-        self._checks.send(request)
+    async def _open(
+        self, call: Call, request: SendMessageRequest, size: int, *, streaming: bool = False, waits: bool = False
+    ) -> Opened | Message:
+        if size > LARGE_BYTES:
+            await self._pace.run(self._checks.sending(request))
+        else:
+            self._checks.send(request)
         if streaming:
             self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
             raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
-        return self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key, waits))
+        return await self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key, waits))
 
     def _on_disconnect(self, call: Call, opened: Opened) -> None:
         """A task outlives the call that made it, unless the deployment or the request says otherwise."""
@@ -189,13 +196,13 @@ class Servicer:
     # -- tasks
 
     async def get_task(self, raw: bytes, context: Context) -> bytes:
-        call, request = self._accept(GetTaskRequest, raw, context)
+        call, request = await self._accept(GetTaskRequest, raw, context)
         self._checks.get(request)
         snapshot = await self._log.snapshot(call.key(request.id))
         return await self._answer(call, context, _trimmed(snapshot, request))
 
     async def list_tasks(self, raw: bytes, context: Context) -> bytes:
-        call, request = self._accept(ListTasksRequest, raw, context)
+        call, request = await self._accept(ListTasksRequest, raw, context)
         self._checks.list(request)
         size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE
         since = request.status_timestamp_after
@@ -221,14 +228,14 @@ class Servicer:
         return await self._answer(call, context, response.SerializeToString())
 
     async def cancel_task(self, raw: bytes, context: Context) -> bytes:
-        call, request = self._accept(CancelTaskRequest, raw, context)
+        call, request = await self._accept(CancelTaskRequest, raw, context)
         self._checks.task_id(request.id)
         self._checks.metadata(request.metadata)
         snapshot = await self._engine.cancel(call.key(request.id), to_dict(request.metadata))
         return await self._answer(call, context, snapshot.task)
 
     async def subscribe_to_task(self, raw: bytes, context: Context) -> None:
-        call, request = self._accept(SubscribeToTaskRequest, raw, context)
+        call, request = await self._accept(SubscribeToTaskRequest, raw, context)
         self._checks.task_id(request.id)
         self._check_streaming()
         key, after = call.key(request.id), call.metadata.after
@@ -280,14 +287,14 @@ class Servicer:
 
     def _push_config(self, kind: type[Any]) -> Callable[[bytes, Context], Any]:
         async def refuse(raw: bytes, context: Context) -> bytes:
-            _, request = self._accept(kind, raw, context)
+            _, request = await self._accept(kind, raw, context)
             self._checks.push_config(request)
             raise PushNotificationNotSupportedError
 
         return refuse
 
     async def get_extended_agent_card(self, raw: bytes, context: Context) -> bytes:
-        call, _ = self._accept(GetExtendedAgentCardRequest, raw, context)
+        call, _ = await self._accept(GetExtendedAgentCardRequest, raw, context)
         if not self._card.capabilities.extended_agent_card:
             raise UnsupportedOperationError(
                 "this agent has no extended card", metadata={"capability": "extended_agent_card"}

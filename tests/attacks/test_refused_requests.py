@@ -3,12 +3,11 @@
 import gc
 import json
 import types
-from collections.abc import Awaitable
-from typing import Any
 
 from a2a_grpc.wire import CancelTaskRequest
 from tests.attacks.rig import run
 from tests.harness import V1, Served, message, refusal, request, scripted, scripted_agent, serving
+from tests.spec.raw_calls import raw_call
 from tests.spec.rpcs import RPCS
 
 SERVING = ("/a2a_grpc/rpc/", "/a2a_grpc/server/", "/a2a_grpc/engine/", "/a2a_grpc/log/", "/a2a_grpc/store/")
@@ -23,9 +22,7 @@ async def refuse(served: Served) -> None:
         await refusal(served.stream(request(sent)))
     for rpc in RPCS:
         for raw, metadata in ((b"\xff" * 100, V1), (b"", ()), (b"", (("a2a-version", "9.0"),)), (b"\x0a\x01\xff", V1)):
-            open_call = served.channel.unary_stream if "Str" in rpc or "Sub" in rpc else served.channel.unary_unary
-            call: Awaitable[Any] = open_call(f"/lf.a2a.v1.A2AService/{rpc}")(raw, metadata=metadata)
-            await refusal(call)
+            await refusal(raw_call(served, rpc, raw, metadata))
     task = (await served.send(scripted({"complete": "x"}))).task
     await refusal(served.subscribe(task.id))
     await refusal(served.stub.CancelTask(CancelTaskRequest(id=task.id), metadata=V1))
