@@ -29,7 +29,7 @@ The map. A module imports only from floors strictly below its own:
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,
                     retries; responses: what an agent sends, checked before it is used; inflating: compressed content
                     within a bound; growth: a bound for a followed task;
-                    connection, channel, target, card, fetch: the way to an agent; probe: why there is none;
+                    connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
                     status: failures as errors; remote, manager, blocking: on top
     2  agent        Agent, Turn, outcomes, the agent card
        store        protocol: TaskStore and its values; contract: what each must do, as tests; memory;

@@ -6,11 +6,13 @@ from typing import Any
 
 from google.api import field_behavior_pb2
 from google.protobuf import json_format
+from google.protobuf.message import EncodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.address import is_loopback
 from a2a_grpc.client.errors import AgentCardError
-from a2a_grpc.client.target import Address, grpc_address
+from a2a_grpc.client.responses import value_problem
+from a2a_grpc.client.target import Address, grpc_address, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.protocol import GRPC_BINDING, PROTOCOL_VERSION
 from a2a_grpc.wire import AgentCard, AgentInterface
@@ -18,8 +20,11 @@ from a2a_grpc.wire import AgentCard, AgentInterface
 MAX_REASON_CHARS = 300
 """Of a parser's complaint, which may repeat the card."""
 
+MAX_VERSION_CHARS = 32
+"""Of a version, or the name of a member, that an error repeats."""
+
 MAX_NAMED = 8
-"""Missing fields that an error lists."""
+"""Missing fields, or interfaces, that an error lists."""
 
 
 def read_card(content: bytes | str, source: str) -> AgentCard:
@@ -28,20 +33,39 @@ def read_card(content: bytes | str, source: str) -> AgentCard:
     Raises AgentCardError naming `source`.
     """
     try:
-        members = json.loads(content)
+        members = json.loads(content, object_pairs_hook=_once_each, parse_constant=_no_constant)
     except RecursionError as error:
         raise AgentCardError(f"the card at {source} is nested too deeply") from error
     except ValueError as error:
-        raise AgentCardError(f"the card at {source} is not JSON: {error}") from error
+        raise AgentCardError(f"the card at {source} is not JSON: {str(error)[:MAX_REASON_CHARS]}") from error
     if not isinstance(members, dict):
         raise AgentCardError(f"the card at {source} is a JSON {type(members).__name__}, not an object")
     if "url" in members and "supportedInterfaces" not in members and "supported_interfaces" not in members:
-        version = members.get("protocolVersion", "0.3")
+        version = str(members.get("protocolVersion", "0.3"))[:MAX_VERSION_CHARS]
         raise AgentCardError(f"the card at {source} is for A2A {version}; this client speaks {PROTOCOL_VERSION}")
     try:
-        return json_format.ParseDict(members, AgentCard(), ignore_unknown_fields=True)
-    except (json_format.ParseError, RecursionError) as error:
+        card = json_format.ParseDict(members, AgentCard(), ignore_unknown_fields=True)
+        card.SerializeToString()  # deeper than protobuf reads, it could be neither copied nor sent
+    except (json_format.ParseError, RecursionError, EncodeError) as error:
         raise AgentCardError(f"the card at {source} is no agent card: {str(error)[:MAX_REASON_CHARS]}") from error
+    if problem := value_problem(card):
+        raise AgentCardError(f"the card at {source} is no agent card: {problem}")
+    return card
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object. Two readers of the same card must not see two different cards."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        raise ValueError(f"the member {twice[:MAX_VERSION_CHARS]!r} is given twice")
+    "".join(members).encode()  # raises for half a surrogate pair, over which protobuf stumbles
+    return members
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def check_card(card: AgentCard, source: str) -> None:
@@ -84,9 +108,9 @@ def choose_interface(card: AgentCard, source: str) -> AgentInterface:
         if interface.protocol_binding == GRPC_BINDING and version == PROTOCOL_VERSION:
             return interface
     offers = ", ".join(
-        f"{interface.protocol_binding} {interface.protocol_version} at {interface.url}"
-        for interface in card.supported_interfaces
-    )
+        f"{interface.protocol_binding} {interface.protocol_version} at {shown(interface.url)}"
+        for interface in card.supported_interfaces[:MAX_NAMED]
+    )[:MAX_REASON_CHARS]
     raise AgentCardError(
         f"the card at {source} has no {GRPC_BINDING} interface for A2A {PROTOCOL_VERSION}; it has {offers or 'none'}"
     )
@@ -105,6 +129,7 @@ def interface_address(interface: AgentInterface, source: str, *, card_host: str,
     same = address.host.lower() == card_host.lower() or (is_loopback(address.host) and is_loopback(card_host))
     if card_host and not any_host and not same:
         raise AgentCardError(
-            f"the card at {source} sends gRPC to another host, {address}; allow it with any_card_host (--any-card-host)"
+            f"the card at {source} sends gRPC to another host, {shown(str(address))}; "
+            "allow it with any_card_host (--any-card-host)"
         )
     return address

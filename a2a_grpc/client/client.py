@@ -274,7 +274,8 @@ class Client:
         card = await self.public_card()
         if card is None:
             raise UnsupportedOperationError(
-                f"'{self.target}' is an address, and gRPC has no method for the card; connect to its http(s):// URL"
+                f"'{self._connection.target}' is an address, and gRPC has no method for the card; "
+                "connect to its http(s):// URL"
             )
         return card
 

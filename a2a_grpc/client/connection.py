@@ -12,7 +12,7 @@ from a2a_grpc.client.channel import open_channel, speaks_tls
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.responses import CheckedChannel
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.target import Address, CardFile, CardUrl, parse
+from a2a_grpc.client.target import Address, CardFile, CardUrl, parse, shown
 from a2a_grpc.wire import A2AServiceStub, AgentCard
 
 
@@ -45,7 +45,8 @@ class Connection:
         cards: Cards | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
-        self.target = target
+        self.target = shown(target)
+        """As errors name the target: without secrets."""
         self.settings = settings
         self._where = parse(target)
         self._cards = cards

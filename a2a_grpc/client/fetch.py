@@ -1,6 +1,5 @@
 """Agent cards over HTTP, kept as long as their servers say (RFC 9111, CARD-4)."""
 
-import asyncio
 import errno
 import socket
 import ssl
@@ -13,17 +12,17 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from a2a_grpc.address import is_loopback
-from a2a_grpc.client.card import read_card
+from a2a_grpc.client.card import MAX_REASON_CHARS, read_card
 from a2a_grpc.client.errors import AgentCardError, UnreachableError
+from a2a_grpc.client.page import fetch_page
 from a2a_grpc.client.probe import accepts_tls
-from a2a_grpc.client.target import Address, CardFile, CardUrl
+from a2a_grpc.client.target import Address, CardFile, CardUrl, shown
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import AgentCard
 
 DEFAULT_MAX_AGE_S = 60.0
 """How long a card is fresh whose server does not say (CARD-4)."""
-
-MAX_CARD_BYTES = 1 << 20
 
 TLS_TIMEOUT_S = 1.0
 """For finding out whether a peer that does not speak HTTP speaks TLS."""
@@ -76,39 +75,37 @@ class Cards:
 
         try:
             return await self._fetch(where, kept)
-        except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError) as error:
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, EOFError, TimeoutError) as error:
             babbled = isinstance(
                 error, (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.ClientOSError)
             )
             was_connected = not isinstance(error, aiohttp.ClientConnectorError)
             if babbled and was_connected and where.url.startswith("http:") and await speaks_tls(where):
-                raise UnreachableError(
-                    f"{where.url} speaks TLS, and was called in plaintext; is it https://?"
-                ) from error
-            raise UnreachableError(_why(error, where, self._timeout_s)) from error
+                raise UnreachableError(f"{where} speaks TLS, and was called in plaintext; is it https://?") from None
+            raise UnreachableError(_why(error, where, self._timeout_s)) from None  # aiohttp's own text has the URL
+        except ConfigurationError:
+            raise
+        except (ValueError, OSError) as error:  # a name that cannot be one, a header that cannot be
+            raise UnreachableError(f"the card at {where} cannot be had: {mask_url(str(error))}") from None
 
     async def _fetch(self, where: CardUrl, kept: Kept | None) -> AgentCard:
-        context = trusting(self._ca_cert) if where.url.startswith("https:") else True
         headers = kept.validators if kept else {}
-        async with self._session(where).get(where.url, headers=headers, ssl=context) as response:
-            told = response.headers
-            max_age_s = lifetime_s(told)
-            if response.status == 304 and kept is not None:
-                kept.max_age_s = kept.max_age_s if max_age_s is None else max_age_s
-                kept.fresh_until = time.monotonic() + kept.max_age_s
-                return kept.card
-            if response.status != 200:
-                raise AgentCardError(f"{where.url} answers {response.status} {response.reason}; there is no card")
-            content = b""
-            while len(content) <= MAX_CARD_BYTES and (more := await response.content.read(MAX_CARD_BYTES)):
-                content += more
-        if len(content) > MAX_CARD_BYTES:
-            raise AgentCardError(f"the card at {where.url} has more than {MAX_CARD_BYTES} bytes")
-        card = read_card(content, where.url)
+        page = await fetch_page(
+            self._session(where), where.url, headers, tls=trusting(self._ca_cert), timeout_s=self._timeout_s
+        )
+        told = page.headers
+        max_age_s = lifetime_s(told)
+        if page.status == 304 and kept is not None:
+            kept.max_age_s = kept.max_age_s if max_age_s is None else max_age_s
+            kept.fresh_until = time.monotonic() + kept.max_age_s
+            return kept.card
+        if page.status != 200:
+            raise AgentCardError(f"{where} answers {page.status} {page.reason[:MAX_REASON_CHARS]}; there is no card")
+        card = read_card(page.content, str(where))
         self._kept.pop(where.url, None)
         if "no-store" not in directives(told):
             pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-            validators = {ask: told[tell] for ask, tell in pairs if tell in told}
+            validators = {ask: told[tell] for ask, tell in pairs if is_plain(told.get(tell, ""))}
             max_age_s = DEFAULT_MAX_AGE_S if max_age_s is None else max_age_s
             self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators)
         return card
@@ -121,7 +118,7 @@ class Cards:
         if is_local not in self._sessions:
             self._sessions[is_local] = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                headers={"Accept": "application/json"},
+                auto_decompress=False,
                 trust_env=not is_local,
             )
         return self._sessions[is_local]
@@ -134,24 +131,22 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return (
-                f"the certificate of {where.url} is not accepted: {error.certificate_error}; "
+                f"the certificate of {where} is not accepted: {error.certificate_error}; "
                 "give its roots as ca_cert (--ca-cert)"
             )
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, socket.gaierror):
-            return f"there is no host '{where.host}'; check the name of {where.url}"
+            return f"there is no host '{where.host}'; check the name of {where}"
         case aiohttp.ClientConnectorSSLError():
-            return f"{where.url} does not speak TLS; is it http://?"
+            return f"{where} does not speak TLS; is it http://?"
         case aiohttp.ClientConnectorError() if error.os_error.errno == errno.ECONNREFUSED:
-            return f"nothing listens at {where.url}; check the port, and that the agent is running"
+            return f"nothing listens at {where}; check the port, and that the agent is running"
         case aiohttp.ClientConnectorError():
-            return f"{where.url} cannot be reached: {error.os_error.strerror}"
+            return f"{where} cannot be reached: {error.os_error.strerror}"
         case TimeoutError():
-            return f"{where.url} does not answer within {timeout_s:g} s"
-        case aiohttp.TooManyRedirects():
-            return f"{where.url} redirects in circles; check the URL of the card"
+            return f"{where} does not answer within {timeout_s:g} s"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError() | aiohttp.ClientOSError():
-            return f"{where.url} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
-    return f"the card at {where.url} cannot be had: {error or type(error).__name__}"
+            return f"{where} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
+    return f"the card at {where} cannot be had: {mask_url(str(error)) or type(error).__name__}"
 
 
 async def speaks_tls(where: CardUrl) -> bool:
@@ -173,10 +168,15 @@ def read_card_file(path: str) -> AgentCard:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise AgentCardError(f"cannot read the card '{path}': {error.strerror}") from error
+        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from None
     except ValueError as error:  # no path at all, such as one with a NUL
-        raise AgentCardError(f"cannot read the card '{path}': {error}") from error
-    return read_card(content, path)
+        raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
+    return read_card(content, shown(path))
+
+
+def is_plain(text: str) -> bool:
+    """Return True for a header's value that can be sent back."""
+    return bool(text) and text.isascii() and text.isprintable()
 
 
 def directives(headers: Any) -> dict[str, str]:
@@ -197,7 +197,7 @@ def lifetime_s(headers: Any) -> float | None:
         try:
             expires = parsedate_to_datetime(headers["Expires"])
             begun = parsedate_to_datetime(headers["Date"]).timestamp() if "Date" in headers else time.time()
-        except ValueError:
+            return max(0.0, expires.timestamp() - begun)
+        except (ValueError, TypeError, OverflowError, OSError):
             return 0.0  # an Expires that is no date means: already expired
-        return max(0.0, expires.timestamp() - begun)
     return None

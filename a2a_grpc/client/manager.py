@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from a2a_grpc.client.client import Client, connect, load_settings
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.remote import RemoteAgent
-from a2a_grpc.client.target import Address, parse
+from a2a_grpc.client.target import Address, parse, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.wire import AgentCard
@@ -24,7 +24,7 @@ from a2a_grpc.wire import AgentCard
 class Discovered:
     """What became of one URL: its card, or why there is none."""
 
-    url: str
+    url: str = field(repr=False)
     card: AgentCard | None
     error: A2AError | ConfigurationError | None
 
@@ -83,7 +83,7 @@ class ClientManager:
         parse(target)
         with self._lock:
             if self._targets.setdefault(name, target) != target:
-                raise ConfigurationError(f"agent '{name}' is registered as '{self._targets[name]}' already")
+                raise ConfigurationError(f"agent '{name}' is registered as '{shown(self._targets[name])}' already")
 
     def get(self, name: str) -> Client:
         """The client of a named agent for the running event loop. Raises ConfigurationError for an unknown name,
@@ -165,12 +165,12 @@ async def _discover(cards: Cards, url: str, timeout_s: float) -> Discovered:
     try:
         where = parse(url)
         if isinstance(where, Address):
-            raise ConfigurationError(f"'{url}' is an address; cards are at http(s):// URLs")
+            raise ConfigurationError(f"'{shown(url)}' is an address; cards are at http(s):// URLs")
         async with asyncio.timeout(timeout_s):
             card = await cards.load(where)
-        check_card(card, url)
+        check_card(card, shown(url))
     except TimeoutError:
-        return Discovered(url, None, UnreachableError(f"{url} does not answer within {timeout_s:g} s"))
+        return Discovered(url, None, UnreachableError(f"{shown(url)} does not answer within {timeout_s:g} s"))
     except (A2AError, ConfigurationError) as error:
         return Discovered(url, None, error)
     return Discovered(url, card, None)

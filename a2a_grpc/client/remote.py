@@ -14,6 +14,7 @@ from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.errors import TaskNotCompletedError
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.stream import TaskStream
+from a2a_grpc.client.target import shown
 from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json, data_of, text_of
@@ -50,8 +51,8 @@ class RemoteAgent:
 
     @property
     def name(self) -> str:
-        """As given here, else as the card says, else the target."""
-        return self._name or (self._card.name if self._card else self.target)
+        """As given here, else as the card says, else the target, without secrets."""
+        return self._name or (self._card.name if self._card else shown(self.target))
 
     async def __aenter__(self) -> Self:
         if self._given is None:
@@ -132,7 +133,7 @@ class RemoteAgent:
         Raises RuntimeError before it was fetched, by `async with` or `await agent.card()`.
         """
         if self._card is None:
-            raise RuntimeError(f"the card of '{self.target}' was not fetched yet; await agent.card() first")
+            raise RuntimeError(f"the card of '{shown(self.target)}' was not fetched yet; await agent.card() first")
         return cast("dict[str, Json]", json_format.MessageToDict(self._card))
 
     async def card(self) -> AgentCard:

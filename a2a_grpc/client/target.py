@@ -6,15 +6,18 @@ https://host   http://host:8080   https://host/some/agent-card.json      the car
 agent-card.json   ./cards/agent.json   file:///etc/agent-card.json       the card, read
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from a2a_grpc.address import is_loopback, join_address, split_address
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import MASK, mask_url
 from a2a_grpc.protocol import CARD_PATH
 
 PORTS = {"grpc": 50051, "grpcs": 443, "http": 80, "https": 443}
 NO_USER = "give credentials as such"
+MAX_SHOWN_CHARS = 200
+"""Of a target that an error names."""
 FORMS = "HOST:PORT, grpc://, grpcs://, dns:///, unix:, http(s)://, or the path of an agent card"
 
 
@@ -43,8 +46,11 @@ class Address:
 class CardUrl:
     """Where an agent's card is served."""
 
-    url: str
+    url: str = field(repr=False)
     host: str
+
+    def __str__(self) -> str:
+        return shown(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,13 @@ class CardFile:
     """Where an agent's card is stored."""
 
     path: str
+
+
+def shown(target: str) -> str:
+    """Return a target for errors and logs: its secrets masked, the whole query of a URL among them, and cut."""
+    place, mark, _ = target.partition("?")
+    masked = mask_url(place) + (f"?{MASK}" if mark else "")
+    return masked if len(masked) <= MAX_SHOWN_CHARS else masked[:MAX_SHOWN_CHARS] + "…"
 
 
 def parse(target: str) -> Address | CardUrl | CardFile:
@@ -72,13 +85,13 @@ def parse(target: str) -> Address | CardUrl | CardFile:
             return CardFile(target)
         case "":
             return grpc_address(target)
-    raise ConfigurationError(f"target is '{_without_password(target)}'; it must be {FORMS}")
+    raise ConfigurationError(f"target is '{shown(target)}'; it must be {FORMS}")
 
 
 def _card_file(url: str) -> CardFile:
     host, _, path = url[len("file://") :].partition("/")
     if host not in ("", "localhost") or not path:
-        raise ConfigurationError(f"target is '{_without_password(url)}'; a file URL has three slashes: file:///PATH")
+        raise ConfigurationError(f"target is '{shown(url)}'; a file URL has three slashes: file:///PATH")
     return CardFile(unquote(f"/{path}"))
 
 
@@ -88,8 +101,8 @@ def grpc_address(url: str) -> Address:
     `grpcs://` and `https://` say TLS; the others leave it to the client (OPEN-6). Raises ConfigurationError.
     """
     if url.startswith("unix:"):
-        if not (path := url.removeprefix("unix:")).strip("/"):
-            raise ConfigurationError(f"target is '{url}'; it names no path")
+        if not (path := url.removeprefix("unix:")).strip("/") or not path.isprintable():
+            raise ConfigurationError(f"target is '{shown(url)}'; it names no path")
         return Address(f"unix:{path}", "", 0, None)
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower() if separator else ""
@@ -97,17 +110,21 @@ def grpc_address(url: str) -> Address:
     if scheme == "dns":
         prefix, (_, _, rest) = "dns:///", rest.partition("/")
     elif separator and scheme not in PORTS:
-        raise ConfigurationError(f"target is '{_without_password(url)}'; it must be {FORMS}")
+        raise ConfigurationError(f"target is '{shown(url)}'; it must be {FORMS}")
     authority = (rest if separator else url).partition("/")[0]
     if "@" in authority:
-        raise ConfigurationError(f"target is '{_without_password(url)}', with a user or password before it; {NO_USER}")
+        raise ConfigurationError(f"target is '{shown(url)}', with a user or password before it; {NO_USER}")
     if not authority:
-        raise ConfigurationError(f"target is '{_without_password(url)}'; it must be {FORMS}")
+        raise ConfigurationError(f"target is '{shown(url)}'; it must be {FORMS}")
     if ":" not in authority.rpartition("]")[2]:
         authority += f":{PORTS.get(scheme, 443)}"
+    if any(sign in authority for sign in "?#\\,") or not authority.isprintable() or " " in authority:
+        raise ConfigurationError(f"target is '{shown(url)}'; it must be HOST:PORT, with no query and no odd signs")
     host, port = split_address("target", authority)
+    if "%" in host and ":" not in host:  # gRPC would decode it, to another name
+        raise ConfigurationError(f"target is '{shown(url)}'; a host has no '%'")
     if not port:
-        raise ConfigurationError(f"target is '{url}'; port 0 cannot be called")
+        raise ConfigurationError(f"target is '{shown(url)}'; port 0 cannot be called")
     return Address(prefix + join_address(host, port), host, port, True if scheme in ("grpcs", "https") else None)
 
 
@@ -117,17 +134,12 @@ def _card_url(url: str) -> CardUrl:
         split = urlsplit(url)
         port = split.port  # raises where it is none
     except ValueError as error:
-        raise ConfigurationError(f"target is '{_without_password(url)}': {error}") from None
+        raise ConfigurationError(f"target is '{shown(url)}': {mask_url(str(error))}") from None
     if "@" in split.netloc:
-        raise ConfigurationError(f"target is '{_without_password(url)}', with a user or password before it; {NO_USER}")
+        raise ConfigurationError(f"target is '{shown(url)}', with a user or password before it; {NO_USER}")
     if not split.hostname or port == 0:
-        raise ConfigurationError(f"target is '{_without_password(url)}'; it must be http(s)://HOST[:PORT][/PATH]")
+        raise ConfigurationError(f"target is '{shown(url)}'; it must be http(s)://HOST[:PORT][/PATH]")
     path = split.path.rstrip("/")
     if not path.endswith(".json"):
         path += CARD_PATH
     return CardUrl(split._replace(path=path, fragment="").geturl(), split.hostname)
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]

@@ -184,12 +184,12 @@ async def test_json_is_asked_for_at_the_well_known_path() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_followed(status: int) -> None:
-    async with peering() as peer, Site(Page.card(peer.address)) as there:
-        moved = Page(status=status, headers=[("Location", f"{there.url}/cards/agent.json")])
-        async with Site(moved) as here, connect(here.url) as client:
-            assert (await client.card()).name == "Elsewhere"
-            assert (await client.get("t-1")).id == "t-1"
-    assert there.requests[0][0] == "/cards/agent.json"
+    """On the same scheme, host and port; to other places: see test_hostile_cards."""
+    moved = Page(status=status, headers=[("Location", "/cards/agent.json")])
+    async with peering() as peer, Site(moved, Page.card(peer.address)) as site, connect(site.url) as client:
+        assert (await client.card()).name == "Elsewhere"
+        assert (await client.get("t-1")).id == "t-1"
+    assert site.requests[1][0] == "/cards/agent.json"
 
 
 async def test_a_redirect_that_leads_round_in_circles_is_told_as_such() -> None:
