@@ -302,12 +302,11 @@ function reads.seqs(...)
 end
 
 function reads.list(scope, state, context, from, to, limit)
-  local list, tasks = 'a2a:list:' .. scope .. ':' .. state .. ':' .. context, {}
+  local list = 'a2a:list:' .. scope .. ':' .. state .. ':' .. context
   local members = call('ZREVRANGEBYLEX', list, to, from, 'LIMIT', 0, limit + 1)
-  for i = 1, math.min(#members, limit) do
-    tasks[i] = {members[i], whole(scope .. string.sub(members[i], 21))}
-  end
-  return {call('ZLEXCOUNT', list, from, '+'), #members > tonumber(limit) and 1 or 0, tasks}
+  local more = #members > tonumber(limit) and 1 or 0
+  if more == 1 then table.remove(members) end
+  return {call('ZLEXCOUNT', list, from, '+'), more, members}
 end
 
 function reads.bound(binding)

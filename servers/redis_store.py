@@ -39,6 +39,7 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import fold
 from a2a_grpc.store import (
+    WHOLE,
     AlreadyBound,
     Append,
     Binding,
@@ -56,7 +57,9 @@ from a2a_grpc.store import (
     StoreFull,
     StoreUnavailable,
     TaskKey,
+    TaskView,
 )
+from a2a_grpc.store.views import cut
 from a2a_grpc.wire import Task
 
 MAX_CONNECTIONS = 32
@@ -189,8 +192,9 @@ class RedisStore:
     async def head(self, key: TaskKey) -> Head | None:
         return _head_if_any(await self._read("head", _name(key)))
 
-    async def load(self, key: TaskKey) -> Snapshot | None:
-        return await self._fold(_name(key), *await self._read("load", _name(key)))
+    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
+        whole = await self._fold(_name(key), *await self._read("load", _name(key)))
+        return whole and whole._replace(task=cut(whole.task, view))
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         entries = await self._read("read", _name(key), after, limit)
@@ -202,15 +206,29 @@ class RedisStore:
             seqs += map(int, await self._read("seqs", *map(_name, keys[start : start + 1000])))
         return seqs
 
-    async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
+    async def list(
+        self,
+        scope: Scope,
+        where: ListFilter,
+        after: Position | None,
+        limit: int,
+        *,
+        view: TaskView = WHOLE,
+        max_bytes: int | None = None,
+    ) -> Page:
         newest = f"({_digits(after.at_us)}{after.id}" if after else "+"
         conditions = (_scope(scope), where.state, where.context_id, f"[{_digits(where.since_us)}", newest)
-        total, more, found = await self._read("list", *conditions, limit)
-        tasks = []
-        for member, whole in found:
+        total, more, members = await self._read("list", *conditions, limit)
+        tasks: list[Listed] = []
+        for member in members:  # one at a time: what is loaded beyond `max_bytes` is one task at most
             position = Position(int(member[:20]), member[20:].decode())
-            if snapshot := await self._fold(_name(TaskKey(*scope, position.id)), *whole):
-                tasks.append(Listed(position, snapshot))
+            if (snapshot := await self.load(TaskKey(*scope, position.id), view)) is None:
+                continue  # it was purged meanwhile
+            if max_bytes is not None:
+                max_bytes -= len(snapshot.task)
+                if max_bytes < 0 and tasks:
+                    return Page(tasks, total, True)
+            tasks.append(Listed(position, snapshot))
         return Page(tasks, total, bool(more))
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:

@@ -31,6 +31,7 @@ FLOORS = {
     "backoff": 0,
     "counting": 0,
     "surely": 0,
+    "offload": 0,
     "throttle": 0,
 }
 PACKAGE = ROOT / "a2a_grpc"

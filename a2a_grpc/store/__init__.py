@@ -3,6 +3,8 @@
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.open import open_store
 from a2a_grpc.store.protocol import (
+    CORE,
+    WHOLE,
     AlreadyBound,
     Append,
     Binding,
@@ -22,9 +24,12 @@ from a2a_grpc.store.protocol import (
     StoreUnavailable,
     TaskKey,
     TaskStore,
+    TaskView,
 )
 
 __all__ = [
+    "CORE",
+    "WHOLE",
     "AlreadyBound",
     "Append",
     "Binding",
@@ -45,5 +50,6 @@ __all__ = [
     "StoreUnavailable",
     "TaskKey",
     "TaskStore",
+    "TaskView",
     "open_store",
 ]

@@ -19,6 +19,8 @@ import pytest
 from a2a_grpc import lifecycle
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.store import (
+    CORE,
+    WHOLE,
     AlreadyBound,
     Append,
     Binding,
@@ -33,12 +35,15 @@ from a2a_grpc.store import (
     StaleAppend,
     TaskKey,
     TaskStore,
+    TaskView,
 )
 from a2a_grpc.wire import (
+    ROLE_AGENT,
     ROLE_USER,
     Artifact,
     Message,
     Part,
+    Role,
     StreamResponse,
     Task,
     TaskArtifactUpdateEvent,
@@ -47,6 +52,11 @@ from a2a_grpc.wire import (
     TaskStatusUpdateEvent,
 )
 
+VIEWS = [
+    WHOLE,
+    CORE,
+    *(TaskView(artifacts, length) for artifacts in (True, False) for length in (None, 0, 1, 2, 3, 99)),
+]
 KEY = TaskKey("tenant", "owner", "t-1")
 ME, OTHER = "replica-1", "replica-2"
 LEASE_S = 60.0
@@ -100,6 +110,60 @@ async def claim(store: TaskStore, replica: str, *, force: bool = False) -> Head:
     head = await store.claim(KEY, replica, force=force)
     assert head is not None
     return head
+
+
+def said(text: str, *, by: Role = ROLE_USER) -> Message:
+    return Message(message_id=text[:16], role=by, parts=[Part(text=text)])
+
+
+def talk() -> list[Record]:
+    """The log of a task of three turns: messages of both sides, two artifacts, metadata that comes late."""
+    first = Task(id=KEY.id, context_id="c-1", status=TaskStatus(state=SUBMITTED), history=[said("one")])
+    first.metadata.update({"a": 1})
+    told = TaskStatus(state=WORKING, message=said("half way", by=ROLE_AGENT))
+    asked = TaskStatus(state=INPUT_REQUIRED, message=said("and?", by=ROLE_AGENT))
+    late = TaskStatusUpdateEvent(task_id=KEY.id, context_id="c-1", status=asked)
+    late.metadata.update({"b": 2})
+    return [
+        Record(1, StreamResponse(task=first).SerializeToString(), SUBMITTED, 1, 1_000_000),
+        status(2),
+        _updated(3, TaskStatusUpdateEvent(task_id=KEY.id, context_id="c-1", status=told)),
+        chunk(4, "x" * 2000, append=False),
+        status(5),
+        _updated(6, late),
+        status(7, message=said("two").SerializeToString(), turn=2),
+        chunk(8, "y" * 2000)._replace(turn=2),
+        _updated(9, TaskStatusUpdateEvent(task_id=KEY.id, context_id="c-1", status=told))._replace(turn=2),
+        status(10, message=said("three").SerializeToString(), turn=3),
+        status(11, COMPLETED, turn=3),
+    ]
+
+
+def _updated(seq: int, update: TaskStatusUpdateEvent) -> Record:
+    return Record(seq, StreamResponse(status_update=update).SerializeToString(), update.status.state, 1, 2_000_000)
+
+
+def seen(whole: Task, view: TaskView) -> Task:
+    """The parts of a task that a view names."""
+    task = Task()
+    task.CopyFrom(whole)
+    if not view.artifacts:
+        task.ClearField("artifacts")
+    if view.history_length is not None:
+        del task.history[: max(0, len(task.history) - view.history_length)]
+    return task
+
+
+async def filled(store: TaskStore, count: int, *, artifact: int = 0, history: int = 0) -> None:
+    """Tasks `t-00`, `t-01`, …, each with an artifact and with two messages of so many bytes."""
+    for place in range(count):
+        key = KEY._replace(id=f"t-{place:02}")
+        task = Task(id=key.id, context_id="c-1", status=TaskStatus(state=SUBMITTED), history=[said("x" * history)])
+        record = Record(1, StreamResponse(task=task).SerializeToString(), SUBMITTED, 1, place + 1)
+        epoch = await store.create(key, record, context_id="c-1", replica=ME)
+        added = said("x" * history).SerializeToString()
+        await append(store, status(2, at_us=place + 1, message=added, turn=2), epoch=epoch, key=key)
+        await append(store, chunk(3, "x" * artifact)._replace(turn=2), epoch=epoch, key=key)
 
 
 class StoreContract:
@@ -331,6 +395,103 @@ class StoreContract:
         assert await found(ListFilter(since_us=20)) == ["t-3", "t-2", "t-1"]
         assert await found(ListFilter("a", COMPLETED, 20)) == ["t-3"]
         assert await found(ListFilter(context_id="c")) == []
+
+    @pytest.mark.parametrize("view", VIEWS, ids=str)
+    async def test_a_view_gives_the_parts_that_it_names_after_every_record(
+        self, store: TaskStore, view: TaskView
+    ) -> None:
+        records, whole = talk(), Task()
+        epoch = await store.create(KEY, records[0], context_id="c-1", replica=ME)
+        for record in records:
+            if record.seq > 1:
+                await append(store, record, epoch=epoch)
+            lifecycle.fold(whole, [record.unpack()])
+            loaded = await store.load(KEY, view)
+            (listed,) = (await store.list(KEY.scope, ListFilter(), None, 10, view=view)).tasks
+            for snapshot in (loaded, listed.snapshot):
+                assert snapshot is not None
+                assert Task.FromString(snapshot.task) == seen(whole, view)
+                assert (snapshot.seq, snapshot.state, snapshot.turn) == (record.seq, record.state, record.turn)
+
+    @pytest.mark.parametrize(
+        ("view", "artifact", "history"),
+        [
+            (WHOLE, 10_000, 0),
+            (TaskView(history_length=0), 10_000, 50_000),
+            (TaskView(artifacts=False), 0, 5_000),
+            (TaskView(artifacts=False, history_length=1), 0, 10_000),
+        ],
+        ids=str,
+    )
+    async def test_a_page_ends_before_its_tasks_have_more_bytes_than_fit(
+        self, store: TaskStore, view: TaskView, artifact: int, history: int
+    ) -> None:
+        await filled(store, 8, artifact=artifact, history=history)
+        found: list[str] = []
+        more, after = True, None
+        while more:
+            page = await store.list(KEY.scope, ListFilter(), after, 5, view=view, max_bytes=45_000)
+            sizes = [len(listed.snapshot.task) for listed in page.tasks]
+            assert sum(sizes) <= 45_000
+            assert len(sizes) in (1, 2, 3, 4)
+            assert page.total == 8
+            found += [listed.position.id for listed in page.tasks]
+            more, after = page.more, page.tasks[-1].position
+        assert found == [f"t-{place:02}" for place in reversed(range(8))]
+
+    async def test_what_a_view_leaves_out_does_not_count(self, store: TaskStore) -> None:
+        await filled(store, 6, artifact=10_000, history=10_000)
+        page = await store.list(KEY.scope, ListFilter(), None, 6, view=CORE, max_bytes=20_000)
+        assert (len(page.tasks), page.more) == (6, False)
+        page = await store.list(KEY.scope, ListFilter(), None, 6, view=TaskView(artifacts=False), max_bytes=200_000)
+        assert (len(page.tasks), page.more) == (6, False)
+
+    async def test_a_page_has_one_task_however_large(self, store: TaskStore) -> None:
+        await filled(store, 2, artifact=10_000)
+        page = await store.list(KEY.scope, ListFilter(), None, 5, max_bytes=100)
+        assert [listed.position.id for listed in page.tasks] == ["t-01"]
+        assert page.more
+
+    async def test_lists_follow_each_status_whatever_was_listed_before(self, store: TaskStore) -> None:
+        """Lists of every filter, again and again while tasks come, move, end and are purged."""
+        states: dict[str, TaskState] = {}
+        contexts: dict[str, str] = {}
+        epochs: dict[str, int] = {}
+        moments: dict[str, int] = {}
+        for step in range(60):
+            id = f"t-{step * 7 % 20:02}"
+            key = KEY._replace(id=id)
+            if id not in states:
+                contexts[id] = f"c-{step % 3}"
+                epochs[id] = await create(store, key, at_us=1000 - step, context_id=contexts[id])
+                states[id], moments[id] = SUBMITTED, 1000 - step
+            elif states[id] not in lifecycle.TERMINAL:
+                head = await head_of(store, key)
+                states[id], moments[id] = (COMPLETED if step % 4 == 0 else WORKING), 1000 + step
+                await append(store, status(head.seq + 1, states[id], at_us=1000 + step), epoch=epochs[id], key=key)
+            if step == 40:
+                await store.purge(ended_before_us=1025, keep=100, bound_before_us=0, limit=100)
+                for gone in [id for id in states if states[id] == COMPLETED and moments[id] < 1025]:
+                    for known in (states, contexts, epochs, moments):
+                        known.pop(gone)
+            for state in (0, SUBMITTED, WORKING, COMPLETED):
+                for context_id in ("", "c-0", "c-2", "unknown"):
+                    for since_us in (0, 1010):
+                        expected = sorted(
+                            (
+                                Position(moments[id], id)
+                                for id in states
+                                if state in (0, states[id])
+                                and context_id in ("", contexts[id])
+                                and moments[id] >= since_us
+                            ),
+                            reverse=True,
+                        )
+                        where = ListFilter(context_id, state, since_us)
+                        if step % 10 == 0 or (state, since_us) == (WORKING, 1010):
+                            page = await store.list(KEY.scope, where, None, 100)
+                            assert [listed.position for listed in page.tasks] == expected
+                            assert page.total == len(expected)
 
     async def test_an_idempotency_key_is_bound_once_per_scope(self, store: TaskStore) -> None:
         first = ("k", Binding(b"one", KEY.id, 1))

@@ -1,12 +1,16 @@
 """The store in memory: fast, bounded, gone with the process."""
 
+import asyncio
 import time
-from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
-from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL, fold
+from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
+from a2a_grpc.offload import offload
+from a2a_grpc.store.order import Order, Sorted
 from a2a_grpc.store.protocol import (
+    WHOLE,
     AlreadyBound,
     Append,
     Binding,
@@ -24,68 +28,60 @@ from a2a_grpc.store.protocol import (
     StaleAppend,
     StoreFull,
     TaskKey,
+    TaskView,
 )
-from a2a_grpc.wire import Task
+from a2a_grpc.store.views import (
+    RECORD_COST,
+    chosen,
+    core_of,
+    cost_of,
+    cut,
+    folded,
+    merged_core,
+    recent,
+    size_of,
+    told_by,
+)
+from a2a_grpc.wire import TaskState
 
 
-class _Order:
-    """The tasks of one scope by the time of their last status. Appends only note which have moved; they are put in
-    order when somebody asks for a list."""
+class _Fold(NamedTuple):
+    """What the first records of a log add up to: what was folded is not folded again."""
 
-    __slots__ = ("_at_us", "_positions", "moved", "tasks")
-
-    def __init__(self) -> None:
-        self.tasks = 0
-        """How many there are."""
-        self._positions: list[Position] = []
-        self._at_us: dict[str, int] = {}
-        """Where each task stands in the list, by id."""
-        self.moved: dict[str, int] = {}
-        """Where each task belongs that has moved since the list was put in order; -1 if it is gone."""
-
-    def remove(self, task_id: str) -> None:
-        self.moved[task_id] = -1
-
-    def positions(self) -> list[Position]:
-        """Ascending."""
-        if len(self.moved) * 16 > len(self._positions):
-            self._at_us |= self.moved
-            self._at_us = {task_id: at_us for task_id, at_us in self._at_us.items() if at_us >= 0}
-            self._positions = sorted(Position(at_us, task_id) for task_id, at_us in self._at_us.items())
-        else:
-            for task_id, at_us in self.moved.items():
-                self._put(task_id, at_us)
-        self.moved.clear()
-        return self._positions
-
-    def _put(self, task_id: str, at_us: int) -> None:
-        if (before := self._at_us.pop(task_id, None)) is not None:
-            del self._positions[bisect_left(self._positions, Position(before, task_id))]
-        if at_us >= 0:
-            self._at_us[task_id] = at_us
-            insort(self._positions, Position(at_us, task_id))
+    task: bytes
+    """The serialised task."""
+    records: int
+    """Number of records that are folded."""
+    size: int
+    """Bytes of those records."""
 
 
 class _Log:
-    """The records of one task with its row. The snapshot is made when somebody asks, never by an append."""
+    """The records of one task with its row. A task is put together when a reader asks for it, never by an append."""
 
     __slots__ = (
+        "_reading",
         "at_us",
         "attempt",
         "bytes",
         "cancel",
         "context_id",
+        "core",
+        "counts",
         "epoch",
         "last",
         "last_turn",
+        "lean",
         "order",
         "pending",
         "records",
         "replica",
-        "snapshot",
+        "status_bytes",
+        "statuses",
+        "whole",
     )
 
-    def __init__(self, record: Record, context_id: str, order: _Order) -> None:
+    def __init__(self, record: Record, context_id: str, order: Order) -> None:
         self.records = [record]
         self.last = record
         self.order = order
@@ -98,16 +94,96 @@ class _Log:
         self.pending: tuple[Pending, ...] = ()
         self.bytes = record.size
         self.at_us = record.at_us
-        self.snapshot: Snapshot | None = None
+        self.statuses = [record]
+        """The records that bring a status: all of a task except its artifacts."""
+        self.status_bytes = record.size
+        self.counts: list[int] = []
+        """Messages in each of `statuses`, as far as they were counted."""
+        self.core: bytes | None = None
+        """The core of the task as of the records that were counted."""
+        self.whole: _Fold | None = None
+        self.lean: _Fold | None = None
+        """The task without its artifacts."""
+        self._reading: asyncio.Lock | None = None
 
-    def load(self) -> Snapshot:
-        known = self.snapshot
-        if known is None or known.seq != self.last.seq:
-            task = Task.FromString(known.task) if known else Task()
-            tail = self.records[known.seq if known else 0 :]
-            fold(task, (record.unpack() for record in tail))
-            known = self.snapshot = Snapshot(self.last.seq, task.SerializeToString(), self.last.state, self.last.turn)
+    @property
+    def state(self) -> TaskState:
+        return self.last.state
+
+    @property
+    def reading(self) -> asyncio.Lock:
+        """Held by the one reader that puts the task together; what it makes is the next one's, too."""
+        if self._reading is None:
+            self._reading = asyncio.Lock()
+        return self._reading
+
+    async def load(self, view: TaskView) -> Snapshot:
+        """Return the task as of the newest record when the task is put together."""
+        async with self.reading:
+            last = self.last
+            if view.artifacts:
+                self.whole = made = await _grown(self.whole, self.records, self.bytes)
+            elif view.history_length is None or not await self._count():
+                self.lean = made = await _grown(self.lean, self.statuses, self.status_bytes)
+            else:
+                records = self.recent(view.history_length)
+                task = await offload(cost_of(records), recent, self.core or b"", records, view.history_length)
+                return Snapshot(last.seq, task, last.state, last.turn)
+        task = await offload(len(made.task), cut, made.task, view)
+        return Snapshot(last.seq, task, last.state, last.turn)
+
+    async def size(self, view: TaskView) -> int:
+        """Return how many bytes the task has at most, with the parts that the view names."""
+        artifacts = self.bytes - self.status_bytes if view.artifacts else 0
+        if view.history_length is None:
+            return artifacts + self.status_bytes
+        async with self.reading:
+            is_counted = await self._count()
+        if not is_counted:
+            return artifacts + self.status_bytes
+        sizes = ((len(record.event), len(record.message)) for record in self.recent(view.history_length))
+        return artifacts + size_of(len(self.core or b""), sizes, view.history_length)
+
+    def recent(self, length: int) -> list[Record]:
+        """Return the records that the task with so many messages is made of."""
+        return [self.statuses[place] for place in chosen(self.counts, length)]
+
+    async def _count(self) -> bool:
+        """Bring `counts` and `core` up to the newest record. Return False if some record is not understood."""
+        start, upto = len(self.counts), len(self.statuses)
+        if start < upto:
+            cost = self.status_bytes if not start else RECORD_COST * (upto - start)
+            self.core, counts = await offload(cost, _counted, self.core, self.statuses, start, upto)
+            self.counts += counts
+        return self.core is not None
+
+
+async def _grown(known: _Fold | None, records: Sequence[Record], size: int) -> _Fold:
+    """Return the fold of all records, which have so many bytes."""
+    known, upto = known or _Fold(b"", 0, 0), len(records)
+    if known.records == upto:
         return known
+    cost = len(known.task) + size - known.size + RECORD_COST * (upto - known.records)
+    return _Fold(await offload(cost, _refolded, known.task, records, known.records, upto), upto, size)
+
+
+def _refolded(task: bytes, records: Sequence[Record], start: int, upto: int) -> bytes:
+    return folded([task], list(islice(records, start, upto)))
+
+
+def _counted(core: bytes | None, records: Sequence[Record], start: int, upto: int) -> tuple[bytes | None, list[int]]:
+    """Return the core once the records of a range are folded, with the number of messages in each of them."""
+    counts = []
+    for place, record in enumerate(islice(records, start, upto), start):
+        told = told_by(record)
+        if place == 0:
+            core = core_of(record.event)
+        elif told.messages is None:
+            core = None
+        elif core is not None and told.has_metadata:
+            core = merged_core(core, record)
+        counts.append(told.messages or 0)
+    return core, counts
 
 
 class MemoryStore:
@@ -140,7 +216,7 @@ class MemoryStore:
         self._leases: dict[str, float] = {}  # of each replica that is alive: until when
         self._held: dict[str, set[TaskKey]] = {}  # by replica
         self._ended: dict[TaskKey, None] = {}  # in the order in which they ended
-        self._orders: dict[Scope, _Order] = {}
+        self._orders: dict[Scope, Order] = {}
         self._bindings: dict[tuple[Scope, str], tuple[int, Binding]] = {}  # in the order in which they were bound
 
     async def open(self) -> None:
@@ -174,8 +250,8 @@ class MemoryStore:
         return list(self._held.get(replica, ()))
 
     async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
-        held = [(key, self._head(self._logs[key])) for key in self._held.get(replica, ())]
-        return [(key, head) for key, head in held if head.cancel is not None or head.last_turn > head.turn]
+        held = [(key, self._logs[key]) for key in self._held.get(replica, ())]
+        return [(key, self._head(log)) for key, log in held if log.cancel is not None or log.last_turn > log.last.turn]
 
     async def create(
         self,
@@ -200,11 +276,11 @@ class MemoryStore:
             self._check_unbound(key.scope, bind[0])
         self._make_room()
         if (order := self._orders.get(key.scope)) is None:
-            order = self._orders[key.scope] = _Order()
+            order = self._orders[key.scope] = Order()
         log = self._logs[key] = _Log(record, context_id, order)
         self._bytes += log.bytes
         order.tasks += 1
-        order.moved[key.id] = log.at_us
+        order.moved[key.id] = log
         if record.state in TERMINAL:
             self._ended[key] = None
         else:
@@ -245,7 +321,9 @@ class MemoryStore:
             log.pending = tuple(pending for pending in log.pending if pending.turn > done)
         if record.at_us:
             log.at_us = record.at_us
-            log.order.moved[key.id] = record.at_us
+            log.statuses.append(record)
+            log.status_bytes += size
+            log.order.moved[key.id] = log
         if record.state in TERMINAL:
             self._ended[key] = None
             log.last_turn, log.pending, log.cancel = record.turn, (), None
@@ -336,9 +414,9 @@ class MemoryStore:
         if replica:
             self._held.setdefault(replica, set()).add(key)
 
-    async def load(self, key: TaskKey) -> Snapshot | None:
+    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
         log = self._logs.get(key)
-        return log.load() if log else None
+        return await log.load(view) if log else None
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         log = self._logs.get(key)
@@ -347,22 +425,30 @@ class MemoryStore:
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         return [self._logs[key].last.seq if key in self._logs else 0 for key in keys]
 
-    async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
-        order = self._orders[scope].positions() if scope in self._orders else []
-        matching = order
-        if where != ListFilter():
-            start = bisect_left(order, Position(where.since_us, ""))
-            matching = [position for position in islice(order, start, None) if self._meets(scope, position, where)]
-        end = len(matching) if after is None else bisect_left(matching, after)
-        chosen = matching[max(0, end - limit) : end][::-1]
-        tasks = [Listed(position, self._logs[TaskKey(*scope, position.id)].load()) for position in chosen]
-        return Page(tasks, total=len(matching), more=end > limit)
-
-    def _meets(self, scope: Scope, position: Position, where: ListFilter) -> bool:
-        log = self._logs[TaskKey(*scope, position.id)]
-        return (not where.context_id or log.context_id == where.context_id) and (
-            not where.state or log.last.state == where.state
-        )
+    async def list(
+        self,
+        scope: Scope,
+        where: ListFilter,
+        after: Position | None,
+        limit: int,
+        *,
+        view: TaskView = WHOLE,
+        max_bytes: int | None = None,
+    ) -> Page:
+        order = self._orders.get(scope)
+        found = await order.of(where.context_id, where.state) if order else Sorted()
+        start = found.rank(Position(where.since_us, "")) if where.since_us else 0
+        stop = found.size if after is None else found.rank(after)
+        total, first = found.size - start, max(start, stop - limit)
+        page = [(position, self._logs[TaskKey(*scope, position.id)]) for position in found.between(first, stop)[::-1]]
+        tasks: list[Listed] = []
+        for position, log in page:
+            if max_bytes is not None:
+                max_bytes -= await log.size(view)
+                if max_bytes < 0 and tasks:
+                    break
+            tasks.append(Listed(position, await log.load(view)))
+        return Page(tasks, total, more=first > start or len(tasks) < len(page))
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
         self._check_unbound(scope, key)
@@ -406,7 +492,7 @@ class MemoryStore:
         log = self._logs.pop(key)
         del self._ended[key]
         self._bytes -= log.bytes
-        log.order.remove(key.id)
+        log.order.moved[key.id] = None
         log.order.tasks -= 1
         if not log.order.tasks:
             del self._orders[key.scope]

@@ -86,6 +86,21 @@ class Snapshot(NamedTuple):
     turn: int
 
 
+class TaskView(NamedTuple):
+    """Which parts of a task a reader wants. A store reads those parts and no others."""
+
+    artifacts: bool = True
+    """False leaves out all artifacts."""
+    history_length: int | None = None
+    """Number of messages of the history, the most recent ones; None for all, 0 for none."""
+
+
+WHOLE = TaskView()
+"""All of a task."""
+CORE = TaskView(artifacts=False, history_length=0)
+"""The ids, the status and the metadata of a task."""
+
+
 class Binding(NamedTuple):
     """What an idempotency key stands for: the request that came with it first, and what that request led to."""
 
@@ -165,6 +180,7 @@ class Page(NamedTuple):
     total: int
     """Tasks that meet the filter in the scope, on all pages."""
     more: bool
+    """True if more tasks follow, also if the page ends early because `max_bytes` was reached."""
 
 
 class StaleAppend(Exception):
@@ -308,8 +324,8 @@ class TaskStore(Protocol):
     async def head(self, key: TaskKey) -> Head | None:
         """The task's row; None for an unknown task."""
 
-    async def load(self, key: TaskKey) -> Snapshot | None:
-        """The task as it is now; None for an unknown task."""
+    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
+        """Return the task as it is now, with the parts that `view` names; None for an unknown task."""
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         """Records after a seq, in order, without gaps, at most `limit`; None for an unknown task."""
@@ -319,8 +335,22 @@ class TaskStore(Protocol):
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         """The last seq of each task; 0 for an unknown one."""
 
-    async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
-        """Tasks of a scope from the newest status to the oldest, beginning after a position."""
+    async def list(
+        self,
+        scope: Scope,
+        where: ListFilter,
+        after: Position | None,
+        limit: int,
+        *,
+        view: TaskView = WHOLE,
+        max_bytes: int | None = None,
+    ) -> Page:
+        """Return tasks of a scope from the newest status to the oldest, beginning after a position.
+
+        Each task has the parts that `view` names. A page ends before the task that would bring its tasks over
+        `max_bytes`, but has one task at least: a store knows the sizes before it loads the tasks, and may take them for
+        larger than they are.
+        """
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
         """Binds an idempotency key. Raises AlreadyBound."""

@@ -17,7 +17,20 @@ from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of
 from a2a_grpc.principal import Principal
 from a2a_grpc.server.serve import make_server
-from a2a_grpc.store import Append, Binding, Head, MemoryStore, Pending, Record, Scope, Snapshot, TaskKey, TaskStore
+from a2a_grpc.store import (
+    WHOLE,
+    Append,
+    Binding,
+    Head,
+    MemoryStore,
+    Pending,
+    Record,
+    Scope,
+    Snapshot,
+    TaskKey,
+    TaskStore,
+    TaskView,
+)
 from a2a_grpc.wire import (
     SERVICE_NAME,
     A2AServiceStub,
@@ -64,8 +77,8 @@ class YieldingStore(MemoryStore):
     async def head(self, key: TaskKey) -> Head | None:
         return await self._slowly(super().head(key))
 
-    async def load(self, key: TaskKey) -> Snapshot | None:
-        return await self._slowly(super().load(key))
+    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
+        return await self._slowly(super().load(key, view))
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         return await self._slowly(super().read(key, after, limit))

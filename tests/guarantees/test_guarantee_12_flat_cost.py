@@ -14,7 +14,7 @@ from a2a_grpc.engine.writer import Writer
 from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.log import Log
 from a2a_grpc.parts import agent_message
-from a2a_grpc.store import Append, MemoryStore, Record, Snapshot, TaskKey
+from a2a_grpc.store import WHOLE, Append, MemoryStore, Record, Snapshot, TaskKey, TaskView
 from a2a_grpc.wire import Artifact, Part
 from tests.guarantees.rig import engine_on, incoming, stored_task
 from tests.harness import scripted, scripted_agent
@@ -64,9 +64,9 @@ class CountingStore(MemoryStore):
         self.read_bytes += sum(len(record.event) for record in records or ())
         return records
 
-    async def load(self, key: TaskKey) -> Snapshot | None:
+    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
         self.loads += 1
-        return await super().load(key)
+        return await super().load(key, view)
 
 
 async def writer_on(store: MemoryStore) -> Writer:

@@ -240,9 +240,9 @@ async def test_a_task_that_settles_gets_a_stored_snapshot_and_is_loaded_from_it(
 
     def stored() -> list[Any]:
         with sqlite3.connect(tmp_path / "tasks.db") as connection:
-            found = connection.execute("SELECT seq, body FROM a2a_snapshot").fetchall()
+            found = connection.execute("SELECT seq, body, history, artifacts FROM a2a_snapshot").fetchall()
         connection.close()
-        return found
+        return [(seq, b"".join(parts)) for seq, *parts in found]
 
     def is_stored() -> None:
         assert [seq for seq, _ in stored()] == [103]

@@ -14,6 +14,10 @@ from a2a_grpc.store.sql.row import Row
 from a2a_grpc.store.sql.rows import bind_all, bindings, listed, names_of, padded, rows_to_write
 from a2a_grpc.store.sql.schema import pending, record, task
 from a2a_grpc.store.sql.statements import wait
+from a2a_grpc.store.views import Told, core_of, merged_core, tells_status, told_by
+
+NOTHING = Told(None, False)
+"""For records that bring no status."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +47,8 @@ class _Plan:
     bindings: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
     tasks: list[tuple[Any, ...]] = field(default_factory=list)
     grown: dict[int, Row] = field(default_factory=dict)
-    records: list[tuple[int, int, Record]] = field(default_factory=list)
+    records: list[tuple[int, int, Record, int | None]] = field(default_factory=list)
+    cores: list[tuple[int, Record]] = field(default_factory=list)
     waiting: list[tuple[int, Pending, bytes]] = field(default_factory=list)
     done: list[dict[str, int]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
@@ -125,8 +130,8 @@ def _plan_create(plan: _Plan, item: Item, create: Create) -> None:
         plan.bind(create.key.scope, create.bind)
     assert item.pk is not None
     row = plan.rows[item.pk] = Row.born(item.pk, create.record, create.context_id, create.replica)
-    plan.tasks.append(_born(row, create.key))
-    plan.records.append((row.pk, row.epoch, create.record))
+    plan.tasks.append(_born(row, create.key, core_of(create.record.event)))
+    plan.records.append((row.pk, row.epoch, create.record, told_by(create.record).messages))
     if create.pending and not row.has_ended:
         plan.waiting.append((row.pk, create.pending, item.token))
     item.outcome = row.epoch
@@ -141,7 +146,10 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
         plan.bind(append.key.scope, append.bind)
     row.append(append)
     plan.grown[row.pk] = row
-    plan.records.append((row.pk, append.epoch, append.record))
+    told = told_by(append.record) if tells_status(append.record) else NOTHING
+    plan.records.append((row.pk, append.epoch, append.record, told.messages))
+    if told.has_metadata or (told.messages is None and tells_status(append.record)):
+        plan.cores.append((row.pk, append.record))
     if row.has_ended:
         plan.ended.append(row.pk)
     elif append.done:
@@ -152,7 +160,7 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
 
 _BORN = (
     *("pk", "scope", "tenant", "owner", "id", "context_id", "seq", "state", "turn", "last_turn", "attempt", "epoch"),
-    *("size", "at_us", "ended_us", "replica", "snapshot_seq", "snapshot_size"),
+    *("size", "at_us", "ended_us", "replica", "snapshot_seq", "snapshot_size", "core"),
 )
 _GROWN = ("seq", "size")
 _MOVED = ("seq", "state", "turn", "last_turn", "attempt", "size", "at_us", "ended_us", "replica")
@@ -171,6 +179,8 @@ _GROW = Bulk(_set(*_GROWN), [*(f"new_{name}" for name in _GROWN), "of_pk"])
 _MOVE = Bulk(_set(*_MOVED), [*(f"new_{name}" for name in _MOVED), "of_pk"])
 _END = Bulk(_set(*_MOVED).values(cancel=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
 _ADD = Bulk(record.insert(), [column.name for column in record.c])
+_CORE = select(task.c.core).where(task.c.pk == bindparam("of_pk"))
+_KEEP_CORE = _set("core")
 _FORGET = pending.delete().where(pending.c.task == bindparam("of_pk"), pending.c.turn <= bindparam("upto"))
 _FORGET_ALL = pending.delete().where(pending.c.task.in_(bindparam("pks", expanding=True)))
 _FORGET_TOGETHER = pending.delete().where(pending.c.task.in_(listed("pks")))
@@ -183,6 +193,8 @@ def _write(connection: Connection, plan: _Plan) -> None:
     _MOVE.execute(connection, [_moved(row) for row in rows if row.is_moved and not row.has_ended])
     _END.execute(connection, [_moved(row) for row in rows if row.has_ended])
     _ADD.execute(connection, [_added(*added) for added in plan.records])
+    for pk, added in plan.cores:
+        _merge_core(connection, pk, added)
     bind_all(connection, plan.bindings)
     if plan.waiting:
         wait(connection, plan.waiting)
@@ -194,11 +206,18 @@ def _write(connection: Connection, plan: _Plan) -> None:
         connection.execute(_FORGET_ALL, {"pks": padded(plan.ended)})
 
 
-def _born(row: Row, key: TaskKey) -> tuple[Any, ...]:
+def _merge_core(connection: Connection, pk: int, added: Record) -> None:
+    """Bring the metadata of a status into the core of its task; forget the core if the record is not understood."""
+    if (core := connection.scalars(_CORE, {"of_pk": pk}).first()) is not None:
+        merged = merged_core(core, added) if told_by(added).has_metadata else None
+        connection.execute(_KEEP_CORE, {"of_pk": pk, "new_core": merged})
+
+
+def _born(row: Row, key: TaskKey, core: bytes | None) -> tuple[Any, ...]:
     return (
         *(row.pk, digest_of(key.scope), key.tenant, key.owner, key.id, row.context_id),
         *(row.seq, row.state, row.turn, row.last_turn, row.attempt, row.epoch, row.size, row.at_us),
-        *(row.at_us if row.has_ended else None, row.replica or None, 0, 0),
+        *(row.at_us if row.has_ended else None, row.replica or None, 0, 0, core),
     )
 
 
@@ -209,6 +228,6 @@ def _moved(row: Row) -> tuple[Any, ...]:
     )
 
 
-def _added(pk: int, epoch: int, added: Record) -> tuple[Any, ...]:
+def _added(pk: int, epoch: int, added: Record, messages: int | None) -> tuple[Any, ...]:
     seq, event, state, turn, at_us, message = added
-    return pk, seq, event, state, turn, at_us, epoch, message or None
+    return pk, seq, event, state, turn, at_us, epoch, message or None, messages

@@ -11,6 +11,7 @@ from a2a_grpc.store.protocol import Snapshot, TaskKey
 from a2a_grpc.store.sql.database import Database
 from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import snapshot, task
+from a2a_grpc.store.views import split
 
 logger = logging.getLogger("a2a_grpc.store")
 
@@ -29,9 +30,9 @@ class Superfluous(Exception):
 def keep(connection: Connection, pk: int, taken: Snapshot) -> None:
     """Stores the snapshot of a task. The task's row is locked last, for an append may wait for it."""
     connection.execute(_DROP, {"of_pk": pk, "new_seq": taken.seq})
-    connection.execute(
-        snapshot.insert().values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, body=taken.task)
-    )
+    core, history, artifacts = split(taken.task)
+    parts = {"body": core, "history": history, "artifacts": artifacts}
+    connection.execute(snapshot.insert().values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, **parts))
     if not connection.execute(_NOTE, {"of_pk": pk, "new_seq": taken.seq}).rowcount:
         raise Superfluous
 

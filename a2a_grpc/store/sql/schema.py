@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    literal_column,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
@@ -71,6 +72,15 @@ def text_type() -> TypeEngine[str]:
     return Text().with_variant(mysql.LONGTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
 
 
+def is_index_of(dialect: str, name: str) -> bool:
+    """Return True if the schema has the index on this database."""
+    return name != STATUS_INDEX or dialect in ("sqlite", "postgresql")
+
+
+def _has_partial_indexes(*_: Any, dialect: Dialect, **__: Any) -> bool:
+    return is_index_of(dialect.name, STATUS_INDEX)
+
+
 class now_us(FunctionElement[int]):
     """Now by the database's clock."""
 
@@ -88,6 +98,7 @@ def _now_us(element: now_us, compiler: SQLCompiler, **_: Any) -> str:
     return "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
 
 
+STATUS_INDEX = "a2a_record_status"
 VERSION_TABLE = "a2a_version"
 """Alembic's table: the revision that the schema is at."""
 
@@ -130,6 +141,9 @@ task = Table(
     # The seq of the stored snapshot, and `size` at that seq; 0 without one.
     Column("snapshot_seq", BigInteger, nullable=False),
     Column("snapshot_size", BigInteger, nullable=False),
+    # The task without its artifacts and its history: a serialised Task whose status is the first one. NULL if it is not
+    # known: in rows of earlier versions.
+    Column("core", blob_type()),
     # A page is not filled at first, so that an append can leave the row where it is.
     postgresql_with={"fillfactor": 70},
     **_MYSQL,
@@ -157,9 +171,22 @@ record = Table(
     Column("epoch", BigInteger, nullable=False),
     # The serialised user message that opened the turn, on its first record from the second turn on.
     Column("message", blob_type()),
+    # If it brings a status: how many messages it adds to the history, sooner or later. NULL if that is not known: in
+    # rows of earlier versions.
+    Column("messages", Integer),
     sqlite_with_rowid=False,
     **_MYSQL,
 )
+_tells_status = record.c.at_us > literal_column("0")
+# All of a task except its artifacts. MySQL has no partial index; there it would hold each chunk of an artifact, too.
+Index(
+    STATUS_INDEX,
+    record.c.task,
+    record.c.seq,
+    record.c.messages,
+    postgresql_where=_tells_status,
+    sqlite_where=_tells_status,
+).ddl_if(callable_=_has_partial_indexes)
 
 snapshot = Table(
     "a2a_snapshot",
@@ -169,7 +196,11 @@ snapshot = Table(
     Column("seq", BigInteger, nullable=False),
     Column("state", Integer, nullable=False),
     Column("turn", Integer, nullable=False),
+    # All of it, or, if the next two are not NULL, all except the history and the artifacts. The three, one after the
+    # other, are the serialised Task.
     Column("body", blob_type(), nullable=False),
+    Column("history", blob_type()),
+    Column("artifacts", blob_type()),
     **_MYSQL,
 )
 

@@ -46,7 +46,7 @@ _RECORDS = (
 )
 _BASE = (
     select(
-        *(task.c.pk, task.c.seq, task.c.state, task.c.turn, snapshot.c.body),
+        *(task.c.pk, task.c.seq, task.c.state, task.c.turn, snapshot.c.body, snapshot.c.history, snapshot.c.artifacts),
         snapshot.c.seq.label("stored_seq"),
         snapshot.c.state.label("stored_state"),
         snapshot.c.turn.label("stored_turn"),
@@ -128,7 +128,8 @@ def base(connection: Connection, key: TaskKey, known_seq: int) -> Base | None:
         return None
     stored = None
     if found.stored_seq is not None:
-        stored = Snapshot(found.stored_seq, found.body, found.stored_state, found.stored_turn)
+        body = b"".join(part for part in (found.body, found.history, found.artifacts) if part)
+        stored = Snapshot(found.stored_seq, body, found.stored_state, found.stored_turn)
     return Base(found.pk, found.seq, found.state, found.turn, stored)
 
 

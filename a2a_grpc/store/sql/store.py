@@ -7,8 +7,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from a2a_grpc.lifecycle import TERMINAL, fold
+from a2a_grpc.lifecycle import TERMINAL
+from a2a_grpc.offload import offload
 from a2a_grpc.store.protocol import (
+    WHOLE,
     Append,
     Binding,
     Create,
@@ -24,6 +26,7 @@ from a2a_grpc.store.protocol import (
     StaleAppend,
     StoreUnavailable,
     TaskKey,
+    TaskView,
 )
 from a2a_grpc.store.sql import statements
 from a2a_grpc.store.sql.batch import Item
@@ -31,14 +34,15 @@ from a2a_grpc.store.sql.commits import Commits
 from a2a_grpc.store.sql.database import Database, connect
 from a2a_grpc.store.sql.keeper import Keeper
 from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
-from a2a_grpc.store.sql.listing import Entry, Found, page
+from a2a_grpc.store.sql.listing import page
 from a2a_grpc.store.sql.migrations import prepare
 from a2a_grpc.store.sql.news import News
+from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
 from a2a_grpc.store.sql.patience import Outage, persist, reason
 from a2a_grpc.store.sql.purging import purge
 from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.sql.urls import place_of
-from a2a_grpc.wire import Task, TaskState
+from a2a_grpc.store.views import cost_of, cut, folded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -225,7 +229,21 @@ class SqlStore:
     async def head(self, key: TaskKey) -> Head | None:
         return await self._read(statements.head, key)
 
-    async def load(self, key: TaskKey) -> Snapshot | None:
+    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
+        if view.artifacts:
+            whole = await self._load_whole(key)
+            if whole is None or view == WHOLE:
+                return whole
+            return whole._replace(task=await offload(len(whole.task), cut, whole.task, view))
+        found = await self._persist(
+            lambda _: self._open_database().read_at_once(parts_of_one, key, view, self._recall(key.scope))
+        )
+        if found is None:
+            self._forget(key)
+            return None
+        return (await self._put_together(key.scope, [found]))[0]
+
+    async def _load_whole(self, key: TaskKey) -> Snapshot | None:
         while True:
             known = self._snapshots.get(key)
             base = await self._read(statements.base, key, known.seq if known else 0)
@@ -238,17 +256,26 @@ class SqlStore:
             if len(records) < base.seq - after:
                 records = await self._read(statements.records, base.pk, after, base.seq)
             if len(records) == base.seq - after:
-                return self._fold(key, start, records, base.seq, base.state, base.turn)
+                break
             self._forget(key)  # it was purged a moment ago
-
-    def _fold(
-        self, key: TaskKey, start: Snapshot | None, records: Sequence[Record], seq: int, state: TaskState, turn: int
-    ) -> Snapshot:
         if start is None or records:
-            task = fold(Task.FromString(start.task) if start else Task(), (record.unpack() for record in records))
-            start = Snapshot(seq, task.SerializeToString(), state, turn)
+            pieces = [start.task] if start else []
+            task = await offload(sum(map(len, pieces)) + cost_of(records), folded, pieces, records)
+            start = Snapshot(base.seq, task, base.state, base.turn)
         self._snapshots.put(key, start)
         return start
+
+    def _recall(self, scope: Scope) -> Recall:
+        return lambda id: self._snapshots.peek(TaskKey(*scope, id))
+
+    async def _put_together(self, scope: Scope, found: Sequence[Parts]) -> list[Snapshot]:
+        """Return the tasks of what was read; remember those that were read whole."""
+        seen: list[Snapshot] = []
+        for parts, whole, snapshot in await offload(sum(parts.cost for parts in found), _put_together, found):
+            if parts.is_whole:
+                self._snapshots.put(TaskKey(*scope, parts.entry.position.id), whole)
+            seen.append(snapshot)
+        return seen
 
     def _forget(self, key: TaskKey) -> None:
         self._pks.drop(key)
@@ -304,26 +331,25 @@ class SqlStore:
             found.append(seq)
         return found
 
-    async def list(self, scope: Scope, where: ListFilter, after: Position | None, limit: int) -> Page:
-        def recall(id: str) -> Snapshot | None:
-            return self._snapshots.peek(TaskKey(*scope, id))
-
+    async def list(
+        self,
+        scope: Scope,
+        where: ListFilter,
+        after: Position | None,
+        limit: int,
+        *,
+        view: TaskView = WHOLE,
+        max_bytes: int | None = None,
+    ) -> Page:
         found = await self._persist(
-            lambda _: self._open_database().read_at_once(page, scope, where, after, limit, recall)
+            lambda _: self._open_database().read_at_once(
+                page, scope, where, after, limit, view, max_bytes, self._recall(scope)
+            )
         )
-        tasks = [Listed(entry.position, self._listed(scope, entry, found)) for entry in found.entries]
+        snapshots = await self._put_together(scope, found.parts)
+        positions = [parts.entry.position for parts in found.parts]
+        tasks = [Listed(position, snapshot) for position, snapshot in zip(positions, snapshots, strict=True)]
         return Page(tasks, found.total, found.more)
-
-    def _listed(self, scope: Scope, entry: Entry, found: Found) -> Snapshot:
-        key = TaskKey(*scope, entry.position.id)
-        return self._fold(
-            key,
-            found.snapshots.get(entry.pk),
-            found.records.get(entry.pk, ()),
-            entry.seq,
-            entry.state,
-            entry.turn,
-        )
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
         def transaction(connection: Connection, is_repeat: bool) -> None:
@@ -367,3 +393,9 @@ class SqlStore:
         if self._commits is None:
             raise StoreUnavailable("the store is closed")
         return self._commits
+
+
+def _put_together(found: Sequence[Parts]) -> list[tuple[Parts, Snapshot, Snapshot]]:
+    """Return what was read of each task, as all that was read and as the view has it."""
+    wholes = [(parts, parts.whole()) for parts in found]
+    return [(parts, whole, parts.seen(whole)) for parts, whole in wholes]

@@ -3,6 +3,7 @@
 SQLite is brought there when a store is opened; the others when somebody says so: `a2a-grpc db upgrade`.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import VERSION_TABLE
 from a2a_grpc.store.sql.urls import Place, place_of
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """All revisions, the oldest first."""
 HEAD = REVISIONS[-1]
 """The revision that this version of the package works with."""
@@ -40,6 +41,7 @@ async def upgrade(url: str) -> tuple[str, str]:
     """
     place = place_of(url)
     database = connect(place)
+    await asyncio.to_thread(_import_alembic)  # in the transaction it could take longer than a database waits
     try:
         return await _reaching(place, lambda: database.write(migrate)), HEAD
     finally:
@@ -67,7 +69,9 @@ async def prepare(database: Database, place: Place) -> None:
     try:
         if place.dialect == "sqlite":
             _check_file(place)
-            await database.write(migrate)
+            if await database.read(version) != HEAD:
+                await asyncio.to_thread(_import_alembic)  # it takes a while, and would keep other processes waiting
+                await database.write(migrate)
             return
         at = await database.read(version)
     except Exception as error:
@@ -101,6 +105,11 @@ def migrate(connection: Connection) -> str:
     if at != HEAD:
         _run_alembic(connection)
     return at
+
+
+def _import_alembic() -> None:
+    import alembic.command
+    import alembic.config  # noqa: F401
 
 
 def _run_alembic(connection: Connection) -> None:

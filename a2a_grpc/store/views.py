@@ -1,0 +1,227 @@
+"""Parts of a task: cut out of its bytes, or put together from its records."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from a2a_grpc.lifecycle import fold
+from a2a_grpc.store.protocol import Record, TaskView
+from a2a_grpc.wire import Artifact, Message, StreamResponse, Task, framing
+
+ARTIFACTS = Task.DESCRIPTOR.fields_by_name["artifacts"].number
+HISTORY = Task.DESCRIPTOR.fields_by_name["history"].number
+PARTS = Artifact.DESCRIPTOR.fields_by_name["parts"].number
+PIECEWISE_BYTES = 1 << 20
+RECORD_COST = 256
+"""About what folding a record costs beside its bytes, as bytes: so that many small records count as large work."""
+
+
+# -- bytes of a task
+
+
+def cut(task: bytes, view: TaskView) -> bytes:
+    """Return a serialised task without the parts that the view leaves out. Nothing of them is parsed or copied."""
+    if view.artifacts and view.history_length is None:
+        return task
+    spans = list(_fields(task))
+    surplus = 0
+    if view.history_length is not None:
+        surplus = max(0, sum(number == HISTORY for number, _, _ in spans) - view.history_length)
+    if view.artifacts and not surplus:
+        return task
+    kept: list[tuple[int, int]] = []
+    for number, start, end in spans:
+        if number == HISTORY and surplus:
+            surplus -= 1
+        elif view.artifacts or number != ARTIFACTS:
+            if kept and kept[-1][1] == start:
+                start = kept.pop()[0]
+            kept.append((start, end))
+    whole = memoryview(task)
+    return b"".join([whole[start:end] for start, end in kept])
+
+
+def split(task: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the core of a serialised task, its history and its artifacts. Joined, in any order, they are the task."""
+    whole = memoryview(task)
+    parts: dict[int, list[memoryview]] = {ARTIFACTS: [], HISTORY: [], 0: []}
+    for number, start, end in _fields(task):
+        parts[number if number in parts else 0].append(whole[start:end])
+    return b"".join(parts[0]), b"".join(parts[HISTORY]), b"".join(parts[ARTIFACTS])
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the number of each field at the top level of a serialised message, with where it starts and ends."""
+    start, size = 0, len(message)
+    while start < size:
+        tag, at = _varint(message, start)
+        match tag & 7:
+            case 0:
+                _, at = _varint(message, at)
+            case 1:
+                at += 8
+            case 2:
+                length, at = _varint(message, at)
+                at += length
+            case 5:
+                at += 4
+            case kind:
+                raise ValueError(f"wire type {kind} is in no message of the contract")
+        yield tag >> 3, start, at
+        start = at
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """Return the number that begins at a place, with the place after it."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+# -- records of a task
+
+
+def tells_status(record: Record) -> bool:
+    """Return True for a record that brings a status, and with it all that it adds to a task beside artifacts."""
+    return record.at_us != 0
+
+
+def cost_of(records: Sequence[Record]) -> int:
+    """Return what folding the records costs, as bytes."""
+    return sum(record.size for record in records) + RECORD_COST * len(records)
+
+
+def serialized(task: Task) -> bytes:
+    """Return the serialised task. A large one is serialised in pieces, so that other threads go on in between: protobuf
+    keeps them waiting for as long as a call takes."""
+    if task.ByteSize() < PIECEWISE_BYTES:
+        return task.SerializeToString()
+    core = Task(id=task.id, context_id=task.context_id)
+    core.status.CopyFrom(task.status)
+    if task.HasField("metadata"):
+        core.metadata.CopyFrom(task.metadata)
+    pieces = [core.SerializeToString()]
+    for message in task.history:
+        piece = message.SerializeToString()
+        pieces += (framing(HISTORY, len(piece)), piece)
+    for artifact in task.artifacts:
+        parts = [part.SerializeToString() for part in artifact.parts]
+        head = Artifact()
+        for field, value in artifact.ListFields():
+            if field.name != "parts":
+                head.MergeFrom(Artifact(**{field.name: value}))
+        inner = [head.SerializeToString()]
+        for part in parts:
+            inner += (framing(PARTS, len(part)), part)
+        pieces += (framing(ARTIFACTS, sum(map(len, inner))), *inner)
+    return b"".join(pieces)
+
+
+def artifact_ids(task: bytes) -> set[str]:
+    """Return the ids of the artifacts of a serialised task."""
+    return {artifact.artifact_id for artifact in Task.FromString(task).artifacts}
+
+
+def folded(start: Sequence[bytes], records: Sequence[Record]) -> bytes:
+    """Return the serialised task of a snapshot, given in parts, and the records after it."""
+    task = Task()
+    for part in start:
+        task.MergeFromString(part)
+    return serialized(fold(task, (record.unpack() for record in records)))
+
+
+def core_of(first: bytes) -> bytes | None:
+    """Return the serialised task that a log begins with, without its history and artifacts. Return None if the record
+    is no task."""
+    try:
+        element = StreamResponse.FromString(first)
+    except DecodeError:
+        return None
+    if not element.HasField("task"):
+        return None
+    core = element.task
+    for name in ("artifacts", "history"):
+        core.ClearField(name)
+    return core.SerializeToString()
+
+
+class Told(NamedTuple):
+    """What a record that brings a status adds to a task, beside the status."""
+
+    messages: int | None
+    """Messages of the history, sooner or later: the user's, and the record's own once another status supersedes it.
+    None if the record is not understood."""
+    has_metadata: bool
+    """True if the core of the task changes."""
+
+
+def told_by(record: Record) -> Told:
+    """Return what a record that brings a status adds to a task."""
+    try:
+        element = StreamResponse.FromString(record.event)
+    except DecodeError:
+        return Told(None, False)
+    if element.HasField("status_update"):
+        update = element.status_update
+        return Told(bool(record.message) + update.status.HasField("message"), update.HasField("metadata"))
+    if element.HasField("task") and record.seq == 1:
+        return Told(len(element.task.history) + element.task.status.HasField("message"), False)
+    return Told(None, False)
+
+
+def merged_core(core: bytes, record: Record) -> bytes:
+    """Return the core once the metadata of a status update is merged into it."""
+    task = Task.FromString(core)
+    task.metadata.MergeFrom(StreamResponse.FromString(record.event).status_update.metadata)
+    return task.SerializeToString()
+
+
+def chosen(counts: Sequence[int], length: int) -> list[int]:
+    """Return the places of the records that a task with its `length` most recent messages is made of.
+
+    `counts` are the messages of each record that brings a status, in order. The newest record is chosen, as it brings
+    the status; except the first of a log, whose status is in the core.
+    """
+    newest = len(counts) - 1
+    if not (newest or length):
+        return []
+    places, found = [newest], counts[newest]
+    if length:
+        for place in range(newest - 1, -1, -1):
+            if found > length:
+                break
+            if counts[place]:
+                places.append(place)
+                found += counts[place]
+    return places[::-1]
+
+
+def size_of(core: int, sizes: Iterable[tuple[int, int]], length: int) -> int:
+    """Return how many bytes a task has at most that is made of a core and of chosen records, given the sizes of their
+    events and messages."""
+    return core + sum(event + (message if length else 0) for event, message in sizes)
+
+
+def recent(core: bytes, records: Sequence[Record], length: int) -> bytes:
+    """Return the serialised task with its `length` most recent messages, made of its core and of `chosen` records."""
+    task, history = Task.FromString(core), list[Message]()
+    said: Message | None = None
+    for record in records:
+        element, incoming = record.unpack()
+        if said is not None:
+            history.append(said)
+        if incoming is not None:
+            history.append(incoming)
+        if element.HasField("task"):
+            history.extend(element.task.history)
+        status = element.task.status if element.HasField("task") else element.status_update.status
+        said = status.message if status.HasField("message") else None
+        task.status.CopyFrom(status)
+    task.history.extend(history[max(0, len(history) - length) :])
+    return task.SerializeToString()
