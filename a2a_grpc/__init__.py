@@ -14,8 +14,8 @@ The map. A module imports only from floors strictly below its own:
     6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
                     printed; exits: how it ends
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
-                    width: fields of large requests, counted before they are parsed; pace: long work in steps;
-                    admin: health, reflection, channelz;
+                    limits: whether they fit each other; width: fields of large requests, counted before they are
+                    parsed; pace: long work in steps; admin: health, reflection, channelz;
                     servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
                     code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:
@@ -32,10 +32,12 @@ The map. A module imports only from floors strictly below its own:
                     connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
                     status: failures as errors; remote, manager, blocking: on top
     2  agent        Agent, Turn, outcomes, the agent card
-       store        protocol: TaskStore and its values; contract: what each must do, as tests; memory;
+       store        protocol: TaskStore and its values; contract: what each must do, as tests; views: parts of tasks;
+                    memory, with order: its lists;
                     sql: SQLite, PostgreSQL, MySQL (schema: the tables; statements: what is done to them, each a
-                    function of a connection; commits: many writes in one transaction; tail: what followers read
-                    without a query; database, patience, faults: connections, retries, which faults pass)
+                    function of a connection; parts: reading less than a whole task; commits: many writes in one
+                    transaction; tail: what followers read without a query; database, patience, faults: connections,
+                    retries, which faults pass)
        bus          protocol: wakes; local: in a process; machine: between those on one SQLite file; postgres
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back
@@ -49,6 +51,7 @@ The map. A module imports only from floors strictly below its own:
        config       settings: default < environment < caller
        backoff      how long to wait before the next try
        masking      passwords and tokens of URLs hidden before they are shown
+       offload      large work in a thread
        surely       waiting for what must not be left half done
        throttle     log lines at a bounded rate, with a count of those left out
 

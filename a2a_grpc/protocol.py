@@ -14,6 +14,12 @@ SEQ_EXTENSION = "urn:a2a-grpc:extension:seq:1"
 IDEMPOTENT_SEND_EXTENSION = "urn:a2a-grpc:extension:idempotent-send:1"
 """URI of the optional extension by which a repeated send makes no second task."""
 
+ARTIFACTS_EXTENSION = "urn:a2a-grpc:extension:artifacts:1"
+"""URI of the optional extension by which a caller leaves artifacts out of the tasks that it is given."""
+
+LEFT_OUT = "urn:a2a-grpc:left-out"
+"""Where the metadata of a canceled task says which of its parts were too large for the answer: `artifacts`, or
+`artifacts, history`."""
 CREATED = "urn:a2a-grpc:created"
 """Where a task's metadata says when it was created: ISO 8601, UTC. `status.timestamp` says when it last changed."""
 
@@ -27,3 +33,10 @@ class Key:
     SEQ = "a2a-grpc-seq"
     AFTER = "a2a-grpc-after"
     CANCEL_ON_DISCONNECT = "a2a-grpc-cancel-on-disconnect"
+    ARTIFACTS = "a2a-grpc-artifacts"
+    LEFT_OUT = "a2a-grpc-left-out"
+
+
+NO_ARTIFACTS = "none"
+"""The value of `a2a-grpc-artifacts` that leaves artifacts out; `all` is the other one."""
+ALL_ARTIFACTS = "all"

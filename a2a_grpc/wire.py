@@ -8,7 +8,7 @@ set of classes. Where they are not, and the other copy came first, the classes i
 import copyreg
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import ModuleType
 
@@ -90,23 +90,30 @@ def task_element(task: bytes) -> bytes:
     In both messages `task` is field 1 and `message` field 2, so that the framing is a tag and a length: nothing is
     parsed or copied twice.
     """
-    return _framing(b"\x0a", len(task)) + task
+    return framing(1, len(task)) + task
+
+
+def tasks_page(tasks: Iterable[bytes], rest: ListTasksResponse) -> bytes:
+    """A serialised `ListTasksResponse` with these serialised tasks (field 1), and with what `rest` holds beside."""
+    pieces = [piece for task in tasks for piece in (framing(1, len(task)), task)]
+    return b"".join([*pieces, rest.SerializeToString()])
 
 
 def message_element(message: Message) -> bytes:
     """The same with a `Message`."""
     payload = message.SerializeToString()
-    return _framing(b"\x12", len(payload)) + payload
+    return framing(2, len(payload)) + payload
 
 
 @lru_cache(1024)
-def _framing(tag: bytes, length: int) -> bytes:
-    framing = bytearray(tag)
+def framing(field: int, length: int) -> bytes:
+    """The tag and the length that stand before the bytes of a field that is a message, for fields 1 to 15."""
+    framed = bytearray([field << 3 | 2])
     while length > 0x7F:
-        framing.append(length & 0x7F | 0x80)
+        framed.append(length & 0x7F | 0x80)
         length >>= 7
-    framing.append(length)
-    return bytes(framing)
+    framed.append(length)
+    return bytes(framed)
 
 
 def _restore(name: str, serialized: bytes) -> ProtobufMessage:
@@ -158,5 +165,7 @@ __all__ = [
     "TaskState",
     "TaskStatus",
     "TaskStatusUpdateEvent",
+    "framing",
     "task_element",
+    "tasks_page",
 ]

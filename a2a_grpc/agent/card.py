@@ -2,12 +2,20 @@
 
 from a2a_grpc.agent.agent import Agent
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.protocol import GRPC_BINDING, IDEMPOTENT_SEND_EXTENSION, PROTOCOL_VERSION, SEQ_EXTENSION
+from a2a_grpc.protocol import (
+    ARTIFACTS_EXTENSION,
+    GRPC_BINDING,
+    IDEMPOTENT_SEND_EXTENSION,
+    PROTOCOL_VERSION,
+    SEQ_EXTENSION,
+)
 from a2a_grpc.wire import AgentCard, AgentExtension, AgentInterface, AgentSkill
 
 EXTENSIONS = {
     SEQ_EXTENSION: "Streams tell the seq of their first element in the initial metadata `a2a-grpc-seq`; "
     "SubscribeToTask resumes after the seq in the request metadata `a2a-grpc-after`.",
+    ARTIFACTS_EXTENSION: "With the request metadata `a2a-grpc-artifacts: none` the tasks that a call returns hold no "
+    "artifacts: the task of GetTask, of CancelTask, of a send, and the first element of a stream.",
     IDEMPOTENT_SEND_EXTENSION: "A send with the request metadata `idempotency-key`, repeated, makes no second task.",
 }
 """What every server of this project offers beyond the specification."""

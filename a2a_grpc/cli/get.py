@@ -6,6 +6,7 @@ import typer
 
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
+from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.wire import GetTaskRequest
 
 
@@ -15,12 +16,16 @@ async def get(
     history: Annotated[
         int | None, typer.Option("--history", min=0, help="Most recent messages to show; all by default.")
     ] = None,
+    no_artifacts: Annotated[
+        bool, typer.Option("--no-artifacts", help="Leave out what it has made, for a task that is too large to read.")
+    ] = False,
 ) -> ExitCode:
     """Show a task: what it has made, its messages, its state."""
     if session.as_grpcurl:
-        return await session.grpcurl("GetTask", GetTaskRequest(id=task_id, history_length=history))
+        metadata = [(Key.ARTIFACTS, NO_ARTIFACTS)] if no_artifacts else []
+        return await session.grpcurl("GetTask", GetTaskRequest(id=task_id, history_length=history), *metadata)
     async with session.client() as client:
-        task = await client.get(task_id, history_length=history)
+        task = await client.get(task_id, history_length=history, artifacts=not no_artifacts)
     if session.show.as_json:
         session.show.json(task)
     else:

@@ -180,9 +180,12 @@ class BlockingClient:
         """As Client.subscribe."""
         return BlockingStream(self._portal, self.client.subscribe(task_id, after=after, headers=headers))
 
-    def get(self, task_id: str, *, history_length: int | None = None, headers: Metadata = ()) -> Task:
+    def get(
+        self, task_id: str, *, history_length: int | None = None, artifacts: bool = True, headers: Metadata = ()
+    ) -> Task:
         """As Client.get."""
-        return self._portal.call(self.client.get(task_id, history_length=history_length, headers=headers))
+        getting = self.client.get(task_id, history_length=history_length, artifacts=artifacts, headers=headers)
+        return self._portal.call(getting)
 
     def list(self, **filters: Any) -> Iterator[Task]:
         """As Client.list."""

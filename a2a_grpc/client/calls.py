@@ -16,7 +16,7 @@ from a2a_grpc.client.credentials import Credentials, check_entry
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.responses import accepted, too_many_bytes
-from a2a_grpc.client.status import to_error
+from a2a_grpc.client.status import explain_size, to_error
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
@@ -143,6 +143,7 @@ class Calls:
     def failed(self, failure: grpc.aio.AioRpcError) -> A2AError:
         """The error for a failed call; remembers whether the agent had a say in it."""
         error = to_error(failure)
+        explain_size(error)
         if not isinstance(error, UnavailableError) or not never_left(error):
             self.was_reached = True
         if isinstance(error, ResourceExhaustedError) and not error.reason and TOO_LARGE in error.message:

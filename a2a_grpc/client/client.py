@@ -21,6 +21,7 @@ from a2a_grpc.client.waiting import poll
 from a2a_grpc.config import load, refuse_unknown
 from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.parts import Contents, Json, struct
+from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.wire import (
     AgentCard,
     CancelTaskRequest,
@@ -193,11 +194,20 @@ class Client:
         that seq instead, from a server that offers it. Of an ended task: the Task."""
         return TaskStream(self._calls, task_id=task_id, after=after, metadata=headers)
 
-    async def get(self, task_id: str, *, history_length: int | None = None, headers: Metadata = ()) -> Task:
-        """The task as it is now, with its `history_length` most recent messages (default: all). Raises
-        TaskNotFoundError."""
+    async def get(
+        self, task_id: str, *, history_length: int | None = None, artifacts: bool = True, headers: Metadata = ()
+    ) -> Task:
+        """Return the task as it is now, with its `history_length` most recent messages (default: all).
+
+        Without `artifacts` the task has none: a server of this project does not send them, and what another server
+        sends is dropped here. Raises TaskNotFoundError; ResourceExhaustedError for a task over `max_response_bytes`.
+        """
         request = GetTaskRequest(id=task_id, history_length=history_length)
-        return cast(Task, await self._calls.unary("GetTask", request, metadata=headers))
+        metadata = headers if artifacts else (*headers, (Key.ARTIFACTS, NO_ARTIFACTS))
+        task = cast(Task, await self._calls.unary("GetTask", request, metadata=metadata))
+        if not artifacts:
+            task.ClearField("artifacts")
+        return task
 
     def list(
         self,

@@ -63,7 +63,10 @@ def unreadable(method: str, problem: str) -> InvalidAgentResponseError:
 
 def too_many_bytes(what: str) -> ResponseTooLargeError:
     """Return the error for more bytes than the client reads, with what to do."""
-    return ResponseTooLargeError(f"{what}; raise max_response_bytes (--max-response-bytes), or ask for less")
+    return ResponseTooLargeError(
+        f"{what}; raise max_response_bytes (--max-response-bytes), or ask for less: get(…, artifacts=False), "
+        "get --no-artifacts"
+    )
 
 
 def too_many_fields(what: str, limit: int) -> ResponseTooLargeError:

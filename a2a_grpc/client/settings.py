@@ -37,7 +37,7 @@ class ClientSettings:
         minimum=0,
     )
     max_response_bytes: int = setting(
-        64 * MiB, "Size of a response, of one element of a stream, or of a task as its events make it.", minimum=1024
+        66 * MiB, "Size of a response, of one element of a stream, or of a task as its events make it.", minimum=1024
     )
     max_response_fields: int = setting(
         1_000_000, "Protobuf fields of a response, of one element of a stream, or of a task.", minimum=1000

@@ -1,5 +1,6 @@
 """gRPC's failures as the errors of the tree: the one place where a client translates them."""
 
+import re
 from typing import Any, TypeVar
 
 import grpc
@@ -50,6 +51,22 @@ def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError) -> A2AError:
     error.code = code
     error.reason = info.reason if info else ""
     return error
+
+
+_TOO_LARGE = re.compile(r"larger than max \((\d+) vs\. (\d+)\)")
+"""What gRPC says of a message that was over the limit of the side that received it."""
+
+
+def explain_size(error: A2AError) -> None:
+    """Name the limit and the way out if the agent's server refused a request for its size."""
+    found = _TOO_LARGE.search(error.message) if isinstance(error, errors.ResourceExhaustedError) else None
+    if found is None or error.reason or "CLIENT: " in error.message:
+        return
+    error.retryable = False
+    error.say(
+        f"the request has {found[1]} bytes; the agent reads at most {found[2]} (--max-receive-bytes of its server): "
+        "send large content as a part with a url"
+    )
 
 
 def details(trailers: Any) -> Status | None:

@@ -4,7 +4,7 @@ A run costs one background task. A task that waits for its user costs none, nor 
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +22,10 @@ from a2a_grpc.engine.witness import Witness
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import Fold
 from a2a_grpc.log import Log
+from a2a_grpc.offload import offload
 from a2a_grpc.parts import Json, struct
-from a2a_grpc.store import Head, Snapshot, TaskKey
+from a2a_grpc.store import WHOLE, Head, Record, Snapshot, TaskKey, TaskView
+from a2a_grpc.store.views import cost_of, serialized
 from a2a_grpc.wire import Message, Task
 
 ELSEWHERE_GRACE_S = 1.0
@@ -96,12 +98,12 @@ class Engine:
             witness, told = opened.witness, None
             if witness is not None:
                 told = await (self._trusted(opened.key, witness) if self.log.store.durable else witness.settled)
-            found = told or await self._followed(opened)
+            found = await _snapshot(*told) if told else await self._followed(opened)
         if found.turn < turn:
             raise ended_before(opened.key, found.state)
         return found
 
-    async def _trusted(self, key: TaskKey, witness: Witness) -> Snapshot | None:
+    async def _trusted(self, key: TaskKey, witness: Witness) -> tuple[Record, Task] | None:
         """What the run here comes to; None as soon as others may have written to the log."""
         with self.log.bus.listen(key) as topic:
             return await topic.trusted(witness.settled)
@@ -109,16 +111,18 @@ class Engine:
     async def _followed(self, opened: Opened) -> Snapshot:
         """What the log says, read until the turn is over."""
         found = opened.snapshot
-        folding = Fold(Task.FromString(found.task))
+        folding = Fold(await offload(len(found.task), Task.FromString, found.task))
         with self.log.follow(opened.key, found.seq, found.state) as records:
             while True:
-                for record in await records.batch():
-                    folding.apply(*record.unpack())
-                    if is_over(record.state, record.turn, opened.turn):
-                        return Snapshot(record.seq, folding.task.SerializeToString(), record.state, record.turn)
+                batch = await records.batch()
+                if (last := await offload(cost_of(batch), _fold_turn, folding, batch, opened.turn)) is not None:
+                    return await _snapshot(last, folding.task)
 
-    async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Snapshot:
-        """Stops a task, wherever it runs, and gives it back, CANCELED; within the grace, whatever the agent does.
+    async def cancel(
+        self, key: TaskKey, metadata: dict[str, Json] | None = None, *, view: TaskView = WHOLE
+    ) -> Snapshot:
+        """Stop a task, wherever it runs, and return the parts of it that `view` names, CANCELED; within the grace,
+        whatever the agent does.
 
         A canceled task is given back as it is. Raises TaskNotFoundError, TaskNotCancelableError; UnavailableError where
         the store does not take the end in time.
@@ -146,7 +150,7 @@ class Engine:
                 f"task '{key.id}' is {lifecycle.state_name(head.state)}; it cannot be canceled any more",
                 metadata={"task_id": key.id},
             )
-        return await self.log.snapshot(key)
+        return await self.log.snapshot(key, view)
 
     async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> Head:
         """Has the replica that holds the task cancel it; one that does not within the grace loses the task."""
@@ -164,3 +168,17 @@ class Engine:
         async with self._runs.locks.holding(key):
             await self._runs.finish(key, Canceled(), force=True)
         return await self.log.head(key)
+
+
+def _fold_turn(folding: Fold, records: Sequence[Record], turn: int) -> Record | None:
+    """Fold records until the turn is over. Return the record with which it was over; None if it goes on."""
+    for record in records:
+        folding.apply(*record.unpack())
+        if is_over(record.state, record.turn, turn):
+            return record
+    return None
+
+
+async def _snapshot(last: Record, task: Task) -> Snapshot:
+    """Return the snapshot of a task as of a record."""
+    return Snapshot(last.seq, await offload(task.ByteSize(), serialized, task), last.state, last.turn)

@@ -28,6 +28,7 @@ from a2a_grpc.ids import new_id
 from a2a_grpc.log import Log
 from a2a_grpc.protocol import CREATED
 from a2a_grpc.store import (
+    CORE,
     AlreadyBound,
     Binding,
     Create,
@@ -111,6 +112,11 @@ class Sends:
             noted[SKILL].string_value = skill.id
         serialized = task.SerializeToString()
         record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
+        if record.size > self._settings.max_task_bytes:
+            raise ResourceExhaustedError(
+                f"a task of {record.size} bytes is over the limit of {self._settings.max_task_bytes} bytes "
+                "(--max-task-bytes); send large content as parts with a url"
+            )
         first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
         pending = first.pending() if first.is_kept else None
         create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
@@ -152,7 +158,7 @@ class Sends:
         message = incoming.request.message
         key = TaskKey(*incoming.scope, message.task_id)
         await self._admit(key, message)
-        task = Task.FromString((await self._log.snapshot(key)).task)
+        task = Task.FromString((await self._log.snapshot(key, CORE)).task)
         skill = await self._agent.choose(incoming.request, previous=_skill_of(task))
         if skill.answers == "message":
             raise InvalidRequestError.of(
@@ -241,8 +247,6 @@ class Sends:
 
     def _surely(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """What a caller that goes away must not leave half done, where it goes on in the background."""
-        if not self._log.store.durable:
-            return work  # a store in memory never makes a caller wait: there is no half way
         task = asyncio.create_task(work)
         self._accepting.add(task)
         task.add_done_callback(self._accepted)

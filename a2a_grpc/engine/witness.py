@@ -3,7 +3,7 @@
 import asyncio
 
 from a2a_grpc.lifecycle import Fold
-from a2a_grpc.store import Record, Snapshot
+from a2a_grpc.store import Record
 from a2a_grpc.wire import Task
 
 
@@ -16,14 +16,14 @@ class Witness:
         """`created` is the task as the log begins with it, and grows from now on."""
         self.folding = Fold(created)
         """Takes every event that is, or will be, the next one of the log, for as long as somebody waits."""
-        self.settled: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
-        """The task once it has ended or waits for somebody; None where that has to be read in the log."""
+        self.settled: asyncio.Future[tuple[Record, Task] | None] = asyncio.get_running_loop().create_future()
+        """The task, with its newest record, once it has ended or waits for an answer; it does not change any more. None
+        if that has to be read in the log."""
 
     def tell(self, record: Record) -> None:
         """The record is in the log, as is all that was folded before it, and the task has ended or waits."""
         if not self.settled.done():
-            task = self.folding.task.SerializeToString()
-            self.settled.set_result(Snapshot(record.seq, task, record.state, record.turn))
+            self.settled.set_result((record, self.folding.task))
 
     def leave(self) -> None:
         """From now on others may write, or something that was folded is not in the log."""

@@ -13,14 +13,15 @@ from a2a_grpc.agent import Failed
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.witness import Witness
 from a2a_grpc.log import Log
+from a2a_grpc.offload import offload
 from a2a_grpc.parts import check_content
 from a2a_grpc.store import Append, Head, Record, StaleAppend, TaskKey
+from a2a_grpc.store.views import artifact_ids
 from a2a_grpc.wire import (
     Artifact,
     Message,
     Part,
     StreamResponse,
-    Task,
     TaskState,
     TaskStatus,
 )
@@ -29,6 +30,9 @@ EPOCH = datetime(1970, 1, 1)
 
 MAX_BEHIND = 64
 """Records of one run that may be on their way to the store at a time."""
+MAX_END_BYTES = 1024
+"""Size of an event that ends a task up to which it is written whatever the limits: a task can always say why it ended.
+"""
 MAX_REFILLS = 64
 """Texts that an event is used for: a message of protobuf keeps the memory of all that it has held."""
 
@@ -97,11 +101,17 @@ def check_limits(settings: EngineSettings, seq: int, size: int, event: int, mess
     """Raises Failed where an event and a message of so many bytes are too much for a task of `seq` records with `size`
     bytes."""
     if event > settings.max_event_bytes:
-        raise Failed(f"an event of {event} bytes is over the limit of {settings.max_event_bytes} bytes")
+        raise Failed(
+            f"an event of {event} bytes is over the limit of {settings.max_event_bytes} bytes (--max-event-bytes); "
+            "give the content in chunks, or as a part with a url"
+        )
     if size + event + message > settings.max_task_bytes:
-        raise Failed(f"the task's events have reached the limit of {settings.max_task_bytes} bytes")
+        raise Failed(
+            f"the task's events have reached the limit of {settings.max_task_bytes} bytes (--max-task-bytes); "
+            "give large content as parts with a url"
+        )
     if seq >= settings.max_task_records:
-        raise Failed(f"the task has reached the limit of {settings.max_task_records} events")
+        raise Failed(f"the task has reached the limit of {settings.max_task_records} events (--max-task-records)")
 
 
 class Writer:
@@ -196,7 +206,7 @@ class Writer:
         if len(self._on_the_way) >= MAX_BEHIND or self._is_unsure:
             await self._ready()
         lifecycle.check(self.state, state)
-        if state not in lifecycle.TERMINAL:
+        if state not in lifecycle.TERMINAL or len(event) > MAX_END_BYTES:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
         writing = self._append(record, len(event) + len(serialized), done, release)
@@ -291,7 +301,7 @@ class Writer:
         """The serialised task as it is now, for the agent to read. To be asked for before the first artifact is
         written, unless the task is new: then its artifacts are known."""
         serialized = (await self._log.snapshot(self.key)).task
-        self._artifacts = {artifact.artifact_id for artifact in Task.FromString(serialized).artifacts}
+        self._artifacts = await offload(len(serialized), artifact_ids, serialized)
         return serialized
 
     def _append(self, record: Record, size: int, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":

@@ -10,7 +10,7 @@ from typing import Self, TypeAlias
 from a2a_grpc.bus import Bus, Topic
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
-from a2a_grpc.store import Append, Create, Head, Record, Snapshot, TaskKey, TaskStore
+from a2a_grpc.store import WHOLE, Append, Create, Head, Record, Snapshot, TaskKey, TaskStore, TaskView
 from a2a_grpc.surely import surely
 from a2a_grpc.wire import TaskState
 
@@ -108,9 +108,9 @@ class Log:
             raise TaskNotFoundError.of(key.id)
         return head
 
-    async def snapshot(self, key: TaskKey) -> Snapshot:
-        """The task as it is now, with its seq. Raises TaskNotFoundError."""
-        snapshot = await self.store.load(key)
+    async def snapshot(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot:
+        """Return the parts of the task that `view` names, as they are now, with the seq. Raises TaskNotFoundError."""
+        snapshot = await self.store.load(key, view)
         if snapshot is None:
             raise TaskNotFoundError.of(key.id)
         return snapshot

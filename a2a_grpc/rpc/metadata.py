@@ -9,13 +9,13 @@ from a2a_grpc.errors import (
     VersionNotSupportedError,
     Violation,
 )
-from a2a_grpc.protocol import Key
+from a2a_grpc.protocol import ALL_ARTIFACTS, NO_ARTIFACTS, Key
 from a2a_grpc.wire import AgentCard
 
 UNSTATED_VERSION = "0.3"
 """What a call without `a2a-version` speaks (VER-3)."""
 
-NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT})
+NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS})
 """The entries that are read; all others are somebody else's."""
 
 MAX_KEY_CHARS = 256
@@ -29,6 +29,8 @@ class CallMetadata(NamedTuple):
     idempotency_key: str = ""
     after: int | None = None
     cancel_on_disconnect: bool | None = None
+    artifacts: bool = True
+    """False if the tasks that the call is given hold no artifacts."""
 
     @classmethod
     def read(cls, metadata: Iterable[tuple[str, str | bytes]]) -> "CallMetadata":
@@ -38,7 +40,7 @@ class CallMetadata(NamedTuple):
         """
         version: str | None = None
         extensions: list[str] = []
-        key, after, cancel = "", None, None
+        key, after, cancel, artifacts = "", None, None, True
         for name, value in metadata:
             match name:
                 case Key.VERSION:
@@ -61,7 +63,11 @@ class CallMetadata(NamedTuple):
                     if value not in ("true", "false"):
                         raise _refuse(Key.CANCEL_ON_DISCONNECT, "must be 'true' or 'false'")
                     cancel = value == "true"
-        return cls(version or "", tuple(dict.fromkeys(extensions)), key, after, cancel)
+                case Key.ARTIFACTS:
+                    if value not in (NO_ARTIFACTS, ALL_ARTIFACTS):
+                        raise _refuse(Key.ARTIFACTS, f"must be '{NO_ARTIFACTS}' or '{ALL_ARTIFACTS}'")
+                    artifacts = value == ALL_ARTIFACTS
+        return cls(version or "", tuple(dict.fromkeys(extensions)), key, after, cancel, artifacts)
 
 
 def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> None:

@@ -16,7 +16,7 @@ class TransportSettings:
 
     max_streams_per_connection: int = setting(1000, "Calls open at a time on one connection.", minimum=1)
     max_receive_bytes: int = setting(4 * MiB, "Size of a request.", minimum=1024)
-    max_send_bytes: int = setting(16 * MiB, "Size of a response, or of one element of a stream.", minimum=1024)
+    max_send_bytes: int = setting(65 * MiB, "Size of a response, or of one element of a stream.", minimum=1024)
     max_call_metadata_bytes: int = setting(16 * 1024, "Size of a call's metadata.", minimum=1024)
     keepalive_time_s: float = setting(30.0, "Seconds of silence after which a peer is pinged; 0 for never.", minimum=0)
     keepalive_timeout_s: float = setting(10.0, "Seconds a pinged peer has to answer.", minimum=0.1)

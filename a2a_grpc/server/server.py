@@ -21,6 +21,7 @@ from a2a_grpc.rpc import Calls, TransportSettings, server_options
 from a2a_grpc.rpc.elsewhere import OtherVersions
 from a2a_grpc.server.admin import Admin
 from a2a_grpc.server.gate import Gate
+from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.ports import cannot_listen, check_free
 from a2a_grpc.server.requests import Checks, RequestLimits
@@ -64,6 +65,7 @@ class Server:
         self._engine_settings = engine or EngineSettings()
         self._transport = transport or TransportSettings()
         self._limits = limits or RequestLimits()
+        check_limits_fit(self.settings, self._engine_settings, self._transport)
         self._interceptors = interceptors
         self.card: AgentCard
         self.grpc_address = ""

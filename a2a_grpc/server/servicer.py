@@ -26,15 +26,17 @@ from a2a_grpc.errors import (
     UnsupportedOperationError,
     Violation,
 )
+from a2a_grpc.offload import offload
 from a2a_grpc.parts import to_dict
-from a2a_grpc.protocol import Key
+from a2a_grpc.protocol import LEFT_OUT, NO_ARTIFACTS, Key
 from a2a_grpc.rpc import Calls, Context, Methods
 from a2a_grpc.server import paging
 from a2a_grpc.server.gate import Call, Gate
 from a2a_grpc.server.pace import Pace
-from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks
+from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Checks
 from a2a_grpc.server.width import LARGE_BYTES
-from a2a_grpc.store import ListFilter, Snapshot, TaskKey
+from a2a_grpc.store import CORE, ListFilter, Snapshot, TaskKey, TaskView
+from a2a_grpc.store.views import cut
 from a2a_grpc.wire import (
     SERVICE,
     SERVICE_NAME,
@@ -55,6 +57,7 @@ from a2a_grpc.wire import (
     TaskState,
     message_element,
     task_element,
+    tasks_page,
 )
 
 logger = logging.getLogger("a2a_grpc.server")
@@ -64,9 +67,10 @@ GONE = (asyncio.CancelledError, grpc.aio.InternalError)
 """What a handler sees of a caller that went away: while it waits, while it writes."""
 
 
-PAGE_FRAMING_BYTES = 2048
-"""Room for what a page holds beside its tasks: a token, two numbers."""
-PER_TASK_FRAMING_BYTES = 8
+PAGE_FRAMING_BYTES = 2048 + 8 * MAX_PAGE_SIZE
+"""Room for what a page holds beside its tasks: a token, two numbers, eight bytes a task."""
+CANCELED_BYTES = 4 * 1024 * 1024
+"""What gRPC's clients read unless told otherwise: an answer to CancelTask has no more, if it can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ class ServicerOptions:
     """What of the server's settings concerns the RPCs."""
 
     cancel_on_disconnect: bool = False
-    max_send_bytes: int = 16 << 20
+    max_send_bytes: int = 65 << 20
 
 
 class Servicer:
@@ -142,7 +146,8 @@ class Servicer:
             except GONE:
                 self._on_disconnect(call, opened)
                 raise
-        return await self._answer(call, context, task_element(_trimmed(snapshot, configuration)))
+        task = await self._seen(snapshot, _view(call, configuration))
+        return await self._answer(call, context, task_element(task))
 
     async def send_streaming_message(self, raw: bytes, context: Context) -> None:
         call, request = await self._accept(SendMessageRequest, raw, context)
@@ -157,7 +162,7 @@ class Servicer:
                 context,
                 opened.key,
                 opened.snapshot,
-                first=_trimmed(opened.snapshot, request.configuration),
+                first=await self._seen(opened.snapshot, _view(call, request.configuration)),
                 is_over=lambda state, turn: state == lifecycle.INPUT_REQUIRED and turn >= opened.turn,
             )
         except GONE:
@@ -198,8 +203,8 @@ class Servicer:
     async def get_task(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(GetTaskRequest, raw, context)
         self._checks.get(request)
-        snapshot = await self._log.snapshot(call.key(request.id))
-        return await self._answer(call, context, _trimmed(snapshot, request))
+        snapshot = await self._log.snapshot(call.key(request.id), _view(call, request))
+        return await self._answer(call, context, snapshot.task)
 
     async def list_tasks(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(ListTasksRequest, raw, context)
@@ -210,29 +215,39 @@ class Servicer:
             request.context_id, request.status, max(0, since.seconds * 1_000_000 + -(-since.nanos // 1000))
         )
         after = paging.decode(request.page_token, call.scope, where)
-        page = await self._log.store.list(call.scope, where, after, size)
-        response = ListTasksResponse(page_size=size, total_size=page.total)
-        room = self._options.max_send_bytes - PAGE_FRAMING_BYTES
-        for listed in page.tasks:
-            task = Task.FromString(listed.snapshot.task)
-            _trim(task, request)
-            if not request.include_artifacts:
-                task.ClearField("artifacts")
-            room -= task.ByteSize() + PER_TASK_FRAMING_BYTES
-            if room < 0 and response.tasks:
-                break  # a page may hold fewer than were asked for (LIST-3)
-            response.tasks.append(task)
-        if page.more or len(response.tasks) < len(page.tasks):
-            last = page.tasks[len(response.tasks) - 1]
-            response.next_page_token = paging.encode(last.position, call.scope, where)
-        return await self._answer(call, context, response.SerializeToString())
+        view = _view(call, request)._replace(artifacts=request.include_artifacts)
+        room = self._options.max_send_bytes - PAGE_FRAMING_BYTES  # a page may hold fewer than were asked for (LIST-3)
+        page = await self._log.store.list(call.scope, where, after, size, view=view, max_bytes=room)
+        rest = ListTasksResponse(page_size=size, total_size=page.total)
+        if page.more and page.tasks:
+            rest.next_page_token = paging.encode(page.tasks[-1].position, call.scope, where)
+        tasks = [listed.snapshot.task for listed in page.tasks]
+        return await self._answer(call, context, await offload(sum(map(len, tasks)), tasks_page, tasks, rest))
 
     async def cancel_task(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(CancelTaskRequest, raw, context)
         self._checks.task_id(request.id)
         self._checks.metadata(request.metadata)
-        snapshot = await self._engine.cancel(call.key(request.id), to_dict(request.metadata))
-        return await self._answer(call, context, snapshot.task)
+        key = call.key(request.id)
+        await self._engine.cancel(key, to_dict(request.metadata), view=CORE)
+        task, left_out = await self._fitting(key, _view(call, request))
+        if left_out:
+            noted = Task()
+            noted.metadata.fields[LEFT_OUT].string_value = left_out
+            task += noted.SerializeToString()  # the fields of a message may come one after the other
+            context.set_trailing_metadata((*call.echo, (Key.LEFT_OUT, left_out)))
+        return await self._answer(call, context, task)
+
+    async def _fitting(self, key: TaskKey, view: TaskView) -> tuple[bytes, str]:
+        """Return a task for a client that reads what gRPC's clients read by default, with the names of the parts that
+        were left out because they are too large."""
+        room = min(CANCELED_BYTES, self._options.max_send_bytes) - PAGE_FRAMING_BYTES
+        if view.artifacts and (await self._log.head(key)).size <= room:
+            return (await self._log.snapshot(key, view)).task, ""
+        lean = await self._log.snapshot(key, view._replace(artifacts=False))
+        if len(lean.task) <= room:
+            return lean.task, "artifacts" if view.artifacts else ""
+        return (await self._log.snapshot(key, CORE)).task, "artifacts, history" if view.artifacts else "history"
 
     async def subscribe_to_task(self, raw: bytes, context: Context) -> None:
         call, request = await self._accept(SubscribeToTaskRequest, raw, context)
@@ -252,7 +267,7 @@ class Servicer:
                 f"task '{key.id}' is {lifecycle.state_name(head.state)}; read it with GetTask",
                 metadata={"task_id": key.id},
             )
-        snapshot = await self._log.snapshot(key)
+        snapshot = await self._log.snapshot(key, _view(call, request))
         await self._stream(call, context, key, snapshot, first=snapshot.task)
 
     async def _stream(
@@ -323,21 +338,19 @@ class Servicer:
     def _sized(self, response: bytes) -> bytes:
         if len(response) > self._options.max_send_bytes:
             raise ResourceExhaustedError(
-                f"the response has {len(response)} bytes; this server sends at most {self._options.max_send_bytes}"
+                f"the response has {len(response)} bytes; this server sends at most {self._options.max_send_bytes} "
+                f"(--max-send-bytes); leave artifacts out with the metadata '{Key.ARTIFACTS}: {NO_ARTIFACTS}', "
+                "or history with history_length"
             )
         return response
 
-
-def _trimmed(snapshot: Snapshot, request: Any) -> bytes:
-    """The serialised task, with as much history as the request wants; untouched where it wants all."""
-    if not request.HasField("history_length"):
-        return snapshot.task
-    task = Task.FromString(snapshot.task)
-    _trim(task, request)
-    return task.SerializeToString()
+    @staticmethod
+    async def _seen(snapshot: Snapshot, view: TaskView) -> bytes:
+        """Return the parts of a serialised task that a view names."""
+        return await offload(len(snapshot.task), cut, snapshot.task, view)
 
 
-def _trim(task: Task, request: Any) -> None:
-    """HIST-1 to HIST-3: unset means all, 0 none, n the n most recent."""
-    if request.HasField("history_length") and len(task.history) > request.history_length:
-        del task.history[: len(task.history) - request.history_length]
+def _view(call: Call, request: Any) -> TaskView:
+    """Return the parts of a task that a call wants. HIST-1 to HIST-3: unset means all, 0 none, n the n most recent."""
+    has_length = "history_length" in request.DESCRIPTOR.fields_by_name and request.HasField("history_length")
+    return TaskView(call.metadata.artifacts, request.history_length if has_length else None)

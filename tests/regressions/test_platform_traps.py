@@ -427,7 +427,7 @@ async def test_over_the_bytes_in_flight_a_request_is_refused_at_once_and_taken_w
         await go.wait()
         return "done"
 
-    async with serving(agent, max_bytes_in_flight=2048) as served:
+    async with serving(agent, max_bytes_in_flight=2048, max_receive_bytes=2048) as served:
         body = request(message("x" * 1500))
         waiting = asyncio.ensure_future(served.send(body))
 

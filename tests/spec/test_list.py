@@ -342,7 +342,7 @@ async def test_list_op_4_listing_changes_nothing(served: Served) -> None:
 
 
 async def test_list_3_a_page_holds_fewer_tasks_where_more_would_not_fit_into_a_response() -> None:
-    async with serving(scripted_agent(), max_send_bytes=100_000) as served:
+    async with serving(scripted_agent(), max_send_bytes=100_000, max_task_bytes=90_000) as served:
         for _ in range(7):
             await served.send(scripted({"artifact": {"text": "x" * 30_000}}))
         seen, token, pages = [], "", 0

@@ -1,0 +1,29 @@
+"""Whether the limits of a server fit each other: what one lets in, the others let out."""
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.engine import EngineSettings
+from a2a_grpc.rpc import TransportSettings
+from a2a_grpc.server.settings import ServerSettings
+
+FRAMING_BYTES = 4096
+"""What a response holds beside a task, and what the end of a task adds to the task over its limit."""
+
+
+def check_limits_fit(server: ServerSettings, engine: EngineSettings, transport: TransportSettings) -> None:
+    """Raise ConfigurationError, naming both settings with their values, for limits by which a task could grow that no
+    caller can read, or by which a request is accepted at one place and refused at the next.
+
+    A request has no limit beside a task's: one that is too large for a task is refused when it comes.
+    """
+    if transport.max_send_bytes < (needed := engine.max_task_bytes + FRAMING_BYTES):
+        raise ConfigurationError(
+            f"--max-send-bytes is {transport.max_send_bytes} and --max-task-bytes is {engine.max_task_bytes}: a task "
+            f"could grow that no response can hold; --max-send-bytes must be at least {needed}, or lower "
+            "--max-task-bytes"
+        )
+    if server.max_bytes_in_flight < transport.max_receive_bytes:
+        raise ConfigurationError(
+            f"--max-bytes-in-flight is {server.max_bytes_in_flight} and --max-receive-bytes is "
+            f"{transport.max_receive_bytes}: a request could be allowed that is always refused; --max-bytes-in-flight "
+            f"must be at least {transport.max_receive_bytes}"
+        )
