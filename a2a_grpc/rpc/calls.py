@@ -100,7 +100,7 @@ class Calls:
                 status = to_status(UnavailableError.shutting_down("resume at another"))
             except StoreUnavailable as unavailable:
                 logger.warning("the store does not answer: %s", unavailable)
-                status = to_status(UnavailableError("the task store does not answer; try again", retry_after_s=1.0))
+                status = to_status(UnavailableError(unavailable.said, retry_after_s=1.0))
             except grpc.aio.InternalError:
                 return None  # a write to a client that is gone
             except Exception:

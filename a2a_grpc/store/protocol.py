@@ -210,6 +210,15 @@ class StoreFull(Exception):
 class StoreUnavailable(Exception):
     """The store did not answer in time, however often it was asked. A write may or may not have happened."""
 
+    said = "the task store does not answer; try again"
+    """What callers over the wire read: no path, no host."""
+
+
+class StoreLost(StoreUnavailable):
+    """What the store writes to is not what the next process would read: trying again does not help."""
+
+    said = "the task store's database was deleted, moved or replaced; this server accepts nothing until that is mended"
+
 
 class TaskStore(Protocol):
     """Guarantees:

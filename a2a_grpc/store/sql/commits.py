@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from a2a_grpc.store.protocol import Append, Create, StoreUnavailable
+from a2a_grpc.store.protocol import Append, Create, StoreLost, StoreUnavailable
 from a2a_grpc.store.sql.batch import Item, commit
 from a2a_grpc.store.sql.database import Database
 from a2a_grpc.store.sql.faults import is_conflict, passes
@@ -162,6 +162,10 @@ class Commits:
                 continue
             try:
                 failed = await self._flush(batch)
+            except StoreLost as error:
+                self._outage.begin(error)
+                self._refuse(batch, error)
+                continue
             except Exception as error:
                 logger.exception("a batch could not be committed writes=%d", len(batch))
                 self._refuse(batch, error)
@@ -193,6 +197,8 @@ class Commits:
         then those that were not resolved are to be tried again."""
         try:
             await self._commit(batch)
+        except StoreLost:
+            raise
         except Exception as error:
             for waiting in batch:
                 waiting.is_repeat = True
@@ -213,6 +219,8 @@ class Commits:
             try:
                 await self._commit([waiting])
                 return None
+            except StoreLost:
+                raise
             except Exception as error:
                 if passes(error):
                     return error

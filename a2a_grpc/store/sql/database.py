@@ -12,9 +12,11 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from a2a_grpc.store.sql.faults import POOL, quiet_drivers
+from a2a_grpc.store.sql.file import DatabaseFile, Watch
 from a2a_grpc.store.sql.urls import Place
 from a2a_grpc.surely import surely
 
@@ -80,8 +82,13 @@ def connect(place: Place, *, busy_s: float = BUSY_S) -> Database:
 class Way:
     """Connections of one kind, with a thread for each."""
 
-    def __init__(self, name: str, engine: Engine, size: int) -> None:
+    def __init__(
+        self, name: str, engine: Engine, size: int, *, check: Callable[[], object] = bool, writes: bool = False
+    ) -> None:
         self.engine = engine
+        self.check = check
+        """Raises StoreLost if the database is not at its place any more."""
+        self.writes = writes
         self.threads = ThreadPoolExecutor(size, f"a2a-grpc-store-{name}")
 
     def close(self) -> None:
@@ -119,8 +126,16 @@ class ThreadedDatabase:
 
     def _run(self, way: Way, transaction: Callable[[Connection], T]) -> asyncio.Future[T]:
         def run() -> T:
-            with way.engine.begin() as connection:
-                return transaction(connection)
+            try:
+                with way.engine.begin() as connection:
+                    way.check()
+                    result = transaction(connection)
+                if way.writes:
+                    way.check()  # before the caller is told
+            except DBAPIError:
+                way.check()  # which says more than "disk I/O error"
+                raise
+            return result
 
         running = asyncio.wrap_future(way.threads.submit(run))
         self._under_way.add(running)
@@ -142,14 +157,18 @@ class ThreadedDatabase:
 def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
     """One thread writes, a few read. Several processes of a machine may share the file."""
 
+    file = DatabaseFile(place.path)
+    watch = Watch(file)
+
     def engine(size: int, begin: str, *pragmas: str) -> Engine:
         made = create_engine(
             place.url,
+            creator=lambda: file.connect(busy_s),
+            poolclass=QueuePool,
             pool_size=size,
             max_overflow=0,
             pool_logging_name=POOL,
             hide_parameters=True,
-            connect_args={"timeout": busy_s, "check_same_thread": False, "cached_statements": 256},
         )
 
         @event.listens_for(made, "connect")
@@ -165,17 +184,15 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
         return made
 
     # Immediate, so that what it reads is what it writes over.
-    writing = Way(
-        "write",
-        engine(
-            1, "BEGIN IMMEDIATE", "journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864"
-        ),
-        1,
+    writer = engine(
+        1, "BEGIN IMMEDIATE", "journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864"
     )
+    event.listen(writer, "connect", lambda *_: watch.connected())
+    writing = Way("write", writer, 1, check=watch.check, writes=True)
     return ThreadedDatabase(
         "sqlite",
-        reading=Way("read", engine(READERS, "", "query_only=1"), READERS),
-        reading_at_once=Way("read-at-once", engine(READERS, "BEGIN", "query_only=1"), READERS),
+        reading=Way("read", engine(READERS, "", "query_only=1"), READERS, check=file.check),
+        reading_at_once=Way("read-at-once", engine(READERS, "BEGIN", "query_only=1"), READERS, check=file.check),
         writing=writing,
         writing_apart=writing,  # there is but one writer
     )

@@ -25,7 +25,7 @@ PASSING_MYSQL = frozenset(
         *(4031, 1969, 1412),  # idle for too long, interrupted, a changed table
     }
 )
-PASSING_SQLITE = ("locked", "busy", "disk is full", "disk i/o error", "unable to open", "out of memory")
+PASSING_SQLITE = ("locked", "busy", "disk is full", "disk i/o error", "unable to open", "readonly", "out of memory")
 
 
 def is_fault(error: BaseException) -> bool:

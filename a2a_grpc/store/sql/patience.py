@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.masking import mask_url
-from a2a_grpc.store.protocol import StoreUnavailable
+from a2a_grpc.store.protocol import StoreLost, StoreUnavailable
 from a2a_grpc.store.sql.faults import is_conflict, passes
 
 logger = logging.getLogger("a2a_grpc.store")
@@ -58,6 +58,9 @@ async def persist(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, o
     while True:
         try:
             result = await attempt(is_repeat)
+        except StoreLost as error:  # trying again does not help
+            outage.begin(error)
+            raise
         except Exception as error:
             if is_conflict(error) and conflicts < CONFLICTS:
                 conflicts += 1

@@ -1,0 +1,160 @@
+"""The file of an SQLite database: readable by its owner alone, and noticed if it is not the same file any more."""
+
+import logging
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from urllib.parse import quote
+
+from a2a_grpc.store.protocol import StoreLost
+
+logger = logging.getLogger("a2a_grpc.store")
+
+PRIVATE = 0o600
+"""Mode of the file. SQLite gives the write-ahead log and its index the mode that the database file has."""
+LOG, INDEX = "-wal", "-shm"
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+class DatabaseFile:
+    """Guarantees:
+
+    - The file is created with mode 0600, whatever the umask: no other user can read it at any moment. A file with a
+      wider mode is narrowed, with a log line.
+    - Every connection is to the file that the first connection was to. No connection creates a file once one was open.
+    - `check` raises StoreLost once the path names another file, or none: what is written then would be lost.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self._identity: Identity | None = None
+        self._size = 0
+
+    def connect(self, timeout_s: float) -> sqlite3.Connection:
+        """Open a connection. Raises StoreLost if the file is not the one that was opened first."""
+        if self._identity is None:
+            make_private(self.path)
+        found = self.check() if self._identity else _identity(os.stat(self.path))
+        connection = sqlite3.connect(
+            f"file:{quote(self.path)}?mode=rw",
+            uri=True,
+            timeout=timeout_s,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            if self._identity is None:
+                self._identity = found
+            if self.check() != found:
+                raise self._lost("was replaced by another file")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def check(self) -> Identity:
+        """Return the identity of the file, or raise StoreLost. A few microseconds."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            raise self._lost("was deleted, renamed, or cannot be reached") from None
+        identity = _identity(found)
+        if identity != self._identity:
+            raise self._lost("was replaced by another file")
+        if found.st_size < self._size:
+            raise self._lost("was overwritten: it is shorter than before")
+        self._size = found.st_size
+        return identity
+
+    def side_files(self) -> tuple[Identity, Identity]:
+        """Return the identities of the write-ahead log and its index, which are there as long as a connection is in
+        use. Raises StoreLost if one is missing."""
+        try:
+            return _identity(os.stat(self.path + LOG)), _identity(os.stat(self.path + INDEX))
+        except OSError:
+            raise self._side_file_lost() from None
+
+    def check_side_files(self, known: tuple[Identity, Identity]) -> None:
+        """Raises StoreLost unless the write-ahead log and its index are those that a connection has open."""
+        if self.side_files() != known:
+            raise self._side_file_lost()
+
+    def _lost(self, what_happened: str) -> StoreLost:
+        return StoreLost(
+            f"the database file {self.path} {what_happened}; put the file back if it was moved, or restart the server, "
+            "which then uses the file that is there, or creates one"
+        )
+
+    def _side_file_lost(self) -> StoreLost:
+        return StoreLost(
+            f"{self.path}{LOG} or {self.path}{INDEX} was deleted or replaced while the database was in use; stop the "
+            "server with SIGTERM, never with SIGKILL: a server that stops writes what the log holds to the database"
+        )
+
+
+class Watch:
+    """Checks, for the one connection that writes, that what it writes is in the files at the database's path."""
+
+    def __init__(self, file: DatabaseFile) -> None:
+        self._file = file
+        self._side_files: tuple[Identity, Identity] | None = None
+
+    def connected(self) -> None:
+        """Forget the side files of the connection before."""
+        self._side_files = None
+
+    def check(self) -> None:
+        """Raises StoreLost. Called inside each transaction before it writes, and after it is committed, before any
+        caller is told: a commit that was told is in the files that the next process opens."""
+        self._file.check()
+        if self._side_files is None:
+            self._side_files = self._file.side_files()
+        self._file.check_side_files(self._side_files)
+
+
+def make_private(path: str) -> None:
+    """Create the file with mode 0600 if it is missing; narrow the mode of one that is there."""
+    if os.name != "posix":
+        return
+    try:
+        _create(path)
+    except FileExistsError:
+        for each in (path, path + LOG, path + INDEX):
+            _narrow(each)
+
+
+def _create(path: str) -> None:
+    # A descriptor of the file must not be opened: to close it would end the locks that SQLite has on the file, for
+    # every connection of this process. Where there is no other way, the file is new, and no connection has a lock yet.
+    try:
+        os.mknod(path, PRIVATE | stat.S_IFREG)
+    except PermissionError:  # macOS keeps mknod for root
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE))
+    os.chmod(path, PRIVATE)  # a umask may have taken bits of the owner
+
+
+def _narrow(path: str) -> None:
+    try:
+        found = os.stat(path)
+        wider = stat.S_IMODE(found.st_mode) & ~PRIVATE & 0o777
+        if not wider:
+            return
+        os.chmod(path, stat.S_IMODE(found.st_mode) & PRIVATE)
+        logger.warning(
+            "mode of a database file narrowed file=%s from=%04o to=%04o: other users could read the tasks in it",
+            *(path, stat.S_IMODE(found.st_mode), stat.S_IMODE(found.st_mode) & PRIVATE),
+        )
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        logger.warning(
+            "a database file of another user can be read by others file=%s mode=%04o: have its owner run chmod 600",
+            *(path, stat.S_IMODE(Path(path).stat().st_mode)),
+        )
+
+
+def _identity(found: os.stat_result) -> Identity:
+    return found.st_dev, found.st_ino
