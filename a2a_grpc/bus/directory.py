@@ -1,7 +1,9 @@
-"""Where the processes of one machine meet that share a database file."""
+"""Find the directory in which the processes of one machine that share a database file meet."""
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -11,23 +13,76 @@ MAX_PATH_BYTES = 103
 """Of the address of a socket, on the strictest of the platforms."""
 SOCKET_BYTES = 24
 """Room in it for what a socket is called in its directory."""
+PRIVATE = 0o700
+
+
+def machine_directories(database: str, chosen: str = "") -> list[Path]:
+    """Return the directories in which this user's processes can meet, the preferred one first: the same list for every
+    path to a database file.
+
+    The first is in the directory that was `chosen`, or in the user's runtime directory, to which no other user can
+    write, or else among the temporary files. Any user can make a directory of that name among the temporary files
+    first, so there is a second one then, beside the database, to which only those can write who can write the database.
+    Processes with different runtime or temporary directories do not meet. Raises ConfigurationError if there is none.
+    """
+    real = os.path.realpath(database)
+    name = "a2a-grpc-" + hashlib.blake2b(os.fsencode(f"{os.getuid()}:{real}"), digest_size=10).hexdigest()
+    if chosen:
+        return [Path(chosen) / name]
+    runtime = _runtime_directory()
+    if runtime is not None and _fits(runtime / name):
+        return [runtime / name]
+    parent = Path("/tmp") if runtime is not None else _temporary_directory()
+    if not _fits(parent / name):
+        parent = Path("/tmp")
+    return [parent / name, Path(f"{real}-bus")]
 
 
 def machine_directory(database: str) -> Path:
-    """A directory for the sockets of this user's processes: the same one for every path to a database file.
+    """Return the preferred one of `machine_directories`."""
+    return machine_directories(database)[0]
 
-    It is in the user's runtime directory, which nobody else can write to, or among the temporary files; processes with
-    different ones do not meet. Raises ConfigurationError where there is neither.
-    """
-    parent = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
-    is_ours = parent.is_absolute() and parent.is_dir() and parent.stat().st_uid == os.getuid()
-    if not is_ours or not os.access(parent, os.W_OK):
-        try:
-            parent = Path(tempfile.gettempdir())
-        except FileNotFoundError as error:
-            raise ConfigurationError("the bus finds no directory that it can write to: set XDG_RUNTIME_DIR") from error
-    meant = f"{os.getuid()}:{os.path.realpath(database)}"
-    name = "a2a-grpc-" + hashlib.blake2b(os.fsencode(meant), digest_size=10).hexdigest()
-    if len(os.fsencode(parent / name)) + SOCKET_BYTES > MAX_PATH_BYTES:
-        parent = Path("/tmp")
-    return parent / name
+
+def claim(directory: Path) -> None:
+    """Make the directory, for this user alone. Raises OSError if it is there and another user could have a hand in
+    it."""
+    try:
+        directory.mkdir(mode=PRIVATE, parents=True)
+        directory.chmod(PRIVATE)  # a umask may have taken bits of the owner
+    except FileExistsError:
+        check(directory)
+
+
+def check(directory: Path) -> None:
+    """Raises PermissionError unless this is a directory, not a link to one, that only this user can enter."""
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "it must be a directory of this user alone")
+
+
+def is_in_use(directory: Path, suffix: str) -> bool:
+    """Return True if the directory is this user's, and processes meet there."""
+    try:
+        check(directory)
+        return any(directory.glob(f"*{suffix}"))
+    except OSError:
+        return False
+
+
+def _runtime_directory() -> Path | None:
+    found = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    is_ours = found.is_absolute() and found.is_dir() and found.stat().st_uid == os.getuid()
+    return found if is_ours and os.access(found, os.W_OK) else None
+
+
+def _temporary_directory() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "the bus finds no directory that it can write to: set XDG_RUNTIME_DIR, or bus=machine:/DIRECTORY"
+        ) from error
+
+
+def _fits(directory: Path) -> bool:
+    return len(os.fsencode(directory)) + SOCKET_BYTES <= MAX_PATH_BYTES

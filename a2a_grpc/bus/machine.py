@@ -6,9 +6,9 @@ import logging
 import os
 import secrets
 import socket
-import stat
 from pathlib import Path
 
+from a2a_grpc.bus.directory import claim, is_in_use
 from a2a_grpc.bus.shared import DIGEST_BYTES, Outbox, SharedBus, joined
 from a2a_grpc.config import ConfigurationError
 
@@ -24,6 +24,7 @@ BIND_TRIES = 10
 TEND_INTERVAL_S = 1.0
 """How soon a socket is made again that somebody removed, and one found whose process could not be told of this one."""
 SUFFIX = ".sock"
+PRIVATE_SOCKET = 0o600
 
 
 class Peer:
@@ -55,9 +56,12 @@ class MachineBus(SharedBus):
     - Only processes of the same user can take part.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *others: Path) -> None:
+        """`others` are used, in that order, if the directory cannot be."""
         super().__init__()
         self.directory = directory
+        """The one in use, once the bus is started."""
+        self._directories = (directory, *others)
         self._loop: asyncio.AbstractEventLoop
         self._socket: socket.socket | None = None
         self._name = ""
@@ -76,7 +80,10 @@ class MachineBus(SharedBus):
         except OSError as error:
             self._leave()
             reason = error.strerror or error
-            raise ConfigurationError(f"the bus cannot use the directory '{self.directory}': {reason}") from error
+            raise ConfigurationError(
+                f"the bus cannot use the directory '{self.directory}': {reason}; "
+                "set XDG_RUNTIME_DIR to a directory of this user, or choose one as bus=machine:/DIRECTORY"
+            ) from error
         self._is_started = True
         self._spawn("tend", self._tend())
 
@@ -97,8 +104,28 @@ class MachineBus(SharedBus):
     # -- this process
 
     def _join(self) -> None:
-        """Makes this process's socket, and greets whoever is there. Raises OSError."""
+        """Make this process's socket, in the directory where others are, or else the first that can be used; greet the
+        others. Raises OSError."""
         self._leave()
+        taken = sorted(self._directories, key=lambda each: not is_in_use(each, SUFFIX))
+        for place, directory in enumerate(taken):
+            try:
+                self._join_in(directory)
+                return
+            except OSError as error:
+                if place == len(taken) - 1:
+                    self.directory = self._directories[0]
+                    raise
+                logger.warning(
+                    "bus directory cannot be used directory=%s error=%s next=%s",
+                    *(directory, error.strerror or error, taken[place + 1]),
+                )
+
+    def _join_in(self, directory: Path) -> None:
+        if directory != self.directory:
+            for name in list(self._peers):
+                self._forget(name)
+        self.directory = directory
         for _ in range(BIND_TRIES):
             try:
                 self._bind()
@@ -110,17 +137,14 @@ class MachineBus(SharedBus):
         self._look()
 
     def _bind(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = self.directory.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-            raise PermissionError(errno.EPERM, "it must be a directory of this user alone")
+        claim(self.directory)
         self._name = secrets.token_hex(NAME_BYTES // 2)
         made = datagram_socket()
         try:
             # A socket has a path a moment before it can be connected to, and would be taken for a dead one's: so nobody
             # sees the path before that.
             hidden = self.directory / f".{self._name}"
-            made.bind(str(hidden))
+            bind_private(made, hidden)
             hidden.rename(self._path)
         except OSError:
             made.close()
@@ -235,6 +259,16 @@ class MachineBus(SharedBus):
         self._loop.remove_writer(peer.socket.fileno())
         outbox, peer.outbox = peer.outbox, None
         self._send(name, outbox.take() if outbox else [])
+
+
+def bind_private(made: socket.socket, path: Path) -> None:
+    """Bind a socket to a path that only this user can connect to, whatever the umask."""
+    try:
+        os.fchmod(made.fileno(), PRIVATE_SOCKET)  # Linux makes the path with the mode of the socket
+    except OSError:
+        pass  # other systems do not; the directory keeps others out until the mode is set
+    made.bind(str(path))
+    path.chmod(PRIVATE_SOCKET)
 
 
 def datagram_socket() -> socket.socket:

@@ -1,6 +1,7 @@
 """A bus by its URL."""
 
 import logging
+import re
 import socket
 
 from a2a_grpc.bus.local import LocalBus
@@ -11,6 +12,7 @@ from a2a_grpc.masking import mask_url
 
 logger = logging.getLogger("a2a_grpc.bus")
 
+MACHINE_AT = re.compile(r"machine:(?://)?(/[^/].*)")
 HAS_UNIX_SOCKETS = hasattr(socket, "AF_UNIX")
 
 
@@ -18,7 +20,8 @@ def open_bus(url: str, store_url: str = "memory:") -> Bus:
     """The bus of a URL:
 
     - `local:` within one process,
-    - `machine:` between the processes of one user that share an SQLite file, the store's,
+    - `machine:` between the processes of one user that share an SQLite file, the store's; `machine:/DIRECTORY` chooses
+      the directory for the sockets, which is otherwise in $XDG_RUNTIME_DIR or among the temporary files,
     - `postgresql://…` between all that have a bus on the same database,
     - `auto`, or nothing: what fits the store.
 
@@ -28,7 +31,7 @@ def open_bus(url: str, store_url: str = "memory:") -> Bus:
         return _fitting(store_url)
     if url in ("local:", "local://"):
         return LocalBus()
-    if url in ("machine:", "machine://"):
+    if url in ("machine:", "machine://") or MACHINE_AT.fullmatch(url):
         return _machine_bus(url, store_url)
     if is_postgres(url):
         return _postgres_bus(url)
@@ -52,10 +55,11 @@ def _machine_bus(url: str, store_url: str) -> Bus:
     file = sqlite_file(store_url)
     if not file:
         raise ConfigurationError(f"bus is '{url}'; it needs a store in an SQLite file, not '{mask_url(store_url)}'")
-    from a2a_grpc.bus.directory import machine_directory
+    from a2a_grpc.bus.directory import machine_directories
     from a2a_grpc.bus.machine import MachineBus
 
-    return MachineBus(machine_directory(file))
+    chosen = MACHINE_AT.fullmatch(url)
+    return MachineBus(*machine_directories(file, chosen[1] if chosen else ""))
 
 
 def _postgres_bus(url: str) -> Bus:

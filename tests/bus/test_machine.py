@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 import socket
+import stat
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -154,9 +156,7 @@ async def test_what_is_no_datagram_of_a_bus_does_nothing(bus: Bus, directory: Pa
     with datagram_socket() as stranger, bus.listen(TASK) as topic, bus.listen("end") as end:
         for datagram in (b"", b"x", b"../../../../etc/pa", b"\xff" * 40, b"0" * 16 + b"short", b"0" * 50):
             stranger.sendto(datagram, path)
-        stop = open_bus("machine:", f"sqlite:///{directory.parent}/unused.db")
-        assert isinstance(stop, MachineBus)
-        stop.directory = directory
+        stop = MachineBus(directory)
         await stop.start()
         stop.wake("end")
         await eventually(woken(end))
@@ -252,6 +252,139 @@ async def test_a_directory_that_cannot_be_made_again_makes_it_unhealthy_until_it
 
 
 # -- the directory
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary directory to which all users can write; there is no runtime directory."""
+    folder = Path(tempfile.mkdtemp(prefix="tmp-", dir="/tmp"))
+    folder.chmod(0o1777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def squat_with_a_file(directory: Path) -> None:
+    directory.write_text("mine")
+
+
+def squat_with_a_directory(directory: Path) -> None:
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+
+
+def squat_with_a_link(directory: Path) -> None:
+    directory.symlink_to("/tmp")
+
+
+def squat_as_another_user(directory: Path) -> None:
+    directory.mkdir(mode=0o700)
+    os.chown(directory, 12345, 12345)
+
+
+SQUATS = [squat_with_a_file, squat_with_a_directory, squat_with_a_link]
+SQUATS += [squat_as_another_user] if os.getuid() == 0 else []
+
+
+@pytest.mark.parametrize("squat", SQUATS)
+async def test_a_name_that_another_user_took_first_makes_all_processes_meet_beside_the_database(
+    shared: Path, tmp_path: Path, urls: tuple[str, str], squat: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    squat(machine_directory(str(tmp_path / "tasks.db")))
+    bus = open_bus(*urls)
+    assert isinstance(bus, MachineBus)
+    await bus.start()
+    try:
+        assert bus.directory == tmp_path / "tasks.db-bus"
+        assert stat.S_IMODE(bus.directory.stat().st_mode) == 0o700
+        assert f"next={bus.directory}" in caplog.text
+        async with OtherProcess(*urls) as other:
+            await other.listen(TASK)
+            await eventually(lambda: peers(bus, 1))
+            bus.wake(TASK)
+            assert await other.woken() == TASK
+    finally:
+        await bus.stop()
+    assert not (tmp_path / "tasks.db-bus").exists()
+
+
+async def test_a_name_that_is_free_again_does_not_part_the_processes(
+    shared: Path, tmp_path: Path, urls: tuple[str, str]
+) -> None:
+    directory = machine_directory(str(tmp_path / "tasks.db"))
+    squat_with_a_file(directory)
+    first, second = open_bus(*urls), open_bus(*urls)
+    assert isinstance(first, MachineBus)
+    assert isinstance(second, MachineBus)
+    await first.start()
+    directory.unlink()
+    await second.start()
+    await eventually(lambda: peers(first, 1))
+    assert first.directory == second.directory
+    await first.stop()
+    await second.stop()
+
+
+async def test_a_directory_that_is_taken_while_the_bus_runs_is_left_for_the_next(
+    shared: Path, tmp_path: Path, urls: tuple[str, str]
+) -> None:
+    directory = machine_directory(str(tmp_path / "tasks.db"))
+    bus = open_bus(*urls)
+    assert isinstance(bus, MachineBus)
+    await bus.start()
+    assert bus.directory == directory
+    async with OtherProcess(*urls) as other:
+        await other.listen(TASK)
+        await eventually(lambda: peers(bus, 1))
+        shutil.rmtree(directory)
+        squat_with_a_file(directory)
+        await eventually(lambda: there(tmp_path / "tasks.db-bus", 2))
+        await eventually(lambda: peers(bus, 1))
+        await asyncio.sleep(0)
+        bus.wake(TASK)
+        assert await other.woken() == TASK
+    await bus.stop()
+
+
+async def test_a_directory_that_nothing_can_replace_is_told_with_the_way_to_choose_one(
+    shared: Path, tmp_path: Path, urls: tuple[str, str]
+) -> None:
+    squat_with_a_file(machine_directory(str(tmp_path / "tasks.db")))
+    squat_with_a_file(tmp_path / "tasks.db-bus")
+    with pytest.raises(ConfigurationError, match="choose one as bus=machine:/DIRECTORY"):
+        await open_bus(*urls).start()
+    chosen = open_bus(f"machine:{shared}/mine", urls[1])
+    assert isinstance(chosen, MachineBus)
+    await chosen.start()
+    assert chosen.directory.parent == shared / "mine"
+    await chosen.stop()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+async def test_the_sockets_are_for_their_owner_alone_whatever_the_umask(
+    urls: tuple[str, str], directory: Path, umask: int
+) -> None:
+    bus = open_bus(*urls)
+    before = os.umask(umask)
+    try:
+        await bus.start()
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.lstat().st_mode) for path in directory.iterdir()} == {0o600}
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    await bus.stop()
+
+
+def test_a_socket_is_never_wider_than_for_its_owner(tmp_path: Path) -> None:
+    """Where the system makes the path with the socket's mode, no moment is left before the mode is set."""
+    before = os.umask(0)
+    with datagram_socket() as made:
+        os.fchmod(made.fileno(), 0o600)
+        made.bind(str(tmp_path / "s"))
+        os.umask(before)
+        assert stat.S_IMODE((tmp_path / "s").lstat().st_mode) == 0o600 or sys.platform != "linux"
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770])
