@@ -62,9 +62,10 @@ types: $(VENV)/.dev ## Check types.
 test: $(VENV)/.dev ## Run the tests.
 	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
-test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 crashes, 20,000 simulated schedules.
+test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 crashes, 20,000 simulated schedules, 20,000 hostile answers.
 	SILENCE_S=600 $(BIN)/python -m pytest tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest tests/crash --timeout 1200 $(ARGS)
+	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests/client/test_fuzz.py --timeout 3600 $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation --timeout 3600 $(ARGS)
 
 interop: $(VENV)/.dev ## Run clients in other languages and the official SDKs against a server, and theirs with our client.

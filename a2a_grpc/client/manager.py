@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,13 +20,18 @@ from a2a_grpc.errors import A2AError
 from a2a_grpc.wire import AgentCard
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Discovered:
     """What became of one URL: its card, or why there is none."""
 
-    url: str = field(repr=False)
+    url: str
     card: AgentCard | None
     error: A2AError | ConfigurationError | None
+
+    def __repr__(self) -> str:
+        """The URL without its secrets, and of the card its name."""
+        name = self.card.name if self.card else None
+        return f"Discovered(url={shown(self.url)!r}, card={name!r}, error={self.error!r})"
 
 
 class ClientManager:
