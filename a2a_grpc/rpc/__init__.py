@@ -1,10 +1,12 @@
 """gRPC as this project uses it: call metadata, status details, channel arguments, the frame around every call."""
 
+from a2a_grpc.rpc.accept import AcceptingServer
 from a2a_grpc.rpc.calls import Calls, Context, Methods, invocation_metadata
 from a2a_grpc.rpc.metadata import CallMetadata
 from a2a_grpc.rpc.options import TransportSettings, server_options
 
 __all__ = [
+    "AcceptingServer",
     "CallMetadata",
     "Calls",
     "Context",

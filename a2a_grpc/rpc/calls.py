@@ -6,7 +6,7 @@ request that cannot be parsed gets a status with details. Health and reflection 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -42,14 +42,26 @@ def invocation_metadata(context: Context) -> Metadata:
 
 
 class Methods(grpc.GenericRpcHandler):
-    """The handlers of a service by their methods' full names."""
+    """The handlers of a port's methods by the methods' full names.
 
-    def __init__(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]") -> None:
+    `other` handles calls of all other methods; if None, those calls are UNIMPLEMENTED.
+    """
+
+    def __init__(
+        self,
+        handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]",
+        other: "grpc.RpcMethodHandler[Any, Any] | None" = None,
+    ) -> None:
         self._handlers = handlers
+        self._other = other
+
+    @property
+    def names(self) -> "Iterable[str]":
+        return self._handlers.keys()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         _metadata.set(handler_call_details.invocation_metadata)  # each call is a task, with a context of its own
-        return self._handlers.get(handler_call_details.method)
+        return self._handlers.get(handler_call_details.method, self._other)
 
 
 class Calls:
@@ -59,7 +71,8 @@ class Calls:
 
     - Whatever a behavior raises, the client gets a status of the error tree; no other exception's text leaves.
     - Over `max_calls`, `max_streams` or `max_bytes` (of requests being served) a call is RESOURCE_EXHAUSTED at once.
-    - `end_streams` ends every stream with a status, a slow reader's within seconds.
+    - `end_streams` ends every stream with a status, a slow reader's within seconds. Calls that come from then on are
+      UNAVAILABLE, and so is what `wait` does not see end in time.
     """
 
     def __init__(self, *, max_calls: int, max_streams: int, max_bytes: int) -> None:
@@ -84,6 +97,9 @@ class Calls:
         async def serve(request: bytes, context: Context) -> bytes | None:
             task = asyncio.current_task(self._loop)
             assert task is not None
+            if self._is_ending:
+                await _abort(context, UnavailableError.shutting_down("try again at another"))
+                return None
             size, is_crowded = len(request), len(running) >= self._room[streaming]
             if is_crowded or self._bytes + size > self._max_bytes:
                 await _abort(context, to_status(self._refusal(streaming, is_crowded)))
@@ -95,7 +111,7 @@ class Calls:
             except A2AError as error:
                 status = to_status(error)
             except asyncio.CancelledError:
-                if not (streaming and self._is_ending):
+                if not self._is_ending:
                     raise  # the client is gone
                 status = to_status(UnavailableError.shutting_down("resume at another"))
             except StoreUnavailable as unavailable:
@@ -133,10 +149,11 @@ class Calls:
                     task.cancel()
 
     async def wait(self, timeout_s: float) -> None:
-        """Waits for the handlers that are left: the server's own stop does not wait for those that end by abort."""
-        left = [*self._running[False], *self._running[True]]
-        if left:
-            await asyncio.wait(left, timeout=timeout_s)
+        """Give the handlers that are left some time to end by themselves, then end them with UNAVAILABLE."""
+        if left := [*self._running[False], *self._running[True]]:
+            _, late = await asyncio.wait(left, timeout=timeout_s)
+            for task in late:
+                task.cancel()
 
 
 async def _abort(context: Context, status: Status) -> None:

@@ -1,27 +1,43 @@
-"""What callers of the protocol's other packages hear: the name of the one that is served."""
+"""Answers to calls of methods that are not served: the name of the service that is."""
+
+from typing import Any
 
 import grpc
 import grpc.aio
 
-from a2a_grpc.wire import SERVICE_NAME
+from a2a_grpc.wire import SERVICE, SERVICE_NAME
 
 OTHER_SERVICES = ("a2a.v1.A2AService", "a2a.A2AService")
 """A2A 0.3 and drafts of 1.0, whose messages have other fields."""
 
+OTHER_METHODS = (
+    *(method.name for method in SERVICE.methods),
+    "TaskSubscription",
+    "ListTaskPushNotificationConfig",
+    "GetAgentCard",
+)
+"""Methods of those services, by all the names that they had."""
 
-class OtherVersions(grpc.GenericRpcHandler):
-    """Answers calls of another version's service; of a method that no server knows, clients would only hear that."""
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
-        service = handler_call_details.method.lstrip("/").partition("/")[0]
-        if service not in OTHER_SERVICES:
-            return None
+def other_versions() -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+    """Return handlers that tell callers of another version's service which service is served."""
+    return {
+        f"/{service}/{method}": refusal(
+            f"this server speaks A2A 1.0, which is the service {SERVICE_NAME}; {service} is another version's"
+        )
+        for service in OTHER_SERVICES
+        for method in OTHER_METHODS
+    }
 
-        async def refuse(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
-            await context.abort(
-                grpc.StatusCode.UNIMPLEMENTED,
-                f"this server speaks A2A 1.0, which is the service {SERVICE_NAME}; {service} is another version's",
-            )
-            return b""
 
-        return grpc.unary_unary_rpc_method_handler(refuse)
+def refusal(text: str) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return a handler that ends each call with UNIMPLEMENTED and this text, without waiting for a request."""
+
+    async def refuse(requests: Any, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+UNKNOWN = f"this server has no such method; it speaks A2A 1.0, which is the service {SERVICE_NAME}"
+"""The text for callers of any other method."""

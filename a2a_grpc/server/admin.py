@@ -3,13 +3,14 @@
 import importlib
 from typing import Any
 
+import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.rpc.reflection import Symbols
+from a2a_grpc.server.health import Health
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.wire import SERVICE_NAME
 
@@ -19,18 +20,20 @@ HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 CHANNELZ = "grpc.channelz.v1.Channelz"
 
 
-class ByName:
-    """A gRPC server to which methods are added by their names alone.
+class Collected:
+    """Takes the place of a gRPC server for generated code that adds a service: keeps the handlers in `handlers`."""
 
-    For each one that is registered as well, grpc.aio keeps a call waiting, and all of them are looked at whenever a
-    call of any method comes in.
-    """
+    def __init__(self) -> None:
+        self.handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Do nothing: the same handlers come by `add_registered_method_handlers`."""
 
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
-        """They are added by their names, too: nothing is left to do."""
+    def add_registered_method_handlers(
+        self, service: str, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]"
+    ) -> None:
+        """Keep the handlers by their methods' full names."""
+        self.handlers |= {f"/{service}/{method}": handler for method, handler in handlers.items()}
 
 
 class Admin:
@@ -38,37 +41,39 @@ class Admin:
 
     def __init__(self, settings: ServerSettings) -> None:
         """Raises ConfigurationError where channelz is wanted and not installed."""
-        self._health = health_aio.HealthServicer() if settings.health else None
+        self._health = Health(SERVICES) if settings.health else None
         self._reflects = settings.reflection
         self._channelz = _find_channelz() if settings.channelz else None
-        self._is_told_ready: bool | None = None
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Adds them to a gRPC server. Reflection knows the agent's service, wherever that is served."""
-        names, by_name = [SERVICE_NAME], ByName(server)
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Return the services' handlers. Reflection knows the agent's service, whichever port serves that."""
+        names, collected = [SERVICE_NAME], Collected()
         if self._health is not None:
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, by_name)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
             names.append(HEALTH)
         if self._channelz is not None:
-            self._channelz.add_channelz_servicer(server)
+            channelz_pb2_grpc = importlib.import_module("grpc_channelz.v1.channelz_pb2_grpc")
+            channelz_pb2_grpc.add_ChannelzServicer_to_server(self._channelz.aio.ChannelzServicer(), collected)
             names.append(CHANNELZ)
         if self._reflects:
             reflects = reflection.aio.ReflectionServicer((*names, reflection.SERVICE_NAME), pool=Symbols())
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflects, by_name)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflects, collected)
+        return collected.handlers
 
-    async def tell(self, ready: bool) -> None:
-        """Has the health service say whether the server is ready."""
-        if self._health is None or ready == self._is_told_ready:
-            return
-        status = health_pb2.HealthCheckResponse
-        for service in SERVICES:
-            await self._health.set(service, status.SERVING if ready else status.NOT_SERVING)
-        self._is_told_ready = ready
-
-    async def leave(self) -> None:
-        """Has the health service say that the server goes, whatever it is told from now on."""
+    def tell(self, ready: bool) -> None:
+        """Have the health service say whether the server is ready."""
         if self._health is not None:
-            await self._health.enter_graceful_shutdown()
+            self._health.tell(ready)
+
+    def leave(self) -> None:
+        """Have the health service say that the server goes, whatever it is told from now on."""
+        if self._health is not None:
+            self._health.leave()
+
+    async def end(self) -> None:
+        """End the streams of the health service."""
+        if self._health is not None:
+            await self._health.end()
 
 
 def _find_channelz() -> Any:

@@ -17,18 +17,26 @@ CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known
 
 
 class HttpListener:
-    """Serves the card with its validators, `/livez` (the process is up) and `/readyz` (it takes work).
+    """Serves the card with its validators, `/livez` (the process can serve) and `/readyz` (it takes work).
 
     The bytes of the card are made once; its ETag is a hash of them (CARD-3, CARD-6).
     """
 
-    def __init__(self, card: AgentCard, *, max_age_s: int, is_ready: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        card: AgentCard,
+        *,
+        max_age_s: int,
+        is_alive: Callable[[], bool],
+        is_ready: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._body = json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
         self._headers = {
             "ETag": f'"{hashlib.sha256(self._body).hexdigest()[:32]}"',
             "Cache-Control": f"public, max-age={max_age_s}",
             "Last-Modified": formatdate(usegmt=True),
         }
+        self._is_alive = is_alive
         self._is_ready = is_ready
         application = web.Application()
         for path in CARD_PATHS:
@@ -56,7 +64,8 @@ class HttpListener:
         return web.Response(body=self._body, content_type="application/json", headers=self._headers)
 
     async def _alive(self, request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        alive = self._is_alive()
+        return web.Response(text="ok\n" if alive else "failed\n", status=200 if alive else 503)
 
     async def _ready(self, request: web.Request) -> web.Response:
         ready = await self._is_ready()

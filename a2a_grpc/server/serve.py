@@ -17,7 +17,7 @@ from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server.requests import RequestLimits
-from a2a_grpc.server.server import Server
+from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.worker import Tell, Worker
 from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers
@@ -27,6 +27,9 @@ SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
 
 LAST_WAIT_S = 1.0
 """How long background work has to end once the server has stopped."""
+
+FAILED_GRACE_S = 5.0
+"""How long runs may go on in a server that failed: as long as they do, no other process takes the port."""
 
 _served: ContextVar[list[Agent] | None] = ContextVar("a2a_grpc_served", default=None)
 
@@ -49,8 +52,8 @@ def serve(agent: Agent, **settings: Any) -> None:
 def run_program(find_agent: Callable[[], Agent], settings: Mapping[str, Any], *, tell: Tell) -> None:
     """Serves an agent until a signal comes: in this process, or in as many others as `workers` says.
 
-    Where others serve, the agent is looked for only there. Raises ConfigurationError, ListenError, and SystemExit where
-    no worker can serve.
+    Where others serve, the agent is looked for only there. Raises ConfigurationError, ListenError, and SystemExit if
+    no worker can serve, or if this process can serve no longer.
     """
     refuse_unknown(settings, *SETTINGS)
     worker = Worker.of_environment()
@@ -60,7 +63,10 @@ def run_program(find_agent: Callable[[], Agent], settings: Mapping[str, Any], *,
     if server_settings.workers == 1:
         agent = find_agent()
         server, loop = make_server(agent, with_store(agent, settings)), event_loop(server_settings)
-        run_to_end(run(server, tell=tell), loop)
+        try:
+            run_to_end(run(server, tell=tell), loop)
+        except ServerFailedError as error:
+            sys.exit(f"Error: {error}")
         return
     check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
     try:
@@ -119,9 +125,14 @@ async def run(server: Server, *, tell: Tell) -> None:
         await server.start()
         try:
             _announce(server, tell)
-            name = await told
+            failing = asyncio.create_task(server.wait_failed(), name="a2a-grpc:failing")
+            await asyncio.wait([told, failing], return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                await server.stop(min(server.settings.drain_grace_s, FAILED_GRACE_S))
+                raise ServerFailedError(failing.result())
+            failing.cancel()
             with suppress(BrokenPipeError):  # whoever started this process may not listen any more
-                tell("draining", {"signal": name})
+                tell("draining", {"signal": told.result()})
         finally:
             await server.stop()
     with suppress(BrokenPipeError):

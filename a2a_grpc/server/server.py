@@ -1,12 +1,13 @@
 """A server: one agent on its ports, put together here, from start to drain."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
@@ -17,27 +18,33 @@ from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.log import Log
-from a2a_grpc.rpc import Calls, TransportSettings, server_options
-from a2a_grpc.rpc.elsewhere import OtherVersions
+from a2a_grpc.rpc import Calls, Methods, TransportSettings, server_options
+from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.server.admin import Admin
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace
-from a2a_grpc.server.ports import cannot_listen, check_free
+from a2a_grpc.server.port import GrpcPort
+from a2a_grpc.server.ports import cannot_listen
+from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised
 from a2a_grpc.server.width import Width
-from a2a_grpc.store import StoreUnavailable, TaskStore, open_store
+from a2a_grpc.store import TaskStore, open_store
 from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:
     from a2a_grpc.server.http import HttpListener
 
+logger = logging.getLogger("a2a_grpc.server")
+
 LOOK_INTERVAL_S = 1.0
 """Between two looks whether the server is ready, for the health service."""
-STORE_ANSWERS_WITHIN_S = 1.0
-"""A store that takes longer makes the server not ready."""
+
+
+class ServerFailedError(RuntimeError):
+    """A server that can serve no longer, for another reason than `stop`."""
 
 
 class Server:
@@ -45,6 +52,8 @@ class Server:
 
     `async with Server(agent) as server:` listens from the first line of the block on; `grpc_address` and `http_url`
     tell where. Leaving the block drains: no new work, runs may finish within the grace, streams end with UNAVAILABLE.
+
+    A server whose port is lost (see `GrpcPort`) is not ready and not alive any more; `wait_failed` returns then.
 
     A `store` of one's own takes the place of the one that the settings name; the server opens and closes it.
     """
@@ -77,24 +86,37 @@ class Server:
         self._engine = Engine(agent, self._log, self._engine_settings)
         self._http: HttpListener | None = None
         self._upkeep = Upkeep()
+        self._ports: list[GrpcPort] = []
+        self._readiness = Readiness(self._store, lambda: self.is_ready)
+        self._failure: str | None = None
+        self._failed = asyncio.Event()
         self._is_serving = False
         self._stopped = False
 
     @property
     def is_ready(self) -> bool:
         """Whether the server takes work, as far as it knows without asking."""
-        return self._is_serving and not self._engine.is_draining and self._engine.is_healthy and self._bus.is_healthy
+        return (
+            self._is_serving
+            and all(port.is_accepting for port in self._ports)
+            and not self._engine.is_draining
+            and self._engine.is_healthy
+            and self._bus.is_healthy
+        )
+
+    @property
+    def failure(self) -> str | None:
+        """Why the server can serve no longer, or None. A server that failed has to be stopped and made again."""
+        return self._failure
+
+    async def wait_failed(self) -> str:
+        """Wait until the server can serve no longer, for another reason than `stop`. Return the reason."""
+        await self._failed.wait()
+        return self._failure or ""
 
     async def check_ready(self) -> bool:
-        """Whether the server takes work and its store takes what comes of it; asks the store."""
-        if not self.is_ready:
-            return False
-        try:
-            async with asyncio.timeout(STORE_ANSWERS_WITHIN_S):
-                await self._store.ping()
-        except (TimeoutError, StoreUnavailable):
-            return False
-        return True
+        """Return True if the server takes work and its store answers; the store is asked at most once a second."""
+        return await self._readiness.check()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -113,13 +135,15 @@ class Server:
         self._admin = Admin(settings)
         credentials, tls = self._credentials()
         async with AsyncExitStack() as undo:
-            self._grpc, self.grpc_address = await self._bind(undo, "listen", credentials)
-            self._admin_grpc = None
+            self._grpc = self._bind(undo, "listen", credentials)
+            self.grpc_address = self._grpc.address
+            admin_grpc = None
             if settings.admin_listen != OFF:
-                self._admin_grpc, self.admin_address = await self._bind(undo, "admin_listen", credentials)
+                admin_grpc = self._bind(undo, "admin_listen", credentials)
+                self.admin_address = admin_grpc.address
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = build_card(self.agent, address=address, tenant=settings.tenant)
-            self._register()
+            methods, admin_methods = self._methods(), self._admin.handlers()
             undo.push_async_callback(self._store.close)
             await self._store.open()
             undo.push_async_callback(self._bus.stop)
@@ -128,10 +152,13 @@ class Server:
             if self._http is not None:
                 undo.push_async_callback(self._http.stop)
             await undo.enter_async_context(self._engine)
-            await self._admin.tell(True)
-            await self._grpc.start()
-            if self._admin_grpc is not None:
-                await self._admin_grpc.start()
+            self._admin.tell(True)
+            other = refusal(UNKNOWN)
+            if admin_grpc is None:
+                await self._grpc.start(Methods({**methods, **admin_methods}, other))
+            else:
+                await self._grpc.start(Methods(methods, other))
+                await admin_grpc.start(Methods(admin_methods, other))
             undo.pop_all()
         self._is_serving = True
         if settings.health:
@@ -140,53 +167,57 @@ class Server:
     async def stop(self, grace_s: float | None = None) -> None:
         """Drains and closes. Bounded: by the grace (default: `drain_grace_s`), then by seconds.
 
-        The order: not ready any more, no new messages, runs finish or are failed with the reason, streams end, ports
-        close.
+        The order: not ready any more, no new messages, runs finish or are failed with the reason, streams
+        end and further calls are UNAVAILABLE, ports close.
         """
         if not self._is_serving or self._stopped:
             return
         self._stopped = True
         await self._upkeep.stop()
-        await self._admin.leave()
+        await self._readiness.stop()
+        self._admin.leave()
         await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
         self._log.close()
         await self._calls.end_streams()
-        await self._grpc.stop(1.0)
-        await self._calls.wait(1.0)
-        if self._admin_grpc is not None:
-            await self._admin_grpc.stop(1.0)
+        await asyncio.gather(self._calls.wait(1.0), self._admin.end())
+        await asyncio.gather(*(port.close() for port in self._ports))
         if self._http is not None:
             await self._http.stop()
         await self._bus.stop()
         await self._store.close()
 
+    def _fail(self, reason: str) -> None:
+        """Say that the server can serve no longer."""
+        if self._failure is None:
+            logger.error("the server failed: %s", reason)
+            self._failure = reason
+            self._failed.set()
+            self._admin.tell(False)
+
     async def _look(self) -> None:
         """Tells the health service what `/readyz` would."""
-        await self._admin.tell(await self.check_ready())
+        self._admin.tell(await self.check_ready())
 
-    async def _bind(
-        self, undo: AsyncExitStack, name: str, credentials: grpc.ServerCredentials | None
-    ) -> tuple[grpc.aio.Server, str]:
-        """A gRPC server that has the port that a setting names, with its address; it does not listen yet."""
+    def _bind(self, undo: AsyncExitStack, name: str, credentials: grpc.ServerCredentials | None) -> GrpcPort:
+        """Return a gRPC port at the address that a setting names, taken and not served yet. Raises ListenError."""
         settings = self.settings
-        options = server_options(self._transport, reuse_port=settings.reuse_port, channelz=settings.channelz)
-        server = grpc.aio.server(options=options, interceptors=list(self._interceptors))
         host, port = split_address(name, getattr(settings, name))
-        address = join_address(host, port)
-        try:
-            if port and not settings.reuse_port:
-                check_free(host, port, "gRPC")  # gRPC tells that it could not, but not why
-            port = (
-                server.add_insecure_port(address)
-                if credentials is None
-                else server.add_secure_port(address, credentials)
-            )
-        except RuntimeError as error:
-            raise cannot_listen(host, port, "gRPC", error) from error
-        undo.push_async_callback(_free_port, server)
-        return server, join_address(host, port)
+        bound = GrpcPort(
+            host,
+            port,
+            options=server_options(self._transport, reuse_port=settings.reuse_port, channelz=settings.channelz),
+            credentials=credentials,
+            interceptors=self._interceptors,
+            shared=settings.reuse_port,
+            on_failure=self._fail,
+        )
+        bound.bind()
+        undo.push_async_callback(bound.close)
+        self._ports.append(bound)
+        return bound
 
-    def _register(self) -> None:
+    def _methods(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Return the handlers of the agent's service, and of services of other versions, which are refused."""
         settings = self.settings
         self._calls = Calls(
             max_calls=settings.max_calls,
@@ -207,8 +238,7 @@ class Server:
             only_tenant=settings.tenant if settings.only_tenant else None,
         )
         servicer = Servicer(self.agent, self._engine, self.card, gate, checks, pace, self._calls, options)
-        self._grpc.add_generic_rpc_handlers((servicer.handlers(), OtherVersions()))
-        self._admin.register(self._admin_grpc or self._grpc)
+        return {**servicer.handlers(), **other_versions()}
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
         settings = self.settings
@@ -217,7 +247,12 @@ class Server:
         from a2a_grpc.server.http import HttpListener  # aiohttp takes longer to import than the rest together
 
         host, port = split_address("http_listen", settings.http_listen)
-        listener = HttpListener(self.card, max_age_s=settings.card_max_age_s, is_ready=self.check_ready)
+        listener = HttpListener(
+            self.card,
+            max_age_s=settings.card_max_age_s,
+            is_alive=lambda: self._failure is None,
+            is_ready=self.check_ready,
+        )
         try:
             port = await listener.start(host, port, tls=tls, reuse_port=settings.reuse_port)
         except OSError as error:
@@ -238,8 +273,3 @@ class Server:
             what = error.filename or f"{settings.tls_cert} with {settings.tls_key}"
             raise ConfigurationError(f"tls_cert, tls_key: {what}: {error.strerror or error.reason}") from error  # type: ignore[attr-defined]
         return grpc.ssl_server_credentials([(key, certificate)]), tls
-
-
-async def _free_port(server: grpc.aio.Server) -> None:
-    await server.start()  # stopping one that never started would keep its port
-    await server.stop(None)

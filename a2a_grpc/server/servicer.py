@@ -29,7 +29,7 @@ from a2a_grpc.errors import (
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import to_dict
 from a2a_grpc.protocol import LEFT_OUT, NO_ARTIFACTS, Key
-from a2a_grpc.rpc import Calls, Context, Methods
+from a2a_grpc.rpc import Calls, Context
 from a2a_grpc.server import paging
 from a2a_grpc.server.gate import Call, Gate
 from a2a_grpc.server.pace import Pace
@@ -109,8 +109,8 @@ class Servicer:
         self._options = options
         self._canceling: set[asyncio.Task[None]] = set()
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """All methods of the service; each behavior has its method's name in snake case."""
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Return the handlers of all methods of the service by the methods' full names."""
         behaviors = {
             "SendMessage": self.send_message,
             "SendStreamingMessage": self.send_streaming_message,
@@ -124,12 +124,10 @@ class Servicer:
             "DeleteTaskPushNotificationConfig": self._push_config(DeleteTaskPushNotificationConfigRequest),
             "GetExtendedAgentCard": self.get_extended_agent_card,
         }
-        return Methods(
-            {
-                f"/{SERVICE_NAME}/{method.name}": self._calls.handler(method, behaviors[method.name])
-                for method in SERVICE.methods
-            }
-        )
+        return {
+            f"/{SERVICE_NAME}/{method.name}": self._calls.handler(method, behaviors[method.name])
+            for method in SERVICE.methods
+        }
 
     # -- sending
 

@@ -1,0 +1,137 @@
+"""A grpc.aio server whose accept loop survives every path that a call can name.
+
+grpc.aio decodes the path of each call in the loop that accepts calls. Since 1.84 a path that is not UTF-8 ends that
+loop, and nothing is accepted any more. The core tells calls of registered methods apart by itself, so their paths need
+no decoding. Therefore every method is registered here, with a loop of its own, and a call of any other path is answered
+without a look at the path.
+
+This overrides two methods of grpc.aio's `AioServer`. If a version of grpc.aio has other methods, its own loop serves,
+and `AcceptingServer.ended` tells when that loop ends.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from grpc._cython import cygrpc
+from grpc.aio import _server as grpc_aio_server
+
+from a2a_grpc.rpc.calls import Methods
+
+KNOWN_SIGNATURES = {
+    "_handle_rpc": ("method_name", "method_resolver", "interceptors", "rpc_state", "loop", "concurrency_exceeded"),
+    "_schedule_rpc_coro": ("rpc_coro", "rpc_state", "loop", "method_name"),
+}
+"""What the functions of grpc.aio 1.84 and 1.85 take that serve an accepted call."""
+
+
+class AcceptingServer(grpc_aio_server.Server):
+    """A grpc.aio server of the methods of one port.
+
+    Guarantees:
+
+    - With the versions of grpc.aio that `accepts_any_path` knows, no path ends the accept loop.
+    - If the accept loop ends nevertheless, `ended` has the reason, calls in progress go on, and `stop` works as usual.
+    """
+
+    def __init__(
+        self,
+        options: Sequence[tuple[str, Any]],
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    ) -> None:
+        # Not the parent's: it would make an AioServer of its own, and those that never start are leaked.
+        self._loop = cygrpc.get_working_loop()
+        augmented = grpc_aio_server._augment_channel_arguments(tuple(options), None)
+        self._server = _AioServer(self._loop, augmented, tuple(interceptors))
+
+    @property
+    def ended(self) -> "asyncio.Future[BaseException | None]":
+        """Done once the accept loop has ended, with the exception that ended it, or None after `stop`."""
+        ended: asyncio.Future[BaseException | None] = self._server.ended
+        return ended
+
+    def serve(self, methods: Methods) -> None:
+        """Set the methods to serve, before `start`."""
+        self._server.serve(methods)
+
+    async def wait_for_calls(self, timeout_s: float) -> None:
+        """Wait until the calls that are open now have ended and their answers are written, or for `timeout_s`."""
+        if calls := list(self._server.calls):
+            await asyncio.wait(calls, timeout=timeout_s)
+
+
+def accepts_any_path() -> bool:
+    """Return True if this version of grpc.aio has the methods that are overridden here."""
+    return hasattr(cygrpc.AioServer, "_make_request_call_future") and all(
+        getattr(getattr(cygrpc, name, None), "__code__", None) is not None
+        and _parameters(getattr(cygrpc, name)) == parameters
+        for name, parameters in KNOWN_SIGNATURES.items()
+    )
+
+
+def _parameters(function: Any) -> tuple[str, ...]:
+    code = function.__code__
+    return tuple(code.co_varnames[: code.co_argcount])
+
+
+class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes have no types
+    """The part of a server that grpc.aio writes in Cython."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: tuple[tuple[str, Any], ...],
+        interceptors: tuple[grpc.aio.ServerInterceptor, ...],
+    ) -> None:
+        super().__init__(loop, None, (), interceptors, options, None)
+        self._running_loop = loop
+        self._ours = interceptors
+        self._methods = Methods({})
+        self.calls: set[asyncio.Task[None]] = set()
+        self.ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+    def serve(self, methods: Methods) -> None:
+        self._methods = methods
+        if accepts_any_path():
+            self.add_registered_method_handlers(dict.fromkeys(methods.names))
+        else:
+            self.add_generic_rpc_handlers((methods,))
+
+    async def _server_main_loop(self, server_started: "asyncio.Future[None]") -> None:
+        """Run grpc.aio's loop. Return when it ends, whatever ends it: `shutdown` could not complete after an error."""
+        error: BaseException | None = None
+        try:
+            await super()._server_main_loop(server_started)
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised.with_traceback(None)
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+    def _make_request_call_future(self, method: bytes | None) -> "asyncio.Task[Any]":
+        """Return what grpc.aio's loop waits for: not one call of the method, but a task that serves all of them."""
+        if not accepts_any_path():
+            return cast("asyncio.Task[Any]", super()._make_request_call_future(method))
+        return self._running_loop.create_task(self._accept(method), name=f"accept {method!r}")
+
+    async def _accept(self, method: bytes | None) -> None:
+        """Accept calls of a registered method, or of all other methods if None, until the server stops."""
+        name = "" if method is None else method.decode()
+        while True:
+            try:
+                call = await (self._request_call() if method is None else self._request_registered_call(method))
+            except cygrpc._RequestCallError:
+                if not self.is_running():
+                    raise  # grpc.aio's loop expects it
+                continue
+            serving = cygrpc._handle_rpc(name, self, self._ours, call, self._running_loop, False)
+            task = self._running_loop.create_task(
+                cygrpc._schedule_rpc_coro(serving, call, self._running_loop, name), name="rpc_task"
+            )
+            self.calls.add(task)  # the event loop does not hold it
+            task.add_done_callback(self.calls.discard)
+
+    def resolve_handler(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Return the handler of a call: what grpc.aio asks a resolver of methods."""
+        return self._methods.service(details)

@@ -1,0 +1,97 @@
+"""The health service, grpc.health.v1: whether the server takes work, to be asked or watched."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
+
+MAX_WATCHES = 1000
+"""Watches that may be open: each takes a stream of its connection and some memory."""
+END_S = 1.0
+"""How long the watches may take to end; a watcher that does not read delays the end of its watch."""
+
+Context = grpc.aio.ServicerContext
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated code has no types
+    """Tells whether the server takes work, under each of its services' names.
+
+    Guarantees:
+
+    - A watcher that does not read delays neither `tell` nor other watchers.
+    - Every watcher that reads sees the last status before `end` ends its watch with UNAVAILABLE.
+    """
+
+    def __init__(self, services: Sequence[str]) -> None:
+        self._services = frozenset(services)
+        self._status = health_pb2.HealthCheckResponse.NOT_SERVING
+        self._changed = asyncio.Event()
+        self._watches: set[asyncio.Task[Any]] = set()
+        self._has_left = False
+
+    def tell(self, ready: bool) -> None:
+        """Set the status of all services, unless the server has left."""
+        if not self._has_left:
+            response = health_pb2.HealthCheckResponse
+            self._set(response.SERVING if ready else response.NOT_SERVING)
+
+    def leave(self) -> None:
+        """Set the status of all services to NOT_SERVING for good."""
+        self._has_left = True
+        self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def end(self) -> None:
+        """End all watches with UNAVAILABLE."""
+        if watches := list(self._watches):
+            for watch in watches:
+                watch.cancel()
+            await asyncio.wait(watches, timeout=END_S)
+
+    def _set(self, status: int) -> None:
+        if status != self._status:
+            self._status = status
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
+
+    async def Check(self, request: Any, context: "Context[Any, Any]") -> Any:
+        """Return the status of a service; NOT_FOUND if the server has no such service."""
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "the server has no such service")
+        return health_pb2.HealthCheckResponse(status=self._status)
+
+    async def List(self, request: Any, context: "Context[Any, Any]") -> Any:
+        """Return the status of every service."""
+        status = health_pb2.HealthCheckResponse(status=self._status)
+        return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, status))
+
+    async def Watch(self, request: Any, context: "Context[Any, Any]") -> None:
+        """Write the status of a service now, and again each time that it has changed."""
+        if len(self._watches) >= MAX_WATCHES:
+            await context.abort(ResourceExhaustedError.code, f"{MAX_WATCHES} watches are open, the limit")
+        watch = asyncio.current_task()
+        assert watch is not None
+        self._watches.add(watch)
+        try:
+            await self._write_changes(request.service, context)
+        except asyncio.CancelledError:
+            if not self._has_left:
+                raise  # the client is gone
+        finally:
+            self._watches.discard(watch)
+        await context.abort(UnavailableError.code, UnavailableError.shutting_down("watch another").message)
+
+    async def _write_changes(self, service: str, context: "Context[Any, Any]") -> None:
+        written = None
+        while True:
+            changed, status = self._changed, self._status
+            if service not in self._services:
+                status = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+            if status != written:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                written = status
+            await changed.wait()

@@ -1,0 +1,171 @@
+"""A gRPC port: bound, served, bound again if gRPC's accept loop ends, closed without a call cut in silence."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from a2a_grpc.address import join_address
+from a2a_grpc.rpc import AcceptingServer, Methods
+from a2a_grpc.server.ports import ListenError, cannot_listen, check_free
+from a2a_grpc.server.sockets import end_connections, listeners
+from a2a_grpc.throttle import Throttle
+
+logger = logging.getLogger("a2a_grpc.server")
+
+BIND_AGAIN_FOR_S = 1.0
+"""How long a port that was lost is tried again before the server counts as failed."""
+BIND_AGAIN_EVERY_S = 0.02
+OLD_CALLS_S = 600.0
+"""How long calls that were open when the accept loop ended may go on."""
+CALLS_S = 1.0
+"""How long calls that are open when a port is closed may take to end."""
+CLOSE_S = 1.0
+"""How long gRPC may take to close connections on which nothing happens any more."""
+
+
+class GrpcPort:
+    """One address on which gRPC is served.
+
+    Guarantees:
+
+    - If gRPC's accept loop ends before `close`, the port is bound again at once, with the same methods. Calls that are
+      open then go on.
+    - If the port cannot be bound again, `on_failure` is called with the reason, once.
+    - After `close` nothing of the port is left: no listener, no connection, no task.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        options: Sequence[tuple[str, Any]],
+        credentials: grpc.ServerCredentials | None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        shared: bool,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._options = options
+        self._credentials = credentials
+        self._interceptors = interceptors
+        self._shared = shared
+        self._on_failure = on_failure
+        self._methods = Methods({})
+        self._server: AcceptingServer | None = None
+        self._listeners: frozenset[int] = frozenset()
+        self._keeper: asyncio.Task[None] | None = None
+        self._retired: set[asyncio.Task[None]] = set()
+        self._throttle = Throttle(logger, 10.0)
+        self.is_accepting = False
+        """True while gRPC accepts calls on the port."""
+
+    @property
+    def address(self) -> str:
+        return join_address(self._host, self._port)
+
+    def bind(self) -> None:
+        """Take the port; a port of 0 becomes a free one. Raises ListenError."""
+        if self._port and not self._shared:
+            check_free(self._host, self._port, "gRPC")  # gRPC says that it could not bind, but not why
+        self._server = self._bound()
+
+    async def start(self, methods: Methods) -> None:
+        """Begin to accept calls of these methods."""
+        assert self._server is not None
+        self._methods = methods
+        self._server.serve(methods)
+        await self._server.start()
+        self.is_accepting = True
+        self._keeper = asyncio.create_task(self._keep(), name=f"a2a-grpc:port:{self._port}")
+
+    async def close(self) -> None:
+        """Wait for the calls that are open, a second at most. Then end the connections and free the port.
+
+        A client whose call is cut or comes too late sees the end of its connection, which is UNAVAILABLE.
+        """
+        self.is_accepting = False
+        if self._keeper is None:
+            await self._free()
+            return
+        self._keeper.cancel()
+        await asyncio.wait([self._keeper])
+        assert self._server is not None
+        await self._server.wait_for_calls(CALLS_S)
+        end_connections(self._port, self._listeners)
+        for retired in self._retired:
+            retired.cancel()
+        stopping = asyncio.create_task(_stopped(self._server, CLOSE_S), name=f"a2a-grpc:stop:{self._port}")
+        await asyncio.sleep(0)  # gRPC has stopped listening
+        end_connections(self._port, self._listeners)  # those that came meanwhile
+        await asyncio.gather(*self._retired, stopping, return_exceptions=True)
+
+    async def _free(self) -> None:
+        """Free a port that was bound and never served: gRPC keeps the port of a server that never started."""
+        if self._server is not None:
+            await self._server.start()
+            await self._server.stop(None)
+
+    def _bound(self) -> AcceptingServer:
+        server = AcceptingServer(self._options, self._interceptors)
+        before = listeners(self._port)
+        try:
+            if self._credentials is None:
+                self._port = server.add_insecure_port(self.address)
+            else:
+                self._port = server.add_secure_port(self.address, self._credentials)
+        except RuntimeError as error:
+            raise cannot_listen(self._host, self._port, "gRPC", error) from error
+        self._listeners = listeners(self._port) - before
+        return server
+
+    async def _keep(self) -> None:
+        """Serve on a new server each time that the accept loop of the last one has ended."""
+        while True:
+            assert self._server is not None
+            error = await asyncio.shield(self._server.ended)
+            self.is_accepting = False
+            self._throttle.error(
+                "ended", "gRPC's accept loop ended address=%s error=%r; the port is bound again", self.address, error
+            )
+            self._retire(self._server)
+            try:
+                self._server = await self._bound_again()
+                self._server.serve(self._methods)
+                await self._server.start()
+            except Exception as failure:
+                self._on_failure(f"gRPC does not accept calls on {self.address} any more: {failure}")
+                return
+            self.is_accepting = True
+
+    def _retire(self, server: AcceptingServer) -> None:
+        """Free a server's port, let its calls go on, close it once they have ended."""
+        retiring = asyncio.create_task(_stopped(server, OLD_CALLS_S), name=f"a2a-grpc:retired:{self._port}")
+        self._retired.add(retiring)
+        retiring.add_done_callback(self._retired.discard)
+
+    async def _bound_again(self) -> AcceptingServer:
+        """Bind the port, which the last server is about to free."""
+        end = asyncio.get_running_loop().time() + BIND_AGAIN_FOR_S
+        while True:
+            await asyncio.sleep(BIND_AGAIN_EVERY_S)
+            try:
+                if not self._shared:
+                    check_free(self._host, self._port, "gRPC")
+                return self._bound()
+            except ListenError:
+                if asyncio.get_running_loop().time() > end:
+                    raise
+
+
+async def _stopped(server: AcceptingServer, grace_s: float) -> None:
+    """Stop a server; if canceled, without waiting for its calls."""
+    try:
+        await server.stop(grace_s)
+    except asyncio.CancelledError:
+        await server.stop(None)

@@ -1,0 +1,62 @@
+"""Whether a server takes work: its own state at once, its store's answer at most once a second."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from a2a_grpc.store import StoreUnavailable, TaskStore
+
+logger = logging.getLogger("a2a_grpc.server")
+
+STORE_ANSWERS_WITHIN_S = 1.0
+"""A store that takes longer makes the server not ready."""
+ANSWER_KEEPS_S = 1.0
+"""How long an answer of the store serves all who ask."""
+
+
+class Readiness:
+    """The answer for `/readyz` and for the health service.
+
+    Guarantees:
+
+    - The store is asked at most once in `ANSWER_KEEPS_S`, however many ask: all who wait share one question.
+    - A server that does not take work is not ready at once, whatever the store said.
+    """
+
+    def __init__(self, store: TaskStore, takes_work: Callable[[], bool]) -> None:
+        self._store = store
+        self._takes_work = takes_work
+        self._answers = False
+        self._keeps_until = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def check(self) -> bool:
+        """Return True if the server takes work and its store answers."""
+        if not self._takes_work():
+            return False
+        if time.monotonic() >= self._keeps_until:
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask(), name="a2a-grpc:ready")
+            await asyncio.wait([self._asking])  # a caller that goes away leaves the question to the others
+        return self._answers and self._takes_work()
+
+    async def stop(self) -> None:
+        """End a question that is being asked."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(STORE_ANSWERS_WITHIN_S):
+                await self._store.ping()
+            self._answers = True
+        except (TimeoutError, StoreUnavailable):
+            self._answers = False
+        except Exception:
+            logger.exception("the store was asked whether it answers, and failed")
+            self._answers = False
+        finally:
+            self._keeps_until = time.monotonic() + ANSWER_KEEPS_S
+            self._asking = None

@@ -1,0 +1,69 @@
+"""The sockets of a port that gRPC holds, found among this process's file descriptors.
+
+gRPC has no way to end a connection that leaves it to us what becomes of calls that arrive meanwhile: once its server
+stops, such calls are CANCELLED, which no client repeats. A socket that is shut down is another matter: clients see the
+connection end and their calls UNAVAILABLE.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+
+DESCRIPTORS = "/dev/fd"
+"""Lists this process's file descriptors, on Linux and macOS."""
+
+
+def listeners(port: int) -> frozenset[int]:
+    """Return the inodes of the sockets with which this process listens on a port."""
+    return frozenset(_inode(found) for found in _sockets(port) if _listens(found))
+
+
+def end_connections(port: int, own: frozenset[int]) -> None:
+    """Send the end of the stream on all connections that came to a port; what was written arrives before.
+
+    Do nothing if another socket than its `own` listens on the port: the connections may be those of another server of
+    this process.
+    """
+    if listeners(port) - own:
+        return
+    for found in _sockets(port):
+        if not _listens(found):
+            with suppress(OSError):
+                found.shutdown(socket.SHUT_WR)
+
+
+def _listens(found: socket.socket) -> bool:
+    return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _inode(found: socket.socket) -> int:
+    return os.fstat(found.fileno()).st_ino
+
+
+def _sockets(port: int) -> Iterator[socket.socket]:
+    """Yield a duplicate of each TCP socket of this process whose own port it is, closed afterwards."""
+    try:
+        names = os.listdir(DESCRIPTORS)
+    except OSError:
+        return  # a platform that does not list them
+    for name in names:
+        try:
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            duplicate = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue  # closed meanwhile
+        with duplicate:
+            if duplicate.type == socket.SOCK_STREAM and _port(duplicate) == port:
+                yield duplicate
+
+
+def _port(found: socket.socket) -> int | None:
+    if found.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        return int(found.getsockname()[1])
+    except OSError:
+        return None
