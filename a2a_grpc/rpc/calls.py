@@ -81,6 +81,8 @@ class Calls:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._is_ending = False
+        self.unread_by: set[str] = set()
+        """Peers, as gRPC names them, that did not read what was written to a call before it was ended."""
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -98,7 +100,7 @@ class Calls:
             task = asyncio.current_task(self._loop)
             assert task is not None
             if self._is_ending:
-                await _abort(context, UnavailableError.shutting_down("try again at another"))
+                await _abort(context, to_status(UnavailableError.shutting_down("try again at another")))
                 return None
             size, is_crowded = len(request), len(running) >= self._room[streaming]
             if is_crowded or self._bytes + size > self._max_bytes:
@@ -125,7 +127,8 @@ class Calls:
             finally:
                 running.discard(task)
                 self._bytes -= size
-            await _abort(context, status)
+            if not await _abort(context, status) and self._is_ending:
+                self.unread_by.add(context.peer())
             return None
 
         if streaming:
@@ -154,10 +157,13 @@ class Calls:
             _, late = await asyncio.wait(left, timeout=timeout_s)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=timeout_s)
 
 
-async def _abort(context: Context, status: Status) -> None:
-    """End the call with a status, then return: grpc.aio raises its AbortError once the handler has ended.
+async def _abort(context: Context, status: Status) -> bool:
+    """End the call with a status, then return: grpc.aio raises its AbortError once the handler has ended. Return False
+    if the client did not read what was written before, so that the status could not be sent.
 
     A status is passed, not an error: a frame that keeps an exception whose traceback holds the frame keeps all that
     its callers hold, the request's bytes among it, until the garbage collector comes.
@@ -170,5 +176,7 @@ async def _abort(context: Context, status: Status) -> None:
         aborted.__traceback__ = None  # the context keeps the error, and the traceback's frames keep the context
     except TimeoutError:
         logger.warning("the client does not read; its call ends without a status")
+        return False
     except (grpc.aio.InternalError, grpc.aio.UsageError):
-        pass  # the client is gone, and with it whoever would hear of it
+        pass  # the client is gone, and with it the reader of the status
+    return True

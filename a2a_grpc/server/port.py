@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import grpc
@@ -84,10 +84,11 @@ class GrpcPort:
         self.is_accepting = True
         self._keeper = asyncio.create_task(self._keep(), name=f"a2a-grpc:port:{self._port}")
 
-    async def close(self) -> None:
+    async def close(self, unread_by: Collection[str] = ()) -> None:
         """Wait for the calls that are open, a second at most. Then end the connections and free the port.
 
-        A client whose call is cut or comes too late sees the end of its connection, which is UNAVAILABLE.
+        A client whose call is cut or comes too late sees the end of its connection, which is UNAVAILABLE. Connections
+        of the peers `unread_by` are left to gRPC, which ends their calls so that what was written can still be read.
         """
         self.is_accepting = False
         if self._keeper is None:
@@ -96,13 +97,14 @@ class GrpcPort:
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
         assert self._server is not None
+        spared = {int(peer.rpartition(":")[2]) for peer in unread_by}
         await self._server.wait_for_calls(CALLS_S)
-        end_connections(self._port, self._listeners)
+        end_connections(self._port, self._listeners, spared)
         for retired in self._retired:
             retired.cancel()
         stopping = asyncio.create_task(_stopped(self._server, CLOSE_S), name=f"a2a-grpc:stop:{self._port}")
         await asyncio.sleep(0)  # gRPC has stopped listening
-        end_connections(self._port, self._listeners)  # those that came meanwhile
+        end_connections(self._port, self._listeners, spared)  # those that came meanwhile
         await asyncio.gather(*self._retired, stopping, return_exceptions=True)
 
     async def _free(self) -> None:

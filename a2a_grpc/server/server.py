@@ -180,7 +180,7 @@ class Server:
         self._log.close()
         await self._calls.end_streams()
         await asyncio.gather(self._calls.wait(1.0), self._admin.end())
-        await asyncio.gather(*(port.close() for port in self._ports))
+        await asyncio.gather(*(port.close(self._calls.unread_by) for port in self._ports))
         if self._http is not None:
             await self._http.stop()
         await self._bus.stop()

@@ -8,7 +8,7 @@ connection end and their calls UNAVAILABLE.
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 DESCRIPTORS = "/dev/fd"
@@ -20,8 +20,10 @@ def listeners(port: int) -> frozenset[int]:
     return frozenset(_inode(found) for found in _sockets(port) if _listens(found))
 
 
-def end_connections(port: int, own: frozenset[int]) -> None:
+def end_connections(port: int, own: frozenset[int], spared: Collection[int] = ()) -> None:
     """Send the end of the stream on all connections that came to a port; what was written arrives before.
+
+    Connections from a port of the peer that is `spared` are left alone.
 
     Do nothing if another socket than its `own` listens on the port: the connections may be those of another server of
     this process.
@@ -31,7 +33,8 @@ def end_connections(port: int, own: frozenset[int]) -> None:
     for found in _sockets(port):
         if not _listens(found):
             with suppress(OSError):
-                found.shutdown(socket.SHUT_WR)
+                if found.getpeername()[1] not in spared:
+                    found.shutdown(socket.SHUT_WR)
 
 
 def _listens(found: socket.socket) -> bool:

@@ -132,7 +132,7 @@ async def test_a_path_that_is_not_utf_8_is_unimplemented_and_the_connection_live
 
 async def test_calls_in_flight_on_the_attacked_server_go_on(served: Served) -> None:
     stream = served.stream(scripted({"sleep": 0.5}, {"artifact": {"text": "done"}}))
-    await stream.read()
+    assert await anext(aiter(stream))
     for _ in range(20):
         await throw(served.server.grpc_address, http2.request(1, b"/\xff"))
     assert [element async for element in stream][-1].status_update.status.state == COMPLETED
@@ -213,7 +213,7 @@ async def test_workers_survive_bad_paths(tmp_path: Path) -> None:
 async def test_a_loop_that_ends_is_followed_by_another_and_open_calls_go_on() -> None:
     async with serving(scripted_agent(), admin_listen="127.0.0.1:0") as served:
         stream = served.stream(scripted({"sleep": 1.0}, {"artifact": {"text": "done"}}))
-        await stream.read()
+        assert await anext(aiter(stream))
         for _ in range(3):
             loops = main_loops()
             assert len(loops) == 2
@@ -278,20 +278,22 @@ async def test_a_port_that_is_lost_is_told_within_two_seconds() -> None:
 
 
 SABOTAGE = '''
-import asyncio, resource, os
+import asyncio, gc, os
 from a2a_grpc import Agent, Turn, serve
+from a2a_grpc.server.port import GrpcPort
 
 agent = Agent("Sabotage", "Ends the accept loop of its own server.")
 
 @agent.skill("end")
 async def end(turn: Turn) -> str:
-    """With the text `end`: no file descriptor is left, and the loop ends."""
+    """With the text `end`: the address is not this machine's any more, and the loop ends."""
     if turn.text == "end":
         asyncio.get_running_loop().call_later(0.2, spoil)
     return str(os.getpid())
 
 def spoil() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    for port in [found for found in gc.get_objects() if isinstance(found, GrpcPort)]:
+        port._host = "192.0.2.1"
     for task in asyncio.all_tasks():
         if "_server_main_loop" in getattr(task.get_coro(), "__qualname__", ""):
             task.cancel()
@@ -313,7 +315,7 @@ async def test_a_program_whose_port_is_lost_ends_with_an_error(tmp_path: Path) -
         await end_loop(program.address)
         _, err = await asyncio.wait_for(program.process.communicate(), 15)
         assert program.process.returncode == 1
-        assert f"Error: gRPC does not accept calls on {program.address} any more" in err.decode()
+        assert "Error: gRPC does not accept calls on 192.0.2.1:" in err.decode()
 
 
 async def test_a_worker_whose_port_is_lost_is_started_again(tmp_path: Path) -> None:
