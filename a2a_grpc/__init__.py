@@ -16,7 +16,9 @@ The map. A module imports only from floors strictly below its own:
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
                     limits: whether they fit each other; width: fields of large requests, counted before they are
                     parsed; pace: long work in steps; admin: health, reflection, channelz;
-                    servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports
+                    servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports;
+                    port: a gRPC port that is bound again if its loop ends; sockets: the connections of a port;
+                    readiness: one answer of the store for all who ask; health: grpc.health.v1
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
                     code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:
                     answers without a task;
@@ -24,6 +26,7 @@ The map. A module imports only from floors strictly below its own:
                     slots, locks: who may go on, line: who is next; sweep: retention
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
+                    accept: a grpc.aio server that no path ends;
                     elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,
