@@ -15,8 +15,8 @@ from a2a_grpc.bus import LocalBus
 from a2a_grpc.bus.protocol import Key
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.log import Log
-from a2a_grpc.store import Append, ListFilter, Record, Snapshot, TaskKey
-from a2a_grpc.store.contract import KEY, append, born, chunk, create, head_of, status
+from a2a_grpc.store import Append, ListFilter, Record, Snapshot, TaskKey, TaskView
+from a2a_grpc.store.contract import KEY, append, born, chunk, create, filled, head_of, status
 from a2a_grpc.store.sql import SqlStore, bulk
 from a2a_grpc.store.sql.bulk import ROW_BY_ROW_BEFORE
 from a2a_grpc.wire import Task
@@ -294,3 +294,15 @@ async def test_what_is_remembered_is_bounded_and_begins_anew_after_a_gap() -> No
     assert tails.after(other, 2, 10) == [status(3)]
     tails.add(other, Record(4, b"x" * (MAX_TASK_BYTES + OVERHEAD), status(2).state, 1))
     assert tails.after(other, 2, 10) == ()
+
+
+@pytest.mark.parametrize("view", [TaskView(artifacts=False), TaskView(artifacts=False, history_length=1)], ids=str)
+async def test_a_list_without_artifacts_reads_no_event_of_an_artifact(store: SqlStore, view: TaskView) -> None:
+    """Along the primary key SQLite would read each event, to get to the columns behind the event."""
+    await filled(store, 4, artifact=50_000, history=20_000)
+    with sending() as sent:
+        page = await store.list(KEY.scope, ListFilter(), None, 10, view=view, max_bytes=150_000)
+    assert 1 <= len(page.tasks) <= 4
+    queries = [statement for statement in sent.statements if "a2a_record.at_us >" in statement]
+    assert queries
+    assert all("INDEXED BY a2a_record_status" in query for query in queries)

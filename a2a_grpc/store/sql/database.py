@@ -10,7 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, FromClause, create_engine, event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -64,6 +65,13 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Waits for what is under way, then closes every connection."""
+
+
+class HintingCompiler(SQLiteCompiler):
+    """Writes the hints of a statement, such as INDEXED BY, behind the table: SQLAlchemy has none for SQLite."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        return text
 
 
 def connect(place: Place, *, busy_s: float = BUSY_S) -> Database:
@@ -170,6 +178,7 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
             pool_logging_name=POOL,
             hide_parameters=True,
         )
+        made.dialect.statement_compiler = HintingCompiler
 
         @event.listens_for(made, "connect")
         def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

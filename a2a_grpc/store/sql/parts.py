@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     BindParameter,
-    ColumnElement,
     Connection,
     Select,
     and_,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 
 from a2a_grpc.store.protocol import WHOLE, Position, Record, Snapshot, TaskKey, TaskView
 from a2a_grpc.store.sql.rows import names_of, padded
-from a2a_grpc.store.sql.schema import record, snapshot, task
+from a2a_grpc.store.sql.schema import STATUS_INDEX, record, snapshot, task
 from a2a_grpc.store.sql.statements import READ_COLUMNS, record_of
 from a2a_grpc.store.views import cost_of, cut, folded, recent, size_of
 from a2a_grpc.wire import TaskState
@@ -88,10 +87,18 @@ ENTRY_COLUMNS = (
 _ENTRY = select(*ENTRY_COLUMNS).where(task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id"))
 _OF_TASKS = record.c.task.in_(bindparam("pks", expanding=True))
 _TELLS_STATUS = record.c.at_us > literal_column("0")
+
+
+def _along_statuses(query: Select[Any]) -> Select[Any]:
+    """Have SQLite read records by the index of those that bring a status: along the primary key it reads each event, to
+    get to the columns behind the event."""
+    return query.with_hint(record, f"INDEXED BY {STATUS_INDEX}", "sqlite")
+
+
 _SNAPSHOT_PARTS = (snapshot.c.task, snapshot.c.body, snapshot.c.history)
 _SNAPSHOTS = select(*_SNAPSHOT_PARTS).where(snapshot.c.task.in_(bindparam("pks", expanding=True)))
 _WHOLE_SNAPSHOTS = _SNAPSHOTS.add_columns(snapshot.c.artifacts)
-_SIZES = (
+_SIZES = _along_statuses(
     select(record.c.task, func.sum(func.length(record.c.event) + func.coalesce(func.length(record.c.message), 0)))
     .where(_OF_TASKS, _TELLS_STATUS)
     .group_by(record.c.task)
@@ -103,33 +110,38 @@ _SOME_EVENTS = select(record.c.task, *READ_COLUMNS[:-1], null()).where(_AT_PLACE
 """Without the user's messages."""
 
 
-def _after_snapshot(*conditions: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(record.c.task, *READ_COLUMNS)
-        .select_from(task.join(record, and_(record.c.task == task.c.pk, record.c.seq > task.c.snapshot_seq)))
-        .where(task.c.pk.in_(bindparam("pks", expanding=True)), *conditions)
-        .order_by(record.c.task, record.c.seq)
+_RECORDS = (
+    select(record.c.task, *READ_COLUMNS)
+    .select_from(task.join(record, and_(record.c.task == task.c.pk, record.c.seq > task.c.snapshot_seq)))
+    .where(task.c.pk.in_(bindparam("pks", expanding=True)))
+    .order_by(record.c.task, record.c.seq)
+)
+_IS_IN_PARTS = snapshot.c.history.is_not(None)
+_LEAN_SNAPSHOTS = _SNAPSHOTS.where(_IS_IN_PARTS)
+"""Of a snapshot in one piece, which earlier versions wrote, the artifacts would have to be loaded, too."""
+_STATUS_RECORDS = _along_statuses(
+    select(record.c.task, *READ_COLUMNS)
+    .select_from(
+        task.outerjoin(snapshot, and_(snapshot.c.task == task.c.pk, _IS_IN_PARTS)).join(
+            record, and_(record.c.task == task.c.pk, record.c.seq > func.coalesce(snapshot.c.seq, 0))
+        )
     )
-
-
-_RECORDS = _after_snapshot()
-_STATUS_RECORDS = _after_snapshot(_TELLS_STATUS)
+    .where(task.c.pk.in_(bindparam("pks", expanding=True)), _TELLS_STATUS)
+    .order_by(record.c.task, record.c.seq)
+)
 
 
 def _chosen() -> Select[Any]:
     """The records that tasks with their last messages are made of, with their sizes: see `views.chosen`."""
     newest_first: Any = {"partition_by": record.c.task, "order_by": record.c.seq.desc()}
-    counted = (
-        select(
-            record.c.task,
-            record.c.seq,
-            record.c.messages,
-            func.row_number().over(**newest_first).label("place"),
-            func.sum(record.c.messages).over(**newest_first).label("upto_here"),
-        )
-        .where(_OF_TASKS, _TELLS_STATUS)
-        .subquery()
+    counting = select(
+        record.c.task,
+        record.c.seq,
+        record.c.messages,
+        func.row_number().over(**newest_first).label("place"),
+        func.sum(record.c.messages).over(**newest_first).label("upto_here"),
     )
+    counted = _along_statuses(counting.where(_OF_TASKS, _TELLS_STATUS)).subquery()
     length: BindParameter[int] = bindparam("length")
     is_needed = and_(length > 0, counted.c.messages > 0, counted.c.upto_here - counted.c.messages <= length)
     is_newest = and_(counted.c.place == 1, (length > 0) | (counted.c.seq > 1))
@@ -258,7 +270,7 @@ def _read_lean(connection: Connection, unknown: Sequence[Parts]) -> None:
     """Read all except the artifacts."""
     if unknown:
         by_pk = {parts.entry.pk: parts for parts in unknown}
-        _read_snapshots(connection, by_pk, _SNAPSHOTS)
+        _read_snapshots(connection, by_pk, _LEAN_SNAPSHOTS)
         _read_records(connection, by_pk, _STATUS_RECORDS, _pks(unknown))
 
 
