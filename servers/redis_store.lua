@@ -5,6 +5,8 @@
 --   a2a:task:NAME                  hash    the row of a task
 --   a2a:log:NAME                   stream  its records, each with the id 0-seq
 --   a2a:pending:NAME               stream  messages that wait, each with the id 0-turn
+--   a2a:kept:NAME                  hash    the message that began the run at work, once that has asked
+--   a2a:waiting                    zset    tasks that wait for their users, by the time since when
 --   a2a:snapshot:NAME              hash    a fold of the records up to a seq
 --   a2a:list:SCOPE:STATE:CONTEXT   zset    a list, with 0 and '' for any: time and id as one text, so that the
 --                                          order of ties is that of ids, and a page begins where the last one ended
@@ -101,9 +103,12 @@ local function write_record(name, row, state, turn, at, event, message)
     row.state, row.at = state, tonumber(at) > 0 and at or row.at
     for _, list in ipairs(lists_of(row)) do call('ZADD', list, 0, row.at .. row.id) end
   end
+  if tonumber(at) > 0 then
+    if INTERRUPTED[state] then call('ZADD', 'a2a:waiting', now_us(), name) else call('ZREM', 'a2a:waiting', name) end
+  end
   if TERMINAL[state] then
     call('ZADD', 'a2a:ended', tonumber(row.at), name)  -- a score is a number, never a text
-    call('DEL', 'a2a:pending:' .. name)
+    call('DEL', 'a2a:pending:' .. name, 'a2a:kept:' .. name)
     call('HDEL', 'a2a:task:' .. name, 'cancel')
     row.last_turn, row.cancel = turn, nil
   end
@@ -153,7 +158,7 @@ function writes.create(name, scope, id, context, replica, state, turn, at, event
 end
 
 function writes.append(name, epoch, seq, state, turn, at, event, message, done, release,
-                       binding, fingerprint, task_id, bound_turn, reply)
+                       binding, fingerprint, task_id, bound_turn, reply, kept_turn, skill, request, scopes)
   local row = row_of(name)
   if not row or row.epoch ~= tonumber(epoch) or row.seq + 1 ~= tonumber(seq) or TERMINAL[row.state] then
     return {'stale'}
@@ -166,7 +171,13 @@ function writes.append(name, epoch, seq, state, turn, at, event, message, done, 
     row.last_turn = math.max(row.last_turn, turn)
     if tonumber(done) > 0 then row.attempt = 1 end
   end
-  if tonumber(done) > 0 then call('XTRIM', 'a2a:pending:' .. name, 'MINID', '0-' .. (done + 1)) end
+  if tonumber(done) > 0 then
+    call('XTRIM', 'a2a:pending:' .. name, 'MINID', '0-' .. (done + 1))
+    call('DEL', 'a2a:kept:' .. name)  -- its turn is never above one that is done with
+  end
+  if kept_turn ~= '' then  -- a stream takes no entry before those that it has
+    call('HSET', 'a2a:kept:' .. name, 'turn', kept_turn, 'skill', skill, 'request', request, 'scopes', scopes)
+  end
   write_record(name, row, state, turn, at, event, message)
   if TERMINAL[state] or (release == '1' and row.last_turn == turn) then hold(name, row, '') end
   save(name, row)
@@ -198,7 +209,7 @@ function writes.claim(name, replica, force)
   local is_free = row.replica == '' or row.replica == replica or not is_alive(row.replica)
   if not TERMINAL[row.state] and (is_free or force == '1') then
     row.epoch = row.epoch + 1
-    if row.replica ~= '' then row.attempt = row.attempt + 1 end
+    if row.replica ~= '' and not INTERRUPTED[row.state] then row.attempt = row.attempt + 1 end
     hold(name, row, replica)
     save(name, row)
   end
@@ -266,7 +277,8 @@ function writes.purge(ended_before, keep, bound_before, limit)
     local name, at_us = ended[i], tonumber(ended[i + 1])
     if (i - 1) / 2 < surplus or at_us < tonumber(ended_before) then
       unlist(row_of(name))
-      call('DEL', 'a2a:task:' .. name, 'a2a:log:' .. name, 'a2a:pending:' .. name, 'a2a:snapshot:' .. name)
+      call('DEL', 'a2a:task:' .. name, 'a2a:log:' .. name, 'a2a:pending:' .. name, 'a2a:kept:' .. name,
+           'a2a:snapshot:' .. name)
       call('ZREM', 'a2a:ended', name)
       removed = removed + 1
     end
@@ -292,7 +304,23 @@ function reads.read(name, after, limit)
 end
 
 function reads.pending(name)
-  return call('XRANGE', 'a2a:pending:' .. name, '-', '+')
+  local waiting, kept = call('XRANGE', 'a2a:pending:' .. name, '-', '+'), call('HGETALL', 'a2a:kept:' .. name)
+  if #kept > 0 then table.insert(waiting, 1, {'0-' .. call('HGET', 'a2a:kept:' .. name, 'turn'), kept}) end
+  return waiting
+end
+
+function reads.waiting_longer(age_us, limit)
+  local expired = {}
+  for _, name in ipairs(call('ZRANGEBYSCORE', 'a2a:waiting', '-inf', '(' .. (now_us() - age_us))) do
+    if #expired == tonumber(limit) then break end
+    local row = row_of(name)
+    if row.last_turn == row.turn then table.insert(expired, name) end
+  end
+  return expired
+end
+
+function reads.count_waiting()
+  return call('ZCARD', 'a2a:waiting')
 end
 
 function reads.seqs(...)

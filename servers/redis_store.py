@@ -163,9 +163,10 @@ class RedisStore:
     async def append(self, append: Append) -> int:
         key, record = append.key, append.record
         what = (_name(key), append.epoch, record.seq, *_event(record), append.done, int(append.release))
+        kept = (append.keep.turn, *_waiting(append.keep)) if append.keep else ("", "", "", "")
         in_order = self._in_order.setdefault(key, asyncio.Lock())
         async with in_order:  # two connections would race
-            return int(await self._write("append", *what, *_bound(key.scope, append.bind)))
+            return int(await self._write("append", *what, *_bound(key.scope, append.bind), *kept))
 
     async def enqueue(
         self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None
@@ -205,6 +206,12 @@ class RedisStore:
         for start in range(0, len(keys), 1000):  # a script takes a bounded number of arguments
             seqs += map(int, await self._read("seqs", *map(_name, keys[start : start + 1000])))
         return seqs
+
+    async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
+        return [_key(name) for name in await self._read("waiting_longer", round(than_s * 1e6), limit)]
+
+    async def count_waiting(self) -> int:
+        return int(await self._read("count_waiting"))
 
     async def list(
         self,

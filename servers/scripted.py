@@ -54,8 +54,8 @@ async def play(turn: Turn) -> None:
     while steps:
         step, *steps = steps
         if "input" in step and steps:
-            await turn.ask(step["input"])
-            steps = script_of(turn.message) or steps
+            answer = await turn.ask(step["input"])
+            steps = script_of(answer.message) or steps
         else:
             function, arguments = bound(step)
             await function(turn, **arguments)

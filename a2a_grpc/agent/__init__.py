@@ -5,10 +5,11 @@ from a2a_grpc.agent.card import build_card
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.threads import Threads
-from a2a_grpc.agent.turn import Stage, Turn
+from a2a_grpc.agent.turn import Answer, Stage, Turn
 
 __all__ = [
     "Agent",
+    "Answer",
     "AuthRequired",
     "Completed",
     "Failed",

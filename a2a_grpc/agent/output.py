@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 from a2a_grpc.agent.outcome import Outcome
-from a2a_grpc.ids import new_id
 from a2a_grpc.parts import Contents, put
 from a2a_grpc.wire import Artifact
 
@@ -12,16 +11,9 @@ Output: TypeAlias = Contents | Artifact | Outcome | Sequence[Artifact]
 """All that a handler may return, or yield piece by piece (an Outcome can only be returned or raised)."""
 
 
-def artifact(content: Contents, *, artifact_id: str = "", name: str = "", description: str = "") -> Artifact:
-    """An artifact with this content; without an id it gets one."""
-    return put(content, Artifact(artifact_id=artifact_id or new_id(), name=name, description=description))
-
-
-def complete(given: Artifact) -> Artifact:
-    """The artifact itself, with an id if it has none."""
-    if not given.artifact_id:
-        given.artifact_id = new_id()
-    return given
+def artifact(content: Contents, *, artifact_id: str, name: str = "", description: str = "") -> Artifact:
+    """Return an artifact with this content."""
+    return put(content, Artifact(artifact_id=artifact_id, name=name, description=description))
 
 
 def is_artifacts(output: Output) -> bool:

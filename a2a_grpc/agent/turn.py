@@ -28,18 +28,58 @@ class Stage(Protocol):
     async def status(self, message: Message | None) -> None:
         """Says that the work goes on."""
 
+    @property
+    def is_replaying(self) -> bool:
+        """True while the handler repeats what an earlier run of this turn did."""
+
+    def new_artifact_id(self) -> str:
+        """Return an id for an artifact that has none. Every run of the turn gets the same ids in the same order."""
+
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Makes, replaces or extends an artifact."""
 
-    async def ask(self, question: Message) -> SendMessageRequest:
-        """Waits in INPUT_REQUIRED for the next message of the task."""
+    async def ask(self, question: Message) -> tuple[Message, SendMessageRequest]:
+        """Wait in INPUT_REQUIRED for the next message of the task. Return the question as it stands in the log, with
+        that message."""
+
+
+class Answer(str):
+    """What `Turn.ask` returns: the text of the user's answer, with the message that it came in."""
+
+    message: Message
+    metadata: dict[str, Json]
+    """The message's metadata, overlaid with the request's."""
+
+    @classmethod
+    def of(cls, request: SendMessageRequest) -> "Answer":
+        """Return the answer that a request brings."""
+        answer = cls(text_of(request.message))
+        answer.message = request.message
+        answer.metadata = metadata_of(request)
+        return answer
+
+    @property
+    def data(self) -> Json:
+        """The first structured data part of the answer as a Python value; None if it has none."""
+        return data_of(self.message)
+
+
+def metadata_of(request: SendMessageRequest) -> dict[str, Json]:
+    """Return the metadata of a request's message, overlaid with the request's own."""
+    return to_dict(request.message.metadata) | to_dict(request.metadata)
 
 
 class Turn:
     """What a handler gets.
 
-    Guarantees: what `status` and `artifact` were given is stored, in order, before they return. After the turn was
-    canceled, and given up on, every call raises CancelledError and changes nothing.
+    Guarantees:
+
+    - What `status` and `artifact` were given is stored, in order, before they return.
+    - After the turn was canceled, and given up on, every call raises CancelledError and changes nothing.
+    - `message`, `text`, `data` and `metadata` are those of the message that began the turn, whatever is asked.
+    - A handler that was stopped while it waited in `ask` is run again from its beginning when the answer comes: `ask`
+      then returns the recorded answers, in order, without asking again. What the handler does between its questions
+      happens again, except its updates: the log has those already (see `is_replaying`).
     """
 
     def __init__(
@@ -57,11 +97,11 @@ class Turn:
         self.skill = skill
         """Id of the skill that the message is for."""
         self.message = request.message
-        """The message; after `ask`, the answer."""
+        """The message that began the turn."""
         self.context_id = context_id
         self.principal = principal
         self.attempt = attempt
-        """1, or more where an earlier run of this turn was lost with its server."""
+        """1, or more if earlier runs of this turn were lost with their servers while they worked."""
         self._request = request
         self._serialized_task = task
         self._stage = stage
@@ -89,17 +129,24 @@ class Turn:
 
     @property
     def history(self) -> list[Message]:
-        """The messages of the task, the oldest first, this turn's included."""
+        """The messages of the task, the oldest first: up to the one that began the turn, then each question of this run
+        with its answer."""
         return list(self.task.history) if self.task else [self.message]
 
     @property
     def metadata(self) -> dict[str, Json]:
         """The message's metadata, overlaid with the request's."""
-        return to_dict(self.message.metadata) | to_dict(self._request.metadata)
+        return metadata_of(self._request)
 
     @property
     def tenant(self) -> str:
         return self.principal.tenant
+
+    @property
+    def is_replaying(self) -> bool:
+        """True while the handler repeats what an earlier run of this turn did, which is until `ask` has returned the
+        last recorded answer. A handler can skip effects meanwhile that must not happen twice."""
+        return self._stage.is_replaying
 
     @property
     def canceled(self) -> bool:
@@ -129,26 +176,29 @@ class Turn:
 
         Raises ValueError for content that the protocol does not allow.
         """
-        artifact = (
-            output.complete(content)
-            if isinstance(content, Artifact)
-            else output.artifact(content, artifact_id=id, name=name, description=description)
-        )
+        if isinstance(content, Artifact):
+            artifact = content
+            artifact.artifact_id = artifact.artifact_id or self._stage.new_artifact_id()
+        else:
+            artifact_id = id or self._stage.new_artifact_id()
+            artifact = output.artifact(content, artifact_id=artifact_id, name=name, description=description)
         await self._stage.artifact(artifact, append=append, last_chunk=last_chunk)
         return artifact.artifact_id
 
-    async def ask(self, question: Contents) -> str:
-        """Asks the user and waits for the answer, in INPUT_REQUIRED: the text of the next message of the task.
+    async def ask(self, question: Contents) -> Answer:
+        """Ask the user and wait, in INPUT_REQUIRED, for the next message of the task. Return its text; the message
+        itself is in the answer's `message`, `data` and `metadata`.
 
-        Meanwhile the turn holds no place among the agent's runs. Then `message`, `data`, `metadata` are the answer's.
+        Meanwhile the turn holds no place among the agent's runs. After `ask_hold_s`, or when the server stops, the
+        handler is stopped with CancelledError, its `finally` blocks run, and the answer runs it again: see `Turn`. A
+        handler that then asks something else than it asked before ends in FAILED.
+
         Raises RuntimeError while another question of this turn waits.
         """
-        asked = self._say(question)
-        self._request = await self._stage.ask(asked)
-        self.message = self._request.message
+        asked, request = await self._stage.ask(self._say(question))
         if self.task is not None:
-            self.task.history.extend([asked, self.message])
-        return self.text
+            self.task.history.extend([asked, request.message])
+        return Answer.of(request)
 
     async def in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs blocking work in a thread. Canceled, the await ends at once; the function sees it in `turn.canceled`."""

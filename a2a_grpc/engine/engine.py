@@ -1,6 +1,7 @@
 """Accepts messages and makes them turns of tasks, or replies; takes over what other replicas have lost.
 
-A run costs one background task. A task that waits for its user costs none, nor does one that has ended.
+A run costs one background task. A task that has ended costs none, nor does one that waits for its user, except while
+its handler is kept in memory.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from a2a_grpc.agent import Agent
 from a2a_grpc.engine.incoming import Incoming, Opened, ended_before, is_over
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replica import Replica
+from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.run import Canceled
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.sends import Sends
@@ -51,8 +53,9 @@ class Engine:
         self.settings = settings or EngineSettings()
         self.replica = Replica(log.store, self.settings.lease_s)
         self._runs = Runs(agent, log, self.settings, self.replica)
-        self._recovery = Recovery(agent, log, self.settings, self.replica, self._runs)
-        self._sends = Sends(agent, log, self.settings, self.replica, self._runs, self._recovery)
+        reruns = Reruns(agent, log, self._runs)
+        self._recovery = Recovery(agent, log, self.settings, self.replica, self._runs, reruns)
+        self._sends = Sends(agent, log, self.settings, self.replica, self._runs, self._recovery, reruns)
 
     async def __aenter__(self) -> Self:
         await self._recovery.start()

@@ -1,7 +1,7 @@
 """What an engine does because it is one of several, or the next after one that died.
 
 It keeps its lease, sees to what others want of the tasks that it holds, takes over tasks whose replica is lost, looks
-for wakes that were lost, removes what is past its retention.
+for wakes that were lost, lets handlers go that wait for long, removes and ends what is past its retention.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from google.protobuf.struct_pb2 import Struct
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
 from a2a_grpc.engine.replica import Replica
+from a2a_grpc.engine.rerun import Reruns, kept_of
 from a2a_grpc.engine.run import Canceled, Queued
 from a2a_grpc.engine.runs import Active, Runs
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.sweep import sweep
+from a2a_grpc.engine.sweep import Expiry, sweep
 from a2a_grpc.engine.upkeep import Upkeep
-from a2a_grpc.engine.writer import Writer
 from a2a_grpc.log import Log
 from a2a_grpc.parts import to_dict
 from a2a_grpc.store import Head, Pending, StaleAppend, TaskKey
@@ -41,12 +41,16 @@ class Recovery:
     """Guarantees: a task whose replica died is begun again here or elsewhere, if its agent is resumable, or ends in
     FAILED with the reason; one that waits for its user waits on. Runs whose lease is lost are stopped, not ended."""
 
-    def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, runs: Runs) -> None:
+    def __init__(
+        self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, runs: Runs, reruns: Reruns
+    ) -> None:
         self._agent = agent
         self._log = log
         self._settings = settings
         self._replica = replica
         self._runs = runs
+        self._reruns = reruns
+        self._expiry = Expiry(log.store, settings, replica, runs)
         self._upkeep = Upkeep()
         self._listening = ExitStack()
 
@@ -58,9 +62,11 @@ class Recovery:
     async def start(self) -> None:
         """Joins the replicas. Raises StoreUnavailable."""
         await self._replica.join()
+        await self._runs.waiting.refresh(self._log.store)
         settings, upkeep = self._settings, self._upkeep
         upkeep.every(0.0, "lease", self._live)
         upkeep.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
+        upkeep.every(0.0, "let-go", self._let_go)
         if not self._log.store.durable:
             return  # there is nobody else, and never was
         lost = self._listening.enter_context(self._log.bus.listen(LOST))
@@ -89,27 +95,32 @@ class Recovery:
             stored = await self._log.store.pending(key)
             waiting = [pending for pending in stored if pending.turn > head.turn]
             if head.state in lifecycle.INTERRUPTED:
-                await self._go_on(key, head, waiting)
+                await self._go_on(key, head, stored, waiting)
             else:
-                await self._begin_again(key, head, stored, waiting)
+                await self._begin_again(key, head, stored)
 
     @property
     def _can_take_over(self) -> bool:
         """Whether there is room for another run, under a name that is alive: else what is claimed is everybody's."""
         return not self._runs.is_draining and self._runs.slots.room > 0 and self._replica.is_alive
 
-    async def _go_on(self, key: TaskKey, head: Head, waiting: list[Pending]) -> None:
+    async def _go_on(self, key: TaskKey, head: Head, stored: list[Pending], waiting: list[Pending]) -> None:
         """A task that waits for its user: for the next message, or for the turn of one that has come."""
         if not waiting:
             await self._log.store.release(key, head.epoch)
             return
-        first, *rest = [self._queued(pending, key) for pending in waiting]
-        self._start(first, Writer(self._log, self._settings, key, head), b"", rest)
+        if self._runs.is_draining:
+            return  # the task is lost again with this replica, for others
+        if kept_of(stored, head.turn) is not None:
+            with suppress(StaleAppend):  # it was canceled at this moment
+                await self._reruns.answer(key, head, stored)
+            return
+        first, *rest = [Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages) for pending in waiting]
+        self._runs.start(first, self._runs.writer(key, head), b"", rest)
 
-    async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending], waiting: list[Pending]) -> None:
+    async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending]) -> None:
         """A task that was at work."""
-        kept = next((pending for pending in stored if pending.turn <= head.turn), None)
-        if kept is None or not self._agent.resumable:
+        if kept_of(stored, head.turn) is None or not self._agent.resumable:
             logger.warning("task was lost with its replica task=%s", key.id)
             await self._runs.finish(key, Failed(LOST_FAILURE))
             return
@@ -118,17 +129,7 @@ class Recovery:
             await self._runs.finish(key, Failed(ATTEMPTS_FAILURE.format(attempts=head.attempt - 1)))
             return
         logger.info("task is begun again task=%s attempt=%d", key.id, head.attempt)
-        writer = Writer(self._log, self._settings, key, head)
-        first = self._queued(kept, key, attempt=head.attempt)
-        self._start(first, writer, await writer.task(), [self._queued(pending, key) for pending in waiting])
-
-    def _start(self, first: Queued, writer: Writer, task: bytes, waiting: list[Queued]) -> None:
-        """Starts a run, unless this replica drains since the task was claimed: then it is lost again, for others."""
-        if not self._runs.is_draining:
-            self._runs.start(first, writer, task, waiting)
-
-    def _queued(self, pending: Pending, key: TaskKey, *, attempt: int = 1) -> Queued:
-        return Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages, attempt=attempt)
+        await self._reruns.begin(self._runs.writer(key, head), stored, attempt=head.attempt)
 
     # -- the rounds of the loops
 
@@ -194,3 +195,9 @@ class Recovery:
     async def _sweep(self) -> None:
         if removed := await sweep(self._log.store, self._settings):
             logger.info("sweep removed=%d", removed)
+        for key in await self._expiry.sweep():
+            await self.recover(key)
+        await self._runs.waiting.refresh(self._log.store)
+
+    async def _let_go(self) -> None:
+        await asyncio.gather(*[self._runs.let_go(run) for run in await self._runs.held.due()])

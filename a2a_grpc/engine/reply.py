@@ -22,16 +22,20 @@ class NoTask:
     """The stage of a turn that has no task: it ends with the call, and there is nothing to update."""
 
     def __init__(self) -> None:
+        self.is_replaying = False
         self.canceled = False
         self.cancel_metadata: dict[str, Json] = {}
 
     async def status(self, message: Message | None) -> None:
         raise RuntimeError("a skill that answers with a message has no task to give a status")
 
+    def new_artifact_id(self) -> str:
+        raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
+
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
 
-    async def ask(self, question: Message) -> SendMessageRequest:
+    async def ask(self, question: Message) -> tuple[Message, SendMessageRequest]:
         raise RuntimeError("a skill that answers with a message has no task in which to ask")
 
 

@@ -11,6 +11,8 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
 from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.engine.held import Held
+from a2a_grpc.engine.replay import Replay
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
@@ -42,6 +44,8 @@ class Queued(NamedTuple):
     is_kept: bool = False
     """Whether the store keeps it until the run is over, so that another replica can begin anew."""
     attempt: int = 1
+    replay: Replay | None = None
+    """What an earlier run for this message has asked."""
 
     @classmethod
     def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "Queued":
@@ -83,6 +87,8 @@ class Run(Stage):
     - `stop` raises CancelledError in the handler at its next await.
     - A run that lost its claim writes nothing more; its handler gets CancelledError at every attempt.
     - What cannot be stored for a while is known to the handler, then ends the turn in FAILED once it can be stored.
+    - A run that repeats an earlier one gets the recorded answers. Until then it writes no status, and no artifact that
+      the log has. If it asks something else, the turn ends in FAILED, whatever the handler does.
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class Run(Stage):
         writer: Writer,
         replica: Replica,
         slots: Slots,
+        held: Held,
         threads: Threads,
         inbox: "deque[Queued]",
     ) -> None:
@@ -103,6 +110,7 @@ class Run(Stage):
         self._task = task
         self._replica = replica
         self._slots = slots
+        self._held = held
         self._threads = threads
         self._inbox = inbox
         self._holds_slot = False
@@ -114,6 +122,10 @@ class Run(Stage):
         self._is_lost = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         self._unnamed = 0
+        self._replay = queued.replay if queued.replay and not queued.replay.is_over else None
+        """None once the run is not a repetition any more."""
+        self._changed: Failed | None = None
+        """Why the run cannot go on: it does not repeat what an earlier run did."""
         slots.enter()
 
     # -- what the engine asks of a run
@@ -123,10 +135,10 @@ class Run(Stage):
         self._worker = worker
         made = 0
         try:
-            outcome = await self._play()
+            outcome = self._repeated(await self._play())
             made = self.writer.seq
         except Outcome as raised:
-            outcome, made = detached(raised), self.writer.seq
+            outcome, made = self._repeated(detached(raised)), self.writer.seq
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
             self._is_lost = True
@@ -137,7 +149,7 @@ class Run(Stage):
         except (Exception, asyncio.CancelledError, SystemExit):
             if self._stop_outcome is None and not self._is_lost:
                 logger.exception("handler failed task=%s skill=%s", self.writer.key.id, self._queued.skill.id)
-            outcome = Failed(GENERIC_FAILURE)
+            outcome = self._changed or Failed(GENERIC_FAILURE)
         finally:
             self._ending = True
             if self._holds_slot:
@@ -202,7 +214,9 @@ class Run(Stage):
         except BaseException:
             self._inbox.appendleft(queued)
             self._answer = answer
+            self._held.enter(self)
             raise
+        self._held.leave(self)
         if not answer.done():
             answer.set_result(queued.request)
 
@@ -216,32 +230,61 @@ class Run(Stage):
     def cancel_metadata(self) -> dict[str, Json]:
         return self._cancel_metadata
 
+    @property
+    def is_replaying(self) -> bool:
+        return self._replay is not None
+
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)
+        if self._replay is not None:
+            self._check_going_on()
+            return
         await self._write(self.writer.status, lifecycle.WORKING, message)
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         await asyncio.sleep(0)
+        if self._is_written:
+            self._check_going_on()
+            return
         await self._write(self.writer.artifact, artifact, append=append, last_chunk=last_chunk)
 
-    async def ask(self, question: Message) -> SendMessageRequest:
+    async def ask(self, question: Message) -> tuple[Message, SendMessageRequest]:
         if self._answer is not None:
             raise RuntimeError("this turn is asking already; one question at a time")
-        await self._write(self.writer.status, lifecycle.INPUT_REQUIRED, question)
+        await asyncio.sleep(0)
+        if self._replay is not None:
+            return self._answer_again(self._replay, question)
+        keep = None if self._queued.is_kept else self._queued.pending()
+        await self._write(self.writer.status, lifecycle.INPUT_REQUIRED, question, keep=keep)
+        self._queued = self._queued._replace(is_kept=True)
         answer: asyncio.Future[SendMessageRequest] = asyncio.get_running_loop().create_future()
         self._answer = answer
         try:
             if self._inbox:
                 with suppress(StoreUnavailable):  # it is handed over again, as one that is unanswered
                     await self.answer()
-                    return answer.result()
+                    return question, answer.result()
             self._release_slot()
+            self._held.enter(self)
             request = await answer
         finally:
             self._answer = None
+            self._held.leave(self)
         self._slots.enter()
         await self._wait_for_slot()
-        return request
+        return question, request
+
+    def _answer_again(self, replay: Replay, question: Message) -> tuple[Message, SendMessageRequest]:
+        self._check_going_on()
+        try:
+            asked = replay.answer(question)
+        except Failed as changed:
+            logger.warning("handler asks something else than before task=%s", self.writer.key.id)
+            self._changed = detached(changed)
+            raise
+        if replay.is_over:
+            self._replay = None
+        return asked
 
     async def _write(self, write: Callable[Given, Awaitable[None]], *given: Given.args, **named: Given.kwargs) -> None:
         """Writes what the handler makes, from within it. A turn that is over, or was taken over, writes nothing:
@@ -255,9 +298,23 @@ class Run(Stage):
             raise asyncio.CancelledError from None
 
     def _check_going_on(self) -> None:
-        """Raises CancelledError once the turn is over, or another replica's."""
+        """Raises CancelledError once the turn is over, or another replica's; Failed if the run cannot go on."""
         if self._ending:
             raise asyncio.CancelledError
+        if self._changed is not None:
+            raise self._changed
+
+    @property
+    def _is_written(self) -> bool:
+        """True while the log has each artifact that the handler makes."""
+        return self._replay is not None and self._replay.is_all_written
+
+    def _repeated(self, outcome: Outcome) -> Outcome:
+        """Return how the turn ends, if the handler means it to end so: FAILED if it left out recorded questions."""
+        if self._replay is None or isinstance(outcome, Failed) or self._stop_outcome is not None:
+            return self._changed or outcome
+        logger.warning("handler ends without what it asked before task=%s", self.writer.key.id)
+        return self._changed or self._replay.missing()
 
     # -- how a turn goes
 
@@ -293,14 +350,14 @@ class Run(Stage):
     async def _whole(self, output: Output, *, name: str = "") -> None:
         """Writes artifacts that are complete."""
         if isinstance(output, str):  # what most return
-            if (late := self._text(self._new_artifact_id(), output, name=name, last_chunk=True)) is not None:
+            if (late := self._text(self.new_artifact_id(), output, name=name, last_chunk=True)) is not None:
                 await late
             return
         for made in artifacts(output, name=name):
-            made.artifact_id = made.artifact_id or self._new_artifact_id()
+            made.artifact_id = made.artifact_id or self.new_artifact_id()
             await self._put(made, append=False, last_chunk=True)
 
-    def _new_artifact_id(self) -> str:
+    def new_artifact_id(self) -> str:
         """An id for what the handler gives without one, the same in every attempt: so another attempt replaces what
         the one before it made, rather than adding to it."""
         self._unnamed += 1
@@ -353,7 +410,7 @@ class Run(Stage):
             await self._whole(piece)
             return artifact_id
         append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id
-        artifact_id = artifact_id or self._new_artifact_id()
+        artifact_id = artifact_id or self.new_artifact_id()
         if isinstance(piece, str):
             if (late := self._text(artifact_id, piece, name=name, append=append)) is not None:
                 await late
@@ -367,11 +424,15 @@ class Run(Stage):
     ) -> "Coroutine[Any, Any, None] | None":
         """Writes a text that the handler gave away; what to await where it cannot be on its way at once."""
         self._check_going_on()
+        if self._is_written:
+            return None
         return self.writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Writes what the handler gave away: nobody was promised that it is stored before the handler goes on."""
         self._check_going_on()
+        if self._is_written:
+            return
         await self.writer.artifact(made, append=append, last_chunk=last_chunk, behind=True)
 
     async def _end(self, outcome: Outcome, made: int = 0) -> None:

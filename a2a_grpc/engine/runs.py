@@ -11,16 +11,19 @@ from typing import Any
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Outcome, Threads
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Queued, Run
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
+from a2a_grpc.engine.waiting import Waiting
+from a2a_grpc.engine.witness import Witness
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, agent_message
-from a2a_grpc.store import StaleAppend, StoreUnavailable, TaskKey
+from a2a_grpc.store import Head, StaleAppend, StoreUnavailable, TaskKey
 
 logger = logging.getLogger("a2a_grpc.engine")
 
@@ -46,6 +49,8 @@ class Runs:
 
     def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica) -> None:
         self.slots = Slots(settings.max_runs, settings.max_queued_runs)
+        self.held = Held(settings)
+        self.waiting = Waiting(settings.max_waiting_tasks)
         self.threads = Threads(settings.max_threads)
         self._agent = agent
         self._replica = replica
@@ -65,6 +70,10 @@ class Runs:
 
     def get(self, key: TaskKey) -> Active | None:
         return self._active.get(key)
+
+    def writer(self, key: TaskKey, head: Head, witness: Witness | None = None) -> Writer:
+        """Return the pen of a task's next run, under the claim of its row."""
+        return Writer(self._log, self._settings, key, head, witness, self.waiting)
 
     def unanswered(self) -> list[tuple[TaskKey, Active]]:
         """Runs that wait for an answer which is here: the store did not tell whether it took it."""
@@ -138,13 +147,27 @@ class Runs:
             head = await self._log.store.claim(key, me, force=force)
             if head is None or head.state in lifecycle.TERMINAL or head.replica != me:
                 return
-            writer = Writer(self._log, self._settings, key, head)
+            writer = self.writer(key, head)
             message = None
             if outcome.content is not None:
                 message = agent_message(outcome.content, context_id=head.context_id, task_id=key.id)
             with suppress(StaleAppend):  # somebody was faster; look again
                 await writer.status(outcome.state, message)
                 return
+
+    async def let_go(self, run: Run) -> None:
+        """End a handler that waits for an answer, quietly, and let any replica take its task: the answer will run the
+        handler again. A handler whose answer has come meanwhile goes on."""
+        key = run.writer.key
+        async with self.locks.holding(key):
+            self.held.leave(run)
+            active = self._active.get(key)
+            if active is None or active.run is not run or not run.is_waiting or active.inbox or active.stopping:
+                return
+            logger.info("handler is let go task=%s", key.id)
+            self._lose(key, active)
+            # If a message has come at another replica meanwhile, the claim stays: `Recovery` goes on with the task.
+            await self._log.store.release(key, run.writer.epoch)
 
     def lose_all(self) -> None:
         """Stops every run without an end: their tasks are, or will be, other replicas'."""
@@ -193,7 +216,14 @@ class Runs:
 
     def _run(self, first: Queued, task: bytes, writer: Writer, inbox: deque[Queued]) -> Run:
         return Run(
-            first, task, writer=writer, replica=self._replica, slots=self.slots, threads=self.threads, inbox=inbox
+            first,
+            task,
+            writer=writer,
+            replica=self._replica,
+            slots=self.slots,
+            held=self.held,
+            threads=self.threads,
+            inbox=inbox,
         )
 
     async def _work(self, key: TaskKey, active: Active) -> None:

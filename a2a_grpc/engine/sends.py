@@ -12,11 +12,12 @@ from a2a_grpc.engine.incoming import Incoming, Opened
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.reply import reply
+from a2a_grpc.engine.rerun import Reruns, kept_of
 from a2a_grpc.engine.run import Queued
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.witness import Witness
-from a2a_grpc.engine.writer import Writer, check_limits, now_us, set_status, status_event, written
+from a2a_grpc.engine.writer import check_limits, now_us, set_status, status_event, written
 from a2a_grpc.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
@@ -58,7 +59,14 @@ class Sends:
     """
 
     def __init__(
-        self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, runs: Runs, recovery: Recovery
+        self,
+        agent: Agent,
+        log: Log,
+        settings: EngineSettings,
+        replica: Replica,
+        runs: Runs,
+        recovery: Recovery,
+        reruns: Reruns,
     ) -> None:
         self._agent = agent
         self._log = log
@@ -66,6 +74,7 @@ class Sends:
         self._replica = replica
         self._runs = runs
         self._recovery = recovery
+        self._reruns = reruns
         self._accepting: set[asyncio.Future[Any]] = set()
 
     async def finish(self, grace_s: float) -> None:
@@ -97,6 +106,7 @@ class Sends:
     async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
         """A message that asks for a new task."""
         self._runs.check_room()
+        self._runs.waiting.check()
         message = incoming.request.message
         task_id, context_id = new_id(), message.context_id or new_id()
         message.task_id, message.context_id = task_id, context_id
@@ -151,7 +161,7 @@ class Sends:
         """Starts the run of a task that was created."""
         key, record, context_id, replica, *_ = create
         head = Head(1, record.state, 1, epoch, context_id, record.size, 1, replica=replica)
-        self._runs.start(first, Writer(self._log, self._settings, key, head, witness), serialized)
+        self._runs.start(first, self._runs.writer(key, head, witness), serialized)
 
     async def _continue(self, incoming: Incoming) -> Opened:
         """A message to a task that is there. Such messages are accepted one at a time."""
@@ -211,15 +221,22 @@ class Sends:
         return opened
 
     async def _give(self, key: TaskKey, head: Head, first: Queued) -> bool:
-        """Gives a message that is stored to the task's run here, or starts one: then the message and the move to
-        WORKING are one record. False where there is no run and this message is not the next one's."""
+        """Give a message that is stored to the task's run here, or start a run: then the message and the move to
+        WORKING are one record. Return False if there is no run and this message is not the next one's.
+
+        A task that waits in `ask` gets its run again, with the message as the answer; any other a new turn.
+        """
         active = self._runs.get(key)
         if active is not None and active.run.writer.epoch == head.epoch:  # any other has just ended
             await self._runs.hand_over(key, active)
             return True
         if head.state not in lifecycle.INTERRUPTED or first.turn != head.turn + 1:
             return False
-        writer = Writer(self._log, self._settings, key, head)
+        stored = await self._log.store.pending(key)
+        if kept_of(stored, head.turn) is not None:
+            await self._reruns.answer(key, head, stored)
+            return True
+        writer = self._runs.writer(key, head)
         done = first.turn - 1 if first.is_kept else first.turn
         await writer.status(lifecycle.WORKING, incoming=first.request.message, turn=first.turn, done=done)
         self._runs.start(first, writer, await writer.task())

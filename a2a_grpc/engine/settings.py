@@ -22,6 +22,20 @@ class EngineSettings:
     max_artifacts: int = setting(1000, "Number of artifacts of one task.", minimum=1)
     retention_s: float = setting(86_400.0, "Seconds an ended task is kept.", minimum=0)
     max_ended_tasks: int = setting(10_000, "Ended tasks that are kept; the oldest go first.", minimum=0)
+    ask_hold_s: float = setting(
+        60.0, "Seconds a handler that waits in `ask` is kept in memory; then the answer runs it again.", minimum=0
+    )
+    max_held_asks: int = setting(
+        1000,
+        "Handlers that wait in `ask` and are kept in memory; beyond, the longest waiting one is let go.",
+        minimum=0,
+    )
+    max_waiting_tasks: int = setting(
+        100_000, "Tasks that wait for their users; beyond, a send that begins another task is refused.", minimum=1
+    )
+    waiting_retention_s: float = setting(
+        2_592_000.0, "Seconds a task waits for its user before it ends in FAILED; 0: for ever.", minimum=0
+    )
     idempotency_retention_s: float = setting(86_400.0, "Seconds an idempotency key is remembered.", minimum=0)
     lease_s: float = setting(
         10.0, "Seconds after which a replica that is not heard of has lost its tasks to the others.", minimum=0.1

@@ -11,11 +11,12 @@ from typing import Any
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.waiting import Waiting
 from a2a_grpc.engine.witness import Witness
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import check_content
-from a2a_grpc.store import Append, Head, Record, StaleAppend, TaskKey
+from a2a_grpc.store import Append, Head, Pending, Record, StaleAppend, TaskKey
 from a2a_grpc.store.views import artifact_ids
 from a2a_grpc.wire import (
     Artifact,
@@ -138,6 +139,7 @@ class Writer:
         "_refills",
         "_settings",
         "_size",
+        "_waiting",
         "context_id",
         "epoch",
         "key",
@@ -150,9 +152,16 @@ class Writer:
     )
 
     def __init__(
-        self, log: Log, settings: EngineSettings, key: TaskKey, head: Head, witness: Witness | None = None
+        self,
+        log: Log,
+        settings: EngineSettings,
+        key: TaskKey,
+        head: Head,
+        witness: Witness | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         self._log = log
+        self._waiting = waiting
         self._settings = settings
         self._artifacts: set[str] = set()
         self._chunk: StreamResponse
@@ -189,10 +198,11 @@ class Writer:
         turn: int | None = None,
         done: int = 0,
         release: bool = False,
+        keep: Pending | None = None,
         behind: bool = False,
     ) -> None:
         """A new status, with the agent's word about it; with `incoming`, the user's message that opens `turn`. For
-        `done` and `release` see `Append`.
+        `done`, `release` and `keep` see `Append`.
 
         Raises IllegalTransition, StaleAppend, StoreUnavailable; ValueError for content that the contract does not
         allow; Failed if a status that does not end the task is over a limit.
@@ -209,7 +219,9 @@ class Writer:
         if state not in lifecycle.TERMINAL or len(event) > MAX_END_BYTES:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
-        writing = self._append(record, len(event) + len(serialized), done, release)
+        if self._waiting is not None:
+            self._waiting.move(self.state, state)
+        writing = self._append(record, len(event) + len(serialized), done, release, keep)
         if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.move(element.status_update, incoming)
         if writing is not None and not behind:
@@ -304,9 +316,11 @@ class Writer:
         self._artifacts = await offload(len(serialized), artifact_ids, serialized)
         return serialized
 
-    def _append(self, record: Record, size: int, done: int = 0, release: bool = False) -> "asyncio.Future[int] | None":
+    def _append(
+        self, record: Record, size: int, done: int = 0, release: bool = False, keep: Pending | None = None
+    ) -> "asyncio.Future[int] | None":
         """Writes a record of so many bytes, or has it on its way: then what to wait for."""
-        written = self._log.append(Append(self.key, record, self.epoch, None, done, release))
+        written = self._log.append(Append(self.key, record, self.epoch, None, done, release, keep))
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
         self._size += size
         if isinstance(written, int):

@@ -620,6 +620,14 @@ class StoreContract:
         await append(store, status(3, turn=3), epoch=head.epoch, done=2)
         assert (await head_of(store)).attempt == 1
 
+    async def test_a_task_that_is_lost_while_it_waits_for_its_user_counts_no_attempt(self, store: TaskStore) -> None:
+        await store.join(ME, LEASE_S)
+        epoch = await create(store)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch)
+        await store.leave(ME)
+        taken = await claim(store, OTHER)
+        assert (taken.replica, taken.attempt) == (OTHER, 1)
+
     async def test_a_claimed_task_that_has_ended_stays_as_it_is(self, store: TaskStore) -> None:
         epoch = await create(store)
         await append(store, status(2, COMPLETED), epoch=epoch)
@@ -701,6 +709,92 @@ class StoreContract:
         head = await head_of(store)
         assert (head.last_turn, head.epoch) == (1, epoch)
         assert await store.pending(KEY) == []
+
+    async def test_a_message_that_an_append_keeps_stands_before_those_that_wait(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await enqueue(store)
+        kept = WAITING._replace(turn=1, request=b"first")
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch, keep=kept)
+        assert await store.pending(KEY) == [kept, WAITING._replace(turn=2)]
+        await append(store, status(3, turn=2), epoch=epoch)
+        await append(store, status(4, INPUT_REQUIRED, turn=2), epoch=epoch)
+        assert await store.pending(KEY) == [kept, WAITING._replace(turn=2)]
+        await append(store, status(5, turn=3), epoch=epoch, done=2)
+        assert await store.pending(KEY) == []
+
+    async def test_a_message_may_be_kept_twice(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        kept = WAITING._replace(turn=1)
+        for seq in (2, 3):
+            await append(store, status(seq, INPUT_REQUIRED), epoch=epoch, keep=kept)
+        assert await store.pending(KEY) == [kept]
+        assert (await head_of(store)).last_turn == 1, "it does not wait for a turn"
+
+    async def test_the_end_of_a_task_forgets_what_is_kept(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch, keep=WAITING._replace(turn=1))
+        await append(store, status(3, COMPLETED), epoch=epoch)
+        assert await store.pending(KEY) == []
+
+    async def test_the_open_and_the_question_of_a_turn_may_come_in_one_batch(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await enqueue(store)
+        kept = WAITING._replace(turn=2)
+        await asyncio.gather(
+            append(store, status(2, turn=2), epoch=epoch, done=2),
+            append(store, status(3, INPUT_REQUIRED, turn=2), epoch=epoch, keep=kept),
+        )
+        assert await store.pending(KEY) == [kept]
+
+    # -- tasks that wait for their users
+
+    @pytest.mark.parametrize("state", sorted(lifecycle.INTERRUPTED))
+    async def test_a_task_waits_from_its_question_to_its_answer(self, store: TaskStore, state: TaskState) -> None:
+        epoch = await create(store)
+        assert (await store.count_waiting(), await store.waiting_longer(0.0, 10)) == (0, [])
+        await append(store, status(2, state), epoch=epoch)
+        await asyncio.sleep(0.02)
+        assert (await store.count_waiting(), await store.waiting_longer(0.01, 10)) == (1, [KEY])
+        assert await store.waiting_longer(60.0, 10) == []
+        await append(store, status(3, turn=2), epoch=epoch)
+        assert (await store.count_waiting(), await store.waiting_longer(0.0, 10)) == (0, [])
+
+    async def test_a_wait_is_measured_from_the_newest_question_by_the_clock_of_the_store(
+        self, store: TaskStore
+    ) -> None:
+        epoch = await create(store)
+        await append(store, status(2, INPUT_REQUIRED, at_us=1), epoch=epoch)
+        assert await store.waiting_longer(60.0, 10) == [], "what a replica says of the time does not count"
+        await asyncio.sleep(0.2)
+        await append(store, status(3, INPUT_REQUIRED), epoch=epoch)
+        assert await store.waiting_longer(0.2, 10) == []
+
+    async def test_the_longest_waiting_come_first_and_the_ended_not_at_all(self, store: TaskStore) -> None:
+        keys = [KEY._replace(id=f"t-{place}") for place in (3, 1, 2, 0)]
+        epochs = {key: await create(store, key) for key in keys}
+        for key in keys:
+            await append(store, status(2, INPUT_REQUIRED), epoch=epochs[key], key=key)
+            await asyncio.sleep(0.005)
+        await append(store, status(3, COMPLETED), epoch=epochs[keys[1]], key=keys[1])
+        assert await store.waiting_longer(0.0, 10) == [keys[0], keys[2], keys[3]]
+        assert await store.waiting_longer(0.0, 2) == [keys[0], keys[2]]
+        assert await store.count_waiting() == 3
+
+    async def test_a_task_whose_message_has_come_waits_no_longer(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch, release=True)
+        await asyncio.sleep(0.005)
+        assert await store.waiting_longer(0.0, 10) == [KEY]
+        await enqueue(store)
+        assert await store.waiting_longer(0.0, 10) == []
+
+    async def test_claims_and_updates_that_bring_no_status_do_not_count_as_an_answer(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch)
+        await append(store, chunk(3, "x", state=INPUT_REQUIRED), epoch=epoch)
+        await claim(store, ME)
+        await asyncio.sleep(0.005)
+        assert (await store.count_waiting(), await store.waiting_longer(0.0, 10)) == (1, [KEY])
 
     async def test_of_racing_messages_each_gets_a_turn_of_its_own(self, store: TaskStore) -> None:
         await create(store)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
@@ -216,6 +216,7 @@ class MemoryStore:
         self._leases: dict[str, float] = {}  # of each replica that is alive: until when
         self._held: dict[str, set[TaskKey]] = {}  # by replica
         self._ended: dict[TaskKey, None] = {}  # in the order in which they ended
+        self._waiting: dict[TaskKey, float] = {}  # for their users: since when, the longest waiting first
         self._orders: dict[Scope, Order] = {}
         self._bindings: dict[tuple[Scope, str], tuple[int, Binding]] = {}  # in the order in which they were bound
 
@@ -299,7 +300,7 @@ class MemoryStore:
         return self._append if type(self).append is MemoryStore.append else None
 
     def _append(self, append: Append) -> int:
-        key, record, epoch, bind, done, release = append
+        key, record, epoch, bind, done, release, keep = append
         log = self._logs.get(key)
         if log is None or log.epoch != epoch:
             raise StaleAppend
@@ -319,11 +320,17 @@ class MemoryStore:
             log.last_turn = max(log.last_turn, record.turn)
         if done and log.pending:
             log.pending = tuple(pending for pending in log.pending if pending.turn > done)
+        if keep:
+            log.pending = (keep, *(pending for pending in log.pending if pending.turn > keep.turn))
         if record.at_us:
             log.at_us = record.at_us
             log.statuses.append(record)
             log.status_bytes += size
             log.order.moved[key.id] = log
+            if self._waiting:
+                self._waiting.pop(key, None)
+            if record.state in INTERRUPTED:
+                self._waiting[key] = self._clock()
         if record.state in TERMINAL:
             self._ended[key] = None
             log.last_turn, log.pending, log.cancel = record.turn, (), None
@@ -365,7 +372,7 @@ class MemoryStore:
         is_free = log.replica in ("", replica) or log.replica not in self._leases
         if log.last.state not in TERMINAL and (is_free or force):
             log.epoch += 1
-            if log.replica:
+            if log.replica and log.last.state not in INTERRUPTED:
                 log.attempt += 1
             self._hold(key, log, replica)
         return self._head(log)
@@ -425,6 +432,14 @@ class MemoryStore:
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         return [self._logs[key].last.seq if key in self._logs else 0 for key in keys]
 
+    async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
+        before = self._clock() - than_s
+        expired = (key for key, since in takewhile(lambda item: item[1] < before, self._waiting.items()))
+        return list(islice((key for key in expired if self._logs[key].last_turn == self._logs[key].last.turn), limit))
+
+    async def count_waiting(self) -> int:
+        return len(self._waiting)
+
     async def list(
         self,
         scope: Scope,
@@ -477,6 +492,7 @@ class MemoryStore:
         self._leases.clear()
         self._held.clear()
         self._ended.clear()
+        self._waiting.clear()
         self._orders.clear()
         self._bindings.clear()
 

@@ -149,6 +149,9 @@ class Append(NamedTuple):
     before it is over then: its attempts do not count for the new one."""
     release: bool = False
     """Nobody has to hold the task from here on, unless messages wait for their turn."""
+    keep: Pending | None = None
+    """The message that began the run which writes this, to be kept until an append is `done` with its turn. Only a run
+    that has yet to write a message to the log gives it, and may give it again."""
 
 
 class Position(NamedTuple):
@@ -320,7 +323,8 @@ class TaskStore(Protocol):
         with which every earlier one is void. The row after that; its `replica` tells who holds it. None for an unknown
         task. Nobody can claim a task that has ended: its row is given as it is.
 
-        Taking a task over that somebody held, were it the same replica, counts an `attempt`.
+        Taking a task over that a replica held, were it the same one, counts an `attempt`, unless the task waits for its
+        user: then no run is lost.
         """
 
     async def release(self, key: TaskKey, epoch: int) -> None:
@@ -343,6 +347,13 @@ class TaskStore(Protocol):
 
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         """The last seq of each task; 0 for an unknown one."""
+
+    async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
+        """Return at most `limit` tasks whose newest status left them waiting for their users longer ago than that, by
+        the store's clock, and for which no message has come: the longest waiting first."""
+
+    async def count_waiting(self) -> int:
+        """Return how many tasks wait for their users."""
 
     async def list(
         self,

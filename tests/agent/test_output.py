@@ -301,8 +301,7 @@ async def test_a_generator_may_make_updates_of_its_own_between_its_pieces() -> N
 async def test_each_turn_of_a_generator_makes_an_artifact_of_its_own() -> None:
     async def handler(turn: Turn) -> AsyncIterator[str]:
         yield turn.text
-        await turn.ask("more?")
-        yield turn.text
+        yield await turn.ask("more?")
 
     async with serving(agent_of(handler)) as served:
         first = (await served.send(request("one"))).task

@@ -393,20 +393,21 @@ async def test_ask_blocking_sends_get_the_question_and_the_result() -> None:
     assert (ended.id, ended.status.state, texts(ended)) == (asked.id, COMPLETED, ["tomorrow"])
 
 
-async def test_ask_the_message_and_the_data_are_then_those_of_the_answer() -> None:
+async def test_ask_the_message_and_the_data_stay_those_of_the_message_that_began_the_turn() -> None:
     seen: list[tuple[str, object, str]] = []
 
     async def handler(turn: Turn) -> None:
         seen.append((turn.text, turn.data, turn.message.message_id))
-        await turn.ask("Which?")
+        answer = await turn.ask("Which?")
         seen.append((turn.text, turn.data, turn.message.message_id))
+        seen.append((answer, answer.data, answer.message.message_id))
 
     async with serving(agent_of(handler)) as served:
         task = (await served.send(request(message("first", message_id="m-1")))).task
         answer = request(message("second", task_id=task.id, message_id="m-2"))
         answer.message.parts.append(Part(data=value({"choice": 2})))
         await served.send(answer)
-    assert seen == [("first", None, "m-1"), ("second", {"choice": 2}, "m-2")]
+    assert seen == [("first", None, "m-1"), ("first", None, "m-1"), ("second", {"choice": 2}, "m-2")]
 
 
 async def test_ask_the_history_then_has_the_question_and_the_answer() -> None:
@@ -426,17 +427,17 @@ async def test_ask_the_history_then_has_the_question_and_the_answer() -> None:
     assert said(ended.history) == seen[-1]
 
 
-async def test_ask_the_metadata_is_then_that_of_the_answer() -> None:
+async def test_ask_the_metadata_stays_that_of_the_message_that_began_the_turn() -> None:
     seen: list[object] = []
 
     async def handler(turn: Turn) -> None:
-        await turn.ask("Which?")
-        seen.append(turn.metadata)
+        answer = await turn.ask("Which?")
+        seen.extend([turn.metadata, answer.metadata])
 
     async with serving(agent_of(handler)) as served:
         task = (await served.send(with_metadata(request(), {"of": "first"}, {"by": "first", "old": 1}))).task
         await served.send(with_metadata(follow_up(task, "this"), {"of": "answer"}, {"by": "answer"}))
-    assert seen == [{"of": "answer", "by": "answer"}]
+    assert seen == [{"of": "first", "by": "first", "old": 1}, {"of": "answer", "by": "answer"}]
 
 
 async def test_ask_can_be_repeated_as_often_as_needed() -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.cli import serve_command
+from a2a_grpc.parts import data_of
 from a2a_grpc.wire import ROLE_USER, Message
 from tests.crash.journal import Journal
 
@@ -34,23 +35,18 @@ async def count(turn: Turn) -> str:
     if not heart:
         heart.append(asyncio.create_task(beat(), name="heart"))
     run = f"{os.getpid()}.{next(numbers)}"
-    asks = plan_of(turn)["asks"]
-    await do_steps(turn, run)
-    if asks:
-        answer = answered_before(turn)
-        if answer is not None:
-            turn.message = answer
-        else:
-            await turn.ask("go on?")
-        await do_steps(turn, run)
+    await do_steps(turn, run, turn.message)
+    if plan_of(turn.message)["asks"]:
+        answer = await turn.ask("go on?")
+        await do_steps(turn, run, answer.message)
     return "done"
 
 
-async def do_steps(turn: Turn, run: str) -> None:
+async def do_steps(turn: Turn, run: str, message: Message) -> None:
     """What of the message's steps is not done yet."""
     assert turn.task is not None
     number = sum(said.role == ROLE_USER for said in turn.history)
-    name, plan = f"steps-{turn.message.message_id}", plan_of(turn)
+    name, plan = f"steps-{message.message_id}", plan_of(message)
     done = [len(artifact.parts) for artifact in turn.task.artifacts if artifact.artifact_id == name]
     for step in range(done[0] if done else 0, plan["steps"]):
         await asyncio.sleep(plan["pause_s"])
@@ -58,15 +54,8 @@ async def do_steps(turn: Turn, run: str) -> None:
         await turn.artifact({"run": run, "step": step}, id=name, append=step > 0)
 
 
-def plan_of(turn: Turn) -> dict[str, Any]:
-    return {"steps": 1, "pause_s": 0.0, "asks": False, **cast("dict[str, Any]", turn.data)}
-
-
-def answered_before(turn: Turn) -> Message | None:
-    """The answer that an earlier attempt got to its question."""
-    ids = [said.message_id for said in turn.history]
-    later = turn.history[ids.index(turn.message.message_id) + 1 :]
-    return next((said for said in later if said.role == ROLE_USER), None)
+def plan_of(message: Message) -> dict[str, Any]:
+    return {"steps": 1, "pause_s": 0.0, "asks": False, **cast("dict[str, Any]", data_of(message))}
 
 
 async def beat() -> None:

@@ -103,6 +103,9 @@ class Hand:
     hold       waits until `go` is set
     stay       the same, whatever tells it to stop
     ask Q      asks, and makes an artifact `answer` of the answer
+    quiz N     asks N questions, and makes an artifact `quiz` of what the turn and the answers say
+    say T      a status
+    note T     adds a part to the artifact `notes`
     park Q     ends the turn in INPUT_REQUIRED
     auth Q     ends the turn in AUTH_REQUIRED
     WORD       makes an artifact `word` of it
@@ -122,6 +125,8 @@ class Hand:
         self.cancels: list[dict[str, Json]] = []
         """What came with a cancel, for each turn that was told of one."""
         self.at_work = 0
+        self.question = "question {}?"
+        """What a quiz asks."""
 
     def allow(self, steps: int) -> None:
         for _ in range(steps):
@@ -160,6 +165,14 @@ class Hand:
                         self.cancels.append(turn.cancel_metadata)
             case "ask":
                 await turn.artifact(await turn.ask(rest), id="answer")
+            case "quiz":
+                answers = [await turn.ask(self.question.format(n + 1)) for n in range(int(rest))]
+                seen = [turn.text, text_of(turn.message), *turn.metadata.values(), *answers]
+                await turn.artifact("|".join(map(str, seen)), id="quiz")
+            case "say":
+                await turn.status(rest)
+            case "note":
+                await turn.artifact(rest, id="notes", append=True)
             case "park":
                 raise InputRequired(rest)
             case "auth":

@@ -77,8 +77,8 @@ async def test_a_run_that_waits_in_ask_stays_input_required_and_is_answered_at_a
     assert asked.status.state == INPUT_REQUIRED
     ended = await b.say("that", asked.id)
     assert ended.status.state == COMPLETED
-    assert artifact_of(ended, "word").parts[0].text == "that"
-    assert b.hand.histories == [["ask which?", "which?", "that"]]
+    assert artifact_of(ended, "answer").parts[0].text == "that"
+    assert b.hand.begun == [("ask which?", 1)], "the handler runs again from the message that began the turn"
 
 
 async def test_tasks_that_have_not_begun_and_messages_that_wait_are_handed_over_too(site: Site) -> None:

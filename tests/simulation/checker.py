@@ -9,7 +9,8 @@ from a2a_grpc import lifecycle
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, INTERRUPTED, TERMINAL, fold
 from a2a_grpc.store import Record
 from a2a_grpc.wire import Message, Task
-from tests.simulation.history import Claim, History, Step
+from tests.simulation.history import Claim, Commit, History, Step
+from tests.simulation.player import ANSWERED
 
 
 def violations(history: History) -> list[str]:
@@ -92,22 +93,55 @@ def one_run_at_a_time(history: History) -> Iterator[str]:
 
 
 def runs_are_bounded(history: History) -> Iterator[str]:
-    """A run is begun anew where it was lost, if its agent is resumable, so many times; an answer counts anew."""
-    begun = Counter[tuple[str, str]]()
+    """A run is begun again if it was lost and its agent is resumable, so many times, and for each answer once more."""
     replicas = defaultdict[tuple[str, str], set[str]](set)
     for step in history.steps:
-        begun[step.task, step.message] += step.note == "begin"
         replicas[step.task, step.message].add(step.replica)
         if step.attempt > history.max_attempts:
             yield f"{step.task} is at attempt {step.attempt} of {history.max_attempts}"
-    for (task, message), times in begun.items():
-        if times > 1 and not history.is_resumable:
-            yield f"{task}: message {message} was begun {times} times"
+    for (task, message), used in replicas.items():
         answers = len(list(_opened(history.logs.get(task, []))))
-        if len(replicas[task, message]) > history.max_attempts * max(answers, 1):
-            yield f"{task}: message {message} was begun by {sorted(replicas[task, message])}, at most " + (
+        if len(used) > history.max_attempts * max(answers, 1):
+            yield f"{task}: message {message} was begun by {sorted(used)}, at most " + (
                 f"{history.max_attempts} in a turn"
             )
+
+
+def only_an_answer_runs_again_what_is_not_resumable(history: History) -> Iterator[str]:
+    """A run of an agent that is not resumable repeats an earlier one only after another message is in the log."""
+    if history.is_resumable:
+        return
+    opened = {(task, record.seq) for task, log in history.logs.items() for record in log if record.message}
+    answered = [(write.at, write.task) for write in history.writes
+                if isinstance(write, Commit) and (write.task, write.seq) in opened]  # fmt: skip
+    begun = Counter[tuple[str, str]]()
+    for step in history.steps:
+        if step.note != "begin":
+            continue
+        begun[step.task, step.message] += 1
+        times, answers = (
+            begun[step.task, step.message],
+            sum(at <= step.at for at, task in answered if task == step.task),
+        )
+        if times > 1 + answers:
+            yield f"{step.task}: message {step.message} was begun {times} times, with {answers} answers"
+
+
+def answers_are_given_in_their_order(history: History) -> Iterator[str]:
+    """Each run is about one message, and is given those that follow it in the log as its answers."""
+    for task, steps in _by_task(history.steps).items():
+        opened = [message for message, _ in _opened(history.logs.get(task, []))]
+        runs = defaultdict[int, list[Step]](list)
+        for step in steps:
+            runs[step.run].append(step)
+        for run, done in runs.items():
+            [first, *others] = dict.fromkeys(step.message for step in done)
+            if others:
+                yield f"{task}: run {run} began with {first} and went on with {others}"
+            given = [step.note.removeprefix(ANSWERED) for step in done if step.note.startswith(ANSWERED)]
+            following = opened[opened.index(first) + 1 :] if first in opened else []
+            if given != following[: len(given)]:
+                yield f"{task}: run {run} of {first} was given {given}, not {following}"
 
 
 def checkpoints_do_not_go_back(history: History) -> Iterator[str]:
@@ -237,6 +271,8 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     only_the_newest_claim_writes,
     one_run_at_a_time,
     runs_are_bounded,
+    only_an_answer_runs_again_what_is_not_resumable,
+    answers_are_given_in_their_order,
     checkpoints_do_not_go_back,
     what_was_poured_is_whole,
     a_key_stands_for_one_turn,

@@ -9,6 +9,7 @@ from a2a_grpc.wire import Message
 
 CHECKPOINT = "checkpoint-"
 POUR = "pour"
+ANSWERED = "answered by "
 
 
 def make_agent(*, resumable: bool, note: Callable[[int, Turn, str], None], number: Callable[[], int]) -> Agent:
@@ -33,8 +34,8 @@ def make_agent(*, resumable: bool, note: Callable[[int, Turn, str], None], numbe
             await asyncio.sleep(0.1)
             note(run, turn, "worked")
         elif step == "q":
-            await turn.ask("what else?")
-            note(run, turn, "answered")
+            answer = await turn.ask("what else?")
+            note(run, turn, f"{ANSWERED}{answer.message.message_id}")
         elif step == "i":
             raise InputRequired("and then?")
         elif step == "f":

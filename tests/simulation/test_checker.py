@@ -74,6 +74,7 @@ def good() -> History:
             Step(3.6, "r2", "t", 2, "m1", 2, "begin"),
             Step(3.7, "r1", "t", 1, "m1", 1, "worked"),
             Step(4.1, "r2", "t", 2, "m1", 2, "chunk 2 stored"),
+            Step(6.2, "r2", "t", 2, "m1", 2, "answered by m2"),
         ],
         troubles=[Trouble("r1", 2.2, 3.65)],
         sends=[Send(1.1, "k1", "m1", "t", 1), Send(6.1, "k2", "m2", "t", 2), Send(6.3, "k2", "m2", "t", 2)],
@@ -187,6 +188,14 @@ def begun_again_without_leave(history: History) -> None:
     history.is_resumable = False
 
 
+def another_answer(history: History) -> None:
+    history.steps.append(Step(6.5, "r2", "t", 2, "m1", 2, "answered by m3"))
+
+
+def another_message(history: History) -> None:
+    history.steps.append(Step(6.5, "r2", "t", 2, "m2", 2, "answered by m2"))
+
+
 def a_chunk_twice(history: History) -> None:
     history.logs["t"][3] = chunk(4, "1/2", append=True)
 
@@ -289,7 +298,9 @@ VIOLATIONS: list[tuple[Callable[[History], None], str]] = [
     (two_at_work_long_after_a_pause, "one_run_at_a_time"),
     (too_many_attempts, "runs_are_bounded"),
     (too_many_replicas, "runs_are_bounded"),
-    (begun_again_without_leave, "runs_are_bounded"),
+    (begun_again_without_leave, "only_an_answer_runs_again_what_is_not_resumable"),
+    (another_answer, "answers_are_given_in_their_order"),
+    (another_message, "answers_are_given_in_their_order"),
     (a_chunk_twice, "checkpoints_do_not_go_back"),
     (a_chunk_of_an_attempt_that_was_over, "checkpoints_do_not_go_back"),
     (a_key_with_two_tasks, "a_key_stands_for_one_turn"),

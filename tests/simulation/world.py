@@ -41,6 +41,8 @@ class World:
             max_runs=random.choice((1, 3, 100)),
             max_queued_runs=random.choice((0, 3, 1000)),
             max_queued_turns=random.choice((0, 2, 16)),
+            ask_hold_s=random.choice((0.0, 0.5, 60.0)),
+            max_held_asks=random.choice((0, 1, 1000)),
         )
         self.history = History(LEASE_S, self.settings.max_attempts, is_resumable=random.random() < 0.65)
         self.store = FaultyStore(loop, self.history, self.faults)

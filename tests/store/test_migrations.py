@@ -15,8 +15,9 @@ from sqlalchemy import Connection, make_url, text
 
 import a2a_grpc.store.sql.migrations as migrations
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.lifecycle import INPUT_REQUIRED
 from a2a_grpc.store import open_store
-from a2a_grpc.store.contract import KEY, create
+from a2a_grpc.store.contract import KEY, append, create, status
 from a2a_grpc.store.sql.database import connect
 from a2a_grpc.store.sql.migrations import HEAD, NONE, REVISIONS, current, upgrade
 from a2a_grpc.store.sql.schema import VERSION_TABLE, is_index_of, metadata
@@ -132,6 +133,27 @@ async def test_an_upgrade_of_mariadb_over_a_slow_network_keeps_others_out_until_
             await eventually(check_is_upgrading)
             assert await upgrade(mariadb_url) == (HEAD, HEAD)
             assert await upgrading == (NONE, HEAD)
+
+
+async def test_a_task_that_waits_already_when_waiting_is_first_noted_waits_since_its_status(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tasks.db"
+    store = open_store(url)
+    await store.open()
+    epoch = await create(store, KEY)
+    await append(store, status(2, INPUT_REQUIRED, at_us=1_000_000), epoch=epoch)
+    await create(store, KEY._replace(id="t-2"))
+    await store.close()
+    for statement in (
+        "DROP INDEX a2a_task_waiting",
+        "ALTER TABLE a2a_task DROP COLUMN waiting_us",
+        f"UPDATE {VERSION_TABLE} SET version_num = '0002'",
+    ):
+        await _run(url, statement)
+    store = open_store(url)
+    await store.open()
+    assert await store.waiting_longer(365 * 86_400.0, 10) == [KEY]
+    assert await store.count_waiting() == 1
+    await store.close()
 
 
 async def test_a_schema_from_the_future_is_refused_by_name(tmp_path: Path, postgres_url: str) -> None:

@@ -18,6 +18,7 @@ from a2a_grpc.store.sql.database import Database, connect
 from a2a_grpc.store.sql.listing import page_statement
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.store.sql.purging import ended_statement, surplus_statement
+from a2a_grpc.store.sql.statements import COUNT_WAITING, WAITING_LONGER
 from a2a_grpc.store.sql.urls import place_of
 
 TASKS = 2_000
@@ -99,6 +100,11 @@ class Plans:
     async def test_a_purge_finds_the_oldest_along_an_index(self, database: Database) -> None:
         assert await database.read(_explain, surplus_statement(100)) == ({"a2a_task_ended"}, False)
         assert await database.read(_explain, ended_statement(20_000, None, 100)) == ({"a2a_task_ended"}, False)
+
+    async def test_what_waits_longest_is_found_and_counted_along_an_index(self, database: Database) -> None:
+        longest = WAITING_LONGER.params(age_us=1_000_000, at_most=100)
+        assert await database.read(_explain, longest) == ({"a2a_task_waiting"}, False)
+        assert await database.read(_explain, COUNT_WAITING) == ({"a2a_task_waiting"}, False)
 
 
 class TestSqlite(Plans):

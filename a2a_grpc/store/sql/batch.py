@@ -12,7 +12,7 @@ from a2a_grpc.store.sql.bulk import Bulk, goes_together
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.row import Row
 from a2a_grpc.store.sql.rows import bind_all, bindings, listed, names_of, padded, rows_to_write
-from a2a_grpc.store.sql.schema import pending, record, task
+from a2a_grpc.store.sql.schema import now_us, pending, record, task
 from a2a_grpc.store.sql.statements import wait
 from a2a_grpc.store.views import Told, core_of, merged_core, tells_status, told_by
 
@@ -50,6 +50,7 @@ class _Plan:
     records: list[tuple[int, int, Record, int | None]] = field(default_factory=list)
     cores: list[tuple[int, Record]] = field(default_factory=list)
     waiting: list[tuple[int, Pending, bytes]] = field(default_factory=list)
+    kept: dict[int, Pending] = field(default_factory=dict)
     done: list[dict[str, int]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
 
@@ -154,6 +155,10 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
         plan.ended.append(row.pk)
     elif append.done:
         plan.done.append({"of_pk": row.pk, "upto": append.done})
+    if row.has_ended or append.done:
+        plan.kept.pop(row.pk, None)
+    elif append.keep:
+        plan.kept[row.pk] = append.keep
     item.outcome = row.last_turn
     item.wants_snapshot = row.wants_snapshot
 
@@ -176,8 +181,9 @@ def _set(*columns: str) -> Update:
 
 _BEAR = Bulk(task.insert().values({name: bindparam(name) for name in _BORN}), _BORN)
 _GROW = Bulk(_set(*_GROWN), [*(f"new_{name}" for name in _GROWN), "of_pk"])
-_MOVE = Bulk(_set(*_MOVED), [*(f"new_{name}" for name in _MOVED), "of_pk"])
-_END = Bulk(_set(*_MOVED).values(cancel=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
+_MOVE = Bulk(_set(*_MOVED).values(waiting_us=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
+_WAIT = Bulk(_set(*_MOVED).values(waiting_us=now_us()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
+_END = Bulk(_set(*_MOVED).values(waiting_us=null(), cancel=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
 _ADD = Bulk(record.insert(), [column.name for column in record.c])
 _CORE = select(task.c.core).where(task.c.pk == bindparam("of_pk"))
 _KEEP_CORE = _set("core")
@@ -190,7 +196,8 @@ def _write(connection: Connection, plan: _Plan) -> None:
     _BEAR.execute(connection, plan.tasks)
     rows = sorted(plan.grown.values(), key=lambda row: row.pk)
     _GROW.execute(connection, [(row.seq, row.size, row.pk) for row in rows if not row.is_moved])
-    _MOVE.execute(connection, [_moved(row) for row in rows if row.is_moved and not row.has_ended])
+    _MOVE.execute(connection, [_moved(row) for row in rows if row.is_moved and not (row.has_ended or row.is_waiting)])
+    _WAIT.execute(connection, [_moved(row) for row in rows if row.is_moved and row.is_waiting])
     _END.execute(connection, [_moved(row) for row in rows if row.has_ended])
     _ADD.execute(connection, [_added(*added) for added in plan.records])
     for pk, added in plan.cores:
@@ -200,6 +207,9 @@ def _write(connection: Connection, plan: _Plan) -> None:
         wait(connection, plan.waiting)
     if plan.done:
         connection.execute(_FORGET, plan.done)
+    if plan.kept:  # it may have been kept by a write whose answer was lost
+        connection.execute(_FORGET, [{"of_pk": pk, "upto": kept.turn} for pk, kept in plan.kept.items()])
+        wait(connection, [(pk, kept, b"") for pk, kept in plan.kept.items()])
     if plan.ended and goes_together(connection.dialect):
         connection.execute(_FORGET_TOGETHER, {"pks": json.dumps(plan.ended)})
     elif plan.ended:

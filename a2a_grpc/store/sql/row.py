@@ -59,6 +59,11 @@ class Row:
         return self.state in TERMINAL
 
     @property
+    def is_waiting(self) -> bool:
+        """True while the task waits for its user."""
+        return self.state in INTERRUPTED
+
+    @property
     def head(self) -> Head:
         return Head(
             self.seq,
@@ -110,11 +115,11 @@ class Row:
             self.replica, self.is_lost = replica, False
 
     def claim(self, replica: str, *, force: bool) -> bool:
-        """Takes the task over where it may be: whether it was."""
+        """Claim the task if it is free or lost. Return True if claimed."""
         if self.has_ended or not (force or self.is_lost or self.replica in ("", replica)):
             return False
         self.epoch += 1
-        if self.replica:
+        if self.replica and self.state not in INTERRUPTED:
             self.attempt += 1
         self.replica, self.is_lost = replica, False
         return True

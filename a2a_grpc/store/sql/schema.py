@@ -134,6 +134,8 @@ task = Table(
     Column("at_us", BigInteger, nullable=False),
     # The same once the task has ended, else NULL: what a purge goes by.
     Column("ended_us", BigInteger),
+    # Since when the task waits for its user, by the database's clock; NULL while it does not.
+    Column("waiting_us", BigInteger),
     # The replica that holds the task; NULL where nobody does.
     Column("replica", Exact),
     # A request to cancel that the holder has yet to see: a serialised google.protobuf.Struct.
@@ -151,6 +153,8 @@ task = Table(
 Index("a2a_task_key", task.c.scope, task.c.id, unique=True)
 Index("a2a_task_list", task.c.scope, task.c.at_us, task.c.id)
 Index("a2a_task_context", task.c.scope, task.c.context_id, task.c.at_us, task.c.id)
+_waits = task.c.waiting_us.is_not(None)
+Index("a2a_task_waiting", task.c.waiting_us, postgresql_where=_waits, sqlite_where=_waits)
 _is_held, _has_ended = task.c.replica.is_not(None), task.c.ended_us.is_not(None)
 Index("a2a_task_held", task.c.replica, postgresql_where=_is_held, sqlite_where=_is_held)
 Index("a2a_task_ended", task.c.ended_us, task.c.pk, postgresql_where=_has_ended, sqlite_where=_has_ended)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, func, select, tuple_
 
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, Snapshot, TaskKey
 from a2a_grpc.store.sql.keys import digest_of
@@ -78,6 +78,17 @@ _WANTED = (
     task.c.replica == bindparam("of_replica"),
     task.c.cancel.is_not(None) | (task.c.last_turn > task.c.turn),
 )
+WAITING_LONGER = (
+    select(task.c.tenant, task.c.owner, task.c.id)
+    .where(
+        task.c.waiting_us.is_not(None),
+        task.c.waiting_us < now_us() - bindparam("age_us"),
+        task.c.last_turn == task.c.turn,
+    )
+    .order_by(task.c.waiting_us)
+    .limit(bindparam("at_most"))
+)
+COUNT_WAITING = select(func.count()).select_from(task).where(task.c.waiting_us.is_not(None))
 _LEASE = now_us() + bindparam("lease_us")
 _THIS = replica.c.id == bindparam("of_id")
 _LAPSED = replica.c.lease_until_us < now_us()
@@ -276,6 +287,15 @@ def lost(connection: Connection, limit: int) -> list[TaskKey]:
 
 def held(connection: Connection, holder: str) -> list[TaskKey]:
     return [TaskKey(*found) for found in connection.execute(_HELD, {"of_replica": holder})]
+
+
+def waiting_longer(connection: Connection, than_s: float, limit: int) -> list[TaskKey]:
+    ages = {"age_us": int(than_s * 1e6), "at_most": limit}
+    return [TaskKey(*found) for found in connection.execute(WAITING_LONGER, ages)]
+
+
+def count_waiting(connection: Connection) -> int:
+    return connection.execute(COUNT_WAITING).scalar_one()
 
 
 def wanted(connection: Connection, holder: str) -> list[tuple[TaskKey, Head]]:

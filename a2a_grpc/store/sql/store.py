@@ -331,6 +331,12 @@ class SqlStore:
             found.append(seq)
         return found
 
+    async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
+        return await self._read(statements.waiting_longer, than_s, limit)
+
+    async def count_waiting(self) -> int:
+        return await self._read(statements.count_waiting)
+
     async def list(
         self,
         scope: Scope,

@@ -1,0 +1,85 @@
+"""What an earlier run of a turn has asked and been answered, given to the run that repeats it."""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from a2a_grpc.agent import Failed
+from a2a_grpc.store import Pending
+from a2a_grpc.wire import ROLE_USER, Message, SendMessageRequest, Task
+
+OTHER_QUESTION = (
+    "The agent asked another question than the one that was answered before (question {number} of this turn); "
+    "the task cannot go on."
+)
+QUESTION_MISSING = (
+    "The agent ended without the question that was answered before (question {number} of this turn); "
+    "the task cannot go on."
+)
+
+
+class Asked(NamedTuple):
+    """A question that was answered."""
+
+    said: Sequence[Message]
+    """What the agent said between two messages of the user; the question is usually the last of these messages."""
+    answer: SendMessageRequest
+
+
+class Replay:
+    """Gives a run the recorded answers, in order.
+
+    Guarantees: an answer is given only to the question that it was the answer to; after one that does not fit, no other
+    answer is given.
+    """
+
+    __slots__ = ("_asked", "_given", "is_all_written")
+
+    def __init__(self, asked: Sequence[Asked], *, is_all_written: bool) -> None:
+        self._asked = deque(asked)
+        self._given = 0
+        self.is_all_written = is_all_written
+        """True if the log ends with the last answer: then what leads to that answer is all there, and nothing else."""
+
+    @property
+    def is_over(self) -> bool:
+        """True once all answers were given."""
+        return not self._asked
+
+    def answer(self, question: Message) -> tuple[Message, SendMessageRequest]:
+        """Return the question as it was asked before, with its answer. Raise Failed if it was not the next one."""
+        said, answer = self._asked[0]
+        same = [known for known in said if list(known.parts) == list(question.parts)]
+        if not same:
+            raise Failed(OTHER_QUESTION.format(number=self._given + 1))
+        self._asked.popleft()
+        self._given += 1
+        return same[-1], answer
+
+    def missing(self) -> Failed:
+        """Return the end of a turn whose handler did not come to its next question."""
+        return Failed(QUESTION_MISSING.format(number=self._given + 1))
+
+
+def take_asked(task: Task, stored: Sequence[Pending], answers: int) -> list[Asked]:
+    """Take the last questions, with so many answers, out of the task's history. Return them, the oldest first.
+
+    The history ends with the message that began the turn after that. `stored` are the requests in which the answers
+    came, by turn, as far as the store has them: the log has the messages alone.
+    """
+    by_id = {request.message.message_id: request for request in map(_request, stored)}
+    history = list(task.history)
+    places = [place for place, said in enumerate(history) if said.role == ROLE_USER][-(answers + 1) :]
+    asked = []
+    for before, place in pairwise(places):
+        request = by_id.get(history[place].message_id)
+        if request is None or request.message != history[place]:
+            request = SendMessageRequest(message=history[place])
+        asked.append(Asked(history[before + 1 : place], request))
+    del task.history[places[0] + 1 :]
+    return asked
+
+
+def _request(pending: Pending) -> SendMessageRequest:
+    return SendMessageRequest.FromString(pending.request)
