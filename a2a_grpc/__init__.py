@@ -28,7 +28,7 @@ The map. A module imports only from floors strictly below its own:
                     sweep: retention, expiry
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
-                    accept: a grpc.aio server that no path ends;
+                    accept: a grpc.aio server that no path ends; limits: what is refused before its request is awaited;
                     elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,

@@ -103,8 +103,16 @@ class Calls:
     async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
         """A streaming call, begun. It has no deadline."""
         link = await self.open(request)
-        call: StreamCall = getattr(link.stub, method)(request, metadata=await self.merged(metadata))
+        call: StreamCall = link.pool.begin(method, request, metadata=await self.merged(metadata))
         return call
+
+    def drop(self, call: StreamCall) -> None:
+        """Cancel a call that `stream` began, unless it has ended."""
+        link = self.connection.link
+        if link is None:
+            call.cancel()
+        else:
+            link.pool.end(call)
 
     async def open(self, request: ProtobufMessage | None = None) -> Link:
         """The link; the request gets its tenant (SEL-2, TEN-2)."""
@@ -130,7 +138,7 @@ class Calls:
         if link.card is not None:
             return any(extension.uri == uri for extension in link.card.capabilities.extensions)
         metadata = await self.merged([(Key.EXTENSIONS, uri)])
-        call: Any = link.stub.ListTasks(request, metadata=metadata, timeout=self.settings.timeout_s)
+        call: Any = link.pool.begin("ListTasks", request, metadata=metadata, timeout=self.settings.timeout_s)
         try:
             await call
         except grpc.aio.AioRpcError as failure:
@@ -184,7 +192,7 @@ class Calls:
         self, link: Link, method: str, request: Any, metadata: Metadata, left_s: float, timeout_s: float
     ) -> Any:
         try:
-            response = await getattr(link.stub, method)(request, metadata=metadata, timeout=left_s)
+            response = await link.pool.unary(method, request, metadata=metadata, timeout=left_s)
         except grpc.aio.AioRpcError as failure:
             error = self.failed(failure)
             if isinstance(error, DeadlineExceededError) and error.message in OWN_DEADLINE:

@@ -10,23 +10,28 @@ import grpc.aio
 from a2a_grpc.client.card import check_card, choose_interface, interface_address
 from a2a_grpc.client.channel import open_channel, speaks_tls
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.responses import CheckedChannel
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, CardFile, CardUrl, parse, shown
-from a2a_grpc.wire import A2AServiceStub, AgentCard
+from a2a_grpc.wire import AgentCard
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An open channel, with what is known of the agent behind it."""
+    """The way to an agent that is open, with what is known of the agent."""
 
     address: Address
     tls: bool
     tenant: str
     card: AgentCard | None
     """None where the agent was named by its address: gRPC has no method for the public card."""
-    channel: grpc.aio.Channel
-    stub: A2AServiceStub
+    pool: Pool
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The first connection's channel, for stubs of other services."""
+        return self.pool.channel
 
     @property
     def may_stream(self) -> bool:
@@ -84,7 +89,7 @@ class Connection:
         self.is_closed = True
         link, self.link = self.link, None
         if link is not None:
-            await link.channel.close()
+            await link.pool.close()
 
     async def _open(self) -> Link:
         settings, tenant = self.settings, ""
@@ -100,8 +105,13 @@ class Connection:
                 tenant = interface.tenant
         if settings.tenant is not None:
             tenant = settings.tenant
-        channel: Any = CheckedChannel(open_channel(address, settings, self._interceptors), settings)
-        return Link(address, speaks_tls(address, settings), tenant, card, channel, A2AServiceStub(channel))
+        interceptors = self._interceptors
+
+        def open_one() -> Any:  # it does not know this connection: the cycle would keep the channel open
+            return CheckedChannel(open_channel(address, settings, interceptors), settings)
+
+        pool = Pool(open_one, settings.calls_per_connection)
+        return Link(address, speaks_tls(address, settings), tenant, card, pool)
 
     async def _load(self, where: CardUrl | CardFile) -> AgentCard:
         if self._cards is not None:

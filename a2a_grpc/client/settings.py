@@ -36,6 +36,9 @@ class ClientSettings:
         "Seconds of silence after which the agent is pinged, 0 for never; stock servers want 300 or more.",
         minimum=0,
     )
+    calls_per_connection: int = setting(
+        90, "Calls open at a time on one connection; for more, another connection is opened.", minimum=1
+    )
     max_response_bytes: int = setting(
         66 * MiB, "Size of a response, of one element of a stream, or of a task as its events make it.", minimum=1024
     )

@@ -394,4 +394,4 @@ class TaskStream:
     def _drop_call(self) -> None:
         call, self._call = self._call, None
         if call is not None:
-            call.cancel()
+            self._calls.drop(call)

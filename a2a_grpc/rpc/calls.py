@@ -16,6 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError
+from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.status import to_status, trailing_metadata
 from a2a_grpc.store import StoreUnavailable
 
@@ -44,23 +45,29 @@ def invocation_metadata(context: Context) -> Metadata:
 class Methods(grpc.GenericRpcHandler):
     """The handlers of a port's methods by the methods' full names.
 
-    `other` handles calls of all other methods; if None, those calls are UNIMPLEMENTED.
+    `other` handles calls of all other methods; if None, those calls are UNIMPLEMENTED. `limit` takes over the calls
+    with too much metadata.
     """
 
     def __init__(
         self,
         handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]",
         other: "grpc.RpcMethodHandler[Any, Any] | None" = None,
+        limit: MetadataLimit | None = None,
     ) -> None:
         self._handlers = handlers
         self._other = other
+        self._limit = limit
 
     @property
     def names(self) -> "Iterable[str]":
         return self._handlers.keys()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        _metadata.set(handler_call_details.invocation_metadata)  # each call is a task, with a context of its own
+        metadata = handler_call_details.invocation_metadata
+        if self._limit is not None and self._limit.is_exceeded(metadata):
+            return self._limit.refusal
+        _metadata.set(metadata)  # each call is a task, with a context of its own
         return self._handlers.get(handler_call_details.method, self._other)
 
 

@@ -14,16 +14,22 @@ UNLIMITED = (1 << 31) - 1
 class TransportSettings:
     """Limits and times of the HTTP/2 transport."""
 
-    max_streams_per_connection: int = setting(1000, "Calls open at a time on one connection.", minimum=1)
+    max_streams_per_connection: int = setting(100, "Calls open at a time on one connection.", minimum=1)
     max_receive_bytes: int = setting(4 * MiB, "Size of a request.", minimum=1024)
     max_send_bytes: int = setting(65 * MiB, "Size of a response, or of one element of a stream.", minimum=1024)
     max_call_metadata_bytes: int = setting(16 * 1024, "Size of a call's metadata.", minimum=1024)
     keepalive_time_s: float = setting(30.0, "Seconds of silence after which a peer is pinged; 0 for never.", minimum=0)
     keepalive_timeout_s: float = setting(10.0, "Seconds a pinged peer has to answer.", minimum=0.1)
-    min_ping_interval_s: float = setting(10.0, "Seconds a client has to leave between its pings.", minimum=0)
+    min_ping_interval_s: float = setting(
+        0.0, "Seconds a client has to leave between its pings, or its connection is closed; 0 for no limit.", minimum=0
+    )
     max_connection_age_s: float = setting(1800.0, "Seconds until a connection is asked to go; 0 for never.", minimum=0)
     max_connection_age_grace_s: float = setting(600.0, "Seconds its calls have from then on.", minimum=0)
     max_connection_idle_s: float = setting(900.0, "Seconds a connection without calls is kept; 0 for ever.", minimum=0)
+    handshake_timeout_s: float = setting(10.0, "Seconds for a new connection to begin: TLS, preface.", minimum=0.1)
+    socket_buffer_bytes: int = setting(
+        256 * 1024, "Received bytes of a connection that may wait in the kernel; 0 for the system's default.", minimum=0
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -37,8 +43,12 @@ def server_options(
         # On by default: a second server on a taken port would share its connections in silence.
         ("grpc.so_reuseport", int(reuse_port)),
         ("grpc.enable_channelz", int(channelz)),
-        # Without it one connection that opens and resets streams in a hurry starves all others.
+        # Without it one connection that opens and resets streams in a hurry starves all others. It also bounds what a
+        # connection's header lists can hold.
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
+        # It would count streams that have ended and are not yet freed, and refuse new ones of a client that uses its
+        # connection to the full. Rapid resets from forty connections take the same memory and time with and without.
+        ("grpc.http.overload_protection", 0),
         ("grpc.max_receive_message_length", settings.max_receive_bytes),
         ("grpc.max_send_message_length", settings.max_send_bytes),
         ("grpc.max_metadata_size", settings.max_call_metadata_bytes),
@@ -49,10 +59,21 @@ def server_options(
         ("grpc.http2.ping_timeout_ms", _ms(settings.keepalive_timeout_s)),
         # The spelling with `recv` in it is ignored, and clients that ping die of too_many_pings.
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(settings.min_ping_interval_s)),
+        # Without a limit no ping is a strike. Each ping after the last strike makes gRPC copy all errors of the pings
+        # before it: a flood from forty connections kept two cores busy for minutes after the flood had ended.
+        ("grpc.http2.max_ping_strikes", 2 if settings.min_ping_interval_s else 0),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_age_ms", _ms(settings.max_connection_age_s) or UNLIMITED),
         ("grpc.max_connection_age_grace_ms", _ms(settings.max_connection_age_grace_s)),
         ("grpc.max_connection_idle_ms", _ms(settings.max_connection_idle_s) or UNLIMITED),
+        ("grpc.server_handshake_timeout_ms", _ms(settings.handshake_timeout_s)),
+        # gRPC's limits of streams and metadata begin when the client acknowledges them; it has so long.
+        ("grpc.http2.settings_timeout", _ms(settings.handshake_timeout_s)),
+        # Over these limits (1,000 and 3,000) gRPC cancels calls that wait to be accepted, which no client repeats.
+        # Each accepted call is either served, or refused by `Calls` with a status that says when to try again.
+        ("grpc.server.max_pending_requests", UNLIMITED),
+        ("grpc.server.max_pending_requests_hard_limit", UNLIMITED),
+        *([("grpc.tcp_receive_buffer_size", settings.socket_buffer_bytes)] if settings.socket_buffer_bytes else []),
     ]
 
 

@@ -20,6 +20,7 @@ from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.log import Log
 from a2a_grpc.rpc import Calls, Methods, TransportSettings, server_options
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
+from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.server.admin import Admin
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.limits import check_limits_fit
@@ -153,12 +154,12 @@ class Server:
                 undo.push_async_callback(self._http.stop)
             await undo.enter_async_context(self._engine)
             self._admin.tell(True)
-            other = refusal(UNKNOWN)
+            other, limit = refusal(UNKNOWN), MetadataLimit(self._transport.max_call_metadata_bytes)
             if admin_grpc is None:
-                await self._grpc.start(Methods({**methods, **admin_methods}, other))
+                await self._grpc.start(Methods({**methods, **admin_methods}, other, limit))
             else:
-                await self._grpc.start(Methods(methods, other))
-                await admin_grpc.start(Methods(admin_methods, other))
+                await self._grpc.start(Methods(methods, other, limit))
+                await admin_grpc.start(Methods(admin_methods, other, limit))
             undo.pop_all()
         self._is_serving = True
         if settings.health:

@@ -20,7 +20,8 @@ from tests.harness import V1, Served, event_state, eventually, message, request,
 
 STREAMS = 1000
 EVENTS = 20
-CONNECTIONS = 4
+CONNECTIONS = 12
+"""So many that no connection has more than the 100 streams that a server allows by default."""
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

@@ -1,0 +1,117 @@
+"""The connections of one client to one agent: as many as its open calls need."""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import grpc.aio
+
+from a2a_grpc.wire import A2AServiceStub
+
+EXTRA_IDLE_S = 30.0
+"""A further connection without calls is closed after so long."""
+
+
+class Pool:
+    """Makes calls on the first connection that has room; opens another connection if none has.
+
+    A server allows only so many calls at a time on one connection (100 by default, here and at many others). gRPC lets
+    further calls of the connection wait, without an end if the calls before them are subscriptions.
+
+    Guarantees:
+
+    - On no connection are more than `max_calls` calls open.
+    - The first connection stays. A further one is closed once it has been without calls for `EXTRA_IDLE_S`.
+    """
+
+    def __init__(self, open_channel: Callable[[], grpc.aio.Channel], max_calls: int) -> None:
+        self._open_channel = open_channel
+        self._max_calls = max_calls
+        self._first = _Line(open_channel())
+        self._lines = [self._first]
+        self._begun: weakref.WeakKeyDictionary[Any, weakref.finalize[Any, Any]] = weakref.WeakKeyDictionary()
+        self._timers: dict[_Line, asyncio.TimerHandle] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The first connection's channel, for stubs of other services."""
+        return self._first.channel
+
+    @property
+    def open_calls(self) -> list[int]:
+        """Calls that are open on each connection."""
+        return [line.calls for line in self._lines]
+
+    async def unary(self, method: str, request: Any, **options: Any) -> Any:
+        """Return the response to a unary call, made where there is room. The options are those of a gRPC stub."""
+        line = self._with_room()
+        line.calls += 1
+        try:
+            return await getattr(line.stub, method)(request, **options)
+        finally:
+            self._ended(line)
+
+    def begin(self, method: str, request: Any, **options: Any) -> Any:
+        """Begin a call where there is room; return gRPC's call. It counts as open until `end`, or until it is freed.
+
+        gRPC's own callback would hold the call in a cycle, and with the call the connection.
+        """
+        line = self._with_room()
+        call = getattr(line.stub, method)(request, **options)
+        line.calls += 1
+        self._begun[call] = weakref.finalize(call, self._ended, line)
+        return call
+
+    def end(self, call: Any) -> None:
+        """Cancel a call that was begun here, if it has not ended; it does not count as open any more."""
+        call.cancel()
+        if ended := self._begun.pop(call, None):
+            ended()
+
+    async def close(self) -> None:
+        """Close all connections; what is open on them ends."""
+        self._is_closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        await asyncio.gather(*(line.channel.close() for line in self._lines), *self._closing)
+
+    def _with_room(self) -> "_Line":
+        for line in self._lines:
+            if line.calls < self._max_calls:
+                return line
+        line = _Line(self._open_channel())
+        self._lines.append(line)
+        return line
+
+    def _ended(self, line: "_Line") -> None:
+        line.calls -= 1
+        if line is self._first or line.calls or self._is_closed or self._loop.is_closed():
+            return
+        if timer := self._timers.pop(line, None):
+            timer.cancel()
+        self._timers[line] = self._loop.call_later(EXTRA_IDLE_S, self._drop_idle, line)
+
+    def _drop_idle(self, line: "_Line") -> None:
+        del self._timers[line]
+        if line.calls:
+            return
+        self._lines.remove(line)
+        closing = self._loop.create_task(line.channel.close(), name="a2a-grpc close idle connection")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+class _Line:
+    """A connection with the number of calls that are open on it."""
+
+    __slots__ = ("calls", "channel", "stub")
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.stub = A2AServiceStub(channel)
+        self.calls = 0
