@@ -10,6 +10,8 @@ from aiohttp import web
 from google.protobuf import json_format
 
 from a2a_grpc.protocol import CARD_PATH
+from a2a_grpc.server.acceptor import Acceptor
+from a2a_grpc.server.ports import bound
 from a2a_grpc.wire import AgentCard
 
 CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
@@ -38,6 +40,7 @@ class HttpListener:
         }
         self._is_alive = is_alive
         self._is_ready = is_ready
+        self._acceptor: Acceptor | None = None
         application = web.Application()
         for path in CARD_PATHS:
             application.router.add_get(path, self._card)
@@ -45,15 +48,33 @@ class HttpListener:
         application.router.add_get("/readyz", self._ready)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
-    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None, reuse_port: bool = False) -> int:
-        """Begins to listen: the real port. Raises OSError for an address that cannot be had."""
+    async def start(
+        self, host: str, port: int, *, tls: ssl.SSLContext | None, reuse_port: bool = False, limit: int
+    ) -> int:
+        """Begin to listen; at most `limit` connections are kept. Return the real port. Raises OSError for an address
+        that cannot be had."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, reuse_address=True, reuse_port=reuse_port or None)
-        await site.start()
-        bound: int = self._runner.addresses[0][1]
-        return bound
+        server = self._runner.server
+        assert server is not None
+        sockets = await bound(host, port, reuse_port=reuse_port)
+
+        def give_up() -> None:
+            if oldest := next((one for one in server.connections if one.transport is not None), None):
+                oldest.force_close()  # it has no transport from now on, and leaves the list in a moment
+
+        self._acceptor = Acceptor(
+            server,
+            limit=limit,
+            count=lambda: sum(one.transport is not None for one in server.connections),
+            give_up=give_up,
+        )
+        self._acceptor.start(sockets, tls)
+        return int(sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
+        """Stop listening, end the connections."""
+        if self._acceptor is not None:
+            await self._acceptor.stop()
         await self._runner.cleanup()
 
     async def _card(self, request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """Ports: whether one can be had, and holding one that several processes will share."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -52,6 +53,35 @@ def held(host: str, port: int, protocol: str) -> Iterator[int]:
         except OSError as error:
             raise cannot_listen(host, port, protocol, error) from error
         yield int(holder.getsockname()[1])
+
+
+async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
+    """Return a bound TCP socket for each address of a host; all have one port. Raises OSError."""
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in await _addresses(host, port):
+            taken = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(taken)
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            port = port or (sockets[0].getsockname()[1] if len(sockets) > 1 else 0)
+            taken.bind((address, port))
+    except OSError:
+        for taken in sockets:
+            taken.close()
+        raise
+    return sockets
+
+
+async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    """Return the addresses of a host, or those of all interfaces if it is empty."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:

@@ -16,6 +16,7 @@ from a2a_grpc.agent import Agent
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
+from a2a_grpc.server.descriptors import raise_limit
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.settings import ServerSettings
@@ -59,6 +60,7 @@ def run_program(find_agent: Callable[[], Agent], settings: Mapping[str, Any], *,
     worker = Worker.of_environment()
     if worker is not None:
         settings, tell = {**settings, **worker.settings}, worker.tell
+    raise_limit()
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
         agent = find_agent()

@@ -22,6 +22,7 @@ from a2a_grpc.rpc import Calls, Methods, TransportSettings, server_options
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.server.admin import Admin
+from a2a_grpc.server.descriptors import shares
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace
@@ -88,6 +89,7 @@ class Server:
         self._http: HttpListener | None = None
         self._upkeep = Upkeep()
         self._ports: list[GrpcPort] = []
+        self._shares = shares(1 if self.settings.admin_listen == OFF else 2, self.settings.max_connections)
         self._readiness = Readiness(self._store, lambda: self.is_ready)
         self._failure: str | None = None
         self._failed = asyncio.Event()
@@ -206,7 +208,11 @@ class Server:
         bound = GrpcPort(
             host,
             port,
-            options=server_options(self._transport, reuse_port=settings.reuse_port, channelz=settings.channelz),
+            options=[
+                *server_options(self._transport, reuse_port=settings.reuse_port, channelz=settings.channelz),
+                # More would take the descriptors that the store and the probes need.
+                ("grpc.max_allowed_incoming_connections", self._shares.grpc),
+            ],
             credentials=credentials,
             interceptors=self._interceptors,
             shared=settings.reuse_port,
@@ -255,7 +261,7 @@ class Server:
             is_ready=self.check_ready,
         )
         try:
-            port = await listener.start(host, port, tls=tls, reuse_port=settings.reuse_port)
+            port = await listener.start(host, port, tls=tls, reuse_port=settings.reuse_port, limit=self._shares.http)
         except OSError as error:
             await listener.stop()
             raise cannot_listen(host, port, "HTTP", error) from error

@@ -36,6 +36,9 @@ class ServerSettings:
     channelz: bool = setting(False, "Serve channelz: gRPC's own figures of its connections and calls.")
     cancel_on_disconnect: bool = setting(False, "Cancel the task of a send whose caller goes away.")
     drain_grace_s: float = setting(30.0, "Seconds that runs have to finish once the server is told to stop.", minimum=0)
+    max_connections: int = setting(
+        0, "Connections that each gRPC port may have; 0 for as many as file descriptors allow.", minimum=0
+    )
     max_calls: int = setting(10_000, "Unary calls that may be open.", minimum=1)
     max_streams: int = setting(10_000, "Streams that may be open.", minimum=1)
     max_bytes_in_flight: int = setting(256 * MiB, "Size of all requests being served.", minimum=1024)
