@@ -12,7 +12,8 @@ nobody anything.
 The map. A module imports only from floors strictly below its own:
 
     6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
-                    printed; exits: how it ends
+                    printed; screen: the one way to a terminal; usage: what is wrong with a command line; exits: how it
+                    ends
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
                     limits: whether they fit each other; width: fields of large requests, counted before they are
                     parsed; pace: long work in steps; admin: health, reflection, channelz;

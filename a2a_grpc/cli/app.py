@@ -1,15 +1,15 @@
 """The verbs, put together. A verb's module is imported when the verb is asked for: no other has to wait for it."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any
 
 import typer
-import typer.core
 import typer.main
+
+from a2a_grpc.cli.screen import guard
+from a2a_grpc.cli.usage import Command, Group
 
 VERBS = (
     "serve",
@@ -48,7 +48,7 @@ class Commands(Mapping[str, object]):
         return len(VERBS)
 
 
-class TopLevel(typer.core.TyperGroup):
+class TopLevel(Group):
     """The group of all verbs."""
 
     def __init__(self, **settings: Any) -> None:
@@ -63,9 +63,9 @@ def _add(app: typer.Typer, name: str) -> None:
     module = import_module(f"a2a_grpc.cli.{name}")
     match name:
         case "serve":
-            app.command(name, help=module.HELP)(module.command())
+            app.command(name, cls=Command, help=module.HELP)(module.command())
         case "completion":
-            app.command(name)(module.completion)
+            app.command(name, cls=Command)(module.completion)
         case "db" | "push":
             app.add_typer(module.commands(), name=name)
         case _:
@@ -73,14 +73,14 @@ def _add(app: typer.Typer, name: str) -> None:
             from a2a_grpc.cli.verb import verb
 
             function = getattr(module, "list_tasks" if name == "list" else name)
-            app.command(name, epilog=EPILOG)(verb(function))
+            app.command(name, cls=Command, epilog=EPILOG)(verb(function))
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # takes its time to import
 
-        typer.echo(f"a2a-grpc {version('a2a-grpc')}")
+        print(f"a2a-grpc {version('a2a-grpc')}", flush=True)  # noqa: T201
         raise typer.Exit
 
 
@@ -109,7 +109,5 @@ def app() -> typer.Typer:
 def main() -> None:
     """The console script."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told here, in one line
-    for output in (sys.stdout, sys.stderr):  # what an encoding does not have is told by its number
-        if isinstance(output, TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
+    guard()
     app()()

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
@@ -11,6 +10,7 @@ from a2a_grpc.client import AgentCardError, Cards
 from a2a_grpc.client.card import choose_interface, interface_address, missing_fields
 from a2a_grpc.client.target import Address, CardUrl, parse
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
 
 DEFAULT_CARD = "http://127.0.0.1:8080"
@@ -38,7 +38,8 @@ async def card(
     parsed = parse(where)
     if isinstance(parsed, Address):
         raise ConfigurationError(
-            f"'{where}' is a gRPC address, and gRPC has no method for the card; give its http(s):// URL, or --extended"
+            f"'{mask_url(where)}' is a gRPC address, and gRPC has no method for the card; "
+            "give its http(s):// URL, or --extended"
         )
     settings = session.settings
     async with Cards(timeout_s=settings.timeout_s, ca_cert=settings.ca_cert) as cards:
@@ -48,7 +49,7 @@ async def card(
         found, where, card_host=parsed.host if isinstance(parsed, CardUrl) else "", any_host=settings.any_card_host
     )
     if validate and not problems:
-        session.show.note(f"the card at {where} is valid")
+        session.show.note(f"the card at {mask_url(where)} is valid")
     for problem in problems:
         session.show.note(f"problem: {problem}")
     return ExitCode.PROTOCOL if validate and problems else ExitCode.OK
@@ -76,19 +77,16 @@ def _show(session: Session, card: AgentCard) -> None:
     show = session.show
     if show.as_json:
         return show.json(card)
-    show.styled(f"[bold]{escape(card.name)}[/] {escape(card.version)}")
-    show.styled(f"{escape(card.description)}")
+    show.fields((card.name, "bold"), " ", card.version)
+    show.fields(card.description)
     for interface in card.supported_interfaces:
         tenant = f", tenant {interface.tenant}" if interface.tenant else ""
-        show.styled(
-            f"  {escape(interface.protocol_binding)} {escape(interface.protocol_version)}  "
-            f"{escape(interface.url)}{escape(tenant)}"
-        )
+        show.fields(f"  {interface.protocol_binding} {interface.protocol_version}  {mask_url(interface.url)}", tenant)
     offered = [name for name in ("streaming", "push_notifications", "extended_agent_card")
                if getattr(card.capabilities, name)]  # fmt: skip
-    show.styled(f"  offers {', '.join(offered) or 'no optional capability'}")
+    show.fields(f"  offers {', '.join(offered) or 'no optional capability'}")
     for extension in card.capabilities.extensions:
-        show.styled(f"  extension {escape(extension.uri)}{' (required)' if extension.required else ''}")
+        show.fields(f"  extension {extension.uri}", " (required)" if extension.required else "")
     for skill in card.skills:
-        show.styled(f"[cyan]{escape(skill.id)}[/]  {escape(skill.description or skill.name)}")
+        show.fields((skill.id, "cyan"), "  ", skill.description or skill.name)
     return None

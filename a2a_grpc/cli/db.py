@@ -10,6 +10,7 @@ import typer
 
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
 from a2a_grpc.cli.options import OutputFormat
+from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.store import StoreUnavailable
 
@@ -30,9 +31,9 @@ EPILOG = "Exit codes: 0 ok, 1 the schema is not what this version needs, 2 usage
 
 def commands() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(no_args_is_help=True, help="The schema of the database that keeps tasks.")
-    app.command(epilog=EPILOG)(upgrade)
-    app.command(epilog=EPILOG)(current)
+    app = typer.Typer(cls=Group, no_args_is_help=True, help="The schema of the database that keeps tasks.")
+    app.command(cls=Command, epilog=EPILOG)(upgrade)
+    app.command(cls=Command, epilog=EPILOG)(current)
     return app
 
 
@@ -42,11 +43,11 @@ def upgrade(store: Url, output: Output = OutputFormat.TEXT) -> None:
 
     before, after = _ask(migrations.upgrade, store)
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps({"from": before, "to": after}))
+        _print(json.dumps({"from": before, "to": after}))
     elif before == after:
-        typer.echo(f"{_shown(store)}: the schema is up to date, at {after}")
+        _print(f"{_shown(store)}: the schema is up to date, at {after}")
     else:
-        typer.echo(f"{_shown(store)}: the schema was upgraded from {before} to {after}")
+        _print(f"{_shown(store)}: the schema was upgraded from {before} to {after}")
 
 
 def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
@@ -55,13 +56,13 @@ def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
 
     at, needed = _ask(migrations.current, store)
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps({"at": at, "needed": needed}))
+        _print(json.dumps({"at": at, "needed": needed}))
     elif at == needed:
-        typer.echo(f"{_shown(store)}: the schema is at {at}, as this version needs it")
+        _print(f"{_shown(store)}: the schema is at {at}, as this version needs it")
     elif at > needed and at != migrations.NONE:
-        typer.echo(f"{_shown(store)}: the schema is at {at}, which is newer than this version: it knows {needed}")
+        _print(f"{_shown(store)}: the schema is at {at}, which is newer than this version: it knows {needed}")
     else:
-        typer.echo(
+        _print(
             f"{_shown(store)}: the schema is at {at}, this version needs {needed}; "
             f"run: a2a-grpc db upgrade --store {shlex.quote(_shown(store))}"
         )
@@ -84,6 +85,10 @@ def _ask(question: Callable[[str], Awaitable[tuple[str, str]]], store: str) -> t
         raise typer.Exit(exit_code_of(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
 
 
 def _shown(store: str) -> str:

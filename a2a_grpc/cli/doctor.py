@@ -12,10 +12,10 @@ import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
-from rich.markup import escape
 
 from a2a_grpc.cli.card import problems_of
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, hint_for
+from a2a_grpc.cli.health import serving_name
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client
 from a2a_grpc.client.connection import Link
@@ -92,16 +92,17 @@ async def doctor(session: Session, target: Target = None) -> ExitCode:
                 _tell(session, name, "failed", "; ".join(filter(None, (said, hint_for(error)))))
                 return ExitCode.UNREACHABLE if isinstance(error, ProbeFailure) else exit_code_of(error)
     if not session.show.as_json:
-        session.show.styled(f"[green]All is well with {escape(session.target)}.[/]")
+        session.show.fields((f"All is well with {session.shown}.", "green"))
     return ExitCode.OK
 
 
 def _tell(session: Session, step: str, outcome: str, text: str) -> None:
+    text = session.show.masked(text)
     if session.show.as_json:
-        session.show.line(json.dumps({"step": step, "outcome": outcome, "text": text}, ensure_ascii=False))
+        session.show.json_line(json.dumps({"step": step, "outcome": outcome, "text": text}, ensure_ascii=False))
         return
     style = {"ok": "green", "failed": "bold red", "missing": "yellow"}.get(outcome, "dim")
-    session.show.styled(f"[{style}]{outcome:8}[/]{step:11}{escape(text)}")
+    session.show.fields((f"{outcome:8}", style), f"{step:11}", text)
 
 
 async def _dns(patient: Patient) -> str:
@@ -150,7 +151,7 @@ async def _health(patient: Patient) -> str:
         if isinstance(error, TaskNotFoundError):
             raise Weak(f"health is served, but does not know {SERVICE_NAME}") from failure
         raise await patient.client.explained(error) from failure
-    name = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+    name = serving_name(response)
     if name != "SERVING":
         raise ProbeFailure(
             f"{SERVICE_NAME} is {name}; the server is starting, draining or ill: try again, or elsewhere"

@@ -2,9 +2,7 @@
 
 from enum import IntEnum
 
-from rich.markup import escape
-
-from a2a_grpc.cli.show import on_stderr, tamed
+from a2a_grpc.cli.screen import Screen, one_line
 from a2a_grpc.client import TaskNotCompletedError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import (
@@ -73,5 +71,9 @@ def say_error(error: Exception) -> None:
     """One line on standard error; a hint where one helps."""
     hint = hint_for(error)
     told = f"{error.reason}: " if type(error) is A2AError and error.reason else ""
-    line = f"[bold red]Error:[/] {escape(tamed(told + str(error)))}" + (f" [dim]({escape(hint)})[/]" if hint else "")
-    on_stderr().print(line.replace("\n", " "))
+    say_failure(told + str(error), hint)
+
+
+def say_failure(text: str, hint: str = "") -> None:
+    """Print one line for what went wrong, with a hint if there is one."""
+    Screen.of_stderr().say(("Error:", "bold red"), " ", one_line(text), (f" ({hint})" if hint else "", "dim"))

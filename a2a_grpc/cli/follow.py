@@ -89,15 +89,19 @@ async def _let_go(session: Session, client: Client, how: list[str], *, cancel: b
 
 
 def again(session: Session, verb: str, *words: str) -> str:
-    """The command for a shell that calls the same agent in the same way; without credentials, which are secrets."""
-    options = ["--agent", session.target]
+    """Return the command for a shell that calls the same agent in the same way, without credentials or other secrets.
+
+    A target that holds a secret is left to the variable A2A_GRPC_AGENT.
+    """
+    target = shlex.quote(session.target) if session.shown == session.target else '"$A2A_GRPC_AGENT"'
+    options: list[str] = []
     for item in fields(ClientSettings):
         given = getattr(session.settings, item.name)
         if item.name not in TIMES and given != item.default:
             options += ["--" + item.name.replace("_", "-"), *([] if given is True else [str(given)])]
     if session.show.as_json:
         options += ["-o", "json"]
-    return shlex.join(["a2a-grpc", verb, *options, *words])
+    return f"a2a-grpc {verb} --agent {target} {shlex.join([*options, *words])}"
 
 
 def ask(session: Session, task_id: str, state: TaskState) -> None:

@@ -12,8 +12,12 @@ from a2a_grpc.client import ClientSettings
 from a2a_grpc.client.target import Address
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 
-PUSH_CREDENTIALS = "a2a-grpc-push-credentials"
-"""Stands in a request for what the shell is to put there."""
+PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL = (
+    "a2a-grpc-push-credentials",
+    "a2a-grpc-push-token",
+    "a2a-grpc-push-url",
+)
+"""Each stands in a request for what the shell is to put there, from the variable of that name."""
 
 
 def grpcurl_command(
@@ -48,7 +52,10 @@ def grpcurl_command(
         words += ["-H", f'"{credentials}"']
     body = json_format.MessageToJson(request, indent=None, ensure_ascii=False)
     if body != "{}":
-        words += ["-d", shlex.quote(body).replace(PUSH_CREDENTIALS, "'\"$A2A_GRPC_PUSH_CREDENTIALS\"'")]
+        quoted = shlex.quote(body)
+        for name in (PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL):
+            quoted = quoted.replace(name, f"'\"${name.upper().replace('-', '_')}\"'")
+        words += ["-d", quoted]
     if timeout_s is not None:
         words += ["-max-time", f"{timeout_s:g}"]
     if not address.host:

@@ -5,7 +5,6 @@ from typing import Annotated
 import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from rich.markup import escape
 
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
@@ -53,15 +52,21 @@ async def health(
 async def explained(session: Session, client: Client, error: A2AError) -> A2AError:
     """The error of a health check, saying whom it is about."""
     if isinstance(error, DeadlineExceededError) and not error.reason:
-        error.say(f"{session.target} did not answer within {session.settings.timeout_s:g} s")
+        error.say(f"{session.shown} did not answer within {session.settings.timeout_s:g} s")
     return await client.explained(error)
 
 
+def serving_name(response: health_pb2.HealthCheckResponse) -> str:
+    """Return `SERVING`, or another name of a status; `UNKNOWN(42)` for a number that health checks do not know."""
+    value = health_pb2.HealthCheckResponse.ServingStatus.DESCRIPTOR.values_by_number.get(response.status)
+    return value.name if value else f"UNKNOWN({response.status})"
+
+
 def _show(session: Session, service: str, response: health_pb2.HealthCheckResponse) -> ExitCode:
-    name = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
+    name = serving_name(response)
     if session.show.as_json:
         session.show.json(response)
     else:
         style = "green" if name == "SERVING" else "bold red"
-        session.show.styled(f"[{style}]{name}[/] {escape(service or session.target)}")
+        session.show.fields((name, style), " ", service or session.shown)
     return ExitCode.OK if name == "SERVING" else ExitCode.UNREACHABLE

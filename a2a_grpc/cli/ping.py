@@ -46,7 +46,7 @@ async def ping(
 
         connected_ms = await call()
         if not session.show.as_json:
-            session.show.line(f"{session.target}: connected in {connected_ms:.1f} ms")
+            session.show.line(f"{session.shown}: connected in {connected_ms:.1f} ms")
         lost = 0
         try:
             for place in range(count):

@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from a2a_grpc.cli.exits import EPILOG, ExitCode
-from a2a_grpc.cli.grpcurl import PUSH_CREDENTIALS
+from a2a_grpc.cli.grpcurl import PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL
+from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.cli.verb import Session, Verb, verb
+from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import (
     AuthenticationInfo,
     DeleteTaskPushNotificationConfigRequest,
@@ -21,10 +23,11 @@ ConfigId = Annotated[str, typer.Argument(metavar="CONFIG", help="Id of the push 
 
 def commands() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(no_args_is_help=True, help="Push configs: where an agent is to call with a task's events.")
+    about = "Push configs: where an agent is to call with a task's events."
+    app = typer.Typer(cls=Group, no_args_is_help=True, help=about)
     functions: dict[str, Verb] = {"create": create, "get": get, "list": list_configs, "delete": delete}
     for name, function in functions.items():
-        app.command(name, epilog=EPILOG)(verb(function))
+        app.command(name, cls=Command, epilog=EPILOG)(verb(function))
     return app
 
 
@@ -33,17 +36,23 @@ async def create(
     task_id: TaskId,
     url: Annotated[str, typer.Argument(metavar="URL", help="Where to call.")],
     config_id: Annotated[str, typer.Option("--id", help="Id of the config; the same one replaces it.")] = "",
-    push_token: Annotated[str, typer.Option("--push-token", help="Token that the calls are to carry.")] = "",
+    push_token: Annotated[
+        str,
+        typer.Option("--push-token", envvar="A2A_GRPC_PUSH_TOKEN", help="Token that the calls are to carry."),
+    ] = "",
     scheme: Annotated[str, typer.Option("--auth-scheme", help="Authentication of the calls, such as Bearer.")] = "",
     secret: Annotated[
         str, typer.Option("--auth-credentials", envvar="A2A_GRPC_PUSH_CREDENTIALS", help="Its credentials.")
     ] = "",
 ) -> ExitCode:
     """Have the agent call a URL with the events of a task."""
+    session.show.hide([push_token, secret])
+    if session.as_grpcurl:
+        url = PUSH_URL if mask_url(url) != url else url
+        push_token, secret = PUSH_TOKEN if push_token else "", PUSH_CREDENTIALS if secret else ""
     config = TaskPushNotificationConfig(task_id=task_id, id=config_id, url=url, token=push_token)
     if scheme:
-        shown = PUSH_CREDENTIALS if secret and session.as_grpcurl else secret
-        config.authentication.CopyFrom(AuthenticationInfo(scheme=scheme, credentials=shown))
+        config.authentication.CopyFrom(AuthenticationInfo(scheme=scheme, credentials=secret))
     if session.as_grpcurl:
         return await session.grpcurl("CreateTaskPushNotificationConfig", config)
     async with session.client() as client:
@@ -92,4 +101,4 @@ def _show(session: Session, config: TaskPushNotificationConfig) -> None:
     if session.show.as_json:
         session.show.json(config)
     else:
-        session.show.line(f"{config.id}  {config.url}")
+        session.show.fields(config.id, "  ", mask_url(config.url))

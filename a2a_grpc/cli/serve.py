@@ -9,14 +9,13 @@ from enum import StrEnum
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from a2a_grpc.agent import Agent
-from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.cli.exits import ExitCode, say_error
 from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
-from a2a_grpc.cli.show import on_stderr
+from a2a_grpc.cli.screen import LogLines, Screen, guard, one_line
+from a2a_grpc.cli.usage import Command
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
@@ -58,7 +57,8 @@ def serve_command(agent: Agent) -> None:
         _guard(lambda: _serve(lambda: agent, options))
 
     about = f"{agent.name}: {agent.description}\n\nServes over gRPC, its card over HTTP, until Ctrl-C."
-    app.command(help=about)(_with_parameters(serve, _parameters()))
+    guard()
+    app.command(cls=Command, help=about)(_with_parameters(serve, _parameters()))
     app()
 
 
@@ -80,7 +80,9 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
 
 def _serve(find_agent: Callable[[], Agent], options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
-    logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     settings = {name: value for name, value in options.items() if value is not None}
     run_program(find_agent, settings, tell=_tell_json if output is OutputFormat.JSON else _tell_text())
 
@@ -90,7 +92,7 @@ def _guard(work: Callable[[], None]) -> None:
     try:
         work()
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
-        on_stderr().print(f"[bold red]Error:[/] {escape(str(error))}")
+        say_error(error)
         raise typer.Exit(ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -101,10 +103,10 @@ def _tell_json(event: str, values: Mapping[str, Any]) -> None:
 
 
 def _tell_text() -> Tell:
-    console = Console(soft_wrap=True, highlight=False, emoji=False)
+    screen = Screen.of_stdout()
     styles = {"ready": "bold green", "draining": "yellow", "restarted": "yellow", "note": "dim"}
 
     def tell(event: str, values: Mapping[str, Any]) -> None:
-        console.print(describe(event, values), style=styles.get(event, ""), markup=False)
+        screen.say(one_line(describe(event, values)), style=styles.get(event, ""))
 
     return tell

@@ -1,7 +1,6 @@
 """Tasks and events for a person, or as JSON lines: the answer on standard output, all about it on standard error."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 from google.protobuf.message import Message as ProtobufMessage
-from rich.console import Console
-from rich.markup import escape
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.text import Text
 
 from a2a_grpc import lifecycle
+from a2a_grpc.cli.screen import Guarded, Piece, Screen, block, errors, flat, harmless_json, one_line
 from a2a_grpc.client import Event, progress_of
+from a2a_grpc.errors import InvalidAgentResponseError
 from a2a_grpc.lifecycle import element_of, state_name
 from a2a_grpc.parts import text_of, to_python
 from a2a_grpc.wire import (
@@ -41,21 +42,8 @@ STYLES = {
     lifecycle.AUTH_REQUIRED: "bold magenta",
 }
 
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters by which a text could move the cursor, colour what follows or rename the window."""
-
-
-def on_stderr() -> Console:
-    """Standard error, where nothing that others have written is wrapped, coloured or made an emoji."""
-    return Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
-
-
-class Output(Console):
-    """Standard output, whose reader may have enough: that is no failure."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+NAME_MAX = 60
+"""Characters of a name beside a bar."""
 
 
 class Show:
@@ -63,26 +51,46 @@ class Show:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.about = on_stderr()
-        self._out = Output(soft_wrap=True, highlight=False)
+        self.about = Screen.of_stderr()
+        self._out = Screen.of_stdout()
         self._in_line = False
         self._artifact_in_line = ""
         self._progress: Progress | None = None
 
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Mask these texts on standard error, whoever sends them back."""
+        errors().hide(secrets)
+
+    def masked(self, text: str) -> str:
+        """Return a text of standard output without secrets, as standard error shows it."""
+        return errors().masked(text)
+
     # -- standard output
 
     def line(self, text: str) -> None:
-        """A line as it is, whatever the format."""
+        """Print a line, whatever the format. A terminal gets it harmless (`screen`), a pipe as it is."""
         print(text, flush=True)  # noqa: T201
 
-    def json(self, message: ProtobufMessage) -> None:
-        """One ProtoJSON object on one line."""
-        narrow = not sys.stdout.encoding.lower().startswith("utf")
-        self.line(json_format.MessageToJson(message, indent=None, ensure_ascii=narrow))
+    def json_line(self, text: str) -> None:
+        """Print a line of JSON. At a terminal, what would do harm there is escaped: the JSON means the same."""
+        self.line(harmless_json(text) if isinstance(sys.stdout, Guarded) else text)
 
-    def styled(self, markup: str) -> None:
-        """A line of rich markup, for people."""
-        self._out.print(markup)
+    def json(self, message: ProtobufMessage) -> None:
+        """Print one ProtoJSON object on one line. Raise InvalidAgentResponseError if JSON has no such value."""
+        narrow = not sys.stdout.encoding.lower().startswith("utf")
+        try:
+            text = json_format.MessageToJson(message, indent=None, ensure_ascii=narrow)
+        except (json_format.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
+            kind = message.DESCRIPTOR.name
+            raise InvalidAgentResponseError(f"the agent sent a {kind} that JSON cannot express: {error}") from error
+        self.json_line(text)
+
+    def fields(self, *pieces: Piece) -> None:
+        """Print texts as one line, for people. Styles, and the cutting of long texts, are for terminals only."""
+        if self._out.is_terminal:
+            cut = (one_line(piece) if isinstance(piece, str) else (one_line(piece[0]), piece[1]) for piece in pieces)
+            return self._out.say(*cut)
+        return self.line("".join(flat(piece if isinstance(piece, str) else piece[0]) for piece in pieces))
 
     def answer(self, reply: Task | Message) -> None:
         """What an agent answered: its contents; then how it ended, on standard error. As JSON: the send's response."""
@@ -102,17 +110,15 @@ class Show:
         """A task with its messages, then what it has made, then its state."""
         for message in task.history:
             who = "user" if message.role == ROLE_USER else "agent"
-            said = tamed(text_of(message)) or ", ".join(_summary(part) for part in message.parts)
-            self.about.print(f"[dim]{who}:[/] {escape(said)}")
+            said = text_of(message) or ", ".join(_summary(part) for part in message.parts)
+            self.about.say((f"{who}:", "dim"), " ", block(said))
         self.answer(task)
 
     def row(self, task: Task) -> None:
         """A task in a line of a list."""
-        changed = task.status.timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
-        said = tamed(text_of(task.status.message)).splitlines()
-        style = STYLES.get(task.status.state, "default")
-        state = f"[{style}]{state_name(task.status.state):14}[/]"
-        self.styled(f"{escape(task.id)}  {state}  {changed}  {escape(said[0] if said else '')}")
+        said = text_of(task.status.message).strip().splitlines()
+        state = (f"{state_name(task.status.state):14}", STYLES.get(task.status.state, ""))
+        self.fields(task.id, "  ", state, f"  {_moment(task.status.timestamp)}  ", said[0] if said else "")
 
     def event(self, event: Event) -> None:
         """One event of a stream, as it comes."""
@@ -136,16 +142,16 @@ class Show:
     def note(self, text: str) -> None:
         """A remark about what is shown."""
         self._break_line()
-        self.about.print(f"[dim]{escape(text)}[/]")
+        self.about.say(one_line(text), style="dim")
 
     def status(self, status: TaskStatus, task_id: str) -> None:
         """The state by colour and word, with what the agent says to it."""
         if self.as_json:
             return
         self._break_line()
-        said = tamed(text_of(status.message))
-        word = f"[{STYLES.get(status.state, '') or 'default'}]{state_name(status.state)}[/]"
-        self.about.print(f"{word} [dim]{escape(tamed(task_id))}[/]{' ' + escape(said) if said else ''}")
+        said = text_of(status.message)
+        word = (state_name(status.state), STYLES.get(status.state, ""))
+        self.about.say(word, " ", (one_line(task_id), "dim"), f" {block(said)}" if said else "")
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -153,7 +159,12 @@ class Show:
         if self.as_json or not self.about.is_terminal:
             yield
             return
-        with self.about.status("[dim]waiting for the agent[/]"):
+        from rich.live import Live  # most runs have no need of them
+        from rich.spinner import Spinner
+
+        waiting = Spinner("dots", Text("waiting for the agent", "dim"), style="status.spinner")
+        # Rich would read what is written to redirected streams as colours and links.
+        with Live(waiting, console=self.about, transient=True, redirect_stdout=False, redirect_stderr=False):
             yield
 
     @contextmanager
@@ -172,13 +183,12 @@ class Show:
                 self._end_line()
             self._contents(event.artifact.parts, event.artifact)
         elif self.about.is_terminal:
-            self._bar(event.artifact.name or event.artifact.artifact_id, progress)
+            self._bar(one_line(event.artifact.name or event.artifact.artifact_id, NAME_MAX), progress)
         else:
             self._break_line()
-            self.about.print(f"{escape(tamed(event.artifact.name or event.artifact.artifact_id))} {progress:.0%}")
+            self.about.say(one_line(event.artifact.name or event.artifact.artifact_id), f" {progress:.0%}")
 
     def _bar(self, name: str, progress: float) -> None:
-        name = tamed(name)
         if self._progress is None:
             # most runs have no bar, and need not wait for this
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -209,15 +219,15 @@ class Show:
         for part in parts:
             match part.WhichOneof("content"):
                 case "text" if part.text:
-                    sys.stdout.write(self._tame(part.text))
+                    sys.stdout.write(part.text)
                     sys.stdout.flush()
                     self._in_line = not part.text.endswith("\n")
                 case "data":
                     self._end_line()
-                    self.line(self._tame(json.dumps(to_python(part.data), ensure_ascii=False)))
+                    self.json_line(json.dumps(to_python(part.data), ensure_ascii=False))
                 case "raw" | "url":
                     self._end_line()
-                    self.line(self._tame(describe_file(part, artifact)))
+                    self.fields(describe_file(part, artifact))
 
     def _end_bar(self) -> None:
         """Before text comes to the terminal."""
@@ -230,19 +240,18 @@ class Show:
         if self._out.is_terminal:
             self._end_line()
 
-    def _tame(self, text: str) -> str:
-        """An agent's text as it is, but on a terminal, which it is not to control."""
-        return tamed(text) if self._out.is_terminal else text
-
     def _end_line(self) -> None:
         if self._in_line:
             self._in_line = False
             self.line("")
 
 
-def tamed(text: str) -> str:
-    """A text whose control characters, but for line ends and tabs, are told instead of sent."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+def _moment(timestamp: Timestamp) -> str:
+    """Return a time as text, of the same width whether or not it is one."""
+    try:
+        return timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError):
+        return "(no valid time)    "
 
 
 def _summary(part: Part) -> str:

@@ -9,9 +9,8 @@ import grpc.aio
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2  # noqa: F401  its types must be known for the details to be shown
-from rich.markup import escape
 
-from a2a_grpc.cli.show import on_stderr
+from a2a_grpc.cli.screen import Screen, one_line
 from a2a_grpc.client.status import details
 from a2a_grpc.protocol import STATUS_DETAILS, Key
 
@@ -26,8 +25,8 @@ SCHEMES = ("basic", "bearer", "digest", "negotiate")
 class Trace:
     """Two interceptors that tell of every call. `close` waits until all is told."""
 
-    def __init__(self) -> None:
-        self._console = on_stderr()
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
         self._telling: set[asyncio.Task[None]] = set()
         self.interceptors = (_Unary(self.begin), _Stream(self.begin))
 
@@ -61,14 +60,14 @@ class Trace:
             self._tell(f"{mark}   {key}: {masked(key, value)}")
 
     def _tell(self, line: str) -> None:
-        self._console.print(f"[dim]{escape(line)}[/]")
+        self._screen.say(one_line(line), style="dim")
 
 
 def shown(detail: Any) -> str:
-    """A status detail as JSON; its type, where that is not known here."""
+    """Return a status detail as JSON, or its type if it cannot be read here."""
     try:
         return json_format.MessageToJson(detail, indent=None)
-    except (TypeError, DecodeError, json_format.Error):
+    except (TypeError, ValueError, OverflowError, RecursionError, DecodeError, json_format.Error):
         return f"{detail.type_url} ({len(detail.value)} bytes)"
 
 

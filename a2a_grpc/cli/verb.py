@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import os
+import re
 import signal
+import traceback
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,15 +16,16 @@ from typing import Any
 import typer
 from google.protobuf.message import Message as ProtobufMessage
 
-from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
+from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error, say_failure
 from a2a_grpc.cli.grpcurl import escaped, grpcurl_command
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
 from a2a_grpc.cli.show import Show
-from a2a_grpc.cli.trace import Trace
+from a2a_grpc.cli.trace import PLAIN, Trace
 from a2a_grpc.client import Client, ClientSettings, Credentials, api_key, bearer
 from a2a_grpc.client.client import load_settings
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import SERVICE_NAME
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -53,6 +56,11 @@ class Session:
     show: Show
     trace: Trace | None
     interrupted: asyncio.Event
+
+    @property
+    def shown(self) -> str:
+        """The target as it is printed: without secrets."""
+        return mask_url(self.target)
 
     @asynccontextmanager
     async def client(self, *, look_ahead: bool = True) -> AsyncIterator[Client]:
@@ -169,11 +177,18 @@ def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any]) -> in
     except (A2AError, ConfigurationError, TimeoutError) as error:
         say_error(error)
         return exit_code_of(error)
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:  # whoever reads the output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.OK
+    except Exception as error:  # what an agent answered, and no line of this project expects
+        if given["verbose"]:
+            traceback.print_exc()
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        say_failure(f"the answer cannot be handled: {type(error).__name__}: {error}", f"in {where}; -v shows more")
+        return ExitCode.PROTOCOL
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
 
 
 async def _main(function: Verb, session: Session, arguments: dict[str, Any]) -> int:
@@ -221,40 +236,53 @@ def _session(given: dict[str, Any]) -> Session:
         settings = replace(settings, connect_timeout_s=CONNECT_TIMEOUT_S)
     if timeout_s is not None:
         settings = replace(settings, timeout_s=timeout_s)
-    credentials, shown = _credentials(given["token"], given["token_file"], given["api_key"])
+    credentials, credentials_shown, secret = _credentials(given["token"], given["token_file"], given["api_key"])
+    show = Show(as_json=given["output"] is OutputFormat.JSON)
+    headers = tuple(_header(text) for text in given["header"])
+    show.hide([secret])
+    for value in (value for name, value in headers if name not in PLAIN):
+        show.hide([value, *(word for word in re.split(r"[\s=,;]+", value) if len(word) > len("negotiate"))])
     return Session(
         target=DEFAULT_TARGET if given["agent"] is None else given["agent"],
         is_default=given["agent"] is None,
         settings=settings,
         credentials=credentials,
-        credentials_shown=shown,
-        headers=tuple(_header(text) for text in given["header"]),
+        credentials_shown=credentials_shown,
+        headers=headers,
         extensions=tuple(given["extension"]),
         timeout_s=timeout_s,
         as_grpcurl=given["as_grpcurl"],
-        show=Show(as_json=given["output"] is OutputFormat.JSON),
-        trace=Trace() if given["verbose"] else None,
+        show=show,
+        trace=Trace(show.about) if given["verbose"] else None,
         interrupted=asyncio.Event(),
     )
 
 
-def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple[Credentials | None, str]:
-    """The credentials, with their header as a shell would write it. Options win over the environment."""
+def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple[Credentials | None, str, str]:
+    """Return the credentials, their header as a shell would write it, and their secret; options win over variables."""
     if token is None and file is None and key is None:
         token, key = os.environ.get("A2A_GRPC_TOKEN"), os.environ.get("A2A_GRPC_API_KEY")
         file = Path(os.environ["A2A_GRPC_TOKEN_FILE"]) if "A2A_GRPC_TOKEN_FILE" in os.environ else None
     if sum(given is not None for given in (token, file, key)) > 1:
         raise ConfigurationError("give one of --token, --token-file and --api-key")
     if token is not None:
-        return bearer(token), "authorization: Bearer $A2A_GRPC_TOKEN"
+        return bearer(token), "authorization: Bearer $A2A_GRPC_TOKEN", token
     if file is not None:
-        return bearer(file), f"authorization: Bearer $(cat {escaped(str(file))})"
+        return bearer(file), f"authorization: Bearer $(cat {escaped(str(file))})", _read(file)
     if key is not None:
         name, equals, secret = key.partition("=")
         if not equals or not name:
             raise ConfigurationError("--api-key must be NAME=KEY")
-        return api_key(name, secret), f"{name.lower()}: ${{A2A_GRPC_API_KEY#*=}}"
-    return None, ""
+        return api_key(name, secret), f"{name.lower()}: ${{A2A_GRPC_API_KEY#*=}}", secret
+    return None, "", ""
+
+
+def _read(file: Path) -> str:
+    """Return what a token file holds now, "" if it cannot be read: the call will tell."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -99,9 +99,9 @@ class Running:
         """Closes standard output where it is read, as `| head` does when it has enough."""
         self.reader.close()
 
-    async def finished(self) -> Done:
+    async def finished(self, within_s: float = WITHIN_S) -> Done:
         """How it ends by itself."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(within_s):
             code = await self.process.wait()
             out, err = await self.out.ended(), await self.err.ended()
         return Done(code, out, err)

@@ -1,0 +1,90 @@
+"""Commands whose usage errors repeat no value that was given: it may be a secret at the wrong place."""
+
+import re
+import sys
+from contextlib import redirect_stdout
+from typing import Any, NoReturn
+
+import typer
+import typer.core
+
+from a2a_grpc.cli.screen import Guarded, Screen
+
+# Typer brings its own copy of click, or uses the installed one: the classes are reached from one that it exports.
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+ClickException: type[Any] = typer.BadParameter.__mro__[2]
+
+_PLAIN_OPTION = re.compile(r"--?[a-z][a-z-]{0,23}|-\w")
+"""Looks like the name of an option, not like a secret: `--tokn`."""
+
+
+class _Command:
+    """What `Command` and `Group` share: their help keeps its styles, their usage errors are told here."""
+
+    def main(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Run the command line to its end, as Typer does, except for what is printed of a usage error."""
+        try:
+            code = super().main(*arguments, **{**options, "standalone_mode": False})  # type: ignore[misc]
+        except ClickException as error:
+            _say(error)
+            sys.exit(error.exit_code)
+        except typer.Abort:
+            Screen.of_stderr().say("Aborted.")
+            sys.exit(1)
+        sys.exit(code or 0)
+
+    def format_help(self, *arguments: Any) -> None:
+        """Print the help, whose words and styles are all this project's."""
+        stream = sys.stdout
+        with redirect_stdout(stream.raw if isinstance(stream, Guarded) else stream):
+            super().format_help(*arguments)  # type: ignore[misc]
+
+
+class Command(_Command, typer.core.TyperCommand):
+    """A verb."""
+
+
+class Group(_Command, typer.core.TyperGroup):
+    """A verb with verbs of its own."""
+
+
+def _say(error: Any) -> None:
+    """Print what is wrong with the command line. A group without a verb has shown its help already."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return
+    screen = Screen.of_stderr()
+    if context := getattr(error, "ctx", None):
+        screen.say(context.get_usage(), style="yellow")
+        screen.say(f"Try '{context.command_path} {context.help_option_names[0]}' for help.", style="dim")
+    screen.say(("Error:", "bold red"), " ", without_values(error))
+
+
+def without_values(error: Any) -> str:
+    """Return the message of a usage error, without any value that was given.
+
+    Names are given back if they are known, or near to a known one; of a message that is not known, nothing is.
+    """
+    text: str = error.format_message()
+    kind = type(error).__name__
+    if kind == "NoSuchOption":
+        is_plain = _PLAIN_OPTION.fullmatch(error.option_name)
+        return text if is_plain else "No such option; its name is not shown, as it may be a secret"
+    if kind in ("MissingParameter", "BadOptionUsage", "BadArgumentUsage") or text == "Missing command.":
+        return text
+    if kind == "BadParameter":
+        return text.removesuffix(error.message) + _reason(error.message)
+    if text.startswith("Got unexpected extra argument"):
+        return text.partition(" (")[0] + "; they are not shown, as they may be secrets"
+    if text.startswith("No such command") and "Did you mean" in text:
+        return text
+    if text.startswith("No such command"):
+        return "No such command; its name is not shown, as it may be a secret"
+    return "The command line cannot be read"
+
+
+def _reason(message: str) -> str:
+    """Return what is wrong with the value of a parameter, without the value: it stands before these words, quoted."""
+    for words in (" is not ", " does not "):
+        if words in message:
+            return f"the value{words}{message.rpartition(words)[2]}"
+    return message if message.startswith("Input should ") else "the value cannot be read"
