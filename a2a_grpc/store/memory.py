@@ -129,7 +129,9 @@ class _Log:
                 records = self.recent(view.history_length)
                 task = await offload(cost_of(records), recent, self.core or b"", records, view.history_length)
                 return Snapshot(last.seq, task, last.state, last.turn)
-        task = await offload(len(made.task), cut, made.task, view)
+        task = made.task
+        if view.history_length is not None:  # artifacts are left out already
+            task = await offload(len(task), cut, task, view)
         return Snapshot(last.seq, task, last.state, last.turn)
 
     async def size(self, view: TaskView) -> int:

@@ -77,7 +77,8 @@ class Parts:
 
     def seen(self, whole: Snapshot) -> Snapshot:
         """Return the task with the parts that the view names."""
-        return whole if self.core is not None else whole._replace(task=cut(whole.task, self.view))
+        is_cut = self.core is not None or not (self.is_whole or self.view.history_length is not None)
+        return whole if is_cut else whole._replace(task=cut(whole.task, self.view))
 
 
 ENTRY_COLUMNS = (
