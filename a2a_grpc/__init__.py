@@ -20,7 +20,8 @@ The map. A module imports only from floors strictly below its own:
                     servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports;
                     port: a gRPC port that is bound again if its loop ends; sockets: the connections of a port;
                     readiness: one answer of the store for all who ask; health: grpc.health.v1;
-                    descriptors: shares of the limit of open files; acceptor: HTTP connections within one
+                    descriptors: shares of the limit of open files; acceptor: HTTP connections within one;
+                    noise: gRPC's log lines, bounded
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
                     code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:
                     answers without a task;

@@ -10,6 +10,7 @@ and `AcceptingServer.ended` tells when that loop ends.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.rpc.calls import Methods
+
+logger = logging.getLogger("a2a_grpc.rpc")
 
 KNOWN_SIGNATURES = {
     "_handle_rpc": ("method_name", "method_resolver", "interceptors", "rpc_state", "loop", "concurrency_exceeded"),
@@ -130,7 +133,14 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                 cygrpc._schedule_rpc_coro(serving, call, self._running_loop, name), name="rpc_task"
             )
             self.calls.add(task)  # the event loop does not hold it
-            task.add_done_callback(self.calls.discard)
+            task.add_done_callback(self._served)
+
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        """Look at what serving a call raised, so that asyncio does not log it; gRPC fails so once a client has gone."""
+        self.calls.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            level = logging.DEBUG if isinstance(error, cygrpc.ExecuteBatchError) else logging.ERROR
+            logger.log(level, "serving a call failed", exc_info=error)
 
     def resolve_handler(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Return the handler of a call: what grpc.aio asks a resolver of methods."""

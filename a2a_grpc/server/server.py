@@ -25,6 +25,7 @@ from a2a_grpc.server.admin import Admin
 from a2a_grpc.server.descriptors import shares
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.limits import check_limits_fit
+from a2a_grpc.server.noise import QuietGrpc
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.port import GrpcPort
 from a2a_grpc.server.ports import cannot_listen
@@ -88,6 +89,7 @@ class Server:
         self._engine = Engine(agent, self._log, self._engine_settings)
         self._http: HttpListener | None = None
         self._upkeep = Upkeep()
+        self._quiet = QuietGrpc()
         self._ports: list[GrpcPort] = []
         self._shares = shares(1 if self.settings.admin_listen == OFF else 2, self.settings.max_connections)
         self._readiness = Readiness(self._store, lambda: self.is_ready)
@@ -162,6 +164,7 @@ class Server:
             else:
                 await self._grpc.start(Methods(methods, other, limit))
                 await admin_grpc.start(Methods(admin_methods, other, limit))
+            undo.enter_context(self._quiet)
             undo.pop_all()
         self._is_serving = True
         if settings.health:
@@ -188,6 +191,7 @@ class Server:
             await self._http.stop()
         await self._bus.stop()
         await self._store.close()
+        self._quiet.__exit__(None, None, None)
 
     def _fail(self, reason: str) -> None:
         """Say that the server can serve no longer."""
