@@ -16,7 +16,8 @@ The map. A module imports only from floors strictly below its own:
                     ends
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
                     limits: whether they fit each other; width: fields of large requests, counted before they are
-                    parsed; pace: long work in steps; admin: health, reflection, channelz;
+                    parsed; pace: long work in steps; loads: tasks for responses;
+                    admin: health, reflection, channelz;
                     servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports;
                     port: a gRPC port that is bound again if its loop ends; sockets: the connections of a port;
                     readiness: one answer of the store for all who ask; health: grpc.health.v1;
@@ -32,6 +33,8 @@ The map. A module imports only from floors strictly below its own:
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
                     accept: a grpc.aio server that no path ends; limits: what is refused before its request is awaited;
+                    arrivals: requests on their way in; responses: those that clients have yet to read; shares: who
+                    gets room; reset: calls ended from this side; memory: what goes back to the system;
                     elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,

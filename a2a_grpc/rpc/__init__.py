@@ -1,16 +1,21 @@
 """gRPC as this project uses it: call metadata, status details, channel arguments, the frame around every call."""
 
 from a2a_grpc.rpc.accept import AcceptingServer
+from a2a_grpc.rpc.arrivals import Arrivals, Asking
 from a2a_grpc.rpc.calls import Calls, Context, Methods, invocation_metadata
 from a2a_grpc.rpc.metadata import CallMetadata
 from a2a_grpc.rpc.options import TransportSettings, server_options
+from a2a_grpc.rpc.responses import Responses
 
 __all__ = [
     "AcceptingServer",
+    "Arrivals",
+    "Asking",
     "CallMetadata",
     "Calls",
     "Context",
     "Methods",
+    "Responses",
     "TransportSettings",
     "invocation_metadata",
     "server_options",

@@ -17,8 +17,10 @@ from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError
 from a2a_grpc.rpc.limits import MetadataLimit
-from a2a_grpc.rpc.status import to_status, trailing_metadata
+from a2a_grpc.rpc.responses import TINY_BYTES, Responses
+from a2a_grpc.rpc.status import abort, to_status
 from a2a_grpc.store import StoreUnavailable
+from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.rpc")
 
@@ -30,9 +32,6 @@ Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 
 ABORT_TIMEOUT_S = 1.0
 """How long a status may wait behind data that the peer does not read."""
-
-CODES = {code.value[0]: code for code in grpc.StatusCode}
-"""gRPC's status codes by their numbers."""
 
 _metadata: ContextVar[Metadata] = ContextVar("a2a_grpc metadata of the call", default=())
 
@@ -78,19 +77,27 @@ class Calls:
 
     - Whatever a behavior raises, the client gets a status of the error tree; no other exception's text leaves.
     - Over `max_calls`, `max_streams` or `max_bytes` (of requests being served) a call is RESOURCE_EXHAUSTED at once.
+    - Responses of more than 4 KiB are counted until gRPC has sent them, see `Responses`.
     - `end_streams` ends every stream with a status, a slow reader's within seconds. Calls that come from then on are
       UNAVAILABLE, and so is what `wait` does not see end in time.
     """
 
-    def __init__(self, *, max_calls: int, max_streams: int, max_bytes: int) -> None:
+    def __init__(self, *, max_calls: int, max_streams: int, max_bytes: int, responses: Responses) -> None:
         self._room = {False: max_calls, True: max_streams}
         self._running: dict[bool, set[asyncio.Task[Any]]] = {False: set(), True: set()}
         self._max_bytes = max_bytes
+        self._responses = responses
         self._bytes = 0
+        self._lines = Throttle(logger)
         self._is_ending = False
         self.unread_by: set[str] = set()
         """Peers, as gRPC names them, that did not read what was written to a call before it was ended."""
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_tight(self) -> bool:
+        """True if the next large response may have to wait for room."""
+        return self._responses.is_tight
 
     @property
     def streams(self) -> int:
@@ -107,16 +114,20 @@ class Calls:
             task = asyncio.current_task(self._loop)
             assert task is not None
             if self._is_ending:
-                await _abort(context, to_status(UnavailableError.shutting_down("try again at another")))
+                await self._abort(context, to_status(UnavailableError.shutting_down("try again at another")))
                 return None
             size, is_crowded = len(request), len(running) >= self._room[streaming]
             if is_crowded or self._bytes + size > self._max_bytes:
-                await _abort(context, to_status(self._refusal(streaming, is_crowded)))
+                await self._abort(context, to_status(self._refusal(streaming, is_crowded)))
                 return None
             running.add(task)
             self._bytes += size
             try:
-                return await behavior(request, context)
+                response = await behavior(request, context)
+                if response is not None and (len(response) > TINY_BYTES or self._responses.are_counted(task)):
+                    await self._responses.hold(task, context.peer(), len(response))
+                    self._responses.sent(task)
+                return response
             except A2AError as error:
                 status = to_status(error)
             except asyncio.CancelledError:
@@ -124,23 +135,46 @@ class Calls:
                     raise  # the client is gone
                 status = to_status(UnavailableError.shutting_down("resume at another"))
             except StoreUnavailable as unavailable:
-                logger.warning("the store does not answer: %s", unavailable)
+                self._lines.warning("store", "the store does not answer: %s", unavailable)
                 status = to_status(UnavailableError(unavailable.said, retry_after_s=1.0))
             except grpc.aio.InternalError:
                 return None  # a write to a client that is gone
-            except Exception:
-                logger.exception("call failed")
+            except Exception as bug:
+                self._lines.error(f"bug {type(bug).__name__}", "call failed", exc_info=True)
                 status = to_status(InternalError())
             finally:
                 running.discard(task)
                 self._bytes -= size
-            if not await _abort(context, status) and self._is_ending:
+            self._responses.release(task)
+            if not await self._abort(context, status) and self._is_ending:
                 self.unread_by.add(context.peer())
             return None
 
         if streaming:
             return grpc.unary_stream_rpc_method_handler(serve)
         return grpc.unary_unary_rpc_method_handler(serve)
+
+    async def room_for(self, context: Context, size: int) -> None:
+        """Wait for room for a response of about so many bytes. Call it before they are read.
+
+        Raises ResourceExhaustedError if there is none in time.
+        """
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        await self._responses.hold(task, context.peer(), size)
+
+    async def write(self, context: Context, element: bytes) -> None:
+        """Write one element of a stream. It counts as a response until gRPC has taken it."""
+        if len(element) <= TINY_BYTES:
+            return await context.write(element)
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        await self._responses.hold(task, context.peer(), len(element))
+        self._responses.sent(task)
+        try:
+            await context.write(element)
+        finally:
+            self._responses.release(task)
 
     def _refusal(self, streaming: bool, is_crowded: bool) -> A2AError:
         if is_crowded:
@@ -167,23 +201,23 @@ class Calls:
             if late:
                 await asyncio.wait(late, timeout=timeout_s)
 
+    async def refuse(self, context: Context, error: A2AError) -> None:
+        """End a call that no behavior has seen."""
+        await self._abort(context, to_status(error))
 
-async def _abort(context: Context, status: Status) -> bool:
-    """End the call with a status, then return: grpc.aio raises its AbortError once the handler has ended. Return False
-    if the client did not read what was written before, so that the status could not be sent.
+    async def _abort(self, context: Context, status: Status) -> bool:
+        """End the call with a status. Return False if the client did not read what was written before, so that the
+        status could not be sent.
 
-    A status is passed, not an error: a frame that keeps an exception whose traceback holds the frame keeps all that
-    its callers hold, the request's bytes among it, until the garbage collector comes.
-    """
-    metadata = (*(context.trailing_metadata() or ()), *trailing_metadata(status))
-    try:
-        async with asyncio.timeout(ABORT_TIMEOUT_S):
-            await context.abort(CODES[status.code], status.message, metadata)
-    except grpc.aio.AbortError as aborted:
-        aborted.__traceback__ = None  # the context keeps the error, and the traceback's frames keep the context
-    except TimeoutError:
-        logger.warning("the client does not read; its call ends without a status")
-        return False
-    except (grpc.aio.InternalError, grpc.aio.UsageError):
-        pass  # the client is gone, and with it the reader of the status
-    return True
+        A status is passed, not an error: a frame that keeps an exception whose traceback holds the frame keeps all that
+        its callers hold, the request's bytes among it, until the garbage collector comes.
+        """
+        try:
+            async with asyncio.timeout(ABORT_TIMEOUT_S):
+                await abort(context, status)
+        except TimeoutError:
+            self._lines.warning("unread status", "the client does not read; its call ends without a status")
+            return False
+        except (grpc.aio.InternalError, grpc.aio.UsageError):
+            pass  # the client is gone, and with it the reader of the status
+        return True

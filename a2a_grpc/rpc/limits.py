@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.errors import ResourceExhaustedError
-from a2a_grpc.rpc.status import to_status, trailing_metadata
+from a2a_grpc.rpc.status import abort, to_status
 
 
 class MetadataLimit:
@@ -30,5 +30,4 @@ class MetadataLimit:
 
     async def _refuse(self, requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
         error = ResourceExhaustedError(f"the call's metadata is larger than the limit of {self._max_bytes} bytes")
-        status = to_status(error)
-        await context.abort(error.code, status.message, trailing_metadata(status))
+        await abort(context, to_status(error))

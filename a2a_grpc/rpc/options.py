@@ -6,6 +6,9 @@ from a2a_grpc.config import check_ranges, setting
 
 MiB = 1 << 20
 
+FIRST_WINDOW_BYTES = 16 * 1024
+"""What a client may send of a request before a handler asks for it."""
+
 UNLIMITED = (1 << 31) - 1
 """What gRPC takes for 'never' where a time in milliseconds is expected."""
 
@@ -54,6 +57,9 @@ def server_options(
         ("grpc.http2.max_deallocating_streams", max(1, settings.max_streams_per_connection // 2)),
         ("grpc.max_receive_message_length", settings.max_receive_bytes),
         ("grpc.max_send_message_length", settings.max_send_bytes),
+        # With its defaults gRPC lets a client send megabytes that no handler has asked for.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", FIRST_WINDOW_BYTES),
         ("grpc.max_metadata_size", settings.max_call_metadata_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_call_metadata_bytes),
         ("grpc.keepalive_time_ms", _ms(settings.keepalive_time_s) or UNLIMITED),

@@ -1,7 +1,10 @@
 """Errors as gRPC statuses with `google.rpc` details (spec §10.6)."""
 
 from collections.abc import Sequence
+from typing import Any as Any_
 
+import grpc
+import grpc.aio
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -9,6 +12,9 @@ from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import DOMAIN, A2AError, Violation
 from a2a_grpc.protocol import STATUS_DETAILS
+
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+"""gRPC's status codes by their numbers."""
 
 MAX_MESSAGE_BYTES = 1024
 MAX_DETAIL_BYTES = 192
@@ -33,6 +39,19 @@ def to_status(error: A2AError) -> Status:
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+async def abort(context: "grpc.aio.ServicerContext[Any_, Any_]", status: Status) -> None:
+    """End a call with a status, then return: grpc.aio raises its AbortError once the handler has ended.
+
+    grpc.aio keeps the error with the call. The error's traceback would keep the frames of the handler, and the frames
+    the call and its request, until the garbage collector comes.
+    """
+    metadata = (*(context.trailing_metadata() or ()), *trailing_metadata(status))
+    try:
+        await context.abort(CODES[status.code], status.message, metadata)
+    except grpc.aio.AbortError as aborted:
+        aborted.__traceback__ = None
 
 
 def _bad_request(violations: Sequence[Violation]) -> BadRequest:

@@ -16,6 +16,7 @@ from a2a_grpc.agent import Agent
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
+from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.server.descriptors import raise_limit
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server, ServerFailedError
@@ -123,6 +124,7 @@ def where_tasks_are(store: str) -> str:
 
 async def run(server: Server, *, tell: Tell) -> None:
     """Starts a server, waits for a signal, drains; tells each step."""
+    return_large_blocks()
     with signals() as told:
         await server.start()
         try:

@@ -17,8 +17,9 @@ from a2a_grpc.agent import Agent, build_card
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
+from a2a_grpc.errors import A2AError
 from a2a_grpc.log import Log
-from a2a_grpc.rpc import Calls, Methods, TransportSettings, server_options
+from a2a_grpc.rpc import Arrivals, Asking, Calls, Methods, Responses, TransportSettings, server_options
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.server.admin import Admin
@@ -139,6 +140,11 @@ class Server:
         build_card(self.agent, address="-")  # an agent that has no valid card fails before a port is bound
         self._admin = Admin(settings)
         credentials, tls = self._credentials()
+        self._arrivals = Arrivals(
+            places=max(4, settings.max_bytes_in_flight // (2 * self._transport.max_receive_bytes)),
+            timeout_s=settings.request_timeout_s,
+            refuse=self._refuse,
+        )
         async with AsyncExitStack() as undo:
             self._grpc = self._bind(undo, "listen", credentials)
             self.grpc_address = self._grpc.address
@@ -158,12 +164,11 @@ class Server:
                 undo.push_async_callback(self._http.stop)
             await undo.enter_async_context(self._engine)
             self._admin.tell(True)
-            other, limit = refusal(UNKNOWN), MetadataLimit(self._transport.max_call_metadata_bytes)
             if admin_grpc is None:
-                await self._grpc.start(Methods({**methods, **admin_methods}, other, limit))
+                await self._grpc.start(self._asked_for({**methods, **admin_methods}))
             else:
-                await self._grpc.start(Methods(methods, other, limit))
-                await admin_grpc.start(Methods(admin_methods, other, limit))
+                await self._grpc.start(self._asked_for(methods))
+                await admin_grpc.start(self._asked_for(admin_methods))
             undo.enter_context(self._quiet)
             undo.pop_all()
         self._is_serving = True
@@ -218,7 +223,7 @@ class Server:
                 ("grpc.max_allowed_incoming_connections", self._shares.grpc),
             ],
             credentials=credentials,
-            interceptors=self._interceptors,
+            interceptors=[Asking(self._arrivals), *self._interceptors] if self._interceptors else [],
             shared=settings.reuse_port,
             on_failure=self._fail,
         )
@@ -234,6 +239,7 @@ class Server:
             max_calls=settings.max_calls,
             max_streams=settings.max_streams,
             max_bytes=settings.max_bytes_in_flight,
+            responses=Responses(max_bytes=settings.max_response_bytes_in_flight, unread_s=settings.unread_response_s),
         )
         options = ServicerOptions(
             cancel_on_disconnect=settings.cancel_on_disconnect,
@@ -250,6 +256,16 @@ class Server:
         )
         servicer = Servicer(self.agent, self._engine, self.card, gate, checks, pace, self._calls, options)
         return {**servicer.handlers(), **other_versions()}
+
+    async def _refuse(self, context: Any, error: A2AError) -> None:
+        await self._calls.refuse(context, error)
+
+    def _asked_for(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]") -> Methods:
+        """Return the methods of a port, whose requests are asked for when there is room for them. With interceptors,
+        `Asking` sees to that: interceptors see the handlers as they are."""
+        if not self._interceptors:
+            handlers = {name: self._arrivals.asked_for(handler) for name, handler in handlers.items()}
+        return Methods(handlers, refusal(UNKNOWN), MetadataLimit(self._transport.max_call_metadata_bytes))
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
         settings = self.settings

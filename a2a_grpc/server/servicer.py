@@ -32,6 +32,7 @@ from a2a_grpc.protocol import LEFT_OUT, NO_ARTIFACTS, Key
 from a2a_grpc.rpc import Calls, Context
 from a2a_grpc.server import paging
 from a2a_grpc.server.gate import Call, Gate
+from a2a_grpc.server.loads import Loads
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Checks
 from a2a_grpc.server.width import LARGE_BYTES
@@ -107,6 +108,7 @@ class Servicer:
         self._pace = pace
         self._calls = calls
         self._options = options
+        self._loads = Loads(engine.log, calls)
         self._canceling: set[asyncio.Task[None]] = set()
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
@@ -152,7 +154,7 @@ class Servicer:
         opened = await self._open(call, request, len(raw), streaming=True)
         if isinstance(opened, Message):
             await context.send_initial_metadata(call.echo)
-            await context.write(self._sized(message_element(opened)))
+            await self._calls.write(context, self._sized(message_element(opened)))
             return
         try:
             state, turn = await self._stream(
@@ -201,7 +203,7 @@ class Servicer:
     async def get_task(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(GetTaskRequest, raw, context)
         self._checks.get(request)
-        snapshot = await self._log.snapshot(call.key(request.id), _view(call, request))
+        snapshot = await self._loads.load(context, call.key(request.id), _view(call, request))
         return await self._answer(call, context, snapshot.task)
 
     async def list_tasks(self, raw: bytes, context: Context) -> bytes:
@@ -265,8 +267,11 @@ class Servicer:
                 f"task '{key.id}' is {lifecycle.state_name(head.state)}; read it with GetTask",
                 metadata={"task_id": key.id},
             )
-        snapshot = await self._log.snapshot(key, _view(call, request))
-        await self._stream(call, context, key, snapshot, first=snapshot.task)
+        snapshot = await self._loads.load(context, key, _view(call, request))
+        first, snapshot = snapshot.task, snapshot._replace(task=b"")
+        following = self._stream(call, context, key, snapshot, first=first)
+        del first  # a follower holds no task, however long it follows
+        await following
 
     async def _stream(
         self,
@@ -285,12 +290,13 @@ class Servicer:
         with self._log.follow(key, snapshot.seq, state if first else None) as records:
             await context.send_initial_metadata((*call.echo, place))
             if first:
-                await context.write(self._sized(task_element(first)))
+                await self._calls.write(context, self._sized(task_element(first)))
+                first = b""
                 if is_over(state, turn):
                     return state, turn
             while batch := await records.batch():
                 for record in batch:
-                    await context.write(record.event)
+                    await self._calls.write(context, record.event)
                     if record.at_us and is_over(record.state, record.turn):  # only a status says so
                         return record.state, record.turn
                 state, turn = record.state, record.turn

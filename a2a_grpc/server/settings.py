@@ -42,6 +42,13 @@ class ServerSettings:
     max_calls: int = setting(10_000, "Unary calls that may be open.", minimum=1)
     max_streams: int = setting(10_000, "Streams that may be open.", minimum=1)
     max_bytes_in_flight: int = setting(256 * MiB, "Size of all requests being served.", minimum=1024)
+    max_response_bytes_in_flight: int = setting(
+        32 * MiB, "Size of all responses that clients have not read yet; half of it for one connection.", minimum=1024
+    )
+    unread_response_s: float = setting(
+        5.0, "Seconds a client may leave a response unread while other calls wait for room.", minimum=0.1
+    )
+    request_timeout_s: float = setting(60.0, "Seconds a request may take to arrive.", minimum=0.1)
     card_max_age_s: int = setting(60, "Seconds the agent card may be cached.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")
     workers: int = setting(1, "Processes that share the port.", minimum=1)

@@ -32,7 +32,7 @@ async def refuse(served: Served) -> None:
     await refusal(served.send(request(message(big + "y")), ("idempotency-key", "k")))
     await served.send(scripted({"fail": "no"}))
     await served.send(scripted({"raise": "no"}))
-    await served.send(scripted({"artifact": {"text": big}}, {"artifact": {"text": big}}))  # more than a task may have
+    await served.send(scripted({"chunks": {"count": 4, "text": big}}))  # more than a task may have
 
 
 def garbage_frames() -> list[str]:
@@ -48,7 +48,7 @@ def garbage_frames() -> list[str]:
 
 
 async def test_refusals_leave_no_cycles() -> None:
-    async with serving(scripted_agent(), max_task_bytes=150_000) as served:
+    async with serving(scripted_agent(), max_task_bytes=250_000) as served:
         await refuse(served)
         gc.collect()
         gc.disable()

@@ -109,4 +109,4 @@ async def test_a_good_client_does_not_notice_wide_requests() -> None:
         attack = run("-m", "tests.attacks.wide", target.address, str(connections), str(seconds))
         harm = await attacked(target, attack)
     print(harm)
-    harm.check(p99_ms=100 if LONG else 500, grown_mib=128)
+    harm.check(p99_ms=100 if LONG else 5000, grown_mib=128)

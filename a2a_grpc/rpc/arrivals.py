@@ -1,0 +1,159 @@
+"""Bound the requests that are on their way in: gRPC lets a client send what it was asked for, and no more."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedError
+from a2a_grpc.rpc.memory import Trimmer
+from a2a_grpc.rpc.shares import Shares
+
+LOOK_S = 0.1
+"""Between two looks at requests that are late."""
+HURRIED_S = 0.25
+"""How long a request may take to arrive while half of all places, or of its connection's, are taken."""
+ROUNDS = 4
+"""Rounds of the event loop in which a request that has arrived is seen, and its task resumed."""
+PENALTY_S = 5.0
+"""How long, while places are scarce, calls of a connection wait after a request of the connection was late."""
+WAIT_S = 10.0
+"""How long a call waits for its turn to send its request."""
+
+Refuse: TypeAlias = "Callable[[Any, A2AError], Awaitable[None]]"
+"""Ends a call, given by its context, with an error."""
+
+
+class Arrivals:
+    """Reads the requests of unary calls.
+
+    grpc.aio asks for the request of a unary call before any handler runs, and the request's bytes stay in memory until
+    the last has come. As a call whose request is a stream, the call is there first, and its request is asked for here.
+    Until then gRPC takes no more than the first window of 64 KiB.
+
+    Guarantees:
+
+    - At most `places` requests are asked for at a time, a quarter of them for one connection.
+    - A request arrives within `timeout_s`; within a quarter of a second if places are scarce. Otherwise its call is
+      RESOURCE_EXHAUSTED.
+    - A connection whose request was late has no place for five seconds, while places are scarce.
+    - Of the connections that wait for a place, the one that has fewest is served first.
+    """
+
+    def __init__(self, *, places: int, timeout_s: float, refuse: Refuse) -> None:
+        self._shares = Shares(places, max(1, places // 4))
+        self._timeout_s = timeout_s
+        self._refuse = refuse
+        self._deadlines: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._late_peers: dict[str, float] = {}
+        self._trimmer = Trimmer()
+        self._loop = asyncio.get_running_loop()
+        self._looking: asyncio.TimerHandle | None = None
+
+    def asked_for(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+        """Return a handler that asks for the request when there is room for it, then does what `handler` does."""
+        behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
+        if handler.request_streaming or not (
+            inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)
+        ):
+            return handler
+        parse = handler.request_deserializer
+
+        async def serve(_: object, context: Any) -> Any:
+            raw = await self._read(context)
+            if raw is not None:
+                return await behavior(parse(raw) if parse else raw, context)
+            return None
+
+        async def serve_each(_: object, context: Any) -> None:
+            raw = await self._read(context)
+            if raw is not None:
+                async for element in behavior(parse(raw) if parse else raw, context):
+                    await context.write(element)
+
+        if not handler.response_streaming:
+            return grpc.stream_unary_rpc_method_handler(serve, None, handler.response_serializer)
+        is_generator = inspect.isasyncgenfunction(behavior)
+        return grpc.stream_stream_rpc_method_handler(
+            serve_each if is_generator else serve, None, handler.response_serializer
+        )
+
+    async def _read(self, context: Any) -> bytes | None:
+        """Return the request of a call; None if the call has ended."""
+        peer = context.peer()
+        if peer in self._late_peers and self._is_scarce(peer):
+            await asyncio.sleep(max(0.0, self._late_peers[peer] - self._loop.time()))
+        if not self._shares.take(peer, 1) and not await self._shares.wait(peer, 1, WAIT_S):
+            await self._refuse(context, _too_many())
+            return None
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        self._deadlines[task] = self._loop.time() + (HURRIED_S if self._is_scarce(peer) else self._timeout_s)
+        if self._looking is None:
+            self._looking = self._loop.call_later(LOOK_S, self._look)
+        try:
+            raw = await context.read()
+        except asyncio.CancelledError:
+            if task not in self._late:
+                self._trimmer.wake()
+                raise  # the client is gone
+            self._late.discard(task)
+            self._late_peers[peer] = self._loop.time() + PENALTY_S
+            task.uncancel()
+            raw = None
+        finally:
+            del self._deadlines[task]
+            self._shares.give_back(peer, 1)
+        if raw is None:
+            self._trimmer.wake()
+            await self._refuse(context, _too_many())
+        elif raw is grpc.aio.EOF:
+            self._trimmer.wake()
+            await self._refuse(context, InvalidRequestError("the call ended without a request"))
+        else:
+            return bytes(raw)
+        return None
+
+    def _is_scarce(self, peer: str) -> bool:
+        shares = self._shares
+        return 2 * shares.held > shares.total or 2 * shares.held_by(peer) > shares.per_peer
+
+    def _look(self) -> None:
+        self._looking = None
+        now = self._loop.time()
+        self._late_peers = {peer: until for peer, until in self._late_peers.items() if until > now}
+        if not self._deadlines and not self._late_peers:
+            return
+        self._looking = self._loop.call_later(LOOK_S, self._look)
+        if late := [task for task, deadline in self._deadlines.items() if deadline < now]:
+            self._end(late, ROUNDS)
+
+    def _end(self, late: "list[asyncio.Task[Any]]", rounds: int) -> None:
+        """End calls whose requests have not arrived once the event loop has gone round so often."""
+        if rounds:
+            self._loop.call_soon(self._end, late, rounds - 1)
+            return
+        for task in late:
+            if task in self._deadlines and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+
+
+class Asking(grpc.aio.ServerInterceptor):
+    """Does for the handlers of a server with interceptors what `Arrivals.asked_for` does; the interceptors see them as
+    they were before."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+
+    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        handler = await continuation(handler_call_details)
+        return handler and self._arrivals.asked_for(handler)
+
+
+def _too_many() -> ResourceExhaustedError:
+    return ResourceExhaustedError("too many requests are on their way in; send yours again", retry_after_s=1.0)

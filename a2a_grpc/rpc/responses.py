@@ -1,0 +1,125 @@
+"""Bound the bytes of responses that wait for their clients to read."""
+
+import asyncio
+import logging
+import math
+from typing import Any
+
+from a2a_grpc.errors import ResourceExhaustedError
+from a2a_grpc.rpc.reset import reset
+from a2a_grpc.rpc.shares import Shares
+from a2a_grpc.throttle import Throttle
+
+logger = logging.getLogger("a2a_grpc.rpc")
+
+TINY_BYTES = 4096
+"""Responses up to this size are not counted: what gRPC holds for their calls is more."""
+LOOK_S = 0.25
+"""Between two looks at responses that are not read, while a call waits for room."""
+
+
+class Hold:
+    """A response on its way, or room for it."""
+
+    __slots__ = ("peer", "since", "size")
+
+    def __init__(self, peer: str, size: int) -> None:
+        self.peer = peer
+        self.size = size
+        self.since = math.inf
+        """When gRPC got the response, by the event loop's clock."""
+
+
+class Responses:
+    """The responses that are on their way, by the tasks of their calls.
+
+    Guarantees:
+
+    - Together they have at most `max_bytes`, those of one connection at most half as much; a single one may be larger.
+    - A call waits for room for at most twice `unread_s`, then it is RESOURCE_EXHAUSTED.
+    - While a call waits, responses that were not read for `unread_s` are ended, those of the connection that holds most
+      first. Their streams are reset.
+    """
+
+    def __init__(self, *, max_bytes: int, unread_s: float) -> None:
+        self._shares = Shares(max_bytes, max(1, max_bytes // 2))
+        self._unread_s = unread_s
+        self._holds: dict[asyncio.Task[Any], Hold] = {}
+        self._loop = asyncio.get_running_loop()
+        self._looking: asyncio.TimerHandle | None = None
+        self._lines = Throttle(logger)
+
+    @property
+    def is_tight(self) -> bool:
+        """True if the next large response may have to wait."""
+        return self._shares.is_wanted or 2 * self._shares.held > self._shares.total
+
+    def are_counted(self, task: "asyncio.Task[Any]") -> bool:
+        """Return True if a response of this call, or room for it, is counted."""
+        return task in self._holds
+
+    async def hold(self, task: "asyncio.Task[Any]", peer: str, size: int) -> None:
+        """Count a response until `release` or the end of its call; if the call has room already, change its size.
+
+        Waits for room. Raises ResourceExhaustedError if there is none in time.
+        """
+        hold = self._holds.get(task)
+        if hold is not None:
+            self._resize(hold, size)
+            return
+        if size <= TINY_BYTES:
+            return
+        if not self._shares.take(peer, size):
+            self._look_later()
+            if not await self._shares.wait(peer, size, 2 * self._unread_s):
+                raise ResourceExhaustedError(
+                    f"responses that clients have not read yet leave no room for one of {size} bytes; try again",
+                    retry_after_s=1.0,
+                )
+        self._holds[task] = Hold(peer, size)
+        task.add_done_callback(self.release)
+
+    def sent(self, task: "asyncio.Task[Any]") -> None:
+        """Note that the response of a call is gRPC's now: from here on it waits for the client to read."""
+        hold = self._holds.get(task)
+        if hold is not None:
+            hold.since = self._loop.time()
+
+    def release(self, task: "asyncio.Task[Any]") -> None:
+        """Count the response of a call no longer. Does nothing if none is counted."""
+        hold = self._holds.pop(task, None)
+        if hold is not None:
+            task.remove_done_callback(self.release)
+            self._shares.give_back(hold.peer, hold.size)
+
+    def _resize(self, hold: Hold, size: int) -> None:
+        if size > hold.size:
+            self._shares.enlarge(hold.peer, size - hold.size)
+        elif size < hold.size:
+            self._shares.give_back(hold.peer, hold.size - size)
+        hold.size = size
+
+    def _look_later(self) -> None:
+        if self._looking is None:
+            self._looking = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """End responses that nobody reads, as many as those that wait have need of."""
+        self._looking = None
+        if not self._shares.is_wanted:
+            return
+        self._look_later()
+        unread_since = self._loop.time() - self._unread_s
+        unread = [(task, hold) for task, hold in self._holds.items() if hold.since < unread_since]
+        unread.sort(key=lambda item: (-self._shares.held_by(item[1].peer), item[1].since))
+        ended, freed = [], 0
+        for task, hold in unread:
+            if freed >= self._shares.wanted:
+                break
+            ended.append(task)
+            freed += hold.size
+        if ended:
+            reset(ended)
+            self._lines.warning(
+                "unread", "a response was not read for %g s while others waited; its call was ended", self._unread_s
+            )

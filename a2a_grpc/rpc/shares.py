@@ -1,0 +1,106 @@
+"""An amount that the connected peers share fairly."""
+
+import asyncio
+from collections import deque
+
+
+class Shares:
+    """Gives parts of a total to peers, and takes the parts back.
+
+    Guarantees:
+
+    - All peers together hold at most `total`, and one peer at most `per_peer`. A single part that is larger is given if
+      nothing else is held.
+    - Of the peers that wait, the one that holds least is served first; the parts of one peer are given in order.
+    """
+
+    def __init__(self, total: int, per_peer: int) -> None:
+        self.total = total
+        self.per_peer = per_peer
+        self.held = 0
+        self._by_peer: dict[str, int] = {}
+        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
+
+    @property
+    def is_wanted(self) -> bool:
+        """True while a peer waits."""
+        return bool(self._waiting)
+
+    @property
+    def wanted(self) -> int:
+        """The smallest part that is next of a peer that waits; 0 if none waits."""
+        return min((line[0][0] for line in self._waiting.values()), default=0)
+
+    def held_by(self, peer: str) -> int:
+        return self._by_peer.get(peer, 0)
+
+    def take(self, peer: str, size: int) -> bool:
+        """Take a part at once. Return False if there is no room, or if other calls of the peer wait."""
+        if peer in self._waiting or not self._fits(peer, size):
+            return False
+        self._give(peer, size)
+        return True
+
+    async def wait(self, peer: str, size: int, timeout_s: float) -> bool:
+        """Wait for a part. Return False if there was no room in time."""
+        place: tuple[int, asyncio.Future[None]] = size, asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(peer, deque()).append(place)
+        given = place[1]
+        try:
+            async with asyncio.timeout(timeout_s):
+                await given
+        except BaseException as error:
+            if given.done() and not given.cancelled():
+                self.give_back(peer, size)
+            elif place in self._waiting.get(peer, ()):
+                self._leave(peer, place)
+            if isinstance(error, TimeoutError):
+                return False
+            raise
+        return True
+
+    def enlarge(self, peer: str, by: int) -> None:
+        """Make a part that is held larger, whether there is room or not."""
+        self._give(peer, by)
+
+    def give_back(self, peer: str, size: int) -> None:
+        """Give a part back, or some of it, and serve those that wait."""
+        self.held -= size
+        left = self._by_peer[peer] - size
+        if left:
+            self._by_peer[peer] = left
+        else:
+            del self._by_peer[peer]
+        if self._waiting:
+            self._serve()
+
+    def _fits(self, peer: str, size: int) -> bool:
+        if not self.held:
+            return True
+        own = self._by_peer.get(peer, 0)
+        return self.held + size <= self.total and (not own or own + size <= self.per_peer)
+
+    def _give(self, peer: str, size: int) -> None:
+        self.held += size
+        self._by_peer[peer] = self._by_peer.get(peer, 0) + size
+
+    def _serve(self) -> None:
+        while self._waiting:
+            for peer in sorted(self._waiting, key=self.held_by):
+                size, given = place = self._waiting[peer][0]
+                if given.done():  # its call was canceled, or waited too long
+                    self._leave(peer, place)
+                    break
+                if self._fits(peer, size):
+                    self._give(peer, size)
+                    given.set_result(None)
+                    self._leave(peer, place)
+                    break
+            else:
+                return
+
+    def _leave(self, peer: str, place: "tuple[int, asyncio.Future[None]]") -> None:
+        line = self._waiting[peer]
+        line.remove(place)
+        if not line:
+            del self._waiting[peer]
