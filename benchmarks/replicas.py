@@ -1,12 +1,14 @@
 """How long it takes from one replica to another, on one machine: of an event to a follower, of a cancel to the agent.
 
 python benchmarks/replicas.py [--store sqlite|postgresql] [--tasks 1 50] [--rate 10] [--seconds 10] [--cancels 50]
+                              [--at-once 1 30]
 
 Starts two servers, A and B, on one store: a new SQLite file, where the processes wake each other through sockets, or a
 new PostgreSQL (of the system's packages), where they do by notifications. Tasks run at A with `--rate` events a second.
 Every event carries the moment at which the agent gave it to its turn; it is followed on a stream of A and on one of B.
 So a figure is the way from the agent, through the commit, to a client: `remote` is what B's clients wait longer for.
-Then tasks at A are canceled at B: the time from the call to the CancelledError in the agent, and to the call's answer.
+Then tasks at A are canceled at B, `--at-once` of them: the time from the call to the CancelledError in the agent, and
+to the call's answer.
 
 Moments are of the system's monotonic clock, which is the same in all processes.
 """
@@ -143,17 +145,24 @@ async def measure_following(a: Any, b: Any, *, tasks: int, rate: float, seconds:
         show(f"{name}, {tasks} tasks, {tasks * rate:g} events/s", [delay for one in found for delay in one])
 
 
-async def measure_cancels(a: Any, b: Any, stops: Path, count: int) -> None:
+async def measure_cancels(a: Any, b: Any, stops: Path, count: int, at_once: int) -> None:
     begun, answered = {}, []
-    for _ in range(count):
-        task_id = await start(a, rate=10, seconds=60)
-        await asyncio.sleep(0.1)
+
+    async def cancel(task_id: str) -> None:
         begun[task_id] = time.monotonic()
         await b.CancelTask(CancelTaskRequest(id=task_id), metadata=METADATA)
         answered.append(1000 * (time.monotonic() - begun[task_id]))
+
+    for _ in range(max(count // at_once, 1)):
+        ids = [await start(a, rate=10, seconds=60) for _ in range(at_once)]
+        await asyncio.sleep(0.1)
+        await asyncio.gather(*map(cancel, ids))
     stopped = noted_stops(stops)
-    show("cancel to the agent's end", [1000 * (stopped[task_id] - at) for task_id, at in begun.items()])
-    show("cancel to its answer", answered)
+    show(
+        f"cancel to the agent's end, {at_once} at once",
+        [1000 * (stopped[task_id] - at) for task_id, at in begun.items()],
+    )
+    show(f"cancel to its answer, {at_once} at once", answered)
 
 
 def show(name: str, found: list[float]) -> None:
@@ -173,7 +182,8 @@ async def main(options: argparse.Namespace) -> None:
             b = await stack.enter_async_context(replica(store, stops))
             for tasks in options.tasks:
                 await measure_following(a, b, tasks=tasks, rate=options.rate, seconds=options.seconds)
-            await measure_cancels(a, b, stops, options.cancels)
+            for at_once in options.at_once:
+                await measure_cancels(a, b, stops, options.cancels, at_once)
 
 
 if __name__ == "__main__":
@@ -182,8 +192,9 @@ if __name__ == "__main__":
         serve_command(agent)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", nargs="+", default=["sqlite", "postgresql"], choices=["sqlite", "postgresql"])
-    parser.add_argument("--tasks", nargs="+", type=int, default=[1, 50])
+    parser.add_argument("--tasks", nargs="*", type=int, default=[1, 50])
     parser.add_argument("--rate", type=float, default=10.0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--cancels", type=int, default=50)
+    parser.add_argument("--at-once", nargs="+", type=int, default=[1, 30])
     asyncio.run(main(parser.parse_args()))

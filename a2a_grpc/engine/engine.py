@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
+from a2a_grpc.bus import Topic
 from a2a_grpc.engine.incoming import Incoming, Opened, ended_before, is_over
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replica import Replica
@@ -28,7 +29,7 @@ from a2a_grpc.offload import offload
 from a2a_grpc.parts import Json, struct
 from a2a_grpc.store import WHOLE, Head, Record, Snapshot, TaskKey, TaskView
 from a2a_grpc.store.views import cost_of, serialized
-from a2a_grpc.wire import Message, Task
+from a2a_grpc.wire import Message, Task, TaskState
 
 ELSEWHERE_GRACE_S = 1.0
 """Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
@@ -131,7 +132,7 @@ class Engine:
         the store does not take the end in time.
         """
         head = await self.log.head(key)
-        if head.state not in lifecycle.TERMINAL:
+        if head.state not in lifecycle.TERMINAL and not self._is_elsewhere(key, head):
             async with self._runs.locks.holding(key):  # a message that is being accepted has its run, or has not begun
                 active = self._runs.get(key)
                 if active is None:
@@ -146,31 +147,50 @@ class Engine:
                         retry_after_s=1.0,
                     )
             head = await self.log.head(key)
-            if head.state not in lifecycle.TERMINAL:
-                head = await self._cancel_elsewhere(key, metadata or {})
-        if head.state != lifecycle.CANCELED:
+        state = head.state
+        if state not in lifecycle.TERMINAL:
+            state = await self._cancel_elsewhere(key, metadata or {})
+        if state != lifecycle.CANCELED:
             raise TaskNotCancelableError(
-                f"task '{key.id}' is {lifecycle.state_name(head.state)}; it cannot be canceled any more",
+                f"task '{key.id}' is {lifecycle.state_name(state)}; it cannot be canceled any more",
                 metadata={"task_id": key.id},
             )
         return await self.log.snapshot(key, view)
 
-    async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> Head:
-        """Has the replica that holds the task cancel it; one that does not within the grace loses the task."""
-        head = await self.log.store.ask_cancel(key, struct(metadata).SerializeToString())
-        if head is None:
-            raise TaskNotFoundError.of(key.id)
-        if head.replica and not head.is_lost:
-            self.log.bus.wake(head.replica)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.cancel_grace_s + ELSEWHERE_GRACE_S):
-                    with self.log.follow(key, head.seq) as records:
-                        async for record in records:
-                            if record.state in lifecycle.SETTLED:
-                                break
+    def _is_elsewhere(self, key: TaskKey, head: Head) -> bool:
+        """Return True if another replica, which is alive, holds the task."""
+        is_free = not head.replica or head.is_lost or head.replica == self.replica.id
+        return not is_free and self._runs.get(key) is None
+
+    async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> TaskState:
+        """Have the replica that holds the task cancel it; a replica that does not within the grace loses the task.
+        Return the state to which the task came."""
+        with self.log.bus.listen(key) as topic:
+            seen = topic.wakes
+            asked = await self.log.store.ask_cancel(key, struct(metadata).SerializeToString())
+            if asked is None:
+                raise TaskNotFoundError.of(key.id)
+            state = asked.state
+            if asked.replica and not asked.is_lost:
+                self.log.bus.wake(asked.replica)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.settings.cancel_grace_s + ELSEWHERE_GRACE_S):
+                        state = await self._settled_after(key, asked.seq, topic, seen)
+        if state in lifecycle.TERMINAL:
+            return state
         async with self._runs.locks.holding(key):
             await self._runs.finish(key, Canceled(), force=True)
-        return await self.log.head(key)
+        return (await self.log.head(key)).state
+
+    async def _settled_after(self, key: TaskKey, seq: int, topic: Topic, seen: int) -> TaskState:
+        """Return the state in which the task is once records after a seq have settled it. The rows of many tasks that
+        are waited for are read together, which a follower for each of them would not do."""
+        while True:
+            await topic.wait(seen)
+            seen = topic.wakes
+            head = await self.log.head(key)
+            if head.seq > seq and head.state in lifecycle.SETTLED:
+                return head.state
 
 
 def _fold_turn(folding: Fold, records: Sequence[Record], turn: int) -> Record | None:

@@ -274,7 +274,8 @@ class Runs:
         if not active.work.done():
             logger.warning("handler ignored its cancellation and is given up on task=%s", key.id)
         try:
-            await self._end_surely(key, outcome)
+            if active.run.writer.state not in lifecycle.TERMINAL:  # the run has not come to its end by itself
+                await self._end_surely(key, outcome)
         finally:
             self._forget(key, active)
         if not active.work.done():

@@ -1,9 +1,15 @@
 """Cancel reaches the agent wherever it runs (P8), and ends the task whatever has become of its replica."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy
+from sqlalchemy import event
 
 from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, INPUT_REQUIRED, TERMINAL, WORKING
 from a2a_grpc.wire import TaskState
@@ -152,6 +158,34 @@ async def test_cancels_at_every_replica_at_once_all_give_the_canceled_task(site:
     tasks = await asyncio.gather(*[replica.cancel(task_id) for replica in replicas * 2])
     assert [task.status.state for task in tasks] == [CANCELED] * 6
     assert all(task == tasks[0] for task in tasks)
+
+
+@contextmanager
+def counting_transactions() -> Iterator[list[str]]:
+    """Notes every transaction that could write, on every SQLite database of this process."""
+    begun: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("BEGIN IMMEDIATE"):
+            begun.append(statement)
+
+    event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        yield begun
+    finally:
+        event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+
+
+async def test_cancels_of_many_tasks_at_once_share_their_transactions(tmp_path: Path) -> None:
+    """Each took four transactions of its own, one after the other: 30 at once took ten times as long as one."""
+    async with Site(f"sqlite:///{tmp_path}/tasks.db") as site:
+        a, b = await site.join(), await site.join()
+        ids = [await a.begin("hold") for _ in range(30)]
+        await eventually(lambda: _equal(a.hand.at_work, 30))
+        with counting_transactions() as begun:
+            tasks = await asyncio.gather(*map(b.cancel, ids))
+        assert [task.status.state for task in tasks] == [CANCELED] * 30
+        assert len(begun) < 60
 
 
 async def test_an_ended_task_of_another_replica_is_not_cancelable_and_stays_as_it_is(site: Site) -> None:

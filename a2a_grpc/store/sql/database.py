@@ -91,11 +91,20 @@ class Way:
     """Connections of one kind, with a thread for each."""
 
     def __init__(
-        self, name: str, engine: Engine, size: int, *, check: Callable[[], object] = bool, writes: bool = False
+        self,
+        name: str,
+        engine: Engine,
+        size: int,
+        *,
+        check: Callable[[], object] = bool,
+        explain: Callable[[], object] = bool,
+        writes: bool = False,
     ) -> None:
         self.engine = engine
         self.check = check
         """Raises StoreLost if the database is not at its place any more."""
+        self.explain = explain
+        """The same, after a transaction that failed."""
         self.writes = writes
         self.threads = ThreadPoolExecutor(size, f"a2a-grpc-store-{name}")
 
@@ -141,7 +150,7 @@ class ThreadedDatabase:
                 if way.writes:
                     way.check()  # before the caller is told
             except DBAPIError:
-                way.check()  # which says more than "disk I/O error"
+                way.explain()  # which says more than "disk I/O error"
                 raise
             return result
 
@@ -197,11 +206,16 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
         1, "BEGIN IMMEDIATE", "journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864"
     )
     event.listen(writer, "connect", lambda *_: watch.connected())
-    writing = Way("write", writer, 1, check=watch.check, writes=True)
+    writing = Way("write", writer, 1, check=watch.check, explain=watch.explain, writes=True)
+
+    def reading(name: str, begin: str) -> Way:
+        way = engine(READERS, begin, "query_only=1")
+        return Way(name, way, READERS, check=file.check, explain=file.check)
+
     return ThreadedDatabase(
         "sqlite",
-        reading=Way("read", engine(READERS, "", "query_only=1"), READERS, check=file.check),
-        reading_at_once=Way("read-at-once", engine(READERS, "BEGIN", "query_only=1"), READERS, check=file.check),
+        reading=reading("read", ""),
+        reading_at_once=reading("read-at-once", "BEGIN"),
         writing=writing,
         writing_apart=writing,  # there is but one writer
     )

@@ -36,7 +36,7 @@ class DatabaseFile:
     def connect(self, timeout_s: float) -> sqlite3.Connection:
         """Open a connection. Raises StoreLost if the file is not the one that was opened first."""
         if self._identity is None:
-            make_private(self.path)
+            create_private(self.path)
         found = self.check() if self._identity else _identity(os.stat(self.path))
         connection = sqlite3.connect(
             f"file:{quote(self.path)}?mode=rw",
@@ -103,8 +103,10 @@ class Watch:
         self._side_files: tuple[Identity, Identity] | None = None
 
     def connected(self) -> None:
-        """Forget the side files of the connection before."""
+        """Begin with a new connection, to what is known to be a database."""
         self._side_files = None
+        for suffix in ("", LOG, INDEX):
+            narrow(self._file.path + suffix)
 
     def check(self) -> None:
         """Raises StoreLost. Called inside each transaction before it writes, and after it is committed, before any
@@ -114,29 +116,32 @@ class Watch:
             self._side_files = self._file.side_files()
         self._file.check_side_files(self._side_files)
 
+    def explain(self) -> None:
+        """Raises StoreLost if that is why a transaction failed."""
+        self._file.check()
+        if self._side_files is not None:
+            self._file.check_side_files(self._side_files)
 
-def make_private(path: str) -> None:
-    """Create the file with mode 0600 if it is missing; narrow the mode of one that is there."""
-    if os.name != "posix":
+
+def create_private(path: str) -> None:
+    """Create the file with mode 0600 if it is missing."""
+    if os.name != "posix" or os.path.lexists(path):
         return
-    try:
-        _create(path)
-    except FileExistsError:
-        for each in (path, path + LOG, path + INDEX):
-            _narrow(each)
-
-
-def _create(path: str) -> None:
     # A descriptor of the file must not be opened: to close it would end the locks that SQLite has on the file, for
     # every connection of this process. Where there is no other way, the file is new, and no connection has a lock yet.
     try:
         os.mknod(path, PRIVATE | stat.S_IFREG)
     except PermissionError:  # macOS keeps mknod for root
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE))
+    except FileExistsError:
+        return  # another process was faster
     os.chmod(path, PRIVATE)  # a umask may have taken bits of the owner
 
 
-def _narrow(path: str) -> None:
+def narrow(path: str) -> None:
+    """Take from a file the modes that let other users read it. A file that is missing stays so."""
+    if os.name != "posix":
+        return
     try:
         found = os.stat(path)
         wider = stat.S_IMODE(found.st_mode) & ~PRIVATE & 0o777

@@ -50,6 +50,13 @@ _ROWS_TO_WRITE = (
     .order_by(task.c.pk)  # everybody locks in this order
     .with_for_update()
 )
+_ROWS_TO_WRITE_BY_KEY = (
+    select(*_COLUMNS, task.c.tenant, task.c.owner, task.c.id.label("task_id"))
+    .where(tuple_(task.c.scope, task.c.id).in_(bindparam("names", expanding=True)))
+    .order_by(task.c.pk)
+    .with_for_update()
+)
+_ALL_ALIVE = select(replica.c.id).where(replica.c.id.in_(bindparam("ids", expanding=True)))
 _HEX_CANCEL = case((task.c.cancel.is_not(None), func.hex(task.c.cancel)))
 _ROWS_TOGETHER = select(
     func.json_group_array(func.json_array(*(_HEX_CANCEL if each is task.c.cancel else each for each in _COLUMNS)))
@@ -96,6 +103,18 @@ def row_to_write(connection: Connection, key: TaskKey) -> Row | None:
     return row
 
 
+def rows_to_write_by_key(connection: Connection, keys: Sequence[TaskKey]) -> dict[TaskKey, Row]:
+    """The rows of those of these tasks that are there, locked, with the truth about their holders."""
+    names = padded(sorted({(digest_of(key.scope), key.id) for key in keys}))
+    found = connection.execute(_ROWS_TO_WRITE_BY_KEY, {"names": names}).all()
+    rows = {TaskKey(each.tenant, each.owner, each.task_id): _row(each) for each in found}
+    holders = sorted({row.replica for row in rows.values() if row.replica})
+    alive = set(connection.scalars(_ALL_ALIVE, {"ids": padded(holders)})) if holders else set()
+    for row in rows.values():
+        row.is_lost = bool(row.replica) and row.replica not in alive
+    return rows
+
+
 def is_alive(connection: Connection, replica_id: str) -> bool:
     """Whether a replica has a lease that nobody has ended; nobody counts as alive."""
     return not replica_id or connection.execute(_ALIVE, {"of_id": replica_id}).first() is not None
@@ -118,11 +137,6 @@ def shown(connection: Connection, *conditions: ColumnElement[bool], names: dict[
         row.is_lost = bool(row.replica) and found.living is None
         rows.append((TaskKey(found.tenant, found.owner, found.task_id), row))
     return rows
-
-
-def row_to_show(connection: Connection, key: TaskKey) -> Row | None:
-    """A task's row as it is."""
-    return next((row for _, row in shown(connection, *_BY_KEY, names=names_of(key))), None)
 
 
 def keep_row(connection: Connection, row: Row) -> None:

@@ -17,8 +17,8 @@ from a2a_grpc.store.sql.rows import (
     keep_row,
     names_of,
     padded,
-    row_to_show,
     row_to_write,
+    rows_to_write_by_key,
     shown,
 )
 from a2a_grpc.store.sql.schema import now_us, pending, record, replica, snapshot, task
@@ -62,9 +62,8 @@ _PENDING = (
 )
 _TOKEN = select(pending.c.turn).where(pending.c.task == bindparam("of_pk"), pending.c.token == bindparam("of_token"))
 _SEQS_BY_PK = select(task.c.pk, task.c.seq).where(task.c.pk.in_(bindparam("pks", expanding=True)))
-_SEQS_BY_KEY = select(task.c.pk, task.c.seq, task.c.scope, task.c.id).where(
-    tuple_(task.c.scope, task.c.id).in_(bindparam("names", expanding=True))
-)
+_BY_KEYS = tuple_(task.c.scope, task.c.id).in_(bindparam("names", expanding=True))
+_SEQS_BY_KEY = select(task.c.pk, task.c.seq, task.c.scope, task.c.id).where(_BY_KEYS)
 _LOST = (
     select(task.c.tenant, task.c.owner, task.c.id)
     .select_from(task.outerjoin(replica, replica.c.id == task.c.replica))
@@ -89,6 +88,7 @@ WAITING_LONGER = (
     .limit(bindparam("at_most"))
 )
 COUNT_WAITING = select(func.count()).select_from(task).where(task.c.waiting_us.is_not(None))
+_ASK = task.update().where(task.c.pk == bindparam("of_pk")).values(cancel=bindparam("new_cancel"))
 _LEASE = now_us() + bindparam("lease_us")
 _THIS = replica.c.id == bindparam("of_id")
 _LAPSED = replica.c.lease_until_us < now_us()
@@ -111,6 +111,8 @@ class Base:
     state: TaskState
     turn: int
     stored: Snapshot | None
+    records: Sequence[Record] = ()
+    """Those after the newest snapshot at hand, if they were asked for."""
 
 
 # -- reading
@@ -132,8 +134,8 @@ def records(connection: Connection, pk: int, after: int, upto: int) -> list[Reco
     return [record_of(row) for row in connection.execute(_RECORDS, {"of_pk": pk, "after": after, "upto": upto})]
 
 
-def base(connection: Connection, key: TaskKey, known_seq: int) -> Base | None:
-    """The row, with the stored snapshot if that is newer than one that is known."""
+def base(connection: Connection, key: TaskKey, known_seq: int, with_records: bool) -> Base | None:
+    """The row, with the stored snapshot if that is newer than one that is known, and with the records after it."""
     found = connection.execute(_BASE, {**names_of(key), "known_seq": known_seq}).one_or_none()
     if found is None:
         return None
@@ -141,12 +143,15 @@ def base(connection: Connection, key: TaskKey, known_seq: int) -> Base | None:
     if found.stored_seq is not None:
         body = b"".join(part for part in (found.body, found.history, found.artifacts) if part)
         stored = Snapshot(found.stored_seq, body, found.stored_state, found.stored_turn)
-    return Base(found.pk, found.seq, found.state, found.turn, stored)
+    after = stored.seq if stored else known_seq
+    rest = records(connection, found.pk, after, found.seq) if with_records and after < found.seq else ()
+    return Base(found.pk, found.seq, found.state, found.turn, stored, rest)
 
 
-def head(connection: Connection, key: TaskKey) -> Head | None:
-    row = row_to_show(connection, key)
-    return row.head if row else None
+def heads(connection: Connection, keys: Sequence[TaskKey]) -> dict[TaskKey, Head | None]:
+    """The rows of tasks; None for each unknown one."""
+    names = padded([(digest_of(key.scope), key.id) for key in keys])
+    return dict.fromkeys(keys) | {key: row.head for key, row in shown(connection, _BY_KEYS, names={"names": names})}
 
 
 def waiting(connection: Connection, key: TaskKey) -> list[Pending]:
@@ -236,14 +241,20 @@ def release(connection: Connection, key: TaskKey, epoch: int) -> None:
         keep_row(connection, row)
 
 
-def ask_cancel(connection: Connection, key: TaskKey, metadata: bytes) -> Head | None:
-    row = row_to_write(connection, key)
-    if row is None:
-        return None
-    if not row.has_ended and row.cancel is None:
-        row.cancel = metadata
-        keep_row(connection, row)
-    return row.head
+def ask_cancels(
+    connection: Connection, asked: Sequence[tuple[TaskKey, bytes]]
+) -> dict[tuple[TaskKey, bytes], Head | None]:
+    """Leave requests to cancel, each a task's key and its metadata. The rows after that; None for each unknown task."""
+    rows = rows_to_write_by_key(connection, [key for key, _ in asked])
+    left = []
+    for key, metadata in asked:
+        row = rows.get(key)
+        if row is not None and not row.has_ended and row.cancel is None:
+            row.cancel = metadata
+            left.append({"of_pk": row.pk, "new_cancel": metadata})
+    if left:
+        connection.execute(_ASK, left)
+    return {(key, metadata): rows[key].head if key in rows else None for key, metadata in asked}
 
 
 def bind(connection: Connection, scope: Scope, key: str, value: Binding, is_repeat: bool) -> None:

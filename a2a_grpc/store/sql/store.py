@@ -36,11 +36,11 @@ from a2a_grpc.store.sql.keeper import Keeper
 from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
 from a2a_grpc.store.sql.listing import page
 from a2a_grpc.store.sql.migrations import prepare
-from a2a_grpc.store.sql.news import News
 from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
 from a2a_grpc.store.sql.patience import Outage, persist, reason
 from a2a_grpc.store.sql.purging import purge
 from a2a_grpc.store.sql.tail import Snapshots, Tails
+from a2a_grpc.store.sql.together import Together
 from a2a_grpc.store.sql.urls import place_of
 from a2a_grpc.store.views import cost_of, cut, folded
 
@@ -81,7 +81,11 @@ class SqlStore:
         self._pks: Recent[TaskKey, int] = Recent(KNOWN_NUMBERS)
         self._tails = Tails()
         self._snapshots = Snapshots()
-        self._news = News(self._last_seqs)
+        self._news: Together[int, int] = Together(self._last_seqs)
+        self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(statements.heads, keys))
+        self._asks: Together[tuple[TaskKey, bytes], Head | None] = Together(
+            lambda asked: self._write(statements.ask_cancels, asked)
+        )
         self._database: Database | None = None
         self._commits: Commits | None = None
         self._keeper: Keeper | None = None
@@ -122,7 +126,8 @@ class SqlStore:
             await keeper.stop()
         if commits is not None:
             await commits.stop()
-        await self._news.stop()
+        for together in (self._news, self._heads, self._asks):
+            await together.stop()
         self._database = None
         if database is not None:
             await database.close()
@@ -224,10 +229,10 @@ class SqlStore:
         await self._write(statements.release, key, epoch)
 
     async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
-        return await self._write(statements.ask_cancel, key, metadata)
+        return await self._asks.answer_surely((key, metadata))
 
     async def head(self, key: TaskKey) -> Head | None:
-        return await self._read(statements.head, key)
+        return await self._heads.answer(key)
 
     async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
         if view.artifacts:
@@ -246,13 +251,14 @@ class SqlStore:
     async def _load_whole(self, key: TaskKey) -> Snapshot | None:
         while True:
             known = self._snapshots.get(key)
-            base = await self._read(statements.base, key, known.seq if known else 0)
+            is_cold = not self._tails.has(key)  # then one trip brings all that there is
+            base = await self._read(statements.base, key, known.seq if known else 0, is_cold)
             if base is None:
                 self._forget(key)
                 return None
             start = base.stored or known
             after = start.seq if start else 0
-            records: Sequence[Record] = self._tails.after(key, after, base.seq - after)
+            records = base.records or self._tails.after(key, after, base.seq - after)
             if len(records) < base.seq - after:
                 records = await self._read(statements.records, base.pk, after, base.seq)
             if len(records) == base.seq - after:
@@ -292,7 +298,7 @@ class SqlStore:
             return recent
         if (pk := self._pks.get(key)) is not None and self._tails.ends_at(key, at):
             # Whether there is more, another replica may know: the records are read here, their end is asked for.
-            seq = await self._news.seq(pk)
+            seq = await self._news.answer(pk)
             if seq == at:
                 return recent
         rest = await self._read(statements.read, key, at, limit - len(recent))
@@ -302,11 +308,8 @@ class SqlStore:
         return recent + rest
 
     async def _last_seqs(self, pks: Sequence[int]) -> dict[int, int]:
-        found: dict[int, int] = {}
-        for start in range(0, len(pks), SEQS_AT_ONCE):
-            by_pk, _ = await self._read(statements.seqs, pks[start : start + SEQS_AT_ONCE], ())
-            found |= by_pk
-        return found
+        by_pk, _ = await self._read(statements.seqs, pks, ())
+        return dict.fromkeys(pks, 0) | by_pk  # 0 if the task is gone
 
     # -- many tasks
 

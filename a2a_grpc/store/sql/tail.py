@@ -73,6 +73,10 @@ class Tails:
         """The same; None where this is not known: the next record, if there is one, may not be here."""
         return self.after(key, seq, limit) or (() if self.ends_at(key, seq) else None)
 
+    def has(self, key: TaskKey) -> bool:
+        """Return True if any record of the task is here."""
+        return key in self._tails
+
     def ends_at(self, key: TaskKey, seq: int) -> bool:
         """Whether this is the newest record that was added."""
         tail = self._tails.get(key)

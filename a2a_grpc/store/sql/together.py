@@ -1,0 +1,70 @@
+"""One transaction for all callers that want the same kind of thing at the same time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from a2a_grpc.store.protocol import StoreUnavailable
+from a2a_grpc.surely import surely
+
+Q = TypeVar("Q", bound=Hashable)
+A = TypeVar("A")
+
+MAX_QUESTIONS = 500
+"""In one transaction."""
+
+
+class Together(Generic[Q, A]):
+    """Guarantees: an answer is as new as the question: the transaction begins after the question was asked. What is
+    asked while a transaction is under way goes into the next one; there is no timer. Equal questions are one."""
+
+    def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, A]]]) -> None:
+        """`ask` answers every question, each of which it gets once."""
+        self._ask = ask
+        self._waiting: dict[Q, asyncio.Future[A]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def answer(self, question: Q) -> A:
+        """Return the answer. A caller that is canceled goes at once: fit for what only reads. Raises what `ask`
+        raises."""
+        return await asyncio.shield(self._asked(question))
+
+    async def answer_surely(self, question: Q) -> A:
+        """Return the answer. A caller that is canceled waits for the transaction: fit for what writes."""
+        return await surely(self._asked(question))
+
+    def _asked(self, question: Q) -> "asyncio.Future[A]":
+        waiting = self._waiting.get(question)
+        if waiting is None:
+            waiting = self._waiting[question] = asyncio.get_running_loop().create_future()
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask_on(), name="a2a-grpc store questions")
+        return waiting
+
+    async def _ask_on(self) -> None:
+        asked: dict[Q, asyncio.Future[A]] = {}
+        try:
+            while self._waiting:
+                asked = {question: self._waiting.pop(question) for question in list(self._waiting)[:MAX_QUESTIONS]}
+                try:
+                    answers = await self._ask(list(asked))
+                except Exception as error:
+                    _fail(asked, error)
+                    continue
+                for question, waiting in asked.items():
+                    waiting.set_result(answers[question])
+        finally:
+            # Only if this task is canceled any question is left.
+            _fail({**asked, **self._waiting}, StoreUnavailable("the store is closed"))
+
+    async def stop(self) -> None:
+        if self._asking is not None and not self._asking.done():
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+
+def _fail(asked: Mapping[Q, "asyncio.Future[A]"], error: Exception) -> None:
+    for waiting in asked.values():
+        if not waiting.done():
+            waiting.set_exception(error)
+            waiting.exception()  # every caller may be gone
