@@ -62,6 +62,7 @@ The map. A module imports only from floors strictly below its own:
        config       settings: default < environment < caller
        backoff      how long to wait before the next try
        masking      passwords and tokens of URLs hidden before they are shown
+       text         which text a store can keep
        offload      large work in a thread
        surely       waiting for what must not be left half done
        throttle     log lines at a bounded rate, with a count of those left out

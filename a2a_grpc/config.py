@@ -21,19 +21,22 @@ class ConfigurationError(ValueError):
     """A setting that cannot be; the text names the setting and the value."""
 
 
-def setting(default: Any, doc: str, *, minimum: float | None = None) -> Any:
-    """A field of a settings dataclass. `minimum` is inclusive."""
-    return field(default=default, metadata={"doc": doc, "minimum": minimum})
+def setting(default: Any, doc: str, *, minimum: float | None = None, maximum: float | None = None) -> Any:
+    """A field of a settings dataclass. `minimum` and `maximum` are inclusive."""
+    return field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum})
 
 
 def check_ranges(settings: Any) -> None:
-    """Raises ConfigurationError for the first field below its minimum, or not finite. For `__post_init__`."""
+    """Raises ConfigurationError for the first field out of its range, or not finite. For `__post_init__`."""
     for item in fields(settings):
         minimum, value = item.metadata.get("minimum"), getattr(settings, item.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigurationError(f"{item.name} is {value}; it must be a finite number")
         if minimum is not None and value is not None and value < minimum:
             raise ConfigurationError(f"{item.name} is {value}; it must be at least {minimum}")
+        maximum = item.metadata.get("maximum")
+        if maximum is not None and value is not None and value > maximum:
+            raise ConfigurationError(f"{item.name} is {value}; it must be at most {maximum}")
 
 
 def load(

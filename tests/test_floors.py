@@ -27,6 +27,7 @@ FLOORS = {
     "principal": 0,
     "config": 0,
     "masking": 0,
+    "text": 0,
     "protocol": 0,
     "backoff": 0,
     "counting": 0,

@@ -10,6 +10,7 @@ from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.turn import Turn
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.principal import Principal
+from a2a_grpc.text import flaw
 from a2a_grpc.wire import AgentCard, Message, SendMessageRequest
 
 Handler: TypeAlias = Callable[[Turn], Awaitable[Output] | AsyncIterator[Output]]
@@ -99,13 +100,16 @@ class Agent:
         before anything is stored and refuses it with InvalidRequestError.
 
         What is not given comes from the function: the id from its name, the description from its docstring.
-        Raises TypeError for a function that is not asynchronous, ValueError for an id that is taken.
+        Raises TypeError for a function that is not asynchronous, ValueError for an id that is taken, or that no store
+        can keep.
         """
 
         def declare(target: Decorated) -> Decorated:
             handler = _handler(target)
             own_name = getattr(target, "__name__", type(target).__name__)
             skill_id = id or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", own_name).lower()
+            if found := flaw(skill_id):
+                raise ValueError(f"the id {skill_id[:64]!r} of a skill {found}")
             if skill_id in self.skills:
                 raise ValueError(f"skill '{skill_id}' is declared twice")
             about = description or inspect.getdoc(handler) or inspect.getdoc(target) or name or skill_id

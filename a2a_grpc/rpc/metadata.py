@@ -10,6 +10,7 @@ from a2a_grpc.errors import (
     Violation,
 )
 from a2a_grpc.protocol import ALL_ARTIFACTS, NO_ARTIFACTS, Key
+from a2a_grpc.text import MAX_CHARS, flaw
 from a2a_grpc.wire import AgentCard
 
 UNSTATED_VERSION = "0.3"
@@ -17,8 +18,6 @@ UNSTATED_VERSION = "0.3"
 
 NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS})
 """The entries that are read; all others are somebody else's."""
-
-MAX_KEY_CHARS = 256
 
 
 class CallMetadata(NamedTuple):
@@ -52,8 +51,10 @@ class CallMetadata(NamedTuple):
                     extensions += [uri for item in _text(value).split(",") if (uri := item.strip())]
                 case Key.IDEMPOTENCY:
                     key = _text(value).strip()
-                    if not 0 < len(key) <= MAX_KEY_CHARS:
-                        raise _refuse(Key.IDEMPOTENCY, f"must have 1 to {MAX_KEY_CHARS} characters")
+                    if not 0 < len(key) <= MAX_CHARS:
+                        raise _refuse(Key.IDEMPOTENCY, f"must have 1 to {MAX_CHARS} characters")
+                    if found := flaw(key):
+                        raise _refuse(Key.IDEMPOTENCY, found)
                 case Key.AFTER:
                     text = _text(value).strip()
                     if not (text.isascii() and text.isdecimal() and len(text) < 16):

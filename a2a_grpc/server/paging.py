@@ -7,6 +7,7 @@ import struct
 
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.store import ListFilter, Position, Scope
+from a2a_grpc.text import flaw
 
 _HEAD = struct.Struct(">8sq")
 
@@ -31,6 +32,8 @@ def decode(token: str, scope: Scope, where: ListFilter) -> Position | None:
         position = Position(at_us, raw[_HEAD.size :].decode())
     except (binascii.Error, struct.error, ValueError):
         raise _refuse("is not a token of this server") from None
+    if flaw(position.id):
+        raise _refuse("is not a token of this server")
     if fingerprint != _fingerprint(scope, where):
         raise _refuse("belongs to a list with other filters")
     return position

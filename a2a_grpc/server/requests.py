@@ -13,6 +13,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from a2a_grpc.config import check_ranges, setting
 from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
 from a2a_grpc.parts import Budget, json_steps
+from a2a_grpc.text import MAX_CHARS, flaw
 from a2a_grpc.wire import (
     ROLE_USER,
     AgentCard,
@@ -44,7 +45,7 @@ MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 class RequestLimits:
     """How large and how deep a request may be."""
 
-    max_id_chars: int = setting(256, "Length of an id or a tenant.", minimum=16)
+    max_id_chars: int = setting(MAX_CHARS, "Length of an id or a tenant.", minimum=16, maximum=MAX_CHARS)
     max_parts: int = setting(1000, "Parts of a message.", minimum=1)
     max_part_metadata_keys: int = setting(1000, "Metadata keys of all parts of a message.", minimum=1)
     max_metadata_bytes: int = setting(16 * 1024, "Size of a metadata field.", minimum=16)
@@ -230,10 +231,8 @@ class Checks:
         if not value:
             if required:
                 yield Violation(path, "is required")
-        elif len(value) > self._limits.max_id_chars:
-            yield Violation(path, f"has {len(value)} characters; the limit is {self._limits.max_id_chars}")
-        elif "\0" in value:
-            yield Violation(path, "contains a NUL character")
+        elif found := flaw(value, self._limits.max_id_chars):
+            yield Violation(path, found)
 
     def _list(self, request: ListTasksRequest) -> Findings:
         yield from self._id("context_id", request.context_id)
