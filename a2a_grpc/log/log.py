@@ -17,7 +17,11 @@ from a2a_grpc.wire import TaskState
 Recent: TypeAlias = Callable[[TaskKey, int, int], Sequence[Record] | None]
 
 READ_BATCH = 256
-"""Records a follower takes from the store at a time: what a reader that lags holds in memory."""
+"""Records a follower takes from the store at a time, at most."""
+FIRST_BATCH = 16
+"""Records it takes while it does not know how large they are."""
+BATCH_BYTES = 1 << 20
+"""About what a follower that lags holds in memory: the next batch has as many records of the size seen last."""
 
 
 class Log:
@@ -135,7 +139,7 @@ class Follower:
     does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
     """
 
-    __slots__ = ("_batch", "_doubts", "_key", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
+    __slots__ = ("_batch", "_doubts", "_key", "_limit", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
 
     def __init__(self, log: Log, key: TaskKey, after: int, state: TaskState | None) -> None:
         self._log = log
@@ -147,6 +151,7 @@ class Follower:
         """Wakes that had come when all there was had been read; -1 while there may be more to read."""
         self._doubts = -1
         """Those of the topic when it was last looked what others have appended; -1 while nobody has looked."""
+        self._limit = FIRST_BATCH
         self._batch: deque[Record] = deque()
         self._listening: AbstractContextManager[Topic] = log.bus.listen(key)
         self._topic: Topic
@@ -188,20 +193,22 @@ class Follower:
     async def _read(self) -> Sequence[Record]:
         """What there is after the cursor, up to a batch."""
         seen, doubts = self._topic.wakes, self._topic.doubts
-        records, recent = None, self._log.recent
+        records, recent, limit = None, self._log.recent, self._limit
         if recent is not None and doubts == self._doubts:  # all that there may be was appended here
-            records = recent(self._key, self._seq, READ_BATCH)
+            records = recent(self._key, self._seq, limit)
         if records is None:
-            records = await self._log.store.read(self._key, self._seq, READ_BATCH)
+            records = await self._log.store.read(self._key, self._seq, limit)
             if records is None:
                 raise TaskNotFoundError.of(self._key.id)
             self._doubts = doubts
         if records:
             self._seq, self._state = records[-1].seq, records[-1].state
+            if len(records) == limit:  # there may be more
+                self._limit = min(READ_BATCH, max(1, BATCH_BYTES // max(record.size for record in records)))
         elif self._state is None:
             head = await self._log.head(self._key)
             if head.seq > self._seq:
                 return records  # it has grown meanwhile
             self._state = head.state
-        self._seen = seen if len(records) < READ_BATCH else -1
+        self._seen = seen if len(records) < limit else -1
         return records

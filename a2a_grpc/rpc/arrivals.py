@@ -12,8 +12,8 @@ from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedErro
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
 
-LOOK_S = 0.1
-"""Between two looks at requests that are late."""
+LOOK_S, HURRIED_LOOK_S = 1.0, 0.1
+"""Between two looks at requests that are late; the second while places are scarce."""
 HURRIED_S = 0.25
 """How long a request may take to arrive while half of all places, or of its connection's, are taken."""
 ROUNDS = 4
@@ -53,6 +53,7 @@ class Arrivals:
         self._trimmer = Trimmer()
         self._loop = asyncio.get_running_loop()
         self._looking: asyncio.TimerHandle | None = None
+        self._is_hurried = False
 
     def asked_for(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler that asks for the request when there is room for it, then does what `handler` does."""
@@ -92,9 +93,10 @@ class Arrivals:
             return None
         task = asyncio.current_task(self._loop)
         assert task is not None
-        self._deadlines[task] = self._loop.time() + (HURRIED_S if self._is_scarce(peer) else self._timeout_s)
-        if self._looking is None:
-            self._looking = self._loop.call_later(LOOK_S, self._look)
+        is_scarce = self._is_scarce(peer)
+        self._deadlines[task] = self._loop.time() + (HURRIED_S if is_scarce else self._timeout_s)
+        if self._looking is None or (is_scarce and not self._is_hurried):
+            self._look_later(is_scarce)
         try:
             raw = await context.read()
         except asyncio.CancelledError:
@@ -122,13 +124,19 @@ class Arrivals:
         shares = self._shares
         return 2 * shares.held > shares.total or 2 * shares.held_by(peer) > shares.per_peer
 
+    def _look_later(self, is_hurried: bool) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._is_hurried = is_hurried
+        self._looking = self._loop.call_later(HURRIED_LOOK_S if is_hurried else LOOK_S, self._look)
+
     def _look(self) -> None:
         self._looking = None
         now = self._loop.time()
         self._late_peers = {peer: until for peer, until in self._late_peers.items() if until > now}
         if not self._deadlines and not self._late_peers:
             return
-        self._looking = self._loop.call_later(LOOK_S, self._look)
+        self._look_later(2 * self._shares.held > self._shares.total or bool(self._late_peers))
         if late := [task for task, deadline in self._deadlines.items() if deadline < now]:
             self._end(late, ROUNDS)
 
