@@ -75,7 +75,7 @@ def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tupl
         ("grpc.max_send_message_length", -1),
         # The core repeats what a GOAWAY refused, without end and without delay: gigabytes in seconds. `Calls` does it.
         ("grpc.enable_retries", 0),
-        # The core inflates a compressed message before its size is checked, to gigabytes. `inflated` has a bound.
+        # Older cores inflate a compressed message before its size is checked, to gigabytes. `inflated` has a bound.
         ("grpc.per_message_decompression", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5000),

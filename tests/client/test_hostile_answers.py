@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import grpc
 import pytest
+from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc import Task, connect
 from a2a_grpc.client import ConnectionLostError, ResponseTooLargeError
@@ -71,8 +72,13 @@ async def cost(address: str, operation: str, **settings: Any) -> dict[str, Any]:
 def empty_parts(mib: int) -> bytes:
     """A Task with one artifact of so many MiB of empty parts."""
     size = mib * MiB
-    parts = Artifact(artifact_id="a").SerializeToString() + b"\x12\x00" * (size // 2)
-    return DONE.SerializeToString() + b"\x22" + varint(len(parts)) + parts
+    parts = Artifact(artifact_id="a").SerializeToString() + tag(Artifact, "parts") * (size // 2)
+    return DONE.SerializeToString() + tag(Task, "artifacts")[:1] + varint(len(parts)) + parts
+
+
+def tag(kind: type[ProtobufMessage], field: str) -> bytes:
+    """A field of a message, empty."""
+    return bytes([kind.DESCRIPTOR.fields_by_name[field].number << 3 | 2, 0])
 
 
 def varint(number: int) -> bytes:
