@@ -68,3 +68,19 @@ async def test_a_call_that_is_canceled_as_its_part_is_given_gives_the_part_back(
     canceled.cancel()
     await asyncio.wait([canceled])
     assert shares.held == 0
+
+
+async def test_a_limited_peer_leaves_half_to_the_others() -> None:
+    limited = {"late"}
+    shares = Shares(total=4, per_peer=4, is_limited=limited.__contains__)
+    assert shares.take("late", 1)
+    assert shares.take("late", 1)
+    assert not shares.take("late", 1)
+    assert shares.take("other", 2)
+    waiting = asyncio.create_task(shares.wait("late", 1, 10))
+    await asyncio.sleep(0)
+    shares.give_back("other", 2)
+    assert not waiting.done()
+    limited.clear()
+    shares.serve()
+    assert await waiting

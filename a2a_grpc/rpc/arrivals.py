@@ -14,12 +14,12 @@ from a2a_grpc.rpc.shares import Shares
 
 LOOK_S, HURRIED_LOOK_S = 1.0, 0.1
 """Between two looks at requests that are late; the second while places are scarce."""
-HURRIED_S = 0.25
+HURRIED_S = 0.5
 """How long a request may take to arrive while half of all places, or of its connection's, are taken."""
 ROUNDS = 4
 """Rounds of the event loop in which a request that has arrived is seen, and its task resumed."""
-PENALTY_S = 5.0
-"""How long, while places are scarce, calls of a connection wait after a request of the connection was late."""
+PENALTY_S = 30.0
+"""How long a connection may use the first half of the places only, after a request of the connection was late."""
 WAIT_S = 10.0
 """How long a call waits for its turn to send its request."""
 
@@ -32,19 +32,19 @@ class Arrivals:
 
     grpc.aio asks for the request of a unary call before any handler runs, and the request's bytes stay in memory until
     the last has come. As a call whose request is a stream, the call is there first, and its request is asked for here.
-    Until then gRPC takes no more than the first window of 64 KiB.
+    Until then gRPC takes no more than the first window of 16 KiB.
 
     Guarantees:
 
     - At most `places` requests are asked for at a time, a quarter of them for one connection.
-    - A request arrives within `timeout_s`; within a quarter of a second if places are scarce. Otherwise its call is
+    - A request arrives within `timeout_s`; within half a second if places are scarce. Otherwise its call is
       RESOURCE_EXHAUSTED.
-    - A connection whose request was late has no place for five seconds, while places are scarce.
+    - Connections with late requests share half of the places: there is room for the others.
     - Of the connections that wait for a place, the one that has fewest is served first.
     """
 
     def __init__(self, *, places: int, timeout_s: float, refuse: Refuse) -> None:
-        self._shares = Shares(places, max(1, places // 4))
+        self._shares = Shares(places, max(1, places // 4), is_limited=lambda peer: peer in self._late_peers)
         self._timeout_s = timeout_s
         self._refuse = refuse
         self._deadlines: dict[asyncio.Task[Any], float] = {}
@@ -86,8 +86,6 @@ class Arrivals:
     async def _read(self, context: Any) -> bytes | None:
         """Return the request of a call; None if the call has ended."""
         peer = context.peer()
-        if peer in self._late_peers and self._is_scarce(peer):
-            await asyncio.sleep(max(0.0, self._late_peers[peer] - self._loop.time()))
         if not self._shares.take(peer, 1) and not await self._shares.wait(peer, 1, WAIT_S):
             await self._refuse(context, _too_many())
             return None
@@ -133,7 +131,10 @@ class Arrivals:
     def _look(self) -> None:
         self._looking = None
         now = self._loop.time()
-        self._late_peers = {peer: until for peer, until in self._late_peers.items() if until > now}
+        if over := [peer for peer, until in self._late_peers.items() if until < now]:
+            for peer in over:
+                del self._late_peers[peer]
+            self._shares.serve()
         if not self._deadlines and not self._late_peers:
             return
         self._look_later(2 * self._shares.held > self._shares.total or bool(self._late_peers))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 
 class Shares:
@@ -11,10 +12,12 @@ class Shares:
 
     - All peers together hold at most `total`, and one peer at most `per_peer`. A single part that is larger is given if
       nothing else is held.
+    - A peer of which `is_limited` says so is given nothing while half of the total is held.
     - Of the peers that wait, the one that holds least is served first; the parts of one peer are given in order.
     """
 
-    def __init__(self, total: int, per_peer: int) -> None:
+    def __init__(self, total: int, per_peer: int, *, is_limited: Callable[[str], bool] = lambda peer: False) -> None:
+        self._is_limited = is_limited
         self.total = total
         self.per_peer = per_peer
         self.held = 0
@@ -72,11 +75,13 @@ class Shares:
         else:
             del self._by_peer[peer]
         if self._waiting:
-            self._serve()
+            self.serve()
 
     def _fits(self, peer: str, size: int) -> bool:
         if not self.held:
             return True
+        if 2 * (self.held + size) > self.total and self._is_limited(peer):
+            return False
         own = self._by_peer.get(peer, 0)
         return self.held + size <= self.total and (not own or own + size <= self.per_peer)
 
@@ -84,7 +89,8 @@ class Shares:
         self.held += size
         self._by_peer[peer] = self._by_peer.get(peer, 0) + size
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Give those that wait what there is room for."""
         while self._waiting:
             for peer in sorted(self._waiting, key=self.held_by):
                 size, given = place = self._waiting[peer][0]
