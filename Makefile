@@ -10,7 +10,7 @@ WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-nightly check demo demo-all \
+.PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-nightly test-attacks test-all attacks check demo demo-all \
   serve interop grpcurl buf bench profile clean
 
 help: ## List the targets.
@@ -67,6 +67,16 @@ test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 c
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest tests/crash --timeout 1200 $(ARGS)
 	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests/client/test_fuzz.py --timeout 3600 $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation --timeout 3600 $(ARGS)
+
+test-attacks: $(VENV)/.dev ## Run the attacks at full size: from one and from forty connections.
+	ATTACKS=1 $(BIN)/python -m pytest tests/attacks --timeout 300 $(ARGS)
+
+test-all: test test-attacks $(VENV)/.dev ## Run the tests, the attacks at full size, and the nightly tests in 20 minutes.
+	CRASH_ROUNDS=10 REPLICA_SECONDS=20 $(BIN)/python -m pytest tests/crash --timeout 600 $(ARGS)
+	SIMULATION_SEEDS=2000 $(BIN)/python -m pytest tests/simulation --timeout 900 $(ARGS)
+
+attacks: $(VENV)/.dev ## Measure what attacks cost, beside bare grpc.aio: the table of docs/security.md.
+	@$(BIN)/python benchmarks/attacks.py $(ARGS)
 
 interop: $(VENV)/.dev ## Run clients in other languages and the official SDKs against a server, and theirs with our client.
 	@$(BIN)/python -m tests.interop.peers.build

@@ -1,0 +1,59 @@
+"""Floods and bombs of HTTP/2 frames from one connection, for a second and a half each: a good client goes on.
+
+The limits are such that a busy machine keeps to them; `test_floods_long.py` has the full sizes.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from a2a_grpc.rpc import TransportSettings
+from tests.attacks.fronts import example
+from tests.attacks.rig import Target, attack, attacked
+
+P99_MS = 3000.0
+"""Without a limit of streams rapid resets take a good client to six seconds, and the server to 1.2 GiB."""
+MIB = 300.0
+
+
+@pytest.fixture(scope="module")
+async def target() -> AsyncIterator[Target]:
+    async with Target.ours() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rapid_reset", "hpack_acknowledged", "hpack_below_limit", "continuation_flood", "ping_flood", "settings_flood",
+     "priority_flood", "half_open", "slow_headers"],
+)  # fmt: skip
+async def test_one_connection_harms_nobody(target: Target, name: str) -> None:
+    harm = await attacked(target, attack(name, target, connections=1, seconds=1.5))
+    harm.check(p99_ms=P99_MS, grown_mib=MIB)
+
+
+async def test_the_examples_of_the_operations_guide_are_valid(tmp_path: Path) -> None:
+    haproxy_file, nginx_file = tmp_path / "haproxy.cfg", tmp_path / "nginx.conf"
+    haproxy_file.write_text(example("haproxy"))
+    nginx_file.write_text(f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\n{example('nginx')}")
+    for command in (
+        ["haproxy", "-c", "-f", str(haproxy_file)],
+        ["nginx", "-t", "-p", str(tmp_path), "-c", str(nginx_file)],
+    ):
+        program = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None, f"{command[0]} is not installed"
+        process = await asyncio.create_subprocess_exec(
+            program, *command[1:], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0, out.decode()
+
+
+def test_a_connection_may_have_a_hundred_calls_and_each_16_kib_of_metadata() -> None:
+    settings = TransportSettings()
+    assert settings.max_streams_per_connection == 100
+    assert settings.max_call_metadata_bytes == 16 * 1024
