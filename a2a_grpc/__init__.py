@@ -53,6 +53,7 @@ The map. A module imports only from floors strictly below its own:
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back
        address      HOST:PORT taken apart
+       harmless     text of others for terminals and logs
     0  wire         the only door to generated code
        protocol     names on the wire that are not messages: metadata keys, versions, extensions
        errors       the tree of errors with their wire facts

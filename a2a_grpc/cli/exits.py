@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from a2a_grpc.cli.screen import Screen, one_line
+from a2a_grpc.cli.screen import Screen
 from a2a_grpc.client import TaskNotCompletedError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import (
@@ -15,6 +15,7 @@ from a2a_grpc.errors import (
     UnavailableError,
     VersionNotSupportedError,
 )
+from a2a_grpc.harmless import one_line
 
 
 class ExitCode(IntEnum):

@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import logging
-import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -14,10 +12,11 @@ from a2a_grpc.agent import Agent
 from a2a_grpc.cli.exits import ExitCode, say_error
 from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
-from a2a_grpc.cli.screen import LogLines, Screen, guard, one_line
+from a2a_grpc.cli.screen import Screen, guard
 from a2a_grpc.cli.usage import Command
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings
+from a2a_grpc.harmless import log_to_stderr, one_line
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server import ListenError, RequestLimits, ServerSettings
 from a2a_grpc.server.serve import describe, run_program
@@ -80,9 +79,7 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
 
 def _serve(find_agent: Callable[[], Agent], options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    log_to_stderr(level.upper())
     settings = {name: value for name, value in options.items() if value is not None}
     run_program(find_agent, settings, tell=_tell_json if output is OutputFormat.JSON else _tell_text())
 

@@ -12,9 +12,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.text import Text
 
 from a2a_grpc import lifecycle
-from a2a_grpc.cli.screen import Guarded, Piece, Screen, block, errors, flat, harmless_json, one_line
+from a2a_grpc.cli.screen import Guarded, Piece, Screen, errors
 from a2a_grpc.client import Event, progress_of
 from a2a_grpc.errors import InvalidAgentResponseError
+from a2a_grpc.harmless import block, flat, harmless_json, one_line
 from a2a_grpc.lifecycle import element_of, state_name
 from a2a_grpc.parts import text_of, to_python
 from a2a_grpc.wire import (

@@ -10,8 +10,9 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2  # noqa: F401  its types must be known for the details to be shown
 
-from a2a_grpc.cli.screen import Screen, one_line
+from a2a_grpc.cli.screen import Screen
 from a2a_grpc.client.status import details
+from a2a_grpc.harmless import one_line
 from a2a_grpc.protocol import STATUS_DETAILS, Key
 
 PLAIN = {Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.SEQ, Key.AFTER, Key.CANCEL_ON_DISCONNECT, "user-agent",

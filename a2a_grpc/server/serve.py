@@ -15,6 +15,7 @@ from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
+from a2a_grpc.harmless import log_to_stderr
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.server.descriptors import raise_limit
@@ -40,7 +41,8 @@ def serve(agent: Agent, **settings: Any) -> None:
     """Serves an agent until SIGTERM or SIGINT (Ctrl-C), then drains; prints where it listens.
 
     `settings` are fields of ServerSettings, EngineSettings, TransportSettings or RequestLimits; each can also be given
-    as an environment variable `A2A_GRPC_<FIELD>`. Raises ConfigurationError or ListenError.
+    as an environment variable `A2A_GRPC_<FIELD>`. Warnings go to standard error, unless the program has arranged its
+    log. Raises ConfigurationError or ListenError.
 
     In a file that `a2a-grpc serve FILE` loads, this call only names the agent: the command does the serving.
     """
@@ -48,6 +50,7 @@ def serve(agent: Agent, **settings: Any) -> None:
     if served is not None:
         served.append(agent)
         return
+    log_to_stderr("WARNING")
     run_program(lambda: agent, settings, tell=_print)
 
 

@@ -52,6 +52,7 @@ async def test_a_card_is_shown_from_its_host_its_url_a_path_and_a_file_url_alike
         f"  GRPC 1.0  {published.server.grpc_address}",
         "  offers streaming",
         "  extension urn:a2a-grpc:extension:seq:1",
+        "  extension urn:a2a-grpc:extension:artifacts:1",
         "  extension urn:a2a-grpc:extension:idempotent-send:1",
         "reply  Answers with a bare message.",
         "play  Plays a script, or echoes.",

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from a2a_grpc.cli.screen import GUTTER, LINE_MAX, block, harmless, harmless_json, one_line
+from a2a_grpc.harmless import GUTTER, LINE_MAX, block, harmless, harmless_json, one_line
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.wire import A2AServiceStub, CancelTaskRequest, GetTaskRequest, ListTasksRequest, Task
 from tests.cli.hostile import (
@@ -27,7 +27,7 @@ from tests.cli.hostile import (
     is_harmful,
     run_many,
 )
-from tests.cli.terminal import run, running
+from tests.cli.terminal import A2A_GRPC, run, running
 from tests.client.peers import Page, Site
 from tests.harness import V1, message, request
 
@@ -183,7 +183,7 @@ def test_json_at_a_terminal_means_what_it_meant() -> None:
 
 
 HOSTILE_AGENT = """
-from a2a_grpc import Agent, Turn
+from a2a_grpc import Agent, Turn, serve
 from a2a_grpc.parts import text_of
 
 agent = Agent("Fails", "Fails with the words of its caller.")
@@ -192,6 +192,10 @@ agent = Agent("Fails", "Fails with the words of its caller.")
 @agent.skill()
 async def fail(turn: Turn) -> None:
     raise RuntimeError(f"cannot read {text_of(turn.message)}")
+
+
+if __name__ == "__main__":
+    serve(agent, store="memory:", listen="127.0.0.1:0", http_listen="off")
 """
 
 
@@ -221,12 +225,16 @@ async def call_with_hostile_words(address: str) -> None:
             await garbage(b"\xff\x1b]0;title\x07\n" + FORGED.encode(), metadata=V1)
 
 
+@pytest.mark.parametrize("program", ["a2a-grpc serve", "serve(agent)"])
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "file"])
-async def test_no_caller_writes_lines_of_its_own_into_the_servers_log(tmp_path: Path, terminal: bool) -> None:
+async def test_no_caller_writes_lines_of_its_own_into_the_servers_log(
+    tmp_path: Path, terminal: bool, program: str
+) -> None:
     (tmp_path / "fails.py").write_text(HOSTILE_AGENT)
     quiet = ("--store=memory:", "--listen=127.0.0.1:0", "--http-listen=off", "--log-level=debug")
-    serving = ("serve", str(tmp_path / "fails.py"), *quiet)
-    async with running(*serving, terminal=terminal, env=DUMB) as server:
+    file = str(tmp_path / "fails.py")
+    command = (*A2A_GRPC, "serve", file, *quiet) if program == "a2a-grpc serve" else (sys.executable, file)
+    async with running(terminal=terminal, env=DUMB, program=command) as server:
         ready = await server.out.until("Ready grpc=")
         address = re.search(r"Ready grpc=(\S+)", ready)
         assert address is not None
@@ -238,5 +246,5 @@ async def test_no_caller_writes_lines_of_its_own_into_the_servers_log(tmp_path: 
     assert "handler failed" in log
     assert harm(log) == []
     if not terminal:
-        begins = re.compile(r"\d{4}-\d\d-\d\d |" + re.escape(GUTTER))
+        begins = re.compile(r"\d{4}-\d\d-\d\d |Note  |" + re.escape(GUTTER))
         assert [line for line in log.splitlines() if not begins.match(line)] == []

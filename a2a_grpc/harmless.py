@@ -1,0 +1,103 @@
+"""Text of others, made harmless before a person or a program reads it beside ours: on a terminal, in a log."""
+
+import logging
+import re
+import sys
+from typing import Any
+
+from a2a_grpc.masking import mask_url
+
+LINE_MAX = 2000
+"""Characters of a text that is shown as one line: about a screen."""
+
+LOG_LINE_MAX = 8000
+"""Characters of a line of the log."""
+
+TRACEBACK_MAX = 200_000
+"""Characters of a traceback in the log."""
+
+BLOCK_MAX = 20_000
+"""Characters of a text that is shown beside others, as a message of a history is."""
+
+GUTTER = "  | "
+"""Stands before each further line of an agent's text, so that no such line looks like one of ours."""
+
+_EMOJI = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
+_JOINED_SCRIPTS = "\u0600-\u0dff"  # Arabic to Sinhala: words are written with joiners
+_HARMFUL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"  # what cannot be seen, marks of direction
+    "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"  # separators, overrides, isolates, fillers
+    "\ud800-\udfff"  # lone surrogates
+    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"  # tags among them
+    # Joiners and variation selectors, except inside an emoji and, for joiners, inside a word of a script that has them.
+    f"|(?<![{_EMOJI}\ufe0f{_JOINED_SCRIPTS}])\u200d|(?<=[{_EMOJI}\ufe0f])\u200d(?![{_EMOJI}])"
+    f"|(?<=[{_JOINED_SCRIPTS}])\u200d(?![{_JOINED_SCRIPTS}])"
+    f"|(?<![{_JOINED_SCRIPTS}])\u200c|\u200c(?![{_JOINED_SCRIPTS}])"
+    "|(?<=[\ufe0e\ufe0f])[\ufe0e\ufe0f]"
+)
+_STACKED = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{8})"
+                      "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")  # fmt: skip
+"""Accents above each other that reach into the lines around."""
+
+_BREAKS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+def harmless(text: str) -> str:
+    """Replace what controls a terminal, reorders a line or cannot be seen by U+FFFD. Line ends and tabs stay."""
+    return _STACKED.sub(r"\1", _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n")))
+
+
+def flat(text: str) -> str:
+    """Replace the line breaks of a text by spaces, whatever else the text holds."""
+    return _BREAKS.sub(" ", text)
+
+
+def one_line(text: str, limit: int = LINE_MAX) -> str:
+    """Make a text a harmless line: without breaks and tabs, cut off after `limit` characters."""
+    line = harmless(flat(text[: limit + 1])).replace("\t", " ")
+    return line if len(text) <= limit else line[:limit] + "…"
+
+
+def block(text: str, limit: int = BLOCK_MAX) -> str:
+    """Make a text harmless lines, each after the first behind a gutter, cut off after `limit` characters."""
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    lines = harmless(_BREAKS.sub("\n", cut)).replace("\t", " ").split("\n")
+    return f"\n{GUTTER}".join(lines)
+
+
+def harmless_json(text: str) -> str:
+    """Escape in a text of JSON what `harmless` would replace: the text means the same as before."""
+    return _HARMFUL.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+class LogLines(logging.Formatter):
+    """Formats log records so that no text of a caller looks like a line of the log.
+
+    Guarantees: a record is one line; the lines of a traceback stand behind a gutter; nothing controls a terminal or a
+    reader of the file; secrets of URLs are masked.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(mask_url(super().formatMessage(record)), LOG_LINE_MAX)
+
+    def formatException(self, ei: Any) -> str:
+        return self._behind_gutter(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return self._behind_gutter(super().formatStack(stack_info))
+
+    def _behind_gutter(self, text: str) -> str:
+        return GUTTER + block(mask_url(text), TRACEBACK_MAX)
+
+
+def log_to_stderr(level: str) -> None:
+    """Send the log to standard error from this level on, unless the program has arranged its log already."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
