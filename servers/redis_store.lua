@@ -107,7 +107,7 @@ local function write_record(name, row, state, turn, at, event, message)
     if INTERRUPTED[state] then call('ZADD', 'a2a:waiting', now_us(), name) else call('ZREM', 'a2a:waiting', name) end
   end
   if TERMINAL[state] then
-    call('ZADD', 'a2a:ended', tonumber(row.at), name)  -- a score is a number, never a text
+    call('ZADD', 'a2a:ended', now_us(), name)
     call('DEL', 'a2a:pending:' .. name, 'a2a:kept:' .. name)
     call('HDEL', 'a2a:task:' .. name, 'cancel')
     row.last_turn, row.cancel = turn, nil
@@ -270,12 +270,13 @@ function writes.keep(name, seq, state, turn, task)
   return {'ok'}
 end
 
-function writes.purge(ended_before, keep, bound_before, limit)
+function writes.purge(ended_age_us, keep, bound_age_us, limit)
+  local now = now_us()
   local surplus, removed = call('ZCARD', 'a2a:ended') - keep, 0
   local ended = call('ZRANGE', 'a2a:ended', 0, limit - 1, 'WITHSCORES')
   for i = 1, #ended, 2 do
     local name, at_us = ended[i], tonumber(ended[i + 1])
-    if (i - 1) / 2 < surplus or at_us < tonumber(ended_before) then
+    if (i - 1) / 2 < surplus or at_us <= now - ended_age_us then
       unlist(row_of(name))
       call('DEL', 'a2a:task:' .. name, 'a2a:log:' .. name, 'a2a:pending:' .. name, 'a2a:kept:' .. name,
            'a2a:snapshot:' .. name)
@@ -283,7 +284,7 @@ function writes.purge(ended_before, keep, bound_before, limit)
       removed = removed + 1
     end
   end
-  for _, binding in ipairs(call('ZRANGEBYSCORE', 'a2a:bindings', '-inf', '(' .. bound_before, 'LIMIT', 0, limit)) do
+  for _, binding in ipairs(call('ZRANGEBYSCORE', 'a2a:bindings', '-inf', now - bound_age_us, 'LIMIT', 0, limit)) do
     call('DEL', 'a2a:binding:' .. binding)
     call('ZREM', 'a2a:bindings', binding)
     removed = removed + 1

@@ -245,8 +245,8 @@ class RedisStore:
         fields = await self._read("bound", _scope(scope) + key)
         return _binding(fields) if fields else None
 
-    async def purge(self, *, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> int:
-        return int(await self._write("purge", ended_before_us, keep, bound_before_us, limit))
+    async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
+        return int(await self._write("purge", int(ended_age_s * 1e6), keep, int(bound_age_s * 1e6), limit))
 
     async def _fold(self, name: str, known: Sequence[Any], entries: Sequence[Any]) -> Snapshot | None:
         """The task of a stored snapshot and the records after it."""

@@ -8,7 +8,6 @@ from a2a_grpc.agent import Failed
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.writer import now_us
 from a2a_grpc.parts import agent_message
 from a2a_grpc.store import StaleAppend, TaskKey, TaskStore
 
@@ -21,11 +20,11 @@ DAY_S = 86_400.0
 
 async def sweep(store: TaskStore, settings: EngineSettings) -> int:
     """Removes ended tasks by age and number, and idempotency keys by age: how many. Never a task that runs."""
-    now, removed = now_us(), 0
+    removed = 0
     while page := await store.purge(
-        ended_before_us=now - int(settings.retention_s * 1e6),
+        ended_age_s=settings.retention_s,
         keep=settings.max_ended_tasks,
-        bound_before_us=now - int(settings.idempotency_retention_s * 1e6),
+        bound_age_s=settings.idempotency_retention_s,
         limit=PAGE,
     ):
         removed += page

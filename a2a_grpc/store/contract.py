@@ -58,6 +58,8 @@ VIEWS = [
     *(TaskView(artifacts, length) for artifacts in (True, False) for length in (None, 0, 1, 2, 3, 99)),
 ]
 KEY = TaskKey("tenant", "owner", "t-1")
+NEVER_S = 1e6
+"""Older than anything that a test makes."""
 ME, OTHER = "replica-1", "replica-2"
 LEASE_S = 60.0
 WAITING = Pending(0, "skill", b"request", ("read", "write"))
@@ -470,8 +472,8 @@ class StoreContract:
                 states[id], moments[id] = (COMPLETED if step % 4 == 0 else WORKING), 1000 + step
                 await append(store, status(head.seq + 1, states[id], at_us=1000 + step), epoch=epochs[id], key=key)
             if step == 40:
-                await store.purge(ended_before_us=1025, keep=100, bound_before_us=0, limit=100)
-                for gone in [id for id in states if states[id] == COMPLETED and moments[id] < 1025]:
+                await store.purge(ended_age_s=0.0, keep=100, bound_age_s=NEVER_S, limit=100)
+                for gone in [id for id in states if states[id] == COMPLETED]:
                     for known in (states, contexts, epochs, moments):
                         known.pop(gone)
             for state in (0, SUBMITTED, WORKING, COMPLETED):
@@ -516,6 +518,14 @@ class StoreContract:
             await append(store, status(7), epoch=epoch, bind=("fresh", Binding(b"two", KEY.id, 2)))
         assert await store.bound(KEY.scope, "fresh") is None
 
+    async def test_ages_go_by_the_stores_clock_whatever_time_a_replica_wrote(self, store: TaskStore) -> None:
+        for place, at_us in enumerate((1, 1 << 52)):
+            key = KEY._replace(id=f"t-{place}")
+            epoch = await create(store, key, at_us=at_us)
+            await append(store, status(2, COMPLETED, at_us=at_us), epoch=epoch, key=key)
+        assert await store.purge(ended_age_s=3600.0, keep=100, bound_age_s=3600.0, limit=100) == 0
+        assert await store.purge(ended_age_s=0.0, keep=100, bound_age_s=3600.0, limit=100) == 2
+
     async def test_a_purge_takes_the_ended_by_age_and_number_and_no_other(self, store: TaskStore) -> None:
         for place in range(6):
             key = KEY._replace(id=f"t-{place}")
@@ -524,23 +534,23 @@ class StoreContract:
                 store, status(2, WORKING if place == 0 else COMPLETED, at_us=10 * place + 1), epoch=epoch, key=key
             )
 
-        async def purge(ended_before_us: int, keep: int, limit: int = 100) -> tuple[int, list[str]]:
-            removed = await store.purge(ended_before_us=ended_before_us, keep=keep, bound_before_us=0, limit=limit)
+        async def purge(ended_age_s: float, keep: int, limit: int = 100) -> tuple[int, list[str]]:
+            removed = await store.purge(ended_age_s=ended_age_s, keep=keep, bound_age_s=NEVER_S, limit=limit)
             left = (await store.list(KEY.scope, ListFilter(), None, 10)).tasks
             return removed, sorted(listed.position.id for listed in left)
 
-        assert await purge(0, 100) == (0, ["t-0", "t-1", "t-2", "t-3", "t-4", "t-5"])
-        assert await purge(21, 100) == (1, ["t-0", "t-2", "t-3", "t-4", "t-5"])
-        assert await purge(0, 3) == (1, ["t-0", "t-3", "t-4", "t-5"])
-        assert await purge(1000, 100, limit=2) == (2, ["t-0", "t-5"])
-        assert await purge(1000, 0) == (1, ["t-0"])
+        assert await purge(NEVER_S, 100) == (0, ["t-0", "t-1", "t-2", "t-3", "t-4", "t-5"])
+        assert await purge(NEVER_S, 4) == (1, ["t-0", "t-2", "t-3", "t-4", "t-5"])
+        assert await purge(NEVER_S, 3) == (1, ["t-0", "t-3", "t-4", "t-5"])
+        assert await purge(0.0, 100, limit=2) == (2, ["t-0", "t-5"])
+        assert await purge(0.0, 0) == (1, ["t-0"])
         assert await store.read(KEY._replace(id="t-5"), 0, 10) is None
 
     async def test_a_purge_forgets_idempotency_keys_by_age(self, store: TaskStore) -> None:
         await store.bind(KEY.scope, "k", Binding(b"one"))
-        await store.purge(ended_before_us=0, keep=0, bound_before_us=0, limit=10)
+        await store.purge(ended_age_s=NEVER_S, keep=0, bound_age_s=NEVER_S, limit=10)
         assert await store.bound(KEY.scope, "k") is not None
-        await store.purge(ended_before_us=0, keep=0, bound_before_us=1 << 60, limit=10)
+        await store.purge(ended_age_s=NEVER_S, keep=0, bound_age_s=0.0, limit=10)
         assert await store.bound(KEY.scope, "k") is None
 
     # -- replicas

@@ -217,10 +217,10 @@ class MemoryStore:
         self._logs: dict[TaskKey, _Log] = {}
         self._leases: dict[str, float] = {}  # of each replica that is alive: until when
         self._held: dict[str, set[TaskKey]] = {}  # by replica
-        self._ended: dict[TaskKey, None] = {}  # in the order in which they ended
+        self._ended: dict[TaskKey, float] = {}  # when, in the order in which they ended
         self._waiting: dict[TaskKey, float] = {}  # for their users: since when, the longest waiting first
         self._orders: dict[Scope, Order] = {}
-        self._bindings: dict[tuple[Scope, str], tuple[int, Binding]] = {}  # in the order in which they were bound
+        self._bindings: dict[tuple[Scope, str], tuple[float, Binding]] = {}  # in the order in which they were bound
 
     async def open(self) -> None:
         pass
@@ -285,7 +285,7 @@ class MemoryStore:
         order.tasks += 1
         order.moved[key.id] = log
         if record.state in TERMINAL:
-            self._ended[key] = None
+            self._ended[key] = self._clock()
         else:
             self._hold(key, log, replica)
             log.pending = (pending,) if pending else ()
@@ -334,7 +334,7 @@ class MemoryStore:
             if record.state in INTERRUPTED:
                 self._waiting[key] = self._clock()
         if record.state in TERMINAL:
-            self._ended[key] = None
+            self._ended[key] = self._clock()
             log.last_turn, log.pending, log.cancel = record.turn, (), None
             self._hold(key, log, "")
         elif release and log.last_turn == record.turn:
@@ -475,16 +475,13 @@ class MemoryStore:
         found = self._bindings.get((scope, key))
         return found[1] if found else None
 
-    async def purge(self, *, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> int:
-        surplus = len(self._ended) - keep
-        doomed = [
-            key
-            for place, key in enumerate(islice(self._ended, limit))
-            if place < surplus or self._logs[key].at_us < ended_before_us
-        ]
+    async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
+        now, surplus = self._clock(), len(self._ended) - keep
+        oldest = islice(self._ended.items(), limit)
+        doomed = [key for place, (key, at) in enumerate(oldest) if place < surplus or at <= now - ended_age_s]
         for key in doomed:
             self._remove(key)
-        forgotten = [name for name, (at_us, _) in islice(self._bindings.items(), limit) if at_us < bound_before_us]
+        forgotten = [name for name, (at, _) in islice(self._bindings.items(), limit) if at <= now - bound_age_s]
         for name in forgotten:
             del self._bindings[name]
         return len(doomed) + len(forgotten)
@@ -522,4 +519,4 @@ class MemoryStore:
     def _bind(self, scope: Scope, key: str, binding: Binding) -> None:
         if len(self._bindings) >= self._max_bindings:
             del self._bindings[next(iter(self._bindings))]
-        self._bindings[scope, key] = time.time_ns() // 1000, binding
+        self._bindings[scope, key] = self._clock(), binding

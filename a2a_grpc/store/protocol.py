@@ -378,7 +378,10 @@ class TaskStore(Protocol):
     async def bound(self, scope: Scope, key: str) -> Binding | None:
         """What an idempotency key stands for."""
 
-    async def purge(self, *, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> int:
-        """Removes at most `limit` ended tasks: those that ended before a moment, and the oldest beyond `keep`. Forgets
-        at most `limit` idempotency keys that were bound before a moment. Never touches a task that has not ended.
-        Gives the number of tasks and keys removed: 0 once nothing is left to remove."""
+    async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
+        """Remove at most `limit` ended tasks: those that ended so long ago or longer, and the oldest beyond `keep`.
+        Forget at most `limit` idempotency keys that were bound so long ago or longer. Never touch a task that has not
+        ended. Return the number of tasks and keys removed: 0 once nothing is left to remove.
+
+        Ages are by the store's clock, which also said when a task ended: no clock of a replica, and no timestamp that a
+        replica wrote, decides what is removed."""

@@ -31,6 +31,8 @@ from a2a_grpc.store import (
     TaskStore,
     TaskView,
 )
+from a2a_grpc.store.sql import SqlStore
+from a2a_grpc.store.sql.schema import task as sql_task
 from a2a_grpc.wire import (
     SERVICE_NAME,
     A2AServiceStub,
@@ -236,9 +238,20 @@ def user_texts(task: Task) -> list[str]:
 async def stored_task(
     store: TaskStore, task_id: str, state: TaskState = SUBMITTED, *, age_s: float = 0.0, tenant: str = ""
 ) -> TaskKey:
-    """A task put into the store, its status `age_s` seconds old."""
+    """A task put into the store, its status `age_s` seconds old; in memory its end, too (see `believe_ages`)."""
     key = key_of(task_id, tenant)
     event = StreamResponse(task=Task(id=task_id, context_id="c-1", status=TaskStatus(state=state)))
     record = Record(1, event.SerializeToString(), state, 1, now_us() - int(age_s * 1e6))
     await store.create(key, record, context_id="c-1", replica="")
+    if isinstance(store, MemoryStore) and key in store._ended:
+        store._ended[key] -= age_s
     return key
+
+
+async def believe_ages(store: TaskStore) -> None:
+    """Let the tasks that have ended in a SQL store have ended when their status says, as if time had passed."""
+    if isinstance(store, SqlStore):
+        ended = sql_task.c.ended_us.is_not(None)
+        await store._write(
+            lambda found: found.execute(sql_task.update().where(ended).values(ended_us=sql_task.c.at_us))
+        )

@@ -22,7 +22,7 @@ from a2a_grpc.lifecycle import (
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, Scope, TaskStore, open_store
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import TaskState
-from tests.guarantees.rig import key_of, serving_on, stored_task
+from tests.guarantees.rig import believe_ages, key_of, serving_on, stored_task
 from tests.harness import eventually, refusal, scripted, scripted_agent, texts
 
 OLD = 2500
@@ -72,6 +72,7 @@ async def put_what_stays(store: TaskStore) -> list[str]:
         await put(store, f"young-{n}", state, HOUR_S - 120)
     for n, state in enumerate(OPEN):
         await put(store, f"open-{n}", state, 1000 * HOUR_S)
+    await believe_ages(store)
     return sorted([f"young-{n}" for n in range(4)] + [f"open-{n}" for n in range(4)])
 
 
@@ -99,6 +100,7 @@ async def test_q8_2500_ended_tasks_older_than_the_limit_are_gone_after_a_sweep_a
 async def test_s4_48_the_end_counts_by_its_time_in_utc_to_the_second(store: TaskStore) -> None:
     for age_s in (HOUR_S + 30, HOUR_S - 30):
         await put(store, f"ended-{age_s:.0f}-s-ago", COMPLETED, age_s)
+    await believe_ages(store)
     assert await sweep(store, SETTINGS) == 1
     assert await names(store) == ["ended-3570-s-ago"]
 

@@ -268,7 +268,7 @@ async def test_a_purged_task_leaves_nothing_behind(store: SqlStore, tmp_path: Pa
         for seq in range(2, 40):
             await append(store, status(seq), epoch=epoch, key=key)
         await append(store, status(40, COMPLETED), epoch=epoch, key=key)
-    removed = await store.purge(ended_before_us=1 << 60, keep=100, bound_before_us=0, limit=100)
+    removed = await store.purge(ended_age_s=0.0, keep=100, bound_age_s=1e6, limit=100)
     assert removed == 5
     assert await store.read(KEY._replace(id="t-3"), 10, 10) is None
     await store.close()

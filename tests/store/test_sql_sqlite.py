@@ -73,7 +73,7 @@ class SqlContract(StoreContract):
 
         async def sweep() -> int:
             removed = 0
-            while page := await store.purge(ended_before_us=0, keep=13, bound_before_us=0, limit=5):
+            while page := await store.purge(ended_age_s=1e6, keep=13, bound_age_s=1e6, limit=5):
                 removed += page
             return removed
 

@@ -46,6 +46,7 @@ class _Plan:
     known: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
     bindings: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
     tasks: list[tuple[Any, ...]] = field(default_factory=list)
+    born_ended: list[dict[str, int]] = field(default_factory=list)
     grown: dict[int, Row] = field(default_factory=dict)
     records: list[tuple[int, int, Record, int | None]] = field(default_factory=list)
     cores: list[tuple[int, Record]] = field(default_factory=list)
@@ -132,6 +133,8 @@ def _plan_create(plan: _Plan, item: Item, create: Create) -> None:
     assert item.pk is not None
     row = plan.rows[item.pk] = Row.born(item.pk, create.record, create.context_id, create.replica)
     plan.tasks.append(_born(row, create.key, core_of(create.record.event)))
+    if row.has_ended:
+        plan.born_ended.append({"of_pk": row.pk})
     plan.records.append((row.pk, row.epoch, create.record, told_by(create.record).messages))
     if create.pending and not row.has_ended:
         plan.waiting.append((row.pk, create.pending, item.token))
@@ -165,10 +168,10 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
 
 _BORN = (
     *("pk", "scope", "tenant", "owner", "id", "context_id", "seq", "state", "turn", "last_turn", "attempt", "epoch"),
-    *("size", "at_us", "ended_us", "replica", "snapshot_seq", "snapshot_size", "core"),
+    *("size", "at_us", "replica", "snapshot_seq", "snapshot_size", "core"),
 )
 _GROWN = ("seq", "size")
-_MOVED = ("seq", "state", "turn", "last_turn", "attempt", "size", "at_us", "ended_us", "replica")
+_MOVED = ("seq", "state", "turn", "last_turn", "attempt", "size", "at_us", "replica")
 
 
 def _set(*columns: str) -> Update:
@@ -183,7 +186,11 @@ _BEAR = Bulk(task.insert().values({name: bindparam(name) for name in _BORN}), _B
 _GROW = Bulk(_set(*_GROWN), [*(f"new_{name}" for name in _GROWN), "of_pk"])
 _MOVE = Bulk(_set(*_MOVED).values(waiting_us=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
 _WAIT = Bulk(_set(*_MOVED).values(waiting_us=now_us()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
-_END = Bulk(_set(*_MOVED).values(waiting_us=null(), cancel=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
+_END = Bulk(
+    _set(*_MOVED).values(waiting_us=null(), cancel=null(), ended_us=now_us()),
+    [*(f"new_{name}" for name in _MOVED), "of_pk"],
+)
+_STAMP = task.update().where(task.c.pk == bindparam("of_pk")).values(ended_us=now_us())
 _ADD = Bulk(record.insert(), [column.name for column in record.c])
 _CORE = select(task.c.core).where(task.c.pk == bindparam("of_pk"))
 _KEEP_CORE = _set("core")
@@ -194,6 +201,8 @@ _FORGET_TOGETHER = pending.delete().where(pending.c.task.in_(listed("pks")))
 
 def _write(connection: Connection, plan: _Plan) -> None:
     _BEAR.execute(connection, plan.tasks)
+    if plan.born_ended:
+        connection.execute(_STAMP, plan.born_ended)
     rows = sorted(plan.grown.values(), key=lambda row: row.pk)
     _GROW.execute(connection, [(row.seq, row.size, row.pk) for row in rows if not row.is_moved])
     _MOVE.execute(connection, [_moved(row) for row in rows if row.is_moved and not (row.has_ended or row.is_waiting)])
@@ -227,14 +236,14 @@ def _born(row: Row, key: TaskKey, core: bytes | None) -> tuple[Any, ...]:
     return (
         *(row.pk, digest_of(key.scope), key.tenant, key.owner, key.id, row.context_id),
         *(row.seq, row.state, row.turn, row.last_turn, row.attempt, row.epoch, row.size, row.at_us),
-        *(row.at_us if row.has_ended else None, row.replica or None, 0, 0, core),
+        *(row.replica or None, 0, 0, core),
     )
 
 
 def _moved(row: Row) -> tuple[Any, ...]:
     return (
         *(row.seq, row.state, row.turn, row.last_turn, row.attempt, row.size, row.at_us),
-        *(row.at_us if row.has_ended else None, row.replica or None, row.pk),
+        *(row.replica or None, row.pk),
     )
 
 

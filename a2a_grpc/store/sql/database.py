@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from a2a_grpc.store.sql.clock import MachineClock
 from a2a_grpc.store.sql.faults import POOL, quiet_drivers
 from a2a_grpc.store.sql.file import DatabaseFile, Watch
 from a2a_grpc.store.sql.urls import Place
@@ -45,6 +46,8 @@ class Database(Protocol):
     its CancelledError arrives; writes do not keep reads waiting for a connection."""
 
     dialect: str
+    clock: MachineClock | None
+    """What `now_us` is on SQLite; None if the database has a clock of its own."""
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs what writes nothing; each of its statements sees the database as of an instant of its own."""
@@ -116,8 +119,18 @@ class Way:
 class ThreadedDatabase:
     """A database with a driver that blocks: each transaction is one trip to a thread."""
 
-    def __init__(self, dialect: str, *, reading: Way, reading_at_once: Way, writing: Way, writing_apart: Way) -> None:
+    def __init__(
+        self,
+        dialect: str,
+        *,
+        reading: Way,
+        reading_at_once: Way,
+        writing: Way,
+        writing_apart: Way,
+        clock: MachineClock | None = None,
+    ) -> None:
         self.dialect = dialect
+        self.clock = clock
         self._reading = reading
         self._reading_at_once = reading_at_once
         self._writing = writing
@@ -176,6 +189,7 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
 
     file = DatabaseFile(place.path)
     watch = Watch(file)
+    clock = MachineClock()
 
     def engine(size: int, begin: str, *pragmas: str) -> Engine:
         made = create_engine(
@@ -191,7 +205,9 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
 
         @event.listens_for(made, "connect")
         def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+            assert isinstance(connection, sqlite3.Connection)
             _pragmas(connection, *pragmas)
+            clock.register(connection)
 
         if begin:
 
@@ -218,11 +234,11 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
         reading_at_once=reading("read-at-once", "BEGIN"),
         writing=writing,
         writing_apart=writing,  # there is but one writer
+        clock=clock,
     )
 
 
-def _pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
-    assert isinstance(connection, sqlite3.Connection)
+def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
     connection.isolation_level = None  # the transactions are begun here
     for pragma in ("cache_size=-16384", *pragmas):
         connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from a2a_grpc.store.sql.clock import MachineClock
 from a2a_grpc.store.sql.database import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS
 from a2a_grpc.store.sql.faults import POOL
 from a2a_grpc.store.sql.urls import Place
@@ -22,6 +23,7 @@ class AsyncpgDatabase:
     the middle of something."""
 
     dialect = "postgresql"
+    clock: MachineClock | None = None
 
     def __init__(self, place: Place) -> None:
         self._reading = _engine(place, READERS, "AUTOCOMMIT")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
 
 from a2a_grpc.store.protocol import TaskKey
-from a2a_grpc.store.sql.schema import binding, pending, record, snapshot, task
+from a2a_grpc.store.sql.schema import binding, now_us, pending, record, snapshot, task
 
 MAX_RECORDS = 20_000
 """Records that one page removes, or those of one task: appends wait no longer than that takes."""
@@ -21,9 +21,15 @@ class Purged(NamedTuple):
     keys: list[TaskKey]
 
 
-def purge(connection: Connection, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> Purged:
-    keys = _purge_tasks(connection, ended_before_us, keep, limit)
-    return Purged(len(keys) + _purge_bindings(connection, bound_before_us, limit), keys)
+def purge(connection: Connection, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> Purged:
+    now = connection.scalars(select(now_us())).one()
+    keys = _purge_tasks(connection, _before(now, ended_age_s), keep, limit)
+    return Purged(len(keys) + _purge_bindings(connection, _before(now, bound_age_s), limit), keys)
+
+
+def _before(now: int, age_s: float) -> int:
+    """Return the moment from which on all is younger than the age."""
+    return now + 1 - int(age_s * 1e6)
 
 
 def surplus_statement(keep: int) -> Select[Any]:

@@ -69,7 +69,7 @@ _KEEP_ROW = (
         {
             name: bindparam(f"new_{name}")
             for name in (
-                *("seq", "state", "turn", "last_turn", "attempt", "epoch", "size", "at_us", "ended_us", "replica"),
+                *("seq", "state", "turn", "last_turn", "attempt", "epoch", "size", "at_us", "replica"),
                 "cancel",
             )
         }
@@ -153,7 +153,6 @@ def keep_row(connection: Connection, row: Row) -> None:
             "new_epoch": row.epoch,
             "new_size": row.size,
             "new_at_us": row.at_us,
-            "new_ended_us": row.at_us if row.has_ended else None,
             "new_replica": row.replica or None,
             "new_cancel": row.cancel,
         },

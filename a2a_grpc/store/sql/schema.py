@@ -82,7 +82,7 @@ def _has_partial_indexes(*_: Any, dialect: Dialect, **__: Any) -> bool:
 
 
 class now_us(FunctionElement[int]):
-    """Now by the database's clock."""
+    """Now by the store's clock: the database's, or that of the machine on which processes share an SQLite file."""
 
     type = BigInteger()
     inherit_cache = True
@@ -95,7 +95,7 @@ def _now_us(element: now_us, compiler: SQLCompiler, **_: Any) -> str:
             return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
         case "mysql" | "mariadb":
             return "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
-    return "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
+    return "a2a_now_us()"  # store.sql.clock
 
 
 STATUS_INDEX = "a2a_record_status"
@@ -132,7 +132,7 @@ task = Table(
     Column("size", BigInteger, nullable=False),
     # When the status was set that the task has now.
     Column("at_us", BigInteger, nullable=False),
-    # The same once the task has ended, else NULL: what a purge goes by.
+    # When the task ended, by the store's clock; NULL before that: what a purge goes by.
     Column("ended_us", BigInteger),
     # Since when the task waits for its user, by the database's clock; NULL while it does not.
     Column("waiting_us", BigInteger),
@@ -251,5 +251,15 @@ replica = Table(
     Column("id", Exact, primary_key=True),
     # Until when nobody may remove it, by the database's clock.
     Column("lease_until_us", BigInteger, nullable=False),
+    **_MYSQL,
+)
+
+clock = Table(
+    "a2a_clock",
+    metadata,
+    # SQLite's only: the machine's start since which the processes agree.
+    Column("boot", Exact, primary_key=True),
+    # What is added to the machine's monotonic clock, so that it tells microseconds since the epoch.
+    Column("offset_us", BigInteger, nullable=False),
     **_MYSQL,
 )

@@ -369,8 +369,8 @@ class SqlStore:
     async def bound(self, scope: Scope, key: str) -> Binding | None:
         return await self._read(statements.bound, scope, key)
 
-    async def purge(self, *, ended_before_us: int, keep: int, bound_before_us: int, limit: int) -> int:
-        removed, keys = await self._write(purge, ended_before_us, keep, bound_before_us, limit)
+    async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
+        removed, keys = await self._write(purge, ended_age_s, keep, bound_age_s, limit)
         for key in keys:
             self._forget(key)
         return removed

@@ -19,7 +19,7 @@ from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import VERSION_TABLE
 from a2a_grpc.store.sql.urls import Place, place_of
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """All revisions, the oldest first."""
 HEAD = REVISIONS[-1]
 """The revision that this version of the package works with."""
@@ -72,6 +72,8 @@ async def prepare(database: Database, place: Place) -> None:
             if await database.read(version) != HEAD:
                 await asyncio.to_thread(_import_alembic)  # it takes a while, and would keep other processes waiting
                 await database.write(migrate)
+            if database.clock is not None:
+                await database.write(database.clock.anchor)
             return
         at = await database.read(version)
     except Exception as error:
