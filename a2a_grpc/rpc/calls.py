@@ -139,8 +139,8 @@ class Calls:
                 status = to_status(UnavailableError(unavailable.said, retry_after_s=1.0))
             except grpc.aio.InternalError:
                 return None  # a write to a client that is gone
-            except Exception as bug:
-                self._lines.error(f"bug {type(bug).__name__}", "call failed", exc_info=True)
+            except Exception:
+                logger.exception("call failed")  # a bug, not a refusal: every traceback is worth its line
                 status = to_status(InternalError())
             finally:
                 running.discard(task)
