@@ -54,7 +54,7 @@ async def test_get_shows_messages_contents_and_state(served: Served) -> None:
     )
     assert all_of_it.out == last.out == none.out
     assert all_of_it.out.startswith("made\n")
-    assert "agent: Which\none?\nuser: this one\n" in all_of_it.err
+    assert "agent: Which\n  | one?\nuser: this one\n" in all_of_it.err
     assert last.err == f"user: this one\nCOMPLETED {task.id}\n"
     assert none.err == f"COMPLETED {task.id}\n"
 
