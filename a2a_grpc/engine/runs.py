@@ -274,7 +274,7 @@ class Runs:
         if not active.work.done():
             logger.warning("handler ignored its cancellation and is given up on task=%s", key.id)
         try:
-            if active.run.writer.state not in lifecycle.TERMINAL:  # the run has not come to its end by itself
+            if not _has_stored_end(active):
                 await self._end_surely(key, outcome)
         finally:
             self._forget(key, active)
@@ -291,3 +291,10 @@ class Runs:
             if self.is_draining:
                 return  # this replica's lease ends, and others see to it
             await asyncio.sleep(backoff.next_s())
+
+
+def _has_stored_end(active: Active) -> bool:
+    """Return True if the run is known to have stored the end of its task: a writer is ahead of what is stored, so the
+    state that it has come to says nothing as long as the run is at work."""
+    run = active.run
+    return active.work.done() and not run.is_lost and run.writer.state in lifecycle.TERMINAL
