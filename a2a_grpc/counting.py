@@ -99,13 +99,13 @@ class Counter:
             tag = raw[at]
             at += 1
             if tag > 0x7F:
-                tag, at = _varint(raw, at - 1)
+                tag, at = varint(raw, at - 1)
             wire_type = tag & 7
             if wire_type == DELIMITED:
                 size = raw[at]
                 at += 1
                 if size > 0x7F:
-                    size, at = _varint(raw, at - 1)
+                    size, at = varint(raw, at - 1)
                 if tag not in fields:
                     at += size
                     continue
@@ -123,7 +123,7 @@ class Counter:
                 fields, end, group = inner, at + size, 0
             elif wire_type == VARINT:
                 if raw[at] > 0x7F:
-                    _, at = _varint(raw, at)
+                    _, at = varint(raw, at)
                 else:
                     at += 1
             elif wire_type == FIXED64:
@@ -161,7 +161,7 @@ class Counter:
         return table
 
 
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
+def varint(raw: bytes, at: int) -> tuple[int, int]:
     """Return the number that begins at a place, and the place after it."""
     number = shift = 0
     while True:

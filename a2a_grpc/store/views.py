@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from a2a_grpc.counting import varint
 from a2a_grpc.lifecycle import fold
 from a2a_grpc.store.protocol import Record, TaskView
 from a2a_grpc.wire import Artifact, Message, StreamResponse, Task, framing
@@ -55,14 +56,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the number of each field at the top level of a serialised message, with where it starts and ends."""
     start, size = 0, len(message)
     while start < size:
-        tag, at = _varint(message, start)
+        tag, at = varint(message, start)
         match tag & 7:
             case 0:
-                _, at = _varint(message, at)
+                _, at = varint(message, at)
             case 1:
                 at += 8
             case 2:
-                length, at = _varint(message, at)
+                length, at = varint(message, at)
                 at += length
             case 5:
                 at += 4
@@ -70,18 +71,6 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, int]]:
                 raise ValueError(f"wire type {kind} is in no message of the contract")
         yield tag >> 3, start, at
         start = at
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """Return the number that begins at a place, with the place after it."""
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
 
 
 # -- records of a task
