@@ -66,7 +66,7 @@ class Admin:
             self._health.tell(ready)
 
     def leave(self) -> None:
-        """Have the health service say that the server goes, whatever it is told from now on."""
+        """Have the health service report NOT_SERVING for good: the server is about to stop."""
         if self._health is not None:
             self._health.leave()
 

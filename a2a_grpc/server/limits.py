@@ -1,4 +1,4 @@
-"""Whether the limits of a server fit each other: what one lets in, the others let out."""
+"""Check that the limits of a server fit each other: a task that is accepted can also be sent."""
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings

@@ -29,7 +29,7 @@ SMALL_BYTES = 16 * 1024
 
 
 class Entry(NamedTuple):
-    """A task as its row tells."""
+    """The columns of a task's row that describe the task."""
 
     pk: int
     position: Position

@@ -1,4 +1,4 @@
-"""Since when a task waits for its user: what an expiry goes by."""
+"""Store since when a task waits for its user, so that tasks that wait too long can expire."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, text
