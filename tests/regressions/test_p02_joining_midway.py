@@ -1,10 +1,11 @@
 """P2: a snapshot and the events after it fit together, whenever one joins."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from a2a_grpc import Agent, TaskState, Turn
 from a2a_grpc.parts import text_of
-from a2a_grpc.wire import SubscribeToTaskRequest
+from a2a_grpc.wire import A2AServiceStub, SubscribeToTaskRequest
 from tests.harness import V1, event_state, request, serving, texts
 from tests.regressions.faults import connection
 
@@ -24,12 +25,12 @@ async def test_p2_of_1000_subscribers_that_join_midway_none_has_a_duplicated_or_
             emitted.release()
         await go.acquire()
 
-    async with serving(agent) as served, connection(served.server.grpc_address) as stub:
+    async with serving(agent) as served, AsyncExitStack() as connections:
         task = (await served.send(request(immediately=True))).task
         starts: list[str] = []
         readers: list[asyncio.Task[tuple[str, int]]] = []
 
-        async def read(joined: list[object], all_in: asyncio.Event) -> tuple[str, int]:
+        async def read(stub: A2AServiceStub, joined: list[object], all_in: asyncio.Event) -> tuple[str, int]:
             """What a subscriber's artifact amounts to, with the last state it saw."""
             text, state = "", 0
             call = stub.SubscribeToTask(SubscribeToTaskRequest(id=task.id), metadata=V1)
@@ -48,8 +49,10 @@ async def test_p2_of_1000_subscribers_that_join_midway_none_has_a_duplicated_or_
             return text, state
 
         for _ in range(WAVES):
+            # a connection may have 100 streams
+            stub = await connections.enter_async_context(connection(served.server.grpc_address))
             all_in, joined = asyncio.Event(), list[object]()
-            readers += [asyncio.create_task(read(joined, all_in)) for _ in range(WAVE)]
+            readers += [asyncio.create_task(read(stub, joined, all_in)) for _ in range(WAVE)]
             go.release()
             await all_in.wait()
             for _ in range(CHUNKS_PER_WAVE):
