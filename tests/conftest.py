@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.harness import Served, scripted_agent, serving
+from tests.harness import Served, eventually, scripted_agent, serving
 
 pytest_plugins = ["tests.databases"]
 
@@ -38,18 +38,29 @@ def sockets_of_this_session() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-async def nothing_left_behind() -> AsyncIterator[None]:
-    """After each test no asyncio task of this project is left."""
+async def nothing_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """After each test no asyncio task of this project is left. Tasks that an earlier test left are not counted again.
+
+    pytest-timeout abandons a test: its coroutine stays in the loop that all tests share, with the servers that it
+    started. The coroutine is canceled here, which ends them, so that the failure of one test is not the next one's.
+    """
+    before = asyncio.all_tasks()
     yield
+    abandoned = [task for task in asyncio.all_tasks() - before if coroutine_name(task) == request.node.originalname]
+    for task in abandoned:
+        task.cancel()
+    if abandoned:
+        await asyncio.wait(abandoned, timeout=30)
 
-    def left() -> list[str]:
-        return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("a2a-grpc")]
+    def none_left() -> None:
+        left = [task.get_name() for task in asyncio.all_tasks() - before]
+        assert [name for name in left if name.startswith("a2a-grpc")] == []
 
-    for _ in range(1000):
-        if not left():
-            break
-        await asyncio.sleep(0.01)
-    assert left() == []
+    await eventually(none_left)
+
+
+def coroutine_name(task: "asyncio.Task[object]") -> str:
+    return getattr(task.get_coro(), "__name__", "")
 
 
 @pytest.fixture
