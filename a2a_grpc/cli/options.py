@@ -32,12 +32,12 @@ def settings_parameters(*kinds: type, switches: bool = False) -> list[inspect.Pa
 
 def _parameter(item: Field[Any], kind: type, panel: str, switches: bool) -> inspect.Parameter:
     flag = "--" + item.name.replace("_", "-")
-    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool and (switches or item.default) else flag
+    off = f"--no-{flag[2:]}" if kind is bool and (switches or item.default) else ""
     default = "none" if item.default in (None, "") else str(item.default).lower() if kind is bool else item.default
     option = typer.Option(
         None,
-        declaration,
-        help=f"{item.metadata['doc']} \\[default: {default}; env: {PREFIX}{item.name.upper()}]",
+        f"{flag}/{off}" if off else flag,
+        help=f"{item.metadata['doc']} \\[default: {default}; env: {PREFIX}{item.name.upper()}{off and f'; off: {off}'}]",
         rich_help_panel=panel,
         show_default=False,
         metavar=None if kind is bool else kind.__name__.upper(),

@@ -34,7 +34,14 @@ class _Command:
         sys.exit(code or 0)
 
     def format_help(self, *arguments: Any) -> None:
-        """Print the help, whose words and styles are all this project's."""
+        """Print the help, whose words and styles are all this project's.
+
+        Typer prints flags that turn a setting off in a column of their own, which leaves too little of 80 columns for
+        the longest flags. The help of a setting names these flags, so the column is left out.
+        """
+        for parameter in self.params:  # type: ignore[attr-defined]
+            if all(flag in (getattr(parameter, "help", "") or "") for flag in parameter.secondary_opts):
+                parameter.secondary_opts = []
         stream = sys.stdout
         with redirect_stdout(stream.raw if isinstance(stream, Guarded) else stream):
             super().format_help(*arguments)  # type: ignore[misc]
