@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.harness import ROOT, run_program
 
-TESTS = '''
+TESTS = """
 import asyncio
 
 import pytest
@@ -21,7 +21,7 @@ async def test_that_hangs_with_a_server_and_a_task_at_work():
 
 async def test_that_follows(served):
     await served.start({"sleep": 0.1})
-'''
+"""
 
 
 async def test_the_servers_of_a_test_that_timed_out_are_ended_before_the_next_test(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ from tests.harness import ROOT, Served
 WITHIN_S = 30.0
 """How long anything may take that is waited for."""
 
+AT_ONCE = 4
+"""Commands that `run_all` runs at the same time: with more of them each takes longer, and all no less."""
+
 A2A_GRPC = (sys.executable, "-m", "a2a_grpc")
 
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07)")
@@ -188,9 +191,17 @@ async def run_line(line: str) -> Done:
         return await command.finished()
 
 
-async def run_all(*commands: tuple[str, ...]) -> list[Done]:
-    """Several commands at the same time, to the end of all."""
-    return await asyncio.gather(*(run(*command) for command in commands))
+async def run_all(*commands: tuple[str, ...], env: dict[str, str] | None = None) -> list[Done]:
+    """Several commands, `AT_ONCE` at the same time, to the end of all. If one fails to end in time, all are killed."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(command: tuple[str, ...]) -> Done:
+        async with turns:
+            return await run(*command, env=env)
+
+    async with asyncio.TaskGroup() as group:
+        ends = [group.create_task(one(command)) for command in commands]
+    return [end.result() for end in ends]
 
 
 def at(served: Served) -> str:

@@ -8,8 +8,7 @@ import pytest
 from google.protobuf import json_format
 
 from a2a_grpc.wire import AgentCard, AgentInterface
-from tests.cli.terminal import Done, run
-from tests.cli.test_doctor import run_all
+from tests.cli.terminal import Done, run, run_all
 from tests.client.peers import Page, Peer, Site, card_json, closed_port, interface_json, peering
 from tests.harness import Served, scripted_agent, serving
 

@@ -6,8 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from tests.cli.terminal import run, running
-from tests.cli.test_doctor import run_all
+from tests.cli.terminal import run, run_all, running
 
 SCRIPTS = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
 """Where a shell finds `a2a-grpc`."""

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from a2a_grpc.errors import UnauthenticatedError, VersionNotSupportedError
 from a2a_grpc.wire import SERVICE_NAME
-from tests.cli.terminal import Done, run
+from tests.cli.terminal import Done, run, run_all
 from tests.client.peers import (
     Certificate,
     Failure,
@@ -37,21 +37,6 @@ from tests.harness import scripted_agent, serving, stop_listening
 
 STEPS = ["DNS", "TCP", "TLS", "ALPN", "health", "reflection", "card", "version", "call"]
 SOON = "--connect-timeout-s=1"
-
-AT_ONCE = 4
-"""Commands that run at the same time: with more of them each takes longer, and all no less."""
-
-
-async def run_all(*commands: tuple[str, ...], env: dict[str, str] | None = None) -> list[Done]:
-    """Runs several commands, each to its end."""
-    turns = asyncio.Semaphore(AT_ONCE)
-
-    async def one(command: tuple[str, ...]) -> Done:
-        async with turns:
-            return await run(*command, env=env)
-
-    return await asyncio.gather(*map(one, commands))
-
 
 Service = Callable[[Any], None]
 """Adds itself to a gRPC server."""

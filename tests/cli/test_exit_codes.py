@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from a2a_grpc.errors import PermissionDeniedError, UnauthenticatedError
-from tests.cli.terminal import Done, at, run, running
-from tests.cli.test_doctor import run_all
+from tests.cli.terminal import Done, at, run, run_all, running
 from tests.client.peers import Certificate, Failure, Peer, certificate, closed_port, peering, silent_port
 from tests.harness import Served
 

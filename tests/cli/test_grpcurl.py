@@ -32,8 +32,8 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
     TaskState,
 )
-from tests.cli.terminal import Done, environment, run, running
-from tests.cli.test_doctor import a2a, run_all, stock_server
+from tests.cli.terminal import Done, environment, run, run_all, running
+from tests.cli.test_doctor import a2a, stock_server
 from tests.client.peers import Page, Peer, Site, certificate
 from tests.harness import Served
 

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.wire import SERVICE_NAME
-from tests.cli.terminal import Done, run, running
-from tests.cli.test_doctor import HANGS, healthy, run_all, stock_server
+from tests.cli.terminal import Done, run, run_all, running
+from tests.cli.test_doctor import HANGS, healthy, stock_server
 from tests.client.peers import closed_port, peering
 from tests.harness import Served, request, scripted_agent, serving
 from tests.proxy import Proxy

@@ -8,8 +8,7 @@ from typing import Any
 import typer.main
 
 from a2a_grpc.cli.app import app
-from tests.cli.terminal import Done
-from tests.cli.test_doctor import run_all
+from tests.cli.terminal import Done, run_all
 from tests.client.peers import black_hole
 
 WIDE = {"COLUMNS": "400", "TERM": "dumb"}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.cli.terminal import Done, run, running
-from tests.cli.test_doctor import run_all, stock_server
+from tests.cli.terminal import Done, run, run_all, running
+from tests.cli.test_doctor import stock_server
 from tests.client.peers import closed_port, peering
 from tests.harness import Served
 from tests.proxy import Proxy

@@ -12,7 +12,7 @@ from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.parts import struct, to_dict
 from a2a_grpc.wire import SendMessageRequest
 from tests.agent.agents import Gate, agent_of, stored_tasks
-from tests.cli.terminal import at, command_in, error_of, objects, run, run_line, running, script
+from tests.cli.terminal import at, command_in, error_of, objects, run, run_all, run_line, running, script
 from tests.client.peers import peering
 from tests.harness import Served, eventually, serving
 from tests.regressions.faults import reaches
@@ -115,7 +115,7 @@ ENDS = {
 async def test_the_exit_code_tells_whether_the_agent_did_it_and_a_line_tells_the_state(
     served: Served, verb: str
 ) -> None:
-    done = await asyncio.gather(*(run(verb, at(served), "-d", script({end: "so be it"})) for end in ENDS))
+    done = await run_all(*((verb, at(served), "-d", script({end: "so be it"})) for end in ENDS))
     for (end, (code, state)), ended in zip(ENDS.items(), done, strict=True):
         assert ended.code == code, end
         assert re.search(rf"^{state} {ID}\b", ended.err, re.MULTILINE), end

@@ -12,7 +12,7 @@ from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import Json
 from a2a_grpc.wire import Task
 from tests.agent.agents import Gate, agent_of
-from tests.cli.terminal import Done, at, command_in, error_of, objects, run, run_line, running
+from tests.cli.terminal import Done, at, command_in, error_of, objects, run, run_all, run_line, running
 from tests.harness import Served, request, scripted, serving
 from tests.regressions.faults import reaches
 
@@ -35,7 +35,7 @@ async def test_a_task_that_is_not_there_is_said_in_one_line_with_what_to_do(serv
         ("subscribe", "no-such-task"),
         ("send", "--task=no-such-task", "hello"),
     ]
-    done = await asyncio.gather(*(run(verb, at(served), *options) for verb, *options in commands))
+    done = await run_all(*((verb, at(served), *options) for verb, *options in commands))
     assert {error_of(one, 6) for one in done} == {
         "task 'no-such-task' was not found ('a2a-grpc list' shows the tasks that this agent has for you)"
     }

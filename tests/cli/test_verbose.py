@@ -8,8 +8,7 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import InvalidRequestError, UnauthenticatedError, Violation
-from tests.cli.terminal import Done, at, run
-from tests.cli.test_doctor import run_all
+from tests.cli.terminal import Done, at, run, run_all
 from tests.client.peers import Failure, Page, Peer, Site, closed_port, peering
 from tests.harness import Served
 
