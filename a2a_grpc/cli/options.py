@@ -34,10 +34,11 @@ def _parameter(item: Field[Any], kind: type, panel: str, switches: bool) -> insp
     flag = "--" + item.name.replace("_", "-")
     off = f"--no-{flag[2:]}" if kind is bool and (switches or item.default) else ""
     default = "none" if item.default in (None, "") else str(item.default).lower() if kind is bool else item.default
+    known = f"default: {default}; env: {PREFIX}{item.name.upper()}" + (f"; off: {off}" if off else "")
     option = typer.Option(
         None,
         f"{flag}/{off}" if off else flag,
-        help=f"{item.metadata['doc']} \\[default: {default}; env: {PREFIX}{item.name.upper()}{off and f'; off: {off}'}]",
+        help=f"{item.metadata['doc']} \\[{known}]",
         rich_help_panel=panel,
         show_default=False,
         metavar=None if kind is bool else kind.__name__.upper(),

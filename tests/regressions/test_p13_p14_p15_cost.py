@@ -62,14 +62,26 @@ async def test_p13_the_row_of_a_task_costs_the_same_to_read_at_10000_chunks(serv
 
 
 async def _cost(served: Served, *metadata: tuple[str, str]) -> Calls:
-    """The calls of the cheapest of several reads of a task, client included."""
+    """The calls of the cheapest of several reads of a task, client included, until the server has forgotten the read.
+
+    The server ends a call after the client has its answer: what follows the answer must not count for the next read.
+    """
     found = list[Calls]()
     task = (await served.send(request())).task
+    await _ended()
     for _ in range(5):
         with counted() as calls:
             await served.stub.GetTask(GetTaskRequest(id=task.id), metadata=V1 + metadata)
+            await _ended()
         found.append(calls)
-    return min(found, key=lambda calls: calls.all)
+    return Calls(all=min(calls.all for calls in found), ours=min(calls.ours for calls in found))
+
+
+async def _ended() -> None:
+    """Returns once the server's part of every call has ended."""
+    if calls := [task for task in asyncio.all_tasks() if task.get_name() == "rpc_task"]:
+        await asyncio.wait(calls)
+    await asyncio.sleep(0)  # for what is called once a task has ended
 
 
 async def test_p14_50_keys_of_call_metadata_cost_no_python_call_of_the_server_more(served: Served) -> None:
