@@ -12,7 +12,7 @@ and `AcceptingServer.ended` tells when that loop ends.
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -20,6 +20,7 @@ from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.rpc.calls import Methods
+from a2a_grpc.rpc.reset import outer_task
 
 logger = logging.getLogger("a2a_grpc.rpc")
 
@@ -37,6 +38,7 @@ class AcceptingServer(grpc_aio_server.Server):
 
     - With the versions of grpc.aio that `accepts_any_path` knows, no path ends the accept loop.
     - If the accept loop ends nevertheless, `ended` has the reason, calls in progress go on, and `stop` works as usual.
+    - gRPC's core writes into no memory that was freed, whatever ends the accept loop.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         self._ours = interceptors
         self._methods = Methods({})
         self.calls: set[asyncio.Task[None]] = set()
+        self._accepting: set[asyncio.Task[Any]] = set()
         self.ended: asyncio.Future[BaseException | None] = loop.create_future()
 
     def serve(self, methods: Methods) -> None:
@@ -112,25 +115,43 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         if not self.ended.done():
             self.ended.set_result(error)
 
-    def _make_request_call_future(self, method: bytes | None) -> "asyncio.Task[Any]":
-        """Return what grpc.aio's loop waits for: not one call of the method, but a task that serves all of them."""
-        if not accepts_any_path():
-            return cast("asyncio.Task[Any]", super()._make_request_call_future(method))
-        return self._running_loop.create_task(self._accept(method), name=f"accept {method!r}")
+    def _make_request_call_future(self, method: bytes | None) -> "asyncio.Future[Any]":
+        """Return what grpc.aio's loop waits for: not one call of the method, but a task that serves all of them.
+
+        grpc.aio's loop cancels what it waits for when it ends. The core then still holds pointers into the request for
+        a call, and writes to them when the server stops; canceling the request would free that memory. So the task is
+        shielded. It ends when the server stops, and serves calls until then.
+        """
+        if accepts_any_path():
+            accepting = self._running_loop.create_task(self._accept(method), name=f"accept {method!r}")
+        else:
+            accepting = super()._make_request_call_future(method)
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepted)
+        return asyncio.shield(accepting)
+
+    def _accepted(self, task: "asyncio.Task[Any]") -> None:
+        """Look at how accepting ended: grpc.aio's loop, if that has ended before, does not."""
+        self._accepting.discard(task)
+        if task.cancelled() or isinstance(error := task.exception(), cygrpc._RequestCallError | None):
+            return
+        if self.ended.done():
+            logger.error("accepting calls failed", exc_info=error)
 
     async def _accept(self, method: bytes | None) -> None:
         """Accept calls of a registered method, or of all other methods if None, until the server stops."""
         name = "" if method is None else method.decode()
         while True:
             try:
-                call = await (self._request_call() if method is None else self._request_registered_call(method))
+                state = await (self._request_call() if method is None else self._request_registered_call(method))
             except cygrpc._RequestCallError:
                 if not self.is_running():
                     raise  # grpc.aio's loop expects it
                 continue
-            serving = cygrpc._handle_rpc(name, self, self._ours, call, self._running_loop, False)
-            task = self._running_loop.create_task(
-                cygrpc._schedule_rpc_coro(serving, call, self._running_loop, name), name="rpc_task"
+            call = _Accepted(self._methods)
+            serving = cygrpc._handle_rpc(name, call, self._ours, state, self._running_loop, False)
+            call.outer = task = self._running_loop.create_task(
+                cygrpc._schedule_rpc_coro(serving, state, self._running_loop, name), name="rpc_task"
             )
             self.calls.add(task)  # the event loop does not hold it
             task.add_done_callback(self._served)
@@ -142,6 +163,17 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             level = logging.DEBUG if isinstance(error, cygrpc.ExecuteBatchError) else logging.ERROR
             logger.log(level, "serving a call failed", exc_info=error)
 
+
+class _Accepted:
+    """A call that was accepted: what grpc.aio asks for the call's handler."""
+
+    __slots__ = ("_methods", "outer")
+
+    def __init__(self, methods: Methods) -> None:
+        self._methods = methods
+        self.outer: asyncio.Task[None] | None = None
+        """The task that owns the call. The task that asks for the handler, and runs it, is started by this one."""
+
     def resolve_handler(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """Return the handler of a call: what grpc.aio asks a resolver of methods."""
+        outer_task.set(self.outer)
         return self._methods.service(details)

@@ -2,31 +2,42 @@
 
 import asyncio
 import gc
-from collections.abc import Collection
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+Task: TypeAlias = asyncio.Task[Any]
+
+outer_task: ContextVar[Task | None] = ContextVar("a2a_grpc outer task of the call", default=None)
+"""In a handler's task: the task of grpc.aio that owns the call. None if grpc.aio's own loop has accepted the call."""
 
 OUTER = "_schedule_rpc_coro"
-"""The coroutine of grpc.aio that owns a call; it starts the handler's task, and waits until the client has left."""
+"""The coroutine of the task that owns a call; it starts the handler's task, and waits until the client has left."""
 
 
-def reset(handlers: Collection["asyncio.Task[Any]"]) -> int:
-    """Reset the streams of calls, given by the tasks of their handlers. Return how many calls were found.
+def reset(handler: Task, outer: Task | None) -> bool:
+    """Reset the stream of a call. Return False if the task that owns the call was not found.
 
     A status cannot end a call whose client does not read: the status waits behind the data, and gRPC keeps the data. A
     call that is no longer referred to is canceled by gRPC's core, which resets the stream and frees what it holds. So
-    both tasks of the call are canceled. grpc.aio names neither the one nor the other's owner: the owner is found by the
-    objects that its coroutine refers to.
+    both tasks of the call are canceled.
     """
-    wanted = {id(task) for task in handlers}
-    found = 0
-    for outer in asyncio.all_tasks():
-        coroutine = outer.get_coro()
-        if getattr(coroutine, "__name__", "") != OUTER:
-            continue
-        referred = [inner for scope in gc.get_referents(coroutine) for inner in gc.get_referents(scope)]
-        for inner in referred:
-            if id(inner) in wanted:
-                inner.cancel()
-                outer.cancel()
-                found += 1
-    return found
+    outer = outer or _outer_of(handler)
+    if outer is None:
+        return False
+    handler.cancel()
+    outer.cancel()
+    return True
+
+
+def _outer_of(handler: Task) -> Task | None:
+    """Return the task that owns a call, found by the objects that its coroutine refers to.
+
+    For the versions of grpc.aio whose own loop accepts calls: these versions name the task nowhere.
+    """
+    for task in asyncio.all_tasks():
+        coroutine = task.get_coro()
+        if getattr(coroutine, "__name__", "") == OUTER and any(
+            found is handler for scope in gc.get_referents(coroutine) for found in gc.get_referents(scope)
+        ):
+            return task
+    return None

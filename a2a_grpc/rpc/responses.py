@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from a2a_grpc.errors import ResourceExhaustedError
-from a2a_grpc.rpc.reset import reset
+from a2a_grpc.rpc.reset import outer_task, reset
 from a2a_grpc.rpc.shares import Shares
 from a2a_grpc.throttle import Throttle
 
@@ -21,11 +21,12 @@ LOOK_S = 0.25
 class Hold:
     """A response on its way, or room for it."""
 
-    __slots__ = ("peer", "since", "size")
+    __slots__ = ("outer", "peer", "since", "size")
 
     def __init__(self, peer: str, size: int) -> None:
         self.peer = peer
         self.size = size
+        self.outer = outer_task.get()
         self.since = math.inf
         """When gRPC got the response, by the event loop's clock."""
 
@@ -61,7 +62,7 @@ class Responses:
     async def hold(self, task: "asyncio.Task[Any]", peer: str, size: int) -> None:
         """Count a response until `release` or the end of its call; if the call has room already, change its size.
 
-        Waits for room. Raises ResourceExhaustedError if there is none in time.
+        Call it in the task of the call. Waits for room. Raises ResourceExhaustedError if there is none in time.
         """
         hold = self._holds.get(task)
         if hold is not None:
@@ -112,14 +113,13 @@ class Responses:
         unread_since = self._loop.time() - self._unread_s
         unread = [(task, hold) for task, hold in self._holds.items() if hold.since < unread_since]
         unread.sort(key=lambda item: (-self._shares.held_by(item[1].peer), item[1].since))
-        ended, freed = [], 0
+        freed = 0
         for task, hold in unread:
             if freed >= self._shares.wanted:
                 break
-            ended.append(task)
+            reset(task, hold.outer)
             freed += hold.size
-        if ended:
-            reset(ended)
+        if freed:
             self._lines.warning(
                 "unread", "a response was not read for %g s while others waited; its call was ended", self._unread_s
             )

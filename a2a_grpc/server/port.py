@@ -96,16 +96,19 @@ class GrpcPort:
             return
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
-        assert self._server is not None
         spared = {int(peer.rpartition(":")[2]) for peer in unread_by}
-        await self._server.wait_for_calls(CALLS_S)
+        if self._server is not None:
+            await self._server.wait_for_calls(CALLS_S)
         end_connections(self._port, self._listeners, spared)
-        for retired in self._retired:
+        stopping = set(self._retired)
+        for retired in stopping:
             retired.cancel()
-        stopping = asyncio.create_task(_stopped(self._server, CLOSE_S), name=f"a2a-grpc:stop:{self._port}")
+        if self._server is not None:
+            name = f"a2a-grpc:stop:{self._port}"
+            stopping.add(asyncio.create_task(_stopped(self._server, CLOSE_S), name=name))
         await asyncio.sleep(0)  # gRPC has stopped listening
         end_connections(self._port, self._listeners, spared)  # those that came meanwhile
-        await asyncio.gather(*self._retired, stopping, return_exceptions=True)
+        await asyncio.gather(*stopping, return_exceptions=True)
 
     async def _free(self) -> None:
         """Free a port that was bound and never served: gRPC keeps the port of a server that never started."""
@@ -136,6 +139,7 @@ class GrpcPort:
                 "ended", "gRPC's accept loop ended address=%s error=%r; the port is bound again", self.address, error
             )
             self._retire(self._server)
+            self._server = None  # a server is stopped once: gRPC fails if the core's server is freed meanwhile
             try:
                 self._server = await self._bound_again()
                 self._server.serve(self._methods)

@@ -1,6 +1,7 @@
 """Whatever bytes come, and whatever ends gRPC's accept loop: the server goes on serving, or says that it does not."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import threading
@@ -16,6 +17,8 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.rpc import AcceptingServer, Methods
+from a2a_grpc.rpc.reset import _outer_of, outer_task
 from a2a_grpc.server.serve import make_server
 from a2a_grpc.wire import A2AServiceStub
 from tests.attacks import http2
@@ -225,6 +228,44 @@ async def test_a_loop_that_ends_is_followed_by_another_and_open_calls_go_on() ->
             await eventually(lambda: _assert(served.server.is_ready), within_s=2)
             await asked_anew(served)
         assert [element async for element in stream][-1].status_update.status.state == COMPLETED
+
+
+async def test_grpc_writes_into_no_memory_that_is_freed_when_its_loop_ends() -> None:
+    async with serving(scripted_agent()):
+        gc.collect()
+        gc.disable()  # so that what is freed next is what the loop holds
+        try:
+            loops = main_loops()
+            for loop in loops:
+                loop.cancel()
+            await asyncio.wait(loops)
+        finally:
+            gc.enable()
+        fillers = [b"\xff" * size for size in range(8, 480, 8) for _ in range(1000)]
+    # The server has stopped: gRPC has written to the requests for calls that the loop had made.
+    assert [filler for filler in fillers if filler.strip(b"\xff")] == []
+
+
+async def test_a_handler_knows_the_task_that_owns_its_call_and_the_search_for_it_finds_the_same() -> None:
+    found = list[asyncio.Task[object] | None]()
+
+    async def serve(asked: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        handler = asyncio.current_task()
+        assert handler is not None
+        found.extend([outer_task.get(), _outer_of(handler)])
+        return asked
+
+    server = AcceptingServer([])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.serve(Methods({"/test/Echo": grpc.unary_unary_rpc_method_handler(serve)}))
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert await channel.unary_unary("/test/Echo")(b"x", timeout=10) == b"x"  # type: ignore[arg-type]
+    await server.stop(None)
+    owner, searched = found
+    assert owner is searched
+    assert owner is not None
+    assert owner.get_name() == "rpc_task"
 
 
 @asynccontextmanager
