@@ -44,6 +44,7 @@ The map. A module imports only from floors strictly below its own:
                     status: failures as errors; remote, manager, blocking: on top
     2  agent        Agent, Turn, outcomes, the agent card
        store        protocol: TaskStore and its values; contract: what each must do, as tests; views: parts of tasks;
+                    growing: a task folded into bytes;
                     memory, with order: its lists;
                     sql: SQLite, PostgreSQL, MySQL (schema: the tables; statements: what is done to them, each a
                     function of a connection; parts: reading less than a whole task; commits: many writes in one
@@ -54,6 +55,7 @@ The map. A module imports only from floors strictly below its own:
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back
        address      HOST:PORT taken apart
+       piecewise    large messages parsed and joined a piece at a time
        harmless     text of others for terminals and logs
     0  wire         the only door to generated code
        protocol     names on the wire that are not messages: metadata keys, versions, extensions

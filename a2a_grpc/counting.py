@@ -161,7 +161,7 @@ class Counter:
         return table
 
 
-def varint(raw: bytes, at: int) -> tuple[int, int]:
+def varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
     """Return the number that begins at a place, and the place after it."""
     number = shift = 0
     while True:

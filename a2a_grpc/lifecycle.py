@@ -83,8 +83,12 @@ class Fold:
             case TaskStatusUpdateEvent() as update:
                 self.move(update, message)
             case Task() as whole:
-                self.task.CopyFrom(whole)
-                self._artifacts = {artifact.artifact_id: artifact for artifact in self.task.artifacts}
+                self.begin(whole)
+
+    def begin(self, task: Task) -> None:
+        """Begin again with a task."""
+        self.task.CopyFrom(task)
+        self._artifacts = {artifact.artifact_id: artifact for artifact in self.task.artifacts}
 
     def put(self, update: TaskArtifactUpdateEvent) -> None:
         """Makes, replaces or extends an artifact."""

@@ -20,3 +20,9 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kw
     if size < LARGE_BYTES:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
+
+
+async def breathe(size: int) -> None:
+    """Let the event loop go round if so many bytes were handled since it last did."""
+    if size >= LARGE_BYTES:
+        await asyncio.sleep(0)

@@ -85,7 +85,7 @@ SERVICE = _contract.DESCRIPTOR.services_by_name["A2AService"]
 
 
 def task_element(task: bytes) -> bytes:
-    """A serialised `StreamResponse` or `SendMessageResponse` whose payload is this serialised `Task`.
+    """Return the serialised `StreamResponse` or `SendMessageResponse` whose payload is a serialised `Task`.
 
     In both messages `task` is field 1 and `message` field 2, so that the framing is a tag and a length: nothing is
     parsed or copied twice.
@@ -93,10 +93,10 @@ def task_element(task: bytes) -> bytes:
     return framing(1, len(task)) + task
 
 
-def tasks_page(tasks: Iterable[bytes], rest: ListTasksResponse) -> bytes:
-    """A serialised `ListTasksResponse` with these serialised tasks (field 1), and with what `rest` holds beside."""
+def tasks_page(tasks: Iterable[bytes], rest: ListTasksResponse) -> list[bytes]:
+    """Return a serialised `ListTasksResponse` in pieces: serialised tasks (field 1), then what `rest` holds."""
     pieces = [piece for task in tasks for piece in (framing(1, len(task)), task)]
-    return b"".join([*pieces, rest.SerializeToString()])
+    return [*pieces, rest.SerializeToString()]
 
 
 def message_element(message: Message) -> bytes:

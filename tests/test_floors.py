@@ -34,6 +34,7 @@ FLOORS = {
     "counting": 0,
     "surely": 0,
     "offload": 0,
+    "piecewise": 1,
     "throttle": 0,
 }
 PACKAGE = ROOT / "a2a_grpc"

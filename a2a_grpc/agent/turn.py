@@ -87,7 +87,7 @@ class Turn:
         *,
         skill: str,
         request: SendMessageRequest,
-        task: bytes,
+        task: bytes | Task,
         context_id: str,
         principal: Principal,
         stage: Stage,
@@ -103,14 +103,16 @@ class Turn:
         self.attempt = attempt
         """1, or more if earlier runs of this turn were lost with their servers while they worked."""
         self._request = request
-        self._serialized_task = task
+        self._given_task = task
         self._stage = stage
         self._threads = threads
 
     @cached_property
     def task(self) -> Task | None:
         """The task as it was when the turn began; None where the skill answers with a bare message."""
-        return Task.FromString(self._serialized_task) if self._serialized_task else None
+        if isinstance(self._given_task, Task):
+            return self._given_task
+        return Task.FromString(self._given_task) if self._given_task else None
 
     @property
     def accepted_output_modes(self) -> Sequence[str]:

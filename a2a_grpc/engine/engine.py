@@ -23,13 +23,13 @@ from a2a_grpc.engine.sends import Sends
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.witness import Witness
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
-from a2a_grpc.lifecycle import Fold
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import Json, struct
 from a2a_grpc.store import WHOLE, Head, Record, Snapshot, TaskKey, TaskView
-from a2a_grpc.store.views import cost_of, serialized
-from a2a_grpc.wire import Message, Task, TaskState
+from a2a_grpc.store.growing import Growing
+from a2a_grpc.store.views import cost_of
+from a2a_grpc.wire import Message, TaskState
 
 ELSEWHERE_GRACE_S = 1.0
 """Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
@@ -102,12 +102,12 @@ class Engine:
             witness, told = opened.witness, None
             if witness is not None:
                 told = await (self._trusted(opened.key, witness) if self.log.store.durable else witness.settled)
-            found = await _snapshot(*told) if told else await self._followed(opened)
+            found = await _snapshot(told, witness.folding) if witness and told else await self._followed(opened)
         if found.turn < turn:
             raise ended_before(opened.key, found.state)
         return found
 
-    async def _trusted(self, key: TaskKey, witness: Witness) -> tuple[Record, Task] | None:
+    async def _trusted(self, key: TaskKey, witness: Witness) -> Record | None:
         """What the run here comes to; None as soon as others may have written to the log."""
         with self.log.bus.listen(key) as topic:
             return await topic.trusted(witness.settled)
@@ -115,12 +115,12 @@ class Engine:
     async def _followed(self, opened: Opened) -> Snapshot:
         """What the log says, read until the turn is over."""
         found = opened.snapshot
-        folding = Fold(await offload(len(found.task), Task.FromString, found.task))
+        folding = await offload(len(found.task), Growing.of, [found.task])
         with self.log.follow(opened.key, found.seq, found.state) as records:
             while True:
                 batch = await records.batch()
                 if (last := await offload(cost_of(batch), _fold_turn, folding, batch, opened.turn)) is not None:
-                    return await _snapshot(last, folding.task)
+                    return await _snapshot(last, folding)
 
     async def cancel(
         self, key: TaskKey, metadata: dict[str, Json] | None = None, *, view: TaskView = WHOLE
@@ -193,15 +193,15 @@ class Engine:
                 return head.state
 
 
-def _fold_turn(folding: Fold, records: Sequence[Record], turn: int) -> Record | None:
+def _fold_turn(folding: Growing, records: Sequence[Record], turn: int) -> Record | None:
     """Fold records until the turn is over. Return the record with which it was over; None if it goes on."""
     for record in records:
-        folding.apply(*record.unpack())
+        folding.add([record])
         if is_over(record.state, record.turn, turn):
             return record
     return None
 
 
-async def _snapshot(last: Record, task: Task) -> Snapshot:
+async def _snapshot(last: Record, folding: Growing) -> Snapshot:
     """Return the snapshot of a task as of a record."""
-    return Snapshot(last.seq, await offload(task.ByteSize(), serialized, task), last.state, last.turn)
+    return Snapshot(last.seq, await offload(folding.size, folding.take), last.state, last.turn)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from a2a_grpc import lifecycle
 from a2a_grpc.engine.witness import Witness
 from a2a_grpc.errors import UnsupportedOperationError
+from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Binding, Scope, Snapshot, TaskKey
 from a2a_grpc.wire import SendMessageRequest, TaskState
@@ -21,11 +22,14 @@ class Incoming:
     idempotency_key: str = ""
     waits: bool = False
     """Whether the caller waits until the turn is over."""
+    size: int = 0
+    """Bytes of the request; 0 if it is known to be small."""
     fingerprint: bytes = field(init=False, default=b"")
+    """Of the request, if there is an idempotency key: see `sign`."""
 
-    def __post_init__(self) -> None:
-        if self.idempotency_key:
-            self.fingerprint = hashlib.sha256(self.request.SerializeToString(deterministic=True)).digest()
+    async def sign(self) -> None:
+        """Compute the fingerprint."""
+        self.fingerprint = await offload(self.size, _fingerprint, self.request)
 
     @property
     def scope(self) -> Scope:
@@ -37,6 +41,10 @@ class Incoming:
         if not self.idempotency_key:
             return None
         return self.idempotency_key, Binding(self.fingerprint, task_id, 1)
+
+
+def _fingerprint(request: SendMessageRequest) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
 
 class Opened(NamedTuple):

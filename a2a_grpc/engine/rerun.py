@@ -10,6 +10,7 @@ from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
+from a2a_grpc.piecewise import parsed
 from a2a_grpc.store import Head, Pending, TaskKey
 from a2a_grpc.wire import SendMessageRequest, Task
 
@@ -49,9 +50,10 @@ class Reruns:
         kept = kept_of(stored, writer.turn)
         assert kept is not None
         first = self._queued(kept, writer.key)._replace(is_kept=True, attempt=attempt)
-        task = await writer.task()
+        serialized = await writer.task()
+        task: bytes | Task = serialized
         if answers := writer.turn - first.turn:
-            asked, task = await offload(len(task), _split, task, stored, answers)
+            asked, task = await offload(len(serialized), _split, serialized, stored, answers)
             first = first._replace(replay=Replay(asked, is_all_written=await self._ends_with_answer(writer)))
         waiting = [self._queued(pending, writer.key) for pending in stored if pending.turn > writer.turn]
         if not self._runs.is_draining:  # otherwise the task is lost again with this replica, for others
@@ -66,8 +68,7 @@ class Reruns:
         return Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages)
 
 
-def _split(serialized: bytes, stored: Sequence[Pending], answers: int) -> tuple[list[Asked], bytes]:
+def _split(serialized: bytes, stored: Sequence[Pending], answers: int) -> tuple[list[Asked], Task]:
     """Return the questions with so many answers of a serialised task, and the task as its last turn began with it."""
-    task = Task.FromString(serialized)
-    asked = take_asked(task, stored, answers)
-    return asked, task.SerializeToString()
+    task = parsed(Task(), serialized)
+    return take_asked(task, stored, answers), task

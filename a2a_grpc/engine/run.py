@@ -17,10 +17,12 @@ from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import detached
+from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Contents, Json, agent_message
+from a2a_grpc.piecewise import parsed
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey
-from a2a_grpc.wire import Artifact, Message, SendMessageRequest
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
 
 Given = ParamSpec("Given")
 logger = logging.getLogger("a2a_grpc.engine")
@@ -94,7 +96,7 @@ class Run(Stage):
     def __init__(
         self,
         queued: Queued,
-        task: bytes,
+        task: bytes | Task,
         *,
         writer: Writer,
         replica: Replica,
@@ -103,8 +105,7 @@ class Run(Stage):
         threads: Threads,
         inbox: "deque[Queued]",
     ) -> None:
-        """`task`, serialised, is empty where the message is not in the log yet: then the run's first record brings it
-        there."""
+        """`task` is empty if its log does not have the message yet: the first record of the run brings it there."""
         self.writer = writer
         self._queued = queued
         self._task = task
@@ -327,7 +328,7 @@ class Run(Stage):
             self._holds_slot = True
         else:
             await self._wait_for_slot()
-        skill, task = self._queued.skill, await self._open()
+        skill, task = self._queued.skill, await self._task_of_turn()
         turn = Turn(
             skill=skill.id,
             request=self._queued.request,
@@ -363,8 +364,15 @@ class Run(Stage):
         self._unnamed += 1
         return f"{self.writer.key.id}-{self._queued.turn}-{self._unnamed}"
 
-    async def _open(self) -> bytes:
-        """Moves the task to WORKING where it is not: the task as the turn finds it, serialised."""
+    async def _task_of_turn(self) -> bytes | Task:
+        """Return the task as the turn finds it. A large one is parsed here, in a thread: `Turn.task` cannot wait."""
+        task = await self._open()
+        if isinstance(task, bytes) and len(task) >= LARGE_BYTES:
+            return await offload(len(task), parsed, Task(), task)
+        return task
+
+    async def _open(self) -> bytes | Task:
+        """Move the task to WORKING unless it is. Return the task as the turn finds it."""
         writer, task = self.writer, self._task
         self._task = b""
         if not task:

@@ -24,6 +24,7 @@ from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, agent_message
 from a2a_grpc.store import Head, StaleAppend, StoreUnavailable, TaskKey
+from a2a_grpc.wire import Task
 
 logger = logging.getLogger("a2a_grpc.engine")
 
@@ -95,9 +96,9 @@ class Runs:
         if not self._replica.is_joined:
             raise UnavailableError("this server was out of touch with its store; try again", retry_after_s=1.0)
 
-    def start(self, first: Queued, writer: Writer, task: bytes = b"", waiting: Iterable[Queued] = ()) -> None:
-        """Starts a run under the writer's claim, for a message that is in the log of the serialised `task`; without a
-        task the run brings it there. Then come the messages that wait.
+    def start(self, first: Queued, writer: Writer, task: bytes | Task = b"", waiting: Iterable[Queued] = ()) -> None:
+        """Start a run under the writer's claim, for a message that is in the log of `task`; without a task the run
+        brings the message there. Then come the messages that wait.
 
         Starts nothing where the lease was lost since the claim: the task is, or will be, another replica's.
         """
@@ -214,7 +215,7 @@ class Runs:
         if not task.cancelled() and (error := task.exception()):
             logger.error("background task died name=%s", task.get_name(), exc_info=error)
 
-    def _run(self, first: Queued, task: bytes, writer: Writer, inbox: deque[Queued]) -> Run:
+    def _run(self, first: Queued, task: bytes | Task, writer: Writer, inbox: deque[Queued]) -> Run:
         return Run(
             first,
             task,

@@ -27,6 +27,7 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.ids import new_id
 from a2a_grpc.log import Log
+from a2a_grpc.offload import breathe
 from a2a_grpc.protocol import CREATED
 from a2a_grpc.store import (
     CORE,
@@ -86,8 +87,10 @@ class Sends:
         """See `Engine.open`."""
         if not self._replica.is_joined and not self._runs.is_draining:
             await self._replica.joined(JOINED_WITHIN_S)
-        if incoming.idempotency_key and (bound := await self._bound(incoming)) is not None:
-            return await self._opened_before(incoming, bound)
+        if incoming.idempotency_key:
+            await incoming.sign()
+            if (bound := await self._bound(incoming)) is not None:
+                return await self._opened_before(incoming, bound)
         try:
             if incoming.request.message.task_id:
                 return await self._continue(incoming)
@@ -105,9 +108,8 @@ class Sends:
 
     async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
         """A message that asks for a new task."""
-        self._runs.check_room()
-        self._runs.waiting.check()
-        message = incoming.request.message
+        self._check_room()
+        message, size = incoming.request.message, incoming.size
         task_id, context_id = new_id(), message.context_id or new_id()
         message.task_id, message.context_id = task_id, context_id
         key = TaskKey(*incoming.scope, task_id)
@@ -116,11 +118,13 @@ class Sends:
         task.id, task.context_id = task_id, context_id
         set_status(task.status, lifecycle.SUBMITTED, at_us)
         task.history.append(message)
+        await breathe(size)
         noted = task.metadata.fields
         noted[CREATED].string_value = written(at_us)
         if len(self._agent.skills) > 1:
             noted[SKILL].string_value = skill.id
         serialized = task.SerializeToString()
+        await breathe(size)
         record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
         if record.size > self._settings.max_task_bytes:
             raise ResourceExhaustedError(
@@ -129,6 +133,8 @@ class Sends:
             )
         first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
         pending = first.pending() if first.is_kept else None
+        await breathe(size)
+        self._check_room()  # again, as other messages may have come meanwhile
         create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
         witness = Witness(task) if incoming.waits else None
         try:
@@ -139,6 +145,11 @@ class Sends:
         except StoreFull as full:
             raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
         return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
+
+    def _check_room(self) -> None:
+        """Raise ResourceExhaustedError or UnavailableError if no other task can begin."""
+        self._runs.check_room()
+        self._runs.waiting.check()
 
     async def _create(self, create: Create, first: Queued, serialized: bytes, witness: Witness | None) -> None:
         """Creates a task where that takes a while. Once it is there it has its run, whether the caller is still there
@@ -183,6 +194,7 @@ class Sends:
             head = await self._admit(key, message)  # once more: it may have ended meanwhile
             message.context_id = head.context_id
             self._check_size(key, head, message)
+            await breathe(incoming.size)
             if head.replica:
                 self._runs.check_open()
             else:

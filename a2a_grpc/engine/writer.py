@@ -224,6 +224,7 @@ class Writer:
         writing = self._append(record, len(event) + len(serialized), done, release, keep)
         if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.move(element.status_update, incoming)
+            self.witness.folding.grown(record.size)
         if writing is not None and not behind:
             await self._written(writing)
         if self.witness is not None and state in lifecycle.SETTLED:
@@ -287,6 +288,7 @@ class Writer:
         writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
         if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.put(element.artifact_update)
+            self.witness.folding.grown(len(event))
         return writing
 
     def dismiss(self) -> None:

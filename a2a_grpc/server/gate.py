@@ -9,7 +9,7 @@ from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 from a2a_grpc.rpc import CallMetadata, Context, invocation_metadata
 from a2a_grpc.rpc.metadata import NAMES, activate, check_version
 from a2a_grpc.server.pace import Pace
-from a2a_grpc.server.requests import Checks, parse
+from a2a_grpc.server.requests import Checks, parse, parsing
 from a2a_grpc.server.width import LARGE_BYTES, Width
 from a2a_grpc.store import Scope, TaskKey
 from a2a_grpc.wire import AgentCard
@@ -81,7 +81,10 @@ class Gate:
         metadata = self._read(tuple([entry for entry in invocation_metadata(context) if entry[0] in NAMES]))
         if len(raw) > LARGE_BYTES:
             await self._pace.run(self._width.steps(kind, raw))
-        request = parse(kind, raw)
+            request = kind()
+            await self._pace.run(parsing(request, raw))
+        else:
+            request = parse(kind, raw)
         principal = self._principal(request.tenant)
         call = Call(principal, metadata, self._activate(metadata.extensions))
         if call.extensions:

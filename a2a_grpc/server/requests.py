@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
+from a2a_grpc import piecewise
 from a2a_grpc.config import check_ranges, setting
 from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
 from a2a_grpc.parts import Budget, json_steps
@@ -69,6 +70,15 @@ def parse(kind: type[Request], raw: bytes) -> Request:
         raise unreadable(kind) from None
     request.DiscardUnknownFields()
     return request
+
+
+def parsing(request: ProtobufMessage, raw: bytes) -> Iterator[None]:
+    """Do what `parse` does with an empty request, in steps."""
+    try:
+        yield from piecewise.parsing(request, raw)
+    except DecodeError:
+        raise unreadable(type(request)) from None
+    request.DiscardUnknownFields()
 
 
 def unreadable(kind: type[ProtobufMessage]) -> InvalidRequestError:

@@ -28,6 +28,7 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import to_dict
+from a2a_grpc.piecewise import whole
 from a2a_grpc.protocol import LEFT_OUT, NO_ARTIFACTS, Key
 from a2a_grpc.rpc import Calls, Context
 from a2a_grpc.server import paging
@@ -56,8 +57,8 @@ from a2a_grpc.wire import (
     Task,
     TaskPushNotificationConfig,
     TaskState,
+    framing,
     message_element,
-    task_element,
     tasks_page,
 )
 
@@ -147,7 +148,7 @@ class Servicer:
                 self._on_disconnect(call, opened)
                 raise
         task = await self._seen(snapshot, _view(call, configuration))
-        return await self._answer(call, context, task_element(task))
+        return await self._answer(call, context, await _element(task))
 
     async def send_streaming_message(self, raw: bytes, context: Context) -> None:
         call, request = await self._accept(SendMessageRequest, raw, context)
@@ -182,7 +183,7 @@ class Servicer:
             self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
             raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
-        return await self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key, waits))
+        return await self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key, waits, size))
 
     def _on_disconnect(self, call: Call, opened: Opened) -> None:
         """A task outlives the call that made it, unless the deployment or the request says otherwise."""
@@ -222,7 +223,7 @@ class Servicer:
         if page.more and page.tasks:
             rest.next_page_token = paging.encode(page.tasks[-1].position, call.scope, where)
         tasks = [listed.snapshot.task for listed in page.tasks]
-        return await self._answer(call, context, await offload(sum(map(len, tasks)), tasks_page, tasks, rest))
+        return await self._answer(call, context, await whole(tasks_page(tasks, rest)))
 
     async def cancel_task(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(CancelTaskRequest, raw, context)
@@ -290,7 +291,7 @@ class Servicer:
         with self._log.follow(key, snapshot.seq, state if first else None) as records:
             await context.send_initial_metadata((*call.echo, place))
             if first:
-                await self._calls.write(context, self._sized(task_element(first)))
+                await self._calls.write(context, self._sized(await _element(first)))
                 first = b""
                 if is_over(state, turn):
                     return state, turn
@@ -352,6 +353,11 @@ class Servicer:
     async def _seen(snapshot: Snapshot, view: TaskView) -> bytes:
         """Return the parts of a serialised task that a view names."""
         return await offload(len(snapshot.task), cut, snapshot.task, view)
+
+
+async def _element(task: bytes) -> bytes:
+    """Return the element of a stream, or the response to a send, that holds a serialised task."""
+    return await whole((framing(1, len(task)), task))
 
 
 def _view(call: Call, request: Any) -> TaskView:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
 from a2a_grpc.offload import offload
+from a2a_grpc.store.growing import folded
 from a2a_grpc.store.order import Order, Sorted
 from a2a_grpc.store.protocol import (
     WHOLE,
@@ -36,7 +37,6 @@ from a2a_grpc.store.views import (
     core_of,
     cost_of,
     cut,
-    folded,
     merged_core,
     recent,
     size_of,

@@ -1,19 +1,15 @@
-"""Parts of a task: cut out of its bytes, or put together from its records."""
+"""Parts of a task: cut out of its bytes, or put together from its records. For whole tasks see `growing`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from a2a_grpc.counting import varint
-from a2a_grpc.lifecycle import fold
+from a2a_grpc.piecewise import fields, joined
+from a2a_grpc.store.growing import ARTIFACTS, HISTORY, id_of
 from a2a_grpc.store.protocol import Record, TaskView
-from a2a_grpc.wire import Artifact, Message, StreamResponse, Task, framing
+from a2a_grpc.wire import Message, StreamResponse, Task
 
-ARTIFACTS = Task.DESCRIPTOR.fields_by_name["artifacts"].number
-HISTORY = Task.DESCRIPTOR.fields_by_name["history"].number
-PARTS = Artifact.DESCRIPTOR.fields_by_name["parts"].number
-PIECEWISE_BYTES = 1 << 20
 RECORD_COST = 256
 """About what folding a record costs beside its bytes, as bytes: so that many small records count as large work."""
 
@@ -25,14 +21,14 @@ def cut(task: bytes, view: TaskView) -> bytes:
     """Return a serialised task without the parts that the view leaves out. Nothing of them is parsed or copied."""
     if view.artifacts and view.history_length is None:
         return task
-    spans = list(_fields(task))
+    spans = list(fields(task))
     surplus = 0
     if view.history_length is not None:
-        surplus = max(0, sum(number == HISTORY for number, _, _ in spans) - view.history_length)
+        surplus = max(0, sum(field.number == HISTORY for field in spans) - view.history_length)
     if view.artifacts and not surplus:
         return task
     kept: list[tuple[int, int]] = []
-    for number, start, end in spans:
+    for number, start, _, end in spans:
         if number == HISTORY and surplus:
             surplus -= 1
         elif view.artifacts or number != ARTIFACTS:
@@ -40,37 +36,22 @@ def cut(task: bytes, view: TaskView) -> bytes:
                 start = kept.pop()[0]
             kept.append((start, end))
     whole = memoryview(task)
-    return b"".join([whole[start:end] for start, end in kept])
+    return joined(whole[start:end] for start, end in kept)
 
 
 def split(task: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the core of a serialised task, its history and its artifacts. Joined, in any order, they are the task."""
     whole = memoryview(task)
     parts: dict[int, list[memoryview]] = {ARTIFACTS: [], HISTORY: [], 0: []}
-    for number, start, end in _fields(task):
+    for number, start, _, end in fields(task):
         parts[number if number in parts else 0].append(whole[start:end])
-    return b"".join(parts[0]), b"".join(parts[HISTORY]), b"".join(parts[ARTIFACTS])
+    return joined(parts[0]), joined(parts[HISTORY]), joined(parts[ARTIFACTS])
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the number of each field at the top level of a serialised message, with where it starts and ends."""
-    start, size = 0, len(message)
-    while start < size:
-        tag, at = varint(message, start)
-        match tag & 7:
-            case 0:
-                _, at = varint(message, at)
-            case 1:
-                at += 8
-            case 2:
-                length, at = varint(message, at)
-                at += length
-            case 5:
-                at += 4
-            case kind:
-                raise ValueError(f"wire type {kind} is in no message of the contract")
-        yield tag >> 3, start, at
-        start = at
+def artifact_ids(task: bytes) -> set[str]:
+    """Return the ids of the artifacts of a serialised task."""
+    whole = memoryview(task)
+    return {id_of(whole[field.content : field.end]) for field in fields(task) if field.number == ARTIFACTS}
 
 
 # -- records of a task
@@ -84,45 +65,6 @@ def tells_status(record: Record) -> bool:
 def cost_of(records: Sequence[Record]) -> int:
     """Return what folding the records costs, as bytes."""
     return sum(record.size for record in records) + RECORD_COST * len(records)
-
-
-def serialized(task: Task) -> bytes:
-    """Return the serialised task. A large one is serialised in pieces, so that other threads go on in between: protobuf
-    keeps them waiting for as long as a call takes."""
-    if task.ByteSize() < PIECEWISE_BYTES:
-        return task.SerializeToString()
-    core = Task(id=task.id, context_id=task.context_id)
-    core.status.CopyFrom(task.status)
-    if task.HasField("metadata"):
-        core.metadata.CopyFrom(task.metadata)
-    pieces = [core.SerializeToString()]
-    for message in task.history:
-        piece = message.SerializeToString()
-        pieces += (framing(HISTORY, len(piece)), piece)
-    for artifact in task.artifacts:
-        parts = [part.SerializeToString() for part in artifact.parts]
-        head = Artifact()
-        for field, value in artifact.ListFields():
-            if field.name != "parts":
-                head.MergeFrom(Artifact(**{field.name: value}))
-        inner = [head.SerializeToString()]
-        for part in parts:
-            inner += (framing(PARTS, len(part)), part)
-        pieces += (framing(ARTIFACTS, sum(map(len, inner))), *inner)
-    return b"".join(pieces)
-
-
-def artifact_ids(task: bytes) -> set[str]:
-    """Return the ids of the artifacts of a serialised task."""
-    return {artifact.artifact_id for artifact in Task.FromString(task).artifacts}
-
-
-def folded(start: Sequence[bytes], records: Sequence[Record]) -> bytes:
-    """Return the serialised task of a snapshot, given in parts, and the records after it."""
-    task = Task()
-    for part in start:
-        task.MergeFromString(part)
-    return serialized(fold(task, (record.unpack() for record in records)))
 
 
 def core_of(first: bytes) -> bytes | None:

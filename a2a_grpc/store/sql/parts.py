@@ -17,11 +17,13 @@ from sqlalchemy import (
     tuple_,
 )
 
+from a2a_grpc.piecewise import joined
+from a2a_grpc.store.growing import folded
 from a2a_grpc.store.protocol import WHOLE, Position, Record, Snapshot, TaskKey, TaskView
 from a2a_grpc.store.sql.rows import names_of, padded
 from a2a_grpc.store.sql.schema import STATUS_INDEX, record, snapshot, task
 from a2a_grpc.store.sql.statements import READ_COLUMNS, record_of
-from a2a_grpc.store.views import cost_of, cut, folded, recent, size_of
+from a2a_grpc.store.views import cost_of, cut, recent, size_of
 from a2a_grpc.wire import TaskState
 
 SMALL_BYTES = 16 * 1024
@@ -72,7 +74,7 @@ class Parts:
         if self.core is not None:
             made = recent(self.core, self.records, self.view.history_length or 0)
         else:
-            made = folded(self.start, self.records) if self.records else b"".join(self.start)
+            made = folded(self.start, self.records) if self.records else joined(self.start)
         return Snapshot(entry.seq, made, entry.state, entry.turn)
 
     def seen(self, whole: Snapshot) -> Snapshot:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, select, tuple_
 
+from a2a_grpc.piecewise import joined
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, Snapshot, TaskKey
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import (
@@ -141,7 +142,7 @@ def base(connection: Connection, key: TaskKey, known_seq: int, with_records: boo
         return None
     stored = None
     if found.stored_seq is not None:
-        body = b"".join(part for part in (found.body, found.history, found.artifacts) if part)
+        body = joined(part for part in (found.body, found.history, found.artifacts) if part)
         stored = Snapshot(found.stored_seq, body, found.stored_state, found.stored_turn)
     after = stored.seq if stored else known_seq
     rest = records(connection, found.pk, after, found.seq) if with_records and after < found.seq else ()

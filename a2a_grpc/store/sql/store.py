@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload
+from a2a_grpc.store.growing import folded
 from a2a_grpc.store.protocol import (
     WHOLE,
     Append,
@@ -42,7 +43,7 @@ from a2a_grpc.store.sql.purging import purge
 from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.sql.together import Together
 from a2a_grpc.store.sql.urls import place_of
-from a2a_grpc.store.views import cost_of, cut, folded
+from a2a_grpc.store.views import cost_of, cut
 
 P = ParamSpec("P")
 T = TypeVar("T")
