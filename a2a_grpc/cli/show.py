@@ -59,21 +59,21 @@ class Show:
         self._progress: Progress | None = None
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Mask these texts on standard error, whoever sends them back."""
+        """Mask these texts wherever they occur in the output on standard error."""
         errors().hide(secrets)
 
     def masked(self, text: str) -> str:
-        """Return a text of standard output without secrets, as standard error shows it."""
+        """Return the text with its secrets masked, as they are on standard error."""
         return errors().masked(text)
 
     # -- standard output
 
     def line(self, text: str) -> None:
-        """Print a line, whatever the format. A terminal gets it harmless (`screen`), a pipe as it is."""
+        """Print a line in any format. At a terminal, `screen` escapes control characters; a pipe gets them as is."""
         print(text, flush=True)  # noqa: T201
 
     def json_line(self, text: str) -> None:
-        """Print a line of JSON. At a terminal, what would do harm there is escaped: the JSON means the same."""
+        """Print a line of JSON. At a terminal, escape control characters inside its strings; the values stay equal."""
         self.line(harmless_json(text) if isinstance(sys.stdout, Guarded) else text)
 
     def json(self, message: ProtobufMessage) -> None:

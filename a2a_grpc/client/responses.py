@@ -1,5 +1,7 @@
-"""Bytes of a response into a message, or into the error that says why not: the one seam through which all that an agent
-sends gets to the caller."""
+"""Parse the responses of agents. Return a checked message, or an error that says what is wrong with the response.
+
+Every response of an agent passes through this module before the caller gets it.
+"""
 
 import math
 import re

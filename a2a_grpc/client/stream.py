@@ -194,10 +194,11 @@ class TaskStream:
         return None
 
     async def _first(self) -> Any:
-        """Begin a call. Return its first element, which comes within `subscribe_timeout_s` for a subscription.
+        """Begin a call. Return its first element.
 
-        Raise UnavailableError after that time: a subscription begins with a snapshot, which a server has at once, or
-        tells in its metadata which events will come. A send has no limit: its first event may take as long as the work.
+        Raise UnavailableError if a subscription gets neither an element nor a seq in its initial metadata within
+        `subscribe_timeout_s`: a server can send one of them at once. A send waits without a limit, because its agent
+        may work for long before the first event.
         """
         limit_s = self._calls.settings.subscribe_timeout_s
         is_send = self._send is not None and not self.task_id

@@ -287,8 +287,7 @@ class Writer:
         check_limits(self._settings, self.seq, self._size, len(event))
         writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
         if self.witness is not None and not self.witness.settled.done():
-            self.witness.folding.put(element.artifact_update)
-            self.witness.folding.grown(len(event))
+            self.witness.folding.splice(element.artifact_update, event)
         return writing
 
     def dismiss(self) -> None:

@@ -1,4 +1,4 @@
-"""The health service, grpc.health.v1: whether the server takes work, to be asked or watched."""
+"""Serve grpc.health.v1, so that clients can check or watch whether the server accepts work."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Context = grpc.aio.ServicerContext
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated code has no types
-    """Tells whether the server takes work, under each of its services' names.
+    """Reports SERVING for each service of the server while the server accepts work, and NOT_SERVING otherwise.
 
     Guarantees:
 

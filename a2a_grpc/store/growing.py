@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from a2a_grpc.lifecycle import Fold
 from a2a_grpc.piecewise import Raw, fields, joined
 from a2a_grpc.store.protocol import Record
-from a2a_grpc.wire import Artifact, Task, TaskArtifactUpdateEvent, framing
+from a2a_grpc.wire import Artifact, StreamResponse, Task, TaskArtifactUpdateEvent, framing
 
 ARTIFACTS = Task.DESCRIPTOR.fields_by_name["artifacts"].number
 HISTORY = Task.DESCRIPTOR.fields_by_name["history"].number
 ARTIFACT_ID = Artifact.DESCRIPTOR.fields_by_name["artifact_id"].number
 EXTENSIONS = Artifact.DESCRIPTOR.fields_by_name["extensions"].number
 
+UPDATE = StreamResponse.DESCRIPTOR.fields_by_name["artifact_update"].number
+ARTIFACT = TaskArtifactUpdateEvent.DESCRIPTOR.fields_by_name["artifact"].number
+
+SPLICED_BYTES = 64 * 1024
+"""Size of an event from which on its content is not copied into a message."""
 LOOSE_BYTES = 1 << 20
 """Size up to which what a task has grown by is kept as messages."""
 
@@ -81,11 +86,30 @@ class Growing(Fold):
         if self._loose > LOOSE_BYTES:
             self._put_away()
 
+    def splice(self, update: TaskArtifactUpdateEvent, event: bytes) -> None:
+        """Fold an update of an artifact that comes with its serialised event: the content of a large one is cut out of
+        the event."""
+        artifact = update.artifact
+        if len(event) <= SPLICED_BYTES or artifact.extensions:
+            self.put(update)
+            self.grown(len(event))
+            return
+        self._put_away()
+        kept = self._kept.setdefault(artifact.artifact_id, [])
+        if not update.append:
+            kept.clear()
+        kept.append(_artifact_in(event))
+        self.size += len(event)
+
     def add(self, records: Sequence[Record]) -> None:
         """Fold records."""
         for record in records:
-            self.apply(*record.unpack())
-            self.grown(record.size)
+            element, message = record.unpack()
+            if element.HasField("artifact_update"):
+                self.splice(element.artifact_update, record.event)
+            else:
+                self.apply(element, message)
+                self.grown(record.size)
 
     def take(self) -> bytes:
         """Return the serialised task."""
@@ -128,6 +152,15 @@ def id_of(artifact: Raw) -> str:
         if field.number == ARTIFACT_ID:
             return bytes(artifact[field.content : field.end]).decode()
     return ""
+
+
+def _artifact_in(event: bytes) -> Raw:
+    """Return the content of the artifact in a serialised event."""
+    content: Raw = memoryview(event)
+    for number in (UPDATE, ARTIFACT):
+        (found,) = [field for field in fields(content) if field.number == number]
+        content = content[found.content : found.end]
+    return content
 
 
 def _forget_known(artifact: Artifact, kept: Sequence[Raw]) -> None:

@@ -42,6 +42,7 @@ def some_event(dice: random.Random, place: int) -> tuple[StreamResponse, Message
 @pytest.mark.parametrize("loose_bytes", [0, 100, 300, 1 << 20])
 def test_what_is_folded_in_pieces_is_what_is_folded_in_one(monkeypatch: pytest.MonkeyPatch, loose_bytes: int) -> None:
     monkeypatch.setattr(growing, "LOOSE_BYTES", loose_bytes)
+    monkeypatch.setattr(growing, "SPLICED_BYTES", loose_bytes // 2)
     dice = random.Random(14)
     for _ in range(200):
         born = Task(id="t", history=[Message(message_id="0")], status=TaskStatus(state=WORKING))
