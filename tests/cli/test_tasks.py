@@ -23,6 +23,26 @@ async def ended(served: Served, *steps: Any, **options: Any) -> Task:
     return task
 
 
+# -- a task that is there
+
+
+async def test_get_without_artifacts_shows_the_rest_of_the_task(served: Served) -> None:
+    task = await ended(served, {"artifact": {"text": "a large report"}})
+    whole, without, as_json = await run_all(
+        ("get", task.id, at(served)),
+        ("get", task.id, at(served), "--no-artifacts"),
+        ("get", task.id, at(served), "--no-artifacts", "-o", "json"),
+    )
+    assert [done.code for done in (whole, without, as_json)] == [0, 0, 0]
+    assert "a large report" in whole.out
+    assert "a large report" not in without.out
+    assert "COMPLETED" in without.out + without.err
+    [shown] = objects(as_json.out)
+    assert "artifacts" not in shown
+    assert shown["id"] == task.id
+    assert shown["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
 # -- a task that is not there
 
 
