@@ -21,6 +21,7 @@ class Throttle:
       next line of the kind, or, if an event loop runs, the first line again without waiting for a next one.
     - Kinds do not delay each other.
     - Arguments of lines that are left out are neither formatted nor kept, and at most `MAX_KINDS` kinds are remembered.
+    - After `close` no count is written.
 
     `log` may be called by any thread.
     """
@@ -58,6 +59,11 @@ class Throttle:
     def error(self, kind: str, message: str, *values: object, exc_info: Any = None) -> None:
         """Write or count a line at level ERROR."""
         self.log(logging.ERROR, kind, message, *values, exc_info=exc_info)
+
+    def close(self) -> None:
+        """Forget what was left out: no count of it is written any more."""
+        with self._lock:
+            self._kinds.clear()
 
     def _summarise_later(self, kind: str, known: "_Kind") -> None:
         try:

@@ -108,3 +108,18 @@ def test_kinds_are_forgotten_over_a_bound(caplog: pytest.LogCaptureFixture) -> N
 
 def _assert_lines(caplog: pytest.LogCaptureFixture, count: int) -> None:
     assert len(caplog.messages) == count
+
+
+async def test_a_throttle_that_is_closed_writes_no_count(caplog: pytest.LogCaptureFixture) -> None:
+    closed, open_ = Throttle(logger, 0.02), Throttle(logger, 0.02)
+    for _ in range(2):
+        closed.warning("refused", "refused by the first")
+        open_.warning("refused", "refused by the second")
+    closed.close()
+
+    def counted() -> None:
+        assert "refused by the second (and 1 more like this)" in caplog.messages
+
+    await eventually(counted)
+    assert caplog.messages.count("refused by the first") == 1
+    assert len(caplog.messages) == 3

@@ -6,22 +6,25 @@ from collections.abc import Awaitable, Callable
 
 from a2a_grpc.bus import Topic
 from a2a_grpc.store import StoreUnavailable
+from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.engine")
 
-
 AFTER_FAILURE_S = 0.2
 """Between a round that failed and the next, at least."""
+LINES_EVERY_S = 10.0
+"""Between two log lines about rounds that fail in the same way."""
 
 
 class Upkeep:
     """Loops that go on whatever happens in one of their rounds.
 
-    Guarantees: a round that fails is logged, the next one comes; a loop that ends before `stop` makes `is_healthy`
-    False and is logged as an error.
+    Guarantees: after a round that fails the next one comes; failures are logged, those of a kind once in ten seconds; a
+    loop that ends before `stop` makes `is_healthy` False and is logged as an error.
     """
 
     def __init__(self) -> None:
+        self._lines = Throttle(logger, LINES_EVERY_S)
         self._loops: list[asyncio.Task[None]] = []
 
     @property
@@ -52,6 +55,7 @@ class Upkeep:
             loop.cancel()
         if loops:
             await asyncio.wait(loops, timeout=1.0)
+        self._lines.close()
 
     def _ended(self, loop: "asyncio.Task[None]") -> None:
         if loop in self._loops:
@@ -72,10 +76,11 @@ class Upkeep:
             try:
                 await round_()
             except StoreUnavailable as error:
-                logger.warning("the store does not answer loop=%s: %s", name, error)
+                self._lines.warning("store", "the store does not answer loop=%s: %s", name, error)
                 await asyncio.sleep(AFTER_FAILURE_S)
-            except Exception:
-                logger.exception("a round failed; the next one comes loop=%s", name)
+            except Exception as error:
+                kind = f"{name} {type(error).__name__}"
+                self._lines.error(kind, "a round failed; the next one comes loop=%s", name, exc_info=error)
                 await asyncio.sleep(AFTER_FAILURE_S)
             if topic is None:
                 await asyncio.sleep(interval_s)
