@@ -100,6 +100,11 @@ class Calls:
         return self._responses.is_tight
 
     @property
+    def is_idle(self) -> bool:
+        """True while no call is open."""
+        return not (self._running[False] or self._running[True])
+
+    @property
     def streams(self) -> int:
         return len(self._running[True])
 

@@ -19,6 +19,7 @@ from a2a_grpc.harmless import log_to_stderr
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.server.descriptors import raise_limit
+from a2a_grpc.server.garbage import Garbage
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.settings import ServerSettings
@@ -130,7 +131,9 @@ async def run(server: Server, *, tell: Tell) -> None:
     return_large_blocks()
     with signals() as told:
         await server.start()
+        garbage = Garbage(lambda: server.is_idle)
         try:
+            garbage.start()
             _announce(server, tell)
             failing = asyncio.create_task(server.wait_failed(), name="a2a-grpc:failing")
             await asyncio.wait([told, failing], return_when=asyncio.FIRST_COMPLETED)
@@ -141,6 +144,7 @@ async def run(server: Server, *, tell: Tell) -> None:
             with suppress(BrokenPipeError):  # whoever started this process may not listen any more
                 tell("draining", {"signal": told.result()})
         finally:
+            garbage.stop()
             await server.stop()
     with suppress(BrokenPipeError):
         tell("stopped", {})

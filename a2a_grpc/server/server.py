@@ -100,6 +100,11 @@ class Server:
         self._stopped = False
 
     @property
+    def is_idle(self) -> bool:
+        """True while no call is open."""
+        return self._calls.is_idle
+
+    @property
     def is_ready(self) -> bool:
         """Whether the server takes work, as far as it knows without asking."""
         return (

@@ -228,6 +228,7 @@ class SqlStore:
 
     async def release(self, key: TaskKey, epoch: int) -> None:
         await self._write(statements.release, key, epoch)
+        self._forget(key)  # a task without a run is read seldom, and may be written elsewhere: it costs no memory here
 
     async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
         return await self._asks.answer_surely((key, metadata))
