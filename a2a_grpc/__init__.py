@@ -47,10 +47,10 @@ The map. A module imports only from floors strictly below its own:
                     growing: a task folded into bytes;
                     memory, with order: its lists;
                     sql: SQLite, PostgreSQL, MySQL (schema: the tables; statements: what is done to them, each a
-                    function of a connection; parts: reading less than a whole task; commits: many writes in one
-                    transaction; together: one transaction for equal wishes; tail: what followers read without a
-                    query; database, patience, faults: connections, retries, which faults pass; file, clock: what
-                    the processes on one SQLite file share)
+                    function of a connection; parts: reading less than a whole task; bases: reading whole tasks;
+                    commits: many writes in one transaction; together: one transaction for equal wishes; tail: what
+                    followers read without a query; database, patience, faults: connections, retries, which faults
+                    pass; file, clock: what the processes on one SQLite file share)
        bus          protocol: wakes; local: in a process; machine: between those on one SQLite file; postgres
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back

@@ -5,9 +5,9 @@ from urllib.parse import unquote
 
 MASK = "***"
 
-# The password may contain every character, also "@", "/" and "?" that should have been escaped: the last "@" ends it.
-# A text that begins with a URL is taken as that URL as a whole, so that a password may also contain spaces.
-# No pattern looks at a character more than a few times: what a peer sent may be long.
+# A password may contain any character, even an "@", "/" or "?" that is not escaped: the password ends at the last "@".
+# If a text begins with a URL, the whole text counts as one URL, because a password may also contain spaces.
+# No pattern scans a character more than a few times, because a text from a peer may be long.
 _SCHEME = r"[A-Za-z][\w+.-]*:"
 _USER = r"[^\s:/?#@'\"=,;()]"
 _WHOLE = re.compile(rf"\A\s*{_SCHEME}//[^\s:/?#@]*:(?P<password>.*)@", re.DOTALL)

@@ -26,10 +26,10 @@ from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, Unavailab
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import Json, struct
-from a2a_grpc.store import WHOLE, Head, Record, Snapshot, TaskKey, TaskView
+from a2a_grpc.store import Head, Record, Snapshot, TaskKey
 from a2a_grpc.store.growing import Growing
 from a2a_grpc.store.views import cost_of
-from a2a_grpc.wire import Message, TaskState
+from a2a_grpc.wire import Message
 
 ELSEWHERE_GRACE_S = 1.0
 """Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
@@ -122,75 +122,75 @@ class Engine:
                 if (last := await offload(cost_of(batch), _fold_turn, folding, batch, opened.turn)) is not None:
                     return await _snapshot(last, folding)
 
-    async def cancel(
-        self, key: TaskKey, metadata: dict[str, Json] | None = None, *, view: TaskView = WHOLE
-    ) -> Snapshot:
-        """Stop a task, wherever it runs, and return the parts of it that `view` names, CANCELED; within the grace,
-        whatever the agent does.
+    async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Head:
+        """Stop a task, wherever it runs, within the grace, whatever the agent does. Return the row of the task, which
+        is CANCELED now or was so before.
 
-        A canceled task is given back as it is. Raises TaskNotFoundError, TaskNotCancelableError; UnavailableError where
-        the store does not take the end in time.
+        Raises TaskNotFoundError, TaskNotCancelableError; UnavailableError if the store does not take the end in time.
         """
-        head = await self.log.head(key)
-        if head.state not in lifecycle.TERMINAL and not self._is_elsewhere(key, head):
-            async with self._runs.locks.holding(key):  # a message that is being accepted has its run, or has not begun
-                active = self._runs.get(key)
-                if active is None:
-                    await self._runs.finish(key, Canceled())
-            if active is not None:
-                stopping = self._runs.stop(key, active, Canceled(), metadata)
-                await asyncio.wait([stopping], timeout=self.settings.cancel_grace_s + STORE_GRACE_S)
-                if not stopping.done():
-                    raise UnavailableError(
-                        f"task '{key.id}' is stopped, and CANCELED as soon as the store takes it, "
-                        f"which it has not for {STORE_GRACE_S:g} s",
-                        retry_after_s=1.0,
-                    )
-            head = await self.log.head(key)
-        state = head.state
-        if state not in lifecycle.TERMINAL:
-            state = await self._cancel_elsewhere(key, metadata or {})
-        if state != lifecycle.CANCELED:
+        head: Head | None = None
+        while head is None or head.state not in lifecycle.TERMINAL:
+            if self._runs.get(key) is not None or (head is not None and self._is_free(head)):
+                head = await self._cancel_here(key, metadata or {})
+            else:
+                head = await self._cancel_elsewhere(key, metadata or {})
+        if head.state != lifecycle.CANCELED:
             raise TaskNotCancelableError(
-                f"task '{key.id}' is {lifecycle.state_name(state)}; it cannot be canceled any more",
+                f"task '{key.id}' is {lifecycle.state_name(head.state)}; it cannot be canceled any more",
                 metadata={"task_id": key.id},
             )
-        return await self.log.snapshot(key, view)
+        return head
 
-    def _is_elsewhere(self, key: TaskKey, head: Head) -> bool:
-        """Return True if another replica, which is alive, holds the task."""
-        is_free = not head.replica or head.is_lost or head.replica == self.replica.id
-        return not is_free and self._runs.get(key) is None
+    def _is_free(self, head: Head) -> bool:
+        """Return True unless another replica, which is alive, holds the task."""
+        return head.replica in ("", self.replica.id) or head.is_lost
 
-    async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> TaskState:
-        """Have the replica that holds the task cancel it; a replica that does not within the grace loses the task.
-        Return the state to which the task came."""
+    async def _cancel_here(self, key: TaskKey, metadata: dict[str, Json]) -> Head:
+        """Stop the run of a task, or end a task that has none and is free. Return the row of the task after that."""
+        async with self._runs.locks.holding(key):  # a message that is being accepted has its run, or has not begun
+            active = self._runs.get(key)
+            if active is None:
+                await self._runs.finish(key, Canceled())
+        if active is not None:
+            stopping = self._runs.stop(key, active, Canceled(), metadata)
+            await asyncio.wait([stopping], timeout=self.settings.cancel_grace_s + STORE_GRACE_S)
+            if not stopping.done():
+                raise UnavailableError(
+                    f"task '{key.id}' was stopped, but the store did not confirm CANCELED "
+                    f"within {STORE_GRACE_S:g} s; call CancelTask again",
+                    retry_after_s=1.0,
+                )
+        return await self.log.head(key)
+
+    async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> Head:
+        """Have the replica that holds a task cancel the task; a replica that does not within the grace loses it. Return
+        the row of the task after that. A free task is left to `_cancel_here`."""
         with self.log.bus.listen(key) as topic:
             seen = topic.wakes
-            asked = await self.log.store.ask_cancel(key, struct(metadata).SerializeToString())
-            if asked is None:
+            head = await self.log.store.ask_cancel(key, struct(metadata).SerializeToString())
+            if head is None:
                 raise TaskNotFoundError.of(key.id)
-            state = asked.state
-            if asked.replica and not asked.is_lost:
-                self.log.bus.wake(asked.replica)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.settings.cancel_grace_s + ELSEWHERE_GRACE_S):
-                        state = await self._settled_after(key, asked.seq, topic, seen)
-        if state in lifecycle.TERMINAL:
-            return state
+            if head.state in lifecycle.TERMINAL or self._is_free(head):
+                return head
+            self.log.bus.wake(head.replica)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.cancel_grace_s + ELSEWHERE_GRACE_S):
+                    head = await self._settled_after(key, head.seq, topic, seen)
+        if head.state in lifecycle.TERMINAL:
+            return head
         async with self._runs.locks.holding(key):
             await self._runs.finish(key, Canceled(), force=True)
-        return (await self.log.head(key)).state
+        return await self.log.head(key)
 
-    async def _settled_after(self, key: TaskKey, seq: int, topic: Topic, seen: int) -> TaskState:
-        """Return the state in which the task is once records after a seq have settled it. The rows of many tasks that
-        are waited for are read together, which a follower for each of them would not do."""
+    async def _settled_after(self, key: TaskKey, seq: int, topic: Topic, seen: int) -> Head:
+        """Return the row of the task once records after a seq have settled it. The rows of many tasks that are waited
+        for are read together, which a follower for each of them would not do."""
         while True:
             await topic.wait(seen)
             seen = topic.wakes
             head = await self.log.head(key)
             if head.seq > seq and head.state in lifecycle.SETTLED:
-                return head.state
+                return head
 
 
 def _fold_turn(folding: Growing, records: Sequence[Record], turn: int) -> Record | None:

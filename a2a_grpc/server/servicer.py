@@ -230,8 +230,8 @@ class Servicer:
         self._checks.task_id(request.id)
         self._checks.metadata(request.metadata)
         key = call.key(request.id)
-        await self._engine.cancel(key, to_dict(request.metadata), view=CORE)
-        task, left_out = await self._fitting(key, _view(call, request))
+        ended = await self._engine.cancel(key, to_dict(request.metadata))
+        task, left_out = await self._fitting(key, ended.size, _view(call, request))
         if left_out:
             noted = Task()
             noted.metadata.fields[LEFT_OUT].string_value = left_out
@@ -239,11 +239,11 @@ class Servicer:
             context.set_trailing_metadata((*call.echo, (Key.LEFT_OUT, left_out)))
         return await self._answer(call, context, task)
 
-    async def _fitting(self, key: TaskKey, view: TaskView) -> tuple[bytes, str]:
-        """Return a task for a client that reads what gRPC's clients read by default, with the names of the parts that
-        were left out because they are too large."""
+    async def _fitting(self, key: TaskKey, size: int, view: TaskView) -> tuple[bytes, str]:
+        """Return a task, whose records have so many bytes, for a client that reads what gRPC's clients read by default,
+        with the names of the parts that were left out because they are too large."""
         room = min(CANCELED_BYTES, self._options.max_send_bytes) - PAGE_FRAMING_BYTES
-        if view.artifacts and (await self._log.head(key)).size <= room:
+        if view.artifacts and size <= room:
             return (await self._log.snapshot(key, view)).task, ""
         lean = await self._log.snapshot(key, view._replace(artifacts=False))
         if len(lean.task) <= room:

@@ -49,7 +49,7 @@ FREED_RECORDS = 5_000
 
 
 class _Fold(NamedTuple):
-    """What the first records of a log add up to: what was folded is not folded again."""
+    """The task after the first records of its log, kept so that no record is folded twice."""
 
     task: bytes
     """The serialised task."""

@@ -98,7 +98,7 @@ async def test_guarantee_6_a_cancel_that_races_the_end_sees_the_winner(make_stor
                 for _ in range(delay):
                     await asyncio.sleep(0)
                 try:
-                    seen = Task.FromString((await engine.cancel(opened.key)).task).status.state
+                    seen = (await engine.cancel(opened.key)).state
                 except TaskNotCancelableError:
                     seen = COMPLETED
                 settled = Task.FromString((await waiting).task).status.state

@@ -107,12 +107,12 @@ class Client:
     async def cancel(self, key: TaskKey) -> None:
         asked = self._now
         try:
-            snapshot = await self._surely(lambda replica: replica.engine.cancel(key), "cancel", patience_s=4.0)
+            ended = await self._surely(lambda replica: replica.engine.cancel(key), "cancel", patience_s=4.0)
         except TaskNotCancelableError:
             self._history.cancels.append(Cancel(asked, self._now, key.id, None))
             return
-        self._history.cancels.append(Cancel(asked, self._now, key.id, snapshot.state))
-        self._read(asked, key, snapshot)
+        self._history.cancels.append(Cancel(asked, self._now, key.id, ended.state))
+        await self.read(key)
 
     async def follow(self, key: TaskKey, after: int) -> None:
         """Reads a log to the end of its task, over as many connections as it takes."""

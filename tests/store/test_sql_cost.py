@@ -261,6 +261,32 @@ async def test_a_task_that_settles_gets_a_stored_snapshot_and_is_loaded_from_it(
     assert not any("FROM a2a_record" in statement for statement in sent.statements)
 
 
+async def test_small_tasks_that_are_read_at_once_share_two_queries_and_a_large_one_has_its_own(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    keys = [KEY._replace(id=f"t-{place}") for place in range(30)]
+    for place, key in enumerate(keys):
+        epoch = await create(store, key)
+        await append(store, status(2), epoch=epoch, key=key)
+        await append(store, chunk(3, "x" * (20_000 if place == 7 else 50 + place)), epoch=epoch, key=key)
+    known = [await store.load(key) for key in keys]
+    other = SqlStore(f"sqlite:///{tmp_path}/tasks.db")
+    await other.open()
+    try:
+        with sending() as sent:
+            small = await asyncio.gather(*(other.load(key) for key in keys if key != keys[7]))
+        assert small == [*known[:7], *known[8:]]
+        assert len(sent.statements) == 2, sent.statements
+        with sending() as sent:
+            assert await asyncio.gather(*(other.load(key) for key in keys)) == known
+        assert len(sent.statements) == 1 + 2, sent.statements  # the rows; the large task and its records
+        with sending() as sent:
+            assert await asyncio.gather(*(other.load(key) for key in keys)) == known
+        assert len(sent.statements) == 1, sent.statements
+    finally:
+        await other.close()
+
+
 async def test_a_purged_task_leaves_nothing_behind(store: SqlStore, tmp_path: Path) -> None:
     for place in range(5):
         key = KEY._replace(id=f"t-{place}")

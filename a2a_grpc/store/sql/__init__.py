@@ -13,6 +13,8 @@ Importing this package imports SQLAlchemy; `a2a_grpc.store.open_store` does so o
     row         the row of a task and what is decided on it
     rows        reading and writing that row
     statements  the transactions about one task, one key or one replica
+    parts       reading less than a whole task
+    bases       reading whole tasks
     listing     lists of tasks
     purging     removing what is past its retention
     batch       many creates and appends in one transaction

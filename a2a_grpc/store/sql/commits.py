@@ -12,6 +12,7 @@ from a2a_grpc.store.sql.batch import Item, commit
 from a2a_grpc.store.sql.database import Database
 from a2a_grpc.store.sql.faults import is_conflict, passes
 from a2a_grpc.store.sql.patience import CONFLICTS, Outage, pauses, reason
+from a2a_grpc.store.sql.together import TURNS
 from a2a_grpc.surely import wait_for_end
 
 logger = logging.getLogger("a2a_grpc.store")
@@ -20,8 +21,6 @@ MAX_ITEMS = 512
 """Writes in one transaction."""
 MAX_BYTES = 4 << 20
 """Bytes of events in one transaction, or one event."""
-TURNS = 3
-"""Of the event loop that a batch waits for company: what its predecessor has set going is written with it."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

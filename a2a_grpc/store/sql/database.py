@@ -161,9 +161,9 @@ class ThreadedDatabase:
                     way.check()
                     result = transaction(connection)
                 if way.writes:
-                    way.check()  # before the caller is told
+                    way.check()  # a commit to a file that was replaced must not be acknowledged
             except DBAPIError:
-                way.explain()  # which says more than "disk I/O error"
+                way.explain()  # raises StoreLost if the file is gone: SQLite only says "disk I/O error"
                 raise
             return result
 

@@ -16,16 +16,18 @@ PRIVATE = 0o600
 LOG, INDEX = "-wal", "-shm"
 
 Identity = tuple[int, int]
-"""Device and inode."""
+"""Device and inode of a file."""
 
 
 class DatabaseFile:
-    """Guarantees:
+    """Opens connections to one SQLite file, and checks that the file is still at its path.
 
-    - The file is created with mode 0600, whatever the umask: no other user can read it at any moment. A file with a
-      wider mode is narrowed, with a log line.
-    - Every connection is to the file that the first connection was to. No connection creates a file once one was open.
-    - `check` raises StoreLost once the path names another file, or none: what is written then would be lost.
+    Guarantees:
+
+    - The file is created with mode 0600, whatever the umask: no other user can read the file at any moment. If an
+      existing file has a wider mode, the mode is narrowed and a warning is logged.
+    - All connections open the same file as the first connection. Only the first connection may create the file.
+    - `check` raises StoreLost if the path names no file or another file, because writes to the old file would be lost.
     """
 
     def __init__(self, path: str) -> None:
@@ -91,33 +93,35 @@ class DatabaseFile:
     def _side_file_lost(self) -> StoreLost:
         return StoreLost(
             f"{self.path}{LOG} or {self.path}{INDEX} was deleted or replaced while the database was in use; stop the "
-            "server with SIGTERM, never with SIGKILL: a server that stops writes what the log holds to the database"
+            "server with SIGTERM, not with SIGKILL, so that it can copy the log into the database before it ends"
         )
 
 
 class Watch:
-    """Checks, for the one connection that writes, that what it writes is in the files at the database's path."""
+    """Checks that the connection that writes still has the files open that are at the database's path."""
 
     def __init__(self, file: DatabaseFile) -> None:
         self._file = file
         self._side_files: tuple[Identity, Identity] | None = None
 
     def connected(self) -> None:
-        """Begin with a new connection, to what is known to be a database."""
+        """Forget the side files of the previous connection, and narrow the modes of all three files."""
         self._side_files = None
         for suffix in ("", LOG, INDEX):
             narrow(self._file.path + suffix)
 
     def check(self) -> None:
-        """Raises StoreLost. Called inside each transaction before it writes, and after it is committed, before any
-        caller is told: a commit that was told is in the files that the next process opens."""
+        """Raise StoreLost if a file was deleted or replaced.
+
+        Called in each transaction before the first write, and again after the commit before the write is acknowledged:
+        so an acknowledged write is in the files that the next process opens."""
         self._file.check()
         if self._side_files is None:
             self._side_files = self._file.side_files()
         self._file.check_side_files(self._side_files)
 
     def explain(self) -> None:
-        """Raises StoreLost if that is why a transaction failed."""
+        """Raise StoreLost if a transaction failed because a file was deleted or replaced."""
         self._file.check()
         if self._side_files is not None:
             self._file.check_side_files(self._side_files)

@@ -132,7 +132,7 @@ task = Table(
     Column("size", BigInteger, nullable=False),
     # When the status was set that the task has now.
     Column("at_us", BigInteger, nullable=False),
-    # When the task ended, by the store's clock; NULL before that: what a purge goes by.
+    # When the task ended, by the database's clock; NULL until the task ends. Retention counts from this time.
     Column("ended_us", BigInteger),
     # Since when the task waits for its user, by the database's clock; NULL while it does not.
     Column("waiting_us", BigInteger),

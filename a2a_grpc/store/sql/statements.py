@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, select, tuple_
 
-from a2a_grpc.piecewise import joined
-from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, Snapshot, TaskKey
+from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, TaskKey
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import (
     bind_all,
@@ -22,8 +20,7 @@ from a2a_grpc.store.sql.rows import (
     rows_to_write_by_key,
     shown,
 )
-from a2a_grpc.store.sql.schema import now_us, pending, record, replica, snapshot, task
-from a2a_grpc.wire import TaskState
+from a2a_grpc.store.sql.schema import now_us, pending, record, replica, task
 
 READ_COLUMNS = (record.c.seq, record.c.event, record.c.state, record.c.turn, record.c.at_us, record.c.message)
 
@@ -44,16 +41,6 @@ _RECORDS = (
     select(*READ_COLUMNS)
     .where(record.c.task == bindparam("of_pk"), record.c.seq > bindparam("after"), record.c.seq <= bindparam("upto"))
     .order_by(record.c.seq)
-)
-_BASE = (
-    select(
-        *(task.c.pk, task.c.seq, task.c.state, task.c.turn, snapshot.c.body, snapshot.c.history, snapshot.c.artifacts),
-        snapshot.c.seq.label("stored_seq"),
-        snapshot.c.state.label("stored_state"),
-        snapshot.c.turn.label("stored_turn"),
-    )
-    .select_from(task.outerjoin(snapshot, and_(snapshot.c.task == task.c.pk, snapshot.c.seq > bindparam("known_seq"))))
-    .where(_BY_KEY)
 )
 _PENDING = (
     select(pending.c.turn, pending.c.skill, pending.c.request, pending.c.scopes)
@@ -103,19 +90,6 @@ class Token(NamedTuple):
     """Whether an earlier try may have been committed."""
 
 
-@dataclass(slots=True)
-class Base:
-    """Where a fold begins: the row of the task, with the newest snapshot at hand."""
-
-    pk: int
-    seq: int
-    state: TaskState
-    turn: int
-    stored: Snapshot | None
-    records: Sequence[Record] = ()
-    """Those after the newest snapshot at hand, if they were asked for."""
-
-
 # -- reading
 
 
@@ -133,20 +107,6 @@ def record_of(row: Any) -> Record:
 
 def records(connection: Connection, pk: int, after: int, upto: int) -> list[Record]:
     return [record_of(row) for row in connection.execute(_RECORDS, {"of_pk": pk, "after": after, "upto": upto})]
-
-
-def base(connection: Connection, key: TaskKey, known_seq: int, with_records: bool) -> Base | None:
-    """The row, with the stored snapshot if that is newer than one that is known, and with the records after it."""
-    found = connection.execute(_BASE, {**names_of(key), "known_seq": known_seq}).one_or_none()
-    if found is None:
-        return None
-    stored = None
-    if found.stored_seq is not None:
-        body = joined(part for part in (found.body, found.history, found.artifacts) if part)
-        stored = Snapshot(found.stored_seq, body, found.stored_state, found.stored_turn)
-    after = stored.seq if stored else known_seq
-    rest = records(connection, found.pk, after, found.seq) if with_records and after < found.seq else ()
-    return Base(found.pk, found.seq, found.state, found.turn, stored, rest)
 
 
 def heads(connection: Connection, keys: Sequence[TaskKey]) -> dict[TaskKey, Head | None]:

@@ -30,6 +30,7 @@ from a2a_grpc.store.protocol import (
     TaskView,
 )
 from a2a_grpc.store.sql import statements
+from a2a_grpc.store.sql.bases import Base, Wanted, bases, large_base
 from a2a_grpc.store.sql.batch import Item
 from a2a_grpc.store.sql.commits import Commits
 from a2a_grpc.store.sql.database import Database, connect
@@ -84,6 +85,7 @@ class SqlStore:
         self._snapshots = Snapshots()
         self._news: Together[int, int] = Together(self._last_seqs)
         self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(statements.heads, keys))
+        self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
         self._asks: Together[tuple[TaskKey, bytes], Head | None] = Together(
             lambda asked: self._write(statements.ask_cancels, asked)
         )
@@ -127,7 +129,7 @@ class SqlStore:
             await keeper.stop()
         if commits is not None:
             await commits.stop()
-        for together in (self._news, self._heads, self._asks):
+        for together in (self._news, self._heads, self._bases, self._asks):
             await together.stop()
         self._database = None
         if database is not None:
@@ -253,8 +255,11 @@ class SqlStore:
     async def _load_whole(self, key: TaskKey) -> Snapshot | None:
         while True:
             known = self._snapshots.get(key)
-            is_cold = not self._tails.has(key)  # then one trip brings all that there is
-            base = await self._read(statements.base, key, known.seq if known else 0, is_cold)
+            is_cold = not self._tails.has(key)  # then the records are read with the row
+            wanted = Wanted(key, known.seq if known else 0, is_cold)
+            base = await self._bases.answer(wanted)
+            if base is not None and not base.is_small and base.seq > wanted.known_seq:
+                base = await self._read(large_base, wanted)
             if base is None:
                 self._forget(key)
                 return None

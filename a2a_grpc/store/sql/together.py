@@ -12,6 +12,8 @@ A = TypeVar("A")
 
 MAX_QUESTIONS = 500
 """In one transaction."""
+TURNS = 3
+"""Turns of the event loop for which a transaction waits, so that more questions or writes can join it."""
 
 
 class Together(Generic[Q, A]):
@@ -45,6 +47,8 @@ class Together(Generic[Q, A]):
         asked: dict[Q, asyncio.Future[A]] = {}
         try:
             while self._waiting:
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
                 asked = {question: self._waiting.pop(question) for question in list(self._waiting)[:MAX_QUESTIONS]}
                 try:
                     answers = await self._ask(list(asked))
