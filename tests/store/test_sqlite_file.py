@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -141,6 +142,20 @@ def cut_short(path: Path) -> None:
     os.truncate(path, 0)
 
 
+def overwritten_by_a_larger_database(path: Path) -> None:
+    """Copy over the file, as `cp other.db tasks.db` does: the inode stays."""
+    other = sqlite3.connect(path.with_suffix(".other"))
+    other.execute("CREATE TABLE t (i)")
+    with other:
+        other.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 2000)
+    other.close()
+    shutil.copyfile(path.with_suffix(".other"), path)
+
+
+def overwritten_with_anything(path: Path) -> None:
+    path.write_bytes(b"x" * (1 << 20))
+
+
 def its_directory_renamed(path: Path) -> None:
     path.parent.rename(path.parent.with_suffix(".old"))
 
@@ -166,6 +181,7 @@ HARM = [
     *(deleted, renamed, replaced_by_a_copy, replaced_by_another_database, replaced_by_an_empty_file),
     *(replaced_by_a_directory, cut_short, its_directory_renamed, its_directory_removed),
     *(its_log_deleted, its_log_replaced, its_index_deleted),
+    *(overwritten_by_a_larger_database, overwritten_with_anything),
 ]
 
 
@@ -187,6 +203,26 @@ async def test_a_database_that_is_not_at_its_place_takes_nothing_more_and_the_lo
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(told) == 1, "an outage is told once"
     assert "restart the server" in told[0] or "SIGTERM" in told[0]
+
+
+async def test_the_file_of_another_store_is_told_from_the_file_that_was_opened(store: SqlStore, tmp_path: Path) -> None:
+    other = SqlStore(f"sqlite:///{tmp_path}/other.db")
+    await other.open()
+    for number in range(50):
+        await create(other, KEY._replace(id=f"other-{number}"))
+    await other.close()
+    shutil.copyfile(tmp_path / "other.db", tmp_path / "data" / "tasks.db")
+    with pytest.raises(StoreLost, match="was overwritten"):
+        await create(store, KEY._replace(id="lost"))
+
+
+async def test_checkpoints_of_this_and_of_other_processes_are_no_loss(store: SqlStore, tmp_path: Path) -> None:
+    """They change the file, too."""
+    for number in range(3):
+        await create(store, KEY._replace(id=f"kept-{number}"))
+        with closing(sqlite3.connect(tmp_path / "data" / "tasks.db")) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert (await head_of(store)).seq == 1
 
 
 async def test_a_write_that_meets_the_loss_after_it_was_committed_is_not_acknowledged(

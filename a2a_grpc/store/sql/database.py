@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from a2a_grpc.store.sql.clock import MachineClock
 from a2a_grpc.store.sql.faults import POOL, quiet_drivers
-from a2a_grpc.store.sql.file import DatabaseFile, Watch
+from a2a_grpc.store.sql.file import DatabaseFile, Watch, mark
 from a2a_grpc.store.sql.urls import Place
 from a2a_grpc.surely import surely
 
@@ -191,7 +191,7 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
     watch = Watch(file)
     clock = MachineClock()
 
-    def engine(size: int, begin: str, *pragmas: str) -> Engine:
+    def engine(size: int, begin: str, *pragmas: str, writes: bool = False) -> Engine:
         made = create_engine(
             place.url,
             creator=lambda: file.connect(busy_s),
@@ -207,6 +207,8 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
         def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
             assert isinstance(connection, sqlite3.Connection)
             _pragmas(connection, *pragmas)
+            if writes:
+                mark(connection)
             clock.register(connection)
 
         if begin:
@@ -218,9 +220,8 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
         return made
 
     # Immediate, so that what it reads is what it writes over.
-    writer = engine(
-        1, "BEGIN IMMEDIATE", "journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864"
-    )
+    pragmas = ("journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864")
+    writer = engine(1, "BEGIN IMMEDIATE", *pragmas, writes=True)
     event.listen(writer, "connect", lambda *_: watch.connected())
     writing = Way("write", writer, 1, check=watch.check, explain=watch.explain, writes=True)
 

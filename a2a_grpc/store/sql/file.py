@@ -2,8 +2,10 @@
 
 import logging
 import os
+import secrets
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,12 +30,18 @@ class DatabaseFile:
       existing file has a wider mode, the mode is narrowed and a warning is logged.
     - All connections open the same file as the first connection. Only the first connection may create the file.
     - `check` raises StoreLost if the path names no file or another file, because writes to the old file would be lost.
+    - `check` raises StoreLost if another database was copied over the file. An older copy of the same database has the
+      same mark, so `check` does not notice it.
     """
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self._identity: Identity | None = None
         self._size = 0
+        self._mark = 0
+        """The mark that was read in the file; 0 if none was there yet."""
+        self._changed_ns = 0
+        """When the file was last changed before its mark was read."""
 
     def connect(self, timeout_s: float) -> sqlite3.Connection:
         """Open a connection. Raises StoreLost if the file is not the one that was opened first."""
@@ -69,7 +77,24 @@ class DatabaseFile:
         if found.st_size < self._size:
             raise self._lost("was overwritten: it is shorter than before")
         self._size = found.st_size
+        if found.st_mtime_ns != self._changed_ns:  # the log was written to the file, or another database was
+            self._check_mark()
+            self._changed_ns = found.st_mtime_ns
         return identity
+
+    def _check_mark(self) -> None:
+        """Raise StoreLost if the file has the mark of another database, or none after it had one."""
+        try:
+            # Through SQLite, not by a descriptor: see `create_private`. Immutable: the log is not looked at.
+            with closing(sqlite3.connect(f"file:{quote(self.path)}?mode=ro&immutable=1", uri=True)) as connection:
+                mark = _mark_of(connection)
+        except sqlite3.OperationalError:
+            return  # no descriptor is left, for example: nothing is known
+        except sqlite3.DatabaseError:
+            raise self._lost("was overwritten: it is no database") from None
+        if self._mark and mark != self._mark:
+            raise self._lost("was overwritten by another database")
+        self._mark = mark
 
     def side_files(self) -> tuple[Identity, Identity]:
         """Return the identities of the write-ahead log and its index, which are there as long as a connection is in
@@ -125,6 +150,23 @@ class Watch:
         self._file.check()
         if self._side_files is not None:
             self._file.check_side_files(self._side_files)
+
+
+def mark(connection: sqlite3.Connection) -> None:
+    """Give a database that has no mark one: a random number as its application id, which no other database has."""
+    if _mark_of(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not _mark_of(connection):  # another process was faster
+            connection.execute(f"PRAGMA application_id={secrets.randbelow((1 << 31) - 1) + 1}")
+    finally:
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _mark_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
 def create_private(path: str) -> None:
