@@ -25,6 +25,8 @@ from typing import Any, Self
 ROOT = Path(__file__).parent.parent.parent
 LONG = bool(os.environ.get("ATTACKS"))
 """Whether attacks have their full size: forty connections, the issue's figures."""
+LOOPS = [(), ("--uvloop",)] if LONG else [()]
+"""Options of the event loops with which an attack is repeated: uvloop at full size only."""
 MiB = 1 << 20
 REFUSED_STREAM = "RST_STREAM with error code 7"
 SAMPLE_S = 0.05

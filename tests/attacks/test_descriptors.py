@@ -13,7 +13,7 @@ import pytest
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.server.descriptors import OWN, Reserve, shares
 from a2a_grpc.wire import A2AServiceStub
-from tests.attacks.rig import Target
+from tests.attacks.rig import LOOPS, Target
 from tests.harness import V1, eventually, request
 
 FILES = 256
@@ -56,7 +56,7 @@ async def is_served(target: Target) -> None:
         assert sent.task.status.state == COMPLETED
 
 
-@pytest.mark.parametrize("loop", [(), ("--uvloop",)], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: "uvloop" if loop else "asyncio")
 @pytest.mark.parametrize("port", ["grpc", "http"])
 async def test_probes_and_the_store_go_on_while_connections_take_all_they_can(
     port: str, loop: tuple[str, ...], tmp_path: Path

@@ -13,10 +13,10 @@ from a2a_grpc.wire import A2AServiceStub
 from tests.attacks.rig import LONG, Target, attack
 from tests.harness import V1, event_state, scripted
 
-GRACE_S = 3.0
+GRACE_S = 2.0
 ENDS_WITHIN_S = GRACE_S + 10.0
 """The grace; then seconds for streams, calls and connections; then Python's end, on a busy machine."""
-FLOODS = ["rapid_reset", "half_open", "ping_flood", "continuation_flood"]
+FLOODS = ["rapid_reset", "half_open", *(["ping_flood", "continuation_flood"] if LONG else [])]
 
 
 async def sent(address: str, sleep_s: float, begun: asyncio.Event) -> str:

@@ -12,7 +12,7 @@ import pytest
 from a2a_grpc.wire import A2AServiceStub
 from tests.attacks import http2
 from tests.attacks.http2 import Peer
-from tests.attacks.rig import LONG, Target, run
+from tests.attacks.rig import LONG, LOOPS, Target, run
 from tests.databases import Postgres
 from tests.harness import V1, request, scripted
 
@@ -73,7 +73,7 @@ def check_quiet(log: str) -> None:
     assert noisy == [], log[-4000:]
 
 
-@pytest.mark.parametrize("options", [(), ("--uvloop",)], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("options", LOOPS, ids=lambda loop: "uvloop" if loop else "asyncio")
 async def test_clients_that_go_at_every_moment_leave_no_error_in_the_log(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
