@@ -333,6 +333,7 @@ async def end(turn: Turn) -> str:
     return str(os.getpid())
 
 def spoil() -> None:
+    gc.unfreeze()  # what survived a collection is not listed
     for port in [found for found in gc.get_objects() if isinstance(found, GrpcPort)]:
         port._host = "192.0.2.1"
     for task in asyncio.all_tasks():
