@@ -11,7 +11,7 @@ and `AcceptingServer.ended` tells when that loop ends.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import grpc
@@ -21,6 +21,7 @@ from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.rpc.calls import Methods
 from a2a_grpc.rpc.reset import outer_task
+from a2a_grpc.rpc.turns import Turns
 
 logger = logging.getLogger("a2a_grpc.rpc")
 
@@ -29,6 +30,9 @@ KNOWN_SIGNATURES = {
     "_schedule_rpc_coro": ("rpc_coro", "rpc_state", "loop", "method_name"),
 }
 """What the functions of grpc.aio 1.84 and 1.85 take that serve an accepted call."""
+
+ACCEPTED_AT_ONCE = 32
+"""Calls of a method that gRPC hands over without waiting for the event loop: one at a time took three times as long."""
 
 
 class AcceptingServer(grpc_aio_server.Server):
@@ -61,8 +65,13 @@ class AcceptingServer(grpc_aio_server.Server):
         """Set the methods to serve, before `start`."""
         self._server.serve(methods)
 
+    def only(self, peers: Collection[str] | None) -> None:
+        """Drop the calls of all other peers that wait to be served, and those that come; with None, drop none."""
+        self._server.turns.only(peers)
+
     async def wait_for_calls(self, timeout_s: float) -> None:
         """Wait until the calls that are open now have ended and their answers are written, or for `timeout_s`."""
+        await self._server.turns.wait()
         if calls := list(self._server.calls):
             await asyncio.wait(calls, timeout=timeout_s)
 
@@ -97,6 +106,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         self.calls: set[asyncio.Task[None]] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
         self.ended: asyncio.Future[BaseException | None] = loop.create_future()
+        self.turns = Turns(loop, self._begin)
 
     def serve(self, methods: Methods) -> None:
         self._methods = methods
@@ -116,19 +126,25 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             self.ended.set_result(error)
 
     def _make_request_call_future(self, method: bytes | None) -> "asyncio.Future[Any]":
-        """Return what grpc.aio's loop waits for: not one call of the method, but a task that serves all of them.
+        """Return what grpc.aio's loop waits for: not one call of the method, but tasks that serve all of them.
 
         grpc.aio's loop cancels what it waits for when it ends. The core then still holds pointers into the request for
-        a call, and writes to them when the server stops; canceling the request would free that memory. So the task is
-        shielded. It ends when the server stops, and serves calls until then.
+        a call, and writes to them when the server stops; canceling the request would free that memory. So the tasks are
+        shielded. They end when the server stops, and serve calls until then.
         """
-        if accepts_any_path():
-            accepting = self._running_loop.create_task(self._accept(method), name=f"accept {method!r}")
-        else:
-            accepting = super()._make_request_call_future(method)
+        if not accepts_any_path():
+            return asyncio.shield(self._watched(super()._make_request_call_future(method)))
+        name = f"accept {method!r}"
+        accepting = [
+            self._watched(self._running_loop.create_task(self._accept(method), name=name))
+            for _ in range(ACCEPTED_AT_ONCE)
+        ]
+        return asyncio.shield(asyncio.gather(*accepting))
+
+    def _watched(self, accepting: "asyncio.Task[Any]") -> "asyncio.Task[Any]":
         self._accepting.add(accepting)
         accepting.add_done_callback(self._accepted)
-        return asyncio.shield(accepting)
+        return accepting
 
     def _accepted(self, task: "asyncio.Task[Any]") -> None:
         """Look at how accepting ended: grpc.aio's loop, if that has ended before, does not."""
@@ -148,13 +164,18 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                 if not self.is_running():
                     raise  # grpc.aio's loop expects it
                 continue
-            call = _Accepted(self._methods)
-            serving = cygrpc._handle_rpc(name, call, self._ours, state, self._running_loop, False)
-            call.outer = task = self._running_loop.create_task(
-                cygrpc._schedule_rpc_coro(serving, state, self._running_loop, name), name="rpc_task"
-            )
-            self.calls.add(task)  # the event loop does not hold it
-            task.add_done_callback(self._served)
+            peer = cygrpc._ServicerContext(state, None, None, self._running_loop).peer()
+            self.turns.add(peer, name, state)
+
+    def _begin(self, name: str, state: Any) -> None:
+        """Serve an accepted call in a task of its own."""
+        call = _Accepted(self._methods)
+        serving = cygrpc._handle_rpc(name, call, self._ours, state, self._running_loop, False)
+        call.outer = task = self._running_loop.create_task(
+            cygrpc._schedule_rpc_coro(serving, state, self._running_loop, name), name="rpc_task"
+        )
+        self.calls.add(task)  # the event loop does not hold it
+        task.add_done_callback(self._served)
 
     def _served(self, task: "asyncio.Task[None]") -> None:
         """Look at what serving a call raised, so that asyncio does not log it; gRPC fails so once a client has gone."""

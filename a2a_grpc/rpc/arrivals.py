@@ -2,15 +2,18 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 
 from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedError
+from a2a_grpc.rpc.limits import metadata_bytes
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
+from a2a_grpc.rpc.traffic import CALL_BYTES, RESET_BYTES, Traffic
 
 LOOK_S, HURRIED_LOOK_S = 1.0, 0.1
 """Between two looks at requests that are late; the second while places are scarce."""
@@ -43,10 +46,11 @@ class Arrivals:
     - Of the connections that wait for a place, the one that has fewest is served first.
     """
 
-    def __init__(self, *, places: int, timeout_s: float, refuse: Refuse) -> None:
+    def __init__(self, *, places: int, timeout_s: float, refuse: Refuse, traffic: Traffic) -> None:
         self._shares = Shares(places, max(1, places // 4), is_limited=lambda peer: peer in self._late_peers)
         self._timeout_s = timeout_s
         self._refuse = refuse
+        self._traffic = traffic
         self._deadlines: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._late_peers: dict[str, float] = {}
@@ -67,14 +71,16 @@ class Arrivals:
         async def serve(_: object, context: Any) -> Any:
             raw = await self._read(context)
             if raw is not None:
-                return await behavior(parse(raw) if parse else raw, context)
+                with self._charged_if_reset(context):
+                    return await behavior(parse(raw) if parse else raw, context)
             return None
 
         async def serve_each(_: object, context: Any) -> None:
             raw = await self._read(context)
             if raw is not None:
-                async for element in behavior(parse(raw) if parse else raw, context):
-                    await context.write(element)
+                with self._charged_if_reset(context):
+                    async for element in behavior(parse(raw) if parse else raw, context):
+                        await context.write(element)
 
         if not handler.response_streaming:
             return grpc.stream_unary_rpc_method_handler(serve, None, handler.response_serializer)
@@ -95,6 +101,8 @@ class Arrivals:
         self._deadlines[task] = self._loop.time() + (HURRIED_S if is_scarce else self._timeout_s)
         if self._looking is None or (is_scarce and not self._is_hurried):
             self._look_later(is_scarce)
+        account = self._traffic.account(peer)
+        account.arriving += 1
         try:
             raw = await context.read()
         except asyncio.CancelledError:
@@ -108,6 +116,7 @@ class Arrivals:
         finally:
             del self._deadlines[task]
             self._shares.give_back(peer, 1)
+            account.arriving -= 1
         if raw is None:
             self._trimmer.wake()
             await self._refuse(context, _too_many())
@@ -115,8 +124,17 @@ class Arrivals:
             self._trimmer.wake()
             await self._refuse(context, InvalidRequestError("the call ended without a request"))
         else:
+            account.explained += len(raw) + metadata_bytes() + CALL_BYTES
             return bytes(raw)
         return None
+
+    @contextmanager
+    def _charged_if_reset(self, context: Any) -> Iterator[None]:
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._traffic.charge(context.peer(), RESET_BYTES)
+            raise
 
     def _is_scarce(self, peer: str) -> bool:
         shares = self._shares

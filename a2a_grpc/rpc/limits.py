@@ -1,6 +1,7 @@
 """The limit of a call's metadata, applied before the call's request is awaited."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -9,6 +10,17 @@ import grpc.aio
 
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.rpc.status import abort, to_status
+from a2a_grpc.rpc.traffic import Traffic
+
+ENTRY_BYTES = 32
+"""What HPACK counts for each entry of a header list, beside its name and its value (RFC 7541 section 4.1)."""
+
+_size: ContextVar[int] = ContextVar("a2a_grpc bytes of the call's metadata", default=0)
+
+
+def metadata_bytes() -> int:
+    """Return the size of the metadata of the current call."""
+    return _size.get()
 
 
 class MetadataLimit:
@@ -19,15 +31,19 @@ class MetadataLimit:
     wait for the request.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, traffic: Traffic) -> None:
         self._max_bytes = max_bytes
+        self._traffic = traffic
         self.refusal: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._refuse)
         """The handler for calls whose metadata is too large."""
 
-    def is_exceeded(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+    def is_exceeded(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
         """Return True if names and values together are larger than the limit."""
-        return sum(map(len, chain.from_iterable(metadata))) > self._max_bytes
+        size = sum(map(len, chain.from_iterable(metadata)))
+        _size.set(size + ENTRY_BYTES * len(metadata))
+        return size > self._max_bytes
 
     async def _refuse(self, requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        self._traffic.charge(context.peer(), metadata_bytes())
         error = ResourceExhaustedError(f"the call's metadata is larger than the limit of {self._max_bytes} bytes")
         await abort(context, to_status(error))

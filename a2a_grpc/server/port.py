@@ -69,6 +69,16 @@ class GrpcPort:
     def address(self) -> str:
         return join_address(self._host, self._port)
 
+    @property
+    def number(self) -> int:
+        """The number of the port."""
+        return self._port
+
+    def only(self, peers: Collection[str] | None) -> None:
+        """Drop the calls of all other peers that wait to be served, and those that come; with None, drop none."""
+        if self._server is not None:
+            self._server.only(peers)
+
     def bind(self) -> None:
         """Take the port; a port of 0 becomes a free one. Raises ListenError."""
         if self._port and not self._shared:

@@ -22,9 +22,12 @@ from a2a_grpc.log import Log
 from a2a_grpc.rpc import Arrivals, Asking, Calls, Methods, Responses, TransportSettings, server_options
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
+from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.server.admin import Admin
+from a2a_grpc.server.connections import can_look
 from a2a_grpc.server.descriptors import shares
 from a2a_grpc.server.gate import Gate
+from a2a_grpc.server.guard import Guard
 from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.noise import QuietGrpc
 from a2a_grpc.server.pace import Pace
@@ -92,6 +95,8 @@ class Server:
         self._upkeep = Upkeep()
         self._quiet = QuietGrpc()
         self._ports: list[GrpcPort] = []
+        self._traffic = Traffic()
+        self._guard: Guard | None = None
         self._shares = shares(1 if self.settings.admin_listen == OFF else 2, self.settings.max_connections)
         self._readiness = Readiness(self._store, lambda: self.is_ready)
         self._failure: str | None = None
@@ -149,6 +154,7 @@ class Server:
             places=max(4, settings.max_bytes_in_flight // (2 * self._transport.max_receive_bytes)),
             timeout_s=settings.request_timeout_s,
             refuse=self._refuse,
+            traffic=self._traffic,
         )
         async with AsyncExitStack() as undo:
             self._grpc = self._bind(undo, "listen", credentials)
@@ -176,6 +182,9 @@ class Server:
                 await admin_grpc.start(self._asked_for(admin_methods))
             undo.enter_context(self._quiet)
             undo.pop_all()
+        if settings.end_floods and can_look():
+            self._guard = Guard(self._ports, self._traffic, max_request_bytes=self._transport.max_receive_bytes)
+            self._guard.start()
         self._is_serving = True
         if settings.health:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
@@ -196,6 +205,8 @@ class Server:
         self._log.close()
         await self._calls.end_streams()
         await asyncio.gather(self._calls.wait(1.0), self._admin.end())
+        if self._guard is not None:
+            self._guard.stop()
         await asyncio.gather(*(port.close(self._calls.unread_by) for port in self._ports))
         if self._http is not None:
             await self._http.stop()
@@ -270,7 +281,9 @@ class Server:
         `Asking` sees to that: interceptors see the handlers as they are."""
         if not self._interceptors:
             handlers = {name: self._arrivals.asked_for(handler) for name, handler in handlers.items()}
-        return Methods(handlers, refusal(UNKNOWN), MetadataLimit(self._transport.max_call_metadata_bytes))
+        return Methods(
+            handlers, refusal(UNKNOWN), MetadataLimit(self._transport.max_call_metadata_bytes, self._traffic)
+        )
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
         settings = self.settings

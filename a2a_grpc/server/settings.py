@@ -49,6 +49,9 @@ class ServerSettings:
         5.0, "Seconds a client may leave a response unread while other calls wait for room.", minimum=0.1
     )
     request_timeout_s: float = setting(60.0, "Seconds a request may take to arrive.", minimum=0.1)
+    end_floods: bool = setting(
+        True, "End connections that keep the process busy with frames that are no calls (Linux only)."
+    )
     card_max_age_s: int = setting(60, "Seconds the agent card may be cached.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")
     workers: int = setting(1, "Processes that share the port.", minimum=1)

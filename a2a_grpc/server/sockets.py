@@ -5,11 +5,12 @@ stops, such calls are CANCELLED, which no client repeats. A socket that is shut 
 connection end and their calls UNAVAILABLE.
 """
 
+import errno
 import os
 import socket
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 DESCRIPTORS = "/dev/fd"
 """Lists this process's file descriptors, on Linux and macOS."""
@@ -45,25 +46,35 @@ def _inode(found: socket.socket) -> int:
     return os.fstat(found.fileno()).st_ino
 
 
+def descriptors() -> Iterator[tuple[int, int]]:
+    """Yield the number and the inode of each socket of this process; none on a platform that does not list them."""
+    with suppress(OSError):
+        for name in os.listdir(DESCRIPTORS):
+            with suppress(OSError):  # closed meanwhile
+                status = os.fstat(int(name))
+                if stat.S_ISSOCK(status.st_mode):
+                    yield int(name), status.st_ino
+
+
+@contextmanager
+def duplicate(descriptor: int, inode: int) -> Iterator[socket.socket]:
+    """Open a duplicate of a socket's descriptor. Raises OSError if the descriptor is another socket's by now."""
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        if _inode(found) != inode:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        yield found
+
+
 def _sockets(port: int) -> Iterator[socket.socket]:
     """Yield a duplicate of each TCP socket of this process whose own port it is, closed afterwards."""
-    try:
-        names = os.listdir(DESCRIPTORS)
-    except OSError:
-        return  # a platform that does not list them
-    for name in names:
-        try:
-            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                continue
-            duplicate = socket.socket(fileno=os.dup(int(name)))
-        except OSError:
-            continue  # closed meanwhile
-        with duplicate:
-            if duplicate.type == socket.SOCK_STREAM and _port(duplicate) == port:
-                yield duplicate
+    for descriptor, inode in descriptors():
+        with suppress(OSError), duplicate(descriptor, inode) as found:
+            if found.type == socket.SOCK_STREAM and own_port(found) == port:
+                yield found
 
 
-def _port(found: socket.socket) -> int | None:
+def own_port(found: socket.socket) -> int | None:
+    """Return the port that a TCP socket is bound to; None for a socket of another kind."""
     if found.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:

@@ -1,0 +1,49 @@
+"""What the calls of each connection explain of the bytes that the connection sends."""
+
+from collections.abc import Callable, Collection
+
+CALL_BYTES = 256
+"""Frames of a call, beside its metadata and its request."""
+RESET_BYTES = 1024
+"""What a call costs its connection if the client resets the call: to accept it is as much work as many frames."""
+ALARM_BYTES = 256 * 1024
+"""A charge of this size is an attack: sixteen times the metadata that a call may have."""
+
+
+class Account:
+    """What the calls of one connection explain."""
+
+    __slots__ = ("arriving", "explained")
+
+    def __init__(self) -> None:
+        self.explained = 0
+        """Bytes of requests that arrived, with their metadata and frames, less charges."""
+        self.arriving = 0
+        """Requests that have been asked for and have not arrived."""
+
+
+class Traffic:
+    """The accounts of all connections, by peer as gRPC names it."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+        self.on_alarm: Callable[[], None] = lambda: None
+        """Called at once if a single call is charged `ALARM_BYTES` or more."""
+
+    def account(self, peer: str) -> Account:
+        """Return the account of a connection; a new one if there is none."""
+        account = self._accounts.get(peer)
+        if account is None:
+            account = self._accounts[peer] = Account()
+        return account
+
+    def charge(self, peer: str, size: int) -> None:
+        """Take bytes from what a connection's calls explain: the server had work that no call was worth."""
+        self.account(peer).explained -= size
+        if size >= ALARM_BYTES:
+            self.on_alarm()
+
+    def keep(self, peers: Collection[str]) -> None:
+        """Forget the accounts of all other peers."""
+        for gone in self._accounts.keys() - set(peers):
+            del self._accounts[gone]

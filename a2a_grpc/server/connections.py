@@ -1,0 +1,128 @@
+"""The connections of gRPC's ports as the kernel sees them: their bytes, their end, and a wait before their first byte.
+
+gRPC reads every frame that comes, and neither counts frames nor offers a way to end a connection. The kernel does both
+for any process that has the socket, and gRPC's sockets are file descriptors of this process. Linux only.
+"""
+
+import ctypes
+import socket
+import struct
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from typing import Any
+
+from a2a_grpc.server.sockets import descriptors, duplicate, own_port
+
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+DROP_PAYLOAD = struct.pack("HBBI", 0x06, 0, 0, 1)
+"""A packet filter of one instruction: keep the header of each segment, and nothing of its payload.
+
+The peer's acknowledgements and the end of the connection get through; bytes do not, and the peer sends them again.
+"""
+TCP_INFO_BYTES = 136
+"""The part of the kernel's `struct tcp_info` that ends with `tcpi_bytes_received`, which follows `tcpi_bytes_acked`."""
+ANY_ADDRESS = struct.pack("H14x", socket.AF_UNSPEC)
+
+
+class Connection:
+    """A connection of a client, as of the last look. Its methods are for the duration of that look."""
+
+    __slots__ = ("_socket", "host", "is_held", "peer", "received", "sent")
+
+    def __init__(self, connected: socket.socket) -> None:
+        host, port = connected.getpeername()[:2]
+        self.host = host.removeprefix("::ffff:")
+        self.peer = f"ipv6:%5B{self.host}%5D:{port}" if ":" in self.host else f"ipv4:{self.host}:{port}"
+        """As gRPC names it."""
+        self.received = 0
+        """Bytes received since the connection began."""
+        self.sent = 0
+        """Bytes sent and acknowledged."""
+        self.is_held = False
+        """True if bytes of the client are not let in."""
+
+    def look(self, connected: socket.socket) -> None:
+        """Read the kernel's figures. Raises OSError if the connection has ended."""
+        self._socket = connected
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        self.sent, self.received = struct.unpack_from("QQ", info, TCP_INFO_BYTES - 16)
+        self.is_held = _is_held(connected)
+
+    def let_in(self) -> None:
+        """Accept what the client sends from now on."""
+        _hold(self._socket, False)
+
+    def end(self) -> None:
+        """Reset the connection. What the client has sent and gRPC has not read is dropped: it may be megabytes."""
+        libc = _libc()
+        assert libc is not None
+        libc.connect(self._socket.fileno(), ANY_ADDRESS, len(ANY_ADDRESS))
+
+
+class Connections:
+    """The connections of some ports."""
+
+    def __init__(self, ports: Callable[[], Collection[int]]) -> None:
+        self._ports = ports
+        self._known: dict[int, Connection] = {}
+        self._others: set[int] = set()
+
+    def look(self, *, hold_new: bool) -> Iterator[Connection]:
+        """Yield the connections that are open, and those alone that can be read. Take all of them.
+
+        `hold_new`: from now on no byte of a new connection is let in until `let_in`.
+        """
+        ports = self._ports()
+        seen: dict[int, Connection] = {}
+        others: set[int] = set()
+        for descriptor, inode in descriptors():
+            if inode in self._others:
+                others.add(inode)
+                continue
+            with suppress(OSError), duplicate(descriptor, inode) as found:  # an error: the connection has ended
+                known = self._known.get(inode)
+                if known is None:
+                    if own_port(found) not in ports:
+                        others.add(inode)
+                        continue
+                    if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                        if hold_new != _is_held(found):
+                            _hold(found, hold_new)  # the sockets that it accepts inherit the filter
+                        continue
+                    known = Connection(found)
+                known.look(found)
+                seen[inode] = known
+                yield known
+        self._known, self._others = seen, others
+
+
+def can_look() -> bool:
+    """Return True if the kernel offers what is needed."""
+    if sys.platform != "linux" or _libc() is None:
+        return False
+    with socket.socket() as probe, suppress(OSError):
+        _hold(probe, True)
+        info = probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        return _is_held(probe) and len(info) == TCP_INFO_BYTES
+    return False
+
+
+def _hold(sock: socket.socket, is_held: bool) -> None:
+    if not is_held:
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        return
+    instructions = ctypes.create_string_buffer(DROP_PAYLOAD, len(DROP_PAYLOAD))
+    program = struct.pack("HP", 1, ctypes.addressof(instructions))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def _is_held(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, len(DROP_PAYLOAD)))
+
+
+def _libc() -> Any:
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        return libc if libc.connect else None
+    return None

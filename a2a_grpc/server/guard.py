@@ -1,0 +1,204 @@
+"""End connections that flood a port with frames, and let new ones in slowly while they do."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from a2a_grpc.rpc.traffic import Traffic
+from a2a_grpc.server.connections import Connection, Connections
+from a2a_grpc.throttle import Throttle
+
+logger = logging.getLogger("a2a_grpc.server")
+
+LOOK_S, HURRIED_LOOK_S = 0.025, 0.01
+"""Between two looks at the connections; the second during an attack."""
+IDLE_LOOKS = 40
+"""Looks of which one is made although the process is not busy."""
+BUSY = 0.5
+"""Share of a processor that the process uses if there may be an attack."""
+RATE = 64 * 1024
+"""Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
+BURST, HURRIED_BURST = 256 * 1024, 32 * 1024
+"""Unexplained bytes that a connection may send at once; the second during an attack."""
+CREDIT = 4 << 20
+"""What a connection whose calls explain more than it sends can save for later."""
+SENT_SHARE = 4
+"""Bytes sent to a client that explain one of the client's: it says that it has read them, and pings to measure."""
+REQUESTS_AT_ONCE = 4
+"""Requests of the largest size that are explained before they have arrived."""
+ATTACK_S = 10.0
+"""How long an attack counts as one after the last connection was ended."""
+LET_IN_S = 0.25
+"""Between two new connections that are let in during an attack, if the process is busy."""
+LET_IN_IDLE = 1
+"""New connections let in at each look during an attack, if the process is not busy."""
+
+
+class Port(Protocol):
+    """A port that is guarded."""
+
+    @property
+    def number(self) -> int: ...
+
+    def only(self, peers: Collection[str] | None) -> None:
+        """Drop calls of all other peers that wait to be served; with None, drop none."""
+
+
+class Debt:
+    """The bytes that a connection sent and its calls do not explain."""
+
+    __slots__ = ("_at", "_explained", "_received", "_sent", "size")
+
+    def __init__(self, now: float) -> None:
+        self.size = 0.0
+        """Below zero if the connection has saved credit."""
+        self._at = now
+        self._received = self._sent = self._explained = 0
+
+    def look(self, now: float, connection: Connection, explained: int) -> None:
+        """Add what has come since the last look."""
+        unexplained = (
+            (connection.received - self._received)
+            - (explained - self._explained)
+            - (connection.sent - self._sent) / SENT_SHARE
+        )
+        self.size += unexplained
+        if self.size > 0:
+            self.size = max(0.0, self.size - RATE * (now - self._at))
+        self.size = max(-CREDIT, self.size)
+        self._at, self._received, self._sent, self._explained = now, connection.received, connection.sent, explained
+
+
+class Guard:
+    """Guards the ports of a server against floods of frames, whatever their kind.
+
+    gRPC reads all frames of all connections, in no fair order, and most floods never become calls: pings, settings,
+    resets, header lists that grow when they are decoded. What they have in common is bytes that no call explains.
+
+    Guarantees:
+
+    - A connection that sends more unexplained bytes than `BURST` and `RATE` allow, while the process is busy, is reset.
+    - For ten seconds from then on, the bytes of new connections are let in at a pace that the process keeps up with;
+      connections from hosts that were not ended are first. Calls of connections that are gone are dropped.
+    - Connections whose calls explain what they send are never ended.
+    """
+
+    def __init__(self, ports: Collection[Port], traffic: Traffic, *, max_request_bytes: int) -> None:
+        self._ports = ports
+        self._traffic = traffic
+        self._max_request_bytes = max_request_bytes
+        self._connections = Connections(lambda: [port.number for port in ports])
+        self._debts: dict[str, Debt] = {}
+        self._ended: Counter[str] = Counter()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._attacked_until = 0.0
+        self._is_holding = False
+        self._let_in: set[str] = set()
+        self._let_in_at = 0.0
+        self._looks = 0
+        self._usage = Usage(self._loop.time)
+        self._lines = Throttle(logger, 10.0)
+
+    def start(self) -> None:
+        """Begin to look at the connections."""
+        self._traffic.on_alarm = self._look_now
+        self._later()
+
+    def stop(self) -> None:
+        """End nothing any more."""
+        self._traffic.on_alarm = lambda: None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _later(self) -> None:
+        self._timer = self._loop.call_later(HURRIED_LOOK_S if self._is_attacked else LOOK_S, self._look)
+
+    @property
+    def _is_attacked(self) -> bool:
+        return self._loop.time() < self._attacked_until
+
+    def _look_now(self) -> None:
+        """Look at once: a single call was an attack. Its connection may be gone, and the next one on its way."""
+        self._attacked_until = self._loop.time() + ATTACK_S
+        if self._timer is not None:
+            self._timer.cancel()
+        self._later()
+        self._look_at_all(is_busy=True)
+
+    def _look(self) -> None:
+        self._later()
+        self._looks += 1
+        self._usage.look()
+        is_busy = self._usage.process >= BUSY
+        if is_busy or self._is_attacked or self._is_holding or self._looks % IDLE_LOOKS == 0:
+            self._look_at_all(is_busy=is_busy)
+
+    def _look_at_all(self, *, is_busy: bool) -> None:
+        now, was_holding = self._loop.time(), self._is_holding
+        is_attacked = self._is_attacked
+        self._is_holding = is_attacked
+        open_peers: dict[str, Debt] = {}
+        waiting: list[Connection] = []
+        for connection in self._connections.look(hold_new=is_attacked):
+            debt = self._debts.get(connection.peer) or Debt(now)
+            account = self._traffic.account(connection.peer)
+            debt.look(now, connection, account.explained)
+            allowed = HURRIED_BURST if is_attacked else BURST
+            allowed += self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
+            if debt.size > allowed and (is_busy or is_attacked):
+                self._end(connection, debt)
+                continue
+            if connection.is_held and (not is_attacked or connection.peer in self._let_in):
+                connection.let_in()
+            elif connection.is_held:
+                waiting.append(connection)
+            open_peers[connection.peer] = debt
+        self._debts = open_peers
+        self._traffic.keep(open_peers)
+        self._let_in = self._next(waiting, now, is_busy=is_busy)
+        if is_attacked or was_holding:
+            for port in self._ports:
+                port.only(open_peers if is_attacked else None)
+        if not is_attacked:
+            self._ended.clear()
+
+    def _end(self, connection: Connection, debt: Debt) -> None:
+        connection.end()
+        self._ended[connection.host] += 1
+        self._attacked_until = self._loop.time() + ATTACK_S
+        self._lines.warning(
+            "flood", "ended a connection of %s: %d bytes beyond what its calls need", connection.host, debt.size
+        )
+
+    def _next(self, waiting: list[Connection], now: float, *, is_busy: bool) -> set[str]:
+        """Return the peers of the connections to let in at the next look."""
+        if not is_busy:
+            count = LET_IN_IDLE
+        elif now - self._let_in_at >= LET_IN_S:
+            count = 1
+        else:
+            return set()
+        if waiting:
+            self._let_in_at = now
+        waiting.sort(key=lambda connection: self._ended[connection.host])  # stable: the oldest of a host first
+        return {connection.peer for connection in waiting[:count]}
+
+
+class Usage:
+    """How much of a processor the process uses."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._at = clock()
+        self._used = time.process_time()
+        self.process = 0.0
+        """Processors used since the look before the last one: 1.0 is a whole one."""
+
+    def look(self) -> None:
+        at, used = self._clock(), time.process_time()
+        self.process = (used - self._used) / max(at - self._at, 1e-6)
+        self._at, self._used = at, used
