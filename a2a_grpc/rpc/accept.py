@@ -11,7 +11,7 @@ and `AcceptingServer.ended` tells when that loop ends.
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -65,13 +65,15 @@ class AcceptingServer(grpc_aio_server.Server):
         """Set the methods to serve, before `start`."""
         self._server.serve(methods)
 
-    def only(self, peers: Collection[str] | None) -> None:
-        """Drop the calls of all other peers that wait to be served, and those that come; with None, drop none."""
-        self._server.turns.only(peers)
+    @property
+    def turns(self) -> Turns:
+        """The accepted calls that wait to be begun."""
+        turns: Turns = self._server.turns
+        return turns
 
     async def wait_for_calls(self, timeout_s: float) -> None:
         """Wait until the calls that are open now have ended and their answers are written, or for `timeout_s`."""
-        await self._server.turns.wait()
+        await self.turns.wait()
         if calls := list(self._server.calls):
             await asyncio.wait(calls, timeout=timeout_s)
 
@@ -129,30 +131,34 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         """Return what grpc.aio's loop waits for: not one call of the method, but tasks that serve all of them.
 
         grpc.aio's loop cancels what it waits for when it ends. The core then still holds pointers into the request for
-        a call, and writes to them when the server stops; canceling the request would free that memory. So the tasks are
-        shielded. They end when the server stops, and serve calls until then.
+        a call, and writes to them when the server stops; canceling the request would free that memory. So the loop gets
+        a future, not the tasks. They end when the server stops, and serve calls until then.
         """
-        if not accepts_any_path():
-            return asyncio.shield(self._watched(super()._make_request_call_future(method)))
-        name = f"accept {method!r}"
-        accepting = [
-            self._watched(self._running_loop.create_task(self._accept(method), name=name))
-            for _ in range(ACCEPTED_AT_ONCE)
-        ]
-        return asyncio.shield(asyncio.gather(*accepting))
+        waited_for: asyncio.Future[Any] = self._running_loop.create_future()
+        if accepts_any_path():
+            name = f"accept {method!r}"
+            tasks = [self._running_loop.create_task(self._accept(method), name=name) for _ in range(ACCEPTED_AT_ONCE)]
+        else:
+            tasks = [super()._make_request_call_future(method)]
+        for task in tasks:
+            self._accepting.add(task)
+            task.add_done_callback(lambda done: self._accepted(done, waited_for))
+        return waited_for
 
-    def _watched(self, accepting: "asyncio.Task[Any]") -> "asyncio.Task[Any]":
-        self._accepting.add(accepting)
-        accepting.add_done_callback(self._accepted)
-        return accepting
-
-    def _accepted(self, task: "asyncio.Task[Any]") -> None:
-        """Look at how accepting ended: grpc.aio's loop, if that has ended before, does not."""
+    def _accepted(self, task: "asyncio.Task[Any]", waited_for: "asyncio.Future[Any]") -> None:
+        """Pass on how accepting ended, to grpc.aio's loop or, if that has ended before, to the log."""
         self._accepting.discard(task)
-        if task.cancelled() or isinstance(error := task.exception(), cygrpc._RequestCallError | None):
-            return
-        if self.ended.done():
-            logger.error("accepting calls failed", exc_info=error)
+        if task.cancelled():
+            waited_for.cancel()
+        elif (error := task.exception()) is None:
+            if not waited_for.done():
+                waited_for.set_result(task.result())
+        else:
+            if not waited_for.done():
+                waited_for.set_exception(error)
+                waited_for.exception()  # asyncio would log that nothing has looked at the exception
+            if self.ended.done() and not isinstance(error, cygrpc._RequestCallError):
+                logger.error("accepting calls failed", exc_info=error)
 
     async def _accept(self, method: bytes | None) -> None:
         """Accept calls of a registered method, or of all other methods if None, until the server stops."""

@@ -9,6 +9,9 @@ MiB = 1 << 20
 FIRST_WINDOW_BYTES = 16 * 1024
 """What a client may send of a request before a handler asks for it."""
 
+FIRST_BUFFER_BYTES = 64 * 1024
+"""Received bytes that may wait in the kernel for a guarded connection whose calls are not known yet: half is data."""
+
 UNLIMITED = (1 << 31) - 1
 """What gRPC takes for 'never' where a time in milliseconds is expected."""
 
@@ -39,9 +42,15 @@ class TransportSettings:
 
 
 def server_options(
-    settings: TransportSettings, *, reuse_port: bool = False, channelz: bool = False
+    settings: TransportSettings, *, reuse_port: bool = False, channelz: bool = False, is_guarded: bool = False
 ) -> list[tuple[str, int]]:
-    """The arguments for `grpc.aio.server`."""
+    """Return the arguments for `grpc.aio.server`.
+
+    If connections are guarded, a new one has `FIRST_BUFFER_BYTES` at most; the guard widens it.
+    """
+    buffer_bytes = settings.socket_buffer_bytes
+    if is_guarded:
+        buffer_bytes = min(FIRST_BUFFER_BYTES, buffer_bytes)
     return [
         # On by default: a second server on a taken port would share its connections in silence.
         ("grpc.so_reuseport", int(reuse_port)),
@@ -82,7 +91,7 @@ def server_options(
         # Each accepted call is either served, or refused by `Calls` with a status that says when to try again.
         ("grpc.server.max_pending_requests", UNLIMITED),
         ("grpc.server.max_pending_requests_hard_limit", UNLIMITED),
-        *([("grpc.tcp_receive_buffer_size", settings.socket_buffer_bytes)] if settings.socket_buffer_bytes else []),
+        *([("grpc.tcp_receive_buffer_size", buffer_bytes)] if buffer_bytes else []),
     ]
 
 

@@ -22,28 +22,30 @@ class Turns:
 
     - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`.
     - The connections with waiting calls take turns. Calls of one connection are begun in order.
-    - While `only` is set, calls of other peers are dropped: their connections are gone. gRPC cancels a dropped call.
+    - Calls of connections that are gone are dropped if `only` or `drop` say so. gRPC cancels a dropped call.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, begin: Callable[[str, Any], None]) -> None:
         self._loop = loop
         self._begin = begin
         self._waiting: dict[str, deque[tuple[str, Any]]] = {}
-        self._only: Collection[str] | None = None
+        self._is_open: Callable[[str], bool] | None = None
         self._room = self._at_once = 1
         self._round_at = 0.0
         self._is_scheduled = False
 
-    def only(self, peers: Collection[str] | None) -> None:
-        """Drop the calls of all other peers, those that wait and those that come; with None, drop none."""
-        self._only = peers
-        if peers is not None:
-            for gone in self._waiting.keys() - set(peers):
-                del self._waiting[gone]
+    def only(self, is_open: Callable[[str], bool] | None) -> None:
+        """Drop the calls that come from now on, and whose peer has no open connection; with None, drop none."""
+        self._is_open = is_open
+
+    def drop(self, open_peers: Collection[str]) -> None:
+        """Drop the waiting calls of all other peers."""
+        for gone in self._waiting.keys() - set(open_peers):
+            del self._waiting[gone]
 
     def add(self, peer: str, name: str, call: Any) -> None:
         """Begin a call of a method, now or in its turn."""
-        if self._only is not None and peer not in self._only:
+        if self._is_open is not None and not self._is_open(peer):
             return
         if self._room and not self._waiting:
             self._room -= 1

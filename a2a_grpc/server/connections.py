@@ -5,6 +5,8 @@ for any process that has the socket, and gRPC's sockets are file descriptors of 
 """
 
 import ctypes
+import errno
+import os
 import socket
 import struct
 import sys
@@ -22,18 +24,21 @@ The peer's acknowledgements and the end of the connection get through; bytes do 
 """
 TCP_INFO_BYTES = 136
 """The part of the kernel's `struct tcp_info` that ends with `tcpi_bytes_received`, which follows `tcpi_bytes_acked`."""
+TCP_CLOSE = 7
+"""The state of a connection that was reset, `tcpi_state`, before gRPC has closed its socket."""
 ANY_ADDRESS = struct.pack("H14x", socket.AF_UNSPEC)
 
 
 class Connection:
     """A connection of a client, as of the last look. Its methods are for the duration of that look."""
 
-    __slots__ = ("_socket", "host", "is_held", "peer", "received", "sent")
+    __slots__ = ("_socket", "host", "is_held", "is_wide", "peer", "received", "sent")
 
     def __init__(self, connected: socket.socket) -> None:
-        host, port = connected.getpeername()[:2]
-        self.host = host.removeprefix("::ffff:")
-        self.peer = f"ipv6:%5B{self.host}%5D:{port}" if ":" in self.host else f"ipv4:{self.host}:{port}"
+        host, port, *scope = connected.getpeername()
+        self.host = host.partition("%")[0].removeprefix("::ffff:")
+        zone = f"%25{scope[1]}" if scope and scope[1] else ""
+        self.peer = f"ipv6:%5B{self.host}{zone}%5D:{port}" if ":" in self.host else f"ipv4:{self.host}:{port}"
         """As gRPC names it."""
         self.received = 0
         """Bytes received since the connection began."""
@@ -41,17 +46,26 @@ class Connection:
         """Bytes sent and acknowledged."""
         self.is_held = False
         """True if bytes of the client are not let in."""
+        self.is_wide = False
+        """True once `widen` was called."""
 
     def look(self, connected: socket.socket) -> None:
         """Read the kernel's figures. Raises OSError if the connection has ended."""
         self._socket = connected
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        if info[0] == TCP_CLOSE:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self.sent, self.received = struct.unpack_from("QQ", info, TCP_INFO_BYTES - 16)
         self.is_held = _is_held(connected)
 
     def let_in(self) -> None:
         """Accept what the client sends from now on."""
         _hold(self._socket, False)
+
+    def widen(self, size: int) -> None:
+        """Let so many bytes of the client wait in the kernel."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        self.is_wide = True
 
     def end(self) -> None:
         """Reset the connection. What the client has sent and gRPC has not read is dropped: it may be megabytes."""

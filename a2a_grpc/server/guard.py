@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from a2a_grpc.rpc.traffic import Traffic
+from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.connections import Connection, Connections
 from a2a_grpc.throttle import Throttle
 
@@ -32,9 +33,9 @@ REQUESTS_AT_ONCE = 4
 ATTACK_S = 10.0
 """How long an attack counts as one after the last connection was ended."""
 LET_IN_S = 0.25
-"""Between two new connections that are let in during an attack, if the process is busy."""
-LET_IN_IDLE = 1
-"""New connections let in at each look during an attack, if the process is not busy."""
+"""Between two new connections that are let in during an attack, if the process is busy; else one at each look."""
+TRUSTED_BYTES = 16 * 1024
+"""Bytes that the calls of a connection explain before more may wait."""
 
 
 class Port(Protocol):
@@ -43,8 +44,8 @@ class Port(Protocol):
     @property
     def number(self) -> int: ...
 
-    def only(self, peers: Collection[str] | None) -> None:
-        """Drop calls of all other peers that wait to be served; with None, drop none."""
+    @property
+    def turns(self) -> Turns | None: ...
 
 
 class Debt:
@@ -84,15 +85,19 @@ class Guard:
     - For ten seconds from then on, the bytes of new connections are let in at a pace that the process keeps up with;
       connections from hosts that were not ended are first. Calls of connections that are gone are dropped.
     - Connections whose calls explain what they send are never ended.
+    - A connection may have 64 KiB waiting in the kernel until its calls explain 16 KiB, then `buffer_bytes`: what waits
+      is read before the connection's end is seen, and a few KiB of a header list can be megabytes of memory.
     """
 
-    def __init__(self, ports: Collection[Port], traffic: Traffic, *, max_request_bytes: int) -> None:
+    def __init__(self, ports: Collection[Port], traffic: Traffic, *, max_request_bytes: int, buffer_bytes: int) -> None:
         self._ports = ports
         self._traffic = traffic
         self._max_request_bytes = max_request_bytes
+        self._buffer_bytes = buffer_bytes
         self._connections = Connections(lambda: [port.number for port in ports])
         self._debts: dict[str, Debt] = {}
         self._ended: Counter[str] = Counter()
+        self._gone: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._attacked_until = 0.0
@@ -109,7 +114,9 @@ class Guard:
         self._later()
 
     def stop(self) -> None:
-        """End nothing any more."""
+        """End nothing any more, and let in all that waits."""
+        self._attacked_until = 0.0
+        self._look_at_all(is_busy=False)
         self._traffic.on_alarm = lambda: None
         if self._timer is not None:
             self._timer.cancel()
@@ -156,15 +163,34 @@ class Guard:
                 connection.let_in()
             elif connection.is_held:
                 waiting.append(connection)
+            if self._buffer_bytes and account.explained > TRUSTED_BYTES and not (connection.is_wide or is_attacked):
+                connection.widen(self._buffer_bytes)
             open_peers[connection.peer] = debt
         self._debts = open_peers
         self._traffic.keep(open_peers)
         self._let_in = self._next(waiting, now, is_busy=is_busy)
-        if is_attacked or was_holding:
-            for port in self._ports:
-                port.only(open_peers if is_attacked else None)
+        for turns in self._turns():
+            if is_attacked:
+                turns.only(self._is_open)
+                turns.drop(open_peers)
+            elif was_holding:
+                turns.only(None)
         if not is_attacked:
             self._ended.clear()
+            self._gone.clear()
+            if self._is_attacked:  # since this look
+                self._look_at_all(is_busy=is_busy)
+
+    def _turns(self) -> list[Turns]:
+        return [port.turns for port in self._ports if port.turns is not None]
+
+    def _is_open(self, peer: str) -> bool:
+        """Return True if a call's connection is open. A connection may have come since the last look."""
+        if peer not in self._debts and peer not in self._gone:
+            self._look_at_all(is_busy=True)
+            if peer not in self._debts:
+                self._gone.add(peer)
+        return peer not in self._gone
 
     def _end(self, connection: Connection, debt: Debt) -> None:
         connection.end()
@@ -176,16 +202,12 @@ class Guard:
 
     def _next(self, waiting: list[Connection], now: float, *, is_busy: bool) -> set[str]:
         """Return the peers of the connections to let in at the next look."""
-        if not is_busy:
-            count = LET_IN_IDLE
-        elif now - self._let_in_at >= LET_IN_S:
-            count = 1
-        else:
+        if is_busy and now - self._let_in_at < LET_IN_S:
             return set()
         if waiting:
             self._let_in_at = now
         waiting.sort(key=lambda connection: self._ended[connection.host])  # stable: the oldest of a host first
-        return {connection.peer for connection in waiting[:count]}
+        return {connection.peer for connection in waiting[:1]}
 
 
 class Usage:

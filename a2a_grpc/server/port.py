@@ -10,6 +10,7 @@ import grpc.aio
 
 from a2a_grpc.address import join_address
 from a2a_grpc.rpc import AcceptingServer, Methods
+from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.ports import ListenError, cannot_listen, check_free
 from a2a_grpc.server.sockets import end_connections, listeners
 from a2a_grpc.throttle import Throttle
@@ -74,10 +75,10 @@ class GrpcPort:
         """The number of the port."""
         return self._port
 
-    def only(self, peers: Collection[str] | None) -> None:
-        """Drop the calls of all other peers that wait to be served, and those that come; with None, drop none."""
-        if self._server is not None:
-            self._server.only(peers)
+    @property
+    def turns(self) -> Turns | None:
+        """The accepted calls that wait to be begun; None before `bind`."""
+        return self._server.turns if self._server is not None else None
 
     def bind(self) -> None:
         """Take the port; a port of 0 becomes a free one. Raises ListenError."""

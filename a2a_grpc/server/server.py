@@ -96,6 +96,7 @@ class Server:
         self._quiet = QuietGrpc()
         self._ports: list[GrpcPort] = []
         self._traffic = Traffic()
+        self._is_guarded = self.settings.end_floods and can_look()
         self._guard: Guard | None = None
         self._shares = shares(1 if self.settings.admin_listen == OFF else 2, self.settings.max_connections)
         self._readiness = Readiness(self._store, lambda: self.is_ready)
@@ -182,8 +183,13 @@ class Server:
                 await admin_grpc.start(self._asked_for(admin_methods))
             undo.enter_context(self._quiet)
             undo.pop_all()
-        if settings.end_floods and can_look():
-            self._guard = Guard(self._ports, self._traffic, max_request_bytes=self._transport.max_receive_bytes)
+        if self._is_guarded:
+            self._guard = Guard(
+                self._ports,
+                self._traffic,
+                max_request_bytes=self._transport.max_receive_bytes,
+                buffer_bytes=self._transport.socket_buffer_bytes,
+            )
             self._guard.start()
         self._is_serving = True
         if settings.health:
@@ -234,7 +240,12 @@ class Server:
             host,
             port,
             options=[
-                *server_options(self._transport, reuse_port=settings.reuse_port, channelz=settings.channelz),
+                *server_options(
+                    self._transport,
+                    reuse_port=settings.reuse_port,
+                    channelz=settings.channelz,
+                    is_guarded=self._is_guarded,
+                ),
                 # More would take the descriptors that the store and the probes need.
                 ("grpc.max_allowed_incoming_connections", self._shares.grpc),
             ],

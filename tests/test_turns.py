@@ -1,0 +1,66 @@
+"""Accepted calls are begun in turns."""
+
+import asyncio
+from typing import Any
+
+from a2a_grpc.rpc.turns import AT_ONCE, Turns
+
+
+def turns() -> tuple[Turns, list[Any]]:
+    begun: list[Any] = []
+    return Turns(asyncio.get_running_loop(), lambda name, call: begun.append(call)), begun
+
+
+async def all_begun(waiting: Turns) -> None:
+    await waiting.wait()
+    await asyncio.sleep(0)
+
+
+async def test_a_single_call_is_begun_at_once() -> None:
+    waiting, begun = turns()
+    waiting.add("a", "/x", 1)
+    assert begun == [1]
+    await all_begun(waiting)
+    waiting.add("a", "/x", 2)
+    assert begun == [1, 2]
+    await all_begun(waiting)
+
+
+async def test_connections_take_turns_and_calls_of_one_stay_in_order() -> None:
+    waiting, begun = turns()
+    for number in range(100):
+        waiting.add("flood", "/x", ("flood", number))
+    waiting.add("good", "/x", ("good", 0))
+    await all_begun(waiting)
+    assert len(begun) == 101
+    assert begun.index(("good", 0)) <= 3
+    assert [call for call in begun if call[0] == "flood"] == [("flood", number) for number in range(100)]
+
+
+async def test_a_quick_round_doubles_what_the_next_round_begins_up_to_a_limit() -> None:
+    waiting, begun = turns()
+    counts = []
+    for number in range(200):
+        waiting.add("a", "/x", number)
+    while len(begun) < 200:
+        before = len(begun)
+        await asyncio.sleep(0)
+        counts.append(len(begun) - before)
+    assert counts[:4] == [2, 4, 8, 16]
+    assert max(counts) == AT_ONCE
+
+
+async def test_calls_of_connections_that_are_gone_are_dropped() -> None:
+    waiting, begun = turns()
+    for peer in ("first", "gone", "open"):
+        for number in range(3):
+            waiting.add(peer, "/x", (peer, number))
+    waiting.drop({"first", "open"})
+    waiting.only(lambda peer: peer != "gone")
+    waiting.add("gone", "/x", ("gone", 9))
+    await all_begun(waiting)
+    assert {peer for peer, _ in begun} == {"first", "open"}
+    waiting.only(None)
+    waiting.add("gone", "/x", ("gone", 10))
+    await all_begun(waiting)
+    assert begun[-1] == ("gone", 10)
