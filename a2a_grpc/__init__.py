@@ -22,6 +22,7 @@ The map. A module imports only from floors strictly below its own:
                     port: a gRPC port that is bound again if its loop ends; sockets: the connections of a port;
                     readiness: one answer of the store for all who ask; health: grpc.health.v1;
                     descriptors: shares of the limit of open files; acceptor: HTTP connections within one;
+                    guard: ends connections that flood; connections: what the kernel knows of them;
                     noise: gRPC's log lines, bounded; garbage: the garbage collector of a program
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
                     code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:
@@ -32,8 +33,9 @@ The map. A module imports only from floors strictly below its own:
                     sweep: retention, expiry
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
-                    accept: a grpc.aio server that no path ends; limits: what is refused before its request is awaited;
-                    arrivals: requests on their way in; responses: those that clients have yet to read; shares: who
+                    accept: a grpc.aio server that no path ends; turns: accepted calls, begun by connection in turn;
+                    traffic: what calls explain of a connection's bytes; limits: what is refused before its request is
+                    awaited; arrivals: requests on their way in; responses: those that clients have yet to read; shares: who
                     gets room; reset: calls ended from this side; memory: what goes back to the system;
                     elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across

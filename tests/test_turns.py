@@ -8,7 +8,7 @@ from a2a_grpc.rpc.turns import AT_ONCE, Turns
 
 def turns() -> tuple[Turns, list[Any]]:
     begun: list[Any] = []
-    return Turns(asyncio.get_running_loop(), lambda name, call: begun.append(call)), begun
+    return Turns(asyncio.get_running_loop(), lambda peer, name, call: begun.append(call)), begun
 
 
 async def all_begun(waiting: Turns) -> None:

@@ -21,6 +21,7 @@ from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.rpc.calls import Methods
 from a2a_grpc.rpc.reset import outer_task
+from a2a_grpc.rpc.traffic import calling_peer
 from a2a_grpc.rpc.turns import Turns
 
 logger = logging.getLogger("a2a_grpc.rpc")
@@ -173,9 +174,9 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             peer = cygrpc._ServicerContext(state, None, None, self._running_loop).peer()
             self.turns.add(peer, name, state)
 
-    def _begin(self, name: str, state: Any) -> None:
+    def _begin(self, peer: str, name: str, state: Any) -> None:
         """Serve an accepted call in a task of its own."""
-        call = _Accepted(self._methods)
+        call = _Accepted(self._methods, peer)
         serving = cygrpc._handle_rpc(name, call, self._ours, state, self._running_loop, False)
         call.outer = task = self._running_loop.create_task(
             cygrpc._schedule_rpc_coro(serving, state, self._running_loop, name), name="rpc_task"
@@ -194,13 +195,15 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
 class _Accepted:
     """A call that was accepted: what grpc.aio asks for the call's handler."""
 
-    __slots__ = ("_methods", "outer")
+    __slots__ = ("_methods", "_peer", "outer")
 
-    def __init__(self, methods: Methods) -> None:
+    def __init__(self, methods: Methods, peer: str) -> None:
         self._methods = methods
+        self._peer = peer
         self.outer: asyncio.Task[None] | None = None
         """The task that owns the call. The task that asks for the handler, and runs it, is started by this one."""
 
     def resolve_handler(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         outer_task.set(self.outer)
+        calling_peer.set(self._peer)
         return self._methods.service(details)

@@ -10,7 +10,7 @@ import grpc.aio
 
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.rpc.status import abort, to_status
-from a2a_grpc.rpc.traffic import Traffic
+from a2a_grpc.rpc.traffic import Traffic, calling_peer
 
 ENTRY_BYTES = 32
 """What HPACK counts for each entry of a header list, beside its name and its value (RFC 7541 section 4.1)."""
@@ -38,12 +38,19 @@ class MetadataLimit:
         """The handler for calls whose metadata is too large."""
 
     def is_exceeded(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
-        """Return True if names and values together are larger than the limit."""
+        """Return True if names and values together are larger than the limit.
+
+        The caller's connection is charged then, before further calls of the connection are begun.
+        """
         size = sum(map(len, chain.from_iterable(metadata)))
-        _size.set(size + ENTRY_BYTES * len(metadata))
-        return size > self._max_bytes
+        counted = size + ENTRY_BYTES * len(metadata)
+        _size.set(counted)
+        if size <= self._max_bytes:
+            return False
+        if peer := calling_peer.get():
+            self._traffic.charge(peer, counted)
+        return True
 
     async def _refuse(self, requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
-        self._traffic.charge(context.peer(), metadata_bytes())
         error = ResourceExhaustedError(f"the call's metadata is larger than the limit of {self._max_bytes} bytes")
         await abort(context, to_status(error))

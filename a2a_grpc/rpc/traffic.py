@@ -1,6 +1,7 @@
 """What the calls of each connection explain of the bytes that the connection sends."""
 
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 
 CALL_BYTES = 256
 """Frames of a call, beside its metadata and its request."""
@@ -8,6 +9,9 @@ RESET_BYTES = 1024
 """What a call costs its connection if the client resets the call: to accept it is as much work as many frames."""
 ALARM_BYTES = 256 * 1024
 """A charge of this size is an attack: sixteen times the metadata that a call may have."""
+
+calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default="")
+"""Who makes the current call, as gRPC names it; empty if grpc.aio's own loop has accepted the call."""
 
 
 class Account:

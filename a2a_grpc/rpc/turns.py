@@ -25,7 +25,7 @@ class Turns:
     - Calls of connections that are gone are dropped if `only` or `drop` say so. gRPC cancels a dropped call.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, begin: Callable[[str, Any], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, begin: Callable[[str, str, Any], None]) -> None:
         self._loop = loop
         self._begin = begin
         self._waiting: dict[str, deque[tuple[str, Any]]] = {}
@@ -49,7 +49,7 @@ class Turns:
             return
         if self._room and not self._waiting:
             self._room -= 1
-            self._begin(name, call)
+            self._begin(peer, name, call)
         else:
             self._waiting.setdefault(peer, deque()).append((name, call))
         if not self._is_scheduled:
@@ -79,4 +79,4 @@ class Turns:
             name, call = line.popleft()
             if line:
                 self._waiting[peer] = line  # at the end: the other connections are next
-            self._begin(name, call)
+            self._begin(peer, name, call)
