@@ -35,8 +35,8 @@ The map. A module imports only from floors strictly below its own:
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
                     accept: a grpc.aio server that no path ends; turns: accepted calls, begun by connection in turn;
                     traffic: what calls explain of a connection's bytes; limits: what is refused before its request is
-                    awaited; arrivals: requests on their way in; responses: those that clients have yet to read; shares: who
-                    gets room; reset: calls ended from this side; memory: what goes back to the system;
+                    awaited; arrivals: requests on their way in; responses: those that clients have yet to read;
+                    shares: who gets room; reset: calls ended from this side; memory: what goes back to the system;
                     elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,

@@ -42,12 +42,13 @@ class Arrivals:
     - At most `places` requests are asked for at a time, a quarter of them for one connection.
     - A request arrives within `timeout_s`; within half a second if places are scarce. Otherwise its call is
       RESOURCE_EXHAUSTED.
-    - Connections with late requests share half of the places: there is room for the others.
+    - Connections with late requests, and those of which no request has arrived yet, share half of the places: there is
+      room for the others.
     - Of the connections that wait for a place, the one that has fewest is served first.
     """
 
     def __init__(self, *, places: int, timeout_s: float, refuse: Refuse, traffic: Traffic) -> None:
-        self._shares = Shares(places, max(1, places // 4), is_limited=lambda peer: peer in self._late_peers)
+        self._shares = Shares(places, max(1, places // 4), is_limited=self._is_limited)
         self._timeout_s = timeout_s
         self._refuse = refuse
         self._traffic = traffic
@@ -135,6 +136,9 @@ class Arrivals:
         except asyncio.CancelledError:
             self._traffic.charge(context.peer(), RESET_BYTES)
             raise
+
+    def _is_limited(self, peer: str) -> bool:
+        return peer in self._late_peers or self._traffic.account(peer).explained <= 0
 
     def _is_scarce(self, peer: str) -> bool:
         shares = self._shares

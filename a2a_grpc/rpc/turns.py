@@ -10,6 +10,9 @@ AT_ONCE = 16
 SLOW_S = 0.005
 """A round that takes longer makes the next one begin a single call."""
 
+MANY = 16
+"""Calls accepted in one round that mean that more wait in gRPC."""
+
 
 class Turns:
     """Begins accepted calls.
@@ -20,7 +23,8 @@ class Turns:
 
     Guarantees:
 
-    - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`.
+    - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`. While
+      many calls come, it stays at one, so that the calls which wait in gRPC are accepted first, whoever made them.
     - The connections with waiting calls take turns. Calls of one connection are begun in order.
     - Calls of connections that are gone are dropped if `only` or `drop` say so. gRPC cancels a dropped call.
     """
@@ -31,6 +35,7 @@ class Turns:
         self._waiting: dict[str, deque[tuple[str, Any]]] = {}
         self._is_open: Callable[[str], bool] | None = None
         self._room = self._at_once = 1
+        self._came = 0
         self._round_at = 0.0
         self._is_scheduled = False
 
@@ -47,6 +52,7 @@ class Turns:
         """Begin a call of a method, now or in its turn."""
         if self._is_open is not None and not self._is_open(peer):
             return
+        self._came += 1
         if self._room and not self._waiting:
             self._room -= 1
             self._begin(peer, name, call)
@@ -65,12 +71,13 @@ class Turns:
     def _round(self) -> None:
         now = self._loop.time()
         if self._waiting:
-            self._at_once = 1 if now - self._round_at > SLOW_S else min(AT_ONCE, 2 * self._at_once)
+            is_quick = now - self._round_at < SLOW_S and self._came < MANY
+            self._at_once = min(AT_ONCE, 2 * self._at_once) if is_quick else 1
             self._loop.call_soon(self._round)
         else:
             self._at_once = 1
             self._is_scheduled = False
-        self._round_at = now
+        self._round_at, self._came = now, 0
         self._room = self._at_once
         while self._waiting and self._room:
             self._room -= 1
