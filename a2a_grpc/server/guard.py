@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from a2a_grpc.rpc.traffic import Traffic
+from a2a_grpc.rpc.traffic import Account, Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.connections import Connection, Connections
 from a2a_grpc.throttle import Throttle
@@ -22,8 +22,8 @@ BUSY = 0.5
 """Share of a processor that the process uses if there may be an attack."""
 RATE = 64 * 1024
 """Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
-BURST, HURRIED_BURST = 256 * 1024, 32 * 1024
-"""Unexplained bytes that a connection may send at once; the second during an attack."""
+BURST, NEW_BURST, HURRIED_BURST = 256 * 1024, 64 * 1024, 32 * 1024
+"""Unexplained bytes that a connection may send at once; the second before its first call, the third in an attack."""
 CREDIT = 4 << 20
 """What a connection whose calls explain more than it sends can save for later."""
 SENT_SHARE = 4
@@ -32,8 +32,8 @@ REQUESTS_AT_ONCE = 4
 """Requests of the largest size that are explained before they have arrived."""
 ATTACK_S = 10.0
 """How long an attack counts as one after the last connection was ended."""
-LET_IN_S = 0.25
-"""Between two new connections that are let in during an attack, if the process is busy; else one at each look."""
+LET_IN_S, SLOW_LET_IN_S = 0.025, 0.15
+"""Between two new connections that are let in during an attack; the second if one was ended within a second."""
 TRUSTED_BYTES = 16 * 1024
 """Bytes that the calls of a connection explain before more may wait."""
 
@@ -154,9 +154,7 @@ class Guard:
             debt = self._debts.get(connection.peer) or Debt(now)
             account = self._traffic.account(connection.peer)
             debt.look(now, connection, account.explained)
-            allowed = HURRIED_BURST if is_attacked else BURST
-            allowed += self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
-            if debt.size > allowed and (is_busy or is_attacked):
+            if debt.size > self._allowed(account, is_attacked=is_attacked) and (is_busy or is_attacked):
                 self._end(connection, debt)
                 continue
             if connection.is_held and (not is_attacked or connection.peer in self._let_in):
@@ -168,7 +166,7 @@ class Guard:
             open_peers[connection.peer] = debt
         self._debts = open_peers
         self._traffic.keep(open_peers)
-        self._let_in = self._next(waiting, now, is_busy=is_busy)
+        self._let_in = self._next(waiting, now)
         for turns in self._turns():
             if is_attacked:
                 turns.only(self._is_open)
@@ -180,6 +178,11 @@ class Guard:
             self._gone.clear()
             if self._is_attacked:  # since this look
                 self._look_at_all(is_busy=is_busy)
+
+    def _allowed(self, account: Account, *, is_attacked: bool) -> int:
+        """Return how many unexplained bytes a connection may have sent."""
+        burst = HURRIED_BURST if is_attacked else BURST if account.explained > 0 else NEW_BURST
+        return burst + self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
 
     def _turns(self) -> list[Turns]:
         return [port.turns for port in self._ports if port.turns is not None]
@@ -200,9 +203,10 @@ class Guard:
             "flood", "ended a connection of %s: %d bytes beyond what its calls need", connection.host, debt.size
         )
 
-    def _next(self, waiting: list[Connection], now: float, *, is_busy: bool) -> set[str]:
+    def _next(self, waiting: list[Connection], now: float) -> set[str]:
         """Return the peers of the connections to let in at the next look."""
-        if is_busy and now - self._let_in_at < LET_IN_S:
+        is_slow = now < self._attacked_until - ATTACK_S + 1.0
+        if now - self._let_in_at < (SLOW_LET_IN_S if is_slow else LET_IN_S):
             return set()
         if waiting:
             self._let_in_at = now
