@@ -3,12 +3,15 @@
 import asyncio
 from typing import Any
 
+from a2a_grpc.rpc.traffic import RESET_BYTES, Traffic
 from a2a_grpc.rpc.turns import AT_ONCE, Turns
 
 
-def turns() -> tuple[Turns, list[Any]]:
+def turns(traffic: Traffic | None = None, *, max_line: int = 1000) -> tuple[Turns, list[Any]]:
     begun: list[Any] = []
-    return Turns(asyncio.get_running_loop(), lambda peer, name, call: begun.append(call)), begun
+    loop = asyncio.get_running_loop()
+    waiting = Turns(loop, lambda peer, name, call: begun.append(call), traffic=traffic or Traffic(), max_line=max_line)
+    return waiting, begun
 
 
 async def all_begun(waiting: Turns) -> None:
@@ -64,3 +67,13 @@ async def test_calls_of_connections_that_are_gone_are_dropped() -> None:
     waiting.add("gone", "/x", ("gone", 10))
     await all_begun(waiting)
     assert begun[-1] == ("gone", 10)
+
+
+async def test_calls_that_must_have_been_reset_are_dropped_and_charged() -> None:
+    traffic = Traffic()
+    waiting, begun = turns(traffic, max_line=10)
+    for number in range(31):
+        waiting.add("a", "/x", number)
+    await all_begun(waiting)
+    assert begun == [0, *range(21, 31)]
+    assert traffic.account("a").charged == 20 * RESET_BYTES

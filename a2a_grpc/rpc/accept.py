@@ -11,6 +11,7 @@ and `AcceptingServer.ended` tells when that loop ends.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,9 @@ from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.rpc.calls import Methods
+from a2a_grpc.rpc.options import UNLIMITED
 from a2a_grpc.rpc.reset import outer_task
-from a2a_grpc.rpc.traffic import calling_peer
+from a2a_grpc.rpc.traffic import Traffic, calling_peer
 from a2a_grpc.rpc.turns import Turns
 
 logger = logging.getLogger("a2a_grpc.rpc")
@@ -32,8 +34,8 @@ KNOWN_SIGNATURES = {
 }
 """What the functions of grpc.aio 1.84 and 1.85 take that serve an accepted call."""
 
-ACCEPTED_AT_ONCE = 32
-"""Calls of a method that gRPC hands over without waiting for the event loop: one at a time took three times as long."""
+SIDE_BY_SIDE = 32
+"""Tasks that accept calls of one method, at most. gRPC hands over a call to each without waiting for the event loop."""
 
 
 class AcceptingServer(grpc_aio_server.Server):
@@ -50,11 +52,17 @@ class AcceptingServer(grpc_aio_server.Server):
         self,
         options: Sequence[tuple[str, Any]],
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        *,
+        traffic: Traffic | None = None,
+        max_streams: int = UNLIMITED,
     ) -> None:
         # Not the parent's: it would make an AioServer of its own, and those that never start are leaked.
         self._loop = cygrpc.get_working_loop()
         augmented = grpc_aio_server._augment_channel_arguments(tuple(options), None)
         self._server = _AioServer(self._loop, augmented, tuple(interceptors))
+        self._server.turns = Turns(
+            self._loop, self._server.begin, traffic=traffic or Traffic(), max_line=2 * max_streams
+        )
 
     @property
     def ended(self) -> "asyncio.Future[BaseException | None]":
@@ -108,8 +116,9 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         self._methods = Methods({})
         self.calls: set[asyncio.Task[None]] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
+        self._side_by_side: Counter[bytes | None] = Counter()
         self.ended: asyncio.Future[BaseException | None] = loop.create_future()
-        self.turns = Turns(loop, self._begin)
+        self.turns: Turns
 
     def serve(self, methods: Methods) -> None:
         self._methods = methods
@@ -137,14 +146,20 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         """
         waited_for: asyncio.Future[Any] = self._running_loop.create_future()
         if accepts_any_path():
-            name = f"accept {method!r}"
-            tasks = [self._running_loop.create_task(self._accept(method), name=name) for _ in range(ACCEPTED_AT_ONCE)]
+            self._accept_beside(method, waited_for)
         else:
-            tasks = [super()._make_request_call_future(method)]
-        for task in tasks:
-            self._accepting.add(task)
-            task.add_done_callback(lambda done: self._accepted(done, waited_for))
+            self._watch(super()._make_request_call_future(method), waited_for)
         return waited_for
+
+    def _accept_beside(self, method: bytes | None, waited_for: "asyncio.Future[Any]") -> None:
+        """Accept calls of a method in a further task."""
+        self._side_by_side[method] += 1
+        task = self._running_loop.create_task(self._accept(method, waited_for), name=f"accept {method!r}")
+        self._watch(task, waited_for)
+
+    def _watch(self, task: "asyncio.Task[Any]", waited_for: "asyncio.Future[Any]") -> None:
+        self._accepting.add(task)
+        task.add_done_callback(lambda done: self._accepted(done, waited_for))
 
     def _accepted(self, task: "asyncio.Task[Any]", waited_for: "asyncio.Future[Any]") -> None:
         """Pass on how accepting ended, to grpc.aio's loop or, if that has ended before, to the log."""
@@ -161,8 +176,11 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             if self.ended.done() and not isinstance(error, cygrpc._RequestCallError):
                 logger.error("accepting calls failed", exc_info=error)
 
-    async def _accept(self, method: bytes | None) -> None:
-        """Accept calls of a registered method, or of all other methods if None, until the server stops."""
+    async def _accept(self, method: bytes | None, waited_for: "asyncio.Future[Any]") -> None:
+        """Accept calls of a registered method, or of all other methods if None, until the server stops.
+
+        If several calls come in one round of the event loop, a further task accepts them beside this one.
+        """
         name = "" if method is None else method.decode()
         while True:
             try:
@@ -173,8 +191,10 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                 continue
             peer = cygrpc._ServicerContext(state, None, None, self._running_loop).peer()
             self.turns.add(peer, name, state)
+            if self.turns.is_crowded and self._side_by_side[method] < SIDE_BY_SIDE:
+                self._accept_beside(method, waited_for)
 
-    def _begin(self, peer: str, name: str, state: Any) -> None:
+    def begin(self, peer: str, name: str, state: Any) -> None:
         """Serve an accepted call in a task of its own."""
         call = _Accepted(self._methods, peer)
         serving = cygrpc._handle_rpc(name, call, self._ours, state, self._running_loop, False)

@@ -13,7 +13,7 @@ from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedErro
 from a2a_grpc.rpc.limits import metadata_bytes
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
-from a2a_grpc.rpc.traffic import CALL_BYTES, RESET_BYTES, Traffic
+from a2a_grpc.rpc.traffic import CALL_BYTES, RESET_BYTES, Account, Traffic
 
 LOOK_S, HURRIED_LOOK_S = 1.0, 0.1
 """Between two looks at requests that are late; the second while places are scarce."""
@@ -93,31 +93,12 @@ class Arrivals:
     async def _read(self, context: Any) -> bytes | None:
         """Return the request of a call; None if the call has ended."""
         peer = context.peer()
-        if not self._shares.take(peer, 1) and not await self._shares.wait(peer, 1, WAIT_S):
-            await self._refuse(context, _too_many())
-            return None
-        task = asyncio.current_task(self._loop)
-        assert task is not None
-        is_scarce = self._is_scarce(peer)
-        self._deadlines[task] = self._loop.time() + (HURRIED_S if is_scarce else self._timeout_s)
-        if self._looking is None or (is_scarce and not self._is_hurried):
-            self._look_later(is_scarce)
         account = self._traffic.account(peer)
-        account.arriving += 1
+        account.waiting += 1
         try:
-            raw = await context.read()
-        except asyncio.CancelledError:
-            if task not in self._late:
-                self._trimmer.wake()
-                raise  # the client is gone
-            self._late.discard(task)
-            self._late_peers[peer] = self._loop.time() + PENALTY_S
-            task.uncancel()
-            raw = None
+            raw = await self._arrived(context, peer, account)
         finally:
-            del self._deadlines[task]
-            self._shares.give_back(peer, 1)
-            account.arriving -= 1
+            account.waiting -= 1
         if raw is None:
             self._trimmer.wake()
             await self._refuse(context, _too_many())
@@ -128,6 +109,32 @@ class Arrivals:
             account.explained += len(raw) + metadata_bytes() + CALL_BYTES
             return bytes(raw)
         return None
+
+    async def _arrived(self, context: Any, peer: str, account: Account) -> Any:
+        """Ask for a request once there is a place. Return None if there is none in time, or if the request is late."""
+        if not self._shares.take(peer, 1) and not await self._shares.wait(peer, 1, WAIT_S):
+            return None
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        is_scarce = self._is_scarce(peer)
+        self._deadlines[task] = self._loop.time() + (HURRIED_S if is_scarce else self._timeout_s)
+        if self._looking is None or (is_scarce and not self._is_hurried):
+            self._look_later(is_scarce)
+        account.arriving += 1
+        try:
+            return await context.read()
+        except asyncio.CancelledError:
+            if task not in self._late:
+                self._trimmer.wake()
+                raise  # the client is gone
+            self._late.discard(task)
+            self._late_peers[peer] = self._loop.time() + PENALTY_S
+            task.uncancel()
+            return None
+        finally:
+            del self._deadlines[task]
+            self._shares.give_back(peer, 1)
+            account.arriving -= 1
 
     @contextmanager
     def _charged_if_reset(self, context: Any) -> Iterator[None]:

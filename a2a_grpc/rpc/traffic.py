@@ -17,13 +17,17 @@ calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default=
 class Account:
     """What the calls of one connection explain."""
 
-    __slots__ = ("arriving", "explained")
+    __slots__ = ("arriving", "charged", "explained", "waiting")
 
     def __init__(self) -> None:
         self.explained = 0
         """Bytes of requests that arrived, with their metadata and frames, less charges."""
+        self.charged = 0
+        """Sum of all charges."""
+        self.waiting = 0
+        """Calls that have begun and whose request has not arrived."""
         self.arriving = 0
-        """Requests that have been asked for and have not arrived."""
+        """Calls of those whose request has been asked for."""
 
 
 class Traffic:
@@ -43,7 +47,9 @@ class Traffic:
 
     def charge(self, peer: str, size: int) -> None:
         """Take bytes from what a connection's calls explain: the server had work that no call was worth."""
-        self.account(peer).explained -= size
+        account = self.account(peer)
+        account.explained -= size
+        account.charged += size
         if size >= ALARM_BYTES:
             self.on_alarm()
 

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
+from a2a_grpc.rpc.traffic import RESET_BYTES, Traffic
+
 AT_ONCE = 16
 """Calls begun in one round of the event loop, at most."""
 SLOW_S = 0.005
@@ -26,12 +28,23 @@ class Turns:
     - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`. While
       many calls come, it stays at one, so that the calls which wait in gRPC are accepted first, whoever made them.
     - The connections with waiting calls take turns. Calls of one connection are begun in order.
+    - At most `max_line` calls of a connection wait. A connection cannot have more calls open than that, so the oldest
+      ones were reset meanwhile: they are dropped, and the connection is charged.
     - Calls of connections that are gone are dropped if `only` or `drop` say so. gRPC cancels a dropped call.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, begin: Callable[[str, str, Any], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        begin: Callable[[str, str, Any], None],
+        *,
+        traffic: Traffic,
+        max_line: int,
+    ) -> None:
         self._loop = loop
         self._begin = begin
+        self._traffic = traffic
+        self._max_line = max_line
         self._waiting: dict[str, deque[tuple[str, Any]]] = {}
         self._is_open: Callable[[str], bool] | None = None
         self._room = self._at_once = 1
@@ -57,11 +70,24 @@ class Turns:
             self._room -= 1
             self._begin(peer, name, call)
         else:
-            self._waiting.setdefault(peer, deque()).append((name, call))
+            line = self._waiting.setdefault(peer, deque())
+            line.append((name, call))
+            if len(line) > self._max_line:
+                line.popleft()
+                self._traffic.charge(peer, RESET_BYTES)
         if not self._is_scheduled:
             self._is_scheduled = True
             self._round_at = self._loop.time()
             self._loop.call_soon(self._round)
+
+    @property
+    def is_crowded(self) -> bool:
+        """True if several calls were accepted in this round of the event loop."""
+        return self._came > 1
+
+    def waiting(self, peer: str) -> int:
+        """Return how many calls of a connection wait."""
+        return len(self._waiting.get(peer, ()))
 
     async def wait(self) -> None:
         """Wait until the calls that wait now are begun."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES
 from a2a_grpc.rpc.traffic import Account, Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.connections import Connection, Connections
@@ -22,7 +23,7 @@ BUSY = 0.5
 """Share of a processor that the process uses if there may be an attack."""
 RATE = 64 * 1024
 """Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
-BURST, NEW_BURST, HURRIED_BURST = 256 * 1024, 64 * 1024, 32 * 1024
+BURST, NEW_BURST, HURRIED_BURST = 256 * 1024, 64 * 1024, 20 * 1024
 """Unexplained bytes that a connection may send at once; the second before its first call, the third in an attack."""
 CREDIT = 4 << 20
 """What a connection whose calls explain more than it sends can save for later."""
@@ -51,26 +52,32 @@ class Port(Protocol):
 class Debt:
     """The bytes that a connection sent and its calls do not explain."""
 
-    __slots__ = ("_at", "_explained", "_received", "_sent", "size")
+    __slots__ = ("_at", "_charged", "_explained", "_received", "_sent", "charges", "is_over", "size")
 
     def __init__(self, now: float) -> None:
         self.size = 0.0
         """Below zero if the connection has saved credit."""
         self._at = now
-        self._received = self._sent = self._explained = 0
+        self._received = self._sent = self._explained = self._charged = 0
+        self.charges = 0.0
+        """Bytes among them that were charged: for calls that were reset, for metadata over the limit."""
+        self.is_over = False
+        """True if there were too many at the last look."""
 
-    def look(self, now: float, connection: Connection, explained: int) -> None:
+    def look(self, now: float, connection: Connection, account: Account) -> None:
         """Add what has come since the last look."""
         unexplained = (
             (connection.received - self._received)
-            - (explained - self._explained)
+            - (account.explained - self._explained)
             - (connection.sent - self._sent) / SENT_SHARE
         )
         self.size += unexplained
         if self.size > 0:
             self.size = max(0.0, self.size - RATE * (now - self._at))
         self.size = max(-CREDIT, self.size)
-        self._at, self._received, self._sent, self._explained = now, connection.received, connection.sent, explained
+        self.charges = max(0.0, self.charges + account.charged - self._charged - RATE * (now - self._at))
+        self._at, self._received, self._sent = now, connection.received, connection.sent
+        self._explained, self._charged = account.explained, account.charged
 
 
 class Guard:
@@ -121,8 +128,12 @@ class Guard:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _later(self) -> None:
-        self._timer = self._loop.call_later(HURRIED_LOOK_S if self._is_attacked else LOOK_S, self._look)
+    def _later(self, delay_s: float | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if delay_s is None:
+            delay_s = HURRIED_LOOK_S if self._is_attacked else LOOK_S
+        self._timer = self._loop.call_later(delay_s, self._look)
 
     @property
     def _is_attacked(self) -> bool:
@@ -131,8 +142,6 @@ class Guard:
     def _look_now(self) -> None:
         """Look at once: a single call was an attack. Its connection may be gone, and the next one on its way."""
         self._attacked_until = self._loop.time() + ATTACK_S
-        if self._timer is not None:
-            self._timer.cancel()
         self._later()
         self._look_at_all(is_busy=True)
 
@@ -153,8 +162,8 @@ class Guard:
         for connection in self._connections.look(hold_new=is_attacked):
             debt = self._debts.get(connection.peer) or Debt(now)
             account = self._traffic.account(connection.peer)
-            debt.look(now, connection, account.explained)
-            if debt.size > self._allowed(account, is_attacked=is_attacked) and (is_busy or is_attacked):
+            debt.look(now, connection, account)
+            if self._floods(debt, account, connection.peer, is_attacked=is_attacked) and (is_busy or is_attacked):
                 self._end(connection, debt)
                 continue
             if connection.is_held and (not is_attacked or connection.peer in self._let_in):
@@ -178,11 +187,24 @@ class Guard:
             self._gone.clear()
             if self._is_attacked:  # since this look
                 self._look_at_all(is_busy=is_busy)
+            elif any(debt.is_over for debt in open_peers.values()):
+                self._later(HURRIED_LOOK_S)
 
-    def _allowed(self, account: Account, *, is_attacked: bool) -> int:
-        """Return how many unexplained bytes a connection may have sent."""
-        burst = HURRIED_BURST if is_attacked else BURST if account.explained > 0 else NEW_BURST
-        return burst + self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
+    def _floods(self, debt: Debt, account: Account, peer: str, *, is_attacked: bool) -> bool:
+        """Return True if a connection has sent too many bytes that nothing explains.
+
+        Calls that gRPC has not handed over yet explain nothing so far. A connection that has made calls, or any outside
+        an attack, is looked at twice, and the calls that wait may each have filled their first window.
+        """
+        is_unknown = is_attacked and account.explained <= 0
+        burst = HURRIED_BURST if is_unknown else BURST if account.explained > 0 else NEW_BURST
+        allowed = burst + self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
+        if not is_unknown:
+            waiting = account.waiting + sum(turns.waiting(peer) for turns in self._turns())
+            allowed += FIRST_WINDOW_BYTES * waiting
+        was_over = debt.is_over or is_unknown
+        debt.is_over = debt.size > allowed or min(debt.charges, debt.size) > burst
+        return debt.is_over and was_over
 
     def _turns(self) -> list[Turns]:
         return [port.turns for port in self._ports if port.turns is not None]

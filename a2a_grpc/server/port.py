@@ -10,6 +10,7 @@ import grpc.aio
 
 from a2a_grpc.address import join_address
 from a2a_grpc.rpc import AcceptingServer, Methods
+from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.ports import ListenError, cannot_listen, check_free
 from a2a_grpc.server.sockets import end_connections, listeners
@@ -49,6 +50,8 @@ class GrpcPort:
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         shared: bool,
         on_failure: Callable[[str], None],
+        traffic: Traffic,
+        max_streams: int,
     ) -> None:
         self._host = host
         self._port = port
@@ -57,6 +60,8 @@ class GrpcPort:
         self._interceptors = interceptors
         self._shared = shared
         self._on_failure = on_failure
+        self._traffic = traffic
+        self._max_streams = max_streams
         self._methods = Methods({})
         self._server: AcceptingServer | None = None
         self._listeners: frozenset[int] = frozenset()
@@ -128,7 +133,9 @@ class GrpcPort:
             await self._server.stop(None)
 
     def _bound(self) -> AcceptingServer:
-        server = AcceptingServer(self._options, self._interceptors)
+        server = AcceptingServer(
+            self._options, self._interceptors, traffic=self._traffic, max_streams=self._max_streams
+        )
         before = listeners(self._port)
         try:
             if self._credentials is None:

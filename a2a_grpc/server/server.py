@@ -253,6 +253,8 @@ class Server:
             interceptors=[Asking(self._arrivals), *self._interceptors] if self._interceptors else [],
             shared=settings.reuse_port,
             on_failure=self._fail,
+            traffic=self._traffic,
+            max_streams=self._transport.max_streams_per_connection,
         )
         bound.bind()
         undo.push_async_callback(bound.close)
