@@ -1,5 +1,6 @@
 """gRPC's own log lines about what clients send or cut: a line a second for each kind, without traceback or payload."""
 
+import asyncio
 import logging
 from types import TracebackType
 from typing import Self
@@ -41,6 +42,9 @@ class QuietGrpc(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return False for a line that is written, or counted, in other words."""
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            self._throttle.warning("canceled", "a call was canceled before it had begun")
+            return False
         for beginning, text in KNOWN.items():
             if isinstance(record.msg, str) and record.msg.startswith(beginning):
                 self._throttle.warning(beginning, text)

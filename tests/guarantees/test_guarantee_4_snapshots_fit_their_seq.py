@@ -5,7 +5,7 @@ import asyncio
 from a2a_grpc.engine import Opened
 from a2a_grpc.wire import StreamResponse, Task
 from tests.guarantees.rig import YieldingStore, engine_on, folded, incoming, records_of, without_user_messages
-from tests.harness import Served, elements, scripted, scripted_agent, texts
+from tests.harness import Served, elements, eventually, scripted, scripted_agent, texts
 
 STEPS = (
     {"chunks": {"count": 40, "text": "{i},"}},
@@ -38,9 +38,14 @@ async def test_guarantee_4_a_subscriber_that_joins_mid_stream_folds_to_the_store
     joined = []
     async for _ in call:
         joined.append(asyncio.create_task(elements(served.subscribe(task.id))))
+    await eventually(lambda: _assert_followed(served, len(joined)))  # calls of two methods have no order
     await served.send(scripted(task_id=task.id))
     stored = without_user_messages(await served.get(task.id))
     for read in await asyncio.gather(*joined):
         assert without_user_messages(folded(list(read))) == stored
     assert len(joined) > 60
     assert texts(stored) == ["".join(f"{number}," for number in range(60))]
+
+
+def _assert_followed(served: Served, count: int) -> None:
+    assert served.server._calls.streams == count

@@ -105,7 +105,7 @@ def _assert_streams(served: Served, count: int) -> None:
 
 
 def tasks() -> int:
-    """Return how many tasks there are, except those that accept calls: a server has more of them once it had a burst."""
+    """Return how many tasks there are, except those that accept calls: after a burst a server has more of them."""
     return sum(not task.get_name().startswith("accept ") for task in asyncio.all_tasks())
 
 
