@@ -35,6 +35,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
+        self._absent: set[str] = set()
         self.on_alarm: Callable[[], None] = lambda: None
         """Called at once if a single call is charged `ALARM_BYTES` or more."""
 
@@ -54,6 +55,8 @@ class Traffic:
             self.on_alarm()
 
     def keep(self, peers: Collection[str]) -> None:
-        """Forget the accounts of all other peers."""
-        for gone in self._accounts.keys() - set(peers):
+        """Forget the accounts of all other peers, at the second time: a connection may be newer than `peers`."""
+        absent = self._accounts.keys() - set(peers)
+        for gone in absent & self._absent:
             del self._accounts[gone]
+        self._absent = absent

@@ -102,7 +102,8 @@ class Guard:
         self._max_request_bytes = max_request_bytes
         self._buffer_bytes = buffer_bytes
         self._connections = Connections(lambda: [port.number for port in ports])
-        self._debts: dict[str, Debt] = {}
+        self._debts: dict[Connection, Debt] = {}
+        self._open: set[str] = set()
         self._ended: Counter[str] = Counter()
         self._gone: set[str] = set()
         self._loop = asyncio.get_running_loop()
@@ -157,10 +158,10 @@ class Guard:
         now, was_holding = self._loop.time(), self._is_holding
         is_attacked = self._is_attacked
         self._is_holding = is_attacked
-        open_peers: dict[str, Debt] = {}
+        debts: dict[Connection, Debt] = {}
         waiting: list[Connection] = []
         for connection in self._connections.look(hold_new=is_attacked):
-            debt = self._debts.get(connection.peer) or Debt(now)
+            debt = self._debts.get(connection) or Debt(now)
             account = self._traffic.account(connection.peer)
             debt.look(now, connection, account)
             if self._floods(debt, account, connection.peer, is_attacked=is_attacked) and (is_busy or is_attacked):
@@ -172,14 +173,15 @@ class Guard:
                 waiting.append(connection)
             if self._buffer_bytes and account.explained > TRUSTED_BYTES and not (connection.is_wide or is_attacked):
                 connection.widen(self._buffer_bytes)
-            open_peers[connection.peer] = debt
-        self._debts = open_peers
-        self._traffic.keep(open_peers)
+            debts[connection] = debt
+        self._debts = debts
+        self._open = {connection.peer for connection in debts}
+        self._traffic.keep(self._open)
         self._let_in = self._next(waiting, now)
         for turns in self._turns():
             if is_attacked:
                 turns.only(self._is_open)
-                turns.drop(open_peers)
+                turns.drop(self._open)
             elif was_holding:
                 turns.only(None)
         if not is_attacked:
@@ -187,7 +189,7 @@ class Guard:
             self._gone.clear()
             if self._is_attacked:  # since this look
                 self._look_at_all(is_busy=is_busy)
-            elif any(debt.is_over for debt in open_peers.values()):
+            elif any(debt.is_over for debt in debts.values()):
                 self._later(HURRIED_LOOK_S)
 
     def _floods(self, debt: Debt, account: Account, peer: str, *, is_attacked: bool) -> bool:
@@ -211,9 +213,9 @@ class Guard:
 
     def _is_open(self, peer: str) -> bool:
         """Return True if a call's connection is open. A connection may have come since the last look."""
-        if peer not in self._debts and peer not in self._gone:
+        if peer not in self._open and peer not in self._gone:
             self._look_at_all(is_busy=True)
-            if peer not in self._debts:
+            if peer not in self._open:
                 self._gone.add(peer)
         return peer not in self._gone
 
