@@ -37,7 +37,7 @@ _metadata: ContextVar[Metadata] = ContextVar("a2a_grpc metadata of the call", de
 
 
 def invocation_metadata(context: Context) -> Metadata:
-    """The call's metadata. gRPC has read it once to find the method, and would read it anew."""
+    """Return the call's metadata. gRPC has read it once to find the method, and would read it a second time."""
     return _metadata.get() or tuple(context.invocation_metadata() or ())
 
 
@@ -114,7 +114,7 @@ class Calls:
         streaming = method.server_streaming
         running = self._running[streaming]
 
-        # A plain function: grpc.aio looks at it anew for each call, and at any other callable for longer.
+        # A plain function: grpc.aio inspects the handler at each call, and any other callable takes longer.
         async def serve(request: bytes, context: Context) -> bytes | None:
             task = asyncio.current_task(self._loop)
             assert task is not None

@@ -17,7 +17,7 @@ UNSTATED_VERSION = "0.3"
 """What a call without `a2a-version` speaks (VER-3)."""
 
 NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS})
-"""The entries that are read; all others are somebody else's."""
+"""The entries that are read; all others belong to the agent."""
 
 
 class CallMetadata(NamedTuple):

@@ -105,7 +105,7 @@ class Responses:
             self._looking = self._loop.call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
-        """End responses that nobody reads, as many as those that wait have need of."""
+        """End responses that their clients do not read, as many as the waiting calls need."""
         self._looking = None
         if not self._shares.is_wanted:
             return

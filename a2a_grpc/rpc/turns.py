@@ -26,7 +26,7 @@ class Turns:
     Guarantees:
 
     - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`. While
-      many calls come, it stays at one, so that the calls which wait in gRPC are accepted first, whoever made them.
+      many calls come, it stays at one, so that the calls that wait in gRPC are accepted first.
     - The connections with waiting calls take turns. Calls of one connection are begun in order.
     - At most `max_line` calls of a connection wait. A connection cannot have more calls open than that, so the oldest
       ones were reset meanwhile: they are dropped, and the connection is charged.
