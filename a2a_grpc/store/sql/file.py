@@ -91,6 +91,8 @@ class DatabaseFile:
         except sqlite3.OperationalError:
             return  # no descriptor is left, for example: nothing is known
         except sqlite3.DatabaseError:
+            if not self._mark:
+                return  # it was none from the start: opening it says so
             raise self._lost("was overwritten: it is no database") from None
         if self._mark and mark != self._mark:
             raise self._lost("was overwritten by another database")
