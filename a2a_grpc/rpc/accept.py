@@ -146,7 +146,8 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         """
         waited_for: asyncio.Future[Any] = self._running_loop.create_future()
         if accepts_any_path():
-            self._accept_beside(method, waited_for)
+            for _ in range(2):  # two in one round of the event loop tell that more wait
+                self._accept_beside(method, waited_for)
         else:
             self._watch(super()._make_request_call_future(method), waited_for)
         return waited_for

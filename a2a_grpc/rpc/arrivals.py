@@ -2,18 +2,16 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 
 from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedError
-from a2a_grpc.rpc.limits import metadata_bytes
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
-from a2a_grpc.rpc.traffic import CALL_BYTES, RESET_BYTES, Account, Traffic
+from a2a_grpc.rpc.traffic import Account, Traffic
 
 LOOK_S, HURRIED_LOOK_S = 1.0, 0.1
 """Between two looks at requests that are late; the second while places are scarce."""
@@ -72,16 +70,14 @@ class Arrivals:
         async def serve(_: object, context: Any) -> Any:
             raw = await self._read(context)
             if raw is not None:
-                with self._charged_if_reset(context):
-                    return await behavior(parse(raw) if parse else raw, context)
+                return await behavior(parse(raw) if parse else raw, context)
             return None
 
         async def serve_each(_: object, context: Any) -> None:
             raw = await self._read(context)
             if raw is not None:
-                with self._charged_if_reset(context):
-                    async for element in behavior(parse(raw) if parse else raw, context):
-                        await context.write(element)
+                async for element in behavior(parse(raw) if parse else raw, context):
+                    await context.write(element)
 
         if not handler.response_streaming:
             return grpc.stream_unary_rpc_method_handler(serve, None, handler.response_serializer)
@@ -106,7 +102,7 @@ class Arrivals:
             self._trimmer.wake()
             await self._refuse(context, InvalidRequestError("the call ended without a request"))
         else:
-            account.explained += len(raw) + metadata_bytes() + CALL_BYTES
+            account.explained += len(raw)
             return bytes(raw)
         return None
 
@@ -135,14 +131,6 @@ class Arrivals:
             del self._deadlines[task]
             self._shares.give_back(peer, 1)
             account.arriving -= 1
-
-    @contextmanager
-    def _charged_if_reset(self, context: Any) -> Iterator[None]:
-        try:
-            yield
-        except asyncio.CancelledError:
-            self._traffic.charge(context.peer(), RESET_BYTES)
-            raise
 
     def _is_limited(self, peer: str) -> bool:
         return peer in self._late_peers or self._traffic.account(peer).explained <= 0

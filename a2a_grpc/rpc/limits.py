@@ -1,7 +1,6 @@
 """The limit of a call's metadata, applied before the call's request is awaited."""
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -10,17 +9,10 @@ import grpc.aio
 
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.rpc.status import abort, to_status
-from a2a_grpc.rpc.traffic import Traffic, calling_peer
+from a2a_grpc.rpc.traffic import CALL_BYTES, Traffic, calling_peer
 
 ENTRY_BYTES = 32
 """What HPACK counts for each entry of a header list, beside its name and its value (RFC 7541 section 4.1)."""
-
-_size: ContextVar[int] = ContextVar("a2a_grpc bytes of the call's metadata", default=0)
-
-
-def metadata_bytes() -> int:
-    """Return the size of the metadata of the current call."""
-    return _size.get()
 
 
 class MetadataLimit:
@@ -40,16 +32,17 @@ class MetadataLimit:
     def is_exceeded(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
         """Return True if names and values together are larger than the limit.
 
-        The caller's connection is charged then, before further calls of the connection are begun.
+        The caller's connection is charged then, before further calls of the connection are begun. Otherwise the
+        metadata explain what the connection has sent for them.
         """
         size = sum(map(len, chain.from_iterable(metadata)))
         counted = size + ENTRY_BYTES * len(metadata)
-        _size.set(counted)
-        if size <= self._max_bytes:
-            return False
-        if peer := calling_peer.get():
+        is_exceeded = size > self._max_bytes
+        if (peer := calling_peer.get()) and is_exceeded:
             self._traffic.charge(peer, counted)
-        return True
+        elif peer:
+            self._traffic.account(peer).explained += counted + CALL_BYTES
+        return is_exceeded
 
     async def _refuse(self, requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
         error = ResourceExhaustedError(f"the call's metadata is larger than the limit of {self._max_bytes} bytes")

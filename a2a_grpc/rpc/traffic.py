@@ -6,7 +6,7 @@ from contextvars import ContextVar
 CALL_BYTES = 256
 """Frames of a call, beside its metadata and its request."""
 RESET_BYTES = 1024
-"""What a call costs its connection if the client resets the call: to accept it is as much work as many frames."""
+"""What a call costs its connection if it must have been reset before it was begun: as much work as many frames."""
 ALARM_BYTES = 256 * 1024
 """A charge of this size is an attack: sixteen times the metadata that a call may have."""
 
@@ -17,11 +17,13 @@ calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default=
 class Account:
     """What the calls of one connection explain."""
 
-    __slots__ = ("arriving", "charged", "explained", "waiting")
+    __slots__ = ("accepted", "arriving", "charged", "explained", "waiting")
 
     def __init__(self) -> None:
+        self.accepted = 0
+        """Calls that gRPC has handed over."""
         self.explained = 0
-        """Bytes of requests that arrived, with their metadata and frames, less charges."""
+        """Bytes of metadata and frames of calls that were begun, and of requests that arrived, less charges."""
         self.charged = 0
         """Sum of all charges."""
         self.waiting = 0

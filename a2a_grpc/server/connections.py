@@ -49,14 +49,14 @@ class Connection:
         self.is_wide = False
         """True once `widen` was called."""
 
-    def look(self, connected: socket.socket) -> None:
+    def look(self, connected: socket.socket, *, may_be_held: bool) -> None:
         """Read the kernel's figures. Raises OSError if the connection has ended."""
         self._socket = connected
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         if info[0] == TCP_CLOSE:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self.sent, self.received = struct.unpack_from("QQ", info, TCP_INFO_BYTES - 16)
-        self.is_held = _is_held(connected)
+        self.is_held = may_be_held and _is_held(connected)
 
     def let_in(self) -> None:
         """Accept what the client sends from now on."""
@@ -81,6 +81,7 @@ class Connections:
         self._ports = ports
         self._known: dict[int, Connection] = {}
         self._others: set[int] = set()
+        self._holds = False
 
     def look(self, *, hold_new: bool) -> Iterator[Connection]:
         """Yield the connections that are open, and those alone that can be read. Take all of them.
@@ -88,6 +89,8 @@ class Connections:
         `hold_new`: from now on no byte of a new connection is let in until `let_in`.
         """
         ports = self._ports()
+        may_be_held = hold_new or self._holds
+        self._holds = hold_new
         seen: dict[int, Connection] = {}
         others: set[int] = set()
         for descriptor, inode in descriptors():
@@ -105,7 +108,7 @@ class Connections:
                             _hold(found, hold_new)  # the sockets that it accepts inherit the filter
                         continue
                     known = Connection(found)
-                known.look(found)
+                known.look(found, may_be_held=may_be_held)
                 seen[inode] = known
                 yield known
         self._known, self._others = seen, others

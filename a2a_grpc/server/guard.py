@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Protocol
 
 from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES
-from a2a_grpc.rpc.traffic import Account, Traffic
+from a2a_grpc.rpc.traffic import ALARM_BYTES, Account, Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.connections import Connection, Connections
 from a2a_grpc.throttle import Throttle
@@ -17,14 +18,23 @@ logger = logging.getLogger("a2a_grpc.server")
 
 LOOK_S, HURRIED_LOOK_S = 0.025, 0.01
 """Between two looks at the connections; the second during an attack."""
+LOOK_SHARE = 20
+"""The time between two looks is at least so many times what a look takes: with thousands of connections, a second."""
 IDLE_LOOKS = 40
 """Looks of which one is made although the process is not busy."""
 BUSY = 0.5
 """Share of a processor that the process uses if there may be an attack."""
 RATE = 64 * 1024
 """Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
-BURST, NEW_BURST, HURRIED_BURST = 256 * 1024, 64 * 1024, 20 * 1024
-"""Unexplained bytes that a connection may send at once; the second before its first call, the third in an attack."""
+BURST = 64 * 1024
+"""Unexplained bytes that a connection may send at once if none of them is a call."""
+CALLS_BURST = 4 << 20
+"""The same if some may be calls: more than a hundred calls with all their metadata and first windows can be."""
+SILENT_S, HURRIED_SILENT_S = 0.1, 0.03
+"""How long none of a connection's bytes has to become a call before the connection is ended for `BURST`; the second in
+an attack, if the connection has made no call so far."""
+CROWDED_S = 0.05
+"""How long a crowd of calls means that calls wait in gRPC, which may be those of any connection."""
 CREDIT = 4 << 20
 """What a connection whose calls explain more than it sends can save for later."""
 SENT_SHARE = 4
@@ -33,7 +43,7 @@ REQUESTS_AT_ONCE = 4
 """Requests of the largest size that are explained before they have arrived."""
 ATTACK_S = 10.0
 """How long an attack counts as one after the last connection was ended."""
-LET_IN_S, SLOW_LET_IN_S = 0.025, 0.15
+LET_IN_S, SLOW_LET_IN_S = 0.025, 0.075
 """Between two new connections that are let in during an attack; the second if one was ended within a second."""
 TRUSTED_BYTES = 16 * 1024
 """Bytes that the calls of a connection explain before more may wait."""
@@ -52,7 +62,7 @@ class Port(Protocol):
 class Debt:
     """The bytes that a connection sent and its calls do not explain."""
 
-    __slots__ = ("_at", "_charged", "_explained", "_received", "_sent", "charges", "is_over", "size")
+    __slots__ = ("_at", "_charged", "_explained", "_received", "_sent", "accepted", "charges", "over_since", "size")
 
     def __init__(self, now: float) -> None:
         self.size = 0.0
@@ -61,8 +71,10 @@ class Debt:
         self._received = self._sent = self._explained = self._charged = 0
         self.charges = 0.0
         """Bytes among them that were charged: for calls that were reset, for metadata over the limit."""
-        self.is_over = False
-        """True if there were too many at the last look."""
+        self.accepted = 0
+        """Calls that gRPC had handed over at the last look."""
+        self.over_since = math.inf
+        """Since when there are too many bytes and none became a call, by the event loop's clock."""
 
     def look(self, now: float, connection: Connection, account: Account) -> None:
         """Add what has come since the last look."""
@@ -88,10 +100,12 @@ class Guard:
 
     Guarantees:
 
-    - A connection that sends more unexplained bytes than `BURST` and `RATE` allow, while the process is busy, is reset.
+    - A connection is reset if it sends more unexplained bytes than `BURST` and `RATE` allow while the process is busy,
+      and gRPC hands over no call of it meanwhile; or, whatever it calls, more than `CALLS_BURST`. Metadata that HPACK
+      makes 256 KiB or more count as they are when decoded.
     - For ten seconds from then on, the bytes of new connections are let in at a pace that the process keeps up with;
-      connections from hosts that were not ended are first. Calls of connections that are gone are dropped.
-    - Connections whose calls explain what they send are never ended.
+      hosts take turns, those without an ended connection first. Calls of connections that are gone are dropped.
+    - A burst of a hundred calls with all the metadata they may have ends no connection, however late the event loop is.
     - A connection may have 64 KiB waiting in the kernel until its calls explain 16 KiB, then `buffer_bytes`: what waits
       is read before the connection's end is seen, and a few KiB of a header list can be megabytes of memory.
     """
@@ -114,6 +128,8 @@ class Guard:
         self._let_in_at = 0.0
         self._looks = 0
         self._usage = Usage(self._loop.time)
+        self._took_s = 0.0
+        self._let_in_of: dict[str, float] = {}
         self._lines = Throttle(logger, 10.0)
 
     def start(self) -> None:
@@ -134,7 +150,7 @@ class Guard:
             self._timer.cancel()
         if delay_s is None:
             delay_s = HURRIED_LOOK_S if self._is_attacked else LOOK_S
-        self._timer = self._loop.call_later(delay_s, self._look)
+        self._timer = self._loop.call_later(max(delay_s, LOOK_SHARE * self._took_s), self._look)
 
     @property
     def _is_attacked(self) -> bool:
@@ -156,6 +172,7 @@ class Guard:
 
     def _look_at_all(self, *, is_busy: bool) -> None:
         now, was_holding = self._loop.time(), self._is_holding
+        begun = time.thread_time()
         is_attacked = self._is_attacked
         self._is_holding = is_attacked
         debts: dict[Connection, Debt] = {}
@@ -164,7 +181,7 @@ class Guard:
             debt = self._debts.get(connection) or Debt(now)
             account = self._traffic.account(connection.peer)
             debt.look(now, connection, account)
-            if self._floods(debt, account, connection.peer, is_attacked=is_attacked) and (is_busy or is_attacked):
+            if self._floods(debt, account, connection.peer, now) and (is_busy or is_attacked):
                 self._end(connection, debt)
                 continue
             if connection.is_held and (not is_attacked or connection.peer in self._let_in):
@@ -175,6 +192,7 @@ class Guard:
                 connection.widen(self._buffer_bytes)
             debts[connection] = debt
         self._debts = debts
+        self._took_s = time.thread_time() - begun
         self._open = {connection.peer for connection in debts}
         self._traffic.keep(self._open)
         self._let_in = self._next(waiting, now)
@@ -187,26 +205,32 @@ class Guard:
         if not is_attacked:
             self._ended.clear()
             self._gone.clear()
+            self._let_in_of.clear()
             if self._is_attacked:  # since this look
                 self._look_at_all(is_busy=is_busy)
-            elif any(debt.is_over for debt in debts.values()):
+            elif any(debt.over_since < now for debt in debts.values()):
                 self._later(HURRIED_LOOK_S)
 
-    def _floods(self, debt: Debt, account: Account, peer: str, *, is_attacked: bool) -> bool:
+    def _floods(self, debt: Debt, account: Account, peer: str, now: float) -> bool:
         """Return True if a connection has sent too many bytes that nothing explains.
 
-        Calls that gRPC has not handed over yet explain nothing so far. A connection that has made calls, or any outside
-        an attack, is looked at twice, and the calls that wait may each have filled their first window.
+        Calls that gRPC has not handed over yet explain nothing so far. So bytes beyond `BURST` are a flood only if all
+        calls were handed over for a while, and none of them was a call of this connection.
         """
-        is_unknown = is_attacked and account.explained <= 0
-        burst = HURRIED_BURST if is_unknown else BURST if account.explained > 0 else NEW_BURST
-        allowed = burst + self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
-        if not is_unknown:
-            waiting = account.waiting + sum(turns.waiting(peer) for turns in self._turns())
-            allowed += FIRST_WINDOW_BYTES * waiting
-        was_over = debt.is_over or is_unknown
-        debt.is_over = debt.size > allowed or min(debt.charges, debt.size) > burst
-        return debt.is_over and was_over
+        if debt.charges > ALARM_BYTES:
+            return True
+        waiting = account.waiting + sum(turns.waiting(peer) for turns in self._turns())
+        allowed = self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE) + FIRST_WINDOW_BYTES * waiting
+        if debt.size > CALLS_BURST + allowed:
+            return True
+        is_crowded = any(now - turns.crowded_at < CROWDED_S for turns in self._turns())
+        if debt.size <= BURST + allowed or account.accepted != debt.accepted or is_crowded:
+            debt.over_since = math.inf
+        elif debt.over_since == math.inf:
+            debt.over_since = now
+        debt.accepted = account.accepted
+        silent_s = HURRIED_SILENT_S if self._is_attacked and not account.accepted else SILENT_S
+        return now - debt.over_since >= silent_s
 
     def _turns(self) -> list[Turns]:
         return [port.turns for port in self._ports if port.turns is not None]
@@ -232,10 +256,11 @@ class Guard:
         is_slow = now < self._attacked_until - ATTACK_S + 1.0
         if now - self._let_in_at < (SLOW_LET_IN_S if is_slow else LET_IN_S):
             return set()
-        if waiting:
-            self._let_in_at = now
-        waiting.sort(key=lambda connection: self._ended[connection.host])  # stable: the oldest of a host first
-        return {connection.peer for connection in waiting[:1]}
+        if not waiting:
+            return set()
+        first = min(waiting, key=lambda each: (self._ended[each.host], self._let_in_of.get(each.host, 0.0)))
+        self._let_in_at = self._let_in_of[first.host] = now
+        return {first.peer}
 
 
 class Usage:
