@@ -102,6 +102,7 @@ class Arrivals:
             self._trimmer.wake()
             await self._refuse(context, InvalidRequestError("the call ended without a request"))
         else:
+            account.arrived += 1
             account.explained += len(raw)
             return bytes(raw)
         return None
@@ -133,7 +134,7 @@ class Arrivals:
             account.arriving -= 1
 
     def _is_limited(self, peer: str) -> bool:
-        return peer in self._late_peers or self._traffic.account(peer).explained <= 0
+        return peer in self._late_peers or not self._traffic.account(peer).arrived
 
     def _is_scarce(self, peer: str) -> bool:
         shares = self._shares

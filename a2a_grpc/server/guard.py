@@ -45,8 +45,6 @@ ATTACK_S = 10.0
 """How long an attack counts as one after the last connection was ended."""
 LET_IN_S, SLOW_LET_IN_S = 0.025, 0.075
 """Between two new connections that are let in during an attack; the second if one was ended within a second."""
-TRUSTED_BYTES = 16 * 1024
-"""Bytes that the calls of a connection explain before more may wait."""
 
 
 class Port(Protocol):
@@ -106,8 +104,8 @@ class Guard:
     - For ten seconds from then on, the bytes of new connections are let in at a pace that the process keeps up with;
       hosts take turns, those without an ended connection first. Calls of connections that are gone are dropped.
     - A burst of a hundred calls with all the metadata they may have ends no connection, however late the event loop is.
-    - A connection may have 64 KiB waiting in the kernel until its calls explain 16 KiB, then `buffer_bytes`: what waits
-      is read before the connection's end is seen, and a few KiB of a header list can be megabytes of memory.
+    - A connection may have 64 KiB waiting in the kernel until its first request has arrived, then `buffer_bytes`: what
+      waits is read before the connection's end is seen, and a few KiB of a header list can be megabytes of memory.
     """
 
     def __init__(self, ports: Collection[Port], traffic: Traffic, *, max_request_bytes: int, buffer_bytes: int) -> None:
@@ -188,7 +186,7 @@ class Guard:
                 connection.let_in()
             elif connection.is_held:
                 waiting.append(connection)
-            if self._buffer_bytes and account.explained > TRUSTED_BYTES and not (connection.is_wide or is_attacked):
+            if self._buffer_bytes and account.arrived and not (connection.is_wide or is_attacked):
                 connection.widen(self._buffer_bytes)
             debts[connection] = debt
         self._debts = debts

@@ -10,7 +10,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from a2a_grpc.server.connections import can_look
-from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, SubscribeToTaskRequest
+from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, ListTasksRequest, SubscribeToTaskRequest
 from tests.attacks import http2
 from tests.attacks.floods import GET_TASK, acknowledge
 from tests.attacks.rig import Target, attack
@@ -107,6 +107,39 @@ async def test_honest_work_ends_no_connection() -> None:
             pass
         slow.cancel()
         await made(stub)
+        assert ENDED not in target.log()
+
+
+async def test_bursts_on_fresh_connections_end_none() -> None:
+    """Their bytes come before any of their calls is known: a hundred calls at once on each of ten connections."""
+    async with Target.ours() as target, contextlib.AsyncExitStack() as opened:
+        stubs = [A2AServiceStub(await opened.enter_async_context(channel(target))) for _ in range(10)]
+        large = (*V1, ("x-large", "l" * 1000))
+        for _ in range(2):
+            calls = [stub.ListTasks(ListTasksRequest(), metadata=large) for stub in stubs for _ in range(100)]
+            await asyncio.gather(*calls)
+        fresh = [A2AServiceStub(await opened.enter_async_context(channel(target))) for _ in range(10)]
+        sent = request(message("x" * 2000))
+        await asyncio.gather(*(stub.SendMessage(sent, metadata=V1) for stub in fresh for _ in range(100)))
+        assert ENDED not in target.log()
+
+
+async def test_streams_that_are_left_end_no_other_stream_of_their_connection() -> None:
+    async with Target.ours() as target, channel(target) as shared:
+        stub = A2AServiceStub(shared)
+        bystander = stub.SendStreamingMessage(scripted({"sleep": 600}), metadata=V1)
+        task_id = (await bystander.read()).task.id
+
+        async def leave() -> None:
+            call = stub.SubscribeToTask(SubscribeToTaskRequest(id=task_id), metadata=V1)
+            await call.read()
+            call.cancel()
+
+        for _ in range(30):
+            await asyncio.gather(*(leave() for _ in range(50)))
+        await made(stub)
+        assert not bystander.done()
+        bystander.cancel()
         assert ENDED not in target.log()
 
 
