@@ -81,10 +81,12 @@ class AcceptingServer(grpc_aio_server.Server):
         return turns
 
     async def wait_for_calls(self, timeout_s: float) -> None:
-        """Wait until the calls that are open now have ended and their answers are written, or for `timeout_s`."""
+        """Wait until no call is open or waits for its turn, and all answers are written; or for `timeout_s`."""
+        end = self._loop.time() + timeout_s
         await self.turns.wait()
-        if calls := list(self._server.calls):
-            await asyncio.wait(calls, timeout=timeout_s)
+        while (calls := list(self._server.calls)) and (left_s := end - self._loop.time()) > 0:
+            await asyncio.wait(calls, timeout=left_s)
+            await self.turns.wait()
 
 
 def accepts_any_path() -> bool:
