@@ -20,6 +20,7 @@ from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.errors import A2AError
 from a2a_grpc.log import Log
 from a2a_grpc.rpc import Arrivals, Asking, Calls, Methods, Responses, TransportSettings, server_options
+from a2a_grpc.rpc.accept import accepts_any_path
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.traffic import Traffic
@@ -96,7 +97,8 @@ class Server:
         self._quiet = QuietGrpc()
         self._ports: list[GrpcPort] = []
         self._traffic = Traffic()
-        self._is_guarded = self.settings.end_floods and can_look()
+        # Without an accept loop of ours, what calls explain of a connection's bytes is not known.
+        self._is_guarded = self.settings.end_floods and accepts_any_path() and can_look()
         self._guard: Guard | None = None
         self._shares = shares(1 if self.settings.admin_listen == OFF else 2, self.settings.max_connections)
         self._readiness = Readiness(self._store, lambda: self.is_ready)

@@ -50,7 +50,7 @@ class ServerSettings:
     )
     request_timeout_s: float = setting(60.0, "Seconds a request may take to arrive.", minimum=0.1)
     end_floods: bool = setting(
-        True, "End connections that keep the process busy with frames that are no calls (Linux only)."
+        True, "End connections that keep the process busy with frames that are no calls (Linux, grpcio 1.84 or newer)."
     )
     card_max_age_s: int = setting(60, "Seconds the agent card may be cached.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")

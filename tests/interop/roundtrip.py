@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import secrets
 
 import grpc.aio
 from google.protobuf.json_format import MessageToDict
 
-from a2a_grpc.wire import A2AServiceStub
+from a2a_grpc.wire import A2AServiceStub, ListTasksRequest
 from tests.harness import V1, Program, elements, scripted
 
 STEPS = ({"status": "half way"}, {"chunks": {"count": 2}}, {"complete": "done"})
@@ -18,7 +19,17 @@ async def main() -> None:
             stub = A2AServiceStub(channel)
             answer = await stub.SendMessage(scripted(*STEPS), metadata=V1)
             streamed = await elements(stub.SendStreamingMessage(scripted(*STEPS), metadata=V1))
-    print(json.dumps({"sent": MessageToDict(answer), "streamed": [MessageToDict(element) for element in streamed]}))
+            listed = sum(await asyncio.gather(*(lists(stub) for _ in range(32))))
+    seen = {"sent": MessageToDict(answer), "streamed": [MessageToDict(element) for element in streamed]}
+    print(json.dumps({**seen, "listed": listed}))
+
+
+async def lists(stub: A2AServiceStub) -> int:
+    """List tasks 150 times, with a KB of metadata each that no call had before. Return how many lists came."""
+    for _ in range(150):
+        large = secrets.token_hex(700)
+        await stub.ListTasks(ListTasksRequest(), metadata=(*V1, ("x-large", large)), timeout=30)
+    return 150
 
 
 if __name__ == "__main__":

@@ -117,6 +117,7 @@ async def test_a_server_answers_a_send_and_a_stream(each: Made) -> None:
         "task", "statusUpdate", "statusUpdate", "artifactUpdate", "artifactUpdate", "statusUpdate",
     ]  # fmt: skip
     assert seen["streamed"][-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
+    assert seen["listed"] == 32 * 150, "five MB of metadata are no flood"
 
 
 def test_the_embedded_descriptor_is_byte_identical_with_the_sdks(with_sdk: Made) -> None:
