@@ -1,10 +1,8 @@
 """Give memory back to the system when large messages were freed."""
 
 import asyncio
-import ctypes
-import sys
-from contextlib import suppress
-from typing import Any
+
+from a2a_grpc.libc import libc
 
 M_MMAP_THRESHOLD = -3
 """Name of the setting in glibc's `malloc.h`."""
@@ -18,8 +16,8 @@ def return_large_blocks() -> None:
     By default glibc raises the size from which it does so with every large block that is freed, up to 32 MiB: what
     an attack filled once would stay with the process. Other systems are left as they are.
     """
-    if (libc := _libc()) is not None:
-        libc.mallopt(M_MMAP_THRESHOLD, THRESHOLD_BYTES)
+    if (library := libc("mallopt")) is not None:
+        library.mallopt(M_MMAP_THRESHOLD, THRESHOLD_BYTES)
 
 
 class Trimmer:
@@ -39,14 +37,5 @@ class Trimmer:
 
     def _trim(self) -> None:
         self._later = None
-        if (libc := _libc()) is not None:
-            self._loop.run_in_executor(None, libc.malloc_trim, 0)
-
-
-def _libc() -> Any:
-    """Return glibc; None on systems with another C library."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            libc = ctypes.CDLL(None)
-            return libc if libc.mallopt and libc.malloc_trim else None
-    return None
+        if (library := libc("malloc_trim")) is not None:
+            self._loop.run_in_executor(None, library.malloc_trim, 0)

@@ -9,11 +9,10 @@ import errno
 import os
 import socket
 import struct
-import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from typing import Any
 
+from a2a_grpc.libc import libc
 from a2a_grpc.server.sockets import descriptors, duplicate, own_port
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
@@ -69,9 +68,7 @@ class Connection:
 
     def end(self) -> None:
         """Reset the connection. What the client has sent and gRPC has not read is dropped: it may be megabytes."""
-        libc = _libc()
-        assert libc is not None
-        libc.connect(self._socket.fileno(), ANY_ADDRESS, len(ANY_ADDRESS))
+        libc("connect").connect(self._socket.fileno(), ANY_ADDRESS, len(ANY_ADDRESS))
 
 
 class Connections:
@@ -116,7 +113,7 @@ class Connections:
 
 def can_look() -> bool:
     """Return True if the kernel offers what is needed."""
-    if sys.platform != "linux" or _libc() is None:
+    if libc("connect") is None:
         return False
     with socket.socket() as probe, suppress(OSError):
         _hold(probe, True)
@@ -136,10 +133,3 @@ def _hold(sock: socket.socket, is_held: bool) -> None:
 
 def _is_held(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, len(DROP_PAYLOAD)))
-
-
-def _libc() -> Any:
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        return libc if libc.connect else None
-    return None
