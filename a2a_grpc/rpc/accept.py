@@ -59,10 +59,7 @@ class AcceptingServer(grpc_aio_server.Server):
         # Not the parent's: it would make an AioServer of its own, and those that never start are leaked.
         self._loop = cygrpc.get_working_loop()
         augmented = grpc_aio_server._augment_channel_arguments(tuple(options), None)
-        self._server = _AioServer(self._loop, augmented, tuple(interceptors))
-        self._server.turns = Turns(
-            self._loop, self._server.begin, traffic=traffic or Traffic(), max_line=2 * max_streams
-        )
+        self._server = _AioServer(self._loop, augmented, tuple(interceptors), traffic or Traffic(), max_streams)
 
     @property
     def ended(self) -> "asyncio.Future[BaseException | None]":
@@ -111,6 +108,8 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         loop: asyncio.AbstractEventLoop,
         options: tuple[tuple[str, Any], ...],
         interceptors: tuple[grpc.aio.ServerInterceptor, ...],
+        traffic: Traffic,
+        max_streams: int,
     ) -> None:
         super().__init__(loop, None, (), interceptors, options, None)
         self._running_loop = loop
@@ -120,7 +119,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         self._accepting: set[asyncio.Task[Any]] = set()
         self._side_by_side: Counter[bytes | None] = Counter()
         self.ended: asyncio.Future[BaseException | None] = loop.create_future()
-        self.turns: Turns
+        self.turns = Turns(loop, self._begin, traffic=traffic, max_line=2 * max_streams)
 
     def serve(self, methods: Methods) -> None:
         self._methods = methods
@@ -197,7 +196,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             if self.turns.is_crowded and self._side_by_side[method] < SIDE_BY_SIDE:
                 self._accept_beside(method, waited_for)
 
-    def begin(self, peer: str, name: str, state: Any) -> None:
+    def _begin(self, peer: str, name: str, state: Any) -> None:
         """Serve an accepted call in a task of its own."""
         call = _Accepted(self._methods, peer)
         serving = cygrpc._handle_rpc(name, call, self._ours, state, self._running_loop, False)
@@ -216,7 +215,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
 
 
 class _Accepted:
-    """A call that was accepted: what grpc.aio asks for the call's handler."""
+    """An accepted call. grpc.aio asks this object for the call's handler."""
 
     __slots__ = ("_methods", "_peer", "outer")
 

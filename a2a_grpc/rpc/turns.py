@@ -12,7 +12,6 @@ AT_ONCE = 16
 """Calls begun in one round of the event loop, at most."""
 SLOW_S = 0.005
 """A round that takes longer makes the next one begin a single call."""
-
 CROWD = 4
 """Calls accepted in one round that mean that more may wait in gRPC."""
 MANY = 16

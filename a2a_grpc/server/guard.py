@@ -173,13 +173,17 @@ class Guard:
         begun = time.thread_time()
         is_attacked = self._is_attacked
         self._is_holding = is_attacked
+        all_turns = [port.turns for port in self._ports if port.turns is not None]
+        is_crowded = any(now - turns.crowded_at < CROWDED_S for turns in all_turns)
         debts: dict[Connection, Debt] = {}
         waiting: list[Connection] = []
         for connection in self._connections.look(hold_new=is_attacked):
             debt = self._debts.get(connection) or Debt(now)
             account = self._traffic.account(connection.peer)
             debt.look(now, connection, account)
-            if self._floods(debt, account, connection.peer, now) and (is_busy or is_attacked):
+            in_line = sum(turns.waiting(connection.peer) for turns in all_turns)
+            floods = self._floods(debt, account, now, in_line=in_line, is_crowded=is_crowded)
+            if floods and (is_busy or is_attacked):
                 self._end(connection, debt)
                 continue
             if connection.is_held and (not is_attacked or connection.peer in self._let_in):
@@ -194,7 +198,7 @@ class Guard:
         self._open = {connection.peer for connection in debts}
         self._traffic.keep(self._open)
         self._let_in = self._next(waiting, now)
-        for turns in self._turns():
+        for turns in all_turns:
             if is_attacked:
                 turns.only(self._is_open)
                 turns.drop(self._open)
@@ -209,7 +213,7 @@ class Guard:
             elif any(debt.over_since < now for debt in debts.values()):
                 self._later(HURRIED_LOOK_S)
 
-    def _floods(self, debt: Debt, account: Account, peer: str, now: float) -> bool:
+    def _floods(self, debt: Debt, account: Account, now: float, *, in_line: int, is_crowded: bool) -> bool:
         """Return True if a connection has sent too many bytes that nothing explains.
 
         Calls that gRPC has not handed over yet explain nothing so far. So bytes beyond `BURST` are a flood only if all
@@ -217,11 +221,10 @@ class Guard:
         """
         if debt.charges > ALARM_BYTES:
             return True
-        waiting = account.waiting + sum(turns.waiting(peer) for turns in self._turns())
-        allowed = self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE) + FIRST_WINDOW_BYTES * waiting
+        allowed = self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
+        allowed += FIRST_WINDOW_BYTES * (account.waiting + in_line)
         if debt.size > CALLS_BURST + allowed:
             return True
-        is_crowded = any(now - turns.crowded_at < CROWDED_S for turns in self._turns())
         if debt.size <= BURST + allowed or account.accepted != debt.accepted or is_crowded:
             debt.over_since = math.inf
         elif debt.over_since == math.inf:
@@ -229,9 +232,6 @@ class Guard:
         debt.accepted = account.accepted
         silent_s = HURRIED_SILENT_S if self._is_attacked and not account.accepted else SILENT_S
         return now - debt.over_since >= silent_s
-
-    def _turns(self) -> list[Turns]:
-        return [port.turns for port in self._ports if port.turns is not None]
 
     def _is_open(self, peer: str) -> bool:
         """Return True if a call's connection is open. A connection may have come since the last look."""
@@ -252,9 +252,7 @@ class Guard:
     def _next(self, waiting: list[Connection], now: float) -> set[str]:
         """Return the peers of the connections to let in at the next look."""
         is_slow = now < self._attacked_until - ATTACK_S + 1.0
-        if now - self._let_in_at < (SLOW_LET_IN_S if is_slow else LET_IN_S):
-            return set()
-        if not waiting:
+        if not waiting or now - self._let_in_at < (SLOW_LET_IN_S if is_slow else LET_IN_S):
             return set()
         first = min(waiting, key=lambda each: (self._ended[each.host], self._let_in_of.get(each.host, 0.0)))
         self._let_in_at = self._let_in_of[first.host] = now
