@@ -1,7 +1,7 @@
 """Measure what a task that waits in `ask` costs a server on SQLite: python benchmarks/parked.py [COUNT ...]
 
 The server is a process of its own. Its handlers are let go at once. Prints the memory that the process has grown by at
-each number of tasks, and the line through these figures: what a task costs, and what the process costs once.
+each number of tasks, and the straight line through these figures: its slope is the cost of one task.
 """
 
 import asyncio

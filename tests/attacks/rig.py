@@ -207,7 +207,7 @@ async def attacked(
 
 
 async def attack(name: str, target: Target | str, *, connections: int, seconds: float) -> dict[str, Any]:
-    """Run an attack of `floods` on a server or an address, in a process of its own. Return what it tells of itself."""
+    """Run an attack of `floods` on a server or an address, in a process of its own. Return the attack's counts."""
     address = target if isinstance(target, str) else target.address
     told = await run("-m", "tests.attacks.floods", name, address, str(connections), str(seconds))
     return dict(json.loads(told))

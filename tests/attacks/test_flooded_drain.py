@@ -1,4 +1,4 @@
-"""A server that is told to end while it is flooded: it ends in time, and no honest call is cut in silence."""
+"""A server gets SIGTERM during a flood. It ends in time, and every honest call ends with a result or a status."""
 
 import asyncio
 import signal

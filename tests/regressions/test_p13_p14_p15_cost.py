@@ -64,7 +64,7 @@ async def test_p13_the_row_of_a_task_costs_the_same_to_read_at_10000_chunks(serv
 async def _cost(served: Served, *metadata: tuple[str, str]) -> Calls:
     """The calls of the cheapest of several reads of a task, client included, until the server has forgotten the read.
 
-    The server ends a call after the client has its answer: what follows the answer must not count for the next read.
+    The server works on a call after the client has the answer. This work must not count for the next read.
     """
     found = list[Calls]()
     task = (await served.send(request())).task

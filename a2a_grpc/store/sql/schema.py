@@ -259,7 +259,7 @@ clock = Table(
     metadata,
     # SQLite's only: the machine's start since which the processes agree.
     Column("boot", Exact, primary_key=True),
-    # What is added to the machine's monotonic clock, so that it tells microseconds since the epoch.
+    # The machine's monotonic clock plus this offset is the time since the epoch, in microseconds.
     Column("offset_us", BigInteger, nullable=False),
     **_MYSQL,
 )
