@@ -59,11 +59,12 @@ def server_options(
         # connection's header lists can hold.
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
         # gRPC counts streams that were reset and are not yet freed, and refuses new ones beyond the limit: without
-        # this protection rapid resets of one connection took 1.2 GiB in three seconds. Half as many again may be about
-        # to be freed: with none, the default, gRPC refused every tenth call of a client that used its connections to
-        # the full. Versions of gRPC that do not know the second argument (1.80 and older) go on to refuse those.
+        # this protection rapid resets of one connection took 1.2 GiB in three seconds. A client may cancel all its
+        # streams and open as many at once, so as many may be about to be freed: with half of them, such a client had
+        # calls refused while the processor was busy. Versions of gRPC that do not know the second argument (1.80 and
+        # older) go on to refuse those.
         ("grpc.http.overload_protection", 1),
-        ("grpc.http2.max_deallocating_streams", max(1, settings.max_streams_per_connection // 2)),
+        ("grpc.http2.max_deallocating_streams", settings.max_streams_per_connection),
         ("grpc.max_receive_message_length", settings.max_receive_bytes),
         ("grpc.max_send_message_length", settings.max_send_bytes),
         # With its defaults gRPC lets a client send megabytes that no handler has asked for.

@@ -31,6 +31,8 @@ MiB = 1 << 20
 REFUSED_STREAM = "RST_STREAM with error code 7"
 SAMPLE_S = 0.05
 """Between two looks at a process's memory."""
+GOODBYE_S = 2.0
+"""How long a program has to end by itself: a server waits longer for its tasks."""
 SETTLE_S = 0.5
 """The good client goes on for so long after the attack: what the attack left behind shows too."""
 
@@ -77,7 +79,7 @@ class Process:
             with suppress(ProcessLookupError):
                 self.process.terminate()
             try:
-                await asyncio.wait_for(self.process.communicate(), 15)
+                await asyncio.wait_for(self.process.communicate(), GOODBYE_S)
             except TimeoutError:
                 self.process.send_signal(signal.SIGKILL)
                 await self.process.communicate()

@@ -143,6 +143,27 @@ async def test_streams_that_are_left_end_no_other_stream_of_their_connection() -
         assert ENDED not in target.log()
 
 
+async def test_a_client_that_cancels_all_its_streams_can_open_as_many_at_once() -> None:
+    """gRPC frees the canceled ones later, and refuses new ones if too many are to be freed."""
+
+    async def cancel_and_open(target: Target, task_id: str) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        async with grpc.aio.insecure_channel(target.address, options=options) as own:
+            stub = A2AServiceStub(own)
+            for _ in range(5):
+                following = [stub.SubscribeToTask(SubscribeToTaskRequest(id=task_id), metadata=V1) for _ in range(95)]
+                await asyncio.gather(*(call.read() for call in following))
+                for call in following:
+                    call.cancel()
+
+    async with Target.ours() as target, channel(target) as shared:
+        slow = A2AServiceStub(shared).SendStreamingMessage(scripted({"sleep": 600}), metadata=V1)
+        task_id = (await slow.read()).task.id
+        await asyncio.gather(*(cancel_and_open(target, task_id) for _ in range(5)))
+        slow.cancel()
+        assert ENDED not in target.log()
+
+
 async def test_too_much_metadata_is_refused_without_its_request_and_before_settings_are_acknowledged() -> None:
     async with Target.ours() as target:
         with http2.Peer.connect(target.address) as peer:
