@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 from typing import NamedTuple
@@ -46,6 +47,8 @@ from a2a_grpc.wire import TaskState
 
 FREED_RECORDS = 5_000
 """Records that are freed at a time."""
+EVICTED_TASKS = 500
+"""Tasks that are evicted for a new one, at most: a millisecond. If they are too few, later ones evict more."""
 
 
 class _Fold(NamedTuple):
@@ -158,10 +161,19 @@ class _Log:
         if len(self.records) <= FREED_RECORDS:
             return
         async with self.reading:
-            self.statuses = []
             while self.records:
-                del self.records[-FREED_RECORDS:]
+                self._free_last()
                 await asyncio.sleep(0)
+
+    def free_some(self) -> bool:
+        """Do one step of `free`, unless a reader has the log in hand. Return True if nothing is left."""
+        if not self.reading.locked():
+            self._free_last()
+        return not self.records
+
+    def _free_last(self) -> None:
+        del self.statuses[-FREED_RECORDS:]
+        del self.records[-FREED_RECORDS:]
 
     async def _count(self) -> bool:
         """Bring `counts` and `core` up to the newest record. Return False if some record is not understood."""
@@ -230,6 +242,7 @@ class MemoryStore:
         self._logs: dict[TaskKey, _Log] = {}
         self._leases: dict[str, float] = {}  # of each replica that is alive: until when
         self._held: dict[str, set[TaskKey]] = {}  # by replica
+        self._evicted: deque[_Log] = deque()  # whose records are still to be freed
         self._ended: dict[TaskKey, float] = {}  # when, in the order in which they ended
         self._waiting: dict[TaskKey, float] = {}  # for their users: since when, the longest waiting first
         self._orders: dict[Scope, Order] = {}
@@ -494,6 +507,8 @@ class MemoryStore:
         doomed = [key for place, (key, at) in enumerate(oldest) if place < surplus or at <= now - ended_age_s]
         for key in doomed:
             await self._remove(key).free()
+        while self._evicted:
+            await self._evicted.popleft().free()
         forgotten = [name for name, (at, _) in islice(self._bindings.items(), limit) if at <= now - bound_age_s]
         for name in forgotten:
             del self._bindings[name]
@@ -504,17 +519,31 @@ class MemoryStore:
         self._leases.clear()
         self._held.clear()
         self._ended.clear()
+        self._evicted.clear()
         self._waiting.clear()
         self._orders.clear()
         self._bindings.clear()
 
     def _make_room(self) -> None:
-        while self._ended and (len(self._logs) >= self._max_tasks or self._bytes >= self._max_bytes):
-            self._remove(next(iter(self._ended)))
+        """Evict tasks, and free a part of what was evicted: neither may take long, so both go on with later calls."""
+        self._free_some()
+        for _ in range(EVICTED_TASKS):
+            if not self._ended or (len(self._logs) < self._max_tasks and self._bytes < self._max_bytes):
+                break
+            log = self._remove(next(iter(self._ended)))
+            if len(log.records) > FREED_RECORDS:
+                self._evicted.append(log)
+        if self._ended:
+            return  # there will be room
         if len(self._logs) >= self._max_tasks:
             raise StoreFull(f"the memory store is limited to {self._max_tasks} tasks, and none of them has ended")
         if self._bytes >= self._max_bytes:
             raise StoreFull(f"the memory store is limited to {self._max_bytes} bytes, and no ended task is left")
+
+    def _free_some(self) -> None:
+        """Free some records of the task that was evicted first, unless a reader has the task in hand."""
+        if self._evicted and self._evicted[0].free_some():
+            self._evicted.popleft()
 
     def _remove(self, key: TaskKey) -> _Log:
         log = self._logs.pop(key)

@@ -1,13 +1,16 @@
 """The memory store: the contract of every store, then its own bounds."""
 
+import sys
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.lifecycle import COMPLETED
-from a2a_grpc.store import Binding, ListFilter, MemoryStore, StoreFull, TaskStore, open_store
+from a2a_grpc.lifecycle import COMPLETED, WORKING
+from a2a_grpc.store import Binding, ListFilter, MemoryStore, Record, StoreFull, TaskStore, open_store
 from a2a_grpc.store.contract import KEY, StoreContract, append, born, chunk, create, status
+from a2a_grpc.store.memory import EVICTED_TASKS, FREED_RECORDS
 
 
 class TestMemoryStore(StoreContract):
@@ -50,6 +53,40 @@ async def test_the_bytes_of_all_events_are_bounded_for_new_tasks() -> None:
     await append(store, status(4, COMPLETED), epoch=epoch)
     await create(store, KEY._replace(id="t-2"))
     assert await store.head(KEY) is None
+
+
+async def test_an_evicted_task_is_freed_in_steps() -> None:
+    """A million records take 50 ms to free, and the event loop stands still meanwhile."""
+    store = MemoryStore(max_tasks=2)
+    event, count = bytes(range(100)), 3 * FREED_RECORDS
+    unused = sys.getrefcount(event)
+    epoch = await create(store)
+    for seq in range(2, count):
+        await append(store, Record(seq, event, WORKING, 1), epoch=epoch)
+    await append(store, status(count, COMPLETED), epoch=epoch)
+    left = []
+    for place in range(5):
+        key = KEY._replace(id=f"t-{place}")
+        await append(store, status(2, COMPLETED), epoch=await create(store, key), key=key)
+        left.append(sys.getrefcount(event) - unused)
+    assert all(before - after <= FREED_RECORDS for before, after in pairwise(left))
+    assert left[1] > 0
+    assert left[-1] == 0
+
+
+async def test_so_many_tasks_are_evicted_for_one_task_at_most_and_the_others_for_the_next() -> None:
+    store = MemoryStore(max_bytes=1 << 20)
+    for place in range(2 * EVICTED_TASKS):
+        key = KEY._replace(id=f"t-{place}")
+        await append(store, status(2, COMPLETED), epoch=await create(store, key), key=key)
+    large = KEY._replace(id="large")
+    epoch = await create(store, large)
+    await append(store, chunk(2, "x" * (1 << 20)), epoch=epoch, key=large)
+    await create(store, KEY._replace(id="new"))
+    assert (await store.list(KEY.scope, ListFilter(state=COMPLETED), None, 1)).total == EVICTED_TASKS
+    with pytest.raises(StoreFull, match="bytes"):
+        await create(store, KEY._replace(id="newer"))
+    assert (await store.list(KEY.scope, ListFilter(state=COMPLETED), None, 1)).total == 0
 
 
 async def test_idempotency_keys_are_bounded_in_number() -> None:
