@@ -505,14 +505,20 @@ class MemoryStore:
         now, surplus = self._clock(), len(self._ended) - keep
         oldest = islice(self._ended.items(), limit)
         doomed = [key for place, (key, at) in enumerate(oldest) if place < surplus or at <= now - ended_age_s]
+        removed = 0
         for key in doomed:
+            if key not in self._ended:
+                continue  # evicted while others were freed
+            removed += 1
             await self._remove(key).free()
+            if removed % EVICTED_TASKS == 0:
+                await asyncio.sleep(0)
         while self._evicted:
             await self._evicted.popleft().free()
         forgotten = [name for name, (at, _) in islice(self._bindings.items(), limit) if at <= now - bound_age_s]
         for name in forgotten:
             del self._bindings[name]
-        return len(doomed) + len(forgotten)
+        return removed + len(forgotten)
 
     async def close(self) -> None:
         self._logs.clear()

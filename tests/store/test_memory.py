@@ -1,5 +1,6 @@
 """The memory store: the contract of every store, then its own bounds."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -87,6 +88,22 @@ async def test_so_many_tasks_are_evicted_for_one_task_at_most_and_the_others_for
     with pytest.raises(StoreFull, match="bytes"):
         await create(store, KEY._replace(id="newer"))
     assert (await store.list(KEY.scope, ListFilter(state=COMPLETED), None, 1)).total == 0
+
+
+async def test_a_purge_goes_on_if_tasks_are_evicted_meanwhile() -> None:
+    store = MemoryStore(max_tasks=3)
+    for place in range(3):
+        key = KEY._replace(id=f"t-{place}")
+        epoch = await create(store, key)
+        for seq in range(2, 2 * FREED_RECORDS):
+            await append(store, Record(seq, b"event", WORKING, 1), epoch=epoch, key=key)
+        await append(store, status(2 * FREED_RECORDS, COMPLETED), epoch=epoch, key=key)
+    purging = asyncio.create_task(store.purge(ended_age_s=0.0, keep=0, bound_age_s=3600.0, limit=10))
+    await asyncio.sleep(0)  # the first one is removed, and its records are freed in steps
+    for place in range(2):
+        await create(store, KEY._replace(id=f"new-{place}"))
+    assert await purging == 2
+    assert (await store.list(KEY.scope, ListFilter(), None, 10)).total == 2
 
 
 async def test_idempotency_keys_are_bounded_in_number() -> None:
