@@ -25,8 +25,9 @@ as InternalError with that class's generic text. A client raises the class that 
 adds what only a client can tell.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 
@@ -45,6 +46,20 @@ def detached(error: E) -> E:
     """
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error
+
+
+def is_closing(error: BaseException, task: "asyncio.Task[Any] | None") -> bool:
+    """Return True if the exception closes the coroutine that catches it, which then must not await anything.
+
+    Code that a coroutine calls can raise GeneratorExit, too. Then the coroutine's `task` is at work; when a coroutine
+    is closed, it is not.
+    """
+    if not isinstance(error, GeneratorExit):
+        return False
+    try:
+        return asyncio.current_task() is not task
+    except RuntimeError:  # no event loop runs
+        return True
 
 
 class Violation(NamedTuple):

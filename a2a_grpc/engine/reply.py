@@ -8,7 +8,7 @@ from typing import cast
 
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
 from a2a_grpc.engine.slots import Slots
-from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached
+from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached, is_closing
 from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import Content, Contents, Json, agent_message, check_content, part
@@ -63,18 +63,24 @@ async def reply(
         stage=stage,
         threads=threads,
     )
+    call = asyncio.current_task()
     slots.enter()
     if not slots.take():
         await slots.acquire()
     try:
         output = await _output(skill, turn)
         return _message(output, skill, context_id)
-    except asyncio.CancelledError:
-        stage.canceled = True
-        raise
+    except asyncio.CancelledError as error:
+        if call is not None and call.cancelling():
+            stage.canceled = True
+            raise
+        logger.exception("handler failed skill=%s", skill.id)
+        raise InternalError from error
     except A2AError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_closing(error, call):
+            raise
         logger.exception("handler failed skill=%s", skill.id)
         raise InternalError from error
     finally:

@@ -16,7 +16,7 @@ from a2a_grpc.engine.replay import Replay
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.writer import Writer
-from a2a_grpc.errors import detached
+from a2a_grpc.errors import detached, is_closing
 from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.piecewise import parsed
@@ -147,7 +147,9 @@ class Run(Stage):
         except StoreUnavailable:
             logger.warning("the store does not take what the run makes task=%s", self.writer.key.id)
             outcome = Failed(STORE_FAILURE)
-        except (Exception, asyncio.CancelledError, SystemExit):
+        except BaseException as raised:  # agent code may raise anything: a panic of an extension, SystemExit
+            if is_closing(raised, worker):
+                raise
             if self._stop_outcome is None and not self._is_lost:
                 logger.exception("handler failed task=%s skill=%s", self.writer.key.id, self._queued.skill.id)
             outcome = self._changed or Failed(GENERIC_FAILURE)

@@ -15,7 +15,7 @@ import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.status_pb2 import Status
 
-from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError
+from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError, is_closing
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.responses import TINY_BYTES, Responses
 from a2a_grpc.rpc.status import abort, to_status
@@ -136,15 +136,21 @@ class Calls:
             except A2AError as error:
                 status = to_status(error)
             except asyncio.CancelledError:
-                if not self._is_ending:
+                if self._is_ending:
+                    status = to_status(UnavailableError.shutting_down("resume at another"))
+                elif task.cancelling():
                     raise  # the client is gone
-                status = to_status(UnavailableError.shutting_down("resume at another"))
+                else:
+                    logger.exception("call failed")  # it awaited something that was canceled: the client waits on
+                    status = to_status(InternalError())
             except StoreUnavailable as unavailable:
                 self._lines.warning("store", "the store does not answer: %s", unavailable)
                 status = to_status(UnavailableError(unavailable.said, retry_after_s=1.0))
             except grpc.aio.InternalError:
                 return None  # a write to a client that is gone
-            except Exception:
+            except BaseException as raised:  # a validator, or a router, may raise anything
+                if is_closing(raised, task):
+                    raise
                 logger.exception("call failed")  # a bug, not a refusal: every traceback is worth its line
                 status = to_status(InternalError())
             finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import logging
 import os
 import re
 import signal
@@ -26,6 +27,8 @@ from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.worker import Tell, Worker
 from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers
 from a2a_grpc.store import TaskStore
+
+logger = logging.getLogger("a2a_grpc.server")
 
 SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
 
@@ -162,10 +165,20 @@ def event_loop(settings: ServerSettings) -> asyncio.AbstractEventLoop:
 
 
 def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
-    """Like `asyncio.run`, but without waiting for handlers that ignore their cancellation: they were given up on."""
+    """Like `asyncio.run`, but without waiting for handlers that ignore their cancellation: they were given up on.
+
+    SystemExit and KeyboardInterrupt of another task than `main` do not end the loop: `signals` hears of signals.
+    """
     asyncio.set_event_loop(loop)
+    running = loop.create_task(main)
     try:
-        loop.run_until_complete(main)
+        while not running.done():
+            try:
+                loop.run_until_complete(running)
+            except (SystemExit, KeyboardInterrupt):
+                if running.done():
+                    raise
+                logger.exception("a task of the agent tried to end the program; the server goes on")
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:
