@@ -37,6 +37,7 @@ FLOORS = {
     "offload": 0,
     "piecewise": 1,
     "throttle": 0,
+    "signals": 0,
 }
 PACKAGE = ROOT / "a2a_grpc"
 ENTRY = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}

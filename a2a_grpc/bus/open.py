@@ -1,6 +1,7 @@
 """A bus by its URL."""
 
 import logging
+import os
 import re
 import socket
 
@@ -13,7 +14,7 @@ from a2a_grpc.masking import mask_url
 logger = logging.getLogger("a2a_grpc.bus")
 
 MACHINE_AT = re.compile(r"machine:(?://)?(/[^/].*)")
-HAS_UNIX_SOCKETS = hasattr(socket, "AF_UNIX")
+HAS_UNIX_SOCKETS = os.name == "posix" and hasattr(socket, "AF_UNIX")
 
 
 def open_bus(url: str, store_url: str = "memory:") -> Bus:

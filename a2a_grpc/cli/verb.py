@@ -26,6 +26,7 @@ from a2a_grpc.client.client import load_settings
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.masking import mask_url
+from a2a_grpc.signals import INTERRUPT, signals_to
 from a2a_grpc.wire import SERVICE_NAME
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -208,24 +209,16 @@ async def _main(function: Verb, session: Session, arguments: dict[str, Any]) -> 
 @contextmanager
 def _interrupting(interrupted: asyncio.Event) -> Iterator[None]:
     """The first Ctrl-C cancels the current task and sets the event; the next one ends the process."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     assert task is not None
 
-    def hear() -> None:
+    def hear(number: signal.Signals) -> None:
         interrupted.set()
         task.cancel()
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        let_go()
 
-    try:
-        loop.add_signal_handler(signal.SIGINT, hear)
-    except NotImplementedError:  # there Ctrl-C raises KeyboardInterrupt
+    with signals_to(hear, INTERRUPT) as let_go:
         yield
-        return
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
 
 
 def _session(given: dict[str, Any]) -> Session:

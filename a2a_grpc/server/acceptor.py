@@ -15,7 +15,7 @@ logger = logging.getLogger("a2a_grpc.server")
 
 BACKLOG = 128
 AT_ONCE = 16
-"""Connections accepted before the event loop does other work."""
+"""Connections accepted of one socket before the event loop does other work."""
 PAUSE_S = 0.5
 """How long nothing is accepted once no descriptor is left; what waits stays in the system's queue."""
 TLS_HANDSHAKE_S = 10.0
@@ -50,7 +50,7 @@ class Acceptor:
         self._sockets: list[socket.socket] = []
         self._tls: ssl.SSLContext | None = None
         self._beginning: dict[asyncio.Task[None], None] = {}
-        self._pauses: set[asyncio.TimerHandle] = set()
+        self._accepting: list[asyncio.Task[None]] = []
 
     def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         """Listen on bound sockets, which belong to the acceptor from now on."""
@@ -60,39 +60,39 @@ class Acceptor:
             listening.setblocking(False)
             listening.listen(BACKLOG)
             self._sockets.append(listening)
-            self._resume(listening)
+            accepting = self._accept(listening)
+            self._accepting.append(asyncio.create_task(accepting, name="a2a-grpc:http-accept"))
 
     async def stop(self) -> None:
         """Accept no more; end connections that are just beginning."""
-        for pause in self._pauses:
-            pause.cancel()
+        if ending := [*self._accepting, *self._beginning]:
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending)
+        self._accepting.clear()
         for listening in self._sockets:
-            asyncio.get_running_loop().remove_reader(listening)
             listening.close()
         self._sockets.clear()
         self._reserve.close()
-        if beginning := list(self._beginning):
-            for task in beginning:
-                task.cancel()
-            await asyncio.wait(beginning)
 
-    def _resume(self, listening: socket.socket) -> None:
-        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
-
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(AT_ONCE):
-            try:
-                connected = self._accepted(listening)
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._throttle.error("accept", "no HTTP connection can be accepted: %s", error.strerror)
-                self._pause(listening)
-                return
-            self._make_room()
-            task = asyncio.get_running_loop().create_task(self._begin(connected), name="a2a-grpc:http-connection")
-            self._beginning[task] = None
-            task.add_done_callback(lambda done: self._beginning.pop(done, None))
+    async def _accept(self, listening: socket.socket) -> None:
+        """Accept the connections of one socket until canceled. The loop's `add_reader` would do with less, but Windows
+        has no such function."""
+        while True:
+            for _ in range(AT_ONCE):
+                try:
+                    connected = await self._accepted(listening)
+                except ConnectionAbortedError:
+                    continue
+                except Exception as error:
+                    self._throttle.error("accept", "no HTTP connection can be accepted: %s", error)
+                    await asyncio.sleep(PAUSE_S)
+                    continue
+                self._make_room()
+                task = asyncio.create_task(self._begin(connected), name="a2a-grpc:http-connection")
+                self._beginning[task] = None
+                task.add_done_callback(lambda done: self._beginning.pop(done, None))
+            await asyncio.sleep(0)
 
     def _make_room(self) -> None:
         """Over the limit, give up the oldest connection; one whose TLS handshake goes on, if those are the most."""
@@ -103,23 +103,18 @@ class Acceptor:
             return
         self._give_up()
 
-    def _accepted(self, listening: socket.socket) -> socket.socket:
-        """Accept one connection, from the reserve if need be."""
+    async def _accepted(self, listening: socket.socket) -> socket.socket:
+        """Wait for a connection and accept it, from the reserve if need be."""
+        loop = asyncio.get_running_loop()
         try:
-            connected, _ = listening.accept()
+            connected, _ = await loop.sock_accept(listening)
             self._reserve.fill()
         except OSError as error:
             if error.errno not in EXHAUSTED or not self._reserve.give():
                 raise
             self._throttle.error("reserve", "no file descriptor is left; probes are served from a reserve")
-            connected, _ = listening.accept()
+            connected, _ = await loop.sock_accept(listening)
         return connected
-
-    def _pause(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listening)
-        self._pauses = {pause for pause in self._pauses if pause.when() > loop.time()}
-        self._pauses.add(loop.call_later(PAUSE_S, self._resume, listening))
 
     async def _begin(self, connected: socket.socket) -> None:
         connected.setblocking(False)

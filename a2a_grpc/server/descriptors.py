@@ -72,7 +72,7 @@ class Reserve:
         """Hold as many as the reserve should have, or as many as can be had."""
         with suppress(OSError):
             while len(self._held) < SPARE:
-                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+                self._held.append(os.open(os.devnull, os.O_RDONLY))
 
     def give(self) -> bool:
         """Close one of them. Return False if none is left."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,7 @@ def check_free(host: str, port: int, protocol: str) -> None:
     try:
         family, address = _resolve(host, port)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _let_bind(probe)
             probe.bind(address)
     except OSError as error:
         raise cannot_listen(host, port, protocol, error) from error
@@ -48,7 +49,7 @@ def held(host: str, port: int, protocol: str) -> Iterator[int]:
             except OSError:
                 # Connections of a server that did not share the port may linger in TIME_WAIT. Not at once: two that
                 # both allow this, and both do not listen yet, would not notice each other.
-                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                _let_bind(holder)
                 holder.bind(address)
         except OSError as error:
             raise cannot_listen(host, port, protocol, error) from error
@@ -56,17 +57,22 @@ def held(host: str, port: int, protocol: str) -> Iterator[int]:
 
 
 async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
-    """Return a bound TCP socket for each address of a host; all have one port. Raises OSError."""
+    """Return a bound TCP socket for each address of a host; all have one port. Raises OSError.
+
+    The socket of `::` takes IPv4 connections too, as gRPC's does.
+    """
     sockets: list[socket.socket] = []
+    addresses = await _addresses(host, port)
+    of_one_family = addresses != [(socket.AF_INET6, "::")]
     try:
-        for family, address in await _addresses(host, port):
+        for family, address in addresses:
             taken = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(taken)
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _let_bind(taken)
             if reuse_port:
                 taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
-                taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, of_one_family)
             port = port or (sockets[0].getsockname()[1] if len(sockets) > 1 else 0)
             taken.bind((address, port))
     except OSError:
@@ -82,6 +88,14 @@ async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, s
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _let_bind(binding: socket.socket) -> None:
+    """Let a socket have a port on which old connections linger, and no port on which another socket listens."""
+    if sys.platform == "win32":  # there SO_REUSEADDR takes the port from whoever listens
+        binding.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    else:
+        binding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:

@@ -26,6 +26,7 @@ from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.worker import Tell, Worker
 from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers
+from a2a_grpc.signals import STOP, signals_to
 from a2a_grpc.store import TaskStore
 
 logger = logging.getLogger("a2a_grpc.server")
@@ -194,14 +195,7 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
 def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[str]"]:
     """The name of the first SIGTERM or SIGINT, once it comes; the next one ends the process at once: `last` is done
     before that, if the event loop is free to do it."""
-    loop = asyncio.get_running_loop()
-    told: asyncio.Future[str] = loop.create_future()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def let_go() -> None:
-        for number in before:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def hear(number: signal.Signals) -> None:
         if not told.done():
@@ -214,14 +208,8 @@ def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[
         let_go()
         signal.raise_signal(number)
 
-    for number in before:
-        loop.add_signal_handler(number, hear, number)
-    try:
+    with signals_to(hear, STOP) as let_go:
         yield told
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def _announce(server: Server, tell: Tell) -> None:

@@ -1,10 +1,15 @@
 """P18: whatever form an address is given in, the card says host:port."""
 
+import socket
+
 import aiohttp
+import grpc.aio
 import pytest
 
 from a2a_grpc.config import ConfigurationError
-from tests.harness import scripted_agent, serving
+from a2a_grpc.server.ports import ListenError
+from a2a_grpc.wire import A2AServiceStub
+from tests.harness import V1, request, scripted_agent, serving, texts
 
 FORMS = {
     "agents.example:7000": "agents.example:7000",
@@ -52,3 +57,26 @@ async def test_p18_an_address_that_cannot_be_is_refused_by_name(given: str) -> N
         async with serving(scripted_agent(), advertise=given):
             pass
     assert str(refused.value).startswith("advertise is '")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6, or not both families on a port")
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_the_ports_of_every_address_take_both_families_for_http_as_for_grpc(host: str) -> None:
+    every = {"listen": "[::]:0", "http_listen": "[::]:0", "insecure": True}
+    async with serving(scripted_agent(), **every) as served, aiohttp.ClientSession() as http:
+        assert served.server.http_url is not None
+        port = served.server.http_url.rpartition(":")[2]
+        async with http.get(f"http://{host}:{port}/livez") as response:
+            assert response.status == 200
+        port = served.server.grpc_address.rpartition(":")[2]
+        async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+            sent = await A2AServiceStub(channel).SendMessage(request(), metadata=V1)
+        assert texts(sent.task) == ["hello"]
+
+
+async def test_a_port_of_every_address_is_refused_if_it_is_taken_in_one_family() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match="for HTTP: address already in use"):
+            async with serving(scripted_agent(), http_listen=f"[::]:{port}", insecure=True):
+                pass
