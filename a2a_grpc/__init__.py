@@ -43,8 +43,9 @@ The map. A module imports only from floors strictly below its own:
                     retries; responses: what an agent sends, checked before it is used; inflating: compressed content
                     within a bound; growth: a bound for a followed task;
                     connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
-                    status: failures as errors; remote, manager, blocking: on top
-    2  agent        Agent, Turn, outcomes, the agent card
+                    status: failures as errors; remote, manager, blocking: on top; delegated: a remote task for a turn
+                    here, whose questions are passed on
+    2  agent        Agent, Turn, outcomes, the agent card; talk: one question to a user at a time
        store        protocol: TaskStore and its values; contract: what each must do, as tests; views: parts of tasks;
                     growing: a task folded into bytes;
                     memory, with order: its lists;

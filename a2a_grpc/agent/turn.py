@@ -1,14 +1,16 @@
 """One incoming message with all that the agent may know of it and do about it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import ParamSpec, Protocol, TypeVar
 
 from a2a_grpc.agent import output
+from a2a_grpc.agent.talk import Talk
 from a2a_grpc.agent.threads import Threads
-from a2a_grpc.parts import Contents, Json, agent_message, data_of, text_of, to_dict
+from a2a_grpc.lifecycle import AUTH_REQUIRED, INPUT_REQUIRED
+from a2a_grpc.parts import Contents, Json, agent_message, data_of, struct, text_of, to_dict
 from a2a_grpc.principal import Principal
-from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,15 +34,26 @@ class Stage(Protocol):
     def is_replaying(self) -> bool:
         """True while the handler repeats what an earlier run of this turn did."""
 
+    @property
+    def is_let_go(self) -> bool:
+        """True once the handler was stopped here and will be run again, at this server or another."""
+
+    @property
+    def recorded_questions(self) -> Sequence[Message]:
+        """The questions with recorded answers that the handler has yet to ask again, in order."""
+
     def new_artifact_id(self) -> str:
         """Return an id for an artifact that has none. Every run of the turn gets the same ids in the same order."""
+
+    def new_call_id(self) -> str:
+        """Return an id for a call to another agent. Every run of the turn gets the same ids in the same order."""
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Makes, replaces or extends an artifact."""
 
-    async def ask(self, question: Message) -> tuple[Message, SendMessageRequest]:
-        """Wait in INPUT_REQUIRED for the next message of the task. Return the question as it stands in the log, with
-        that message."""
+    async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
+        """Wait in a state for the next message of the task. Return the question as it stands in the log, with that
+        message."""
 
 
 class Answer(str):
@@ -151,6 +164,27 @@ class Turn:
         return self._stage.is_replaying
 
     @property
+    def recorded_questions(self) -> Sequence[Message]:
+        """The questions that an earlier run of this turn asked, whose answers `ask` has yet to return, in order."""
+        return self._stage.recorded_questions
+
+    @property
+    def is_let_go(self) -> bool:
+        """True once the handler was stopped although its turn goes on: it will be run again, here or at another server.
+        A handler that started work elsewhere leaves that work alone then."""
+        return self._stage.is_let_go
+
+    @cached_property
+    def talk(self) -> Talk:
+        """Who of several that work for this turn may speak to its user."""
+        return Talk()
+
+    def new_call_id(self) -> str:
+        """Return an id for a call to another agent, such as an idempotency key. Every run of this turn gets the same
+        ids in the same order."""
+        return self._stage.new_call_id()
+
+    @property
     def canceled(self) -> bool:
         """Whether the turn was told to stop. Safe to read from any thread."""
         return self._stage.canceled
@@ -187,9 +221,13 @@ class Turn:
         await self._stage.artifact(artifact, append=append, last_chunk=last_chunk)
         return artifact.artifact_id
 
-    async def ask(self, question: Contents) -> Answer:
+    async def ask(
+        self, question: Contents, *, auth: bool = False, metadata: Mapping[str, Json] | None = None
+    ) -> Answer:
         """Ask the user and wait, in INPUT_REQUIRED, for the next message of the task. Return its text; the message
         itself is in the answer's `message`, `data` and `metadata`.
+
+        With `auth` the task waits in AUTH_REQUIRED. `metadata` goes with the question.
 
         Meanwhile the turn holds no place among the agent's runs. After `ask_hold_s`, or when the server stops, the
         handler is stopped with CancelledError, its `finally` blocks run, and the answer runs it again: see `Turn`. A
@@ -197,7 +235,10 @@ class Turn:
 
         Raises RuntimeError while another question of this turn waits.
         """
-        asked, request = await self._stage.ask(self._say(question))
+        said = self._say(question)
+        if metadata:
+            said.metadata.CopyFrom(struct(dict(metadata)))
+        asked, request = await self._stage.ask(said, AUTH_REQUIRED if auth else INPUT_REQUIRED)
         if self.task is not None:
             self.task.history.extend([asked, request.message])
         return Answer.of(request)

@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Turn
 from a2a_grpc.client.client import Client, connect
+from a2a_grpc.client.delegated import Delegated, call_of, cancel_remote, delegated
 from a2a_grpc.client.errors import TaskNotCompletedError
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.stream import TaskStream
@@ -19,9 +20,6 @@ from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json, data_of, text_of
 from a2a_grpc.wire import AgentCard, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
-
-CANCEL_TIMEOUT_S = 5.0
-"""How long a caller that was canceled waits for the remote task's cancellation."""
 
 
 class RemoteAgent:
@@ -84,12 +82,13 @@ class RemoteAgent:
         """Has the agent work and waits, as long as it takes: the text of its answer.
 
         Called for a `turn` of an agent here, the remote agent's progress shows there: its status texts as that turn's,
-        its artifacts with a numeric `progress` as artifacts of the same name.
+        its artifacts with a numeric `progress` as artifacts of the same name. What the remote agent asks, the user of
+        that turn is asked, and the answer goes back: see `Delegated`.
 
-        Raises TaskNotCompletedError, which holds the task, for any other end than COMPLETED; also where the agent asks
-        for something: go on with `run(answer, task_id=error.task.id)`.
+        Raises TaskNotCompletedError, which holds the task, for any other end than COMPLETED; without a `turn` also if
+        the agent asks for something: go on with `run(answer, task_id=error.task.id)`.
         """
-        async with self.events(content, **options) as events:
+        async with self._work(content, turn, options) as events:
             async for event in events:
                 if isinstance(event, Message):
                     return text_of(event)
@@ -99,10 +98,15 @@ class RemoteAgent:
                     break
         return text_of(_completed(events.task))
 
-    async def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> AsyncIterator[str]:
-        """The text of the agent's answer, piece by piece as it is made. Raises as `run` does, after the last piece."""
-        async with self.events(content, **options) as events:
+    async def stream(
+        self, content: Contents | Message, *, turn: Turn | None = None, **options: Unpack[SendOptions]
+    ) -> AsyncIterator[str]:
+        """The text of the agent's answer, piece by piece as it is made. Raises as `run` does, after the last piece. A
+        `turn` is what it is for `run`."""
+        async with self._work(content, turn, options) as events:
             async for event in events:
+                if turn is not None:
+                    await _relay(event, turn)
                 match event:
                     case Message():
                         yield text_of(event)
@@ -112,6 +116,22 @@ class RemoteAgent:
                 if events.is_paused:
                     break
         _completed(events.task)
+
+    @asynccontextmanager
+    async def _work(
+        self, content: Contents | Message, turn: Turn | None, options: SendOptions
+    ) -> AsyncIterator[TaskStream | Delegated]:
+        """Sends a message: the events of its task; those for a turn include what follows the agent's questions."""
+        if turn is None or turn.task is None:  # without a task there is none to ask in
+            async with self.events(content, **options) as events:
+                yield events
+            if turn is not None and events.is_paused:  # nobody will answer
+                async with self._client() as client:
+                    await client.cancel(events.task_id)
+            return
+        call = call_of(turn, content, options)
+        async with self._client() as client, delegated(client, turn, call, self.name, content, options) as work:
+            yield work
 
     @asynccontextmanager
     async def events(self, content: Contents | Message, **options: Unpack[SendOptions]) -> AsyncIterator[TaskStream]:
@@ -124,7 +144,7 @@ class RemoteAgent:
                 yield events
             except BaseException as error:
                 if error is not events.error:
-                    await _cancel(client, events, beginning)
+                    await cancel_remote(client, events, beginning)
                 raise
 
     def describe(self) -> dict[str, Json]:
@@ -166,7 +186,8 @@ async def _relay(event: Event, turn: Turn) -> None:
     """Tells a turn's caller how the remote agent is getting on."""
     match event:
         case TaskStatusUpdateEvent() if event.status.state == lifecycle.WORKING and event.status.HasField("message"):
-            await turn.status(list(event.status.message.parts))
+            async with turn.talk.speaking():  # not while the user is asked
+                await turn.status(list(event.status.message.parts))
         case TaskArtifactUpdateEvent() if progress_of(event) is not None:
             artifact = event.artifact
             await turn.artifact(list(artifact.parts), id=artifact.artifact_id, name=artifact.name)
@@ -180,19 +201,3 @@ def progress_of(event: Event) -> float | None:
     progress = found.get("progress") if isinstance(found, dict) else None
     is_number = isinstance(progress, (int, float)) and not isinstance(progress, bool)
     return float(cast(float, progress)) if is_number and 0 <= cast(float, progress) <= 1 else None
-
-
-async def _cancel(client: Client, events: TaskStream, beginning: asyncio.Task[None]) -> None:
-    """Cancels a remote task in spite of the caller's own cancellation; what comes of it is not waited for long."""
-
-    async def cancel() -> None:
-        await beginning  # what was sent may have made a task that nothing was heard of yet
-        if events.task_id and events.state not in lifecycle.TERMINAL:
-            await client.cancel(events.task_id)
-
-    canceling = asyncio.create_task(cancel(), name="a2a-grpc:cancel")
-    with suppress(A2AError, TimeoutError):
-        async with asyncio.timeout(CANCEL_TIMEOUT_S):
-            await asyncio.shield(canceling)
-    for task in (canceling, beginning):
-        task.cancel()

@@ -47,6 +47,11 @@ class Replay:
         """True once all answers were given."""
         return not self._asked
 
+    @property
+    def questions(self) -> list[Message]:
+        """The questions whose answers were not given yet, in order."""
+        return [asked.said[-1] for asked in self._asked if asked.said]
+
     def answer(self, question: Message) -> tuple[Message, SendMessageRequest]:
         """Return the question as it was asked before, with its answer. Raise Failed if it was not the next one."""
         said, answer = self._asked[0]

@@ -13,7 +13,7 @@ from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import Content, Contents, Json, agent_message, check_content, part
 from a2a_grpc.principal import Principal
-from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageRequest
+from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageRequest, TaskState
 
 logger = logging.getLogger("a2a_grpc.engine")
 
@@ -24,6 +24,8 @@ class NoTask:
     def __init__(self) -> None:
         self.is_replaying = False
         self.canceled = False
+        self.is_let_go = False
+        self.recorded_questions: tuple[Message, ...] = ()
         self.cancel_metadata: dict[str, Json] = {}
 
     async def status(self, message: Message | None) -> None:
@@ -32,10 +34,13 @@ class NoTask:
     def new_artifact_id(self) -> str:
         raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
 
+    def new_call_id(self) -> str:
+        return new_id()
+
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
 
-    async def ask(self, question: Message) -> tuple[Message, SendMessageRequest]:
+    async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
         raise RuntimeError("a skill that answers with a message has no task in which to ask")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, NamedTuple, ParamSpec, cast
 
@@ -22,7 +22,7 @@ from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.piecewise import parsed
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey
-from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
 
 Given = ParamSpec("Given")
 logger = logging.getLogger("a2a_grpc.engine")
@@ -104,8 +104,10 @@ class Run(Stage):
         held: Held,
         threads: Threads,
         inbox: "deque[Queued]",
+        is_resumable: bool,
     ) -> None:
-        """`task` is empty if its log does not have the message yet: the first record of the run brings it there."""
+        """`task` is empty if its log does not have the message yet: the first record of the run brings it there.
+        `is_resumable` says that a run which is lost is begun again."""
         self.writer = writer
         self._queued = queued
         self._task = task
@@ -114,6 +116,7 @@ class Run(Stage):
         self._held = held
         self._threads = threads
         self._inbox = inbox
+        self._is_resumable = is_resumable
         self._holds_slot = False
         self._has_waited = False
         self._stop_outcome: Outcome | None = None
@@ -121,8 +124,10 @@ class Run(Stage):
         self._worker: asyncio.Task[Any] | None = None
         self._ending = False
         self._is_lost = False
+        self._was_waiting = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         self._unnamed = 0
+        self._calls = 0
         self._replay = queued.replay if queued.replay and not queued.replay.is_over else None
         """None once the run is not a repetition any more."""
         self._changed: Failed | None = None
@@ -175,6 +180,7 @@ class Run(Stage):
 
     def lose(self) -> None:
         """Stops the run without an end: the task is, or will be, another replica's."""
+        self._was_waiting = self.is_waiting
         self._ending = self._is_lost = True
         if self._worker is not None:
             self._worker.cancel()
@@ -237,6 +243,14 @@ class Run(Stage):
     def is_replaying(self) -> bool:
         return self._replay is not None
 
+    @property
+    def is_let_go(self) -> bool:
+        return self._is_lost and (self._was_waiting or self._is_resumable)
+
+    @property
+    def recorded_questions(self) -> Sequence[Message]:
+        return () if self._replay is None else self._replay.questions
+
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)
         if self._replay is not None:
@@ -251,14 +265,14 @@ class Run(Stage):
             return
         await self._write(self.writer.artifact, artifact, append=append, last_chunk=last_chunk)
 
-    async def ask(self, question: Message) -> tuple[Message, SendMessageRequest]:
+    async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
         if self._answer is not None:
             raise RuntimeError("this turn is asking already; one question at a time")
         await asyncio.sleep(0)
         if self._replay is not None:
             return self._answer_again(self._replay, question)
         keep = None if self._queued.is_kept else self._queued.pending()
-        await self._write(self.writer.status, lifecycle.INPUT_REQUIRED, question, keep=keep)
+        await self._write(self.writer.status, state, question, keep=keep)
         self._queued = self._queued._replace(is_kept=True)
         answer: asyncio.Future[SendMessageRequest] = asyncio.get_running_loop().create_future()
         self._answer = answer
@@ -270,6 +284,9 @@ class Run(Stage):
             self._release_slot()
             self._held.enter(self)
             request = await answer
+        except asyncio.CancelledError:
+            self._take_place_back()
+            raise
         finally:
             self._answer = None
             self._held.leave(self)
@@ -365,6 +382,11 @@ class Run(Stage):
         the one before it made, rather than adding to it."""
         self._unnamed += 1
         return f"{self.writer.key.id}-{self._queued.turn}-{self._unnamed}"
+
+    def new_call_id(self) -> str:
+        """Return an id for a call to another agent, the same in every attempt."""
+        self._calls += 1
+        return f"{self.writer.key.id}-{self._queued.turn}-call-{self._calls}"
 
     async def _task_of_turn(self) -> bytes | Task:
         """Return the task as the turn finds it. A large one is parsed here, in a thread: `Turn.task` cannot wait."""
@@ -494,6 +516,16 @@ class Run(Stage):
             with suppress(StoreUnavailable):
                 await self.writer.settle()
                 return
+
+    def _take_place_back(self) -> None:
+        """Take a place for a handler that withdrew its question, if one is free: a canceled await cannot wait."""
+        if self._ending or self._stop_outcome is not None or self._holds_slot:
+            return
+        self._slots.enter()
+        if self._slots.take():
+            self._holds_slot = True
+        else:
+            self._slots.leave()
 
     async def _wait_for_slot(self) -> None:
         self._has_waited = True

@@ -225,6 +225,7 @@ class Runs:
             held=self.held,
             threads=self.threads,
             inbox=inbox,
+            is_resumable=self.keeps_messages,
         )
 
     async def _work(self, key: TaskKey, active: Active) -> None:

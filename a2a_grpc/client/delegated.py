@@ -1,0 +1,349 @@
+"""Follows a task that another agent has for a turn here, and passes its questions to the user of the turn."""
+
+import asyncio
+import hashlib
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Self, cast
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import Answer, Turn
+from a2a_grpc.client.client import Client
+from a2a_grpc.client.news import news
+from a2a_grpc.client.sending import SendOptions, send_request
+from a2a_grpc.client.stream import TaskStream
+from a2a_grpc.errors import A2AError, UnsupportedOperationError
+from a2a_grpc.lifecycle import Event
+from a2a_grpc.parts import Contents, Json, to_dict
+from a2a_grpc.protocol import REMOTE
+from a2a_grpc.wire import Message, Part, Task, TaskState, TaskStatus
+
+CANCEL_TIMEOUT_S = 5.0
+"""How long a caller that was canceled waits for the remote task's cancellation."""
+
+KEPT = ("metadata", "accepted_output_modes", "history_length", "cancel_on_disconnect", "headers")
+"""Options of a send that go with the answers to its agent's questions, too."""
+
+
+class Delegated:
+    """Iterates over the events of another agent's task that is for a turn here.
+
+    Guarantees:
+
+    - A question of the other agent is asked in this turn, in the same state; the answer goes to the other agent as the
+      next message of its task. The events end when that task has ended, and not before.
+    - A task that goes on from AUTH_REQUIRED without a message takes its question back.
+    - A handler that is run again goes on with the task that it began: its questions are not asked twice, its answers
+      not sent twice, and its events come again in the same order.
+    - An artifact, or a part of it, comes once in a run of the handler.
+    """
+
+    is_paused = False
+    """Never: see `TaskStream.is_paused`."""
+
+    def __init__(
+        self, client: Client, turn: Turn, call: str, name: str, content: Contents | Message, options: SendOptions
+    ) -> None:
+        self._client = client
+        self._turn = turn
+        self._call = call
+        self._name = name
+        self._content = content
+        self._options = options
+        self._key = options.get("idempotency_key") or call
+        self._ready: deque[Event] = deque()
+        self._recorded = deque(asked for asked in turn.recorded_questions if _call_of(asked) == call)
+        self._is_shown = False
+        """True once the events that came before the first of the recorded questions were given."""
+        self._stream: TaskStream | None = None
+        self._beginning: asyncio.Task[None] | None = None
+        self._found: Task | None = None
+        """The task as this run of the handler found it, if an earlier run began it."""
+        self._known: Task | None = None
+        """The task as the events before this stream have made it."""
+        self._is_first = True
+        self._answers = 0
+        self._answered: TaskStatus | None = None
+        """The status with the question that was answered last."""
+        turn.talk.calls.add(call)
+
+    @property
+    def task(self) -> Task | None:
+        """The task as the events make it; None before any."""
+        return (self._stream.task if self._stream else None) or self._known
+
+    @property
+    def error(self) -> Exception | None:
+        """The error that ended the events, if it is the stream's own."""
+        return self._stream.error if self._stream else None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._ready:
+            await self._advance()
+        return self._ready.popleft()
+
+    async def _advance(self) -> None:
+        """Take one step. Raise StopAsyncIteration at the end of the task."""
+        if self._recorded:
+            await self._repeat()
+        elif self._stream is None:
+            options: SendOptions = {**self._options, "idempotency_key": self._key}
+            await self._start(self._client.stream(self._content, **options))
+        elif self._asks:
+            await self._pass_on()
+        else:
+            await self._read(self._stream)
+
+    @property
+    def _asks(self) -> bool:
+        """True if the other agent waits for an answer that it was not given."""
+        stream = self._stream
+        return (
+            stream is not None and stream.is_paused and stream.task is not None and stream.task.status != self._answered
+        )
+
+    async def _start(self, stream: TaskStream) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        if (task := self.task) is not None:
+            self._known = Task()
+            self._known.CopyFrom(task)
+        self._stream, self._is_first = stream, True
+        self._beginning = asyncio.create_task(stream.begin(), name="a2a-grpc:begin")
+        await asyncio.shield(self._beginning)
+
+    async def _read(self, stream: TaskStream) -> None:
+        try:
+            event = await anext(stream)
+        except StopAsyncIteration:
+            if not stream.is_paused:
+                raise
+            if not self._asks:
+                self._answered = None  # the answer changed nothing: the other agent asks again
+            return
+        self._ready.extend(self._fresh(event))
+
+    def _fresh(self, event: Event) -> list[Event]:
+        """Return what an event says beyond what is known."""
+        is_first, self._is_first = self._is_first, False
+        if is_first and isinstance(event, Task) and self._known is not None:
+            return news(self._known, event)
+        return [event]
+
+    # -- a question
+
+    async def _pass_on(self) -> None:
+        """Ask the user what the other agent asks; send the answer."""
+        stream = self._stream
+        assert stream is not None
+        assert stream.task is not None
+        task, status = stream.task, TaskStatus()
+        status.CopyFrom(stream.task.status)
+        asking = asyncio.create_task(self._ask(task, status), name="a2a-grpc:ask")
+        moving = None
+        if status.state == lifecycle.AUTH_REQUIRED:
+            moving = asyncio.create_task(self._moved(stream), name="a2a-grpc:moved")
+        else:
+            stream.close()
+        try:
+            await asyncio.wait({asking, moving or asking}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done() and moving is not None and not moving.result():
+                await asyncio.wait({asking})  # the stream says no more
+        finally:
+            await _ended(asking, moving)
+        if asking.cancelled():
+            await self._turn.status()  # the question is taken back
+            return
+        answer = asking.result()
+        self._answered = status
+        if moving is not None and (await self._client.get(task.id, artifacts=False)).status != status:
+            await self._follow(task.id)
+            return
+        await self._send(task.id, answer)
+
+    async def _ask(self, task: Task, status: TaskStatus) -> Answer:
+        noted: dict[str, Json] = {
+            "call": self._call,
+            "task": task.id,
+            "question": status.message.message_id,
+            "artifacts": {artifact.artifact_id: len(artifact.parts) for artifact in task.artifacts},
+        }
+        said: list[Part] = list(status.message.parts)
+        question: Contents = said or f"The agent '{self._name}' waits for {_wish(status.state)}."
+        return await self._speak(question, status.state == lifecycle.AUTH_REQUIRED, {REMOTE: noted})
+
+    async def _speak(self, question: Contents, is_auth: bool, metadata: dict[str, Json]) -> Answer:
+        async with self._turn.talk.speaking(self._may_speak):
+            return await self._turn.ask(question, auth=is_auth, metadata=metadata)
+
+    def _may_speak(self) -> bool:
+        """Return True unless the next recorded answer is for another call that is at work."""
+        recorded = self._turn.recorded_questions
+        call = _call_of(recorded[0]) if recorded else ""
+        return call in ("", self._call) or call not in self._turn.talk.calls
+
+    async def _moved(self, stream: TaskStream) -> bool:
+        """Return True once the task has gone on without an answer; False if the stream cannot tell."""
+        with suppress(A2AError):
+            async for event in stream:
+                self._ready.extend(self._fresh(event))
+                if not stream.is_paused:
+                    return True
+        return False
+
+    async def _send(self, task_id: str, answer: Answer) -> None:
+        self._answers += 1
+        kept = {name: value for name, value in self._options.items() if name in KEPT}
+        options = cast(
+            SendOptions, {**kept, "task_id": task_id, "idempotency_key": f"{self._key}-answer-{self._answers}"}
+        )
+        try:
+            await self._start(self._client.stream(list(answer.message.parts), **options))
+        except UnsupportedOperationError:  # the task ended while the user was asked
+            await self._follow(task_id)
+
+    async def _follow(self, task_id: str) -> None:
+        await self._start(self._client.subscribe(task_id, headers=self._options.get("headers", ())))
+
+    # -- a handler that is run again
+
+    async def _repeat(self) -> None:
+        """Give the events before the next recorded question; then take the answer; after the last one go on live."""
+        noted = _noted(self._recorded[0])
+        if self._found is None:
+            await self._follow(str(noted["task"]))
+            assert self._stream is not None
+            first = await anext(self._stream)
+            assert isinstance(first, Task)
+            self._found = Task()
+            self._found.CopyFrom(first)
+        if not self._is_shown:
+            self._show(_as_of(self._found, noted))
+            self._is_shown = True
+            return
+        question = self._recorded.popleft()
+        self._is_shown = False
+        answer = await self._speak(list(question.parts), False, {})
+        if self._recorded:
+            self._answers += 1
+            return
+        status = self._found.status
+        if status.state in lifecycle.INTERRUPTED and status.message.message_id == noted["question"]:
+            self._answered = TaskStatus()
+            self._answered.CopyFrom(status)
+            await self._send(self._found.id, answer)
+            return
+        self._answers += 1
+        self._show(self._found)
+        self._is_first = False
+
+    def _show(self, task: Task) -> None:
+        if self._known is None:  # as it began, so that its artifacts come as events
+            self._known = Task(id=task.id, context_id=task.context_id)
+            self._known.status.state = lifecycle.WORKING
+            self._ready.append(self._known)
+        self._ready.extend(news(self._known, task))
+        self._known = task
+
+    # -- the end
+
+    async def cancel(self) -> None:
+        """Cancel the other agent's task."""
+        if self._stream is not None and self._beginning is not None:
+            await cancel_remote(self._client, self._stream, self._beginning)
+
+    async def close(self) -> None:
+        """End what is under way; the other agent's task goes on."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+        if self._stream is not None:
+            self._stream.close()
+        await self._turn.talk.leave(self._call)
+
+
+@asynccontextmanager
+async def delegated(
+    client: Client, turn: Turn, call: str, name: str, content: Contents | Message, options: SendOptions
+) -> AsyncIterator[Delegated]:
+    """The events of a message's task. Leaving the block by an exception that is not the stream's own cancels the other
+    agent's task, unless the handler is let go: then its next run goes on with the task."""
+    work = Delegated(client, turn, call, name, content, options)
+    try:
+        yield work
+    except BaseException as error:
+        if error is not work.error and not turn.is_let_go:
+            await work.cancel()
+        raise
+    finally:
+        await work.close()
+
+
+def call_of(turn: Turn, content: Contents | Message, options: SendOptions) -> str:
+    """Return an id for a call, the same in every run of the handler if the call has the same content."""
+    request = send_request(content, options)
+    if not isinstance(content, Message):
+        request.message.ClearField("message_id")
+    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{turn.new_call_id()} {digest}"))
+
+
+async def cancel_remote(client: Client, events: TaskStream, beginning: "asyncio.Task[None]") -> None:
+    """Cancels a remote task in spite of the caller's own cancellation; what comes of it is not waited for long."""
+
+    async def cancel() -> None:
+        await beginning  # what was sent may have made a task that nothing was heard of yet
+        if events.task_id and events.state not in lifecycle.TERMINAL:
+            await client.cancel(events.task_id)
+
+    canceling = asyncio.create_task(cancel(), name="a2a-grpc:cancel")
+    with suppress(A2AError, TimeoutError):
+        async with asyncio.timeout(CANCEL_TIMEOUT_S):
+            await asyncio.shield(canceling)
+    for task in (canceling, beginning):
+        task.cancel()
+
+
+async def _ended(*tasks: "asyncio.Task[Answer] | asyncio.Task[bool] | None") -> None:
+    """Cancel tasks, and wait until they have ended."""
+    left = [task for task in tasks if task is not None and not task.done()]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left)
+
+
+def _wish(state: TaskState) -> str:
+    return "an authorization" if state == lifecycle.AUTH_REQUIRED else "an answer"
+
+
+def _noted(question: Message) -> dict[str, Json]:
+    """Return what a question says of the call that asked it; nothing if the handler asked itself."""
+    if not question.HasField("metadata") or REMOTE not in question.metadata.fields:
+        return {}
+    noted = to_dict(question.metadata)[REMOTE]
+    return dict(noted) if isinstance(noted, dict) else {}
+
+
+def _call_of(question: Message) -> str:
+    return str(_noted(question).get("call", ""))
+
+
+def _as_of(found: Task, noted: dict[str, Json]) -> Task:
+    """Return a task as it was at a question, as far as its artifacts have only grown since then."""
+    task, counts = Task(), noted["artifacts"]
+    assert isinstance(counts, dict)
+    task.CopyFrom(found)
+    task.status.Clear()
+    task.status.state = lifecycle.WORKING
+    del task.artifacts[:], task.history[:]
+    for artifact in found.artifacts:
+        if count := counts.get(artifact.artifact_id):
+            kept = task.artifacts.add()
+            kept.CopyFrom(artifact)
+            del kept.parts[int(cast(float, count)) :]
+    return task
