@@ -168,11 +168,22 @@ class Agent:
 
 
 def _named_skill(request: SendMessageRequest) -> tuple[str, str]:
-    """Where a caller names the skill, or would, with the name."""
+    """Return where a caller names the skill, or would, with the name; the message's own counts before the request's.
+
+    Raise InvalidRequestError for each name that is no text.
+    """
+    named: list[tuple[str, str]] = []
+    wrong: list[Violation] = []
     for path, holder in (("message.metadata", request.message), ("metadata", request)):
-        if holder.HasField("metadata") and SKILL in holder.metadata.fields:
-            return f"{path}.{SKILL}", holder.metadata.fields[SKILL].string_value
-    return f"message.metadata.{SKILL}", ""
+        if not holder.HasField("metadata") or SKILL not in holder.metadata.fields:
+            continue
+        given, field = holder.metadata.fields[SKILL], f"{path}.{SKILL}"
+        if given.WhichOneof("kind") != "string_value":
+            wrong.append(Violation(field, "must be a text: the id of a skill"))
+        named.append((field, given.string_value))
+    if wrong:
+        raise InvalidRequestError.of(*wrong)
+    return named[0] if named else (f"message.metadata.{SKILL}", "")
 
 
 def _handler(target: Any) -> Handler:

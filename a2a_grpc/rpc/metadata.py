@@ -18,6 +18,8 @@ UNSTATED_VERSION = "0.3"
 
 NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS})
 """The entries that are read; all others belong to the agent."""
+SINGLE = NAMES - {Key.EXTENSIONS}
+"""The entries that have one value; repeated, they have to say the same."""
 
 
 class CallMetadata(NamedTuple):
@@ -35,17 +37,19 @@ class CallMetadata(NamedTuple):
     def read(cls, metadata: Iterable[tuple[str, str | bytes]]) -> "CallMetadata":
         """Repeated and comma-separated entries are the same (META-3); white space does not count.
 
-        Raises InvalidRequestError for versions that contradict each other (META-7) and for values that cannot be.
+        Raises InvalidRequestError for entries that contradict each other (META-7) and for values that cannot be.
         """
-        version: str | None = None
+        version = ""
         extensions: list[str] = []
         key, after, cancel, artifacts = "", None, None, True
+        known: dict[str, str] = {}
         for name, value in metadata:
+            if name in SINGLE:
+                given = _text(value).strip()
+                if known.setdefault(name, given) != given:
+                    raise _refuse(name, f"is given twice, as '{known[name][:32]}' and as '{given[:32]}'")
             match name:
                 case Key.VERSION:
-                    given = _text(value).strip()
-                    if version not in (None, given):
-                        raise _refuse(Key.VERSION, f"is given twice, as '{version}' and as '{given}'")
                     version = given
                 case Key.EXTENSIONS:
                     extensions += [uri for item in _text(value).split(",") if (uri := item.strip())]
@@ -68,7 +72,7 @@ class CallMetadata(NamedTuple):
                     if value not in (NO_ARTIFACTS, ALL_ARTIFACTS):
                         raise _refuse(Key.ARTIFACTS, f"must be '{NO_ARTIFACTS}' or '{ALL_ARTIFACTS}'")
                     artifacts = value == ALL_ARTIFACTS
-        return cls(version or "", tuple(dict.fromkeys(extensions)), key, after, cancel, artifacts)
+        return cls(version, tuple(dict.fromkeys(extensions)), key, after, cancel, artifacts)
 
 
 def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from a2a_grpc import Agent, InputRequired, Message, Turn
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
-from a2a_grpc.parts import text_of
+from a2a_grpc.parts import Json, text_of
 from a2a_grpc.wire import SendMessageRequest
 from tests.agent.agents import agent_of, follow_up, stored_tasks, with_metadata
 from tests.harness import refusal, request, serving, texts
@@ -53,6 +53,35 @@ async def test_the_only_skill_gets_every_message() -> None:
 @pytest.mark.parametrize("skill", ["add", "mul"])
 async def test_a_message_names_its_skill_in_its_metadata(skill: str) -> None:
     assert await skill_played(agent_of_two(), naming(skill)) == skill
+
+
+@pytest.mark.parametrize("wrong", [7, True, None, ["add"], {"id": "add"}], ids=str)
+async def test_a_skill_that_is_no_text_is_refused_by_its_field_also_beside_one_that_is(wrong: Json) -> None:
+    async def only(turn: Turn) -> str:
+        return turn.skill
+
+    for agent in (agent_of_two(default_skill="mul"), agent_of(only)):
+        async with serving(agent) as served:
+            bad: dict[str, Json] = {"skill": wrong}
+            good: dict[str, Json] = {"skill": "work"}
+            for message_metadata, request_metadata, field in (
+                (bad, {}, "message.metadata.skill"),
+                ({}, bad, "metadata.skill"),
+                (good, bad, "metadata.skill"),
+            ):
+                sent = with_metadata(request(), message_metadata, request_metadata)
+                refused = await refusal(served.send(sent))
+                assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+                assert "must be a text" in refused.text
+            assert await stored_tasks(served) == 0
+
+
+async def test_an_answer_that_names_a_skill_by_a_number_is_refused_and_the_task_waits_on() -> None:
+    async with serving(agent_of_two()) as served:
+        task = (await served.send(naming("add", "ask"))).task
+        refused = await refusal(served.send(with_metadata(follow_up(task, "more"), {"skill": 1}, {})))
+        assert refused.fields == ["message.metadata.skill"]
+        assert (await served.get(task.id)).status.state == INPUT_REQUIRED
 
 
 @pytest.mark.parametrize("skill", ["add", "mul"])

@@ -80,3 +80,20 @@ async def test_meta_7_an_empty_version_which_means_0_3_contradicts_1_0(
 async def test_meta_1_metadata_that_is_not_a2as_is_ignored(served: Served, rpc: str) -> None:
     strange = (("x-request-id", "7"), ("a2a-unheard-of", "x"), ("traceparent", f"00-{'0a' * 16}-{'b7' * 8}-01"))
     assert await reason_of(call_of(served, rpc, *V1, *strange)) == PAST_THE_FIRST_CHECKS[rpc]
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("idempotency-key", ("a", "b")),
+        ("a2a-grpc-after", ("1", "2")),
+        ("a2a-grpc-cancel-on-disconnect", ("true", "false")),
+        ("a2a-grpc-artifacts", ("none", "all")),
+    ],
+)
+async def test_meta_7_an_entry_given_twice_with_two_values_is_refused(
+    served: Served, key: str, values: tuple[str, str]
+) -> None:
+    refused = await refusal(call_of(served, "ListTasks", *V1, *((key, value) for value in values)))
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [key])
+    assert await reason_of(call_of(served, "ListTasks", *V1, (key, values[0]), (key, values[0]))) == ""
