@@ -39,9 +39,10 @@ The map. A module imports only from floors strictly below its own:
                     shares: who gets room; reset: calls ended from this side; memory: what goes back to the system;
                     elsewhere: for callers of other versions
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
-                    connections; news: what a snapshot adds; cuts: what a failure means; calls: metadata, deadlines,
-                    retries; responses: what an agent sends, checked before it is used; inflating: compressed content
-                    within a bound; growth: a bound for a followed task;
+                    connections; news: what a snapshot adds; pieces: what an event adds to the answer;
+                    cuts: what a failure means; calls: metadata, deadlines, retries;
+                    responses: what an agent sends, checked before it is used; inflating: compressed content within a
+                    bound; growth: a bound for a followed task;
                     connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
                     status: failures as errors; remote, manager, blocking: on top; delegated: a remote task for a turn
                     here, whose questions are passed on

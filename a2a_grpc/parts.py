@@ -95,13 +95,13 @@ def file_part(path: str | Path, *, media_type: str = "") -> Part:
 
 
 def text_of(source: Task | Message | Artifact | Iterable[Part]) -> str:
-    """The text parts, one after the other; chunks of one text come out whole.
+    """Return the text parts, joined without anything between them.
 
-    Of a task: the text of its last artifact that has any, else that of its status message.
+    The text of a task is the text of all its artifacts in their order. If no artifact has text, it is the text of the
+    message of its status.
     """
     if isinstance(source, Task):
-        said = (text_of(artifact) for artifact in reversed(source.artifacts))
-        return next(filter(None, said), "") or text_of(source.status.message)
+        return "".join(map(text_of, source.artifacts)) or text_of(source.status.message)
     return "".join(piece.text for piece in _parts_of(source) if piece.WhichOneof("content") == "text")
 
 

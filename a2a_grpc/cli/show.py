@@ -14,6 +14,7 @@ from rich.text import Text
 from a2a_grpc import lifecycle
 from a2a_grpc.cli.screen import Guarded, Piece, Screen, errors
 from a2a_grpc.client import Event, progress_of
+from a2a_grpc.client.pieces import Pieces
 from a2a_grpc.errors import InvalidAgentResponseError
 from a2a_grpc.harmless import block, flat, harmless_json, one_line
 from a2a_grpc.lifecycle import element_of, state_name
@@ -54,6 +55,7 @@ class Show:
         self.as_json = as_json
         self.about = Screen.of_stderr()
         self._out = Screen.of_stdout()
+        self._pieces = Pieces()
         self._in_line = False
         self._artifact_in_line = ""
         self._progress: Progress | None = None
@@ -100,10 +102,8 @@ class Show:
         if isinstance(reply, Message):
             self._contents(reply.parts)
             return self._end_line()
-        for artifact in reply.artifacts:
-            self._contents(artifact.parts, artifact)
-        if not reply.artifacts and reply.status.state == lifecycle.COMPLETED:
-            self._contents(reply.status.message.parts)
+        for artifact, parts in Pieces().parts(reply):
+            self._contents(parts, artifact)
         self._end_line()
         return self.status(reply.status, reply.id)
 
@@ -126,16 +126,18 @@ class Show:
         if self.as_json:
             return self.json(element_of(event))
         match event:
+            case TaskArtifactUpdateEvent() if (progress := progress_of(event)) is not None:
+                return self._advance(event.artifact, progress)
+        is_whole = isinstance(event, TaskArtifactUpdateEvent) and not event.append
+        for artifact, parts in self._pieces.parts(event):
+            if is_whole and artifact and parts == list(artifact.parts):
+                self._end_line()  # these parts do not go on with what stands in the line
+            self._contents(parts, artifact)
+        match event:
             case Task():
-                for artifact in event.artifacts:
-                    self._contents(artifact.parts, artifact)
                 self.status(event.status, event.id)
-            case Message():
-                self._contents(event.parts)
             case TaskStatusUpdateEvent():
                 self.status(event.status, event.task_id)
-            case TaskArtifactUpdateEvent():
-                self._artifact(event)
         return None
 
     # -- standard error
@@ -177,17 +179,14 @@ class Show:
             self._end_line()
             self._end_bar()
 
-    def _artifact(self, event: TaskArtifactUpdateEvent) -> None:
-        progress = progress_of(event)
-        if progress is None:
-            if not event.append:
-                self._end_line()
-            self._contents(event.artifact.parts, event.artifact)
-        elif self.about.is_terminal:
-            self._bar(one_line(event.artifact.name or event.artifact.artifact_id, NAME_MAX), progress)
+    def _advance(self, artifact: Artifact, progress: float) -> None:
+        """Tell how much is done."""
+        name = artifact.name or artifact.artifact_id
+        if self.about.is_terminal:
+            self._bar(one_line(name, NAME_MAX), progress)
         else:
             self._break_line()
-            self.about.say(one_line(event.artifact.name or event.artifact.artifact_id), f" {progress:.0%}")
+            self.about.say(one_line(name), f" {progress:.0%}")
 
     def _bar(self, name: str, progress: float) -> None:
         if self._progress is None:

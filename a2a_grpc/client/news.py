@@ -13,7 +13,7 @@ def news(known: Task, snapshot: Task) -> list[Event]:
     appended chunk, one that changed in any other way comes whole. The status comes last, so that nothing follows a
     terminal one. Statuses that came and went in between are not told: the snapshot's history has their messages.
     """
-    events: list[Event] = list(_artifact_news(known, snapshot))
+    events: list[Event] = list(artifact_news(known, snapshot))
     has_metadata = any(known.metadata.fields.get(key) != entry for key, entry in snapshot.metadata.fields.items())
     if known.status != snapshot.status or has_metadata:
         update = TaskStatusUpdateEvent(task_id=snapshot.id, context_id=snapshot.context_id, status=snapshot.status)
@@ -23,7 +23,8 @@ def news(known: Task, snapshot: Task) -> list[Event]:
     return events
 
 
-def _artifact_news(known: Task, snapshot: Task) -> Iterator[TaskArtifactUpdateEvent]:
+def artifact_news(known: Task, snapshot: Task) -> Iterator[TaskArtifactUpdateEvent]:
+    """Yield the part of `news` that is about artifacts."""
     before = {artifact.artifact_id: artifact for artifact in known.artifacts}
     for artifact in snapshot.artifacts:
         old = before.get(artifact.artifact_id)

@@ -1,7 +1,7 @@
 """An agent somewhere else that is called like a function here."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
@@ -13,12 +13,13 @@ from a2a_grpc.agent import Turn
 from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.delegated import Delegated, call_of, cancel_remote, delegated
 from a2a_grpc.client.errors import TaskNotCompletedError
+from a2a_grpc.client.pieces import Pieces
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.target import shown
 from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import Event
-from a2a_grpc.parts import Contents, Json, data_of, text_of
+from a2a_grpc.parts import Contents, Json, data_of
 from a2a_grpc.wire import AgentCard, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
 
@@ -79,7 +80,7 @@ class RemoteAgent:
     async def run(
         self, content: Contents | Message, *, turn: Turn | None = None, **options: Unpack[SendOptions]
     ) -> str:
-        """Has the agent work and waits, as long as it takes: the text of its answer.
+        """Have the agent work. Return the text of its answer, however long that takes: what `stream` gives, joined.
 
         Called for a `turn` of an agent here, the remote agent's progress shows there: its status texts as that turn's,
         its artifacts with a numeric `progress` as artifacts of the same name. What the remote agent asks, the user of
@@ -88,31 +89,32 @@ class RemoteAgent:
         Raises TaskNotCompletedError, which holds the task, for any other end than COMPLETED; without a `turn` also if
         the agent asks for something: go on with `run(answer, task_id=error.task.id)`.
         """
-        async with self._work(content, turn, options) as events:
-            async for event in events:
-                if isinstance(event, Message):
-                    return text_of(event)
-                if turn is not None:
-                    await _relay(event, turn)
-                if events.is_paused:
-                    break
-        return text_of(_completed(events.task))
+        return "".join([piece async for piece in self._pieces(content, turn, options)])
 
-    async def stream(
+    def stream(
         self, content: Contents | Message, *, turn: Turn | None = None, **options: Unpack[SendOptions]
-    ) -> AsyncIterator[str]:
-        """The text of the agent's answer, piece by piece as it is made. Raises as `run` does, after the last piece. A
-        `turn` is what it is for `run`."""
+    ) -> AsyncGenerator[str, None]:
+        """Yield the text of the agent's answer, piece by piece as it is made. Raises as `run` does, after the last
+        piece. A `turn` is what it is for `run`.
+
+        The pieces, joined, are `text_of` the completed task, unless the agent takes back what it has given: by
+        replacing an artifact, or by adding to one after the next has begun. Then the new text comes as further pieces.
+        """
+        return self._pieces(content, turn, options)
+
+    async def _pieces(
+        self, content: Contents | Message, turn: Turn | None, options: SendOptions
+    ) -> AsyncGenerator[str, None]:
+        """Yield the texts that the events of a send add to the answer, and pass progress on to the turn."""
+        pieces = Pieces()
         async with self._work(content, turn, options) as events:
             async for event in events:
                 if turn is not None:
                     await _relay(event, turn)
-                match event:
-                    case Message():
-                        yield text_of(event)
-                        return
-                    case TaskArtifactUpdateEvent() if text := text_of(event.artifact):
-                        yield text
+                if piece := pieces.text(event):
+                    yield piece
+                if isinstance(event, Message):
+                    return
                 if events.is_paused:
                     break
         _completed(events.task)
@@ -175,11 +177,11 @@ class RemoteAgent:
             yield client
 
 
-def _completed(task: Task | None) -> Task:
+def _completed(task: Task | None) -> None:
+    """Raise TaskNotCompletedError for any other end than COMPLETED."""
     assert task is not None  # a stream that ends without an error has had its first element
     if task.status.state != lifecycle.COMPLETED:
         raise TaskNotCompletedError(task)
-    return task
 
 
 async def _relay(event: Event, turn: Turn) -> None:

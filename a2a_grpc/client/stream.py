@@ -14,7 +14,7 @@ from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canc
 from a2a_grpc.client.cuts import is_reset, may_have_ended, names_place, place_of
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
 from a2a_grpc.client.growth import Growth
-from a2a_grpc.client.news import news, tells_its_status
+from a2a_grpc.client.news import artifact_news, news, tells_its_status
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.errors import (
     A2AError,
@@ -81,6 +81,8 @@ class TaskStream:
         self._patience: Patience | None = None
         self._call: StreamCall | None = None
         self._fold: Fold | None = None
+        self._heard: Fold | None = None
+        """What the events of a send make that come before any Task, on servers of other makes."""
         self._growth = Growth(calls.settings)
         self._ready: deque[Event] = deque()
         self._is_over = False
@@ -273,6 +275,7 @@ class TaskStream:
                     whole = await self._get()
         fresh = self._apply(event)
         if whole is not None:
+            fresh = [*artifact_news(self._heard.task if self._heard else Task(), whole), *fresh]
             self._fold = Fold(whole)
         if fresh:
             patience.progressed()
@@ -297,9 +300,12 @@ class TaskStream:
                 self.task_id, self.state = event.task_id, event.status.state
             case TaskArtifactUpdateEvent():
                 self.task_id = event.task_id
-        if self._fold is not None:
-            self._fold.apply(event)
-            self._growth.add(event, self._fold.task)
+        fold = self._fold
+        if fold is None and not self._has_seq:
+            fold = self._heard = self._heard or Fold(Task(id=self.task_id))
+        if fold is not None:
+            fold.apply(event)
+            self._growth.add(event, fold.task)
         return [event]
 
     async def _get(self) -> Task:

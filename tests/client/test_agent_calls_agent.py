@@ -121,9 +121,9 @@ async def test_the_remote_agents_words_and_progress_show_in_the_turn_that_it_wor
         "progress: {'progress': 1}",
         "says nearly done",
     ]
-    assert told[-1].endswith(": 42")
+    assert told[-1].endswith(": a draft42")
     progress, answer = task.artifacts
-    assert (progress.name, data_of(progress), text_of(answer)) == ("progress", {"progress": 1}, "42")
+    assert (progress.name, data_of(progress), text_of(answer)) == ("progress", {"progress": 1}, "a draft42")
 
 
 async def test_without_the_turn_nothing_of_it_shows(served: Served) -> None:

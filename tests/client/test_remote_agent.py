@@ -365,7 +365,7 @@ async def test_a_stream_that_is_left_cancels_the_remote_task(is_closed: bool) ->
     async with asyncio.timeout(GUARD_S), serving(writer.agent) as served, client_of(served) as client:
         agent = RemoteAgent(client=client)
         if is_closed:
-            async with aclosing(agent.stream("a story")) as story:  # type: ignore[type-var]
+            async with aclosing(agent.stream("a story")) as story:
                 assert await anext(story) == "Once "
         else:
             async for piece in agent.stream("a story"):
