@@ -54,7 +54,7 @@ The map. A module imports only from floors strictly below its own:
                     function of a connection; parts: reading less than a whole task; bases: reading whole tasks;
                     commits: many writes in one transaction; together: one transaction for equal wishes; tail: what
                     followers read without a query; database, patience, faults: connections, retries, which faults
-                    pass; file, clock: what the processes on one SQLite file share)
+                    pass; file, clock: what the processes on one SQLite file share; owner: whose tasks a database keeps)
        bus          protocol: wakes; local: in a process; machine: between those on one SQLite file; postgres
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back

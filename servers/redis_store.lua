@@ -13,6 +13,7 @@
 --   a2a:ended                      zset    tasks that have ended, by time
 --   a2a:binding:SCOPE KEY          hash    what an idempotency key stands for
 --   a2a:bindings                   zset    idempotency keys, by the time when they were bound
+--   a2a:agent                      string  the agent whose tasks these are
 --   a2a:leases                     zset    replicas that are alive, by the end of their lease
 --   a2a:held:REPLICA               set     tasks that it holds
 --   a2a:wanted:REPLICA             set     those of them that have a request to cancel or messages that wait
@@ -241,6 +242,11 @@ function writes.bind(binding, fingerprint, task_id, turn, reply)
   if before then return {'bound', before} end
   bind(binding, fingerprint, task_id, turn, reply)
   return {'ok'}
+end
+
+function writes.belong_to(agent)
+  call('SETNX', 'a2a:agent', agent)
+  return call('GET', 'a2a:agent')
 end
 
 function writes.join(replica, lease_us)

@@ -6,13 +6,14 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from hashlib import blake2b
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.bus.shared import DIGEST_BYTES, SharedBus, joined
-from a2a_grpc.bus.urls import postgres_dsn
+from a2a_grpc.bus.urls import postgres_dsn, schema_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
 
@@ -50,6 +51,7 @@ class PostgresBus(SharedBus):
         super().__init__()
         self._url = url
         self._timeout_s = timeout_s
+        self._channel = channel_of(url)
         self._tag = secrets.token_bytes(DIGEST_BYTES)
         self._is_listening = False
         self._wanted = asyncio.Event()
@@ -101,8 +103,8 @@ class PostgresBus(SharedBus):
                     gone = asyncio.Event()
                     connection.add_termination_listener(lambda _, gone=gone: gone.set())
                     with self._limited(connection):
-                        await connection.add_listener(CHANNEL, self._notified)
-                    logger.info("bus listens channel=%s", CHANNEL)
+                        await connection.add_listener(self._channel, self._notified)
+                    logger.info("bus listens channel=%s", self._channel)
                     backoff.reset()
                     is_lost = False
                     self._is_listening = True
@@ -158,7 +160,7 @@ class PostgresBus(SharedBus):
                         digests = self._outbox.take()
                         if digests or connection.is_closed():
                             with self._limited(connection):
-                                await connection.execute(NOTIFY, CHANNEL, self._payloads(digests))
+                                await connection.execute(NOTIFY, self._channel, self._payloads(digests))
                             backoff.reset()
                             is_lost, digests = False, []
             except FAULTS as error:
@@ -198,6 +200,12 @@ class PostgresBus(SharedBus):
             yield
         finally:
             limit.cancel()
+
+
+def channel_of(url: str) -> str:
+    """Return the channel of the processes whose store has the same schema, so that no other agent's processes wake."""
+    schema = schema_of(url)
+    return f"{CHANNEL}_{blake2b(schema.encode(), digest_size=8).hexdigest()}" if schema else CHANNEL
 
 
 def described(error: Exception) -> str:

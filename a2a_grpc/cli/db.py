@@ -4,7 +4,7 @@ import asyncio
 import json
 import shlex
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -12,7 +12,10 @@ from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.harmless import one_line
 from a2a_grpc.store import StoreUnavailable
+
+T = TypeVar("T")
 
 Url = Annotated[
     str,
@@ -34,6 +37,7 @@ def commands() -> typer.Typer:
     app = typer.Typer(cls=Group, no_args_is_help=True, help="The schema of the database that keeps tasks.")
     app.command(cls=Command, epilog=EPILOG)(upgrade)
     app.command(cls=Command, epilog=EPILOG)(current)
+    app.command(cls=Command, epilog=EPILOG)(rename)
     return app
 
 
@@ -69,10 +73,26 @@ def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
     raise typer.Exit(0 if at == needed else 1)
 
 
-def _ask(question: Callable[[str], Awaitable[tuple[str, str]]], store: str) -> tuple[str, str]:
+def rename(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the agent from now on, as its card has it.")],
+    store: Url,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Give the tasks of a database to an agent of another name. Servers that run go on; those that start need it."""
+    from a2a_grpc.store.sql.owner import rename_at
+
+    before = _ask(lambda url: rename_at(url, name), store)
+    if output is OutputFormat.JSON:
+        _print(json.dumps({"from": before, "to": name}, ensure_ascii=False))
+    else:
+        then = f"; before, of '{one_line(before)}'" if before else ""
+        _print(f"{_shown(store)}: the tasks are those of the agent '{one_line(name)}' now{then}")
+
+
+def _ask(question: Callable[[str], Awaitable[T]], store: str) -> T:
     """The answer of a database; an error becomes one line and an exit code."""
 
-    async def ask() -> tuple[str, str]:
+    async def ask() -> T:
         return await question(store)
 
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.errors import A2AError
 from a2a_grpc.log import Log
+from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import Arrivals, Asking, Calls, Methods, Responses, TransportSettings, server_options
 from a2a_grpc.rpc.accept import accepts_any_path
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
@@ -171,6 +173,7 @@ class Server:
             methods, admin_methods = self._methods(), self._admin.handlers()
             undo.push_async_callback(self._store.close)
             await self._store.open()
+            await self._check_owner()
             undo.push_async_callback(self._bus.stop)
             await self._bus.start()
             await self._listen_http(tls)  # `/readyz` says 503 until all is there
@@ -196,6 +199,18 @@ class Server:
         self._is_serving = True
         if settings.health:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
+
+    async def _check_owner(self) -> None:
+        """Raise ConfigurationError if the store keeps the tasks of another agent: it would run that agent's tasks, and
+        end those whose skills it does not know. Replicas and versions of one agent have one name."""
+        name, store = self.agent.name, mask_url(self.settings.store)
+        if (kept := await self._store.belong_to(name)) != name:
+            raise ConfigurationError(
+                f"store is '{store}'; it keeps the tasks of the agent '{kept}', and this agent is '{name}': give each "
+                "agent a store of its own (another file or database; on PostgreSQL ?schema=NAME is enough). If "
+                f"'{kept}' is called '{name}' from now on, run: a2a-grpc db rename {shlex.quote(name)} --store "
+                f"{shlex.quote(store)}"
+            )
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Drains and closes. Bounded: by the grace (default: `drain_grace_s`), then by seconds.

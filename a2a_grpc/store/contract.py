@@ -828,5 +828,14 @@ class StoreContract:
         assert await store.seqs(keys) == [1, 0, 2, 0]
         assert await store.seqs([]) == []
 
+    async def test_the_first_agents_name_stays(self, store: TaskStore) -> None:
+        names = ["Poet \U0001f40d", "Critic", "Poet \U0001f40d"]
+        assert {await store.belong_to(name) for name in names} == {"Poet \U0001f40d"}
+
+    async def test_of_agents_that_come_at_the_same_time_one_gives_its_name(self, store: TaskStore) -> None:
+        kept = await asyncio.gather(*(store.belong_to(f"agent {number}") for number in range(8)))
+        assert len(set(kept)) == 1
+        assert kept[0] in {f"agent {number}" for number in range(8)}
+
     async def test_a_store_that_is_open_answers(self, store: TaskStore) -> None:
         await store.ping()

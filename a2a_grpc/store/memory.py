@@ -247,12 +247,18 @@ class MemoryStore:
         self._waiting: dict[TaskKey, float] = {}  # for their users: since when, the longest waiting first
         self._orders: dict[Scope, Order] = {}
         self._bindings: dict[tuple[Scope, str], tuple[float, Binding]] = {}  # in the order in which they were bound
+        self._agent: str | None = None
 
     async def open(self) -> None:
         pass
 
     async def ping(self) -> None:
         pass
+
+    async def belong_to(self, agent: str) -> str:
+        if self._agent is None:
+            self._agent = agent
+        return self._agent
 
     async def join(self, replica: str, lease_s: float) -> None:
         self._leases[replica] = self._clock() + lease_s

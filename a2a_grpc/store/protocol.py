@@ -262,6 +262,9 @@ class TaskStore(Protocol):
     async def ping(self) -> None:
         """Returns if the store can be written now, without retries; otherwise raises StoreUnavailable."""
 
+    async def belong_to(self, agent: str) -> str:
+        """Keep the name of the agent whose tasks these are, unless a name is kept. Return the name that is kept."""
+
     # -- replicas
 
     async def join(self, replica: str, lease_s: float) -> None:

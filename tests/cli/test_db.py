@@ -11,7 +11,7 @@ import pytest
 from tests.cli.terminal import Done, error_of, run, running
 from tests.client.peers import closed_port
 
-HEAD = "0004"
+HEAD = "0005"
 NOT_THERE, USAGE, UNREACHABLE = 1, 2, 3
 
 

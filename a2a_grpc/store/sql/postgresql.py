@@ -73,6 +73,8 @@ class AsyncpgDatabase:
 
 
 def _engine(place: Place, size: int, isolation: IsolationLevel) -> AsyncEngine:
+    # No statement names a schema: each finds the tables, and each migration makes them, along the search path.
+    path = {"search_path": f'"{place.schema}"'} if place.schema else {}
     return create_async_engine(
         place.url,
         pool_size=size,
@@ -88,6 +90,7 @@ def _engine(place: Place, size: int, isolation: IsolationLevel) -> AsyncEngine:
                 "jit": "off",
                 "lock_timeout": str(1000 * LOCK_S),
                 "idle_in_transaction_session_timeout": str(1000 * IDLE_S),
+                **path,
             },
         },
     )

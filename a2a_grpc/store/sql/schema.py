@@ -244,6 +244,16 @@ binding = Table(
 )
 Index("a2a_binding_age", binding.c.at_us)
 
+agent = Table(
+    "a2a_agent",
+    metadata,
+    # There is one row: its key is 1.
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    # The name of the agent whose tasks these are.
+    Column("name", text_type(), nullable=False),
+    **_MYSQL,
+)
+
 replica = Table(
     "a2a_replica",
     metadata,

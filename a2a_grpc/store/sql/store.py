@@ -38,6 +38,7 @@ from a2a_grpc.store.sql.keeper import Keeper
 from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
 from a2a_grpc.store.sql.listing import page
 from a2a_grpc.store.sql.migrations import prepare
+from a2a_grpc.store.sql.owner import belong_to
 from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
 from a2a_grpc.store.sql.patience import Outage, persist, reason
 from a2a_grpc.store.sql.purging import purge
@@ -145,6 +146,9 @@ class SqlStore:
             await asyncio.shield(asyncio.ensure_future(self._open_database().write(statements.ping)))
         except Exception as error:
             raise StoreUnavailable(f"the store does not answer: {reason(error)}") from error
+
+    async def belong_to(self, agent: str) -> str:
+        return await self._write(belong_to, agent)
 
     # -- replicas
 

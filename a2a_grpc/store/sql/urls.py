@@ -1,6 +1,7 @@
 """What the URL of a database may say."""
 
 import importlib.util
+import re
 from dataclasses import dataclass
 
 from sqlalchemy.engine import URL, make_url
@@ -20,11 +21,12 @@ DRIVERS = {
 
 QUERY = {
     "sqlite": {"synchronous"},
-    "postgresql": {"ssl", "sslmode", "host", "port"},
+    "postgresql": {"ssl", "sslmode", "host", "port", "schema"},
     "mysql": {"ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_identity", "unix_socket"},
 }
 """By dialect: what may stand behind the question mark."""
 
+SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 SYNCHRONOUS = ("full", "normal", "extra", "off")
 
 
@@ -38,6 +40,8 @@ class Place:
     """For SQLAlchemy, driver included."""
     shown: str
     """The URL as it was given, its secrets masked, for errors and log lines."""
+    schema: str = ""
+    """PostgreSQL's schema that has the tables; empty for the first one of the user's search path."""
     synchronous: str = "full"
     """SQLite's; with `normal` a power failure may take the last commits, a crash of the process none."""
 
@@ -73,7 +77,12 @@ def place_of(text: str) -> Place:
     query = dict(url.query)
     if "sslmode" in query:  # as libpq spells it
         query["ssl"] = query.pop("sslmode")
-    return Place(dialect, url.set(drivername=f"{dialect}+{wanted}", query=query), shown)
+    schema = str(query.pop("schema", ""))
+    if "schema" in url.query and not SCHEMA.fullmatch(schema):
+        raise ConfigurationError(
+            f"store is '{shown}'; a schema has up to 63 letters, digits and underscores, and begins with no digit"
+        )
+    return Place(dialect, url.set(drivername=f"{dialect}+{wanted}", query=query), shown, schema)
 
 
 def _sqlite_place(url: URL, shown: str) -> Place:
@@ -86,4 +95,4 @@ def _sqlite_place(url: URL, shown: str) -> Place:
     synchronous = str(url.query.get("synchronous", "full")).lower()
     if synchronous not in SYNCHRONOUS:
         raise ConfigurationError(f"store is '{shown}'; synchronous must be one of {', '.join(SYNCHRONOUS)}")
-    return Place("sqlite", url.set(drivername="sqlite", query={}), shown, synchronous)
+    return Place("sqlite", url.set(drivername="sqlite", query={}), shown, synchronous=synchronous)

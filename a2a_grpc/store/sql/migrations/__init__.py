@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
@@ -19,7 +20,7 @@ from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import VERSION_TABLE
 from a2a_grpc.store.sql.urls import Place, place_of
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """All revisions, the oldest first."""
 HEAD = REVISIONS[-1]
 """The revision that this version of the package works with."""
@@ -43,7 +44,7 @@ async def upgrade(url: str) -> tuple[str, str]:
     database = connect(place)
     await asyncio.to_thread(_import_alembic)  # in the transaction it could take longer than a database waits
     try:
-        return await _reaching(place, lambda: database.write(migrate)), HEAD
+        return await reaching(place, lambda: database.write(migrate, place.schema)), HEAD
     finally:
         await database.close()
 
@@ -54,11 +55,11 @@ async def current(url: str) -> tuple[str, str]:
     Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
     """
     place = place_of(url)
-    if place.dialect == "sqlite" and not _is_there(place):
+    if place.dialect == "sqlite" and not is_there(place):
         return NONE, HEAD  # to look at a file must not make one
     database = connect(place)
     try:
-        return await _reaching(place, lambda: database.read(version)), HEAD
+        return await reaching(place, lambda: database.read(version)), HEAD
     finally:
         await database.close()
 
@@ -95,10 +96,13 @@ def version(connection: Connection) -> str:
     return connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).first() or NONE
 
 
-def migrate(connection: Connection) -> str:
-    """Brings the schema to the newest revision; one process at a time does: from which."""
+def migrate(connection: Connection, schema: str = "") -> str:
+    """Brings the tables to the newest revision; one process at a time does: from which. PostgreSQL's `schema` is made
+    if it is missing."""
     if (lock := _LOCKS.get(connection.dialect.name)) is not None:
         connection.execute(lock)
+    if schema:
+        _create_schema(connection, schema)
     at = version(connection)
     if at not in (NONE, *REVISIONS):
         raise ConfigurationError(
@@ -107,6 +111,12 @@ def migrate(connection: Connection) -> str:
     if at != HEAD:
         _run_alembic(connection)
     return at
+
+
+def _create_schema(connection: Connection, schema: str) -> None:
+    # Looked for first: who may not make schemas may use one that somebody else has made.
+    if not inspect(connection).has_schema(schema):
+        connection.execute(CreateSchema(schema))
 
 
 def _import_alembic() -> None:
@@ -125,7 +135,9 @@ def _run_alembic(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def _reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
+async def reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
+    """Return the answer of a database. Raise ConfigurationError if it cannot be used, StoreUnavailable if it does not
+    answer."""
     try:
         if place.dialect == "sqlite":
             _check_file(place)
@@ -146,7 +158,8 @@ def _check_known(place: Place, at: str) -> None:
         )
 
 
-def _is_there(place: Place) -> bool:
+def is_there(place: Place) -> bool:
+    """Return True if an SQLite file exists. Raise ConfigurationError for a path that cannot be one."""
     _check_file(place)
     return Path(place.path).exists()
 

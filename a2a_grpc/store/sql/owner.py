@@ -1,0 +1,56 @@
+"""The name of the agent whose tasks a database keeps."""
+
+from sqlalchemy import Connection, select
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.store.sql.database import connect
+from a2a_grpc.store.sql.migrations import HEAD, is_there, reaching, version
+from a2a_grpc.store.sql.schema import agent
+from a2a_grpc.store.sql.urls import place_of
+
+ONE = 1
+"""The key of the only row."""
+
+
+def belong_to(connection: Connection, name: str) -> str:
+    """Keep the name if none is kept. Return the name that is kept. Of two agents that come at the same time one meets a
+    conflict, and reads the other's name at its next try."""
+    kept: str | None = connection.scalars(select(agent.c.name)).first()
+    if kept is None:
+        connection.execute(agent.insert().values(one=ONE, name=name))
+        return name
+    return kept
+
+
+def rename(connection: Connection, name: str) -> str:
+    """Keep another name. Return the name that was kept before; "" if there was none."""
+    before: str | None = connection.scalars(select(agent.c.name).with_for_update()).first()
+    if before is None:
+        connection.execute(agent.insert().values(one=ONE, name=name))
+        return ""
+    connection.execute(agent.update().values(name=name))
+    return before
+
+
+async def rename_at(url: str, name: str) -> str:
+    """Keep another name in the database of a URL. Return the name that was kept before; "" if there was none.
+
+    Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
+    """
+    place = place_of(url)
+    if place.dialect == "sqlite" and not is_there(place):
+        raise ConfigurationError(f"store is '{place.shown}'; there is no file {place.path}")
+    database = connect(place)
+
+    def transaction(connection: Connection) -> str:
+        if (at := version(connection)) != HEAD:
+            raise ConfigurationError(
+                f"store is '{place.shown}'; its schema is at {at}, this version needs {HEAD}; "
+                f"run: a2a-grpc db upgrade --store '{place.shown}'"
+            )
+        return rename(connection, name)
+
+    try:
+        return await reaching(place, lambda: database.write(transaction))
+    finally:
+        await database.close()
