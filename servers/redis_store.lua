@@ -246,7 +246,7 @@ end
 
 function writes.belong_to(agent)
   call('SETNX', 'a2a:agent', agent)
-  return call('GET', 'a2a:agent')
+  return {'ok', call('GET', 'a2a:agent')}
 end
 
 function writes.join(replica, lease_us)

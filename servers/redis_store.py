@@ -124,7 +124,7 @@ class RedisStore:
             raise StoreUnavailable("Redis cannot be written") from error
 
     async def belong_to(self, agent: str) -> str:
-        return (await self._write("belong_to", agent)).decode()
+        return str((await self._write("belong_to", agent)).decode())
 
     async def join(self, replica: str, lease_s: float) -> None:
         await self._write("join", replica, round(lease_s * 1e6))

@@ -51,6 +51,7 @@ def test_these_are_the_verbs() -> None:
         "db",
         "db upgrade",
         "db current",
+        "db rename",
         "push",
         "push create",
         "push get",
