@@ -37,7 +37,7 @@ The map. A module imports only from floors strictly below its own:
                     traffic: what calls explain of a connection's bytes; limits: what is refused before its request is
                     awaited; arrivals: requests on their way in; responses: those that clients have yet to read;
                     shares: who gets room; reset: calls ended from this side; memory: what goes back to the system;
-                    elsewhere: for callers of other versions
+                    elsewhere: for callers of other versions; interceptors: streams that those of others can iterate
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; pieces: what an event adds to the answer;
                     cuts: what a failure means; calls: metadata, deadlines, retries;

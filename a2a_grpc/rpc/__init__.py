@@ -3,6 +3,7 @@
 from a2a_grpc.rpc.accept import AcceptingServer
 from a2a_grpc.rpc.arrivals import Arrivals, Asking
 from a2a_grpc.rpc.calls import Calls, Context, Methods, invocation_metadata
+from a2a_grpc.rpc.interceptors import for_interceptors, instrumented
 from a2a_grpc.rpc.metadata import CallMetadata
 from a2a_grpc.rpc.options import TransportSettings, server_options
 from a2a_grpc.rpc.responses import Responses
@@ -17,6 +18,8 @@ __all__ = [
     "Methods",
     "Responses",
     "TransportSettings",
+    "for_interceptors",
+    "instrumented",
     "invocation_metadata",
     "server_options",
 ]

@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedError
+from a2a_grpc.rpc.interceptors import without_interceptors
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
 from a2a_grpc.rpc.traffic import Account, Traffic
@@ -179,7 +180,7 @@ class Asking(grpc.aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
-        return handler and self._arrivals.asked_for(handler)
+        return handler and self._arrivals.asked_for(without_interceptors(handler))
 
 
 def _too_many() -> ResourceExhaustedError:

@@ -21,7 +21,17 @@ from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.errors import A2AError
 from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
-from a2a_grpc.rpc import Arrivals, Asking, Calls, Methods, Responses, TransportSettings, server_options
+from a2a_grpc.rpc import (
+    Arrivals,
+    Asking,
+    Calls,
+    Methods,
+    Responses,
+    TransportSettings,
+    for_interceptors,
+    instrumented,
+    server_options,
+)
 from a2a_grpc.rpc.accept import accepts_any_path
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
@@ -85,7 +95,7 @@ class Server:
         self._transport = transport or TransportSettings()
         self._limits = limits or RequestLimits()
         check_limits_fit(self.settings, self._engine_settings, self._transport)
-        self._interceptors = interceptors
+        self._interceptors = instrumented(interceptors)
         self.card: AgentCard
         self.grpc_address = ""
         self.admin_address: str | None = None
@@ -308,12 +318,12 @@ class Server:
 
     def _asked_for(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]") -> Methods:
         """Return the methods of a port, whose requests are asked for when there is room for them. With interceptors,
-        `Asking` sees to that: interceptors see the handlers as they are."""
-        if not self._interceptors:
-            handlers = {name: self._arrivals.asked_for(handler) for name, handler in handlers.items()}
-        return Methods(
-            handlers, refusal(UNKNOWN), MetadataLimit(self._transport.max_call_metadata_bytes, self._traffic)
-        )
+        `Asking` sees to that: interceptors see handlers of requests, and can await or iterate streams."""
+        adapt = for_interceptors if self._interceptors else self._arrivals.asked_for
+        handlers = {name: adapt(handler) for name, handler in handlers.items()}
+        limit = MetadataLimit(self._transport.max_call_metadata_bytes, self._traffic)
+        limit.refusal = adapt(limit.refusal)
+        return Methods(handlers, adapt(refusal(UNKNOWN)), limit)
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
         settings = self.settings

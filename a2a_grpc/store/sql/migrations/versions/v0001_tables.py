@@ -37,9 +37,10 @@ def upgrade() -> None:
         Column("cancel", blob_type()),
         Column("snapshot_seq", BigInteger, nullable=False),
         Column("snapshot_size", BigInteger, nullable=False),
-        postgresql_with={"fillfactor": 70},
         **INNODB,
     )
+    if op.get_context().dialect.name == "postgresql":  # SQLAlchemy has an option for it from 2.1 on
+        op.execute("ALTER TABLE a2a_task SET (fillfactor = 70)")
     op.create_index("a2a_task_key", "a2a_task", ["scope", "id"], unique=True)
     op.create_index("a2a_task_list", "a2a_task", ["scope", "at_us", "id"])
     op.create_index("a2a_task_context", "a2a_task", ["scope", "context_id", "at_us", "id"])

@@ -1,0 +1,136 @@
+"""What interceptors of other libraries need: streams that can be iterated, and a server that instrumentations find.
+
+A handler of a stream here is a coroutine that writes. Interceptors for telemetry iterate over what a handler returns.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from functools import partial
+from types import coroutine
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc.aio import _server as grpc_aio_server
+
+Behavior = Callable[[Any, Any], Awaitable[Any]]
+
+
+def instrumented(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> tuple[grpc.aio.ServerInterceptor, ...]:
+    """Return the interceptors of a server, with those that an instrumentation adds to each server.
+
+    An instrumentation, for example `opentelemetry-instrument`, replaces `grpc.aio.server` by a function that adds an
+    interceptor. Servers of this project are made without that function, so it is asked what it would have made.
+    """
+    if grpc.aio.server is grpc_aio_server.server:
+        return tuple(interceptors)
+    asked: list[grpc.aio.ServerInterceptor] = []
+    module: Any = grpc_aio_server
+    server_class = module.Server
+    module.Server = lambda pool, handlers, interceptors, *_: asked.extend(interceptors)
+    try:
+        grpc.aio.server(interceptors=list(interceptors))
+    finally:
+        module.Server = server_class
+    return tuple(asked)
+
+
+def for_interceptors(handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return a handler that does the same. If it streams, what its behavior returns can be awaited and iterated."""
+    behavior = _behavior(handler)
+    return _streaming(handler, EitherWay(behavior)) if inspect.iscoroutinefunction(behavior) else handler
+
+
+def without_interceptors(handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return the handler that `for_interceptors` was given, unless an interceptor has wrapped its behavior."""
+    behavior = _behavior(handler)
+    return _streaming(handler, behavior.behavior) if isinstance(behavior, EitherWay) else handler
+
+
+def _behavior(handler: "grpc.RpcMethodHandler[Any, Any]") -> Any:
+    """The behavior of a handler that streams; None if it does not."""
+    if not handler.response_streaming:
+        return None
+    return handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+
+def _streaming(handler: "grpc.RpcMethodHandler[Any, Any]", behavior: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+    make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+    return make(behavior, handler.request_deserializer, handler.response_serializer)
+
+
+class EitherWay:
+    """The behavior of a stream: what a call of it returns can be awaited, or iterated for the elements."""
+
+    __slots__ = ("behavior",)
+
+    def __init__(self, behavior: Behavior) -> None:
+        self.behavior = behavior
+
+    def __call__(self, request: Any, context: Any) -> "_Call":
+        return _Call(self.behavior, request, context)
+
+
+class _Call:
+    __slots__ = ("_behavior", "_context", "_request")
+
+    def __init__(self, behavior: Behavior, request: Any, context: Any) -> None:
+        self._behavior, self._request, self._context = behavior, request, context
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._behavior(self._request, self._context).__await__()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Run the behavior, in the task that iterates. Each element that it writes is yielded instead."""
+        steps = self._behavior(self._request, _Yielding(self._context)).__await__()
+        resume: Callable[[], Any] = partial(next, steps)
+        try:
+            while True:
+                try:
+                    step = resume()
+                except StopIteration:
+                    return
+                if isinstance(step, _Element):
+                    yield step.value
+                    resume = partial(next, steps)
+                    continue
+                try:
+                    result = await _passed_on(step)
+                    resume = partial(steps.send, result)
+                except BaseException as raised:  # the behavior is to see it, its cancellation too
+                    resume = partial(steps.throw, raised)
+        finally:
+            steps.close()
+
+
+@coroutine
+def _passed_on(step: Any) -> Generator[Any, Any, Any]:
+    """Hand to the event loop what a coroutine waits for. Return what the event loop sends back."""
+    return (yield step)
+
+
+class _Element:
+    """An element of a stream on its way from a behavior to whoever iterates."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __await__(self) -> Generator["_Element", None, None]:
+        yield self
+
+
+class _Yielding:
+    """A call's context whose elements are yielded, not written."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def write(self, element: Any) -> None:
+        await _Element(element)
