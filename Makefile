@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .cache/proto-venv
-# One more than there are cores: most tests wait for something now and then.
-WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# More than there are cores: most tests wait for something now and then.
+WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
+IN_PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 # The tests start hundreds of processes: none of them compiles what another has.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-nightly test-attacks test-all attacks check demo demo-all \
+.PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-long test-nightly test-all attacks check demo demo-all \
   serve interop grpcurl buf bench profile clean
 
 help: ## List the targets.
@@ -59,21 +60,21 @@ lint: $(VENV)/.dev ## Check style and formatting.
 types: $(VENV)/.dev ## Check types.
 	$(BIN)/mypy
 
-test: $(VENV)/.dev ## Run the tests.
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder)
+test: $(VENV)/.dev ## Run the tests, in their quick forms, within five minutes (ARGS='tests/cli -k help': some of them).
+	$(BIN)/python -m pytest $(or $(ARGS),$(IN_PARALLEL))
 
-test-nightly: $(VENV)/.dev ## Run what takes long: ten minutes of silence, 100 crashes, 20,000 simulated schedules, 20,000 hostile answers.
-	SILENCE_S=600 $(BIN)/python -m pytest tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
-	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest tests/crash --timeout 1200 $(ARGS)
-	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests/client/test_fuzz.py --timeout 3600 $(ARGS)
-	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest tests/simulation --timeout 3600 $(ARGS)
+test-all: test test-long ## Run all tests: those of `make test`, then those that take long.
 
-test-attacks: $(VENV)/.dev ## Run the attacks at full size: from one and from forty connections.
-	ATTACKS=1 $(BIN)/python -m pytest tests/attacks --timeout 300 $(ARGS)
+# Attacks measure how long good calls take: nothing else runs at the same time.
+test-long: $(VENV)/.dev ## Run what takes long: full attacks, silence, crashes, simulations, environments, demos.
+	$(BIN)/python -m pytest -m long --ignore tests/attacks --timeout 900 $(IN_PARALLEL)
+	$(BIN)/python -m pytest -m long tests/attacks --timeout 300
 
-test-all: test test-attacks $(VENV)/.dev ## Run the tests, the attacks at full size, and the nightly tests in 20 minutes.
-	CRASH_ROUNDS=10 REPLICA_SECONDS=20 $(BIN)/python -m pytest tests/crash --timeout 600 $(ARGS)
-	SIMULATION_SEEDS=2000 $(BIN)/python -m pytest tests/simulation --timeout 900 $(ARGS)
+test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence, 100 crashes, 20,000 simulations and hostile answers.
+	SILENCE_S=600 $(BIN)/python -m pytest -m long tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
+	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest -m long tests/crash --timeout 1200 $(ARGS)
+	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -m long tests/client/test_fuzz.py --timeout 3600 $(ARGS)
+	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest -m long tests/simulation --timeout 3600 $(ARGS)
 
 attacks: $(VENV)/.dev ## Measure what attacks cost, beside bare grpc.aio: the table of docs/security.md.
 	@$(BIN)/python benchmarks/attacks.py $(ARGS)
@@ -95,7 +96,7 @@ bench: $(VENV)/.dev ## Measure the speed, beside bare grpc.aio and the official 
 profile: $(VENV)/.dev ## Draw where the time of a workload goes (WORKLOAD=task): benchmarks/task.svg.
 	@$(BIN)/python benchmarks/flame.py $(or $(WORKLOAD),task) $(ARGS)
 
-check: lint types proto-check test ## All of the above: what CI runs.
+check: lint types proto-check test ## Check style, types, generated code and the tests.
 
 demo: $(VENV)/.run ## Start an agent and a client that cancels its task half way.
 	@$(BIN)/python clients/demo.py

@@ -9,24 +9,17 @@ import pytest
 
 from tests.harness import Served, eventually, scripted_agent, serving
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.tools", "tests.databases"]
 
 os.environ.setdefault("A2A_GRPC_STORE", "memory:")  # programs of tests leave no files behind, unless a test is about it
 
 
-LONG = (
-    "tests/regressions/test_q01",
-    "tests/crash",
-    "tests/simulation",
-    "tests/programs",
-    "tests/replicas",
-    "tests/interop",
+@pytest.fixture(
+    scope="session", params=[pytest.param(False, id="quick"), pytest.param(True, id="full", marks=pytest.mark.long)]
 )
-"""Tests that take their time: they begin first, so that in the end no worker is left alone with them."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+def full(request: pytest.FixtureRequest) -> bool:
+    """True in `make test-all`: the test is to have its full size. In `make test` it has its quick form."""
+    return bool(request.param)
 
 
 @pytest.fixture(scope="session", autouse=True)

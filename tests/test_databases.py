@@ -13,6 +13,7 @@ import redis.asyncio
 from tests.databases import (
     DatabaseServer,
     Mariadb,
+    PackagedPostgres,
     Postgres,
     Redis,
     children_of,
@@ -23,8 +24,9 @@ from tests.databases import (
     running,
 )
 from tests.harness import ROOT, eventually
+from tests.tools import need
 
-KINDS = [Postgres, Mariadb, Redis]
+KINDS = [Postgres, PackagedPostgres, Mariadb, Redis]
 
 
 async def leave(server: DatabaseServer, words: str) -> None:
@@ -97,11 +99,14 @@ def check(holds: bool) -> None:
     assert holds
 
 
-async def test_connections_of_mariadb_and_redis_are_terminated() -> None:
+async def test_connections_of_mariadb_are_terminated() -> None:
     async with running(Mariadb) as server:
         with closing(mariadb_connection(server.url())) as connection:
             connection.select_db("mysql")
             assert await server.terminate_connections(like="mysql") == 1
+
+
+async def test_connections_of_redis_are_terminated() -> None:
     async with running(Redis) as redis_server:
         reader, writer = await asyncio.open_connection("127.0.0.1", redis_server.port)
         writer.write(b"PING\r\n")
@@ -113,16 +118,18 @@ async def test_connections_of_mariadb_and_redis_are_terminated() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a child with its parent on Linux only")
-async def test_servers_end_with_the_process_that_started_them_however_it_ends() -> None:
-    script = """
-import asyncio, shutil
-from contextlib import AsyncExitStack
-from tests.databases import Mariadb, Postgres, Redis
+@pytest.mark.parametrize("kind", KINDS)
+async def test_servers_end_with_the_process_that_started_them_however_it_ends(kind: type[DatabaseServer]) -> None:
+    async with running(kind):
+        pass  # or the test is skipped
+    need("setpriv", remedy="apt-get install util-linux")
+    script = f"""
+import asyncio
+from tests.databases import {kind.__name__}
 
 async def main():
-    async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(kind()) for kind in (Postgres, Mariadb, Redis)]
-        print(*(server.folder for server in servers), flush=True)
+    async with {kind.__name__}() as server:
+        print(server.folder, flush=True)
         await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -135,20 +142,20 @@ asyncio.run(main())
         servers = children_of(process.pid)
         everybody = servers + [child for server in servers for child in children_of(server)]
         process.kill()
-    assert len(servers) == 3
+    assert len(servers) == 1
     await eventually(lambda: check(not any(map(is_alive, everybody))))
     make_folder().rmdir()
     assert not any(Path(folder).exists() for folder in folders)
 
 
-def run_pytest(folder: Path, test: str, **environment: str) -> tuple[int, str]:
+def run_pytest(folder: Path, test: str, *options: str, **environment: str) -> tuple[int, str]:
     """A test file run as in this repository: pytest's exit code and its output."""
     (folder / "test_it.py").write_text(test)
     environment = {name: value for name, value in os.environ.items() if name != "CI"} | environment
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-c", f"{ROOT}/pyproject.toml", "-p", "tests.databases", "-rs"),
-            *("-n0", "-p", "no:cacheprovider", f"{folder}/test_it.py"),
+            *(sys.executable, "-m", "pytest", "-c", f"{ROOT}/pyproject.toml", "-p", "tests.tools"),
+            *("-p", "tests.databases", "-rs", *options, "-p", "no:cacheprovider", f"{folder}/test_it.py"),
         ],
         cwd=ROOT,
         env=environment,
@@ -173,6 +180,18 @@ def test_a_server_that_is_not_installed_is_a_failure_in_ci(tmp_path: Path) -> No
     assert code == 1, said
     assert "2 errors" in said
     assert "redis-server is not installed: apt-get install redis-server" in said
+
+
+@pytest.mark.parametrize("options", [("-n0",), ("-n2",)], ids=["here", "workers"])
+def test_the_last_line_says_what_was_not_tried_for_want_of_what(tmp_path: Path, options: tuple[str, ...]) -> None:
+    test = (
+        TAKES_REDIS
+        + "from tests.tools import need\ndef test_more(): need('no-such-program')\ndef test_passes(): pass\n"
+    )
+    code, said = run_pytest(tmp_path, test, *options, PATH="/nowhere", A2A_GRPC_TEST_REDIS="")
+    assert code == 0, said
+    told = [line for line in said.splitlines() if line.startswith("not tried")]
+    assert told == ["not tried for want of programs, with the number of tests: no-such-program (1), redis-server (2)"]
 
 
 async def test_each_test_has_an_empty_database_of_its_own_on_the_server_of_the_environment(

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import grpc.aio
 
 from tests.attacks.rig import ROOT, Target, free_port
-from tests.databases import find
 from tests.harness import eventually
+from tests.tools import find, need
 
 
 def example(name: str) -> str:
@@ -25,6 +25,7 @@ def example(name: str) -> str:
 @asynccontextmanager
 async def haproxy(target: Target) -> AsyncIterator[str]:
     """HAProxy before the server, with the configuration of docs/operations.md: its address."""
+    need("haproxy")
     address = f"127.0.0.1:{free_port()}"
     text = example("haproxy").replace("127.0.0.1:50051", target.address).replace("127.0.0.1:50060", address)
     with TemporaryDirectory() as folder:

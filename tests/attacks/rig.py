@@ -5,7 +5,6 @@
         harm.check(p99_ms=100, grown_mib=128)
 
 `attacked` takes any awaitable as the attack: a program (`run`), a thread (`asyncio.to_thread`) or a coroutine.
-`LONG` is True in `make test-all`: attacks have their full size then.
 """
 
 import asyncio
@@ -22,11 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
-LONG = bool(os.environ.get("ATTACKS"))
-"""Whether attacks have their full size: forty connections, the issue's figures."""
-LOOPS = [(), ("--uvloop",)] if LONG else [()]
-"""Options of the event loops with which an attack is repeated: uvloop at full size only."""
+LOOPS = [pytest.param((), id="asyncio"), pytest.param(("--uvloop",), id="uvloop", marks=pytest.mark.long)]
+"""Options of the event loops with which an attack is repeated."""
 MiB = 1 << 20
 REFUSED_STREAM = "RST_STREAM with error code 7"
 SAMPLE_S = 0.05

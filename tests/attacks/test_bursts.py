@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest
-from tests.attacks.rig import LONG, MiB, Target
+from tests.attacks.rig import MiB, Target
 from tests.harness import V1, decoded, request, scripted
 
 TIMEOUT_S = 100.0
@@ -40,7 +40,7 @@ async def burst(
         return await asyncio.gather(*(ended(stubs[number % connections]) for number in range(calls)))
 
 
-@pytest.mark.parametrize(("connections", "calls"), [(10, 2000), (40, 8000)] if LONG else [(40, 8000)])
+@pytest.mark.parametrize(("connections", "calls"), [(10, 2000), pytest.param(40, 8000, marks=pytest.mark.long)])
 async def test_a_burst_of_reads_is_served(connections: int, calls: int) -> None:
     """gRPC's core cancels calls beyond 1,000 that wait to be accepted, unless it is told not to."""
     async with Target.ours() as target:

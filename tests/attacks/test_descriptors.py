@@ -56,7 +56,7 @@ async def is_served(target: Target) -> None:
         assert sent.task.status.state == COMPLETED
 
 
-@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: "uvloop" if loop else "asyncio")
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("port", ["grpc", "http"])
 async def test_probes_and_the_store_go_on_while_connections_take_all_they_can(
     port: str, loop: tuple[str, ...], tmp_path: Path

@@ -10,13 +10,12 @@ import pytest
 
 from a2a_grpc.lifecycle import TERMINAL, state_name
 from a2a_grpc.wire import A2AServiceStub
-from tests.attacks.rig import LONG, Target, attack
+from tests.attacks.rig import Target, attack
 from tests.harness import V1, event_state, scripted
 
 GRACE_S = 2.0
 ENDS_WITHIN_S = GRACE_S + 10.0
 """The grace; then seconds for streams, calls and connections; then Python's end, on a busy machine."""
-FLOODS = ["rapid_reset", "half_open", *(["ping_flood", "continuation_flood"] if LONG else [])]
 
 
 async def sent(address: str, sleep_s: float, begun: asyncio.Event) -> str:
@@ -37,8 +36,17 @@ async def sent(address: str, sleep_s: float, begun: asyncio.Event) -> str:
     return state_name(state)
 
 
-@pytest.mark.parametrize("name", FLOODS)
-@pytest.mark.parametrize("connections", [1, 40] if LONG else [4])
+@pytest.mark.parametrize(
+    ("name", "connections"),
+    [
+        ("rapid_reset", 4),
+        *(
+            pytest.param(name, connections, marks=pytest.mark.long)
+            for name in ("half_open", "rapid_reset", "ping_flood", "continuation_flood")
+            for connections in (1, 40)
+        ),
+    ],
+)
 async def test_a_flooded_server_drains_within_its_bounds(name: str, connections: int) -> None:
     async with Target.ours("--drain-grace-s", str(GRACE_S)) as target:
         flood = asyncio.create_task(attack(name, target, connections=connections, seconds=GRACE_S + 3.0))

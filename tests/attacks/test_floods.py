@@ -4,8 +4,6 @@ The limits are such that a busy machine keeps to them; `test_floods_long.py` has
 """
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from a2a_grpc.rpc import TransportSettings
 from tests.attacks.fronts import example
 from tests.attacks.rig import Target, attack, attacked
+from tests.tools import find, need
 
 P99_MS = 1000.0
 """Without a limit of streams rapid resets take a good client to six seconds, and the server to 1.2 GiB."""
@@ -37,6 +36,7 @@ async def test_one_connection_harms_nobody(target: Target, name: str) -> None:
 
 
 async def test_the_examples_of_the_operations_guide_are_valid(tmp_path: Path) -> None:
+    need("haproxy", "nginx")
     haproxy_file, nginx_file = tmp_path / "haproxy.cfg", tmp_path / "nginx.conf"
     haproxy_file.write_text(example("haproxy"))
     nginx_file.write_text(f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\n{example('nginx')}")
@@ -44,10 +44,8 @@ async def test_the_examples_of_the_operations_guide_are_valid(tmp_path: Path) ->
         ["haproxy", "-c", "-f", str(haproxy_file)],
         ["nginx", "-t", "-p", str(tmp_path), "-c", str(nginx_file)],
     ):
-        program = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
-        assert program is not None, f"{command[0]} is not installed"
         process = await asyncio.create_subprocess_exec(
-            program, *command[1:], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            find(command[0], command[0]), *command[1:], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         out, _ = await process.communicate()
         assert process.returncode == 0, out.decode()

@@ -1,4 +1,4 @@
-"""Floods and bombs of HTTP/2 frames at full size, three seconds each: for `make test-all` (ATTACKS=1).
+"""Floods and bombs of HTTP/2 frames at full size, three seconds each: for `make test-all`.
 
 ATTACKS_P99_MS=100 ATTACKS_MIB=128 are the figures for a quiet machine, on which the few exceptions are in
 docs/security.md. The limits here are such that a busy machine keeps to them.
@@ -13,6 +13,8 @@ from tests.attacks.floods import ATTACKS
 from tests.attacks.fronts import haproxy
 from tests.attacks.rig import Target, attack, attacked
 from tests.harness import eventually
+
+pytestmark = pytest.mark.long
 
 P99_MS = float(os.environ.get("ATTACKS_P99_MS", "1000"))
 FORTY_P99_MS = float(os.environ.get("ATTACKS_P99_MS", "5000"))

@@ -4,12 +4,18 @@ import grpc.aio
 import pytest
 
 from a2a_grpc.wire import A2AServiceStub
-from tests.attacks.rig import LONG, Target, attacked, run
+from tests.attacks.rig import Target, attacked, run
 from tests.harness import V1, eventually, scripted
 
 MiB = 1 << 20
-SECONDS = 12.0 if LONG else 3.0
-P99_MS = 100 if LONG else 5000
+
+
+def seconds(full: bool) -> str:
+    return "12" if full else "2"
+
+
+def p99_ms(full: bool) -> float:
+    return 100 if full else 5000
 
 
 async def large_task(target: Target, *, ends: bool) -> str:
@@ -27,28 +33,24 @@ async def large_task(target: Target, *, ends: bool) -> str:
         return str(first.task.id)
 
 
-@pytest.mark.parametrize("store", ["memory:", "sqlite"])
-@pytest.mark.parametrize("connections", [1, 40])
+@pytest.mark.parametrize("store", ["memory:", pytest.param("sqlite", marks=pytest.mark.long)])
+@pytest.mark.parametrize("connections", [40, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", ["answers", "subscriptions"])
-async def test_answers_that_are_not_read(name: str, connections: int, store: str, tmp_path: object) -> None:
-    if not LONG and (store, connections) != ("memory:", 40):
-        pytest.skip("in make test-all")
+async def test_answers_that_are_not_read(name: str, connections: int, store: str, full: bool, tmp_path: object) -> None:
     url = store if store == "memory:" else f"sqlite:///{tmp_path}/tasks.db"
     async with Target.ours("--store", url) as target:
         task_id = await large_task(target, ends=name == "answers")
-        attack = run("-m", "tests.attacks.unread", name, target.address, str(connections), str(SECONDS), task_id)
+        attack = run("-m", "tests.attacks.unread", name, target.address, str(connections), seconds(full), task_id)
         harm = await attacked(target, attack)
-        harm.check(p99_ms=P99_MS, grown_mib=128)
+        harm.check(p99_ms=p99_ms(full), grown_mib=128)
 
 
-@pytest.mark.parametrize("connections", [1, 40])
-async def test_requests_that_do_not_end(connections: int) -> None:
-    if not LONG and connections > 1:
-        pytest.skip("in make test-all")
+@pytest.mark.parametrize("connections", [1, pytest.param(40, marks=pytest.mark.long)])
+async def test_requests_that_do_not_end(connections: int, full: bool) -> None:
     async with Target.ours() as target:
-        attack = run("-m", "tests.attacks.unread", "requests", target.address, str(connections), str(SECONDS))
+        attack = run("-m", "tests.attacks.unread", "requests", target.address, str(connections), seconds(full))
         harm = await attacked(target, attack)
-        harm.check(p99_ms=P99_MS, grown_mib=128 if connections == 1 else 256)
+        harm.check(p99_ms=p99_ms(full), grown_mib=128 if connections == 1 else 256)
         await eventually(lambda: _assert_returned(target, harm.before_mib), within_s=20)
 
 

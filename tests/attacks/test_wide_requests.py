@@ -13,13 +13,16 @@ from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.width import Width
 from a2a_grpc.wire import SERVICE, AgentCard, Message, Part, SendMessageRequest
-from tests.attacks.rig import LONG, Target, attacked, run
+from tests.attacks.rig import Target, attacked, run
 from tests.attacks.wide import wide_requests
 from tests.harness import Served
 from tests.spec.raw_calls import raw_refusal
 
-STEP_S = 0.01 if LONG else 0.05
-"""How long a step may take, in time of this process alone."""
+
+@pytest.fixture
+def step_s(full: bool) -> float:
+    """How long a step may take, in time of this process alone."""
+    return 0.01 if full else 0.05
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +55,21 @@ def longest(steps: Any) -> float:
         took = max(took, time.process_time() - begun)
 
 
-def test_no_step_of_counting_a_wide_request_is_long(wide: list[tuple[str, str, bytes]]) -> None:
+def test_no_step_of_counting_a_wide_request_is_long(wide: list[tuple[str, str, bytes]], step_s: float) -> None:
     width = Width(RequestLimits())
     kinds = {method.name: method.input_type._concrete_class for method in SERVICE.methods}
     for method, path, raw in wide:
         steps = width.steps(kinds[method], raw)
-        assert longest(steps) < STEP_S, (method, path)
+        assert longest(steps) < step_s, (method, path)
 
 
 @pytest.mark.parametrize("content", [list(range(20_000)), {f"k{n}": n for n in range(20_000)}], ids=["list", "object"])
-def test_no_step_of_checking_a_request_at_the_limits_is_long(content: Any) -> None:
+def test_no_step_of_checking_a_request_at_the_limits_is_long(content: Any, step_s: float) -> None:
     limits = RequestLimits()
     request = SendMessageRequest(message=Message(message_id="m", role=1, parts=[Part(data=value(content))]))  # type: ignore[arg-type]
     card = AgentCard(default_input_modes=["*/*"])
-    assert longest(Width(limits).steps(SendMessageRequest, request.SerializeToString())) < STEP_S
-    assert longest(Checks(card, limits).sending(request)) < STEP_S
+    assert longest(Width(limits).steps(SendMessageRequest, request.SerializeToString())) < step_s
+    assert longest(Checks(card, limits).sending(request)) < step_s
 
 
 async def test_works_take_turns_and_a_short_one_does_not_wait_for_a_long_one() -> None:
@@ -103,10 +106,10 @@ async def test_work_that_fails_or_is_canceled_lets_the_others_go_on() -> None:
     await pace.run(iter([None]))
 
 
-async def test_a_good_client_does_not_notice_wide_requests() -> None:
-    seconds, connections = (5.0, 8) if LONG else (1.5, 2)
+async def test_a_good_client_does_not_notice_wide_requests(full: bool) -> None:
+    seconds, connections = (5.0, 8) if full else (1.5, 2)
     async with Target.ours() as target:
         attack = run("-m", "tests.attacks.wide", target.address, str(connections), str(seconds))
         harm = await attacked(target, attack)
     print(harm)
-    harm.check(p99_ms=100 if LONG else 5000, grown_mib=128)
+    harm.check(p99_ms=100 if full else 5000, grown_mib=128)

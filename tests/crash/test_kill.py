@@ -1,6 +1,6 @@
 """A server under load is killed at random moments, again and again: nothing that was acknowledged is lost.
 
-CRASH_ROUNDS in the environment is how often; CRASH_SEED repeats a run.
+CRASH_ROUNDS in the environment is how often in `make test-all`; CRASH_SEED repeats a run.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ import sqlite3
 from collections import Counter
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
+
+import pytest
 
 from a2a_grpc import connect
 from a2a_grpc.lifecycle import COMPLETED, state_name
@@ -86,13 +88,20 @@ async def kill_at_random(server: WorkerServer, chance: random.Random, rounds: in
     return killed
 
 
-async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Path) -> None:
+@pytest.fixture
+def rounds(full: bool) -> int:
+    return int(os.environ.get("CRASH_ROUNDS", "12")) if full else 2
+
+
+async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Path, rounds: int) -> None:
     file = tmp_path / "tasks.db"
-    await crash(f"sqlite:///{file}", tmp_path, int(os.environ.get("CRASH_ROUNDS", "12")))
+    await crash(f"sqlite:///{file}", tmp_path, rounds)
     with closing(sqlite3.connect(file)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-async def test_kill_9_under_load_loses_nothing_acknowledged_postgres(tmp_path: Path, postgres_url: str) -> None:
+async def test_kill_9_under_load_loses_nothing_acknowledged_postgres(
+    tmp_path: Path, postgres_url: str, rounds: int
+) -> None:
     await upgrade(postgres_url)
-    await crash(postgres_url, tmp_path, int(os.environ.get("CRASH_ROUNDS", "6")))
+    await crash(postgres_url, tmp_path, rounds)

@@ -4,12 +4,10 @@ import asyncio
 import fcntl
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tomllib
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.harness import ROOT
+from tests.tools import skip_without
 
 CACHE = ROOT / ".cache" / "tests"
 
-PUBLISHED = {"protobuf==5.29": "protobuf==5.29.1"}
+PUBLISHED = {"protobuf": {"5.29": "5.29.1"}}
 """The first release of a line, where the index does not have its .0."""
 
 
@@ -33,27 +34,78 @@ class Environment:
     name: str
     requirements: tuple[str, ...]
     newest: bool = False
+    interpreter: str = sys.executable
 
     @property
     def stamp(self) -> str:
         """What the environment on disk must have been made of, to be used."""
         year, week, _ = datetime.now(UTC).isocalendar()
         when = f"{year}-W{week:02}" if self.newest else ""
-        return json.dumps([sys.version, self.requirements, when])
+        return json.dumps([sys.version, self.interpreter, self.requirements, when])
+
+
+def claimed() -> list[str]:
+    """The versions of Python that pyproject.toml claims, the lowest first."""
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    claim = "Programming Language :: Python :: 3."
+    return [text.removeprefix(claim.removesuffix("3.")) for text in classifiers if text.startswith(claim)]
+
+
+def declared() -> dict[str, list[Requirement]]:
+    """What pyproject.toml asks for: the requirements of the base install under "", then those of each extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
+    return {
+        name: [Requirement(line) for line in lines] for name, lines in {"": project["dependencies"], **extras}.items()
+    }
+
+
+def required(*extras: str, python: str = f"{sys.version_info.major}.{sys.version_info.minor}") -> list[Requirement]:
+    """Return the requirements of the base install and of these extras that apply to a version of Python."""
+    variables = {"python_version": python, "python_full_version": f"{python}.0"}
+    found = declared()
+    asked = [requirement for name in ("", *extras) for requirement in found[name]]
+    return [each for each in asked if each.marker is None or each.marker.evaluate(variables)]
+
+
+def floor(requirement: Requirement) -> str:
+    """The lowest version that a requirement allows."""
+    [lowest] = [each.version for each in requirement.specifier if each.operator == ">="]
+    return PUBLISHED.get(requirement.name, {}).get(lowest, lowest)
+
+
+def named(requirement: Requirement) -> str:
+    """Name and extras of a requirement."""
+    return f"{requirement.name}[{','.join(sorted(requirement.extras))}]" if requirement.extras else requirement.name
 
 
 def dependencies() -> dict[str, str]:
     """The run-time dependencies of pyproject.toml: name to the lowest version allowed."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    floors = [re.fullmatch(r"([\w-]+)>=([\d.]+)", dependency) for dependency in declared]
-    assert all(floors), f"a dependency is not of the form name>=version: {declared}"
-    return {match[1]: match[2] for match in floors if match}
+    return {each.name: floor(each) for each in required()}
 
 
-def lowest(**raised: str) -> tuple[str, ...]:
-    """Each dependency at exactly its floor, but for those that are raised."""
-    floors = dependencies() | {name.replace("_", "-"): version for name, version in raised.items()}
-    return tuple(PUBLISHED.get(pin, pin) for pin in (f"{name}=={version}" for name, version in floors.items()))
+def lowest(*extras: str, python: str = "3.11", **raised: str) -> tuple[str, ...]:
+    """Each dependency at exactly its floor, except for those that are raised."""
+    asked = required(*extras, python=python)
+    floors = {each.name: "0" for each in asked}
+    for each in asked:  # of several lines for one name the highest counts
+        floors[each.name] = max(floors[each.name], floor(each), key=Version)
+    pins = {named(each): floors[each.name] for each in asked}
+    pins |= {name.replace("_", "-"): version for name, version in raised.items()}
+    return tuple(f"{name}=={version}" for name, version in pins.items())
+
+
+def newest(*extras: str) -> tuple[str, ...]:
+    """Each dependency without a version: the newest that there is."""
+    return tuple(dict.fromkeys(named(each) for each in required(*extras)))
+
+
+def interpreter_of(version: str) -> str | None:
+    """Return an interpreter of this version of Python, or None if the machine has none."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    homes = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return str(homes[-1]) if homes else shutil.which(f"python{version}")
 
 
 def python_of(environment: Environment) -> Path:
@@ -67,11 +119,11 @@ def python_of(environment: Environment) -> Path:
         if stamp.is_file() and stamp.read_text() == environment.stamp:
             return python
         shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, symlinks=True)
+        subprocess.run([environment.interpreter, "-m", "venv", "--without-pip", "--symlinks", home], check=True)
         installed = _pip("--python", str(python), "install", "--quiet", *environment.requirements)
         if installed.returncode != 0:
-            if os.environ.get("CI") != "true" and _pip("index", "versions", "pip").returncode != 0:
-                pytest.skip(f"environment '{environment.name}' cannot be made: the package index is unreachable")
+            if _pip("index", "versions", "pip").returncode != 0:
+                skip_without(f"the package index is not reachable: no environment '{environment.name}'")
             pytest.fail(f"environment '{environment.name}' cannot be made:\n{installed.stdout}{installed.stderr}")
         stamp.write_text(environment.stamp)
     return python

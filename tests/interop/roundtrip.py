@@ -1,8 +1,12 @@
-"""Starts servers/scripted.py with this interpreter, sends to it and streams from it; prints what came as JSON."""
+"""Starts servers/scripted.py with this interpreter, sends to it and streams from it; prints what came as JSON.
+
+python -m tests.interop.roundtrip OPTIONS OF THE SERVER
+"""
 
 import asyncio
 import json
 import secrets
+import sys
 
 import grpc.aio
 from google.protobuf.json_format import MessageToDict
@@ -14,7 +18,7 @@ STEPS = ({"status": "half way"}, {"chunks": {"count": 2}}, {"complete": "done"})
 
 
 async def main() -> None:
-    async with asyncio.timeout(60), Program.server("servers/scripted.py") as server:
+    async with asyncio.timeout(60), Program.server("servers/scripted.py", *sys.argv[1:]) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             stub = A2AServiceStub(channel)
             answer = await stub.SendMessage(scripted(*STEPS), metadata=V1)

@@ -10,9 +10,20 @@ import pytest
 
 from tests.harness import Program
 from tests.interop.contract import embedded, ours
-from tests.interop.environments import Environment, dependencies, lowest, python_of, run
+from tests.interop.environments import (
+    Environment,
+    claimed,
+    declared,
+    dependencies,
+    interpreter_of,
+    lowest,
+    newest,
+    python_of,
+    run,
+)
+from tests.tools import MissingProgram
 
-pytestmark = pytest.mark.timeout(400)  # the first use of an environment installs it
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]  # the first use of an environment installs it
 
 SDK = "a2a-sdk[grpc]"
 CLIENT = "tests/interop/sdk_client.py"
@@ -29,7 +40,7 @@ LOWEST_WITH_SDK = Environment(
 )
 """The first line of the SDK, with the lowest dependencies that it allows."""
 
-NEWEST = Environment("newest", (SDK, *dependencies()), newest=True)
+NEWEST = Environment("newest", (SDK, *newest()), newest=True)
 """The newest of everything."""
 
 
@@ -145,6 +156,51 @@ async def test_the_sdks_client_sends_streams_and_understands_an_error(with_sdk: 
     assert seen["blocking_send"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
     assert seen["stream"]["elements"][-1]["status_update"]["status"]["state"] == "TASK_STATE_COMPLETED"
     assert seen["errors"]["cancel_done"]["type"] == "TaskNotCancelableError"
+
+
+BOUNDS = ("lowest", "newest")
+EXTRAS = tuple(sorted(name for name in declared() if name))
+
+
+def everything(python: str, bound: str) -> Environment:
+    """The base install with every extra, for a version of Python."""
+    interpreter = interpreter_of(python)
+    if interpreter is None:
+        pytest.skip(str(MissingProgram(f"python{python}", "a Python of this version on PATH")))  # in CI too
+    asked = lowest(*EXTRAS, python=python) if bound == "lowest" else newest(*EXTRAS)
+    return Environment(f"{bound}-{python}", asked, newest=bound == "newest", interpreter=interpreter)
+
+
+@pytest.fixture(scope="module", params=[(python, bound) for python in claimed() for bound in BOUNDS], ids="-".join)
+def whole(request: pytest.FixtureRequest) -> Path:
+    """The interpreter of an environment with every extra."""
+    return python_of(everything(*request.param))
+
+
+async def check_serves(python: Path, store: str) -> None:
+    seen = json.loads(await run(python, "-m", "tests.interop.roundtrip", f"--store={store}", "--uvloop", "--channelz"))
+    assert seen["sent"]["task"]["artifacts"][0]["parts"] == [{"text": "chunk 0 "}, {"text": "chunk 1 "}]
+    assert seen["streamed"][-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+async def test_each_python_serves_a_file_with_the_lowest_and_the_newest_of_everything(
+    whole: Path, tmp_path: Path
+) -> None:
+    await check_serves(whole, f"sqlite:///{tmp_path}/tasks.db")
+
+
+async def test_each_python_serves_postgresql_with_the_lowest_and_the_newest_of_everything(
+    whole: Path, postgres_url: str
+) -> None:
+    await run(whole, "-m", "a2a_grpc", "db", "upgrade", f"--store={postgres_url}")
+    await check_serves(whole, postgres_url)
+
+
+async def test_each_python_serves_mysql_with_the_lowest_and_the_newest_of_everything(
+    whole: Path, mariadb_url: str
+) -> None:
+    await run(whole, "-m", "a2a_grpc", "db", "upgrade", f"--store={mariadb_url}")
+    await check_serves(whole, mariadb_url)
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -706,6 +706,7 @@ def marked(mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.long
 async def test_demo_all_runs_every_program_and_leaves_no_process() -> None:
     mark = str(uuid.uuid4())
     exit_code, out, err = await run_program("clients/demo_all.py", timeout_s=110, env={"A_MARK": mark})
@@ -716,6 +717,7 @@ async def test_demo_all_runs_every_program_and_leaves_no_process() -> None:
     assert sorted(line.split()[1] for line in lines) == sorted(CLIENTS)
 
 
+@pytest.mark.long
 async def test_demo_all_says_which_programs_fail_with_what_they_said() -> None:
     """The variable is of the client library's settings: agents and stubs do not read it."""
     mark = str(uuid.uuid4())

@@ -1,26 +1,13 @@
 """servers/replicas/: three replicas on one PostgreSQL behind a load balancer, as a user runs them."""
 
-import os
 import re
 
 import pytest
 
-from tests.databases import MissingServer, find
 from tests.harness import run_program
+from tests.tools import MissingProgram, find, need, packaged_postgres, skip_without
 
 DEMO = "servers/replicas/demo.py"
-PACKAGES = {"haproxy": "haproxy", "nginx": "nginx", "postgres": "postgresql", "initdb": "postgresql"}
-
-
-def need(*programs: str) -> None:
-    """Skips a test whose programs are not installed; in CI that is a failure."""
-    try:
-        for program in programs:
-            find(program, PACKAGES[program])
-    except MissingServer as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
 
 
 async def streams_through(*options: str) -> None:
@@ -38,13 +25,17 @@ async def streams_through(*options: str) -> None:
     assert lines[-1] == "no number is missing, none came twice"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_a_stream_goes_on_through_haproxy_while_each_replica_is_killed() -> None:
     """With a PostgreSQL that the demo starts itself."""
-    need("haproxy", "postgres", "initdb")
+    need("haproxy", "initdb")
+    if find("initdb", "postgresql") == packaged_postgres("initdb"):  # the demo knows those of the system
+        skip_without(MissingProgram("initdb", "apt-get install postgresql"))
     await streams_through()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_a_stream_goes_on_through_nginx_while_each_replica_is_killed(postgres_url: str) -> None:
     need("nginx")

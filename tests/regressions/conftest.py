@@ -18,8 +18,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def silent_program(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
-    """The program of silence.py, where a test of this session asks for what it finds."""
-    if not any(LONG in item.nodeid for item in request.session.items):
+    """The program of silence.py, if a test of this session asks for what it finds at full length."""
+    if not any(LONG in item.nodeid and item.get_closest_marker("long") for item in request.session.items):
         yield None
         return
     command = [sys.executable, "-m", "tests.regressions.silence"]

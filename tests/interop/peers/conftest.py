@@ -17,6 +17,7 @@ from tests.harness import ROOT, Program
 from tests.interop.peers.checks import CHECKS
 from tests.interop.peers.matrix import Matrix, Pair, put_into, split
 from tests.interop.peers.peers import PAIRS, Peer, Toolchain
+from tests.tools import MissingProgram, skip_without
 
 CLIENT_S = 120.0
 MATRIX = pytest.StashKey[Matrix]()
@@ -74,8 +75,7 @@ def matrix(request: pytest.FixtureRequest) -> Matrix:
 def need(toolchain: Toolchain) -> None:
     """Without its tools a test is skipped; in CI it fails."""
     if toolchain.missing:
-        says = f"no {' and no '.join(toolchain.missing)}; install {toolchain.install}"
-        pytest.fail(says) if os.environ.get("CI") == "true" else pytest.skip(says)
+        skip_without(MissingProgram(" and ".join(toolchain.missing), toolchain.install))
 
 
 class Server(Program):
