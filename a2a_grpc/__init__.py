@@ -40,6 +40,7 @@ The map. A module imports only from floors strictly below its own:
                     elsewhere: for callers of other versions; interceptors: streams that those of others can iterate
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; pieces: what an event adds to the answer;
+                    polling: the events of an agent that does not stream;
                     cuts: what a failure means; calls: metadata, deadlines, retries;
                     responses: what an agent sends, checked before it is used; inflating: compressed content within a
                     bound; growth: a bound for a followed task;

@@ -6,10 +6,9 @@ import typer
 
 from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.follow import ask, exit_code_for, follow, wait_for
+from a2a_grpc.cli.follow import ask, exit_code_for, follow
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client.sending import send_request
-from a2a_grpc.errors import UnsupportedOperationError
 from a2a_grpc.wire import Message, Task
 
 
@@ -47,14 +46,8 @@ async def send(
             reply = await client.start(parts, **options)
         else:
             events = client.stream(parts, **options)
-            try:
-                with session.show.waiting():
-                    reply = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
-            except UnsupportedOperationError:
-                reply = await client.start(parts, **options)  # the agent does not stream: it is asked
-                if isinstance(reply, Task):
-                    with session.show.waiting():
-                        reply = await wait_for(session, client, reply.id, cancel_on_interrupt=cancel_on_interrupt)
+            with session.show.waiting():
+                reply = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
     assert reply is not None
     session.show.answer(reply)
     if isinstance(reply, Message):

@@ -8,7 +8,6 @@ from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.follow import ask, exit_code_for, follow, wait_for
 from a2a_grpc.cli.verb import Session
-from a2a_grpc.errors import UnsupportedOperationError
 from a2a_grpc.wire import GetTaskRequest, Task
 
 
@@ -29,15 +28,12 @@ async def wait(
         return await session.grpcurl("GetTask", GetTaskRequest(id=task_id))
     async with session.client() as client:
         with session.show.waiting():
-            task: object = None
             if poll is None:
-                try:
-                    events = client.subscribe(task_id)
-                    task = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
-                except UnsupportedOperationError:
-                    pass  # the agent does not stream
-            if not isinstance(task, Task):
+                events = client.subscribe(task_id)
+                task = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
+            else:
                 task = await wait_for(session, client, task_id, poll_s=poll, cancel_on_interrupt=cancel_on_interrupt)
+    assert isinstance(task, Task)  # what a subscription begins with
     if session.show.as_json:
         session.show.json(task)
     else:

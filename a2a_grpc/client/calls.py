@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
@@ -27,6 +28,8 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, PROTOCOL_VERSION, Key
 from a2a_grpc.wire import ListTasksRequest
+
+logger = logging.getLogger("a2a_grpc.client")
 
 Metadata: TypeAlias = Sequence[tuple[str, str]]
 StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
@@ -77,6 +80,7 @@ class Calls:
         self._metadata = metadata
         self._extensions = extensions
         self._repeats_safely: bool | None = None
+        self._was_found_not_streaming = False
         self.was_reached = False
         """Whether the agent has answered, ever."""
 
@@ -100,14 +104,24 @@ class Calls:
                     error.say(f"{error.message}; before, it answered: {refused.message}")
                 raise
 
+    async def may_stream(self) -> bool:
+        """Return False if the agent is known not to stream, by its card (CARD-10) or by experience."""
+        return not self._was_found_not_streaming and (await self.open()).may_stream
+
+    def found_not_streaming(self) -> None:
+        """Take note that the agent does not stream, so that no stream is tried again."""
+        if not self._was_found_not_streaming:
+            self._was_found_not_streaming = True
+            logger.debug("agent=%s does not stream; its tasks are asked for instead", self.connection.target)
+
     async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
         """A streaming call, begun. It has no deadline."""
         link = await self.open(request)
         call: StreamCall = link.pool.begin(method, request, metadata=await self.merged(metadata))
         return call
 
-    def drop(self, call: StreamCall) -> None:
-        """Cancel a call that `stream` began, unless it has ended."""
+    def drop(self, call: Any) -> None:
+        """Cancel a call that `stream` began, or one in its place, unless it has ended."""
         link = self.connection.link
         if link is None:
             call.cancel()

@@ -9,7 +9,6 @@ from typing import Self, Unpack, cast
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
-from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls, Metadata, pages
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.credentials import Credentials
@@ -107,7 +106,6 @@ class Client:
         self.target = target
         self._connection = Connection(target, settings or ClientSettings(), cards=cards, interceptors=interceptors)
         self._calls = Calls(self._connection, credentials=credentials, metadata=headers, extensions=extensions)
-        self._streams = True
 
     async def __aenter__(self) -> Self:
         await self._connection.open()
@@ -164,20 +162,7 @@ class Client:
         """
         request = send_request(content, options)
         options = {**options, "idempotency_key": options.get("idempotency_key") or str(uuid.uuid4())}
-        if await self._may_stream():
-            try:
-                return with_history(await self._send_and_follow(request, options), options)
-            except UnsupportedOperationError as error:
-                if "task_id" in error.metadata:
-                    raise
-                # Perhaps it is the streaming that the agent does not support; if not, the next call says the same.
-                reply = await self._start(request, options)
-                self._streams = False
-        else:
-            reply = await self._start(request, options)
-        if isinstance(reply, Message) or reply.status.state in lifecycle.SETTLED:
-            return reply
-        return with_history(await poll(self._calls, reply.id), options)
+        return with_history(await self._send_and_follow(request, options), options)
 
     async def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
         """Sends a message and returns at once: the task as it begins, or the agent's bare Message."""
@@ -246,11 +231,8 @@ class Client:
 
         Follows its events; with `poll_s` asks every so many seconds instead, which any proxy lets through.
         """
-        if poll_s is None and await self._may_stream():
-            try:
-                return await self._follow(task_id)
-            except UnsupportedOperationError:
-                self._streams = False  # an ended task does not get here: it was read
+        if poll_s is None:
+            return await self._follow(task_id)
         return await poll(self._calls, task_id, interval_s=poll_s)
 
     # -- push notifications
@@ -296,10 +278,6 @@ class Client:
     async def extended_card(self) -> AgentCard:
         """The card that the agent shows to this caller."""
         return cast(AgentCard, await self._calls.unary("GetExtendedAgentCard", GetExtendedAgentCardRequest()))
-
-    async def _may_stream(self) -> bool:
-        """False where the agent is known not to stream, by its card or by experience."""
-        return self._streams and (await self._connection.open()).may_stream
 
     async def _send_and_follow(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
         async with self._stream(request, options) as events:

@@ -15,6 +15,7 @@ from a2a_grpc.client.cuts import is_reset, may_have_ended, names_place, place_of
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
 from a2a_grpc.client.growth import Growth
 from a2a_grpc.client.news import artifact_news, news, tells_its_status
+from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.errors import (
     A2AError,
@@ -22,6 +23,7 @@ from a2a_grpc.errors import (
     ResourceExhaustedError,
     TaskNotFoundError,
     UnavailableError,
+    UnimplementedError,
     UnsupportedOperationError,
 )
 from a2a_grpc.lifecycle import Event, Fold
@@ -57,6 +59,7 @@ class TaskStream:
     - A connection that is lost, or a stream that ends while the task is at work, is no end: the stream goes on from
       another one. Where the server tells seqs no event is missed or repeated; elsewhere what a snapshot says beyond
       what is known comes as events (`news`), and before the end the task is read once more.
+    - An agent that does not stream is asked for the task from time to time (`PolledCall`); the events are the same.
     - It ends after a terminal event, or where the agent paused and the server ended the stream.
     - It raises ConnectionLostError after `give_up_after_s` without contact, TaskLostError where the server does not
       know the task any more, any other A2AError as it comes. After an error it is over.
@@ -79,7 +82,9 @@ class TaskStream:
         self._metadata = metadata
         self._send_metadata = send_metadata
         self._patience: Patience | None = None
-        self._call: StreamCall | None = None
+        self._call: StreamCall | PolledCall | None = None
+        self._is_polled = False
+        """True once the agent has refused to stream."""
         self._fold: Fold | None = None
         self._heard: Fold | None = None
         """What the events of a send make that come before any Task, on servers of other makes."""
@@ -118,7 +123,7 @@ class TaskStream:
         may keep it open, or begin with the very state that the message is an answer to (OPEN-1).
         """
         if self.state == lifecycle.INPUT_REQUIRED and self._send is not None:
-            if self._has_seq and not self._was_resumed:
+            if self._is_over or (self._has_seq and not self._was_resumed):
                 return self._is_over
             return self._elements > 1 or not self._send.message.task_id
         return self.state in lifecycle.SETTLED
@@ -217,12 +222,10 @@ class TaskStream:
         """Begin a call: the send, or a subscription from where this stream stands if the task is known. Return True if
         the answer begins after a seq, so that its first element comes with the next event."""
         if self._send is not None and not self.task_id:
-            metadata = [*self._metadata, *self._send_metadata]
-            self._call = await self._calls.stream("SendStreamingMessage", self._send, metadata=metadata)
+            self._call = await self._begin("SendStreamingMessage", self._send, self._send_metadata)
         else:
             place = [(Key.AFTER, str(self.seq))] if self.seq is not None else []
-            request = SubscribeToTaskRequest(id=self.task_id)
-            self._call = await self._calls.stream("SubscribeToTask", request, metadata=[*self._metadata, *place])
+            self._call = await self._begin("SubscribeToTask", SubscribeToTaskRequest(id=self.task_id), place)
         entries: Any = await self._call.initial_metadata() or ()
         told = {key: str(value) for key, value in entries}  # older grpc.aio: dict() of it fails
         if told:
@@ -234,6 +237,13 @@ class TaskStream:
         elif after is not None:
             self._next_seq = after + 1
         return snapshot is None and after is not None
+
+    async def _begin(
+        self, method: str, request: SendMessageRequest | SubscribeToTaskRequest, metadata: Metadata
+    ) -> "StreamCall | PolledCall":
+        if self._is_polled or not await self._calls.may_stream():
+            return PolledCall(self._calls, request, metadata=self._metadata, send_metadata=metadata)
+        return await self._calls.stream(method, request, metadata=[*self._metadata, *metadata])
 
     async def _read(self) -> Any:
         assert self._call is not None
@@ -340,6 +350,10 @@ class TaskStream:
         match error:
             case UnavailableError():
                 return await self._cut(error, patience)
+            case UnsupportedOperationError() | UnimplementedError() if self._may_be_polled(error):
+                self._is_polled = True
+                self._drop_call()
+                return None
             case _ if self.task_id and not error.reason and is_reset(error):
                 return await self._cut(UnavailableError(error.message), patience)
             case ResourceExhaustedError(retry_after_s=float()) if self.task_id:  # no room for one more stream, for now
@@ -351,6 +365,12 @@ class TaskStream:
             case _ if self.task_id and (isinstance(error, TaskNotFoundError) or may_have_ended(error)):
                 return await self._look(error, patience)
         raise error
+
+    def _may_be_polled(self, error: A2AError) -> bool:
+        """Return True if streaming may be all that the agent refuses; if not, the next call says the same."""
+        if self._is_polled or isinstance(self._call, PolledCall):
+            return False
+        return bool(self.task_id) or "task_id" not in error.metadata  # a message to a task that has ended
 
     async def _look(self, error: A2AError, patience: Patience) -> None:
         """Reads a task that could not be followed. It may have ended; or, on servers of other makes, be one that waits

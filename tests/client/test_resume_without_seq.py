@@ -8,7 +8,7 @@ import pytest
 
 from a2a_grpc import Message, Part, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent, connect
 from a2a_grpc.client import ConnectionLostError, Event, TaskLostError, TaskStream
-from a2a_grpc.errors import A2AError, TaskNotFoundError, UnsupportedOperationError
+from a2a_grpc.errors import A2AError, TaskNotFoundError
 from a2a_grpc.lifecycle import (
     AUTH_REQUIRED,
     CANCELED,
@@ -477,12 +477,6 @@ async def test_s2_5_waiting_with_an_interval_makes_exactly_one_call_an_interval_
         async with connect(agent.address) as client:
             assert await client.wait("t-1", poll_s=0.01) == end
     assert agent.calls == ["GetTask"] * 4
-
-
-async def test_streaming_from_an_agent_that_does_not_stream_says_so() -> None:
-    async with foreign(sends=[breaks_off(FAILED_PRECONDITION, reason="UNSUPPORTED_OPERATION")]) as agent:
-        with pytest.raises(UnsupportedOperationError):
-            await streamed(agent)
 
 
 async def test_waiting_for_a_task_that_is_not_there_is_not_found() -> None:

@@ -205,13 +205,6 @@ async def _task(reply: Any) -> Task:
     return task
 
 
-async def test_an_agent_that_does_not_stream_refuses_a_stream_and_the_text_says_so() -> None:
-    async with serving(Held(streaming=False).agent) as served, client_of(served) as client:
-        with pytest.raises(UnsupportedOperationError, match="does not stream"):
-            async with client.stream("go") as events:
-                await anext(aiter(events))
-
-
 async def test_a_send_to_an_agent_that_does_not_stream_ends_where_the_agent_asks() -> None:
     agent = Agent("Asks", "Asks.", streaming=False)
 
