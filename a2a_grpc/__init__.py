@@ -29,8 +29,8 @@ The map. A module imports only from floors strictly below its own:
                     answers without a task;
                     replica: this process's lease; recovery: what one of several does; upkeep: its loops;
                     held: handlers that wait in `ask`; rerun, replay: running them again with the recorded answers;
-                    waiting: how many tasks wait for their users; slots, locks: who may go on, line: who is next;
-                    sweep: retention, expiry
+                    past: other tasks, for a handler; waiting: how many tasks wait for their users;
+                    slots, locks: who may go on, line: who is next; sweep: retention, expiry
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
        rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
                     accept: a grpc.aio server that no path ends; turns: accepted calls, begun by connection in turn;

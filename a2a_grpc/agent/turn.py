@@ -15,6 +15,9 @@ from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MAX_CONTEXT = 100
+"""Tasks that `Turn.context` gives at most."""
+
 
 class Stage(Protocol):
     """Where a turn plays: on a task, or for a bare message that has none."""
@@ -50,6 +53,12 @@ class Stage(Protocol):
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Makes, replaces or extends an artifact."""
+
+    async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
+        """Return the other tasks of the turn's context."""
+
+    async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
+        """Return the tasks of the caller with these ids."""
 
     async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
         """Wait in a state for the next message of the task. Return the question as it stands in the log, with that
@@ -242,6 +251,28 @@ class Turn:
         if self.task is not None:
             self.task.history.extend([asked, request.message])
         return Answer.of(request)
+
+    async def context(
+        self, limit: int = 10, *, artifacts: bool = True, history_length: int | None = None
+    ) -> list[Task]:
+        """Return the other tasks of this context as they are now, the most recently changed first: at most `limit`, and
+        only the caller's own. What an agent that chats has to remember is in their messages (`task.history`) and
+        artifacts.
+
+        Without `artifacts` the tasks have none; `history_length` is the number of most recent messages of each task
+        (default: all). What is left out is not read. The tasks have `--max-task-bytes` together at most, so there may
+        be fewer; the first one comes whatever its size.
+        """
+        if not 1 <= limit <= MAX_CONTEXT:
+            raise ValueError(f"limit is {limit}; it must be 1 to {MAX_CONTEXT}")
+        return await self._stage.context(limit, artifacts, history_length)
+
+    async def referenced(self, *, artifacts: bool = True, history_length: int | None = None) -> list[Task]:
+        """Return the tasks that the message names in `reference_task_ids`, in that order, as they are now.
+
+        An id that is unknown, or of another caller's task, is left out. The parts and the sizes are as in `context`.
+        """
+        return await self._stage.tasks(self.message.reference_task_ids, artifacts, history_length)
 
     async def in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs blocking work in a thread. Canceled, the await ends at once; the function sees it in `turn.canceled`."""

@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import cast
 
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
+from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached, is_closing
 from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import Content, Contents, Json, agent_message, check_content, part
 from a2a_grpc.principal import Principal
-from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageRequest, TaskState
+from a2a_grpc.store import Scope, TaskView
+from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageRequest, Task, TaskState
 
 logger = logging.getLogger("a2a_grpc.engine")
 
@@ -21,7 +23,10 @@ logger = logging.getLogger("a2a_grpc.engine")
 class NoTask:
     """The stage of a turn that has no task: it ends with the call, and there is nothing to update."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: Past, scope: Scope, context_id: str) -> None:
+        self._past = past
+        self._scope = scope
+        self._context_id = context_id
         self.is_replaying = False
         self.canceled = False
         self.is_let_go = False
@@ -40,6 +45,13 @@ class NoTask:
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         raise RuntimeError("a skill that answers with a message has no task to add an artifact to")
 
+    async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
+        view = TaskView(artifacts, history_length)
+        return await self._past.of_context(self._scope, self._context_id, limit, view)
+
+    async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
+        return await self._past.named(self._scope, ids, TaskView(artifacts, history_length))
+
     async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
         raise RuntimeError("a skill that answers with a message has no task in which to ask")
 
@@ -52,13 +64,14 @@ async def reply(
     principal: Principal,
     slots: Slots,
     threads: Threads,
+    past: Past,
 ) -> Message:
     """The agent's message. Its life is the call's: whoever cancels the call cancels the handler.
 
     Raises InvalidAgentResponseError for an outcome that only a task can have, InternalError for an exception of the
     handler, whose text goes to the log.
     """
-    stage = NoTask()
+    stage = NoTask(past, Scope(principal.tenant, principal.subject), context_id)
     turn = Turn(
         skill=skill.id,
         request=request,

@@ -12,6 +12,7 @@ from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Sta
 from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.held import Held
+from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
@@ -21,7 +22,7 @@ from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.piecewise import parsed
 from a2a_grpc.principal import Principal
-from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey
+from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey, TaskView
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
 
 Given = ParamSpec("Given")
@@ -104,6 +105,7 @@ class Run(Stage):
         held: Held,
         threads: Threads,
         inbox: "deque[Queued]",
+        past: Past,
         is_resumable: bool,
     ) -> None:
         """`task` is empty if its log does not have the message yet: the first record of the run brings it there.
@@ -116,6 +118,7 @@ class Run(Stage):
         self._held = held
         self._threads = threads
         self._inbox = inbox
+        self._past = past
         self._is_resumable = is_resumable
         self._holds_slot = False
         self._has_waited = False
@@ -264,6 +267,13 @@ class Run(Stage):
             self._check_going_on()
             return
         await self._write(self.writer.artifact, artifact, append=append, last_chunk=last_chunk)
+
+    async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
+        key, view = self.writer.key, TaskView(artifacts, history_length)
+        return await self._past.of_context(key.scope, self.writer.context_id, limit, view, without=key.id)
+
+    async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
+        return await self._past.named(self.writer.key.scope, ids, TaskView(artifacts, history_length))
 
     async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
         if self._answer is not None:

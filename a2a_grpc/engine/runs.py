@@ -13,6 +13,7 @@ from a2a_grpc.agent import Agent, Failed, Outcome, Threads
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.locks import KeyLocks
+from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Queued, Run
 from a2a_grpc.engine.settings import EngineSettings
@@ -53,6 +54,7 @@ class Runs:
         self.held = Held(settings)
         self.waiting = Waiting(settings.max_waiting_tasks)
         self.threads = Threads(settings.max_threads)
+        self.past = Past(log, settings.max_task_bytes)
         self._agent = agent
         self._replica = replica
         self._log = log
@@ -225,6 +227,7 @@ class Runs:
             held=self.held,
             threads=self.threads,
             inbox=inbox,
+            past=self.past,
             is_resumable=self.keeps_messages,
         )
 

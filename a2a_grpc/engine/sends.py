@@ -321,6 +321,7 @@ class Sends:
             principal=incoming.principal,
             slots=self._runs.slots,
             threads=self._runs.threads,
+            past=self._runs.past,
         )
 
     async def _bound(self, incoming: Incoming) -> Binding | None:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 
-from a2a_grpc import TaskArtifactUpdateEvent, connect, data_of, text_of
+from a2a_grpc import Task, TaskArtifactUpdateEvent, connect, data_of, text_of
 from a2a_grpc.cli.app import app
-from tests.harness import ROOT, Program, run_program
+from tests.harness import ROOT, Program, run_program, serving
 from tests.test_surface import SETTINGS
 
 README = (ROOT / "README.md").read_text()
@@ -108,6 +109,27 @@ async def test_the_hello_world_agent_runs_as_a_program(greeter: Path) -> None:
     process.terminate()
     out, err = await process.communicate()
     assert (process.returncode, out.splitlines()[-1]) == (0, b"Stopped"), err
+
+
+async def test_the_agent_with_a_memory_knows_what_was_said_before_in_the_same_context() -> None:
+    namespace: dict[str, Any] = {}
+    exec(snippet("chat"), namespace)
+    async with serving(namespace["agent"]) as served, connect(served.server.grpc_address) as client:
+        said = []
+        for text, context in (("one", "c"), ("two", "c"), ("other", "d"), ("three", "c")):
+            said.append(text_of(await client.send(text, context_id=context)))
+        assert said[0] == "You said one."
+        assert said[2:] == ["You said other.", "You said one and two and three."]
+
+
+async def test_the_chat_program_remembers_a_name_and_a_task_that_is_named() -> None:
+    async with Program.server("servers/chat.py", "--store", "memory:") as agent, connect(agent.address) as client:
+        told = await client.send("My name is Ada.", context_id="c")
+        assert isinstance(told, Task)
+        assert text_of(told) == "Noted, that makes 1."
+        assert text_of(await client.send("What is my name?", context_id="c")) == "Ada."
+        assert text_of(await client.send("What is my name?")) == "You have not told me."
+        assert text_of(await client.send("What is my name?", reference_task_ids=[told.id])) == "Ada."
 
 
 def test_every_option_and_file_that_the_readme_names_exists() -> None:
