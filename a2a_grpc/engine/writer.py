@@ -232,7 +232,7 @@ class Writer:
             self.witness = None
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool, behind: bool = False) -> None:
-        """An artifact made, replaced or extended.
+        """An artifact made, replaced or extended. The first event of an artifact has no `append`, whatever is given.
 
         Raises StaleAppend, StoreUnavailable; ValueError for content that the contract does not allow; Failed if it is
         over a limit.
@@ -250,7 +250,7 @@ class Writer:
     ) -> "Coroutine[Any, Any, None] | None":
         """The text as a part of an artifact that is made or extended, not waited for; what to await where it cannot be
         on its way at once. Raises like `artifact`."""
-        if append and not name and not last_chunk:
+        if append and artifact_id in self._artifacts and not name and not last_chunk:
             element = self._filled(artifact_id, text)
         else:
             element = text_event(
@@ -281,11 +281,15 @@ class Writer:
     def _extend(self, artifact_id: str, element: StreamResponse) -> "asyncio.Future[int] | None":
         if artifact_id not in self._artifacts:
             if len(self._artifacts) >= self._settings.max_artifacts:
-                raise Failed(f"the task has reached the limit of {self._settings.max_artifacts} artifacts")
-            self._artifacts.add(artifact_id)
+                raise Failed(
+                    f"the task has reached the limit of {self._settings.max_artifacts} artifacts (--max-artifacts)"
+                )
+            element.artifact_update.append = False
+            self._chunk_of = ""  # the next text that is appended gets an event of its own
         event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
         writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
+        self._artifacts.add(artifact_id)
         if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.splice(element.artifact_update, event)
         return writing
@@ -368,6 +372,8 @@ class Writer:
         head = await self._log.head(self.key)
         if head.epoch != self.epoch:
             raise StaleAppend
+        if head.seq != self.seq:  # what is missing may have begun an artifact
+            await self.task()
         self.seq, self.state, self.turn, self._size = head.seq, head.state, head.turn, head.size
         self.last_turn = head.last_turn
         self._failure, self._is_unsure = None, False

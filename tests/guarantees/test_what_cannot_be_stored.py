@@ -11,7 +11,7 @@ from a2a_grpc.engine.writer import MAX_BEHIND
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.store import Append, StoreUnavailable
-from a2a_grpc.wire import ROLE_USER, CancelTaskRequest
+from a2a_grpc.wire import ROLE_USER, CancelTaskRequest, StreamResponse
 from tests.guarantees.rig import YieldingStore, engine_of, records_of, serving_on
 from tests.harness import V1, eventually, message, request, texts
 
@@ -130,14 +130,15 @@ async def _has_failed(served: object, task_id: str) -> None:
     assert text_of(task.status.message) == STORE_FAILURE
 
 
-async def test_a_handler_that_goes_on_after_the_store_was_away_writes_on() -> None:
+@pytest.mark.parametrize("does", [True, False])
+async def test_a_handler_that_goes_on_after_the_store_was_away_writes_on(does: bool) -> None:
     store = AwayStore()
     agent = Agent("Stubborn", "Tries again.")
 
     @agent.skill()
     async def work(turn: Turn) -> None:
         """Work."""
-        store.away, store.does = True, True
+        store.away, store.does = True, does
         with pytest.raises(StoreUnavailable):
             await turn.artifact("one ", id="a")
         store.away = False
@@ -146,7 +147,11 @@ async def test_a_handler_that_goes_on_after_the_store_was_away_writes_on() -> No
     async with serving_on(store, agent) as served:
         task = (await served.send(request("go"))).task
         assert task.status.state == COMPLETED
-        assert [part.text for part in task.artifacts[0].parts] == ["one ", "two"]
+        assert [part.text for part in task.artifacts[0].parts] == (["one ", "two"] if does else ["two"])
+        records = await records_of(engine_of(served).log, task.id)
+        events = [StreamResponse.FromString(record.event) for record in records]
+        appends = [event.artifact_update.append for event in events if event.HasField("artifact_update")]
+        assert appends == ([False, True] if does else [False]), "what was not stored began no artifact"
 
 
 class ForgetfulStore(YieldingStore):

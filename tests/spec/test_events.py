@@ -226,7 +226,7 @@ async def test_art_1_append_extends_the_artifact_and_its_absence_defines_it_anew
 async def test_art_2_an_append_to_an_unknown_artifact_creates_it() -> None:
     task, updates = await folded(made_by((Artifact(artifact_id="a", parts=[Part(text="1")]), {"append": True})))
     assert [(made.artifact_id, text_of(made)) for made in task.artifacts] == [("a", "1")]
-    assert [update.append for update in updates] == [True]
+    assert [update.append for update in updates] == [False], "the first chunk of an artifact appends to nothing"
 
 
 async def test_art_2_an_append_upserts_metadata_and_unites_extensions() -> None:
