@@ -29,6 +29,7 @@ The map. A module imports only from floors strictly below its own:
                     answers without a task;
                     replica: this process's lease; recovery: what one of several does; upkeep: its loops;
                     held: handlers that wait in `ask`; rerun, replay: running them again with the recorded answers;
+                    blame: the handler's line that an error comes from;
                     past: other tasks, for a handler; waiting: how many tasks wait for their users;
                     slots, locks: who may go on, line: who is next; sweep: retention, expiry
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
@@ -58,7 +59,7 @@ The map. A module imports only from floors strictly below its own:
                     pass; file, clock: what the processes on one SQLite file share; owner: whose tasks a database keeps)
        bus          protocol: wakes; local: in a process; machine: between those on one SQLite file; postgres
     1  lifecycle    states, which may follow which, the fold of events
-       parts        Python values to parts and back
+       parts        Python values to parts and back; plain: objects that JSON does not have, as JSON values
        address      HOST:PORT taken apart
        piecewise    large messages parsed and joined a piece at a time
        harmless     text of others for terminals and logs

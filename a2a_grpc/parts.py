@@ -3,17 +3,18 @@
 import math
 import mimetypes
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import TypeAlias, TypeVar, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from a2a_grpc.ids import new_id
+from a2a_grpc.plain import Object, plain
 from a2a_grpc.wire import ROLE_AGENT, ROLE_USER, Artifact, Message, Part, Task
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
-Content: TypeAlias = str | bytes | Part | Json
-"""What becomes one part: text, a file's bytes, a part as it is, or any other JSON value as structured data."""
+Content: TypeAlias = str | bytes | bytearray | memoryview | Part | Json | Object
+"""What becomes one part: text, a file's bytes, a part as it is, or any other value as structured data."""
 Contents: TypeAlias = Content | Sequence[Content]
 """One part, or several where a list holds a Part."""
 Holder = TypeVar("Holder", Message, Artifact)
@@ -21,30 +22,42 @@ Holder = TypeVar("Holder", Message, Artifact)
 VALUES_PER_STEP = 250
 """JSON values between two pauses of `json_steps`: less than a millisecond of work."""
 
+Path: TypeAlias = tuple[str | int, ...]
+"""The name of a value, then the keys and places that lead to a value inside of it."""
+
+MAX_INTEGER = 2**53
+"""Up to here a double holds every integer."""
+MAX_SHOWN_BITS = 256
+"""Length of an integer up to which an error message has its digits."""
+
 MAX_DEPTH = 31
 """Levels below the outermost of a JSON value, sent or accepted: 32 in all. With what is around it, one more would be
 deeper than protobuf parsers read."""
 
 
-def part(content: Content) -> Part:
-    """The part for a value: `str` is text, `bytes` a file, a Part itself, all else structured data.
+def part(content: Content, path: Path = ("data",)) -> Part:
+    """Return the part for a value: text for `str`, a file for `bytes`, a Part itself, structured data for all else.
 
-    Raises TypeError or ValueError, naming the value, where JSON has no such thing (NaN, a set, a cycle).
+    Dataclasses, pydantic models and members of an Enum become data; dates, times, UUIDs and Decimals their text.
+    Raise TypeError or ValueError, with the path and the value, for what JSON does not have (NaN, a set, a cycle) and
+    for integers beyond 2^53, which the wire cannot carry.
     """
     match content:
         case Part():
             return content
         case str():
             return Part(text=content)
-        case bytes():
-            return Part(raw=content, media_type="application/octet-stream")
-    return Part(data=value(content))
+        case bytes() | bytearray() | memoryview():
+            return Part(raw=bytes(content), media_type="application/octet-stream")
+        case None | int() | float() | list() | tuple() | Mapping():
+            return Part(data=value(content, path=path))
+    return part(plain(content, dotted(path)), path)
 
 
 def parts(content: Contents) -> list[Part]:
-    """Several parts for a list that contains a Part; one part for anything else."""
+    """Return several parts for a list that contains a Part; one part for anything else."""
     if isinstance(content, (list, tuple)) and any(isinstance(item, Part) for item in content):
-        return [part(item) for item in content]
+        return [part(item, (f"parts[{place}].data",)) for place, item in enumerate(content)]
     return [part(cast("Content", content))]
 
 
@@ -84,12 +97,12 @@ def user_message(
     return message
 
 
-def file_part(path: str | Path, *, media_type: str = "") -> Part:
+def file_part(path: str | FilePath, *, media_type: str = "") -> Part:
     """The bytes of a file, with its name; its media type is told from the name unless given.
 
     Raises OSError for a file that cannot be read.
     """
-    path = Path(path)
+    path = FilePath(path)
     guessed = media_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return Part(raw=path.read_bytes(), filename=path.name, media_type=guessed)
 
@@ -212,39 +225,69 @@ def children(node: Value | Struct) -> Collection[Value]:
     return ()
 
 
-def value(json: Json, *, depth: int = 0) -> Value:
-    """A protobuf Value. Integers become doubles, as the contract has no others (WIRE-11)."""
-    if depth > MAX_DEPTH:
+class Inexact(ValueError):
+    """A number that would come back from the wire as another one."""
+
+    def __init__(self, path: Path, shown: str, advice: str) -> None:
+        super().__init__(f"{dotted(path)}: {shown} is not a JSON number that the wire can carry exactly; {advice}")
+
+
+def value(json: object, *, path: Path = ("data",)) -> Value:
+    """Return a protobuf Value. Its numbers are doubles (WIRE-11), which hold every integer up to 2^53.
+
+    `path` leads to the value from the outermost one, whose name comes first. Raise TypeError or ValueError, with the
+    path, for what a Value cannot hold as it is.
+    """
+    if len(path) > MAX_DEPTH + 1:
         raise ValueError(f"the value is nested deeper than {MAX_DEPTH}")
     match json:
         case None:
             return Value(null_value=0)  # type: ignore[arg-type]
         case bool():
             return Value(bool_value=json)
-        case int() | float():
-            try:
-                number = float(json)
-            except OverflowError:
-                raise ValueError("an integer this large is not a JSON number") from None
-            if not math.isfinite(number):
-                raise ValueError(f"{json} is not a JSON number")
-            return Value(number_value=number)
+        case int():
+            if not -MAX_INTEGER <= json <= MAX_INTEGER:
+                shown = str(json) if json.bit_length() < MAX_SHOWN_BITS else f"an integer of {json.bit_length()} bits"
+                raise Inexact(path, shown, "integers beyond 2^53 lose digits, give it as a string")
+            return Value(number_value=json)
+        case float():
+            if not math.isfinite(json):
+                raise ValueError(f"{dotted(path)}: {json} is not a JSON number; give it as a string")
+            return Value(number_value=json)
         case str():
             return Value(string_value=json)
         case Mapping():
-            return Value(struct_value=struct(json, depth=depth))
+            return Value(struct_value=struct(json, path=path))
         case list() | tuple():
-            return Value(list_value=ListValue(values=[value(item, depth=depth + 1) for item in json]))
-    raise TypeError(f"{type(json).__name__} is not a JSON value")
+            items = [value(item, path=(*path, place)) for place, item in enumerate(json)]
+            return Value(list_value=ListValue(values=items))
+    return value(plain(json, dotted(path)), path=path)
 
 
-def struct(json: Mapping[str, Json], *, depth: int = 0) -> Struct:
-    """A protobuf Struct of a dict with string keys."""
-    return Struct(fields={key: value(item, depth=depth + 1) for key, item in json.items()})
+def struct(json: Mapping[str, Json], *, path: Path = ("metadata",)) -> Struct:
+    """Return a protobuf Struct of a dict with string keys. Raise like `value`."""
+    fields = {}
+    for key, item in json.items():
+        if not isinstance(key, str):
+            raise TypeError(
+                f"{dotted(path)}: the key {key!r} is {type(key).__name__}, but JSON has text as keys alone; "
+                "give str(key)"
+            )
+        fields[key] = value(item, path=(*path, key))
+    return Struct(fields=fields)
+
+
+def dotted(path: Path) -> str:
+    """Return a path as text: `data.order.ids[3]`."""
+    name, *inner = path
+    return str(name) + "".join(
+        f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]" for key in inner
+    )
 
 
 def to_python(json: Value) -> Json:
-    """The way back. Whole numbers come out as `int`."""
+    """Return the Python value of a Value. Whole numbers come out as `int`, if every integer of that size could have
+    been sent."""
     match json.WhichOneof("kind"):
         case "struct_value":
             return to_dict(json.struct_value)
@@ -252,7 +295,9 @@ def to_python(json: Value) -> Json:
             return [to_python(item) for item in json.list_value.values]
         case "number_value":
             number = json.number_value
-            return int(number) if number.is_integer() else number
+            if not number.is_integer() or abs(number) > MAX_INTEGER:
+                return number
+            return int(number) if number or math.copysign(1, number) > 0 else number  # -0.0 has no integer
         case "string_value":
             return json.string_value
         case "bool_value":

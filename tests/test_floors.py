@@ -20,6 +20,7 @@ FLOORS = {
     "bus": 2,
     "lifecycle": 1,
     "parts": 1,
+    "plain": 0,
     "harmless": 1,
     "address": 1,
     "wire": 0,

@@ -123,6 +123,47 @@ def test_a_fraction_stays_a_float(number: float) -> None:
     assert back == number
 
 
+@steady
+@given(st.integers() | st.integers(2**53 - 9, 2**53 + 9) | st.integers(-(2**53) - 9, 9 - 2**53) | st.integers(2**1000))
+def test_wire_11_an_integer_comes_back_as_it_was_or_is_refused(number: int) -> None:
+    for holder in (value, lambda inner: struct({"n": [inner]}), lambda inner: part([inner])):
+        if abs(number) > EXACT:
+            with pytest.raises(ValueError, match="2\\^53 lose digits, give it as a string"):
+                holder(number)
+        else:
+            holder(number)
+    if abs(number) <= EXACT:
+        back = to_python(value(number))
+        assert (type(back), back) == (int, number)
+
+
+@steady
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([-0.0, 0.0, 2.0**53, 2.0**60, 1e300, 5e-324]))
+def test_a_float_comes_back_as_it_was_and_can_be_sent_again(number: float) -> None:
+    back: Any = to_python(value(number))
+    assert (back, math.copysign(1, back)) == (number, math.copysign(1, number))
+    assert to_python(value(back)) == back
+    assert type(back) is float or abs(number) <= EXACT
+
+
+def test_what_is_refused_is_named_with_its_path() -> None:
+    for unfit, error, place in (
+        ({"order": {"ids": [1, 2**53 + 1]}}, ValueError, "data.order.ids[1]: 9007199254740993 is not"),
+        ({"a b": {"c": math.nan}}, ValueError, "data['a b'].c: nan is not"),
+        ([{"x": {1}}], TypeError, "data[0].x: set is not"),
+        ({"x": {2: 1}}, TypeError, "data.x: the key 2 is int"),
+        (-(2**70), ValueError, f"data: {-(2**70)} is not"),
+        (10**400, ValueError, "data: an integer of 1329 bits is not"),
+    ):
+        with pytest.raises(error) as raised:
+            value(unfit)
+        assert str(raised.value).startswith(place)
+    with pytest.raises(ValueError, match=r"^metadata\.id: "):
+        struct({"id": 2**53 + 1})
+    with pytest.raises(ValueError, match=r"^parts\[1\]\.data\.id: "):
+        parts([Part(text="x"), {"id": 2**53 + 1}])
+
+
 @pytest.mark.parametrize("truth", [True, False])
 def test_a_bool_is_no_number(truth: bool) -> None:
     made = value(truth)

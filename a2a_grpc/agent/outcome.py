@@ -12,7 +12,7 @@ any other error    FAILED, with a generic text; the traceback goes to the log
 from typing import ClassVar
 
 from a2a_grpc import lifecycle
-from a2a_grpc.parts import Contents
+from a2a_grpc.parts import Contents, parts
 from a2a_grpc.wire import TaskState
 
 
@@ -23,6 +23,8 @@ class Outcome(Exception):
 
     def __init__(self, content: Contents | None = None) -> None:
         super().__init__(content)
+        if content is not None:
+            parts(content)  # content that cannot be sent is refused here, at the line that gives it
         self.content = content
 
 

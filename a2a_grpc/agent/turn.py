@@ -217,8 +217,8 @@ class Turn:
         append: bool = False,
         last_chunk: bool = False,
     ) -> str:
-        """Make an artifact, or replace the one with this id. With `append`, extend it by another chunk, or make it if the
-        task has none with this id. Return its id.
+        """Make an artifact, or replace the one with this id. With `append`, extend it by another chunk, or make it if
+        the task has none with this id. Return its id.
 
         Raises ValueError for content that the protocol does not allow.
         """

@@ -2,15 +2,19 @@
 
 import json
 import sys
-from pathlib import Path
-from typing import cast
+from decimal import Decimal, InvalidOperation
+from pathlib import Path as FilePath
+from typing import Any, cast
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.parts import Json, file_part, value
+from a2a_grpc.parts import Inexact, Json, Path, file_part, value
 from a2a_grpc.wire import Part
 
+MAX_DIGITS = 400
+"""Digits of an integer that are read."""
 
-def message_parts(texts: list[str], files: list[Path], data: list[str]) -> list[Part]:
+
+def message_parts(texts: list[str], files: list[FilePath], data: list[str]) -> list[Part]:
     """Parts in the order text, files, data; a text `-` is read from standard input. ConfigurationError for nothing."""
     parts = [Part(text=_stdin() if text == "-" else _utf8(text)) for text in ([" ".join(texts)] if texts else [])]
     for file in files:
@@ -29,15 +33,18 @@ def json_of(option: str, text: str) -> Json:
     given = text if text.startswith("@") else _cut(text)
     if text.startswith("@"):
         try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
+            text = FilePath(text[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigurationError(f"cannot read {option} '{text}': {why}") from error
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
-        value(found)
+        found = _parsed(text)
     except ValueError as error:
         raise ConfigurationError(f"{option} is '{given}'; it must be JSON, or @FILE: {error}") from error
+    try:
+        _check_sendable(found, (option.lstrip("-"),))
+    except ValueError as error:
+        raise ConfigurationError(f"{option} is '{given}': {error}") from error
     return cast(Json, found)
 
 
@@ -55,12 +62,65 @@ def metadata_of(entries: list[str]) -> dict[str, Json]:
         if not equals or not key:
             raise ConfigurationError(f"--metadata is '{_cut(entry)}'; it must be KEY=VALUE or a JSON object")
         try:
-            found = json.loads(text, parse_constant=_refuse_constant)
-            value(found, depth=1)
+            found = _parsed(text)
+            _check_sendable(found, ("metadata", key))
             metadata[key] = found
+        except Inexact as error:
+            raise ConfigurationError(f"--metadata is '{_cut(entry)}': {error}") from error
         except ValueError:
             metadata[key] = text
     return metadata
+
+
+class _Literal(float):
+    """A number with a fraction or an exponent, as JSON has it."""
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> "_Literal":
+        number = cls(text)
+        number.text = text
+        return number
+
+    @property
+    def is_exact(self) -> bool:
+        """True if the number is the shortest that stands for its double, or one equal to that."""
+        try:
+            return Decimal(self.text) == Decimal(float.__repr__(self))
+        except InvalidOperation:  # its exponent is beyond what Decimal has
+            return False
+
+
+def _parsed(text: str) -> Any:
+    """Return the value of a JSON text. Raise ValueError if it is none."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_Literal.of, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _integer(text: str) -> int | float:
+    return -0.0 if text == "-0" else int(text[:MAX_DIGITS])  # so many digits are refused, whatever follows them
+
+
+def _check_sendable(found: Any, path: Path) -> None:
+    """Raise ValueError, with the path, for a value that cannot be sent as it is: Inexact for a number that would come
+    back with other digits."""
+    value(found, path=path)
+    _check_digits(found, path)
+
+
+def _check_digits(found: Any, path: Path) -> None:
+    match found:
+        case _Literal() if not found.is_exact:
+            raise Inexact(path, _cut(found.text), f"give it as a string, or give {float(found)!r}")
+        case dict():
+            for key, item in found.items():
+                _check_digits(item, (*path, key))
+        case list():
+            for place, item in enumerate(found):
+                _check_digits(item, (*path, place))
 
 
 def _stdin() -> str:

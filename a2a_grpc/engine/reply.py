@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
+from types import FrameType
 from typing import cast
 
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
+from a2a_grpc.engine.blame import blamed, frame_of, line_of
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached, is_closing
@@ -86,26 +88,33 @@ async def reply(
     if not slots.take():
         await slots.acquire()
     try:
-        output = await _output(skill, turn)
-        return _message(output, skill, context_id)
+        called = skill.handler(turn)
+        frame = frame_of(called)
+        try:
+            return _message(await _output(skill, called, frame), context_id, frame)
+        except Unfit as unfit:
+            logger.error("reply is not valid skill=%s", skill.id, exc_info=unfit.error)
+            raise InvalidAgentResponseError(
+                f"skill '{skill.id}' gave an answer that the protocol does not allow"
+            ) from None
     except asyncio.CancelledError as error:
         if call is not None and call.cancelling():
             stage.canceled = True
             raise
-        logger.exception("handler failed skill=%s", skill.id)
+        logger.exception("handler failed skill=%s %s", skill.id, line_of(error))
         raise InternalError from error
     except A2AError:
         raise
     except BaseException as error:
         if is_closing(error, call):
             raise
-        logger.exception("handler failed skill=%s", skill.id)
+        logger.exception("handler failed skill=%s %s", skill.id, line_of(error))
         raise InternalError from error
     finally:
         slots.release()
 
 
-def _message(output: object, skill: Skill, context_id: str) -> Message:
+def _message(output: object, context_id: str, frame: FrameType | None) -> Message:
     """The output as a message; one that the handler made itself, with what it left empty filled in (SEND-15)."""
     try:
         if isinstance(output, str):  # what most give
@@ -119,31 +128,33 @@ def _message(output: object, skill: Skill, context_id: str) -> Message:
             raise ValueError("a reply is the agent's, in the context of the call, and of no task")
         check_content(output)
     except (TypeError, ValueError) as error:
-        raise _invalid(skill) from error
+        raise Unfit(blamed(error, frame)) from None
     return output
 
 
-def _invalid(skill: Skill) -> InvalidAgentResponseError:
-    logger.exception("reply is not valid skill=%s", skill.id)
-    return InvalidAgentResponseError(f"skill '{skill.id}' gave an answer that the protocol does not allow")
+class Unfit(Exception):
+    """What the handler gave cannot be an answer: the reason."""
+
+    def __init__(self, error: TypeError | ValueError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
-def _parts(pieces: list[Output], skill: Skill) -> list[Part] | None:
-    """A part for each piece of a generator; None where there was none."""
+def _part(piece: Output, frame: FrameType | None) -> Part:
     try:
-        return [part(cast("Content", piece)) for piece in pieces] or None
+        return part(cast("Content", piece))
     except (TypeError, ValueError) as error:
-        raise _invalid(skill) from error
+        raise Unfit(blamed(error, frame)) from None
 
 
-async def _output(skill: Skill, turn: Turn) -> object:
+async def _output(skill: Skill, called: object, frame: FrameType | None) -> object:
+    """Return what a handler that was called gives: a part for each piece of a generator, None if there is none."""
     try:
-        result = skill.handler(turn)
         if skill.is_generator:
-            async with aclosing(cast("AsyncGenerator[Output]", result)) as pieces:
-                output: object = _parts([piece async for piece in pieces], skill)
+            async with aclosing(cast("AsyncGenerator[Output]", called)) as pieces:
+                output: object = [_part(piece, frame) async for piece in pieces] or None
         else:
-            output = await cast("Awaitable[Output]", result)
+            output = await cast("Awaitable[Output]", called)
     except Outcome as raised:
         output = detached(raised)
     match output:

@@ -5,18 +5,20 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
+from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, cast
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
 from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.engine.blame import blamed, frame_of, line_of
 from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
-from a2a_grpc.engine.writer import Writer
+from a2a_grpc.engine.writer import OverLimit, Writer
 from a2a_grpc.errors import detached, is_closing
 from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Contents, Json, agent_message
@@ -31,6 +33,9 @@ logger = logging.getLogger("a2a_grpc.engine")
 GENERIC_FAILURE = "The agent failed with an internal error."
 SHUTDOWN_FAILURE = "The server shut down before the task was done."
 STORE_FAILURE = "The server could not store what the agent did."
+
+UNFIT = (TypeError, ValueError, OverLimit)
+"""What output is refused with: it cannot be converted, or it is too large."""
 
 BREATHE_EVERY = 4
 """Pieces of a generator after which the event loop goes round: they are written to the streams while the next ones are
@@ -147,6 +152,8 @@ class Run(Stage):
             outcome = self._repeated(await self._play())
             made = self.writer.seq
         except Outcome as raised:
+            if isinstance(raised, OverLimit):
+                self._log_over_limit(raised)
             outcome, made = self._repeated(detached(raised)), self.writer.seq
         except StaleAppend:
             logger.warning("run lost its claim task=%s", self.writer.key.id)
@@ -159,7 +166,8 @@ class Run(Stage):
             if is_closing(raised, worker):
                 raise
             if self._stop_outcome is None and not self._is_lost:
-                logger.exception("handler failed task=%s skill=%s", self.writer.key.id, self._queued.skill.id)
+                task_id, skill_id, line = self.writer.key.id, self._queued.skill.id, line_of(raised)
+                logger.exception("handler failed task=%s skill=%s %s", task_id, skill_id, line)
             outcome = self._changed or Failed(GENERIC_FAILURE)
         finally:
             self._ending = True
@@ -369,12 +377,16 @@ class Run(Stage):
             attempt=self._queued.attempt,
         )
         result = skill.handler(turn)
+        frame = frame_of(result)
         if skill.is_generator:
-            return await self._stream(cast("AsyncGenerator[Output]", result))
+            return await self._stream(cast("AsyncGenerator[Output]", result), frame)
         output = await cast("Awaitable[Output]", result)
         if isinstance(output, Outcome):
             return output
-        await self._whole(output, name=skill.id)
+        try:
+            await self._whole(output, name=skill.id)
+        except UNFIT as unfit:
+            raise blamed(unfit, frame) from None
         return Completed()
 
     async def _whole(self, output: Output, *, name: str = "") -> None:
@@ -421,7 +433,7 @@ class Run(Stage):
             await writer.status(lifecycle.WORKING, behind=not self._has_waited)
         return task
 
-    async def _stream(self, pieces: "AsyncGenerator[Output]") -> Outcome:
+    async def _stream(self, pieces: "AsyncGenerator[Output]", frame: FrameType | None) -> Outcome:
         """Pieces become chunks of one artifact the moment they are yielded; artifacts stand for themselves."""
         artifact_id, yielded = "", 0
         outcome: Outcome = Completed()
@@ -431,14 +443,17 @@ class Run(Stage):
                     yielded += 1
                     if yielded % BREATHE_EVERY == 0:
                         await asyncio.sleep(0)
-                    if artifact_id and isinstance(piece, str):  # what most yield
-                        if (late := self._text(artifact_id, piece, append=True)) is not None:
-                            await late
-                        continue
                     if isinstance(piece, Outcome):
                         outcome = piece
                         break
-                    artifact_id = await self._piece(piece, artifact_id)
+                    try:
+                        if artifact_id and isinstance(piece, str):  # what most yield
+                            if (late := self._text(artifact_id, piece, append=True)) is not None:
+                                await late
+                        else:
+                            artifact_id = await self._piece(piece, artifact_id)
+                    except UNFIT as unfit:
+                        raise blamed(unfit, frame) from None
             except Completed as raised:
                 outcome = detached(raised)
         if artifact_id and isinstance(outcome, Completed):
@@ -484,7 +499,8 @@ class Run(Stage):
         try:
             try:
                 await self._write_end(outcome, made)
-            except Failed as over_limit:
+            except OverLimit as over_limit:
+                self._log_over_limit(over_limit)
                 await self._write_end(over_limit)
             except StoreUnavailable:
                 logger.warning("the store did not take all that the run made task=%s", task_id)
@@ -518,6 +534,15 @@ class Run(Stage):
                 raise StoreUnavailable
             if writer.state == outcome.state:
                 return  # it was written, and only the answer lost
+
+    def _log_over_limit(self, over_limit: OverLimit) -> None:
+        logger.warning(
+            "run is over a limit task=%s skill=%s %s: %s",
+            self.writer.key.id,
+            self._queued.skill.id,
+            line_of(over_limit),
+            over_limit.content,
+        )
 
     async def _find_out(self, backoff: Backoff) -> None:
         """Returns once it is known what is stored."""

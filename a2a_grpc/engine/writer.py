@@ -98,21 +98,25 @@ def text_event(
     return element
 
 
+class OverLimit(Failed):
+    """The end of a task that has reached a limit, or whose next event would be over it."""
+
+
 def check_limits(settings: EngineSettings, seq: int, size: int, event: int, message: int = 0) -> None:
-    """Raises Failed where an event and a message of so many bytes are too much for a task of `seq` records with `size`
+    """Raise OverLimit if an event and a message of so many bytes are too much for a task of `seq` records with `size`
     bytes."""
     if event > settings.max_event_bytes:
-        raise Failed(
+        raise OverLimit(
             f"an event of {event} bytes is over the limit of {settings.max_event_bytes} bytes (--max-event-bytes); "
             "give the content in chunks, or as a part with a url"
         )
     if size + event + message > settings.max_task_bytes:
-        raise Failed(
+        raise OverLimit(
             f"the task's events have reached the limit of {settings.max_task_bytes} bytes (--max-task-bytes); "
             "give large content as parts with a url"
         )
     if seq >= settings.max_task_records:
-        raise Failed(f"the task has reached the limit of {settings.max_task_records} events (--max-task-records)")
+        raise OverLimit(f"the task has reached the limit of {settings.max_task_records} events (--max-task-records)")
 
 
 class Writer:
@@ -281,7 +285,7 @@ class Writer:
     def _extend(self, artifact_id: str, element: StreamResponse) -> "asyncio.Future[int] | None":
         if artifact_id not in self._artifacts:
             if len(self._artifacts) >= self._settings.max_artifacts:
-                raise Failed(
+                raise OverLimit(
                     f"the task has reached the limit of {self._settings.max_artifacts} artifacts (--max-artifacts)"
                 )
             element.artifact_update.append = False

@@ -3,6 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from a2a_grpc.cli.content import message_parts, metadata_of
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.parts import to_dict
 from a2a_grpc.wire import Part, SendMessageRequest
 from tests.cli.terminal import Done, at, error_of, objects, plain, run, script
@@ -161,6 +165,40 @@ async def refusals(*commands: tuple[str, ...], stdin: bytes = b"") -> list[str]:
     return [error_of(one, 2) for one in done]
 
 
+INEXACT = "is not a JSON number that the wire can carry exactly"
+BEYOND = f"{INEXACT}; integers beyond 2^53 lose digits, give it as a string"
+NUMBERS = {
+    '{"order": [{"id": 9007199254740993}]}': f".order[0].id: 9007199254740993 {BEYOND}",
+    '{"id": {"n": 12345678901234567890}}': f".id.n: 12345678901234567890 {BEYOND}",
+    '{"the pi": 3.14159265358979323846}': f"['the pi']: 3.14159265358979323846 {INEXACT}; "
+    "give it as a string, or give 3.141592653589793",
+    '{"n": [12345678901234567.0]}': f".n[0]: 12345678901234567.0 {INEXACT}; "
+    "give it as a string, or give 1.2345678901234568e+16",
+    '{"n": 1e-400}': f".n: 1e-400 {INEXACT}; give it as a string, or give 0.0",
+    '{"n": 1e-99999999999999999999}': f".n: 1e-99999999999999999999 {INEXACT}; give it as a string, or give 0.0",
+    '{"n": 1e400}': ".n: inf is not a JSON number; give it as a string",
+}
+
+
+@pytest.mark.parametrize("given", NUMBERS)
+def test_a_number_that_would_come_back_with_other_digits_is_refused_with_its_path(given: str) -> None:
+    with pytest.raises(ConfigurationError) as of_data:
+        message_parts([], [], [given])
+    assert str(of_data.value) == f"--data is '{given}': data{NUMBERS[given]}"
+    with pytest.raises(ConfigurationError) as of_metadata:
+        metadata_of([given])
+    assert str(of_metadata.value) == f"--metadata is '{given}': metadata{NUMBERS[given]}"
+
+
+def test_a_number_for_a_key_of_metadata_is_refused_if_it_would_come_back_with_other_digits() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        metadata_of(["id=-9007199254740993"])
+    assert str(raised.value) == f"--metadata is 'id=-9007199254740993': metadata.id: -9007199254740993 {BEYOND}"
+    assert metadata_of(["a=9007199254740992", 'b="9007199254740993"', "c=-0.0", "d=1.10", "e=-0"]) == {
+        "a": 2**53, "b": "9007199254740993", "c": 0, "d": 1.1, "e": 0,
+    }  # fmt: skip
+
+
 async def test_what_cannot_be_read_or_is_no_json_is_said_in_one_line_that_names_the_option(tmp_path: Path) -> None:
     missing, folder = tmp_path / "missing.png", tmp_path
     (tmp_path / "broken.json").write_text("{")
@@ -181,7 +219,7 @@ async def test_what_cannot_be_read_or_is_no_json_is_said_in_one_line_that_names_
         f"cannot read --data '@{missing}': No such file or directory",
         "--data is 'NaN'; it must be JSON, or @FILE: NaN is not JSON",
         "--data is '{\"a\": Infinity}'; it must be JSON, or @FILE: Infinity is not JSON",
-        "--data is '1e400'; it must be JSON, or @FILE: inf is not a JSON number",
+        "--data is '1e400': data: inf is not a JSON number; give it as a string",
         "--header must be 'NAME: VALUE', the name of a-z, 0-9, '-', '_' and '.'",
         "--header must be 'NAME: VALUE', the name of a-z, 0-9, '-', '_' and '.'",
     ]
