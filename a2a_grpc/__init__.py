@@ -18,6 +18,7 @@ The map. A module imports only from floors strictly below its own:
                     limits: whether they fit each other; width: fields of large requests, counted before they are
                     parsed; pace: long work in steps; loads: tasks for responses;
                     admin: health, reflection, channelz;
+                    published: the card with an address to reach;
                     servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports;
                     port: a gRPC port that is bound again if its loop ends; sockets: the connections of a port;
                     readiness: one answer of the store for all who ask; health: grpc.health.v1;

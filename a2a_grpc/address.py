@@ -22,6 +22,17 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_wildcard(host: str) -> bool:
+    """Return True if the host stands for every address of a machine: a server can listen there, no client can connect
+    there from another machine."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host in ("0", "*")
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_unspecified
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches the host."""
     host = host.lower()

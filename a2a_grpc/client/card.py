@@ -9,7 +9,7 @@ from google.protobuf import json_format
 from google.protobuf.message import EncodeError
 from google.protobuf.message import Message as ProtobufMessage
 
-from a2a_grpc.address import is_loopback
+from a2a_grpc.address import is_loopback, is_wildcard, join_address
 from a2a_grpc.client.errors import AgentCardError
 from a2a_grpc.client.responses import value_problem
 from a2a_grpc.client.target import Address, grpc_address, shown
@@ -126,6 +126,13 @@ def interface_address(interface: AgentInterface, source: str, *, card_host: str,
         address = grpc_address(interface.url)
     except ConfigurationError as error:
         raise AgentCardError(f"the card at {source}: the interface's {error}") from error
+    if is_wildcard(address.host):
+        near = join_address(card_host or "HOST", address.port)
+        raise AgentCardError(
+            f"the card at {source} names {shown(str(address))} for gRPC: that is every address of the agent's machine, "
+            f"where its server listens, and no address to call; have the agent advertise one (--advertise HOST:PORT), "
+            f"or call it at {near}"
+        )
     same = address.host.lower() == card_host.lower() or (is_loopback(address.host) and is_loopback(card_host))
     if card_host and not any_host and not same:
         raise AgentCardError(

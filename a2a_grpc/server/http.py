@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from functools import lru_cache
 
 from aiohttp import web
 from google.protobuf import json_format
@@ -12,16 +13,21 @@ from google.protobuf import json_format
 from a2a_grpc.protocol import CARD_PATH
 from a2a_grpc.server.acceptor import Acceptor
 from a2a_grpc.server.ports import bound
+from a2a_grpc.server.published import asked_host, card_at
 from a2a_grpc.wire import AgentCard
 
 CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
 """The well-known path of the specification (§8.2), then what older clients ask for."""
 
+KNOWN_HOSTS = 64
+"""Hosts whose card is remembered."""
+
 
 class HttpListener:
     """Serves the card with its validators, `/livez` (the process can serve) and `/readyz` (it takes work).
 
-    The bytes of the card are made once; its ETag is a hash of them (CARD-3, CARD-6).
+    The bytes of the card are made once; its ETag is a hash of them (CARD-3, CARD-6). A card that names the host that it
+    is asked at is made once for each of the last KNOWN_HOSTS.
     """
 
     def __init__(
@@ -31,13 +37,12 @@ class HttpListener:
         max_age_s: int,
         is_alive: Callable[[], bool],
         is_ready: Callable[[], Awaitable[bool]],
+        names_asked_host: bool = False,
     ) -> None:
-        self._body = json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
-        self._headers = {
-            "ETag": f'"{hashlib.sha256(self._body).hexdigest()[:32]}"',
-            "Cache-Control": f"public, max-age={max_age_s}",
-            "Last-Modified": formatdate(usegmt=True),
-        }
+        self._public = card
+        self._names_asked_host = names_asked_host
+        self._made = lru_cache(KNOWN_HOSTS)(self._make)
+        self._common = {"Cache-Control": f"public, max-age={max_age_s}", "Last-Modified": formatdate(usegmt=True)}
         self._is_alive = is_alive
         self._is_ready = is_ready
         self._acceptor: Acceptor | None = None
@@ -78,11 +83,27 @@ class HttpListener:
         await self._runner.cleanup()
 
     async def _card(self, request: web.Request) -> web.Response:
-        etag = self._headers["ETag"]
+        body, headers = self._made(self._host(request))
+        etag = headers["ETag"]
         asked = [item.strip().removeprefix("W/") for item in request.headers.get("If-None-Match", "").split(",")]
         if etag in asked or "*" in asked:
-            return web.Response(status=304, headers=self._headers)
-        return web.Response(body=self._body, content_type="application/json", headers=self._headers)
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _host(self, request: web.Request) -> str:
+        """Return the host that the card has to name; "" for the one that it names itself."""
+        if not self._names_asked_host:
+            return ""
+        if host := asked_host(request.headers.get("Host", "")):
+            return host
+        socket = request.transport.get_extra_info("sockname") if request.transport else None
+        return str(socket[0]).removeprefix("::ffff:") if socket else ""
+
+    def _make(self, host: str) -> tuple[bytes, dict[str, str]]:
+        """Return the bytes of the card at a host, with the headers of the response."""
+        card = card_at(self._public, host) if host else self._public
+        body = json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
+        return body, {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', **self._common}
 
     async def _alive(self, request: web.Request) -> web.Response:
         alive = self._is_alive()

@@ -219,6 +219,10 @@ def _announce(server: Server, tell: Tell) -> None:
         tell("listening", {"protocol": "admin", "address": server.admin_address, "tls": bool(settings.tls_cert)})
     if server.http_url:
         tell("listening", {"protocol": "http", "address": server.http_url})
+    if settings.names_asked_host and server.http_url:
+        port = split_address("listen", server.grpc_address)[1]
+        text = f"the card names the host that it is asked at, with port {port}; --advertise HOST:PORT names another"
+        tell("note", {"text": text})
     tell("note", {"text": where_tasks_are(settings.store)})
     if not settings.lenient_version and is_loopback(split_address("listen", settings.listen)[0]):
         tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})

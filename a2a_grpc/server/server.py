@@ -300,6 +300,7 @@ class Server:
         options = ServicerOptions(
             cancel_on_disconnect=settings.cancel_on_disconnect,
             max_send_bytes=self._transport.max_send_bytes,
+            names_asked_host=settings.names_asked_host,
         )
         checks, pace = Checks(self.card, self._limits), Pace()
         gate = Gate(
@@ -337,6 +338,7 @@ class Server:
             max_age_s=settings.card_max_age_s,
             is_alive=lambda: self._failure is None,
             is_ready=self.check_ready,
+            names_asked_host=settings.names_asked_host,
         )
         try:
             port = await listener.start(host, port, tls=tls, reuse_port=settings.reuse_port, limit=self._shares.http)

@@ -35,6 +35,7 @@ from a2a_grpc.server import paging
 from a2a_grpc.server.gate import Call, Gate
 from a2a_grpc.server.loads import Loads
 from a2a_grpc.server.pace import Pace
+from a2a_grpc.server.published import card_at, host_towards
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Checks
 from a2a_grpc.server.width import LARGE_BYTES
 from a2a_grpc.store import CORE, ListFilter, Snapshot, TaskKey, TaskView
@@ -81,6 +82,7 @@ class ServicerOptions:
 
     cancel_on_disconnect: bool = False
     max_send_bytes: int = 65 << 20
+    names_asked_host: bool = False
 
 
 class Servicer:
@@ -323,6 +325,8 @@ class Servicer:
             raise ExtendedAgentCardNotConfiguredError
         public = AgentCard()
         public.CopyFrom(self._card)
+        if self._options.names_asked_host and (host := host_towards(context.peer())):
+            public = card_at(public, host)
         made = self._agent.extended(public, call.principal)
         card = await made if inspect.isawaitable(made) else made
         return await self._answer(call, context, card.SerializeToString())

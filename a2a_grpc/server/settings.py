@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from a2a_grpc.address import is_loopback, join_address, split_address
+from a2a_grpc.address import is_loopback, is_wildcard, join_address, split_address
 from a2a_grpc.config import ConfigurationError, check_ranges, setting
 
 MiB = 1 << 20
@@ -24,7 +24,11 @@ class ServerSettings:
         "programs keep tasks in AGENT.tasks.db unless told otherwise.",
     )
     bus: str = setting("auto", "URL of the bus between processes; 'auto' is what fits the store.")
-    advertise: str | None = setting(None, "HOST:PORT that the agent card names, where it is not the listening one.")
+    advertise: str | None = setting(
+        None,
+        "HOST:PORT that the agent card names, if it is not the listening one; without it, a server on 0.0.0.0 or [::] "
+        "names the host that the card is asked at.",
+    )
     tenant: str = setting("", "Tenant that the agent card's interface names.")
     only_tenant: bool = setting(False, "Refuse requests for any other tenant than that.")
     tls_cert: str | None = setting(None, "PEM file with the certificate chain; with it, both listeners speak TLS.")
@@ -71,6 +75,12 @@ class ServerSettings:
                     f"{name} is '{address}': plaintext beyond this machine; "
                     "give --tls-cert with --tls-key, or --insecure"
                 )
+
+    @property
+    def names_asked_host(self) -> bool:
+        """True if the agent card names the host that it is asked at: the server listens on every address of its
+        machine, and was given none to advertise."""
+        return self.advertise is None and is_wildcard(split_address("listen", self.listen)[0])
 
     @property
     def listening(self) -> list[tuple[str, str]]:
