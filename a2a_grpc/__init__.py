@@ -42,7 +42,7 @@ The map. A module imports only from floors strictly below its own:
                     elsewhere: for callers of other versions; interceptors: streams that those of others can iterate
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; pieces: what an event adds to the answer;
-                    polling: the events of an agent that does not stream;
+                    polling: the events of an agent that does not stream; offers: what a card does not offer;
                     cuts: what a failure means; calls: metadata, deadlines, retries;
                     responses: what an agent sends, checked before it is used; inflating: compressed content within a
                     bound; growth: a bound for a followed task;
@@ -69,6 +69,7 @@ The map. A module imports only from floors strictly below its own:
        errors       the tree of errors with their wire facts
        principal    who calls
        ids          identifiers that are made here
+       forking      whether gRPC can be used after a fork
        counting     fields of a serialised message, counted before it is parsed
        config       settings: default < environment < caller
        backoff      how long to wait before the next try

@@ -4,6 +4,7 @@ The value of a field is its default, overridden by the environment variable `A2A
 caller gives (a keyword, a command line flag). The command line makes its options from the same fields.
 """
 
+import difflib
 import math
 import os
 import types
@@ -60,10 +61,16 @@ def load(
 
 
 def refuse_unknown(names: Iterable[str], *kinds: type) -> None:
-    """Raises TypeError for names that no setting of these classes has."""
+    """Raise TypeError for names that no setting of these classes has, with the nearest name."""
     known = {item.name for kind in kinds for item in fields(kind)}
     if unknown := sorted(set(names) - known):
-        raise TypeError(f"{', '.join(unknown)}: no such setting")
+        raise TypeError(f"{', '.join(unknown)}: no such setting{hint_at(unknown[0], known)}")
+
+
+def hint_at(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean '…'?" with the known name that is nearest to a misspelt one, "" if none is near."""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def plain_type(hint: Any) -> type:

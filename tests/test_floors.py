@@ -25,6 +25,7 @@ FLOORS = {
     "address": 1,
     "wire": 0,
     "errors": 0,
+    "forking": 0,
     "ids": 0,
     "principal": 0,
     "config": 0,

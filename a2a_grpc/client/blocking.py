@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
@@ -13,6 +14,7 @@ from a2a_grpc.client.client import connect
 from a2a_grpc.client.connection import closed
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.stream import TaskStream
+from a2a_grpc.forking import FORK
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json
 from a2a_grpc.wire import AgentCard, Message, Task, TaskPushNotificationConfig
@@ -32,13 +34,17 @@ class Portal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._is_closed = False
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="a2a-grpc:portal", daemon=True)
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine over there: its result here. An interrupted wait (Ctrl-C) cancels it. Raises RuntimeError if
-        the portal is closed, or gets closed meanwhile."""
+        the portal is closed, or gets closed meanwhile, and after a fork."""
+        if self.is_forked:
+            coroutine.close()
+            FORK.check(self._process)
         with self._lock:
             if self._is_closed:
                 coroutine.close()
@@ -52,8 +58,15 @@ class Portal:
             future.cancel()
             raise
 
+    @property
+    def is_forked(self) -> bool:
+        """True in a process that was forked from the portal's, and that has neither its loop nor its thread."""
+        return self._process != os.getpid()
+
     def call_soon(self, function: Callable[[], None]) -> None:
-        """Has a function run over there, some time soon; not at all once the portal is closed."""
+        """Has a function run over there, some time soon; not at all once the portal is closed, nor after a fork."""
+        if self.is_forked:
+            return
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
@@ -69,7 +82,9 @@ class Portal:
             yield element[0]
 
     def close(self) -> None:
-        """Cancels what is under way; ends the loop and its thread."""
+        """Cancels what is under way; ends the loop and its thread. After a fork there is nothing to close."""
+        if self.is_forked:
+            return
         with self._lock:
             if self._is_closed:
                 return
@@ -98,7 +113,10 @@ def _result(future: "concurrent.futures.Future[T]") -> T:
 
 
 class BlockingStream:
-    """A TaskStream to be read with `for`. Leaving the `with` block cancels the RPC at once; the task goes on."""
+    """A TaskStream to be read with `for`, in a `with` block or without.
+
+    Leaving the block, or dropping the stream, cancels the RPC at once; the task goes on.
+    """
 
     def __init__(self, portal: Portal, stream: TaskStream) -> None:
         self._portal = portal
@@ -122,8 +140,13 @@ class BlockingStream:
         """Cancels the RPC. The task goes on."""
         self._portal.call_soon(self.source.close)
 
-    def __iter__(self) -> Iterator[Event]:
-        return self._portal.iterate(self.source)
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        for event in self._portal.iterate(self.source):
+            return event
+        raise StopIteration
 
 
 class BlockingClient:

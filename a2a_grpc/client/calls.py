@@ -15,6 +15,7 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.client.connection import Connection, Link, closed
 from a2a_grpc.client.credentials import Credentials, check_entry
 from a2a_grpc.client.errors import UnreachableError
+from a2a_grpc.client.offers import check_offered
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.responses import accepted, too_many_bytes
 from a2a_grpc.client.status import explain_size, to_error
@@ -90,7 +91,7 @@ class Calls:
         patience = Patience(self, limit_s=timeout_s, max_retries=self.settings.max_retries)
         refused: UnavailableError | None = None
         while True:
-            link = await self.open(request)
+            link = await self._open_for(request)
             call_metadata = await self.merged(metadata)
             try:
                 return await self._once(link, method, request, call_metadata, max(patience.left_s, 0.001), timeout_s)
@@ -116,13 +117,15 @@ class Calls:
 
     async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
         """A streaming call, begun. It has no deadline."""
-        link = await self.open(request)
+        link = await self._open_for(request)
         call: StreamCall = link.pool.begin(method, request, metadata=await self.merged(metadata))
         return call
 
     def drop(self, call: Any) -> None:
         """Cancel a call that `stream` began, or one in its place, unless it has ended."""
         link = self.connection.link
+        if self.connection.is_forked:
+            return
         if link is None:
             call.cancel()
         else:
@@ -133,6 +136,13 @@ class Calls:
         link = await self.connection.open()
         if link.tenant and request is not None:
             request.tenant = link.tenant  # type: ignore[attr-defined]
+        return link
+
+    async def _open_for(self, request: ProtobufMessage) -> Link:
+        """Return the link for a request that is about to be sent, if the agent offers the operation (CARD-10)."""
+        link = await self.open(request)
+        if link.card is not None:
+            check_offered(request, link.card, self.connection.target)
         return link
 
     async def repeats_safely(self, patience: "Patience") -> bool:

@@ -12,6 +12,9 @@ from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
 from a2a_grpc.config import ConfigurationError
 
+MAX_METADATA_BYTES = 1 << 20
+"""Of the metadata of a response, in which the text of a status is three times as long where it is not ASCII."""
+
 
 def speaks_tls(address: Address, settings: ClientSettings) -> bool:
     """TLS where the target or the settings say so, and beyond this machine unless plaintext is asked for (OPEN-6)."""
@@ -73,6 +76,9 @@ def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tupl
         ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection, another's trouble is not ours
         ("grpc.max_receive_message_length", settings.max_response_bytes),
         ("grpc.max_send_message_length", -1),
+        # Above its limit the core drops the status of a call, code and all: an agent's text may be long.
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         # The core repeats what a GOAWAY refused, without end and without delay: gigabytes in seconds. `Calls` does it.
         ("grpc.enable_retries", 0),
         # Older cores inflate a compressed message before its size is checked, to gigabytes. `inflated` has a bound.

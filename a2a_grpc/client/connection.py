@@ -1,6 +1,7 @@
 """The way to one agent: its target resolved, its channel opened, at first use."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.responses import CheckedChannel
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, CardFile, CardUrl, parse, shown
+from a2a_grpc.forking import FORK
 from a2a_grpc.wire import AgentCard
 
 
@@ -60,13 +62,16 @@ class Connection:
         self.link: Link | None = None
         """None before the first use, and once it is closed."""
         self.is_closed = False
+        self._process = 0
+        """The process in which it was opened; 0 before."""
 
     async def open(self) -> Link:
         """The link.
 
         Raises AgentCardError, UnreachableError or ConfigurationError where there is no way to the agent, RuntimeError
-        once it is closed.
+        once it is closed, or after a fork.
         """
+        self.check_fork()
         if self.link is not None:
             return self.link
         async with self._opening:
@@ -75,6 +80,15 @@ class Connection:
             if self.link is None:
                 self.link = await self._open()
             return self.link
+
+    def check_fork(self) -> None:
+        """Raise RuntimeError if the process was forked, so that a call would hang or crash."""
+        FORK.check(self._process)
+
+    @property
+    def is_forked(self) -> bool:
+        """True in a process that was forked from the one in which the connection was opened."""
+        return self._process not in (0, os.getpid())
 
     async def card(self) -> AgentCard | None:
         """The agent's card, fetched again where it is stale; None where the target is an address."""
@@ -85,11 +99,14 @@ class Connection:
         return card
 
     async def close(self) -> None:
-        """Ends what is open on the channel, for good."""
+        """Ends what is open on the channel, for good. After a fork it does nothing: the connection is the parent's."""
         self.is_closed = True
+        if self.is_forked:
+            return
         link, self.link = self.link, None
         if link is not None:
             await link.pool.close()
+            FORK.done(link.pool)
 
     async def _open(self) -> Link:
         settings, tenant = self.settings, ""
@@ -111,6 +128,8 @@ class Connection:
             return CheckedChannel(open_channel(address, settings, interceptors), settings)
 
         pool = Pool(open_one, settings.calls_per_connection)
+        FORK.uses_grpc(pool)
+        self._process = os.getpid()
         return Link(address, speaks_tls(address, settings), tenant, card, pool)
 
     async def _load(self, where: CardUrl | CardFile) -> AgentCard:

@@ -180,6 +180,7 @@ class TaskStream:
 
     async def _advance(self) -> None:
         """Connects where there is no connection; reads the next element."""
+        self._calls.connection.check_fork()
         if self._patience is None:
             self._patience = Patience(self._calls, limit_s=self._calls.settings.give_up_after_s)
         if self.state in lifecycle.TERMINAL:

@@ -20,6 +20,7 @@ import grpc.aio
 from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
+from a2a_grpc.forking import FORK
 from a2a_grpc.rpc.calls import Methods
 from a2a_grpc.rpc.options import UNLIMITED
 from a2a_grpc.rpc.reset import outer_task
@@ -60,6 +61,12 @@ class AcceptingServer(grpc_aio_server.Server):
         self._loop = cygrpc.get_working_loop()
         augmented = grpc_aio_server._augment_channel_arguments(tuple(options), None)
         self._server = _AioServer(self._loop, augmented, tuple(interceptors), traffic or Traffic(), max_streams)
+        FORK.uses_grpc(self)
+
+    async def stop(self, grace: float | None) -> None:
+        """As grpc.aio.Server.stop."""
+        await super().stop(grace)
+        FORK.done(self)
 
     @property
     def ended(self) -> "asyncio.Future[BaseException | None]":

@@ -226,7 +226,7 @@ def card_json(url: str, *, tenant: str = "", **members: Any) -> dict[str, Any]:
         "description": "An agent of somebody else.",
         "version": "1.0.0",
         "supportedInterfaces": [interface_json(url, tenant=tenant)],
-        "capabilities": {"streaming": True},
+        "capabilities": {"streaming": True, "pushNotifications": True, "extendedAgentCard": True},
         "defaultInputModes": ["text/plain"],
         "defaultOutputModes": ["text/plain"],
         "skills": [{"id": "s", "name": "S", "description": "Does.", "tags": ["t"]}],

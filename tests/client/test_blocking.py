@@ -258,6 +258,20 @@ async def test_a_stream_may_be_read_on_after_a_loop_was_left(served: Served) -> 
 # -- errors
 
 
+async def test_a_stream_is_read_without_a_block_and_left_with_its_last_name(served: Served) -> None:
+    def work(client: BlockingClient) -> None:
+        assert [event.status.state for event in client.stream("hello") if isinstance(event, Task)] == [SUBMITTED]
+        events = client.stream(script({"status": "one"}, {"sleep": 60}))
+        assert isinstance(next(events), Task)
+        for event in events:
+            assert isinstance(event, TaskStatusUpdateEvent)
+            break
+        assert client.get(events.source.task_id).status.state == WORKING
+
+    await plainly(served, work)
+    await eventually(lambda: no_stream(served))
+
+
 async def test_errors_are_the_same_as_those_of_a_client(served: Served) -> None:
     def work(client: BlockingClient) -> None:
         ended = task_of(client.send("hello"))
