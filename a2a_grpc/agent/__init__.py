@@ -2,12 +2,14 @@
 
 from a2a_grpc.agent.agent import Agent, Skill
 from a2a_grpc.agent.card import build_card
+from a2a_grpc.agent.handler import INSTEAD, check_agent, is_executor
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.threads import Threads
 from a2a_grpc.agent.turn import Answer, Stage, Turn
 
 __all__ = [
+    "INSTEAD",
     "Agent",
     "Answer",
     "AuthRequired",
@@ -22,4 +24,6 @@ __all__ = [
     "Threads",
     "Turn",
     "build_card",
+    "check_agent",
+    "is_executor",
 ]

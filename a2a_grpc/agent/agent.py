@@ -4,8 +4,9 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
+from a2a_grpc.agent.handler import handler_of
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.turn import Turn
 from a2a_grpc.errors import InvalidRequestError, Violation
@@ -100,12 +101,13 @@ class Agent:
         before anything is stored and refuses it with InvalidRequestError.
 
         What is not given comes from the function: the id from its name, the description from its docstring.
-        Raises TypeError for a function that is not asynchronous, ValueError for an id that is taken, or that no store
+        Raises TypeError for a function that is not asynchronous or takes more than the turn, and for an AgentExecutor
+        of the official SDK; ValueError for an id that is taken, or that no store
         can keep.
         """
 
         def declare(target: Decorated) -> Decorated:
-            handler = _handler(target)
+            handler: Handler = handler_of(target)
             own_name = getattr(target, "__name__", type(target).__name__)
             skill_id = id or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", own_name).lower()
             if found := flaw(skill_id):
@@ -184,13 +186,3 @@ def _named_skill(request: SendMessageRequest) -> tuple[str, str]:
     if wrong:
         raise InvalidRequestError.of(*wrong)
     return named[0] if named else (f"message.metadata.{SKILL}", "")
-
-
-def _handler(target: Any) -> Handler:
-    if inspect.isclass(target):
-        target = target()
-    handler = target if inspect.isroutine(target) else getattr(target, "execute", target)
-    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
-        return handler
-    label = getattr(handler, "__qualname__", repr(handler))
-    raise TypeError(f"{label} must be `async def`: a coroutine function or an async generator function")

@@ -3,10 +3,11 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from a2a_grpc.agent import Agent
+from a2a_grpc.agent import INSTEAD, Agent, is_executor
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.server import loading
 
@@ -25,6 +26,7 @@ def load_agent(target: str) -> Agent:
     if name:
         agent = getattr(module, name, None)
         if not isinstance(agent, Agent):
+            _check_executor(where, {name: agent})
             wrong = f"there is no '{name}' in {where}" if agent is None else f"'{name}' in {where} is not an Agent"
             raise ConfigurationError(wrong)
         return agent
@@ -32,11 +34,19 @@ def load_agent(target: str) -> Agent:
     if len(served) == 1:
         return served[0]
     if len(found) != 1:
+        _check_executor(where, vars(module) if not found else {})
         names = ", ".join(key for key, value in vars(module).items() if isinstance(value, Agent))
         raise ConfigurationError(
             f"{where} has {len(found)} agents{f' ({names})' if names else ''}; name one: {where}:NAME"
         )
     return next(iter(found.values()))
+
+
+def _check_executor(where: str, named: Mapping[str, object]) -> None:
+    """Raise ConfigurationError, with the way out, if an object is an AgentExecutor of the official SDK."""
+    for name, value in named.items():
+        if is_executor(value) and not isinstance(value, type):
+            raise ConfigurationError(f"'{name}' in {where} {INSTEAD}")
 
 
 def _load_module(where: str) -> ModuleType:

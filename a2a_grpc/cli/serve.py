@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from a2a_grpc.agent import Agent
+from a2a_grpc.agent import Agent, check_agent
 from a2a_grpc.cli.exits import ExitCode, say_error
 from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
@@ -50,6 +50,7 @@ def command() -> Callable[..., None]:
 
 def serve_command(agent: Agent) -> None:
     """Serves this agent, with the command line of `a2a-grpc serve`: for a program that is one agent."""
+    check_agent(agent, Agent)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
     def serve(**options: Any) -> None:

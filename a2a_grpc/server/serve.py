@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from a2a_grpc.address import is_loopback, split_address
-from a2a_grpc.agent import Agent
+from a2a_grpc.agent import Agent, check_agent
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr
@@ -51,6 +51,7 @@ def serve(agent: Agent, **settings: Any) -> None:
 
     In a file that `a2a-grpc serve FILE` loads, this call only names the agent: the command does the serving.
     """
+    check_agent(agent, Agent)
     served = _served.get()
     if served is not None:
         served.append(agent)

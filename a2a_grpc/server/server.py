@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.address import join_address, split_address
-from a2a_grpc.agent import Agent, build_card
+from a2a_grpc.agent import Agent, build_card, check_agent
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
@@ -89,6 +89,7 @@ class Server:
         store: TaskStore | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
+        check_agent(agent, Agent)
         self.agent = agent
         self.settings = settings or ServerSettings()
         self._engine_settings = engine or EngineSettings()

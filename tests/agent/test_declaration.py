@@ -2,12 +2,16 @@
 
 import functools
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from a2a.server.agent_execution import AgentExecutor
 
-from a2a_grpc import Agent, InputRequired, InvalidRequestError, Message, Server, Turn
+from a2a_grpc import Agent, InputRequired, InvalidRequestError, Message, Server, Turn, serve
+from a2a_grpc.cli import serve_command
+from a2a_grpc.cli.load import load_agent
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import Violation
 from a2a_grpc.lifecycle import INPUT_REQUIRED
@@ -261,3 +265,73 @@ async def test_err_7_a_bug_of_validate_is_internal_and_its_text_stays_in_the_log
         assert "secret" not in refused.text
         assert await stored_tasks(served) == 0
     assert "KeyError: 'the secret'" in caplog.text
+
+
+class Executor(AgentExecutor):  # type: ignore[misc]  # without its extras the SDK has no types
+    """An agent of the official SDK."""
+
+    async def execute(self, context: Any, event_queue: Any) -> None:
+        """Does it."""
+
+    async def cancel(self, context: Any, event_queue: Any) -> None:
+        """Stops it."""
+
+
+class NeedsModel(Executor):
+    def __init__(self, model: str) -> None:
+        """Takes what a class that is declared is not given."""
+
+
+class LooksLikeOne:
+    async def execute(self, context: Any, event_queue: Any) -> None:
+        """Does it."""
+
+
+EXECUTORS = [Executor, Executor(), Executor().execute, Executor.execute, NeedsModel, NeedsModel("x"), LooksLikeOne]
+
+
+@pytest.mark.parametrize("target", EXECUTORS, ids=repr)
+def test_an_agent_executor_of_the_official_sdk_is_refused_as_a_skill_with_the_way_out(target: Any) -> None:
+    agent = Agent("A", "a")
+    with pytest.raises(TypeError, match=r"(Executor|NeedsModel|LooksLikeOne).* is an AgentExecutor .*async def answer"):
+        agent.skill()(target)
+    assert agent.skills == {}
+
+
+@pytest.mark.parametrize("take", [Server, serve, serve_command], ids=lambda take: take.__name__)
+def test_an_agent_executor_of_the_official_sdk_is_refused_as_an_agent_with_the_way_out(take: Any) -> None:
+    for target in (Executor(), Executor, NeedsModel("x")):
+        with pytest.raises(TypeError, match=r"is an AgentExecutor of the official SDK.*async def answer"):
+            take(target)
+    with pytest.raises(TypeError, match="'translator' is not an Agent; make one with Agent"):
+        take("translator")
+
+
+async def two(turn: Turn, other: str) -> None:
+    """Takes too much."""
+
+
+async def none_at_all() -> None:
+    """Takes too little."""
+
+
+async def more(turn: Turn, style: str = "plain", *rest: str, **others: str) -> str:
+    """Takes what it needs not be given."""
+    return "well"
+
+
+def test_a_handler_takes_the_turn_and_needs_nothing_else() -> None:
+    agent = Agent("A", "a")
+    for handler in (two, none_at_all):
+        with pytest.raises(TypeError, match=rf"^{handler.__name__}\(.* must take one argument, the turn"):
+            agent.skill()(handler)
+    agent.skill()(more)
+    assert list(agent.skills) == ["more"]
+
+
+def test_a_file_whose_agent_is_an_agent_executor_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "executor.py"
+    path.write_text("from tests.agent.test_declaration import Executor\n\nagent = Executor()\n")
+    for target in (f"{path}", f"{path}:agent"):
+        with pytest.raises(ConfigurationError, match=r"'agent' in .* is an AgentExecutor of the official SDK"):
+            load_agent(target)

@@ -1,0 +1,49 @@
+"""Checks what is given as a handler, or as an agent, when it is given."""
+
+import inspect
+from typing import Any
+
+INSTEAD = (
+    "is an AgentExecutor of the official SDK, which does not run here; declare a coroutine function instead: "
+    "@agent.skill() async def answer(turn: Turn), which reads turn.text, gives turn.status and turn.artifact what the "
+    "executor puts on its event queue, and returns its result"
+)
+
+
+def handler_of(target: Any) -> Any:
+    """Return the function of a skill: the target itself, or its `execute`. Raise TypeError if the function cannot be
+    called with a turn alone, or is not asynchronous."""
+    if is_executor(target):
+        raise TypeError(f"{_name(target)} {INSTEAD}")
+    if inspect.isclass(target):
+        target = target()
+    handler = target if inspect.isroutine(target) else getattr(target, "execute", target)
+    label = getattr(handler, "__qualname__", repr(handler))
+    if not (inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler)):
+        raise TypeError(f"{label} must be `async def`: a coroutine function or an async generator function")
+    signature = inspect.signature(handler)
+    try:
+        signature.bind(None)
+    except TypeError:
+        wrong = INSTEAD if "event_queue" in signature.parameters else "must take one argument, the turn"
+        raise TypeError(f"{label}{signature} {wrong}") from None
+    return handler
+
+
+def check_agent(agent: object, kind: type) -> None:
+    """Raise TypeError for an agent that is not of this kind, `Agent`."""
+    if is_executor(agent):
+        raise TypeError(f"{_name(agent)} {INSTEAD}")
+    if not isinstance(agent, kind):
+        raise TypeError(f"{agent!r} is not an Agent; make one with Agent(name, description)")
+
+
+def is_executor(target: object) -> bool:
+    """Return True for an AgentExecutor of the official SDK: a class, an instance, or a method of one."""
+    target = getattr(target, "__self__", target)
+    kind = target if inspect.isclass(target) else type(target)
+    return any(base.__name__ == "AgentExecutor" and base.__module__.split(".")[0] == "a2a" for base in kind.__mro__)
+
+
+def _name(target: object) -> str:
+    return str(getattr(target, "__qualname__", type(target).__qualname__))
