@@ -13,8 +13,9 @@ from google.protobuf.struct_pb2 import Struct
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
+from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.replica import Replica
-from a2a_grpc.engine.rerun import Reruns, kept_of
+from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.run import Canceled, Queued
 from a2a_grpc.engine.runs import Active, Runs
 from a2a_grpc.engine.settings import EngineSettings

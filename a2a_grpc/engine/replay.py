@@ -27,6 +27,14 @@ class Asked(NamedTuple):
     answer: SendMessageRequest
 
 
+def kept_of(stored: Sequence[Pending], turn: int) -> Pending | None:
+    """Return the message that began the run which a task's `turn` belongs to, if that run is not over.
+
+    A task in INPUT_REQUIRED with such a message waits in `ask`; without one, its turn ended in `InputRequired`.
+    """
+    return next((pending for pending in stored if pending.turn <= turn), None)
+
+
 class Replay:
     """Gives a run the recorded answers, in order.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
-from a2a_grpc.engine.replay import Asked, Replay, take_asked
+from a2a_grpc.engine.replay import Asked, Replay, kept_of, take_asked
 from a2a_grpc.engine.run import Queued
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.writer import Writer
@@ -13,14 +13,6 @@ from a2a_grpc.offload import offload
 from a2a_grpc.piecewise import parsed
 from a2a_grpc.store import Head, Pending, TaskKey
 from a2a_grpc.wire import SendMessageRequest, Task
-
-
-def kept_of(stored: Sequence[Pending], turn: int) -> Pending | None:
-    """Return the message that began the run which a task's `turn` belongs to, if that run is not over.
-
-    A task in INPUT_REQUIRED with such a message waits in `ask`; without one, its turn ended in `InputRequired`.
-    """
-    return next((pending for pending in stored if pending.turn <= turn), None)
 
 
 class Reruns:

@@ -11,6 +11,7 @@ from typing import Any
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Outcome, Threads
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.engine.farewell import Abandoned, say_farewell, waiting_for_another
 from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.past import Past
@@ -28,6 +29,9 @@ from a2a_grpc.store import Head, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.wire import Task
 
 logger = logging.getLogger("a2a_grpc.engine")
+
+FAREWELL_S = 10.0
+"""Beyond the grace: how long a handler may take to get to where it waited, and to cancel another agent's task."""
 
 
 @dataclass(slots=True)
@@ -150,13 +154,28 @@ class Runs:
             head = await self._log.store.claim(key, me, force=force)
             if head is None or head.state in lifecycle.TERMINAL or head.replica != me:
                 return
-            writer = self.writer(key, head)
-            message = None
-            if outcome.content is not None:
-                message = agent_message(outcome.content, context_id=head.context_id, task_id=key.id)
             with suppress(StaleAppend):  # somebody was faster; look again
-                await writer.status(outcome.state, message)
+                await self.end(key, head, outcome)
                 return
+
+    async def end(self, key: TaskKey, head: Head, outcome: Outcome) -> None:
+        """Write the end of a task that has no run, under the claim of its row. If its handler waits for the answer to
+        another agent's question, see that the other agent's task is canceled. Raise StaleAppend, StoreUnavailable."""
+        waiting = await waiting_for_another(self._log, self._agent, key, head)
+        message = None
+        if outcome.content is not None:
+            message = agent_message(outcome.content, context_id=head.context_id, task_id=key.id)
+        await self.writer(key, head).status(outcome.state, message)
+        if waiting is not None:
+            self.spawn(self._say_farewell(waiting, key), f"a2a-grpc:farewell:{key.id}")
+
+    async def _say_farewell(self, waiting: Abandoned, key: TaskKey) -> None:
+        """Give the handler of a task that has ended the time that a canceled one has, and that a call takes."""
+        work = asyncio.create_task(say_farewell(waiting, key, self.past, self.threads), name=f"a2a-grpc:leave:{key.id}")
+        try:
+            await asyncio.wait([work], timeout=self._settings.cancel_grace_s + FAREWELL_S)
+        finally:
+            work.cancel()
 
     async def let_go(self, run: Run) -> None:
         """End a handler that waits for an answer, quietly, and let any replica take its task: the answer will run the

@@ -10,9 +10,10 @@ from a2a_grpc.agent import Agent, Failed, Skill
 from a2a_grpc.agent.agent import SKILL
 from a2a_grpc.engine.incoming import Incoming, Opened
 from a2a_grpc.engine.recovery import Recovery
+from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.reply import reply
-from a2a_grpc.engine.rerun import Reruns, kept_of
+from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.run import Queued
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings

@@ -8,7 +8,6 @@ from a2a_grpc.agent import Failed
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.parts import agent_message
 from a2a_grpc.store import StaleAppend, TaskKey, TaskStore
 
 logger = logging.getLogger("a2a_grpc.engine")
@@ -73,10 +72,8 @@ class Expiry:
                 return False
             if head.state not in lifecycle.INTERRUPTED or head.last_turn > head.turn or head.cancel is not None:
                 return True
-            writer, outcome = self._runs.writer(key, head), self._outcome
-            message = agent_message(outcome.content, context_id=head.context_id, task_id=key.id)
             try:
-                await writer.status(outcome.state, message)
+                await self._runs.end(key, head, self._outcome)
             except StaleAppend:
                 return False
         logger.info("task expired task=%s", key.id)

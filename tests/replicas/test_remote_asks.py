@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from a2a_grpc import Agent, AuthRequired, RemoteAgent, Task, Turn
-from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, INPUT_REQUIRED
+from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.wire import ListTasksRequest
-from tests.harness import V1, Served, serving, texts
+from tests.harness import V1, Served, eventually, serving, texts
 from tests.replicas.rig import Replica, Site, reason_of
 from tests.replicas.test_ask_replayed import drain, kill, let_go
 
@@ -141,3 +141,41 @@ async def test_an_authorization_is_asked_for_as_one_and_goes_on_with_the_answer(
         ended = await other.say("a ticket", task.id)
         assert (ended.status.state, texts(ended)) == (COMPLETED, ["opened with a ticket"])
         assert len(await tasks_at(there)) == 1
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+@pytest.mark.parametrize("does", [run, stream])
+async def test_a_task_that_is_canceled_while_no_handler_is_in_memory_cancels_the_remote_one(
+    site: Site, does: Any, answers: int
+) -> None:
+    guide = Guide()
+    async with serving(guide.agent) as there:
+        step = does(there.server.grpc_address)
+        here, other = await join(site, step, resumable=False), await join(site, step, resumable=False)
+        task = await here.say("gate road")
+        for _ in range(answers):
+            task = await here.say("north", task.id)
+        await here.server.stop()
+        assert (await other.cancel(task.id)).status.state == CANCELED
+
+        async def is_canceled() -> None:
+            assert [one.status.state for one in await tasks_at(there)] == [CANCELED]
+
+        await eventually(is_canceled, within_s=20)
+        assert guide.begun == ["gate road"]
+        assert guide.told == ["north"] * answers
+        assert (await site.states(task.id))[-2:] == [INPUT_REQUIRED, CANCELED]
+
+
+async def test_a_task_that_expires_while_no_handler_is_in_memory_cancels_the_remote_one(site: Site) -> None:
+    async with serving(Guide().agent) as there:
+        settings = {"ask_hold_s": 0.0, "waiting_retention_s": 1.0, "sweep_interval_s": 0.1}
+        here = await join(site, run(there.server.grpc_address), **settings)
+        task_id = await here.begin("gate")
+        ended = await here.reaches(task_id, FAILED)
+        assert "expired" in reason_of(ended)
+
+        async def is_canceled() -> None:
+            assert [one.status.state for one in await tasks_at(there)] == [CANCELED]
+
+        await eventually(is_canceled, within_s=20)

@@ -1,0 +1,148 @@
+"""Runs a handler once more after its task was ended while it waited, so that it cancels another agent's task.
+
+A handler that waits in `ask` may not be in memory. If its task is canceled then, or expires, no code of the handler
+sees that. This matters if another agent has asked the question: its task would wait for an answer that never comes.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from typing import NamedTuple, cast
+
+from a2a_grpc.agent import Agent, Outcome, Output, Stage, Threads, Turn
+from a2a_grpc.engine.past import Past
+from a2a_grpc.engine.replay import Replay, kept_of, take_asked
+from a2a_grpc.engine.run import Queued
+from a2a_grpc.lifecycle import INTERRUPTED
+from a2a_grpc.log import Log
+from a2a_grpc.offload import offload
+from a2a_grpc.parts import Json
+from a2a_grpc.piecewise import parsed
+from a2a_grpc.protocol import REMOTE
+from a2a_grpc.store import CORE, Head, TaskKey, TaskView
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
+
+logger = logging.getLogger("a2a_grpc.engine")
+
+
+class Abandoned(NamedTuple):
+    """A handler that waits for the answer to another agent's question, and is not in memory."""
+
+    first: Queued
+    """The message that began the turn, with the answers that were given."""
+    task: Task
+    question: Message
+    """The one that waits."""
+
+
+async def waiting_for_another(log: Log, agent: Agent, key: TaskKey, head: Head) -> Abandoned | None:
+    """Return the handler of a task that waits for the answer to another agent's question; None for any other task."""
+    if head.state not in INTERRUPTED:
+        return None
+    question = Task.FromString((await log.snapshot(key, CORE)).task).status.message
+    if not question.HasField("metadata") or REMOTE not in question.metadata.fields:
+        return None
+    stored = await log.store.pending(key)
+    if (kept := kept_of(stored, head.turn)) is None:
+        return None
+    whole = (await log.snapshot(key)).task
+    task = await offload(len(whole), parsed, Task(), whole)
+    asked = take_asked(task, stored, head.turn - kept.turn)
+    first = Queued.of(kept, key, agent, is_kept=True)
+    return Abandoned(first._replace(replay=Replay(asked, is_all_written=True)), task, question)
+
+
+class Farewell(Stage):
+    """The stage of a turn whose task has ended: it writes nothing. The handler gets the recorded answers, then
+    CancelledError where it waited."""
+
+    def __init__(self, waiting: Abandoned, key: TaskKey, past: Past) -> None:
+        self._waiting = waiting
+        self._key = key
+        self._past = past
+        self._replay = cast(Replay, waiting.first.replay)
+        self._made = self._calls = 0
+        self._is_canceled = False
+        self._worker = asyncio.current_task()
+
+    @property
+    def canceled(self) -> bool:
+        return self._is_canceled
+
+    @property
+    def cancel_metadata(self) -> dict[str, Json]:
+        return {}
+
+    @property
+    def is_replaying(self) -> bool:
+        return True
+
+    @property
+    def is_let_go(self) -> bool:
+        return False
+
+    @property
+    def recorded_questions(self) -> Sequence[Message]:
+        return [*self._replay.questions, self._waiting.question]
+
+    def new_artifact_id(self) -> str:
+        self._made += 1
+        return f"{self._key.id}-{self._waiting.first.turn}-{self._made}"
+
+    def new_call_id(self) -> str:
+        self._calls += 1
+        return f"{self._key.id}-{self._waiting.first.turn}-call-{self._calls}"
+
+    async def status(self, message: Message | None) -> None:
+        await asyncio.sleep(0)
+
+    async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
+        await asyncio.sleep(0)
+
+    async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
+        view = TaskView(artifacts, history_length)
+        return await self._past.of_context(
+            self._key.scope, self._waiting.task.context_id, limit, view, without=self._key.id
+        )
+
+    async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
+        return await self._past.named(self._key.scope, ids, TaskView(artifacts, history_length))
+
+    async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
+        await asyncio.sleep(0)
+        if not self._replay.is_over:
+            return self._replay.answer(question)
+        self._is_canceled = True
+        assert self._worker is not None
+        self._worker.cancel()
+        never: asyncio.Future[tuple[Message, SendMessageRequest]] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+async def say_farewell(waiting: Abandoned, key: TaskKey, past: Past, threads: Threads) -> None:
+    """Run the handler up to where it waited, and cancel it there. What it raises is logged."""
+    first = waiting.first
+    turn = Turn(
+        skill=first.skill.id,
+        request=first.request,
+        task=waiting.task,
+        context_id=waiting.task.context_id,
+        principal=first.principal,
+        stage=Farewell(waiting, key, past),
+        threads=threads,
+    )
+    try:
+        result = first.skill.handler(turn)
+        if first.skill.is_generator:
+            async with aclosing(cast("AsyncGenerator[Output]", result)) as pieces:
+                async for _ in pieces:
+                    pass
+        else:
+            await cast("Awaitable[Output]", result)
+    except asyncio.CancelledError:
+        logger.info("handler was canceled where it waited, after its task had ended task=%s", key.id)
+    except Outcome:
+        logger.warning("handler does not ask what it asked before, after its task had ended task=%s", key.id)
+    except BaseException:  # agent code may raise anything, and this is the outermost frame
+        logger.exception("handler failed after its task had ended task=%s skill=%s", key.id, first.skill.id)
