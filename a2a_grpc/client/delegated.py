@@ -164,7 +164,7 @@ class Delegated:
         if moving is not None and (await self._client.get(task.id, artifacts=False)).status != status:
             await self._follow(task.id)
             return
-        await self._send(task.id, answer)
+        await self._send(task, answer)
 
     async def _ask(self, task: Task, status: TaskStatus) -> Answer:
         noted: dict[str, Json] = {
@@ -196,16 +196,18 @@ class Delegated:
                     return True
         return False
 
-    async def _send(self, task_id: str, answer: Answer) -> None:
+    async def _send(self, task: Task, answer: Answer) -> None:
         self._answers += 1
-        kept = {name: value for name, value in self._options.items() if name in KEPT}
-        options = cast(
-            SendOptions, {**kept, "task_id": task_id, "idempotency_key": f"{self._key}-answer-{self._answers}"}
-        )
+        kept: dict[str, object] = {name: value for name, value in self._options.items() if name in KEPT}
+        key = f"{self._key}-answer-{self._answers}"
+        kept |= {"task_id": task.id, "idempotency_key": key}
+        if task.context_id:  # the official SDK gives a message without it a context of its own, and refuses it then
+            kept["context_id"] = task.context_id
+        options = cast(SendOptions, kept)
         try:
             await self._start(self._client.stream(list(answer.message.parts), **options))
         except UnsupportedOperationError:  # the task ended while the user was asked
-            await self._follow(task_id)
+            await self._follow(task.id)
 
     async def _follow(self, task_id: str) -> None:
         await self._start(self._client.subscribe(task_id, headers=self._options.get("headers", ())))
@@ -236,7 +238,7 @@ class Delegated:
         if status.state in lifecycle.INTERRUPTED and status.message.message_id == noted["question"]:
             self._answered = TaskStatus()
             self._answered.CopyFrom(status)
-            await self._send(self._found.id, answer)
+            await self._send(self._found, answer)
             return
         self._answers += 1
         self._show(self._found)
