@@ -31,7 +31,7 @@ The map. A module imports only from floors strictly below its own:
                     replica: this process's lease; recovery: what one of several does; upkeep: its loops;
                     held: handlers that wait in `ask`; rerun, replay: running them again with the recorded answers;
                     farewell: running one whose task has ended, so that it cancels another agent's;
-                    blame: the handler's line that an error comes from;
+                    blame: the handler's line that an error comes from; watch: handlers that block the event loop;
                     past: other tasks, for a handler; waiting: how many tasks wait for their users;
                     slots, locks: who may go on, line: who is next; sweep: retention, expiry
     3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost

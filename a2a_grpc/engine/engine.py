@@ -83,6 +83,7 @@ class Engine:
         await self._sends.finish(max(grace_s, 1.0))
         await self._runs.drain(grace_s)
         await self._recovery.stop()
+        self._runs.watch.stop()
 
     def open(self, incoming: Incoming) -> Coroutine[Any, Any, Opened | Message]:
         """Accepts a message: the turn it became, or the reply of an agent that answers with a message.

@@ -11,6 +11,7 @@ from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
 from a2a_grpc.engine.blame import blamed, frame_of, line_of
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.slots import Slots
+from a2a_grpc.engine.watch import Watch
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached, is_closing
 from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
@@ -66,6 +67,7 @@ async def reply(
     principal: Principal,
     slots: Slots,
     threads: Threads,
+    watch: Watch,
     past: Past,
 ) -> Message:
     """The agent's message. Its life is the call's: whoever cancels the call cancels the handler.
@@ -91,7 +93,8 @@ async def reply(
         called = skill.handler(turn)
         frame = frame_of(called)
         try:
-            return _message(await _output(skill, called, frame), context_id, frame)
+            with watch.over(f"skill={skill.id}"):
+                return _message(await _output(skill, called, frame), context_id, frame)
         except Unfit as unfit:
             logger.error("reply is not valid skill=%s", skill.id, exc_info=unfit.error)
             raise InvalidAgentResponseError(

@@ -18,6 +18,7 @@ from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Slots
+from a2a_grpc.engine.watch import Watch
 from a2a_grpc.engine.writer import OverLimit, Writer
 from a2a_grpc.errors import detached, is_closing
 from a2a_grpc.offload import LARGE_BYTES, offload
@@ -109,6 +110,7 @@ class Run(Stage):
         slots: Slots,
         held: Held,
         threads: Threads,
+        watch: Watch,
         inbox: "deque[Queued]",
         past: Past,
         is_resumable: bool,
@@ -122,6 +124,7 @@ class Run(Stage):
         self._slots = slots
         self._held = held
         self._threads = threads
+        self._watch = watch
         self._inbox = inbox
         self._past = past
         self._is_resumable = is_resumable
@@ -149,7 +152,8 @@ class Run(Stage):
         self._worker = worker
         made = 0
         try:
-            outcome = self._repeated(await self._play())
+            with self._watch.over(f"task={self.writer.key.id} skill={self._queued.skill.id}"):
+                outcome = self._repeated(await self._play())
             made = self.writer.seq
         except Outcome as raised:
             if isinstance(raised, OverLimit):

@@ -20,6 +20,7 @@ from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Queued, Run
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.waiting import Waiting
+from a2a_grpc.engine.watch import Watch
 from a2a_grpc.engine.witness import Witness
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
@@ -58,6 +59,7 @@ class Runs:
         self.held = Held(settings)
         self.waiting = Waiting(settings.max_waiting_tasks)
         self.threads = Threads(settings.max_threads)
+        self.watch = Watch(settings.block_warning_s)
         self.past = Past(log, settings.max_task_bytes)
         self._agent = agent
         self._replica = replica
@@ -245,6 +247,7 @@ class Runs:
             slots=self.slots,
             held=self.held,
             threads=self.threads,
+            watch=self.watch,
             inbox=inbox,
             past=self.past,
             is_resumable=self.keeps_messages,

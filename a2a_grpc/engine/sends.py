@@ -322,6 +322,7 @@ class Sends:
             principal=incoming.principal,
             slots=self._runs.slots,
             threads=self._runs.threads,
+            watch=self._runs.watch,
             past=self._runs.past,
         )
 

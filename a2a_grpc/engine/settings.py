@@ -15,6 +15,9 @@ class EngineSettings:
     max_queued_runs: int = setting(1000, "Runs that may wait for a place; beyond, a send is refused.", minimum=0)
     max_queued_turns: int = setting(16, "Messages that may wait while a task's run is at work.", minimum=0)
     max_threads: int = setting(64, "Threads for the agents' blocking work.", minimum=1)
+    block_warning_s: float = setting(
+        1.0, "Seconds for which a handler may block the event loop before a warning names it; 0: never.", minimum=0
+    )
     cancel_grace_s: float = setting(5.0, "Seconds an agent has to stop before it is given up on.", minimum=0)
     max_event_bytes: int = setting(4 * MiB - 4096, "Size of one event of an agent.", minimum=1024)
     max_task_bytes: int = setting(64 * MiB, "Size of all events of one task.", minimum=1024)

@@ -34,6 +34,7 @@ class World:
         self.random = random
         self.faults = Faults.drawn(random)
         self.settings = EngineSettings(
+            block_warning_s=0.0,  # time is simulated, threads are not
             lease_s=LEASE_S,
             poll_interval_s=0.5,
             cancel_grace_s=0.5,
