@@ -49,7 +49,7 @@ The map. A module imports only from floors strictly below its own:
                     bound; growth: a bound for a followed task;
                     connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
                     status: failures as errors; remote, manager, blocking: on top; delegated: a remote task for a turn
-                    here, whose questions are passed on
+                    here, whose questions are passed on (noted: what they say of it)
     2  agent        Agent, Turn, outcomes, the agent card; talk: one question to a user at a time
        store        protocol: TaskStore and its values; contract: what each must do, as tests; views: parts of tasks;
                     growing: a task folded into bytes;

@@ -12,12 +12,12 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Answer, Turn
 from a2a_grpc.client.client import Client
 from a2a_grpc.client.news import news
+from a2a_grpc.client.noted import as_of, call_in, note_of, noted_in
 from a2a_grpc.client.sending import SendOptions, send_request
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.errors import A2AError, UnsupportedOperationError
 from a2a_grpc.lifecycle import Event
-from a2a_grpc.parts import Contents, Json, to_dict
-from a2a_grpc.protocol import REMOTE
+from a2a_grpc.parts import Contents, Json
 from a2a_grpc.wire import Message, Part, Task, TaskState, TaskStatus
 
 CANCEL_TIMEOUT_S = 5.0
@@ -54,7 +54,7 @@ class Delegated:
         self._options = options
         self._key = options.get("idempotency_key") or call
         self._ready: deque[Event] = deque()
-        self._recorded = deque(asked for asked in turn.recorded_questions if _call_of(asked) == call)
+        self._recorded = deque(asked for asked in turn.recorded_questions if call_in(asked) == call)
         self._is_shown = False
         """True once the events that came before the first of the recorded questions were given."""
         self._stream: TaskStream | None = None
@@ -167,15 +167,9 @@ class Delegated:
         await self._send(task, answer)
 
     async def _ask(self, task: Task, status: TaskStatus) -> Answer:
-        noted: dict[str, Json] = {
-            "call": self._call,
-            "task": task.id,
-            "question": status.message.message_id,
-            "artifacts": {artifact.artifact_id: len(artifact.parts) for artifact in task.artifacts},
-        }
         said: list[Part] = list(status.message.parts)
         question: Contents = said or f"The agent '{self._name}' waits for {_wish(status.state)}."
-        return await self._speak(question, status.state == lifecycle.AUTH_REQUIRED, {REMOTE: noted})
+        return await self._speak(question, status.state == lifecycle.AUTH_REQUIRED, note_of(self._call, task))
 
     async def _speak(self, question: Contents, is_auth: bool, metadata: dict[str, Json]) -> Answer:
         async with self._turn.talk.speaking(self._may_speak):
@@ -184,7 +178,7 @@ class Delegated:
     def _may_speak(self) -> bool:
         """Return True unless the next recorded answer is for another call that is at work."""
         recorded = self._turn.recorded_questions
-        call = _call_of(recorded[0]) if recorded else ""
+        call = call_in(recorded[0]) if recorded else ""
         return call in ("", self._call) or call not in self._turn.talk.calls
 
     async def _moved(self, stream: TaskStream) -> bool:
@@ -216,7 +210,7 @@ class Delegated:
 
     async def _repeat(self) -> None:
         """Give the events before the next recorded question; then take the answer; after the last one go on live."""
-        noted = _noted(self._recorded[0])
+        noted = noted_in(self._recorded[0])
         if self._found is None:
             await self._follow(str(noted["task"]))
             assert self._stream is not None
@@ -225,7 +219,7 @@ class Delegated:
             self._found = Task()
             self._found.CopyFrom(first)
         if not self._is_shown:
-            self._show(_as_of(self._found, noted))
+            self._show(as_of(self._found, noted))
             self._is_shown = True
             return
         question = self._recorded.popleft()
@@ -321,31 +315,3 @@ async def _ended(*tasks: "asyncio.Task[Answer] | asyncio.Task[bool] | None") -> 
 
 def _wish(state: TaskState) -> str:
     return "an authorization" if state == lifecycle.AUTH_REQUIRED else "an answer"
-
-
-def _noted(question: Message) -> dict[str, Json]:
-    """Return what a question says of the call that asked it; nothing if the handler asked itself."""
-    if not question.HasField("metadata") or REMOTE not in question.metadata.fields:
-        return {}
-    noted = to_dict(question.metadata)[REMOTE]
-    return dict(noted) if isinstance(noted, dict) else {}
-
-
-def _call_of(question: Message) -> str:
-    return str(_noted(question).get("call", ""))
-
-
-def _as_of(found: Task, noted: dict[str, Json]) -> Task:
-    """Return a task as it was at a question, as far as its artifacts have only grown since then."""
-    task, counts = Task(), noted["artifacts"]
-    assert isinstance(counts, dict)
-    task.CopyFrom(found)
-    task.status.Clear()
-    task.status.state = lifecycle.WORKING
-    del task.artifacts[:], task.history[:]
-    for artifact in found.artifacts:
-        if count := counts.get(artifact.artifact_id):
-            kept = task.artifacts.add()
-            kept.CopyFrom(artifact)
-            del kept.parts[int(cast(float, count)) :]
-    return task

@@ -102,6 +102,7 @@ class Server:
         self.admin_address: str | None = None
         self.http_url: str | None = None
         self._store = store or open_store(self.settings.store)
+        self._store_url = "" if store else mask_url(self.settings.store)
         self._bus = open_bus(self.settings.bus, "" if store else self.settings.store)
         self._log = Log(self._store, self._bus)
         self._engine = Engine(agent, self._log, self._engine_settings)
@@ -214,14 +215,18 @@ class Server:
     async def _check_owner(self) -> None:
         """Raise ConfigurationError if the store keeps the tasks of another agent: it would run that agent's tasks, and
         end those whose skills it does not know. Replicas and versions of one agent have one name."""
-        name, store = self.agent.name, mask_url(self.settings.store)
-        if (kept := await self._store.belong_to(name)) != name:
-            raise ConfigurationError(
-                f"store is '{store}'; it keeps the tasks of the agent '{kept}', and this agent is '{name}': give each "
-                "agent a store of its own (another file or database; on PostgreSQL ?schema=NAME is enough). If "
-                f"'{kept}' is called '{name}' from now on, run: a2a-grpc db rename {shlex.quote(name)} --store "
-                f"{shlex.quote(store)}"
-            )
+        name = self.agent.name
+        kept = await self._store.belong_to(name)
+        if kept == name:
+            return
+        whose = f"keeps the tasks of the agent '{kept}', and this agent is '{name}'"
+        if not self._store_url:
+            raise ConfigurationError(f"the given store {whose}: give each agent a store of its own")
+        raise ConfigurationError(
+            f"store is '{self._store_url}'; it {whose}: give each agent a store of its own (another file or database; "
+            f"on PostgreSQL ?schema=NAME is enough). If '{kept}' is called '{name}' from now on, run: a2a-grpc db "
+            f"rename {shlex.quote(name)} --store {shlex.quote(self._store_url)}"
+        )
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Drains and closes. Bounded: by the grace (default: `drain_grace_s`), then by seconds.

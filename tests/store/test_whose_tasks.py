@@ -113,7 +113,7 @@ async def test_a_store_of_ones_own_is_one_agents_too() -> None:
     store = MemoryStore()
     async with make_server(agent_of("Poet"), settings, store=store):
         pass
-    with pytest.raises(ConfigurationError, match="'Poet', and this agent is 'Critic'"):
+    with pytest.raises(ConfigurationError, match=r"the given store keeps .* 'Poet', and this agent is 'Critic'"):
         await make_server(agent_of("Critic"), settings, store=store).start()
 
 
@@ -198,6 +198,7 @@ async def test_the_command_line_says_whose_tasks_they_are_and_renames(tmp_path: 
         "    return 'no'\n"
         "serve(agent)\n"
     )
+    assert "the new name is empty" in error_of(await run("db", "rename", " ", "--store", store), 2)
     assert "there is no file" in error_of(await run("db", "rename", "Critic", "--store", store), 2)
     async with serving(agent_of("Poet"), store=store):
         pass

@@ -38,6 +38,8 @@ async def rename_at(url: str, name: str) -> str:
     Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
     """
     place = place_of(url)
+    if not name.strip():
+        raise ConfigurationError("the new name is empty; give the name that the agent's card has")
     if place.dialect == "sqlite" and not is_there(place):
         raise ConfigurationError(f"store is '{place.shown}'; there is no file {place.path}")
     database = connect(place)

@@ -1,0 +1,48 @@
+"""What the metadata of a question says of the other agent's task for which it is asked."""
+
+from typing import cast
+
+from a2a_grpc import lifecycle
+from a2a_grpc.parts import Json, to_dict
+from a2a_grpc.protocol import REMOTE
+from a2a_grpc.wire import Message, Task
+
+
+def note_of(call: str, task: Task) -> dict[str, Json]:
+    """Return the metadata of the question that another agent's task asks now, for a call of the handler."""
+    return {
+        REMOTE: {
+            "call": call,
+            "task": task.id,
+            "question": task.status.message.message_id,
+            "artifacts": {artifact.artifact_id: len(artifact.parts) for artifact in task.artifacts},
+        }
+    }
+
+
+def noted_in(question: Message) -> dict[str, Json]:
+    """Return what a question says of the call that asked it; nothing if the handler asked itself."""
+    if not question.HasField("metadata") or REMOTE not in question.metadata.fields:
+        return {}
+    noted = to_dict(question.metadata)[REMOTE]
+    return dict(noted) if isinstance(noted, dict) else {}
+
+
+def call_in(question: Message) -> str:
+    return str(noted_in(question).get("call", ""))
+
+
+def as_of(found: Task, noted: dict[str, Json]) -> Task:
+    """Return a task as it was at a question, as far as its artifacts have only grown since then."""
+    task, counts = Task(), noted["artifacts"]
+    assert isinstance(counts, dict)
+    task.CopyFrom(found)
+    task.status.Clear()
+    task.status.state = lifecycle.WORKING
+    del task.artifacts[:], task.history[:]
+    for artifact in found.artifacts:
+        if count := counts.get(artifact.artifact_id):
+            kept = task.artifacts.add()
+            kept.CopyFrom(artifact)
+            del kept.parts[int(cast(float, count)) :]
+    return task
