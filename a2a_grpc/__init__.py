@@ -23,7 +23,8 @@ The map. A module imports only from floors strictly below its own:
                     port: a gRPC port that is bound again if its loop ends; sockets: the connections of a port;
                     readiness: one answer of the store for all who ask; health: grpc.health.v1;
                     descriptors: shares of the limit of open files; acceptor: HTTP connections within one;
-                    guard: ends connections that flood; connections: what the kernel knows of them;
+                    guard: ends connections that flood; debt: what their calls do not explain; connections: what the
+                    kernel knows of them; counters: what gRPC does;
                     noise: gRPC's log lines, bounded; garbage: the garbage collector of a program
     4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
                     code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:

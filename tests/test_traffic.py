@@ -1,19 +1,21 @@
 """What calls explain of the bytes of their connections."""
 
-from a2a_grpc.rpc.traffic import ALARM_BYTES, Account, Traffic
-from a2a_grpc.server.guard import CREDIT, RATE, SENT_SHARE, Debt
+from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
+from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Account, Traffic
+from a2a_grpc.server.counters import Counters
+from a2a_grpc.server.debt import BURST, CREDIT, LATE_S, RATE, REACTIONS, SENT_SHARE, SILENT_S, Allowance, Debt
 
 
 class Figures:
     """A connection as the kernel would show it."""
 
     def __init__(self) -> None:
-        self.received = 0
-        self.sent = 0
+        self.peer = "ipv4:127.0.0.1:1"
+        self.received = self.sent = self.unread = self.unsent = 0
 
 
 def looked(debt: Debt, figures: Figures, account: Account, now: float) -> float:
-    debt.look(now, figures, account)  # type: ignore[arg-type]  # only these two figures are read
+    debt.look(now, figures, account)  # type: ignore[arg-type]  # no more is read of a connection
     return debt.size
 
 
@@ -64,3 +66,77 @@ def test_an_account_is_forgotten_once_its_connection_is_missed_twice() -> None:
     assert traffic.account("new").explained == 5
     traffic.keep([])
     assert traffic.account("new").explained == 0
+
+
+ALLOWANCE = Allowance(request_bytes=4 << 20, metadata_bytes=16 * 1024)
+PENDING_BYTES = 16 * 1024 + CALL_BYTES + FIRST_WINDOW_BYTES
+"""What one call that waits in gRPC may have sent."""
+ALWAYS_BYTES = BURST + 2 * READ_BYTES
+
+
+class Counted:
+    """gRPC's counters of a connection."""
+
+    def __init__(self, started: int, ended: int = 0) -> None:
+        self.counters = Counters(started, ended, messages=0)
+
+    def of(self, peer: str) -> Counters:
+        return self.counters
+
+
+def floods(
+    debt: Debt, figures: Figures, account: Account, counted: Counted, *, now: float = 0.0, is_attacked: bool = False
+) -> bool:
+    looked(debt, figures, account, now)
+    return debt.is_flood(figures, account, counted, ALLOWANCE, is_attacked=is_attacked)  # type: ignore[arg-type]
+
+
+def test_calls_that_wait_in_grpc_explain_what_calls_may_send() -> None:
+    debt, figures, account = Debt(0.0), Figures(), Account()
+    figures.received = ALWAYS_BYTES + 100 * PENDING_BYTES
+    assert not floods(debt, figures, account, Counted(100))
+    figures.received += 1
+    assert floods(debt, figures, account, Counted(100))
+    figures.unread = 1
+    assert not floods(debt, figures, account, Counted(100)), "gRPC may find a call in it"
+
+
+def test_a_call_that_is_begun_or_freed_explains_nothing_more() -> None:
+    debt, figures, account = Debt(0.0), Figures(), Account()
+    figures.received = ALWAYS_BYTES + 1
+    account.begun = 100
+    assert floods(debt, figures, account, Counted(100))
+    account.begun = 0
+    assert floods(debt, figures, account, Counted(100, ended=100))
+    assert not floods(debt, figures, account, Counted(101, ended=100))
+
+
+def test_refusals_of_streams_are_a_flood_and_answers_of_calls_are_not() -> None:
+    debt, figures, account = Debt(0.0), Figures(), Account()
+    figures.received = 2 * BURST
+    assert not floods(debt, figures, account, Counted(100))
+    figures.unsent = 2 * REACTIONS
+    assert not floods(debt, figures, account, Counted(100)), "calls may have been answered"
+    figures.unsent += 2 * REACTIONS
+    account.begun = 1
+    assert not floods(debt, figures, account, Counted(100)), "a call is being answered"
+    account.waiting = 1
+    assert not floods(debt, figures, account, Counted(100)), "and now it waits for its request"
+    figures.unsent += 2 * REACTIONS
+    assert floods(debt, figures, account, Counted(100))
+
+
+def test_what_happened_while_the_event_loop_was_blocked_is_no_refusal() -> None:
+    debt, figures, account = Debt(0.0), Figures(), Account()
+    figures.received = 2 * BURST
+    for look in range(4):
+        figures.unsent, figures.received = 2 * REACTIONS * look, figures.received + RATE
+        assert not floods(debt, figures, account, Counted(100), now=2 * LATE_S * look)
+
+
+def test_in_an_attack_a_new_connection_that_begins_no_call_is_ended_soon_and_one_that_made_calls_is_not() -> None:
+    for arrived in (0, 1):
+        debt, figures, account = Debt(0.0), Figures(), Account()
+        figures.received, account.arrived = 2 * BURST, arrived
+        assert not floods(debt, figures, account, Counted(100), is_attacked=True)
+        assert floods(debt, figures, account, Counted(100), now=SILENT_S, is_attacked=True) == (not arrived)

@@ -211,11 +211,14 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             cygrpc._schedule_rpc_coro(serving, state, self._running_loop, name), name="rpc_task"
         )
         self.calls.add(task)  # the event loop does not hold it
-        task.add_done_callback(self._served)
+        task.add_done_callback(lambda done: self._served(done, peer, state))
 
-    def _served(self, task: "asyncio.Task[None]") -> None:
+    def _served(self, task: "asyncio.Task[None]", peer: str, state: Any) -> None:
         """Look at what serving a call raised, so that asyncio does not log it; gRPC fails so once a client has gone."""
         self.calls.discard(task)
+        context = cygrpc._ServicerContext(state, None, None, self._running_loop)
+        if not context.done():
+            self._methods.unanswered(peer, context.invocation_metadata())
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.DEBUG if isinstance(error, cygrpc.ExecuteBatchError) else logging.ERROR
             logger.log(level, "serving a call failed", exc_info=error)

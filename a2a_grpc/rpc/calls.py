@@ -6,7 +6,7 @@ request that cannot be parsed gets a status with details. Health and reflection 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -68,6 +68,11 @@ class Methods(grpc.GenericRpcHandler):
             return self._limit.refusal
         _metadata.set(metadata)  # each call is a task, with a context of its own
         return self._handlers.get(handler_call_details.method, self._other)
+
+    def unanswered(self, peer: str, metadata: Sequence[tuple[str, str | bytes]]) -> None:
+        """Take note of a call that has ended without a status: the client, or gRPC itself, has ended it."""
+        if self._limit is not None:
+            self._limit.unanswered(peer, metadata)
 
 
 class Calls:

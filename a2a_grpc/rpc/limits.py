@@ -9,10 +9,20 @@ import grpc.aio
 
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.rpc.status import abort, to_status
-from a2a_grpc.rpc.traffic import CALL_BYTES, Traffic, calling_peer
+from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Traffic, calling_peer
 
 ENTRY_BYTES = 32
 """What HPACK counts for each entry of a header list, beside its name and its value (RFC 7541 section 4.1)."""
+
+
+CUT_BYTES = 600
+"""Metadata so close to the limit may be what gRPC has left of larger ones; it counts more than it hands over."""
+CUT_CHARGE_BYTES = ALARM_BYTES // 4
+
+
+def _counted(metadata: Sequence[tuple[str, str | bytes]]) -> int:
+    """Return the size of metadata as HPACK counts it."""
+    return sum(map(len, chain.from_iterable(metadata))) + ENTRY_BYTES * len(metadata)
 
 
 class MetadataLimit:
@@ -35,14 +45,25 @@ class MetadataLimit:
         The caller's connection is charged then, before further calls of the connection are begun. Otherwise the
         metadata explain what the connection has sent for them.
         """
-        size = sum(map(len, chain.from_iterable(metadata)))
-        counted = size + ENTRY_BYTES * len(metadata)
+        counted = _counted(metadata)
+        size = counted - ENTRY_BYTES * len(metadata)
         is_exceeded = size > self._max_bytes
-        if (peer := calling_peer.get()) and is_exceeded:
-            self._traffic.charge(peer, counted)
-        elif peer:
-            self._traffic.account(peer).explained += counted + CALL_BYTES
+        if peer := calling_peer.get():
+            account = self._traffic.account(peer)
+            account.begun += 1
+            if is_exceeded:
+                self._traffic.charge(peer, counted)
+            else:
+                account.explained += counted + CALL_BYTES
         return is_exceeded
+
+    def unanswered(self, peer: str, metadata: Sequence[tuple[str, str | bytes]]) -> None:
+        """Charge a call that ended without a status if its metadata are as large as metadata can be.
+
+        gRPC decodes larger metadata, hands over what is within the limit, and ends the call: HPACK bombs end so.
+        """
+        if _counted(metadata) > self._max_bytes - CUT_BYTES:
+            self._traffic.charge(peer, CUT_CHARGE_BYTES)
 
     async def _refuse(self, requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
         error = ResourceExhaustedError(f"the call's metadata is larger than the limit of {self._max_bytes} bytes")

@@ -12,6 +12,9 @@ FIRST_WINDOW_BYTES = 16 * 1024
 FIRST_BUFFER_BYTES = 64 * 1024
 """Received bytes that may wait in the kernel for a guarded connection whose calls are not known yet: half is data."""
 
+READ_BYTES = 64 * 1024
+"""What gRPC reads of a connection at once."""
+
 UNLIMITED = (1 << 31) - 1
 """What gRPC takes for 'never' where a time in milliseconds is expected."""
 
@@ -54,7 +57,7 @@ def server_options(
     return [
         # On by default: a second server on a taken port would share its connections in silence.
         ("grpc.so_reuseport", int(reuse_port)),
-        ("grpc.enable_channelz", int(channelz)),
+        ("grpc.enable_channelz", int(channelz or is_guarded)),
         # Without it one connection that opens and resets streams in a hurry starves all others. It also bounds what a
         # connection's header lists can hold.
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
@@ -65,6 +68,8 @@ def server_options(
         # older) go on to refuse those.
         ("grpc.http.overload_protection", 1),
         ("grpc.http2.max_deallocating_streams", settings.max_streams_per_connection),
+        # Without it gRPC reads megabytes of a connection at once if they come quickly. Versions before 1.85 ignore it.
+        ("grpc.experimental.tcp_max_read_buffer_size", READ_BYTES),
         ("grpc.max_receive_message_length", settings.max_receive_bytes),
         ("grpc.max_send_message_length", settings.max_send_bytes),
         # With its defaults gRPC lets a client send megabytes that no handler has asked for.

@@ -17,11 +17,11 @@ calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default=
 class Account:
     """What the calls of one connection explain."""
 
-    __slots__ = ("accepted", "arrived", "arriving", "charged", "explained", "waiting")
+    __slots__ = ("arrived", "arriving", "begun", "charged", "explained", "waiting")
 
     def __init__(self) -> None:
-        self.accepted = 0
-        """Calls that gRPC has handed over."""
+        self.begun = 0
+        """Calls that were begun: their metadata are counted."""
         self.explained = 0
         """Bytes of metadata and frames of calls that were begun, and of requests that arrived, less charges."""
         self.arrived = 0

@@ -1,7 +1,6 @@
 """The order in which accepted calls are begun: connections take turns."""
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
@@ -12,8 +11,6 @@ AT_ONCE = 16
 """Calls begun in one round of the event loop, at most."""
 SLOW_S = 0.005
 """A round that takes longer makes the next one begin a single call."""
-CROWD = 4
-"""Calls accepted in one round that mean that more may wait in gRPC."""
 MANY = 16
 """Calls accepted in one round that make the others of the round wait: those in gRPC are accepted first."""
 
@@ -51,8 +48,6 @@ class Turns:
         self._is_open: Callable[[str], bool] | None = None
         self._room = self._at_once = 1
         self._came = 0
-        self.crowded_at = -math.inf
-        """When more than `CROWD` calls were last accepted in a round, by the event loop's clock."""
         self._round_at = 0.0
         self._is_scheduled = False
 
@@ -70,9 +65,6 @@ class Turns:
         if self._is_open is not None and not self._is_open(peer):
             return
         self._came += 1
-        self._traffic.account(peer).accepted += 1
-        if self._came > CROWD:
-            self.crowded_at = self._loop.time()
         if self._room and not self._waiting:
             self._room -= 1
             self._begin(peer, name, call)
@@ -91,10 +83,6 @@ class Turns:
     def is_crowded(self) -> bool:
         """True if several calls were accepted in this round of the event loop."""
         return self._came > 1
-
-    def waiting(self, peer: str) -> int:
-        """Return how many calls of a connection wait."""
-        return len(self._waiting.get(peer, ()))
 
     async def wait(self) -> None:
         """Wait until the calls that wait now are begun."""

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
@@ -56,6 +57,16 @@ class Connection:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self.sent, self.received = struct.unpack_from("QQ", info, TCP_INFO_BYTES - 16)
         self.is_held = may_be_held and _is_held(connected)
+
+    @property
+    def unread(self) -> int:
+        """Bytes received that gRPC has not read; 0 if the connection has ended."""
+        return _queued(self._socket, "FIONREAD")
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the client has not acknowledged; 0 if the connection has ended."""
+        return _queued(self._socket, "TIOCOUTQ")
 
     def let_in(self) -> None:
         """Accept what the client sends from now on."""
@@ -120,6 +131,15 @@ def can_look() -> bool:
         info = probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         return _is_held(probe) and len(info) == TCP_INFO_BYTES
     return False
+
+
+def _queued(sock: socket.socket, which: str) -> int:
+    import fcntl  # Windows has none
+    import termios
+
+    with suppress(OSError):
+        return int.from_bytes(fcntl.ioctl(sock, getattr(termios, which), bytes(4)), sys.byteorder)
+    return 0
 
 
 def _hold(sock: socket.socket, is_held: bool) -> None:

@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES
-from a2a_grpc.rpc.traffic import ALARM_BYTES, Account, Traffic
+from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.connections import Connection, Connections
+from a2a_grpc.server.counters import Channelz
+from a2a_grpc.server.debt import Allowance, Debt
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.server")
@@ -24,23 +24,6 @@ IDLE_LOOKS = 40
 """Looks of which one is made although the process is not busy."""
 BUSY = 0.5
 """Share of a processor that the process uses if there may be an attack."""
-RATE = 64 * 1024
-"""Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
-BURST = 64 * 1024
-"""Unexplained bytes that a connection may send at once if none of them is a call."""
-CALLS_BURST = 4 << 20
-"""The same if some may be calls: more than a hundred calls with all their metadata and first windows can be."""
-SILENT_S, HURRIED_SILENT_S = 0.1, 0.03
-"""How long none of a connection's bytes has to become a call before the connection is ended for `BURST`; the second in
-an attack, if the connection has made no call so far."""
-CROWDED_S = 0.05
-"""How long a crowd of calls means that calls wait in gRPC, which may be those of any connection."""
-CREDIT = 4 << 20
-"""What a connection whose calls explain more than it sends can save for later."""
-SENT_SHARE = 4
-"""Bytes sent to a client that explain one of the client's: it says that it has read them, and pings to measure."""
-REQUESTS_AT_ONCE = 4
-"""Requests of the largest size that are explained before they have arrived."""
 ATTACK_S = 10.0
 """How long an attack counts as one after the last connection was ended."""
 LET_IN_S, SLOW_LET_IN_S = 0.025, 0.075
@@ -57,39 +40,6 @@ class Port(Protocol):
     def turns(self) -> Turns | None: ...
 
 
-class Debt:
-    """The bytes that a connection sent and its calls do not explain."""
-
-    __slots__ = ("_at", "_charged", "_explained", "_received", "_sent", "accepted", "charges", "over_since", "size")
-
-    def __init__(self, now: float) -> None:
-        self.size = 0.0
-        """Below zero if the connection has saved credit."""
-        self._at = now
-        self._received = self._sent = self._explained = self._charged = 0
-        self.charges = 0.0
-        """Bytes among them that were charged: for calls that were reset, for metadata over the limit."""
-        self.accepted = 0
-        """Calls that gRPC had handed over at the last look."""
-        self.over_since = math.inf
-        """Since when there are too many bytes and none became a call, by the event loop's clock."""
-
-    def look(self, now: float, connection: Connection, account: Account) -> None:
-        """Add what has come since the last look."""
-        unexplained = (
-            (connection.received - self._received)
-            - (account.explained - self._explained)
-            - (connection.sent - self._sent) / SENT_SHARE
-        )
-        self.size += unexplained
-        if self.size > 0:
-            self.size = max(0.0, self.size - RATE * (now - self._at))
-        self.size = max(-CREDIT, self.size)
-        self.charges = max(0.0, self.charges + account.charged - self._charged - RATE * (now - self._at))
-        self._at, self._received, self._sent = now, connection.received, connection.sent
-        self._explained, self._charged = account.explained, account.charged
-
-
 class Guard:
     """Guards the ports of a server against floods of frames, whatever their kind.
 
@@ -98,22 +48,26 @@ class Guard:
 
     Guarantees:
 
-    - A connection is reset if it sends more unexplained bytes than `BURST` and `RATE` allow while the process is busy,
-      and gRPC hands over no call of it meanwhile; or, whatever it calls, more than `CALLS_BURST`. Metadata that HPACK
+    - A connection is reset if it sends what none of its calls explains while the process is busy: neither calls that
+      were begun nor those that wait in gRPC, of which gRPC's own counters tell. Streams that gRPC refuses explain
+      nothing, and a few hundred of them are a flood while no call of the connection is answered. Metadata that HPACK
       makes 256 KiB or more count as they are when decoded.
     - For ten seconds from then on, the bytes of new connections are let in at a pace that the process keeps up with;
       hosts take turns, those without an ended connection first. Calls of connections that are gone are dropped.
-    - A burst of a hundred calls with all the metadata they may have ends no connection, however late the event loop is.
+    - Meanwhile a connection of which no request has arrived is reset if it sends 64 KiB and none becomes a call.
+    - Without an attack, a burst of a hundred calls with all the metadata they may have ends no connection, however late
+      gRPC and the event loop are.
     - A connection may have 64 KiB waiting in the kernel until its first request has arrived, then `buffer_bytes`: what
       waits is read before the connection's end is seen, and a few KiB of a header list can be megabytes of memory.
     """
 
-    def __init__(self, ports: Collection[Port], traffic: Traffic, *, max_request_bytes: int, buffer_bytes: int) -> None:
+    def __init__(self, ports: Collection[Port], traffic: Traffic, *, allowance: Allowance, buffer_bytes: int) -> None:
         self._ports = ports
         self._traffic = traffic
-        self._max_request_bytes = max_request_bytes
+        self._allowance = allowance
         self._buffer_bytes = buffer_bytes
         self._connections = Connections(lambda: [port.number for port in ports])
+        self._counted = Channelz()
         self._debts: dict[Connection, Debt] = {}
         self._open: set[str] = set()
         self._ended: Counter[str] = Counter()
@@ -174,16 +128,15 @@ class Guard:
         is_attacked = self._is_attacked
         self._is_holding = is_attacked
         all_turns = [port.turns for port in self._ports if port.turns is not None]
-        is_crowded = any(now - turns.crowded_at < CROWDED_S for turns in all_turns)
         debts: dict[Connection, Debt] = {}
         waiting: list[Connection] = []
         for connection in self._connections.look(hold_new=is_attacked):
             debt = self._debts.get(connection) or Debt(now)
             account = self._traffic.account(connection.peer)
             debt.look(now, connection, account)
-            in_line = sum(turns.waiting(connection.peer) for turns in all_turns)
-            floods = self._floods(debt, account, now, in_line=in_line, is_crowded=is_crowded)
-            if floods and (is_busy or is_attacked):
+            if (is_busy or is_attacked) and debt.is_flood(
+                connection, account, self._counted, self._allowance, is_attacked=is_attacked
+            ):
                 self._end(connection, debt)
                 continue
             if connection.is_held and (not is_attacked or connection.peer in self._let_in):
@@ -197,6 +150,7 @@ class Guard:
         self._took_s = time.thread_time() - begun
         self._open = {connection.peer for connection in debts}
         self._traffic.keep(self._open)
+        self._counted.keep(self._open)
         self._let_in = self._next(waiting, now)
         for turns in all_turns:
             if is_attacked:
@@ -210,28 +164,6 @@ class Guard:
             self._let_in_of.clear()
             if self._is_attacked:  # since this look
                 self._look_at_all(is_busy=is_busy)
-            elif any(debt.over_since < now for debt in debts.values()):
-                self._later(HURRIED_LOOK_S)
-
-    def _floods(self, debt: Debt, account: Account, now: float, *, in_line: int, is_crowded: bool) -> bool:
-        """Return True if a connection has sent too many bytes that nothing explains.
-
-        Calls that gRPC has not handed over yet explain nothing so far. So bytes beyond `BURST` are a flood only if all
-        calls were handed over for a while, and none of them was a call of this connection.
-        """
-        if debt.charges > ALARM_BYTES:
-            return True
-        allowed = self._max_request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
-        allowed += FIRST_WINDOW_BYTES * (account.waiting + in_line)
-        if debt.size > CALLS_BURST + allowed:
-            return True
-        if debt.size <= BURST + allowed or account.accepted != debt.accepted or is_crowded:
-            debt.over_since = math.inf
-        elif debt.over_since == math.inf:
-            debt.over_since = now
-        debt.accepted = account.accepted
-        silent_s = HURRIED_SILENT_S if self._is_attacked and not account.accepted else SILENT_S
-        return now - debt.over_since >= silent_s
 
     def _is_open(self, peer: str) -> bool:
         """Return True if a call's connection is open. A connection may have come since the last look."""

@@ -13,7 +13,7 @@ from a2a_grpc.rpc import AcceptingServer, Methods
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.ports import ListenError, cannot_listen, check_free
-from a2a_grpc.server.sockets import end_connections, listeners
+from a2a_grpc.server.sockets import end_connections, limit_waiting, listeners
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.server")
@@ -145,6 +145,8 @@ class GrpcPort:
         except RuntimeError as error:
             raise cannot_listen(self._host, self._port, "gRPC", error) from error
         self._listeners = listeners(self._port) - before
+        if size := dict(self._options).get("grpc.tcp_receive_buffer_size"):
+            limit_waiting(self._port, self._listeners, size)
         return server
 
     async def _keep(self) -> None:

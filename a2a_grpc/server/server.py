@@ -38,6 +38,7 @@ from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.server.admin import Admin
 from a2a_grpc.server.connections import can_look
+from a2a_grpc.server.debt import Allowance
 from a2a_grpc.server.descriptors import shares
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.guard import Guard
@@ -204,7 +205,10 @@ class Server:
             self._guard = Guard(
                 self._ports,
                 self._traffic,
-                max_request_bytes=self._transport.max_receive_bytes,
+                allowance=Allowance(
+                    request_bytes=self._transport.max_receive_bytes,
+                    metadata_bytes=self._transport.max_call_metadata_bytes,
+                ),
                 buffer_bytes=self._transport.socket_buffer_bytes,
             )
             self._guard.start()

@@ -21,6 +21,17 @@ def listeners(port: int) -> frozenset[int]:
     return frozenset(_inode(found) for found in _sockets(port) if _listens(found))
 
 
+def limit_waiting(port: int, own: frozenset[int], size: int) -> None:
+    """Let so many received bytes of each new connection wait in the kernel, from the connection's first moment.
+
+    gRPC does so once it has accepted a connection. Until then the kernel lets megabytes wait, and gRPC reads them all.
+    """
+    for found in _sockets(port):
+        if _inode(found) in own:
+            with suppress(OSError):
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
 def end_connections(port: int, own: frozenset[int], spared: Collection[int] = ()) -> None:
     """Send the end of the stream on all connections that came to a port; what was written arrives before.
 

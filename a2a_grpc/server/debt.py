@@ -1,0 +1,142 @@
+"""The bytes that a connection sent and its calls do not explain, and whether they are a flood."""
+
+import math
+from dataclasses import dataclass
+
+from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
+from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Account
+from a2a_grpc.server.connections import Connection
+from a2a_grpc.server.counters import Channelz, Counters
+
+RATE = 64 * 1024
+"""Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
+BURST = 64 * 1024
+"""Unexplained bytes that a connection may send at once."""
+CREDIT = 4 << 20
+"""What a connection whose calls explain more than it sends can save for later."""
+SENT_SHARE = 4
+"""Bytes sent to a client that explain one of the client's: it says that it has read them, and pings to measure."""
+REQUESTS_AT_ONCE = 4
+"""Requests of the largest size that are explained before they have arrived."""
+SILENT_S = 0.03
+"""During an attack: how long a connection may have too many bytes and none of its calls is begun."""
+LATE_S = 0.5
+"""A look so long after the last one tells only what the event loop has missed."""
+REACTIONS = 16 * 1024
+"""What gRPC writes to an honest client, at most, while it answers no call of the client: acknowledgements, windows, and
+hundreds of refusals of calls beyond the limit of streams."""
+REACTION_SHARE = 128
+"""Bytes of requests that explain one more such byte: gRPC opens windows for them."""
+END_BYTES = 1024
+"""What gRPC may write when a call ends without a message: its status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What gRPC takes in for calls before this process knows it."""
+
+    request_bytes: int
+    """Size of a request."""
+    metadata_bytes: int
+    """Size of a call's metadata."""
+
+    def known(self, account: Account) -> int:
+        """Return how many bytes are explained by the calls that were begun."""
+        arriving = self.request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
+        return BURST + arriving + FIRST_WINDOW_BYTES * account.waiting
+
+    def pending(self, calls: int, unread: int) -> int:
+        """Return how many more are explained by calls that wait in gRPC, and by bytes that gRPC has yet to look at."""
+        return calls * (self.metadata_bytes + CALL_BYTES + FIRST_WINDOW_BYTES) + unread + 2 * READ_BYTES
+
+
+class Debt:
+    """The debt of one connection."""
+
+    __slots__ = (
+        "_at",
+        "_begun",
+        "_charged",
+        "_explained",
+        "_marked",
+        "_received",
+        "_sent",
+        "_silent_since",
+        "charges",
+        "size",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.size = 0.0
+        """Unexplained bytes. Below zero if the connection has saved credit."""
+        self.charges = 0.0
+        """Bytes among them that were charged: for calls that were reset, for metadata over the limit."""
+        self._at = now
+        self._received = self._sent = self._explained = self._charged = self._begun = 0
+        self._silent_since = math.inf
+        self._marked: tuple[int, int, Counters | None] | None = None
+
+    def look(self, now: float, connection: Connection, account: Account) -> None:
+        """Add what has come since the last look."""
+        is_late = now - self._at > LATE_S
+        unexplained = (
+            (connection.received - self._received)
+            - (account.explained - self._explained)
+            - (connection.sent - self._sent) / SENT_SHARE
+        )
+        self.size += unexplained
+        if self.size > 0:
+            self.size = max(0.0, self.size - RATE * (now - self._at))
+        self.size = max(-CREDIT, self.size)
+        self.charges = max(0.0, self.charges + account.charged - self._charged - RATE * (now - self._at))
+        self._at, self._received, self._sent = now, connection.received, connection.sent
+        self._explained, self._charged = account.explained, account.charged
+        if account.begun != self._begun or is_late:
+            self._silent_since = math.inf
+        if is_late:
+            self._marked = None
+        self._begun = account.begun
+
+    def is_flood(
+        self, connection: Connection, account: Account, counted: Channelz, allowance: Allowance, *, is_attacked: bool
+    ) -> bool:
+        """Return True if the connection has sent what no call of it, begun or waiting in gRPC, can explain.
+
+        Call it once after each look.
+        """
+        if self.charges > ALARM_BYTES:
+            return True
+        if self.size <= BURST:
+            self._silent_since, self._marked = math.inf, None
+            return False
+        known = allowance.known(account)
+        if self.size <= known:
+            self._silent_since = math.inf
+        elif is_attacked and not account.arrived:  # as a flood is, and too expensive to be read before it is judged
+            self._silent_since = min(self._silent_since, self._at)
+            if self._at - self._silent_since >= SILENT_S:
+                return True
+        if self.size > known and (counters := counted.of(connection.peer)) is not None:
+            pending = counters.pending(account.begun)
+            if self.size > known + allowance.pending(pending, connection.unread):
+                return True
+        return self._is_refused(connection, account, counted)
+
+    def _is_refused(self, connection: Connection, account: Account, counted: Channelz) -> bool:
+        """Return True if gRPC answers frames of the connection, and these are not calls.
+
+        A client that opens more streams than it may gets a refusal for each, whether gRPC has handed over the others
+        or not. The kernel counts the bytes. They are compared only while no call of the connection is being answered.
+        """
+        written = connection.sent + connection.unsent
+        if self._marked is None:
+            self._marked = written, self._received, None
+        written_then, received_then, then = self._marked
+        excess = written - written_then - REACTIONS - (self._received - received_then) / REACTION_SHARE
+        if excess <= 0 or (now := counted.of(connection.peer)) is None:
+            return False
+        is_answered = now.started - now.ended > account.waiting + now.pending(account.begun)
+        if then is None or is_answered or now.messages != then.messages:
+            self._marked = written, self._received, now
+            return False
+        return excess > END_BYTES * (now.ended - then.ended)
