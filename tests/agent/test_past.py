@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from a2a_grpc import Agent, Task, Turn, connect
-from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
+from a2a_grpc.bus import LocalBus
+from a2a_grpc.engine.past import Past
+from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED
+from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, data_of, text_of
 from a2a_grpc.server.serve import make_server
-from a2a_grpc.store import CORE, WHOLE, MemoryStore, Snapshot, TaskKey, TaskView
+from a2a_grpc.store import CORE, WHOLE, MemoryStore, Record, Snapshot, TaskKey, TaskView, open_store
 from a2a_grpc.store.sql.migrations import upgrade
-from a2a_grpc.wire import SendMessageRequest
+from a2a_grpc.wire import SendMessageRequest, StreamResponse
 from tests.agent.agents import agent_of
 from tests.harness import Served, message, refusal, request, serving, texts
 
@@ -105,6 +108,25 @@ async def test_together_the_tasks_are_no_larger_than_one_may_be_except_that_one_
         found = data_of(await said(served, "context 3", context_id="c"))
         assert isinstance(found, list)
         assert [str(task)[0] for task in found] == ["d"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_tasks_of_another_owner_are_unknown(kind: str, tmp_path: Path) -> None:
+    store = open_store("memory:" if kind == "memory" else f"sqlite:///{tmp_path}/tasks.db")
+    await store.open()
+    try:
+        keys = [TaskKey("acme", owner, f"t-{owner}") for owner in ("ada", "bob")]
+        for key in keys:
+            task = Task(id=key.id, context_id="c")
+            element = StreamResponse(task=task).SerializeToString()
+            await store.create(key, Record(1, element, SUBMITTED, 1, 1), context_id="c", replica="r")
+        past = Past(Log(store, LocalBus()), 1_000_000)
+        ids = [key.id for key in keys]
+        for key in keys:
+            assert [task.id for task in await past.of_context(key.scope, "c", 10, WHOLE)] == [key.id]
+            assert [task.id for task in await past.named(key.scope, ids, WHOLE)] == [key.id]
+    finally:
+        await store.close()
 
 
 class Noting(MemoryStore):
