@@ -15,7 +15,7 @@ class Talk:
 
     @asynccontextmanager
     async def speaking(self, may_begin: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
-        """Speak while the block runs; wait before it until nobody else speaks and `may_begin` returns True."""
+        """Speak while the block runs; wait before it until no other speaks and `may_begin` returns True."""
         async with self._free:
             await self._free.wait_for(may_begin)
             try:

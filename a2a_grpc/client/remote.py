@@ -129,7 +129,7 @@ class RemoteAgent:
         if turn is None or turn.task is None:  # without a task there is none to ask in
             async with self.events(content, **options) as events:
                 yield events
-            if turn is not None and events.is_paused:  # nobody will answer
+            if turn is not None and events.is_paused:  # no user will answer
                 async with self._client() as client:
                     await client.cancel(events.task_id)
             return

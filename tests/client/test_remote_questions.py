@@ -128,7 +128,7 @@ async def test_two_agents_that_ask_at_the_same_time_are_answered_one_after_the_o
             assert len([one async for one in other.list()]) == 3
 
 
-async def test_a_skill_that_answers_with_a_message_has_nobody_to_ask_and_leaves_no_question_open(
+async def test_a_skill_that_answers_with_a_message_has_no_user_to_ask_and_leaves_no_question_open(
     served: Served,
 ) -> None:
     told: list[str] = []

@@ -114,7 +114,7 @@ def migrate(connection: Connection, schema: str = "") -> str:
 
 
 def _create_schema(connection: Connection, schema: str) -> None:
-    # Looked for first: who may not make schemas may use one that somebody else has made.
+    # Looked for first: a user without the right to make schemas may use one that exists.
     if not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
 
