@@ -185,3 +185,13 @@ async def test_a_task_there_that_ends_while_the_user_thinks_is_an_error_that_hol
         ended = await sent(client, "this one", task_id=asked.id)
         assert (ended.status.state, text_of(ended)) == (COMPLETED, "too late")
         assert [error.task.status.state for error in held] == [CANCELED]
+
+
+async def test_a_server_that_stops_and_keeps_no_tasks_cancels_the_remote_task(served: Served) -> None:
+    async def lead(turn: Turn) -> str:
+        return await RemoteAgent(served.server.grpc_address).run(script({"input": "which?"}), turn=turn)
+
+    async with serving(foreman(lead)) as here, client_of(here) as client:
+        assert seen(await sent(client, "go")) == (INPUT_REQUIRED, "which?")
+    async with client_of(served) as other:
+        assert [task.status.state async for task in other.list()] == [CANCELED]
