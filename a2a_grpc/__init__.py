@@ -49,6 +49,7 @@ The map. A module imports only from floors strictly below its own:
                     responses: what an agent sends, checked before it is used; inflating: compressed content within a
                     bound; growth: a bound for a followed task;
                     connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
+                    lenient: cards with mistakes in them;
                     status: failures as errors; remote, manager, blocking: on top; delegated: a remote task for a turn
                     here, whose questions are passed on (noted: what they say of it)
     2  agent        Agent, Turn, outcomes, the agent card; talk: one question to a user at a time

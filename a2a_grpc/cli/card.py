@@ -6,8 +6,8 @@ import typer
 
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
-from a2a_grpc.client import AgentCardError, Cards
-from a2a_grpc.client.card import choose_interface, interface_address, missing_fields
+from a2a_grpc.client import Cards
+from a2a_grpc.client.card import problems_of
 from a2a_grpc.client.target import Address, CardUrl, parse
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
@@ -45,7 +45,7 @@ async def card(
     async with Cards(timeout_s=settings.timeout_s, ca_cert=settings.ca_cert) as cards:
         found = await cards.load(parsed)
     _show(session, found)
-    problems = problems_of(
+    problems = cards.problems.get(parsed, []) + problems_of(
         found, where, card_host=parsed.host if isinstance(parsed, CardUrl) else "", any_host=settings.any_card_host
     )
     if validate and not problems:
@@ -53,16 +53,6 @@ async def card(
     for problem in problems:
         session.show.note(f"problem: {problem}")
     return ExitCode.PROTOCOL if validate and problems else ExitCode.OK
-
-
-def problems_of(card: AgentCard, source: str, *, card_host: str, any_host: bool) -> list[str]:
-    """Everything that keeps a client of this project from using a card."""
-    problems = [f"{path} is missing" for path in missing_fields(card)]
-    try:
-        interface_address(choose_interface(card, source), source, card_host=card_host, any_host=any_host)
-    except AgentCardError as error:
-        problems.append(str(error))
-    return problems
 
 
 async def _extended(session: Session) -> ExitCode:

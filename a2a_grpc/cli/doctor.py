@@ -13,11 +13,11 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from a2a_grpc.cli.card import problems_of
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, hint_for
 from a2a_grpc.cli.health import serving_name
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client
+from a2a_grpc.client.card import problems_of
 from a2a_grpc.client.connection import Link
 from a2a_grpc.client.probe import (
     Handshake,

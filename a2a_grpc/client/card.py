@@ -1,7 +1,7 @@
 """Agent cards as values: read, checked, an interface chosen."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from google.api import field_behavior_pb2
@@ -11,6 +11,7 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.address import is_loopback, is_wildcard, join_address
 from a2a_grpc.client.errors import AgentCardError
+from a2a_grpc.client.lenient import fill
 from a2a_grpc.client.responses import value_problem
 from a2a_grpc.client.target import Address, grpc_address, shown
 from a2a_grpc.config import ConfigurationError
@@ -24,33 +25,49 @@ MAX_VERSION_CHARS = 32
 """Of a version, or the name of a member, that an error repeats."""
 
 MAX_NAMED = 8
-"""Missing fields, or interfaces, that an error lists."""
+"""Interfaces that an error lists."""
 
 
-def read_card(content: bytes | str, source: str) -> AgentCard:
-    """The card that ProtoJSON text holds; unknown members are ignored (WIRE-5).
+def read_card(content: bytes | str, source: str, problems: list[str] | None = None) -> AgentCard:
+    """Return the card that ProtoJSON text holds, without the members that cannot be read; `problems` gets a sentence
+    for each of them. Unknown members are ignored (WIRE-5).
 
-    Raises AgentCardError naming `source`.
+    Raises AgentCardError naming `source` for what is no card at all.
     """
+    text = content.removeprefix("\ufeff") if isinstance(content, str) else content
     try:
-        members = json.loads(content, object_pairs_hook=_once_each, parse_constant=_no_constant)
+        members = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant)
     except RecursionError as error:
         raise AgentCardError(f"the card at {source} is nested too deeply") from error
     except ValueError as error:
         raise AgentCardError(f"the card at {source} is not JSON: {str(error)[:MAX_REASON_CHARS]}") from error
     if not isinstance(members, dict):
         raise AgentCardError(f"the card at {source} is a JSON {type(members).__name__}, not an object")
-    if "url" in members and "supportedInterfaces" not in members and "supported_interfaces" not in members:
-        version = str(members.get("protocolVersion", "0.3"))[:MAX_VERSION_CHARS]
-        raise AgentCardError(f"the card at {source} is for A2A {version}; this client speaks {PROTOCOL_VERSION}")
+    if "url" in members and not (members.get("supportedInterfaces") or members.get("supported_interfaces")):
+        members = {**members, "supportedInterfaces": _old_interfaces(members, source)}
+    card = AgentCard()
     try:
-        card = json_format.ParseDict(members, AgentCard(), ignore_unknown_fields=True)
+        wrong = fill(card, members)
         card.SerializeToString()  # deeper than protobuf reads, it could be neither copied nor sent
     except (json_format.ParseError, RecursionError, EncodeError) as error:
         raise AgentCardError(f"the card at {source} is no agent card: {str(error)[:MAX_REASON_CHARS]}") from error
     if problem := value_problem(card):
         raise AgentCardError(f"the card at {source} is no agent card: {problem}")
+    if problems is not None:
+        problems += wrong
     return card
+
+
+def _old_interfaces(members: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
+    """Return the interfaces of a card in the form of A2A 0.3. Raise AgentCardError unless they are for this version."""
+    version = str(members.get("protocolVersion") or "0.3")[:MAX_VERSION_CHARS]
+    if not _is_spoken(version):
+        raise AgentCardError(f"the card at {source} is for A2A {version}; this client speaks {PROTOCOL_VERSION}")
+    more = members.get("additionalInterfaces")
+    others = [other for other in more if isinstance(other, dict)] if isinstance(more, list) else []
+    pairs = [(members["url"], members.get("preferredTransport", "JSONRPC"))]
+    pairs += [(other.get("url"), other.get("transport")) for other in others]
+    return [{"url": url, "protocolBinding": binding, "protocolVersion": version} for url, binding in pairs]
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,13 +83,6 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def check_card(card: AgentCard, source: str) -> None:
-    """Raises AgentCardError for a card that lacks required fields, naming them (CARD-9)."""
-    if missing := missing_fields(card):
-        named = ", ".join(missing[:MAX_NAMED]) + (", …" if len(missing) > MAX_NAMED else "")
-        raise AgentCardError(f"the card at {source} lacks {named}")
 
 
 def missing_fields(message: ProtobufMessage) -> list[str]:
@@ -103,17 +113,64 @@ def _is_required(field: Any) -> bool:
 
 def choose_interface(card: AgentCard, source: str) -> AgentInterface:
     """The first gRPC interface for this version (SEL-1, SEL-4). Raises AgentCardError that tells what there is."""
-    for interface in card.supported_interfaces:
-        version = ".".join(interface.protocol_version.split(".")[:2])
-        if interface.protocol_binding == GRPC_BINDING and version == PROTOCOL_VERSION:
-            return interface
+    return grpc_interfaces(card, source)[0]
+
+
+def usable_interface(card: AgentCard, source: str, *, card_host: str, any_host: bool) -> tuple[AgentInterface, Address]:
+    """Return the first gRPC interface that can be called, with its address. Raise AgentCardError if there is none: for
+    the first gRPC interface, if there is one that cannot be called."""
+    refused: AgentCardError | None = None
+    for interface in grpc_interfaces(card, source):
+        try:
+            return interface, interface_address(interface, source, card_host=card_host, any_host=any_host)
+        except AgentCardError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def grpc_interfaces(card: AgentCard, source: str) -> list[AgentInterface]:
+    """Return the gRPC interfaces for this version, at least one. Raise AgentCardError that tells what there is instead.
+
+    The case of the binding does not count, and an interface without a version is taken for one of this version.
+    """
+    found = [
+        interface
+        for interface in card.supported_interfaces
+        if interface.protocol_binding.strip().upper() == GRPC_BINDING
+        and interface.url.strip()
+        and (not interface.protocol_version.strip() or _is_spoken(interface.protocol_version))
+    ]
+    if found:
+        return found
     offers = ", ".join(
         f"{interface.protocol_binding} {interface.protocol_version} at {shown(interface.url)}"
         for interface in card.supported_interfaces[:MAX_NAMED]
+        if interface.ByteSize()
     )[:MAX_REASON_CHARS]
     raise AgentCardError(
         f"the card at {source} has no {GRPC_BINDING} interface for A2A {PROTOCOL_VERSION}; it has {offers or 'none'}"
     )
+
+
+def _is_spoken(version: str) -> bool:
+    return ".".join(version.strip().split(".")[:2]) == PROTOCOL_VERSION
+
+
+def problems_of(card: AgentCard, source: str, *, card_host: str, any_host: bool) -> list[str]:
+    """Return what is wrong with a card: fields that the contract requires (CARD-9), names that other clients do not
+    find, and what keeps this client from calling the agent."""
+    problems = [f"{path} is missing" for path in missing_fields(card)]
+    problems += [
+        f"supportedInterfaces[{place}].protocolBinding is '{interface.protocol_binding}', not {GRPC_BINDING}"
+        for place, interface in enumerate(card.supported_interfaces)
+        if interface.protocol_binding.strip().upper() == GRPC_BINDING != interface.protocol_binding
+    ]
+    try:
+        usable_interface(card, source, card_host=card_host, any_host=any_host)
+    except AgentCardError as error:
+        problems.append(str(error))
+    return problems
 
 
 def interface_address(interface: AgentInterface, source: str, *, card_host: str, any_host: bool) -> Address:
@@ -123,7 +180,7 @@ def interface_address(interface: AgentInterface, source: str, *, card_host: str,
     Raises AgentCardError.
     """
     try:
-        address = grpc_address(interface.url)
+        address = grpc_address(interface.url.strip())
     except ConfigurationError as error:
         raise AgentCardError(f"the card at {source}: the interface's {error}") from error
     if is_wildcard(address.host):

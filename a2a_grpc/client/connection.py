@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc.aio
 
-from a2a_grpc.client.card import check_card, choose_interface, interface_address
+from a2a_grpc.client.card import usable_interface
 from a2a_grpc.client.channel import open_channel, speaks_tls
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.pool import Pool
@@ -94,9 +94,7 @@ class Connection:
         """The agent's card, fetched again where it is stale; None where the target is an address."""
         if isinstance(self._where, Address):
             return None
-        card = await self._load(self._where)
-        check_card(card, self.target)
-        return card
+        return await self._load(self._where)
 
     async def close(self) -> None:
         """Ends what is open on the channel, for good. After a fork it does nothing: the connection is the parent's."""
@@ -116,9 +114,10 @@ class Connection:
                 pass
             case CardUrl() | CardFile() as where:
                 assert card is not None
-                interface = choose_interface(card, self.target)
                 host = where.host if isinstance(where, CardUrl) else ""
-                address = interface_address(interface, self.target, card_host=host, any_host=settings.any_card_host)
+                interface, address = usable_interface(
+                    card, self.target, card_host=host, any_host=settings.any_card_host
+                )
                 tenant = interface.tenant
         if settings.tenant is not None:
             tenant = settings.tenant

@@ -4,6 +4,7 @@ import errno
 import socket
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -48,6 +49,8 @@ class Cards:
         self._timeout_s = timeout_s
         self._ca_cert = ca_cert
         self._kept: dict[str, Kept] = {}
+        self.problems: dict[CardUrl | CardFile, list[str]] = {}
+        """For each card that was read: what was left out, because it is not what the contract says."""
         self._sessions: dict[bool, Any] = {}
 
     async def __aenter__(self) -> Self:
@@ -67,7 +70,7 @@ class Cards:
     async def load(self, where: CardUrl | CardFile) -> AgentCard:
         """The card, as it was published: not checked. Raises AgentCardError or UnreachableError, naming where."""
         if isinstance(where, CardFile):
-            return read_card_file(where.path)
+            return read_card_file(where.path, self._problems_of(where))
         kept = self._kept.get(where.url)
         if kept is not None and time.monotonic() < kept.fresh_until:
             return kept.card
@@ -101,7 +104,7 @@ class Cards:
             return kept.card
         if page.status != 200:
             raise AgentCardError(f"{where} answers {page.status} {page.reason[:MAX_REASON_CHARS]}; there is no card")
-        card = read_card(page.content, str(where))
+        card = read_card(decoded(page.content, told), str(where), self._problems_of(where))
         self._kept.pop(where.url, None)
         if "no-store" not in directives(told):
             pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
@@ -109,6 +112,11 @@ class Cards:
             max_age_s = DEFAULT_MAX_AGE_S if max_age_s is None else max_age_s
             self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators)
         return card
+
+    def _problems_of(self, where: CardUrl | CardFile) -> list[str]:
+        """Return the list for what is wrong with a card that is about to be read."""
+        self.problems[where] = []
+        return self.problems[where]
 
     def _session(self, where: CardUrl) -> Any:
         """The session for other machines, or for this one: proxies of the environment are not for that."""
@@ -163,7 +171,18 @@ def trusting(ca_cert: str | None) -> ssl.SSLContext:
         raise ConfigurationError(f"cannot read ca_cert '{ca_cert}': {error.strerror or error}") from error
 
 
-def read_card_file(path: str) -> AgentCard:
+def decoded(content: bytes, headers: Any) -> bytes | str:
+    """Return the text of a page that is not UTF-8 as its Content-Type says; else the page, which JSON can tell."""
+    charset = str(headers.get("Content-Type", "")).lower().partition("charset=")[2].split(";")[0].strip(' "')
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        with suppress(LookupError, UnicodeDecodeError):
+            return content.decode(charset) if charset else content
+    return content
+
+
+def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
     """Raises AgentCardError, naming the path."""
     try:
         content = Path(path).read_bytes()
@@ -171,7 +190,7 @@ def read_card_file(path: str) -> AgentCard:
         raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from None
     except ValueError as error:  # no path at all, such as one with a NUL
         raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
-    return read_card(content, shown(path))
+    return read_card(content, shown(path), problems)
 
 
 def is_plain(text: str) -> bool:

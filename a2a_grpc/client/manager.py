@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from a2a_grpc.client.blocking import BlockingClient, Portal
-from a2a_grpc.client.card import check_card
 from a2a_grpc.client.client import Client, connect, load_settings
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fetch import Cards
@@ -122,12 +121,12 @@ class ClientManager:
         """Fetches the cards at all URLs at the same time, each within `timeout_s`: one result for each, in their order.
 
         Nothing is raised for a URL: what went wrong is in its result. An agent that answered is registered under its
-        card's name, unless that is taken.
+        card's name, unless the card has none or the name is taken.
         """
         async with Cards(timeout_s=timeout_s, ca_cert=self._settings.get("ca_cert")) as cards:
             found = await asyncio.gather(*(_discover(cards, url, timeout_s) for url in urls))
         for one in found:
-            if one.card is not None:
+            if one.card is not None and one.card.name:
                 with self._lock:
                     self._targets.setdefault(one.card.name, one.url)
         return found
@@ -173,7 +172,6 @@ async def _discover(cards: Cards, url: str, timeout_s: float) -> Discovered:
             raise ConfigurationError(f"'{shown(url)}' is an address; cards are at http(s):// URLs")
         async with asyncio.timeout(timeout_s):
             card = await cards.load(where)
-        check_card(card, shown(url))
     except TimeoutError:
         return Discovered(url, None, UnreachableError(f"{shown(url)} does not answer within {timeout_s:g} s"))
     except (A2AError, ConfigurationError) as error:

@@ -51,7 +51,7 @@ class RemoteAgent:
     @property
     def name(self) -> str:
         """As given here, else as the card says, else the target, without secrets."""
-        return self._name or (self._card.name if self._card else shown(self.target))
+        return self._name or (self._card.name if self._card else "") or shown(self.target)
 
     async def __aenter__(self) -> Self:
         if self._given is None:

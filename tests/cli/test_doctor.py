@@ -425,7 +425,6 @@ async def test_the_card_is_the_step_that_fails_where_there_is_no_way_to_the_agen
         Site(Page(status=404)) as not_there,
         Site(Page.card(supportedInterfaces=jsonrpc)) as no_grpc,
         Site(Page.card("agents.example:443")) as elsewhere,
-        Site(Page.card(name=None, version=None)) as lacking,
         peering() as peer,
     ):
         found = await all_doctors(
@@ -433,7 +432,6 @@ async def test_the_card_is_the_step_that_fails_where_there_is_no_way_to_the_agen
             not_there=(not_there.url,),
             no_grpc=(no_grpc.url,),
             elsewhere=(elsewhere.url,),
-            lacking=(lacking.url,),
             nobody=(f"http://{address}",),
             no_http=(f"http://{peer.address}",),
             missing=(str(missing),),
@@ -441,7 +439,7 @@ async def test_the_card_is_the_step_that_fails_where_there_is_no_way_to_the_agen
     for each in found.values():
         assert each.steps == [("card", "failed")]
     assert {name: each.code for name, each in found.items()} == {
-        "no_json": 6, "not_there": 6, "no_grpc": 6, "elsewhere": 6, "lacking": 6, "nobody": 3, "no_http": 3,
+        "no_json": 6, "not_there": 6, "no_grpc": 6, "elsewhere": 6, "nobody": 3, "no_http": 3,
         "missing": 6,
     }  # fmt: skip
     card = "/.well-known/agent-card.json"
@@ -455,12 +453,18 @@ async def test_the_card_is_the_step_that_fails_where_there_is_no_way_to_the_agen
         f"the card at {elsewhere.url} sends gRPC to another host, agents.example:443; "
         "allow it with any_card_host (--any-card-host)"
     )
-    assert said["lacking"] == f"the card at {lacking.url} lacks name, version"
     assert said["nobody"].startswith(f"nothing listens at http://{address}{card}; ")
     assert said["no_http"] == (
         f"http://{peer.address}{card} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
     )
     assert said["missing"] == f"cannot read the card '{missing}': No such file or directory"
+
+
+async def test_what_a_card_lacks_is_told_and_stops_nothing() -> None:
+    async with peering() as peer, Site(Page.card(peer.address, name=None, version=None)) as site:
+        found = await doctor(site.url)
+    assert ("card", "missing") in found.steps
+    assert found.code == 0
 
 
 async def test_a_card_that_leads_to_a_closed_port_is_told_as_that_port() -> None:

@@ -243,22 +243,17 @@ DEEP = '{"capabilities": {"extensions": [{"uri": "u", "params": %s}]}}'
 
 BROKEN = {
     "no UTF-8": b'{"name": "\xff"}',
-    "half a surrogate as a value": rb'{"name": "\ud800"}',
     "half a surrogate as a name": rb'{"\ud800": 1}',
     "half a surrogate in bytes": b'{"\xed\xa0\x80": 1}',
-    "half a surrogate in params": (DEEP % r'{"a": ["\udc00"]}').encode(),
     "a member twice": b'{"name": "A", "name": "B"}',
     "a member of params twice": (DEEP % '{"a": 1, "a": 2}').encode(),
     "a member in both spellings": b'{"iconUrl": "a", "icon_url": "b"}',
     "NaN": (DEEP % '{"a": NaN}').encode(),
     "infinity": (DEEP % '{"a": 1e999}').encode(),
     "a number of 5,000 digits": b'{"name": ' + b"9" * 5000 + b"}",
-    "nested 100 deep": (DEEP % ('{"a":' * 100 + "1" + "}" * 100)).encode(),
     "nested 100,000 deep": b"[" * 100_000,
     "a list": b"[]",
     "nothing": b"",
-    "a number as a name": b'{"name": 5}',
-    "null as a skill": b'{"skills": [null]}',
 }
 
 
@@ -266,6 +261,26 @@ BROKEN = {
 def test_what_is_no_card_is_an_error_of_the_tree(kind: str) -> None:
     with pytest.raises(AgentCardError, match="the card at source"):
         read_card(BROKEN[kind], "source")
+
+
+WRONG = {
+    "half a surrogate as a value": (rb'{"name": "\ud800"}', "name"),
+    "half a surrogate in params": ((DEEP % r'{"a": ["\udc00"]}').encode(), "capabilities.extensions[0].params"),
+    "nested 100 deep": ((DEEP % ('{"a":' * 100 + "1" + "}" * 100)).encode(), "capabilities.extensions[0].params"),
+    "a number as a name": (b'{"name": 5}', "name"),
+    "null as a skill": (b'{"skills": [null]}', "skills[0]"),
+    "a key of 100,000 characters": (b'{"securitySchemes": {"%s": 1}}' % (b"x" * 100_000), "securitySchemes.xxx"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_in_a_card_costs_the_member_that_has_it(kind: str) -> None:
+    content, path = WRONG[kind]
+    problems: list[str] = []
+    read_card(content, "source", problems)
+    [problem] = problems
+    assert problem.startswith(path)
+    assert len(problem) < 200
 
 
 anything = st.recursive(

@@ -351,15 +351,17 @@ async def test_s1_45_failures_are_reported_in_the_order_of_the_urls_and_nothing_
                 found = await agents.discover(urls, timeout_s=3.0)
                 names = agents.names
     assert [one.url for one in found] == urls
-    assert [one.card.name if one.card else None for one in found] == [None, "Observer", *[None] * 7]
+    assert [one.card.name if one.card else None for one in found] == [
+        None, "Observer", *[None] * 3, "Elsewhere", *[None] * 3
+    ]  # fmt: skip
     assert [type(one.error) for one in found] == [
-        UnreachableError, type(None), UnreachableError, AgentCardError, AgentCardError, AgentCardError,
+        UnreachableError, type(None), UnreachableError, AgentCardError, AgentCardError, type(None),
         ConfigurationError, ConfigurationError, AgentCardError,
     ]  # fmt: skip
-    words = ["nothing listens", "None", "within 3 s", "404", "not JSON", "lacks description", "is an address", "gprc",
+    words = ["nothing listens", "None", "within 3 s", "404", "not JSON", "None", "is an address", "gprc",
              "none.json"]  # fmt: skip
     assert [word in str(one.error) for word, one in zip(words, found, strict=True)] == [True] * 9
-    assert names == ["Observer"]
+    assert names == ["Observer", "Elsewhere"]
 
 
 async def test_s1_45_all_urls_are_asked_at_the_same_time() -> None:
