@@ -81,7 +81,7 @@ class Calls:
         self._metadata = metadata
         self._extensions = extensions
         self._repeats_safely: bool | None = None
-        self._was_found_not_streaming = False
+        self._streams_sends = self._streams_tasks = True
         self.was_reached = False
         """Whether the agent has answered, ever."""
 
@@ -105,15 +105,19 @@ class Calls:
                     error.say(f"{error.message}; before, it answered: {refused.message}")
                 raise
 
-    async def may_stream(self) -> bool:
+    async def may_stream(self, *, is_send: bool) -> bool:
         """Return False if the agent is known not to stream, by its card (CARD-10) or by experience."""
-        return not self._was_found_not_streaming and (await self.open()).may_stream
+        streams = self._streams_sends if is_send else self._streams_tasks
+        return streams and (await self.open()).may_stream
 
-    def found_not_streaming(self) -> None:
-        """Take note that the agent does not stream, so that no stream is tried again."""
-        if not self._was_found_not_streaming:
-            self._was_found_not_streaming = True
-            logger.debug("agent=%s does not stream; its tasks are asked for instead", self.connection.target)
+    def found_not_streaming(self, *, is_send: bool) -> None:
+        """Take note that the agent does not stream, so that no stream is tried again. An agent that refuses only
+        subscriptions may stream the answers to messages."""
+        if self._streams_tasks:
+            what = "streams" if is_send else "subscriptions"
+            logger.debug("agent=%s does not stream (%s): its tasks are asked for instead", self.connection.target, what)
+        self._streams_tasks = False
+        self._streams_sends = self._streams_sends and not is_send
 
     async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
         """A streaming call, begun. It has no deadline."""

@@ -82,8 +82,9 @@ class PolledCall:
                 yield StreamResponse(message=response.message)
                 return
             task = response.task
-        if task.status.state not in lifecycle.TERMINAL or isinstance(request, SendMessageRequest):
-            self._calls.found_not_streaming()
+        is_send = isinstance(request, SendMessageRequest)
+        if is_send or task.status.state not in lifecycle.TERMINAL:  # an ended task cannot be subscribed to anywhere
+            self._calls.found_not_streaming(is_send=is_send)
         yield StreamResponse(task=task)
         pace = Backoff(FIRST_INTERVAL_S, LAST_INTERVAL_S)
         while not self._is_over(before, task):

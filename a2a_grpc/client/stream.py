@@ -242,7 +242,7 @@ class TaskStream:
     async def _begin(
         self, method: str, request: SendMessageRequest | SubscribeToTaskRequest, metadata: Metadata
     ) -> "StreamCall | PolledCall":
-        if self._is_polled or not await self._calls.may_stream():
+        if self._is_polled or not await self._calls.may_stream(is_send=request is self._send):
             return PolledCall(self._calls, request, metadata=self._metadata, send_metadata=metadata)
         return await self._calls.stream(method, request, metadata=[*self._metadata, *metadata])
 

@@ -15,7 +15,7 @@ from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, WORKING, Eve
 from a2a_grpc.wire import TaskStatusUpdateEvent
 from tests.agent.agents import Gate
 from tests.cli.terminal import at, run
-from tests.client.foreign import Foreign, Play, breaks_off, chunk, foreign, status, task
+from tests.client.foreign import Foreign, Play, breaks_off, chunk, foreign, plays, status, task
 from tests.client.local_agents import GUARD_S, client_of
 from tests.client.peers import Page, Site
 from tests.client.test_resume import SOON
@@ -108,6 +108,17 @@ async def test_an_ended_task_is_no_sign_that_its_agent_does_not_stream() -> None
                 async with client.subscribe("t-1") as events:
                     assert [event async for event in events] == [task(COMPLETED)]
     assert agent.calls == ["SubscribeToTask", "GetTask"] * 2
+
+
+async def test_an_agent_that_refuses_only_subscriptions_goes_on_streaming_its_answers() -> None:
+    cut = breaks_off(grpc.StatusCode.UNAVAILABLE, GROWING[0])
+    async with foreign(
+        sends=[cut, plays(task(COMPLETED, "at once"))], subscriptions=[REFUSALS["unimplemented"]], gets=[*GROWING[1:]]
+    ) as agent, connect(agent.address, **SOON) as client:  # fmt: skip
+        async with client.stream("go") as events:
+            assert [event async for event in events] == EVENTS
+        assert await client.send("go") == task(COMPLETED, "at once")
+    assert agent.calls[-1] == "SendStreamingMessage"
 
 
 # -- questions
