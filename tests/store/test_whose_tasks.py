@@ -19,7 +19,7 @@ from a2a_grpc.store.sql.migrations import HEAD, NONE, current, upgrade
 from a2a_grpc.store.sql.owner import rename_at
 from a2a_grpc.store.sql.urls import place_of
 from a2a_grpc.wire import ListTasksRequest
-from tests.cli.terminal import Done, error_of, run, running
+from tests.cli.terminal import Done, error_of, run
 from tests.databases import postgres_connection
 from tests.harness import V1, Served, message, refusal, request, serving, texts
 
@@ -188,6 +188,13 @@ def test_the_buss_driver_is_not_given_the_schema() -> None:
         assert postgres_dsn(f"postgresql://u@h/db{query}") == f"postgresql://u@h/db{left}"
 
 
+async def test_a_new_name_that_is_empty_and_a_file_that_is_missing_are_refused(tmp_path: Path) -> None:
+    for name, said in ((" ", "the new name is empty"), ("Critic", "there is no file")):
+        with pytest.raises(ConfigurationError, match=said):
+            await rename_at(f"sqlite:///{tmp_path}/none.db", name)
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_the_command_line_says_whose_tasks_they_are_and_renames(tmp_path: Path) -> None:
     program, store = tmp_path / "critic.py", f"sqlite:///{tmp_path}/tasks.db"
     program.write_text(
@@ -198,8 +205,6 @@ async def test_the_command_line_says_whose_tasks_they_are_and_renames(tmp_path: 
         "    return 'no'\n"
         "serve(agent)\n"
     )
-    assert "the new name is empty" in error_of(await run("db", "rename", " ", "--store", store), 2)
-    assert "there is no file" in error_of(await run("db", "rename", "Critic", "--store", store), 2)
     async with serving(agent_of("Poet"), store=store):
         pass
     serve = ("serve", str(program), "--store", store, "--listen", "127.0.0.1:0", "--http-listen", "off")
@@ -209,5 +214,3 @@ async def test_the_command_line_says_whose_tasks_they_are_and_renames(tmp_path: 
     assert await run(*command[1:]) == Done(
         0, f"{store}: the tasks are those of the agent 'Critic' now; before, of 'Poet'\n", ""
     )
-    async with running(*serve):
-        pass
