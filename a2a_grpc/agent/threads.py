@@ -50,5 +50,9 @@ class Threads:
                 pass
             del result, error  # the error's traceback holds this frame, and the frame what `fn` was called with
 
-        threading.Thread(target=work, name=f"a2a-grpc:{getattr(fn, '__name__', 'work')}", daemon=True).start()
+        try:
+            threading.Thread(target=work, name=f"a2a-grpc:{getattr(fn, '__name__', 'work')}", daemon=True).start()
+        except BaseException:  # the system has no thread left
+            self._free.release()
+            raise
         return await done

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from a2a_grpc import Turn
+from a2a_grpc.agent import Threads
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
 from tests.agent.agents import GENERIC, agent_of, cancel, result
@@ -266,3 +267,18 @@ async def test_in_thread_what_the_function_sets_in_the_context_stays_there() -> 
         return CALLER.get()
 
     assert texts(await result(handler)) == ["nobody"]
+
+
+async def test_a_thread_that_cannot_be_started_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = Threads(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            async with asyncio.timeout(5):
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    await threads.run(len, "")
+    async with asyncio.timeout(5):
+        assert await threads.run(len, "ab") == 2
