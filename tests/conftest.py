@@ -5,11 +5,15 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 
 from tests.harness import Served, eventually, scripted_agent, serving
 
 pytest_plugins = ["tests.tools", "tests.databases"]
+
+hypothesis.settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("tests")
 
 os.environ.setdefault("A2A_GRPC_STORE", "memory:")  # programs of tests leave no files behind, unless a test is about it
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.cli.forks import Forked, Forks
 from tests.harness import ROOT, Served
 
 WITHIN_S = 30.0
@@ -24,6 +25,8 @@ AT_ONCE = 4
 """Commands that `run_all` runs at the same time: with more of them each takes longer, and all no less."""
 
 A2A_GRPC = (sys.executable, "-m", "a2a_grpc")
+
+_forks: Forks | None = None
 
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07)")
 """The sequences by which a terminal is told colours, and where to write."""
@@ -89,7 +92,7 @@ class Written(asyncio.Protocol):
 class Running:
     """A command at work."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Forked
     out: Written
     err: Written
     reader: asyncio.ReadTransport
@@ -141,18 +144,16 @@ async def running(
         transport, protocol = await loop.connect_read_pipe(Written, os.fdopen(ours, "rb", 0))
         written.append(protocol)
         transports.append(transport)
+    theirs, ours = os.pipe()
+    feeding, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(ours, "wb", 0))
     try:
-        process = await asyncio.create_subprocess_exec(
-            *program, *arguments, cwd=ROOT, env=environment(env),
-            stdin=asyncio.subprocess.PIPE, stdout=ends[0], stderr=ends[-1],
-        )  # fmt: skip
+        process = await _started(program, arguments, environment(env), [theirs, ends[0], ends[-1]])
     finally:
-        for end in ends:
+        for end in (theirs, *ends):
             os.close(end)
+    feeding.write(stdin.encode() if isinstance(stdin, str) else stdin)
+    feeding.close()
     try:
-        assert process.stdin is not None
-        process.stdin.write(stdin.encode() if isinstance(stdin, str) else stdin)
-        process.stdin.close()
         yield Running(process, written[0], written[-1], transports[0])
     finally:
         if process.returncode is None:
@@ -160,6 +161,21 @@ async def running(
             await process.wait()
         for transport in transports:
             transport.close()
+
+
+async def _started(
+    program: tuple[str, ...], arguments: tuple[str, ...], env: dict[str, str], descriptors: list[int]
+) -> asyncio.subprocess.Process | Forked:
+    """Begin a command: `a2a-grpc` in a fork of a process that has imported it, other programs in the ordinary way."""
+    global _forks
+    if program == A2A_GRPC and Forks.can_run(arguments, env):
+        if _forks is None:
+            _forks = Forks()
+        return await _forks.run(arguments, env, descriptors)
+    stdin, stdout, stderr = descriptors
+    return await asyncio.create_subprocess_exec(
+        *program, *arguments, cwd=ROOT, env=env, stdin=stdin, stdout=stdout, stderr=stderr
+    )
 
 
 def _terminal() -> tuple[int, int]:

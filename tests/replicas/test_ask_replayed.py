@@ -68,7 +68,9 @@ async def answered(site: Site, first: Replica, task: Task, way: Way, places: set
 
 
 @pytest.mark.parametrize("resumable", [True, False], ids=["resumable", "not resumable"])
-@pytest.mark.parametrize("places", [{0}, {1}, {2}, {0, 1, 2}], ids=str)
+@pytest.mark.parametrize(
+    "places", [{0, 1, 2}, *(pytest.param({place}, marks=pytest.mark.long) for place in range(3))], ids=str
+)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_at_each_question_the_answers_are_right_and_the_text_stays_the_first(
     site: Site, way: Way, places: set[int], resumable: bool
