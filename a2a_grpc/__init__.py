@@ -12,7 +12,8 @@ nobody anything.
 The map. A module imports only from floors strictly below its own:
 
     6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
-                    printed; screen: the one way to a terminal; usage: what is wrong with a command line; exits: how it
+                    printed; described: in a few words; output: the two outputs, and what happens if one cannot be
+                    written; screen: the one way to a terminal; usage: what is wrong with a command line; exits: how it
                     ends
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
                     limits: whether they fit each other; width: fields of large requests, counted before they are
@@ -47,7 +48,7 @@ The map. A module imports only from floors strictly below its own:
                     polling: the events of an agent that does not stream; offers: what a card does not offer;
                     cuts: what a failure means; calls: metadata, deadlines, retries;
                     responses: what an agent sends, checked before it is used; inflating: compressed content within a
-                    bound; growth: a bound for a followed task;
+                    bound; growth: a bound for a followed task; pages: lists;
                     connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
                     lenient: cards with mistakes in them;
                     status: failures as errors; remote, manager, blocking: on top; delegated: a remote task for a turn

@@ -40,12 +40,13 @@ _STACKED = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u2
                       "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")  # fmt: skip
 """Accents above each other that reach into the lines around."""
 
+_LINE_END = re.compile("\r+\n")
 _BREAKS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def harmless(text: str) -> str:
     """Replace what controls a terminal, reorders a line or cannot be seen by U+FFFD. Line ends and tabs stay."""
-    return _STACKED.sub(r"\1", _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n")))
+    return _STACKED.sub(r"\1", _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", _LINE_END.sub("\n", text)))
 
 
 def flat(text: str) -> str:

@@ -1,6 +1,7 @@
 """What a user gives on the command line, as parts and JSON."""
 
 import json
+import os
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path as FilePath
@@ -30,6 +31,7 @@ def message_parts(texts: list[str], files: list[FilePath], data: list[str]) -> l
 
 def json_of(option: str, text: str) -> Json:
     """The JSON value of a text, or of the file that `@file` names. ConfigurationError naming the option."""
+    text = _utf8(text)
     given = text if text.startswith("@") else _cut(text)
     if text.startswith("@"):
         try:
@@ -134,10 +136,9 @@ def _stdin() -> str:
 def _utf8(text: str) -> str:
     """The text, if it can be sent."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        return os.fsencode(text).decode()  # in a locale such as C the arguments came as bytes that Python did not read
+    except (UnicodeEncodeError, UnicodeDecodeError):
         raise ConfigurationError("the text is not UTF-8") from None
-    return text
 
 
 def _refuse_constant(name: str) -> None:

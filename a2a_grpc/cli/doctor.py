@@ -1,7 +1,6 @@
 """`a2a-grpc doctor`: where the way to an agent ends, if it does."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -99,10 +98,9 @@ async def doctor(session: Session, target: Target = None) -> ExitCode:
 def _tell(session: Session, step: str, outcome: str, text: str) -> None:
     text = session.show.masked(text)
     if session.show.as_json:
-        session.show.json_line(json.dumps({"step": step, "outcome": outcome, "text": text}, ensure_ascii=False))
-        return
+        return session.show.json_value({"step": step, "outcome": outcome, "text": text})
     style = {"ok": "green", "failed": "bold red", "missing": "yellow"}.get(outcome, "dim")
-    session.show.fields((f"{outcome:8}", style), f"{step:11}", text)
+    return session.show.fields((f"{outcome:8}", style), f"{step:11}", text)
 
 
 async def _dns(patient: Patient) -> str:

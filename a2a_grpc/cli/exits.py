@@ -30,12 +30,17 @@ class ExitCode(IntEnum):
     TIMEOUT = 5
     PROTOCOL = 6
     """The agent refused the call, or answered what it should not."""
+    WAITS_FOR_USER = 7
+    """The task waits for its user: the agent asks for something."""
+    OUTPUT = 8
+    """Standard output cannot be written."""
     INTERRUPTED = 130
 
 
 EPILOG = (
     "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, 2 usage, 3 unreachable, 4 not allowed, "
-    "5 out of time, 6 refused or against the protocol, 130 interrupted."
+    "5 out of time, 6 refused or against the protocol, 7 the task waits for its user, 8 the output cannot be written, "
+    "130 interrupted."
 )
 
 HINTS: dict[type[Exception], str] = {

@@ -38,6 +38,8 @@ async def follow(
                 async for event in events:
                     if tell:
                         session.show.event(event)
+                    elif isinstance(event, TaskArtifactUpdateEvent):
+                        session.show.progress(event.artifact)
                     if isinstance(event, Message):
                         reply = event
                     if events.is_paused and not to_the_end:
@@ -115,6 +117,8 @@ def ask(session: Session, task_id: str, state: TaskState) -> None:
 
 
 def exit_code_for(state: TaskState) -> ExitCode:
-    """0, or 1 where the agent did not do what it was asked for."""
+    """Return 0; 1 if the agent did not do what it was asked for; 7 if the task waits for its user."""
+    if state in lifecycle.INTERRUPTED:
+        return ExitCode.WAITS_FOR_USER
     lost = (lifecycle.FAILED, lifecycle.REJECTED, lifecycle.CANCELED)
     return ExitCode.AGENT_FAILED if state in lost else ExitCode.OK

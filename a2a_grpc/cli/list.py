@@ -35,18 +35,28 @@ async def list_tasks(
         tasks = client.list(
             context_id=context, status=wanted, since=moment, page_size=page_size, include_artifacts=artifacts
         )
+        is_all = True
         async for task in tasks:
             if shown == limit:
-                session.show.note(f"there are more than {limit}; --limit shows more")
+                is_all = False
                 break
-            shown += 1
             if session.show.as_json:
                 session.show.json(task)
             else:
+                if not shown:
+                    session.show.head()
                 session.show.row(task)
-    if not shown:
-        session.show.note("no tasks")
+            shown += 1
+    if not (is_all and shown and session.show.as_json):
+        session.show.note(_counted(shown, tasks.total or 0, is_all=is_all))
     return ExitCode.OK
+
+
+def _counted(shown: int, total: int, *, is_all: bool) -> str:
+    """Return how many tasks there are, in words. An agent may not count them: its `total` is 0 then."""
+    if is_all:
+        return {0: "no tasks", 1: "1 task"}.get(shown, f"{shown} tasks")
+    return f"{shown} of {total if total > shown else 'more'} tasks; --limit shows more"
 
 
 def _state(name: str) -> TaskState:

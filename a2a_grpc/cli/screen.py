@@ -7,16 +7,16 @@ leaves alone the styles and cursor movements, which are ours. No text is ever re
 On a pipe, standard output gets the bytes that the agent gave.
 """
 
-import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO, TypeAlias, cast
+from typing import TextIO, TypeAlias, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from a2a_grpc.cli.output import Output, keep_numbers
 from a2a_grpc.harmless import harmless
 from a2a_grpc.masking import MASK, mask_url
 
@@ -29,17 +29,20 @@ Piece: TypeAlias = str | tuple[str, str]
 _URL_SIGNS = re.compile("://|[@?]")
 
 
-class Guarded(io.TextIOBase):
-    """A text stream that makes harmless what is written to it; with `masks` it hides secrets as well.
+class Guarded(Output):
+    """An output that makes harmless what is written to it; with `masks` it hides secrets as well.
 
     Guarantees: nothing written here controls a terminal; no secret given to `hide`, and no secret of a URL, is written
-    to a stream that masks.
+    to an output that masks.
     """
 
-    def __init__(self, raw: TextIO, *, masks: bool) -> None:
-        self.raw = raw
+    def __init__(self, raw: TextIO | None, *, number: int, masks: bool) -> None:
+        super().__init__(raw, number=number)
+        self.plain = Output(raw, number=number)
+        """The same output, for text that is harmless already and for styles of ours."""
         self._masks = masks
         self._secrets: set[str] = set()
+        self._held = ""
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Mask these texts from now on, wherever they stand."""
@@ -58,64 +61,54 @@ class Guarded(io.TextIOBase):
         return text
 
     def write(self, text: str) -> int:
-        self.raw.write(self.clean(text))
+        # A CR at the end of a text waits for the next text: together with an LF it is the end of a line.
+        whole = self._held + text
+        self._held = "\r" if whole.endswith("\r") else ""
+        super().write(self.clean(whole.removesuffix("\r")))
         return len(text)
-
-    def flush(self) -> None:
-        self.raw.flush()
-
-    def isatty(self) -> bool:
-        return self.raw.isatty()
-
-    def fileno(self) -> int:
-        return self.raw.fileno()
-
-    def writable(self) -> bool:
-        return True
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self.raw.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        return self.raw.errors
-
-    @property
-    def buffer(self) -> Any:
-        """The bytes below, for a program that writes bytes of its own, such as an agent that is served."""
-        return self.raw.buffer
 
 
 def guard() -> None:
-    """Replace standard error, and standard output if it is a terminal, by guarded streams."""
-    for output in (sys.stdout, sys.stderr):  # a character that an encoding does not have is written by its number
-        if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
-    if not isinstance(sys.stdout, Guarded) and sys.stdout.isatty():
-        sys.stdout = cast(TextIO, Guarded(sys.stdout, masks=False))
-    sys.stderr = cast(TextIO, errors())
+    """Replace standard error, and standard output, by outputs that fail in one way; those at a terminal, and standard
+    error wherever it goes, are guarded."""
+    keep_numbers()
+    if not isinstance(sys.stderr, Guarded):
+        sys.stderr = cast(TextIO, Guarded(sys.stderr, number=2, masks=True))
+    if not isinstance(sys.stdout, Output):
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        guarded = Guarded(sys.stdout, number=1, masks=False) if is_terminal else Output(sys.stdout, number=1)
+        sys.stdout = cast(TextIO, guarded)
 
 
 def errors() -> Guarded:
     """Return standard error, guarded."""
-    return sys.stderr if isinstance(sys.stderr, Guarded) else Guarded(sys.stderr, masks=True)
+    return sys.stderr if isinstance(sys.stderr, Guarded) else Guarded(sys.stderr, number=2, masks=True)
 
 
 class Screen(Console):
-    """Rich's console on a guarded stream. Text is never wrapped, highlighted, or read as markup or emoji."""
+    """Rich's console on a guarded output. Text is never wrapped, highlighted, or read as markup or emoji.
 
-    def __init__(self, stream: Guarded, *, is_answer: bool = False) -> None:
-        """With `is_answer` a reader who closes the pipe is no failure: printing raises BrokenPipeError."""
-        super().__init__(file=stream.raw, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    Colours and movements of the cursor follow the terminal alone, not variables such as FORCE_COLOR.
+    """
+
+    def __init__(self, stream: Guarded) -> None:
+        super().__init__(
+            file=cast(TextIO, stream.plain),
+            force_terminal=stream.isatty(),
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
         self._stream = stream
-        self._is_answer = is_answer
 
     @classmethod
     def of_stdout(cls) -> "Screen":
         """The screen on standard output."""
-        stream = sys.stdout if isinstance(sys.stdout, Guarded) else Guarded(sys.stdout, masks=False)
-        return cls(stream, is_answer=True)
+        if isinstance(sys.stdout, Guarded):
+            return cls(sys.stdout)
+        raw = sys.stdout.raw if isinstance(sys.stdout, Output) else sys.stdout
+        return cls(Guarded(raw, number=1, masks=False))
 
     @classmethod
     def of_stderr(cls) -> "Screen":
@@ -132,8 +125,3 @@ class Screen(Console):
         clean = self._stream.clean  # here, as Text drops some control characters without a trace
         texts = [clean(piece) if isinstance(piece, str) else (clean(piece[0]), piece[1]) for piece in pieces]
         self.print(Text.assemble(*texts, style=style))
-
-    def on_broken_pipe(self) -> None:
-        if self._is_answer:
-            raise BrokenPipeError
-        super().on_broken_pipe()

@@ -12,6 +12,7 @@ from a2a_grpc.agent import Agent, check_agent
 from a2a_grpc.cli.exits import ExitCode, say_error
 from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
+from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen, guard
 from a2a_grpc.cli.usage import Command
 from a2a_grpc.config import ConfigurationError
@@ -92,6 +93,9 @@ def _guard(work: Callable[[], None]) -> None:
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         say_error(error)
         raise typer.Exit(ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.USAGE) from None
+    except OutputError as error:  # whoever reads it needs the addresses
+        say_error(error)
+        raise typer.Exit(ExitCode.OUTPUT) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -2,19 +2,22 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 from google.protobuf.message import Message as ProtobufMessage
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich.text import Text
 
 from a2a_grpc import lifecycle
+from a2a_grpc.cli.described import age, describe_file, moment, said_in
+from a2a_grpc.cli.output import Output
 from a2a_grpc.cli.screen import Guarded, Piece, Screen, errors
-from a2a_grpc.client import Event, progress_of
+from a2a_grpc.client import Event
 from a2a_grpc.client.pieces import Pieces
+from a2a_grpc.client.remote import progress_in
 from a2a_grpc.errors import InvalidAgentResponseError
 from a2a_grpc.harmless import block, flat, harmless_json, one_line
 from a2a_grpc.lifecycle import element_of, state_name
@@ -31,6 +34,7 @@ from a2a_grpc.wire import (
 )
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress
 
 STYLES = {
@@ -56,9 +60,13 @@ class Show:
         self.about = Screen.of_stderr()
         self._out = Screen.of_stdout()
         self._pieces = Pieces()
+        self._is_narrow = isinstance(sys.stdout, Output) and sys.stdout.is_narrow
         self._in_line = False
         self._artifact_in_line = ""
         self._progress: Progress | None = None
+        self._sign: Live | None = None
+        self._done: dict[str, float] = {}
+        """The progress that was shown last, by artifact."""
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Mask these texts wherever they occur in the output on standard error."""
@@ -78,11 +86,14 @@ class Show:
         """Print a line of JSON. At a terminal, escape control characters inside its strings; the values stay equal."""
         self.line(harmless_json(text) if isinstance(sys.stdout, Guarded) else text)
 
+    def json_value(self, value: object) -> None:
+        """Print a value as a line of JSON."""
+        self.json_line(json.dumps(value, ensure_ascii=self._is_narrow))
+
     def json(self, message: ProtobufMessage) -> None:
         """Print one ProtoJSON object on one line. Raise InvalidAgentResponseError if JSON has no such value."""
-        narrow = not sys.stdout.encoding.lower().startswith("utf")
         try:
-            text = json_format.MessageToJson(message, indent=None, ensure_ascii=narrow)
+            text = json_format.MessageToJson(message, indent=None, ensure_ascii=self._is_narrow)
         except (json_format.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
             kind = message.DESCRIPTOR.name
             raise InvalidAgentResponseError(f"the agent sent a {kind} that JSON cannot express: {error}") from error
@@ -103,7 +114,8 @@ class Show:
             self._contents(reply.parts)
             return self._end_line()
         for artifact, parts in Pieces().parts(reply):
-            self._contents(parts, artifact)
+            if artifact is None or not self.progress(artifact):
+                self._contents(parts, artifact)
         self._end_line()
         return self.status(reply.status, reply.id)
 
@@ -111,25 +123,33 @@ class Show:
         """A task with its messages, then what it has made, then its state."""
         for message in task.history:
             who = "user" if message.role == ROLE_USER else "agent"
-            said = text_of(message) or ", ".join(_summary(part) for part in message.parts)
-            self.about.say((f"{who}:", "dim"), " ", block(said))
+            self.about.say((f"{who}:", "dim"), " ", block(said_in(message.parts, with_data=True)))
         self.answer(task)
+
+    def head(self) -> None:
+        """Print the header of a list of tasks. On a pipe it goes to standard error: the answer is a task a line."""
+        columns = f"{'TASK':36}  {'STATE':14}  {'CHANGED (UTC)':19}  {'AGE':>4}  SAYS"
+        if self._out.is_terminal:
+            self.fields((columns, "dim"))
+        else:
+            self.note(columns)
 
     def row(self, task: Task) -> None:
         """A task in a line of a list."""
         said = text_of(task.status.message).strip().splitlines()
         state = (f"{state_name(task.status.state):14}", STYLES.get(task.status.state, ""))
-        self.fields(task.id, "  ", state, f"  {_moment(task.status.timestamp)}  ", said[0] if said else "")
+        changed = task.status.timestamp
+        when = f"  {moment(changed)}  {age(changed, time.time()):>4}  "
+        self.fields(f"{task.id:36}", "  ", state, when, said[0] if said else "")
 
     def event(self, event: Event) -> None:
         """One event of a stream, as it comes."""
         if self.as_json:
             return self.json(element_of(event))
-        match event:
-            case TaskArtifactUpdateEvent() if (progress := progress_of(event)) is not None:
-                return self._advance(event.artifact, progress)
         is_whole = isinstance(event, TaskArtifactUpdateEvent) and not event.append
         for artifact, parts in self._pieces.parts(event):
+            if artifact is not None and self.progress(artifact):
+                continue
             if is_whole and artifact and parts == list(artifact.parts):
                 self._end_line()  # these parts do not go on with what stands in the line
             self._contents(parts, artifact)
@@ -152,7 +172,7 @@ class Show:
         if self.as_json:
             return
         self._break_line()
-        said = text_of(status.message)
+        said = said_in(status.message.parts)
         word = (state_name(status.state), STYLES.get(status.state, ""))
         self.about.say(word, " ", (one_line(task_id), "dim"), f" {block(said)}" if said else "")
 
@@ -167,7 +187,8 @@ class Show:
 
         waiting = Spinner("dots", Text("waiting for the agent", "dim"), style="status.spinner")
         # Rich would read what is written to redirected streams as colours and links.
-        with Live(waiting, console=self.about, transient=True, redirect_stdout=False, redirect_stderr=False):
+        with Live(waiting, console=self.about, transient=True, redirect_stdout=False, redirect_stderr=False) as sign:
+            self._sign = sign
             yield
 
     @contextmanager
@@ -179,14 +200,21 @@ class Show:
             self._end_line()
             self._end_bar()
 
-    def _advance(self, artifact: Artifact, progress: float) -> None:
-        """Tell how much is done."""
+    def progress(self, artifact: Artifact) -> bool:
+        """Show how much is done on standard error, if the artifact says that. Return True if it does."""
+        done = progress_in(artifact)
+        if done is None:
+            return False
+        if self.as_json or self._done.get(artifact.artifact_id) == done:
+            return True
+        self._done[artifact.artifact_id] = done
         name = artifact.name or artifact.artifact_id
         if self.about.is_terminal:
-            self._bar(one_line(name, NAME_MAX), progress)
+            self._bar(one_line(name, NAME_MAX), done)
         else:
             self._break_line()
-            self.about.say(one_line(name), f" {progress:.0%}")
+            self.about.say(one_line(name), f" {done:.0%}")
+        return True
 
     def _bar(self, name: str, progress: float) -> None:
         if self._progress is None:
@@ -194,6 +222,8 @@ class Show:
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
             self._break_line()
+            if self._sign is not None:
+                self._sign.stop()  # the bar is a better sign of life
             words = TextColumn("{task.description}", markup=False)
             self._progress = Progress(
                 words,
@@ -224,7 +254,7 @@ class Show:
                     self._in_line = not part.text.endswith("\n")
                 case "data":
                     self._end_line()
-                    self.json_line(json.dumps(to_python(part.data), ensure_ascii=False))
+                    self.json_value(to_python(part.data))
                 case "raw" | "url":
                     self._end_line()
                     self.fields(describe_file(part, artifact))
@@ -244,28 +274,3 @@ class Show:
         if self._in_line:
             self._in_line = False
             self.line("")
-
-
-def _moment(timestamp: Timestamp) -> str:
-    """Return a time as text, of the same width whether or not it is one."""
-    try:
-        return timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError):
-        return "(no valid time)    "
-
-
-def _summary(part: Part) -> str:
-    """Any part in a few words."""
-    match part.WhichOneof("content"):
-        case "text":
-            return part.text
-        case "data":
-            return json.dumps(to_python(part.data), ensure_ascii=False)
-    return describe_file(part)
-
-
-def describe_file(part: Part, artifact: Artifact | None = None) -> str:
-    """A file in a line: its name, type, and size or address."""
-    name = part.filename or (artifact.name if artifact else "") or "file"
-    where = part.url if part.WhichOneof("content") == "url" else f"{len(part.raw)} bytes"
-    return f"[{name}{f', {part.media_type}' if part.media_type else ''}, {where}]"

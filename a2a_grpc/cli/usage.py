@@ -3,11 +3,12 @@
 import re
 import sys
 from contextlib import redirect_stdout
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 import typer.core
 
+from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Guarded, Screen
 
 # Typer brings its own copy of click, or uses the installed one: the classes are reached from one that it exports.
@@ -28,6 +29,8 @@ class _Command:
         except ClickException as error:
             _say(error)
             sys.exit(error.exit_code)
+        except OutputError as error:
+            _end_without_output(error)
         except typer.Abort:
             Screen.of_stderr().say("Aborted.")
             sys.exit(1)
@@ -39,12 +42,25 @@ class _Command:
         Typer prints flags that turn a setting off in a column of their own, which leaves too little of 80 columns for
         the longest flags. The help of a setting names these flags, so the column is left out.
         """
+        from typer import rich_utils  # takes its time to import
+
         for parameter in self.params:  # type: ignore[attr-defined]
             if all(flag in (getattr(parameter, "help", "") or "") for flag in parameter.secondary_opts):
                 parameter.secondary_opts = []
         stream = sys.stdout
-        with redirect_stdout(stream.raw if isinstance(stream, Guarded) else stream):
+        rich_utils.FORCE_TERMINAL = stream.isatty()  # Typer asks FORCE_COLOR and the like
+        with redirect_stdout(cast(TextIO, stream.plain) if isinstance(stream, Guarded) else stream):
             super().format_help(*arguments)  # type: ignore[misc]
+
+
+def _end_without_output(error: OutputError) -> NoReturn:
+    """End after standard output failed: quietly if its reader has enough, else with one line."""
+    from a2a_grpc.cli.exits import ExitCode, say_failure  # these import the client
+
+    if error.is_closed:
+        sys.exit(ExitCode.OK)
+    say_failure(str(error))
+    sys.exit(ExitCode.OUTPUT)
 
 
 class Command(_Command, typer.core.TyperCommand):

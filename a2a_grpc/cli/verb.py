@@ -19,6 +19,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error, say_failure
 from a2a_grpc.cli.grpcurl import escaped, grpcurl_command
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
+from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.show import Show
 from a2a_grpc.cli.trace import PLAIN, Trace
 from a2a_grpc.client import Client, ClientSettings, Credentials, api_key, bearer
@@ -178,9 +179,8 @@ def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any]) -> in
     except (A2AError, ConfigurationError, TimeoutError) as error:
         say_error(error)
         return exit_code_of(error)
-    except BrokenPipeError:  # whoever reads the output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return ExitCode.OK
+    except OutputError:
+        raise
     except Exception as error:  # what an agent answered, and no line of this project expects
         if given["verbose"]:
             traceback.print_exc()

@@ -1,10 +1,9 @@
 """One call at a time: its metadata, its deadline, its retries, its failure as an error of the tree."""
 
 import asyncio
-import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -22,7 +21,6 @@ from a2a_grpc.client.status import explain_size, to_error
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
-    InvalidAgentResponseError,
     ResourceExhaustedError,
     UnavailableError,
     UnimplementedError,
@@ -48,8 +46,6 @@ NOT_SERVED = re.compile(
 """How gRPC's own text begins if no server took the call: there was no connection, or the server refused the stream
 (RFC 9113 §8.7: by REFUSED_STREAM, or by a GOAWAY with a lower stream)."""
 
-MAX_EMPTY_PAGES = 100
-"""Pages without an item, one after another, that a list may have: a server may filter after it cut the pages."""
 
 SECOND_LOOK_S = 1.0
 """Time for finding out why an agent was not reached, where reaching for it took all the time there was."""
@@ -301,30 +297,6 @@ class Patience:
                 if is_last:
                     raise found from error
         await asyncio.sleep(delay_s)
-
-
-async def pages(calls: Calls, method: str, request: Any, items: str) -> AsyncIterator[Any]:
-    """The items of every page of a list; the next page is asked for when it is needed.
-
-    Raises InvalidAgentResponseError for a list without an end: a page token that comes again, or too many pages in a
-    row that hold nothing.
-    """
-    seen: set[bytes] = set()
-    empty = 0
-    while True:
-        page = await calls.unary(method, request)
-        for item in getattr(page, items):
-            yield item
-        if not page.next_page_token:
-            return
-        place = hashlib.blake2b(page.next_page_token.encode(), digest_size=16).digest()  # tokens may be long
-        if place in seen:
-            raise InvalidAgentResponseError(f"{method} has no end: the agent gave the same page token twice")
-        seen.add(place)
-        empty = 0 if getattr(page, items) else empty + 1
-        if empty > MAX_EMPTY_PAGES:
-            raise InvalidAgentResponseError(f"{method} has no end: {empty} pages in a row were empty")
-        request.page_token = page.next_page_token
 
 
 def never_left(error: UnavailableError) -> bool:

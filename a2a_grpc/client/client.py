@@ -9,10 +9,11 @@ from typing import Self, Unpack, cast
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
-from a2a_grpc.client.calls import Calls, Metadata, pages
+from a2a_grpc.client.calls import Calls, Metadata
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.credentials import Credentials
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.pages import Pages
 from a2a_grpc.client.sending import SendOptions, send_headers, send_request, with_history
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
@@ -203,8 +204,9 @@ class Client:
         page_size: int | None = None,
         history_length: int | None = None,
         include_artifacts: bool = False,
-    ) -> AsyncIterator[Task]:
-        """The caller's tasks on all pages, the most recently changed first; a page is asked for when it is needed.
+    ) -> Pages[Task]:
+        """Return the caller's tasks on all pages, the most recently changed first, to iterate over with `async for`; a
+        page is asked for when it is needed. `total` of what is returned says how many tasks there are.
 
         `since` (an aware datetime) leaves out tasks whose status is older.
         """
@@ -217,7 +219,7 @@ class Client:
         )
         if since is not None:
             request.status_timestamp_after.FromDatetime(since)
-        return pages(self._calls, "ListTasks", request, "tasks")
+        return Pages(self._calls, "ListTasks", request, "tasks")
 
     async def cancel(self, task_id: str, *, metadata: dict[str, Json] | None = None, headers: Metadata = ()) -> Task:
         """Has the agent stop: the task as it is then. Raises TaskNotFoundError or TaskNotCancelableError."""
@@ -251,7 +253,7 @@ class Client:
     def list_push_configs(self, task_id: str) -> AsyncIterator[TaskPushNotificationConfig]:
         """The push configs of a task, on all pages."""
         request = ListTaskPushNotificationConfigsRequest(task_id=task_id)
-        return pages(self._calls, "ListTaskPushNotificationConfigs", request, "configs")
+        return Pages(self._calls, "ListTaskPushNotificationConfigs", request, "configs")
 
     async def delete_push_config(self, task_id: str, config_id: str) -> None:
         """Has the agent call there no more."""

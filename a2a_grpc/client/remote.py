@@ -20,7 +20,7 @@ from a2a_grpc.client.target import shown
 from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json, data_of
-from a2a_grpc.wire import AgentCard, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
+from a2a_grpc.wire import AgentCard, Artifact, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
 
 class RemoteAgent:
@@ -201,7 +201,12 @@ def progress_of(event: Event) -> float | None:
     """How much is done, from 0 to 1, where the event is an artifact whose data has a numeric `progress`."""
     if not isinstance(event, TaskArtifactUpdateEvent):
         return None
-    found = data_of(event.artifact)
+    return progress_in(event.artifact)
+
+
+def progress_in(artifact: Artifact) -> float | None:
+    """Return how much is done, from 0 to 1, if an artifact's data has a numeric `progress`."""
+    found = data_of(artifact)
     progress = found.get("progress") if isinstance(found, dict) else None
     is_number = isinstance(progress, (int, float)) and not isinstance(progress, bool)
     return float(cast(float, progress)) if is_number and 0 <= cast(float, progress) <= 1 else None

@@ -146,12 +146,12 @@ async def run(server: Server, *, tell: Tell) -> None:
                 await server.stop(min(server.settings.drain_grace_s, FAILED_GRACE_S))
                 raise ServerFailedError(failing.result())
             failing.cancel()
-            with suppress(BrokenPipeError):  # whoever started this process may not listen any more
+            with suppress(OSError):  # whoever started this process may not listen any more
                 tell("draining", {"signal": told.result()})
         finally:
             garbage.stop()
             await server.stop()
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         tell("stopped", {})
 
 

@@ -170,7 +170,7 @@ class Workers:
             await process.wait()
 
     def _say(self, event: str, values: Mapping[str, Any]) -> None:
-        with suppress(BrokenPipeError):  # whoever started this process may not listen any more
+        with suppress(OSError):  # whoever started this process may not listen any more
             self._tell(event, values)
 
 

@@ -15,7 +15,8 @@ WIDE = {"COLUMNS": "400", "TERM": "dumb"}
 
 CODES = (
     "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, 2 usage, 3 unreachable, 4 not allowed, "
-    "5 out of time, 6 refused or against the protocol, 130 interrupted."
+    "5 out of time, 6 refused or against the protocol, 7 the task waits for its user, 8 the output cannot be written, "
+    "130 interrupted."
 )
 
 

@@ -106,8 +106,8 @@ ENDS = {
     "complete": (0, "COMPLETED"),
     "fail": (1, "FAILED"),
     "reject": (1, "REJECTED"),
-    "input": (0, "INPUT_REQUIRED"),
-    "auth": (0, "AUTH_REQUIRED"),
+    "input": (7, "INPUT_REQUIRED"),
+    "auth": (7, "AUTH_REQUIRED"),
 }
 
 

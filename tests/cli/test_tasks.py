@@ -114,13 +114,16 @@ async def test_list_shows_the_latest_first_filtered_and_limited(served: Served) 
     )
     assert ids(everything) == [asks.id, failed.id, done.id]
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-    assert [re.sub(when, "WHEN", line).split("  ", 1)[1].strip() for line in everything.out.splitlines()] == [
-        "INPUT_REQUIRED  WHEN  Which?",
-        "FAILED          WHEN  out of ink",
-        "COMPLETED       WHEN",
+    assert [
+        re.sub(when + r" +\d{1,3}s", "WHEN    AGE", line).split("  ", 1)[1].strip()
+        for line in everything.out.splitlines()
+    ] == [
+        "INPUT_REQUIRED  WHEN    AGE  Which?",
+        "FAILED          WHEN    AGE  out of ink",
+        "COMPLETED       WHEN    AGE",
     ]
     assert ids(two) == [asks.id, failed.id]
-    assert two.err.startswith("there are more")
+    assert two.err.splitlines()[1] == "2 of 3 tasks; --limit shows more"
     assert (ids(of_context), ids(asking)) == ([failed.id, done.id], [asks.id])
     assert ids(since) == [asks.id, failed.id]
     for empty in (with_dash, not_yet):
@@ -128,7 +131,10 @@ async def test_list_shows_the_latest_first_filtered_and_limited(served: Served) 
     assert [task["id"] for task in objects(bare.out)] == [failed.id, done.id]
     assert all("artifacts" not in task for task in objects(bare.out))
     assert [len(task.get("artifacts", [])) for task in objects(with_artifacts.out)] == [0, 0, 1]
-    assert (bare.err, with_artifacts.err, everything.err) == ("", "", "")
+    assert (bare.err, with_artifacts.err) == ("", "")
+    header, count = everything.err.splitlines()
+    assert header.split() == ["TASK", "STATE", "CHANGED", "(UTC)", "AGE", "SAYS"]
+    assert count == "3 tasks"
 
 
 def ids(done: Done) -> list[str]:
@@ -233,7 +239,7 @@ async def test_wait_tells_a_failure_by_its_exit_code_and_a_question_with_the_com
     )
     for one in (lost, polled):
         assert (one.code, one.out, one.err) == (1, "", f"FAILED {failed.id} out of ink\n")
-    assert (asked.code, asked.out) == (0, "")
+    assert (asked.code, asked.out) == (7, "")
     assert asked.err.startswith(f"INPUT_REQUIRED {asks.id} Which?\n")
     assert (await run_line(command_in(asked.err))).code == 0
     await reaches(served, asks.id, COMPLETED)
