@@ -257,8 +257,9 @@ end
 function writes.renew(replica, lease_us)
   if not is_alive(replica) then return {'ok', 0} end
   local now = now_us()
+  local was_late = tonumber(call('ZSCORE', 'a2a:leases', replica)) < now
   call('ZADD', 'a2a:leases', now + lease_us, replica)
-  call('ZREMRANGEBYSCORE', 'a2a:leases', '-inf', '(' .. now)
+  if not was_late then call('ZREMRANGEBYSCORE', 'a2a:leases', '-inf', '(' .. now) end
   return {'ok', 1}
 end
 

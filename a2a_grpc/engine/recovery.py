@@ -28,6 +28,7 @@ from a2a_grpc.store import Head, Pending, StaleAppend, TaskKey
 logger = logging.getLogger("a2a_grpc.engine")
 
 LOST_FAILURE = "The server that ran this task was lost."
+OUTAGE_FAILURE = "The server could not reach its store for more than {outage_s:g} s while it ran this task."
 ATTEMPTS_FAILURE = "The servers that ran this task were lost, {attempts} times."
 
 LOST = "a2a-grpc:lost"
@@ -54,6 +55,8 @@ class Recovery:
         self._expiry = Expiry(log.store, settings, replica, runs)
         self._upkeep = Upkeep()
         self._listening = ExitStack()
+        self._out_of_touch: set[TaskKey] = set()
+        """Tasks of this process whose runs were stopped because the store was away."""
 
     @property
     def is_healthy(self) -> bool:
@@ -123,7 +126,7 @@ class Recovery:
         """A task that was at work."""
         if kept_of(stored, head.turn) is None or not self._agent.resumable:
             logger.warning("task was lost with its replica task=%s", key.id)
-            await self._runs.finish(key, Failed(LOST_FAILURE))
+            await self._runs.finish(key, Failed(self._why_lost(key)))
             return
         if head.attempt > self._settings.max_attempts:
             logger.warning("task was lost too often task=%s attempts=%d", key.id, head.attempt - 1)
@@ -132,13 +135,38 @@ class Recovery:
         logger.info("task is begun again task=%s attempt=%d", key.id, head.attempt)
         await self._reruns.begin(self._runs.writer(key, head), stored, attempt=head.attempt)
 
+    def _why_lost(self, key: TaskKey) -> str:
+        if key not in self._out_of_touch:
+            return LOST_FAILURE
+        self._out_of_touch.discard(key)
+        return OUTAGE_FAILURE.format(outage_s=self._settings.outage_s)
+
     # -- the rounds of the loops
 
     async def _live(self) -> None:
-        await self._replica.keep()
+        may_regain = await self._replica.keep()
+        if may_regain and await self._regain():
+            return
         logger.warning("the lease is lost; %d runs are stopped", len(self._runs))
-        self._runs.lose_all()
+        self._out_of_touch = set(self._runs.lose_all()) if may_regain else set()
         await self._replica.rejoin()
+
+    async def _regain(self) -> bool:
+        """Win back a lease that ran out while the store was away. The runs go on meanwhile, except those of a resumable
+        agent: another replica that reaches the store begins them again."""
+        if self._runs.keeps_messages:
+            return False
+        grace_s = self._settings.outage_s - self._settings.lease_s
+        logger.warning(
+            "the store did not answer for %g s, the lease; %d runs go on for %g s more",
+            self._settings.lease_s,
+            len(self._runs),
+            grace_s,
+        )
+        if not await self._replica.regain(grace_s):
+            return False
+        logger.warning("the store is back and the lease is renewed; %d runs go on", len(self._runs))
+        return True
 
     async def _attend(self) -> None:
         """Does what others want of the tasks held here, whenever one of them says so; for as long as this replica has

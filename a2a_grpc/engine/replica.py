@@ -13,7 +13,8 @@ class Replica:
 
     Guarantees: while `is_alive` no other replica takes this one's tasks over. `keep` returns as soon as that cannot be
     said any more: the lease could not be renewed in time by this machine's own clock, or others have declared this
-    replica dead. After that it has a new name; what the old one held belongs to whoever claims it.
+    replica dead. Then `regain` may win the lease back, if the store was away for all. Otherwise `rejoin` begins a new
+    life under a new name; what the old one held belongs to whoever claims it.
     """
 
     def __init__(self, store: TaskStore, lease_s: float) -> None:
@@ -43,8 +44,9 @@ class Replica:
         self.is_joined = True
         self._joined.set()
 
-    async def keep(self) -> None:
-        """Renews the lease every third of its time; returns once it is lost.
+    async def keep(self) -> bool:
+        """Renew the lease every third of its time, until it is lost. Return True if it may be regained: it ran out, but
+        nobody is known to have declared this replica dead.
 
         An event loop that was held up for longer than the lease gets one try: who was not declared dead is not.
         """
@@ -59,9 +61,25 @@ class Replica:
             elif is_renewed is False or loop.time() >= self._until:
                 break
         self._until = float("-inf")
+        return is_renewed is None
+
+    async def regain(self, within_s: float) -> bool:
+        """Try for so long to renew a lease that ran out, as a store that was away may be back. Return True if it is
+        renewed: then no other replica has taken a task of this one."""
+        loop = asyncio.get_running_loop()
+        end, backoff = loop.time() + within_s, Backoff(self._lease_s / 30, self._lease_s / 10)
+        while loop.time() < end:
+            begun = loop.time()
+            is_renewed = await self._renew(end)
+            if is_renewed:
+                self._until = max(begun + self._lease_s, loop.time())
+            if is_renewed is not None:
+                return is_renewed
+            await asyncio.sleep(backoff.next_s())
+        return False
 
     async def _renew(self, until: float) -> bool | None:
-        """Whether the replica is known to be alive, at that time by the latest; None if the store cannot say.
+        """Return whether the replica is alive; None if the store does not say so by that time.
 
         Nobody waits for a renewal beyond its time: a store that is not to be reached may take longer to be done with a
         call, canceled or not, than the lease lasts.
@@ -73,7 +91,7 @@ class Replica:
             renewing.add_done_callback(_look_at)
             renewing.cancel()
         if not renewing.done() or renewing.cancelled():
-            return False
+            return None
         return None if isinstance(renewing.exception(), StoreUnavailable) else renewing.result()
 
     async def rejoin(self) -> None:

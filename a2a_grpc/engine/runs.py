@@ -193,10 +193,12 @@ class Runs:
             # If a message has come at another replica meanwhile, the claim stays: `Recovery` goes on with the task.
             await self._log.store.release(key, run.writer.epoch)
 
-    def lose_all(self) -> None:
-        """Stops every run without an end: their tasks are, or will be, other replicas'."""
-        for key, active in list(self._active.items()):
+    def lose_all(self) -> list[TaskKey]:
+        """Stop every run without an end: their tasks are, or will be, other replicas'. Return the tasks."""
+        lost = list(self._active.items())
+        for key, active in lost:
             self._lose(key, active)
+        return [key for key, _ in lost]
 
     async def drain(self, grace_s: float) -> None:
         """Lets runs and replies finish within the grace; what is left then is handed over, where another replica can go

@@ -41,7 +41,10 @@ class EngineSettings:
     )
     idempotency_retention_s: float = setting(86_400.0, "Seconds an idempotency key is remembered.", minimum=0)
     lease_s: float = setting(
-        10.0, "Seconds after which a replica that is not heard of has lost its tasks to the others.", minimum=0.1
+        10.0,
+        "Seconds after which a replica that is not heard of has lost its tasks to the others; a database may be away "
+        "for twice as long.",
+        minimum=0.1,
     )
     max_attempts: int = setting(5, "Times that a run is begun, where it is lost with its replica again.", minimum=1)
     poll_interval_s: float = setting(
@@ -51,3 +54,8 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    @property
+    def outage_s(self) -> float:
+        """Seconds a store may be away without a task failing: the lease, and once more as long as a grace."""
+        return 2 * self.lease_s

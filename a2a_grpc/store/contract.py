@@ -584,6 +584,16 @@ class StoreContract:
         assert await store.renew(ME, LEASE_S)
         assert await store.lost(10) == []
 
+    async def test_a_replica_that_renews_late_declares_nobody_dead(self, store: TaskStore) -> None:
+        """All are late after the store was away; whoever comes first must not take the others' tasks."""
+        await store.join(ME, 0.001)
+        await store.join(OTHER, 0.001)
+        await create(store)
+        await asyncio.sleep(0.01)
+        assert await store.renew(OTHER, LEASE_S)
+        assert await store.lost(10) == []
+        assert await store.renew(ME, LEASE_S)
+
     async def test_only_tasks_that_somebody_held_are_lost(self, store: TaskStore) -> None:
         await store.join(ME, LEASE_S)
         for place, end in enumerate([WORKING, INPUT_REQUIRED, INPUT_REQUIRED, COMPLETED]):

@@ -267,8 +267,9 @@ class MemoryStore:
         if replica not in self._leases:
             return False
         now = self._clock()
+        was_late = self._leases[replica] < now
         self._leases[replica] = now + lease_s
-        for lapsed in [other for other, until in self._leases.items() if until < now]:
+        for lapsed in [other for other, until in self._leases.items() if until < now and not was_late]:
             await self.leave(lapsed)
         return True
 

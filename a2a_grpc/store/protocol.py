@@ -271,8 +271,10 @@ class TaskStore(Protocol):
         """Makes a new replica alive, by the store's clock, for `lease_s` seconds."""
 
     async def renew(self, replica: str, lease_s: float) -> bool:
-        """Extends a replica's lease: False where it is not alive any more. The first one to come declares dead those
-        whose lease has lapsed, never the caller."""
+        """Extend a replica's lease. Return False if the replica is not alive any more.
+
+        A replica that renews in time declares dead those whose lease has lapsed. One that renews late declares nobody
+        dead: the store was away, most likely, and the others are about to renew as well."""
 
     async def leave(self, replica: str) -> None:
         """Ends a replica's life: what it still holds is lost, for others to take over."""

@@ -38,7 +38,7 @@ class Outage:
 
     def end(self) -> None:
         if self._since is not None:
-            logger.info("database available again store=%s after_s=%.1f", self.shown, time.monotonic() - self._since)
+            logger.warning("database available again store=%s after_s=%.1f", self.shown, time.monotonic() - self._since)
             self._since = None
 
 

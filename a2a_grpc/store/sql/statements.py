@@ -235,10 +235,15 @@ def join(connection: Connection, holder: str, lease_s: float) -> None:
 
 
 def renew(connection: Connection, holder: str, lease_s: float) -> tuple[bool, list[str]]:
-    """Whether the replica is alive, with those whose lease has lapsed."""
+    """Return whether the replica is alive, with the replicas that are to be declared dead: those whose lease has
+    lapsed. There are none if the caller's lease had lapsed too: then the database was away, most likely, and the others
+    renew in a moment."""
+    was_late = connection.scalar(select(replica.c.id).where(_THIS, _LAPSED), {"of_id": holder}) is not None
     extend = replica.update().where(_THIS).values(lease_until_us=_LEASE)
     if not connection.execute(extend, {"of_id": holder, "lease_us": int(lease_s * 1e6)}).rowcount:
         return False, []
+    if was_late:
+        return True, []
     return True, list(connection.scalars(select(replica.c.id).where(_LAPSED, replica.c.id != holder)))
 
 

@@ -50,6 +50,8 @@ from a2a_grpc.store.views import cost_of, cut
 P = ParamSpec("P")
 T = TypeVar("T")
 
+OPEN_S = 20.0
+"""How long `open` waits for a database that does not answer, at most."""
 SEQS_AT_ONCE = 500
 """Tasks whose seqs one query asks for."""
 KNOWN_NUMBERS = 100_000
@@ -107,7 +109,8 @@ class SqlStore:
     async def open(self) -> None:
         database = connect(self._place, busy_s=self._budget_s)
         try:
-            await self._persist(lambda _: prepare(database, self._place))
+            budget_s = min(self._budget_s, OPEN_S)
+            await persist(lambda _: prepare(database, self._place), budget_s=budget_s, outage=self._outage)
         except BaseException:
             await asyncio.shield(database.close())
             raise
