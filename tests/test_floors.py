@@ -23,6 +23,8 @@ FLOORS = {
     "plain": 0,
     "harmless": 1,
     "address": 1,
+    "pem": 1,
+    "libpq": 1,
     "wire": 0,
     "errors": 0,
     "forking": 0,

@@ -13,8 +13,8 @@ import asyncpg  # type: ignore[import-untyped]
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.bus.shared import DIGEST_BYTES, SharedBus, joined
-from a2a_grpc.bus.urls import postgres_dsn, schema_of
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.libpq import BadOption, connecting, schema_of
 from a2a_grpc.masking import mask_url
 
 logger = logging.getLogger("a2a_grpc.bus")
@@ -85,6 +85,8 @@ class PostgresBus(SharedBus):
 
     def _refuse(self, fault: Exception) -> None:
         """Raises ConfigurationError for a fault that does not pass."""
+        if isinstance(fault, BadOption):
+            raise ConfigurationError(f"bus is '{mask_url(self._url)}'; {fault}") from None
         if isinstance(fault, ValueError | asyncpg.InterfaceError):  # whose text may hold parts of the password
             raise ConfigurationError(f"bus is '{mask_url(self._url)}'; it cannot be read as a PostgreSQL URL") from None
         if isinstance(fault, asyncpg.PostgresError) and (fault.sqlstate or "XX")[:2] not in PASSING:
@@ -180,10 +182,11 @@ class PostgresBus(SharedBus):
     @asynccontextmanager
     async def _connection(self, what_for: str) -> AsyncIterator[Any]:
         """A connection of its own, which does not wait for the disk: a notification is nothing to keep."""
+        dsn, arguments, name, _ = connecting(self._url)
         connection = await asyncpg.connect(
-            postgres_dsn(self._url),
-            timeout=self._timeout_s,
-            server_settings={"application_name": f"a2a-grpc bus {what_for}", "synchronous_commit": "off"},
+            dsn,
+            server_settings={"application_name": f"{name} bus {what_for}", "synchronous_commit": "off"},
+            **{**arguments, "timeout": self._timeout_s},
         )
         try:
             yield connection

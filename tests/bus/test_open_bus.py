@@ -11,8 +11,8 @@ from a2a_grpc.bus import LocalBus, open_bus
 from a2a_grpc.bus.directory import machine_directory
 from a2a_grpc.bus.machine import MachineBus
 from a2a_grpc.bus.postgres import PostgresBus
-from a2a_grpc.bus.urls import postgres_dsn
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.libpq import connecting
 from a2a_grpc.masking import mask_url
 from a2a_grpc.store.open import open_store
 from tests.harness import run_program
@@ -32,7 +32,7 @@ def test_local_is_a_bus_within_the_process(url: str) -> None:
 @pytest.mark.parametrize("url", POSTGRES_URLS)
 def test_a_postgresql_url_is_a_bus_on_that_database(url: str) -> None:
     assert type(open_bus(url)) is PostgresBus
-    assert postgres_dsn(url) == "postgresql://alice@db/tasks"
+    assert connecting(url).dsn == "postgresql://alice@db/tasks"
 
 
 @pytest.mark.parametrize("store", ["sqlite:///tasks.db", "sqlite:///tasks.db?synchronous=normal"])
@@ -164,7 +164,7 @@ def test_a_url_of_a_store_or_a_bus_is_refused_without_its_secrets(scheme: str, w
     ],
 )
 def test_a_url_is_put_as_the_driver_reads_it(url: str, dsn: str) -> None:
-    assert postgres_dsn(url) == dsn
+    assert connecting(url).dsn == dsn
 
 
 @pytest.mark.parametrize("url", ["postgresql://alice:geheim@db:port/tasks", "postgresql://alice:geheim@[db/tasks"])

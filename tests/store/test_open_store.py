@@ -6,13 +6,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.store import MemoryStore, open_store
 from a2a_grpc.store.contract import KEY, create
 from a2a_grpc.store.sql import SqlStore
+from a2a_grpc.store.sql.migrations import upgrade
+from tests.client.peers import closed_port
 from tests.harness import ROOT
 
 
@@ -167,3 +171,56 @@ async def test_a_database_that_is_not_there_is_said_to_be_missing(postgres_url: 
         with pytest.raises(ConfigurationError, match="does not exist") as refused:
             await open_store(url).open()
     assert "pw" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://me:pw@db/agents?sslmode=always", "sslmode must be one of disable, allow, prefer, require"),
+        ("postgresql://me:pw@db/agents?sslrootcert=/nowhere/root.crt", "sslrootcert names no file"),
+        (
+            "postgresql://me:pw@db/agents?target_session_attrs=master",
+            "target_session_attrs must be one of any",
+        ),
+        ("postgresql://me:pw@db/agents?channel_binding=require", "use sslmode=verify-full instead"),
+        ("postgresql://me:pw@db/agents?sslrootcert=system&sslmode=require", "goes with sslmode=verify-full alone"),
+        ("mysql://me:pw@db/agents?ssl_mode=always", "ssl_mode must be one of disabled, preferred, required"),
+        ("mysql://me:pw@db/agents?ssl-mode=REQUIRED&ssl_ca=/nowhere/ca.pem", "its TLS files cannot be used: "),
+    ],
+)
+def test_an_option_that_cannot_be_is_named_with_what_it_must_be(url: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as refused:
+        open_store(url)
+    assert "pw" not in str(refused.value)
+
+
+def test_options_that_other_tools_of_postgresql_write_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "root.crt").write_text("")
+    for option in (
+        "sslmode=verify-full", f"sslmode=verify-ca&sslrootcert={tmp_path}/root.crt", "sslrootcert=system",
+        "ssl=require", "target_session_attrs=read-write", "channel_binding=prefer", "application_name=agents",
+        "connect_timeout=10", "options=-c%20search_path%3Dagents", "host=one,two&port=5432,5433",
+    ):  # fmt: skip
+        assert isinstance(open_store(f"postgresql://me@db/agents?{option}"), SqlStore)
+    assert isinstance(open_store("postgresql://me@one:5432,two:5433/agents?target_session_attrs=primary"), SqlStore)
+
+
+@pytest.mark.parametrize("mode", ["ssl-mode=REQUIRED", "sslmode=verify_ca", "ssl_mode=DISABLED", "ssl_mode=preferred"])
+def test_the_modes_of_mysql_are_taken_under_each_of_their_names(mode: str) -> None:
+    assert isinstance(open_store(f"mysql://me@db/agents?{mode}"), SqlStore)
+
+
+async def test_of_several_hosts_the_one_with_the_attributes_that_are_asked_for_is_used(postgres_url: str) -> None:
+    """The first host is not there, as after a failover; the store and the bus find the other."""
+    url = urlsplit(postgres_url)
+    hosts = f"127.0.0.1:{closed_port()},{url.hostname}:{url.port}"
+    options = "target_session_attrs=read-write&sslmode=prefer"
+    several = f"postgresql://{url.username}:{url.password}@{hosts}{url.path}?{options}"
+    await upgrade(several)
+    store, bus = open_store(several), open_bus("auto", several)
+    await store.open()
+    await create(store, KEY)
+    await bus.start()
+    assert bus.is_healthy
+    await bus.stop()
+    await store.close()

@@ -11,8 +11,8 @@ import pytest
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.bus.postgres import CHANNEL, channel_of
-from a2a_grpc.bus.urls import postgres_dsn
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.libpq import connecting
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.store import MemoryStore
 from a2a_grpc.store.sql.migrations import HEAD, NONE, current, upgrade
@@ -185,7 +185,7 @@ def test_the_buss_driver_is_not_given_the_schema() -> None:
         ("?ssl=require&schema=a", "?sslmode=require"),
         ("?ssl=require&schema=a&host=x", "?sslmode=require&host=x"),
     ):
-        assert postgres_dsn(f"postgresql://u@h/db{query}") == f"postgresql://u@h/db{left}"
+        assert connecting(f"postgresql://u@h/db{query}").dsn == f"postgresql://u@h/db{left}"
 
 
 async def test_a_new_name_that_is_empty_and_a_file_that_is_missing_are_refused(tmp_path: Path) -> None:

@@ -266,6 +266,7 @@ def _mysql(place: Place) -> ThreadedDatabase:
                 "write_timeout": ATTEMPT_S,
                 "init_command": session,
                 "charset": "utf8mb4",
+                **place.arguments,
             },
         )
         return Way(name, engine, size)

@@ -56,6 +56,8 @@ def _passes(error: BaseException) -> bool:
             return any(word in str(error).lower() for word in PASSING_SQLITE)
         case "pymysql", _:
             return bool(error.args) and error.args[0] in PASSING_MYSQL
+        case "asyncpg", "TargetServerAttributeNotMatched":  # another host is about to be promoted
+            return True
         case _, "InterfaceError":  # asyncpg: the connection is closed, or closes
             return "clos" in str(error)
     return False

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.masking import mask_url
 from a2a_grpc.store.sql.clock import MachineClock
 from a2a_grpc.store.sql.database import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS
 from a2a_grpc.store.sql.faults import POOL
@@ -73,24 +76,32 @@ class AsyncpgDatabase:
 
 
 def _engine(place: Place, size: int, isolation: IsolationLevel) -> AsyncEngine:
+    connecting = place.connecting
+    assert connecting is not None
     # No statement names a schema: each finds the tables, and each migration makes them, along the search path.
     path = {"search_path": f'"{place.schema}"'} if place.schema else {}
+    settings = {
+        "application_name": connecting.application_name,
+        "jit": "off",
+        "lock_timeout": str(1000 * LOCK_S),
+        "idle_in_transaction_session_timeout": str(1000 * IDLE_S),
+        **path,
+    }
+
+    async def connect() -> Any:
+        arguments = {"timeout": CONNECT_S, **connecting.arguments}
+        try:
+            return await asyncpg.connect(connecting.dsn, server_settings=settings, **arguments)
+        except asyncpg.ClientConfigurationError as error:  # such as verify-full without a root certificate
+            raise ConfigurationError(f"store is '{place.shown}'; {mask_url(str(error))}") from error
+
     return create_async_engine(
         place.url,
+        async_creator=connect,
         pool_size=size,
         max_overflow=0,
         pool_timeout=ATTEMPT_S,
         pool_logging_name=POOL,
         hide_parameters=True,
         isolation_level=isolation,
-        connect_args={
-            "timeout": CONNECT_S,
-            "server_settings": {
-                "application_name": "a2a-grpc",
-                "jit": "off",
-                "lock_timeout": str(1000 * LOCK_S),
-                "idle_in_transaction_session_timeout": str(1000 * IDLE_S),
-                **path,
-            },
-        },
     )

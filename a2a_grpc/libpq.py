@@ -1,0 +1,117 @@
+"""URLs of PostgreSQL as its own tools read them, for the driver asyncpg: one reading for the store and the bus."""
+
+import re
+import ssl
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+_URL = re.compile(r"(?:postgresql|postgres)(?:\+asyncpg)?://(.*)", re.DOTALL)
+_SCHEMA = re.compile(r"[?&]schema=([^&]*)")
+_LOGIN = re.compile(r"(?:([^:/@]*)(?::([^@]*))?@)?")
+
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
+CHOICES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+    "channel_binding": ("disable", "prefer"),
+}
+OPTIONS = frozenset(
+    {
+        *("host", "port", "user", "password", "application_name", "connect_timeout", "options", "schema", "ssl"),
+        "sslpassword",
+        *("ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib"),
+        *FILES,
+        *CHOICES,
+    }
+)
+"""What may stand behind the question mark: names of libpq, and `ssl`, which is sslmode."""
+
+
+class BadOption(ValueError):
+    """An option that cannot be; the text says which, and what it must be."""
+
+
+class Connecting(NamedTuple):
+    """What asyncpg connects with."""
+
+    dsn: str
+    arguments: dict[str, Any]
+    """More keywords of `asyncpg.connect`."""
+    application_name: str
+    schema: str | None
+    """The schema for the tables of a store, which is no option of libpq; None if the URL names none."""
+
+
+def is_postgres(url: str) -> bool:
+    """Return True if a URL names PostgreSQL."""
+    return _URL.fullmatch(url) is not None
+
+
+def connecting(url: str) -> Connecting:
+    """Read a URL of PostgreSQL. Raises ValueError for another URL, BadOption."""
+    login, place, options = _split(url)
+    arguments: dict[str, Any] = {}
+    if (timeout := options.pop("connect_timeout", None)) is not None:
+        arguments["timeout"] = _seconds(timeout)
+    options.pop("channel_binding", None)  # asyncpg does none
+    if options.get("sslrootcert") == "system":
+        if options.pop("sslmode", "verify-full") != "verify-full":
+            raise BadOption("sslrootcert=system goes with sslmode=verify-full alone")
+        del options["sslrootcert"]
+        arguments["ssl"] = ssl.create_default_context()
+    name, schema = options.pop("application_name", "a2a-grpc"), options.pop("schema", None)
+    query = f"?{urlencode(options, quote_via=quote, safe='/:,')}" if options else ""
+    return Connecting(f"postgresql://{login}{place}{query}", arguments, name, schema)
+
+
+def schema_of(url: str) -> str:
+    """Return the schema that a URL names; empty if there is none, whatever else is wrong with the URL."""
+    found = _SCHEMA.search(url)
+    return unquote(found[1]) if found else ""
+
+
+def with_one_host(url: str) -> str:
+    """Return the URL with the first of its hosts, and without options."""
+    login, place, _ = _split(url)
+    hosts, slash, database = place.partition("/")
+    return f"postgresql://{login}{hosts.partition(',')[0]}{slash}{database}"
+
+
+def _split(url: str) -> tuple[str, str, dict[str, str]]:
+    """Return the login with its `@`, the hosts with the database, the options as libpq names them."""
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ValueError("no URL of PostgreSQL")
+    given = _LOGIN.match(found[1])
+    assert given is not None  # it may be empty
+    place, _, query = found[1][given.end() :].partition("?")
+    login = given[1] or ""
+    if given[2] is not None:  # whatever is in a password, to the driver it is a password
+        login += f":{quote(unquote(given[2]), safe='')}"
+    return f"{login}@" if given[0] else "", place, _options(query)
+
+
+def _options(query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        name = "sslmode" if name == "ssl" else name
+        if name not in OPTIONS:
+            raise BadOption(f"it has no option {name}, only {', '.join(sorted(OPTIONS))}")
+        if name == "channel_binding" and value == "require":
+            raise BadOption("channel_binding=require is not possible with asyncpg; use sslmode=verify-full instead")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise BadOption(f"{name} must be one of {', '.join(CHOICES[name])}")
+        if name in FILES and not (name == "sslrootcert" and value == "system") and not Path(value).is_file():
+            raise BadOption(f"{name} names no file")
+        is_repeated = name in ("host", "port") and name in options  # as SQLAlchemy writes several
+        options[name] = f"{options[name]},{value}" if is_repeated else value
+    return options
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise BadOption("connect_timeout must be a number of seconds") from None
+    return max(seconds, 1.0) if seconds > 0 else 60.0  # 0 is "as long as it takes"; a lease does not wait for it
