@@ -22,6 +22,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 HEALTH, CHANNELZ = "grpc.health.v1.Health", "grpc.channelz.v1.Channelz"
 REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 
 async def health(channel: grpc.aio.Channel, service: str = SERVICE_NAME) -> int:
@@ -92,7 +93,7 @@ async def test_on_a_port_of_their_own_they_are_there_and_not_on_the_agents() -> 
         assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
         async with channel_to(served.server.admin_address) as admin:
             assert await offered(admin) == {"health", "reflection", "channelz"}
-            assert await listed(admin) == sorted([CHANNELZ, HEALTH, REFLECTION, SERVICE_NAME])
+            assert await listed(admin) == sorted([CHANNELZ, HEALTH, REFLECTION, REFLECTION_V1, SERVICE_NAME])
             assert await health(admin) == await health(admin, "") == SERVING
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await A2AServiceStub(admin).ListTasks(ListTasksRequest(), metadata=V1)

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, hint_for
 from a2a_grpc.cli.health import serving_name
@@ -32,6 +32,7 @@ from a2a_grpc.client.status import to_error
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, TaskNotFoundError, UnimplementedError, VersionNotSupportedError
 from a2a_grpc.protocol import PROTOCOL_VERSION
+from a2a_grpc.rpc.reflection import METHOD, V1, V1ALPHA
 from a2a_grpc.wire import SERVICE_NAME
 
 Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
@@ -158,28 +159,34 @@ async def _health(patient: Patient) -> str:
 
 
 async def _reflection(patient: Patient) -> str:
-    # One request, sent with the call: written after it, it can meet a server that has refused the call already.
-    ask_once = patient.link.channel.unary_stream(
-        f"/{reflection.SERVICE_NAME}/ServerReflectionInfo",
-        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
-        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-    )
-
-    async def ask() -> list[str]:
-        request = reflection_pb2.ServerReflectionRequest(list_services="")
-        async for response in ask_once(request, metadata=await patient.client.metadata()):
-            return [service.name for service in response.list_services_response.service]
-        return []
-
     try:
         async with asyncio.timeout(patient.timeout_s):
-            services = await ask()
+            services = await _services(patient)
     except grpc.aio.AioRpcError as failure:
         why = "is not served" if failure.code() is grpc.StatusCode.UNIMPLEMENTED else f"fails: {failure.details()}"
         raise Weak(f"reflection {why}; grpcurl needs the .proto file") from failure
     if SERVICE_NAME not in services:
         raise UnimplementedError(f"the server does not serve {SERVICE_NAME}, but {', '.join(services) or 'nothing'}")
     return f"{len(services)} services, {SERVICE_NAME} among them"
+
+
+async def _services(patient: Patient) -> list[str]:
+    """Return the names of the services, by reflection v1, or by v1alpha if the server has no other."""
+    for version in (V1, V1ALPHA):
+        # One request, sent with the call: written after it, it can meet a server that has refused the call already.
+        ask_once = patient.link.channel.unary_stream(
+            f"/{version}/{METHOD}",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        try:
+            async for response in ask_once(request, metadata=await patient.client.metadata()):
+                return [service.name for service in response.list_services_response.service]
+        except grpc.aio.AioRpcError as failure:
+            if version == V1ALPHA or failure.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+    return []
 
 
 async def _card(patient: Patient) -> str:

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.rpc.reflection import Symbols
+from a2a_grpc.rpc.reflection import METHOD, V1, V1ALPHA, Symbols
 from a2a_grpc.server.health import Health
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.wire import SERVICE_NAME
@@ -56,8 +56,9 @@ class Admin:
             channelz_pb2_grpc.add_ChannelzServicer_to_server(self._channelz.aio.ChannelzServicer(), collected)
             names.append(CHANNELZ)
         if self._reflects:
-            reflects = reflection.aio.ReflectionServicer((*names, reflection.SERVICE_NAME), pool=Symbols())
+            reflects = reflection.aio.ReflectionServicer((*names, V1, V1ALPHA), pool=Symbols())
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflects, collected)
+            collected.handlers[f"/{V1}/{METHOD}"] = collected.handlers[f"/{V1ALPHA}/{METHOD}"]
         return collected.handlers
 
     def tell(self, ready: bool) -> None:

@@ -554,9 +554,31 @@ async def test_reflection_lists_the_services(served: Served) -> None:
     answer = await _reflected(served, reflection_pb2.ServerReflectionRequest(list_services=""))
     assert sorted(service.name for service in answer.list_services_response.service) == [
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "lf.a2a.v1.A2AService",
     ]
+
+
+async def test_reflection_v1_answers_as_v1alpha_does_and_describes_itself(served: Served) -> None:
+    """Newer tools ask for v1 alone; its messages have the same bytes."""
+    ask = served.channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    for asked in (
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE_NAME),
+    ):
+        assert await elements(ask(iter([asked]))) == [await _reflected(served, asked)]
+    for symbol in ("ServerReflection", "ServerReflection.ServerReflectionInfo", "ServerReflectionRequest"):
+        asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"grpc.reflection.v1.{symbol}")
+        answer: Any
+        [answer] = await elements(ask(iter([asked])))
+        [file] = map(FileDescriptorProto.FromString, answer.file_descriptor_response.file_descriptor_proto)
+        assert (file.package, file.service[0].name) == ("grpc.reflection.v1", "ServerReflection")
+        assert file.service[0].method[0].input_type == ".grpc.reflection.v1.ServerReflectionRequest"
 
 
 async def test_reflection_gives_the_whole_contract(served: Served) -> None:
