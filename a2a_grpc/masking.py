@@ -6,11 +6,12 @@ from urllib.parse import unquote
 MASK = "***"
 
 # A password may contain any character, even an "@", "/" or "?" that is not escaped: the password ends at the last "@".
-# If a text begins with a URL, the whole text counts as one URL, because a password may also contain spaces.
+# If a text begins with a URL, the whole text counts as one URL, because a password may also contain spaces; but a word
+# with another URL is not part of it.
 # No pattern scans a character more than a few times, because a text from a peer may be long.
 _SCHEME = r"[A-Za-z][\w+.-]*:"
 _USER = r"[^\s:/?#@'\"=,;()]"
-_WHOLE = re.compile(rf"\A\s*{_SCHEME}//[^\s:/?#@]*:(?P<password>.*)@", re.DOTALL)
+_WHOLE = re.compile(rf"\A\s*{_SCHEME}//[^\s:/?#@]*:(?P<password>(?:(?!\s\S*?://).)*)@", re.DOTALL)
 _WORD = re.compile(r"\S+")
 _PASSWORD = re.compile(rf"(?<!{_USER})(?:{_SCHEME}/{{1,3}}{_USER}*:|(?:{_SCHEME})?{_USER}*:(?!//))(?P<password>\S+)@$")
 _USER_ALONE = re.compile(r"(?<![\w+.-])(?P<scheme>[A-Za-z][\w+.-]*://)(?P<user>[^\s:/?#@]+)@")

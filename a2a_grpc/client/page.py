@@ -59,13 +59,16 @@ def _followed(here: Any, location: str) -> Any:
         there = here.join(type(here)(location))
         port = there.port  # raises if there is none
     except ValueError:
-        raise AgentCardError(f"{shown(str(here))} redirects to what is no URL: '{shown(location)}'") from None
+        raise AgentCardError(
+            f"the card at {shown(str(here))} redirects to what is no URL: '{shown(location)}'"
+        ) from None
     is_same_host = bool(there.raw_host) and there.raw_host == here.raw_host and there.raw_user is None
     is_same_place = there.scheme == here.scheme and port == here.port
     if is_same_host and (is_same_place or (here.scheme, there.scheme) == ("http", "https")):
         return there
     raise AgentCardError(
-        f"{shown(str(here))} redirects to another place, {shown(str(there))}; if you trust that one, call it by its URL"
+        f"the card at {shown(str(here))} redirects to another place, {shown(str(there))}; if you trust that one, call "
+        "it by its URL"
     )
 
 
