@@ -15,6 +15,15 @@ from typing import Any, TypeVar
 
 PREFIX = "A2A_GRPC_"
 
+OPTIONS = frozenset([
+    "accept", "after", "agent", "api_key", "artifacts", "as_grpcurl", "auth_scheme", "cancel_on_interrupt",
+    "context", "count", "data", "extended", "extension", "file", "header", "history", "id", "idempotency_key",
+    "interval", "limit", "log_level", "metadata", "no_artifacts", "no_wait", "output", "poll", "push_credentials",
+    "push_token", "reference", "service", "since", "state", "task", "timeout", "token", "token_file", "validate",
+    "verbose", "watch", "worker",
+])  # fmt: skip
+"""Options of the command line that are no settings, and `worker`, which a supervisor sets: each has a variable, too."""
+
 Settings = TypeVar("Settings")
 
 
@@ -71,6 +80,25 @@ def hint_at(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean '…'?" with the known name that is nearest to a misspelt one, "" if none is near."""
     near = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def unknown_variables(kinds: Iterable[type], environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that begin like those of this project and mean nothing, each with the nearest name that
+    does, or "" if none is near."""
+    known = {name.upper() for name in (*OPTIONS, *(item.name for kind in kinds for item in fields(kind)))}
+    names = os.environ if environ is None else environ
+    given = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
+    unknown: dict[str, str] = {}
+    for name in sorted(given - known):
+        if not name.startswith("TEST_"):  # those are for this project's own tests
+            near = difflib.get_close_matches(name, known, 1, 0.75)
+            unknown[PREFIX + name] = PREFIX + near[0] if near else ""
+    return unknown
+
+
+def said_of(name: str, nearest: str) -> str:
+    """Return the warning of a variable that means nothing."""
+    return f"the variable {name} means nothing to a2a-grpc{f'; did you mean {nearest}?' if nearest else ''}"
 
 
 def plain_type(hint: Any) -> type:

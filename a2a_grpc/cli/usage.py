@@ -10,6 +10,7 @@ import typer.core
 
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Guarded, Screen
+from a2a_grpc.config import PREFIX
 
 # Typer brings its own copy of click, or uses the installed one: the classes are reached from one that it exports.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -63,8 +64,33 @@ def _end_without_output(error: OutputError) -> NoReturn:
     sys.exit(ExitCode.OUTPUT)
 
 
+def give_variable(parameter: Any) -> None:
+    """Let an option be given as an environment variable, `A2A_GRPC_<OPTION>`, if the option names no variable itself.
+
+    An option that may be given several times has a value a line in its variable.
+    """
+    flag = next((flag for flag in parameter.opts if flag.startswith("--")), "")
+    if parameter.param_type_name != "option" or parameter.is_eager or f"env: {PREFIX}" in (parameter.help or ""):
+        return
+    name = parameter.envvar or PREFIX + flag[2:].replace("-", "_").upper()
+    parameter.envvar, parameter.show_envvar = name, False
+    parameter.help = f"{parameter.help or ''} \\[env: {name}]"
+    if parameter.multiple:
+        parameter.value_from_envvar = lambda context: _lines(parameter.resolve_envvar_value(context))
+
+
+def _lines(text: str | None) -> list[str] | None:
+    """Return the lines of a variable; None if the variable is not set."""
+    return None if text is None else [line for line in text.split("\n") if line]
+
+
 class Command(_Command, typer.core.TyperCommand):
     """A verb."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        for parameter in self.params:
+            give_variable(parameter)
 
 
 class Group(_Command, typer.core.TyperGroup):

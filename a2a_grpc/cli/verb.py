@@ -20,12 +20,14 @@ from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error, say_failure
 from a2a_grpc.cli.grpcurl import escaped, grpcurl_command
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
 from a2a_grpc.cli.output import OutputError
+from a2a_grpc.cli.screen import Screen
 from a2a_grpc.cli.show import Show
 from a2a_grpc.cli.trace import PLAIN, Trace
 from a2a_grpc.client import Client, ClientSettings, Credentials, api_key, bearer
 from a2a_grpc.client.client import load_settings
-from a2a_grpc.config import ConfigurationError
+from a2a_grpc.config import ConfigurationError, said_of, unknown_variables
 from a2a_grpc.errors import A2AError
+from a2a_grpc.harmless import one_line
 from a2a_grpc.masking import mask_url
 from a2a_grpc.signals import INTERRUPT, signals_to
 from a2a_grpc.wire import SERVICE_NAME
@@ -229,6 +231,8 @@ def _session(given: dict[str, Any]) -> Session:
         settings = replace(settings, connect_timeout_s=CONNECT_TIMEOUT_S)
     if timeout_s is not None:
         settings = replace(settings, timeout_s=timeout_s)
+    for name, nearest in _unknown_variables().items():
+        Screen.of_stderr().say(("Warning:", "bold yellow"), " ", one_line(said_of(name, nearest)))
     credentials, credentials_shown, secret = _credentials(given["token"], given["token_file"], given["api_key"])
     show = Show(as_json=given["output"] is OutputFormat.JSON)
     headers = tuple(_header(text) for text in given["header"])
@@ -249,6 +253,14 @@ def _session(given: dict[str, Any]) -> Session:
         trace=Trace(show.about) if given["verbose"] else None,
         interrupted=asyncio.Event(),
     )
+
+
+def _unknown_variables() -> dict[str, str]:
+    if not unknown_variables([ClientSettings]):
+        return {}
+    from a2a_grpc.server.serve import SETTINGS  # takes its time to import
+
+    return unknown_variables([ClientSettings, *SETTINGS])
 
 
 def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple[Credentials | None, str, str]:
