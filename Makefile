@@ -105,7 +105,7 @@ demo-all: $(VENV)/.run ## Run every program of clients/ against the servers it n
 	@$(BIN)/python clients/demo_all.py
 
 serve: $(VENV)/.run ## Serve an agent: make serve AGENT=servers/translator.py
-	$(BIN)/a2a-grpc serve $(or $(AGENT),servers/translator.py) $(ARGS)
+	$(BIN)/a2a-grpc serve $(if $(filter command line,$(origin AGENT)),$(AGENT),servers/translator.py) $(ARGS)
 
 clean: ## Remove the environments and caches.
 	rm -rf $(VENV) .cache bin .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -132,6 +132,59 @@ async def test_the_chat_program_remembers_a_name_and_a_task_that_is_named() -> N
         assert text_of(await client.send("What is my name?", reference_task_ids=[told.id])) == "Ada."
 
 
+def blocks(page: Path) -> list[str]:
+    """The commands of a page that a reader types, a block each."""
+    found = re.findall(r"^```(sh|console)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [
+        text if kind == "sh" else "".join(line[2:] + "\n" for line in text.splitlines() if line.startswith("$ "))
+        for kind, text in found
+    ]
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_blocks_of_a_page_can_be_typed_into_one_shell_one_after_the_other(page: Path) -> None:
+    """Each is a script on its own, none has a comment (which zsh takes for a command), and none leaves its folder."""
+    for block in blocks(page):
+        checked = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+        assert (checked.returncode, checked.stderr) == (0, ""), block
+        assert not re.search(r"(^|\s)#", re.sub(r"'[^']*'", "", block)), block
+        assert not re.search(r"^\s*cd\s", block, re.MULTILINE), block
+
+
+def test_make_serve_is_not_misled_by_the_variable_of_the_grpcurl_page() -> None:
+    """`export AGENT=127.0.0.1:50051` stands in docs/grpcurl.md; `make serve` takes an agent's file by that name."""
+    environment = {**os.environ, "AGENT": "127.0.0.1:50051"}
+    for arguments, file in (([], "servers/translator.py"), (["AGENT=servers/scripted.py"], "servers/scripted.py")):
+        done = subprocess.run(
+            ["make", "--dry-run", "serve", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        assert f"a2a-grpc serve {file}" in done.stdout
+
+
+async def test_the_commands_of_the_readme_work_as_they_stand_in_one_shell(greeter: Path) -> None:
+    """Those that call an agent, with what the README says about standard output and standard error."""
+    calling = [block for block in blocks(ROOT / "README.md") if re.match(r"a2a-grpc (?!serve)|export PATH", block)]
+    assert len(calling) == 2
+    async with Program(
+        "-m", "a2a_grpc", "serve", str(greeter), "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off"
+    ) as agent:
+        script = "set -e\n" + "".join(calling).replace("127.0.0.1:50051", agent.address)
+        if not (ROOT / "bin" / "grpcurl").exists():
+            script = script.replace("grpcurl ", "echo grpcurl ")
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        shell = await asyncio.create_subprocess_exec(
+            "bash", cwd=ROOT, env={**os.environ, "PATH": path, "A2A_GRPC_AGENT": agent.address},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await shell.communicate(script.encode())
+    assert shell.returncode == 0, err.decode()
+    assert "Hello, Ada!\n" in out.decode()
+    assert "All is well" in out.decode()
+
+
 def test_every_option_and_file_that_the_readme_names_exists() -> None:
     flags = {"--" + name.replace("_", "-") for kind in SETTINGS for name in kind.__dataclass_fields__}
     flags |= {"--help", *command_line_flags()}
