@@ -66,6 +66,8 @@ The map. A module imports only from floors strictly below its own:
     1  lifecycle    states, which may follow which, the fold of events
        parts        Python values to parts and back; plain: objects that JSON does not have, as JSON values
        address      HOST:PORT taken apart
+       pem          private keys that gRPC can read
+       libpq        URLs of PostgreSQL, as its own tools read them
        piecewise    large messages parsed and joined a piece at a time
        harmless     text of others for terminals and logs
     0  wire         the only door to generated code

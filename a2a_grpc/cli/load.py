@@ -2,18 +2,32 @@
 
 import importlib
 import importlib.util
+import logging
 import sys
-from collections.abc import Mapping
+import sysconfig
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
+import a2a_grpc
 from a2a_grpc.agent import INSTEAD, Agent, is_executor
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.server import loading
+from a2a_grpc.server.serve import Served, loading
+
+logger = logging.getLogger("a2a_grpc.cli")
+T = TypeVar("T")
+
+FOREIGN = [
+    Path(a2a_grpc.__file__).parent,
+    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+]
+"""Where code stands that is not the agent's."""
 
 
-def load_agent(target: str) -> Agent:
-    """The agent of `FILE.py`, `package.module`, or either with `:NAME`.
+def load_agent(target: str) -> Served:
+    """What is to be served: the agent of `FILE.py`, `package.module`, or either with `:NAME`.
 
     Without a name: the one agent that the module has. A `serve(agent)` in the module does not serve, it only names the
     agent. Raises ConfigurationError saying what was not found.
@@ -29,8 +43,12 @@ def load_agent(target: str) -> Agent:
             _check_executor(where, {name: agent})
             wrong = f"there is no '{name}' in {where}" if agent is None else f"'{name}' in {where} is not an Agent"
             raise ConfigurationError(wrong)
-        return agent
-    found = {id(agent): agent for agent in [*served, *vars(module).values()] if isinstance(agent, Agent)}
+        return next((one for one in served if one.agent is agent), Served(agent))
+    found = {
+        id(agent): agent
+        for agent in [*(one.agent for one in served), *vars(module).values()]
+        if isinstance(agent, Agent)
+    }
     if len(served) == 1:
         return served[0]
     if len(found) != 1:
@@ -39,7 +57,7 @@ def load_agent(target: str) -> Agent:
         raise ConfigurationError(
             f"{where} has {len(found)} agents{f' ({names})' if names else ''}; name one: {where}:NAME"
         )
-    return next(iter(found.values()))
+    return Served(next(iter(found.values())))
 
 
 def _check_executor(where: str, named: Mapping[str, object]) -> None:
@@ -58,9 +76,10 @@ def _load_module(where: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"'{where}' is not a Python file")
+    loader = spec.loader
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))
-    spec.loader.exec_module(module)
+    _run(where, lambda: loader.exec_module(module))
     return module
 
 
@@ -70,8 +89,31 @@ def _import(name: str) -> ModuleType:
         raise missing
     sys.path.insert(0, "")
     try:
-        return importlib.import_module(name)
+        return _run(name, lambda: importlib.import_module(name))
     except ModuleNotFoundError as error:
-        if error.name and f"{name}.".startswith(f"{error.name}."):
-            raise missing from error
-        raise  # the module is there; what it imports is not
+        raise missing from error
+
+
+def _run(where: str, load: Callable[[], T]) -> T:
+    """Run the agent's code. Raises ConfigurationError with the agent's own line for what the code raises;
+    ModuleNotFoundError if there is no module of the name `where`."""
+    try:
+        return load()
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{where}.".startswith(f"{error.name}."):
+            raise
+        logger.debug("the agent cannot be loaded", exc_info=error)
+        raise ConfigurationError(f"{_place_of(error)}: {type(error).__name__}: {error}") from error
+
+
+def _place_of(error: Exception) -> str:
+    """Return the line that an error comes from: the deepest of the agent's own code, not of what that calls."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "the agent"
+
+
+def _is_foreign(file: str) -> bool:
+    """Return True for code of Python, of installed packages and of this one."""
+    return file.startswith("<") or any(Path(file).is_relative_to(folder) for folder in FOREIGN)

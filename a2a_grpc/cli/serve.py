@@ -20,7 +20,7 @@ from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server import ListenError, RequestLimits, ServerSettings
-from a2a_grpc.server.serve import describe, run_program
+from a2a_grpc.server.serve import Served, describe, run_program
 from a2a_grpc.server.worker import Tell
 from a2a_grpc.store import StoreUnavailable
 
@@ -55,7 +55,7 @@ def serve_command(agent: Agent) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
     def serve(**options: Any) -> None:
-        _guard(lambda: _serve(lambda: agent, options))
+        _guard(lambda: _serve(lambda: Served(agent), options))
 
     about = f"{agent.name}: {agent.description}\n\nServes over gRPC, its card over HTTP, until Ctrl-C."
     guard()
@@ -79,11 +79,11 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
     return function
 
 
-def _serve(find_agent: Callable[[], Agent], options: dict[str, Any]) -> None:
+def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
     log_to_stderr(level.upper())
     settings = {name: value for name, value in options.items() if value is not None}
-    run_program(find_agent, settings, tell=_tell_json if output is OutputFormat.JSON else _tell_text())
+    run_program(find, settings, tell=_tell_json if output is OutputFormat.JSON else _tell_text())
 
 
 def _guard(work: Callable[[], None]) -> None:

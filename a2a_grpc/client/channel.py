@@ -11,6 +11,7 @@ import grpc.aio
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.pem import check_plain_key
 
 MAX_METADATA_BYTES = 1 << 20
 """Of the metadata of a response, in which the text of a status is three times as long where it is not ASCII."""
@@ -109,6 +110,9 @@ def _pem(name: str, path: str | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"cannot read {name} '{path}': {error.strerror}") from error
+    if name == "client_key":
+        check_plain_key(name, path, content)
+    return content

@@ -21,6 +21,11 @@ def check_limits_fit(server: ServerSettings, engine: EngineSettings, transport: 
             f"could grow that no response can hold; --max-send-bytes must be at least {needed}, or lower "
             "--max-task-bytes"
         )
+    if engine.max_event_bytes > engine.max_task_bytes:
+        raise ConfigurationError(
+            f"--max-event-bytes is {engine.max_event_bytes} and --max-task-bytes is {engine.max_task_bytes}: an event "
+            "could be allowed that no task can hold; raise --max-task-bytes, or lower --max-event-bytes"
+        )
     if server.max_bytes_in_flight < transport.max_receive_bytes:
         raise ConfigurationError(
             f"--max-bytes-in-flight is {server.max_bytes_in_flight} and --max-receive-bytes is "

@@ -5,29 +5,33 @@ import importlib
 import logging
 import os
 import re
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
+
+import grpc.aio
 
 from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent, check_agent
-from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown
+from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown, said_of, unknown_variables
 from a2a_grpc.engine import EngineSettings
-from a2a_grpc.harmless import log_to_stderr
+from a2a_grpc.harmless import log_to_stderr, one_line
+from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.server.descriptors import raise_limit
 from a2a_grpc.server.garbage import Garbage
+from a2a_grpc.server.ports import ListenError
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.settings import ServerSettings
+from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell, Worker
 from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers
-from a2a_grpc.signals import STOP, signals_to
-from a2a_grpc.store import TaskStore
+from a2a_grpc.store import StoreUnavailable, TaskStore
 
 logger = logging.getLogger("a2a_grpc.server")
 
@@ -36,45 +40,62 @@ SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
 LAST_WAIT_S = 1.0
 """How long background work has to end once the server has stopped."""
 
-FAILED_GRACE_S = 5.0
-"""How long runs may go on in a server that failed: as long as they do, no other process takes the port."""
 
-_served: ContextVar[list[Agent] | None] = ContextVar("a2a_grpc_served", default=None)
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a program serves."""
+
+    agent: Agent
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
 
 
-def serve(agent: Agent, **settings: Any) -> None:
-    """Serves an agent until SIGTERM or SIGINT (Ctrl-C), then drains; prints where it listens.
+_served: ContextVar[list[Served] | None] = ContextVar("a2a_grpc_served", default=None)
+
+
+def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = (), **settings: Any) -> None:
+    """Serve an agent until SIGTERM or SIGINT (Ctrl-C) comes, then drain. Print where the server listens.
 
     `settings` are fields of ServerSettings, EngineSettings, TransportSettings or RequestLimits; each can also be given
-    as an environment variable `A2A_GRPC_<FIELD>`. Warnings go to standard error, unless the program has arranged its
-    log. Raises ConfigurationError or ListenError.
+    as an environment variable `A2A_GRPC_<FIELD>`. `interceptors` are gRPC's own. Warnings go to standard error, unless
+    the program has arranged its log.
 
-    In a file that `a2a-grpc serve FILE` loads, this call only names the agent: the command does the serving.
+    If the server cannot start, the program ends with one line on standard error: with exit code 2 for what its settings
+    say, 3 for a store that does not answer. A program that has more to do uses `Server`.
+
+    In a file that `a2a-grpc serve FILE` loads, this call only names the agent and the interceptors: the command serves.
     """
     check_agent(agent, Agent)
     served = _served.get()
     if served is not None:
-        served.append(agent)
+        served.append(Served(agent, interceptors))
         return
     log_to_stderr("WARNING")
-    run_program(lambda: agent, settings, tell=_print)
+    try:
+        run_program(lambda: Served(agent, interceptors), settings, tell=_print)
+    except (ConfigurationError, ListenError, StoreUnavailable) as error:
+        print(f"Error: {one_line(mask_url(str(error)))}", file=sys.stderr)  # noqa: T201
+        sys.exit(3 if isinstance(error, StoreUnavailable) else 2)
 
 
-def run_program(find_agent: Callable[[], Agent], settings: Mapping[str, Any], *, tell: Tell) -> None:
-    """Serves an agent until a signal comes: in this process, or in as many others as `workers` says.
+def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell: Tell) -> None:
+    """Serve until a signal comes: in this process, or in as many others as `workers` says.
 
-    Where others serve, the agent is looked for only there. Raises ConfigurationError, ListenError, and SystemExit if
-    no worker can serve, or if this process can serve no longer.
+    If other processes serve, they look for the agent. Raises ConfigurationError, ListenError, StoreUnavailable, and
+    SystemExit if no worker can serve, or if this process can serve no longer.
     """
     refuse_unknown(settings, *SETTINGS)
     worker = Worker.of_environment()
+    if worker is None:  # else the supervisor has said it
+        warn_of_variables()
     if worker is not None:
         settings, tell = {**settings, **worker.settings}, worker.tell
     raise_limit()
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
-        agent = find_agent()
-        server, loop = make_server(agent, with_store(agent, settings)), event_loop(server_settings)
+        found = find()
+        settings = with_store(found.agent, settings)
+        server = make_server(found.agent, settings, interceptors=found.interceptors)
+        loop = event_loop(server_settings)
         try:
             run_to_end(run(server, tell=tell), loop)
         except ServerFailedError as error:
@@ -95,9 +116,25 @@ async def _run_workers(settings: ServerSettings, tell: Tell) -> None:
         await workers.run(told)
 
 
-def make_server(agent: Agent, settings: Mapping[str, Any], *, store: TaskStore | None = None) -> Server:
-    """A server with its settings from one flat mapping, over the environment, and with a store of one's own if given.
-    Raises TypeError for a name that no setting has."""
+def warn_of_variables() -> None:
+    """Warn of environment variables that look like those of this project and mean nothing: a name may be misspelt."""
+    if not unknown_variables(SETTINGS):
+        return
+    from a2a_grpc.client import ClientSettings  # takes its time to import
+
+    for name, nearest in unknown_variables((*SETTINGS, ClientSettings)).items():
+        logger.warning("%s", said_of(name, nearest))
+
+
+def make_server(
+    agent: Agent,
+    settings: Mapping[str, Any],
+    *,
+    store: TaskStore | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+) -> Server:
+    """Return a server with its settings from one flat mapping, over the environment, and with a store of one's own if
+    given. Raises TypeError for a name that no setting has."""
     refuse_unknown(settings, *SETTINGS)
     return Server(
         agent,
@@ -106,6 +143,7 @@ def make_server(agent: Agent, settings: Mapping[str, Any], *, store: TaskStore |
         transport=load(TransportSettings, settings),
         limits=load(RequestLimits, settings),
         store=store,
+        interceptors=interceptors,
     )
 
 
@@ -140,19 +178,17 @@ async def run(server: Server, *, tell: Tell) -> None:
         try:
             garbage.start()
             _announce(server, tell)
-            failing = asyncio.create_task(server.wait_failed(), name="a2a-grpc:failing")
-            await asyncio.wait([told, failing], return_when=asyncio.FIRST_COMPLETED)
-            if failing.done():
-                await server.stop(min(server.settings.drain_grace_s, FAILED_GRACE_S))
-                raise ServerFailedError(failing.result())
-            failing.cancel()
-            with suppress(OSError):  # whoever started this process may not listen any more
-                tell("draining", {"signal": told.result()})
+            await server.serve_until(told, draining=lambda name: _tell_if_heard(tell, "draining", {"signal": name}))
         finally:
             garbage.stop()
             await server.stop()
+    _tell_if_heard(tell, "stopped", {})
+
+
+def _tell_if_heard(tell: Tell, event: str, values: Mapping[str, Any]) -> None:
+    """Tell an event. The program that started this one may have closed the output: a server ends all the same."""
     with suppress(OSError):
-        tell("stopped", {})
+        tell(event, values)
 
 
 def event_loop(settings: ServerSettings) -> asyncio.AbstractEventLoop:
@@ -192,27 +228,6 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
         loop.close()
 
 
-@contextmanager
-def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[str]"]:
-    """The name of the first SIGTERM or SIGINT, once it comes; the next one ends the process at once: `last` is done
-    before that, if the event loop is free to do it."""
-    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def hear(number: signal.Signals) -> None:
-        if not told.done():
-            told.set_result(number.name)
-            if last is None:
-                let_go()
-            return
-        if last is not None:
-            last()
-        let_go()
-        signal.raise_signal(number)
-
-    with signals_to(hear, STOP) as let_go:
-        yield told
-
-
 def _announce(server: Server, tell: Tell) -> None:
     settings = server.settings
     tell("listening", {"protocol": "grpc", "address": server.grpc_address, "tls": bool(settings.tls_cert)})
@@ -232,9 +247,9 @@ def _announce(server: Server, tell: Tell) -> None:
 
 
 @contextmanager
-def loading() -> Iterator[list[Agent]]:
-    """While the block runs, `serve` does not serve: it adds its agent to this list."""
-    served: list[Agent] = []
+def loading() -> Iterator[list[Served]]:
+    """While the block runs, `serve` does not serve: it adds what it would serve to this list."""
+    served: list[Served] = []
     token = _served.set(served)
     try:
         yield served
@@ -263,4 +278,7 @@ def describe(event: str, values: Mapping[str, Any]) -> str:
 
 
 def _print(event: str, values: Mapping[str, Any]) -> None:
-    print(describe(event, values), file=sys.stderr if event == "note" else sys.stdout, flush=True)
+    try:
+        print(describe(event, values), file=sys.stderr if event == "note" else sys.stdout, flush=True)
+    except OSError as error:
+        logger.warning("the event '%s' cannot be printed: %s; the server goes on", event, error.strerror)

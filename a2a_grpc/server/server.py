@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shlex
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.errors import A2AError
 from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
+from a2a_grpc.pem import check_plain_key
 from a2a_grpc.rpc import (
     Arrivals,
     Asking,
@@ -51,6 +52,7 @@ from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised
+from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.width import Width
 from a2a_grpc.store import TaskStore, open_store
 from a2a_grpc.wire import AgentCard
@@ -64,6 +66,16 @@ LOOK_INTERVAL_S = 1.0
 """Between two looks whether the server is ready, for the health service."""
 
 
+BUDGET_S = 20.0
+"""How long calls wait for a store that is away, at least."""
+
+RECONNECT_S = 10.0
+"""How long a store may take to be reached again, once it is back."""
+
+FAILED_GRACE_S = 5.0
+"""How long runs may go on in a server that failed: as long as they do, no other process takes the port."""
+
+
 class ServerFailedError(RuntimeError):
     """A server that can serve no longer, for another reason than `stop`."""
 
@@ -72,7 +84,8 @@ class Server:
     """Serves one agent over gRPC, its card and probes over HTTP.
 
     `async with Server(agent) as server:` listens from the first line of the block on; `grpc_address` and `http_url`
-    tell where. Leaving the block drains: no new work, runs may finish within the grace, streams end with UNAVAILABLE.
+    tell where. `await server.serve_forever()` in the block serves until a signal comes. Leaving the block drains: no
+    new work, runs may finish within the grace, streams end with UNAVAILABLE.
 
     A server whose port is lost (see `GrpcPort`) is not ready and not alive any more; `wait_failed` returns then.
 
@@ -102,7 +115,9 @@ class Server:
         self.grpc_address = ""
         self.admin_address: str | None = None
         self.http_url: str | None = None
-        self._store = store or open_store(self.settings.store)
+        self._store = store or open_store(
+            self.settings.store, budget_s=max(BUDGET_S, self._engine_settings.outage_s + RECONNECT_S)
+        )
         self._store_url = "" if store else mask_url(self.settings.store)
         self._bus = open_bus(self.settings.bus, "" if store else self.settings.store)
         self._log = Log(self._store, self._bus)
@@ -120,7 +135,8 @@ class Server:
         self._failure: str | None = None
         self._failed = asyncio.Event()
         self._is_serving = False
-        self._stopped = False
+        self._stopping = asyncio.Event()
+        self._closed = asyncio.Event()
 
     @property
     def is_idle(self) -> bool:
@@ -232,15 +248,54 @@ class Server:
             f"rename {shlex.quote(name)} --store {shlex.quote(self._store_url)}"
         )
 
+    async def serve_forever(self) -> None:
+        """Serve until SIGTERM or SIGINT (Ctrl-C) comes, then drain and close; another such signal ends the process at
+        once. SIGHUP is ignored. Returns too if `stop` is called, and drains when the block around is left.
+
+        Raises ServerFailedError if the server can serve no longer, RuntimeError outside of the main thread.
+        """
+        with signals() as told:
+            await self.serve_until(told)
+
+    async def serve_until(
+        self, told: "asyncio.Future[str]", *, draining: Callable[[str], None] = lambda signal: None
+    ) -> None:
+        """Serve until `told` names a signal, or until the server is stopped. Then call `draining` with that signal,
+        drain and close. Raises ServerFailedError if the server can serve no longer."""
+        failing = asyncio.create_task(self.wait_failed(), name="a2a-grpc:failing")
+        stopping = asyncio.create_task(self._stopping.wait(), name="a2a-grpc:stopping")
+        try:
+            ends: list[asyncio.Future[Any]] = [told, failing, stopping]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                await self.stop(min(self.settings.drain_grace_s, FAILED_GRACE_S))
+                raise ServerFailedError(failing.result())
+            if told.done():
+                draining(told.result())
+            await self.stop()
+        finally:
+            failing.cancel()
+            stopping.cancel()
+
     async def stop(self, grace_s: float | None = None) -> None:
-        """Drains and closes. Bounded: by the grace (default: `drain_grace_s`), then by seconds.
+        """Drain and close. Bounded: by the grace (default: `drain_grace_s`), then by seconds. A second
+        call waits until the first one is done.
 
         The order: not ready any more, no new messages, runs finish or are failed with the reason, streams
         end and further calls are UNAVAILABLE, ports close.
         """
-        if not self._is_serving or self._stopped:
+        if not self._is_serving:
             return
-        self._stopped = True
+        if self._stopping.is_set():
+            await self._closed.wait()
+            return
+        self._stopping.set()
+        try:
+            await self._close(grace_s)
+        finally:
+            self._closed.set()
+
+    async def _close(self, grace_s: float | None) -> None:
         await self._upkeep.stop()
         await self._readiness.stop()
         self._admin.leave()
@@ -365,8 +420,17 @@ class Server:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             certificate, key = Path(settings.tls_cert).read_bytes(), Path(settings.tls_key).read_bytes()
+            check_plain_key("tls_key", settings.tls_key, key)
             tls.load_cert_chain(settings.tls_cert, settings.tls_key)
         except OSError as error:  # ssl.SSLError is one
-            what = error.filename or f"{settings.tls_cert} with {settings.tls_key}"
-            raise ConfigurationError(f"tls_cert, tls_key: {what}: {error.strerror or error.reason}") from error  # type: ignore[attr-defined]
+            raise ConfigurationError(f"tls_cert, tls_key: {_what_is_wrong(settings, error)}") from error
         return grpc.ssl_server_credentials([(key, certificate)]), tls
+
+
+def _what_is_wrong(settings: ServerSettings, error: OSError) -> str:
+    """Return why a certificate and its key cannot be used: OpenSSL's own words name neither file."""
+    if not isinstance(error, ssl.SSLError):
+        return f"{error.filename}: {error.strerror}"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"{settings.tls_key} is not the key of the certificate in {settings.tls_cert}"
+    return f"{settings.tls_cert} and {settings.tls_key} must hold a certificate chain and its private key in PEM"

@@ -39,7 +39,12 @@ class ServerSettings:
     health: bool = setting(True, "Serve grpc.health.v1.")
     channelz: bool = setting(False, "Serve channelz: gRPC's own figures of its connections and calls.")
     cancel_on_disconnect: bool = setting(False, "Cancel the task of a send whose caller goes away.")
-    drain_grace_s: float = setting(30.0, "Seconds that runs have to finish once the server is told to stop.", minimum=0)
+    drain_grace_s: float = setting(
+        4.0,
+        "Seconds that runs have to finish once the server is told to stop; with --cancel-grace-s they have to fit into "
+        "the time that the platform gives (Docker: 10, Kubernetes: 30).",
+        minimum=0,
+    )
     max_connections: int = setting(
         0, "Connections that each gRPC port may have; 0 for as many as file descriptors allow.", minimum=0
     )

@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -18,7 +20,20 @@ import trustme
 from a2a_grpc import TaskState
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest, SubscribeToTaskRequest
-from tests.harness import V1, Program, elements, event_state, eventually, refusal, request, run_program, scripted
+from tests.harness import (
+    ROOT,
+    V1,
+    Program,
+    elements,
+    event_state,
+    eventually,
+    refusal,
+    request,
+    run_program,
+    scripted,
+    scripted_agent,
+    serving,
+)
 from tests.regressions.faults import connection
 
 SCRIPTED = "servers/scripted.py"
@@ -249,3 +264,128 @@ async def test_encryption_needs_no_insecure_beyond_this_machine(certificates: Ce
         async with encrypted(f"127.0.0.1:{port}", certificates.authority) as stub:
             listed: Any = await stub.ListTasks(ListTasksRequest(), metadata=V1)
             assert listed.total_size == 0
+
+
+OWN_PROGRAM = """
+import asyncio, sys
+from a2a_grpc import Agent, Server, ServerSettings, Turn
+
+agent = Agent("Own", "A program of its own.")
+
+@agent.skill()
+async def work(turn: Turn) -> str:
+    await asyncio.sleep(1)
+    return "done in time"
+
+async def main():
+    async with Server(agent, ServerSettings(listen="127.0.0.1:0", http_listen="off")) as server:
+        print(server.grpc_address, flush=True)
+        await server.serve_forever()
+    print("over", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_program_with_a_server_of_its_own_serves_until_a_signal_then_drains() -> None:
+    async with started("-c", OWN_PROGRAM) as (process, address), connection(address) as stub:
+        call: Any = stub.SendStreamingMessage(request("go"), metadata=V1)
+        await elements(call, 2)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        last = (await elements(call))[-1].status_update.status
+        assert last.state == TaskState.TASK_STATE_COMPLETED
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (0, b"over\n")
+    assert err == b"SIGHUP is ignored: the server goes on; SIGTERM stops it\n"
+
+
+@asynccontextmanager
+async def started(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A Python program, with the address that is its first line."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT, stdout=pipe, stderr=pipe)
+    try:
+        assert process.stdout is not None
+        yield process, (await process.stdout.readline()).decode().strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--workers=2", "--store=sqlite:///{folder}/tasks.db")], ids=["one", "workers"]
+)
+async def test_sighup_ends_no_server(tmp_path: Path, options: tuple[str, ...]) -> None:
+    async with Program.server(SCRIPTED, *(option.format(folder=tmp_path) for option in options)) as program:
+        program.process.send_signal(signal.SIGHUP)
+        async with connection(program.address) as stub:
+            assert (await stub.SendMessage(request(), metadata=V1)).task.status.state == TaskState.TASK_STATE_COMPLETED
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.until("draining") == {"event": "draining", "signal": "SIGTERM"}
+
+
+async def test_a_server_that_is_stopped_from_within_ends_serving() -> None:
+    async with serving(scripted_agent()) as served:
+        task = asyncio.create_task(served.server.serve_forever())
+        await asyncio.sleep(0)
+        await asyncio.gather(served.server.stop(), served.server.stop())
+        await task
+
+
+async def test_serve_takes_interceptors_which_see_every_call(tmp_path: Path) -> None:
+    program = tmp_path / "guarded.py"
+    program.write_text(GUARDED)
+    options = ("--listen=127.0.0.1:0", "--http-listen=off", "-o", "json", "--store=memory:")
+    for way in (plain(str(program)), Program("-m", "a2a_grpc", "serve", str(program), *options)):
+        async with way as served, connection(served.address) as stub:
+            refused = await refusal(stub.SendMessage(request(), metadata=V1))
+        assert (refused.code, refused.text) == (grpc.StatusCode.PERMISSION_DENIED, "not today")
+
+
+GUARDED = """
+import grpc
+from a2a_grpc import Agent, Turn, serve
+
+class Refuses(grpc.aio.ServerInterceptor):
+    async def intercept_service(self, continuation, details):
+        async def refuse(request, context):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not today")
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+agent = Agent("Guarded", "Refuses.")
+
+@agent.skill()
+async def work(turn: Turn) -> str:
+    return "done"
+
+serve(agent, interceptors=[Refuses()], listen="127.0.0.1:0", http_listen="off", store="memory:")
+"""
+
+
+@asynccontextmanager
+async def plain(path: str) -> AsyncIterator[Any]:
+    """A program that calls `serve`: it prints its address behind `gRPC`."""
+    async with started(path) as (_, line):
+        yield SimpleNamespace(address=line.removeprefix("gRPC").strip())
+
+
+START_ERRORS = {
+    "a port that is taken": ("listen='{taken}'", "cannot listen on {taken} for gRPC: address already in use"),
+    "a value out of range": ("max_runs=0", "max_runs is 0; it must be at least 1"),
+    "a store that cannot be": ("store='nowhere:'", "store is 'nowhere:'; it must be memory:, sqlite:///tasks.db"),
+}
+
+
+@pytest.mark.parametrize("kind", START_ERRORS)
+async def test_serve_that_cannot_start_ends_the_program_with_one_line(kind: str) -> None:
+    settings, said = START_ERRORS[kind]
+    async with serving(scripted_agent()) as served:
+        taken = served.server.grpc_address
+        settings = settings.format(taken=taken)
+        source = "from a2a_grpc import Agent, serve\na = Agent('A', 'a')\n@a.skill()\nasync def w(turn): pass\n"
+        exit_code, out, err = await run_program("-c", f"{source}serve(a, http_listen='off', {settings})\n")
+    assert (exit_code, out) == (2, "")
+    assert err.startswith(f"Error: {said.format(taken=taken)}")
+    assert len(err.splitlines()) == 1

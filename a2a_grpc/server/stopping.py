@@ -1,0 +1,42 @@
+"""Signals that ask a server to stop, and one that does not."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from a2a_grpc.signals import STOP, signals_to
+
+logger = logging.getLogger("a2a_grpc.server")
+
+HANG_UP = tuple(signal.Signals[name] for name in ("SIGHUP",) if name in signal.Signals.__members__)
+"""Comes when a terminal closes, and from service managers that mean "read your files again". Windows has none."""
+
+
+@contextmanager
+def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[str]"]:
+    """Yield a future for the name of the first SIGTERM or SIGINT that comes while the block runs.
+
+    The next such signal ends the process at once; `last` is called before, if the event loop is free to call it. SIGHUP
+    does nothing except a line in the log. Raises RuntimeError outside of the main thread, which alone gets signals.
+    """
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def hear(number: signal.Signals) -> None:
+        if not told.done():
+            told.set_result(number.name)
+            if last is None:
+                let_go()
+            return
+        if last is not None:
+            last()
+        let_go()
+        signal.raise_signal(number)
+
+    with signals_to(_ignore, HANG_UP), signals_to(hear, STOP) as let_go:
+        yield told
+
+
+def _ignore(number: signal.Signals) -> None:
+    logger.warning("%s is ignored: the server goes on; SIGTERM stops it", number.name)
