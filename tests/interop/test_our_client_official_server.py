@@ -556,8 +556,10 @@ async def test_card_10_an_agent_that_does_not_stream_is_sent_to_and_waited_for_a
         asked = is_task(await client.send(script({"input": "?"})))
         assert state(is_task(await client.send("yes", task_id=asked.id))) == "COMPLETED"
         assert isinstance(await client.send(script({"message": "hi"})), Message)
-        with pytest.raises(UnsupportedOperationError):
-            await everything(client.stream("hello"))
+        *_, last = await everything(client.stream(script({"complete": "streamed"})))
+        assert isinstance(last, Task | TaskStatusUpdateEvent)
+        assert text_of(last.status.message) == "streamed"
+        assert await RemoteAgent(client=client).run(script({"complete": "ran"})) == "ran"
 
 
 # -- errors
@@ -600,7 +602,6 @@ async def test_err_2_the_reason_decides_the_error_whatever_the_status_code_is(
     assert await failure(client.cancel(stubborn.id)) == (unsupported if release.is_oldest else NOT_CANCELABLE)
     assert await failure(anext(client.list(page_size=1000))) == INVALID
     async with connect(official.bare) as bare:
-        assert await failure(bare.stream("x")) == unsupported
         assert await failure(bare.extended_card()) == unsupported
         assert await failure(bare.create_push_config(hook)) == no_push
         assert await failure(bare.get_push_config("t", "p")) == no_push
