@@ -46,7 +46,8 @@ The map. A module imports only from floors strictly below its own:
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
                     connections; news: what a snapshot adds; pieces: what an event adds to the answer;
                     polling: the events of an agent that does not stream; offers: what a card does not offer;
-                    cuts: what a failure means; calls: metadata, deadlines, retries;
+                    origin: whether a failure came from the agent or from the transport; patience: how long to try
+                    again; calls: metadata, deadlines, retries; cuts: why an agent refused a subscription;
                     responses: what an agent sends, checked before it is used; inflating: compressed content within a
                     bound; growth: a bound for a followed task; pages: lists;
                     connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;

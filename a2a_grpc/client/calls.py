@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -10,14 +9,15 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
-from a2a_grpc.backoff import Backoff
 from a2a_grpc.client.connection import Connection, Link, closed
 from a2a_grpc.client.credentials import Credentials, check_entry
-from a2a_grpc.client.errors import UnreachableError
+from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
 from a2a_grpc.client.offers import check_offered
+from a2a_grpc.client.origin import Origin, page_of
+from a2a_grpc.client.patience import Patience, is_unsent
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.responses import accepted, too_many_bytes
-from a2a_grpc.client.status import explain_size, to_error
+from a2a_grpc.client.status import explain_size, lost, to_error
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
@@ -33,19 +33,11 @@ logger = logging.getLogger("a2a_grpc.client")
 Metadata: TypeAlias = Sequence[tuple[str, str]]
 StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 
-OWN_DEADLINE = ("Deadline Exceeded", "Stream removed (Deadline Exceeded)")
-"""What gRPC says of a deadline that passed on this side."""
-
 TOO_LARGE = "CLIENT: Received message larger than max"
 """What gRPC says of a response over `max_response_bytes`."""
 
-NOT_SERVED = re.compile(
-    "failed to connect to all addresses|DNS resolution failed|errors resolving|empty address list|"
-    r"(Stream removed \()?(GOAWAY received|RST_STREAM \(Received RST_STREAM with error code 7\))"
-)
-"""How gRPC's own text begins if no server took the call: there was no connection, or the server refused the stream
-(RFC 9113 §8.7: by REFUSED_STREAM, or by a GOAWAY with a lower stream)."""
-
+LATE_S = 0.01
+"""A call with less time left than this has had its deadline: the agent may tell so a little before this side does."""
 
 SECOND_LOOK_S = 1.0
 """Time for finding out why an agent was not reached, where reaching for it took all the time there was."""
@@ -58,7 +50,8 @@ class Calls:
 
     - Every call carries `a2a-version` and the interface's tenant (OP-3); metadata of the caller is merged, never
       overwritten.
-    - Only UNAVAILABLE is tried again, and a send only where that cannot make a second task.
+    - What is tried again is what no agent has answered (`origin`), or what it answers UNAVAILABLE; a send only if that
+      cannot make a second task.
     - Canceling whoever awaits a call cancels the RPC, nothing else.
     - Whatever fails is raised as an A2AError, or as the ConfigurationError of who configured it.
     """
@@ -81,25 +74,57 @@ class Calls:
         self.was_reached = False
         """Whether the agent has answered, ever."""
 
-    async def unary(self, method: str, request: Any, *, metadata: Metadata = (), is_send: bool = False) -> Any:
-        """The response to a unary call, within `timeout_s`, tried again while the agent is unavailable."""
+    async def unary(
+        self,
+        method: str,
+        request: Any,
+        *,
+        metadata: Metadata = (),
+        is_safe: bool = True,
+        patience: Patience | None = None,
+    ) -> Any:
+        """Return the response to a unary call, tried again while there is no answer of the agent.
+
+        All tries together have `timeout_s`; if the caller gives a `patience`, each try has, and the patience says how
+        long there are tries. A call that is not safe to repeat is repeated only if that has no second effect.
+        """
         timeout_s = self.settings.timeout_s
-        patience = Patience(self, limit_s=timeout_s, max_retries=self.settings.max_retries)
+        patience = patience or self.patience()
+        is_keyed = any(key == Key.IDEMPOTENCY for key, _ in metadata)
         refused: UnavailableError | None = None
         while True:
             link = await self._open_for(request)
             call_metadata = await self.merged(metadata)
+            left_s = timeout_s if patience.left_s is None else max(patience.left_s, 0.001)
             try:
-                return await self._once(link, method, request, call_metadata, max(patience.left_s, 0.001), timeout_s)
+                return await self._once(link, method, request, call_metadata, left_s)
             except UnavailableError as error:
-                await patience.wait(error)
-                if is_send and not never_left(error) and not await self.repeats_safely(patience):
+                if not await self.may_repeat(error, patience, is_safe=is_safe, is_keyed=is_keyed):
                     raise
                 refused = error
             except DeadlineExceededError as error:
                 if refused is not None:
                     error.say(f"{error.message}; before, it answered: {refused.message}")
                 raise
+
+    def patience(self) -> Patience:
+        """Return the patience of one unary call."""
+        return Patience(self, within_s=self.settings.timeout_s, max_retries=self.settings.max_retries)
+
+    async def may_repeat(
+        self, error: UnavailableError, patience: Patience, *, is_safe: bool, is_keyed: bool = True
+    ) -> bool:
+        """Wait until the next try of a call. Return False if the next try could have the same effect twice.
+
+        A call that is not safe to repeat may be repeated if it is a send with an idempotency key, and the agent honours
+        the key. Raise the error, or UnreachableError, if there is no next try.
+        """
+        await patience.wait(error)
+        if is_safe or is_unsent(error) or (is_keyed and await self.repeats_safely(patience)):
+            return True
+        if isinstance(error, ConnectionLostError):
+            error.say(f"{error.message}; whether the call has had its effect is not known")
+        return False
 
     async def may_stream(self, *, is_send: bool) -> bool:
         """Return False if the agent is known not to stream, by its card (CARD-10) or by experience."""
@@ -145,7 +170,7 @@ class Calls:
             check_offered(request, link.card, self.connection.target)
         return link
 
-    async def repeats_safely(self, patience: "Patience") -> bool:
+    async def repeats_safely(self, patience: Patience) -> bool:
         """Whether a send that was lost may be sent again, without making a second task: the card says so, or the agent
         does, when it is asked. Raises UnavailableError where it cannot be asked in time."""
         while self._repeats_safely is None:
@@ -169,29 +194,39 @@ class Calls:
             error = self.failed(failure)
             if isinstance(error, UnavailableError):
                 raise error from failure
+        except asyncio.CancelledError:
+            if is_canceled():
+                raise
+            raise self.canceled() from None
         entries = (*(await call.initial_metadata() or ()), *(await call.trailing_metadata() or ()))
         return any(key == Key.EXTENSIONS and uri in map(str.strip, value.split(",")) for key, value in entries)
 
-    def failed(self, failure: grpc.aio.AioRpcError) -> A2AError:
-        """The error for a failed call; remembers whether the agent had a say in it."""
-        error = to_error(failure)
+    def failed(self, failure: grpc.aio.AioRpcError, *, is_late: bool = False) -> A2AError:
+        """Return the error for a failed call; remember whether the agent, or a proxy before the agent, was reached.
+
+        `is_late`: the deadline of the call may have passed.
+        """
+        error = to_error(failure, is_late=is_late)
+        if isinstance(error, ConnectionLostError):
+            return self._lost(error)
+        self.was_reached = True
         explain_size(error)
-        if not isinstance(error, UnavailableError) or not never_left(error):
-            self.was_reached = True
         if isinstance(error, ResourceExhaustedError) and not error.reason and TOO_LARGE in error.message:
             return too_many_bytes(error.message)
-        if isinstance(error, UnimplementedError) and not error.reason:
+        if isinstance(error, UnimplementedError) and not error.reason and page_of(failure.details() or "") is None:
             error.say(
                 f"'{self.connection.target}' speaks gRPC, but is no A2A {PROTOCOL_VERSION} agent: {error.message}"
             )
         return error
 
     def canceled(self) -> Exception:
-        """Why a call was canceled that nobody canceled: the client was closed, or the peer did it."""
-        if self.connection.is_closed:
-            return closed()
-        error = A2AError("the agent, or a proxy before it, canceled the call")
-        error.code = grpc.StatusCode.CANCELLED
+        """Return why a call was canceled that no caller canceled: the client was closed, or the peer canceled it."""
+        return closed() if self.connection.is_closed else self._lost(lost(grpc.StatusCode.CANCELLED))
+
+    def _lost(self, error: ConnectionLostError) -> ConnectionLostError:
+        if error.origin is not Origin.UNREACHED:
+            self.was_reached = True
+            error.say(f"lost contact with '{self.connection.target}': {error.message}")
         return error
 
     async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
@@ -212,15 +247,16 @@ class Calls:
             check_entry(key, value)
         return entries
 
-    async def _once(
-        self, link: Link, method: str, request: Any, metadata: Metadata, left_s: float, timeout_s: float
-    ) -> Any:
+    async def _once(self, link: Link, method: str, request: Any, metadata: Metadata, left_s: float) -> Any:
+        now = asyncio.get_running_loop().time
+        deadline = now() + left_s
         try:
             response = await link.pool.unary(method, request, metadata=metadata, timeout=left_s)
         except grpc.aio.AioRpcError as failure:
-            error = self.failed(failure)
-            if isinstance(error, DeadlineExceededError) and error.message in OWN_DEADLINE:
-                error.say(f"{link.address} did not answer {method} within {timeout_s:g} s")
+            is_late = deadline - now() < LATE_S
+            error = self.failed(failure, is_late=is_late)
+            if isinstance(error, DeadlineExceededError) and not error.reason and is_late:
+                error.say(f"{link.address} did not answer {method} within {self.settings.timeout_s:g} s")
             try:
                 raise error from failure
             finally:
@@ -247,62 +283,6 @@ class Calls:
                 raise found from error
             return found
         return UnreachableError(f"{link.address} cannot be reached: {error.message}")
-
-
-class Patience:
-    """How long something is tried again.
-
-    An agent that was never reached is waited for `connect_timeout_s`; one that was, for `limit_s` since the last
-    contact, `max_retries` times at most.
-    """
-
-    def __init__(self, calls: Calls, *, limit_s: float, max_retries: int | None = None) -> None:
-        settings = calls.settings
-        self._calls = calls
-        self._limit_s = limit_s
-        self._max_retries = max_retries
-        self._backoff = Backoff(settings.retry_initial_s, settings.retry_maximum_s)
-        self._tries = 0
-        self._now = asyncio.get_running_loop().time
-        self._since: float | None = self._now()
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until the patience ends; a negative number once it has."""
-        return self._limit_s if self._since is None else self._limit_s - (self._now() - self._since)
-
-    def renew(self) -> None:
-        """There was contact: all counts from the next failure."""
-        self._since = None
-
-    def progressed(self) -> None:
-        """There was something new: the next delay is a short one."""
-        self._tries = 0
-        self._backoff.reset()
-
-    async def wait(self, error: UnavailableError) -> None:
-        """Waits until the next try; raises where there is none: the error itself, or UnreachableError."""
-        calls, self._tries = self._calls, self._tries + 1
-        since = self._since = self._now() if self._since is None else self._since
-        delay_s = max(self._backoff.next_s(), error.retry_after_s or 0.0)
-        if calls.was_reached:
-            if delay_s > self.left_s or (self._max_retries is not None and self._tries > self._max_retries):
-                raise error
-        else:
-            limit_s = min(calls.settings.connect_timeout_s, self._limit_s or calls.settings.connect_timeout_s)
-            left_s = limit_s - (self._now() - since)
-            is_last = delay_s > left_s
-            if is_last or self._tries == 1:
-                found = await calls.unreachable(error, left_s)
-                if is_last:
-                    raise found from error
-        await asyncio.sleep(delay_s)
-
-
-def never_left(error: UnavailableError) -> bool:
-    """Return True if no server has begun with the call, so that the call may be sent again. The channel's state does
-    not tell: the channel may have connected since."""
-    return not error.reason and NOT_SERVED.match(error.message) is not None
 
 
 def is_canceled() -> bool:

@@ -9,6 +9,7 @@ from typing import Self, Unpack, cast
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
+from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls, Metadata
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.credentials import Credentials
@@ -19,7 +20,7 @@ from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.waiting import poll
 from a2a_grpc.config import load, refuse_unknown
-from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
+from a2a_grpc.errors import A2AError, TaskNotCancelableError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.parts import Contents, Json, struct
 from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.wire import (
@@ -85,8 +86,8 @@ class Client:
 
     Guarantees:
 
-    - A dropped connection is bridged: unary calls are tried again while the agent is unavailable (a send only where
-      that cannot make a second task), streams and waits go on where they were.
+    - A dropped connection is bridged: unary calls are tried again while no agent answers (a send only if that cannot
+      make a second task), streams and waits go on where they were.
     - Canceling whoever awaits an operation cancels its RPC, never the agent's task.
     - Every failure is an A2AError of the class that its reason names.
 
@@ -226,7 +227,16 @@ class Client:
         request = CancelTaskRequest(id=task_id)
         if metadata:
             request.metadata.CopyFrom(struct(metadata))
-        return cast(Task, await self._calls.unary("CancelTask", request, metadata=headers))
+        patience = self._calls.patience()
+        try:
+            return cast(Task, await self._calls.unary("CancelTask", request, metadata=headers, patience=patience))
+        except TaskNotCancelableError:
+            if not patience.may_have_acted:
+                raise
+            task = await self.get(task_id, headers=headers)
+            if task.status.state != lifecycle.CANCELED:  # by an earlier try, whose answer was lost
+                raise
+            return task
 
     async def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
         """The task once it has ended or the agent waits for somebody, as long as it takes.
@@ -243,7 +253,8 @@ class Client:
         """Has the agent call `config.url` with the events of task `config.task_id`; the same id replaces."""
         copy = TaskPushNotificationConfig()
         copy.CopyFrom(config)
-        return cast(TaskPushNotificationConfig, await self._calls.unary("CreateTaskPushNotificationConfig", copy))
+        response = await self._calls.unary("CreateTaskPushNotificationConfig", copy, is_safe=bool(copy.id))
+        return cast(TaskPushNotificationConfig, response)
 
     async def get_push_config(self, task_id: str, config_id: str) -> TaskPushNotificationConfig:
         """One push config of a task."""
@@ -307,5 +318,7 @@ class Client:
     async def _start(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
         request.configuration.return_immediately = True
         metadata = (*options.get("headers", ()), *send_headers(options))
-        response: SendMessageResponse = await self._calls.unary("SendMessage", request, metadata=metadata, is_send=True)
+        response: SendMessageResponse = await self._calls.unary(
+            "SendMessage", request, metadata=metadata, is_safe=False
+        )
         return response.message if response.HasField("message") else response.task

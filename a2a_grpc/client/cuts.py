@@ -1,4 +1,4 @@
-"""What the failure of a stream may mean: decisions, as pure functions."""
+"""What an agent means that refuses a subscription: decisions, as pure functions."""
 
 import grpc
 
@@ -7,16 +7,6 @@ from a2a_grpc.protocol import Key
 
 MAX_SEQ_DIGITS = 15
 """As many as a server reads of a place to resume after."""
-
-
-def is_reset(error: A2AError) -> bool:
-    """Whether a proxy or a peer broke the stream off: a status that no agent gave.
-
-    HAProxy, whose replica dies, ends a stream as if that were all, without a status: gRPC says 'Stream removed' then.
-    """
-    if error.code is grpc.StatusCode.UNKNOWN and error.message.startswith("Stream removed"):
-        return True
-    return error.code is grpc.StatusCode.CANCELLED or "RST_STREAM" in error.message
 
 
 def may_have_ended(error: A2AError) -> bool:

@@ -12,6 +12,7 @@ A2AError
 └── AgentCardError               the agent's card cannot be used
 """
 
+from a2a_grpc.client.origin import Origin
 from a2a_grpc.errors import A2AError, ResourceExhaustedError, TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import text_of
@@ -25,10 +26,12 @@ class UnreachableError(UnavailableError):
 class ConnectionLostError(UnavailableError):
     """The connection to the agent was lost, and could not be had again in time."""
 
-    def __init__(self, message: str, *, task: Task | None) -> None:
+    def __init__(self, message: str, *, task: Task | None = None, origin: Origin = Origin.LOST) -> None:
         super().__init__(message)
         self.task = task
         """The task as it was last seen; None if nothing was seen of it."""
+        self.origin = origin
+        """How far the last call came."""
 
 
 class TaskLostError(TaskNotFoundError):

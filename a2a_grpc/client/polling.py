@@ -103,7 +103,9 @@ class PolledCall:
         at_once.CopyFrom(request)
         at_once.configuration.return_immediately = True
         metadata = [*self._metadata, *self._send_metadata]
-        response: SendMessageResponse = await self._calls.unary("SendMessage", at_once, metadata=metadata, is_send=True)
+        response: SendMessageResponse = await self._calls.unary(
+            "SendMessage", at_once, metadata=metadata, is_safe=False
+        )
         return response
 
     def _is_over(self, before: Task, task: Task) -> bool:

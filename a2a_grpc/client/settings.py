@@ -16,12 +16,14 @@ class ClientSettings:
     )
     connect_timeout_s: float = setting(5.0, "Seconds to reach an agent for the first time.", minimum=0.001)
     give_up_after_s: float = setting(
-        300.0, "Seconds without contact after which following a task gives up; 0 for at once.", minimum=0
+        300.0, "Seconds without contact after which a call or a stream is given up; 0 for at once.", minimum=0
     )
     subscribe_timeout_s: float = setting(
         30.0, "Seconds for the first event of a subscription; then the connection counts as lost.", minimum=0.001
     )
-    max_retries: int = setting(5, "Times a unary call is tried again where the agent is unavailable.", minimum=0)
+    max_retries: int | None = setting(
+        None, "Times a unary call is tried again; by default as often as its time allows.", minimum=0
+    )
     retry_initial_s: float = setting(0.1, "Seconds before the first retry; later ones wait longer.", minimum=0.001)
     retry_maximum_s: float = setting(5.0, "Seconds between retries, at most.", minimum=0.001)
     plaintext: bool = setting(False, "Speak plaintext beyond loopback.")

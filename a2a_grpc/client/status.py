@@ -11,6 +11,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from a2a_grpc import errors
+from a2a_grpc.client.errors import ConnectionLostError
+from a2a_grpc.client.origin import Origin, in_words, origin_of, page_of
 from a2a_grpc.errors import A2AError, Violation
 from a2a_grpc.protocol import STATUS_DETAILS
 
@@ -31,15 +33,20 @@ BY_CODE: dict[grpc.StatusCode, type[A2AError]] = {
 """For peers that send no `ErrorInfo`; where several errors share a code, the general one or none."""
 
 
-def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError) -> A2AError:
-    """The error that a failed call stands for.
+def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError, *, is_late: bool = True) -> A2AError:
+    """Return the error that a failed call stands for: ConnectionLostError if it does not come from the agent.
 
     `ErrorInfo.reason` decides (ERR-2): peers of 1.0.0 send other status codes for the same reasons. The error keeps the
-    code and the reason that were received.
+    code and the reason that were received. `is_late`: the call had a deadline, and the deadline may have passed.
     """
     call: Any = failure
     code, text = call.code(), call.details() or ""
     status = details(call.trailing_metadata())
+    origin = origin_of(code, text, has_details=status is not None and bool(status.details), is_late=is_late)
+    if origin is not Origin.ANSWERED:
+        return lost(code, text, origin)
+    if page := page_of(text):
+        return _refused_by_page(code, page)
     info, bad, retry = (_detail(status, kind) for kind in (ErrorInfo, BadRequest, RetryInfo))
     kind = BY_REASON.get(info.reason if info else "") or BY_CODE.get(code, A2AError)
     error = kind(
@@ -50,6 +57,26 @@ def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError) -> A2AError:
     )
     error.code = code
     error.reason = info.reason if info else ""
+    return error
+
+
+def lost(code: grpc.StatusCode, text: str = "", origin: Origin = Origin.LOST) -> ConnectionLostError:
+    """Return the error for a status that is not the agent's."""
+    error = ConnectionLostError(text if origin is Origin.UNREACHED else in_words(code, text), origin=origin)
+    error.code, error.reason = code, ""
+    return error
+
+
+TOO_LARGE_PAGES = (413, 414, 431)
+
+
+def _refused_by_page(code: grpc.StatusCode, page: int) -> A2AError:
+    """Return the error for an HTTP page that refuses the call for good."""
+    is_size = page in TOO_LARGE_PAGES
+    kind = errors.ResourceExhaustedError if is_size else BY_CODE.get(code, A2AError)
+    advice = "; the request is too large for it: send large content as a part with a url" if is_size else ""
+    error = kind(f"a proxy, or a server that is no agent, refused the call with HTTP {page}{advice}")
+    error.code, error.reason, error.retryable = code, "", False
     return error
 
 

@@ -10,11 +10,12 @@ from typing import Any, Self
 import grpc.aio
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.calls import Calls, Metadata, Patience, StreamCall, is_canceled, never_left
-from a2a_grpc.client.cuts import is_reset, may_have_ended, names_place, place_of
+from a2a_grpc.client.calls import Calls, Metadata, StreamCall, is_canceled
+from a2a_grpc.client.cuts import may_have_ended, names_place, place_of
 from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
 from a2a_grpc.client.growth import Growth
 from a2a_grpc.client.news import artifact_news, news, tells_its_status
+from a2a_grpc.client.patience import Patience
 from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.errors import (
@@ -182,7 +183,7 @@ class TaskStream:
         """Connects where there is no connection; reads the next element."""
         self._calls.connection.check_fork()
         if self._patience is None:
-            self._patience = Patience(self._calls, limit_s=self._calls.settings.give_up_after_s)
+            self._patience = Patience(self._calls)
         if self.state in lifecycle.TERMINAL:
             return await self._farewell()
         try:
@@ -320,7 +321,9 @@ class TaskStream:
         return [event]
 
     async def _get(self) -> Task:
-        task: Task = await self._calls.unary("GetTask", GetTaskRequest(id=self.task_id), metadata=self._metadata)
+        task: Task = await self._calls.unary(
+            "GetTask", GetTaskRequest(id=self.task_id), metadata=self._metadata, patience=self._patience
+        )
         return task
 
     def _touched(self) -> None:
@@ -355,8 +358,6 @@ class TaskStream:
                 self._is_polled = True
                 self._drop_call()
                 return None
-            case _ if self.task_id and not error.reason and is_reset(error):
-                return await self._cut(UnavailableError(error.message), patience)
             case ResourceExhaustedError(retry_after_s=float()) if self.task_id:  # no room for one more stream, for now
                 return await self._cut(UnavailableError(error.message, retry_after_s=error.retry_after_s), patience)
             case InvalidRequestError() if self.seq is not None and self._fold is not None and names_place(error):
@@ -400,22 +401,20 @@ class TaskStream:
         return await self._cut(UnavailableError(error.message), patience)
 
     async def _cut(self, error: UnavailableError, patience: Patience) -> None:
-        """Waits until the next try. Raises where there is none, or where it could send a message twice."""
+        """Wait until the next try. Raise if there is none, or if the next try could send a message twice."""
         self._drop_call()
         self._was_resumed = bool(self.task_id)
-        is_unanswered = self._send is not None and not self.task_id and not never_left(error)
+        is_unanswered = self._send is not None and not self.task_id
         try:
-            await patience.wait(error)
-            may_go_on = not is_unanswered or await self._calls.repeats_safely(patience)
+            may_go_on = await self._calls.may_repeat(error, patience, is_safe=not is_unanswered)
         except UnreachableError:
             raise
-        except UnavailableError:
+        except UnavailableError as last:
             task = f" following task '{self.task_id}'" if self.task_id else ""
+            limit_s = self._calls.settings.give_up_after_s
             raise ConnectionLostError(
-                f"gave up{task}: no contact with '{self._calls.connection.target}' "
-                f"for {self._calls.settings.give_up_after_s:g} s: {error.message}",
-                task=self.task,
-            ) from error
+                f"gave up{task}, without contact for {limit_s:g} s: {last.message}", task=self.task
+            ) from last
         if not may_go_on:
             raise error
 

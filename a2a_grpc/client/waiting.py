@@ -4,8 +4,9 @@ import asyncio
 
 from a2a_grpc import lifecycle
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.client.calls import Calls, Patience
+from a2a_grpc.client.calls import Calls
 from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
+from a2a_grpc.client.patience import Patience
 from a2a_grpc.errors import UnavailableError
 from a2a_grpc.wire import GetTaskRequest, Task
 
@@ -17,25 +18,19 @@ LAST_INTERVAL_S = 5.0
 async def poll(calls: Calls, task_id: str, *, interval_s: float | None = None) -> Task:
     """The task once it has ended or the agent waits for somebody; asked for at once, then every `interval_s`.
 
-    An agent that is unavailable is asked again for `give_up_after_s`. Raises ConnectionLostError, or what GetTask
+    An agent that does not answer is asked again for `give_up_after_s`. Raises ConnectionLostError, or what GetTask
     raises.
     """
-    patience = Patience(calls, limit_s=calls.settings.give_up_after_s)
+    patience = Patience(calls)
     pace = Backoff(FIRST_INTERVAL_S, LAST_INTERVAL_S)
     task: Task | None = None
     while True:
         try:
-            task = await calls.unary("GetTask", GetTaskRequest(id=task_id))
+            task = await calls.unary("GetTask", GetTaskRequest(id=task_id), patience=patience)
         except UnreachableError:
             raise
         except UnavailableError as error:
-            try:
-                await patience.wait(error)
-            except UnavailableError:
-                raise ConnectionLostError(
-                    f"gave up waiting for task '{task_id}': {error.message}", task=task
-                ) from error
-            continue
+            raise ConnectionLostError(f"gave up waiting for task '{task_id}': {error.message}", task=task) from error
         patience.renew()
         if task.status.state in lifecycle.SETTLED:
             return task

@@ -11,6 +11,7 @@ import pytest
 
 from a2a_grpc import Client, TaskState, connect
 from a2a_grpc.client import TaskStream
+from a2a_grpc.client.origin import MADE_UP
 from a2a_grpc.errors import A2AError, DeadlineExceededError, ResourceExhaustedError, UnavailableError
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION
 from tests.client.peers import (
@@ -136,9 +137,10 @@ async def test_a_deadline_that_the_agent_itself_tells_is_told_in_its_words() -> 
 
 
 @pytest.mark.parametrize("rpc", UNARY)
-async def test_s1_14_nothing_but_unavailable_is_tried_again(rpc: str) -> None:
+async def test_s1_14_an_answer_is_not_tried_again(rpc: str) -> None:
+    """What no agent has answered is tried again: tests/client/test_transport_failures.py."""
     for code in grpc.StatusCode:
-        if code in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE):
+        if code is grpc.StatusCode.OK or code in MADE_UP:
             continue
         async with peering(Peer(always=Failure(code, "no"))) as peer, connect(peer.address, **QUICK) as client:
             with pytest.raises(A2AError):

@@ -1,0 +1,76 @@
+"""How long a client tries again: one object for what one caller waits for."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from a2a_grpc.backoff import Backoff
+from a2a_grpc.client.errors import ConnectionLostError
+from a2a_grpc.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from a2a_grpc.client.calls import Calls
+
+
+class Patience:
+    """Waits between tries, and ends when there were enough.
+
+    An agent that was never reached is waited for `connect_timeout_s`. An agent that was reached is waited for
+    `give_up_after_s` since the first failure after the last contact. With `within_s` all tries together have no more
+    time than that; with `max_retries` there are no more retries than that.
+    """
+
+    def __init__(self, calls: "Calls", *, within_s: float | None = None, max_retries: int | None = None) -> None:
+        settings = calls.settings
+        self._calls = calls
+        self._give_up_after_s = settings.give_up_after_s
+        self._connect_timeout_s = min(settings.connect_timeout_s, within_s or settings.connect_timeout_s)
+        self._max_retries = max_retries
+        self._backoff = Backoff(settings.retry_initial_s, settings.retry_maximum_s)
+        self._tries = 0
+        self._now = asyncio.get_running_loop().time
+        self._begun = self._now()
+        self._until = None if within_s is None else self._begun + within_s
+        self._since: float | None = None
+        self.may_have_acted = False
+        """Whether a try failed that may have reached the agent."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that are left for all tries, negative once there are none; None if there is no limit."""
+        return None if self._until is None else self._until - self._now()
+
+    def renew(self) -> None:
+        """There was contact: the time counts from the next failure."""
+        self._since = None
+
+    def progressed(self) -> None:
+        """There was something new: the next delay is a short one."""
+        self._tries = 0
+        self._backoff.reset()
+
+    async def wait(self, error: UnavailableError) -> None:
+        """Wait until the next try. Raise if there is none: the error itself, or UnreachableError."""
+        self._tries += 1
+        self.may_have_acted |= not is_unsent(error)
+        now = self._now()
+        since = self._since = now if self._since is None else self._since
+        delay_s = max(self._backoff.next_s(), error.retry_after_s or 0.0)
+        if self._calls.was_reached:
+            end = since + self._give_up_after_s
+            if self._until is not None:  # an agent that answers UNAVAILABLE is in contact
+                end = min(end, self._until) if isinstance(error, ConnectionLostError) else self._until
+            if now + delay_s > end or (self._max_retries is not None and self._tries > self._max_retries):
+                raise error
+        else:
+            left_s = self._connect_timeout_s - (now - self._begun)
+            is_last = delay_s > left_s
+            if is_last or self._tries == 1:
+                found = await self._calls.unreachable(error, left_s)
+                if is_last:
+                    raise found from error
+        await asyncio.sleep(delay_s)
+
+
+def is_unsent(error: UnavailableError) -> bool:
+    """Return True if no agent has begun with the call that failed, so that any call may be sent again."""
+    return isinstance(error, ConnectionLostError) and error.origin.is_unsent

@@ -1,0 +1,61 @@
+"""Real load balancers before replicas, with the configurations of servers/replicas/."""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.databases import free_port
+from tests.harness import ROOT, eventually
+from tests.tools import find, need
+
+CONFIGURATIONS = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}
+
+
+def loopback() -> str:
+    """Return a free address."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@asynccontextmanager
+async def balancer(kind: str, replicas: dict[str, str]) -> AsyncIterator[str]:
+    """Run a balancer with its checked-in configuration; give its address.
+
+    `replicas` are gRPC addresses with their HTTP addresses. The configuration has three; those that are left over stay
+    at ports where nothing listens.
+    """
+    need(kind)
+    text = (ROOT / "servers/replicas" / CONFIGURATIONS[kind]).read_text()
+    address = loopback()
+    places = [*replicas.items(), *((loopback(), loopback()) for _ in range(3 - len(replicas)))]
+    moved = {"127.0.0.1:50051": address, "127.0.0.1:8080": loopback()}
+    for number, (listen, http_listen) in enumerate(places, start=1):
+        moved |= {f"127.0.0.1:5006{number}": listen, f"127.0.0.1:806{number}": http_listen}
+    text = re.sub("|".join(map(re.escape, moved)), lambda found: moved[found[0]], text)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, CONFIGURATIONS[kind])
+        path.write_text(text)
+        options = ["-db", "-f", str(path)] if kind == "haproxy" else ["-p", folder, "-c", str(path)]
+        with Path(folder, "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                find(kind, kind), *options, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+
+            async def listens() -> None:
+                host, _, port = address.rpartition(":")
+                try:
+                    _, writer = await asyncio.open_connection(host, int(port))
+                except OSError as error:
+                    raise AssertionError(f"{kind} does not listen: {Path(folder, 'log').read_text()}") from error
+                writer.close()
+
+            await eventually(listens)
+            yield address
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
