@@ -33,8 +33,9 @@ TEXT, PDF = Part(text="text"), Part(url="https://files.example/a.pdf")
 RAW = Part(raw=b"\x00", filename="a.bin")
 
 
-def test_s1_18_the_text_of_a_task_is_that_of_its_last_artifact() -> None:
-    assert text_of(task(artifact(Part(text="draft")), artifact(Part(text="fi"), RAW, Part(text="nal")))) == "final"
+def test_s1_18_the_text_of_a_task_is_that_of_all_its_artifacts_in_their_order() -> None:
+    made = task(artifact(Part(text="one, ")), artifact(Part(text="t"), RAW, Part(text="wo")))
+    assert text_of(made) == "one, two"
 
 
 def test_s1_18_an_artifact_without_text_does_not_hide_an_earlier_one_that_has_some() -> None:
