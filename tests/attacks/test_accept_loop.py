@@ -23,7 +23,7 @@ from a2a_grpc.server.serve import make_server
 from a2a_grpc.wire import A2AServiceStub
 from tests.attacks import http2
 from tests.attacks.http2 import Peer
-from tests.attacks.rig import LOOPS, Target, attacked
+from tests.attacks.rig import Target, attacked
 from tests.harness import V1, Program, Served, eventually, request, scripted, scripted_agent, serving
 
 SEND = "/lf.a2a.v1.A2AService/SendMessage"
@@ -169,7 +169,10 @@ async def test_nor_is_a_port_with_tls(tmp_path: Path) -> None:
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
 
 
-@pytest.mark.parametrize("options", LOOPS)
+@pytest.mark.parametrize(
+    ("options", "full"),
+    [((), False), *(pytest.param(options, True, marks=pytest.mark.long) for options in ((), ("--uvloop",)))],
+)
 async def test_hundreds_of_bad_paths_a_second_do_not_touch_a_good_client(options: tuple[str, ...], full: bool) -> None:
     seconds = 20.0 if full else 2.0
 

@@ -12,7 +12,7 @@ import pytest
 from a2a_grpc.wire import A2AServiceStub
 from tests.attacks import http2
 from tests.attacks.http2 import Peer
-from tests.attacks.rig import LOOPS, Target, run
+from tests.attacks.rig import Target, run
 from tests.databases import Postgres
 from tests.harness import V1, request, scripted
 
@@ -72,7 +72,10 @@ def check_quiet(log: str) -> None:
     assert noisy == [], log[-4000:]
 
 
-@pytest.mark.parametrize("options", LOOPS)
+@pytest.mark.parametrize(
+    ("options", "full"),
+    [((), False), *(pytest.param(options, True, marks=pytest.mark.long) for options in ((), ("--uvloop",)))],
+)
 async def test_clients_that_go_at_every_moment_leave_no_error_in_the_log(
     options: tuple[str, ...], full: bool, tmp_path: Path
 ) -> None:

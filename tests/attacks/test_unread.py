@@ -33,8 +33,17 @@ async def large_task(target: Target, *, ends: bool) -> str:
         return str(first.task.id)
 
 
-@pytest.mark.parametrize("store", ["memory:", pytest.param("sqlite", marks=pytest.mark.long)])
-@pytest.mark.parametrize("connections", [40, pytest.param(1, marks=pytest.mark.long)])
+ANSWERS = [
+    ("memory:", 40, False),
+    *(
+        pytest.param(store, connections, True, marks=pytest.mark.long)
+        for store in ("memory:", "sqlite")
+        for connections in (1, 40)
+    ),
+]
+
+
+@pytest.mark.parametrize(("store", "connections", "full"), ANSWERS)
 @pytest.mark.parametrize("name", ["answers", "subscriptions"])
 async def test_answers_that_are_not_read(name: str, connections: int, store: str, full: bool, tmp_path: object) -> None:
     url = store if store == "memory:" else f"sqlite:///{tmp_path}/tasks.db"
@@ -45,7 +54,9 @@ async def test_answers_that_are_not_read(name: str, connections: int, store: str
         harm.check(p99_ms=p99_ms(full), grown_mib=128)
 
 
-@pytest.mark.parametrize("connections", [1, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("connections", "full"), [(1, False), *(pytest.param(count, True, marks=pytest.mark.long) for count in (1, 40))]
+)
 async def test_requests_that_do_not_end(connections: int, full: bool) -> None:
     async with Target.ours() as target:
         attack = run("-m", "tests.attacks.unread", "requests", target.address, str(connections), seconds(full))
