@@ -203,7 +203,7 @@ class Show:
     def progress(self, artifact: Artifact) -> bool:
         """Show how much is done on standard error, if the artifact says that. Return True if it does."""
         done = progress_in(artifact)
-        if done is None:
+        if done is None or len(artifact.parts) > 1:  # what stands beside the progress is part of the answer
             return False
         if self.as_json or self._done.get(artifact.artifact_id) == done:
             return True
