@@ -287,10 +287,18 @@ class LooksLikeOne:
         """Does it."""
 
 
-EXECUTORS = [Executor, Executor(), Executor().execute, Executor.execute, NeedsModel, NeedsModel("x"), LooksLikeOne]
+EXECUTORS = {
+    "class": Executor,
+    "object": Executor(),
+    "method of an object": Executor().execute,
+    "method of the class": Executor.execute,
+    "class that takes something": NeedsModel,
+    "object that took something": NeedsModel("x"),
+    "class that looks like one": LooksLikeOne,
+}
 
 
-@pytest.mark.parametrize("target", EXECUTORS, ids=repr)
+@pytest.mark.parametrize("target", EXECUTORS.values(), ids=EXECUTORS)
 def test_an_agent_executor_of_the_official_sdk_is_refused_as_a_skill_with_the_way_out(target: Any) -> None:
     agent = Agent("A", "a")
     with pytest.raises(TypeError, match=r"(Executor|NeedsModel|LooksLikeOne).* is an AgentExecutor .*async def answer"):
