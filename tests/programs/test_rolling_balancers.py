@@ -144,6 +144,21 @@ async def check(kind: str, replicas: Sequence[Replica], sends: int, count_to: in
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
+async def test_sends_while_no_replica_is_up_wait_for_one(kind: str) -> None:
+    need(kind)
+    replica = InThisProcess(SharedStore())
+    async with balancer(kind, {replica.listen: replica.http_listen}) as address, connect(address) as client:
+        sends = [asyncio.create_task(client.send({"to": 1, "step_seconds": 0})) for _ in range(12)]
+        await asyncio.wait(sends, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        await replica.start()
+        try:
+            tasks = await asyncio.gather(*sends)
+        finally:
+            await replica.stop()
+    assert len({task.id for task in tasks if isinstance(task, Task)}) == len(sends)
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
 async def test_a_rolling_restart_fails_no_send_and_loses_no_number_of_a_stream(kind: str) -> None:
     need(kind)
     store = SharedStore()
