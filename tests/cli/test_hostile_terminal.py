@@ -16,6 +16,7 @@ from a2a_grpc.harmless import GUTTER, LINE_MAX, block, harmless, harmless_json, 
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.wire import A2AServiceStub, CancelTaskRequest, GetTaskRequest, ListTasksRequest, Task
 from tests.cli.hostile import (
+    CONTENT,
     EVIL,
     FORGED,
     LONG,
@@ -122,6 +123,7 @@ async def test_a_waiting_sign_and_a_bar_are_drawn_around_hostile_text() -> None:
     part = task.artifacts[0].parts[0]
     part.Clear()
     part.data.struct_value.update({"progress": 0.5})
+    task.status.message.parts[0].text = CONTENT  # it is the answer, as no artifact has text
     async with hostile_agent(task) as agent:
         await check([*commands(agent.address), ("get", EVIL.replace("\0", ""), f"--agent={agent.address}", "-v")], {})
 

@@ -214,7 +214,7 @@ async def test_out_of_time_is_exit_code_5_and_the_task_goes_on() -> None:
 @pytest.mark.parametrize("verb", ["send", "stream"])
 async def test_a_question_is_shown_with_the_command_that_answers_it(served: Served, verb: str) -> None:
     asked = await run(verb, at(served), "-d", script({"input": "Which language?"}))
-    assert (asked.code, asked.out) == (0, "")
+    assert (asked.code, asked.out) == (7, "")
     assert re.search(state_line("INPUT_REQUIRED", "Which language?"), asked.err)
     answered = await run_line(command_in(asked.err))
     assert (answered.code, answered.out) == (0, "ANSWER\n")
@@ -231,7 +231,7 @@ async def test_the_command_that_answers_names_the_agent_and_the_tenant_as_they_w
     card = folder / "card.json"
     card.write_text(card_of(served))
     asked = await run("send", f"--agent={card}", "--tenant=acme $1", "-d", script({"input": "Which language?"}))
-    assert asked.code == 0
+    assert asked.code == 7
     answered = await run_line(command_in(asked.err))
     assert (answered.code, answered.out) == (0, "ANSWER\n"), answered.err
 

@@ -205,7 +205,9 @@ async def test_a_server_that_stays_away_is_given_up_with_exit_code_3() -> None:
             proxy.close()
             done = await command.finished()
     assert (done.code, done.out) == (3, "")
-    assert re.search(r"^Error: gave up following task '[0-9a-f-]{36}': no contact with '", done.err, re.MULTILINE)
+    assert re.search(
+        r"^Error: gave up following task '[0-9a-f-]{36}', without contact for 0.5 s: ", done.err, re.MULTILINE
+    )
 
 
 async def test_nobody_there_is_said_in_one_line() -> None:
