@@ -13,7 +13,8 @@ def check_limits_fit(server: ServerSettings, engine: EngineSettings, transport: 
     """Raise ConfigurationError, naming both settings with their values, for limits by which a task could grow that no
     caller can read, or by which a request is accepted at one place and refused at the next.
 
-    A request has no limit beside a task's: one that is too large for a task is refused when it comes.
+    A request has no limit beside a task's: one that is too large for a task is refused when it comes. So is an event;
+    a limit of events above that of tasks is an error only if it is not the default.
     """
     if transport.max_send_bytes < (needed := engine.max_task_bytes + FRAMING_BYTES):
         raise ConfigurationError(
@@ -21,7 +22,7 @@ def check_limits_fit(server: ServerSettings, engine: EngineSettings, transport: 
             f"could grow that no response can hold; --max-send-bytes must be at least {needed}, or lower "
             "--max-task-bytes"
         )
-    if engine.max_event_bytes > engine.max_task_bytes:
+    if engine.max_task_bytes < engine.max_event_bytes != EngineSettings().max_event_bytes:
         raise ConfigurationError(
             f"--max-event-bytes is {engine.max_event_bytes} and --max-task-bytes is {engine.max_task_bytes}: an event "
             "could be allowed that no task can hold; raise --max-task-bytes, or lower --max-event-bytes"

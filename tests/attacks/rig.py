@@ -68,7 +68,11 @@ class Process:
             stdout=asyncio.subprocess.PIPE,
             stderr=self._log,
         )
-        self.ready = await self.until("ready")
+        try:
+            self.ready = await self.until("ready")
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
@@ -91,6 +95,7 @@ class Process:
             told: dict[str, Any] = json.loads(line)
             if told["event"] == event:
                 return told
+        await self.process.wait()
         raise AssertionError(f"{self._command} ended: {self.log()}")
 
     def log(self) -> str:

@@ -105,8 +105,9 @@ async def eat(turn: Turn) -> str:
 def tell(event, values):
     print(json.dumps({{"event": event, **values}}), flush=True)
 
-from a2a_grpc.server.serve import run_program
-run_program(lambda: agent, {{"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", "store": "memory:"}}, tell=tell)
+from a2a_grpc.server.serve import Served, run_program
+settings = {{"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", "store": "memory:"}}
+run_program(lambda: Served(agent), settings, tell=tell)
 """
 
 

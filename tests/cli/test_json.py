@@ -71,7 +71,7 @@ async def test_failures_and_questions_are_told_by_lines_and_exit_codes_alone(ser
     )
     assert (failed.code, failed.err) == (1, "")
     assert read(failed, StreamResponse)[-1].status_update.status.state == 4
-    assert (asked.code, asked.err) == (0, "")
+    assert (asked.code, asked.err) == (7, "")
     assert read(asked, SendMessageResponse)[0].task.status.state == 6
     assert (refused.code, refused.out) == (6, "")
     assert refused.err.startswith("Error: task 'no-such-task' was not found")

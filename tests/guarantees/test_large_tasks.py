@@ -143,6 +143,12 @@ async def test_the_client_leaves_artifacts_out_and_says_how_where_a_task_is_too_
     [
         ({}, {"max_send_bytes": 16 * MiB}, {}, ["--max-send-bytes is 16777216", "--max-task-bytes is 67108864"]),
         ({"max_task_bytes": 65 * MiB}, {}, {}, ["--max-send-bytes is 68157440", "--max-task-bytes is 68157440"]),
+        (
+            {"max_task_bytes": MiB, "max_event_bytes": 2 * MiB},
+            {},
+            {},
+            ["--max-event-bytes is 2097152", "--max-task-bytes is 1048576"],
+        ),
         ({}, {}, {"max_bytes_in_flight": MiB}, ["--max-bytes-in-flight is 1048576", "--max-receive-bytes is 4194304"]),
     ],
 )

@@ -12,7 +12,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from a2a_grpc import Agent
+from a2a_grpc import Agent, Turn
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.rpc.metadata import CallMetadata
@@ -177,7 +177,7 @@ def test_ids_longer_than_an_index_can_hold_cannot_be_allowed() -> None:
 def test_the_id_of_a_skill_that_no_store_can_keep_is_refused_where_it_is_declared(id: str) -> None:
     agent = Agent("A", "An agent.")
 
-    async def work() -> None:
+    async def work(turn: Turn) -> None:
         """Work."""
 
     with pytest.raises(ValueError, match="of a skill"):
@@ -189,7 +189,7 @@ async def test_output_that_is_no_text_ends_the_task_in_failed(output: Any, tmp_p
     agent = Agent("A", "An agent.")
 
     @agent.skill("work")
-    async def work() -> Any:
+    async def work(turn: Turn) -> Any:
         """Work."""
         return output
 

@@ -443,9 +443,11 @@ async def test_wire_11_of_two_contents_of_one_part_on_the_wire_only_the_last_cou
 
 
 async def test_wire_11_integers_travel_as_doubles(served: Served) -> None:
-    sent = Message(message_id="m", role=ROLE_USER, parts=[Part(data=value(2**53 + 1))])
+    """The largest that a double holds with all those below it, and a larger double that another client may send."""
+    numbers = [value(2**53), value(-(2**53)), Value(number_value=2.0**60)]
+    sent = Message(message_id="m", role=ROLE_USER, parts=[Part(data=number) for number in numbers])
     task = (await served.send(request(sent))).task
-    assert task.artifacts[0].parts[0].data.number_value == float(2**53)
+    assert [part.data for part in task.artifacts[0].parts] == numbers
 
 
 @pytest.mark.parametrize("depth", [1, MAX_DEPTH])
