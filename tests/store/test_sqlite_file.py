@@ -18,6 +18,7 @@ from a2a_grpc.store import StoreLost, StoreUnavailable, open_store
 from a2a_grpc.store.contract import KEY, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.faults import passes
+from a2a_grpc.store.sql.file import DatabaseFile, mark
 from tests.guarantees.rig import serving_on
 from tests.harness import refusal, request, run_program, scripted_agent
 
@@ -293,3 +294,28 @@ async def test_a_server_whose_database_is_gone_refuses_sends_and_says_why(tmp_pa
         assert refused.code == grpc.StatusCode.UNAVAILABLE
         assert "deleted, moved or replaced" in refused.text
         assert str(tmp_path) not in refused.text
+
+
+CHECKPOINTS = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA wal_autocheckpoint=0")
+for _ in range(10):
+    for _ in range(20):
+        connection.execute("INSERT INTO filler VALUES (?)", (os.urandom(200_000),))
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+"""
+
+
+async def test_a_file_that_another_process_copies_its_log_into_is_not_called_overwritten(tmp_path: Path) -> None:
+    """The first page counts the new pages before they are there, so that SQLite calls the file corrupt."""
+    path = tmp_path / "tasks.db"
+    file = DatabaseFile(str(path))
+    with closing(file.connect(5.0)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE filler (body BLOB)")
+        mark(connection)
+        writing = asyncio.create_task(run_program("-c", CHECKPOINTS, str(path), timeout_s=60))
+        while not writing.done():
+            await asyncio.to_thread(lambda: [file.check() for _ in range(1000)])
+        assert await writing == (0, "", "")

@@ -5,6 +5,7 @@ import os
 import secrets
 import sqlite3
 import stat
+import time
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +17,8 @@ logger = logging.getLogger("a2a_grpc.store")
 PRIVATE = 0o600
 """Mode of the file. SQLite gives the write-ahead log and its index the mode that the database file has."""
 LOG, INDEX = "-wal", "-shm"
+CORRUPT_TRIES, CORRUPT_PAUSE_S = 20, 0.005
+"""How often, and after which pauses, a file is read that looks corrupt."""
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
@@ -85,18 +88,35 @@ class DatabaseFile:
     def _check_mark(self) -> None:
         """Raise StoreLost if the file has the mark of another database, or none after it had one."""
         try:
-            # Through SQLite, not by a descriptor: see `create_private`. Immutable: the log is not looked at.
-            with closing(sqlite3.connect(f"file:{quote(self.path)}?mode=ro&immutable=1", uri=True)) as connection:
-                mark = _mark_of(connection)
+            mark = self._read_mark()
         except sqlite3.OperationalError:
             return  # no descriptor is left, for example: nothing is known
-        except sqlite3.DatabaseError:
-            if not self._mark:
-                return  # it was none from the start: opening it says so
+        except sqlite3.DatabaseError as error:
+            if not self._mark or error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT:
+                return  # it was none from the start: opening it says so; or see `_read_mark`
             raise self._lost("was overwritten: it is no database") from None
         if self._mark and mark != self._mark:
             raise self._lost("was overwritten by another database")
         self._mark = mark
+
+    def _read_mark(self) -> int:
+        """Return the mark in the file. Raises sqlite3.DatabaseError.
+
+        While another process copies its log into the file, the first page may count pages that are not there yet, and
+        SQLite calls the file corrupt. So this is tried again for a while. The process may have been stopped meanwhile.
+        """
+        tries = CORRUPT_TRIES
+        while True:
+            try:
+                # Through SQLite, not by a descriptor: see `create_private`. Immutable: the log is not looked at.
+                uri = f"file:{quote(self.path)}?mode=ro&immutable=1"
+                with closing(sqlite3.connect(uri, uri=True)) as connection:
+                    return _mark_of(connection)
+            except sqlite3.DatabaseError as error:
+                tries -= 1
+                if error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT or not tries:
+                    raise
+                time.sleep(CORRUPT_PAUSE_S)
 
     def side_files(self) -> tuple[Identity, Identity]:
         """Return the identities of the write-ahead log and its index, which are there as long as a connection is in
