@@ -14,8 +14,13 @@ async def wait_for_end(running: asyncio.Future[Any]) -> None:
             await asyncio.wait([running])
         except asyncio.CancelledError:
             continue
-    if not running.cancelled():
-        running.exception()
+    look_at_error(running)
+
+
+def look_at_error(done: asyncio.Future[Any]) -> None:
+    """The callback of a future that nobody may be left to wait for, so that asyncio does not log its error."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def surely(running: "asyncio.Future[T]") -> T:

@@ -1,8 +1,8 @@
 """An agent that chats and remembers: what was said before in the same context is in the context's other tasks.
 
 a2a-grpc serve servers/chat.py
-a2a-grpc send --context c-1 127.0.0.1:50051 "My name is Ada."
-a2a-grpc send --context c-1 127.0.0.1:50051 "What is my name?"
+a2a-grpc send --context c-1 "My name is Ada."
+a2a-grpc send --context c-1 "What is my name?"
 """
 
 import re

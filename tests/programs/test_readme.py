@@ -185,6 +185,14 @@ async def test_the_commands_of_the_readme_work_as_they_stand_in_one_shell(greete
     assert "All is well" in out.decode()
 
 
+def test_no_example_of_the_command_line_says_the_address_of_an_agent_to_it() -> None:
+    """What stands behind the options of `send` and `stream` is the text."""
+    for page in [*PAGES, *ROOT.glob("servers/*.py"), *ROOT.glob("clients/*.py")]:
+        for line in page.read_text().splitlines():
+            said = re.search(r"a2a-grpc (?:send|stream) .*?(\S+ )\S*127\.0\.0\.1:\d+", line)
+            assert said is None or said[1] in ("--agent ", "-a "), f"{page.name}: {line}"
+
+
 def test_every_option_and_file_that_the_readme_names_exists() -> None:
     flags = {"--" + name.replace("_", "-") for kind in SETTINGS for name in kind.__dataclass_fields__}
     flags |= {"--help", *command_line_flags()}

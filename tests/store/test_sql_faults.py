@@ -1,8 +1,11 @@
 """Faults from outside: a database that restarts, ends connections, loses answers, is away for a while."""
 
 import asyncio
+import gc
 import logging
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +14,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import (
@@ -23,7 +28,7 @@ from a2a_grpc.store import (
     TaskKey,
 )
 from a2a_grpc.store.contract import KEY, ME, OTHER, WAITING, append, born, chunk, create, status
-from a2a_grpc.store.sql import SqlStore
+from a2a_grpc.store.sql import SqlStore, statements
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.databases import Mariadb, Postgres, postgres_connection
 from tests.harness import eventually, stop_listening
@@ -324,6 +329,29 @@ async def test_a_database_that_stays_away_is_reported_within_the_budget_and_foun
     assert "database unavailable" in said[0].getMessage()
     assert len(said) <= 4
     assert not any(record.exc_info or "secret" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_ping_that_fails_when_nobody_waits_for_it_any_more_logs_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a database that says nothing the readiness check waits for half a second; the connection is given up later."""
+    has_failed = threading.Event()
+
+    def ping(_: Connection) -> None:
+        time.sleep(0.2)
+        has_failed.set()
+        raise OperationalError("SELECT 1", {}, TimeoutError())
+
+    monkeypatch.setattr(statements, "ping", ping)
+    async with opened(f"sqlite:///{tmp_path}/tasks.db") as store:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await store.ping()
+        assert not has_failed.is_set()
+        await asyncio.to_thread(has_failed.wait, 10)
+    await asyncio.sleep(0.1)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_callers_that_are_canceled_leave_no_connection_and_no_transaction(postgres_url: str) -> None:

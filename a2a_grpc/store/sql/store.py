@@ -46,6 +46,7 @@ from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.sql.together import Together
 from a2a_grpc.store.sql.urls import place_of
 from a2a_grpc.store.views import cost_of, cut
+from a2a_grpc.surely import look_at_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -146,7 +147,9 @@ class SqlStore:
             raise StoreUnavailable("the store is closed, or a task of it has died")
         try:
             # It writes nothing: who asks does not wait until a database that says nothing is given up.
-            await asyncio.shield(asyncio.ensure_future(self._open_database().write(statements.ping)))
+            asking = asyncio.ensure_future(self._open_database().write(statements.ping))
+            asking.add_done_callback(look_at_error)
+            await asyncio.shield(asking)
         except Exception as error:
             raise StoreUnavailable(f"the store does not answer: {reason(error)}") from error
 
