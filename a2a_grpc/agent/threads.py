@@ -39,9 +39,9 @@ class Threads:
             error: BaseException | None = None
             try:
                 result = context.run(fn, *args, **kwargs)
-            except StopIteration as stop:  # a Future cannot carry it
-                error = RuntimeError("the function raised StopIteration")
-                error.__cause__ = stop
+            except (StopIteration, GeneratorExit) as raised:  # no Future takes the one; the other closes who awaits it
+                error = RuntimeError(f"the function raised {type(raised).__name__}")
+                error.__cause__ = raised
             except BaseException as raised:
                 error = raised
             try:

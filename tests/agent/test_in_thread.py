@@ -86,6 +86,20 @@ async def test_in_thread_stop_iteration_is_an_error_like_any_other() -> None:
     assert texts(await result(handler)) == ["caught"]
 
 
+async def test_in_thread_generator_exit_does_not_close_the_handler_which_can_await_on() -> None:
+    def fail() -> None:
+        raise GeneratorExit
+
+    async def handler(turn: Turn) -> str:
+        with pytest.raises(RuntimeError, match="GeneratorExit") as raised:
+            await turn.in_thread(fail)
+        await asyncio.sleep(0)
+        assert isinstance(raised.value.__cause__, GeneratorExit)
+        return "caught"
+
+    assert texts(await result(handler)) == ["caught"]
+
+
 async def test_in_thread_the_loop_goes_on_while_the_function_blocks(release: threading.Event) -> None:
     async def handler(turn: Turn) -> str:
         if turn.text == "block":
