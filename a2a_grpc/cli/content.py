@@ -127,10 +127,14 @@ def _check_digits(found: Any, path: Path) -> None:
 
 def _stdin() -> str:
     """All of standard input."""
+    if sys.stdin is None:  # as Python has it where the descriptor is closed
+        raise ConfigurationError("standard input is closed; give the text as an argument")
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError:
         raise ConfigurationError("standard input is not text in UTF-8; send a file with --file") from None
+    except OSError as error:
+        raise ConfigurationError(f"standard input cannot be read: {error.strerror}") from None
 
 
 def _utf8(text: str) -> str:

@@ -1,6 +1,8 @@
 """What a user gives and gets: texts, files, data, in any script; what cannot be sent, in a line."""
 
 import asyncio
+import errno
+import io
 from pathlib import Path
 
 import pytest
@@ -282,3 +284,25 @@ async def test_a_header_that_grpc_does_not_carry_is_said_in_one_line() -> None:
     assert line_end.startswith("--header 'x' must have")
     assert binary.startswith("--header 'x-bin' must have")
     assert key.startswith("--idempotency-key is 'é'; ")
+
+
+def test_content_standard_input_that_is_closed_or_cannot_be_read_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ConfigurationError, match="standard input is closed; give the text as an argument"):
+        message_parts(["-"], [], [])
+
+    class Directory(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readall(self) -> bytes:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+
+        def readinto(self, buffer: object) -> int:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Directory())))
+    with pytest.raises(ConfigurationError, match="standard input cannot be read: Is a directory"):
+        message_parts(["-"], [], [])
