@@ -31,6 +31,8 @@ from a2a_grpc.wire import Task
 
 logger = logging.getLogger("a2a_grpc.engine")
 
+STORED_WITHIN_S = 3.0
+"""How long a drain waits for a store that stores no end meanwhile."""
 FAREWELL_S = 10.0
 """Beyond the grace: how long a handler may take to get to where it waited, and to cancel another agent's task."""
 
@@ -214,7 +216,11 @@ class Runs:
             else:
                 self.stop(key, active, Failed(SHUTDOWN_FAILURE))
         while self._stops:  # those that a caller asked for included: it waits for an answer
-            await asyncio.wait(self._stops)
+            patience_s = self._settings.cancel_grace_s + STORED_WITHIN_S
+            ended, _ = await asyncio.wait(self._stops, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if not ended:  # others see to them once the lease has ended, or the next start does
+                logger.warning("the store does not answer: the ends of %d tasks are not stored", len(self._stops))
+                break
         leftover = list(self._tasks)
         for task in leftover:
             task.cancel()
