@@ -113,7 +113,8 @@ def ask(session: Session, task_id: str, state: TaskState) -> None:
     if state == lifecycle.INPUT_REQUIRED:
         session.show.note(f"to answer: {again(session, 'send', '--task', task_id)} 'ANSWER'")
     elif state == lifecycle.AUTH_REQUIRED:
-        session.show.note(f"once that is done: {again(session, 'wait', task_id)}")
+        session.show.note(f"once that is done: {again(session, 'send', '--task', task_id)} 'DONE'")
+        session.show.note(f"if the agent goes on by itself: {again(session, 'subscribe', task_id)}")
 
 
 def exit_code_for(state: TaskState) -> ExitCode:

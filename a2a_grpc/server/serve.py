@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 import grpc.aio
 
@@ -166,7 +167,9 @@ def where_tasks_are(store: str) -> str:
         return "tasks are kept in memory and end with this process"
     if scheme == "sqlite":
         return f"tasks are kept in {rest.removeprefix('///').partition('?')[0]}"
-    return f"tasks are kept in {scheme}://{rest.removeprefix('//').rpartition('@')[2].partition('?')[0]}"
+    place, _, query = rest.removeprefix("//").rpartition("@")[2].partition("?")
+    schema = dict(parse_qsl(query)).get("schema")
+    return f"tasks are kept in {scheme}://{place}" + (f", schema {schema}" if schema else "")
 
 
 async def run(server: Server, *, tell: Tell) -> None:

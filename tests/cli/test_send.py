@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from a2a_grpc import Agent, Completed, Turn
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.parts import struct, to_dict
+from a2a_grpc.server.serve import where_tasks_are
 from a2a_grpc.wire import SendMessageRequest
 from tests.agent.agents import Gate, agent_of, stored_tasks
 from tests.cli.terminal import at, command_in, error_of, objects, run, run_all, run_line, running, script
@@ -221,6 +222,20 @@ async def test_a_question_is_shown_with_the_command_that_answers_it(served: Serv
     assert re.fullmatch(state_line("COMPLETED"), answered.err)
     assert answered.err.split()[1] in asked.err
     assert await stored_tasks(served) == 1
+
+
+async def test_a_task_that_waits_for_authentication_is_shown_with_the_commands_that_go_on(served: Served) -> None:
+    asked = await run("send", at(served), "-d", script({"auth": "Sign in at the door."}))
+    assert asked.code == 7
+    done, by_itself = asked.err.splitlines()[-2:]
+    assert done.startswith("once that is done: a2a-grpc send ")
+    assert done.endswith(" 'DONE'")
+    assert by_itself.startswith("if the agent goes on by itself: a2a-grpc subscribe ")
+
+
+def test_a_start_names_the_schema_of_the_store_and_no_secret() -> None:
+    url = "postgresql://user:secret@db:5432/tasks?sslmode=require&schema=poet"
+    assert where_tasks_are(url) == "tasks are kept in postgresql://db:5432/tasks, schema poet"
 
 
 async def test_the_command_that_answers_names_the_agent_and_the_tenant_as_they_were_given(
