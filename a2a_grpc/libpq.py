@@ -15,9 +15,18 @@ CHOICES = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
     "channel_binding": ("disable", "prefer"),
+    "gssencmode": ("disable", "prefer"),
 }
+UNUSED = frozenset(
+    {
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"),
+        *("client_encoding", "sslcompression", "sslsni", "fallback_application_name", "gssencmode"),
+    }
+)
+"""Options that are taken and not needed: asyncpg has none like them, and no answer depends on them."""
 OPTIONS = frozenset(
     {
+        *UNUSED,
         *("host", "port", "user", "password", "application_name", "connect_timeout", "options", "schema", "ssl"),
         "sslpassword",
         *("ssl_min_protocol_version", "ssl_max_protocol_version", "krbsrvname", "gsslib"),
@@ -54,13 +63,15 @@ def connecting(url: str) -> Connecting:
     arguments: dict[str, Any] = {}
     if (timeout := options.pop("connect_timeout", None)) is not None:
         arguments["timeout"] = _seconds(timeout)
-    options.pop("channel_binding", None)  # asyncpg does none
+    fallback = options.get("fallback_application_name", "a2a-grpc")
+    for unused in (*UNUSED, "channel_binding"):  # asyncpg does none
+        options.pop(unused, None)
     if options.get("sslrootcert") == "system":
         if options.pop("sslmode", "verify-full") != "verify-full":
             raise BadOption("sslrootcert=system goes with sslmode=verify-full alone")
         del options["sslrootcert"]
         arguments["ssl"] = ssl.create_default_context()
-    name, schema = options.pop("application_name", "a2a-grpc"), options.pop("schema", None)
+    name, schema = options.pop("application_name", fallback), options.pop("schema", None)
     query = f"?{urlencode(options, quote_via=quote, safe='/:,')}" if options else ""
     return Connecting(f"postgresql://{login}{place}{query}", arguments, name, schema)
 

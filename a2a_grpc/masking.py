@@ -21,6 +21,8 @@ _PAIR = re.compile(
     r"(?P<value>[^&\s]+?)(?P<after>(?=&)|['\"),;.:]{0,4}(?=\s|$))"
 )
 _SECRET_PART = re.compile(r"token|secret|pass|pwd|cred|sign|auth|key|jwt|session|bearer|assertion|ticket|cookie")
+_PLAIN = frozenset({"target_session_attrs", "require_auth"})
+"""Options of PostgreSQL that are no secrets, though they look like some."""
 _SECRET_WORD = frozenset({"sig", "code", "otp", "pin", "sas", "sid", "pw", "nonce"})
 
 
@@ -37,6 +39,8 @@ def is_secret(name: str) -> bool:
     """Return True if a name, of a query parameter or an option, looks like that of a secret."""
     spelled = unquote(name).replace("\0", "")
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", spelled)
+    if spelled in _PLAIN:
+        return False
     return bool(_SECRET_PART.search(spelled.lower())) or any(word.lower() in _SECRET_WORD for word in words)
 
 

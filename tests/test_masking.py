@@ -22,6 +22,7 @@ CANARY = "c4n4ry"
         ("https://c4n4ry@example.com/card", "https://***@example.com/card"),
         ("postgresql://alice@db/tasks", "postgresql://alice@db/tasks"),
         ("postgresql://db/t?user=alice&password=c4n4ry&ssl=require", "postgresql://db/t?user=alice&password=***&ssl=require"),
+        ("postgresql://db/t?target_session_attrs=primary", "postgresql://db/t?target_session_attrs=primary"),
         ("postgresql://db/t?sslpassword=c4n4ry", "postgresql://db/t?sslpassword=***"),
         ("https://h/card?pass%77ord=c4n4ry", "https://h/card?pass%77ord=***"),
         ("https://h/c.json?sv=1&sig=c4n4ry&se=2", "https://h/c.json?sv=1&sig=***&se=2"),

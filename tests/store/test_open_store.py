@@ -182,6 +182,7 @@ async def test_a_database_that_is_not_there_is_said_to_be_missing(postgres_url: 
             "postgresql://me:pw@db/agents?target_session_attrs=master",
             "target_session_attrs must be one of any",
         ),
+        ("postgresql://me:pw@db/agents?gssencmode=require", "gssencmode must be one of disable, prefer"),
         ("postgresql://me:pw@db/agents?channel_binding=require", "use sslmode=verify-full instead"),
         ("postgresql://me:pw@db/agents?sslrootcert=system&sslmode=require", "goes with sslmode=verify-full alone"),
         ("mysql://me:pw@db/agents?ssl_mode=always", "ssl_mode must be one of disabled, preferred, required"),
@@ -199,7 +200,9 @@ def test_options_that_other_tools_of_postgresql_write_are_taken(tmp_path: Path) 
     for option in (
         "sslmode=verify-full", f"sslmode=verify-ca&sslrootcert={tmp_path}/root.crt", "sslrootcert=system",
         "ssl=require", "target_session_attrs=read-write", "channel_binding=prefer", "application_name=agents",
-        "connect_timeout=10", "options=-c%20search_path%3Dagents", "host=one,two&port=5432,5433",
+        "keepalives=1&keepalives_idle=30", "gssencmode=disable", "tcp_user_timeout=1000", "client_encoding=utf8",
+        "fallback_application_name=agents", "connect_timeout=10", "options=-c%20search_path%3Dagents",
+        "host=one,two&port=5432,5433",
     ):  # fmt: skip
         assert isinstance(open_store(f"postgresql://me@db/agents?{option}"), SqlStore)
     assert isinstance(open_store("postgresql://me@one:5432,two:5433/agents?target_session_attrs=primary"), SqlStore)
