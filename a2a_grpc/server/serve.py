@@ -173,10 +173,12 @@ def where_tasks_are(store: str) -> str:
 
 
 async def run(server: Server, *, tell: Tell) -> None:
-    """Starts a server, waits for a signal, drains; tells each step."""
+    """Starts a server, waits for a signal, drains; tells each step. A signal that comes before ends the start."""
     return_large_blocks()
     with signals() as told:
-        await server.start()
+        if not await _started(server, told):
+            _tell_if_heard(tell, "stopped", {})
+            return
         garbage = Garbage(lambda: server.is_idle)
         try:
             garbage.start()
@@ -186,6 +188,19 @@ async def run(server: Server, *, tell: Tell) -> None:
             garbage.stop()
             await server.stop()
     _tell_if_heard(tell, "stopped", {})
+
+
+async def _started(server: Server, told: "asyncio.Future[str]") -> bool:
+    """Start a server. Return False if a signal came before: a store that does not answer may take long to say so."""
+    starting = asyncio.create_task(server.start(), name="a2a-grpc:start")
+    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    return True
 
 
 def _tell_if_heard(tell: Tell, event: str, values: Mapping[str, Any]) -> None:

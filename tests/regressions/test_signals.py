@@ -52,6 +52,29 @@ async def probe(program: Program, path: str) -> int:
         return response.status
 
 
+async def test_a_signal_ends_a_start_that_waits_for_its_database() -> None:
+    """The database has 20 s to answer; a container that waits for it is to stop at once."""
+    command = (
+        SCRIPTED,
+        "-o",
+        "json",
+        "--listen",
+        "127.0.0.1:0",
+        "--http-listen",
+        "off",
+        "--store",
+        "postgresql://u@127.0.0.1:1/d",
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    assert b"database unavailable" in await asyncio.wait_for(process.stderr.readline(), 30)
+    process.send_signal(signal.SIGTERM)
+    out, _ = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, out) == (0, b'{"event": "stopped"}\n')
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_the_server_which_then_exits_with_0(number: signal.Signals) -> None:
     async with Program.server(SCRIPTED) as program:
