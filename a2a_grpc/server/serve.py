@@ -193,7 +193,8 @@ async def run(server: Server, *, tell: Tell) -> None:
 async def _started(server: Server, told: "asyncio.Future[str]") -> bool:
     """Start a server. Return False if a signal came before: a store that does not answer may take long to say so."""
     starting = asyncio.create_task(server.start(), name="a2a-grpc:start")
-    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    both: list[asyncio.Future[Any]] = [starting, told]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
     try:
