@@ -1,5 +1,6 @@
 """Health, reflection and channelz: on the agent's port, on one of their own, or off."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -115,8 +116,9 @@ async def test_health_on_a_port_of_its_own_says_that_the_server_drains() -> None
         async with channel_to(served.server.admin_address) as admin:
             watching = health_pb2_grpc.HealthStub(admin).Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
             assert (await watching.read()).status == SERVING
-            await served.server.stop(0.0)
-            assert (await watching.read()).status == NOT_SERVING
+            told = asyncio.ensure_future(watching.read())
+            await served.server.stop(1.0)
+            assert (await told).status == NOT_SERVING
 
 
 async def test_q3_an_admin_port_that_is_taken_is_an_error_and_leaves_no_port_behind() -> None:

@@ -16,7 +16,7 @@ from a2a_grpc.rpc.traffic import Account, Traffic
 
 LOOK_S, HURRIED_LOOK_S = 1.0, 0.1
 """Between two looks at requests that are late; the second while places are scarce."""
-HURRIED_S = 0.5
+HURRIED_S = 2.0
 """How long a request may take to arrive while half of all places, or of its connection's, are taken."""
 ROUNDS = 4
 """Rounds of the event loop in which a request that has arrived is seen, and its task resumed."""
@@ -39,7 +39,7 @@ class Arrivals:
     Guarantees:
 
     - At most `places` requests are asked for at a time, a quarter of them for one connection.
-    - A request arrives within `timeout_s`; within half a second if places are scarce. Otherwise its call is
+    - A request arrives within `timeout_s`; within two seconds if places are scarce. Otherwise its call is
       RESOURCE_EXHAUSTED.
     - Connections with late requests, and those of which no request has arrived yet, share half of the places: there is
       room for the others.
