@@ -12,7 +12,11 @@ from tests.interop.peers.peers import OURS, PAIRS, TENANT
 
 pytestmark = pytest.mark.timeout(400)  # the first use of an environment installs it
 
-OFFERED = ("urn:a2a-grpc:extension:seq:1", "urn:a2a-grpc:extension:idempotent-send:1")
+OFFERED = (
+    "urn:a2a-grpc:extension:seq:1",
+    "urn:a2a-grpc:extension:artifacts:1",
+    "urn:a2a-grpc:extension:idempotent-send:1",
+)
 
 
 def name_of(pair: Pair) -> str:
