@@ -1,4 +1,4 @@
-"""Tells when gRPC cannot be used because its process was forked: it would hang or crash."""
+"""Refuse to use gRPC in a process that was forked while gRPC was in use: it would hang or crash there."""
 
 import os
 import weakref

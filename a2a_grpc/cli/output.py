@@ -59,7 +59,7 @@ class Output(io.TextIOBase):
             self._fail(error)
 
     def close(self) -> None:
-        """Leave the output open: it belongs to the process. (Python calls this for an object that nobody holds.)"""
+        """Leave the output open: it belongs to the process. (Python calls this when an object is freed.)"""
 
     def isatty(self) -> bool:
         return self.raw.isatty()

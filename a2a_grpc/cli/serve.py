@@ -93,7 +93,7 @@ def _guard(work: Callable[[], None]) -> None:
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         say_error(error)
         raise typer.Exit(ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.USAGE) from None
-    except OutputError as error:  # whoever reads it needs the addresses
+    except OutputError as error:  # without the addresses in it the server is of no use
         say_error(error)
         raise typer.Exit(ExitCode.OUTPUT) from None
     except KeyboardInterrupt:

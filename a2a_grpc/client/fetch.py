@@ -50,7 +50,7 @@ class Cards:
         self._ca_cert = ca_cert
         self._kept: dict[str, Kept] = {}
         self.problems: dict[CardUrl | CardFile, list[str]] = {}
-        """For each card that was read: what was left out, because it is not what the contract says."""
+        """For each card that was read: the members that were left out because they break the contract."""
         self._sessions: dict[bool, Any] = {}
 
     async def __aenter__(self) -> Self:

@@ -9,7 +9,7 @@ from a2a_grpc.wire import Artifact, Message, Part, Task, TaskArtifactUpdateEvent
 
 
 class Pieces:
-    """Tells for each event of a task what the event adds to what the reader has.
+    """Finds the text and the files that each event of a task adds to what the reader has.
 
     Guarantees:
 

@@ -80,7 +80,7 @@ class RemoteAgent:
     async def run(
         self, content: Contents | Message, *, turn: Turn | None = None, **options: Unpack[SendOptions]
     ) -> str:
-        """Have the agent work. Return the text of its answer, however long that takes: what `stream` gives, joined.
+        """Send a message, wait for the answer, and return its text: what `stream` gives, joined.
 
         Called for a `turn` of an agent here, the remote agent's progress shows there: its status texts as that turn's,
         its artifacts with a numeric `progress` as artifacts of the same name. What the remote agent asks, the user of

@@ -14,7 +14,7 @@ class Replica:
     Guarantees: while `is_alive` no other replica takes this one's tasks over. `keep` returns as soon as that cannot be
     said any more: the lease could not be renewed in time by this machine's own clock, or others have declared this
     replica dead. Then `regain` may win the lease back, if the store was away for all. Otherwise `rejoin` begins a new
-    life under a new name; what the old one held belongs to whoever claims it.
+    life under a new name; any replica may claim what the old life held.
     """
 
     def __init__(self, store: TaskStore, lease_s: float) -> None:

@@ -110,7 +110,7 @@ def _passed_on(step: Any) -> Generator[Any, Any, Any]:
 
 
 class _Element:
-    """An element of a stream on its way from a behavior to whoever iterates."""
+    """An element of a stream on its way from a behavior to the interceptor that iterates."""
 
     __slots__ = ("value",)
 

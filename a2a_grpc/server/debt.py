@@ -21,7 +21,7 @@ REQUESTS_AT_ONCE = 4
 SILENT_S = 0.03
 """During an attack: how long a connection may have too many bytes and none of its calls is begun."""
 LATE_S = 0.5
-"""A look so long after the last one tells only what the event loop has missed."""
+"""Two looks that are so far apart do not show a flood by their difference: the event loop was busy."""
 REACTIONS = 16 * 1024
 """What gRPC writes to an honest client, at most, while it answers no call of the client: acknowledgements, windows, and
 hundreds of refusals of calls beyond the limit of streams."""

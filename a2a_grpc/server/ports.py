@@ -92,7 +92,7 @@ async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, s
 
 def _let_bind(binding: socket.socket) -> None:
     """Let a socket have a port on which old connections linger, and no port on which another socket listens."""
-    if sys.platform == "win32":  # there SO_REUSEADDR takes the port from whoever listens
+    if sys.platform == "win32":  # on Windows SO_REUSEADDR takes the port from another program that listens
         binding.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     else:
         binding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -173,7 +173,7 @@ def where_tasks_are(store: str) -> str:
 
 
 async def run(server: Server, *, tell: Tell) -> None:
-    """Starts a server, waits for a signal, drains; tells each step. A signal that comes before ends the start."""
+    """Start a server, wait for a signal, drain; tell each step. A signal that comes during the start ends it."""
     return_large_blocks()
     with signals() as told:
         if not await _started(server, told):
@@ -224,7 +224,7 @@ def event_loop(settings: ServerSettings) -> asyncio.AbstractEventLoop:
 def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
     """Like `asyncio.run`, but without waiting for handlers that ignore their cancellation: they were given up on.
 
-    SystemExit and KeyboardInterrupt of another task than `main` do not end the loop: `signals` hears of signals.
+    SystemExit and KeyboardInterrupt that another task than `main` raises do not end the loop.
     """
     asyncio.set_event_loop(loop)
     running = loop.create_task(main)

@@ -170,7 +170,7 @@ class Workers:
             await process.wait()
 
     def _say(self, event: str, values: Mapping[str, Any]) -> None:
-        with suppress(OSError):  # whoever started this process may not listen any more
+        with suppress(OSError):  # the program that started this one may not read any more
             self._tell(event, values)
 
 
