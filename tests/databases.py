@@ -60,12 +60,13 @@ class DatabaseServer(ABC):
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._executable = self._program(self.program)
-        self._identity: dict[str, Any] = {}
+        self._account: list[str] = []
+        """What stands before a command so that it runs as the owner of the folder."""
         self.port = free_port()
         self.folder = make_folder()
         if os.geteuid() == 0:
             owner = pwd.getpwnam(owner_of(self.account))
-            self._identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+            self._account = as_account(owner)
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
 
     async def __aenter__(self) -> Self:
@@ -112,10 +113,10 @@ class DatabaseServer(ABC):
         """Starts the server and waits until it takes connections."""
         assert not self.is_running
         with (self.folder / "server.log").open("ab") as log:
+            before = (*self._account, *dies_with_us(self.orphan_signal))
             self._process = subprocess.Popen(
-                [*dies_with_us(self.orphan_signal), self._executable, *self._arguments(), *self._options],
+                [*before, self._executable, *self._arguments(), *self._options],
                 cwd=self.folder,
-                **self._identity,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -168,7 +169,7 @@ class DatabaseServer(ABC):
         return find(name, cls.package)
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, **self._identity)
+        done = subprocess.run([*self._account, *command], cwd=self.folder, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
@@ -289,6 +290,15 @@ def dies_with_us(number: str) -> list[str]:
     """Return what stands before a command so that it gets a signal when the thread that starts it ends."""
     setpriv = shutil.which("setpriv")
     return [setpriv, f"--pdeathsig={number}", "--"] if setpriv else []
+
+
+def as_account(owner: pwd.struct_passwd) -> list[str]:
+    """Return what stands before a command of root so that it runs as another account.
+
+    `user` of `subprocess.Popen` is no way: Python forks for it, and grpcio 1.85 ends one forked child in four with
+    SIGSEGV while other threads use gRPC.
+    """
+    return [find("setpriv", "util-linux"), f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", "--"]
 
 
 def owner_of(account: str) -> str:

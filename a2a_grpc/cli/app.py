@@ -109,5 +109,7 @@ def app() -> typer.Typer:
 def main() -> None:
     """The console script."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told here, in one line
+    # Agents may start processes. With this on, grpcio 1.85 ends one forked process in four with SIGSEGV.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     guard()
     app()()

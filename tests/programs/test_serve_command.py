@@ -493,3 +493,43 @@ async def test_a_store_that_cannot_be_used_is_said_in_one_line_without_its_passw
     assert said in told
     assert "secret" not in told
     assert len(told.splitlines()) == 1
+
+
+# -- an agent that forks
+
+
+FORKS = """
+import asyncio, multiprocessing, os
+from collections import Counter
+from a2a_grpc import Agent, Turn
+
+forks = Agent("Forks", "Starts processes with fork, as ProcessPoolExecutor does before Python 3.14.")
+
+@forks.skill("forks")
+async def fork(turn: Turn) -> str:
+    by_fork = multiprocessing.get_context("fork")
+    ended = Counter()
+    for _ in range(40):
+        process = by_fork.Process(target=os._exit, args=(0,))
+        process.start()
+        while process.is_alive():
+            await asyncio.sleep(0.001)
+        ended[process.exitcode] += 1
+    return str(dict(ended))
+
+@forks.skill("echo")
+async def echo(turn: Turn) -> str:
+    return turn.text
+
+forks.router(lambda sent: "forks" if sent.parts[0].text == "fork" else "echo")
+"""
+
+
+async def test_processes_that_an_agent_forks_during_other_calls_end_well(tmp_path: Path) -> None:
+    """With gRPC's fork handlers on, the default of grpcio 1.85, a quarter of them ended with SIGSEGV."""
+    (tmp_path / "forks.py").write_text(FORKS)
+    async with serve(tmp_path / "forks.py") as program:
+        forking = asyncio.create_task(ask(program.address, "fork"))
+        while not forking.done():
+            await asyncio.gather(*(ask(program.address) for _ in range(4)))
+        assert texts(await forking) == ["{0: 40}"]
