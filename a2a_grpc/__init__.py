@@ -84,6 +84,7 @@ The map. A module imports only from floors strictly below its own:
        text         which text a store can keep
        offload      large work in a thread
        surely       waiting for what must not be left half done
+       unclosed     code of others, which a GeneratorExit that it awaits does not close
        throttle     log lines at a bounded rate, with a count of those left out
        signals      SIGTERM and the like for an event loop, on Windows too
        libc         functions of the C library that Python does not offer

@@ -37,6 +37,7 @@ FLOORS = {
     "backoff": 0,
     "counting": 0,
     "surely": 0,
+    "unclosed": 0,
     "libc": 0,
     "offload": 0,
     "piecewise": 1,

@@ -27,6 +27,7 @@ from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, agent_message
 from a2a_grpc.store import Head, StaleAppend, StoreUnavailable, TaskKey
+from a2a_grpc.unclosed import Unclosed
 from a2a_grpc.wire import Task
 
 logger = logging.getLogger("a2a_grpc.engine")
@@ -122,7 +123,7 @@ class Runs:
         active = Active(self._run(first, task, writer, inbox), last_turn, inbox)
         self._active[key] = active
         loop = asyncio.get_running_loop()
-        active.work = loop.create_task(self._work(key, active), name=f"a2a-grpc:run:{key.id}")
+        active.work = loop.create_task(Unclosed(self._work(key, active)), name=f"a2a-grpc:run:{key.id}")
 
     async def hand_over(self, key: TaskKey, active: Active) -> None:
         """Hands the messages that wait in the store to a run, the answer to its question first. Under the key's lock.
@@ -175,7 +176,8 @@ class Runs:
 
     async def _say_farewell(self, waiting: Abandoned, key: TaskKey) -> None:
         """Give the handler of a task that has ended the time that a canceled one has, and that a call takes."""
-        work = asyncio.create_task(say_farewell(waiting, key, self.past, self.threads), name=f"a2a-grpc:leave:{key.id}")
+        saying = Unclosed(say_farewell(waiting, key, self.past, self.threads))
+        work = asyncio.create_task(saying, name=f"a2a-grpc:leave:{key.id}")
         try:
             await asyncio.wait([work], timeout=self._settings.cancel_grace_s + FAREWELL_S)
         finally:

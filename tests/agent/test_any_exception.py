@@ -16,7 +16,7 @@ import pytest
 from a2a_grpc import Agent, Message, Turn
 from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.parts import text_of
-from tests.agent.agents import GENERIC, agent_of
+from tests.agent.agents import GENERIC, agent_of, result
 from tests.harness import Program, elements, refusal, request, serving
 
 
@@ -135,6 +135,61 @@ async def test_an_exception_of_any_kind_in_a_validator_or_a_router_is_an_interna
                 refused = await refusal(call)
                 assert (refused.code, "secret" in refused.text) == (grpc.StatusCode.INTERNAL, False)
         assert (await served.send(request("well"))).task.status.state == COMPLETED
+
+
+async def child(kind: type[BaseException]) -> None:
+    raise kind("the secret")
+
+
+async def awaits_task(turn: Turn, kind: type[BaseException]) -> None:
+    await asyncio.create_task(child(kind))
+
+
+async def gathers(turn: Turn, kind: type[BaseException]) -> None:
+    await asyncio.gather(child(kind), asyncio.sleep(0))
+
+
+async def awaits_future(turn: Turn, kind: type[BaseException]) -> None:
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, future.set_exception, kind("the secret"))
+    await future
+
+
+def yielding_then_awaiting(kind: type[BaseException]) -> Callable[[Turn], Any]:
+    async def handler(turn: Turn) -> AsyncIterator[str]:
+        yield "one"
+        if turn.text != "well":
+            await asyncio.create_task(child(kind))
+
+    return handler
+
+
+@pytest.mark.parametrize("kind", [PanicException, GeneratorExit], ids=lambda kind: kind.__name__)
+async def test_an_exception_of_any_kind_in_a_task_that_the_handler_awaits_fails_its_task(
+    kind: type[BaseException], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ways = [coming_from(way, kind) for way in (awaits_task, gathers, awaits_future)]
+    for number, handler in enumerate([*ways, yielding_then_awaiting(kind)]):
+        store = f"sqlite:///{tmp_path}/{number}.db"  # to write the end of a task the run has to await
+        async with serving(agent_of(handler), store=store) as served, asyncio.timeout(20):
+            task = (await served.send(request())).task
+            assert (task.status.state, text_of(task.status.message)) == (FAILED, GENERIC)
+            failed = [record for record in caplog.records if f"handler failed task={task.id}" in record.getMessage()]
+            assert len(failed) == 1
+            assert Path(__file__).name in failed[0].getMessage()
+            assert failed[0].exc_info
+            assert (await served.send(request("well"))).task.status.state == COMPLETED
+
+
+async def test_a_handler_goes_on_after_a_task_that_it_awaits_has_raised_generator_exit() -> None:
+    async def handler(turn: Turn) -> str:
+        with pytest.raises(RuntimeError, match="GeneratorExit") as raised:
+            await asyncio.create_task(child(GeneratorExit))
+        await asyncio.sleep(0)
+        assert isinstance(raised.value.__cause__, GeneratorExit)
+        return "caught"
+
+    assert text_of((await result(handler)).artifacts[0]) == "caught"
 
 
 AGENT = """
