@@ -44,8 +44,9 @@ The map. A module imports only from floors strictly below its own:
                     shares: who gets room; reset: calls ended from this side; memory: what goes back to the system;
                     elsewhere: for callers of other versions; interceptors: streams that those of others can iterate
        client       connect, Client: the operations; sending: what goes with a message; stream: events across
-                    connections; news: what a snapshot adds; pieces: what an event adds to the answer;
-                    polling: the events of an agent that does not stream; offers: what a card does not offer;
+                    connections; taken: whether a task has come to a message; news: what a snapshot adds;
+                    pieces: what an event adds to the answer; polling: the events of an agent that does not
+                    stream; offers: what a card does not offer;
                     origin: whether a failure came from the agent or from the transport; patience: how long to try
                     again; calls: metadata, deadlines, retries; cuts: why an agent refused a subscription;
                     responses: what an agent sends, checked before it is used; inflating: compressed content within a

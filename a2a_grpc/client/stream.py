@@ -18,6 +18,7 @@ from a2a_grpc.client.news import artifact_news, news, tells_its_status
 from a2a_grpc.client.patience import Patience
 from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
+from a2a_grpc.client.taken import Taken
 from a2a_grpc.errors import (
     A2AError,
     InvalidRequestError,
@@ -28,7 +29,7 @@ from a2a_grpc.errors import (
     UnsupportedOperationError,
 )
 from a2a_grpc.lifecycle import Event, Fold
-from a2a_grpc.protocol import Key
+from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.wire import (
     GetTaskRequest,
     Message,
@@ -95,6 +96,7 @@ class TaskStream:
         self._was_resumed = False
         self._has_seq = False
         self._next_seq = 0
+        self._taken = Taken(send)
         self._elements = 0
         self.task_id = task_id
         """The task's id; "" before the first event of a send."""
@@ -121,13 +123,13 @@ class TaskStream:
         """Whether what was sent has had its effect: the task has ended, or the agent waits for somebody.
 
         A server that tells seqs ends a send's stream once the turn that asks for input is this message's own; others
-        may keep it open, or begin with the very state that the message is an answer to (OPEN-1).
+        may keep it open (OPEN-1). The first element may show the very state that the message is an answer to.
         """
-        if self.state == lifecycle.INPUT_REQUIRED and self._send is not None:
-            if self._is_over or (self._has_seq and not self._was_resumed):
-                return self._is_over
-            return self._elements > 1 or not self._send.message.task_id
-        return self.state in lifecycle.SETTLED
+        if self._send is None or self._is_over or self.state not in lifecycle.INTERRUPTED:
+            return self.state in lifecycle.SETTLED
+        if self.state == lifecycle.INPUT_REQUIRED and self._has_seq and not self._was_resumed:
+            return False
+        return self._taken.is_known
 
     @property
     def is_paused(self) -> bool:
@@ -265,8 +267,12 @@ class TaskStream:
         event = lifecycle.payload_of(element)
         whole: Task | None = None
         self._touched()
+        said: Sequence[Message] | None = None
+        if self._has_seq:
+            said = await self._taken.look(event, self._without_artifacts)
         self._elements += 1
         if not self._has_seq:
+            self._taken.guess(event, is_first=self._elements == 1)
             self.seq = None  # a snapshot came where records after a seq were asked for
         else:
             self.seq = self._next_seq
@@ -289,6 +295,9 @@ class TaskStream:
         if whole is not None:
             fresh = [*artifact_news(self._heard.task if self._heard else Task(), whole), *fresh]
             self._fold = Fold(whole)
+        if said is not None and self.task is not None:
+            del self.task.history[:]
+            self.task.history.extend(said)
         if fresh:
             patience.progressed()
         self._ready.extend(fresh)
@@ -297,7 +306,7 @@ class TaskStream:
     def _end_where_it_asks(self) -> None:
         """A subscription stays open where the agent asks; the send's stream that it goes on for does not (OPEN-1)."""
         if self._was_resumed and self._send is not None and self.state == lifecycle.INPUT_REQUIRED:
-            self._is_over = True
+            self._is_over = self._taken.is_known or not self._has_seq
 
     def _apply(self, event: Event) -> Sequence[Event]:
         """Folds the event; what of it is new to the reader."""
@@ -321,9 +330,14 @@ class TaskStream:
         return [event]
 
     async def _get(self) -> Task:
-        task: Task = await self._calls.unary(
-            "GetTask", GetTaskRequest(id=self.task_id), metadata=self._metadata, patience=self._patience
-        )
+        return await self._read_task(self.task_id, self._metadata)
+
+    async def _without_artifacts(self, task_id: str) -> Task:
+        return await self._read_task(task_id, [*self._metadata, (Key.ARTIFACTS, NO_ARTIFACTS)])
+
+    async def _read_task(self, task_id: str, metadata: Metadata) -> Task:
+        request = GetTaskRequest(id=task_id)
+        task: Task = await self._calls.unary("GetTask", request, metadata=metadata, patience=self._patience)
         return task
 
     def _touched(self) -> None:
@@ -404,6 +418,10 @@ class TaskStream:
         """Wait until the next try. Raise if there is none, or if the next try could send a message twice."""
         self._drop_call()
         self._was_resumed = bool(self.task_id)
+        if self._has_seq:  # a subscription after this event would tell nothing new
+            self._end_where_it_asks()
+            if self._is_over:
+                return
         is_unanswered = self._send is not None and not self.task_id
         try:
             may_go_on = await self._calls.may_repeat(error, patience, is_safe=not is_unanswered)

@@ -20,6 +20,7 @@ from a2a_grpc.lifecycle import (
 )
 from a2a_grpc.wire import ROLE_AGENT, ROLE_USER
 from tests.client.foreign import (
+    Context,
     Foreign,
     Play,
     breaks_off,
@@ -405,6 +406,32 @@ async def test_a_cut_stream_of_a_send_ends_where_its_agent_asks() -> None:
         events, stream = await streamed(agent)
     assert events == [task(WORKING), chunk("one", append=False), status(INPUT_REQUIRED, "well?")]
     assert stream.is_settled
+
+
+async def test_a_send_that_is_cut_between_its_question_and_the_end_of_the_stream_ends_with_the_question() -> None:
+    """A subscription after the question would stay open, and say nothing."""
+
+    async def cut(context: Context) -> AsyncIterator[Event]:
+        await context.send_initial_metadata((("a2a-grpc-seq", "1"),))
+        async for event in breaks_off(grpc.StatusCode.UNAVAILABLE, task(WORKING), status(INPUT_REQUIRED, "well?"))(
+            context
+        ):
+            yield event
+
+    async with foreign(sends=[cut], subscriptions=[stays_open()]) as agent:
+        async with connect(agent.address, **SOON) as client, asyncio.timeout(10):
+            assert await client.send("hello") == task(INPUT_REQUIRED, said="well?")
+
+
+async def test_a_first_element_whose_history_lacks_the_message_shows_the_authorization_that_it_answers() -> None:
+    said = Message(message_id="m-0", role=ROLE_USER, parts=[Part(text="hello")])
+    asked = task(AUTH_REQUIRED, said="sign in")
+    asked.history.append(said)
+    async with foreign(sends=[stays_open(asked, status(WORKING), status(COMPLETED))]) as agent:
+        async with connect(agent.address, **SOON) as client, asyncio.timeout(10):
+            answered = await client.send("done", task_id="t-1")
+    assert isinstance(answered, Task)
+    assert answered.status.state == COMPLETED
 
 
 @pytest.mark.parametrize("operation", ["send", "stream", "start"])

@@ -103,6 +103,7 @@ class Hand:
     hold       waits until `go` is set
     stay       the same, whatever tells it to stop
     ask Q      asks, and makes an artifact `answer` of the answer
+    permit Q   asks in AUTH_REQUIRED, and adds the answer to the artifact `permit`
     quiz N     asks N questions, and makes an artifact `quiz` of what the turn and the answers say
     say T      a status
     note T     adds a part to the artifact `notes`
@@ -165,6 +166,8 @@ class Hand:
                         self.cancels.append(turn.cancel_metadata)
             case "ask":
                 await turn.artifact(await turn.ask(rest), id="answer")
+            case "permit":
+                await turn.artifact(await turn.ask(rest, auth=True), id="permit", append=True)
             case "quiz":
                 answers = [await turn.ask(self.question.format(n + 1)) for n in range(int(rest))]
                 seen = [turn.text, text_of(turn.message), *turn.metadata.values(), *answers]

@@ -1,0 +1,58 @@
+"""Whether a task has come to the message that was sent to it: before, its state is what the message answers."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from a2a_grpc import lifecycle
+from a2a_grpc.errors import A2AError, UnavailableError
+from a2a_grpc.lifecycle import Event
+from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskStatusUpdateEvent
+
+
+class Taken:
+    """Looks for the sent message in the history of its task.
+
+    A task may stay for a while in the state in which the message found it, if the server that held it has died, or have
+    reached the same state again when the first snapshot is taken. So the state does not tell; the history does. Events
+    do not have the history, therefore the task is asked for if an event settles it before the message was seen.
+    """
+
+    def __init__(self, send: SendMessageRequest | None) -> None:
+        self._sent = send.message.message_id if send else ""
+        self._is_cut = send is not None and send.configuration.HasField("history_length")
+        self.is_known = send is None or not send.message.task_id
+        """True once the task is known to have come to the message. It begins with the first message of a task."""
+
+    async def look(self, event: Event | None, get: Callable[[str], Awaitable[Task]]) -> Sequence[Message] | None:
+        """Look at an event of a server that tells seqs; ask such a server for the task, without artifacts, if needed.
+        Return the history as of the event if it was asked for. Raise UnavailableError."""
+        if self.is_known or not isinstance(event, Task | TaskStatusUpdateEvent):
+            return None
+        if isinstance(event, Task):
+            self.is_known = self._is_in(event.history)
+            if self.is_known or not self._is_cut:
+                return None
+        if event.status.state not in lifecycle.SETTLED:
+            return None
+        try:
+            task = await get(event.id if isinstance(event, Task) else event.task_id)
+        except UnavailableError:
+            raise
+        except A2AError:  # the agent lets the task be followed and not be read
+            self.is_known = True
+            return None
+        if task.status != event.status:
+            return None  # the task has gone on, and the next events tell
+        self.is_known = self._is_in(task.history)
+        return task.history
+
+    def guess(self, event: Event | None, *, is_first: bool) -> None:
+        """Look at an event of another server, which may keep no history, and may begin with the old question."""
+        if self.is_known or not isinstance(event, Task | TaskStatusUpdateEvent):
+            return
+        is_old = event.status.state == lifecycle.INPUT_REQUIRED
+        if isinstance(event, Task) and event.history:
+            is_old = is_old or not self._is_in(event.history)
+        self.is_known = event.status.state in lifecycle.INTERRUPTED and not (is_first and is_old)
+
+    def _is_in(self, history: Sequence[Message]) -> bool:
+        return any(message.message_id == self._sent for message in history)
