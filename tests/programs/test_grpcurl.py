@@ -1,13 +1,12 @@
 """The commands of docs/grpcurl.md, as they stand, against a server: what they print is what the page shows."""
 
 import asyncio
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.docs.shell import Shell, commands, matches
 from tests.harness import ROOT, Program
 from tests.tools import MissingProgram, skip_without
 
@@ -17,52 +16,14 @@ SERVER = ("servers/cancellable.py",)
 pytestmark = pytest.mark.timeout(100)
 
 
-def commands(text: str) -> list[tuple[str, str]]:
-    """Each command of the console blocks, with what it prints."""
-    found = []
-    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
-        for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, printed = session.partition("\n")
-            found.append((command, printed))
-    return found
-
-
-def matches(printed: str, shown: str) -> bool:
-    """Whether a program has printed what a page shows; there `…` stands for anything."""
-    pattern = ".*".join(map(re.escape, shown.strip("\n").split("…")))
-    return re.fullmatch(pattern, printed.strip("\n"), re.DOTALL) is not None
-
-
-class Shell:
-    """A shell that runs one command after another, in which variables last."""
-
-    def __init__(self, folder: Path, **variables: str) -> None:
-        path = os.pathsep.join([str(ROOT / "bin"), os.environ["PATH"]])
-        self._process = subprocess.Popen(
-            ["bash"], cwd=folder, env={**os.environ, "PATH": path, **variables}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def run(self, command: str) -> str:
-        """What the command prints, on both of its outputs."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{command}\necho; echo --ended--\n")
-        self._process.stdin.flush()
-        lines = iter(self._process.stdout.readline, "--ended--\n")
-        return "".join(lines).removesuffix("\n")
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 def play(text: str, folder: Path, **variables: str) -> list[str]:
     """Runs every command of a page: those that printed something else than is shown, with what that was."""
     shell = Shell(folder, **variables)
     try:
         return [
             f"$ {command}\n{printed}"
-            for command, shown in commands(text)
+            for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+            for command, shown in commands(block)
             if not matches(printed := shell.run(command), shown)
         ]
     finally:

@@ -1,0 +1,240 @@
+"""Play a page of the documentation: do what the page tells its reader to do, in the order of the page.
+
+Each block of code is one of these. The comment stands on the line before the block, and readers do not see it.
+
+- `sh`: typed into one shell, in a folder of the page's own. Each command has to succeed. A block that is one
+  `a2a-grpc serve …` is a server that goes on until the end of the page.
+- `console`: a line that begins with `$ ` is a command, and what follows is what it prints, with `…` for anything.
+- `python` after `<!-- file: NAME -->`: saved as a file. `<!-- serve: NAME -->`: saved and served. `<!-- run -->`: run
+  as a program, which has to end with 0. `<!-- test: NAME -->`: saved, and run by pytest.
+- `python` after `<!-- handler -->`: skills of an agent that the page does not declare again; served.
+  `<!-- client -->`: calls of a `client` that the page does not open again; run.
+- a block without a language is what a program prints, or a drawing. After `<!-- prints -->` it is compared with what
+  the Python block before it has printed.
+- any other language after `<!-- file: NAME -->` is saved; without a comment it has to be valid, if it is JSON or TOML.
+- `<!-- not run: REASON -->` before any block: only its syntax is checked.
+
+An agent of the page is at 127.0.0.1:50051, further ones at 50052 and so on, cards at 8080 and so on: the player puts
+free ports in their place, in commands and outputs alike.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from tests.databases import free_port
+from tests.docs.shell import Shell, commands, matches
+from tests.harness import ROOT
+
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<how>[^\n]+?) -->\n\n?)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(50[01]\d\d|80\d\d)\b")
+
+AGENT = """\
+import asyncio
+from collections.abc import AsyncIterator
+from a2a_grpc import *
+
+agent = Agent("Example", "The agent of a page.")
+
+"""
+CLIENT = """\
+import asyncio
+from pathlib import Path
+from a2a_grpc import *
+
+async def main() -> None:
+    async with connect("127.0.0.1:50051") as client:
+{}
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block of a page."""
+
+    line: int
+    how: str
+    """What the comment before the block says; empty without one."""
+    kind: str
+    text: str
+
+    @property
+    def verb(self) -> str:
+        return self.how.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        return self.how.partition(":")[2].strip()
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page in order."""
+    text = page.read_text()
+    return [
+        Block(text.count("\n", 0, found.start("kind")) + 1, found["how"] or "", found["kind"], found["text"])
+        for found in BLOCK.finditer(text)
+    ]
+
+
+class Player:
+    """Plays one page in a folder. Use it as a context; leaving it ends the servers of the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports: dict[str, str] = {}
+        self._servers: dict[str, subprocess.Popen[str]] = {}
+        self._variables = {
+            "A2A_GRPC_AGENT": self._free("127.0.0.1:50051"),
+            "A2A_GRPC_LISTEN": self._free("127.0.0.1:50051"),
+            "A2A_GRPC_HTTP_LISTEN": self._free("127.0.0.1:8080"),
+            "A2A_GRPC_STORE": os.environ.get("A2A_GRPC_STORE", "memory:"),
+            "COLUMNS": "120",
+        }
+        self._shell = Shell(folder, **self._variables)
+        self._printed = ""
+
+    def __enter__(self) -> "Player":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shell.close()
+        for server in self._servers.values():
+            self._stop(server)
+
+    def play(self, page: Path) -> list[str]:
+        """Do what each block says. Return what did not go as the page says, each with its line."""
+        return [f"{page.name}:{block.line}: {wrong}" for block in blocks(page) for wrong in self._do(block)]
+
+    def _do(self, block: Block) -> Iterator[str]:
+        text = self._free(block.text)
+        match block.kind, block.verb:
+            case _, "not run":
+                yield from _checked(block.kind, text)
+            case _, "file":
+                self._save(block.name, text)
+                yield from _checked(block.kind, text)
+            case "python", "serve":
+                yield from self._serve(f"a2a-grpc serve {self._save(block.name, text)}")
+            case "python", "handler":
+                yield from self._serve(f"a2a-grpc serve {self._save('agent.py', AGENT + text)}")
+            case "python", "run":
+                yield from self._run(self._save("program.py", text))
+            case "python", "client":
+                whole = self._free(CLIENT).format(textwrap.indent(text, " " * 8))
+                yield from self._run(self._save("program.py", whole))
+            case "python", "test":
+                options = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--rootdir=.")
+                yield from self._run(*options, self._save(block.name, text))
+            case "python", _:
+                yield "a comment before the block has to say how it is tested"
+            case "sh", _:
+                yield from self._type(text)
+            case "console", _:
+                for command, shown in commands(text):
+                    if not matches(printed := self._shell.run(command), shown):
+                        yield f"$ {command}\n{printed}"
+            case "", "prints":
+                if not matches(self._printed, text):
+                    yield f"printed {self._printed!r}"
+            case _:
+                yield from _checked(block.kind, text)
+
+    def _type(self, text: str) -> Iterator[str]:
+        lines = text.replace("\\\n", " ").strip().splitlines()
+        if len(lines) == 1 and lines[0].startswith("a2a-grpc serve "):
+            yield from self._serve(lines[0])
+            return
+        printed = self._shell.run(text)
+        if self._shell.exit_code:
+            yield f"ended with {self._shell.exit_code}: {printed}"
+
+    def _run(self, *arguments: str) -> Iterator[str]:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self._folder,
+            env={**os.environ, **self._variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        self._printed = done.stdout
+        if done.returncode:
+            yield f"ended with {done.returncode}: {done.stdout}"
+
+    def _serve(self, command: str) -> Iterator[str]:
+        arguments = shlex.split(command)[1:]
+        listen = next((value for flag, value in pairwise(arguments) if flag == "--listen"), "")
+        key = listen or self._variables["A2A_GRPC_LISTEN"]
+        if (before := self._servers.pop(key, None)) is not None:
+            self._stop(before)
+        if listen and "--http-listen" not in arguments:
+            arguments += ["--http-listen", "off"]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "a2a_grpc", *arguments],
+            cwd=self._folder,
+            env={**os.environ, **self._variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._servers[key] = server
+        assert server.stdout is not None
+        said = ""
+        for line in server.stdout:
+            said += line
+            if line.startswith("Ready"):
+                return
+        yield f"the server has ended: {said}"
+
+    def _stop(self, server: subprocess.Popen[str]) -> None:
+        server.kill()
+        server.communicate()
+
+    def _save(self, name: str, text: str) -> str:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return name
+
+    def _free(self, text: str) -> str:
+        """Return a text with a free port in the place of each port of a page."""
+
+        def free(found: re.Match[str]) -> str:
+            return self._ports.setdefault(found[0].replace("localhost", "127.0.0.1"), f"127.0.0.1:{free_port()}")
+
+        return ADDRESS.sub(free, text)
+
+
+def _checked(kind: str, text: str) -> Iterator[str]:
+    """Check the syntax of a block."""
+    try:
+        match kind:
+            case "python":
+                compile(text, "block", "exec")
+            case "json":
+                json.loads(text)
+            case "toml":
+                tomllib.loads(text)
+            case "sh":
+                done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+                if done.returncode:
+                    yield done.stderr
+    except (SyntaxError, ValueError) as error:
+        yield str(error)
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
