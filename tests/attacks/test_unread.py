@@ -34,7 +34,9 @@ async def large_task(target: Target, *, ends: bool) -> str:
 
 
 GROWN_MIB = 192
-"""Measured on a quiet machine: 135 from forty connections on SQLite. Without the budget of bytes it was 3.1 GiB."""
+"""How much the server's memory may grow, in MiB. Forty connections on SQLite take 105 to 153 MiB, measured on each of
+the eleven commits since the budget of bytes was built: no version takes more than the others, and the first limit, 128,
+was too close from the start. Without the budget the server grew by 3.1 GiB."""
 ANSWERS = [
     ("memory:", 40, False),
     *(
@@ -68,5 +70,8 @@ async def test_requests_that_do_not_end(connections: int, full: bool) -> None:
 
 
 def _assert_returned(target: Target, before_mib: float) -> None:
-    """What the attack filled goes back to the system once its connections are closed."""
+    """Check that the memory of unfinished requests goes back to the system once their connections are closed.
+
+    Of that memory 18 to 46 MiB stay, measured on the same eleven commits.
+    """
     assert target.rss_bytes() / MiB < before_mib + 64
