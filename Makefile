@@ -11,7 +11,7 @@ IN_PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check proto-go proto-typescript proto-java lint types test test-long test-nightly test-all attacks check demo demo-all \
+.PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint types test test-long test-nightly test-all attacks check demo demo-all \
   serve interop grpcurl buf bench profile clean
 
 help: ## List the targets.
@@ -42,6 +42,9 @@ proto: $(PROTO_VENV)/.done ## Generate generated/ from proto/a2a.proto, with the
 
 proto-check: proto ## Fail if generated/ is not what proto/ gives.
 	@git diff --exit-code --stat -- generated || { echo "generated/ is stale: run 'make proto' and commit" >&2; exit 1; }
+
+docs: $(VENV)/.dev ## Write the generated pages of docs/ from the package.
+	@$(BIN)/python docs/generate.py
 
 proto-go: $(PROTO_VENV)/.done ## Generate the stubs of clients/go (needs Go).
 	@PROTOC="$(abspath $(PROTO_VENV)/bin/python) -m grpc_tools.protoc" bash clients/go/generate.sh
