@@ -80,6 +80,11 @@ class WorkerServer:
                     return
         raise AssertionError(f"the server does not start:\n{self.log.read_text()[-3000:]}")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self, *, resumable: bool = True) -> None:
         await self.spawn(resumable=resumable)
         await self.ready()

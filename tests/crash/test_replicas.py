@@ -200,10 +200,12 @@ async def test_what_a_paused_replica_writes_late_is_refused(tmp_path: Path, post
             assert len(runs()) > 1
 
         await eventually(begun, within_s=30)
-        replicas[0].server.pause()
+        worker = entries_of(tmp_path / "journal")[-1].pid  # the second one, if the first was too slow to keep its lease
+        working, other = (replicas[0], second) if worker == replicas[0].server.pid else (replicas[1], first)
+        working.server.pause()
         await eventually(taken_over, within_s=30)
-        replicas[0].server.go_on()
-        watched = await second.watch(sent.task_id)
+        working.server.go_on()
+        watched = await other.watch(sent.task_id)
         stored = await stored_task(store, sent.task_id)
         assert watched.state == stored.task.status.state == COMPLETED
         check_notes(first.notes, {sent.task_id: stored})

@@ -138,7 +138,7 @@ async def test_the_resumable_agent_of_the_readme_goes_on_after_kill_9_and_the_cl
 ) -> None:
     counter = tmp_path / "counter.py"
     counter.write_text(snippet("counter.py", "docs/durability.md").replace("asyncio.sleep(1)", "asyncio.sleep(0.05)"))
-    options = ("-o", "json", "--http-listen=off", "--lease-s=0.5", f"--store=sqlite:///{tmp_path}/counter.tasks.db")
+    options = ("-o", "json", "--http-listen=off", "--lease-s=2", f"--store=sqlite:///{tmp_path}/counter.tasks.db")
     serve = ("-m", "a2a_grpc", "serve", str(counter), *options)
     async with Program(*serve, "--listen=127.0.0.1:0") as first:
         address = first.address

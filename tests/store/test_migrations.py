@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import signal
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from a2a_grpc.store.sql.database import connect
 from a2a_grpc.store.sql.migrations import HEAD, NONE, REVISIONS, current, upgrade
 from a2a_grpc.store.sql.schema import VERSION_TABLE, is_index_of, metadata
 from a2a_grpc.store.sql.urls import place_of
-from tests.databases import mariadb_connection
+from tests.databases import mariadb_connection, postgres_connection
 from tests.harness import eventually, run_program
 from tests.proxy import Proxy
 
@@ -133,6 +135,30 @@ async def test_an_upgrade_of_mariadb_over_a_slow_network_keeps_others_out_until_
             await eventually(check_is_upgrading)
             assert await upgrade(mariadb_url) == (HEAD, HEAD)
             assert await upgrading == (NONE, HEAD)
+
+
+@pytest.mark.long
+async def test_an_upgrade_of_postgresql_whose_process_stands_still_for_three_seconds_goes_on(postgres_url: str) -> None:
+    """As on a busy machine. The database ended the transaction after two."""
+    async with postgres_connection(postgres_url) as connection:
+        await connection.execute("SELECT pg_advisory_lock(4202025001)")
+        upgrading = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "a2a_grpc", "db", "upgrade", "--store", postgres_url,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+
+        async def waits_for_the_lock() -> None:
+            assert await connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            )
+
+        await eventually(waits_for_the_lock, within_s=30)
+        upgrading.send_signal(signal.SIGSTOP)
+        await connection.execute("SELECT pg_advisory_unlock(4202025001)")
+        await asyncio.sleep(3)
+        upgrading.send_signal(signal.SIGCONT)
+        out, _ = await upgrading.communicate()
+        assert upgrading.returncode == 0, out.decode()
 
 
 async def test_a_task_that_waits_already_when_waiting_is_first_noted_waits_since_its_status(tmp_path: Path) -> None:

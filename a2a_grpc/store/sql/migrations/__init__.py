@@ -35,6 +35,14 @@ _LOCKS = {
 for its lock must outlast the commit."""
 
 
+_PATIENCE = {
+    "postgresql": text("SET LOCAL idle_in_transaction_session_timeout = '60s'"),
+    "mysql": text("SET SESSION wait_timeout = 60"),
+}
+"""How long the database waits for the next statement of an upgrade. Other transactions have a few seconds. An upgrade
+has many statements with work between them, and all are lost if a busy machine does not run the process for a while."""
+
+
 async def upgrade(url: str) -> tuple[str, str]:
     """Brings the schema to the newest revision: from which, to which; the same one where there was nothing to do.
 
@@ -99,6 +107,8 @@ def version(connection: Connection) -> str:
 def migrate(connection: Connection, schema: str = "") -> str:
     """Brings the tables to the newest revision; one process at a time does: from which. PostgreSQL's `schema` is made
     if it is missing."""
+    if (patience := _PATIENCE.get(connection.dialect.name)) is not None:
+        connection.execute(patience)
     if (lock := _LOCKS.get(connection.dialect.name)) is not None:
         connection.execute(lock)
     if schema:
