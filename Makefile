@@ -11,7 +11,7 @@ IN_PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint types test test-long test-nightly test-all attacks check demo demo-all \
+.PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint prose types test test-long test-nightly test-all attacks check demo demo-all \
   serve interop grpcurl buf bench profile clean
 
 help: ## List the targets.
@@ -56,9 +56,13 @@ proto-typescript: ## Generate the stubs of clients/typescript (needs Node.js).
 proto-java: ## Generate the stubs of clients/java (needs a JDK and Maven).
 	@mvn --quiet --batch-mode --file clients/java/pom.xml generate-sources
 
-lint: $(VENV)/.dev ## Check style and formatting.
+lint: $(VENV)/.dev ## Check style, formatting and plain English.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(BIN)/python -m tools.prose
+
+prose: $(VENV)/.dev ## Check that the text is plain English (ARGS=docs/agent.md: one page).
+	@$(BIN)/python -m tools.prose $(ARGS)
 
 types: $(VENV)/.dev ## Check types.
 	$(BIN)/mypy
