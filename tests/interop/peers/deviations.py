@@ -1,4 +1,4 @@
-"""Where peers differ from the specification, and so from what the checks expect; each is looked for in every run."""
+"""Where peers differ from the specification, and so fail a check. Each run expects all that are listed here."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ from tests.interop.peers.checks import CHECKS
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A note, and what the check says that fails for it: if it says something else, that is not what was noted."""
+    """A deviation: the number of its note, and a part of the message with which the check fails."""
 
     note: int
     says: str
 
 
 NOTES: dict[int, str] = {
-    1: "This Java SDK speaks the package `a2a.v1` of a draft of 1.0, with other field numbers; no release on Maven "
-    "Central speaks `lf.a2a.v1`. It reads our card; our server answers its calls with UNIMPLEMENTED, and names the "
-    "service that it has.",
-    2: "A message to an ended task is refused with INVALID_PARAMS, not UNSUPPORTED_OPERATION (SEND-7). Our client "
-    "goes by the reason.",
-    3: "A message without parts is accepted (VAL-3).",
-    4: "The history has the answer before its question (HIST-5), and so the question as its newest message.",
+    1: "This Java SDK speaks the package `a2a.v1` of a draft of 1.0, with other field numbers. No release on Maven "
+    "Central speaks `lf.a2a.v1`. The SDK reads our card. Our server answers its calls with UNIMPLEMENTED, and names "
+    "the service that it offers.",
+    2: "A message to a task that has ended is refused with INVALID_PARAMS. The specification (§3.1.1) asks for "
+    "UNSUPPORTED_OPERATION. Our client goes by the error's reason.",
+    3: "A message without parts is accepted. The specification makes `parts` a required field (§5.7).",
+    4: "The history has the answer before its question, so its newest message is the question.",
 }
-"""What docs/interop.md says of each."""
+"""The notes below the table of docs/interop.md, by number."""
 
 DEVIATIONS: dict[tuple[str, str, str], Deviation] = {
     **{
