@@ -28,6 +28,7 @@ COVERED = (
     "docs/grpcurl.md",
     "a2a_grpc/agent/__init__.py",
     "a2a_grpc/agent/handler.py",
+    "a2a_grpc/agent/turn.py",
     "a2a_grpc/client/__init__.py",
     "a2a_grpc/server/__init__.py",
     "tools/*.py",

@@ -1,7 +1,6 @@
-"""One incoming message with all that the agent may know of it and do about it."""
+"""The turn: one incoming message, with what the handler can read of it and do about it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import ParamSpec, Protocol, TypeVar
 
 from a2a_grpc.agent import output
@@ -16,22 +15,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_CONTEXT = 100
-"""Tasks that `Turn.context` gives at most."""
+"""The largest `limit` of `Turn.context`."""
 
 
 class Stage(Protocol):
-    """Where a turn plays: on a task, or for a bare message that has none."""
+    """What a turn needs of the engine: a task to write to, or the call of a skill that answers with a message."""
 
     @property
     def canceled(self) -> bool:
-        """Whether somebody asked this turn to stop."""
+        """True once the turn has to stop."""
 
     @property
     def cancel_metadata(self) -> dict[str, Json]:
-        """What came with the request to cancel."""
+        """The metadata of the request to cancel; empty if there is none."""
 
     async def status(self, message: Message | None) -> None:
-        """Says that the work goes on."""
+        """Write a status update in state WORKING."""
 
     @property
     def is_replaying(self) -> bool:
@@ -52,7 +51,7 @@ class Stage(Protocol):
         """Return an id for a call to another agent. Every run of the turn gets the same ids in the same order."""
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
-        """Makes, replaces or extends an artifact."""
+        """Create, replace or extend an artifact."""
 
     async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
         """Return the other tasks of the turn's context."""
@@ -61,20 +60,28 @@ class Stage(Protocol):
         """Return the tasks of the caller with these ids."""
 
     async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
-        """Wait in a state for the next message of the task. Return the question as it stands in the log, with that
+        """Wait in a state for the next message of the task. Return the question as stored, and the request with that
         message."""
 
 
 class Answer(str):
-    """What `Turn.ask` returns: the text of the user's answer, with the message that it came in."""
+    """The user's answer, as `Turn.ask` returns it: a `str` with the text of the answer.
+
+    Attributes:
+        message: The message that the answer came in.
+        metadata: The metadata of that message. Keys of the request's metadata replace those of the message.
+    """
 
     message: Message
     metadata: dict[str, Json]
-    """The message's metadata, overlaid with the request's."""
 
     @classmethod
     def of(cls, request: SendMessageRequest) -> "Answer":
-        """Return the answer that a request brings."""
+        """Return the answer that a request brings.
+
+        Args:
+            request: The request whose message is the answer.
+        """
         answer = cls(text_of(request.message))
         answer.message = request.message
         answer.metadata = metadata_of(request)
@@ -82,26 +89,37 @@ class Answer(str):
 
     @property
     def data(self) -> Json:
-        """The first structured data part of the answer as a Python value; None if it has none."""
+        """The first part with structured data, as a Python value; None if the answer has no such part."""
         return data_of(self.message)
 
 
 def metadata_of(request: SendMessageRequest) -> dict[str, Json]:
-    """Return the metadata of a request's message, overlaid with the request's own."""
+    """Return the metadata of a request's message. Keys of the request's own metadata replace those of the message."""
     return to_dict(request.message.metadata) | to_dict(request.metadata)
 
 
 class Turn:
-    """What a handler gets.
+    """One incoming message for a skill. The server makes it and gives it to the handler.
 
     Guarantees:
 
-    - What `status` and `artifact` were given is stored, in order, before they return.
-    - After the turn was canceled, and given up on, every call raises CancelledError and changes nothing.
-    - `message`, `text`, `data` and `metadata` are those of the message that began the turn, whatever is asked.
-    - A handler that was stopped while it waited in `ask` is run again from its beginning when the answer comes: `ask`
-      then returns the recorded answers, in order, without asking again. What the handler does between its questions
-      happens again, except its updates: the log has those already (see `is_replaying`).
+    - What `status` and `artifact` write is stored, in the order of the calls, before they return.
+    - After the turn was canceled and its grace (`cancel_grace_s`) is over, `status`, `artifact` and `ask` raise
+      `asyncio.CancelledError` and change nothing.
+    - `message`, `text`, `data` and `metadata` stay those of the message that began the turn. Answers do not change
+      them.
+    - A handler that was stopped while it waited in `ask` runs again from its beginning when the answer comes. In that
+      run `ask` returns the recorded answers, in order, without asking again. All else that the handler does before its
+      last recorded answer happens a second time, except its status updates and artifacts, which are stored already.
+      See `is_replaying`.
+
+    Attributes:
+        skill: The id of the skill that the message is for.
+        message: The message that began the turn.
+        context_id: The id of the conversation. It is the same in each task of the conversation (spec §3.4.1).
+        principal: The caller: its tenant, and its identity if callers are authenticated.
+        attempt: 1 for the first run of the turn. It grows by 1 each time that a run was lost with its server while the
+            handler worked. Only agents that are `resumable` see more than 1.
     """
 
     def __init__(
@@ -117,94 +135,129 @@ class Turn:
         attempt: int = 1,
     ) -> None:
         self.skill = skill
-        """Id of the skill that the message is for."""
         self.message = request.message
-        """The message that began the turn."""
         self.context_id = context_id
         self.principal = principal
         self.attempt = attempt
-        """1, or more if earlier runs of this turn were lost with their servers while they worked."""
         self._request = request
-        self._given_task = task
+        self._task = task  # serialised until the handler reads it
+        self._talk: Talk | None = None
         self._stage = stage
         self._threads = threads
 
-    @cached_property
+    @property
     def task(self) -> Task | None:
-        """The task as it was when the turn began; None where the skill answers with a bare message."""
-        if isinstance(self._given_task, Task):
-            return self._given_task
-        return Task.FromString(self._given_task) if self._given_task else None
+        """The task as it was when the turn began, with the messages of each `ask` added to its history.
+
+        None if the skill answers with a message (`answers="message"`), because then no task exists.
+        """
+        if isinstance(self._task, bytes):
+            if not self._task:
+                return None
+            self._task = Task.FromString(self._task)
+        return self._task
 
     @property
     def accepted_output_modes(self) -> Sequence[str]:
-        """Media types the caller can take, the best first; empty for any (SEND-9)."""
+        """The media types that the caller accepts, the preferred one first; empty if it accepts any.
+
+        The server does not convert results. The handler should give one of these types (spec §3.2.2).
+        """
         return self._request.configuration.accepted_output_modes
 
     @property
     def text(self) -> str:
-        """The text of the message."""
+        """The text parts of the message, joined without a separator; empty if it has none."""
         return text_of(self.message)
 
     @property
     def data(self) -> Json:
-        """The first structured data part of the message as a Python value; None if it has none."""
+        """The first part of the message with structured data, as a Python value; None if it has no such part."""
         return data_of(self.message)
 
     @property
     def history(self) -> list[Message]:
-        """The messages of the task, the oldest first: up to the one that began the turn, then each question of this run
-        with its answer."""
+        """The messages of the task, the oldest first. The message that began the turn is among them.
+
+        After it come the question and the answer of each `ask` of this run. The list is a copy.
+        """
         return list(self.task.history) if self.task else [self.message]
 
     @property
     def metadata(self) -> dict[str, Json]:
-        """The message's metadata, overlaid with the request's."""
+        """The metadata of the message. Keys of the request's own metadata replace those of the message."""
         return metadata_of(self._request)
 
     @property
     def tenant(self) -> str:
+        """The tenant that the request names; empty if it names none."""
         return self.principal.tenant
 
     @property
     def is_replaying(self) -> bool:
-        """True while the handler repeats what an earlier run of this turn did, which is until `ask` has returned the
-        last recorded answer. A handler can skip effects meanwhile that must not happen twice."""
+        """True while the handler repeats what an earlier run of this turn did.
+
+        This ends when `ask` has returned the last recorded answer. A handler can skip effects that must not happen
+        twice, such as a payment, while this is True.
+        """
         return self._stage.is_replaying
 
     @property
     def recorded_questions(self) -> Sequence[Message]:
-        """The questions that an earlier run of this turn asked, whose answers `ask` has yet to return, in order."""
+        """The questions of an earlier run whose recorded answers `ask` has not returned yet, in order."""
         return self._stage.recorded_questions
 
     @property
     def is_let_go(self) -> bool:
-        """True once the handler was stopped although its turn goes on: it will be run again, here or at another server.
-        A handler that started work elsewhere leaves that work alone then."""
+        """True once the handler was stopped although its turn goes on, so that it will run again, here or at another
+        server.
+
+        A handler that is being stopped and has started work at another agent should then not cancel that work.
+        """
         return self._stage.is_let_go
 
-    @cached_property
+    @property
     def talk(self) -> Talk:
-        """Who of several that work for this turn may speak to its user."""
-        return Talk()
-
-    def new_call_id(self) -> str:
-        """Return an id for a call to another agent, such as an idempotency key. Every run of this turn gets the same
-        ids in the same order."""
-        return self._stage.new_call_id()
+        """The lock for the user's attention. `RemoteAgent.run(…, turn=turn)` takes it, so that of several agents that
+        work for this turn only one at a time asks the user."""
+        if self._talk is None:
+            self._talk = Talk()
+        return self._talk
 
     @property
     def canceled(self) -> bool:
-        """Whether the turn was told to stop. Safe to read from any thread."""
+        """True once the turn has to stop, for example because the caller canceled the task.
+
+        Reading it is safe in any thread. A function in `in_thread` should look at it from time to time.
+        """
         return self._stage.canceled
 
     @property
     def cancel_metadata(self) -> dict[str, Json]:
-        """The metadata of the request to cancel; empty while there is none (CANC-6)."""
+        """The metadata of the caller's request to cancel (spec §3.1.5); empty if there is none."""
         return self._stage.cancel_metadata
 
+    def new_call_id(self) -> str:
+        """Return an id for a call to another agent, for example as its idempotency key.
+
+        Every run of this turn gets the same ids in the same order. So a call that is repeated in a later run has the
+        id that it had before.
+        """
+        return self._stage.new_call_id()
+
     async def status(self, content: Contents | None = None) -> None:
-        """Tells the caller how it goes: a WORKING update with a text, or any other content."""
+        """Send the caller a status update. The task stays in state WORKING.
+
+        Args:
+            content: What the caller reads, for example a text; None for an update without a message.
+
+        Raises:
+            ValueError: The protocol does not allow this content.
+            TypeError: The content holds an object that cannot become JSON.
+            Failed: The update is over a limit of the server, such as `max_event_bytes`.
+            RuntimeError: The skill answers with a message, so there is no task.
+            asyncio.CancelledError: The turn is over.
+        """
         await self._stage.status(None if content is None else self._say(content))
 
     async def artifact(
@@ -217,10 +270,26 @@ class Turn:
         append: bool = False,
         last_chunk: bool = False,
     ) -> str:
-        """Make an artifact, or replace the one with this id. With `append`, extend it by another chunk, or make it if
-        the task has none with this id. Return its id.
+        """Create an artifact, or replace or extend the one with this id. Return its id.
 
-        Raises ValueError for content that the protocol does not allow.
+        An artifact is a result of the task. The caller sees the change as soon as it is stored.
+
+        Args:
+            content: Text, bytes, a JSON value, a dataclass, a `Part`, a list with a `Part` in it, or an `Artifact`.
+                `name`, `description` and `id` do not apply to an `Artifact`, which has its own.
+            id: The artifact to create, replace or extend. Without an id the artifact is a new one.
+            name: A name for people.
+            description: A description for people.
+            append: True to add the content as further parts of the artifact. If the task has no artifact with this
+                id, it is created. False to replace the artifact.
+            last_chunk: True to mark this as the last piece of the artifact (spec §4.2.2).
+
+        Raises:
+            ValueError: The protocol does not allow this content.
+            TypeError: The content holds an object that cannot become JSON.
+            Failed: The artifact is over a limit of the server, such as `max_event_bytes` or `max_artifacts`.
+            RuntimeError: The skill answers with a message, so there is no task.
+            asyncio.CancelledError: The turn is over.
         """
         if isinstance(content, Artifact):
             artifact = content
@@ -234,16 +303,28 @@ class Turn:
     async def ask(
         self, question: Contents, *, auth: bool = False, metadata: Mapping[str, Json] | None = None
     ) -> Answer:
-        """Ask the user and wait, in INPUT_REQUIRED, for the next message of the task. Return its text; the message
-        itself is in the answer's `message`, `data` and `metadata`.
+        """Ask the user a question and wait for the answer. Return the text of the answer.
 
-        With `auth` the task waits in AUTH_REQUIRED. `metadata` goes with the question.
+        The task waits in state INPUT_REQUIRED until the caller sends the next message to it. While it waits, the turn
+        does not count as one of the agent's runs (`max_runs`).
 
-        Meanwhile the turn holds no place among the agent's runs. After `ask_hold_s`, or when the server stops, the
-        handler is stopped with CancelledError, its `finally` blocks run, and the answer runs it again: see `Turn`. A
-        handler that then asks something else than it asked before ends in FAILED.
+        A handler that waits longer than `ask_hold_s` is stopped with `asyncio.CancelledError`, and its `finally` blocks
+        run. The same happens when the server stops. The task goes on waiting. The answer runs the handler again from
+        its beginning, with the recorded answers: see the guarantees of `Turn`.
 
-        Raises RuntimeError while another question of this turn waits.
+        Args:
+            question: What the user reads, for example a text.
+            auth: True if the user has to sign in or to authorise something outside of A2A. The task then waits in
+                state AUTH_REQUIRED (spec §7.6.1).
+            metadata: JSON values that go with the question.
+
+        Returns:
+            The answer, a `str` whose `message`, `data` and `metadata` hold the rest of the user's message.
+
+        Raises:
+            RuntimeError: Another question of this turn waits for its answer, or the skill answers with a message.
+            Failed: The handler runs again and asks another question than it asked before. The task ends in FAILED.
+            asyncio.CancelledError: The turn is over, or the handler is stopped and will run again.
         """
         said = self._say(question)
         if metadata:
@@ -256,27 +337,53 @@ class Turn:
     async def context(
         self, limit: int = 10, *, artifacts: bool = True, history_length: int | None = None
     ) -> list[Task]:
-        """Return the other tasks of this context as they are now, the most recently changed first: at most `limit`, and
-        only the caller's own. What an agent that chats has to remember is in their messages (`task.history`) and
-        artifacts.
+        """Return the other tasks of this conversation, the most recently changed first.
 
-        Without `artifacts` the tasks have none; `history_length` is the number of most recent messages of each task
-        (default: all). What is left out is not read. The tasks have `--max-task-bytes` together at most, so there may
-        be fewer; the first one comes whatever its size.
+        An agent that chats finds here what was said before, in the messages (`task.history`) and artifacts of the
+        tasks. Only tasks of the same caller are returned.
+
+        Args:
+            limit: The largest number of tasks, from 1 to 100.
+            artifacts: False to leave out all artifacts. They are then not read from the store.
+            history_length: The number of messages of each task, the newest ones; None for all, 0 for none.
+
+        Returns:
+            The tasks as they are now, without the task of this turn. All of them together have at most
+            `max_task_bytes`, so there may be fewer than `limit`. The first one is returned whether it fits or not.
+
+        Raises:
+            ValueError: `limit` is out of its range.
         """
         if not 1 <= limit <= MAX_CONTEXT:
             raise ValueError(f"limit is {limit}; it must be 1 to {MAX_CONTEXT}")
         return await self._stage.context(limit, artifacts, history_length)
 
     async def referenced(self, *, artifacts: bool = True, history_length: int | None = None) -> list[Task]:
-        """Return the tasks that the message names in `reference_task_ids`, in that order, as they are now.
+        """Return the tasks that the message names in `reference_task_ids`, in that order (spec §3.4.3).
 
-        An id that is unknown, or of another caller's task, is left out. The parts and the sizes are as in `context`.
+        An id is left out if it is unknown, or if its task belongs to another caller.
+
+        Args:
+            artifacts: False to leave out all artifacts. They are then not read from the store.
+            history_length: The number of messages of each task, the newest ones; None for all, 0 for none.
+
+        Returns:
+            The tasks as they are now, each once. All of them together have at most `max_task_bytes`; the first one is
+            returned whether it fits or not.
         """
         return await self._stage.tasks(self.message.reference_task_ids, artifacts, history_length)
 
     async def in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs blocking work in a thread. Canceled, the await ends at once; the function sees it in `turn.canceled`."""
+        """Run a blocking function in a thread. Return its result.
+
+        At most `max_threads` functions run at the same time; more wait for a free thread. If the turn is canceled, this
+        await ends at once. The function goes on in its thread, and can look at `canceled` to stop early.
+
+        Args:
+            fn: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return await self._threads.run(fn, *args, **kwargs)
 
     def _say(self, content: Contents) -> Message:

@@ -1,0 +1,142 @@
+"""Public docstrings: each parameter and each attribute is documented, and nothing else."""
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import ClassVar, NamedTuple
+
+import pytest
+
+from tools.docstrings import Docstring, attributes, parameters, parse
+
+PUBLIC = {
+    "a2a_grpc.agent": ["Answer", "Turn"],
+}
+"""Names by module. The list grows until it has all public names."""
+
+MADE_BY_THE_PACKAGE = {"Answer", "Turn"}
+"""Classes whose constructors users do not call."""
+
+TARGETS = [(module, name) for module, names in PUBLIC.items() for name in names]
+
+
+def load(module: str, name: str) -> object:
+    return getattr(import_module(module), name)
+
+
+def documentation(target: object) -> Docstring:
+    assert target.__doc__
+    return parse(target.__doc__)
+
+
+def is_made_from_fields(kind: type) -> bool:
+    """Return True for a dataclass, a NamedTuple and a Protocol, whose constructor says no more than `Attributes:`."""
+    return "__init__" not in vars(kind) or "__dataclass_fields__" in vars(kind) or getattr(kind, "_is_protocol", False)
+
+
+@pytest.mark.parametrize(("module", "name"), TARGETS)
+def test_a_class_documents_its_parameters_and_attributes(module: str, name: str) -> None:
+    kind = load(module, name)
+    if not inspect.isclass(kind):
+        return
+    found = documentation(kind)
+    documented = list(found.entries("Args"))
+    taken = [] if is_made_from_fields(kind) or name in MADE_BY_THE_PACKAGE else parameters(kind)
+    assert documented == taken
+    assert sorted(found.entries("Attributes")) == sorted(set(attributes(kind)) - set(taken))
+    for attribute, value in vars(kind).items():
+        if not attribute.startswith("_"):
+            assert not isinstance(value, cached_property), f"help() has no docstring of {name}.{attribute}"
+
+
+def functions(module: str, name: str) -> list[tuple[str, object]]:
+    target = load(module, name)
+    if not inspect.isclass(target):
+        return [(name, target)]
+    own = [(key, getattr(value, "__func__", value)) for key, value in vars(target).items() if not key.startswith("_")]
+    return [(f"{name}.{key}", value) for key, value in own if inspect.isfunction(value) or isinstance(value, property)]
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [pytest.param(*pair, id=pair[0]) for module, name in TARGETS for pair in functions(module, name)],
+)
+def test_a_public_function_documents_its_parameters(name: str, function: object) -> None:
+    found = documentation(function)
+    assert found.summary.endswith((".", ":")), name
+    if isinstance(function, property):
+        assert not found.sections, name
+        return
+    documented = found.entries("Args")
+    taken = [one for one in parameters(function) if one != "cls"]
+    assert list(documented) == taken
+    for text in [*documented.values(), *found.entries("Raises").values()]:
+        assert text.endswith((".", "`")), f"{name}: {text!r} is no sentence"
+
+
+class Example(NamedTuple):
+    """One of each kind.
+
+    More about it,
+    in two lines.
+
+    Attributes:
+        one: The first: it has
+            two lines.
+        two: The second.
+    """
+
+    one: int
+    two: str = ""
+
+
+@dataclass
+class Base:
+    value: int
+    limit: ClassVar[int] = 3
+    _hidden: int = 0
+
+
+class Derived(Base):
+    code = 1
+
+    def __init__(self, given: int) -> None:
+        super().__init__(given)
+        self.given = given
+        self.value, self.other = given, 2
+        self._own = 4
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    @classmethod
+    def of(cls) -> "Derived":
+        return cls(1)
+
+
+def test_a_docstring_is_read_into_its_pieces() -> None:
+    found = documentation(Example)
+    assert found.summary == "One of each kind."
+    assert found.text == "More about it,\nin two lines."
+    assert found.entries("Attributes") == {"one": "The first: it has two lines.", "two": "The second."}
+    assert found.entries("Args") == {}
+
+
+@pytest.mark.parametrize("text", ["One.\n\nArgs:\n    no entry\n", "One.\n\nArgs:\n    a: b\n\nText behind.\n"])
+def test_a_section_that_cannot_be_read_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no entry|text after"):
+        parse(text).entries("Args")
+
+
+def test_the_attributes_of_a_class_are_its_own_public_ones() -> None:
+    assert attributes(Example) == ["one", "two"]
+    assert attributes(Base) == ["value", "limit"]
+    assert attributes(Derived) == ["code", "given", "other"]
+
+
+def test_parameters_are_named_as_the_docstring_names_them() -> None:
+    def function(self: int, one: int, *args: int, two: int = 0, **options: int) -> None: ...
+
+    assert parameters(function) == ["one", "*args", "two", "**options"]
