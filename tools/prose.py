@@ -25,6 +25,7 @@ MAX_WORDS = 30
 
 COVERED = (
     "README.md",
+    "docs/client.md",
     "docs/grpcurl.md",
     "a2a_grpc/agent/__init__.py",
     "a2a_grpc/agent/handler.py",
