@@ -26,6 +26,8 @@ DIGESTS_A_NOTIFICATION = 7_900 // 4 * 3 // DIGEST_BYTES - 1
 PROBE_INTERVAL_S = 1.0
 STOP_S = 1.0
 """How long the end of a bus, or of a connection, may take."""
+AWAY_S = 0.05
+"""How long the end of a connection may take if the database is away."""
 
 FAULTS = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a database that is away, or going away, looks like; and ValueError a URL that cannot be read."""
@@ -54,6 +56,7 @@ class PostgresBus(SharedBus):
         self._channel = channel_of(url)
         self._tag = secrets.token_bytes(DIGEST_BYTES)
         self._is_listening = False
+        self._close_s = STOP_S
         self._wanted = asyncio.Event()
 
     @property
@@ -80,7 +83,10 @@ class PostgresBus(SharedBus):
             return
         self._is_started = False
         self._wanted.set()
-        await asyncio.wait([self._tasks["send"]], timeout=STOP_S)
+        if self._is_listening:
+            await asyncio.wait([self._tasks["send"]], timeout=STOP_S)
+        else:  # the database is away: what others are to be told is not, and nothing is said to the database
+            self._close_s = AWAY_S
         await self._end_tasks()
 
     def _refuse(self, fault: Exception) -> None:
@@ -192,7 +198,7 @@ class PostgresBus(SharedBus):
             yield connection
         finally:
             with suppress(*FAULTS):
-                await connection.close(timeout=STOP_S)
+                await connection.close(timeout=self._close_s)
 
     @contextmanager
     def _limited(self, connection: Any) -> Iterator[None]:

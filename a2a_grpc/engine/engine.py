@@ -76,14 +76,17 @@ class Engine:
         """Whether the background work that must go on does, and the other replicas know that this one lives."""
         return self._recovery.is_healthy
 
-    async def drain(self, grace_s: float) -> None:
-        """Takes no new message, lets runs finish within the grace; hands the rest over, or fails it with the reason
-        where nobody could go on with it."""
+    async def drain(self, grace_s: float) -> bool:
+        """Take no new message, let runs finish within the grace; hand the rest over, or fail it with the reason if no
+        replica could go on with it. Return False if the store does not answer: then the others see to the rest."""
         self._runs.is_draining = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
         await self._sends.finish(max(grace_s, 1.0))
-        await self._runs.drain(grace_s)
-        await self._recovery.stop()
+        is_stored = await self._runs.drain(max(0.0, end - loop.time()))
+        is_stored = await self._recovery.stop(is_stored=is_stored)
         self._runs.watch.stop()
+        return is_stored
 
     def open(self, incoming: Incoming) -> Coroutine[Any, Any, Opened | Message]:
         """Accepts a message: the turn it became, or the reply of an agent that answers with a message.

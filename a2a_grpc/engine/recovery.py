@@ -78,12 +78,22 @@ class Recovery:
         upkeep.every(settings.lease_s / 3, "take-over", self._take_over, lost)
         upkeep.every(settings.poll_interval_s, "heal", self._log.heal)
 
-    async def stop(self) -> None:
-        """Leaves the replicas: what is still held here is for the others, at once."""
-        await self._upkeep.stop()
+    async def stop(self, *, is_stored: bool = True) -> bool:
+        """Leave the replicas: what is still held here is for the others, at once. Return False if the store does not
+        confirm that, or if it is known (`is_stored`) that it does not answer."""
+        if is_stored:
+            is_stored, _ = await asyncio.gather(self._replica.leave(), self._upkeep.stop())
+        else:
+            await self._upkeep.stop(0.0)
         self._listening.close()
-        await self._replica.leave()
         self._log.bus.wake(LOST)
+        if not is_stored:
+            logger.warning(
+                "the store does not answer: other replicas, or the next start, see to what is not done here once the "
+                "lease of %g s has ended",
+                self._settings.lease_s,
+            )
+        return is_stored
 
     async def recover(self, key: TaskKey) -> None:
         """Takes over a task that nobody alive holds and that somebody has to, and goes on with it as it stands."""
@@ -157,6 +167,8 @@ class Recovery:
         if self._runs.keeps_messages:
             return False
         grace_s = self._settings.outage_s - self._settings.lease_s
+        if self._runs.is_draining:  # its runs have to end before
+            return await self._replica.regain(grace_s)
         logger.warning(
             "the store did not answer for %g s, the lease; %d runs go on for %g s more",
             self._settings.lease_s,

@@ -6,6 +6,10 @@ from contextlib import suppress
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.store import StoreUnavailable, TaskStore
+from a2a_grpc.surely import look_at_error
+
+LEAVE_S = 1.0
+"""How long a store may take to confirm that a replica leaves."""
 
 
 class Replica:
@@ -88,7 +92,7 @@ class Replica:
         try:
             await asyncio.wait([renewing], timeout=max(0.0, until - asyncio.get_running_loop().time()))
         finally:
-            renewing.add_done_callback(_look_at)
+            renewing.add_done_callback(look_at_error)
             renewing.cancel()
         if not renewing.done() or renewing.cancelled():
             return None
@@ -107,21 +111,14 @@ class Replica:
             except StoreUnavailable:
                 await asyncio.sleep(backoff.next_s())
 
-    async def leave(self) -> None:
-        """Ends this life at once: others may take over what it holds. A store that does not answer learns of it by
-        the lease."""
+    async def leave(self) -> bool:
+        """End this life at once: others may take over what it holds. Return False if the store does not confirm that;
+        then the others wait for the end of the lease."""
         self._until = float("-inf")
-        try:
-            async with asyncio.timeout(self._lease_s / 3):
-                await self._store.leave(self.id)
-        except (TimeoutError, StoreUnavailable):
-            pass
-
-
-def _look_at(renewing: "asyncio.Task[bool]") -> None:
-    """What a renewal comes to after its time is nobody's concern."""
-    if not renewing.cancelled():
-        renewing.exception()
+        leaving = asyncio.create_task(self._store.leave(self.id), name="a2a-grpc:leave")
+        leaving.add_done_callback(look_at_error)
+        await asyncio.wait([leaving], timeout=min(LEAVE_S, self._lease_s / 3))
+        return leaving.done() and not leaving.cancelled() and leaving.exception() is None
 
 
 def _new_id() -> str:

@@ -134,6 +134,7 @@ class Run(Stage):
         self._cancel_metadata: dict[str, Json] = {}
         self._worker: asyncio.Task[Any] | None = None
         self._ending = False
+        self._handler_ended: asyncio.Future[None] | None = None
         self._is_lost = False
         self._was_waiting = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
@@ -175,6 +176,8 @@ class Run(Stage):
             outcome = self._changed or Failed(GENERIC_FAILURE)
         finally:
             self._ending = True
+            if self._handler_ended is not None and not self._handler_ended.done():
+                self._handler_ended.set_result(None)
             if self._holds_slot:
                 self._release_slot()
         if self._is_lost:
@@ -216,6 +219,14 @@ class Run(Stage):
     def is_ending(self) -> bool:
         """Whether the handler is through and the end of the turn is being written, or was."""
         return self._ending
+
+    def handler_ended(self) -> "asyncio.Future[None]":
+        """Return what is done once the handler is through; the end of the turn may have yet to be written."""
+        if self._handler_ended is None:
+            self._handler_ended = asyncio.get_running_loop().create_future()
+            if self._ending:
+                self._handler_ended.set_result(None)
+        return self._handler_ended
 
     @property
     def is_waiting(self) -> bool:

@@ -32,8 +32,8 @@ from a2a_grpc.wire import Task
 
 logger = logging.getLogger("a2a_grpc.engine")
 
-STORED_WITHIN_S = 3.0
-"""How long a drain waits for a store that stores no end meanwhile."""
+STORED_WITHIN_S = 2.0
+"""How long a drain waits for a store that stores no end meanwhile, once the handlers have ended."""
 FAREWELL_S = 10.0
 """Beyond the grace: how long a handler may take to get to where it waited, and to cancel another agent's task."""
 
@@ -204,10 +204,10 @@ class Runs:
             self._lose(key, active)
         return [key for key, _ in lost]
 
-    async def drain(self, grace_s: float) -> None:
-        """Lets runs and replies finish within the grace; what is left then is handed over, where another replica can go
-        on with it, else ended in FAILED with the reason. Then ends all background work. A run that waits for its user
-        is not waited for."""
+    async def drain(self, grace_s: float) -> bool:
+        """Let runs and replies finish within the grace; what is left then is handed over, if another replica can go on
+        with it, else ended in FAILED with the reason. Then end all background work. A run that waits for its user is
+        not waited for. Return False if the store does not store the ends."""
         self.is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
@@ -217,17 +217,26 @@ class Runs:
                 self._lose(key, active)
             else:
                 self.stop(key, active, Failed(SHUTDOWN_FAILURE))
-        while self._stops:  # those that a caller asked for included: it waits for an answer
-            patience_s = self._settings.cancel_grace_s + STORED_WITHIN_S
-            ended, _ = await asyncio.wait(self._stops, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-            if not ended:  # others see to them once the lease has ended, or the next start does
-                logger.warning("the store does not answer: the ends of %d tasks are not stored", len(self._stops))
-                break
+        is_stored = await self._see_ends_stored()
         leftover = list(self._tasks)
         for task in leftover:
             task.cancel()
         if leftover:
-            await asyncio.wait(leftover, timeout=1.0)
+            await asyncio.wait(leftover, timeout=1.0 if is_stored else 0.1)  # a store that is away keeps them longer
+        return is_stored
+
+    async def _see_ends_stored(self) -> bool:
+        """Wait for the runs that are told to stop, those that a caller asked for included. Return False if the store
+        stores none of their ends for a while: the other replicas, or the next start, end the tasks then."""
+        handlers = [active.run.handler_ended() for active in self._active.values() if active.stopping is not None]
+        if handlers:
+            await asyncio.wait(handlers, timeout=self._settings.cancel_grace_s)
+        while self._stops:
+            ended, _ = await asyncio.wait(self._stops, timeout=STORED_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+            if not ended:
+                logger.warning("the store does not answer: the ends of %d tasks are not stored", len(self._stops))
+                return False
+        return True
 
     async def _idle(self) -> None:
         """Returns once nothing is at work, and every end that was come to is written."""
@@ -307,8 +316,13 @@ class Runs:
             active.run.abandon()
 
     async def _see_stopped(self, key: TaskKey, active: Active, outcome: Outcome) -> None:
-        await asyncio.wait([active.work], timeout=self._settings.cancel_grace_s)
-        if not active.work.done():
+        grace_s = self._settings.cancel_grace_s
+        await asyncio.wait([active.work], timeout=grace_s)
+        if active.work.done():
+            pass
+        elif active.run.is_ending:
+            logger.warning("the store did not store the end of a stopped task for %g s task=%s", grace_s, key.id)
+        else:
             logger.warning("handler ignored its cancellation and is given up on task=%s", key.id)
         try:
             if not _has_stored_end(active):

@@ -48,13 +48,13 @@ class Upkeep:
         loop.add_done_callback(self._ended)
         self._loops.append(loop)
 
-    async def stop(self) -> None:
-        """Ends all loops."""
+    async def stop(self, within_s: float = 1.0) -> None:
+        """End all loops. One that waits for a store that does not answer may end later than within that time."""
         loops, self._loops = self._loops, []
         for loop in loops:
             loop.cancel()
         if loops:
-            await asyncio.wait(loops, timeout=1.0)
+            await asyncio.wait(loops, timeout=within_s)
         self._lines.close()
 
     def _ended(self, loop: "asyncio.Task[None]") -> None:

@@ -299,8 +299,10 @@ class Server:
         await self._upkeep.stop()
         await self._readiness.stop()
         self._admin.leave()
-        await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
+        is_stored = await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
         self._log.close()
+        if not is_stored:  # first, so that what waits for the store ends
+            await asyncio.gather(self._bus.stop(), self._store.close())
         await self._calls.end_streams()
         await asyncio.gather(self._calls.wait(1.0), self._admin.end())
         if self._guard is not None:
@@ -308,8 +310,9 @@ class Server:
         await asyncio.gather(*(port.close(self._calls.unread_by) for port in self._ports))
         if self._http is not None:
             await self._http.stop()
-        await self._bus.stop()
-        await self._store.close()
+        if is_stored:
+            await self._bus.stop()
+            await self._store.close()
         self._quiet.__exit__(None, None, None)
 
     def _fail(self, reason: str) -> None:

@@ -216,5 +216,9 @@ class SharedBusContract(BusContract):
         assert ours
         ours[0].cancel()
         await eventually(healthy(bus, False))
-        assert f"background task died name={ours[0].get_name()}" in caplog.text
+
+        def is_logged() -> None:
+            assert f"background task died name={ours[0].get_name()}" in caplog.text
+
+        await eventually(is_logged)
         await bus.stop()

@@ -3,15 +3,19 @@
 import asyncio
 import time
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import grpc.aio
+import pytest
 from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub
 
 from a2a_grpc import Agent, Server, ServerSettings, Turn
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.store import Append, StoreUnavailable
 from a2a_grpc.store.memory import MemoryStore
-from tests.harness import message, request
+from a2a_grpc.store.sql.migrations import upgrade
+from tests.harness import elements, eventually, message, refusal, request, serving
+from tests.proxy import Proxy
 
 
 class Away(MemoryStore):
@@ -34,15 +38,21 @@ class Away(MemoryStore):
         await super().close()
 
 
-async def test_a_drain_does_not_wait_for_a_store_that_stores_nothing() -> None:
-    agent = Agent("Sleeper", "Sleeps.")
+def sleeper(*, resumable: bool = False) -> Agent:
+    agent = Agent("Sleeper", "Sleeps.", resumable=resumable)
 
     @agent.skill()
     async def sleep(turn: Turn) -> None:
         """Sleep."""
-        await asyncio.sleep(60.0)
+        while True:
+            await turn.artifact("zzz", id="sleep", append=True)
+            await asyncio.sleep(0.1)
 
-    store = Away()
+    return agent
+
+
+async def test_a_drain_does_not_wait_for_a_store_that_stores_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    agent, store = sleeper(), Away()
     settings = ServerSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0.0)
     async with Server(agent, settings, engine=EngineSettings(cancel_grace_s=0.2), store=store) as server:
         async with grpc.aio.insecure_channel(server.grpc_address) as channel:
@@ -52,3 +62,41 @@ async def test_a_drain_does_not_wait_for_a_store_that_stores_nothing() -> None:
         begun = time.monotonic()
         await server.stop()
         assert time.monotonic() - begun < 8.0
+    assert "the ends of 1 tasks are not stored" in caplog.text
+    assert "the store did not store the end of a stopped task for 0.2 s" in caplog.text
+    assert "ignored its cancellation" not in caplog.text
+
+
+async def stopped(url: str, how: str, *, resumable: bool) -> None:
+    """Stop a server with runs, a stream and a blocking send while its database does not answer."""
+    parts = urlsplit(url)
+    async with Proxy(f"{parts.hostname}:{parts.port}") as way:
+        store = parts._replace(netloc=f"{parts.username}:{parts.password}@{way.address}").geturl()
+        async with serving(sleeper(resumable=resumable), store=store, lease_s=30.0) as served:
+            task = (await served.send(request(immediately=True))).task
+            streaming = asyncio.ensure_future(refusal(elements(served.stream(request()))))
+            waiting = asyncio.ensure_future(refusal(served.send(request())))
+
+            async def are_at_work() -> None:
+                assert len(served.server._engine._runs) == 3
+                assert (await served.get(task.id)).artifacts
+
+            await eventually(are_at_work)
+            if how == "refused":
+                way.close()
+            else:
+                way.stall()
+            async with asyncio.timeout(12.0):  # a transaction on a silent connection is given up after 15 s
+                await served.server.stop()
+            for refused in (await streaming, await waiting):
+                assert refused.code == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_drain_ends_soon_if_the_database_is_away(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    await upgrade(postgres_url)
+    ways = [(how, resumable) for how in ("refused", "silent") for resumable in (False, True)]
+    await asyncio.gather(*(stopped(postgres_url, how, resumable=resumable) for how, resumable in ways))
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("the ends of 3 tasks are not stored" in message for message in messages) == 2
+    assert sum("once the lease of 30 s has ended" in message for message in messages) == 4
+    assert not any("ignored its cancellation" in message for message in messages)

@@ -5,10 +5,13 @@ function returns.
 """
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, FromClause, create_engine, event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
@@ -69,6 +72,9 @@ class Database(Protocol):
     async def close(self) -> None:
         """Waits for what is under way, then closes every connection."""
 
+    async def give_up(self) -> None:
+        """Break off what waits for a database that does not answer, so that `close` returns soon."""
+
 
 class HintingCompiler(SQLiteCompiler):
     """Writes the hints of a statement, such as INDEXED BY, behind the table: SQLAlchemy has none for SQLite."""
@@ -109,11 +115,19 @@ class Way:
         self.explain = explain
         """The same, after a transaction that failed."""
         self.writes = writes
+        self.sockets: WeakSet[socket.socket] = WeakSet()
+        """Of connections to a database elsewhere."""
         self.threads = ThreadPoolExecutor(size, f"a2a-grpc-store-{name}")
 
     def close(self) -> None:
         self.threads.shutdown()
         self.engine.dispose()
+
+    def give_up(self) -> None:
+        """Wake the threads that wait for an answer of a database elsewhere."""
+        for waiting in list(self.sockets):
+            with suppress(OSError):  # it was closed by the other end
+                waiting.shutdown(socket.SHUT_RDWR)
 
 
 class ThreadedDatabase:
@@ -180,8 +194,16 @@ class ThreadedDatabase:
     async def close(self) -> None:
         if self._under_way:
             await asyncio.wait(set(self._under_way))
-        for way in {self._reading, self._reading_at_once, self._writing, self._writing_apart}:
+        for way in self._ways:
             way.close()
+
+    async def give_up(self) -> None:
+        for way in self._ways:
+            way.give_up()
+
+    @property
+    def _ways(self) -> "set[Way]":
+        return {self._reading, self._reading_at_once, self._writing, self._writing_apart}
 
 
 def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
@@ -269,7 +291,9 @@ def _mysql(place: Place) -> ThreadedDatabase:
                 **place.arguments,
             },
         )
-        return Way(name, engine, size)
+        made = Way(name, engine, size)
+        event.listen(engine, "connect", lambda connection, _: made.sockets.add(connection._sock))
+        return made
 
     return ThreadedDatabase(
         "mysql",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import Connection
@@ -20,6 +21,9 @@ from a2a_grpc.surely import surely
 P = ParamSpec("P")
 T = TypeVar("T")
 
+TERMINATED_S = 0.1
+"""How long a transaction may take to notice that its connection was terminated."""
+
 
 class AsyncpgDatabase:
     """A `Database`; each transaction runs in a task of its own, so that no cancellation reaches a connection that is in
@@ -29,11 +33,13 @@ class AsyncpgDatabase:
     clock: MachineClock | None = None
 
     def __init__(self, place: Place) -> None:
-        self._reading = _engine(place, READERS, "AUTOCOMMIT")
-        self._reading_at_once = _engine(place, READERS, "REPEATABLE READ")
-        self._writing = _engine(place, WRITERS, "READ COMMITTED")
-        self._writing_apart = _engine(place, 1, "READ COMMITTED")
+        self._connections: WeakSet[Any] = WeakSet()
+        self._reading = _engine(place, READERS, "AUTOCOMMIT", self._connections)
+        self._reading_at_once = _engine(place, READERS, "REPEATABLE READ", self._connections)
+        self._writing = _engine(place, WRITERS, "READ COMMITTED", self._connections)
+        self._writing_apart = _engine(place, 1, "READ COMMITTED", self._connections)
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._is_given_up = False
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.shield(self._run(self._reading, lambda found: query(found, *args, **kwargs)))
@@ -53,10 +59,15 @@ class AsyncpgDatabase:
 
     def _run(self, engine: AsyncEngine, transaction: Callable[[Connection], T]) -> asyncio.Task[T]:
         async def run() -> T:
-            # A peer that is cut off says nothing at all: the limit discards the connection.
-            async with asyncio.timeout(ATTEMPT_S):
-                async with engine.begin() as connection:
-                    return await connection.run_sync(transaction)
+            try:
+                # A peer that is cut off says nothing at all: the limit discards the connection.
+                async with asyncio.timeout(ATTEMPT_S):
+                    async with engine.begin() as connection:
+                        return await connection.run_sync(transaction)
+            except (Exception, asyncio.CancelledError):
+                if self._is_given_up:  # whatever the driver says of a connection that is ended here
+                    raise TimeoutError("no answer before the store was closed") from None
+                raise
 
         running = asyncio.create_task(run(), name="a2a-grpc store transaction")
         self._under_way.add(running)
@@ -74,8 +85,18 @@ class AsyncpgDatabase:
         for engine in (self._reading, self._reading_at_once, self._writing, self._writing_apart):
             await engine.dispose()
 
+    async def give_up(self) -> None:
+        self._is_given_up = True
+        for connection in list(self._connections):
+            connection.terminate()
+        if self._under_way:  # those that are terminated end by themselves
+            await asyncio.wait(set(self._under_way), timeout=TERMINATED_S)
+        for connecting in self._under_way:
+            connecting.cancel()
 
-def _engine(place: Place, size: int, isolation: IsolationLevel) -> AsyncEngine:
+
+def _engine(place: Place, size: int, isolation: IsolationLevel, connections: "WeakSet[Any]") -> AsyncEngine:
+    """Return an engine whose connections are added to `connections`."""
     connecting = place.connecting
     assert connecting is not None
     # No statement names a schema: each finds the tables, and each migration makes them, along the search path.
@@ -91,7 +112,9 @@ def _engine(place: Place, size: int, isolation: IsolationLevel) -> AsyncEngine:
     async def connect() -> Any:
         arguments = {"timeout": CONNECT_S, **connecting.arguments}
         try:
-            return await asyncpg.connect(connecting.dsn, server_settings=settings, **arguments)
+            made = await asyncpg.connect(connecting.dsn, server_settings=settings, **arguments)
+            connections.add(made)
+            return made
         except asyncpg.ClientConfigurationError as error:  # such as verify-full without a root certificate
             raise ConfigurationError(f"store is '{place.shown}'; {mask_url(str(error))}") from error
 

@@ -53,6 +53,8 @@ T = TypeVar("T")
 
 OPEN_S = 20.0
 """How long `open` waits for a database that does not answer, at most."""
+CLOSE_S = 1.0
+"""How long `close` waits for what is under way, before it gives the database up."""
 SEQS_AT_ONCE = 500
 """Tasks whose seqs one query asks for."""
 KNOWN_NUMBERS = 100_000
@@ -129,14 +131,20 @@ class SqlStore:
 
     async def close(self) -> None:
         commits, keeper, database = self._commits, self._keeper, self._database
-        self._commits = self._keeper = None
+        self._commits = self._keeper = self._database = None
+        closing = asyncio.create_task(self._end(commits, keeper, database), name="a2a-grpc store close")
+        await asyncio.wait([closing], timeout=CLOSE_S)
+        if database is not None and not closing.done():
+            await database.give_up()
+        await closing
+
+    async def _end(self, commits: Commits | None, keeper: Keeper | None, database: Database | None) -> None:
         if keeper is not None:
             await keeper.stop()
         if commits is not None:
             await commits.stop()
         for together in (self._news, self._heads, self._bases, self._asks):
             await together.stop()
-        self._database = None
         if database is not None:
             await database.close()
         self._tails.clear()
