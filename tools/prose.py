@@ -26,7 +26,7 @@ MAX_WORDS = 30
 COVERED = (
     "README.md",
     "docs/client.md",
-    "docs/grpcurl.md",
+    "docs/stubs.md",
     "a2a_grpc/agent/__init__.py",
     "a2a_grpc/agent/handler.py",
     "a2a_grpc/agent/turn.py",

@@ -104,8 +104,8 @@ def test_the_blocks_of_a_page_can_be_typed_into_one_shell_one_after_the_other(pa
         assert not re.search(r"^\s*cd\s", block, re.MULTILINE), block
 
 
-def test_make_serve_is_not_misled_by_the_variable_of_the_grpcurl_page() -> None:
-    """`export AGENT=127.0.0.1:50051` stands in docs/grpcurl.md; `make serve` takes an agent's file by that name."""
+def test_make_serve_is_not_misled_by_the_variable_of_the_stubs_page() -> None:
+    """`export AGENT=127.0.0.1:50051` stands in docs/stubs.md; `make serve` takes an agent's file by that name."""
     environment = {**os.environ, "AGENT": "127.0.0.1:50051"}
     for arguments, file in (([], "servers/translator.py"), (["AGENT=servers/scripted.py"], "servers/scripted.py")):
         done = subprocess.run(
