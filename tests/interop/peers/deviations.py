@@ -1,4 +1,4 @@
-"""Where peers differ from the specification, and so fail a check. Each run expects all that are listed here."""
+"""Deviations of peers from the specification, each of which fails a check. Each run expects all that are listed."""
 
 from dataclasses import dataclass
 
