@@ -2,8 +2,8 @@
 
     python benchmarks/table.py benchmarks/results.json [BEFORE.json] [--again AGAIN.json]
 
-Prints Markdown: what there is to reach with what was reached, in another run as well, and what an earlier commit had;
-then every workload.
+Prints Markdown: the targets with the measured figures, those of a second run and of an earlier commit, then all
+workloads.
 """
 
 import argparse
@@ -40,7 +40,8 @@ def told(results: dict) -> str:
 def reached(results: dict, again: dict, before: dict) -> list[str]:
     """Lines of a table: goals and limits."""
     others = [medians(again), medians(before)]
-    lines = ["| workload | of | to reach | is | spread | again | before |", "|---|---|---|---|---|---|---|"]
+    heads = ("Workload", "ratio of", "target", "measured", "spread", "second run", "before")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for goal in results["goals"]:
         low, high = goal["spread"]
         found = marked(goal["is"], goal["is"] >= goal["least"])
@@ -75,7 +76,7 @@ def workloads(results: dict) -> list[str]:
     rows = [Row.of(plain) for plain in results["rows"]]
     names = [name for name in ALL if any(name in row.figures for row in rows)]
     heads = [*names, "memory / bare", "memory / sdk", "p50 / p99 of bare, ms", "of memory, ms"]
-    lines = ["| workload | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    lines = ["| Workload | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for row in rows:
         name, unit = row.workload.name, row.workload.unit
         cells = [shown(row, each) for each in names]

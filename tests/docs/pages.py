@@ -237,4 +237,4 @@ def _checked(kind: str, text: str) -> Iterator[str]:
         yield str(error)
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
