@@ -17,10 +17,14 @@ import pytest
 
 from tests.harness import ROOT, Program
 
-SOURCES = ("a2a_grpc", "generated", "proto", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore")
+SOURCES = (
+    "a2a_grpc", "generated", "proto", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md",
+    "LICENSE", ".gitignore",
+)  # fmt: skip
 JUNK = (
     "notes.txt", ".env", "core.1234", "tasks.db", "agent.tasks.db-wal", "dump.sql", "bin/tool", "secrets/key.pem",
     "a2a_grpc/notes.txt", "a2a_grpc/.env", "a2a_grpc/tasks.db", "a2a_grpc/store/dump.sql", "proto/a2a.json",
+    "docs/notes.txt", "docs/draft/page.md",
     "generated/a2a_grpc_pb/old.bak", "tests/output.log", "node_modules/x/index.js", "a2a_grpc/__pycache__/x.pyc",
 )  # fmt: skip
 
@@ -78,7 +82,16 @@ def test_a_source_distribution_holds_sources_whatever_lies_in_the_tree(sdist: Pa
     with tarfile.open(sdist) as files:
         names = {name.partition("/")[2] for name in files.getnames()}
     expected = {"PKG-INFO", *(name for name in SOURCES if (ROOT / name).is_file())}
-    assert names == expected | sources("a2a_grpc", "generated/a2a_grpc_pb", "proto")
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert names == expected | pages | sources("a2a_grpc", "generated/a2a_grpc_pb", "proto")
+
+
+def test_a_source_distribution_holds_what_its_readme_links_to(sdist: Path) -> None:
+    with tarfile.open(sdist) as files:
+        names = {name.partition("/")[2] for name in files.getnames()}
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / "README.md").read_text())
+    assert len(links) > 5
+    assert {link for link in links if (ROOT / link).exists()} - names == set()
 
 
 def test_a_wheel_holds_the_packages_whatever_lies_in_the_tree(wheel: Path) -> None:
