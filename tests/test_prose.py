@@ -151,6 +151,7 @@ def test_a_long_sentence_is_found_once_at_its_first_line() -> None:
 def test_items_cells_headings_and_sections_are_sentences_of_their_own() -> None:
     words = " ".join(["word"] * 16)
     assert page(f"# {words}\n{words}:\n- {words}\n- {words}\n\n| {words} | {words} |\n") == []
+    assert function(f"Return it.\n\n    {words}  {words}\n    word    {words}\n    ") == []
     sections = f"""Return it.
 
     Args:

@@ -25,12 +25,16 @@ MAX_WORDS = 30
 
 COVERED = (
     "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
     "docs/client.md",
+    "docs/interop.md",
+    "docs/performance.md",
+    "docs/security.md",
     "docs/stubs.md",
-    "a2a_grpc/agent/__init__.py",
-    "a2a_grpc/agent/handler.py",
-    "a2a_grpc/agent/turn.py",
+    "a2a_grpc/agent/*.py",
     "a2a_grpc/client/__init__.py",
+    "a2a_grpc/principal.py",
     "a2a_grpc/server/__init__.py",
     "tools/*.py",
 )
@@ -81,6 +85,9 @@ NO_GERUND = "bring ping ring sing spring string"
 SECTION = re.compile(r"(Args|Attributes|Examples?|Guarantees|Raises|Returns|Yields):")
 """The heading of a section in a docstring."""
 TITLE = re.compile(r"#{1,4} ")
+ROW = re.compile(r"\||[^.!?]*\S {2,}\S")
+"""A row of a table, with bars or with columns of spaces."""
+CELL = re.compile(r"(?:[^| ]| (?! ))+")
 ABBREVIATIONS = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|approx|No)\.")
 SENTENCE_END = re.compile(r"[.!?][\"')*_]*(?=\s|$)")
 WORD = re.compile(r"[\w…][\w…'’.,/:@+=%-]*")
@@ -249,7 +256,7 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
     for line in [*text.splitlines(keepends=True), "\n"]:
         content = line.strip()
         indent = 0 if offset == 0 else len(line) - len(line.lstrip()) - margin
-        heading, title, row = SECTION.fullmatch(content), TITLE.match(content), content.startswith("|")
+        heading, title, row = SECTION.fullmatch(content), TITLE.match(content), ROW.match(content)
         is_item = bool(ITEM.match(line)) or (bool(section) and indent == 4)
         if begin >= 0 and (not content or heading or title or row or is_item or indent < block_indent):
             yield begin, text[begin:end]
@@ -260,7 +267,7 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         if title:
             yield offset, line
         elif row:
-            yield from ((offset + cell.start(), cell[0]) for cell in re.finditer(r"[^|]+", line))
+            yield from ((offset + cell.start(), cell[0]) for cell in CELL.finditer(line))
         elif content and not heading and not is_code:
             if begin < 0:
                 begin, block_indent = offset, indent

@@ -1,4 +1,4 @@
-"""Writing an agent: `Agent` declares, `Turn` is what a handler gets, outcomes end a turn."""
+"""Writing an agent: `Agent` declares it, a handler gets a `Turn`, and outcomes end a turn."""
 
 from a2a_grpc.agent.agent import Agent, Skill
 from a2a_grpc.agent.card import build_card

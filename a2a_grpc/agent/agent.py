@@ -1,4 +1,4 @@
-"""The declaration of an agent: who it is, what it can do, which function does it."""
+"""The declaration of an agent: its name, its skills, and the function of each skill."""
 
 import inspect
 import re
@@ -15,20 +15,38 @@ from a2a_grpc.text import flaw
 from a2a_grpc.wire import AgentCard, Message, SendMessageRequest
 
 Handler: TypeAlias = Callable[[Turn], Awaitable[Output] | AsyncIterator[Output]]
+"""The function of a skill: a coroutine function that returns its output, or an async generator function."""
 Router: TypeAlias = Callable[[Message], str | Awaitable[str | None] | None]
+"""A function that chooses a skill for a message. It returns the id of the skill, or None for the default skill."""
 Validator: TypeAlias = Callable[[Message], None]
+"""A function that raises InvalidRequestError for a message that a skill does not accept."""
 ExtendedCard: TypeAlias = Callable[[AgentCard, Principal], AgentCard | Awaitable[AgentCard]]
+"""A function that makes the extended agent card for a caller from a copy of the public card."""
 Decorated = TypeVar("Decorated")
 
 SKILL = "skill"
-"""Metadata key, of a message or a request, by which a caller names the skill that is meant."""
+"""The key in the metadata of a message or a request with which a caller names the skill."""
 
 DEFAULT_MODES = ("text/plain", "application/json")
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """One thing the agent can do, and the function that does it."""
+    """One thing that the agent can do, and the function that does it. `Agent.skill` makes it.
+
+    Attributes:
+        id: The id by which callers name the skill.
+        name: The name on the agent card.
+        description: The description on the agent card.
+        tags: The tags on the agent card. There is at least one.
+        examples: Examples of messages, on the agent card.
+        input_modes: The media types that the skill accepts; empty for those of the agent.
+        output_modes: The media types that the skill gives; empty for those of the agent.
+        answers: "task" if a message to the skill makes a task, "message" if the skill answers with a message only.
+        validate: The function that checks a message before anything is stored, if there is one.
+        handler: The function that does the work.
+        is_generator: True if the handler yields pieces, False if it returns its output.
+    """
 
     id: str
     name: str
@@ -41,17 +59,31 @@ class Skill:
     validate: Validator | None
     handler: Handler
     is_generator: bool
-    """Whether the handler yields pieces, rather than returning its output."""
 
 
 class Agent:
-    """An agent.
+    """An agent: its description for the agent card, and its skills.
 
-    `card` may hold whatever else the agent card shall say (provider, icon, extensions, security schemes); name,
-    version, skills and the address come from the declaration. Behaviour follows the card that results.
+    Declare each skill with `@agent.skill()`. Then serve the agent with `serve(agent)` or `Server(agent)`. The server
+    follows the agent card that results: it refuses, for example, streams if `streaming` is False.
 
-    A `resumable` agent does what it does again without harm, or goes on from what `turn.task` already holds: a run that
-    is lost with its server is begun anew, on a durable store. Otherwise its task fails.
+    Args:
+        name: The name of the agent, for people. A store keeps the tasks of one name only.
+        description: What the agent does, for people and for other agents.
+        version: The version of the agent.
+        default_skill: The id of the skill for messages that name no skill, if there are several skills.
+        input_modes: The media types that the skills accept, unless a skill names its own.
+        output_modes: The media types that the skills give, unless a skill names its own.
+        streaming: False to refuse streams and subscriptions, and to say so on the agent card.
+        resumable: True if a handler may run again after its server was lost while the handler worked. The handler
+            then has to repeat its work without harm, or go on from what `turn.task` already holds. `turn.attempt`
+            counts its runs. This needs a store that survives the process. If False, such a task ends in FAILED.
+        card: Further fields of the agent card, such as provider, icon, extensions and security schemes. The server
+            sets name, description, version, skills and address.
+
+    Attributes:
+        skills: The declared skills by id, in the order of their declaration.
+        extended: The function that `extended_card` declared, or None.
     """
 
     def __init__(
@@ -75,7 +107,6 @@ class Agent:
         self.output_modes = tuple(output_modes)
         self.streaming = streaming
         self.resumable = resumable
-        """Whether a run that is lost with its server may be begun again (`Turn.attempt`)."""
         self.card = card or AgentCard()
         self.skills: dict[str, Skill] = {}
         self.extended: ExtendedCard | None = None
@@ -94,16 +125,29 @@ class Agent:
         answers: Literal["task", "message"] = "task",
         validate: Validator | None = None,
     ) -> Callable[[Decorated], Decorated]:
-        """Declares a skill. Decorates a coroutine function, an async generator function, or a class (or an instance of
-        one) with such an `execute(turn)`.
+        """Declare a skill. Return a decorator for the function that does the work.
 
-        `answers="message"`: the skill answers with a bare message, and no task exists. `validate` sees the message
-        before anything is stored and refuses it with InvalidRequestError.
+        The function takes one argument, the `Turn`. It is a coroutine function that returns its output, or an async
+        generator function that yields pieces of it. A class with such a method `execute(turn)`, or an instance of one,
+        can be decorated in the same way.
 
-        What is not given comes from the function: the id from its name, the description from its docstring.
-        Raises TypeError for a function that is not asynchronous or takes more than the turn, and for an AgentExecutor
-        of the official SDK; ValueError for an id that is taken, or that no store
-        can keep.
+        Args:
+            id: The id by which callers name the skill; by default the name of the function.
+            name: The name on the agent card; by default made from the id.
+            description: The description on the agent card; by default the docstring of the function.
+            tags: Tags on the agent card; by default the id alone.
+            examples: Examples of messages, on the agent card.
+            input_modes: The media types that the skill accepts; by default those of the agent.
+            output_modes: The media types that the skill gives; by default those of the agent.
+            answers: "task" if a message makes a task. "message" if the skill answers with a message, and no task
+                exists that the caller could watch, cancel or get later.
+            validate: A function that checks the message before anything is stored. It raises InvalidRequestError to
+                refuse the message.
+
+        Raises:
+            TypeError: The function is not asynchronous, takes other arguments than the turn, or is an AgentExecutor
+                of the official SDK. The decorator raises this.
+            ValueError: Another skill has this id, or a store cannot keep the id. The decorator raises this.
         """
 
         def declare(target: Decorated) -> Decorated:
@@ -133,20 +177,41 @@ class Agent:
         return declare
 
     def router(self, route: Router) -> Router:
-        """Declares the function that chooses the skill of a message that names none: an id, or None for the default."""
+        """Declare the function that chooses the skill for a message that names none. Use it as a decorator.
+
+        The router is asked for messages that begin a task, if the agent has several skills. A router that returns an
+        id that is no skill is an error of the agent: the call fails with INTERNAL.
+
+        Args:
+            route: A function, or a coroutine function, that takes the message. It returns the id of a skill, or None
+                for `default_skill`.
+        """
         self._router = route
         return route
 
     def extended_card(self, make: ExtendedCard) -> ExtendedCard:
-        """Declares the function that makes the extended card from a copy of the public one and the caller."""
+        """Declare the function that makes the extended agent card (spec §3.1.11). Use it as a decorator.
+
+        Args:
+            make: A function, or a coroutine function, that takes a copy of the public card and the caller. It returns
+                the card for this caller.
+        """
         self.extended = make
         return make
 
     async def choose(self, request: SendMessageRequest, previous: str = "") -> Skill:
-        """The skill a message is for: the one its metadata names, else the one that the task began with, else the only
-        one, else the router's choice, else the default.
+        """Return the skill that a message is for.
 
-        Raises InvalidRequestError if that is none, or if the skill's own validation refuses the message.
+        This is the skill that the metadata of the message or the request names. Without such a name it is the first of
+        these that exists: `previous`, the only skill of the agent, the choice of the router, `default_skill`.
+
+        Args:
+            request: The request with the message.
+            previous: The id of the skill that the task began with; empty for a new task.
+
+        Raises:
+            InvalidRequestError: No skill was found, or the skill's `validate` refuses the message.
+            LookupError: The router returned an id that is no skill.
         """
         field, named = _named_skill(request)
         skill_id = named or previous
@@ -170,9 +235,10 @@ class Agent:
 
 
 def _named_skill(request: SendMessageRequest) -> tuple[str, str]:
-    """Return where a caller names the skill, or would, with the name; the message's own counts before the request's.
+    """Return the field in which a caller names the skill, and the name. The message counts before the request.
 
-    Raise InvalidRequestError for each name that is no text.
+    Without a name, return the field of the message's metadata and "". Raise InvalidRequestError for each name that is
+    no text.
     """
     named: list[tuple[str, str]] = []
     wrong: list[Violation] = []

@@ -18,14 +18,21 @@ EXTENSIONS = {
     "artifacts: the task of GetTask, of CancelTask, of a send, and the first element of a stream.",
     IDEMPOTENT_SEND_EXTENSION: "A send with the request metadata `idempotency-key`, repeated, makes no second task.",
 }
-"""What every server of this project offers beyond the specification."""
+"""The extensions that every server of this package offers, each with its description for the card."""
 
 
 def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
-    """The card that is served, and that the server's behaviour follows (CARD-11).
+    """Return the agent card of an agent that is served at an address.
 
-    `address` is `host:port` (CARD-8). Every REQUIRED field is set (CARD-9). Raises ConfigurationError for an agent
-    that cannot have a valid card.
+    Every required field of the card is set (spec §4.4.1).
+
+    Args:
+        agent: The agent.
+        address: HOST:PORT of the gRPC server, as callers reach it.
+        tenant: The tenant that the interface names; empty for none.
+
+    Raises:
+        ConfigurationError: The agent cannot have a valid card, for example because it has no skill.
     """
     if not agent.skills:
         raise ConfigurationError(f"agent '{agent.name}' has no skill; declare one with @agent.skill()")

@@ -1,4 +1,4 @@
-"""Checks what is given as a handler, or as an agent, when it is given."""
+"""Checks of handlers and agents at the place where a program declares them."""
 
 import inspect
 from typing import Any

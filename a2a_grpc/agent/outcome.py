@@ -1,12 +1,12 @@
-"""How a turn ends, where it does not just return: raised or returned by a handler.
+"""Outcomes: how a handler ends its turn in another way than by returning a result. It raises them or returns them.
 
-return value       COMPLETED, with the value as an artifact
-Completed(text)    COMPLETED, with a word about it
-InputRequired(q)   INPUT_REQUIRED: the next message of the task starts a new turn
-AuthRequired(text) AUTH_REQUIRED: the same, once somebody authorised out of band
-Rejected(text)     REJECTED: the agent will not do it
-Failed(text)       FAILED, with a text that the caller may read
-any other error    FAILED, with a generic text; the traceback goes to the log
+return value         COMPLETED, with the value as an artifact
+Completed(text)      COMPLETED, with a message
+InputRequired(text)  INPUT_REQUIRED; the next message of the task starts a new turn
+AuthRequired(text)   AUTH_REQUIRED; the next message of the task starts a new turn
+Rejected(text)       REJECTED, with a message
+Failed(text)         FAILED, with a message
+any other exception  FAILED, with a general message; the traceback goes to the server's log
 """
 
 from typing import ClassVar
@@ -17,25 +17,45 @@ from a2a_grpc.wire import TaskState
 
 
 class Outcome(Exception):
-    """The end of a turn in a given state, with what the agent says about it."""
+    """The end of a turn. Use one of its subclasses, each of which stands for a state.
+
+    Args:
+        content: What the caller reads in the message of the new status, for example a text; None for no message.
+
+    Raises:
+        ValueError, TypeError: The content cannot be sent.
+
+    Attributes:
+        state: The state of the task after the turn.
+    """
 
     state: ClassVar[TaskState]
 
     def __init__(self, content: Contents | None = None) -> None:
         super().__init__(content)
         if content is not None:
-            parts(content)  # content that cannot be sent is refused here, at the line that gives it
+            parts(content)  # raises here, at the line of the handler, if the content cannot be sent
         self.content = content
 
 
 class Completed(Outcome):
-    """The task is done."""
+    """End the task in state COMPLETED. Its artifacts are the result.
+
+    Args:
+        content: A message about the result; None for no message.
+    """
 
     state = lifecycle.COMPLETED
 
 
 class InputRequired(Outcome):
-    """The user has to say more; `content` is the question."""
+    """End the turn in state INPUT_REQUIRED. The next message of the task starts a new turn.
+
+    `Turn.ask` instead waits for the answer within the same turn.
+
+    Args:
+        content: The question to the user.
+    """
 
     state = lifecycle.INPUT_REQUIRED
 
@@ -44,7 +64,11 @@ class InputRequired(Outcome):
 
 
 class AuthRequired(Outcome):
-    """Somebody has to authorise; `content` says what and where (spec §7.6.1: the explanation is a must)."""
+    """End the turn in state AUTH_REQUIRED. The next message of the task starts a new turn.
+
+    Args:
+        content: What the user has to authorise, and at which place. The spec requires this explanation (§7.6.1).
+    """
 
     state = lifecycle.AUTH_REQUIRED
 
@@ -53,12 +77,20 @@ class AuthRequired(Outcome):
 
 
 class Rejected(Outcome):
-    """The agent declines the task."""
+    """End the task in state REJECTED, because the agent will not do it.
+
+    Args:
+        content: The reason, which the caller reads; None for no message.
+    """
 
     state = lifecycle.REJECTED
 
 
 class Failed(Outcome):
-    """The task could not be done; `content` says why and reaches the caller."""
+    """End the task in state FAILED, because it could not be done.
+
+    Args:
+        content: The reason, which the caller reads; None for no message.
+    """
 
     state = lifecycle.FAILED

@@ -1,4 +1,4 @@
-"""What a handler returns or yields, as artifacts."""
+"""Artifacts from the values that a handler returns or yields."""
 
 from collections.abc import Sequence
 from typing import TypeAlias, cast
@@ -8,7 +8,7 @@ from a2a_grpc.parts import Contents, put
 from a2a_grpc.wire import Artifact
 
 Output: TypeAlias = Contents | Artifact | Outcome | Sequence[Artifact]
-"""All that a handler may return, or yield piece by piece (an Outcome can only be returned or raised)."""
+"""A value that a handler may return, or yield piece by piece. An Outcome can only be returned or raised."""
 
 
 def artifact(content: Contents, *, artifact_id: str, name: str = "", description: str = "") -> Artifact:
@@ -17,15 +17,18 @@ def artifact(content: Contents, *, artifact_id: str, name: str = "", description
 
 
 def is_artifacts(output: Output) -> bool:
-    """Whether this is an artifact, or a list of nothing else."""
+    """Return True for an artifact, or a list that holds artifacts only."""
     return isinstance(output, Artifact) or (
         isinstance(output, (list, tuple)) and bool(output) and all(isinstance(item, Artifact) for item in output)
     )
 
 
 def artifacts(output: Output, *, name: str) -> list[Artifact]:
-    """The artifacts for a returned value: none for None, each of a list of artifacts, else one called `name`, without
-    an id."""
+    """Return the artifacts for a value that a handler returned.
+
+    There is none for None, and each of a list of artifacts. Any other value makes one artifact, with this name and
+    without an id.
+    """
     if output is None:
         return []
     if is_artifacts(output):

@@ -1,4 +1,4 @@
-"""Who may speak to the user of a turn, if several work for the turn at the same time."""
+"""The lock for the user's attention, if several agents work for one turn at the same time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,16 +6,19 @@ from contextlib import asynccontextmanager
 
 
 class Talk:
-    """Guarantee: one speaks at a time; the others wait until the first one is through, with its answer."""
+    """A lock for the user's attention. One agent at a time has it, from its question to the answer.
+
+    Attributes:
+        calls: The ids of the calls to other agents that work for the turn.
+    """
 
     def __init__(self) -> None:
         self._free = asyncio.Condition()
         self.calls: set[str] = set()
-        """Ids of the calls to other agents that are at work for the turn."""
 
     @asynccontextmanager
     async def speaking(self, may_begin: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
-        """Speak while the block runs; wait before it until no other speaks and `may_begin` returns True."""
+        """Hold the lock while the block runs. Wait for it until it is free and `may_begin` returns True."""
         async with self._free:
             await self._free.wait_for(may_begin)
             try:
@@ -24,7 +27,7 @@ class Talk:
                 self._free.notify_all()
 
     async def leave(self, call: str) -> None:
-        """Remove a call that is over, and let the others look whether they may begin."""
+        """Remove a call that is over, and wake those that wait for the lock."""
         self.calls.discard(call)
         async with self._free:
             self._free.notify_all()

@@ -1,4 +1,4 @@
-"""Blocking work beside the event loop."""
+"""Blocking work in threads, so that it does not stop the event loop."""
 
 import asyncio
 import contextvars
@@ -11,16 +11,27 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Runs blocking functions, each in a thread of its own, at most `limit` at a time; more wait their turn.
+    """Runs each blocking function in a new thread, at most `limit` at a time. Further functions wait for a free place.
 
-    The threads are daemons: one that never returns holds its place, but neither the loop nor the end of the process.
+    The threads are daemons. A function that never returns keeps its place, but it does not keep the process alive.
+
+    Args:
+        limit: The largest number of functions that run at the same time.
     """
 
     def __init__(self, limit: int) -> None:
         self._free = asyncio.Semaphore(limit)
 
     async def run(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The function's result. Canceling the caller leaves the thread to finish by itself; its result is dropped."""
+        """Run a function in a thread. Return its result, or raise its exception.
+
+        If the caller is canceled, the function goes on in its thread, and its result is dropped.
+
+        Args:
+            fn: The function. It runs in a copy of the caller's context.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         await self._free.acquire()
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
         done: asyncio.Future[T] = loop.create_future()
@@ -39,16 +50,17 @@ class Threads:
             error: BaseException | None = None
             try:
                 result = context.run(fn, *args, **kwargs)
-            except (StopIteration, GeneratorExit) as raised:  # no Future takes the one; the other closes who awaits it
+            except (StopIteration, GeneratorExit) as raised:
+                # A Future refuses StopIteration, and GeneratorExit would close the coroutine that awaits it.
                 error = RuntimeError(f"the function raised {type(raised).__name__}")
                 error.__cause__ = raised
             except BaseException as raised:
                 error = raised
             try:
                 loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:  # the loop is closed; nobody waits any more
+            except RuntimeError:  # the loop is closed, so no task waits for the result
                 pass
-            del result, error  # the error's traceback holds this frame, and the frame what `fn` was called with
+            del result, error  # the error's traceback holds this frame, and this frame holds the arguments of `fn`
 
         try:
             threading.Thread(target=work, name=f"a2a-grpc:{getattr(fn, '__name__', 'work')}", daemon=True).start()
