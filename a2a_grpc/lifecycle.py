@@ -15,6 +15,7 @@ from typing import TypeAlias
 from a2a_grpc.wire import (
     Artifact,
     Message,
+    Part,
     StreamResponse,
     Task,
     TaskArtifactUpdateEvent,
@@ -94,6 +95,8 @@ class Fold:
         """Makes, replaces or extends an artifact."""
         artifact = update.artifact
         known = self._artifacts.get(artifact.artifact_id)
+        if known is not None and is_seal(update):
+            return
         if known is None:
             known = self._artifacts[artifact.artifact_id] = self.task.artifacts.add()
         if update.append:
@@ -148,6 +151,15 @@ def element_of(event: Event) -> StreamResponse:
         case TaskStatusUpdateEvent():
             return StreamResponse(status_update=event)
     return StreamResponse(artifact_update=event)
+
+
+def is_seal(update: TaskArtifactUpdateEvent) -> bool:
+    """Return True for an appended last chunk that has nothing except one empty text: it ends an artifact, and adds no
+    part. The contract has no chunk without parts, and whether a generator's piece is the last is known after it went.
+    """
+    if not (update.append and update.last_chunk and len(update.artifact.parts) == 1):
+        return False
+    return update.artifact == Artifact(artifact_id=update.artifact.artifact_id, parts=[Part(text="")])
 
 
 def extend(artifact: Artifact, chunk: Artifact) -> None:

@@ -282,7 +282,8 @@ class Turn:
             description: A description for people.
             append: True to add the content as further parts of the artifact. If the task has no artifact with this
                 id, it is created. False to replace the artifact.
-            last_chunk: True to mark this as the last piece of the artifact (spec §4.2.2).
+            last_chunk: True to mark this as the last piece of the artifact (spec §4.2.2). An appended "" that is the
+                last piece ends the artifact and adds no part.
 
         Raises:
             ValueError: The protocol does not allow this content.

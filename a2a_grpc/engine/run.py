@@ -472,7 +472,7 @@ class Run(Stage):
             except Completed as raised:
                 outcome = detached(raised)
         if artifact_id and isinstance(outcome, Completed):
-            # an empty text seals the artifact: that the last piece was the last is known only now
+            # That the last piece was the last is known only now: an empty text says so, and adds no part (`is_seal`).
             await self._put(artifact("", artifact_id=artifact_id), append=True, last_chunk=True)
         return outcome
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from a2a_grpc.lifecycle import Fold
+from a2a_grpc.lifecycle import Fold, is_seal
 from a2a_grpc.piecewise import Raw, fields, joined
 from a2a_grpc.store.protocol import Record
 from a2a_grpc.wire import Artifact, StreamResponse, Task, TaskArtifactUpdateEvent, framing
@@ -75,8 +75,11 @@ class Growing(Fold):
         super().begin(task)
 
     def put(self, update: TaskArtifactUpdateEvent) -> None:
-        if not update.append and (kept := self._kept.get(update.artifact.artifact_id)) is not None:
-            kept.clear()
+        if (kept := self._kept.get(update.artifact.artifact_id)) is not None:
+            if is_seal(update):
+                return
+            if not update.append:
+                kept.clear()
         super().put(update)
 
     def grown(self, size: int) -> None:
@@ -90,7 +93,7 @@ class Growing(Fold):
         """Fold an update of an artifact that comes with its serialised event: the content of a large one is cut out of
         the event."""
         artifact = update.artifact
-        if len(event) <= SPLICED_BYTES or artifact.extensions:
+        if len(event) <= SPLICED_BYTES or artifact.extensions or is_seal(update):
             self.put(update)
             self.grown(len(event))
             return

@@ -1,14 +1,15 @@
 """What a handler returns or yields, as the caller gets it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 
-from a2a_grpc import Artifact, Completed, Part, Turn
-from a2a_grpc.lifecycle import COMPLETED, FAILED
+from a2a_grpc import Artifact, Completed, Part, Task, Turn, connect
+from a2a_grpc.lifecycle import COMPLETED, FAILED, is_seal
 from a2a_grpc.parts import struct, text_of, value
 from tests.agent.agents import GENERIC, SKILL, agent_of, played, result, told
 from tests.harness import elements, request, serving, texts
@@ -326,11 +327,35 @@ async def test_art_2_the_stored_artifacts_are_the_fold_of_the_streamed_ones() ->
         for element in stream:
             if element.HasField("artifact_update"):
                 update = element.artifact_update
+                if is_seal(update):
+                    continue
                 kept = folded.get(update.artifact.artifact_id, []) if update.append else []
                 folded[update.artifact.artifact_id] = [*kept, *update.artifact.parts]
         task = await served.get(stream[0].task.id)
     assert {artifact.artifact_id: list(artifact.parts) for artifact in task.artifacts} == folded
-    assert [len(parts) for parts in folded.values()] == [3, 2]
+    assert [len(parts) for parts in folded.values()] == [2, 2]
+
+
+async def test_the_artifact_of_a_generator_has_the_parts_that_were_yielded_and_no_empty_one() -> None:
+    async def handler(turn: Turn) -> AsyncIterator[Any]:
+        for piece in json.loads(turn.text):
+            yield piece
+
+    given: list[tuple[list[Any], list[Part]]] = [
+        (["a", "b"], [Part(text="a"), Part(text="b")]),
+        ([""], [Part(text="")]),
+        (["a", ""], [Part(text="a"), Part(text="")]),
+        (["x" * 100_000] * 12, [Part(text="x" * 100_000)] * 12),
+    ]
+    async with serving(agent_of(handler)) as served, connect(served.server.grpc_address) as client:
+        for pieces, parts in given:
+            sent = await client.send(json.dumps(pieces))
+            assert isinstance(sent, Task)
+            blocking = (await served.send(request(json.dumps(pieces)))).task
+            update = list(await elements(served.stream(request(json.dumps(pieces)))))[-2].artifact_update
+            assert (update.append, update.last_chunk, list(update.artifact.parts)) == (True, True, [Part(text="")])
+            for task in (sent, blocking, await served.get(sent.id), await served.get(blocking.id)):
+                assert [list(artifact.parts) for artifact in task.artifacts] == [parts]
 
 
 async def test_null_is_a_json_value_inside_a_part_that_is_given_as_one() -> None:

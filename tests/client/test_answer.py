@@ -100,7 +100,7 @@ def takes_back(events: Sequence[Event]) -> bool:
     """Whether an event changes text that came before, or adds to an artifact that is not the last one."""
     before = ""
     for place in range(1, len(events)):
-        now = "".join(map(text_of, whole(events[:place]).artifacts))
+        now = "\0".join(map(text_of, whole(events[:place]).artifacts))  # "a", "a" and then "aab", "a" adds to the first
         if not now.startswith(before):
             return True
         before = now

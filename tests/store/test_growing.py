@@ -29,6 +29,9 @@ def some_event(dice: random.Random, place: int) -> tuple[StreamResponse, Message
         if dice.random() < 0.3:
             artifact.metadata.fields[dice.choice("kl")].string_value = str(place)
         update = TaskArtifactUpdateEvent(artifact=artifact, append=dice.random() < 0.8)
+        if dice.random() < 0.2:  # the end of an artifact, which has no part of its own
+            seal = Artifact(artifact_id=artifact.artifact_id, parts=[Part(text="")])
+            update = TaskArtifactUpdateEvent(artifact=seal, append=True, last_chunk=True)
         return StreamResponse(artifact_update=update), None
     status = TaskStatusUpdateEvent(status=TaskStatus(state=WORKING))
     if dice.random() < 0.5:
