@@ -15,7 +15,8 @@ Each block of code is one of these. The comment stands on the line before the bl
 - `<!-- not run: REASON -->` before any block: only its syntax is checked.
 
 An agent of the page is at 127.0.0.1:50051, further ones at 50052 and so on, cards at 8080 and so on: the player puts
-free ports in their place, in commands and outputs alike.
+free ports in their place, in commands and outputs alike. `postgresql://tasks:secret@db.example/tasks` stands for an
+empty database.
 """
 
 import json
@@ -38,6 +39,8 @@ from tests.harness import ROOT
 BLOCK = re.compile(
     r"(?:^<!-- (?P<how>[^\n]+?) -->\n\n?)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+DATABASE = "postgresql://tasks:secret@db.example/tasks"
+"""What a page writes for a PostgreSQL database."""
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(50[01]\d\d|80\d\d)\b")
 
 AGENT = """\
@@ -92,8 +95,10 @@ def blocks(page: Path) -> list[Block]:
 class Player:
     """Plays one page in a folder. Use it as a context; leaving it ends the servers of the page."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str = "") -> None:
+        """Play in a folder. `database` is the URL of an empty database, for pages that need one."""
         self._folder = folder
+        self._database = database
         self._ports: dict[str, str] = {}
         self._servers: dict[str, subprocess.Popen[str]] = {}
         self._variables = {
@@ -216,7 +221,7 @@ class Player:
         def free(found: re.Match[str]) -> str:
             return self._ports.setdefault(found[0].replace("localhost", "127.0.0.1"), f"127.0.0.1:{free_port()}")
 
-        return ADDRESS.sub(free, text)
+        return ADDRESS.sub(free, text).replace(DATABASE, self._database or DATABASE)
 
 
 def _checked(kind: str, text: str) -> Iterator[str]:
