@@ -27,6 +27,7 @@ COVERED = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/cli.md",
     "docs/client.md",
     "docs/durability.md",
     "docs/glossary.md",

@@ -25,9 +25,10 @@ class Shell:
         """Run a command. Return what it prints on standard output and standard error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(
-            f"{command}\necho; echo --ended-- $?\n".replace("echo;", "code=$?; echo; (exit $code);")
+        typed = (
+            f"(exit {self.exit_code})\n{command}\ncode=$?; echo; echo --ended-- $code\n"  # `$?` is the last command's
         )
+        self._process.stdin.write(typed)
         self._process.stdin.flush()
         lines = []
         for line in self._process.stdout:
