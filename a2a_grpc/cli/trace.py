@@ -15,8 +15,9 @@ from a2a_grpc.client.status import details
 from a2a_grpc.harmless import one_line
 from a2a_grpc.protocol import STATUS_DETAILS, Key
 
-PLAIN = {Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.SEQ, Key.AFTER, Key.CANCEL_ON_DISCONNECT, "user-agent",
-         "traceparent", "tracestate", "content-type", "grpc-status", "grpc-message", "x-request-id"}  # fmt: skip
+PLAIN = {Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.SEQ, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS,
+         Key.LEFT_OUT, "user-agent", "traceparent", "tracestate", "content-type", "grpc-status", "grpc-message",
+         "x-request-id"}  # fmt: skip
 """Metadata shown as it is; anything else could be a secret."""
 
 SCHEMES = ("basic", "bearer", "digest", "negotiate")

@@ -43,6 +43,11 @@ async def test_a_stream_is_told_and_that_it_was_left_once_the_task_had_ended_is_
     assert [line for line in received if line.startswith("CANCELLED")] == []
 
 
+async def test_metadata_of_this_project_is_shown_as_it_is(served: Served) -> None:
+    done = await run("get", "t-1", at(served), "-v", "--no-artifacts")
+    assert "a2a-grpc-artifacts: none" in lines(done, ">")
+
+
 async def test_every_try_is_told() -> None:
     overloaded = Failure(grpc.StatusCode.UNAVAILABLE, "come again")
     async with peering(Peer(failures=[overloaded, None])) as peer:
