@@ -66,7 +66,9 @@ The map. A module imports only from floors strictly below its own:
                     pass; file, clock: what the processes on one SQLite file share; owner: whose tasks a database keeps)
        bus          protocol: wakes; local: in a process; machine: between those on one SQLite file; postgres
     1  lifecycle    states, which may follow which, the fold of events
-       parts        Python values to parts and back; plain: objects that JSON does not have, as JSON values
+       parts        Python values to parts and back; plain: objects that JSON does not have, as JSON values,
+                    and paths to values
+       arguments    wrong arguments of public functions refused by their annotations
        address      HOST:PORT taken apart
        pem          private keys that gRPC can read
        libpq        URLs of PostgreSQL, as its own tools read them

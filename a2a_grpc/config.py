@@ -69,11 +69,12 @@ def load(
     return cls(**values)
 
 
-def refuse_unknown(names: Iterable[str], *kinds: type) -> None:
-    """Raise TypeError for names that no setting of these classes has, with the nearest name."""
+def refuse_unknown(names: Iterable[str], *kinds: type, also: Iterable[str] = ()) -> None:
+    """Raise TypeError for names that no setting of these classes has, with the nearest name: a setting's, or one of
+    `also`."""
     known = {item.name for kind in kinds for item in fields(kind)}
     if unknown := sorted(set(names) - known):
-        raise TypeError(f"{', '.join(unknown)}: no such setting{hint_at(unknown[0], known)}")
+        raise TypeError(f"{', '.join(unknown)}: no such setting{hint_at(unknown[0], {*known, *also})}")
 
 
 def hint_at(name: str, known: Iterable[str]) -> str:

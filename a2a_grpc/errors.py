@@ -86,6 +86,14 @@ class A2AError(Exception):
         violations: Iterable[Violation] = (),
         retry_after_s: float | None = None,
     ) -> None:
+        for name, value, kinds, expected in (
+            ("message", message, str, "a str"),
+            ("metadata", metadata, Mapping, "a dict"),
+            ("violations", violations, Iterable, "a list of Violation"),
+            ("retry_after_s", retry_after_s, (int, float), "a number"),
+        ):
+            if value is not None and not isinstance(value, kinds):
+                raise TypeError(f"{type(self).__name__}(): {name} is of type {type(value).__name__}, not {expected}")
         self.message = message or type(self).__doc__ or ""
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)

@@ -2,14 +2,16 @@
 
 import math
 import mimetypes
+import reprlib
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import TypeAlias, TypeVar, cast
+from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from a2a_grpc.ids import new_id
-from a2a_grpc.plain import Object, plain
+from a2a_grpc.plain import Object, Path, dotted, plain
+from a2a_grpc.text import HALF_A_PAIR, is_encodable
 from a2a_grpc.wire import ROLE_AGENT, ROLE_USER, Artifact, Message, Part, Task
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
@@ -22,9 +24,6 @@ Holder = TypeVar("Holder", Message, Artifact)
 VALUES_PER_STEP = 250
 """JSON values between two pauses of `json_steps`: less than a millisecond of work."""
 
-Path: TypeAlias = tuple[str | int, ...]
-"""The name of a value, then the keys and places that lead to a value inside of it."""
-
 MAX_INTEGER = 2**53
 """Up to here a double holds every integer."""
 MAX_SHOWN_BITS = 256
@@ -35,36 +34,37 @@ MAX_DEPTH = 31
 deeper than protobuf parsers read."""
 
 
-def part(content: Content, path: Path = ("data",)) -> Part:
+def part(content: Content, holder: str = "") -> Part:
     """Return the part for a value: text for `str`, a file for `bytes`, a Part itself, structured data for all else.
 
     Dataclasses, pydantic models and members of an Enum become data; dates, times, UUIDs and Decimals their text.
-    Raise TypeError or ValueError, with the path and the value, for what JSON does not have (NaN, a set, a cycle) and
-    for integers beyond 2^53, which the wire cannot carry.
+    Raise TypeError or ValueError, with the path and the value, for what JSON does not have (NaN, a set, a cycle), for
+    integers beyond 2^53, which the wire cannot carry, and for text that cannot be encoded. The path begins with
+    `holder`, for example `parts[2].`.
     """
     match content:
         case Part():
             return content
         case str():
-            return Part(text=content)
+            return Part(text=encodable(content, (f"{holder}text",)))
         case bytes() | bytearray() | memoryview():
             return Part(raw=bytes(content), media_type="application/octet-stream")
         case None | int() | float() | list() | tuple() | Mapping():
-            return Part(data=value(content, path=path))
-    return part(plain(content, dotted(path)), path)
+            return Part(data=value(content, path=(f"{holder}data",)))
+    return part(plain(content, (f"{holder}data",)), holder)
 
 
 def parts(content: Contents) -> list[Part]:
     """Return several parts for a list that contains a Part; one part for anything else."""
     if isinstance(content, (list, tuple)) and any(isinstance(item, Part) for item in content):
-        return [part(item, (f"parts[{place}].data",)) for place, item in enumerate(content)]
+        return [part(item, f"parts[{place}].") for place, item in enumerate(content)]
     return [part(cast("Content", content))]
 
 
 def put(content: Contents, holder: Holder) -> Holder:
     """The message or artifact itself, with parts for the content added."""
     if isinstance(content, str):  # what most give: made in place, not copied there
-        holder.parts.add().text = content
+        holder.parts.add().text = encodable(content, ("text",))
     else:
         holder.parts.extend(parts(content))
     return holder
@@ -137,7 +137,19 @@ def files_of(source: Task | Message | Artifact | Iterable[Part]) -> list[Part]:
 
 
 def _parts_of(source: Message | Artifact | Iterable[Part]) -> Iterable[Part]:
-    return source.parts if isinstance(source, (Message, Artifact)) else source
+    """Return the parts of a message or an artifact, or the parts that are given. Raise TypeError for anything else."""
+    if isinstance(source, (Message, Artifact)):
+        return source.parts
+    wrong: object = source
+    if isinstance(source, Iterable) and not isinstance(source, (str, bytes, Mapping)):
+        given = list(source)
+        if all(isinstance(piece, Part) for piece in given):
+            return given
+        wrong = next(piece for piece in given if not isinstance(piece, Part))
+    raise TypeError(
+        f"source is {reprlib.repr(wrong)}, of type {type(wrong).__name__}; it must be a Task, Message, Artifact or "
+        "a list of Part"
+    )
 
 
 def _data_parts(source: Message | Artifact | Iterable[Part]) -> list[Part]:
@@ -148,18 +160,20 @@ def check_content(source: Message | Artifact) -> None:
     """Raises ValueError for content that the contract does not allow: no parts, an empty part, no JSON (VAL-9)."""
     if not source.parts:
         raise ValueError("there are no parts; the protocol wants at least one")
-    structs = [("metadata", source.metadata)] if source.HasField("metadata") else []
+    structs: list[tuple[str, Value | Struct]] = []
+    if source.HasField("metadata"):
+        structs.append(("metadata", source.metadata))
     for place, piece in enumerate(source.parts):
         match piece.WhichOneof("content"):
             case None:
                 raise ValueError(f"parts[{place}] has no content")
-            case "data" if problem := json_problem(piece.data):
-                raise ValueError(f"parts[{place}].data {problem}")
+            case "data":
+                structs.append((f"parts[{place}].data", piece.data))
         if piece.HasField("metadata"):
             structs.append((f"parts[{place}].metadata", piece.metadata))
-    for path, metadata in structs:
-        if problem := json_problem(metadata):
-            raise ValueError(f"{path} {problem}")
+    for name, json in structs:
+        if problem := json_problem(json, name):
+            raise ValueError(f"{problem.path}: {problem.text}")
 
 
 class Budget:
@@ -173,19 +187,27 @@ class Budget:
         return self.left < 0
 
 
-def json_problem(root: Value | Struct, budget: Budget | None = None) -> str:
-    """What keeps a value from being JSON, "" for nothing: NaN or infinity, no kind, too deep, over the budget."""
-    steps = json_steps(root, budget or Budget())
+class Problem(NamedTuple):
+    """What keeps a value from being JSON, and the path to the part of it that does."""
+
+    path: str
+    text: str
+
+
+def json_problem(root: Value | Struct, name: str) -> Problem | None:
+    """Return what keeps a value from being JSON: NaN or infinity, no kind, too deep. `name` begins the path."""
+    steps = json_steps(root, name, Budget())
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return str(end.value)
+            return cast("Problem | None", end.value)
 
 
-def json_steps(root: Value | Struct, budget: Budget) -> Generator[None, None, str]:
-    """Do what `json_problem` does, with a pause after each `VALUES_PER_STEP` values."""
+def json_steps(root: Value | Struct, name: str, budget: Budget) -> Generator[None, None, Problem | None]:
+    """Do what `json_problem` does within a budget, with a pause after each `VALUES_PER_STEP` values."""
     open_values: list[Iterator[Value | Struct]] = [iter((root,))]  # at each depth what is left to look at
+    taken = [0]  # at each depth how many were looked at
     looked_at = 0
     while open_values:
         looked_at += 1
@@ -193,24 +215,39 @@ def json_steps(root: Value | Struct, budget: Budget) -> Generator[None, None, st
             yield
         if (node := next(open_values[-1], None)) is None:
             open_values.pop()
+            taken.pop()
             continue
-        if len(open_values) > MAX_DEPTH + 1:
-            return f"is nested deeper than {MAX_DEPTH}"
+        taken[-1] += 1
+        problem = f"is nested deeper than {MAX_DEPTH}" if len(open_values) > MAX_DEPTH + 1 else ""
         if isinstance(node, Value):
             match node.WhichOneof("kind"):
                 case None:
-                    return "contains a value without a kind"
+                    problem = problem or "contains a value without a kind"
                 case "number_value" if not math.isfinite(node.number_value):
-                    return f"contains {node.number_value}, which is not a JSON number"
+                    problem = problem or f"contains {node.number_value}, which is not a JSON number"
                 case "null_value" if node.null_value:
-                    return f"contains the null {int(node.null_value)}; there is only 0"
+                    problem = problem or f"contains the null {int(node.null_value)}; there is only 0"
+        if problem:
+            return Problem(dotted((name, *_path_to(root, taken))), problem)
         inner = children(node)
         budget.left -= len(inner)  # counted before it is walked
         if budget.is_spent:
-            return f"has more than {budget.limit} values"
+            return Problem(name, f"has more than {budget.limit} values")
         if inner:
             open_values.append(iter(inner))
-    return ""
+            taken.append(0)
+    return None
+
+
+def _path_to(root: Value | Struct, taken: Sequence[int]) -> Iterator[str | int]:
+    """Yield the keys and places that lead from the outermost value to the one that was looked at last."""
+    node = root
+    for count in taken[1:]:
+        key: str | int = count - 1
+        if isinstance(node, Struct) or node.WhichOneof("kind") == "struct_value":
+            key = list(node.fields if isinstance(node, Struct) else node.struct_value.fields)[count - 1]
+        yield key
+        node = list(children(node))[count - 1]
 
 
 def children(node: Value | Struct) -> Collection[Value]:
@@ -239,7 +276,7 @@ def value(json: object, *, path: Path = ("data",)) -> Value:
     path, for what a Value cannot hold as it is.
     """
     if len(path) > MAX_DEPTH + 1:
-        raise ValueError(f"the value is nested deeper than {MAX_DEPTH}")
+        raise ValueError(f"{dotted(path)}: the value is nested deeper than {MAX_DEPTH}")
     match json:
         case None:
             return Value(null_value=0)  # type: ignore[arg-type]
@@ -255,17 +292,19 @@ def value(json: object, *, path: Path = ("data",)) -> Value:
                 raise ValueError(f"{dotted(path)}: {json} is not a JSON number; give it as a string")
             return Value(number_value=json)
         case str():
-            return Value(string_value=json)
+            return Value(string_value=json if json.isascii() else encodable(json, path))
         case Mapping():
             return Value(struct_value=struct(json, path=path))
         case list() | tuple():
             items = [value(item, path=(*path, place)) for place, item in enumerate(json)]
             return Value(list_value=ListValue(values=items))
-    return value(plain(json, dotted(path)), path=path)
+    return value(plain(json, path), path=path)
 
 
 def struct(json: Mapping[str, Json], *, path: Path = ("metadata",)) -> Struct:
     """Return a protobuf Struct of a dict with string keys. Raise like `value`."""
+    if not isinstance(json, Mapping):
+        raise TypeError(f"{dotted(path)} is {reprlib.repr(json)}, of type {type(json).__name__}; it must be a dict")
     fields = {}
     for key, item in json.items():
         if not isinstance(key, str):
@@ -273,16 +312,17 @@ def struct(json: Mapping[str, Json], *, path: Path = ("metadata",)) -> Struct:
                 f"{dotted(path)}: the key {key!r} is {type(key).__name__}, but JSON has text as keys alone; "
                 "give str(key)"
             )
+        if not key.isascii():
+            encodable(key, (*path, key))
         fields[key] = value(item, path=(*path, key))
     return Struct(fields=fields)
 
 
-def dotted(path: Path) -> str:
-    """Return a path as text: `data.order.ids[3]`."""
-    name, *inner = path
-    return str(name) + "".join(
-        f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]" for key in inner
-    )
+def encodable(text: str, path: Path) -> str:
+    """Return the text itself. Raise ValueError, with the path, if it cannot be encoded."""
+    if is_encodable(text):
+        return text
+    raise ValueError(f"{dotted(path)}: the text {HALF_A_PAIR}")
 
 
 def to_python(json: Value) -> Json:

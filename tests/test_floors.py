@@ -21,6 +21,7 @@ FLOORS = {
     "lifecycle": 1,
     "parts": 1,
     "plain": 0,
+    "arguments": 1,
     "harmless": 1,
     "address": 1,
     "pem": 1,

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, TypeVar
 from a2a_grpc.agent.handler import handler_of
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.turn import Turn
+from a2a_grpc.arguments import checked
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.principal import Principal
 from a2a_grpc.text import flaw
@@ -61,6 +62,7 @@ class Skill:
     is_generator: bool
 
 
+@checked()
 class Agent:
     """An agent: its description for the agent card, and its skills.
 

@@ -12,8 +12,8 @@ any other exception  FAILED, with a general message; the traceback goes to the s
 from typing import ClassVar
 
 from a2a_grpc import lifecycle
-from a2a_grpc.parts import Contents, parts
-from a2a_grpc.wire import TaskState
+from a2a_grpc.parts import Contents, check_content, put
+from a2a_grpc.wire import Artifact, TaskState
 
 
 class Outcome(Exception):
@@ -34,7 +34,7 @@ class Outcome(Exception):
     def __init__(self, content: Contents | None = None) -> None:
         super().__init__(content)
         if content is not None:
-            parts(content)  # raises here, at the line of the handler, if the content cannot be sent
+            check_content(put(content, Artifact()))  # raises here, at the line of the handler, if it cannot be sent
         self.content = content
 
 

@@ -6,6 +6,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from a2a_grpc.agent import output
 from a2a_grpc.agent.talk import Talk
 from a2a_grpc.agent.threads import Threads
+from a2a_grpc.arguments import checked
 from a2a_grpc.lifecycle import AUTH_REQUIRED, INPUT_REQUIRED
 from a2a_grpc.parts import Contents, Json, agent_message, data_of, struct, text_of, to_dict
 from a2a_grpc.principal import Principal
@@ -98,6 +99,7 @@ def metadata_of(request: SendMessageRequest) -> dict[str, Json]:
     return to_dict(request.message.metadata) | to_dict(request.metadata)
 
 
+@checked()
 class Turn:
     """One incoming message for a skill. The server makes it and gives it to the handler.
 

@@ -3,12 +3,14 @@
 import json
 import os
 import sys
+from collections import Counter
 from decimal import Decimal, InvalidOperation
 from pathlib import Path as FilePath
 from typing import Any, cast
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.parts import Inexact, Json, Path, file_part, value
+from a2a_grpc.parts import Inexact, Json, file_part, value
+from a2a_grpc.plain import Path, dotted
 from a2a_grpc.wire import Part
 
 MAX_DIGITS = 400
@@ -58,7 +60,8 @@ def metadata_of(entries: list[str]) -> dict[str, Json]:
             found = json_of("--metadata", entry)
             if not isinstance(found, dict):
                 raise ConfigurationError(f"--metadata is '{_cut(entry)}'; it must be a JSON object")
-            metadata |= found
+            for name, item in found.items():
+                _add(metadata, name, item, entry)
             continue
         key, equals, text = entry.partition("=")
         if not equals or not key:
@@ -66,12 +69,43 @@ def metadata_of(entries: list[str]) -> dict[str, Json]:
         try:
             found = _parsed(text)
             _check_sendable(found, ("metadata", key))
-            metadata[key] = found
-        except Inexact as error:
+        except (Inexact, Repeated) as error:
             raise ConfigurationError(f"--metadata is '{_cut(entry)}': {error}") from error
         except ValueError:
-            metadata[key] = text
+            found = text
+        _add(metadata, key, found, entry)
     return metadata
+
+
+def _add(metadata: dict[str, Json], key: str, found: Json, entry: str) -> None:
+    """Add a key to the metadata. Raise ConfigurationError if an earlier option gave it."""
+    if key in metadata:
+        raise ConfigurationError(f"--metadata is '{_cut(entry)}': {Repeated(('metadata',), key)}")
+    metadata[key] = found
+
+
+class Repeated(ValueError):
+    """A key that an object has twice: only one of the two values could be sent."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        super().__init__(f"{dotted((*path, key))}: the key {_cut(key)!r} is given twice; give it once")
+
+
+class _Object(dict[str, Any]):
+    """An object that has a key twice."""
+
+    repeated: str
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> "dict[str, Any]":
+        """Return the object of these keys and values."""
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        repeating = cls(found)
+        names = Counter(key for key, _ in pairs)
+        repeating.repeated = next(key for key, count in names.items() if count > 1)
+        return repeating
 
 
 class _Literal(float):
@@ -97,7 +131,13 @@ class _Literal(float):
 def _parsed(text: str) -> Any:
     """Return the value of a JSON text. Raise ValueError if it is none."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_Literal.of, parse_int=_integer)
+        return json.loads(
+            text,
+            object_pairs_hook=_Object.of,
+            parse_constant=_refuse_constant,
+            parse_float=_Literal.of,
+            parse_int=_integer,
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -108,21 +148,23 @@ def _integer(text: str) -> int | float:
 
 def _check_sendable(found: Any, path: Path) -> None:
     """Raise ValueError, with the path, for a value that cannot be sent as it is: Inexact for a number that would come
-    back with other digits."""
+    back with other digits, Repeated for an object that has a key twice."""
     value(found, path=path)
-    _check_digits(found, path)
+    _check_exact(found, path)
 
 
-def _check_digits(found: Any, path: Path) -> None:
+def _check_exact(found: Any, path: Path) -> None:
     match found:
         case _Literal() if not found.is_exact:
             raise Inexact(path, _cut(found.text), f"give it as a string, or give {float(found)!r}")
+        case _Object():
+            raise Repeated(path, found.repeated)
         case dict():
             for key, item in found.items():
-                _check_digits(item, (*path, key))
+                _check_exact(item, (*path, key))
         case list():
             for place, item in enumerate(found):
-                _check_digits(item, (*path, place))
+                _check_exact(item, (*path, place))
 
 
 def _stdin() -> str:

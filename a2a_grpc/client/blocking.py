@@ -9,10 +9,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from a2a_grpc.arguments import checked
 from a2a_grpc.client.calls import Metadata
 from a2a_grpc.client.client import connect
 from a2a_grpc.client.connection import closed
 from a2a_grpc.client.sending import SendOptions
+from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.forking import FORK
 from a2a_grpc.lifecycle import Event
@@ -149,6 +151,7 @@ class BlockingStream:
         raise StopIteration
 
 
+@checked(ClientSettings)
 class BlockingClient:
     """A Client for plain functions and threads. Used in a `with` block, by any number of threads at a time.
 

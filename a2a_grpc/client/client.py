@@ -10,6 +10,7 @@ import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc import lifecycle
+from a2a_grpc.arguments import checked, checking
 from a2a_grpc.client.calls import Calls, Metadata
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.credentials import Credentials
@@ -40,7 +41,11 @@ from a2a_grpc.wire import (
     TaskState,
 )
 
+CONNECT_ARGUMENTS = ("credentials", "headers", "extensions", "interceptors", "cards")
+"""What `connect` takes beside settings."""
 
+
+@checking
 def connect(
     target: str,
     *,
@@ -77,10 +82,11 @@ def connect(
 
 def load_settings(settings: Mapping[str, object]) -> ClientSettings:
     """Settings over the environment. Raises TypeError for a name that no setting has."""
-    refuse_unknown(settings, ClientSettings)
+    refuse_unknown(settings, ClientSettings, also=CONNECT_ARGUMENTS)
     return load(ClientSettings, settings)
 
 
+@checked(ClientSettings)
 class Client:
     """What an agent offers. Made by `connect`; used in an `async with` block, which opens and closes its connection.
 

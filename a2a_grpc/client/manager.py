@@ -1,15 +1,15 @@
 """Many agents by name, over as few connections as there are agents."""
 
 import asyncio
-import inspect
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from a2a_grpc.arguments import Parameters, checked
 from a2a_grpc.client.blocking import BlockingClient, Portal
-from a2a_grpc.client.client import Client, connect, load_settings
+from a2a_grpc.client.client import CONNECT_ARGUMENTS, Client, connect, load_settings
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.remote import RemoteAgent
@@ -33,6 +33,7 @@ class Discovered:
         return f"Discovered(url={shown(self.url)!r}, card={name!r}, error={self.error!r})"
 
 
+@checked()
 class ClientManager:
     """Named agents. `settings` are those of `connect`, for all of them.
 
@@ -49,6 +50,7 @@ class ClientManager:
     """
 
     def __init__(self, **settings: object) -> None:
+        Parameters(connect, "ClientManager").check((), settings)
         load_settings({name: value for name, value in settings.items() if name not in CONNECT_ARGUMENTS})
         self._settings: dict[str, Any] = settings
         self._lock = threading.Lock()
@@ -159,10 +161,6 @@ class ClientManager:
             except KeyError:
                 known = ", ".join(self._targets) or "none"
                 raise ConfigurationError(f"there is no agent '{name}'; registered are: {known}") from None
-
-
-CONNECT_ARGUMENTS = set(inspect.signature(connect).parameters) - {"target", "settings"}
-"""What `connect` takes beside settings."""
 
 
 async def _discover(cards: Cards, url: str, timeout_s: float) -> Discovered:

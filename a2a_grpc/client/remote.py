@@ -10,11 +10,13 @@ from google.protobuf import json_format
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Turn
+from a2a_grpc.arguments import checked
 from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.delegated import Delegated, call_of, cancel_remote, delegated
 from a2a_grpc.client.errors import TaskNotCompletedError
 from a2a_grpc.client.pieces import Pieces
-from a2a_grpc.client.sending import SendOptions, check_options
+from a2a_grpc.client.sending import SendOptions
+from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.target import shown
 from a2a_grpc.errors import A2AError
@@ -23,6 +25,7 @@ from a2a_grpc.parts import Contents, Json, data_of
 from a2a_grpc.wire import AgentCard, Artifact, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
 
+@checked(ClientSettings)
 class RemoteAgent:
     """A remote agent as an object: `await agent.run("…")` gives its answer, as if it worked here.
 
@@ -89,7 +92,6 @@ class RemoteAgent:
         Raises TaskNotCompletedError, which holds the task, for any other end than COMPLETED; without a `turn` also if
         the agent asks for something: go on with `run(answer, task_id=error.task.id)`.
         """
-        check_options(options)
         return "".join([piece async for piece in self._pieces(content, turn, options)])
 
     def stream(
@@ -101,7 +103,6 @@ class RemoteAgent:
         The pieces, joined, are `text_of` the completed task, unless the agent takes back what it has given: by
         replacing an artifact, or by adding to one after the next has begun. Then the new text comes as further pieces.
         """
-        check_options(options)
         return self._pieces(content, turn, options)
 
     async def _pieces(

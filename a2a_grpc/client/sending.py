@@ -1,13 +1,10 @@
 """What goes with a message that is sent."""
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from typing import TypedDict
 
 from a2a_grpc.client.calls import Metadata
-from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.config import hint_at
 from a2a_grpc.parts import Contents, Json, struct, user_message
 from a2a_grpc.protocol import Key
 from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskPushNotificationConfig
@@ -38,19 +35,8 @@ class SendOptions(TypedDict, total=False):
     """Metadata of the call."""
 
 
-def check_options(options: Mapping[str, object]) -> None:
-    """Raise TypeError for a name that no option of a send has, with the nearest name."""
-    known = SendOptions.__annotations__
-    for name in options:
-        if name not in known:
-            settings = [field.name for field in fields(ClientSettings)]
-            hint = hint_at(name, known) or hint_at(name, settings).replace("'?", "', a setting of connect?")
-            raise TypeError(f"a send has no option '{name}'{hint or '; its options are ' + ', '.join(known)}")
-
-
 def send_request(content: Contents | Message, options: SendOptions) -> SendMessageRequest:
-    """Return the request for a message, or for what one is made of. Raise TypeError for a misspelt option."""
-    check_options(options)
+    """Return the request for a message, or for what one is made of."""
     if isinstance(content, Message):
         message = Message()
         message.CopyFrom(content)

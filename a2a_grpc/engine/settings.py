@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from a2a_grpc.arguments import checked
 from a2a_grpc.config import check_ranges, setting
 
 MiB = 1 << 20
 
 
+@checked()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """How much an agent does at a time, and how long what it did is kept."""

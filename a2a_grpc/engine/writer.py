@@ -15,7 +15,7 @@ from a2a_grpc.engine.waiting import Waiting
 from a2a_grpc.engine.witness import Witness
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
-from a2a_grpc.parts import check_content
+from a2a_grpc.parts import check_content, encodable
 from a2a_grpc.store import Append, Head, Pending, Record, StaleAppend, TaskKey
 from a2a_grpc.store.views import artifact_ids
 from a2a_grpc.wire import (
@@ -254,6 +254,7 @@ class Writer:
     ) -> "Coroutine[Any, Any, None] | None":
         """The text as a part of an artifact that is made or extended, not waited for; what to await where it cannot be
         on its way at once. Raises like `artifact`."""
+        encodable(text, ("text",))
         if append and artifact_id in self._artifacts and not name and not last_chunk:
             element = self._filled(artifact_id, text)
         else:

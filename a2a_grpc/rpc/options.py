@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from a2a_grpc.arguments import checked
 from a2a_grpc.config import check_ranges, setting
 
 MiB = 1 << 20
@@ -19,6 +20,7 @@ UNLIMITED = (1 << 31) - 1
 """What gRPC takes for 'never' where a time in milliseconds is expected."""
 
 
+@checked()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportSettings:
     """Limits and times of the HTTP/2 transport."""

@@ -11,6 +11,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
 from a2a_grpc import piecewise
+from a2a_grpc.arguments import checked
 from a2a_grpc.config import check_ranges, setting
 from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
 from a2a_grpc.parts import Budget, json_steps
@@ -42,6 +43,7 @@ MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, as `google.protobuf.Timestamp` has them."""
 
 
+@checked()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLimits:
     """How large and how deep a request may be."""
@@ -276,8 +278,8 @@ class Checks:
 
 
 def _json(path: str, root: Value | Struct, budget: Budget) -> Findings:
-    if problem := (yield from json_steps(root, budget)):
-        yield Violation(path, problem)
+    if problem := (yield from json_steps(root, path, budget)):
+        yield Violation(path, problem.text if problem.path == path else f"{problem.text}, at {problem.path}")
 
 
 def _history_length(path: str, request: ProtobufMessage) -> Findings:

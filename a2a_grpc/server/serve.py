@@ -17,6 +17,7 @@ import grpc.aio
 
 from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent, check_agent
+from a2a_grpc.arguments import checking
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown, said_of, unknown_variables
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
@@ -53,6 +54,7 @@ class Served:
 _served: ContextVar[list[Served] | None] = ContextVar("a2a_grpc_served", default=None)
 
 
+@checking
 def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = (), **settings: Any) -> None:
     """Serve an agent until SIGTERM or SIGINT (Ctrl-C) comes, then drain. Print where the server listens.
 
@@ -84,7 +86,7 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
     If other processes serve, they look for the agent. Raises ConfigurationError, ListenError, StoreUnavailable, and
     SystemExit if no worker can serve, or if this process can serve no longer.
     """
-    refuse_unknown(settings, *SETTINGS)
+    refuse_unknown(settings, *SETTINGS, also=("interceptors",))
     worker = Worker.of_environment()
     if worker is None:  # else the supervisor has said it
         warn_of_variables()

@@ -15,6 +15,7 @@ import grpc.aio
 
 from a2a_grpc.address import join_address, split_address
 from a2a_grpc.agent import Agent, build_card, check_agent
+from a2a_grpc.arguments import checked
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
@@ -80,6 +81,7 @@ class ServerFailedError(RuntimeError):
     """A server that can serve no longer, for another reason than `stop`."""
 
 
+@checked()
 class Server:
     """Serves one agent over gRPC, its card and probes over HTTP.
 
@@ -104,6 +106,8 @@ class Server:
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         check_agent(agent, Agent)
+        if store is not None and not all(hasattr(store, name) for name in ("open", "append", "close")):
+            raise TypeError(f"Server(): store is of type {type(store).__name__}; it must be a TaskStore")
         self.agent = agent
         self.settings = settings or ServerSettings()
         self._engine_settings = engine or EngineSettings()

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from a2a_grpc.address import is_loopback, is_wildcard, join_address, split_address
+from a2a_grpc.arguments import checked
 from a2a_grpc.config import ConfigurationError, check_ranges, setting
 
 MiB = 1 << 20
 OFF = "off"
 
 
+@checked()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """Addresses, encryption, admission, the end."""

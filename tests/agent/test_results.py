@@ -17,7 +17,7 @@ import pytest
 
 from a2a_grpc import Completed, InputRequired, Part, Turn
 from a2a_grpc.lifecycle import COMPLETED, FAILED
-from a2a_grpc.parts import data_of, text_of
+from a2a_grpc.parts import data_of, text_of, value
 from tests.agent.agents import GENERIC, agent_of, result
 from tests.harness import refusal, request, serving, texts
 
@@ -55,6 +55,43 @@ class Order(pydantic.BaseModel):
 class OldOrder(pydantic.v1.BaseModel):
     id: UUID
     n: int
+
+
+class Box(pydantic.BaseModel):
+    held: object
+
+
+class OldBox(pydantic.v1.BaseModel):
+    held: list[Any]
+
+
+class Moody(pydantic.BaseModel):
+    held: Box
+
+    @pydantic.field_serializer("held")
+    def serialize(self, held: Box) -> str:
+        raise LookupError("not today")
+
+
+@dataclass
+class Unset:
+    a: int
+    late: int = field(init=False)
+
+
+RING = Box(held=None)
+RING.held = [RING]
+
+DEEP: dict[str, Any] = {}
+for _ in range(40):
+    DEEP = {"x": DEEP}
+
+
+def part_with_nan() -> Part:
+    """Return a part that a handler made itself, whose data is no JSON."""
+    made = Part(data=value({"a": [1, {"b": 2}]}))
+    made.data.struct_value.fields["a"].list_value.values[1].struct_value.fields["b"].number_value = float("nan")
+    return made
 
 
 DATA: dict[str, tuple[Any, Any]] = {
@@ -155,6 +192,46 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "integer in a model": (
         pydantic.create_model("M", n=(int, ...))(n=-(2**60)),
         "data.n: -1152921504606846976 is not a JSON number that the wire can carry exactly; integers beyond 2^53 lose",
+    ),
+    "half a character": (
+        "a\ud800",
+        "ValueError: text: the text contains half of a surrogate pair, which is no character",
+    ),
+    "half a character in data": ({"a b": ["\ud800"]}, "ValueError: data['a b'][0]: the text contains half of a surr"),
+    "half a character in a key": ({"a": {"\ud800": 1}}, "ValueError: data.a['\\ud800']: the text contains half of a"),
+    "half a character in a part": (
+        ["x", Part(text="y"), "\udfff"],
+        "ValueError: parts[2].text: the text contains half",
+    ),
+    "half a character in a dataclass": (
+        Line(Decimal(1), notes=["\ud800"]),
+        "ValueError: data.notes[0]: the text conta",
+    ),
+    "half a character in a model": (Box.model_construct(held=["\ud800"]), "ValueError: data.held[0]: "),
+    "object in a dataclass": (
+        [Line(Decimal(1), notes=[object()])],
+        "TypeError: data[0].notes[0]: object is not a JSON",
+    ),
+    "field without a value": ({"a": Unset(1)}, "ValueError: data.a.late: the field has no value"),
+    "object in models": (
+        {"boxes": [Box(held=1), Box(held=[{"name": object()}])]},
+        "ValueError: data.boxes[1].held[0].name: object cannot be serialized by pydantic: Unable to serialize unknown",
+    ),
+    "object in an old model": (OldBox(held=[object()]), "TypeError: data.held[0]: object is not a JSON value"),
+    "bytes in a model": (
+        Box(held={"raw": b"\xff"}),
+        "ValueError: data.held.raw: bytes cannot be serialized by pydantic: ",
+    ),
+    "a serializer that raises": (
+        [Moody(held=Box(held=1))],
+        "ValueError: data[0].held: Box cannot be serialized by pydantic: Error calling function `serialize`: Look",
+    ),
+    "a model in itself": (RING, "cannot be serialized by pydantic: Circular reference detected"),
+    "too deep": ({"a b": DEEP}, "ValueError: data['a b'].x.x.x."),
+    "too deep in a part": (["x", Part(text="y"), DEEP], "ValueError: parts[2].data.x.x.x."),
+    "a part that is no JSON": (
+        part_with_nan(),
+        "parts[0].data.a[1].b: contains nan, which is not a JSON number",
     ),
     "integer in a part": (["x", Part(text="y"), [2**64]], "parts[2].data[0]: 18446744073709551616 is not a JSON"),
 }

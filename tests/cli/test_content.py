@@ -201,6 +201,54 @@ def test_a_number_for_a_key_of_metadata_is_refused_if_it_would_come_back_with_ot
     }  # fmt: skip
 
 
+REPEATED = {
+    '{"a":1,"a":2}': (".a", "a"),
+    '{"a":1,"a":1}': (".a", "a"),
+    '{"x":[0,{"b c":1,"d":2,"b c":null}]}': (".x[1]['b c']", "b c"),
+    '{"x":{"y":1},"z":2,"x":{"y":1}}': (".x", "x"),
+    '{"a":1,"\\u0061":2}': (".a", "a"),
+}
+
+
+@pytest.mark.parametrize("given", REPEATED)
+def test_a_key_that_is_given_twice_is_refused_with_its_path(given: str, tmp_path: Path) -> None:
+    place, key = REPEATED[given]
+    twice = f": the key '{key}' is given twice; give it once"
+    file = tmp_path / "given.json"
+    file.write_text(given)
+    for text in (given, f"@{file}"):
+        with pytest.raises(ConfigurationError) as of_data:
+            message_parts([], [], [text])
+        assert str(of_data.value) == f"--data is '{text}': data{place}{twice}"
+        with pytest.raises(ConfigurationError) as of_metadata:
+            metadata_of([text])
+        assert str(of_metadata.value) == f"--metadata is '{text}': metadata{place}{twice}"
+    with pytest.raises(ConfigurationError) as of_key:
+        metadata_of([f"k={given}"])
+    assert str(of_key.value) == f"--metadata is 'k={given}': metadata.k{place}{twice}"
+
+
+def test_a_key_that_two_options_give_is_refused() -> None:
+    for entries in (["a=1", "b=2", "a=3"], ['{"a": 1}', "a=3"], ["a=1", '{"b": 1, "a": 1}']):
+        with pytest.raises(ConfigurationError) as raised:
+            metadata_of(entries)
+        assert (
+            str(raised.value) == f"--metadata is '{entries[-1]}': metadata.a: the key 'a' is given twice; give it once"
+        )
+    assert metadata_of(["a=1", '{"b": {"a": 2}}']) == {"a": 1, "b": {"a": 2}}
+
+
+def test_data_that_cannot_be_sent_is_refused_with_its_path() -> None:
+    for given, said in {
+        '{"items": [{"name": "\\ud800"}]}': "data.items[0].name: the text contains half of a surrogate pair",
+        '{"\\udfff": 1}': "data['\\udfff']: the text contains half of a surrogate pair, which is no character",
+        "[" * 40 + "]" * 40: f"data{'[0]' * 32}: the value is nested deeper than 31",
+    }.items():
+        with pytest.raises(ConfigurationError) as raised:
+            message_parts([], [], [given])
+        assert f"': {said}" in str(raised.value)
+
+
 async def test_what_cannot_be_read_or_is_no_json_is_said_in_one_line_that_names_the_option(tmp_path: Path) -> None:
     missing, folder = tmp_path / "missing.png", tmp_path
     (tmp_path / "broken.json").write_text("{")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -31,6 +31,32 @@ async def test_a_number_that_the_wire_cannot_carry_is_refused_with_its_path_befo
         assert peer.calls == []
     with pytest.raises(ValueError, match=r"^metadata\.id: "):
         user_message("x", metadata={"id": BEYOND})
+
+
+UNFIT: dict[str, tuple[Callable[[Client], Awaitable[Any]], str]] = {
+    "text": (lambda client: client.send("a\ud800"), r"text: the text contains half of a surrogate pair"),
+    "data": (lambda client: client.send({"items": [{"name": "\ud800"}]}), r"data\.items\[0\]\.name: the text contains"),
+    "a key": (lambda client: client.start({"items": {"\ud800": 1}}), r"data\.items\['\\ud800'\]: the text contains"),
+    "metadata": (lambda client: client.send("x", metadata={"a": ["\ud800"]}), r"metadata\.a\[0\]: the text contains"),
+    "metadata of a cancel": (
+        lambda client: client.cancel("t", metadata={"a": cast(Any, {1})}),
+        r"metadata\.a: set is not",
+    ),
+    "too deep": (lambda client: client.send(nested(40)), r"data(\[0\]){32}: the value is nested deeper than 31$"),
+}
+
+
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize("place", UNFIT)
+async def test_what_cannot_be_sent_is_refused_with_its_path_before_a_call(place: str) -> None:
+    send, said = UNFIT[place]
+    async with peering() as peer, connect(peer.address) as client:
+        with pytest.raises((TypeError, ValueError), match=f"^{said}"):
+            await send(client)
+        assert peer.calls == []
 
 
 async def test_numbers_that_a_double_holds_come_back_as_they_were() -> None:
