@@ -96,6 +96,7 @@ def _ask(question: Callable[[str], Awaitable[T]], store: str) -> T:
         return await question(store)
 
     try:
+        _check_database(store)
         return asyncio.run(ask())
     except StoreUnavailable as error:
         say_error(error)
@@ -105,6 +106,15 @@ def _ask(question: Callable[[str], Awaitable[T]], store: str) -> T:
         raise typer.Exit(exit_code_of(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _check_database(store: str) -> None:
+    """Raise ConfigurationError for a store that has no database."""
+    if store.partition(":")[0] == "memory":
+        raise ConfigurationError(
+            f"store is '{store}'; it keeps tasks in the memory of the server and has no database; "
+            "give sqlite:///FILE, postgresql://…, mysql://… or mariadb://…"
+        )
 
 
 def _print(line: str) -> None:

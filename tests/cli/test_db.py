@@ -105,10 +105,13 @@ async def test_a_database_that_does_not_answer_is_told_in_one_line(verb: str, sc
     assert "secret" not in said
 
 
-@pytest.mark.parametrize("verb", ["upgrade", "current"])
+@pytest.mark.parametrize("verb", ["upgrade", "current", "rename Poet"])
 @pytest.mark.parametrize(
     ("url", "said"),
     [
+        ("memory:", "store is 'memory:'; it keeps tasks in the memory of the server and has no database; give sqlite:"),
+        ("memory://", "store is 'memory://'; it keeps tasks in the memory of the server and has no database"),
+        ("tasks.db", "store is 'tasks.db'; it cannot be read as a URL such as sqlite:///tasks.db"),
         ("nowhere:", "store is 'nowhere:'"),
         ("redis://me:secret@127.0.0.1/1", "store is 'redis://me:***@127.0.0.1/1'; it must be one of sqlite:"),
         ("postgresql+psycopg://me:secret@127.0.0.1/x", "the driver for postgresql is asyncpg, not psycopg"),
@@ -117,7 +120,7 @@ async def test_a_database_that_does_not_answer_is_told_in_one_line(verb: str, sc
     ],
 )
 async def test_a_store_that_cannot_be_is_told_in_one_line(verb: str, url: str, said: str) -> None:
-    told = error_of(await run("db", verb, "--store", url), USAGE)
+    told = error_of(await run("db", *verb.split(), "--store", url), USAGE)
     assert said in told
     assert "secret" not in told
 

@@ -75,7 +75,7 @@ def place_of(text: str) -> Place:
     except libpq.BadOption as error:
         raise ConfigurationError(f"store is '{shown}'; {error}") from None
     except (ArgumentError, ValueError):
-        raise ConfigurationError(f"store is '{shown}'; it cannot be read as a URL") from None
+        raise ConfigurationError(f"store is '{shown}'; it cannot be read as a URL such as sqlite:///tasks.db") from None
     scheme, _, driver = url.drivername.partition("+")
     if scheme not in DRIVERS:
         raise ConfigurationError(f"store is '{shown}'; it must be one of {', '.join(f'{name}:' for name in DRIVERS)}")
