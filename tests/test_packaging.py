@@ -19,7 +19,7 @@ from tests.harness import ROOT, Program
 
 SOURCES = (
     "a2a_grpc", "generated", "proto", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md",
-    "LICENSE", ".gitignore",
+    "LICENSE", "tools/tracked.py", ".gitignore",
 )  # fmt: skip
 JUNK = (
     "notes.txt", ".env", "core.1234", "tasks.db", "agent.tasks.db-wal", "dump.sql", "bin/tool", "secrets/key.pem",
@@ -32,8 +32,8 @@ JUNK = (
 def built(target: str, root: Path, to: Path) -> Path:
     """Build a distribution of a tree with the build system that pyproject.toml names, as it is installed here."""
     script = f"from hatchling.build import build_{target}; print(build_{target}({str(to)!r}))"
-    name = subprocess.check_output([sys.executable, "-c", script], cwd=root, text=True).splitlines()[-1]
-    return to / name
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, check=True)
+    return to / done.stdout.decode().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (root / name).parent.mkdir(exist_ok=True)
             shutil.copy(source, root / name)
     for name in JUNK:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +68,24 @@ def metadata(wheel: Path) -> Message:
     with zipfile.ZipFile(wheel) as files:
         [name] = [name for name in files.namelist() if name.endswith(".dist-info/METADATA")]
         return Parser().parsestr(files.read(name).decode())
+
+
+def test_a_file_that_git_does_not_know_is_not_packaged(tree: Path, tmp_path: Path) -> None:
+    """The build ends before it packages one; it goes on once the file is added."""
+    root = tmp_path / "tree"
+    shutil.copytree(tree, root)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.invalid", "-C", str(root)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+    built("wheel", root, tmp_path / "before")
+    (root / "a2a_grpc" / "cli" / "scratch.py").write_text("")
+    for target in ("wheel", "sdist"):
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            built(target, root, tmp_path / target)
+        assert b"git does not know a2a_grpc/cli/scratch.py; add these files or remove them" in refused.value.stderr
+    subprocess.run([*git, "add", "a2a_grpc/cli/scratch.py"], check=True)
+    with zipfile.ZipFile(built("wheel", root, tmp_path / "after")) as files:
+        assert "a2a_grpc/cli/scratch.py" in files.namelist()
 
 
 def sources(*folders: str) -> set[str]:
