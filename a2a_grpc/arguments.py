@@ -164,8 +164,8 @@ def rule_of(hint: Any, text: Rule = TEXT) -> Rule | None:
     if isinstance(origin, type):
         return _of_type(origin)
     if hasattr(hint, "DESCRIPTOR") and hasattr(hint, "values"):  # an enum of protobuf
-        numbers = frozenset(hint.values())
-        return Rule(f"a {hint.DESCRIPTOR.name}", lambda value: type(value) is int and value in numbers)
+        # Other numbers are allowed: an agent of a later version may know more values.
+        return Rule(f"a {hint.DESCRIPTOR.name}", lambda value: isinstance(value, int) and type(value) is not bool)
     if hint is str:
         return text
     return _of_type(hint) if isinstance(hint, type) and hint is not object else None

@@ -268,7 +268,7 @@ def test_rules_follow_the_annotations() -> None:
         assert [rule.fits(value) for value in (*good, *bad)] == [True] * len(good) + [False] * len(bad)
     states = rule_of(TaskState)
     assert states is not None
-    assert (states.fits(COMPLETED), states.fits(77), states.fits("COMPLETED")) == (True, False, False)
+    assert (states.fits(COMPLETED), states.fits(True), states.fits("COMPLETED")) == (True, False, False)
 
 
 async def test_a_checked_class_stays_what_it_is_for_tools() -> None:

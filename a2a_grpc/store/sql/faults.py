@@ -1,6 +1,7 @@
 """Which errors of a database pass by themselves."""
 
 import logging
+import ssl
 from collections.abc import Iterator
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -25,6 +26,9 @@ PASSING_MYSQL = frozenset(
         *(4031, 1969, 1412),  # idle for too long, interrupted, a changed table
     }
 )
+NO_TLS = 2026
+"""The number of PyMySQL's error for a server that does not offer TLS."""
+
 PASSING_SQLITE = ("locked", "busy", "disk is full", "disk i/o error", "unable to open", "readonly", "out of memory")
 
 
@@ -38,6 +42,20 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return any(_passes(cause) for cause in _causes(error))
+
+
+def distrust(error: BaseException) -> str:
+    """Return why no connection over TLS was made, as a sentence; "" if something else is wrong.
+
+    A server that runs waits until the certificate is renewed. A server that starts would wait for what no time mends.
+    """
+    for cause in _causes(error):
+        cause = getattr(cause, "original_exception", cause)  # PyMySQL's
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of the database is not trusted: {cause.verify_message.rstrip('.')}"
+        if "rejected SSL upgrade" in str(cause) or cause.args[:1] == (NO_TLS,):
+            return "the database does not offer TLS"
+    return ""
 
 
 def is_conflict(error: BaseException) -> bool:

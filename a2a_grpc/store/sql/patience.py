@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
 from a2a_grpc.store.protocol import StoreLost, StoreUnavailable
 from a2a_grpc.store.sql.faults import is_conflict, passes
@@ -58,7 +59,9 @@ async def persist(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, o
     while True:
         try:
             result = await attempt(is_repeat)
-        except StoreLost as error:  # trying again does not help
+        except ConfigurationError:  # trying again does not help, here and below
+            raise
+        except StoreLost as error:
             outage.begin(error)
             raise
         except Exception as error:

@@ -15,7 +15,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
 from a2a_grpc.store.protocol import StoreUnavailable
 from a2a_grpc.store.sql.database import Database, connect
-from a2a_grpc.store.sql.faults import is_fault, passes
+from a2a_grpc.store.sql.faults import distrust, is_fault, passes
 from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import VERSION_TABLE
 from a2a_grpc.store.sql.urls import Place, place_of
@@ -86,7 +86,7 @@ async def prepare(database: Database, place: Place) -> None:
             return
         at = await database.read(version)
     except Exception as error:
-        if not is_fault(error) or passes(error):
+        if not is_fault(error) or (passes(error) and not distrust(error)):
             raise
         raise _unusable(place, error) from error
     _check_known(place, at)
@@ -155,7 +155,7 @@ async def reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
     except Exception as error:
         if not is_fault(error):
             raise
-        if passes(error):
+        if passes(error) and not distrust(error):
             raise StoreUnavailable(f"'{place.shown}' does not answer: {reason(error)}") from error
         raise _unusable(place, error) from error
 
@@ -186,5 +186,8 @@ def _check_file(place: Place) -> None:
 
 
 def _unusable(place: Place, error: BaseException) -> ConfigurationError:
+    if why := distrust(error):
+        root = "sslrootcert" if place.dialect == "postgresql" else "ssl_ca"
+        return ConfigurationError(f"store is '{place.shown}'; {why}; check {root} and the host in the URL")
     said = mask_url(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
     return ConfigurationError(f"store is '{place.shown}'; it cannot be used: {said}")
