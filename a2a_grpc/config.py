@@ -1,12 +1,14 @@
-"""Settings as frozen dataclasses: each field has a default, a range and one line of documentation, said once.
+"""Settings as frozen dataclasses: each field has a default, a range and one sentence of documentation.
 
-The value of a field is its default, overridden by the environment variable `A2A_GRPC_<FIELD>`, overridden by what the
-caller gives (a keyword, a command line flag). The command line makes its options from the same fields.
+The value of a field is its default. The environment variable `A2A_GRPC_<FIELD>` overrides the default. A keyword of a
+function or an option of the command line overrides both. The options of the command line, the docstrings of the classes
+and the page of all settings are made from the same fields.
 """
 
 import difflib
 import math
 import os
+import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -22,22 +24,46 @@ OPTIONS = frozenset([
     "push_token", "reference", "service", "since", "state", "task", "timeout", "token", "token_file", "validate",
     "verbose", "watch", "worker",
 ])  # fmt: skip
-"""Options of the command line that are no settings, and `worker`, which a supervisor sets: each has a variable, too."""
+"""Options of the command line that are no settings, and `worker`, which a supervisor sets. Each has a variable, too."""
 
 Settings = TypeVar("Settings")
 
 
 class ConfigurationError(ValueError):
-    """A setting that cannot be; the text names the setting and the value."""
+    """A setting has a value that is not possible. The message names the setting and the value."""
 
 
 def setting(default: Any, doc: str, *, minimum: float | None = None, maximum: float | None = None) -> Any:
-    """A field of a settings dataclass. `minimum` and `maximum` are inclusive."""
+    """Return a field of a settings class.
+
+    Args:
+        default: The value if no other is given.
+        doc: What the setting does, in one sentence, with its unit.
+        minimum: The smallest possible value.
+        maximum: The largest possible value.
+    """
     return field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum})
 
 
+def documented(kind: type[Settings]) -> type[Settings]:
+    """Add an `Attributes:` section to the docstring of a settings class, made from its fields. Return the class."""
+    lines = [
+        textwrap.fill(f"{item.name}: {item.metadata['doc']}", 112, initial_indent=" " * 8, subsequent_indent=" " * 12)
+        for item in fields(kind)  # type: ignore[arg-type]
+    ]
+    kind.__doc__ = "\n".join([(kind.__doc__ or "").rstrip(), "", "    Attributes:", *lines, "    "])
+    return kind
+
+
 def check_ranges(settings: Any) -> None:
-    """Raises ConfigurationError for the first field out of its range, or not finite. For `__post_init__`."""
+    """Check that each field is finite and in its range, for `__post_init__`.
+
+    Args:
+        settings: An instance of a settings class.
+
+    Raises:
+        ConfigurationError: A field is not. The first such field is named.
+    """
     for item in fields(settings):
         minimum, value = item.metadata.get("minimum"), getattr(settings, item.name)
         if isinstance(value, float) and not math.isfinite(value):
@@ -52,9 +78,16 @@ def check_ranges(settings: Any) -> None:
 def load(
     cls: type[Settings], overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """Settings from the environment, then from `overrides`; overrides that are None, or of another class, do not count.
+    """Return settings from the defaults, the environment and overrides.
 
-    Raises ConfigurationError for a variable that cannot be read as its field's type, or a value out of range.
+    Args:
+        cls: The settings class.
+        overrides: Values by field name, which replace those of the environment. A value of None has no effect, nor has
+            a name that the class does not have.
+        environ: The environment variables; by default those of the process.
+
+    Raises:
+        ConfigurationError: A variable cannot be read as the type of its field, or a value is out of range.
     """
     environ = os.environ if environ is None else environ
     hints = typing.get_type_hints(cls)
@@ -84,8 +117,10 @@ def hint_at(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_variables(kinds: Iterable[type], environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variables that begin like those of this project and mean nothing, each with the nearest name that
-    does, or "" if none is near."""
+    """Return the environment variables that begin with `A2A_GRPC_` and have no meaning.
+
+    Each comes with the nearest name that has a meaning, or "" if none is near.
+    """
     known = {name.upper() for name in (*OPTIONS, *(item.name for kind in kinds for item in fields(kind)))}
     names = os.environ if environ is None else environ
     given = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
@@ -98,12 +133,12 @@ def unknown_variables(kinds: Iterable[type], environ: Mapping[str, str] | None =
 
 
 def said_of(name: str, nearest: str) -> str:
-    """Return the warning of a variable that means nothing."""
+    """Return the warning about a variable that has no meaning."""
     return f"the variable {name} means nothing to a2a-grpc{f'; did you mean {nearest}?' if nearest else ''}"
 
 
 def plain_type(hint: Any) -> type:
-    """The type a value is parsed as: `int` for `int` and for `int | None`."""
+    """Return the type as which a value is parsed, which is `int` for `int` and for `int | None`."""
     if isinstance(hint, types.UnionType):
         hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
     return typing.cast(type, hint)

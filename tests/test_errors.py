@@ -42,7 +42,7 @@ def test_reasons_are_unique_so_that_a_client_can_key_on_them() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_class_says_itself_what_it_means(kind: type[A2AError]) -> None:
-    assert kind().message == kind.__doc__
+    assert kind().message == (kind.__doc__ or "").splitlines()[0]
     assert kind.code is not grpc.StatusCode.UNKNOWN
     assert kind.reason.isupper()
     assert kind.__name__ in (errors.__doc__ or ""), "the tree at the head of the module is complete"

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import ConfigurationError, check_ranges, setting
+from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
 
 MiB = 1 << 20
 
 
 @checked()
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
     """Connection, encryption, patience."""

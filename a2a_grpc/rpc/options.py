@@ -1,45 +1,58 @@
-"""Channel arguments of the server, each for a reason that was measured."""
+"""The arguments of the server's gRPC channels. The reason for each was measured."""
 
 from dataclasses import dataclass
 
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import check_ranges, setting
+from a2a_grpc.config import check_ranges, documented, setting
 
 MiB = 1 << 20
 
 FIRST_WINDOW_BYTES = 16 * 1024
-"""What a client may send of a request before a handler asks for it."""
+"""Bytes of a request that a client may send before a handler asks for the request."""
 
 FIRST_BUFFER_BYTES = 64 * 1024
-"""Received bytes that may wait in the kernel for a guarded connection whose calls are not known yet: half is data."""
+"""Received bytes that may wait in the kernel for a guarded connection whose calls are not known yet. Half is data."""
 
 READ_BYTES = 64 * 1024
-"""What gRPC reads of a connection at once."""
+"""Bytes that gRPC reads from a connection at once."""
 
 UNLIMITED = (1 << 31) - 1
-"""What gRPC takes for 'never' where a time in milliseconds is expected."""
+"""The time in milliseconds that gRPC understands as "never"."""
 
 
 @checked()
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportSettings:
     """Limits and times of the HTTP/2 transport."""
 
-    max_streams_per_connection: int = setting(100, "Calls open at a time on one connection.", minimum=1)
-    max_receive_bytes: int = setting(4 * MiB, "Size of a request.", minimum=1024)
-    max_send_bytes: int = setting(65 * MiB, "Size of a response, or of one element of a stream.", minimum=1024)
-    max_call_metadata_bytes: int = setting(16 * 1024, "Size of a call's metadata.", minimum=1024)
-    keepalive_time_s: float = setting(30.0, "Seconds of silence after which a peer is pinged; 0 for never.", minimum=0)
-    keepalive_timeout_s: float = setting(10.0, "Seconds a pinged peer has to answer.", minimum=0.1)
-    min_ping_interval_s: float = setting(
-        0.0, "Seconds a client has to leave between its pings, or its connection is closed; 0 for no limit.", minimum=0
+    max_streams_per_connection: int = setting(
+        100, "Calls that may be open at the same time on one connection.", minimum=1
     )
-    max_connection_age_s: float = setting(1800.0, "Seconds until a connection is asked to go; 0 for never.", minimum=0)
-    max_connection_age_grace_s: float = setting(600.0, "Seconds its calls have from then on.", minimum=0)
-    max_connection_idle_s: float = setting(900.0, "Seconds a connection without calls is kept; 0 for ever.", minimum=0)
-    handshake_timeout_s: float = setting(10.0, "Seconds for a new connection to begin: TLS, preface.", minimum=0.1)
+    max_receive_bytes: int = setting(4 * MiB, "Largest size of a request, in bytes.", minimum=1024)
+    max_send_bytes: int = setting(
+        65 * MiB, "Largest size of a response, or of one element of a stream, in bytes.", minimum=1024
+    )
+    max_call_metadata_bytes: int = setting(16 * 1024, "Largest size of the metadata of a call, in bytes.", minimum=1024)
+    keepalive_time_s: float = setting(30.0, "Seconds of silence after which a client is pinged; 0: never.", minimum=0)
+    keepalive_timeout_s: float = setting(10.0, "Seconds a client has to answer a ping.", minimum=0.1)
+    min_ping_interval_s: float = setting(
+        0.0, "Seconds a client has to wait between two pings, or its connection is closed; 0: no limit.", minimum=0
+    )
+    max_connection_age_s: float = setting(
+        1800.0, "Seconds until a client is asked to close its connection; 0: never.", minimum=0
+    )
+    max_connection_age_grace_s: float = setting(600.0, "Seconds that open calls have from then on.", minimum=0)
+    max_connection_idle_s: float = setting(
+        900.0, "Seconds a connection without calls is kept; 0: without limit.", minimum=0
+    )
+    handshake_timeout_s: float = setting(
+        10.0, "Seconds that a new connection has for its TLS handshake and its HTTP/2 preface.", minimum=0.1
+    )
     socket_buffer_bytes: int = setting(
-        256 * 1024, "Received bytes of a connection that may wait in the kernel; 0 for the system's default.", minimum=0
+        256 * 1024,
+        "Received bytes of a connection that may wait in the kernel; 0: the default of the system.",
+        minimum=0,
     )
 
     def __post_init__(self) -> None:
@@ -63,11 +76,11 @@ def server_options(
         # Without it one connection that opens and resets streams in a hurry starves all others. It also bounds what a
         # connection's header lists can hold.
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
-        # gRPC counts streams that were reset and are not yet freed, and refuses new ones beyond the limit: without
+        # gRPC counts streams that were reset and are not yet freed, and refuses new ones beyond the limit. Without
         # this protection rapid resets of one connection took 1.2 GiB in three seconds. A client may cancel all its
-        # streams and open as many at once, so as many may be about to be freed: with half of them, such a client had
-        # calls refused while the processor was busy. Versions of gRPC that do not know the second argument (1.80 and
-        # older) go on to refuse those.
+        # streams and open as many at once. So as many may be about to be freed: with half of them, calls of such a
+        # client were refused while the processor was busy. gRPC 1.80 and older do not know the second argument and
+        # still refuse those calls.
         ("grpc.http.overload_protection", 1),
         ("grpc.http2.max_deallocating_streams", settings.max_streams_per_connection),
         # Without it gRPC reads megabytes of a connection at once if they come quickly. Versions before 1.85 ignore it.
@@ -86,7 +99,7 @@ def server_options(
         # The spelling with `recv` in it is ignored, and clients that ping die of too_many_pings.
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(settings.min_ping_interval_s)),
         # Without a limit no ping is a strike. Each ping after the last strike makes gRPC copy all errors of the pings
-        # before it: a flood from forty connections kept two cores busy for minutes after the flood had ended.
+        # before it. A flood from forty connections kept two cores busy for minutes after the flood had ended.
         ("grpc.http2.max_ping_strikes", 2 if settings.min_ping_interval_s else 0),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_age_ms", _ms(settings.max_connection_age_s) or UNLIMITED),

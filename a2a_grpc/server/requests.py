@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from a2a_grpc import piecewise
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import check_ranges, setting
+from a2a_grpc.config import check_ranges, documented, setting
 from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
 from a2a_grpc.parts import Budget, json_steps
 from a2a_grpc.text import MAX_CHARS, flaw
@@ -44,17 +44,24 @@ MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 
 
 @checked()
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLimits:
-    """How large and how deep a request may be."""
+    """Limits of one request."""
 
-    max_id_chars: int = setting(MAX_CHARS, "Length of an id or a tenant.", minimum=16, maximum=MAX_CHARS)
-    max_parts: int = setting(1000, "Parts of a message.", minimum=1)
-    max_part_metadata_keys: int = setting(1000, "Metadata keys of all parts of a message.", minimum=1)
-    max_metadata_bytes: int = setting(16 * 1024, "Size of a metadata field.", minimum=16)
-    max_metadata_keys: int = setting(200, "Keys of a metadata field, nested ones included.", minimum=1)
-    max_data_values: int = setting(20_000, "JSON values in the data parts of a message.", minimum=1)
-    max_references: int = setting(100, "Reference task ids, extensions or output modes of a message.", minimum=1)
+    max_id_chars: int = setting(
+        MAX_CHARS, "Largest length of an id or a tenant, in characters.", minimum=16, maximum=MAX_CHARS
+    )
+    max_parts: int = setting(1000, "Largest number of parts of a message.", minimum=1)
+    max_part_metadata_keys: int = setting(1000, "Largest number of metadata keys of all parts of a message.", minimum=1)
+    max_metadata_bytes: int = setting(16 * 1024, "Largest size of a metadata field, in bytes.", minimum=16)
+    max_metadata_keys: int = setting(
+        200, "Largest number of keys of a metadata field, with those of nested objects.", minimum=1
+    )
+    max_data_values: int = setting(20_000, "Largest number of JSON values in the data parts of a message.", minimum=1)
+    max_references: int = setting(
+        100, "Largest number of reference task ids, extensions or output modes of a message.", minimum=1
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
