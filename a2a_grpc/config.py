@@ -103,8 +103,10 @@ def load(
 
 
 def refuse_unknown(names: Iterable[str], *kinds: type, also: Iterable[str] = ()) -> None:
-    """Raise TypeError for names that no setting of these classes has, with the nearest name: a setting's, or one of
-    `also`."""
+    """Raise TypeError for names that no setting of these classes has.
+
+    The message has the nearest name: that of a setting, or one of `also`.
+    """
     known = {item.name for kind in kinds for item in fields(kind)}
     if unknown := sorted(set(names) - known):
         raise TypeError(f"{', '.join(unknown)}: no such setting{hint_at(unknown[0], {*known, *also})}")

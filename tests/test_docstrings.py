@@ -26,7 +26,7 @@ PUBLIC = {
     ],
     "a2a_grpc.principal": ["Principal"],
     "a2a_grpc.rpc": ["TransportSettings"],
-    "a2a_grpc.server": ["RequestLimits", "ServerSettings"],
+    "a2a_grpc.server": ["ListenError", "RequestLimits", "Server", "ServerSettings", "loading", "run", "serve"],
 }
 """Names by module. The list grows until it has all public names."""
 

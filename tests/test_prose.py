@@ -163,7 +163,7 @@ def test_items_cells_headings_and_sections_are_sentences_of_their_own() -> None:
         {words}
 
     Raises:
-        ValueError: {words}
+        told: {words}
     """
     assert function(sections) == []
 

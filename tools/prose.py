@@ -47,6 +47,8 @@ COVERED = (
     "a2a_grpc/principal.py",
     "a2a_grpc/rpc/options.py",
     "a2a_grpc/server/__init__.py",
+    "a2a_grpc/server/serve.py",
+    "a2a_grpc/server/server.py",
     "a2a_grpc/server/settings.py",
     "tools/*.py",
 )
@@ -96,6 +98,8 @@ NO_GERUND = "bring ping ring sing spring string"
 
 SECTION = re.compile(r"(Args|Attributes|Examples?|Guarantees|Raises|Returns|Yields):")
 """The heading of a section in a docstring."""
+ENTRY = re.compile(r"\s*\*{0,2}[\w.]+: ")
+"""The beginning of an entry of a section, which is a name of the code."""
 TITLE = re.compile(r"#{1,4} ")
 ROW = re.compile(r"\||[^.!?]*\S {2,}\S")
 """A row of a table, with bars or with columns of spaces."""
@@ -282,7 +286,8 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
             yield from ((offset + cell.start(), cell[0]) for cell in CELL.finditer(line))
         elif content and not heading and not is_code:
             if begin < 0:
-                begin, block_indent = offset, indent
+                entry = ENTRY.match(line) if section and indent == 4 else None
+                begin, block_indent = offset + (entry.end() if entry else 0), indent
             end = offset + len(line)
         offset += len(line)
 

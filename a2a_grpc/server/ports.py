@@ -1,4 +1,4 @@
-"""Ports: whether one can be had, and holding one that several processes will share."""
+"""Ports: whether one is free, and how to hold one that several processes will share."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from a2a_grpc.address import join_address
 
 
 class ListenError(OSError):
-    """An address that the server cannot listen on."""
+    """The server cannot listen on an address, for example because its port is taken. The message names the address."""
 
 
 def cannot_listen(host: str, port: int, protocol: str, error: Exception) -> ListenError:

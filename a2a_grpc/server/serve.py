@@ -1,4 +1,4 @@
-"""Serving as a program: until a signal comes, in one process or several, telling what happens."""
+"""Serving as a program, in one process or several, until a signal comes."""
 
 import asyncio
 import importlib
@@ -40,12 +40,17 @@ logger = logging.getLogger("a2a_grpc.server")
 SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
 
 LAST_WAIT_S = 1.0
-"""How long background work has to end once the server has stopped."""
+"""The time in seconds that background work has to end after the server has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a program serves."""
+    """What a program serves.
+
+    Attributes:
+        agent: The agent.
+        interceptors: Interceptors of gRPC, the outermost one first.
+    """
 
     agent: Agent
     interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
@@ -56,16 +61,27 @@ _served: ContextVar[list[Served] | None] = ContextVar("a2a_grpc_served", default
 
 @checking
 def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = (), **settings: Any) -> None:
-    """Serve an agent until SIGTERM or SIGINT (Ctrl-C) comes, then drain. Print where the server listens.
+    """Serve an agent until SIGTERM or SIGINT (Ctrl-C) comes, then drain.
 
-    `settings` are fields of ServerSettings, EngineSettings, TransportSettings or RequestLimits; each can also be given
-    as an environment variable `A2A_GRPC_<FIELD>`. `interceptors` are gRPC's own. Warnings go to standard error, unless
-    the program has arranged its log.
+    The function prints the addresses of the server. It writes warnings to standard error, unless the program has
+    configured logging. Tasks are kept in the file `AGENT.tasks.db`, unless the setting `store` says otherwise.
 
-    If the server cannot start, the program ends with one line on standard error: with exit code 2 for what its settings
-    say, 3 for a store that does not answer. A program that has more to do uses `Server`.
+    If the server cannot start, the program ends with one line on standard error. The exit code is 2 if a setting or an
+    address is wrong, and 3 if the store does not answer. A program that does more than to serve uses `Server`.
 
-    In a file that `a2a-grpc serve FILE` loads, this call only names the agent and the interceptors: the command serves.
+    In a file that `a2a-grpc serve FILE` loads, this function only names the agent and the interceptors. The command
+    serves the agent, with its own settings.
+
+    Args:
+        agent: The agent to serve.
+        interceptors: Interceptors of gRPC, the outermost one first.
+        **settings: Fields of ServerSettings, EngineSettings, TransportSettings or RequestLimits. Each has an
+            environment variable, too, for example `A2A_GRPC_MAX_RUNS`. A setting that is given here counts before the
+            variable.
+
+    Raises:
+        TypeError: `agent` is not an `Agent`, or no setting has a name that was given.
+        SystemExit: The server could not start, or failed later.
     """
     check_agent(agent, Agent)
     served = _served.get()
@@ -81,14 +97,22 @@ def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = 
 
 
 def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell: Tell) -> None:
-    """Serve until a signal comes: in this process, or in as many others as `workers` says.
+    """Serve until a signal comes, in this process or in as many others as the setting `workers` says.
 
-    If other processes serve, they look for the agent. Raises ConfigurationError, ListenError, StoreUnavailable, and
-    SystemExit if no worker can serve, or if this process can serve no longer.
+    Args:
+        find: A function that finds the agent. If other processes serve, they call it.
+        settings: The settings, which count before the environment.
+        tell: A function that reports an event, such as "ready".
+
+    Raises:
+        ConfigurationError: A setting is wrong, or the agent has no valid card.
+        ListenError: An address cannot be listened on.
+        StoreUnavailable: The store does not answer.
+        SystemExit: No worker can serve, or this process cannot serve any longer.
     """
     refuse_unknown(settings, *SETTINGS, also=("interceptors",))
     worker = Worker.of_environment()
-    if worker is None:  # else the supervisor has said it
+    if worker is None:  # otherwise the supervisor has warned
         warn_of_variables()
     if worker is not None:
         settings, tell = {**settings, **worker.settings}, worker.tell
@@ -109,7 +133,7 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
         run_to_end(_run_workers(server_settings, tell), asyncio.new_event_loop())
     except NeverReadyError as error:
         if error.code > 0:
-            sys.exit(error.code)  # it has said why
+            sys.exit(error.code)  # the worker has printed the reason
         sys.exit(f"Error: {error}")
 
 
@@ -120,7 +144,7 @@ async def _run_workers(settings: ServerSettings, tell: Tell) -> None:
 
 
 def warn_of_variables() -> None:
-    """Warn of environment variables that look like those of this project and mean nothing: a name may be misspelt."""
+    """Log a warning for each environment variable that begins with `A2A_GRPC_` and has no meaning."""
     if not unknown_variables(SETTINGS):
         return
     from a2a_grpc.client import ClientSettings  # takes its time to import
@@ -136,8 +160,18 @@ def make_server(
     store: TaskStore | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> Server:
-    """Return a server with its settings from one flat mapping, over the environment, and with a store of one's own if
-    given. Raises TypeError for a name that no setting has."""
+    """Return a server whose settings come from one mapping and the environment.
+
+    Args:
+        agent: The agent to serve.
+        settings: Values by name, of all four classes of settings. They count before the environment.
+        store: Your own task store; by default the one that the settings name.
+        interceptors: Interceptors of gRPC, the outermost one first.
+
+    Raises:
+        TypeError: No setting has a name that was given.
+        ConfigurationError: A setting has a value that is not possible.
+    """
     refuse_unknown(settings, *SETTINGS)
     return Server(
         agent,
@@ -151,7 +185,7 @@ def make_server(
 
 
 def with_store(agent: Agent, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings of a program: where nobody says otherwise, tasks are kept in a file named after the agent."""
+    """Return the settings of a program. If no setting names a store, it is a file named after the agent."""
     if _names_store(settings):
         return settings
     name = re.sub(r"\W+", "-", agent.name).strip("-").lower() or "agent"
@@ -163,7 +197,7 @@ def _names_store(settings: Mapping[str, Any]) -> bool:
 
 
 def where_tasks_are(store: str) -> str:
-    """A store's URL in words, without its password."""
+    """Return a sentence that says where a store keeps tasks, without its password."""
     scheme, _, rest = store.partition(":")
     if scheme == "memory":
         return "tasks are kept in memory and end with this process"
@@ -175,7 +209,15 @@ def where_tasks_are(store: str) -> str:
 
 
 async def run(server: Server, *, tell: Tell) -> None:
-    """Start a server, wait for a signal, drain; tell each step. A signal that comes during the start ends it."""
+    """Start a server, wait for a signal, and drain. A signal that comes during the start ends the start.
+
+    Args:
+        server: A server that was not started yet.
+        tell: A function that reports each step, such as "ready", with its values.
+
+    Raises:
+        ServerFailedError: The server failed and cannot serve any longer.
+    """
     return_large_blocks()
     with signals() as told:
         if not await _started(server, told):
@@ -193,7 +235,7 @@ async def run(server: Server, *, tell: Tell) -> None:
 
 
 async def _started(server: Server, told: "asyncio.Future[str]") -> bool:
-    """Start a server. Return False if a signal came before: a store that does not answer may take long to say so."""
+    """Start a server. Return False if a signal came first, since a store that does not answer delays the start."""
     starting = asyncio.create_task(server.start(), name="a2a-grpc:start")
     both: list[asyncio.Future[Any]] = [starting, told]
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -207,13 +249,13 @@ async def _started(server: Server, told: "asyncio.Future[str]") -> bool:
 
 
 def _tell_if_heard(tell: Tell, event: str, values: Mapping[str, Any]) -> None:
-    """Tell an event. The program that started this one may have closed the output: a server ends all the same."""
+    """Report an event. Do nothing if the output is closed, since a server has to end in any case."""
     with suppress(OSError):
         tell(event, values)
 
 
 def event_loop(settings: ServerSettings) -> asyncio.AbstractEventLoop:
-    """A new one, of the kind that is asked for. Raises ConfigurationError where that is not installed."""
+    """Return a new event loop, of uvloop if the settings ask for it. Raise ConfigurationError if it is missing."""
     if not settings.uvloop:
         return asyncio.new_event_loop()
     try:
@@ -224,9 +266,10 @@ def event_loop(settings: ServerSettings) -> asyncio.AbstractEventLoop:
 
 
 def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
-    """Like `asyncio.run`, but without waiting for handlers that ignore their cancellation: they were given up on.
+    """Run a coroutine in an event loop to its end, then close the loop.
 
-    SystemExit and KeyboardInterrupt that another task than `main` raises do not end the loop.
+    This differs from `asyncio.run` in two ways. It does not wait for handlers that ignore their cancellation. And a
+    SystemExit or KeyboardInterrupt that another task than `main` raises does not end the loop.
     """
     asyncio.set_event_loop(loop)
     running = loop.create_task(main)
@@ -244,7 +287,7 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
             task.cancel()
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT_S))
-        loop.set_exception_handler(lambda loop, context: None)  # it would tell of each that is still pending
+        loop.set_exception_handler(lambda loop, context: None)  # it would log each task that is still pending
         asyncio.set_event_loop(None)
         loop.close()
 
@@ -269,7 +312,7 @@ def _announce(server: Server, tell: Tell) -> None:
 
 @contextmanager
 def loading() -> Iterator[list[Served]]:
-    """While the block runs, `serve` does not serve: it adds what it would serve to this list."""
+    """Have `serve` add what it would serve to a list, in place of serving, while the block runs. Yield the list."""
     served: list[Served] = []
     token = _served.set(served)
     try:
@@ -279,7 +322,7 @@ def loading() -> Iterator[list[Served]]:
 
 
 def describe(event: str, values: Mapping[str, Any]) -> str:
-    """An event as a line for people."""
+    """Return an event as a line for people."""
     match event:
         case "listening" if values["protocol"] == "http":
             return f"HTTP  {values['address']}/.well-known/agent-card.json"

@@ -1,4 +1,4 @@
-"""A server: one agent on its ports, put together here, from start to drain."""
+"""The server of one agent, from its start to its end."""
 
 import asyncio
 import logging
@@ -64,34 +64,56 @@ if TYPE_CHECKING:
 logger = logging.getLogger("a2a_grpc.server")
 
 LOOK_INTERVAL_S = 1.0
-"""Between two looks whether the server is ready, for the health service."""
+"""Seconds between two checks for the health service whether the server is ready."""
 
 
 BUDGET_S = 20.0
-"""How long calls wait for a store that is away, at least."""
+"""The least time in seconds for which calls wait for a store that does not answer."""
 
 RECONNECT_S = 10.0
-"""How long a store may take to be reached again, once it is back."""
+"""The time in seconds in which a store that is back has to be reached again."""
 
 FAILED_GRACE_S = 5.0
-"""How long runs may go on in a server that failed: as long as they do, no other process takes the port."""
+"""The time in seconds that handlers may go on in a server that failed. Meanwhile no other process takes the port."""
 
 
 class ServerFailedError(RuntimeError):
-    """A server that can serve no longer, for another reason than `stop`."""
+    """The server failed, for example because it lost its port, and cannot serve any longer. Start another one."""
 
 
 @checked()
 class Server:
-    """Serves one agent over gRPC, its card and probes over HTTP.
+    """Serves one agent over gRPC, and its agent card and probes over HTTP.
 
-    `async with Server(agent) as server:` listens from the first line of the block on; `grpc_address` and `http_url`
-    tell where. `await server.serve_forever()` in the block serves until a signal comes. Leaving the block drains: no
-    new work, runs may finish within the grace, streams end with UNAVAILABLE.
+    Use it as a context manager. The server listens while the block runs. When the block ends, the server drains: it
+    accepts no new messages, handlers may finish within `drain_grace_s`, and streams end with UNAVAILABLE.
 
-    A server whose port is lost (see `GrpcPort`) is not ready and not alive any more; `wait_failed` returns then.
+    A server that loses a port is neither ready nor alive, and `wait_failed` returns.
 
-    A `store` of one's own takes the place of the one that the settings name; the server opens and closes it.
+    Example:
+        async with Server(agent) as server:
+            print(server.grpc_address)
+            await server.serve_forever()
+
+    Args:
+        agent: The agent to serve.
+        settings: Addresses, TLS, the store and limits of calls; by default the defaults of the class. The environment
+            is not read: use `serve`, or load the settings with `a2a_grpc.config.load`.
+        engine: The limits and times of tasks.
+        transport: The limits and times of HTTP/2 connections.
+        limits: The limits of one request.
+        store: Your own task store, in place of the one that `settings.store` names. The server opens and closes it.
+        interceptors: Interceptors of gRPC, the outermost one first.
+
+    Raises:
+        TypeError: `agent` is not an `Agent`, or another argument has a wrong type.
+        ConfigurationError: Settings do not fit each other, or a URL names no store or bus.
+
+    Attributes:
+        card: The agent card, once the server listens.
+        grpc_address: HOST:PORT where the server listens for gRPC; empty before it listens.
+        admin_address: HOST:PORT of the second gRPC port (`admin_listen`); None if it is off.
+        http_url: The URL of the HTTP listener, without a path; None if it is off.
     """
 
     def __init__(
@@ -131,7 +153,7 @@ class Server:
         self._quiet = QuietGrpc()
         self._ports: list[GrpcPort] = []
         self._traffic = Traffic()
-        # Without an accept loop of ours, what calls explain of a connection's bytes is not known.
+        # Only our own accept loop can say which bytes of a connection belong to calls.
         self._is_guarded = self.settings.end_floods and accepts_any_path() and can_look()
         self._guard: Guard | None = None
         self._shares = shares(1 if self.settings.admin_listen == OFF else 2, self.settings.max_connections)
@@ -144,12 +166,12 @@ class Server:
 
     @property
     def is_idle(self) -> bool:
-        """True while no call is open."""
+        """True while no call is open. It can be read once the server listens."""
         return self._calls.is_idle
 
     @property
     def is_ready(self) -> bool:
-        """Whether the server takes work, as far as it knows without asking."""
+        """True while the server accepts messages, as far as it knows without asking its store."""
         return (
             self._is_serving
             and all(port.is_accepting for port in self._ports)
@@ -160,16 +182,19 @@ class Server:
 
     @property
     def failure(self) -> str | None:
-        """Why the server can serve no longer, or None. A server that failed has to be stopped and made again."""
+        """The reason why the server cannot serve any longer; None while it can. A failed server cannot start again."""
         return self._failure
 
     async def wait_failed(self) -> str:
-        """Wait until the server can serve no longer, for another reason than `stop`. Return the reason."""
+        """Wait until the server fails, for example because it lost a port. Return the reason.
+
+        `stop` is no failure: after it this method goes on waiting.
+        """
         await self._failed.wait()
         return self._failure or ""
 
     async def check_ready(self) -> bool:
-        """Return True if the server takes work and its store answers; the store is asked at most once a second."""
+        """Return True if the server accepts messages and its store answers. It asks the store once a second at most."""
         return await self._readiness.check()
 
     async def __aenter__(self) -> Self:
@@ -182,10 +207,16 @@ class Server:
         await self.stop()
 
     async def start(self) -> None:
-        """Opens the store, listens on both ports. Raises ConfigurationError for an agent, files or a store that cannot
-        be served, ListenError for a port that is taken, StoreUnavailable."""
+        """Open the store and listen. `async with` calls this.
+
+        Raises:
+            ConfigurationError: The agent has no valid card, a TLS file cannot be used, or the store cannot be used, for
+                example because it keeps the tasks of another agent.
+            ListenError: An address cannot be listened on, for example because the port is taken.
+            StoreUnavailable: The store does not answer.
+        """
         settings = self.settings
-        build_card(self.agent, address="-")  # an agent that has no valid card fails before a port is bound
+        build_card(self.agent, address="-")  # raises for an agent without a valid card, before a port is bound
         self._admin = Admin(settings)
         credentials, tls = self._credentials()
         self._arrivals = Arrivals(
@@ -209,7 +240,7 @@ class Server:
             await self._check_owner()
             undo.push_async_callback(self._bus.stop)
             await self._bus.start()
-            await self._listen_http(tls)  # `/readyz` says 503 until all is there
+            await self._listen_http(tls)  # `/readyz` answers 503 until the server is ready
             if self._http is not None:
                 undo.push_async_callback(self._http.stop)
             await undo.enter_async_context(self._engine)
@@ -237,8 +268,11 @@ class Server:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
 
     async def _check_owner(self) -> None:
-        """Raise ConfigurationError if the store keeps the tasks of another agent: it would run that agent's tasks, and
-        end those whose skills it does not know. Replicas and versions of one agent have one name."""
+        """Raise ConfigurationError if the store keeps the tasks of another agent.
+
+        This server would run the tasks of that agent, and would end those whose skills it does not know. Replicas and
+        versions of one agent have one name.
+        """
         name = self.agent.name
         kept = await self._store.belong_to(name)
         if kept == name:
@@ -253,10 +287,14 @@ class Server:
         )
 
     async def serve_forever(self) -> None:
-        """Serve until SIGTERM or SIGINT (Ctrl-C) comes, then drain and close; another such signal ends the process at
-        once. SIGHUP is ignored. Returns too if `stop` is called, and drains when the block around is left.
+        """Serve until SIGTERM or SIGINT (Ctrl-C) comes, then drain and close.
 
-        Raises ServerFailedError if the server can serve no longer, RuntimeError outside of the main thread.
+        A second such signal ends the process at once. SIGHUP is ignored. The method also returns when `stop` was
+        called.
+
+        Raises:
+            ServerFailedError: The server failed and cannot serve any longer.
+            RuntimeError: This is not the main thread, which alone receives signals.
         """
         with signals() as told:
             await self.serve_until(told)
@@ -264,8 +302,15 @@ class Server:
     async def serve_until(
         self, told: "asyncio.Future[str]", *, draining: Callable[[str], None] = lambda signal: None
     ) -> None:
-        """Serve until `told` names a signal, or until the server is stopped. Then call `draining` with that signal,
-        drain and close. Raises ServerFailedError if the server can serve no longer."""
+        """Serve until a signal is reported or the server is stopped, then drain and close.
+
+        Args:
+            told: A future whose result is the name of the signal.
+            draining: A function that is called with the name of the signal before the server drains.
+
+        Raises:
+            ServerFailedError: The server failed and cannot serve any longer.
+        """
         failing = asyncio.create_task(self.wait_failed(), name="a2a-grpc:failing")
         stopping = asyncio.create_task(self._stopping.wait(), name="a2a-grpc:stopping")
         try:
@@ -282,11 +327,19 @@ class Server:
             stopping.cancel()
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Drain and close. Bounded: by the grace (default: `drain_grace_s`), then by seconds. A second
-        call waits until the first one is done.
+        """Drain and close. Leaving the `async with` block calls this.
 
-        The order: not ready any more, no new messages, runs finish or are failed with the reason, streams
-        end and further calls are UNAVAILABLE, ports close.
+        The server stops in this order:
+
+        1. It is not ready any more, and accepts no new messages.
+        2. Handlers finish. At the end of the grace, their tasks are left to other replicas, or end with a reason.
+        3. Streams and further calls get UNAVAILABLE.
+        4. The ports close.
+
+        All this takes the grace and at most a few seconds more. A second call waits for the first one.
+
+        Args:
+            grace_s: Seconds that handlers have to finish; by default `drain_grace_s`.
         """
         if not self._is_serving:
             return
@@ -320,7 +373,7 @@ class Server:
         self._quiet.__exit__(None, None, None)
 
     def _fail(self, reason: str) -> None:
-        """Say that the server can serve no longer."""
+        """Record that the server cannot serve any longer, and why."""
         if self._failure is None:
             logger.error("the server failed: %s", reason)
             self._failure = reason
@@ -328,11 +381,11 @@ class Server:
             self._admin.tell(False)
 
     async def _look(self) -> None:
-        """Tells the health service what `/readyz` would."""
+        """Give the health service the answer that `/readyz` has."""
         self._admin.tell(await self.check_ready())
 
     def _bind(self, undo: AsyncExitStack, name: str, credentials: grpc.ServerCredentials | None) -> GrpcPort:
-        """Return a gRPC port at the address that a setting names, taken and not served yet. Raises ListenError."""
+        """Return a gRPC port that is bound to the address of a setting, and not served yet. Raise ListenError."""
         settings = self.settings
         host, port = split_address(name, getattr(settings, name))
         bound = GrpcPort(
@@ -345,7 +398,7 @@ class Server:
                     channelz=settings.channelz,
                     is_guarded=self._is_guarded,
                 ),
-                # More would take the descriptors that the store and the probes need.
+                # More connections would take the file descriptors that the store and the probes need.
                 ("grpc.max_allowed_incoming_connections", self._shares.grpc),
             ],
             credentials=credentials,
@@ -361,7 +414,7 @@ class Server:
         return bound
 
     def _methods(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """Return the handlers of the agent's service, and of services of other versions, which are refused."""
+        """Return the handlers of the agent's service, and of the services of other versions, which are refused."""
         settings = self.settings
         self._calls = Calls(
             max_calls=settings.max_calls,
@@ -390,8 +443,11 @@ class Server:
         await self._calls.refuse(context, error)
 
     def _asked_for(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]") -> Methods:
-        """Return the methods of a port, whose requests are asked for when there is room for them. With interceptors,
-        `Asking` sees to that: interceptors see handlers of requests, and can await or iterate streams."""
+        """Return the methods of a port. A request is read only when there is room for it.
+
+        With interceptors, `Asking` makes sure of this instead: interceptors see handlers of requests, and can await or
+        iterate streams.
+        """
         adapt = for_interceptors if self._interceptors else self._arrivals.asked_for
         handlers = {name: adapt(handler) for name, handler in handlers.items()}
         limit = MetadataLimit(self._transport.max_call_metadata_bytes, self._traffic)
@@ -429,13 +485,13 @@ class Server:
             certificate, key = Path(settings.tls_cert).read_bytes(), Path(settings.tls_key).read_bytes()
             check_plain_key("tls_key", settings.tls_key, key)
             tls.load_cert_chain(settings.tls_cert, settings.tls_key)
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # ssl.SSLError is an OSError
             raise ConfigurationError(f"tls_cert, tls_key: {_what_is_wrong(settings, error)}") from error
         return grpc.ssl_server_credentials([(key, certificate)]), tls
 
 
 def _what_is_wrong(settings: ServerSettings, error: OSError) -> str:
-    """Return why a certificate and its key cannot be used: OpenSSL's own words name neither file."""
+    """Return why a certificate and its key cannot be used. The words of OpenSSL name neither file."""
     if not isinstance(error, ssl.SSLError):
         return f"{error.filename}: {error.strerror}"
     if error.reason == "KEY_VALUES_MISMATCH":
