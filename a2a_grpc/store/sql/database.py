@@ -7,9 +7,9 @@ function returns.
 import asyncio
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -69,6 +69,12 @@ class Database(Protocol):
         """Like `write`, on a connection for which no other write waits, where the database takes several: for what has
         to be in time."""
 
+    async def write_unsynced(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Like `write`, but the commit does not wait for the disk, if the database lets a transaction choose: a power
+        cut may take the write back, and nothing that was written before it."""
+
     async def close(self) -> None:
         """Waits for what is under way, then closes every connection."""
 
@@ -108,8 +114,10 @@ class Way:
         check: Callable[[], object] = bool,
         explain: Callable[[], object] = bool,
         writes: bool = False,
+        synchronous: str = "",
     ) -> None:
         self.engine = engine
+        self._synchronous = synchronous
         self.check = check
         """Raises StoreLost if the database is not at its place any more."""
         self.explain = explain
@@ -118,6 +126,22 @@ class Way:
         self.sockets: WeakSet[socket.socket] = WeakSet()
         """Of connections to a database elsewhere."""
         self.threads = ThreadPoolExecutor(size, f"a2a-grpc-store-{name}")
+
+    @contextmanager
+    def transaction(self, *, is_synced: bool = True) -> Iterator[Connection]:
+        """A transaction, whose commit waits for the disk unless told otherwise."""
+        if is_synced or not self._synchronous:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            driver.execute("PRAGMA synchronous=normal")  # SQLite refuses it within a transaction
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                driver.execute(f"PRAGMA synchronous={self._synchronous}")
 
     def close(self) -> None:
         self.threads.shutdown()
@@ -168,10 +192,16 @@ class ThreadedDatabase:
     ) -> T:
         return await surely(self._run(self._writing_apart, lambda found: transaction(found, *args, **kwargs)))
 
-    def _run(self, way: Way, transaction: Callable[[Connection], T]) -> asyncio.Future[T]:
+    async def write_unsynced(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        running = self._run(self._writing, lambda found: transaction(found, *args, **kwargs), is_synced=False)
+        return await surely(running)
+
+    def _run(self, way: Way, transaction: Callable[[Connection], T], *, is_synced: bool = True) -> asyncio.Future[T]:
         def run() -> T:
             try:
-                with way.engine.begin() as connection:
+                with way.transaction(is_synced=is_synced) as connection:
                     way.check()
                     result = transaction(connection)
                 if way.writes:
@@ -245,7 +275,13 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
     pragmas = ("journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864")
     writer = engine(1, "BEGIN IMMEDIATE", *pragmas, writes=True)
     event.listen(writer, "connect", lambda *_: watch.connected())
-    writing = Way("write", writer, 1, check=watch.check, explain=watch.explain, writes=True)
+    writing = Way(
+        *("write", writer, 1),
+        check=watch.check,
+        explain=watch.explain,
+        writes=True,
+        synchronous=place.synchronous if place.synchronous in ("full", "extra") else "",
+    )
 
     def reading(name: str, begin: str) -> Way:
         way = engine(READERS, begin, "query_only=1")

@@ -57,6 +57,15 @@ class AsyncpgDatabase:
     ) -> T:
         return await surely(self._run(self._writing_apart, lambda found: transaction(found, *args, **kwargs)))
 
+    async def write_unsynced(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def unsynced(connection: Connection) -> T:
+            connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+            return transaction(connection, *args, **kwargs)
+
+        return await surely(self._run(self._writing, unsynced))
+
     def _run(self, engine: AsyncEngine, transaction: Callable[[Connection], T]) -> asyncio.Task[T]:
         async def run() -> T:
             try:

@@ -93,7 +93,8 @@ class SqlStore:
         self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(statements.heads, keys))
         self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
         self._asks: Together[tuple[TaskKey, bytes], Head | None] = Together(
-            lambda asked: self._write(statements.ask_cancels, asked)
+            # No caller is told that its request is kept: each waits for the end of its task, which is synced.
+            lambda asked: self._persist(lambda _: self._open_database().write_unsynced(statements.ask_cancels, asked))
         )
         self._database: Database | None = None
         self._commits: Commits | None = None
