@@ -29,9 +29,10 @@ def snippet(name: str, page: str = "README.md") -> str:
 def command_line_flags() -> Iterator[str]:
     """Every option of every verb, and those of the programs that the README names."""
     yield "--once"
-    command = typer.main.get_command(app())
-    for verb in command.commands.values():  # type: ignore[attr-defined]
-        for parameter in verb.params:
+    commands: list[Any] = [typer.main.get_command(app())]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()  # `push` and `db` have commands of their own
+        for parameter in command.params:
             yield from (*parameter.opts, *parameter.secondary_opts)
 
 
