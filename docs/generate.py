@@ -24,6 +24,10 @@ from a2a_grpc.engine import EngineSettings  # noqa: E402
 from a2a_grpc.rpc import TransportSettings  # noqa: E402
 from a2a_grpc.server import RequestLimits, ServerSettings  # noqa: E402
 
+sys.path.insert(0, str(FOLDER))
+
+from messages import messages_page  # noqa: E402
+
 SETTINGS_START = """\
 # All settings
 
@@ -166,6 +170,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "messages.md": messages_page,
     "settings.md": settings_page,
 }
 """The generated pages of this folder."""

@@ -16,7 +16,7 @@ def test_a_canceled_call_is_no_traceback(caplog: pytest.LogCaptureFixture) -> No
                 raise asyncio.CancelledError
             except asyncio.CancelledError:
                 logger.exception("Exception not handled by _handle_exceptions in servicer method [/x/Y]")
-    assert [record.getMessage() for record in caplog.records] == ["a call was canceled before it had begun"]
+    assert [record.getMessage() for record in caplog.records] == ["a call was canceled before its handler started"]
     assert caplog.records[0].exc_info is None
 
 

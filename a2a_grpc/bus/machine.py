@@ -117,7 +117,7 @@ class MachineBus(SharedBus):
                     self.directory = self._directories[0]
                     raise
                 logger.warning(
-                    "bus directory cannot be used directory=%s error=%s next=%s",
+                    "bus cannot use a directory and tries the next one directory=%s error=%s next=%s",
                     *(directory, error.strerror or error, taken[place + 1]),
                 )
 
@@ -185,10 +185,14 @@ class MachineBus(SharedBus):
                 else:
                     self._join()
                     self.wake_all()  # nobody could tell this process anything meanwhile
-                    logger.warning("bus socket made again directory=%s", self.directory)
+                    logger.warning("bus socket was missing and has been created again directory=%s", self.directory)
             except OSError as error:
                 if could_be_reached:
-                    logger.warning("bus cannot be reached directory=%s error=%s", self.directory, error)
+                    logger.warning(
+                        "other processes cannot wake this one, so it polls the store directory=%s error=%s",
+                        self.directory,
+                        error,
+                    )
                 self._leave()
 
     # -- the others
@@ -208,7 +212,7 @@ class MachineBus(SharedBus):
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
         except OSError as error:
-            logger.debug("bus cannot reach a process path=%s error=%s", path, error)
+            logger.debug("bus could not wake a process path=%s error=%s", path, error)
         else:
             self._send(name, [])
 

@@ -47,7 +47,7 @@ def _fitting(store_url: str) -> Bus:
         try:
             return _machine_bus("auto", store_url)
         except ConfigurationError as error:  # one process needs no other bus, and several look now and then
-            logger.warning("bus is local: %s", error)
+            logger.warning("processes on this store cannot wake each other, so they poll it: %s", error)
     return LocalBus()
 
 

@@ -112,7 +112,7 @@ class PostgresBus(SharedBus):
                     connection.add_termination_listener(lambda _, gone=gone: gone.set())
                     with self._limited(connection):
                         await connection.add_listener(self._channel, self._notified)
-                    logger.info("bus listens channel=%s", self._channel)
+                    logger.info("bus is listening channel=%s", self._channel)
                     backoff.reset()
                     is_lost = False
                     self._is_listening = True
@@ -125,7 +125,10 @@ class PostgresBus(SharedBus):
                         self._is_listening = False
             except FAULTS as error:
                 if not is_lost:
-                    logger.warning("bus hears nothing from other processes error=%s", described(error))
+                    logger.warning(
+                        "bus lost its connection, so this process polls the store until it is back error=%s",
+                        described(error),
+                    )
                     is_lost = True
                 if not tried.done():
                     tried.set_result(error)
@@ -173,7 +176,9 @@ class PostgresBus(SharedBus):
                             is_lost, digests = False, []
             except FAULTS as error:
                 if not is_lost:
-                    logger.warning("bus tells other processes nothing for now error=%s", described(error))
+                    logger.warning(
+                        "bus cannot wake other processes for now, so they poll the store error=%s", described(error)
+                    )
                     is_lost = True
                 self._outbox.add(*digests)
                 digests = []

@@ -122,7 +122,7 @@ class SharedBus(LocalBus, ABC):
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if self._is_started:
             error = None if task.cancelled() else task.exception()
-            logger.error("background task died name=%s", task.get_name(), exc_info=error)
+            logger.error("background task failed name=%s", task.get_name(), exc_info=error)
 
     async def _end_tasks(self) -> None:
         for task in self._tasks.values():

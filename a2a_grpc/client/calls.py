@@ -136,7 +136,9 @@ class Calls:
         subscriptions may stream the answers to messages."""
         if self._streams_tasks:
             what = "streams" if is_send else "subscriptions"
-            logger.debug("agent=%s does not stream (%s): its tasks are asked for instead", self.connection.target, what)
+            logger.debug(
+                "agent does not stream, so its tasks are polled agent=%s refuses=%s", self.connection.target, what
+            )
         self._streams_tasks = False
         self._streams_sends = self._streams_sends and not is_send
 

@@ -141,8 +141,11 @@ async def say_farewell(waiting: Abandoned, key: TaskKey, past: Past, threads: Th
         else:
             await cast("Awaitable[Output]", result)
     except asyncio.CancelledError:
-        logger.info("handler was canceled where it waited, after its task had ended task=%s", key.id)
+        logger.info("handler of an ended task was run again up to its question and canceled there task=%s", key.id)
     except Outcome:
-        logger.warning("handler does not ask what it asked before, after its task had ended task=%s", key.id)
+        logger.warning(
+            "handler of an ended task did not ask its earlier question again, so it was not canceled there task=%s",
+            key.id,
+        )
     except BaseException:  # agent code may raise anything, and this is the outermost frame
         logger.exception("handler failed after its task had ended task=%s skill=%s", key.id, first.skill.id)

@@ -135,14 +135,16 @@ class Recovery:
     async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending]) -> None:
         """A task that was at work."""
         if kept_of(stored, head.turn) is None or not self._agent.resumable:
-            logger.warning("task was lost with its replica task=%s", key.id)
+            logger.warning("task fails because its replica was lost and its agent is not resumable task=%s", key.id)
             await self._runs.finish(key, Failed(self._why_lost(key)))
             return
         if head.attempt > self._settings.max_attempts:
-            logger.warning("task was lost too often task=%s attempts=%d", key.id, head.attempt - 1)
+            logger.warning(
+                "task fails because its replica was lost in every attempt task=%s attempts=%d", key.id, head.attempt - 1
+            )
             await self._runs.finish(key, Failed(ATTEMPTS_FAILURE.format(attempts=head.attempt - 1)))
             return
-        logger.info("task is begun again task=%s attempt=%d", key.id, head.attempt)
+        logger.info("task is started again because its replica was lost task=%s attempt=%d", key.id, head.attempt)
         await self._reruns.begin(self._runs.writer(key, head), stored, attempt=head.attempt)
 
     def _why_lost(self, key: TaskKey) -> str:
@@ -157,7 +159,7 @@ class Recovery:
         may_regain = await self._replica.keep()
         if may_regain and await self._regain():
             return
-        logger.warning("the lease is lost; %d runs are stopped", len(self._runs))
+        logger.warning("this replica lost its lease; %d runs are stopped", len(self._runs))
         self._out_of_touch = set(self._runs.lose_all()) if may_regain else set()
         await self._replica.rejoin()
 
@@ -170,14 +172,14 @@ class Recovery:
         if self._runs.is_draining:  # its runs have to end before
             return await self._replica.regain(grace_s)
         logger.warning(
-            "the store did not answer for %g s, the lease; %d runs go on for %g s more",
+            "the store did not answer for a whole lease of %g s; %d runs continue for %g s more",
             self._settings.lease_s,
             len(self._runs),
             grace_s,
         )
         if not await self._replica.regain(grace_s):
             return False
-        logger.warning("the store is back and the lease is renewed; %d runs go on", len(self._runs))
+        logger.warning("the store answers again and the lease is renewed; %d runs continue", len(self._runs))
         return True
 
     async def _attend(self) -> None:
@@ -235,7 +237,7 @@ class Recovery:
 
     async def _sweep(self) -> None:
         if removed := await sweep(self._log.store, self._settings):
-            logger.info("sweep removed=%d", removed)
+            logger.info("ended tasks were removed count=%d", removed)
         for key in await self._expiry.sweep():
             await self.recover(key)
         await self._runs.waiting.refresh(self._log.store)

@@ -96,7 +96,7 @@ async def reply(
             with watch.over(f"skill={skill.id}"):
                 return _message(await _output(skill, called, frame), context_id, frame)
         except Unfit as unfit:
-            logger.error("reply is not valid skill=%s", skill.id, exc_info=unfit.error)
+            logger.error("handler answered with an invalid message skill=%s", skill.id, exc_info=unfit.error)
             raise InvalidAgentResponseError(
                 f"skill '{skill.id}' gave an answer that the protocol does not allow"
             ) from None

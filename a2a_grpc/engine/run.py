@@ -161,11 +161,11 @@ class Run(Stage):
                 self._log_over_limit(raised)
             outcome, made = self._repeated(detached(raised)), self.writer.seq
         except StaleAppend:
-            logger.warning("run lost its claim task=%s", self.writer.key.id)
+            logger.warning("run was stopped because another replica has its task task=%s", self.writer.key.id)
             self._is_lost = True
             return
         except StoreUnavailable:
-            logger.warning("the store does not take what the run makes task=%s", self.writer.key.id)
+            logger.warning("events of a run could not be stored, so its task fails task=%s", self.writer.key.id)
             outcome = Failed(STORE_FAILURE)
         except BaseException as raised:  # agent code may raise anything: a panic of an extension, SystemExit
             if is_closing(raised, worker):
@@ -332,7 +332,9 @@ class Run(Stage):
         try:
             asked = replay.answer(question)
         except Failed as changed:
-            logger.warning("handler asks something else than before task=%s", self.writer.key.id)
+            logger.warning(
+                "handler asked another question than it asked before, so its task fails task=%s", self.writer.key.id
+            )
             self._changed = detached(changed)
             raise
         if replay.is_over:
@@ -346,7 +348,7 @@ class Run(Stage):
         try:
             await write(*given, **named)
         except StaleAppend:
-            logger.warning("run lost its claim task=%s", self.writer.key.id)
+            logger.warning("run was stopped because another replica has its task task=%s", self.writer.key.id)
             self._ending = self._is_lost = True
             raise asyncio.CancelledError from None
 
@@ -366,7 +368,10 @@ class Run(Stage):
         """Return how the turn ends, if the handler means it to end so: FAILED if it left out recorded questions."""
         if self._replay is None or isinstance(outcome, Failed) or self._stop_outcome is not None:
             return self._changed or outcome
-        logger.warning("handler ends without what it asked before task=%s", self.writer.key.id)
+        logger.warning(
+            "handler ended without asking a question that it asked before, so its task fails task=%s",
+            self.writer.key.id,
+        )
         return self._changed or self._replay.missing()
 
     # -- how a turn goes
@@ -518,15 +523,17 @@ class Run(Stage):
                 self._log_over_limit(over_limit)
                 await self._write_end(over_limit)
             except StoreUnavailable:
-                logger.warning("the store did not take all that the run made task=%s", task_id)
+                logger.warning("the last events of a run could not be stored, so its task fails task=%s", task_id)
                 await self._write_end(Failed(STORE_FAILURE))
             except StaleAppend:
                 raise
             except Exception:  # the outcome has no valid content, or the store refuses something that was made
-                logger.exception("the turn cannot end as it should task=%s", task_id)
+                logger.exception("the end that a handler gave could not be stored, so its task fails task=%s", task_id)
                 await self._write_end(Failed(GENERIC_FAILURE))
         except StaleAppend:
-            logger.warning("run lost its claim before its end task=%s", task_id)
+            logger.warning(
+                "run was stopped before it could store its end, because another replica has its task task=%s", task_id
+            )
             self._is_lost = True
             return
         if logger.isEnabledFor(logging.INFO):
@@ -552,7 +559,7 @@ class Run(Stage):
 
     def _log_over_limit(self, over_limit: OverLimit) -> None:
         logger.warning(
-            "run is over a limit task=%s skill=%s %s: %s",
+            "handler output is over a limit task=%s skill=%s %s: %s",
             self.writer.key.id,
             self._queued.skill.id,
             line_of(over_limit),

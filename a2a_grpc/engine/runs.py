@@ -192,7 +192,7 @@ class Runs:
             active = self._active.get(key)
             if active is None or active.run is not run or not run.is_waiting or active.inbox or active.stopping:
                 return
-            logger.info("handler is let go task=%s", key.id)
+            logger.info("handler that waits for an answer was stopped to free memory task=%s", key.id)
             self._lose(key, active)
             # If a message has come at another replica meanwhile, the claim stays: `Recovery` goes on with the task.
             await self._log.store.release(key, run.writer.epoch)
@@ -255,7 +255,7 @@ class Runs:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            logger.error("background task died name=%s", task.get_name(), exc_info=error)
+            logger.error("background task failed name=%s", task.get_name(), exc_info=error)
 
     def _run(self, first: Queued, task: bytes | Task, writer: Writer, inbox: deque[Queued]) -> Run:
         return Run(
@@ -292,9 +292,9 @@ class Runs:
                         return
                     active.run = self._run(active.inbox.popleft(), b"", writer, active.inbox)
         except StoreUnavailable:
-            logger.warning("the store does not tell what waits for the task task=%s", key.id)
+            logger.warning("messages that wait for a task could not be read task=%s", key.id)
         except Exception:
-            logger.exception("background task died name=%s", work.get_name())
+            logger.exception("background task failed name=%s", work.get_name())
         finally:
             self._tasks.discard(work)
             if active.stopping is None:  # otherwise it is seen to that the task ends

@@ -80,7 +80,7 @@ class Upkeep:
                 await asyncio.sleep(AFTER_FAILURE_S)
             except Exception as error:
                 kind = f"{name} {type(error).__name__}"
-                self._lines.error(kind, "a round failed; the next one comes loop=%s", name, exc_info=error)
+                self._lines.error(kind, "a background loop failed once and continues loop=%s", name, exc_info=error)
                 await asyncio.sleep(AFTER_FAILURE_S)
             if topic is None:
                 await asyncio.sleep(interval_s)

@@ -119,7 +119,7 @@ class Watch:
         if self._told is not None:
             handler, since = self._told
             self._told = None
-            logger.warning("handler blocked the event loop for %.1f s in all %s", time.monotonic() - since, handler)
+            logger.warning("handler blocked the event loop for %.1f s in total %s", time.monotonic() - since, handler)
 
 
 def _used_s(clock: int | None) -> float:

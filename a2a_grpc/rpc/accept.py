@@ -183,7 +183,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                 waited_for.set_exception(error)
                 waited_for.exception()  # asyncio would log that nothing has looked at the exception
             if self.ended.done() and not isinstance(error, cygrpc._RequestCallError):
-                logger.error("accepting calls failed", exc_info=error)
+                logger.error("accepting a call failed", exc_info=error)
 
     async def _accept(self, method: bytes | None, waited_for: "asyncio.Future[Any]") -> None:
         """Accept calls of a registered method, or of all other methods if None, until the server stops.

@@ -178,7 +178,10 @@ class Guard:
         self._ended[connection.host] += 1
         self._attacked_until = self._loop.time() + ATTACK_S
         self._lines.warning(
-            "flood", "ended a connection of %s: %d bytes beyond what its calls need", connection.host, debt.size
+            "flood",
+            "ended a connection that floods the server host=%s: %d bytes beyond what its calls need",
+            connection.host,
+            debt.size,
         )
 
     def _next(self, waiting: list[Connection], now: float) -> set[str]:

@@ -43,7 +43,7 @@ class QuietGrpc(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return False for a line that is written, or counted, in other words."""
         if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
-            self._throttle.warning("canceled", "a call was canceled before it had begun")
+            self._throttle.warning("canceled", "a call was canceled before its handler started")
             return False
         for beginning, text in KNOWN.items():
             if isinstance(record.msg, str) and record.msg.startswith(beginning):

@@ -55,7 +55,7 @@ class Readiness:
         except (TimeoutError, StoreUnavailable):
             self._answers = False
         except Exception:
-            logger.exception("the store was asked whether it answers, and failed")
+            logger.exception("readiness check of the store failed")
             self._answers = False
         finally:
             self._keeps_until = time.monotonic() + ANSWER_KEEPS_S

@@ -280,7 +280,7 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
             except (SystemExit, KeyboardInterrupt):
                 if running.done():
                     raise
-                logger.exception("a task of the agent tried to end the program; the server goes on")
+                logger.exception("agent code tried to end the program; the server continues")
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:
@@ -345,4 +345,4 @@ def _print(event: str, values: Mapping[str, Any]) -> None:
     try:
         print(describe(event, values), file=sys.stderr if event == "note" else sys.stdout, flush=True)
     except OSError as error:
-        logger.warning("the event '%s' cannot be printed: %s; the server goes on", event, error.strerror)
+        logger.warning("the event '%s' could not be printed: %s; the server continues", event, error.strerror)

@@ -199,7 +199,7 @@ class Servicer:
         try:
             await self._engine.cancel(key)
         except A2AError as error:
-            logger.info("caller went away task=%s: %s", key.id, error.message)
+            logger.info("caller disconnected task=%s: %s", key.id, error.message)
 
     # -- tasks
 

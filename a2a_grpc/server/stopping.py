@@ -39,4 +39,4 @@ def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[
 
 
 def _ignore(number: signal.Signals) -> None:
-    logger.warning("%s is ignored: the server goes on; SIGTERM stops it", number.name)
+    logger.warning("%s is ignored; send SIGTERM to stop the server", number.name)

@@ -77,7 +77,7 @@ async def test_a_handler_that_blocks_the_event_loop_is_named_and_its_neighbours_
     assert re.search(r"handler has blocked the event loop for \d+\.\d s ", first)
     assert "await turn.in_thread(...)" in first
     assert re.search(rf" at {re.escape(__file__)}:\d+ in (block|compute|child|{handler.__name__});", first), first
-    assert re.search(rf"handler blocked the event loop for \d+\.\d s in all task={task.id} skill=work$", last)
+    assert re.search(rf"handler blocked the event loop for \d+\.\d s in total task={task.id} skill=work$", last)
 
 
 def _is_told_twice(caplog: pytest.LogCaptureFixture) -> None:

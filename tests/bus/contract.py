@@ -218,7 +218,7 @@ class SharedBusContract(BusContract):
         await eventually(healthy(bus, False))
 
         def is_logged() -> None:
-            assert f"background task died name={ours[0].get_name()}" in caplog.text
+            assert f"background task failed name={ours[0].get_name()}" in caplog.text
 
         await eventually(is_logged)
         await bus.stop()

@@ -248,7 +248,7 @@ async def test_a_directory_that_cannot_be_made_again_makes_it_unhealthy_until_it
     await eventually(healthy(bus, False))
     directory.unlink()
     await eventually(healthy(bus))
-    assert caplog.text.count("bus cannot be reached") == 1
+    assert caplog.text.count("other processes cannot wake this one") == 1
 
 
 # -- the directory

@@ -23,13 +23,13 @@ async def test_the_number_counts_what_waits_since_before_the_start_and_at_other_
         await a.say("park which?")
     b = await site.join(max_waiting_tasks=3, sweep_interval_s=0.05)
     await b.say("park which?")
+    parked = (await b.ids())[0]
 
     async def refused() -> None:
         """From the next sweep on: one that is reading the store may miss the task that has just begun to wait."""
         assert (await refusal(b.say("word"))).code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
     await eventually(refused)
-    parked = (await b.ids())[0]
     assert (await a.say("word", parked)).status.state == COMPLETED
 
     async def accepted() -> None:

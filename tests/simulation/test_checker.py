@@ -274,7 +274,7 @@ def an_answer_that_nobody_takes(history: History) -> None:
 
 
 def a_complaint(history: History) -> None:
-    history.complaints.append("logged: background task died")
+    history.complaints.append("logged: background task failed")
 
 
 VIOLATIONS: list[tuple[Callable[[History], None], str]] = [

@@ -166,7 +166,7 @@ class Commits:
                 self._refuse(batch, error)
                 continue
             except Exception as error:
-                logger.exception("a batch could not be committed writes=%d", len(batch))
+                logger.exception("a batch of writes could not be committed writes=%d", len(batch))
                 self._refuse(batch, error)
                 continue
             if failed is None:
@@ -263,7 +263,7 @@ class Commits:
         error: BaseException = StoreUnavailable("the store is closed")
         if not self._is_closing:
             cause = None if flusher.cancelled() else flusher.exception()
-            logger.error("the task that commits has died error=%s", reason(cause) if cause else "canceled")
+            logger.error("the loop that commits writes failed error=%s", reason(cause) if cause else "canceled")
         elif not flusher.cancelled():
             flusher.exception()
         self._refuse([*self._batch, *self._queue], error)

@@ -217,7 +217,7 @@ def narrow(path: str) -> None:
             return
         os.chmod(path, stat.S_IMODE(found.st_mode) & PRIVATE)
         logger.warning(
-            "mode of a database file narrowed file=%s from=%04o to=%04o: other users could read the tasks in it",
+            "access of other users to a database file was removed file=%s from=%04o to=%04o",
             *(path, stat.S_IMODE(found.st_mode), stat.S_IMODE(found.st_mode) & PRIVATE),
         )
     except FileNotFoundError:

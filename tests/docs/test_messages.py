@@ -1,0 +1,34 @@
+"""docs/messages.md explains every error and every log message, and nothing that does not exist."""
+
+import logging
+
+import pytest
+
+from tests.docs.test_generated import generate
+
+messages = generate.sys.modules["messages"]
+
+
+def test_every_log_message_of_the_package_is_explained() -> None:
+    logged = {line.message for line in messages.log_lines()}
+    explained = set(messages.texts()["logs"])
+    assert sorted(logged - explained) == []
+    assert sorted(explained - logged) == []
+
+
+def test_every_error_is_explained() -> None:
+    assert [kind.__name__ for kind in messages.error_classes()] == list(messages.texts()["errors"])
+
+
+def test_lines_of_all_loggers_are_found() -> None:
+    """A new name of a logger's variable would leave its lines out."""
+    assert {line.logger for line in messages.log_lines()} == {
+        f"a2a_grpc.{name}" for name in ("bus", "engine", "rpc", "server", "store")
+    }
+    assert len(messages.log_lines()) > 60
+
+
+@pytest.mark.parametrize("level", ["INFO", "WARNING", "ERROR"])
+def test_levels_are_those_of_logging(level: str) -> None:
+    assert isinstance(logging.getLevelName(level), int)
+    assert any(line.level == level for line in messages.log_lines())
