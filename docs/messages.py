@@ -112,6 +112,8 @@ were left out.
 def messages_page() -> str:
     """Return the page of errors and log messages."""
     said = texts()
+    if missing := {line.message for line in log_lines()} - said["logs"].keys():
+        raise LookupError(f"docs/messages.toml does not explain: {sorted(missing)}")
     page = [
         START,
         "| Reason | Class | gRPC status | Exit | Retry | Meaning | What to do |\n|---|---|---|---|---|---|---|",

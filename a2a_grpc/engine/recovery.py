@@ -89,8 +89,8 @@ class Recovery:
         self._log.bus.wake(LOST)
         if not is_stored:
             logger.warning(
-                "the store does not answer: other replicas, or the next start, see to what is not done here once the "
-                "lease of %g s has ended",
+                "the store does not answer; another replica, or the next start, handles the open tasks after the lease "
+                "of %g s",
                 self._settings.lease_s,
             )
         return is_stored

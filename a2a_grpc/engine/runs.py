@@ -321,9 +321,13 @@ class Runs:
         if active.work.done():
             pass
         elif active.run.is_ending:
-            logger.warning("the store did not store the end of a stopped task for %g s task=%s", grace_s, key.id)
+            logger.warning(
+                "the end of a stopped task is not stored yet, because the store did not answer for %g s task=%s",
+                grace_s,
+                key.id,
+            )
         else:
-            logger.warning("handler ignored its cancellation and is given up on task=%s", key.id)
+            logger.warning("handler did not stop after its cancellation and can no longer write task=%s", key.id)
         try:
             if not _has_stored_end(active):
                 await self._end_surely(key, outcome)
