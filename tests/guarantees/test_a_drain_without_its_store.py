@@ -98,5 +98,5 @@ async def test_a_drain_ends_soon_if_the_database_is_away(postgres_url: str, capl
     await asyncio.gather(*(stopped(postgres_url, how, resumable=resumable) for how, resumable in ways))
     messages = [record.getMessage() for record in caplog.records]
     assert sum("the ends of 3 tasks are not stored" in message for message in messages) == 2
-    assert sum("once the lease of 30 s has ended" in message for message in messages) == 4
+    assert sum("handles the open tasks after the lease of 30 s" in message for message in messages) == 4
     assert not any("did not stop after its cancellation" in message for message in messages)
