@@ -1,16 +1,16 @@
-"""A store of one's own, as an example to copy (with redis_store.lua): tasks in Redis, each write one atomic script.
+"""An example of your own store, to copy with redis_store.lua: tasks in Redis, each write one atomic script.
 
     server = Server(agent, store=RedisStore.from_url("redis://127.0.0.1:6379/0"))
 
-What Redis gives: a script runs alone, so a conditional append takes no lock; one fsync serves all clients that wait for
-it; any number of processes may share the store. What it gives only if it is set up so:
+Redis runs a script alone, so a conditional append takes no lock. One fsync serves all clients that wait for it. Any
+number of processes may share the store. Two guarantees depend on the configuration of Redis:
 
-- Durability: with `appendonly yes` and `appendfsync always` an acknowledged record outlives the server's crash; with
-  `everysec`, the default of the append-only file, up to a second is lost; without that file, minutes are.
-- Room: all tasks lie in memory, and `maxmemory-policy` has to be `noeviction`, or tasks would vanish.
+- Durability. With `appendonly yes` and `appendfsync always` an acknowledged record survives a crash of Redis. With
+  `everysec`, the default of the append-only file, up to a second is lost. Without that file, minutes are lost.
+- Room. All tasks are in memory. `maxmemory-policy` has to be `noeviction`, or tasks would vanish.
 
-What it does not give: safety in a failover. Replication is asynchronous: a replica that is promoted may lack records
-that were acknowledged. Nor is this example made for a cluster, as its scripts touch many keys. Redis 6.2 or newer.
+A failover is not safe. Replication is asynchronous, so a replica that is promoted may lack records that were
+acknowledged. The example does not work on a cluster, as its scripts touch many keys. It needs Redis 6.2 or newer.
 """
 
 import asyncio
@@ -63,9 +63,9 @@ from a2a_grpc.store.views import cut
 from a2a_grpc.wire import Task
 
 MAX_CONNECTIONS = 32
-"""Calls at the same time; more wait for their turn."""
+"""Calls at the same time. Further calls wait for their turn."""
 LONG_TAIL = 64
-"""Who has folded so many records leaves a snapshot, for the next who loads the task."""
+"""After folding so many records, `load` stores a snapshot for the next reader of the task."""
 FATAL = (AuthenticationError, OutOfMemoryError)
 TRANSIENT = (ConnectionError, TimeoutError, ReadOnlyError)
 TRANSIENT_REPLIES = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF", "TRYAGAIN")
@@ -96,7 +96,7 @@ class RedisStore:
 
     @classmethod
     def from_url(cls, url: str, *, budget_s: float = 20.0) -> Self:
-        """The store in the database of a URL: `redis://user:password@host:port/number`, `rediss://`, `unix://`."""
+        """Return a store for a URL: `redis://user:password@host:port/number`, `rediss://…` or `unix://…`."""
         try:
             redis = Redis.from_url(url, socket_connect_timeout=5.0, socket_timeout=5.0, retry=Retry(NoBackoff(), 0))
         except ValueError as error:
@@ -252,7 +252,7 @@ class RedisStore:
         return int(await self._write("purge", int(ended_age_s * 1e6), keep, int(bound_age_s * 1e6), limit))
 
     async def _fold(self, name: str, known: Sequence[Any], entries: Sequence[Any]) -> Snapshot | None:
-        """The task of a stored snapshot and the records after it."""
+        """Return the task that a stored snapshot and the records after it make."""
         tail = [_record(entry) for entry in entries]
         task, seq, state, turn = Task(), 0, 0, 0
         if known[0] is not None:
@@ -271,7 +271,7 @@ class RedisStore:
         return await self._retried(lambda: self._script(args=[function, *arguments]))
 
     async def _write(self, function: str, *arguments: str | bytes | int) -> Any:
-        """What the function answers. Raises what a TaskStore raises where nothing was written."""
+        """Return the answer of the function. Raise the errors of a TaskStore if nothing was written."""
         token = f"a2a:reply:{uuid.uuid4().hex}"
         match await self._retried(lambda: self._script(keys=[token], args=[function, *arguments])):
             case [b"ok", answer]:
@@ -321,7 +321,7 @@ def _key(name: bytes) -> TaskKey:
 
 
 def _digits(at_us: int) -> str:
-    """A time whose order as a text is that of the number."""
+    """Return a time as a text that sorts as the number does."""
     return f"{at_us:020}"
 
 
@@ -339,7 +339,7 @@ def _bound(scope: Scope, bind: tuple[str, Binding] | None) -> tuple[str, bytes, 
 
 
 def _entry(entry: Sequence[Any]) -> tuple[int, dict[bytes, bytes]]:
-    """The number and the fields of a stream's entry."""
+    """Return the number and the fields of an entry of a stream."""
     place, fields = entry
     return int(place.partition(b"-")[2]), dict(zip(fields[::2], fields[1::2], strict=True))
 

@@ -1,6 +1,6 @@
-"""Streams a count through a load balancer while its three replicas are killed, one after another, and started again.
+"""Stream a count through a load balancer while its three replicas are killed, one after another, and started again.
 
-Each number has to come once: what the killed replicas had stored is where the others go on.
+Each number has to come once: a replica continues from what the killed replica had stored.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from a2a_grpc.lifecycle import COMPLETED, state_name
 HERE = Path(__file__).resolve().parent
 BALANCERS = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
 LISTEN, HTTP_LISTEN = "127.0.0.1:50051", "127.0.0.1:8080"
-"""Where the balancer of the checked-in configurations listens; its replicas are at 5006N and 806N."""
+"""The addresses of the balancer in the two configurations. Its replicas are at ports 5006N and 806N."""
 
 
 class Replica:
-    """One server of the agent; started again, it has the addresses that it had before."""
+    """One server of the agent. When it is started again, it keeps its addresses."""
 
     def __init__(self, number: int, *options: str) -> None:
         self.number, self.options = number, options
@@ -55,7 +55,7 @@ class Replica:
 
 
 class Count:
-    """What the stream has told so far."""
+    """The numbers that the stream has given so far."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -68,7 +68,7 @@ class Count:
 
 
 def installed(kind: str) -> str:
-    """Where the balancer's program is. Raises OSError if it is nowhere."""
+    """Return the path of the balancer's program. Raise OSError if it is not installed."""
     executable = shutil.which(kind) or shutil.which(kind, path="/usr/sbin:/usr/local/sbin")
     if executable is None:
         raise OSError(f"there is no '{kind}' here; install it, or give --balancer {' or '.join(BALANCERS)}")
@@ -77,7 +77,7 @@ def installed(kind: str) -> str:
 
 @asynccontextmanager
 async def balancer(kind: str, executable: str, listen: dict[str, str]) -> AsyncIterator[None]:
-    """The balancer, with its checked-in configuration, but for the addresses."""
+    """Run the balancer with the configuration of this folder, except for the addresses."""
     configuration = (HERE / BALANCERS[kind]).read_text()
     for address, actual in listen.items():
         configuration = configuration.replace(address, actual)
@@ -86,7 +86,7 @@ async def balancer(kind: str, executable: str, listen: dict[str, str]) -> AsyncI
         await asyncio.to_thread(path.write_text, configuration)
         options = ["-f", path] if kind == "haproxy" else ["-p", folder, "-c", path]
         process = await asyncio.create_subprocess_exec(executable, *options, stderr=subprocess.PIPE)
-        telling = asyncio.create_task(process.communicate())  # which replica is down, and other news
+        telling = asyncio.create_task(process.communicate())  # the balancer reports which replica is down
         try:
             yield
         finally:
@@ -98,7 +98,7 @@ async def balancer(kind: str, executable: str, listen: dict[str, str]) -> AsyncI
 
 
 async def watch(address: str, order: dict[str, float], count: Count, replicas: list[Replica]) -> bool:
-    """Follows the count to its end: whether it is complete."""
+    """Follow the count to its end. Return True if it is complete."""
     async with connect(address) as agent, agent.stream(order) as events:
         async for event in events:
             if isinstance(event, TaskArtifactUpdateEvent) and event.artifact.artifact_id == "checkpoint":
@@ -116,7 +116,7 @@ async def watch(address: str, order: dict[str, float], count: Count, replicas: l
 
 
 async def kill_each(replicas: list[Replica], count: Count, last: int) -> None:
-    """Kills each replica once, at a quarter, a half, three quarters of the way; it is back before the next one goes."""
+    """Kill each replica once, at a quarter, a half and three quarters of the way. Start it before the next kill."""
     for replica in replicas:
         await count.reaches(last * replica.number // 4)
         what = "counts" if replica.process.pid == count.pid else "does not count"

@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own for a while, from the system's programs, in a directory that goes with it."""
+"""Run a temporary PostgreSQL from the system's programs, in a directory that is removed at the end."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 @asynccontextmanager
 async def postgres() -> AsyncIterator[str]:
-    """The URL of an empty database; it is gone at the end of the block."""
+    """Yield the URL of an empty database, which is gone at the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="replicas-"))
     # It refuses to run as root; Debian's packages bring a user.
     options: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL}
@@ -46,7 +46,7 @@ async def postgres() -> AsyncIterator[str]:
 
 
 def program(name: str) -> str:
-    """Where a program of PostgreSQL is. Raises OSError saying what to install."""
+    """Return the path of a program of PostgreSQL. Raise OSError, which says what to install."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(map(str, reversed(folders))))
     if found is None:
@@ -55,7 +55,7 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that no process listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
