@@ -1,4 +1,4 @@
-"""Where logs are kept: the `TaskStore` protocol, its values, the stores by URL."""
+"""Stores of tasks: the `TaskStore` protocol with its values, the memory store, and `open_store` for all others."""
 
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.open import open_store

@@ -1,15 +1,4 @@
-"""What every TaskStore must do, as tests: subclass `StoreContract` with a fixture `store` and run it with pytest.
-
-class TestMyStore(StoreContract):
-    @pytest.fixture
-    async def store(self):
-        store = MyStore()
-        await store.open()
-        yield store
-        await store.close()
-
-Each test begins with a store that is open and empty. It needs pytest with pytest-asyncio in its automatic mode.
-"""
+"""The tests that each task store has to pass. They need pytest, and pytest-asyncio in its automatic mode."""
 
 import asyncio
 from typing import Any
@@ -59,7 +48,7 @@ VIEWS = [
 ]
 KEY = TaskKey("tenant", "owner", "t-1")
 NEVER_S = 1e6
-"""Older than anything that a test makes."""
+"""An age in seconds that nothing in a test reaches."""
 ME, OTHER = "replica-1", "replica-2"
 LEASE_S = 60.0
 WAITING = Pending(0, "skill", b"request", ("read", "write"))
@@ -86,7 +75,7 @@ def chunk(seq: int, text: str, *, append: bool = True, state: TaskState = WORKIN
 async def create(
     store: TaskStore, key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1", **more: Any
 ) -> int:
-    """A new task that ME holds: its epoch."""
+    """Create a task that ME holds. Return the epoch of its claim."""
     return await store.create(
         key, born(key, at_us=at_us, context_id=context_id), context_id=context_id, replica=ME, **more
     )
@@ -119,7 +108,10 @@ def said(text: str, *, by: Role = ROLE_USER) -> Message:
 
 
 def talk() -> list[Record]:
-    """The log of a task of three turns: messages of both sides, two artifacts, metadata that comes late."""
+    """Return the log of a task of three turns.
+
+    It has messages of both sides, two artifacts, and metadata that a later event brings.
+    """
     first = Task(id=KEY.id, context_id="c-1", status=TaskStatus(state=SUBMITTED), history=[said("one")])
     first.metadata.update({"a": 1})
     told = TaskStatus(state=WORKING, message=said("half way", by=ROLE_AGENT))
@@ -146,7 +138,7 @@ def _updated(seq: int, update: TaskStatusUpdateEvent) -> Record:
 
 
 def seen(whole: Task, view: TaskView) -> Task:
-    """The parts of a task that a view names."""
+    """Return the parts of a task that a view names."""
     task = Task()
     task.CopyFrom(whole)
     if not view.artifacts:
@@ -157,7 +149,7 @@ def seen(whole: Task, view: TaskView) -> Task:
 
 
 async def filled(store: TaskStore, count: int, *, artifact: int = 0, history: int = 0) -> None:
-    """Tasks `t-00`, `t-01`, …, each with an artifact and with two messages of so many bytes."""
+    """Create the tasks `t-00`, `t-01`, …, each with an artifact and with two messages of so many bytes."""
     for place in range(count):
         key = KEY._replace(id=f"t-{place:02}")
         task = Task(id=key.id, context_id="c-1", status=TaskStatus(state=SUBMITTED), history=[said("x" * history)])
@@ -169,7 +161,19 @@ async def filled(store: TaskStore, count: int, *, artifact: int = 0, history: in
 
 
 class StoreContract:
-    """The contract; each test is one guarantee of `TaskStore`."""
+    """The tests that each task store has to pass. Each test is one guarantee of `TaskStore`.
+
+    Make a subclass with a fixture `store`, which gives each test a store that is open and empty. Run it with pytest.
+
+    Example:
+        class TestMyStore(StoreContract):
+            @pytest.fixture
+            async def store(self):
+                store = MyStore()
+                await store.open()
+                yield store
+                await store.close()
+    """
 
     async def test_a_created_task_is_found_with_its_first_record(self, store: TaskStore) -> None:
         epoch = await create(store)
@@ -325,7 +329,7 @@ class StoreContract:
         await asyncio.wait([creating])
         head = await store.head(KEY)
         assert told == ([] if head is None else [head.epoch])
-        await create(store, KEY._replace(id="t-2"))  # whatever was on its way has come by now
+        await create(store, KEY._replace(id="t-2"))  # all that was on its way has arrived by now
         assert await store.head(KEY) == head
 
     async def test_a_create_and_an_append_at_once_do_what_others_do(self, store: TaskStore) -> None:
@@ -455,7 +459,7 @@ class StoreContract:
         assert page.more
 
     async def test_lists_follow_each_status_whatever_was_listed_before(self, store: TaskStore) -> None:
-        """Lists of every filter, again and again while tasks come, move, end and are purged."""
+        """Compare lists of every filter with the expected ones while tasks are created, moved, ended and purged."""
         states: dict[str, TaskState] = {}
         contexts: dict[str, str] = {}
         epochs: dict[str, int] = {}
@@ -585,7 +589,7 @@ class StoreContract:
         assert await store.lost(10) == []
 
     async def test_a_replica_that_renews_late_declares_nobody_dead(self, store: TaskStore) -> None:
-        """All are late after the store was away; whoever comes first must not take the others' tasks."""
+        """Keep the first replica from taking the tasks of the others when all are late after an outage."""
         await store.join(ME, 0.001)
         await store.join(OTHER, 0.001)
         await create(store)

@@ -1,4 +1,4 @@
-"""The store in memory: fast, bounded, gone with the process."""
+"""A store in the memory of the process. It is fast and bounded, and its tasks end with the process."""
 
 import asyncio
 import time
@@ -48,7 +48,7 @@ from a2a_grpc.wire import TaskState
 FREED_RECORDS = 5_000
 """Records that are freed at a time."""
 EVICTED_TASKS = 500
-"""Tasks that are evicted for a new one, at most: a millisecond. If they are too few, later ones evict more."""
+"""The most tasks that are evicted for a new one, which takes a millisecond. Later new ones evict more if needed."""
 
 
 class _Fold(NamedTuple):
@@ -118,7 +118,7 @@ class _Log:
 
     @property
     def reading(self) -> asyncio.Lock:
-        """Held by the one reader that puts the task together; what it makes is the next one's, too."""
+        """The lock of the one reader that puts the task together. Readers that wait for it then use the result."""
         if self._reading is None:
             self._reading = asyncio.Lock()
         return self._reading
@@ -157,7 +157,7 @@ class _Log:
         return [self.statuses[place] for place in chosen(self.counts, length)]
 
     async def free(self) -> None:
-        """Free the records of a log that was removed, in steps: a million of them take 100 ms."""
+        """Free the records of a log that was removed, in steps. A million of them take 100 ms."""
         if len(self.records) <= FREED_RECORDS:
             return
         async with self.reading:
@@ -214,14 +214,23 @@ def _counted(core: bytes | None, records: Sequence[Record], start: int, upto: in
 
 
 class MemoryStore:
-    """Tasks in this process.
+    """A task store in the memory of the process (`memory:`). `TaskStore` documents its methods.
 
-    Guarantees, beyond those of a TaskStore:
+    Guarantees, in addition to those of `TaskStore`:
 
-    - Appending costs the same whatever the size of the task.
-    - At most `max_tasks` tasks and about `max_bytes` of events: for a new task the oldest ended ones make room; where
-      none has ended, `create` raises StoreFull. A task that has not ended is never evicted.
-    - At most `max_bindings` idempotency keys; the oldest makes room.
+    - The time of an append does not depend on the size of the task.
+    - The store holds at most `max_tasks` tasks and about `max_bytes` of events. For a new task it deletes the tasks
+      that ended first. If none has ended, `create` raises StoreFull. It never deletes a task that has not ended.
+    - The store holds at most `max_bindings` idempotency keys. For a new one it deletes the oldest.
+
+    Args:
+        max_tasks: The largest number of tasks.
+        max_bytes: The largest size of all events together, in bytes.
+        max_bindings: The largest number of idempotency keys.
+        clock: A function that returns the time in seconds.
+
+    Attributes:
+        durable: False, since the tasks end with the process.
     """
 
     durable = False
@@ -446,7 +455,7 @@ class MemoryStore:
         )
 
     def _hold(self, key: TaskKey, log: _Log, replica: str) -> None:
-        """Hands the task to a replica, or to nobody."""
+        """Record that a replica holds the task, or, with "", that it is free."""
         if log.replica:
             held = self._held[log.replica]
             held.discard(key)
@@ -538,7 +547,7 @@ class MemoryStore:
         self._bindings.clear()
 
     def _make_room(self) -> None:
-        """Evict tasks, and free a part of what was evicted: neither may take long, so both go on with later calls."""
+        """Evict tasks, and free a part of what was evicted. Neither may take long, so both go on with later calls."""
         self._free_some()
         for _ in range(EVICTED_TASKS):
             if not self._ended or (len(self._logs) < self._max_tasks and self._bytes < self._max_bytes):

@@ -1,4 +1,4 @@
-"""A store by its URL."""
+"""Stores by their URLs."""
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
@@ -9,16 +9,20 @@ SCHEMES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
 
 
 def open_store(url: str, *, budget_s: float = 20.0) -> TaskStore:
-    """The store for `memory:`, `sqlite:///file`, `postgresql://…`, `mysql://…` or `mariadb://…`; it is not opened yet.
+    """Return the store for a URL. It is not opened yet.
 
-    A database may be away for `budget_s` seconds before a call fails.
-    Raises ConfigurationError for a URL that names no store, or one whose driver is not installed.
+    Args:
+        url: `memory:`, `sqlite:///FILE`, `postgresql://…`, `mysql://…` or `mariadb://…`.
+        budget_s: Seconds for which a database may fail to answer before a call raises StoreUnavailable.
+
+    Raises:
+        ConfigurationError: The URL names no store, or the driver of its database is not installed.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and rest in ("", "//"):
         return MemoryStore()
     if scheme.partition("+")[0] in SCHEMES and rest.startswith("//"):
-        from a2a_grpc.store.sql import SqlStore  # SQLAlchemy: who keeps tasks in memory need not wait for it
+        from a2a_grpc.store.sql import SqlStore  # imports SQLAlchemy, which a server with a memory store does not need
 
         return SqlStore(url, budget_s=budget_s)
     raise ConfigurationError(

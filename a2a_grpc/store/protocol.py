@@ -1,6 +1,7 @@
-"""What a store of tasks guarantees, with the values that go in and out.
+"""The protocol of a store of tasks, and the values that it takes and returns.
 
-A store keeps, per task, a log of records and one row about it. It rewrites nothing that grows.
+For each task a store keeps a log and one row. The log holds records, each with one event of the task. The row holds
+what the server needs for its decisions. A store never rewrites a record.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,25 @@ from a2a_grpc.wire import Message, StreamResponse, TaskState
 
 
 class Scope(NamedTuple):
-    """Whose tasks: nothing outside a caller's scope is ever found (spec §13.1)."""
+    """The owner of tasks. A caller finds only tasks of its own scope (spec §13.1).
+
+    Attributes:
+        tenant: The tenant that requests name; empty without one.
+        owner: The identity of the caller; empty for an anonymous caller.
+    """
 
     tenant: str
     owner: str
 
 
 class TaskKey(NamedTuple):
-    """The full name of a task."""
+    """The full name of a task.
+
+    Attributes:
+        tenant: The tenant of its scope.
+        owner: The owner of its scope.
+        id: The id of the task, which callers know.
+    """
 
     tenant: str
     owner: str
@@ -25,38 +37,58 @@ class TaskKey(NamedTuple):
 
     @property
     def scope(self) -> Scope:
+        """The scope that the task belongs to."""
         return Scope(self.tenant, self.owner)
 
 
 class Record(NamedTuple):
-    """One event of a task at its place in the log, serialised once: these bytes go to the store and to every stream."""
+    """One event of a task at its place in the log. The event is serialised once, for the store and for all streams.
+
+    Attributes:
+        seq: The place in the log: 1 for the first record, without gaps.
+        event: A serialised `StreamResponse`.
+        state: The state of the task after the event.
+        turn: The number of the turn that the event belongs to: 1 for the first turn of the task.
+        at_us: The time of a new status, in microseconds since 1970 (UTC); 0 if the event brings no status.
+        message: The serialised user message that opened the turn, on the first record of each turn but the first. Empty
+            on all other records. The first record holds the first message in its task.
+    """
 
     seq: int
-    """1-based, without gaps."""
     event: bytes
-    """A serialised `StreamResponse`."""
     state: TaskState
-    """The task's state once this event is folded."""
     turn: int
-    """Which of the task's turns, counted from 1, the event belongs to."""
     at_us: int = 0
-    """Microseconds since the epoch of a new status; 0 where the status stays."""
     message: bytes = b""
-    """The serialised user message that opened the turn, on its first record from the second turn on."""
 
     @property
     def size(self) -> int:
-        """Bytes of the event and of the message."""
+        """The size of the event and the message, in bytes."""
         return len(self.event) + len(self.message)
 
     def unpack(self) -> tuple[StreamResponse, Message | None]:
-        """The event and the message, for a fold."""
+        """Return the event and the message, parsed."""
         message = Message.FromString(self.message) if self.message else None
         return StreamResponse.FromString(self.event), message
 
 
 class Head(NamedTuple):
-    """The row of a task: all that a decision needs, of constant size."""
+    """The row of a task. Its size does not grow with the task.
+
+    Attributes:
+        seq: The seq of the newest record.
+        state: The state of the task.
+        turn: The turn of the newest record.
+        epoch: The number of the newest claim. Each claim has a greater one.
+        context_id: The conversation that the task belongs to.
+        size: The size of all records, in bytes.
+        last_turn: The turn of the newest message that was accepted. It is greater than `turn` while messages wait.
+        attempt: The number of times that the current run was begun.
+        replica: The replica that holds the task; empty if the task is free.
+        is_lost: True if that replica is not alive any more.
+        cancel: The metadata of a request to cancel that the holder has not seen yet, as a serialised `Struct`; None if
+            there is no such request.
+    """
 
     seq: int
     state: TaskState
@@ -64,21 +96,22 @@ class Head(NamedTuple):
     epoch: int
     context_id: str
     size: int
-    """Bytes of the records: their events and messages."""
     last_turn: int
-    """The newest message that was accepted; more than `turn` while messages wait."""
     attempt: int = 1
-    """How often the run that is at work, or was lost, has been begun."""
     replica: str = ""
-    """The replica that holds the task; empty where nobody does, as nobody has to."""
     is_lost: bool = False
-    """Whether that replica is not alive any more."""
     cancel: bytes | None = None
-    """What came with a request to cancel the task that its holder has yet to see: a serialised Struct."""
 
 
 class Snapshot(NamedTuple):
-    """A serialised `Task` together with the seq it reflects, and the state and turn it had come to."""
+    """A task as of one record of its log.
+
+    Attributes:
+        seq: The seq of that record.
+        task: The serialised `Task`.
+        state: The state of the task.
+        turn: The turn of the record.
+    """
 
     seq: int
     task: bytes
@@ -87,82 +120,119 @@ class Snapshot(NamedTuple):
 
 
 class TaskView(NamedTuple):
-    """Which parts of a task a reader wants. A store reads those parts and no others."""
+    """The parts of a task that a reader wants. A store reads these parts and no others.
+
+    Attributes:
+        artifacts: False to leave out all artifacts.
+        history_length: The number of messages, the newest ones; None for all, 0 for none.
+    """
 
     artifacts: bool = True
-    """False leaves out all artifacts."""
     history_length: int | None = None
-    """Number of messages of the history, the most recent ones; None for all, 0 for none."""
 
 
 WHOLE = TaskView()
-"""All of a task."""
+"""All parts of a task."""
 CORE = TaskView(artifacts=False, history_length=0)
 """The ids, the status and the metadata of a task."""
 
 
 class Binding(NamedTuple):
-    """What an idempotency key stands for: the request that came with it first, and what that request led to."""
+    """The request that an idempotency key stands for, and the result of the request.
+
+    Attributes:
+        fingerprint: A hash of the request. A later request with the same key must have the same one.
+        task_id: The task that the request created or continued; empty if the agent answered with a message.
+        turn: The turn of the task that the request began.
+        reply: The serialised message with which the agent answered; empty if there is a task.
+    """
 
     fingerprint: bytes
     task_id: str = ""
     turn: int = 0
     reply: bytes = b""
-    """The serialised reply, where the agent answers with a message and there is no task."""
 
 
 class Pending(NamedTuple):
-    """A message that waits for its turn, or whose turn may have to be played again: all that it takes to play it."""
+    """A message that waits for its turn, or whose turn may have to run again.
+
+    Attributes:
+        turn: The turn that the message begins.
+        skill: The id of the skill.
+        request: The serialised `SendMessageRequest`.
+        scopes: The scopes of the caller. Its tenant and its identity are in the key of the task.
+    """
 
     turn: int
     skill: str
     request: bytes
-    """The serialised `SendMessageRequest`."""
     scopes: tuple[str, ...] = ()
-    """Of the principal; its tenant and subject are in the task's key."""
 
 
 class Create(NamedTuple):
-    """A new task with its first record, and who holds it."""
+    """A new task. `TaskStore.create` documents the fields.
+
+    Attributes:
+        key: The name of the task.
+        record: Its first record.
+        context_id: The conversation that the task belongs to.
+        replica: The replica that holds the task from now on.
+        bind: An idempotency key to bind, with its binding.
+        pending: The message of the first turn, to be kept until an append is `done` with it.
+    """
 
     key: TaskKey
     record: Record
     context_id: str
     replica: str
     bind: tuple[str, Binding] | None = None
-    """An idempotency key to bind."""
     pending: Pending | None = None
-    """What is kept until a later append is `done` with it."""
 
 
 class Append(NamedTuple):
-    """A record to add, with what is to happen in the same instant."""
+    """A record to append, with further changes that happen in the same transaction.
+
+    Attributes:
+        key: The name of the task.
+        record: The record. Its seq is the next one.
+        epoch: The claim of the writer.
+        bind: An idempotency key to bind, with its binding.
+        done: The turn up to which messages that wait or are kept are not needed any more. If the record opens a turn,
+            the turn before it is then over, and `attempt` of the new one begins with 1.
+        release: True if the task is free from now on, unless messages wait for their turn.
+        keep: The message that began the run of the writer, to be kept until an append is `done` with its turn. A
+            writer may give it more than once, but only until it has written the message of a later turn.
+    """
 
     key: TaskKey
     record: Record
     epoch: int
-    """The claim under which it is written."""
     bind: tuple[str, Binding] | None = None
-    """An idempotency key to bind."""
     done: int = 0
-    """Messages that wait, or are kept, up to this turn are not needed any more. Where the record opens a turn, the one
-    before it is over then: its attempts do not count for the new one."""
     release: bool = False
-    """Nobody has to hold the task from here on, unless messages wait for their turn."""
     keep: Pending | None = None
-    """The message that began the run which writes this, to be kept until an append is `done` with its turn. Only a run
-    that has yet to write a message to the log gives it, and may give it again."""
 
 
 class Position(NamedTuple):
-    """A place in a list: lists run from the newest status to the oldest, ties by id, both descending."""
+    """A place in a list. Lists go from the newest status to the oldest. Equal times go by id, in descending order.
+
+    Attributes:
+        at_us: The time of the status, in microseconds since 1970 (UTC).
+        id: The id of the task.
+    """
 
     at_us: int
     id: str
 
 
 class ListFilter(NamedTuple):
-    """Conditions that a listed task meets, all of them; the defaults let every task pass."""
+    """The conditions of a list. A listed task meets all of them. Each task meets the defaults.
+
+    Attributes:
+        context_id: The conversation; empty for any.
+        state: The state; 0 for any.
+        since_us: The earliest time of the status, in microseconds since 1970 (UTC).
+    """
 
     context_id: str = ""
     state: int = 0
@@ -170,28 +240,41 @@ class ListFilter(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One task of a page."""
+    """One task of a page.
+
+    Attributes:
+        position: The place of the task in the list.
+        snapshot: The task.
+    """
 
     position: Position
     snapshot: Snapshot
 
 
 class Page(NamedTuple):
-    """Part of a list, in its order."""
+    """A part of a list.
+
+    Attributes:
+        tasks: The tasks of the page, in the order of the list.
+        total: The number of tasks of the scope that meet the filter, on all pages.
+        more: True if more tasks follow. This is also the case if the page ended early because of `max_bytes`.
+    """
 
     tasks: list[Listed]
     total: int
-    """Tasks that meet the filter in the scope, on all pages."""
     more: bool
-    """True if more tasks follow, also if the page ends early because `max_bytes` was reached."""
 
 
 class StaleAppend(Exception):
-    """The log has moved on or the claim was lost; nothing was written."""
+    """The log has grown, the task has ended, or the claim is void. Nothing was written."""
 
 
 class AlreadyBound(Exception):
-    """The idempotency key stands for an earlier request; nothing was written."""
+    """The idempotency key stands for an earlier request. Nothing was written.
+
+    Args:
+        binding: The binding of the earlier request.
+    """
 
     def __init__(self, binding: Binding) -> None:
         super().__init__("the idempotency key is bound")
@@ -199,7 +282,11 @@ class AlreadyBound(Exception):
 
 
 class QueueFull(Exception):
-    """As many messages wait for the task as may; nothing was written."""
+    """The largest allowed number of messages waits for the task already. Nothing was written.
+
+    Args:
+        waiting: The number of messages that wait.
+    """
 
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} messages wait")
@@ -207,86 +294,138 @@ class QueueFull(Exception):
 
 
 class StoreFull(Exception):
-    """No room for another task; nothing was written."""
+    """There is no room for another task. Nothing was written."""
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer in time, however often it was asked. A write may or may not have happened."""
+    """The store did not answer in time, although it was asked repeatedly. A write may or may not have happened.
+
+    Attributes:
+        said: The message for callers. It names no path and no host.
+    """
 
     said = "the task store does not answer; try again"
-    """What callers over the wire read: no path, no host."""
 
 
 class StoreLost(StoreUnavailable):
-    """What the store writes to is not what the next process would read: trying again does not help."""
+    """The next process would not read what this store writes, for example because the file was replaced.
+
+    Trying again does not help.
+    """
 
     said = "the task store's database was deleted, moved or replaced; this server accepts nothing until that is mended"
 
 
 class TaskStore(Protocol):
-    """Guarantees:
+    """A store of tasks. Implement it to keep tasks in another database, and test it with `StoreContract`.
 
-    - What a write has written is durable, in the sense of the store, before it returns; then every read of every
-      replica reflects it.
-    - A write that raises anything but StoreUnavailable has written nothing. A transient fault is retried for a while,
-      without writing anything twice.
-    - A call that is canceled is over once its CancelledError arrives: it has happened or not, and will not later.
-    - Appends to one task that were called one after the other happen in that order, awaited in between or not.
-    - `append` succeeds only on the log as the caller knows it and only for the holder of the newest claim: of racing
-      writers one wins. Nothing is appended after a terminal state.
-    - A replica is alive from `join` on, until it leaves or does not renew its lease in time; once another replica has
-      seen it dead it never comes back. A task that it holds stays its own for as long as it is alive.
-    - `load` gives a task and its seq as of one instant.
-    - Keys are exact: an id of another tenant or owner is an unknown id.
+    Guarantees:
 
-    Any call may raise StoreUnavailable.
+    - A write is durable when it returns, as far as the store is durable. Then each read of each replica reflects it.
+    - A write that raises another error than StoreUnavailable has written nothing. The store retries transient faults
+      for a while, and never writes twice.
+    - A call that is canceled is over when its CancelledError arrives. Its write has happened or not, and does not
+      happen later.
+    - Appends to one task happen in the order in which they were called, whether the caller awaits each of them or not.
+    - `append` succeeds only if the record is the next one of the log and the writer has the newest claim. Of several
+      writers at the same time, one succeeds. Nothing is appended after a terminal state.
+    - A replica is alive from `join` until it leaves, or until it does not renew its lease in time. A replica that
+      another one has declared dead is never alive again. No other replica gets the tasks of one that is alive.
+    - `load` returns a task and its seq as of one moment.
+    - Keys are exact. The id of a task of another tenant or owner is an unknown id.
 
-    A store may have more. `create_now(create) -> int` and `append_now(append) -> int`, or None, are a `create` and an
-    `append` that never wait. `async create_then(create, then)` is a `create` that calls `then(epoch)` once the task is
-    there, also where its caller is canceled. `submit(append, then) -> asyncio.Future[int]` is an `append` without a
-    coroutine, whose future cannot be canceled, and which calls `then(last_turn)` once the record is there.
-    `recent(key, after, limit) -> Sequence[Record] | None` is a `read` of what this object has appended itself, as far
-    as that is known without waiting: none if its own newest record is the one at `after`, None if it is not known what
-    comes next.
+    Each method may raise StoreUnavailable.
+
+    A store may have these further methods, which make a server faster:
+
+    - `create_now(create) -> int` and `append_now(append) -> int`, or None: a `create` and an `append` that never wait.
+    - `async create_then(create, then)`: a `create` that calls `then(epoch)` once the task is stored, even if its caller
+      was canceled.
+    - `submit(append, then) -> asyncio.Future[int]`: an `append` without a coroutine. The future cannot be canceled.
+      The store calls `then(last_turn)` once the record is stored.
+    - `recent(key, after, limit) -> Sequence[Record] | None`: a `read` of records that this object has appended itself,
+      without waiting. It returns an empty list if the newest of them is the one at `after`. It returns None if the
+      store cannot tell which record is next.
+
+    Attributes:
+        durable: True if tasks outlive the process, and other processes can share the store.
     """
 
     durable: bool
-    """Whether tasks outlive the process, and other processes may share the store."""
 
     async def open(self) -> None:
-        """Gets ready. Raises ConfigurationError for a store that cannot be used as it is, StoreUnavailable."""
+        """Prepare the store for use. Connect, and create tables, for example.
+
+        Raises:
+            ConfigurationError: The store cannot be used as it is.
+            StoreUnavailable: The store does not answer.
+        """
 
     async def close(self) -> None:
-        """Lets go of what the store holds."""
+        """Release the connections and files of the store."""
 
     async def ping(self) -> None:
-        """Returns if the store can be written now, without retries; otherwise raises StoreUnavailable."""
+        """Check, without retries, that the store can be written now.
+
+        Raises:
+            StoreUnavailable: It cannot.
+        """
 
     async def belong_to(self, agent: str) -> str:
-        """Keep the name of the agent whose tasks these are, unless a name is kept. Return the name that is kept."""
+        """Keep the name of the agent that the tasks belong to, unless a name is kept already. Return the kept name.
+
+        Args:
+            agent: The name of the agent.
+        """
 
     # -- replicas
 
     async def join(self, replica: str, lease_s: float) -> None:
-        """Makes a new replica alive, by the store's clock, for `lease_s` seconds."""
+        """Make a new replica alive.
+
+        Args:
+            replica: The id of the replica.
+            lease_s: Seconds for which it is alive, by the clock of the store.
+        """
 
     async def renew(self, replica: str, lease_s: float) -> bool:
-        """Extend a replica's lease. Return False if the replica is not alive any more.
+        """Extend the lease of a replica. Return False if the replica is not alive any more.
 
-        A replica that renews in time declares dead those whose lease has lapsed. One that renews late declares nobody
-        dead: the store was away, most likely, and the others are about to renew as well."""
+        A replica that renews in time declares dead each replica whose lease is over. A replica that renews late
+        declares none dead. The store was probably away, and the others are about to renew, too.
+
+        Args:
+            replica: The id of the replica.
+            lease_s: Seconds for which it is alive from now on.
+        """
 
     async def leave(self, replica: str) -> None:
-        """Ends a replica's life: what it still holds is lost, for others to take over."""
+        """End the life of a replica. Others can take over the tasks that it still holds.
+
+        Args:
+            replica: The id of the replica.
+        """
 
     async def lost(self, limit: int) -> list[TaskKey]:
-        """Tasks whose holder is not alive."""
+        """Return tasks whose holder is not alive.
+
+        Args:
+            limit: The largest number of tasks.
+        """
 
     async def held(self, replica: str) -> list[TaskKey]:
-        """Tasks that a replica holds."""
+        """Return the tasks that a replica holds.
+
+        Args:
+            replica: The id of the replica.
+        """
 
     async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
-        """Tasks of a replica that have a request to cancel or messages that wait."""
+        """Return the tasks of a replica for which a request to cancel or a message waits, each with its row.
+
+        Args:
+            replica: The id of the replica.
+        """
 
     # -- a task
 
@@ -300,65 +439,144 @@ class TaskStore(Protocol):
         bind: tuple[str, Binding] | None = None,
         pending: Pending | None = None,
     ) -> int:
-        """Opens a log with its first record and claims it for a replica: the claim's epoch. `pending` is kept until a
-        later append is `done` with it. Raises AlreadyBound or StoreFull."""
+        """Create a task with its first record, and claim it for a replica. Return the epoch of the claim.
+
+        Args:
+            key: The name of the task. It is new.
+            record: The first record, with seq 1.
+            context_id: The conversation that the task belongs to.
+            replica: The replica that holds the task from now on.
+            bind: An idempotency key to bind, with its binding.
+            pending: The message of the first turn, to be kept until an append is `done` with it.
+
+        Raises:
+            AlreadyBound: The idempotency key is bound.
+            StoreFull: There is no room for another task.
+        """
 
     async def append(self, append: Append) -> int:
-        """Adds the record if its seq is the next one and its epoch the newest claim: the newest turn that a message was
-        accepted for. A terminal record releases the task, and forgets whatever waits.
+        """Append a record. Return the newest turn for which a message was accepted.
 
-        Raises StaleAppend, AlreadyBound.
+        A record with a terminal state releases the task, and deletes the messages and the request to cancel that wait.
+
+        Args:
+            append: The record and the further changes.
+
+        Raises:
+            StaleAppend: The seq is not the next one, the epoch is not that of the newest claim, or the task has ended.
+            AlreadyBound: The idempotency key is bound.
         """
 
     async def enqueue(
         self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None
     ) -> Head | None:
-        """Adds a message to those that wait for a task; if nobody holds the task, claims it for the replica, too. The
-        row after that: the message's turn is its `last_turn`. None for an unknown task.
+        """Add a message to those that wait for a task. If the task is free, claim it for the replica, too.
 
-        The turns in `pending` and in the binding do not count: the store gives the next one. Raises StaleAppend for a
-        task that has ended, QueueFull where `limit` messages wait, AlreadyBound.
+        Args:
+            key: The name of the task.
+            pending: The message. The store gives it the next turn and ignores its own `turn`.
+            replica: The replica that holds the task from now on, if it was free.
+            limit: The largest number of messages that may wait. A task that waits for its user accepts one message in
+                any case.
+            bind: An idempotency key to bind. The store puts the turn of the message into its binding.
+
+        Returns:
+            The row after that, whose `last_turn` is the turn of the message; None for an unknown task.
+
+        Raises:
+            StaleAppend: The task has ended.
+            QueueFull: Too many messages wait.
+            AlreadyBound: The idempotency key is bound.
         """
 
     async def pending(self, key: TaskKey) -> list[Pending]:
-        """The messages of a task that wait or are kept, in order of their turns."""
+        """Return the messages of a task that wait or are kept, in order of their turns.
+
+        Args:
+            key: The name of the task.
+        """
 
     async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
-        """Takes the task over if nobody else holds it, or a replica that is not alive, or with `force`: a new epoch,
-        with which every earlier one is void. The row after that; its `replica` tells who holds it. None for an unknown
-        task. Nobody can claim a task that has ended: its row is given as it is.
+        """Claim a task for a replica, if the task is free, or held by this replica or by one that is not alive.
 
-        Taking a task over that a replica held, were it the same one, counts an `attempt`, unless the task waits for its
-        user: then no run is lost.
+        A claim has a new epoch and makes all earlier ones void. A task that has ended cannot be claimed.
+
+        If a replica held the task, even this one, the claim adds 1 to `attempt`, since a run was lost. It does not if
+        the task waits for its user.
+
+        Args:
+            key: The name of the task.
+            replica: The replica that wants the task.
+            force: True to claim the task even if another replica that is alive holds it.
+
+        Returns:
+            The row after that. Its `replica` says which replica holds the task. None for an unknown task.
         """
 
     async def release(self, key: TaskKey, epoch: int) -> None:
-        """Lets nobody hold the task, unless messages wait or the claim is void: then nothing happens."""
+        """Make a task free. Do nothing if messages wait for it, or if the claim is void.
+
+        Args:
+            key: The name of the task.
+            epoch: The claim of the holder.
+        """
 
     async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
-        """Leaves a request to cancel for the holder of a task that has not ended; the first one stays. The row after
-        that. None for an unknown task."""
+        """Leave a request to cancel for the holder of a task, unless the task has ended. The first request stays.
+
+        Args:
+            key: The name of the task.
+            metadata: The metadata of the request, a serialised `Struct`.
+
+        Returns:
+            The row after that; None for an unknown task.
+        """
 
     async def head(self, key: TaskKey) -> Head | None:
-        """The task's row; None for an unknown task."""
+        """Return the row of a task; None for an unknown task.
+
+        Args:
+            key: The name of the task.
+        """
 
     async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
-        """Return the task as it is now, with the parts that `view` names; None for an unknown task."""
+        """Return a task as it is now; None for an unknown task.
+
+        Args:
+            key: The name of the task.
+            view: The parts of the task to read.
+        """
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
-        """Records after a seq, in order, without gaps, at most `limit`; None for an unknown task."""
+        """Return the records after a seq, in order and without gaps; None for an unknown task.
+
+        Args:
+            key: The name of the task.
+            after: The seq before the first record; 0 for all records.
+            limit: The largest number of records.
+        """
 
     # -- many tasks
 
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
-        """The last seq of each task; 0 for an unknown one."""
+        """Return the newest seq of each task, in the order of the keys; 0 for an unknown task.
+
+        Args:
+            keys: The names of the tasks.
+        """
 
     async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
-        """Return at most `limit` tasks whose newest status left them waiting for their users longer ago than that, by
-        the store's clock, and for which no message has come: the longest waiting first."""
+        """Return tasks that have waited for their users for longer than a time, the longest waiting first.
+
+        A task for which a message has come is not among them.
+
+        Args:
+            than_s: The time in seconds since the newest status, by the clock of the store.
+            limit: The largest number of tasks.
+        """
 
     async def count_waiting(self) -> int:
-        """Return how many tasks wait for their users."""
+        """Return the number of tasks that wait for their users."""
 
     async def list(
         self,
@@ -370,23 +588,48 @@ class TaskStore(Protocol):
         view: TaskView = WHOLE,
         max_bytes: int | None = None,
     ) -> Page:
-        """Return tasks of a scope from the newest status to the oldest, beginning after a position.
+        """Return a page of the tasks of a scope, from the newest status to the oldest.
 
-        Each task has the parts that `view` names. A page ends before the task that would bring its tasks over
-        `max_bytes`, but has one task at least: a store knows the sizes before it loads the tasks, and may take them for
-        larger than they are.
+        Args:
+            scope: The owner of the tasks.
+            where: The conditions.
+            after: The position before the first task; None for the first page.
+            limit: The largest number of tasks.
+            view: The parts of each task to read.
+            max_bytes: The largest size of all tasks of the page together. The page ends before the task that would
+                exceed it, but has at least one task. A store knows sizes before it loads tasks, and may overestimate
+                them.
         """
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
-        """Binds an idempotency key. Raises AlreadyBound."""
+        """Bind an idempotency key.
+
+        Args:
+            scope: The caller that the key belongs to.
+            key: The key.
+            binding: The request that the key stands for.
+
+        Raises:
+            AlreadyBound: The key is bound.
+        """
 
     async def bound(self, scope: Scope, key: str) -> Binding | None:
-        """What an idempotency key stands for."""
+        """Return the binding of an idempotency key; None for an unknown key.
+
+        Args:
+            scope: The caller that the key belongs to.
+            key: The key.
+        """
 
     async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
-        """Remove at most `limit` ended tasks: those that ended so long ago or longer, and the oldest beyond `keep`.
-        Forget at most `limit` idempotency keys that were bound so long ago or longer. Never touch a task that has not
-        ended. Return the number of tasks and keys removed: 0 once nothing is left to remove.
+        """Delete old tasks and old idempotency keys. Return their number; 0 if nothing is left to delete.
 
-        Ages are by the store's clock, which also said when a task ended: no clock of a replica, and no timestamp that a
-        replica wrote, decides what is removed."""
+        Only tasks that have ended are deleted. Ages are by the clock of the store, which also gives the time when a
+        task ended. No time that a replica wrote decides what is deleted.
+
+        Args:
+            ended_age_s: Seconds after its end at which a task is deleted.
+            keep: The number of ended tasks to keep. The oldest beyond it are deleted.
+            bound_age_s: Seconds after its binding at which a key is deleted.
+            limit: The largest number of tasks, and of keys, to delete in this call.
+        """
