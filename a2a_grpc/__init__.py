@@ -14,7 +14,7 @@ The map. A module imports only from floors strictly below its own:
     6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
                     printed; described: in a few words; output: the two outputs, and what happens if one cannot be
                     written; screen: the one way to a terminal; usage: what is wrong with a command line; exits: how it
-                    ends
+                    ends; examples: those of each verb's help
     5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
                     limits: whether they fit each other; width: fields of large requests, counted before they are
                     parsed; pace: long work in steps; loads: tasks for responses;

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 import typer.main
 
+from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.screen import guard
 from a2a_grpc.cli.usage import Command, Group
 
@@ -63,9 +64,9 @@ def _add(app: typer.Typer, name: str) -> None:
     module = import_module(f"a2a_grpc.cli.{name}")
     match name:
         case "serve":
-            app.command(name, cls=Command, help=module.HELP)(module.command())
+            app.command(name, cls=Command, help=with_examples(name, module.HELP))(module.command())
         case "completion":
-            app.command(name, cls=Command)(module.completion)
+            app.command(name, cls=Command, help=with_examples(name, module.completion.__doc__))(module.completion)
         case "db" | "push":
             app.add_typer(module.commands(), name=name)
         case _:
@@ -73,7 +74,8 @@ def _add(app: typer.Typer, name: str) -> None:
             from a2a_grpc.cli.verb import verb
 
             function = getattr(module, "list_tasks" if name == "list" else name)
-            app.command(name, cls=Command, epilog=EPILOG)(verb(function))
+            about = with_examples(name, function.__doc__)
+            app.command(name, cls=Command, help=about, epilog=EPILOG)(verb(function))
 
 
 def _version(wanted: bool) -> None:
@@ -89,7 +91,7 @@ def app() -> typer.Typer:
     top_level = typer.Typer(
         name="a2a-grpc",
         cls=TopLevel,
-        help="A2A v1.0 agents over gRPC.",
+        help="Serve and call A2A 1.0 agents over gRPC.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -15,7 +15,8 @@ async def cancel(
     session: Session,
     task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
     metadata: Annotated[
-        list[str] | None, typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="What the agent may know of it.")
+        list[str] | None,
+        typer.Option("-m", "--metadata", metavar="KEY=VALUE", help="Metadata of the cancellation, for the agent."),
     ] = None,
 ) -> ExitCode:
     """Cancel a task."""

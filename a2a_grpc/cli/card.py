@@ -17,7 +17,7 @@ DEFAULT_CARD = "http://127.0.0.1:8080"
 """Where `a2a-grpc serve` serves its card."""
 
 Target = Annotated[
-    str | None, typer.Argument(metavar="[TARGET]", help="The card's http(s):// URL, or its file.", show_default=False)
+    str | None, typer.Argument(metavar="[TARGET]", help="URL (http or https) or file of the card.", show_default=False)
 ]
 
 
@@ -25,11 +25,9 @@ async def card(
     session: Session,
     target: Target = None,
     validate: Annotated[bool, typer.Option("--validate", help="Check the card; exit 6 if it is not valid.")] = False,
-    extended: Annotated[
-        bool, typer.Option("--extended", help="The card that the agent shows to you, fetched over gRPC.")
-    ] = False,
+    extended: Annotated[bool, typer.Option("--extended", help="Fetch the extended card over gRPC.")] = False,
 ) -> ExitCode:
-    """Show an agent's card: from its well-known URL, from a file, or with --extended from the agent itself."""
+    """Show an agent's card, from its well-known URL, from a file, or with --extended over gRPC."""
     if session.as_grpcurl and not extended:
         raise ConfigurationError("the public card is fetched over HTTP; --as-grpcurl goes with --extended")
     if extended:

@@ -19,7 +19,9 @@ class Shell(StrEnum):
     POWERSHELL = "powershell"
 
 
-def completion(context: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> None:
-    """Print a completion script. For bash: eval "$(a2a-grpc completion bash)" """
+def completion(
+    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell to complete for.")]
+) -> None:
+    """Print a script that completes this command in a shell."""
     os.environ[VARIABLE] = f"source_{shell}"
     context.find_root().command.main(prog_name="a2a-grpc")

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.usage import Command, Group
@@ -27,22 +28,26 @@ Url = Annotated[
         show_envvar=False,
     ),
 ]
-Output = Annotated[OutputFormat, typer.Option("-o", "--output", help="'json' prints one JSON object a line.")]
+Output = Annotated[
+    OutputFormat, typer.Option("-o", "--output", help="Format of the output. 'json' prints one JSON object per line.")
+]
 
 EPILOG = "Exit codes: 0 ok, 1 the schema is not what this version needs, 2 usage, 3 unreachable."
 
 
 def commands() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(cls=Group, no_args_is_help=True, help="The schema of the database that keeps tasks.")
-    app.command(cls=Command, epilog=EPILOG)(upgrade)
-    app.command(cls=Command, epilog=EPILOG)(current)
-    app.command(cls=Command, epilog=EPILOG)(rename)
+    app = typer.Typer(
+        cls=Group, no_args_is_help=True, help="Look after the database that stores tasks: its schema and its agent."
+    )
+    for function in (upgrade, current, rename):
+        about = with_examples(f"db {function.__name__}", function.__doc__)
+        app.command(cls=Command, help=about, epilog=EPILOG)(function)
     return app
 
 
 def upgrade(store: Url, output: Output = OutputFormat.TEXT) -> None:
-    """Bring a database's schema to what this version needs. SQLite files are brought there by every server, too."""
+    """Upgrade a database to the schema that this version needs. A server upgrades SQLite files by itself."""
     from a2a_grpc.store.sql import migrations  # SQLAlchemy takes its time to import
 
     before, after = _ask(migrations.upgrade, store)
@@ -55,7 +60,7 @@ def upgrade(store: Url, output: Output = OutputFormat.TEXT) -> None:
 
 
 def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
-    """Show where a database's schema is: exit 0 if that is what this version needs, 1 if not."""
+    """Show the schema version of a database. The exit code is 0 if this version needs no upgrade, else 1."""
     from a2a_grpc.store.sql import migrations
 
     at, needed = _ask(migrations.current, store)
@@ -74,11 +79,11 @@ def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
 
 
 def rename(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the agent from now on, as its card has it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="New name of the agent, as in its card.")],
     store: Url,
     output: Output = OutputFormat.TEXT,
 ) -> None:
-    """Give the tasks of a database to an agent of another name. Servers that run go on; those that start need it."""
+    """Rename the agent that owns a database. Running servers continue; new servers need the new name."""
     from a2a_grpc.store.sql.owner import rename_at
 
     before = _ask(lambda url: rename_at(url, name), store)

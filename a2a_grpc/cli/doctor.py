@@ -35,7 +35,9 @@ from a2a_grpc.protocol import PROTOCOL_VERSION
 from a2a_grpc.rpc.reflection import METHOD, V1, V1ALPHA
 from a2a_grpc.wire import SERVICE_NAME
 
-Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+Target = Annotated[
+    str | None, typer.Argument(metavar="[TARGET]", help="Address of the agent, or URL of its card.", show_default=False)
+]
 
 NO_TASK = "a2a-grpc-doctor"
 """A task id that no agent has."""
@@ -67,9 +69,9 @@ Step = Callable[[Patient], Awaitable[str]]
 
 
 async def doctor(session: Session, target: Target = None) -> ExitCode:
-    """Take the steps of a call one by one: DNS, TCP, TLS, ALPN, health, reflection, card, version, a call.
+    """Check each step of a call: DNS, TCP, TLS, ALPN, health, reflection, card, version, a call.
 
-    Names the first step that fails, and what to do about it.
+    The command names the first step that fails, and what to do.
     """
     if session.as_grpcurl:
         raise ConfigurationError("doctor makes many calls; --as-grpcurl is for verbs that make one")

@@ -14,13 +14,13 @@ async def get(
     session: Session,
     task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
     history: Annotated[
-        int | None, typer.Option("--history", min=0, help="Most recent messages to show; all by default.")
+        int | None, typer.Option("--history", min=0, help="Number of most recent messages to show. Default: all.")
     ] = None,
     no_artifacts: Annotated[
-        bool, typer.Option("--no-artifacts", help="Leave out what it has made, for a task that is too large to read.")
+        bool, typer.Option("--no-artifacts", help="Leave out artifacts, for a task that is too large to read.")
     ] = False,
 ) -> ExitCode:
-    """Show a task: what it has made, its messages, its state."""
+    """Show a task: its artifacts, messages and state."""
     if session.as_grpcurl:
         metadata = [(Key.ARTIFACTS, NO_ARTIFACTS)] if no_artifacts else []
         return await session.grpcurl("GetTask", GetTaskRequest(id=task_id, history_length=history), *metadata)

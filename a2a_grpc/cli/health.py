@@ -14,16 +14,18 @@ from a2a_grpc.errors import A2AError, DeadlineExceededError, TaskNotFoundError, 
 
 HEALTH = "grpc.health.v1.Health"
 
-Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+Target = Annotated[
+    str | None, typer.Argument(metavar="[TARGET]", help="Address of the agent, or URL of its card.", show_default=False)
+]
 
 
 async def health(
     session: Session,
     target: Target = None,
-    service: Annotated[str, typer.Option("--service", help="Service to ask for; all of the server by default.")] = "",
-    watch: Annotated[bool, typer.Option("--watch", help="Go on showing changes, until Ctrl-C.")] = False,
+    service: Annotated[str, typer.Option("--service", help="Service to ask for. Default: the whole server.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Show changes until Ctrl-C.")] = False,
 ) -> ExitCode:
-    """Ask a server for its health: exit 0 if it is SERVING, 3 if not."""
+    """Ask a server for its health. The exit code is 0 if the server is SERVING, else 3."""
     request = health_pb2.HealthCheckRequest(service=service)
     if session.as_grpcurl:
         return await session.grpcurl("Watch" if watch else "Check", request, service=HEALTH)

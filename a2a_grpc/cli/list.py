@@ -14,12 +14,12 @@ from a2a_grpc.wire import ListTasksRequest, TaskState
 async def list_tasks(
     session: Session,
     state: Annotated[str, typer.Option("--state", help="Only tasks in this state, such as WORKING.")] = "",
-    context: Annotated[str, typer.Option("--context", help="Only tasks of this conversation.")] = "",
+    context: Annotated[str, typer.Option("--context", help="Only tasks of this conversation (context id).")] = "",
     since: Annotated[
-        datetime | None, typer.Option("--since", help="Only tasks whose state is not older (UTC).")
+        datetime | None, typer.Option("--since", help="Only tasks whose state changed at this time or later (UTC).")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks to show, at most.")] = 50,
-    artifacts: Annotated[bool, typer.Option("--artifacts", help="With '-o json': with their artifacts.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Number of tasks to show, at most.")] = 50,
+    artifacts: Annotated[bool, typer.Option("--artifacts", help="Include artifacts. Only with '-o json'.")] = False,
 ) -> ExitCode:
     """List your tasks, the most recently changed first."""
     wanted = _state(state) if state else TaskState.TASK_STATE_UNSPECIFIED

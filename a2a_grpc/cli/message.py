@@ -14,26 +14,43 @@ from a2a_grpc.wire import Part
 PANEL = "Message"
 
 Texts = Annotated[
-    list[str] | None, typer.Argument(metavar="TEXT", help="What to say; '-' reads standard input.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="TEXT", help="Text of the message. '-' reads standard input.", show_default=False),
 ]
 Files = Annotated[
     list[Path] | None,
-    typer.Option("-f", "--file", help="File to send; its media type is told from its name.", rich_help_panel=PANEL),
+    typer.Option(
+        "-f",
+        "--file",
+        help="File to send. Its name gives its media type. May be given several times.",
+        rich_help_panel=PANEL,
+    ),
 ]
 Data = Annotated[
     list[str] | None,
-    typer.Option("-d", "--data", metavar="JSON", help="Structured data: JSON, or @FILE.", rich_help_panel=PANEL),
+    typer.Option(
+        "-d",
+        "--data",
+        metavar="JSON",
+        help="Structured data as JSON, or @FILE. May be given several times.",
+        rich_help_panel=PANEL,
+    ),
 ]
 TaskOption = Annotated[
-    str, typer.Option("--task", help="Task to go on with.", show_default=False, rich_help_panel=PANEL)
+    str, typer.Option("--task", help="Id of the task to continue.", show_default=False, rich_help_panel=PANEL)
 ]
 Context = Annotated[
-    str, typer.Option("--context", help="Conversation that the task belongs to.", show_default=False,
+    str, typer.Option("--context", help="Conversation of the task (context id).", show_default=False,
                       rich_help_panel=PANEL)
 ]  # fmt: skip
 References = Annotated[
     list[str] | None,
-    typer.Option("--reference", metavar="TASK", help="Task that the message is about.", rich_help_panel=PANEL),
+    typer.Option(
+        "--reference",
+        metavar="TASK",
+        help="Id of a task that the message refers to. May be given several times.",
+        rich_help_panel=PANEL,
+    ),
 ]
 MetadataOption = Annotated[
     list[str] | None,
@@ -41,21 +58,27 @@ MetadataOption = Annotated[
         "-m",
         "--metadata",
         metavar="KEY=VALUE",
-        help="Metadata; 'skill=…' chooses a skill. Or JSON, or @FILE.",
+        help="Metadata of the message: KEY=VALUE, JSON, or @FILE. 'skill=…' chooses a skill.",
         rich_help_panel=PANEL,
     ),
 ]
 Accept = Annotated[
     list[str] | None,
-    typer.Option("--accept", metavar="MEDIA_TYPE", help="Media type that the answer may have.", rich_help_panel=PANEL),
+    typer.Option(
+        "--accept",
+        metavar="MEDIA_TYPE",
+        help="Media type that you accept in the answer. May be given several times.",
+        rich_help_panel=PANEL,
+    ),
 ]
 IdempotencyKey = Annotated[
     str,
-    typer.Option("--idempotency-key", help="What makes this send the same as another.", show_default=False,
+    typer.Option("--idempotency-key", show_default=False,
+                 help="Key of this send. A second send with the same key returns the same task.",
                  rich_help_panel=PANEL),
 ]  # fmt: skip
 CancelOnInterrupt = Annotated[
-    bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the task, too.", rich_help_panel=PANEL)
+    bool, typer.Option("--cancel-on-interrupt", help="Let Ctrl-C also cancel the task.", rich_help_panel=PANEL)
 ]
 
 

@@ -17,16 +17,18 @@ from a2a_grpc.cli.verb import Session
 from a2a_grpc.client.status import to_error
 from a2a_grpc.errors import UnavailableError
 
-Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The agent.", show_default=False)]
+Target = Annotated[
+    str | None, typer.Argument(metavar="[TARGET]", help="Address of the agent, or URL of its card.", show_default=False)
+]
 
 
 async def ping(
     session: Session,
     target: Target = None,
-    count: Annotated[int, typer.Option("-c", "--count", min=1, help="Calls to make.")] = 10,
-    interval: Annotated[float, typer.Option("-i", "--interval", min=0, help="Seconds between them.")] = 0.2,
+    count: Annotated[int, typer.Option("-c", "--count", min=1, help="Number of calls.")] = 10,
+    interval: Annotated[float, typer.Option("-i", "--interval", min=0, help="Seconds between two calls.")] = 0.2,
 ) -> ExitCode:
-    """Measure the round trip of a small call (a health check), after the connection is made."""
+    """Measure the round trip time of a small call (a health check) on an open connection."""
     if session.as_grpcurl:
         return await session.grpcurl("Check", health_pb2.HealthCheckRequest(), service=HEALTH)
     times_ms: list[float] = []

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.exits import EPILOG, ExitCode
 from a2a_grpc.cli.grpcurl import PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL
 from a2a_grpc.cli.usage import Command, Group
@@ -23,26 +24,31 @@ ConfigId = Annotated[str, typer.Argument(metavar="CONFIG", help="Id of the push 
 
 def commands() -> typer.Typer:
     """The group of commands."""
-    about = "Push configs: where an agent is to call with a task's events."
-    app = typer.Typer(cls=Group, no_args_is_help=True, help=about)
+    of_group = "Manage push configs: URLs that an agent calls with the events of a task."
+    app = typer.Typer(cls=Group, no_args_is_help=True, help=of_group)
     functions: dict[str, Verb] = {"create": create, "get": get, "list": list_configs, "delete": delete}
     for name, function in functions.items():
-        app.command(name, cls=Command, epilog=EPILOG)(verb(function))
+        about = with_examples(f"push {name}", function.__doc__)
+        app.command(name, cls=Command, help=about, epilog=EPILOG)(verb(function))
     return app
 
 
 async def create(
     session: Session,
     task_id: TaskId,
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where to call.")],
-    config_id: Annotated[str, typer.Option("--id", help="Id of the config; the same one replaces it.")] = "",
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL that the agent is to call.")],
+    config_id: Annotated[
+        str, typer.Option("--id", help="Id of the config. A config with the same id is replaced.")
+    ] = "",
     push_token: Annotated[
         str,
-        typer.Option("--push-token", envvar="A2A_GRPC_PUSH_TOKEN", help="Token that the calls are to carry."),
+        typer.Option("--push-token", envvar="A2A_GRPC_PUSH_TOKEN", help="Token that the agent sends with its calls."),
     ] = "",
-    scheme: Annotated[str, typer.Option("--auth-scheme", help="Authentication of the calls, such as Bearer.")] = "",
+    scheme: Annotated[
+        str, typer.Option("--auth-scheme", help="Authentication scheme of the agent's calls, such as Bearer.")
+    ] = "",
     secret: Annotated[
-        str, typer.Option("--auth-credentials", envvar="A2A_GRPC_PUSH_CREDENTIALS", help="Its credentials.")
+        str, typer.Option("--auth-credentials", envvar="A2A_GRPC_PUSH_CREDENTIALS", help="Credentials for that scheme.")
     ] = "",
 ) -> ExitCode:
     """Have the agent call a URL with the events of a task."""
@@ -87,7 +93,7 @@ async def list_configs(session: Session, task_id: TaskId) -> ExitCode:
 
 
 async def delete(session: Session, task_id: TaskId, config_id: ConfigId) -> ExitCode:
-    """Have the agent call there no more."""
+    """Delete a push config."""
     if session.as_grpcurl:
         request = DeleteTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
         return await session.grpcurl("DeleteTaskPushNotificationConfig", request)

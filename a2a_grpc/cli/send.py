@@ -24,14 +24,14 @@ async def send(
     accept: given.Accept = None,
     idempotency_key: given.IdempotencyKey = "",
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Print the task as it begins and leave.", rich_help_panel=given.PANEL)
+        bool, typer.Option("--no-wait", help="Print the new task and end at once.", rich_help_panel=given.PANEL)
     ] = False,
     cancel_on_interrupt: given.CancelOnInterrupt = False,
 ) -> ExitCode:
-    """Send a message and wait for the answer, as long as it takes.
+    """Send a message and wait for the answer.
 
-    The answer goes to standard output, the state of the task to standard error. A lost connection is bridged; Ctrl-C
-    stops the waiting, not the task.
+    The answer goes to standard output, the state of the task to standard error. The command waits as long as the task
+    takes, and connects again if the connection is lost. Ctrl-C stops the command; the task continues.
     """
     parts = given.contents(text, file, data)
     options = given.send_options(task, context, reference, metadata, accept, idempotency_key)

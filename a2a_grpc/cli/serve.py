@@ -24,7 +24,7 @@ from a2a_grpc.server.serve import Served, describe, run_program
 from a2a_grpc.server.worker import Tell
 from a2a_grpc.store import StoreUnavailable
 
-HELP = "Serve an agent over gRPC, its card over HTTP, until Ctrl-C."
+HELP = "Serve an agent over gRPC, and its card over HTTP, until Ctrl-C."
 
 
 class LogLevel(StrEnum):
@@ -39,7 +39,11 @@ def command() -> Callable[..., None]:
     target = inspect.Parameter(
         "target",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=typer.Argument(..., metavar="FILE_OR_MODULE[:NAME]", help="Where the agent is declared."),
+        default=typer.Argument(
+            ...,
+            metavar="FILE_OR_MODULE[:NAME]",
+            help="Python file or module that declares the agent; :NAME if it declares several.",
+        ),
         annotation=str,
     )
 
@@ -64,8 +68,12 @@ def serve_command(agent: Agent) -> None:
 
 
 def _parameters() -> list[inspect.Parameter]:
-    output = typer.Option(OutputFormat.TEXT, "-o", "--output", help="'json' prints one JSON object a line.")
-    level = typer.Option(LogLevel.WARNING, "--log-level", help="What goes to the log, on standard error.")
+    output = typer.Option(
+        OutputFormat.TEXT, "-o", "--output", help="Format of the output. 'json' prints one JSON object per line."
+    )
+    level = typer.Option(
+        LogLevel.WARNING, "--log-level", help="Lowest level of messages in the log, which goes to standard error."
+    )
     return [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
         inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),

@@ -21,10 +21,10 @@ async def stream(
     idempotency_key: given.IdempotencyKey = "",
     cancel_on_interrupt: given.CancelOnInterrupt = False,
 ) -> ExitCode:
-    """Send a message and show the events of its task as they come.
+    """Send a message and show the events of its task as they arrive.
 
-    Text goes to standard output the moment it arrives, states and progress to standard error. With '-o json' each event
-    is a line. A lost connection is bridged; Ctrl-C stops the watching, not the task.
+    Text goes to standard output, states and progress to standard error. With '-o json' each event is one line. The
+    command connects again if the connection is lost. Ctrl-C stops the command; the task continues.
     """
     parts = given.contents(text, file, data)
     options = given.send_options(task, context, reference, metadata, accept, idempotency_key)

@@ -16,13 +16,14 @@ async def subscribe(
     session: Session,
     task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
     after: Annotated[
-        int | None, typer.Option("--after", min=0, help="Only the events after this seq, where the agent offers it.")
+        int | None,
+        typer.Option("--after", min=0, help="Show only events after this sequence number, if the agent supports it."),
     ] = None,
     cancel_on_interrupt: given.CancelOnInterrupt = False,
 ) -> ExitCode:
-    """Show the task, then its events as they come, until it has ended.
+    """Show a task, then its events as they arrive, until the task has ended.
 
-    Of a task that has ended already: the task.
+    If the task has already ended, only the task is shown.
     """
     if session.as_grpcurl:
         place = [(Key.AFTER, str(after))] if after is not None else []

@@ -146,30 +146,33 @@ def shared_parameters() -> list[inspect.Parameter]:
         )
 
     calling = {"rich_help_panel": "Calling"}
-    telling = {"rich_help_panel": "Telling"}
+    telling = {"rich_help_panel": "Output"}
     return [
         option("agent", str | None, None, "-a", "--agent", envvar="A2A_GRPC_AGENT", metavar="TARGET",
-               help="The agent: HOST:PORT, grpc(s)://, http(s):// or a file for its card, unix:, dns:///. "
+               help="Address of the agent (HOST:PORT, grpc://, grpcs://, dns:///, unix:), or URL or file of its card. "
                f"\\[default: {DEFAULT_TARGET}]", **calling),
-        option("header", list[str], [], "-H", "--header", metavar="'NAME: VALUE'", help="Metadata of the calls.",
+        option("header", list[str], [], "-H", "--header", metavar="'NAME: VALUE'",
+               help="Metadata to send with each call. May be given several times.",
                show_default=False, **calling),
-        option("extension", list[str], [], "--extension", metavar="URI", help="Extension to ask for.",
+        option("extension", list[str], [], "--extension", metavar="URI",
+               help="Protocol extension to ask for. May be given several times.",
                show_default=False, **calling),
         option("token", str | None, None, "--token", help="Bearer token. \\[env: A2A_GRPC_TOKEN]", **calling),
         option("token_file", Path | None, None, "--token-file",
                help="File with the bearer token, read for each call. \\[env: A2A_GRPC_TOKEN_FILE]", **calling),
         option("api_key", str | None, None, "--api-key", metavar="NAME=KEY",
-               help="API key, under the name that the card gives. \\[env: A2A_GRPC_API_KEY]", **calling),
+               help="API key, with the name that the agent's card gives. \\[env: A2A_GRPC_API_KEY]", **calling),
         option("timeout", float | None, None, "--timeout", metavar="SECONDS", min=0.001,
-               help="Stop after so many seconds; the task goes on. A unary call has 30 by default.", **calling),
+               help="End the command after SECONDS; the task continues. Default: 30 for each unary call.", **calling),
         option("connect_timeout_s", float | None, None, "--connect-timeout-s", metavar="SECONDS", min=0.001,
-               help="Seconds to reach an agent for the first time. "
+               help="Seconds to reach the agent for the first time. "
                f"\\[default: {CONNECT_TIMEOUT_S}; env: A2A_GRPC_CONNECT_TIMEOUT_S]", **calling),
         option("output", OutputFormat, OutputFormat.TEXT, "-o", "--output",
-               help="'json' prints one JSON object a line.", **telling),
-        option("as_grpcurl", bool, False, "--as-grpcurl", help="Print the grpcurl command, do not call.", **telling),
+               help="Format of the output. 'json' prints one JSON object per line.", **telling),
+        option("as_grpcurl", bool, False, "--as-grpcurl",
+               help="Print the equivalent grpcurl command instead of calling.", **telling),
         option("verbose", bool, False, "-v", "--verbose",
-               help="Show metadata, trailers and status details, secrets masked.", **telling),
+               help="Show metadata, trailers and status details. Secrets are masked.", **telling),
         *(item for item in settings_parameters(ClientSettings, switches=True) if item.name not in OWN_OPTIONS),
     ]  # fmt: skip
 

@@ -16,13 +16,18 @@ async def wait(
     task_id: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task.")],
     poll: Annotated[
         float | None,
-        typer.Option("--poll", metavar="SECONDS", min=0.01, help="Ask every so many seconds, instead of following."),
+        typer.Option(
+            "--poll",
+            metavar="SECONDS",
+            min=0.01,
+            help="Ask for the task every SECONDS, instead of following its events.",
+        ),
     ] = None,
     cancel_on_interrupt: given.CancelOnInterrupt = False,
 ) -> ExitCode:
-    """Wait until a task has ended, or its agent asks for something; then show it.
+    """Wait until a task has ended or waits for its user, then show the task.
 
-    Waits as long as it takes, through lost connections; --timeout limits it.
+    The command waits as long as the task takes, and connects again if the connection is lost. --timeout limits it.
     """
     if session.as_grpcurl:
         return await session.grpcurl("GetTask", GetTaskRequest(id=task_id))

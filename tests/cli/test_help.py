@@ -1,6 +1,7 @@
 """What `--help` says, and that a command line that cannot be read is refused with one clear message."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import typer.main
 
 from a2a_grpc.cli.app import app
+from a2a_grpc.cli.examples import EXAMPLES
 from tests.cli.terminal import Done, run_all
 from tests.client.peers import black_hole
 
@@ -66,6 +68,17 @@ def test_every_verb_and_every_option_of_it_is_explained() -> None:
                    if not parameter.help]  # fmt: skip
     assert unexplained == []
     assert [path for path, command in commands() if not command.help] == []
+
+
+def test_every_verb_shows_examples_with_options_that_it_has() -> None:
+    known = {" ".join(path): command for path, command in commands() if not hasattr(command, "commands")}
+    assert sorted(EXAMPLES) == sorted(known)
+    for path, examples in EXAMPLES.items():
+        flags = {flag for parameter in known[path].params for flag in parameter.opts}
+        for example in examples:
+            assert f"a2a-grpc {path}" in example
+            assert example in known[path].help
+            assert {word for word in shlex.split(example) if re.match(r"--?[a-z]", word)} <= flags, example
 
 
 def test_no_option_means_two_things() -> None:

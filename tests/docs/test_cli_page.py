@@ -11,7 +11,7 @@ from tests.harness import ROOT
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 
-SHARED = ("Calling", "Telling", "Connection, encryption, patience")
+SHARED = ("Calling", "Output", "Connection, encryption, patience")
 """Groups of options that each command has which calls an agent."""
 
 

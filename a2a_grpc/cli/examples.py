@@ -1,0 +1,43 @@
+"""Examples for the help of each verb."""
+
+import inspect
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "serve": (
+        "a2a-grpc serve greeter.py",
+        "a2a-grpc serve greeter.py --listen 0.0.0.0:50051 --tls-cert cert.pem --tls-key key.pem",
+        "a2a-grpc serve greeter.py --store postgresql://user@host/db --max-runs 20",
+    ),
+    "card": ("a2a-grpc card http://127.0.0.1:8080", "a2a-grpc card --validate card.json"),
+    "send": (
+        'a2a-grpc send "Ada"',
+        'a2a-grpc send --file report.pdf --data \'{"pages": 3}\' "Summarize this."',
+        'a2a-grpc send --task TASK "the answer to a question"',
+    ),
+    "stream": ('a2a-grpc stream "Tell a story."', 'a2a-grpc stream -o json "Tell a story."'),
+    "subscribe": ("a2a-grpc subscribe TASK", "a2a-grpc subscribe --after 12 TASK"),
+    "get": ("a2a-grpc get TASK", "a2a-grpc get --no-artifacts -o json TASK"),
+    "list": ("a2a-grpc list --state WORKING", "a2a-grpc list --since 2026-01-31 --limit 10"),
+    "cancel": ("a2a-grpc cancel TASK",),
+    "wait": ("a2a-grpc wait TASK", "a2a-grpc wait --timeout 600 --poll 30 TASK"),
+    "health": ("a2a-grpc health", "a2a-grpc health --watch 127.0.0.1:50051"),
+    "ping": ("a2a-grpc ping --count 100 --interval 0",),
+    "doctor": ("a2a-grpc doctor", "a2a-grpc doctor grpcs://agent.example:443"),
+    "completion": ('eval "$(a2a-grpc completion bash)"', "a2a-grpc completion fish | source"),
+    "db upgrade": ("a2a-grpc db upgrade --store postgresql://user@host/db",),
+    "db current": ("a2a-grpc db current --store sqlite:///tasks.db",),
+    "db rename": ("a2a-grpc db rename Poet --store sqlite:///tasks.db",),
+    "push create": ("a2a-grpc push create TASK https://hooks.example/a2a",),
+    "push get": ("a2a-grpc push get TASK CONFIG",),
+    "push list": ("a2a-grpc push list TASK",),
+    "push delete": ("a2a-grpc push delete TASK CONFIG",),
+}
+"""Commands that a user may type, by verb."""
+
+
+def with_examples(path: str, about: str | None) -> str:
+    """Return the help text of a verb, followed by its examples."""
+    paragraphs = inspect.cleandoc(about or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    lines = "\n".join(f"  {command}" for command in EXAMPLES[path])
+    return f"{text}\n\n\b\nExamples:\n{lines}"
