@@ -1,117 +1,106 @@
 """The gRPC transport for A2A v1.0 agents.
 
-    from a2a_grpc import Agent, Turn, serve            an agent
-    from a2a_grpc import RemoteAgent, connect          somebody else's
+    from a2a_grpc import Agent, Turn, serve        write an agent and serve it
+    from a2a_grpc import RemoteAgent, connect      call an agent
 
-The one idea: **a task is an append-only log of events, and everyone who wants events follows the log from a cursor.**
-A stream is a follower that is yielded, a subscription a snapshot with its seq and then a follower after that seq, a
-blocking send a follower that is folded until the task is settled, or, as long as nobody else writes to the log, the
-fold of the run itself. There is no queue per subscriber and no fan-out: a slow reader is a cursor that lags, and costs
-nobody anything.
+The names of `a2a_grpc` are enough for most programs. `a2a_grpc.client`, `a2a_grpc.server` and `a2a_grpc.store` have
+more. What follows is for those who work on the package; docs/architecture.md explains it with drawings.
 
-The map. A module imports only from floors strictly below its own:
+The idea: **a task is an append-only log of events. Each reader of events follows the log from a cursor.** A stream is a
+follower whose events are sent. A subscription is a snapshot of the task with its seq, and then a follower after this
+seq. A blocking send is a follower whose events are folded until the task is settled. If only this server writes to the
+log, the send uses the fold of the run instead. There is no queue for each subscriber. A slow reader is a cursor that is
+behind, and does not disturb other readers.
 
-    6  cli          the command line, one file per verb; verb: what they share; follow: watching a task; show: what is
-                    printed; described: in a few words; output: the two outputs, and what happens if one cannot be
-                    written; screen: the one way to a terminal; usage: what is wrong with a command line; exits: how it
-                    ends; examples: those of each verb's help
-    5  server       Server: ports, card, drain; gate: what every call passes; requests: validation;
-                    limits: whether they fit each other; width: fields of large requests, counted before they are
-                    parsed; pace: long work in steps; loads: tasks for responses;
-                    admin: health, reflection, channelz;
-                    published: the card with an address to reach;
-                    servicer: the eleven RPCs; serve: a server as a program; workers, worker: as several; ports;
-                    port: a gRPC port that is bound again if its loop ends; sockets: the connections of a port;
-                    readiness: one answer of the store for all who ask; health: grpc.health.v1;
-                    descriptors: shares of the limit of open files; acceptor: HTTP connections within one;
-                    guard: ends connections that flood; debt: what their calls do not explain; connections: what the
-                    kernel knows of them; counters: what gRPC does;
-                    noise: gRPC's log lines, bounded; garbage: the garbage collector of a program
-    4  engine       Engine: open, settled, cancel, drain; sends: the ways a message can go; run: one execution of agent
-                    code; runs: all that are at work; writer: a run's pen; witness: who folds what it writes; reply:
-                    answers without a task;
-                    replica: this process's lease; recovery: what one of several does; upkeep: its loops;
-                    held: handlers that wait in `ask`; rerun, replay: running them again with the recorded answers;
-                    farewell: running one whose task has ended, so that it cancels another agent's;
-                    blame: the handler's line that an error comes from; watch: handlers that block the event loop;
-                    past: other tasks, for a handler; waiting: how many tasks wait for their users;
-                    slots, locks: who may go on, line: who is next; sweep: retention, expiry
-    3  log          append, then wake; Follower: records after a seq, without gaps; heal: for wakes that were lost
-       rpc          call metadata, status details, channel arguments, the frame around every call, reflection;
-                    accept: a grpc.aio server that no path ends; turns: accepted calls, begun by connection in turn;
-                    traffic: what calls explain of a connection's bytes; limits: what is refused before its request is
-                    awaited; arrivals: requests on their way in; responses: those that clients have yet to read;
-                    shares: who gets room; reset: calls ended from this side; memory: what goes back to the system;
-                    elsewhere: for callers of other versions; interceptors: streams that those of others can iterate
-       client       connect, Client: the operations; sending: what goes with a message; stream: events across
-                    connections; taken: whether a task has come to a message; news: what a snapshot adds;
-                    pieces: what an event adds to the answer; polling: the events of an agent that does not
-                    stream; offers: what a card does not offer;
-                    origin: whether a failure came from the agent or from the transport; patience: how long to try
-                    again; calls: metadata, deadlines, retries; cuts: why an agent refused a subscription;
-                    responses: what an agent sends, checked before it is used; inflating: compressed content within a
-                    bound; growth: a bound for a followed task; pages: lists;
-                    connection, channel, target, card, fetch, page: the way to an agent; probe: why there is none;
-                    lenient: cards with mistakes in them;
-                    status: failures as errors; remote, manager, blocking: on top; delegated: a remote task for a turn
-                    here, whose questions are passed on (noted: what they say of it)
-    2  agent        Agent, Turn, outcomes, the agent card; talk: one question to a user at a time
-       store        protocol: TaskStore and its values; contract: what each must do, as tests; views: parts of tasks;
-                    growing: a task folded into bytes;
-                    memory, with order: its lists;
-                    sql: SQLite, PostgreSQL, MySQL (schema: the tables; statements: what is done to them, each a
-                    function of a connection; parts: reading less than a whole task; bases: reading whole tasks;
-                    commits: many writes in one transaction; together: one transaction for equal wishes; tail: what
-                    followers read without a query; database, patience, faults: connections, retries, which faults
-                    pass; file, clock: what the processes on one SQLite file share; owner: whose tasks a database keeps)
-       bus          protocol: wakes; local: in a process; machine: between those on one SQLite file; postgres
-    1  lifecycle    states, which may follow which, the fold of events
-       parts        Python values to parts and back; plain: objects that JSON does not have, as JSON values,
-                    and paths to values
-       arguments    wrong arguments of public functions refused by their annotations
-       address      HOST:PORT taken apart
+The modules, by floor. A module imports only from its own package and from lower floors:
+
+    6  cli          the command line. One file for each verb. verb: what the verbs share; follow: watching a task; show:
+                    printing tasks and events; described: short descriptions; output: standard output and standard
+                    error; screen: terminals; usage: errors in a command line; exits: exit codes; examples: those of
+                    each verb's help
+    5  server       the server. server: ports, card, drain; gate: the checks of every call; requests: validation of
+                    requests; limits: whether settings fit each other; width: counting the fields of large requests;
+                    pace: long work in steps; loads: loading tasks for responses; admin: health, reflection, channelz;
+                    published: the card with the right address; servicer: the eleven RPCs; serve: a server as a program;
+                    workers, worker: several processes; ports, port: gRPC ports, which are bound again after a failure;
+                    sockets: the connections of a port; readiness: whether the store answers; health: grpc.health.v1;
+                    descriptors: the limit of open files; acceptor: HTTP connections; guard, debt, connections,
+                    counters: ending connections that flood; noise: gRPC's log lines; garbage: the garbage collector
+    4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
+                    run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
+                    folding them for a waiting caller; reply: answers without a task; replica: the lease of this
+                    process; recovery: taking over tasks; upkeep: background loops; held: handlers that wait in `ask`;
+                    rerun, replay: running them again with the recorded answers; farewell: running the handler of an
+                    ended task, so that it cancels its remote task; blame: the line of a handler for an error; watch:
+                    handlers that block the event loop; past: other tasks, for a handler; waiting: counting tasks that
+                    wait for users; slots, locks, line: admission and order of runs; sweep: retention and expiry
+    3  log          appending events and waking readers. Follower: records after a seq, without gaps
+       rpc          everything between gRPC and the server. calls: the frame around each call; metadata, status,
+                    options, reflection; accept: a grpc.aio server that serves any path; turns: the order of accepted
+                    calls; traffic: the bytes of a connection that belong to calls; limits: refusals before the request
+                    is read; arrivals: memory for requests; responses: memory for unread responses; shares: fair
+                    sharing; reset: ending calls; memory: returning memory to the system; elsewhere: callers of other
+                    versions; interceptors: streams that interceptors can iterate
+       client       calling agents. client: the operations; sending: the options of a message; stream: events across
+                    connections; taken: whether a task has begun with a message; news: what a snapshot adds to known
+                    events; pieces: the contents of events; polling, waiting: asking for a task from time to time;
+                    offers: what a card does not offer; origin: whether a failure came from the agent; patience: how
+                    long to retry; calls: metadata, deadlines, retries; cuts: why a subscription was refused;
+                    responses: checks of responses; inflating: compressed content; growth: a limit for a followed
+                    task; pages: lists; connection, channel, pool, target, credentials, card, fetch, page: the way to
+                    an agent; probe: why an agent cannot be reached; lenient: cards with mistakes; status: failures as
+                    errors; remote, manager, blocking: other ways to use a client; delegated, noted: remote tasks for
+                    a turn of an agent here
+    2  agent        what authors of agents use. talk: one question to a user at a time
+       store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
+                    memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL
+       bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
+    1  lifecycle    states, which state may follow which, and the fold of events
+       parts        Python values as parts, and back. plain: objects that JSON does not have, and paths to values
+       arguments    checks of the arguments of public functions
+       address      HOST:PORT
        pem          private keys that gRPC can read
-       libpq        URLs of PostgreSQL, as its own tools read them
-       piecewise    large messages parsed and joined a piece at a time
-       harmless     text of others for terminals and logs
-    0  wire         the only door to generated code
-       protocol     names on the wire that are not messages: metadata keys, versions, extensions
-       errors       the tree of errors with their wire facts
-       principal    who calls
-       ids          identifiers that are made here
+       libpq        URLs of PostgreSQL
+       piecewise    parsing and joining large messages in steps
+       harmless     text of other programs for terminals and logs
+    0  wire         the message classes. Only this module imports generated code
+       protocol     metadata keys, versions, extensions
+       errors       the errors of the protocol
+       principal    the caller of an operation
+       ids          new identifiers
        forking      whether gRPC can be used after a fork
-       counting     fields of a serialised message, counted before it is parsed
-       config       settings: default < environment < caller
-       backoff      how long to wait before the next try
-       masking      passwords and tokens of URLs hidden before they are shown
+       counting     counting the fields of a message before it is parsed
+       config       settings: the default, then the environment, then the caller
+       backoff      how long to wait before the next retry
+       masking      hiding passwords and tokens in URLs
        text         which text a store can keep
        offload      large work in a thread
-       surely       waiting for what must not be left half done
-       unclosed     code of others, which a GeneratorExit that it awaits does not close
-       throttle     log lines at a bounded rate, with a count of those left out
-       signals      SIGTERM and the like for an event loop, on Windows too
-       libc         functions of the C library that Python does not offer
+       surely       waiting for work that must be finished even if the caller is canceled
+       unclosed     code of other authors that raises GeneratorExit
+       throttle     log lines at a limited rate
+       signals      SIGTERM and others for an event loop, on Windows too
+       libc         functions of the C library
 
 The route of a message:
 
-    gate          reads metadata and request                           → Call, or VersionNotSupportedError, …
-    servicer      has the request checked (pure)                      → InvalidRequestError, …
-    engine.open   creates the task, or stores the message with it;    → Opened, or a bare Message
-                  claims it, where nobody holds it; starts a run
-    run           plays the handler; each event goes through its writer
-    writer        checks state and limits, serialises once            → Record(seq, bytes, …)
-    log.append    store.append, conditional on seq and claim; then bus.wake, here and at other replicas
-    log.follow    whoever streams or waits reads the records' bytes from the store
+    gate          reads the metadata and the request                   → Call, or VersionNotSupportedError, …
+    servicer      has the request checked                              → InvalidRequestError, …
+    engine.open   creates the task, or stores the message with it;     → Opened, or a Message
+                  claims the task if it is free; starts a run
+    run           runs the handler; each event goes through its writer
+    writer        checks state and limits, serialises the event        → Record(seq, bytes, …)
+    log.append    appends to the store, if seq and claim are right; then wakes readers, here and at other replicas
+    log.follow    reads the bytes of the records for each stream or waiting caller
 
-A task at work is held by one replica, under an epoch; whoever claims it next makes that epoch void. A replica renews
-one lease. What a dead one held is claimed by another, which begins the run again or fails the task. Messages and
-requests to cancel that come to any replica are left in the store, and the holder is woken.
+One replica at a time holds a task, by a claim with an epoch. The next claim makes this epoch void. A replica renews one
+lease for all its tasks. If it is lost, another replica claims them, and runs them again or fails them. A replica that
+gets a message or a request to cancel for a task of another one leaves it in the store, and wakes the holder.
 
-And of the events that come back:
+The route of the events that come back:
 
-    TaskStream    one call after another, each from where the last one was cut; folds what it reads
+    TaskStream    makes one call after another, each from the place where the last one was cut, and folds the events
     Client.send   reads a TaskStream until the task is settled
-    RemoteAgent   a Client's send as an answer in words, canceled as a coroutine is
+    RemoteAgent   returns the answer of such a send as text, and cancels the task if its caller is canceled
 """
 
 from importlib import import_module
@@ -174,7 +163,7 @@ _HOMES = {
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Imports what is asked for once it is: who writes a client does not wait for the server's modules."""
+        """Import a name when it is used, so that a client does not have to load the modules of the server."""
         for home, names in _HOMES.items():
             if name in names:
                 value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)

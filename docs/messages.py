@@ -136,4 +136,4 @@ def messages_page() -> str:
 
 
 def _cell(message: str) -> str:
-    return "``" + message.replace("|", "\\|") + "``" if "`" in message else f"`{message}`"
+    return "`` " + message.replace("|", "\\|") + " ``" if "`" in message else f"`{message}`"

@@ -16,6 +16,7 @@ PUBLIC = {
         *("Agent", "Answer", "AuthRequired", "Completed", "Failed", "InputRequired", "Outcome", "Rejected", "Skill"),
         *("Threads", "Turn", "build_card"),
     ],
+    "a2a_grpc.client": ["ClientSettings"],
     "a2a_grpc.config": ["ConfigurationError", "load", "setting"],
     "a2a_grpc.engine": ["EngineSettings"],
     "a2a_grpc.errors": [

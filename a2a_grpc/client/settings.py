@@ -1,4 +1,4 @@
-"""How a client connects, how long it waits, how patient it is."""
+"""The settings of a client."""
 
 from dataclasses import dataclass
 
@@ -12,43 +12,53 @@ MiB = 1 << 20
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """Connection, encryption, patience."""
+    """Settings of a client: connections, TLS, time limits, retries."""
 
-    timeout_s: float = setting(
-        30.0, "Seconds for a unary call, its retries included; streams have no limit.", minimum=0.001
-    )
+    timeout_s: float = setting(30.0, "Seconds for a unary call with its retries; streams have no limit.", minimum=0.001)
     connect_timeout_s: float = setting(5.0, "Seconds to reach an agent for the first time.", minimum=0.001)
     give_up_after_s: float = setting(
-        300.0, "Seconds without contact after which a call or a stream is given up; 0 for at once.", minimum=0
+        300.0, "Seconds without contact to the agent after which a call or a stream fails; 0: at once.", minimum=0
     )
     subscribe_timeout_s: float = setting(
-        30.0, "Seconds for the first event of a subscription; then the connection counts as lost.", minimum=0.001
+        30.0,
+        "Seconds to wait for the first event of a subscription; then the connection counts as lost.",
+        minimum=0.001,
     )
     max_retries: int | None = setting(
-        None, "Times a unary call is tried again; by default as often as its time allows.", minimum=0
+        None, "Number of retries of a unary call; by default as many as its time allows.", minimum=0
     )
-    retry_initial_s: float = setting(0.1, "Seconds before the first retry; later ones wait longer.", minimum=0.001)
-    retry_maximum_s: float = setting(5.0, "Seconds between retries, at most.", minimum=0.001)
-    plaintext: bool = setting(False, "Speak plaintext beyond loopback.")
-    ca_cert: str | None = setting(None, "PEM file with the roots that the agent's certificate is checked against.")
-    client_cert: str | None = setting(None, "PEM file with this client's certificate chain.")
-    client_key: str | None = setting(None, "PEM file with this client's private key.")
-    authority: str | None = setting(None, "Host name that the agent's certificate must have, if not the target's.")
-    any_card_host: bool = setting(False, "Accept a card whose gRPC interface is on another host than the card.")
-    tenant: str | None = setting(None, "Tenant of every request, where it is not the one the card names.")
+    retry_initial_s: float = setting(0.1, "Seconds before the first retry; later retries wait longer.", minimum=0.001)
+    retry_maximum_s: float = setting(5.0, "Largest time between two retries, in seconds.", minimum=0.001)
+    plaintext: bool = setting(False, "Connect to other machines without TLS.")
+    ca_cert: str | None = setting(
+        None, "PEM file with the root certificates to check the agent's certificate; by default those of gRPC."
+    )
+    client_cert: str | None = setting(None, "PEM file with the certificate chain of this client.")
+    client_key: str | None = setting(None, "PEM file with the private key of this client.")
+    authority: str | None = setting(
+        None, "Host name that the agent's certificate must have; by default that of the target."
+    )
+    any_card_host: bool = setting(
+        False, "Accept an agent card that names a gRPC interface on another host than the card's own."
+    )
+    tenant: str | None = setting(None, "Tenant of each request; by default the one that the agent card names.")
     keepalive_s: float = setting(
         0.0,
-        "Seconds of silence after which the agent is pinged, 0 for never; stock servers want 300 or more.",
+        "Seconds of silence after which the agent is pinged; 0: never; many gRPC servers allow only 300 or more.",
         minimum=0,
     )
     calls_per_connection: int = setting(
-        90, "Calls open at a time on one connection; for more, another connection is opened.", minimum=1
+        90, "Calls that may be open at the same time on one connection; more calls open another connection.", minimum=1
     )
     max_response_bytes: int = setting(
-        66 * MiB, "Size of a response, of one element of a stream, or of a task as its events make it.", minimum=1024
+        66 * MiB,
+        "Largest size of a response, of one element of a stream, or of a followed task, in bytes.",
+        minimum=1024,
     )
     max_response_fields: int = setting(
-        1_000_000, "Protobuf fields of a response, of one element of a stream, or of a task.", minimum=1000
+        1_000_000,
+        "Largest number of protobuf fields of a response, of one element of a stream, or of a task.",
+        minimum=1000,
     )
 
     def __post_init__(self) -> None:
