@@ -72,15 +72,15 @@ test: $(VENV)/.dev ## Run the tests, in their quick forms, within five minutes (
 
 test-all: test test-long ## Run all tests: those of `make test`, then those that take long.
 
-# Attacks measure how long good calls take: nothing else runs at the same time.
-test-long: $(VENV)/.dev ## Run what takes long: full attacks, silence, crashes, simulations, environments, demos.
-	$(BIN)/python -m pytest -m long --ignore tests/attacks --timeout 900 $(IN_PARALLEL)
-	$(BIN)/python -m pytest -m long tests/attacks --timeout 300
+# Tests that measure how long good calls take during an attack run alone: nothing else runs at the same time.
+test-long: $(VENV)/.dev ## Run what takes long: every store, full attacks, silence, crashes, simulations, environments.
+	PROPERTY_EXAMPLES=100 FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -m '(long or hypothesis) and not alone' --timeout 900 $(IN_PARALLEL)
+	$(BIN)/python -m pytest -m 'long and alone' --timeout 300
 
 test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence, 100 crashes, 20,000 simulations and hostile answers.
 	SILENCE_S=600 $(BIN)/python -m pytest -m long tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest -m long tests/crash --timeout 1200 $(ARGS)
-	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -m long tests/client/test_fuzz.py --timeout 3600 $(ARGS)
+	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -m hypothesis tests/client/test_fuzz.py --timeout 3600 $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest -m long tests/simulation --timeout 3600 $(ARGS)
 
 attacks: $(VENV)/.dev ## Measure what attacks cost, beside bare grpc.aio: the table of docs/security.md.

@@ -10,9 +10,11 @@ import pytest
 
 from tests.harness import Served, eventually, scripted_agent, serving
 
-pytest_plugins = ["tests.tools", "tests.databases"]
+pytest_plugins = ["tests.tools", "tests.databases", "tests.quick"]
 
-hypothesis.settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
+"""How many examples a property test tries; `make test-all` runs these tests once more with 100."""
+hypothesis.settings.register_profile("tests", max_examples=EXAMPLES, deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("tests")
 
 os.environ.setdefault("A2A_GRPC_STORE", "memory:")  # programs of tests leave no files behind, unless a test is about it

@@ -157,6 +157,7 @@ async def test_a_program_tells_where_its_admin_port_is(tmp_path: Path) -> None:
             assert await health(admin) == SERVING
 
 
+@pytest.mark.long
 async def test_workers_share_the_admin_port(tmp_path: Path) -> None:
     store = f"--store=sqlite:///{tmp_path}/tasks.db"
     async with Program.server("servers/scripted.py", "--workers=2", store, "--admin-listen=127.0.0.1:0") as program:

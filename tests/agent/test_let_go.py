@@ -227,6 +227,7 @@ async def test_over_their_number_the_one_that_waited_longest_is_let_go_at_once()
     assert [texts(task) for task in ended] == [[f"task {number} yes"] for number in range(5)]
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("how", ["ask", "InputRequired"])
 async def test_a_task_that_waits_costs_at_most_four_kib(tmp_path: Path, how: str, full: bool) -> None:
     async def handler(turn: Turn) -> str:

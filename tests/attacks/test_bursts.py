@@ -53,6 +53,7 @@ async def test_a_burst_of_reads_is_served(connections: int, calls: int) -> None:
     assert Counter(str(error) for error in ended) == {"None": calls}
 
 
+@pytest.mark.long
 async def test_of_a_burst_over_the_limit_each_call_is_served_or_told_when_to_try_again() -> None:
     served, calls = 50, 4000
     async with Target.ours("--max-calls", str(served)) as target:

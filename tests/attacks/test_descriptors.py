@@ -56,6 +56,7 @@ async def is_served(target: Target) -> None:
         assert sent.task.status.state == COMPLETED
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("port", ["grpc", "http"])
 async def test_probes_and_the_store_go_on_while_connections_take_all_they_can(

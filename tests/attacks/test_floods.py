@@ -25,6 +25,7 @@ async def target() -> AsyncIterator[Target]:
         yield running
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "name",
     ["rapid_reset", "hpack_acknowledged", "continuation_flood", "settings_flood"],

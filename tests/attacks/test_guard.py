@@ -75,6 +75,7 @@ async def test_the_end_of_floods_can_be_switched_off() -> None:
         assert ENDED not in target.log()
 
 
+@pytest.mark.long
 async def test_honest_work_ends_no_connection() -> None:
     async with Target.ours() as target, channel(target) as busy:
         stub = A2AServiceStub(busy)
@@ -110,6 +111,7 @@ async def test_honest_work_ends_no_connection() -> None:
         assert ENDED not in target.log()
 
 
+@pytest.mark.long
 async def test_bursts_on_fresh_connections_end_none() -> None:
     """Their bytes come before any of their calls is known: a hundred calls at once on each of ten connections."""
     async with Target.ours() as target, contextlib.AsyncExitStack() as opened:
@@ -143,6 +145,7 @@ async def test_streams_that_are_left_end_no_other_stream_of_their_connection() -
         assert ENDED not in target.log()
 
 
+@pytest.mark.long
 async def test_a_client_that_cancels_all_its_streams_can_open_as_many_at_once() -> None:
     """gRPC frees the canceled ones later, and refuses new ones if too many are to be freed."""
 

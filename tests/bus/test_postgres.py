@@ -165,6 +165,7 @@ async def test_what_is_woken_while_the_database_is_out_of_reach_is_told_later(po
                     assert unmeant.wakes == 0
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("how", ["restart", "kill"])
 async def test_it_heals_after_the_database_was_away(postgres_server: Postgres, how: str) -> None:
     async with started(postgres_server.url()) as bus, started(postgres_server.url()) as other:

@@ -6,6 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.terminal import run, run_all, running
 
 SCRIPTS = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
@@ -30,6 +32,7 @@ async def completed(*lines: tuple[str, ...]) -> list[set[str]]:
     return [set(line.split()) for line in done.out.splitlines()]
 
 
+@pytest.mark.long
 async def test_bash_completes_verbs_options_and_values() -> None:
     verbs, below, options, values = await completed(
         ("a2a-grpc", "s"), ("a2a-grpc", "push", ""), ("a2a-grpc", "get", "--tok"), ("a2a-grpc", "list", "-o", "")

@@ -74,6 +74,7 @@ async def check(commands: Sequence[Sequence[str]], env: dict[str, str]) -> None:
     assert any("[bold]" in done.out for done in ran), "the agent's markup is shown as it is"
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("task", "env"),
     [
@@ -88,6 +89,7 @@ async def test_no_answer_of_a_hostile_agent_controls_the_terminal(task: Task, en
         await check(commands(agent.address), env)
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(("code", "env"), [(grpc.StatusCode.INTERNAL, {}), (grpc.StatusCode.FAILED_PRECONDITION, DUMB)])
 async def test_no_error_of_a_hostile_agent_controls_the_terminal(code: grpc.StatusCode, env: dict[str, str]) -> None:
     async with hostile_agent(failure=hostile_failure(code)) as agent:
@@ -117,6 +119,7 @@ async def test_no_card_controls_the_terminal(tmp_path: Path) -> None:
         await check(lines, {})
 
 
+@pytest.mark.long
 async def test_a_waiting_sign_and_a_bar_are_drawn_around_hostile_text() -> None:
     """Each moves the cursor; what comes meanwhile is still only text."""
     task = hostile_task(COMPLETED)
@@ -227,6 +230,7 @@ async def call_with_hostile_words(address: str) -> None:
             await garbage(b"\xff\x1b]0;title\x07\n" + FORGED.encode(), metadata=V1)
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("program", ["a2a-grpc serve", "serve(agent)"])
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "file"])
 async def test_no_caller_writes_lines_of_its_own_into_the_servers_log(

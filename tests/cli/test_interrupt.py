@@ -164,6 +164,7 @@ async def test_ctrl_c_in_a_stream_of_json_lines_leaves_standard_output_to_json()
     assert "".join(part.get("text", "") for chunk in chunks for part in chunk["parts"]) == "Once upon a time"
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("way", ["send", "wait", "wait --poll"])
 async def test_ctrl_c_where_the_agent_is_asked_from_time_to_time_tells_how_to_go_on(way: str) -> None:
     story = Story(streaming=way == "wait --poll")

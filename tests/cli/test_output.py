@@ -42,6 +42,7 @@ def every_verb(served: Served, task: Task, folder: Path) -> list[list[str]]:
 # -- an output that cannot be written
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("target", "says"), [("/dev/full", "No space left on device"), ("-", "Bad file descriptor")], ids=["full", "closed"]
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import grpc
+import pytest
 
 from tests.cli.hostile import Ran, run_many
 from tests.cli.terminal import run
@@ -137,6 +138,7 @@ async def test_secrets_of_push_configs_are_left_to_the_shell() -> None:
         assert f'"$A2A_GRPC_PUSH_{variable}"' in ran[1].out
 
 
+@pytest.mark.long
 async def test_secrets_of_a_target_are_in_no_output_of_any_verb() -> None:
     """In the query of a card's URL, before its host; if the card is not there, is no card, names no agent."""
     async with Site(Page(b"no card")) as broken, Site(Page(status=403)) as forbidden, Site(Page.card()) as good:

@@ -571,6 +571,7 @@ with BlockingClient(sys.argv[1]) as client:
 """
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("operation", ["send", "wait", "stream"])
 async def test_s2_11_ctrl_c_leaves_the_block_and_the_task_goes_on(operation: str) -> None:
     async with Program.server("servers/scripted.py", "--drain-grace-s", "0") as program:

@@ -87,6 +87,7 @@ def card_with(change: Change, address: str) -> dict[str, Any]:
     return card
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("name", CARDS)
 async def test_an_odd_card_with_a_usable_interface_leads_to_its_agent(name: str) -> None:
     async with peering() as peer:

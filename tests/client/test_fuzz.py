@@ -48,7 +48,7 @@ from tests.attacks import http2
 from tests.attacks.http2 import ScriptedServer
 from tests.client.peers import ANSWERS, DONE, OPERATIONS, RPCS, Failure, Peer, collected, peering
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
 PROFILE = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -97,6 +97,7 @@ def element(task: bytes) -> bytes:
 # -- memory
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("rpc", ["GetTask", "SubscribeToTask"])
 async def test_60_mib_of_empty_parts_are_refused_before_they_are_parsed(rpc: str) -> None:
     wide = empty_parts(60)
@@ -127,6 +128,7 @@ async def test_an_answer_over_the_limit_of_bytes_names_the_setting() -> None:
     assert len(peer.calls) == 2
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("rpc", ["GetTask", "SubscribeToTask"])
 async def test_a_compressed_answer_is_inflated_up_to_the_limit_and_no_further(rpc: str) -> None:
     bomb = DONE.SerializeToString() + b"\x7a" + varint(100 * MiB) + bytes(100 * MiB)

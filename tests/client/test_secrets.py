@@ -92,6 +92,7 @@ PAGES = {
 }
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("kind", PAGES)
 @pytest.mark.parametrize("query", QUERIES[:2])
 async def test_the_query_of_a_card_url_is_in_no_error(kind: str, query: str, caplog: pytest.LogCaptureFixture) -> None:

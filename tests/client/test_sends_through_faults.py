@@ -22,6 +22,7 @@ def every_third(number: int) -> bool:
     return number % 3 == 0
 
 
+@pytest.mark.long
 async def test_1000_sends_through_a_proxy_that_drops_every_third_connection_make_1000_tasks(served: Served) -> None:
     """It drops it at the moment when the server begins to answer: requests were served, and nobody hears of it."""
     async with Proxy(served.server.grpc_address, loses_answer=every_third) as proxy:

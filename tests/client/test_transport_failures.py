@@ -92,6 +92,7 @@ async def fail_all(
     return wrong
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_what_no_agent_has_answered_is_tried_again_where_that_is_safe(name: str, tmp_path: Path) -> None:
     operation = OPERATIONS[name]
@@ -124,6 +125,7 @@ async def test_a_send_that_may_have_arrived_is_a_lost_connection_unless_the_agen
     assert await fail_all(LOST, OPERATIONS[name], check, tmp_path, honours=False) == {}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_what_stays_away_is_a_lost_connection_in_the_end(name: str, tmp_path: Path) -> None:
     async def check(client: Client, server: FailingServer) -> str:

@@ -160,6 +160,7 @@ async def shut_down(server: Postgres) -> None:
     await server.stop("fast")
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("take_away", [kill, shut_down])
 async def test_while_the_database_is_away_servers_are_not_ready_and_then_every_follower_goes_on(
     take_away: Callable[[Postgres], Awaitable[None]], tmp_path: Path, postgres_server: Postgres
@@ -178,6 +179,7 @@ async def test_while_the_database_is_away_servers_are_not_ready_and_then_every_f
         await late
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("whose", ["%", "a2a-grpc bus%"], ids=["all", "those of the bus"])
 async def test_terminated_connections_lose_no_event(whose: str, tmp_path: Path, postgres_server: Postgres) -> None:
     async with load_on(postgres_server.url(), tmp_path) as load:
@@ -186,6 +188,7 @@ async def test_terminated_connections_lose_no_event(whose: str, tmp_path: Path, 
             assert await postgres_server.terminate_connections(whose)
 
 
+@pytest.mark.long
 async def test_servers_whose_database_says_nothing_are_not_ready_and_say_so_in_time(
     tmp_path: Path, postgres_server: Postgres
 ) -> None:

@@ -17,7 +17,6 @@ import pytest
 from a2a_grpc import connect
 from a2a_grpc.lifecycle import COMPLETED, state_name
 from a2a_grpc.store import open_store
-from a2a_grpc.store.sql.migrations import upgrade
 from tests.crash.journal import entries_of, overlaps
 from tests.crash.notes import check_notes, stored_tasks
 from tests.crash.server import WorkerServer
@@ -26,6 +25,7 @@ from tests.harness import eventually
 
 USERS = 8
 LEASE_S = 0.5
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "12"))
 OPTIONS = ("--lease-s", str(LEASE_S), "--poll-interval-s", "0.2", "--max-ended-tasks", "1000000")
 
 
@@ -88,20 +88,13 @@ async def kill_at_random(server: WorkerServer, chance: random.Random, rounds: in
     return killed
 
 
-@pytest.fixture
-def rounds(full: bool) -> int:
-    return int(os.environ.get("CRASH_ROUNDS", "12")) if full else 2
-
-
-async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Path, rounds: int) -> None:
+async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Path, full: bool) -> None:
     file = tmp_path / "tasks.db"
-    await crash(f"sqlite:///{file}", tmp_path, rounds)
+    await crash(f"sqlite:///{file}", tmp_path, ROUNDS if full else 2)
     with closing(sqlite3.connect(file)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-async def test_kill_9_under_load_loses_nothing_acknowledged_postgres(
-    tmp_path: Path, postgres_url: str, rounds: int
-) -> None:
-    await upgrade(postgres_url)
-    await crash(postgres_url, tmp_path, rounds)
+@pytest.mark.long
+async def test_kill_9_under_load_loses_nothing_acknowledged_postgres(tmp_path: Path, postgres_store: str) -> None:
+    await crash(postgres_store, tmp_path, ROUNDS)

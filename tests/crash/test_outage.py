@@ -58,6 +58,7 @@ async def until_logged(caplog: pytest.LogCaptureFixture, words: str, count: int 
     await eventually(is_logged, within_s=30.0)
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("how", ["unreachable", "silent"])
 async def test_a_database_that_is_away_for_longer_than_the_lease_but_less_than_its_grace_fails_no_task(
     postgres_server: Postgres, caplog: pytest.LogCaptureFixture, how: str

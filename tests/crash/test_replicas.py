@@ -97,12 +97,13 @@ async def opened(url: str) -> AsyncIterator[TaskStore]:
         await store.close()
 
 
+@pytest.mark.long
 async def test_every_subscriber_sees_the_stored_task_and_no_task_runs_at_two_places_while_replicas_fail(
-    tmp_path: Path, postgres_url: str, full: bool
+    tmp_path: Path, postgres_url: str
 ) -> None:
     seed = os.environ.get("REPLICA_SEED") or secrets.token_hex(4)
     print(f"REPLICA_SEED={seed}")  # pytest shows it where the test fails
-    seconds = float(os.environ.get("REPLICA_SECONDS", "20")) if full else 4 * FAULT_INTERVAL_S
+    seconds = float(os.environ.get("REPLICA_SECONDS", "20"))
     async with AsyncExitStack() as stack:
         replicas = await stack.enter_async_context(replicas_of(postgres_url, tmp_path))
         users = await stack.enter_async_context(users_of([replica.server.address for replica in replicas], seed))
@@ -178,6 +179,7 @@ async def use(users: Users, chance: random.Random, followed: list[Followed]) -> 
         followed.append(sent)
 
 
+@pytest.mark.long
 async def test_what_a_paused_replica_writes_late_is_refused(tmp_path: Path, postgres_url: str) -> None:
     async with AsyncExitStack() as stack:
         replicas = await stack.enter_async_context(replicas_of(postgres_url, tmp_path, 2))

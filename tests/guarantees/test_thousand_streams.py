@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import pytest
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.engine import EngineSettings
@@ -109,6 +110,7 @@ def tasks() -> int:
     return sum(not task.get_name().startswith("accept ") for task in asyncio.all_tasks())
 
 
+@pytest.mark.long
 async def test_a_thousand_streams_get_every_event_in_order_and_leave_nothing_behind() -> None:
     choir = Choir()
     async with serving(choir.agent, max_runs=STREAMS) as served:

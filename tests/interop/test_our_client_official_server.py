@@ -104,7 +104,10 @@ class Release:
         return self.name == "oldest"
 
 
-@pytest.fixture(scope="module", params=["oldest", "pinned", "newest"])
+@pytest.fixture(
+    scope="module",
+    params=["pinned", *(pytest.param(name, marks=pytest.mark.long) for name in ("oldest", "newest"))],
+)
 async def release(request: pytest.FixtureRequest) -> AsyncIterator[Release]:
     """Every release of the SDK that this client is tested with."""
     interpreters = {
@@ -664,6 +667,7 @@ async def told_by_wait(line: Line) -> Task:
     return await line.client.wait(started.id)
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("told", [told_by_send, told_by_stream, told_by_wait], ids=lambda told: told.__name__[8:])
 async def test_whatever_is_cut_the_final_task_is_the_one_that_get_gives(official: Official, told: Any) -> None:
     async def once(seed: int) -> int:

@@ -192,6 +192,7 @@ async def test_a_job_of_three_seconds_polled_every_two_is_asked_for_twice() -> N
     assert (worker.looks, worker.sends) == (2, 1)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("state", [FAILED, CANCELED, REJECTED, INPUT_REQUIRED, AUTH_REQUIRED])
 @pytest.mark.parametrize("once", [(), ("--once",)], ids=["loop", "once"])
 async def test_poll_stops_at_any_settled_state_and_says_what_the_agent_said(
@@ -366,6 +367,7 @@ review: task (?P<third>{ID}) in context (?P=context)
     assert len({found["first"], found["second"], found["third"]}) == 3
 
 
+@pytest.mark.long
 async def test_the_pipeline_stops_at_the_agent_that_rejects() -> None:
     async with three_roles() as addresses:
         exit_code, out, err = await run_program("clients/pipeline.py", " ", "--agent", *addresses)
@@ -390,6 +392,7 @@ async def test_an_unknown_role_is_refused_with_those_there_are() -> None:
     assert "invalid choice: 'edit' (choose from" in err
 
 
+@pytest.mark.long
 async def test_discovery_lists_the_agents_that_are_there_and_reports_the_one_that_is_not() -> None:
     """S1-45, S1-17."""
     async with Program.server("servers/translator.py") as first, Program.server("servers/cancellable.py") as second:
@@ -535,6 +538,7 @@ async def test_a_folder_that_cannot_be_made_is_said_in_one_line(served: Served, 
 # -- what users get wrong
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_a_wrong_port_is_said_in_one_line(client: str) -> None:
     target = f"http://{NOBODY}" if client == "discovery" else NOBODY
@@ -555,6 +559,7 @@ async def test_a_wrong_port_is_said_in_one_line(client: str) -> None:
     assert err.count("\n") == expected, err
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name not in (*STUBS, "discovery", "resume")])
 async def test_a_target_that_cannot_be_is_said_in_one_line(client: str) -> None:
     exit_code, _, err = await run_program(*command(client, "ftp://agent"))
@@ -645,6 +650,7 @@ class Endless:
         return agent
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name != "discovery"])
 async def test_ctrl_c_ends_a_client_without_a_word(client: str) -> None:
     endless = Endless()

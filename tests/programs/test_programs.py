@@ -27,6 +27,7 @@ Canceling task [0-9a-f-]{36}
 """
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_a_program_explains_itself(program: str) -> None:
     exit_code, out, err = await run_program(program, "--help")
@@ -48,6 +49,7 @@ async def test_the_cancellable_pair_prints_the_transcript() -> None:
     assert re.fullmatch(HALF_WAY, out), out
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("stubs", ["synchronous", "asynchronous"])
 async def test_python_stubs_print_it_then_what_an_error_says_and_what_leaving_a_stream_does(stubs: str) -> None:
     async with Program.server("servers/cancellable.py") as agent:
@@ -60,6 +62,7 @@ async def test_python_stubs_print_it_then_what_an_error_says_and_what_leaving_a_
     assert left == "[LEFT ] stream CANCELLED, task WORKING\n"
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("stubs", ["synchronous", "asynchronous"])
 async def test_python_stubs_say_in_a_line_what_is_wrong(stubs: str) -> None:
     program = f"clients/python-stubs/{stubs}.py"
@@ -117,6 +120,7 @@ State: COMPLETED
     ), out
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("text", "end"),
     [

@@ -55,6 +55,7 @@ async def calling(address: str, codes: "Counter[str]", plain: "list[str]") -> As
             over.set()
 
 
+@pytest.mark.long
 async def test_a_plain_client_sees_no_cancelled_call_in_rolling_restarts(tmp_path: Path) -> None:
     codes: Counter[str] = Counter()
     address = f"127.0.0.1:{free_port()}"
@@ -92,6 +93,7 @@ async def test_stopping_takes_no_longer_for_connections_that_stay(admin: str) ->
             await served.server.stop()
 
 
+@pytest.mark.long
 async def test_our_own_client_sends_through_rolling_restarts(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     command = ("servers/scripted.py", "-o", "json", "--http-listen", "off", "--listen", address)

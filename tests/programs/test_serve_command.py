@@ -95,6 +95,7 @@ async def refused(*arguments: str | Path, env: dict[str, str] | None = None) -> 
 # -- what is served
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
@@ -127,6 +128,7 @@ def in_folder(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("target", ["one.py", "./one.py", "one", "one:one", "package", "package:one"])
 def test_a_target_is_looked_for_where_the_command_runs(folder: Path, target: str) -> None:
     code, out, err = in_folder(folder, target, *FREE, "--store=nowhere:")
@@ -137,6 +139,7 @@ def test_a_target_is_looked_for_where_the_command_runs(folder: Path, target: str
 # -- what cannot be served, in one line
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("target", "said"),
     [
@@ -174,6 +177,7 @@ BROKEN: dict[str, tuple[str, int, str]] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", BROKEN)
 @pytest.mark.parametrize("way", ["file", "module"])
 async def test_a_file_that_cannot_be_loaded_is_told_with_its_place_and_error(folder: Path, kind: str, way: str) -> None:
@@ -203,6 +207,7 @@ async def test_an_agent_without_a_skill_is_said_in_one_line(folder: Path) -> Non
 # -- options
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -230,6 +235,7 @@ async def test_a_value_that_cannot_be_is_said_in_one_line(folder: Path, options:
     assert await refused(folder / "one.py", "--http-listen=off", *options) == said
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -301,6 +307,7 @@ async def loop(turn: Turn) -> str:
 """
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("is_asked_for", [True, False])
 async def test_a_program_runs_on_uvloop_if_asked_and_ends_as_cleanly(
@@ -425,6 +432,7 @@ async def test_help_lists_every_setting_with_its_variable(columns: int) -> None:
     assert {"--output", "-o", "--log-level"} <= words
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("program", [program for program in PROGRAMS if program.startswith("servers/")])
 async def test_a_program_of_one_agent_has_the_same_options(program: str) -> None:
     exit_code, out, err = await run_program(program, "--help", env=WIDE)
@@ -478,6 +486,7 @@ async def test_with_store_memory_no_file_is_made_and_that_is_said(folder: Path, 
     assert list(tmp_path.glob("*.db*")) == []
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("store", "said"),
     [

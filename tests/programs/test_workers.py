@@ -124,6 +124,7 @@ async def test_every_worker_serves_on_the_one_port(folder: Path) -> None:
         assert program.process.pid not in answering
 
 
+@pytest.mark.long
 async def test_ready_is_told_once_for_all_with_the_real_ports(folder: Path) -> None:
     async with workers(folder, "--http-listen=127.0.0.1:0") as program:
         address, http = program.address, program.http
@@ -148,6 +149,7 @@ async def test_ready_is_told_once_for_all_with_the_real_ports(folder: Path) -> N
     ]
 
 
+@pytest.mark.long
 async def test_text_is_that_of_one_server_with_the_number_of_workers(folder: Path) -> None:
     async with started(*SERVE, f"{folder}/agent.py", "--workers=2", store(folder), *FREE) as process:
         assert process.stdout is not None
@@ -165,6 +167,7 @@ async def test_text_is_that_of_one_server_with_the_number_of_workers(folder: Pat
         assert (process.returncode, out.decode()) == (0, "SIGINT: draining; once more ends at once\nStopped\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["serve", "serve_command"])
 async def test_a_program_that_is_an_agent_has_workers_too(folder: Path, way: str) -> None:
     ends = {
@@ -201,6 +204,7 @@ async def test_a_worker_that_is_killed_is_started_again_and_the_other_goes_on(fo
         assert killed not in after
 
 
+@pytest.mark.long
 async def test_a_worker_that_drains_by_itself_is_started_again(folder: Path) -> None:
     async with workers(folder) as program:
         os.kill((await pids(program.address, 2)).pop(), signal.SIGTERM)
@@ -211,6 +215,7 @@ async def test_a_worker_that_drains_by_itself_is_started_again(folder: Path) -> 
 # -- the end
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("way", ["SIGTERM", "Ctrl-C"])
 async def test_the_first_signal_lets_every_worker_finish(folder: Path, way: str) -> None:
     """Ctrl-C reaches the whole process group of a terminal's foreground, and nobody else."""
@@ -244,6 +249,7 @@ async def test_the_second_signal_ends_all_at_once(folder: Path) -> None:
         assert program.process.returncode == -signal.SIGTERM
 
 
+@pytest.mark.long
 async def test_workers_drain_when_their_supervisor_is_killed(folder: Path) -> None:
     program = workers(folder)
     async with program, at_work(program, folder) as sends:
@@ -255,6 +261,7 @@ async def test_workers_drain_when_their_supervisor_is_killed(folder: Path) -> No
     assert {task.status.state for task in done} == {COMPLETED}
 
 
+@pytest.mark.long
 async def test_a_signal_during_the_start_ends_the_workers_that_start(folder: Path) -> None:
     (folder / "agent.py").write_text(
         AGENT + "\nimport time\n(folder / 'loads').touch()\nwhile True:\n    time.sleep(0.1)\n"
@@ -282,6 +289,7 @@ async def refused(folder: Path, *options: str) -> str:
     return err.removeprefix("Error: ").rstrip("\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "options"),
     [
@@ -324,6 +332,7 @@ async def test_a_taken_port_is_said_in_one_line(folder: Path) -> None:
         )
 
 
+@pytest.mark.long
 async def test_the_workers_of_another_server_do_not_share_their_port(folder: Path) -> None:
     async with workers(folder) as program:
         said = await refused(folder, f"--listen={program.address}", store(folder))

@@ -21,7 +21,7 @@ NEVER_S = "3600"
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/tasks.db"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("postgres_store"))
 
 
 async def test_p9_a_follower_at_another_process_is_woken_and_does_not_poll(store_url: str) -> None:
@@ -46,6 +46,7 @@ async def test_p9_a_follower_at_another_process_is_woken_and_does_not_poll(store
             assert len([element for element in events if element.HasField("artifact_update")]) == 20
 
 
+@pytest.mark.long
 async def test_p12_two_thousand_tokens_into_sqlite_are_the_bytes_of_their_events(tmp_path: Path) -> None:
     sent = 0
 

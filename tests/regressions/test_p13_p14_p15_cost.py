@@ -108,6 +108,7 @@ async def test_p14_50_keys_of_a_messages_metadata_cost_a_few_python_calls_each(s
     assert cost[50] - cost[1] <= 49 * 10
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [{"input": "Which?"}, {"auth": "Log in at https://login.example/"}])
 async def test_p15_1000_tasks_that_wait_for_their_user_cost_no_asyncio_task_and_little_memory(
     served: Served, step: dict[str, str]

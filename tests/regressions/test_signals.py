@@ -87,6 +87,7 @@ async def test_a_signal_drains_the_server_which_then_exits_with_0(number: signal
         assert await program.process.stderr.read() == b""
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_task_that_does_not_end_in_the_grace_tells_its_stream_why(number: signal.Signals) -> None:
     async with Program.server(SCRIPTED, "--drain-grace-s", "0.1") as program, connection(program.address) as stub:
@@ -142,6 +143,7 @@ async def test_while_a_server_drains_it_is_alive_not_ready_refuses_sends_and_let
         assert await program.process.wait() == 0
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     "step",
     [{"sleep": 600}, {"ignore_cancel": 600}, {"block": 600}],
@@ -337,6 +339,7 @@ async def started(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
             await process.communicate()
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     "options", [(), ("--workers=2", "--store=sqlite:///{folder}/tasks.db")], ids=["one", "workers"]
 )

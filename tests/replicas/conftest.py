@@ -5,25 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from a2a_grpc.store.sql.migrations import upgrade
 from tests.replicas.rig import MEMORY, Site
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store."""
+    """The URL of a store without tasks."""
     match request.param:
         case "memory":
             return MEMORY
         case "sqlite":
             return f"sqlite:///{tmp_path}/tasks.db"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("postgres_store"))
 
 
 @pytest.fixture
 async def site(shared_url: str) -> AsyncIterator[Site]:
     """Replicas in this process."""
-    if shared_url.startswith("postgres"):
-        await upgrade(shared_url)
     async with Site(shared_url) as site:
         yield site

@@ -20,7 +20,7 @@ from tests.replicas.test_processes import client_of, send_signal
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/tasks.db"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("postgres_store"))
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ async def said(client: Client, text: str, by: str, task_id: str = "") -> Task:
     return task
 
 
+@pytest.mark.long
 async def test_each_question_survives_the_end_of_its_process_and_the_first_message_stays_the_turns(url: str) -> None:
     async with quiz(url) as first, client_of(first) as client:
         task = await said(client, "go", "ada")

@@ -67,6 +67,7 @@ async def answered(site: Site, first: Replica, task: Task, way: Way, places: set
     return task
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("resumable", [True, False], ids=["resumable", "not resumable"])
 @pytest.mark.parametrize(
     "places", [{0, 1, 2}, *(pytest.param({place}, marks=pytest.mark.long) for place in range(3))], ids=str
@@ -112,6 +113,7 @@ async def test_a_resumable_run_that_is_lost_after_its_answers_gets_all_of_them_a
     assert b.hand.begun == [("quiz 3; hold", 2)]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("answers", [1, 2, 3])
 async def test_a_handler_that_asks_something_else_than_before_ends_failed_saying_so(

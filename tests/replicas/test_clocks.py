@@ -80,6 +80,7 @@ async def test_the_library_moves_the_wall_clock_and_no_other(new_clock: Callable
     assert abs(monotonic - time.monotonic()) < 120
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
 async def test_a_wall_clock_that_jumps_loses_no_lease_and_fails_no_task_on_sqlite(
     tmp_path: Path, new_clock: Callable[[], WallClock], jump_s: int
@@ -104,6 +105,7 @@ async def test_a_wall_clock_that_jumps_loses_no_lease_and_fails_no_task_on_sqlit
                 assert counted(ended) == 40
 
 
+@pytest.mark.long
 async def test_a_wall_clock_that_goes_back_delays_no_take_over_on_sqlite(
     tmp_path: Path, new_clock: Callable[[], WallClock]
 ) -> None:
@@ -132,6 +134,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
+@pytest.mark.long
 async def test_a_replica_whose_clock_is_ahead_purges_nothing_that_ended_just_now(
     url: str, new_clock: Callable[[], WallClock]
 ) -> None:

@@ -36,7 +36,7 @@ def process_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store that processes can share."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/tasks.db"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("postgres_store"))
 
 
 @pytest.fixture
@@ -158,6 +158,7 @@ async def test_a_run_whose_process_is_killed_goes_on_in_another_and_nobody_who_w
         await assert_each_once(url, task_id, await watching)
 
 
+@pytest.mark.long
 async def test_a_run_that_cannot_go_on_ends_in_failed_with_the_reason_when_its_process_is_killed(url: str) -> None:
     async with pair(url, "--lease-s", "3", resumable=False) as (a, b), client_of(a) as at_a, client_of(b) as at_b:
         asked = await at_a.send("ask how far?")
@@ -173,6 +174,7 @@ async def test_a_run_that_cannot_go_on_ends_in_failed_with_the_reason_when_its_p
         assert count_of(answered) == ["0", "1", "2"]
 
 
+@pytest.mark.long
 async def test_a_stopped_process_keeps_no_task_and_its_late_writes_change_nothing(url: str) -> None:
     async with pair(url, "--cancel-grace-s", "0.2") as (a, b), client_of(a) as at_a, client_of(b) as at_b:
         canceled, counting = await began(at_a, "count 1000 0.04"), await began(at_a)
@@ -208,6 +210,7 @@ async def test_while_a_writer_stands_still_in_its_transaction_on_sqlite_callers_
             assert (await client.cancel(counting)).status.state == CANCELED
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("resumable", [True, False])
 async def test_a_process_that_is_told_to_end_hands_its_streams_and_runs_to_another(url: str, resumable: bool) -> None:
     async with pair(url, "--drain-grace-s", "0.2", "--lease-s", "60", resumable=resumable) as (a, b):
@@ -227,6 +230,7 @@ async def test_a_process_that_is_told_to_end_hands_its_streams_and_runs_to_anoth
             assert reason_of(stream.task) == SHUTDOWN_FAILURE
 
 
+@pytest.mark.long
 async def test_a_server_that_is_killed_and_started_again_is_nothing_to_a_client_that_never_stops_watching(
     url: str,
 ) -> None:

@@ -62,6 +62,7 @@ async def tasks_at(there: Served) -> list[Task]:
     return list(response.tasks)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("way", "places"),
     [(drain, {0}), (drain, {1}), (drain, {0, 1}), (kill, {0, 1}), (let_go, {0, 1})],

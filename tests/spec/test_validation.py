@@ -708,6 +708,7 @@ WAYS = {
 }
 
 
+@pytest.mark.few(30)
 @pytest.mark.parametrize(("output", "way"), WAYS.values(), ids=WAYS)
 async def test_val_9_an_output_that_is_not_valid_fails_the_task_in_general_words(
     output: Any, way: str, caplog: pytest.LogCaptureFixture
@@ -745,6 +746,7 @@ REPLIES: dict[str, Any] = {
 }
 
 
+@pytest.mark.few(15)
 @pytest.mark.parametrize("method", SENDS)
 @pytest.mark.parametrize("output", REPLIES.values(), ids=REPLIES)
 async def test_val_9_a_reply_that_is_not_valid_is_an_invalid_agent_response(output: Any, method: str) -> None:

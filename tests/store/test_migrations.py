@@ -78,6 +78,7 @@ async def test_sqlite_is_brought_to_the_newest_schema_when_it_is_opened(tmp_path
     assert await _differences(url) == []
 
 
+@pytest.mark.long
 async def test_many_who_open_one_new_file_at_the_same_time_all_succeed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/tasks.db"
     code = (

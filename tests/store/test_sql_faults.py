@@ -117,9 +117,8 @@ class LosesCommits:
 
 
 @pytest.fixture
-async def losing(postgres_url: str) -> AsyncIterator[tuple[SqlStore, LosesCommits]]:
-    await upgrade(postgres_url)
-    async with LosesCommits(postgres_url) as proxy, opened(proxy.url) as store:
+async def losing(postgres_store: str) -> AsyncIterator[tuple[SqlStore, LosesCommits]]:
+    async with LosesCommits(postgres_store) as proxy, opened(proxy.url) as store:
         yield store, proxy
 
 
@@ -241,6 +240,7 @@ class Load:
             assert [record.seq for record in records] == list(range(1, self.acknowledged[key] + 1))
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("fault", ["restart", "crash", "terminate"])
 async def test_no_record_is_lost_or_doubled_when_postgresql_fails_under_load(
     postgres_server: Postgres, fault: str, caplog: pytest.LogCaptureFixture
@@ -270,6 +270,7 @@ async def test_no_record_is_lost_or_doubled_when_postgresql_fails_under_load(
     assert [record for record in caplog.records if record.exc_info and record.levelno > logging.DEBUG] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["restart", "crash", "terminate"])
 async def test_no_record_is_lost_or_doubled_when_mariadb_fails_under_load(
     mariadb_server: Mariadb, fault: str, caplog: pytest.LogCaptureFixture
@@ -354,9 +355,8 @@ async def test_a_ping_that_fails_when_nobody_waits_for_it_any_more_logs_no_trace
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
-async def test_callers_that_are_canceled_leave_no_connection_and_no_transaction(postgres_url: str) -> None:
-    await upgrade(postgres_url)
-    async with opened(postgres_url) as store:
+async def test_callers_that_are_canceled_leave_no_connection_and_no_transaction(postgres_store: str) -> None:
+    async with opened(postgres_store) as store:
         epoch = await create(store)
         for turns in range(60):
             calls: list[Awaitable[Any]] = [
@@ -372,7 +372,7 @@ async def test_callers_that_are_canceled_leave_no_connection_and_no_transaction(
             for call in calling:
                 call.cancel()
             await asyncio.wait(calling)
-        async with postgres_connection(postgres_url) as connection:
+        async with postgres_connection(postgres_store) as connection:
 
             async def nothing_is_open() -> None:
                 states = await connection.fetch(
@@ -389,9 +389,8 @@ async def test_callers_that_are_canceled_leave_no_connection_and_no_transaction(
 # -- one batch
 
 
-async def test_what_the_database_refuses_does_not_sink_what_was_sent_with_it(postgres_url: str) -> None:
-    await upgrade(postgres_url)
-    async with opened(postgres_url) as store:
+async def test_what_the_database_refuses_does_not_sink_what_was_sent_with_it(postgres_store: str) -> None:
+    async with opened(postgres_store) as store:
         keys = [KEY._replace(id=f"t-{place}") for place in range(9)]
         keys[4] = KEY._replace(id="nul\0")
         outcomes = await asyncio.gather(*(create(store, key) for key in keys), return_exceptions=True)

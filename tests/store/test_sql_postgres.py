@@ -5,15 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from a2a_grpc.store import TaskStore, open_store
-from a2a_grpc.store.sql.migrations import upgrade
 from tests.store.test_sql_sqlite import SqlContract
 
 
 class TestPostgresStore(SqlContract):
     @pytest.fixture
-    async def store(self, postgres_url: str) -> AsyncIterator[TaskStore]:
-        await upgrade(postgres_url)
-        store = open_store(postgres_url)
+    async def store(self, postgres_store: str) -> AsyncIterator[TaskStore]:
+        store = open_store(postgres_store)
         await store.open()
         yield store
         await store.close()

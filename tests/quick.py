@@ -1,0 +1,87 @@
+"""Rules that give the mark `long` to many tests at once, so that `make test` ends within five minutes.
+
+- A test that has a store as a parameter runs on one store in `make test`, on all of them in `make test-all`. Tests take
+  turns: one runs on memory, another one on SQLite or PostgreSQL.
+- Of the tests that need MariaDB or Redis, `make test` runs one in ten.
+- Of a test with the mark `few`, `make test` runs so many versions as the mark says; one if it says nothing.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+STORES = ("memory", "memory:", "sqlite", "postgres", "mariadb")
+"""Values of the parameter."""
+PARAMETERS = ("store", "store_url", "shared_url", "empty_url", "process_url", "url")
+"""Names of the parameter."""
+RARE = {"mariadb_url", "mariadb_server", "redis_url", "redis_server"}
+"""Fixtures of the servers that few tests of `make test` start."""
+SHARE = 10
+"""One in so many tests that need MariaDB or Redis is in `make test`."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out the tests that have the mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rare = {item for item in items if RARE & set(getattr(item, "fixturenames", ()))}
+    leave_out(item for item in rare if place_of(item.name) % SHARE)
+    one_store_each(item for item in items if item not in rare)
+    few_versions(item for item in items if not item.get_closest_marker("long"))
+
+
+def one_store_each(items: Iterable[pytest.Item]) -> None:
+    """Leave each test on one of its stores."""
+    versions: defaultdict[str, dict[str, pytest.Item]] = defaultdict(dict)
+    for item in items:
+        if found := store_of(item):
+            same, store = found
+            versions[same][store] = item
+    for same, by_store in versions.items():
+        kept = turn_of(same, list(by_store))
+        leave_out(item for store, item in by_store.items() if store != kept)
+
+
+def few_versions(items: Iterable[pytest.Item]) -> None:
+    """Leave so many versions as the mark says, evenly spread, of each test that has the mark `few`."""
+    versions: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    counts: dict[str, int] = {}
+    for item in items:
+        if few := item.get_closest_marker("few"):
+            test = item.nodeid.partition("[")[0]
+            versions[test].append(item)
+            (counts[test],) = few.args or (1,)
+    for test, found in versions.items():
+        kept = {place * len(found) // counts[test] for place in range(counts[test])}
+        leave_out(item for place, item in enumerate(found) if place not in kept)
+
+
+def leave_out(items: Iterable[pytest.Item]) -> None:
+    """Give tests the mark that `make test` leaves out."""
+    for item in items:
+        item.add_marker(pytest.mark.long)
+
+
+def store_of(item: pytest.Item) -> tuple[str, str] | None:
+    """Return what all versions of a test have in common, and the store of this one.
+
+    Return None if the test has no such parameter.
+    """
+    given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    for name in PARAMETERS:
+        store = given.get(name)
+        if isinstance(store, str) and store in STORES:
+            test, _, ids = item.nodeid.partition("[")
+            return f"{test} {[each for each in ids.rstrip(']').split('-') if each != store]}", store
+    return None
+
+
+def turn_of(same: str, stores: Sequence[str]) -> str:
+    """Return the store on which `make test` runs a test."""
+    candidates = [store for store in stores if store != "mariadb"] or stores
+    return candidates[place_of(same) % len(candidates)]
+
+
+def place_of(name: str) -> int:
+    """Return a number that is spread evenly over names, and is the same in every process."""
+    return zlib.crc32(name.encode())
