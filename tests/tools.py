@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -69,7 +70,12 @@ def not_tried(reasons: list[str]) -> str:
     return f"not tried for want of programs, with the number of tests: {told}" if told else ""
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's own, which writes the counts last
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    yield
+    terminal: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None:  # in a worker of pytest-xdist
+        return
+    skipped = [report.longrepr for report in terminal.stats.get("skipped", [])]
     if line := not_tried([longrepr[2] for longrepr in skipped if isinstance(longrepr, tuple)]):
-        terminalreporter.write_line(line)
+        terminal.write_line(line)
