@@ -178,6 +178,19 @@ def test_the_help_of_an_option_is_checked() -> None:
     assert module('name = Option("--x", help="Wait for somebody.")\n') == [(1, "'somebody'")]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'raise ValueError("nobody waits")',
+        'raise ValueError(f"{name} waits for nobody")',
+        'logger.info("nobody waits task=%s", task)',
+        'problem = Violation("field", f"nobody takes {kind}")',
+    ],
+)
+def test_the_message_of_an_exception_or_a_log_is_checked(statement: str) -> None:
+    assert module(statement) == [(1, "'nobody'")]
+
+
 def test_the_program_prints_the_findings_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad, good = tmp_path / "bad.md", tmp_path / "good.md"
     bad.write_text("It was told.\n")

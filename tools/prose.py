@@ -4,7 +4,7 @@ The rules are those of CONTRIBUTING.md, as far as a program can check them:
 
 - The first line of a function's docstring begins with a verb in the imperative, and has no colon that means "return".
 - A sentence has at most `MAX_WORDS` words.
-- No word of `DIALECT` stands in a docstring, a comment, a help text or a page.
+- No word of `DIALECT` stands in a docstring, a comment, a help text, the message of an exception or a log, or a page.
 
 Code spans, code blocks, link targets and text in double quotes are not checked. Each finding names its file and line,
 and says what to write instead. Without arguments the program checks the files of `COVERED`.
@@ -151,7 +151,7 @@ def check_page(path: str, source: str) -> Iterator[Finding]:
 
 
 def check_module(path: str, source: str) -> Iterator[Finding]:
-    """Yield what breaks a rule in the docstrings, the documentation of attributes and settings, and the comments."""
+    """Yield what breaks a rule in docstrings, in comments, and in the texts of settings, options and messages."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -165,8 +165,23 @@ def check_module(path: str, source: str) -> Iterator[Finding]:
                 yield from _check_text(path, Text(constant.lineno, text))
             case ast.keyword(arg="help" | "epilog" | "short_help", value=ast.Constant(str() as text) as constant):
                 yield from _check_text(path, Text(constant.lineno, text))
+            case ast.Raise(exc=ast.Call(args=[message, *_])):
+                yield from _check_message(path, message)
+            case ast.Call(func=ast.Attribute(value=ast.Name("logger")), args=[message, *_]):
+                yield from _check_message(path, message)
+            case ast.Call(func=ast.Name("Violation"), args=[_, message]):
+                yield from _check_message(path, message)
     for comment in _comments(source):
         yield from _check_text(path, comment)
+
+
+def _check_message(path: str, message: ast.expr) -> Iterator[Finding]:
+    match message:
+        case ast.Constant(str() as text):
+            yield from _check_text(path, Text(message.lineno, text))
+        case ast.JoinedStr(values=pieces):
+            texts = [piece.value if isinstance(piece, ast.Constant) else "_" for piece in pieces]
+            yield from _check_text(path, Text(message.lineno, "".join(map(str, texts))))
 
 
 def _docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> Text | None:

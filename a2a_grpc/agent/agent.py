@@ -67,7 +67,8 @@ class Agent:
     """An agent: its description for the agent card, and its skills.
 
     Declare each skill with `@agent.skill()`. Then serve the agent with `serve(agent)` or `Server(agent)`. The server
-    follows the agent card that results: it refuses, for example, streams if `streaming` is False.
+    follows the agent card that results: it refuses, for example, streams if `streaming` is False. Each argument is also
+    an attribute of the same name.
 
     Args:
         name: The name of the agent, for people. A store keeps the tasks of one name only.

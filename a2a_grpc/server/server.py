@@ -88,7 +88,8 @@ class Server:
     Use it as a context manager. The server listens while the block runs. When the block ends, the server drains: it
     accepts no new messages, handlers may finish within `drain_grace_s`, and streams end with UNAVAILABLE.
 
-    A server that loses a port is neither ready nor alive, and `wait_failed` returns.
+    A server that loses a port is neither ready nor alive, and `wait_failed` returns. The arguments `agent` and
+    `settings` are also attributes.
 
     Example:
         async with Server(agent) as server:
