@@ -124,7 +124,7 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
         server = make_server(found.agent, settings, interceptors=found.interceptors)
         loop = event_loop(server_settings)
         try:
-            run_to_end(run(server, tell=tell), loop)
+            run_to_end(run(server, tell=tell, is_worker=worker is not None), loop)
         except ServerFailedError as error:
             sys.exit(f"Error: {error}")
         return
@@ -208,18 +208,19 @@ def where_tasks_are(store: str) -> str:
     return f"tasks are kept in {scheme}://{place}" + (f", schema {schema}" if schema else "")
 
 
-async def run(server: Server, *, tell: Tell) -> None:
+async def run(server: Server, *, tell: Tell, is_worker: bool = False) -> None:
     """Start a server, wait for a signal, and drain. A signal that comes during the start ends the start.
 
     Args:
         server: A server that was not started yet.
         tell: A function that reports each step, such as "ready", with its values.
+        is_worker: True if a supervisor looks after this process. Only the first signal counts then.
 
     Raises:
         ServerFailedError: The server failed and cannot serve any longer.
     """
     return_large_blocks()
-    with signals() as told:
+    with signals(is_worker=is_worker) as told:
         if not await _started(server, told):
             _tell_if_heard(tell, "stopped", {})
             return

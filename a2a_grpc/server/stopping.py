@@ -15,19 +15,23 @@ HANG_UP = tuple(signal.Signals[name] for name in ("SIGHUP",) if name in signal.S
 
 
 @contextmanager
-def signals(last: Callable[[], None] | None = None) -> Iterator["asyncio.Future[str]"]:
+def signals(last: Callable[[], None] | None = None, *, is_worker: bool = False) -> Iterator["asyncio.Future[str]"]:
     """Yield a future for the name of the first SIGTERM or SIGINT that comes while the block runs.
 
-    The next such signal ends the process at once; `last` is called before, if the event loop is free to call it. SIGHUP
-    does nothing except a line in the log. Raises RuntimeError outside of the main thread, which alone gets signals.
+    The next such signal ends the process at once; `last` is called before, if the event loop is free to call it. A
+    worker ignores the next signal: service managers signal a worker as well as its supervisor, which does so too, and
+    which kills workers that take too long. SIGHUP does nothing except a line in the log. Raises RuntimeError outside of
+    the main thread, which alone gets signals.
     """
     told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def hear(number: signal.Signals) -> None:
         if not told.done():
             told.set_result(number.name)
-            if last is None:
+            if last is None and not is_worker:
                 let_go()
+            return
+        if is_worker:
             return
         if last is not None:
             last()

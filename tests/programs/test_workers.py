@@ -239,6 +239,21 @@ async def test_the_first_signal_lets_every_worker_finish(folder: Path, way: str)
     assert len({text for task in done for text in texts(task)}) == 2
 
 
+async def test_a_signal_to_supervisor_and_workers_alike_lets_every_worker_finish(folder: Path) -> None:
+    """As systemd sends it by default. Each worker hears it twice, and the second time ended it at once."""
+    program = workers(folder)
+    async with program, at_work(program, folder) as sends:
+        for pid in (*children(program.process.pid), program.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        await program.until("draining")
+        await asyncio.sleep(0.3)  # the supervisor's signal has arrived
+        (folder / "go").touch()
+        done = await asyncio.gather(*sends)
+        await program.process.communicate()
+        assert program.process.returncode == 0
+    assert {task.status.state for task in done} == {COMPLETED}
+
+
 async def test_the_second_signal_ends_all_at_once(folder: Path) -> None:
     program = workers(folder, "--drain-grace-s=600")
     async with program, at_work(program, folder):
