@@ -25,6 +25,7 @@ MAX_WORDS = 30
 
 COVERED = (
     "README.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/*.md",
     "benchmarks/README.md",
