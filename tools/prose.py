@@ -31,6 +31,7 @@ COVERED = (
     "benchmarks/README.md",
     "a2a_grpc/__init__.py",
     "a2a_grpc/agent/*.py",
+    "a2a_grpc/cli/*.py",
     "a2a_grpc/client/__init__.py",
     "a2a_grpc/client/settings.py",
     "a2a_grpc/config.py",

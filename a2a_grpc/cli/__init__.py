@@ -12,7 +12,7 @@ __all__ = ["main", "serve_command"]
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Imports `serve_command` once it is asked for: a verb that calls an agent does not wait for the server."""
+        """Import `serve_command` when it is used, so that a verb that calls an agent does not load the server."""
         if name != "serve_command":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from a2a_grpc.cli.serve import serve_command

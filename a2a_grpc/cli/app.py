@@ -1,4 +1,4 @@
-"""The verbs, put together. A verb's module is imported when the verb is asked for: no other has to wait for it."""
+"""The command with all its verbs. The module of a verb is imported only when the verb is used."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -56,11 +56,11 @@ class TopLevel(Group):
         super().__init__(**{**settings, "commands": Commands()})
 
     def list_commands(self, ctx: object) -> list[str]:
-        return list(self.commands)  # the names alone: Typer's own takes the commands as well
+        return list(self.commands)  # only the names, while Typer would also make the commands
 
 
 def _add(app: typer.Typer, name: str) -> None:
-    """Imports a verb and adds its command."""
+    """Import a verb and add its command."""
     module = import_module(f"a2a_grpc.cli.{name}")
     match name:
         case "serve":
@@ -87,7 +87,7 @@ def _version(wanted: bool) -> None:
 
 
 def app() -> typer.Typer:
-    """The command line, with all its verbs."""
+    """Return the command line with all its verbs."""
     top_level = typer.Typer(
         name="a2a-grpc",
         cls=TopLevel,
@@ -109,8 +109,8 @@ def app() -> typer.Typer:
 
 
 def main() -> None:
-    """The console script."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told here, in one line
+    """Run the command line, as the console script `a2a-grpc`."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the command prints failures itself, in one line
     # Agents may start processes. With this on, grpcio 1.85 ends one forked process in four with SIGSEGV.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     guard()

@@ -1,4 +1,4 @@
-"""`a2a-grpc cancel`: has the agent stop."""
+"""`a2a-grpc cancel`, which cancels a task."""
 
 from typing import Annotated
 

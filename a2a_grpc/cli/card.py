@@ -1,4 +1,4 @@
-"""`a2a-grpc card`: what an agent says of itself."""
+"""`a2a-grpc card`, which shows an agent card."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
 
 DEFAULT_CARD = "http://127.0.0.1:8080"
-"""Where `a2a-grpc serve` serves its card."""
+"""The URL of the card of `a2a-grpc serve`."""
 
 Target = Annotated[
     str | None, typer.Argument(metavar="[TARGET]", help="URL (http or https) or file of the card.", show_default=False)

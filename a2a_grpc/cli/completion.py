@@ -1,4 +1,4 @@
-"""`a2a-grpc completion`: a script that completes words in a shell."""
+"""`a2a-grpc completion`, which prints a script that completes words in a shell."""
 
 import os
 from enum import StrEnum
@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 VARIABLE = "_A2A_GRPC_COMPLETE"
-"""By which shells, and this verb, ask the program about itself."""
+"""The variable with which a shell, and this verb, ask the program for completions."""
 
 
 class Shell(StrEnum):
-    """Shells that are known."""
+    """The shells for which there is a script."""
 
     BASH = "bash"
     ZSH = "zsh"

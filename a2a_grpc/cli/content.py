@@ -1,4 +1,4 @@
-"""What a user gives on the command line, as parts and JSON."""
+"""Parts and JSON values from the texts that a user gives on the command line."""
 
 import json
 import os
@@ -14,11 +14,14 @@ from a2a_grpc.plain import Path, dotted
 from a2a_grpc.wire import Part
 
 MAX_DIGITS = 400
-"""Digits of an integer that are read."""
+"""The largest number of digits of an integer that are read."""
 
 
 def message_parts(texts: list[str], files: list[FilePath], data: list[str]) -> list[Part]:
-    """Parts in the order text, files, data; a text `-` is read from standard input. ConfigurationError for nothing."""
+    """Return the parts of a message, in the order text, files, data. The text `-` stands for standard input.
+
+    Raise ConfigurationError if there is no part.
+    """
     parts = [Part(text=_stdin() if text == "-" else _utf8(text)) for text in ([" ".join(texts)] if texts else [])]
     for file in files:
         try:
@@ -32,7 +35,10 @@ def message_parts(texts: list[str], files: list[FilePath], data: list[str]) -> l
 
 
 def json_of(option: str, text: str) -> Json:
-    """The JSON value of a text, or of the file that `@file` names. ConfigurationError naming the option."""
+    """Return the JSON value of a text, or of the file that `@file` names.
+
+    Raise ConfigurationError, with the name of the option, if it is not JSON.
+    """
     text = _utf8(text)
     given = text if text.startswith("@") else _cut(text)
     if text.startswith("@"):
@@ -53,7 +59,10 @@ def json_of(option: str, text: str) -> Json:
 
 
 def metadata_of(entries: list[str]) -> dict[str, Json]:
-    """Metadata from `key=value` (JSON where it can be, else a text), a JSON object, or `@file` with one."""
+    """Return the metadata from entries that are `key=value`, a JSON object, or `@file` with an object.
+
+    A value that is valid JSON counts as JSON, any other one as a text.
+    """
     metadata: dict[str, Json] = {}
     for entry in entries:
         if entry.startswith(("{", "@")):
@@ -85,7 +94,7 @@ def _add(metadata: dict[str, Json], key: str, found: Json, entry: str) -> None:
 
 
 class Repeated(ValueError):
-    """A key that an object has twice: only one of the two values could be sent."""
+    """An object has a key twice, and only one of the two values could be sent."""
 
     def __init__(self, path: Path, key: str) -> None:
         super().__init__(f"{dotted((*path, key))}: the key {_cut(key)!r} is given twice; give it once")
@@ -124,7 +133,7 @@ class _Literal(float):
         """True if the number is the shortest that stands for its double, or one equal to that."""
         try:
             return Decimal(self.text) == Decimal(float.__repr__(self))
-        except InvalidOperation:  # its exponent is beyond what Decimal has
+        except InvalidOperation:  # its exponent is too large for Decimal
             return False
 
 
@@ -143,12 +152,15 @@ def _parsed(text: str) -> Any:
 
 
 def _integer(text: str) -> int | float:
-    return -0.0 if text == "-0" else int(text[:MAX_DIGITS])  # so many digits are refused, whatever follows them
+    return -0.0 if text == "-0" else int(text[:MAX_DIGITS])  # a number with so many digits is refused in any case
 
 
 def _check_sendable(found: Any, path: Path) -> None:
-    """Raise ValueError, with the path, for a value that cannot be sent as it is: Inexact for a number that would come
-    back with other digits, Repeated for an object that has a key twice."""
+    """Raise ValueError, with the path, for a value that cannot be sent as it is.
+
+    The error is Inexact for a number that would come back with other digits, and Repeated for an object that has a key
+    twice.
+    """
     value(found, path=path)
     _check_exact(found, path)
 
@@ -168,8 +180,8 @@ def _check_exact(found: Any, path: Path) -> None:
 
 
 def _stdin() -> str:
-    """All of standard input."""
-    if sys.stdin is None:  # as Python has it where the descriptor is closed
+    """Return all of standard input."""
+    if sys.stdin is None:  # Python sets it to None if the descriptor is closed
         raise ConfigurationError("standard input is closed; give the text as an argument")
     try:
         return sys.stdin.buffer.read().decode()
@@ -180,9 +192,9 @@ def _stdin() -> str:
 
 
 def _utf8(text: str) -> str:
-    """The text, if it can be sent."""
+    """Return the text as UTF-8. Raise ConfigurationError if this is not possible."""
     try:
-        return os.fsencode(text).decode()  # in a locale such as C the arguments came as bytes that Python did not read
+        return os.fsencode(text).decode()  # in a locale such as C, Python keeps the bytes of the arguments undecoded
     except (UnicodeEncodeError, UnicodeDecodeError):
         raise ConfigurationError("the text is not UTF-8") from None
 

@@ -1,4 +1,4 @@
-"""`a2a-grpc db`: the schema of a database that keeps tasks."""
+"""`a2a-grpc db`, which manages the database of a store."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ EPILOG = "Exit codes: 0 ok, 1 the schema is not what this version needs, 2 usage
 
 
 def commands() -> typer.Typer:
-    """The group of commands."""
+    """Return the group of the `db` commands."""
     app = typer.Typer(
         cls=Group, no_args_is_help=True, help="Look after the database that stores tasks: its schema and its agent."
     )
@@ -95,7 +95,7 @@ def rename(
 
 
 def _ask(question: Callable[[str], Awaitable[T]], store: str) -> T:
-    """The answer of a database; an error becomes one line and an exit code."""
+    """Return the answer of a database. An error is printed in one line, and ends the command with an exit code."""
 
     async def ask() -> T:
         return await question(store)
@@ -127,7 +127,7 @@ def _print(line: str) -> None:
 
 
 def _shown(store: str) -> str:
-    """The URL without its password."""
+    """Return the URL of a database without its password."""
     from a2a_grpc.store.sql.urls import place_of
 
     return place_of(store).shown

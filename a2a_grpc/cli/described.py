@@ -9,7 +9,7 @@ from a2a_grpc.parts import text_of, to_python
 from a2a_grpc.wire import Artifact, Part
 
 CLOCKS_DIFFER_S = 60
-"""A time that is no further ahead than this is now: the agent's clock may be another."""
+"""A time that is at most so many seconds ahead counts as now, since the agent's clock may differ."""
 
 
 def moment(timestamp: Timestamp) -> str:
@@ -21,8 +21,9 @@ def moment(timestamp: Timestamp) -> str:
 
 
 def age(timestamp: Timestamp, now_s: float) -> str:
-    """Return how long ago a time was, in the largest unit that fits: `45s`, `12m`, `3h`, `6d`; `-` if it is no time, or
-    one to come."""
+    """Return how long ago a time was, in the largest unit that fits: `45s`, `12m`, `3h`, `6d`.
+
+    Return `-` if there is no time, or if it is in the future."""
     passed_s = int(now_s - timestamp.seconds)
     if not timestamp.seconds or passed_s < -CLOCKS_DIFFER_S:
         return "-"
@@ -43,7 +44,7 @@ def said_in(parts: Sequence[Part], *, with_data: bool = False) -> str:
 
 
 def describe_file(part: Part, artifact: Artifact | None = None) -> str:
-    """A file in a line: its name, type, and size or address."""
+    """Return the name, the type, and the size or address of a file, in one line."""
     name = part.filename or (artifact.name if artifact else "") or "file"
     where = part.url if part.WhichOneof("content") == "url" else f"{len(part.raw)} bytes"
     return f"[{name}{f', {part.media_type}' if part.media_type else ''}, {where}]"

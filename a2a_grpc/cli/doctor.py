@@ -1,4 +1,4 @@
-"""`a2a-grpc doctor`: where the way to an agent ends, if it does."""
+"""`a2a-grpc doctor`, which checks each step of a call to an agent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -53,7 +53,7 @@ class Weak(Exception):
 
 @dataclass(slots=True)
 class Patient:
-    """What the steps find out, one for the next."""
+    """The facts that the steps find out, for later steps."""
 
     session: Session
     client: Client
@@ -69,7 +69,7 @@ Step = Callable[[Patient], Awaitable[str]]
 
 
 async def doctor(session: Session, target: Target = None) -> ExitCode:
-    """Check each step of a call: DNS, TCP, TLS, ALPN, health, reflection, card, version, a call.
+    """Check DNS, TCP, TLS, ALPN, health, reflection, the card and the version of an agent, then a call.
 
     The command names the first step that fails, and what to do.
     """
@@ -78,7 +78,7 @@ async def doctor(session: Session, target: Target = None) -> ExitCode:
     async with AsyncExitStack() as stack:
         try:
             client = await stack.enter_async_context(session.client(look_ahead=False))
-        except A2AError as error:  # the address stands in a card that cannot be had
+        except A2AError as error:  # the card that names the address cannot be fetched
             _tell(session, "card", "failed", str(error))
             return exit_code_of(error)
         patient = Patient(session, client, await client.link())
@@ -155,7 +155,7 @@ async def _health(patient: Patient) -> str:
     name = serving_name(response)
     if name != "SERVING":
         raise ProbeFailure(
-            f"{SERVICE_NAME} is {name}; the server is starting, draining or ill: try again, or elsewhere"
+            f"{SERVICE_NAME} is {name}; the server is starting, draining or failing; try again, or another server"
         )
     return f"{SERVICE_NAME} is {name}"
 
@@ -175,7 +175,7 @@ async def _reflection(patient: Patient) -> str:
 async def _services(patient: Patient) -> list[str]:
     """Return the names of the services, by reflection v1, or by v1alpha if the server has no other."""
     for version in (V1, V1ALPHA):
-        # One request, sent with the call: written after it, it can meet a server that has refused the call already.
+        # One request, sent with the call. A request that is written later can reach a server that has refused the call.
         ask_once = patient.link.channel.unary_stream(
             f"/{version}/{METHOD}",
             request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,

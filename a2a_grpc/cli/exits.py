@@ -1,4 +1,4 @@
-"""How the command line ends: exit codes, one line for what went wrong, what to do about it."""
+"""The end of a command: exit codes, and one line that says what went wrong and what to do."""
 
 from enum import IntEnum
 
@@ -19,19 +19,19 @@ from a2a_grpc.harmless import one_line
 
 
 class ExitCode(IntEnum):
-    """Stable: scripts rely on them."""
+    """The exit codes of all commands. They do not change, since scripts use them."""
 
     OK = 0
     AGENT_FAILED = 1
-    """The agent said FAILED, REJECTED or CANCELED."""
+    """The task ended in FAILED, REJECTED or CANCELED."""
     USAGE = 2
     UNREACHABLE = 3
     AUTH = 4
     TIMEOUT = 5
     PROTOCOL = 6
-    """The agent refused the call, or answered what it should not."""
+    """The agent refused the call, or its response breaks the protocol."""
     WAITS_FOR_USER = 7
-    """The task waits for its user: the agent asks for something."""
+    """The task waits for its user, because the agent asks for something."""
     OUTPUT = 8
     """Standard output cannot be written."""
     INTERRUPTED = 130
@@ -53,7 +53,7 @@ HINTS: dict[type[Exception], str] = {
 
 
 def exit_code_of(error: Exception) -> ExitCode:
-    """The exit code that tells a script what went wrong."""
+    """Return the exit code for an error."""
     match error:
         case ConfigurationError():
             return ExitCode.USAGE
@@ -69,12 +69,12 @@ def exit_code_of(error: Exception) -> ExitCode:
 
 
 def hint_for(error: Exception) -> str:
-    """What to do about an error; "" where its own words say it."""
+    """Return what to do about an error, or "" if the error says so itself."""
     return next((text for kind, text in HINTS.items() if type(error) is kind), "")
 
 
 def say_error(error: Exception) -> None:
-    """One line on standard error; a hint where one helps."""
+    """Print an error in one line on standard error, with a hint if there is one."""
     hint = hint_for(error)
     told = f"{error.reason}: " if type(error) is A2AError and error.reason else ""
     say_failure(told + str(error), hint)

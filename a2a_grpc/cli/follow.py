@@ -1,4 +1,4 @@
-"""Watching a task until it is settled, or until the one who watches has enough."""
+"""Watching a task until it is settled, or until the user stops the command."""
 
 import asyncio
 import shlex
@@ -15,7 +15,7 @@ from a2a_grpc.wire import Message, Task, TaskArtifactUpdateEvent, TaskState
 CANCEL_TIMEOUT_S = 5.0
 
 TIMES = {"timeout_s", "connect_timeout_s"}
-"""Settings that the command line has its own values for."""
+"""Settings for which the command line has values of its own."""
 
 
 async def follow(
@@ -27,10 +27,11 @@ async def follow(
     to_the_end: bool = False,
     cancel_on_interrupt: bool = False,
 ) -> Task | Message | None:
-    """Reads a stream until the task is settled (`to_the_end`: until the stream ends), telling every event or none.
+    """Read a stream until the task is settled, or with `to_the_end` until the stream ends. Print its events if wanted.
 
-    The task or the message that came. Interrupted, or out of time, it says how to go on, or cancels the task.
-    """  # fmt: skip
+    Return the task or the message. If the command is interrupted or its time is over, print how to continue, or cancel
+    the task.
+    """
     reply: Task | Message | None = None
     try:
         with session.show.following():
@@ -67,7 +68,10 @@ async def _leave(session: Session, client: Client, events: TaskStream, *, tell: 
 async def wait_for(
     session: Session, client: Client, task_id: str, *, poll_s: float | None = None, cancel_on_interrupt: bool
 ) -> Task:
-    """The task once it is settled, asked for from time to time. Interrupted, it says how to go on, or cancels."""
+    """Ask for a task from time to time until it is settled, and return it.
+
+    If the command is interrupted, print how to continue, or cancel the task.
+    """
     try:
         return await client.wait(task_id, poll_s=poll_s)
     except asyncio.CancelledError:
@@ -77,7 +81,7 @@ async def wait_for(
 
 
 async def _let_go(session: Session, client: Client, how: list[str], *, cancel: bool) -> None:
-    """Cancels a task that is not waited for any more, or says by which verb and words to go on."""
+    """Cancel a task that the command no longer waits for, or print the command that continues."""
     show, task_id = session.show, how[1]
     if cancel:
         with suppress(A2AError, TimeoutError):
@@ -107,7 +111,7 @@ def again(session: Session, verb: str, *words: str) -> str:
 
 
 def ask(session: Session, task_id: str, state: TaskState) -> None:
-    """Says how to go on where the agent waits for somebody."""
+    """Print how to continue a task that waits for its user."""
     if session.show.as_json:
         return
     if state == lifecycle.INPUT_REQUIRED:

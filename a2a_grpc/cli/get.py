@@ -1,4 +1,4 @@
-"""`a2a-grpc get`: a task as it is now."""
+"""`a2a-grpc get`, which shows a task."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ async def get(
         bool, typer.Option("--no-artifacts", help="Leave out artifacts, for a task that is too large to read.")
     ] = False,
 ) -> ExitCode:
-    """Show a task: its artifacts, messages and state."""
+    """Show the artifacts, messages and state of a task."""
     if session.as_grpcurl:
         metadata = [(Key.ARTIFACTS, NO_ARTIFACTS)] if no_artifacts else []
         return await session.grpcurl("GetTask", GetTaskRequest(id=task_id, history_length=history), *metadata)

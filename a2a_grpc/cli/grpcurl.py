@@ -1,4 +1,4 @@
-"""The same call as a grpcurl command."""
+"""Calls as commands for grpcurl."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL = (
     "a2a-grpc-push-token",
     "a2a-grpc-push-url",
 )
-"""Each stands in a request for what the shell is to put there, from the variable of that name."""
+"""Placeholders in a request, each for the variable of the shell that replaces it."""
 
 
 def grpcurl_command(
@@ -31,10 +31,10 @@ def grpcurl_command(
     *,
     timeout_s: float | None = None,
 ) -> str:
-    """A command for a POSIX shell.
+    """Return the grpcurl command for a POSIX shell that makes a call.
 
-    What may be a secret is left to the shell: `credentials` is a header with the variable that holds them, and headers
-    that are not known to be harmless get a variable of their name.
+    The command holds no secrets, but variables of the shell. `credentials` is a header with such a variable. A header
+    that may hold a secret gets a variable of its name.
     """
     words = ["grpcurl"]
     if not tls:
@@ -65,5 +65,5 @@ def grpcurl_command(
 
 
 def escaped(path: str) -> str:
-    """A path inside double quotes and parentheses, where quotes of its own would confuse a reader."""
+    """Return a path for a place inside of double quotes and parentheses, with backslashes in place of quotes."""
     return re.sub(r"([^\w./~-])", r"\\\1", path)

@@ -1,4 +1,4 @@
-"""`a2a-grpc health`: what grpc.health.v1 says."""
+"""`a2a-grpc health`, which asks grpc.health.v1."""
 
 from typing import Annotated
 
@@ -52,7 +52,7 @@ async def health(
 
 
 async def explained(session: Session, client: Client, error: A2AError) -> A2AError:
-    """The error of a health check, saying whom it is about."""
+    """Return the error of a health check, with the name of the server."""
     if isinstance(error, DeadlineExceededError) and not error.reason:
         error.say(f"{session.shown} did not answer within {session.settings.timeout_s:g} s")
     return await client.explained(error)

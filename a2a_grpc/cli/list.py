@@ -1,4 +1,4 @@
-"""`a2a-grpc list`: the caller's tasks."""
+"""`a2a-grpc list`, which lists the caller's tasks."""
 
 from datetime import UTC, datetime
 from typing import Annotated, cast
@@ -53,7 +53,7 @@ async def list_tasks(
 
 
 def _counted(shown: int, total: int, *, is_all: bool) -> str:
-    """Return how many tasks there are, in words. An agent may not count them: its `total` is 0 then."""
+    """Return how many tasks there are, in words. The `total` of an agent that does not count them is 0."""
     if is_all:
         return {0: "no tasks", 1: "1 task"}.get(shown, f"{shown} tasks")
     return f"{shown} of {total if total > shown else 'more'} tasks; --limit shows more"

@@ -1,4 +1,4 @@
-"""Finding the agent that the command line names."""
+"""Loading the agent that the command line names."""
 
 import importlib
 import importlib.util
@@ -23,14 +23,14 @@ FOREIGN = [
     Path(a2a_grpc.__file__).parent,
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 ]
-"""Where code stands that is not the agent's."""
+"""The folders with code that is not the agent's."""
 
 
 def load_agent(target: str) -> Served:
-    """What is to be served: the agent of `FILE.py`, `package.module`, or either with `:NAME`.
+    """Return the agent of a target, which is `FILE.py`, `package.module`, or one of them with `:NAME`.
 
-    Without a name: the one agent that the module has. A `serve(agent)` in the module does not serve, it only names the
-    agent. Raises ConfigurationError saying what was not found.
+    Without a name this is the only agent of the module. A call of `serve(agent)` in the module does not serve, but only
+    names the agent. Raise ConfigurationError, with what was not found.
     """
     where, colon, name = target.rpartition(":")
     if not colon or not name.isidentifier():
@@ -95,8 +95,10 @@ def _import(name: str) -> ModuleType:
 
 
 def _run(where: str, load: Callable[[], T]) -> T:
-    """Run the agent's code. Raises ConfigurationError with the agent's own line for what the code raises;
-    ModuleNotFoundError if there is no module of the name `where`."""
+    """Run the agent's code.
+
+    Raise ConfigurationError, with the line of the agent's code, if the code raises an error. Raise ModuleNotFoundError
+    if there is no module of the name `where`."""
     try:
         return load()
     except Exception as error:
@@ -107,7 +109,7 @@ def _run(where: str, load: Callable[[], T]) -> T:
 
 
 def _place_of(error: Exception) -> str:
-    """Return the line that an error comes from: the deepest of the agent's own code, not of what that calls."""
+    """Return the line that an error comes from, which is the deepest one of the agent's own code."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]

@@ -83,7 +83,7 @@ CancelOnInterrupt = Annotated[
 
 
 def contents(texts: list[str] | None, files: list[Path] | None, data: list[str] | None) -> list[Part]:
-    """The parts of the message."""
+    """Return the parts of the message."""
     return message_parts(texts or [], files or [], data or [])
 
 
@@ -95,7 +95,7 @@ def send_options(
     accept: list[str] | None,
     idempotency_key: str,
 ) -> SendOptions:
-    """What goes with the message, as the client takes it."""
+    """Return the options of the message, as the client takes them."""
     options = SendOptions(
         task_id=task,
         context_id=context,
@@ -111,5 +111,5 @@ def send_options(
 
 
 def headers(idempotency_key: str) -> list[tuple[str, str]]:
-    """The metadata of a send that a grpcurl command is to have as well."""
+    """Return the metadata of a send that a grpcurl command needs, too."""
     return [(Key.IDEMPOTENCY, idempotency_key)] if idempotency_key else []

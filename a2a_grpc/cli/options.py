@@ -1,4 +1,4 @@
-"""Command line options made from the fields of settings dataclasses: nothing is said twice."""
+"""Options of the command line, made from the fields of settings classes."""
 
 import inspect
 import typing
@@ -12,16 +12,16 @@ from a2a_grpc.config import PREFIX, plain_type
 
 
 class OutputFormat(StrEnum):
-    """What standard output holds."""
+    """The formats of standard output."""
 
     TEXT = "text"
     JSON = "json"
 
 
 def settings_parameters(*kinds: type, switches: bool = False) -> list[inspect.Parameter]:
-    """One keyword parameter per field, None where the caller gave nothing; its help names default and variable.
+    """Return a keyword parameter for each field. Its default is None, and its help names the default and the variable.
 
-    With `switches` every flag can also be turned off, where the environment has turned it on.
+    With `switches` there is an option to turn off each flag, in case the environment has turned it on.
     """
     parameters = []
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""The two outputs of a command, and what happens if one of them cannot be written."""
+"""Standard output and standard error of a command, also if one of them cannot be written."""
 
 import errno
 import io
@@ -59,7 +59,7 @@ class Output(io.TextIOBase):
             self._fail(error)
 
     def close(self) -> None:
-        """Leave the output open: it belongs to the process. (Python calls this when an object is freed.)"""
+        """Leave the output open, since it belongs to the process. Python calls this when an object is freed."""
 
     def isatty(self) -> bool:
         return self.raw.isatty()
@@ -80,7 +80,7 @@ class Output(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """The bytes below, for a program that writes bytes of its own, such as an agent that is served."""
+        """The binary output, for a program that writes bytes, such as an agent that is served."""
         return self.raw.buffer
 
     def _has(self, text: str) -> bool:
@@ -91,7 +91,7 @@ class Output(io.TextIOBase):
         return True
 
     def _report(self) -> None:
-        """Say that characters are written by their numbers. (Standard error may lack them too, and says nothing.)"""
+        """Report that characters are written by their numbers, unless standard error lacks them, too."""
         if self._number == 1:
             sys.stderr.write(
                 f"Note: standard output is {self.encoding}, which lacks characters of the answer: they are written as "
@@ -99,7 +99,7 @@ class Output(io.TextIOBase):
             )
 
     def _fail(self, error: OSError | ValueError) -> int:
-        """Drop what is still buffered, so that nothing fails again when Python ends; raise if it was the answer."""
+        """Drop buffered text, so that nothing fails again when Python ends. Raise OutputError for standard output."""
         if self._failure is None:
             cause = error if isinstance(error, OSError) else OSError(errno.EBADF, os.strerror(errno.EBADF))
             self._failure = OutputError(cause)
@@ -123,8 +123,10 @@ class _Nowhere(io.TextIOBase):
 
 
 def keep_numbers() -> None:
-    """Open /dev/null for each of the three standard descriptors that is closed: no file or socket may take its place,
-    where what is meant for an output would be written into it."""
+    """Open /dev/null for each of the three standard descriptors that is closed.
+
+    Otherwise a file or socket could take its place, and would get what is written to an output.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""`a2a-grpc ping`: how long a round trip takes."""
+"""`a2a-grpc ping`, which measures round trips."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`a2a-grpc push`: where an agent is to call."""
+"""`a2a-grpc push`, which manages the push configs of a task."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ ConfigId = Annotated[str, typer.Argument(metavar="CONFIG", help="Id of the push 
 
 
 def commands() -> typer.Typer:
-    """The group of commands."""
+    """Return the group of the `push` commands."""
     of_group = "Manage push configs: URLs that an agent calls with the events of a task."
     app = typer.Typer(cls=Group, no_args_is_help=True, help=of_group)
     functions: dict[str, Verb] = {"create": create, "get": get, "list": list_configs, "delete": delete}

@@ -1,8 +1,8 @@
-"""The one way to a terminal: every text passes `harmless` before this project's own styles are added.
+"""Terminals: each text is made harmless before styles are added.
 
-`guard` replaces standard error, and standard output at a terminal, by streams that clean all that is written: answers,
-log lines, warnings, tracebacks. `Screen` is rich's console on such a stream: it cleans the text of each segment and
-leaves alone the styles and cursor movements, which are ours. No text is ever read as markup.
+`guard` replaces standard error, and standard output at a terminal, by streams that clean all that is written. This
+includes answers, log lines, warnings and tracebacks. `Screen` is rich's console on such a stream. It cleans the text of
+each segment, and keeps the styles and cursor movements of this package. No text is ever read as markup.
 
 On a pipe, standard output gets the bytes that the agent gave.
 """
@@ -21,7 +21,7 @@ from a2a_grpc.harmless import harmless
 from a2a_grpc.masking import MASK, mask_url
 
 SECRET_MIN = 6
-"""Characters of the shortest secret that is looked for in other texts; shorter ones are parts of common words."""
+"""The least number of characters of a secret that is masked in other texts. Shorter ones are parts of common words."""
 
 Piece: TypeAlias = str | tuple[str, str]
 """A text, or a text with rich's style for it."""
@@ -39,29 +39,29 @@ class Guarded(Output):
     def __init__(self, raw: TextIO | None, *, number: int, masks: bool) -> None:
         super().__init__(raw, number=number)
         self.plain = Output(raw, number=number)
-        """The same output, for text that is harmless already and for styles of ours."""
+        """The same output, for text that is harmless already and for this package's styles."""
         self._masks = masks
         self._secrets: set[str] = set()
         self._held = ""
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Mask these texts from now on, wherever they stand."""
+        """Mask these texts in all that is written from now on."""
         self._secrets.update(secret for secret in secrets if len(secret) >= SECRET_MIN)
 
     def clean(self, text: str) -> str:
-        """Return a text as it may be shown here."""
+        """Return a text as it may be shown on this output."""
         return harmless(self.masked(text) if self._masks else text)
 
     def masked(self, text: str) -> str:
         """Replace the secrets in a text by `***`."""
-        if _URL_SIGNS.search(text):  # others are sentences of ours, in which `KEY=VALUE` is no secret
+        if _URL_SIGNS.search(text):  # other texts come from this package, and `KEY=VALUE` in them is no secret
             text = mask_url(text)
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text
 
     def write(self, text: str) -> int:
-        # A CR at the end of a text waits for the next text: together with an LF it is the end of a line.
+        # A CR at the end of a text waits for the next text, since together with an LF it ends a line.
         whole = self._held + text
         self._held = "\r" if whole.endswith("\r") else ""
         super().write(self.clean(whole.removesuffix("\r")))
@@ -69,8 +69,9 @@ class Guarded(Output):
 
 
 def guard() -> None:
-    """Replace standard error, and standard output, by outputs that fail in one way; those at a terminal, and standard
-    error wherever it goes, are guarded."""
+    """Replace standard output and standard error by outputs that fail in one way.
+
+    Standard error is guarded. Standard output is guarded at a terminal."""
     keep_numbers()
     if not isinstance(sys.stderr, Guarded):
         sys.stderr = cast(TextIO, Guarded(sys.stderr, number=2, masks=True))
@@ -104,7 +105,7 @@ class Screen(Console):
 
     @classmethod
     def of_stdout(cls) -> "Screen":
-        """The screen on standard output."""
+        """Return the screen on standard output."""
         if isinstance(sys.stdout, Guarded):
             return cls(sys.stdout)
         raw = sys.stdout.raw if isinstance(sys.stdout, Output) else sys.stdout
@@ -112,16 +113,16 @@ class Screen(Console):
 
     @classmethod
     def of_stderr(cls) -> "Screen":
-        """The screen on standard error."""
+        """Return the screen on standard error."""
         return cls(errors())
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Render, each text made harmless. Control segments are rich's own: they hold no text of others."""
+        """Render, with each text made harmless. Control segments come from rich and hold no text of other programs."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(self._stream.clean(segment.text), segment.style)
 
     def say(self, *pieces: Piece, style: str = "") -> None:
         """Print a line of texts, each in its style."""
-        clean = self._stream.clean  # here, as Text drops some control characters without a trace
+        clean = self._stream.clean  # before Text drops some control characters without a trace
         texts = [clean(piece) if isinstance(piece, str) else (clean(piece[0]), piece[1]) for piece in pieces]
         self.print(Text.assemble(*texts, style=style))

@@ -1,4 +1,4 @@
-"""`a2a-grpc send`: a message, and the answer."""
+"""`a2a-grpc send`, which sends a message and prints the answer."""
 
 from typing import Annotated
 

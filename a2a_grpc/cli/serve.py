@@ -1,4 +1,4 @@
-"""`a2a-grpc serve`: an agent on its ports, until Ctrl-C."""
+"""`a2a-grpc serve`, which serves an agent until Ctrl-C."""
 
 import inspect
 import json
@@ -35,7 +35,7 @@ class LogLevel(StrEnum):
 
 
 def command() -> Callable[..., None]:
-    """The function behind `a2a-grpc serve TARGET`."""
+    """Return the function of `a2a-grpc serve TARGET`."""
     target = inspect.Parameter(
         "target",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -54,7 +54,7 @@ def command() -> Callable[..., None]:
 
 
 def serve_command(agent: Agent) -> None:
-    """Serves this agent, with the command line of `a2a-grpc serve`: for a program that is one agent."""
+    """Serve an agent with the options of `a2a-grpc serve`, for a program that is one agent."""
     check_agent(agent, Agent)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -95,13 +95,13 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
 
 
 def _guard(work: Callable[[], None]) -> None:
-    """One line for what the user can mend."""
+    """Run a function. Print errors that the user can correct in one line, and end with an exit code."""
     try:
         work()
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         say_error(error)
         raise typer.Exit(ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.USAGE) from None
-    except OutputError as error:  # without the addresses in it the server is of no use
+    except OutputError as error:  # no caller can reach the server without the addresses in this line
         say_error(error)
         raise typer.Exit(ExitCode.OUTPUT) from None
     except KeyboardInterrupt:

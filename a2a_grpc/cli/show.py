@@ -1,4 +1,4 @@
-"""Tasks and events for a person, or as JSON lines: the answer on standard output, all about it on standard error."""
+"""Printing tasks and events, as text or JSON. The answer goes to standard output, all else to standard error."""
 
 import json
 import sys
@@ -49,11 +49,11 @@ STYLES = {
 }
 
 NAME_MAX = 60
-"""Characters of a name beside a bar."""
+"""The number of characters of a name next to a progress bar."""
 
 
 class Show:
-    """Prints for one run of a verb. With `as_json` standard output has one ProtoJSON object a line, nothing else."""
+    """The output of one run of a verb. With `as_json` standard output has one ProtoJSON object a line, nothing else."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -66,7 +66,7 @@ class Show:
         self._progress: Progress | None = None
         self._sign: Live | None = None
         self._done: dict[str, float] = {}
-        """The progress that was shown last, by artifact."""
+        """The progress of each artifact that was shown last."""
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Mask these texts wherever they occur in the output on standard error."""
@@ -107,7 +107,7 @@ class Show:
         return self.line("".join(flat(piece if isinstance(piece, str) else piece[0]) for piece in pieces))
 
     def answer(self, reply: Task | Message) -> None:
-        """What an agent answered: its contents; then how it ended, on standard error. As JSON: the send's response."""
+        """Print the contents of an answer, and the state of its task on standard error. As JSON, print the response."""
         if self.as_json:
             return self.json(element_of(reply))
         if isinstance(reply, Message):
@@ -120,14 +120,14 @@ class Show:
         return self.status(reply.status, reply.id)
 
     def task(self, task: Task) -> None:
-        """A task with its messages, then what it has made, then its state."""
+        """Print the messages of a task, then its artifacts, then its state."""
         for message in task.history:
             who = "user" if message.role == ROLE_USER else "agent"
             self.about.say((f"{who}:", "dim"), " ", block(said_in(message.parts, with_data=True)))
         self.answer(task)
 
     def head(self) -> None:
-        """Print the header of a list of tasks. On a pipe it goes to standard error: the answer is a task a line."""
+        """Print the header of a list of tasks. On a pipe it goes to standard error, since the answer has tasks only."""
         columns = f"{'TASK':36}  {'STATE':14}  {'CHANGED (UTC)':19}  {'AGE':>4}  SAYS"
         if self._out.is_terminal:
             self.fields((columns, "dim"))
@@ -135,7 +135,7 @@ class Show:
             self.note(columns)
 
     def row(self, task: Task) -> None:
-        """A task in a line of a list."""
+        """Print a task as one line of a list."""
         said = text_of(task.status.message).strip().splitlines()
         state = (f"{state_name(task.status.state):14}", STYLES.get(task.status.state, ""))
         changed = task.status.timestamp
@@ -143,7 +143,7 @@ class Show:
         self.fields(f"{task.id:36}", "  ", state, when, said[0] if said else "")
 
     def event(self, event: Event) -> None:
-        """One event of a stream, as it comes."""
+        """Print one event of a stream."""
         if self.as_json:
             return self.json(element_of(event))
         is_whole = isinstance(event, TaskArtifactUpdateEvent) and not event.append
@@ -151,7 +151,7 @@ class Show:
             if artifact is not None and self.progress(artifact):
                 continue
             if is_whole and artifact and parts == list(artifact.parts):
-                self._end_line()  # these parts do not go on with what stands in the line
+                self._end_line()  # these parts do not continue the text of the line
             self._contents(parts, artifact)
         match event:
             case Task():
@@ -163,12 +163,12 @@ class Show:
     # -- standard error
 
     def note(self, text: str) -> None:
-        """A remark about what is shown."""
+        """Print a remark on standard error."""
         self._break_line()
         self.about.say(one_line(text), style="dim")
 
     def status(self, status: TaskStatus, task_id: str) -> None:
-        """The state by colour and word, with what the agent says to it."""
+        """Print the state of a task, in its colour, with the message of the agent."""
         if self.as_json:
             return
         self._break_line()
@@ -178,22 +178,22 @@ class Show:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """While nothing is shown: a sign of life, on a terminal."""
+        """Show a spinner on a terminal while the block runs and nothing else is shown."""
         if self.as_json or not self.about.is_terminal:
             yield
             return
-        from rich.live import Live  # most runs have no need of them
+        from rich.live import Live  # imported here, since most runs do not need them
         from rich.spinner import Spinner
 
         waiting = Spinner("dots", Text("waiting for the agent", "dim"), style="status.spinner")
-        # Rich would read what is written to redirected streams as colours and links.
+        # Otherwise Rich reads text for redirected streams as colours and links.
         with Live(waiting, console=self.about, transient=True, redirect_stdout=False, redirect_stderr=False) as sign:
             self._sign = sign
             yield
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """While events are shown: a bar for reported progress, on a terminal."""
+        """Show a bar for reported progress on a terminal while the block prints events."""
         try:
             yield
         finally:
@@ -201,9 +201,9 @@ class Show:
             self._end_bar()
 
     def progress(self, artifact: Artifact) -> bool:
-        """Show how much is done on standard error, if the artifact says that. Return True if it does."""
+        """Show the progress that an artifact reports on standard error. Return True if it reports progress."""
         done = progress_in(artifact)
-        if done is None or len(artifact.parts) > 1:  # what stands beside the progress is part of the answer
+        if done is None or len(artifact.parts) > 1:  # parts in addition to the progress belong to the answer
             return False
         if self.as_json or self._done.get(artifact.artifact_id) == done:
             return True
@@ -218,12 +218,12 @@ class Show:
 
     def _bar(self, name: str, progress: float) -> None:
         if self._progress is None:
-            # most runs have no bar, and need not wait for this
+            # imported here, since most runs have no bar
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
             self._break_line()
             if self._sign is not None:
-                self._sign.stop()  # the bar is a better sign of life
+                self._sign.stop()  # the bar replaces the spinner
             words = TextColumn("{task.description}", markup=False)
             self._progress = Progress(
                 words,
@@ -232,7 +232,7 @@ class Show:
                 TimeElapsedColumn(),
                 console=self.about,
                 transient=True,
-                redirect_stdout=False,  # standard output is the agent's answer, wherever it goes
+                redirect_stdout=False,  # standard output is for the agent's answer
                 redirect_stderr=False,
             )
             self._progress.start()
@@ -260,13 +260,13 @@ class Show:
                     self.fields(describe_file(part, artifact))
 
     def _end_bar(self) -> None:
-        """Before text comes to the terminal."""
+        """End the bar before text is printed on the terminal."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
     def _break_line(self) -> None:
-        """Before something is told on standard error: at a terminal both share the line."""
+        """End the line on standard output before standard error is written, if both share a terminal."""
         if self._out.is_terminal:
             self._end_line()
 

@@ -1,4 +1,4 @@
-"""`a2a-grpc stream`: a message, and everything that comes of it, as it comes."""
+"""`a2a-grpc stream`, which sends a message and prints the events of its task."""
 
 from a2a_grpc.cli import message as given
 from a2a_grpc.cli.exits import ExitCode

@@ -1,4 +1,4 @@
-"""`a2a-grpc subscribe`: the events of a task that somebody began."""
+"""`a2a-grpc subscribe`, which prints the events of a task."""
 
 from typing import Annotated
 

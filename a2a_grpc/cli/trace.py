@@ -1,4 +1,4 @@
-"""What passes between client and agent, on standard error: metadata, trailers, status details, secrets masked."""
+"""Printing the metadata, trailers and status details of each call on standard error, with secrets masked."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -18,14 +18,14 @@ from a2a_grpc.protocol import STATUS_DETAILS, Key
 PLAIN = {Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.SEQ, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS,
          Key.LEFT_OUT, "user-agent", "traceparent", "tracestate", "content-type", "grpc-status", "grpc-message",
          "x-request-id"}  # fmt: skip
-"""Metadata shown as it is; anything else could be a secret."""
+"""Metadata that is shown as it is. Any other metadata could be a secret."""
 
 SCHEMES = ("basic", "bearer", "digest", "negotiate")
-"""What may stand before credentials, and is none itself."""
+"""Words before credentials that are no secrets."""
 
 
 class Trace:
-    """Two interceptors that tell of every call. `close` waits until all is told."""
+    """Two interceptors that print each call. `close` waits until all is printed."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -37,7 +37,7 @@ class Trace:
             await asyncio.wait(self._telling, timeout=1.0)
 
     def begin(self, sent: grpc.aio.ClientCallDetails, call: Any) -> None:
-        """Tells what was sent, now; what is received, when it is."""
+        """Print what was sent. Print what is received once it is there."""
         method = sent.method.decode() if isinstance(sent.method, bytes) else sent.method
         self._tell(f"> {method}")
         self._entries(">", sent.metadata or ())
@@ -74,7 +74,7 @@ def shown(detail: Any) -> str:
 
 
 def masked(key: str, value: str | bytes) -> str:
-    """A value that may be shown."""
+    """Return a value of metadata as it may be shown."""
     if isinstance(value, bytes):
         return f"({len(value)} bytes)"
     if key in PLAIN:

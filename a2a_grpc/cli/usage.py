@@ -1,4 +1,4 @@
-"""Commands whose usage errors repeat no value that was given: it may be a secret at the wrong place."""
+"""Commands whose usage errors repeat no value of the user, since it may be a misplaced secret."""
 
 import re
 import sys
@@ -12,19 +12,19 @@ from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Guarded, Screen
 from a2a_grpc.config import PREFIX
 
-# Typer brings its own copy of click, or uses the installed one: the classes are reached from one that it exports.
+# Typer has its own copy of click, or uses the installed one. So the classes are reached from one that it exports.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 _PLAIN_OPTION = re.compile(r"--?[a-z][a-z-]{0,23}|-\w")
-"""Looks like the name of an option, not like a secret: `--tokn`."""
+"""A text that looks like the name of an option, such as `--tokn`, and not like a secret."""
 
 
 class _Command:
-    """What `Command` and `Group` share: their help keeps its styles, their usage errors are told here."""
+    """The base of `Command` and `Group`. It prints their usage errors, and keeps the styles of their help."""
 
     def main(self, *arguments: Any, **options: Any) -> NoReturn:
-        """Run the command line to its end, as Typer does, except for what is printed of a usage error."""
+        """Run the command line to its end, as Typer does, but print usage errors in another way."""
         try:
             code = super().main(*arguments, **{**options, "standalone_mode": False})  # type: ignore[misc]
         except ClickException as error:
@@ -38,10 +38,10 @@ class _Command:
         sys.exit(code or 0)
 
     def format_help(self, *arguments: Any) -> None:
-        """Print the help, whose words and styles are all this project's.
+        """Print the help. All its words and styles come from this package.
 
-        Typer prints flags that turn a setting off in a column of their own, which leaves too little of 80 columns for
-        the longest flags. The help of a setting names these flags, so the column is left out.
+        Typer prints flags that turn a setting off in another column, which leaves too little of 80 columns for the
+        longest flags. The help of a setting names these flags, so the column is left out.
         """
         from typer import rich_utils  # takes its time to import
 
@@ -49,13 +49,13 @@ class _Command:
             if all(flag in (getattr(parameter, "help", "") or "") for flag in parameter.secondary_opts):
                 parameter.secondary_opts = []
         stream = sys.stdout
-        rich_utils.FORCE_TERMINAL = stream.isatty()  # Typer asks FORCE_COLOR and the like
+        rich_utils.FORCE_TERMINAL = stream.isatty()  # Typer reads FORCE_COLOR and similar variables
         with redirect_stdout(cast(TextIO, stream.plain) if isinstance(stream, Guarded) else stream):
             super().format_help(*arguments)  # type: ignore[misc]
 
 
 def _end_without_output(error: OutputError) -> NoReturn:
-    """End after standard output failed: quietly if its reader has enough, else with one line."""
+    """End after standard output failed. Print nothing if its reader closed it, and one line otherwise."""
     from a2a_grpc.cli.exits import ExitCode, say_failure  # these import the client
 
     if error.is_closed:
@@ -67,7 +67,7 @@ def _end_without_output(error: OutputError) -> NoReturn:
 def give_variable(parameter: Any) -> None:
     """Let an option be given as an environment variable, `A2A_GRPC_<OPTION>`, if the option names no variable itself.
 
-    An option that may be given several times has a value a line in its variable.
+    The variable of an option that may be given several times has one value in each line.
     """
     flag = next((flag for flag in parameter.opts if flag.startswith("--")), "")
     if parameter.param_type_name != "option" or parameter.is_eager or f"env: {PREFIX}" in (parameter.help or ""):
@@ -94,7 +94,7 @@ class Command(_Command, typer.core.TyperCommand):
 
 
 class Group(_Command, typer.core.TyperGroup):
-    """A verb with verbs of its own."""
+    """A verb that has verbs itself."""
 
 
 def _say(error: Any) -> None:
@@ -111,7 +111,7 @@ def _say(error: Any) -> None:
 def without_values(error: Any) -> str:
     """Return the message of a usage error, without any value that was given.
 
-    Names are given back if they are known, or near to a known one; of a message that is not known, nothing is.
+    The names of options stay if they are known, or near to a known one. Nothing of an unknown message stays.
     """
     text: str = error.format_message()
     kind = type(error).__name__
@@ -132,7 +132,7 @@ def without_values(error: Any) -> str:
 
 
 def _reason(message: str) -> str:
-    """Return what is wrong with the value of a parameter, without the value: it stands before these words, quoted."""
+    """Return what is wrong with the value of a parameter, without the quoted value before these words."""
     for words in (" is not ", " does not "):
         if words in message:
             return f"the value{words}{message.rpartition(words)[2]}"

@@ -1,4 +1,4 @@
-"""What all verbs that call an agent share: which agent, with what, for how long, how to tell."""
+"""The base of all verbs that call an agent: options for the agent, credentials, time limits and output."""
 
 import asyncio
 import inspect
@@ -33,13 +33,13 @@ from a2a_grpc.signals import INTERRUPT, signals_to
 from a2a_grpc.wire import SERVICE_NAME
 
 DEFAULT_TARGET = "127.0.0.1:50051"
-"""Where `a2a-grpc serve` listens."""
+"""The default address of `a2a-grpc serve`."""
 
 CONNECT_TIMEOUT_S = 2.0
-"""A person at a terminal would rather hear that nothing listens than wait for it."""
+"""The time in seconds to reach an agent. It is short, since a person at a terminal waits."""
 
 OWN_OPTIONS = {"timeout_s", "connect_timeout_s"}
-"""Settings that have an option of the command line's own."""
+"""Settings for which the command line has another option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,11 @@ class Session:
 
     target: str
     is_default: bool
-    """Whether nobody named the target."""
+    """True if the user named no target."""
     settings: ClientSettings
     credentials: Credentials | None
     credentials_shown: str
-    """How a shell would write the credentials' header without telling them; "" for none."""
+    """The header of the credentials with a variable of the shell in place of the secret; "" without credentials."""
     headers: tuple[tuple[str, str], ...]
     extensions: tuple[str, ...]
     timeout_s: float | None
@@ -63,12 +63,12 @@ class Session:
 
     @property
     def shown(self) -> str:
-        """The target as it is printed: without secrets."""
+        """The target as it is printed, without secrets."""
         return mask_url(self.target)
 
     @asynccontextmanager
     async def client(self, *, look_ahead: bool = True) -> AsyncIterator[Client]:
-        """The agent's client, open; its encryption is looked at before the first call, unless told otherwise."""
+        """Open a client of the agent. Check its encryption before the first call, unless `look_ahead` is False."""
         interceptors = self.trace.interceptors if self.trace else ()
         client = Client(
             self.target,
@@ -90,7 +90,7 @@ class Session:
     async def grpcurl(
         self, method: str, request: ProtobufMessage, *more: tuple[str, str], service: str = SERVICE_NAME
     ) -> ExitCode:
-        """Prints the grpcurl command that does the same, `more` metadata with it."""
+        """Print the grpcurl command that makes the same call, with `more` metadata."""
         async with self.client(look_ahead=False) as client:
             link = await client.link(request if service == SERVICE_NAME else None)
         headers = [*more, *self.headers, *((("a2a-extensions", ",".join(self.extensions)),) if self.extensions else ())]
@@ -113,9 +113,10 @@ Verb = Callable[..., Awaitable[ExitCode | None]]
 
 
 def verb(function: Verb) -> Callable[..., None]:
-    """A command for a coroutine function that takes a Session and options of its own: the shared options are added.
+    """Return a command for a coroutine function that takes a Session and options. The shared options are added.
 
-    What it raises becomes one line and an exit code; Ctrl-C sets `session.interrupted` and cancels it.
+    An error of the function is printed in one line and ends the command with an exit code. Ctrl-C sets
+    `session.interrupted` and cancels the function.
     """
     own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "session"]
     hints = typing.get_type_hints(function, include_extras=True)
@@ -138,7 +139,7 @@ def verb(function: Verb) -> Callable[..., None]:
 
 
 def shared_parameters() -> list[inspect.Parameter]:
-    """The options of every verb that calls an agent."""
+    """Return the options of each verb that calls an agent."""
 
     def option(name: str, kind: Any, default: Any, *declarations: str, **words: Any) -> inspect.Parameter:
         return inspect.Parameter(
@@ -186,7 +187,7 @@ def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any]) -> in
         return exit_code_of(error)
     except OutputError:
         raise
-    except Exception as error:  # what an agent answered, and no line of this project expects
+    except Exception as error:  # an answer of an agent that no code of this package expects
         if given["verbose"]:
             traceback.print_exc()
         *_, frame = traceback.extract_tb(error.__traceback__)
@@ -213,7 +214,7 @@ async def _main(function: Verb, session: Session, arguments: dict[str, Any]) -> 
 
 @contextmanager
 def _interrupting(interrupted: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C cancels the current task and sets the event; the next one ends the process."""
+    """Have the first Ctrl-C cancel the current task and set the event, and the next one end the process."""
     task = asyncio.current_task()
     assert task is not None
 
@@ -286,7 +287,7 @@ def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple
 
 
 def _read(file: Path) -> str:
-    """Return what a token file holds now, "" if it cannot be read: the call will tell."""
+    """Return what a token file holds now, or "" if it cannot be read, which the call then reports."""
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
@@ -294,7 +295,7 @@ def _read(file: Path) -> str:
 
 
 def _header(text: str) -> tuple[str, str]:
-    """Name and value; errors do not repeat the value, which may be a secret."""
+    """Return the name and the value of a header. Errors do not repeat the value, which may be a secret."""
     name, colon, value = text.partition(":")
     name = name.strip().lower()
     if not colon or not name or not all(sign.isalnum() or sign in "-_." for sign in name) or not name.isascii():

@@ -1,4 +1,4 @@
-"""`a2a-grpc wait`: until a task is settled."""
+"""`a2a-grpc wait`, which waits until a task is settled."""
 
 from typing import Annotated
 
@@ -38,7 +38,7 @@ async def wait(
                 task = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
             else:
                 task = await wait_for(session, client, task_id, poll_s=poll, cancel_on_interrupt=cancel_on_interrupt)
-    assert isinstance(task, Task)  # what a subscription begins with
+    assert isinstance(task, Task)  # a subscription begins with the task
     if session.show.as_json:
         session.show.json(task)
     else:

@@ -394,7 +394,7 @@ async def test_the_step_that_fails_at_an_agent_that_refuses() -> None:
         "guarded": (4, fails_at("version", **missing)),
     }
     assert found["draining"].last == (
-        f"{SERVICE_NAME} is NOT_SERVING; the server is starting, draining or ill: try again, or elsewhere"
+        f"{SERVICE_NAME} is NOT_SERVING; the server is starting, draining or failing; try again, or another server"
     )
     assert found["other_version"].last.startswith("the agent does not speak A2A 1.0, but 0.3")
     assert found["unknown_version"].last.startswith("the agent does not speak A2A 1.0")
