@@ -75,6 +75,12 @@ def test_a_class_documents_its_parameters_and_attributes(module: str, name: str)
     documented = list(found.entries("Args"))
     assert documented == taken or (not taken and documented == parameters(kind))
     assert sorted(found.entries("Attributes")) == sorted(set(attributes(kind)) - set(taken))
+    for text in [
+        *found.entries("Args").values(),
+        *found.entries("Attributes").values(),
+        *found.entries("Raises").values(),
+    ]:
+        assert text.endswith("."), f"{name}: {text!r} is no sentence"
     for attribute, value in vars(kind).items():
         if not attribute.startswith("_"):
             assert not isinstance(value, cached_property), f"help() has no docstring of {name}.{attribute}"
@@ -107,7 +113,7 @@ def test_a_public_function_documents_its_parameters(name: str, function: object)
     documented = found.entries("Args")
     assert list(documented) == parameters(function)
     for text in [*documented.values(), *found.entries("Raises").values()]:
-        assert text.endswith((".", "`")), f"{name}: {text!r} is no sentence"
+        assert text.endswith("."), f"{name}: {text!r} is no sentence"
 
 
 class Example(NamedTuple):

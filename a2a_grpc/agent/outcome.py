@@ -23,7 +23,8 @@ class Outcome(Exception):
         content: What the caller reads in the message of the new status, for example a text; None for no message.
 
     Raises:
-        ValueError, TypeError: The content cannot be sent.
+        ValueError: The protocol does not allow this content.
+        TypeError: The content holds an object that cannot become JSON.
 
     Attributes:
         state: The state of the task after the turn.

@@ -325,6 +325,8 @@ class Turn:
             The answer, a `str` whose `message`, `data` and `metadata` hold the rest of the user's message.
 
         Raises:
+            ValueError: The protocol does not allow this question or this metadata.
+            TypeError: The question or the metadata holds an object that cannot become JSON.
             RuntimeError: Another question of this turn waits for its answer, or the skill answers with a message.
             Failed: The handler runs again and asks another question than it asked before. The task ends in FAILED.
             asyncio.CancelledError: The turn is over, or the handler is stopped and will run again.
