@@ -6,7 +6,7 @@ import logging
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -30,7 +30,8 @@ def load_agent(target: str) -> Served:
     """Return the agent of a target, which is `FILE.py`, `package.module`, or one of them with `:NAME`.
 
     Without a name this is the only agent of the module. A call of `serve(agent)` in the module does not serve, but only
-    names the agent. Raise ConfigurationError, with what was not found.
+    names the agent. If modules that this one imports call `serve` for the agent as well, the last call counts, which is
+    the module's own. Raise ConfigurationError, with what was not found.
     """
     where, colon, name = target.rpartition(":")
     if not colon or not name.isidentifier():
@@ -43,7 +44,7 @@ def load_agent(target: str) -> Served:
             _check_executor(where, {name: agent})
             wrong = f"there is no '{name}' in {where}" if agent is None else f"'{name}' in {where} is not an Agent"
             raise ConfigurationError(wrong)
-        return next((one for one in served if one.agent is agent), Served(agent))
+        return _as_served(agent, served)
     found = {
         id(agent): agent
         for agent in [*(one.agent for one in served), *vars(module).values()]
@@ -57,7 +58,12 @@ def load_agent(target: str) -> Served:
         raise ConfigurationError(
             f"{where} has {len(found)} agents{f' ({names})' if names else ''}; name one: {where}:NAME"
         )
-    return Served(next(iter(found.values())))
+    return _as_served(next(iter(found.values())), served)
+
+
+def _as_served(agent: Agent, served: Sequence[Served]) -> Served:
+    """Return the agent with what the last `serve` call of it asks for."""
+    return next((one for one in reversed(served) if one.agent is agent), Served(agent))
 
 
 def _check_executor(where: str, named: Mapping[str, object]) -> None:

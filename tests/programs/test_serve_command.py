@@ -14,6 +14,7 @@ import grpc.aio
 import pytest
 
 from a2a_grpc import Agent, Turn, connect
+from a2a_grpc.cli.load import load_agent
 from a2a_grpc.lifecycle import FAILED
 from a2a_grpc.wire import A2AServiceStub, Task
 from tests.harness import ROOT, V1, Program, request, run_program, serving, texts
@@ -502,6 +503,30 @@ async def test_a_store_that_cannot_be_used_is_said_in_one_line_without_its_passw
     assert said in told
     assert "secret" not in told
     assert len(told.splitlines()) == 1
+
+
+OUTER = """
+import grpc.aio
+from a2a_grpc import serve
+from serves import one
+
+class Counts(grpc.aio.ServerInterceptor):
+    async def intercept_service(self, continuation, details):
+        return await continuation(details)
+
+serve(one, interceptors=[Counts()])
+"""
+
+
+def test_of_two_serve_calls_of_one_agent_that_of_the_named_file_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file imports the agent from another file, which serves it as well."""
+    monkeypatch.syspath_prepend(str(folder))
+    outer = folder / "serves_another.py"
+    outer.write_text(OUTER)
+    for target in (str(outer), f"{outer}:one"):
+        assert [type(one).__name__ for one in load_agent(target).interceptors] == ["Counts"]
 
 
 # -- an agent that forks
