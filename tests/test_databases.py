@@ -188,14 +188,17 @@ def test_a_server_that_is_not_installed_is_a_failure_in_ci(tmp_path: Path) -> No
 @pytest.mark.parametrize("options", [("-n0",), ("-n2",)], ids=["here", "workers"])
 def test_the_last_line_says_what_was_not_tried_for_want_of_what(tmp_path: Path, options: tuple[str, ...]) -> None:
     test = (
-        TAKES_REDIS
-        + "from tests.tools import need\ndef test_more(): need('no-such-program')\ndef test_passes(): pass\n"
+        TAKES_REDIS + "import asyncio\nfrom tests.tools import need\ndef test_more(): need('no-such-program')\n"
+        "async def more(): need('no-such-program')\n"
+        "async def test_group():\n"
+        "    async with asyncio.TaskGroup() as group: group.create_task(more())\n"
+        "def test_passes(): pass\n"
     )
     code, said = run_pytest(tmp_path, test, *options, PATH="/nowhere", A2A_GRPC_TEST_REDIS="")
     assert code == 0, said
     told = [line for line in said.splitlines() if line]
     assert told[-1:] == [
-        "not tried for want of programs, with the number of tests: no-such-program (1), redis-server (2)"
+        "not tried for want of programs, with the number of tests: no-such-program (2), redis-server (2)"
     ]
 
 

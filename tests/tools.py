@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-REASON = re.compile(r"Skipped: (.+?) is not (?:installed|reachable)\b")
+REASON = re.compile(r"(?:Skipped: )?(.+?) is not (?:installed|reachable)\b")
 
 
 class MissingProgram(Exception):

@@ -59,7 +59,7 @@ async def test_p18_an_address_that_cannot_be_is_refused_by_name(given: str) -> N
     assert str(refused.value).startswith("advertise is '")
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6, or not both families on a port")
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is not reachable here, or not on a port of IPv4")
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 async def test_the_ports_of_every_address_take_both_families_for_http_as_for_grpc(host: str) -> None:
     every = {"listen": "[::]:0", "http_listen": "[::]:0", "insecure": True}
