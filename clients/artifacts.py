@@ -1,7 +1,7 @@
-"""Sends a file, and takes what an agent makes: texts, data, files, links; servers/scripted.py plays that agent.
+"""Send a file, and receive texts, data, files and links. servers/scripted.py is the agent.
 
-Files are saved under --output-dir. Their names are the agent's: only the last part of them counts, after a number, so
-that nothing is written anywhere else, and no file over another.
+Files are saved under --output-dir. The agent chooses their names. The client uses only the last part of a name, after a
+number. So no file is written to another folder, and no file replaces another one.
 """
 
 import argparse
@@ -25,7 +25,7 @@ JOB: Json = {
 
 
 class Inbox:
-    """Prints artifacts, and saves the files among them."""
+    """Prints artifacts, and saves their files."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder, self.files = folder, 0

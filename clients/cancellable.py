@@ -1,7 +1,7 @@
-"""Starts a long task, follows its progress, cancels it half way; servers/cancellable.py has such tasks.
+"""Start a long task, follow its progress, and cancel it half way. servers/cancellable.py is the agent.
 
-The cancellation goes out while the stream of events is open: on the same connection, whose calls do not wait for each
-other. The stream ends by itself, with the state that came of it.
+The client cancels while the stream of events is open. Both calls use the same connection, and do not wait for each
+other. The stream then ends by itself, with the state CANCELED.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Runs servers/cancellable.py and clients/cancellable.py against each other, each in a process of its own."""
+"""Run servers/cancellable.py and clients/cancellable.py, as two processes."""
 
 import argparse
 import json

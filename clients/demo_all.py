@@ -1,4 +1,4 @@
-"""Runs every program of clients/ against the agents it needs, each in its own process: PASS or FAIL, a line each."""
+"""Run each program of clients/ with the agents that it needs, as processes. Print PASS or FAIL for each."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ AGENTS = {
     **{name: [f"servers/{name}.py"] for name in ("cancellable", "scripted", "streaming_text", "translator")},
     **{role: ["servers/role.py", f"--role={role}"] for role in ("research", "write", "review")},
 }
-PROGRAMS = {  # what each is run with, and what it must say
+PROGRAMS = {  # the arguments of each program, and what it has to print
     "cancellable": ("--agent {cancellable} --step-seconds 0.1", "[STATUS] CANCELED"),
     "streaming_text": ("--agent {streaming_text}", "Once there was a lighthouse."),
     "translator": ("--agent {translator}", "Result: Merci"),
@@ -33,7 +33,7 @@ PROGRAMS = {  # what each is run with, and what it must say
 
 
 def serve(stack: ExitStack) -> dict[str, str]:
-    """Starts the agents, all at the same time: their addresses by name. They end with the stack."""
+    """Start all agents at the same time. Return their addresses by name. The agents end with the stack."""
     addresses, started = {"folder": stack.enter_context(tempfile.TemporaryDirectory())}, {}
     for name, command in AGENTS.items():
         started[name] = start([*command, *FREE], stack, stdout=subprocess.PIPE)
@@ -46,7 +46,7 @@ def serve(stack: ExitStack) -> dict[str, str]:
 
 
 def passes(name: str, addresses: dict[str, str]) -> bool:
-    """Runs one program and says what came of it."""
+    """Run one program. Print its result, and return True if it passed."""
     began, (arguments, expected) = time.monotonic(), PROGRAMS[name]
     command = [f"clients/{name}.py", *(word.format(**addresses) for word in arguments.split())]
     with ExitStack() as stack:
@@ -66,7 +66,7 @@ def passes(name: str, addresses: dict[str, str]) -> bool:
 
 def main() -> int:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that no process stays
     try:
         with ExitStack() as stack:
             addresses = serve(stack)

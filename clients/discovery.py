@@ -1,6 +1,6 @@
-"""Looks which of several agents are there, and what they can do. One that is down is reported; the others are listed.
+"""List several agents with what they can do. An agent that is down is reported, and the others are listed.
 
-Every agent serves its card, which says all that, over HTTP.
+The client reads the card of each agent over HTTP.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Asks several agents the same at the same time; prints each answer as it comes. One that fails hinders no other."""
+"""Send several agents the same message at the same time, and print each answer when it arrives."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ DEFAULT = ["127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:50053"]
 
 
 async def ask(target: str, question: str) -> bool:
-    """Prints the agent's answer; whether there is one."""
+    """Print the answer of an agent, or why there is none. Return True if there is an answer."""
     try:
         answer = await RemoteAgent(target).run(question)
     except (A2AError, ConfigurationError) as error:

@@ -1,7 +1,7 @@
-"""Three agents in a row: one researches, one writes, one reviews; servers/role.py is all three of them.
+"""Call three agents one after the other. One researches, one writes, one reviews. servers/role.py is each of them.
 
-Each gets what the one before it made, in one conversation (`context_id`), with the ids of the tasks that led there
-(`reference_task_ids`).
+Each agent gets the result of the one before it. All tasks belong to one conversation (`context_id`), and each names the
+tasks before it (`reference_task_ids`).
 """
 
 import argparse

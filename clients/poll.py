@@ -1,10 +1,10 @@
-"""Asks for a task every so often until it is settled: for jobs that take long, with plain blocking gRPC.
+"""Ask for a task from time to time until it is settled. This is for long jobs, with plain blocking gRPC.
 
-Nothing is open between two looks but an idle connection (with --fresh-channel not even that), so any proxy lets this
-through. The agent is asked ceil(job / interval) times. Without --task-id it starts a job of servers/cancellable.py.
-With --once it looks just once: for cron jobs, which go by the exit code.
+Between two calls only an idle connection is open, and with --fresh-channel no connection at all. So this works with any
+proxy. The agent gets ceil(job / interval) calls. Without --task-id the program starts a job of servers/cancellable.py.
+With --once it makes one call, for cron jobs that use the exit code.
 
-Exit codes: 0 completed; 1 ended in another way, or waits for somebody, or cannot be asked; 3 not yet (--once).
+Exit codes: 0 completed; 1 ended in another state, waits for the user, or the call failed; 3 not ended yet (--once).
 """
 
 import argparse
@@ -18,12 +18,12 @@ from a2a_grpc_pb import a2a_pb2 as a2a
 from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub
 from google.protobuf.message import Message
 
-METADATA = (("a2a-version", "1.0"),)  # goes with every call
+METADATA = (("a2a-version", "1.0"),)  # the metadata of each call
 AT_WORK = (a2a.TASK_STATE_SUBMITTED, a2a.TASK_STATE_WORKING)
 
 
 def call(agent: str, kept: grpc.Channel | None, method: str, request: Message) -> Message:
-    """One call, on the connection that is kept, else on one of its own."""
+    """Make a call, on the kept connection if there is one, or on a new one."""
     with nullcontext(kept) if kept else grpc.insecure_channel(agent) as channel:
         return getattr(A2AServiceStub(channel), method)(request, metadata=METADATA, timeout=30)
 
@@ -59,10 +59,10 @@ def run(options: argparse.Namespace) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agent", default="127.0.0.1:50051", metavar="HOST:PORT", help="default: %(default)s")
-    parser.add_argument("--task-id", help="a task that was started elsewhere; default: start one")
+    parser.add_argument("--task-id", help="the id of a running task; default: start one")
     parser.add_argument("--seconds", type=float, default=10, help="length of the job to start; default: %(default)s")
-    parser.add_argument("--interval", type=float, default=2, help="seconds before each look; default: %(default)s")
-    parser.add_argument("--once", action="store_true", help="look once, at once")
+    parser.add_argument("--interval", type=float, default=2, help="seconds before each call; default: %(default)s")
+    parser.add_argument("--once", action="store_true", help="make one call, at once")
     parser.add_argument("--fresh-channel", action="store_true", help="a new connection for each call")
     options = parser.parse_args()
     if not 0 <= options.interval < float("inf"):

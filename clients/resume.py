@@ -1,6 +1,7 @@
-"""Loses its connection when 30 % of a job are done, and sees every step all the same: the client goes on by itself.
+"""Lose the connection when 30 % of a job are done, and still see each step, since the client reconnects.
 
-The connection leads through a relay here, which breaks it off as a network would. The job: servers/cancellable.py's.
+The connection goes through a relay in this program, which cuts it as a network would. servers/cancellable.py is the
+agent.
 """
 
 import argparse
@@ -14,14 +15,14 @@ from a2a_grpc.lifecycle import COMPLETED, state_name
 
 
 class Relay:
-    """Passes connections on to the agent, until it breaks them off."""
+    """Forwards connections to the agent, until it cuts them."""
 
     def __init__(self, agent: str) -> None:
         self.host, _, self.port = agent.rpartition(":")
         self.passed, self.writers = [], []  # a task for each connection, and its two ends
 
     async def __aenter__(self) -> "Relay":
-        (await asyncio.open_connection(self.host, self.port))[1].close()  # if nobody is there, it is said now
+        (await asyncio.open_connection(self.host, self.port))[1].close()  # raises now if the agent does not listen
         self.listener = await asyncio.start_server(self.pass_on, "127.0.0.1", 0)
         self.address = "{}:{}".format(*self.listener.sockets[0].getsockname())
         return self
@@ -33,7 +34,7 @@ class Relay:
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.passed.append(asyncio.current_task())
-        with suppress(OSError):  # either side may go at any time
+        with suppress(OSError):  # each side may close at any time
             there_reader, there_writer = await asyncio.open_connection(self.host, self.port)
             self.writers += writer, there_writer
             await asyncio.gather(copy(reader, there_writer), copy(there_reader, writer))

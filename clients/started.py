@@ -1,4 +1,4 @@
-"""Programs of this repository that a demonstration starts, and that end with it."""
+"""Programs of this repository that a demonstration starts and ends."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def start(command: list[str], stack: ExitStack, **options: Any) -> subprocess.Popen[str]:
-    """A Python program as a process that ends with the stack. A signal waits until the stack knows of it."""
+    """Start a Python program as a process that ends with the stack. Signals wait until the stack has the process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         options["preexec_fn"] = lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

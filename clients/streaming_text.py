@@ -1,4 +1,4 @@
-"""Prints an agent's text as it arrives, piece by piece; servers/streaming_text.py tells stories that way."""
+"""Print the text of an agent as it arrives, piece by piece. servers/streaming_text.py is the agent."""
 
 import argparse
 import asyncio

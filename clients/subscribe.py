@@ -1,7 +1,7 @@
-"""Follows a task over one stream: each state and each message as it comes, until the task has ended.
+"""Follow a task over one stream, and print each state and each message, until the task has ended.
 
-The job that it starts is one for servers/scripted.py; with --text it asks any agent; with --task-id it starts nothing,
-and follows a task that is there already. Nothing is sent while nothing happens.
+By default the program starts a job of servers/scripted.py. With --text it sends a message to any agent. With --task-id
+it starts no task, and follows a running one. Nothing is sent while nothing happens.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--agent", default="127.0.0.1:50051", metavar="TARGET", help="default: %(default)s")
     parser.add_argument("--text", help="what to send; default: a script for servers/scripted.py")
-    parser.add_argument("--task-id", help="a task that was started elsewhere")
+    parser.add_argument("--task-id", help="the id of a running task")
     options = parser.parse_args()
     try:
         sys.exit(asyncio.run(run(options)))

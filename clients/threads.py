@@ -1,4 +1,4 @@
-"""Asks an agent from plain threads, which know nothing of asyncio: they share one manager, and one connection."""
+"""Call an agent from threads, without asyncio. The threads share one manager and one connection."""
 
 import argparse
 import sys
@@ -16,14 +16,14 @@ def ask(agents: ClientManager, number: int) -> str:
 
 
 def as_they_end(asked: set[Future[str]]) -> Iterator[Future[str]]:
-    """Looks up ten times a second: Python may miss a Ctrl-C that comes just before a wait without end."""
+    """Yield each future when it is done. Wake ten times a second, as Python may miss a Ctrl-C before a long wait."""
     while asked:
         ended, asked = wait(asked, timeout=0.1, return_when=FIRST_COMPLETED)
         yield from ended
 
 
 def run(options: argparse.Namespace) -> None:
-    # The manager is closed first: it ends what the threads still wait for.
+    # The manager is closed first, which ends the calls that the threads still wait for.
     with ThreadPoolExecutor(options.threads, thread_name_prefix="thread") as pool, ClientManager() as agents:
         agents.register("worker", options.agent)
         asked = {pool.submit(ask, agents, number) for number in range(options.threads)}

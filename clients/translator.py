@@ -1,6 +1,6 @@
-"""Has a translator translate; where it asks for the language, answers on the same task.
+"""Have a translator translate a text. If it asks for the language, answer in the same task.
 
-Without --text it shows both: a request that says everything, and one that servers/translator.py has to ask about.
+Without --text the program sends two texts to servers/translator.py: one with a language, and one without.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""A long task that reports its progress and can be canceled: ten steps of half a second, or as the message says.
+"""A long task that reports its progress and can be canceled. It has ten steps of half a second by default.
 
-A data part {"steps": 20, "step_seconds": 0.1} sets the pace.
+A data part {"steps": 20, "step_seconds": 0.1} in the message changes that.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ agent = Agent("Cancellable", "Works in steps, tells its progress, stops when tol
 
 @agent.skill("work", examples=['{"steps": 10, "step_seconds": 0.5}'])
 async def work(turn: Turn) -> str:
-    """Work in steps; the artifact `progress` holds how much is done, from 0 to 1."""
+    """Work in steps. The artifact `progress` has the part of the work that is done, from 0 to 1."""
     pace = turn.data if isinstance(turn.data, dict) else {}
     steps, seconds = int(pace.get("steps", 10)), float(pace.get("step_seconds", 0.5))
     for step in range(steps):
-        await asyncio.sleep(seconds)  # a cancellation ends the work here
+        await asyncio.sleep(seconds)  # if the task is canceled, the work ends here
         await turn.artifact({"progress": (step + 1) / steps}, id="progress", name="progress")
     return f"done in {steps} steps"
 

@@ -1,4 +1,4 @@
-"""An agent that chats and remembers: what was said before in the same context is in the context's other tasks.
+"""An agent that chats and remembers. It finds what was said before in the other tasks of the context.
 
 a2a-grpc serve servers/chat.py
 a2a-grpc send --context c-1 "My name is Ada."
@@ -14,17 +14,17 @@ from a2a_grpc.wire import ROLE_USER
 agent = Agent("Chat", "Chats, and remembers what was said before.")
 
 REMEMBERED = 20
-"""Tasks of the context that are read."""
+"""The number of earlier tasks that the agent reads."""
 
 
 def said_in(task: Task) -> list[tuple[str, str]]:
-    """What a task says, as a model wants it: pairs of a role and a text, the oldest first."""
+    """Return the messages of a task as a model needs them, in pairs of a role and a text, the oldest first."""
     lines = [("user" if said.role == ROLE_USER else "assistant", text_of(said)) for said in task.history]
     return [*lines, ("assistant", text_of(task))]
 
 
 def answer(conversation: list[tuple[str, str]]) -> str:
-    """Stands for a model, which would be given the same conversation."""
+    """Answer in place of a model, which would get the same conversation."""
     *before, (_, question) = conversation
     if "my name?" not in question:
         return f"Noted, that makes {sum(role == 'user' for role, _ in conversation)}."
@@ -34,7 +34,7 @@ def answer(conversation: list[tuple[str, str]]) -> str:
 
 @agent.skill()
 async def chat(turn: Turn) -> str:
-    """Chat about whatever was said before, and about the tasks that the message names."""
+    """Chat about all that was said before, and about the tasks that the message names."""
     earlier = [*await turn.referenced(), *await turn.context(REMEMBERED)]  # the newest first
     conversation = [line for task in reversed(earlier) for line in said_in(task)]
     return answer([*conversation, ("user", turn.text)])

@@ -1,9 +1,9 @@
-"""Three agents for a pipeline, each a program of its own: one gathers notes, one writes a text of them, one reviews it.
+"""Three agents for a pipeline. One gathers notes, one makes a text of them, and one reviews the text.
 
     python servers/role.py --role research --listen 127.0.0.1:50051
 
---role is research (the default), write or review; the other options are those of every agent. The command line serves
-each of them, too: a2a-grpc serve servers/role.py:write
+--role is research (the default), write or review. The other options are those of `a2a-grpc serve`. The command line
+can serve each of them, too: a2a-grpc serve servers/role.py:write
 """
 
 import argparse
@@ -20,7 +20,7 @@ AGENTS = {"research": research, "write": write, "review": review}
 
 
 async def given(turn: Turn, doing: str) -> str:
-    """The text to work on; tells the caller what is being done, and which earlier tasks it is about."""
+    """Report to the caller what the agent does and with which earlier tasks. Return the text to work on."""
     text = turn.text.strip()
     if not text:
         raise Rejected("There is no text in the message.")
@@ -31,7 +31,7 @@ async def given(turn: Turn, doing: str) -> str:
 
 @research.skill("research", examples=["a lighthouse"])
 async def gather(turn: Turn) -> str:
-    """Notes about the subject that the message names, one a line."""
+    """Gather notes about the subject that the message names, one in each line."""
     subject = await given(turn, "gathering notes")
     words = subject.split()
     return "\n".join(
@@ -45,7 +45,7 @@ async def gather(turn: Turn) -> str:
 
 @write.skill("write", examples=["- the subject is a lighthouse"])
 async def compose(turn: Turn) -> str:
-    """One paragraph made of the notes in the message."""
+    """Write one paragraph from the notes in the message."""
     notes = await given(turn, "writing")
     sentences = [line.removeprefix("- ").strip() for line in notes.splitlines() if line.strip("- ")]
     return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
@@ -53,7 +53,7 @@ async def compose(turn: Turn) -> str:
 
 @review.skill("review", examples=["The subject is a lighthouse."])
 async def judge(turn: Turn) -> str:
-    """A verdict on the text in the message."""
+    """Review the text in the message."""
     words = len((await given(turn, "reviewing")).split())
     return f"{words} words: {'ready to print' if words >= 10 else 'too short'}."
 

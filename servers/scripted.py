@@ -1,7 +1,7 @@
-"""An agent that does what its messages say, step by step: for testing clients.
+"""An agent that does what its messages say, step by step. It is for tests of clients.
 
-A message with the data part {"script": [step, …]} plays the steps in order; a script without an end completes. After
-{"input": …} the next message goes on, with a script of its own if it brings one. Any other message is echoed.
+A message with the data part {"script": [step, …]} runs the steps in order. A script without an end completes the task.
+After {"input": …} the next message continues the task, with its own script if it has one. Other messages are echoed.
 """
 
 from scripted_steps import bound
@@ -20,7 +20,7 @@ def script_of(message: Message) -> list:
 
 
 def check(message: Message) -> None:
-    """Refuses a malformed script, naming the step."""
+    """Refuse a malformed script, with the name of the step."""
     script = script_of(message)
     if not isinstance(script, list):
         raise InvalidRequestError.of(Violation("script", "must be a list of steps"))
@@ -41,13 +41,13 @@ def route(message: Message) -> str:
 
 @agent.skill("reply", answers="message", validate=check)
 async def reply(turn: Turn) -> str:
-    """Answers with a bare message."""
+    """Answer with a message, without a task."""
     return script_of(turn.message)[0]["message"]
 
 
 @agent.skill("play", validate=check)
 async def play(turn: Turn) -> None:
-    """Plays a script, or echoes."""
+    """Run a script, or echo the message."""
     steps = script_of(turn.message)
     if not steps:
         await turn.artifact(list(turn.message.parts), name="echo", last_chunk=True)

@@ -1,4 +1,4 @@
-"""The steps that servers/scripted.py plays: each is a function, whose signature is the step's schema."""
+"""The steps of servers/scripted.py. Each is a function, whose signature is the schema of the step."""
 
 import asyncio
 import base64
@@ -66,7 +66,7 @@ STEPS |= {name: ending(error) for name, error in ENDS.items()}
 
 
 def bound(step: object) -> tuple:
-    """A step's function and arguments. ValueError or TypeError, saying what is wrong, if it is malformed."""
+    """Return the function of a step and its arguments. Raise ValueError or TypeError if the step is malformed."""
     if not isinstance(step, dict) or len(step) != 1 or (name := next(iter(step))) not in STEPS:
         raise ValueError(f"must be an object with one key of: {', '.join(STEPS)}")
     function, given = STEPS[name], step[name]

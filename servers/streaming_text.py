@@ -1,4 +1,4 @@
-"""Text that arrives as it is made: each piece a generator yields is on its way before the next one is begun."""
+"""Text that arrives piece by piece. Each piece that the generator yields is sent before the next one is made."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A translator with a tiny dictionary: it answers, asks where the language is missing, fails where it knows no word."""
+"""A translator with a tiny dictionary. It asks if the language is missing, and fails if it does not know a word."""
 
 import re
 
@@ -16,7 +16,7 @@ agent = Agent("Translator", "Translates a few English words into French, German 
 
 @agent.skill("translate", tags=["translation"], examples=["Translate 'hello' to French"])
 async def translate(turn: Turn) -> str:
-    """Translate a quoted English phrase: Translate 'hello' to French."""
+    """Translate an English phrase in quotes to another language, for example 'hello' to French."""
     asked = re.search(r"['\"‘“](.+?)['\"’”](?:.*\b(?:to|into)\s+(\w+))?", turn.text, re.DOTALL)
     if asked is None:
         raise Failed("Put what to translate in quotes: Translate 'hello' to French.")

@@ -48,6 +48,9 @@ COVERED = (
     "a2a_grpc/store/memory.py",
     "a2a_grpc/store/open.py",
     "a2a_grpc/store/protocol.py",
+    "clients/*.py",
+    "clients/python-stubs/*.py",
+    "servers/*.py",
     "tools/*.py",
 )
 """Files and patterns that are checked. The list grows until the whole project is on it."""

@@ -1,4 +1,4 @@
-"""Finds out where an agent is: its card says so."""
+"""The address of an agent, from its agent card."""
 
 import urllib.error
 import urllib.request
@@ -11,16 +11,16 @@ LOOPBACK = ("localhost", "127.", "[::1]")
 
 
 class CardError(Exception):
-    """There is no card, or it names no gRPC."""
+    """There is no card, or it names no gRPC interface."""
 
 
 def grpc_interface(site: str) -> a2a.AgentInterface:
-    """The first interface of the card that speaks A2A 1.0 over gRPC. Raises CardError."""
+    """Return the first interface of the card for A2A 1.0 over gRPC. Raise CardError if there is none."""
     url = f"{site.rstrip('/')}/.well-known/agent-card.json"
     try:
         with urllib.request.urlopen(url, timeout=10) as response:
             card = json_format.Parse(response.read(), a2a.AgentCard(), ignore_unknown_fields=True)
-    except (OSError, ValueError) as error:  # urllib's errors are OSErrors
+    except (OSError, ValueError) as error:  # the errors of urllib are OSErrors
         raise CardError(f"cannot fetch {url}: {getattr(error, 'reason', error)}") from error
     except json_format.ParseError as error:
         raise CardError(f"{url} is not an agent card: {error}") from error
@@ -31,5 +31,5 @@ def grpc_interface(site: str) -> a2a.AgentInterface:
 
 
 def credentials_for(address: str) -> grpc.ChannelCredentials | None:
-    """TLS to other machines; None, for plaintext, within this one."""
+    """Return credentials for TLS to another machine, or None for plaintext on this one."""
     return None if address.startswith(LOOPBACK) else grpc.ssl_channel_credentials()

@@ -1,6 +1,6 @@
-"""Starts a long task, follows it, cancels it half way: with nothing but the generated stubs, on grpc.aio.
+"""Start a long task, follow it, and cancel it half way, with the generated stubs alone, on grpc.aio.
 
-Then it reads the details of an error, and leaves the stream of a second task. synchronous.py needs no event loop.
+Then read the details of an error, and leave the stream of a second task. synchronous.py needs no event loop.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub
 from agent_card import CardError, credentials_for, grpc_interface
 
 CALL = {"metadata": [("a2a-version", "1.0")], "timeout": 10.0}
-"""Goes with every call that has one answer: the version, and how many seconds it may take."""
+"""The options of each call with one response: the version, and the time limit in seconds."""
 STREAM = {"metadata": CALL["metadata"]}
-"""A stream lasts as long as its task."""
+"""The options of a stream. It has no time limit, since it lasts as long as its task."""
 
 
 async def cancel_at_progress(stub: A2AServiceStub, tenant: str, options: argparse.Namespace) -> None:
@@ -39,10 +39,10 @@ async def read_error(stub: A2AServiceStub, tenant: str) -> None:
 
 
 async def leave_stream(stub: A2AServiceStub, tenant: str) -> None:
-    """Cancels a stream: the task goes on, for its life is not the stream's."""
+    """Cancel a stream. The task continues, since it does not depend on the stream."""
     task = (await stub.SendMessage(telling.start_request(tenant, 1, 60), **CALL)).task
     call = stub.SubscribeToTask(a2a.SubscribeToTaskRequest(tenant=tenant, id=task.id), **STREAM)
-    with suppress(asyncio.CancelledError):  # how grpc.aio says that a call was canceled here
+    with suppress(asyncio.CancelledError):  # grpc.aio raises this for a call that was canceled on this side
         async for event in call:
             if telling.is_working(event):
                 call.cancel()

@@ -1,6 +1,6 @@
-"""Starts a long task, follows it, cancels it half way: with nothing but the generated stubs, without an event loop.
+"""Start a long task, follow it, and cancel it half way, with the generated stubs alone, without an event loop.
 
-Then it reads the details of an error, and leaves the stream of a second task. asynchronous.py is the same on grpc.aio.
+Then read the details of an error, and leave the stream of a second task. asynchronous.py is the same on grpc.aio.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub
 from agent_card import CardError, credentials_for, grpc_interface
 
 CALL = {"metadata": [("a2a-version", "1.0")], "timeout": 10.0}
-"""Goes with every call that has one answer: the version, and how many seconds it may take."""
+"""The options of each call with one response: the version, and the time limit in seconds."""
 STREAM = {"metadata": CALL["metadata"]}
-"""A stream lasts as long as its task."""
+"""The options of a stream. It has no time limit, since it lasts as long as its task."""
 
 
 def cancel_at_progress(stub: A2AServiceStub, tenant: str, options: argparse.Namespace) -> None:
@@ -38,7 +38,7 @@ def read_error(stub: A2AServiceStub, tenant: str) -> None:
 
 
 def leave_stream(stub: A2AServiceStub, tenant: str) -> None:
-    """Cancels a stream: the task goes on, for its life is not the stream's."""
+    """Cancel a stream. The task continues, since it does not depend on the stream."""
     task = stub.SendMessage(telling.start_request(tenant, 1, 60), **CALL).task
     call = stub.SubscribeToTask(a2a.SubscribeToTaskRequest(tenant=tenant, id=task.id), **STREAM)
     with suppress(grpc.RpcError):

@@ -1,4 +1,4 @@
-"""What the two programs read from their command line, send, and say of what comes back."""
+"""The command line, the request and the output of the two programs."""
 
 import argparse
 import uuid
@@ -20,7 +20,7 @@ def options(description: str | None) -> argparse.Namespace:
 
 
 def start_request(tenant: str, steps: int, step_seconds: float) -> a2a.SendMessageRequest:
-    """A message that starts a task, and does not wait for it."""
+    """Return a request that starts a task and does not wait for it."""
     request = a2a.SendMessageRequest(
         tenant=tenant,
         message=a2a.Message(message_id=str(uuid.uuid4()), role=a2a.ROLE_USER, parts=[a2a.Part()]),
@@ -35,7 +35,7 @@ def state_name(state: int) -> str:
 
 
 def show(event: a2a.StreamResponse) -> float:
-    """Prints an event; gives the progress that it tells, else 0."""
+    """Print an event. Return the progress that it reports, or 0."""
     match event.WhichOneof("payload"):
         case "task" if event.task.status.state != a2a.TASK_STATE_SUBMITTED:
             print(f"[STATUS] {state_name(event.task.status.state)}", flush=True)
@@ -53,7 +53,7 @@ def is_working(event: a2a.StreamResponse) -> bool:
 
 
 def show_error(error: grpc.RpcError) -> None:
-    """Prints the ErrorInfo of a failed call: its reason is what a program decides by, not the text."""
+    """Print the ErrorInfo of a failed call. Programs should use its reason, and not the text."""
     details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
     info = ErrorInfo()
     if not any(detail.Unpack(info) for detail in Status.FromString(details).details):

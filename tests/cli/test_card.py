@@ -53,8 +53,8 @@ async def test_a_card_is_shown_from_its_host_its_url_a_path_and_a_file_url_alike
         "  extension urn:a2a-grpc:extension:seq:1",
         "  extension urn:a2a-grpc:extension:artifacts:1",
         "  extension urn:a2a-grpc:extension:idempotent-send:1",
-        "reply  Answers with a bare message.",
-        "play  Plays a script, or echoes.",
+        "reply  Answer with a message, without a task.",
+        "play  Run a script, or echo the message.",
     ]
 
 

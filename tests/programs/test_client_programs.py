@@ -402,12 +402,12 @@ async def test_discovery_lists_the_agents_that_are_there_and_reports_the_one_tha
     lines = out.splitlines()
     assert lines[:2] == [
         f"Translator 1.0.0 at {first.http}: Translates a few English words into French, German or Spanish.",
-        "  translate: Translate a quoted English phrase: Translate 'hello' to French.",
+        "  translate: Translate an English phrase in quotes to another language, for example 'hello' to French.",
     ]
     assert lines[2].startswith(f"Agent at http://{NOBODY} unavailable: ")
     assert lines[3:5] == [
         f"Cancellable 1.0.0 at {second.http}: Works in steps, tells its progress, stops when told to.",
-        "  work: Work in steps; the artifact `progress` holds how much is done, from 0 to 1.",
+        "  work: Work in steps. The artifact `progress` has the part of the work that is done, from 0 to 1.",
     ]
     assert lines[5].startswith(f"Agent at {second.address} unavailable: ")
     assert len(lines) == 6
