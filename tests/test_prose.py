@@ -204,6 +204,15 @@ def test_the_program_prints_the_findings_and_ends_with_1(tmp_path: Path, capsys:
     )
 
 
+@pytest.mark.parametrize("name", ["missing.md", "settings.toml"])
+def test_a_file_that_cannot_be_checked_ends_the_program_with_2(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "settings.toml").touch()
+    assert main([str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / name}: no Markdown page and no Python module\n"
+
+
 @pytest.mark.parametrize("pattern", COVERED)
 def test_a_covered_pattern_names_files(pattern: str) -> None:
     assert covered([pattern])

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_WORDS = 30
 
 COVERED = (
+    "CHANGELOG.md",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -51,6 +52,8 @@ COVERED = (
     "clients/*.py",
     "clients/python-stubs/*.py",
     "servers/*.py",
+    "servers/replicas/*.md",
+    "servers/replicas/*.py",
     "tools/*.py",
 )
 """Files and patterns that are checked. The list grows until the whole project is on it."""
@@ -348,8 +351,11 @@ def covered(patterns: Iterable[str] = COVERED) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print each finding in the given files, or in the covered ones. Return 1 if there are any."""
+    """Print each finding in the given files, or in the covered ones. Return 1 if there are any, 2 for a wrong file."""
     paths = [path for name in arguments for path in _files(Path(name))] if arguments else covered()
+    if wrong := [path for path in paths if path.suffix not in (".md", ".py") or not path.is_file()]:
+        print(f"{wrong[0]}: no Markdown page and no Python module", file=sys.stderr)
+        return 2
     findings = [finding for path in paths for finding in check_file(path.resolve())]
     for finding in findings:
         print(finding)
