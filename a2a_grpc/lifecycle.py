@@ -24,7 +24,7 @@ from a2a_grpc.wire import (
 )
 
 Event: TypeAlias = Task | Message | TaskStatusUpdateEvent | TaskArtifactUpdateEvent
-"""What an element of a stream holds."""
+"""An event of a stream: the task, a message of an agent that answers without a task, or a change of the task."""
 
 SUBMITTED = TaskState.TASK_STATE_SUBMITTED
 WORKING = TaskState.TASK_STATE_WORKING
@@ -55,7 +55,11 @@ class IllegalTransition(ValueError):
 
 
 def state_name(state: int) -> str:
-    """`WORKING` for TASK_STATE_WORKING; `UNKNOWN(42)` for a number that the contract does not know."""
+    """Return the name of a state, for example "WORKING" for `TASK_STATE_WORKING`.
+
+    Args:
+        state: The number of the state. For a number that the protocol does not have, the name is like "UNKNOWN(42)".
+    """
     value = TaskState.DESCRIPTOR.values_by_number.get(state)
     return value.name.removeprefix("TASK_STATE_") if value else f"UNKNOWN({state})"
 

@@ -1,4 +1,4 @@
-"""Python values into parts, artifacts and messages, with the way back."""
+"""Python values as parts, artifacts and messages, and the way back."""
 
 import math
 import mimetypes
@@ -15,32 +15,40 @@ from a2a_grpc.text import HALF_A_PAIR, is_encodable
 from a2a_grpc.wire import ROLE_AGENT, ROLE_USER, Artifact, Message, Part, Task
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+"""A JSON value: None, a bool, a number, a text, a list or a tuple, or a dict with texts as keys."""
 Content: TypeAlias = str | bytes | bytearray | memoryview | Part | Json | Object
-"""What becomes one part: text, a file's bytes, a part as it is, or any other value as structured data."""
+"""A value that becomes one part. It is a text, the bytes of a file, a `Part`, or any other value as structured data."""
 Contents: TypeAlias = Content | Sequence[Content]
-"""One part, or several where a list holds a Part."""
+"""A value that becomes one part. A list that holds a `Part` becomes several parts, one for each item."""
 Holder = TypeVar("Holder", Message, Artifact)
 
 VALUES_PER_STEP = 250
-"""JSON values between two pauses of `json_steps`: less than a millisecond of work."""
+"""JSON values between two pauses of `json_steps`. They take less than a millisecond."""
 
 MAX_INTEGER = 2**53
-"""Up to here a double holds every integer."""
+"""The largest integer up to which a double holds every integer."""
 MAX_SHOWN_BITS = 256
-"""Length of an integer up to which an error message has its digits."""
+"""The number of bits of an integer up to which an error message has its digits."""
 
 MAX_DEPTH = 31
-"""Levels below the outermost of a JSON value, sent or accepted: 32 in all. With what is around it, one more would be
-deeper than protobuf parsers read."""
+"""The number of levels below the outermost value of a JSON value that is sent or accepted, so there are 32 in all. With
+one more, and the message around it, protobuf parsers would refuse it."""
 
 
 def part(content: Content, holder: str = "") -> Part:
-    """Return the part for a value: text for `str`, a file for `bytes`, a Part itself, structured data for all else.
+    """Return the part for a value.
 
-    Dataclasses, pydantic models and members of an Enum become data; dates, times, UUIDs and Decimals their text.
-    Raise TypeError or ValueError, with the path and the value, for what JSON does not have (NaN, a set, a cycle), for
-    integers beyond 2^53, which the wire cannot carry, and for text that cannot be encoded. The path begins with
-    `holder`, for example `parts[2].`.
+    A `str` becomes a text, `bytes` become a file, and a `Part` stays as it is. Any other value becomes structured data:
+    JSON values, dataclasses, pydantic models and members of an Enum. Dates, times, UUIDs and Decimals become texts.
+
+    Args:
+        content: The value.
+        holder: The beginning of the path in errors, for example `parts[2].`.
+
+    Raises:
+        TypeError: The value holds an object that JSON does not have, such as a set. The message names its path.
+        ValueError: The value holds NaN, a cycle, more than 32 levels, an integer beyond 2^53, which the wire cannot
+            carry, or a text that cannot be encoded. The message names its path.
     """
     match content:
         case Part():
@@ -55,15 +63,23 @@ def part(content: Content, holder: str = "") -> Part:
 
 
 def parts(content: Contents) -> list[Part]:
-    """Return several parts for a list that contains a Part; one part for anything else."""
+    """Return the parts for a value: one for each item of a list that holds a `Part`, or one for any other value.
+
+    Args:
+        content: The value.
+
+    Raises:
+        TypeError: An object cannot become JSON, as in `part`.
+        ValueError: A value cannot be sent, as in `part`.
+    """
     if isinstance(content, (list, tuple)) and any(isinstance(item, Part) for item in content):
         return [part(item, f"parts[{place}].") for place, item in enumerate(content)]
     return [part(cast("Content", content))]
 
 
 def put(content: Contents, holder: Holder) -> Holder:
-    """The message or artifact itself, with parts for the content added."""
-    if isinstance(content, str):  # what most give: made in place, not copied there
+    """Add parts for a value to a message or an artifact. Return the message or artifact."""
+    if isinstance(content, str):  # the usual case: the part is made in its place, and not copied
         holder.parts.add().text = encodable(content, ("text",))
     else:
         holder.parts.extend(parts(content))
@@ -71,7 +87,7 @@ def put(content: Contents, holder: Holder) -> Holder:
 
 
 def agent_message(content: Contents, *, context_id: str, task_id: str = "") -> Message:
-    """A message of the agent, with an id of its own (SEND-15)."""
+    """Return a message of the agent with a new id (spec §4.1.4)."""
     return put(content, Message(message_id=new_id(), context_id=context_id, task_id=task_id, role=ROLE_AGENT))
 
 
@@ -83,7 +99,19 @@ def user_message(
     reference_task_ids: Iterable[str] = (),
     metadata: dict[str, Json] | None = None,
 ) -> Message:
-    """A message of the user, with an id of its own."""
+    """Return a message of the user with a new id (spec §4.1.4). `Client.send` makes such a message itself.
+
+    Args:
+        content: A text, bytes (a file), a JSON value, a dataclass, a `Part`, or a list with a `Part` in it.
+        task_id: The task that the message goes on with; empty for a new task.
+        context_id: The conversation that the message belongs to; empty for a new one.
+        reference_task_ids: Ids of earlier tasks that the message is about (spec §3.4.3).
+        metadata: JSON values, by key. The key `skill` chooses a skill of the agent.
+
+    Raises:
+        TypeError: An object cannot become JSON, as in `part`.
+        ValueError: A value cannot be sent, as in `part`.
+    """
     message = Message(
         message_id=new_id(),
         task_id=task_id,
@@ -98,9 +126,14 @@ def user_message(
 
 
 def file_part(path: str | FilePath, *, media_type: str = "") -> Part:
-    """The bytes of a file, with its name; its media type is told from the name unless given.
+    """Return a part with the bytes and the name of a file.
 
-    Raises OSError for a file that cannot be read.
+    Args:
+        path: The path of the file.
+        media_type: The media type; by default guessed from the name, or `application/octet-stream`.
+
+    Raises:
+        OSError: The file cannot be read.
     """
     path = FilePath(path)
     guessed = media_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
@@ -108,10 +141,16 @@ def file_part(path: str | FilePath, *, media_type: str = "") -> Part:
 
 
 def text_of(source: Task | Message | Artifact | Iterable[Part]) -> str:
-    """Return the text parts, joined without anything between them.
+    """Return the text parts, joined without anything between them; empty if there are none.
 
     The text of a task is the text of all its artifacts in their order. If no artifact has text, it is the text of the
     message of its status.
+
+    Args:
+        source: A task, a message, an artifact, or parts.
+
+    Raises:
+        TypeError: The source is none of these.
     """
     if isinstance(source, Task):
         return "".join(map(text_of, source.artifacts)) or text_of(source.status.message)
@@ -119,8 +158,17 @@ def text_of(source: Task | Message | Artifact | Iterable[Part]) -> str:
 
 
 def data_of(source: Task | Message | Artifact | Iterable[Part]) -> Json:
-    """The first structured data part as a Python value; None if there is none. Of a task: of its last artifact that has
-    one, else of its status message."""
+    """Return the first part with structured data as a Python value; None if there is none.
+
+    For a task this is the first one of the last artifact that has any. If no artifact has any, it is that of the
+    message of the status. Numbers are doubles on the wire; whole numbers up to 2^53 come back as `int`.
+
+    Args:
+        source: A task, a message, an artifact, or parts.
+
+    Raises:
+        TypeError: The source is none of these.
+    """
     if isinstance(source, Task):
         holders: list[Artifact | Message] = [*reversed(source.artifacts), source.status.message]
         pieces = next((found for holder in holders if (found := _data_parts(holder))), [])
@@ -130,7 +178,16 @@ def data_of(source: Task | Message | Artifact | Iterable[Part]) -> Json:
 
 
 def files_of(source: Task | Message | Artifact | Iterable[Part]) -> list[Part]:
-    """The parts that are files: bytes in `raw`, or an address in `url`. Of a task: those of all its artifacts."""
+    """Return the parts that are files. A file has its bytes in `raw`, or its address in `url`.
+
+    The files of a task are those of all its artifacts.
+
+    Args:
+        source: A task, a message, an artifact, or parts.
+
+    Raises:
+        TypeError: The source is none of these.
+    """
     if isinstance(source, Task):
         return [piece for artifact in source.artifacts for piece in files_of(artifact)]
     return [piece for piece in _parts_of(source) if piece.WhichOneof("content") in ("raw", "url")]
@@ -157,7 +214,7 @@ def _data_parts(source: Message | Artifact | Iterable[Part]) -> list[Part]:
 
 
 def check_content(source: Message | Artifact) -> None:
-    """Raises ValueError for content that the contract does not allow: no parts, an empty part, no JSON (VAL-9)."""
+    """Raise ValueError for content that the protocol does not allow, such as no parts, an empty part, or NaN."""
     if not source.parts:
         raise ValueError("there are no parts; the protocol wants at least one")
     structs: list[tuple[str, Value | Struct]] = []
@@ -188,14 +245,14 @@ class Budget:
 
 
 class Problem(NamedTuple):
-    """What keeps a value from being JSON, and the path to the part of it that does."""
+    """The reason why a value is not JSON, and the path to the wrong part of it."""
 
     path: str
     text: str
 
 
 def json_problem(root: Value | Struct, name: str) -> Problem | None:
-    """Return what keeps a value from being JSON: NaN or infinity, no kind, too deep. `name` begins the path."""
+    """Return why a value is not JSON: NaN or infinity, no kind, too deep. `name` begins the path."""
     steps = json_steps(root, name, Budget())
     while True:
         try:
@@ -263,17 +320,22 @@ def children(node: Value | Struct) -> Collection[Value]:
 
 
 class Inexact(ValueError):
-    """A number that would come back from the wire as another one."""
+    """A number that the wire cannot carry: it would come back as another one."""
 
     def __init__(self, path: Path, shown: str, advice: str) -> None:
         super().__init__(f"{dotted(path)}: {shown} is not a JSON number that the wire can carry exactly; {advice}")
 
 
 def value(json: object, *, path: Path = ("data",)) -> Value:
-    """Return a protobuf Value. Its numbers are doubles (WIRE-11), which hold every integer up to 2^53.
+    """Return the protobuf `Value` for a JSON value. Its numbers are doubles, which hold every integer up to 2^53.
 
-    `path` leads to the value from the outermost one, whose name comes first. Raise TypeError or ValueError, with the
-    path, for what a Value cannot hold as it is.
+    Args:
+        json: The value. Dataclasses, pydantic models, members of an Enum, dates and so on become JSON, as in `part`.
+        path: The names and places that lead to the value from the outermost one, for errors.
+
+    Raises:
+        TypeError: The value holds an object that JSON does not have.
+        ValueError: The value holds a number or a text that a `Value` cannot hold, or has too many levels.
     """
     if len(path) > MAX_DEPTH + 1:
         raise ValueError(f"{dotted(path)}: the value is nested deeper than {MAX_DEPTH}")
@@ -302,7 +364,16 @@ def value(json: object, *, path: Path = ("data",)) -> Value:
 
 
 def struct(json: Mapping[str, Json], *, path: Path = ("metadata",)) -> Struct:
-    """Return a protobuf Struct of a dict with string keys. Raise like `value`."""
+    """Return the protobuf `Struct` for a dict with texts as keys, for example for the field `metadata`.
+
+    Args:
+        json: The dict.
+        path: The names and places that lead to the dict from the outermost value, for errors.
+
+    Raises:
+        TypeError: It is no dict, a key is no text, or a value is an object that JSON does not have.
+        ValueError: It holds a number or a text that a `Value` cannot hold, or has too many levels.
+    """
     if not isinstance(json, Mapping):
         raise TypeError(f"{dotted(path)} is {reprlib.repr(json)}, of type {type(json).__name__}; it must be a dict")
     fields = {}
@@ -326,8 +397,11 @@ def encodable(text: str, path: Path) -> str:
 
 
 def to_python(json: Value) -> Json:
-    """Return the Python value of a Value. Whole numbers come out as `int`, if every integer of that size could have
-    been sent."""
+    """Return the Python value for a protobuf `Value`. Whole numbers up to 2^53 become `int`.
+
+    Args:
+        json: The value.
+    """
     match json.WhichOneof("kind"):
         case "struct_value":
             return to_dict(json.struct_value)
@@ -346,5 +420,9 @@ def to_python(json: Value) -> Json:
 
 
 def to_dict(json: Struct) -> dict[str, Json]:
-    """A Struct as a dict."""
+    """Return the dict for a protobuf `Struct`, for example for the field `metadata`.
+
+    Args:
+        json: The struct.
+    """
     return {key: to_python(item) for key, item in json.fields.items()}

@@ -27,6 +27,7 @@ from a2a_grpc.server import RequestLimits, ServerSettings  # noqa: E402
 sys.path.insert(0, str(FOLDER))
 
 from messages import messages_page  # noqa: E402
+from reference import PAGES as REFERENCE_PAGES  # noqa: E402
 
 SETTINGS_START = """\
 # All settings
@@ -171,6 +172,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "messages.md": messages_page,
+    **REFERENCE_PAGES,
     "settings.md": settings_page,
 }
 """The generated pages of this folder."""

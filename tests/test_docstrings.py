@@ -16,7 +16,13 @@ PUBLIC = {
         *("Agent", "Answer", "AuthRequired", "Completed", "Failed", "InputRequired", "Outcome", "Rejected", "Skill"),
         *("Threads", "Turn", "build_card"),
     ],
-    "a2a_grpc.client": ["ClientSettings"],
+    "a2a_grpc.client": [
+        *("AgentCardError", "BlockingClient", "BlockingStream", "Cards", "Client", "ClientManager", "ClientSettings"),
+        *("ConnectionLostError", "Discovered", "RemoteAgent", "ResponseTooLargeError", "SendOptions", "TaskLostError"),
+        *("TaskNotCompletedError", "TaskStream", "UnreachableError", "api_key", "bearer", "connect", "progress_of"),
+        "state_name",
+    ],
+    "a2a_grpc.client.pages": ["Pages"],
     "a2a_grpc.config": ["ConfigurationError", "load", "setting"],
     "a2a_grpc.engine": ["EngineSettings"],
     "a2a_grpc.errors": [
@@ -25,6 +31,10 @@ PUBLIC = {
         *("PermissionDeniedError", "PushNotificationNotSupportedError", "ResourceExhaustedError", "TaskNotFoundError"),
         *("TaskNotCancelableError", "UnauthenticatedError", "UnavailableError", "UnimplementedError"),
         *("UnsupportedOperationError", "VersionNotSupportedError", "Violation"),
+    ],
+    "a2a_grpc.parts": [
+        *("data_of", "file_part", "files_of", "part", "parts", "struct", "text_of", "to_dict", "to_python"),
+        *("user_message", "value"),
     ],
     "a2a_grpc.principal": ["Principal"],
     "a2a_grpc.rpc": ["TransportSettings"],
@@ -37,7 +47,7 @@ PUBLIC = {
 }
 """Names by module. The list grows until it has all public names."""
 
-MADE_BY_THE_PACKAGE = {"Answer", "Turn"}
+MADE_BY_THE_PACKAGE = {"Answer", "BlockingStream", "Pages", "TaskStream", "Turn"}
 """Classes whose constructors users do not call."""
 
 DOCUMENTED_BY: dict[str, type] = {"MemoryStore": TaskStore}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 SECTION = re.compile(r"(Args|Attributes|Examples?|Raises|Returns|Yields):")
 """The heading of a section."""
-ENTRY = re.compile(r"(\*{0,2}[\w.]+): ?")
+ENTRY = re.compile(r"(\*{0,2}[\w.]+(?:, [\w.]+)*): ?")
 """The beginning of an entry."""
 
 

@@ -1,36 +1,38 @@
-"""The client for programs without an event loop: the same operations, waiting as functions do."""
+"""The client for programs without an event loop: the operations of `Client` as plain functions."""
 
 import asyncio
 import concurrent.futures
+import inspect
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from a2a_grpc.arguments import checked
 from a2a_grpc.client.calls import Metadata
-from a2a_grpc.client.client import connect
+from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.connection import closed
-from a2a_grpc.client.sending import SendOptions
+from a2a_grpc.client.sending import SendOptions, shows_options
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.forking import FORK
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json
-from a2a_grpc.wire import AgentCard, Message, Task, TaskPushNotificationConfig
+from a2a_grpc.wire import AgentCard, Message, Task, TaskPushNotificationConfig, TaskState
 
 T = TypeVar("T")
 
 POLL_S = 0.1
-"""How often a waiting thread looks up: so that Ctrl-C is heard on every platform."""
+"""Seconds for which a thread waits at a time, so that Ctrl-C works on every platform."""
 
 
 class Portal:
-    """An event loop in a thread of its own, into which other threads call.
+    """An event loop in a thread of its own, for calls of other threads.
 
-    `call` and `iterate` are safe from any thread. `close` cancels what is under way.
+    Any thread may use `call` and `iterate`. `close` cancels the calls that are open.
     """
 
     def __init__(self) -> None:
@@ -42,8 +44,10 @@ class Portal:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine over there: its result here. An interrupted wait (Ctrl-C) cancels it. Raises RuntimeError if
-        the portal is closed, or gets closed meanwhile, and after a fork."""
+        """Run a coroutine in the event loop, and return its result. Ctrl-C during the wait cancels the coroutine.
+
+        Raise RuntimeError if the portal is closed, or is closed meanwhile, or if the process was forked.
+        """
         if self.is_forked:
             coroutine.close()
             FORK.check(self._process)
@@ -66,14 +70,14 @@ class Portal:
         return self._process != os.getpid()
 
     def call_soon(self, function: Callable[[], None]) -> None:
-        """Has a function run over there, some time soon; not at all once the portal is closed, nor after a fork."""
+        """Have the event loop run a function soon. Do nothing if the portal is closed, or if the process was forked."""
         if self.is_forked:
             return
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
     def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
-        """The elements of an asynchronous iterator as they come; one is asked for when it is wanted."""
+        """Yield the elements of an asynchronous iterator. An element is read when the caller wants it."""
 
         async def following() -> tuple[T, ...]:
             async for element in source:
@@ -84,7 +88,7 @@ class Portal:
             yield element[0]
 
     def close(self) -> None:
-        """Cancels what is under way; ends the loop and its thread. After a fork there is nothing to close."""
+        """Cancel the open calls, and end the event loop and its thread. Do nothing if the process was forked."""
         if self.is_forked:
             return
         with self._lock:
@@ -105,7 +109,7 @@ class Portal:
 
 
 def _result(future: "concurrent.futures.Future[T]") -> T:
-    """The result, once it is there."""
+    """Wait for the result of a future, and return it."""
     while True:
         try:
             return future.result(POLL_S)
@@ -115,15 +119,18 @@ def _result(future: "concurrent.futures.Future[T]") -> T:
 
 
 class BlockingStream:
-    """A TaskStream to be read with `for`, in a `with` block or without.
+    """The events of one task, to read with `for`. `BlockingClient.stream` and `BlockingClient.subscribe` return it.
 
-    Leaving the block, or dropping the stream, cancels the RPC at once; the task goes on.
+    Leaving the `with` block, or dropping the stream, ends the call at once. The agent's task goes on. Reading raises
+    what reading a `TaskStream` raises.
+
+    Attributes:
+        source: The stream that this one reads. Its `task`, `state` and `seq` can be read between two events.
     """
 
     def __init__(self, portal: Portal, stream: TaskStream) -> None:
         self._portal = portal
         self.source = stream
-        """The stream underneath: its `task`, `state`, `seq` may be read between events."""
 
     def __enter__(self) -> Self:
         return self
@@ -134,12 +141,12 @@ class BlockingStream:
         self.close()
 
     def __del__(self) -> None:
-        """A stream that was left without being closed is canceled too, in the thread that it belongs to."""
+        """End the call of a stream that was not closed, in the thread that it belongs to."""
         if hasattr(self, "_portal"):
             self._portal.call_soon(self.source.close)
 
     def close(self) -> None:
-        """Cancels the RPC. The task goes on."""
+        """End the call. The agent's task goes on. `with` calls this."""
         self._portal.call_soon(self.source.close)
 
     def __iter__(self) -> Self:
@@ -151,15 +158,40 @@ class BlockingStream:
         raise StopIteration
 
 
+def _documented(kind: type[T]) -> type[T]:
+    """Give the methods of a class that have no docstrings those of `Client`. Return the class."""
+    for name, member in vars(kind).items():
+        if inspect.isfunction(member) and not name.startswith("_") and not member.__doc__:
+            member.__doc__ = getattr(Client, name).__doc__
+    return kind
+
+
+@_documented
+@shows_options
 @checked(ClientSettings)
 class BlockingClient:
-    """A Client for plain functions and threads. Used in a `with` block, by any number of threads at a time.
+    """A client for programs without an event loop. It has the operations of `Client` as plain functions.
 
+    Use it in a `with` block. Any number of threads may use one client at the same time. Lists and streams are read with
+    `for`. The connection lives in a thread of its own, which `close` ends. The guarantees and errors are those of
+    `Client`.
+
+    Example:
         with BlockingClient("127.0.0.1:50051") as agent:
             task = agent.send("Translate 'hello' to French")
 
-    Takes the arguments of `connect`; guarantees what Client does. Its connection lives in a thread of its own, or in
-    that of `portal`, which is not closed with it.
+    Args:
+        target: The agent, as `connect` takes it.
+        portal: A thread with an event loop that several clients share. It is not closed with the client. By default the
+            client has its own. `ClientManager` gives its clients a common one.
+        **arguments: The other arguments of `connect`: credentials and so on, and fields of ClientSettings.
+
+    Raises:
+        ConfigurationError: The target or a setting cannot be used.
+        TypeError: No setting has a name that was given, or an argument has a wrong type.
+
+    Attributes:
+        client: The `Client` that does the work. It belongs to the event loop of the other thread.
     """
 
     def __init__(self, target: str, *, portal: Portal | None = None, **arguments: object) -> None:
@@ -168,7 +200,6 @@ class BlockingClient:
         client = connect(target, **keywords)
         self._portal = portal or Portal()
         self.client = client
-        """The client underneath; belongs to the other thread."""
 
     def __enter__(self) -> Self:
         try:
@@ -184,67 +215,73 @@ class BlockingClient:
         self.close()
 
     def close(self) -> None:
-        """Ends what is under way, with a RuntimeError, and closes the connection. Tasks go on."""
+        """Close the connection, for good. The agent's tasks go on. `with` calls this.
+
+        Open calls end with a RuntimeError.
+        """
         with suppress(RuntimeError):  # it is closed already
             self._portal.call(self.client.close())
         if self._owns_portal:
             self._portal.close()
 
     def send(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
-        """As Client.send."""
         return self._portal.call(self.client.send(content, **options))
 
     def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
-        """As Client.start."""
         return self._portal.call(self.client.start(content, **options))
 
     def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> BlockingStream:
-        """As Client.stream."""
         return BlockingStream(self._portal, self.client.stream(content, **options))
 
     def subscribe(self, task_id: str, *, after: int | None = None, headers: Metadata = ()) -> BlockingStream:
-        """As Client.subscribe."""
         return BlockingStream(self._portal, self.client.subscribe(task_id, after=after, headers=headers))
 
     def get(
         self, task_id: str, *, history_length: int | None = None, artifacts: bool = True, headers: Metadata = ()
     ) -> Task:
-        """As Client.get."""
         getting = self.client.get(task_id, history_length=history_length, artifacts=artifacts, headers=headers)
         return self._portal.call(getting)
 
-    def list(self, **filters: Any) -> Iterator[Task]:
-        """As Client.list."""
-        return self._portal.iterate(self.client.list(**filters))
+    def list(
+        self,
+        *,
+        context_id: str = "",
+        status: TaskState = TaskState.TASK_STATE_UNSPECIFIED,
+        since: datetime | None = None,
+        page_size: int | None = None,
+        history_length: int | None = None,
+        include_artifacts: bool = False,
+    ) -> Iterator[Task]:
+        pages = self.client.list(
+            context_id=context_id,
+            status=status,
+            since=since,
+            page_size=page_size,
+            history_length=history_length,
+            include_artifacts=include_artifacts,
+        )
+        return self._portal.iterate(pages)
 
     def cancel(self, task_id: str, *, metadata: dict[str, Json] | None = None, headers: Metadata = ()) -> Task:
-        """As Client.cancel."""
         return self._portal.call(self.client.cancel(task_id, metadata=metadata, headers=headers))
 
     def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
-        """As Client.wait."""
         return self._portal.call(self.client.wait(task_id, poll_s=poll_s))
 
     def create_push_config(self, config: TaskPushNotificationConfig) -> TaskPushNotificationConfig:
-        """As Client.create_push_config."""
         return self._portal.call(self.client.create_push_config(config))
 
     def get_push_config(self, task_id: str, config_id: str) -> TaskPushNotificationConfig:
-        """As Client.get_push_config."""
         return self._portal.call(self.client.get_push_config(task_id, config_id))
 
     def list_push_configs(self, task_id: str) -> Iterator[TaskPushNotificationConfig]:
-        """As Client.list_push_configs."""
         return self._portal.iterate(self.client.list_push_configs(task_id))
 
     def delete_push_config(self, task_id: str, config_id: str) -> None:
-        """As Client.delete_push_config."""
         self._portal.call(self.client.delete_push_config(task_id, config_id))
 
     def card(self) -> AgentCard:
-        """As Client.card."""
         return self._portal.call(self.client.card())
 
     def extended_card(self) -> AgentCard:
-        """As Client.extended_card."""
         return self._portal.call(self.client.extended_card())

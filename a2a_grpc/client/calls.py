@@ -31,6 +31,7 @@ from a2a_grpc.wire import ListTasksRequest
 logger = logging.getLogger("a2a_grpc.client")
 
 Metadata: TypeAlias = Sequence[tuple[str, str]]
+"""gRPC metadata: pairs of a name and a value. Names are in small letters."""
 StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
 
 TOO_LARGE = "CLIENT: Received message larger than max"

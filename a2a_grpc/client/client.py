@@ -1,4 +1,4 @@
-"""A remote agent's operations."""
+"""The operations of a remote agent."""
 
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.credentials import Credentials
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.pages import Pages
-from a2a_grpc.client.sending import SendOptions, send_headers, send_request, with_history
+from a2a_grpc.client.sending import SendOptions, send_headers, send_request, shows_options, with_history
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.waiting import poll
@@ -42,7 +42,7 @@ from a2a_grpc.wire import (
 )
 
 CONNECT_ARGUMENTS = ("credentials", "headers", "extensions", "interceptors", "cards")
-"""What `connect` takes beside settings."""
+"""The arguments of `connect` that are no settings."""
 
 
 @checking
@@ -56,18 +56,28 @@ def connect(
     cards: Cards | None = None,
     **settings: object,
 ) -> "Client":
-    """A client of the agent at `target`: `HOST:PORT`, `grpc://`, `grpcs://`, `dns:///`, `unix:`, `http(s)://` (its
-    card), or the path of a card.
+    """Return a client of an agent. Use it in an `async with` block, which opens and closes the connection.
 
+    Addresses of this machine are called in plaintext, all others with TLS, unless `plaintext` is set.
+
+    Example:
         async with connect("https://agents.example") as agent:
             task = await agent.send("Translate 'hello' to French")
 
-    TLS beyond loopback, unless `plaintext` is set. `credentials` are asked before every call: `bearer(…)`,
-    `api_key(…)`. `headers` and `extensions` (URIs, EXT-1) go with every call. `interceptors` are gRPC's own: they see
-    all calls and may add metadata. `settings` are fields of ClientSettings; each is also an environment variable
-    `A2A_GRPC_<FIELD>`.
+    Args:
+        target: The agent. An address is `HOST:PORT`, `grpc://…`, `grpcs://…` (with TLS), `dns:///…` or `unix:PATH`. An
+            agent card is a URL `https://…` or `http://…`, or a path.
+        credentials: Credentials for each call, such as `bearer(…)` or `api_key(…)`; by default none.
+        headers: gRPC metadata of every call.
+        extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
+        interceptors: Client interceptors of `grpc.aio`, for example for tracing. They see every call.
+        cards: Agent cards that several clients share; by default each client fetches the card itself.
+        **settings: Fields of ClientSettings. Each has an environment variable, too, for example `A2A_GRPC_TIMEOUT_S`. A
+            setting that is given here counts before the variable.
 
-    Raises ConfigurationError for a target or a setting that cannot be.
+    Raises:
+        ConfigurationError: The target is none of these forms, or a setting has a value that is not possible.
+        TypeError: No setting has a name that was given, or an argument has a wrong type.
     """
     return Client(
         target,
@@ -81,23 +91,41 @@ def connect(
 
 
 def load_settings(settings: Mapping[str, object]) -> ClientSettings:
-    """Settings over the environment. Raises TypeError for a name that no setting has."""
+    """Return settings that count before the environment. Raise TypeError for a name that no setting has."""
     refuse_unknown(settings, ClientSettings, also=CONNECT_ARGUMENTS)
     return load(ClientSettings, settings)
 
 
+@shows_options
 @checked(ClientSettings)
 class Client:
-    """What an agent offers. Made by `connect`; used in an `async with` block, which opens and closes its connection.
+    """A client of one agent, with each operation of the protocol. `connect` makes one.
+
+    Use it in an `async with` block, which opens and closes the connection. A client belongs to one event loop. The
+    methods may be called by several tasks of this loop at the same time.
 
     Guarantees:
 
-    - A dropped connection is bridged: unary calls are tried again while no agent answers (a send only if that cannot
-      make a second task), streams and waits go on where they were.
-    - Canceling whoever awaits an operation cancels its RPC, never the agent's task.
-    - Every failure is an A2AError of the class that its reason names.
+    - The client repairs lost connections. Streams and waits go on after the last event. Single calls are tried again
+      while no agent answers. A message is sent again only if that cannot make a second task.
+    - If the Python task that awaits an operation is canceled, the call ends. The agent's task goes on.
+    - Every failure of a call is an A2AError, of the class that its reason names (spec §10.6).
 
-    Belongs to one event loop.
+    Each operation may raise UnreachableError if the agent was never reached, and ConnectionLostError if the agent was
+    lost for `give_up_after_s` seconds. Operations that are not streams may raise DeadlineExceededError after
+    `timeout_s` seconds.
+
+    Args:
+        target: The agent, as `connect` takes it.
+        settings: The settings; by default the defaults of the class. The environment is not read, as `connect` does.
+        credentials: Credentials for each call; by default none.
+        headers: gRPC metadata of every call.
+        extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
+        interceptors: Client interceptors of `grpc.aio`. They see every call.
+        cards: Agent cards that several clients share; by default this client fetches the card itself.
+
+    Raises:
+        ConfigurationError: The target is none of the forms that `connect` takes.
     """
 
     def __init__(
@@ -125,37 +153,59 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Ends what is under way and closes the connection. Tasks go on."""
+        """End the open calls and close the connection, for good. The agent's tasks go on. `async with` calls this."""
         await self._connection.close()
 
     @property
     def settings(self) -> ClientSettings:
-        """The settings it was made with."""
+        """The settings of the client."""
         return self._connection.settings
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The channel, for stubs of other services. Raises RuntimeError before the block is entered."""
+        """The channel of gRPC, for stubs of other services.
+
+        Reading it raises RuntimeError before the client is open.
+        """
         if self._connection.link is None:
             raise RuntimeError("the client is not open; use it in an 'async with' block")
         return self._connection.link.channel
 
     async def link(self, request: ProtobufMessage | None = None) -> Link:
-        """The open connection: address, encryption, tenant, card. A request, if given, gets the tenant."""
+        """Open the connection, unless it is open. Return its address, encryption, tenant and card.
+
+        Args:
+            request: A request of the protocol, whose field `tenant` the client then sets.
+
+        Raises:
+            AgentCardError: The target is a card that cannot be used.
+            UnreachableError: The card cannot be fetched.
+            ConfigurationError: A certificate cannot be read.
+            RuntimeError: The client is closed, or was opened before a fork.
+        """
         return await self._calls.open(request)
 
     async def metadata(self) -> list[tuple[str, str]]:
-        """The metadata that a call of this client carries, credentials included: for stubs of other services."""
+        """Return the metadata of this client's calls, with the credentials. Stubs of other services can use it."""
         return await self._calls.merged()
 
     async def check_encryption(self) -> None:
-        """Looks at the agent's TLS before the first call, where this client uses TLS. Raises UnreachableError that says
-        what does not fit: gRPC tells of it late, and its core in a log of its own."""
+        """Check the TLS of the agent before the first call. Do nothing if this client does not use TLS.
+
+        Without this check gRPC reports a wrong certificate late, and in a log of its own.
+
+        Raises:
+            UnreachableError: The agent cannot be reached with TLS. The message says what does not fit.
+        """
         if (await self._connection.open()).tls:
             await self._calls.unreachable(UnavailableError(), self.settings.connect_timeout_s)
 
     async def explained(self, error: A2AError) -> A2AError:
-        """The error, or why the agent was not reached, where that is what it says."""
+        """Return the error of a call, or an UnreachableError with the reason if the agent was never reached.
+
+        Args:
+            error: The error of a call that a stub has made.
+        """
         if isinstance(error, UnavailableError) and not self._calls.was_reached:
             return await self._calls.unreachable(error, self.settings.connect_timeout_s)
         return error
@@ -163,37 +213,109 @@ class Client:
     # -- messages
 
     async def send(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
-        """Sends a message and waits, as long as it takes, until the task has ended or the agent waits for somebody.
+        """Send a message, and wait until the task has ended or waits for its user (spec §3.1.1).
 
-        The task as it is then, or the agent's bare Message. A streaming call underneath, so that a lost connection or a
-        restarted server is survived; an agent that does not stream is asked from time to time.
+        There is no time limit. The client watches the events of the task, so the wait survives a lost connection or a
+        restart of the server. If the agent does not stream, the client reads the task from time to time instead.
+
+        Args:
+            content: A text, bytes (a file), a JSON value, a dataclass, a `Part`, or a list with a `Part` in it. A
+                `Message` is sent as it is.
+            **options: The options of a message, as `SendOptions` lists them.
+
+        Returns:
+            The task in state COMPLETED, FAILED, CANCELED, REJECTED, INPUT_REQUIRED or AUTH_REQUIRED; or the message of
+            an agent that answers without a task. FAILED, CANCELED and REJECTED are no errors here.
+
+        Raises:
+            InvalidRequestError: The agent does not accept the message. `violations` names each refused field.
+            ContentTypeNotSupportedError: The agent does not take the media type of a part.
+            TaskNotFoundError: The agent does not know the task of `task_id`.
+            UnsupportedOperationError: The task of `task_id` has ended.
+            ResourceExhaustedError: The agent has no room for another task. Try again after `retry_after_s` seconds.
+            TaskLostError: The agent was restarted and does not know the task any more.
+            ConnectionLostError: The agent was lost. If its `task` is None, the agent may or may not have the message.
+            TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
+            ValueError: The content holds a value that the wire cannot carry.
         """
         request = send_request(content, options)
         options = {**options, "idempotency_key": options.get("idempotency_key") or str(uuid.uuid4())}
         return with_history(await self._send_and_follow(request, options), options)
 
     async def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
-        """Sends a message and returns at once: the task as it begins, or the agent's bare Message."""
+        """Send a message, and return as soon as the agent has accepted it (spec §3.2.2, `return_immediately`).
+
+        This is one call, so `timeout_s` limits it. `wait` and `subscribe` wait for the task later.
+
+        Args:
+            content: What to send, as for `send`.
+            **options: The options of a message, as `SendOptions` lists them.
+
+        Returns:
+            The task as it begins, or the message of an agent that answers without a task.
+
+        Raises:
+            A2AError: The agent refuses the message, with the same classes as in `send`.
+            TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
+            ValueError: The content holds a value that the wire cannot carry.
+        """
         return await self._start(send_request(content, options), options)
 
     def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> TaskStream:
-        """Sends a message; its events as they come, whatever happens to the connection."""
+        """Send a message, and return a stream of the events of its task (spec §3.1.2).
+
+        Nothing is sent before the first event is read.
+
+        Args:
+            content: What to send, as for `send`.
+            **options: The options of a message, as `SendOptions` lists them.
+
+        Returns:
+            The stream. The task, its state and the place of the last event can be read from it between two events.
+            Reading it raises an A2AError if the agent refuses the message, with the same classes as in `send`.
+
+        Raises:
+            TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
+            ValueError: The content holds a value that the wire cannot carry.
+        """
         return self._stream(send_request(content, options), options)
 
     # -- tasks
 
     def subscribe(self, task_id: str, *, after: int | None = None, headers: Metadata = ()) -> TaskStream:
-        """The events of a task: the Task as it is, then what changes, until it has ended. With `after` the events after
-        that seq instead, from a server that offers it. Of an ended task: the Task."""
+        """Return a stream of the events of a task that exists (spec §3.1.6).
+
+        The stream begins with the task as it is, and ends when the task has ended. For a task that has ended it has one
+        event, the task.
+
+        Args:
+            task_id: The task.
+            after: The place in the task after which the events begin, as `TaskStream.seq` gives it. Then the stream
+                does not begin with the task. None for the task and all later events. Servers that do not number their
+                events ignore it.
+            headers: gRPC metadata of the call.
+
+        Returns:
+            The stream. Reading it raises TaskNotFoundError if the agent does not know the task.
+        """
         return TaskStream(self._calls, task_id=task_id, after=after, metadata=headers)
 
     async def get(
         self, task_id: str, *, history_length: int | None = None, artifacts: bool = True, headers: Metadata = ()
     ) -> Task:
-        """Return the task as it is now, with its `history_length` most recent messages (default: all).
+        """Return a task as it is now (spec §3.1.3).
 
-        Without `artifacts` the task has none: a server of this project does not send them, and what another server
-        sends is dropped here. Raises TaskNotFoundError; ResourceExhaustedError for a task over `max_response_bytes`.
+        Args:
+            task_id: The task.
+            history_length: The number of messages in the history of the task, the newest ones; None for all, 0 for none
+                (spec §3.2.4).
+            artifacts: False to leave out all artifacts. A server of this package then does not send them. Those that
+                another server sends are dropped.
+            headers: gRPC metadata of the call.
+
+        Raises:
+            TaskNotFoundError: The task does not exist, was deleted after its retention, or belongs to another caller.
+            ResponseTooLargeError: The task is over `max_response_bytes` or `max_response_fields` of this client.
         """
         request = GetTaskRequest(id=task_id, history_length=history_length)
         metadata = headers if artifacts else (*headers, (Key.ARTIFACTS, NO_ARTIFACTS))
@@ -212,10 +334,22 @@ class Client:
         history_length: int | None = None,
         include_artifacts: bool = False,
     ) -> Pages[Task]:
-        """Return the caller's tasks on all pages, the most recently changed first, to iterate over with `async for`; a
-        page is asked for when it is needed. `total` of what is returned says how many tasks there are.
+        """Return the caller's tasks, the most recently changed first (spec §3.1.4).
 
-        `since` (an aware datetime) leaves out tasks whose status is older.
+        The client asks for a page of the list when the loop needs it. Only tasks that meet all conditions are listed.
+
+        Args:
+            context_id: Only tasks of this conversation; empty for all.
+            status: Only tasks in this state, such as `TaskState.TASK_STATE_WORKING`.
+            since: Only tasks whose status changed at this time or later. Give a time with a time zone.
+            page_size: The number of tasks in one page, from 1 to 100; None if the server decides. The loop goes over
+                all pages in any case.
+            history_length: The number of messages in the history of each task, the newest ones; None for all, 0 for
+                none.
+            include_artifacts: True for tasks with their artifacts.
+
+        Returns:
+            The tasks, to read with a loop. Reading them raises an A2AError if a page cannot be read.
         """
         request = ListTasksRequest(
             context_id=context_id,
@@ -229,7 +363,20 @@ class Client:
         return Pages(self._calls, "ListTasks", request, "tasks")
 
     async def cancel(self, task_id: str, *, metadata: dict[str, Json] | None = None, headers: Metadata = ()) -> Task:
-        """Has the agent stop: the task as it is then. Raises TaskNotFoundError or TaskNotCancelableError."""
+        """Cancel a task (spec §3.1.5). Return the task when the agent has stopped.
+
+        A task that is CANCELED already is returned as it is. Servers of this package leave out of the returned task
+        what does not fit into 4 MiB; `get` returns the whole task.
+
+        Args:
+            task_id: The task.
+            metadata: JSON values for the agent, by key, such as the reason.
+            headers: gRPC metadata of the call.
+
+        Raises:
+            TaskNotFoundError: The agent does not know the task.
+            TaskNotCancelableError: The task has ended in COMPLETED, FAILED or REJECTED.
+        """
         request = CancelTaskRequest(id=task_id)
         if metadata:
             request.metadata.CopyFrom(struct(metadata))
@@ -245,9 +392,19 @@ class Client:
             return task
 
     async def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
-        """The task once it has ended or the agent waits for somebody, as long as it takes.
+        """Wait until a task has ended or waits for its user. Return the task.
 
-        Follows its events; with `poll_s` asks every so many seconds instead, which any proxy lets through.
+        There is no time limit. The client watches the events of the task.
+
+        Args:
+            task_id: The task.
+            poll_s: Seconds between two looks at the task, if the client is to read the task from time to time instead
+                of watching its events. Use this behind a proxy that cuts long streams.
+
+        Raises:
+            TaskNotFoundError: The agent does not know the task.
+            TaskLostError: The agent was restarted and does not know the task any more.
+            ConnectionLostError: The agent was lost for `give_up_after_s` seconds. `task` is the last known task.
         """
         if poll_s is None:
             return await self._follow(task_id)
@@ -256,32 +413,68 @@ class Client:
     # -- push notifications
 
     async def create_push_config(self, config: TaskPushNotificationConfig) -> TaskPushNotificationConfig:
-        """Has the agent call `config.url` with the events of task `config.task_id`; the same id replaces."""
+        """Have the agent call a URL with the events of a task (spec §3.1.7). Return the config as the agent stored it.
+
+        Args:
+            config: The config, with `task_id` and `url`. A config with the same `id` is replaced. Without an id the
+                agent gives one.
+
+        Raises:
+            PushNotificationNotSupportedError: The agent does not send push notifications.
+            TaskNotFoundError: The agent does not know the task.
+        """
         copy = TaskPushNotificationConfig()
         copy.CopyFrom(config)
         response = await self._calls.unary("CreateTaskPushNotificationConfig", copy, is_safe=bool(copy.id))
         return cast(TaskPushNotificationConfig, response)
 
     async def get_push_config(self, task_id: str, config_id: str) -> TaskPushNotificationConfig:
-        """One push config of a task."""
+        """Return one push config of a task.
+
+        Args:
+            task_id: The task.
+            config_id: The id of the config.
+
+        Raises:
+            PushNotificationNotSupportedError: The agent does not send push notifications.
+            TaskNotFoundError: The agent does not know the task or the config.
+        """
         request = GetTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
         return cast(TaskPushNotificationConfig, await self._calls.unary("GetTaskPushNotificationConfig", request))
 
     def list_push_configs(self, task_id: str) -> AsyncIterator[TaskPushNotificationConfig]:
-        """The push configs of a task, on all pages."""
+        """Return the push configs of a task, on all pages, to read with a loop.
+
+        Args:
+            task_id: The task.
+        """
         request = ListTaskPushNotificationConfigsRequest(task_id=task_id)
         return Pages(self._calls, "ListTaskPushNotificationConfigs", request, "configs")
 
     async def delete_push_config(self, task_id: str, config_id: str) -> None:
-        """Has the agent call there no more."""
+        """Delete a push config. The agent does not call its URL any more.
+
+        Args:
+            task_id: The task.
+            config_id: The id of the config.
+
+        Raises:
+            PushNotificationNotSupportedError: The agent does not send push notifications.
+            TaskNotFoundError: The agent does not know the task.
+        """
         request = DeleteTaskPushNotificationConfigRequest(task_id=task_id, id=config_id)
         await self._calls.unary("DeleteTaskPushNotificationConfig", request)
 
     # -- the agent
 
     async def card(self) -> AgentCard:
-        """The agent's public card. Raises UnsupportedOperationError where the target is an address: gRPC has no method
-        for it."""
+        """Return the public card of the agent (spec §8.2). A card that is not fresh is fetched again.
+
+        Raises:
+            UnsupportedOperationError: The target is an address, and gRPC has no method for the public card.
+            AgentCardError: The card cannot be used.
+            UnreachableError: The card cannot be fetched.
+        """
         card = await self.public_card()
         if card is None:
             raise UnsupportedOperationError(
@@ -291,11 +484,21 @@ class Client:
         return card
 
     async def public_card(self) -> AgentCard | None:
-        """The agent's public card; None where the target is an address."""
+        """Return the public card of the agent, as `card` does; None if the target is an address.
+
+        Raises:
+            AgentCardError: The card cannot be used.
+            UnreachableError: The card cannot be fetched.
+        """
         return await self._connection.card()
 
     async def extended_card(self) -> AgentCard:
-        """The card that the agent shows to this caller."""
+        """Return the card that the agent shows to this caller (spec §3.1.11).
+
+        Raises:
+            UnsupportedOperationError: The agent has no extended card.
+            ExtendedAgentCardNotConfiguredError: The agent's card offers an extended card, but none is configured.
+        """
         return cast(AgentCard, await self._calls.unary("GetExtendedAgentCard", GetExtendedAgentCardRequest()))
 
     async def _send_and_follow(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:

@@ -1,4 +1,4 @@
-"""What a client shows of itself on each call (META-5)."""
+"""Credentials that a client sends with each call (spec §7.3)."""
 
 import string
 from collections.abc import Awaitable, Callable
@@ -9,11 +9,21 @@ from a2a_grpc.config import ConfigurationError
 KEY_SIGNS = frozenset(string.ascii_lowercase + string.digits + "-_.")
 
 Credentials = Callable[[], Awaitable[tuple[str, str]]]
-"""Gives the metadata entry for one call, just before it is made: so that a token that was renewed counts at once."""
+"""An async function without arguments that returns one entry of metadata, a pair of a name and a value. The
+name is in small letters. The client calls the function before each call, so a renewed token counts at once."""
 
 
 def bearer(token: str | Path | Callable[[], Awaitable[str]]) -> Credentials:
-    """`authorization: Bearer …`: a token, a file that holds one (read for each call), or a function that gives one."""
+    """Return credentials that send `authorization: Bearer TOKEN` with each call.
+
+    Args:
+        token: The token as a text, the `Path` of a file that holds the token, or an async function that returns the
+            token. The file is read, or the function called, before each call.
+
+    Raises:
+        ConfigurationError: The token cannot be read, is empty, or has characters that metadata cannot hold. The calls
+            of the client raise this.
+    """
 
     async def entry() -> tuple[str, str]:
         return "authorization", f"Bearer {await _secret(token)}"
@@ -22,7 +32,18 @@ def bearer(token: str | Path | Callable[[], Awaitable[str]]) -> Credentials:
 
 
 def api_key(name: str, key: str | Path | Callable[[], Awaitable[str]]) -> Credentials:
-    """An API key under the name that the card's security scheme gives."""
+    """Return credentials that send an API key with each call.
+
+    Args:
+        name: The name of the entry, as the security scheme of the agent's card gives it (spec §7.3). It is sent in
+            small letters.
+        key: The key as a text, the `Path` of a file that holds the key, or an async function that returns the key. The
+            file is read, or the function called, before each call.
+
+    Raises:
+        ConfigurationError: The key cannot be read, is empty, or has characters that metadata cannot hold. The calls of
+            the client raise this.
+    """
 
     async def entry() -> tuple[str, str]:
         return name.lower(), await _secret(key)
@@ -44,7 +65,10 @@ async def _secret(source: str | Path | Callable[[], Awaitable[str]]) -> str:
 
 
 def check_entry(key: str, value: str | bytes) -> None:
-    """Raises ConfigurationError for what metadata cannot hold; the value is not told, it may be a secret."""
+    """Raise ConfigurationError for an entry that metadata cannot hold.
+
+    The message does not name the value, since it may be a secret.
+    """
     if not key or not all(sign in KEY_SIGNS for sign in key):
         raise ConfigurationError(f"'{key}' cannot be the name of metadata; it may have a-z, 0-9, '-', '_' and '.'")
     if isinstance(value, bytes) != key.endswith("-bin"):

@@ -1,4 +1,4 @@
-"""Agent cards over HTTP, kept as long as their servers say (RFC 9111, CARD-4)."""
+"""Agent cards over HTTP, kept for as long as their servers say (RFC 9111, spec §8.6.2)."""
 
 import errno
 import socket
@@ -23,15 +23,15 @@ from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import AgentCard
 
 DEFAULT_MAX_AGE_S = 60.0
-"""How long a card is fresh whose server does not say (CARD-4)."""
+"""Seconds for which a card is fresh if its server does not say it (spec §8.6.2)."""
 
 TLS_TIMEOUT_S = 1.0
-"""For finding out whether a peer that does not speak HTTP speaks TLS."""
+"""Seconds to find out if a peer that does not speak HTTP speaks TLS."""
 
 
 @dataclass(slots=True)
 class Kept:
-    """A card with what its server said of it."""
+    """A card, and how long it is fresh."""
 
     card: AgentCard
     max_age_s: float
@@ -40,9 +40,17 @@ class Kept:
 
 
 class Cards:
-    """Fetches cards and keeps them: a fresh one costs no request, a stale one is asked for with its validators.
+    """Agent cards that several clients share: `connect(…, cards=cards)`. Use it in an `async with` block.
 
-    Belongs to one event loop.
+    A card that is fresh costs no request. A card that is not fresh is fetched only if it has changed (spec §8.6.2). An
+    object belongs to one event loop.
+
+    Args:
+        timeout_s: Seconds to fetch a card.
+        ca_cert: PEM file with the root certificates to trust; None for those of the system.
+
+    Attributes:
+        problems: For each card that was read, the members that were left out because they break the protocol.
     """
 
     def __init__(self, *, timeout_s: float = 5.0, ca_cert: str | None = None) -> None:
@@ -50,7 +58,6 @@ class Cards:
         self._ca_cert = ca_cert
         self._kept: dict[str, Kept] = {}
         self.problems: dict[CardUrl | CardFile, list[str]] = {}
-        """For each card that was read: the members that were left out because they break the contract."""
         self._sessions: dict[bool, Any] = {}
 
     async def __aenter__(self) -> Self:
@@ -62,13 +69,21 @@ class Cards:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the HTTP connections; kept cards stay."""
+        """Close the HTTP connections. The cards stay. The block calls this."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()
 
     async def load(self, where: CardUrl | CardFile) -> AgentCard:
-        """The card, as it was published: not checked. Raises AgentCardError or UnreachableError, naming where."""
+        """Return the card at a place. It is not checked if the card can be used.
+
+        Args:
+            where: The place of the card, as the client has read it from its target.
+
+        Raises:
+            AgentCardError: There is no card.
+            UnreachableError: The server of the card does not answer.
+        """
         if isinstance(where, CardFile):
             return read_card_file(where.path, self._problems_of(where))
         kept = self._kept.get(where.url)
@@ -114,12 +129,12 @@ class Cards:
         return card
 
     def _problems_of(self, where: CardUrl | CardFile) -> list[str]:
-        """Return the list for what is wrong with a card that is about to be read."""
+        """Return the list for the problems of a card that is about to be read."""
         self.problems[where] = []
         return self.problems[where]
 
     def _session(self, where: CardUrl) -> Any:
-        """The session for other machines, or for this one: proxies of the environment are not for that."""
+        """Return the HTTP session for other machines, or that for this one, which uses no proxies."""
         import aiohttp
 
         is_local = is_loopback(where.host)
@@ -133,7 +148,7 @@ class Cards:
 
 
 def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
-    """What a failed request means, in a sentence that says what to do."""
+    """Return a sentence about a failed request that says what to do."""
     import aiohttp
 
     match error:
@@ -158,13 +173,16 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
 
 
 async def speaks_tls(where: CardUrl) -> bool:
-    """Whether TLS is spoken where plaintext was expected."""
+    """Return True if the server speaks TLS, although its URL says plaintext."""
     address = Address(where.url, where.host, urlsplit(where.url).port or 80, None)
     return await accepts_tls(address, TLS_TIMEOUT_S)
 
 
 def trusting(ca_cert: str | None) -> ssl.SSLContext:
-    """A context with these roots, or the system's. Raises ConfigurationError for roots that cannot be read."""
+    """Return a TLS context with these root certificates, or those of the system.
+
+    Raise ConfigurationError if they cannot be read.
+    """
     try:
         return ssl.create_default_context(cafile=ca_cert)
     except OSError as error:  # ssl.SSLError is one
@@ -172,7 +190,7 @@ def trusting(ca_cert: str | None) -> ssl.SSLContext:
 
 
 def decoded(content: bytes, headers: Any) -> bytes | str:
-    """Return the text of a page that is not UTF-8 as its Content-Type says; else the page, which JSON can tell."""
+    """Return the text of a page that is not UTF-8, as its Content-Type says. Return any other page as it is."""
     charset = str(headers.get("Content-Type", "")).lower().partition("charset=")[2].split(";")[0].strip(' "')
     try:
         content.decode()
@@ -183,7 +201,7 @@ def decoded(content: bytes, headers: Any) -> bytes | str:
 
 
 def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
-    """Raises AgentCardError, naming the path."""
+    """Return the card in a file. Raise AgentCardError, which names the path."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -199,13 +217,16 @@ def is_plain(text: str) -> bool:
 
 
 def directives(headers: Any) -> dict[str, str]:
-    """The directives of all Cache-Control headers, in small letters."""
+    """Return the directives of all Cache-Control headers, in small letters."""
     items = ",".join(headers.getall("Cache-Control", [])).split(",")
     return {name.strip().lower(): argument.strip(' "') for name, _, argument in (item.partition("=") for item in items)}
 
 
 def lifetime_s(headers: Any) -> float | None:
-    """How long a response stays fresh: `max-age` less `Age`, else `Expires` less `Date`; None where it does not say."""
+    """Return the seconds for which a response stays fresh; None if it does not say it.
+
+    These are `max-age` less `Age`, or `Expires` less `Date`.
+    """
     told = directives(headers)
     if "no-cache" in told or "no-store" in told:
         return 0.0

@@ -1,4 +1,4 @@
-"""Many agents by name, over as few connections as there are agents."""
+"""Many agents by name, with one client for each."""
 
 import asyncio
 import threading
@@ -21,32 +21,49 @@ from a2a_grpc.wire import AgentCard
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Discovered:
-    """What became of one URL: its card, or why there is none."""
+    """The result of `ClientManager.discover` for one URL.
+
+    Attributes:
+        url: The URL.
+        card: The agent's card; None if there is none.
+        error: The reason why there is no card; None if there is one.
+    """
 
     url: str
     card: AgentCard | None
     error: A2AError | ConfigurationError | None
 
     def __repr__(self) -> str:
-        """The URL without its secrets, and of the card its name."""
+        """Return a text with the URL without its secrets, and the name on the card."""
         name = self.card.name if self.card else None
         return f"Discovered(url={shown(self.url)!r}, card={name!r}, error={self.error!r})"
 
 
 @checked()
 class ClientManager:
-    """Named agents. `settings` are those of `connect`, for all of them.
+    """Agents by name. The manager opens a client for each of them when it is needed, and closes all clients.
 
+    Use it in an `async with` block, or in a `with` block of a program without an event loop.
+
+    Guarantees:
+
+    - It may be used by any number of tasks, event loops and threads.
+    - In an event loop, a target has one client, even if it has several names. All threads without an event loop share
+      one thread that holds their clients.
+    - `close` closes the clients that the manager opened, in all event loops. Later calls raise RuntimeError, so that a
+      program that ends opens no connections.
+
+    Example:
         async with ClientManager() as agents:
             agents.register("poet", "https://poet.example")
             print(await agents.agent("poet").run("a haiku"))
 
-    Guarantees:
+    Args:
+        **settings: The arguments of `connect` for all agents: credentials and so on, and fields of ClientSettings.
 
-    - Safe from any number of tasks, event loops and threads.
-    - One channel per target in an event loop, however many names it has; one event loop for all threads that have none.
-    - `close` closes what the manager opened, in whichever event loop, and nothing else; for good: whoever asks for an
-      agent afterwards gets a RuntimeError, so that no thread of a program that ends opens a connection anew.
+    Raises:
+        TypeError: No setting has a name that was given.
+        ConfigurationError: A setting has a value that is not possible.
     """
 
     def __init__(self, **settings: object) -> None:
@@ -69,7 +86,7 @@ class ClientManager:
         await self.close()
 
     def __enter__(self) -> Self:
-        """For a program without an event loop."""
+        """Begin the block of a program without an event loop."""
         return self
 
     def __exit__(
@@ -79,21 +96,35 @@ class ClientManager:
 
     @property
     def names(self) -> list[str]:
-        """The registered names, in order of registration."""
+        """The registered names, in the order of their registration."""
         with self._lock:
             return list(self._targets)
 
     def register(self, name: str, target: str) -> None:
-        """Gives a target a name. The same again changes nothing; another target under a taken name, or one that cannot
-        be, is a ConfigurationError."""
+        """Give a target a name. The same pair again changes nothing. No connection is opened.
+
+        Args:
+            name: The name.
+            target: The agent, as `connect` takes it.
+
+        Raises:
+            ConfigurationError: Another target has this name, or the target has none of the forms that `connect` takes.
+        """
         parse(target)
         with self._lock:
             if self._targets.setdefault(name, target) != target:
                 raise ConfigurationError(f"agent '{name}' is registered as '{shown(self._targets[name])}' already")
 
     def get(self, name: str) -> Client:
-        """The client of a named agent for the running event loop. Raises ConfigurationError for an unknown name,
-        RuntimeError once the manager is closed."""
+        """Return the client of an agent, for the running event loop.
+
+        Args:
+            name: The name of the agent.
+
+        Raises:
+            ConfigurationError: No agent has this name.
+            RuntimeError: The manager is closed, or no event loop runs.
+        """
         place = (asyncio.get_running_loop(), self._target(name))
         with self._lock:
             self._check_open()
@@ -105,11 +136,27 @@ class ClientManager:
             return client
 
     def agent(self, name: str) -> RemoteAgent:
-        """The named agent, for the running event loop."""
+        """Return an agent, for the running event loop.
+
+        Args:
+            name: The name of the agent.
+
+        Raises:
+            ConfigurationError: No agent has this name.
+            RuntimeError: The manager is closed, or no event loop runs.
+        """
         return RemoteAgent(name=name, client=self.get(name))
 
     def blocking(self, name: str) -> BlockingClient:
-        """The client of a named agent for threads without an event loop. The manager closes it. Raises as `get`."""
+        """Return the client of an agent, for threads without an event loop. The manager closes it.
+
+        Args:
+            name: The name of the agent.
+
+        Raises:
+            ConfigurationError: No agent has this name.
+            RuntimeError: The manager is closed.
+        """
         target = self._target(name)
         with self._lock:
             self._check_open()
@@ -120,10 +167,14 @@ class ClientManager:
             return client
 
     async def discover(self, urls: Iterable[str], *, timeout_s: float = 5.0) -> list[Discovered]:
-        """Fetches the cards at all URLs at the same time, each within `timeout_s`: one result for each, in their order.
+        """Fetch the cards at several URLs at the same time. Return a result for each URL, in the same order.
 
-        Nothing is raised for a URL: what went wrong is in its result. An agent that answered is registered under its
-        card's name, unless the card has none or the name is taken.
+        An agent is registered under the name on its card, unless the card has no name or the name is taken. A URL that
+        fails raises nothing; the result has the error.
+
+        Args:
+            urls: The URLs of cards or agents, or paths of cards, as `connect` takes them.
+            timeout_s: Seconds for each card.
         """
         async with Cards(timeout_s=timeout_s, ca_cert=self._settings.get("ca_cert")) as cards:
             found = await asyncio.gather(*(_discover(cards, url, timeout_s) for url in urls))
@@ -134,7 +185,7 @@ class ClientManager:
         return found
 
     async def close(self) -> None:
-        """Closes every client, for good. Tasks go on."""
+        """Close all clients, for good. The agents' tasks go on. The block calls this."""
         with self._lock:
             self._is_closed = True
             clients, self._clients = self._clients, {}
@@ -150,7 +201,7 @@ class ClientManager:
             await asyncio.to_thread(_close_blocking, portal, list(blocking.values()))
 
     def _check_open(self) -> None:
-        """Under the lock."""
+        """Raise RuntimeError if the manager is closed. The caller holds the lock."""
         if self._is_closed:
             raise RuntimeError("the manager is closed")
 

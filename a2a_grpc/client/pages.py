@@ -1,4 +1,4 @@
-"""Lists that come in pages."""
+"""Lists that an agent returns in pages."""
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -8,24 +8,26 @@ from a2a_grpc.client.calls import Calls
 from a2a_grpc.errors import InvalidAgentResponseError
 
 MAX_EMPTY_PAGES = 100
-"""Pages without an item, one after another, that a list may have: a server may filter after it cut the pages."""
+"""The largest number of pages in a row without an item. A server may filter after it has cut the pages."""
 
 
 Item = TypeVar("Item")
 
 
 class Pages(AsyncIterator[Item]):
-    """The items of every page of a list; the next page is asked for when it is needed.
+    """The items of all pages of a list, to read with `async for`. `Client.list` returns it.
 
-    Iterating raises InvalidAgentResponseError for a list without an end: a page token that comes again, or too many
-    pages in a row that hold nothing.
+    The client asks for a page when the loop needs it. The loop raises InvalidAgentResponseError for a list without an
+    end: a page token that comes twice, or more than 100 pages in a row that hold nothing.
+
+    Attributes:
+        total: The number of items on all pages, as the agent said with the last page. None before the first page, and
+            if the agent does not count them.
     """
 
     def __init__(self, calls: Calls, method: str, request: Any, items: str) -> None:
-        """`items` names the field of a page that holds its items."""
+        """Read the list of a method. `items` is the field of a page that holds its items."""
         self.total: int | None = None
-        """Items on all pages, as the agent said with the last page; None before the first one, and if no agent counts
-        them."""
         self._items = self._all(calls, method, request, items)
 
     def __aiter__(self) -> Self:
@@ -35,7 +37,7 @@ class Pages(AsyncIterator[Item]):
         return cast(Item, await anext(self._items))
 
     async def aclose(self) -> None:
-        """Ask for no further page."""
+        """End the list. The client asks for no further page."""
         await self._items.aclose()
 
     async def _all(self, calls: Calls, method: str, request: Any, items: str) -> AsyncGenerator[Any, None]:

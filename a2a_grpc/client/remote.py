@@ -1,4 +1,4 @@
-"""An agent somewhere else that is called like a function here."""
+"""A remote agent that is called like a coroutine of this program."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -15,7 +15,7 @@ from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.delegated import Delegated, call_of, cancel_remote, delegated
 from a2a_grpc.client.errors import TaskNotCompletedError
 from a2a_grpc.client.pieces import Pieces
-from a2a_grpc.client.sending import SendOptions
+from a2a_grpc.client.sending import SendOptions, shows_options
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.target import shown
@@ -25,18 +25,32 @@ from a2a_grpc.parts import Contents, Json, data_of
 from a2a_grpc.wire import AgentCard, Artifact, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
 
+@shows_options
 @checked(ClientSettings)
 class RemoteAgent:
-    """A remote agent as an object: `await agent.run("…")` gives its answer, as if it worked here.
+    """A remote agent that answers in text, like a coroutine of this program.
 
+    In an `async with` block all calls share one connection, and the agent's card is known. Without the block each call
+    opens a connection and closes it.
+
+    Guarantees:
+
+    - If the Python task that awaits `run`, or that reads `stream` or `events`, is canceled, the agent's task is
+      canceled, too. The operations of `Client` never do that.
+
+    Example:
         poet = RemoteAgent("https://poet.example")
         print(await poet.run("a haiku about rivers"))
 
-    In an `async with` block it keeps one connection and knows its card; elsewhere each call makes a connection and
-    closes it. `settings` are those of `connect`. With `client` it uses that one, and does not close it.
+    Args:
+        target: The agent, as `connect` takes it. It may be empty if there is a `client`.
+        name: A name for people, for example in questions to the user; by default the name on the agent's card.
+        client: An open client to use. It is not closed.
+        **settings: The other arguments of `connect`: credentials and so on, and fields of ClientSettings.
 
-    Guarantee: canceling whoever awaits `run` or reads `stream` cancels the remote task: here, as with any coroutine, to
-    cancel is to stop the work. (The operations of Client never do that.)
+    Raises:
+        TypeError: There is neither a target nor a client, or no setting has a name that was given.
+        ConfigurationError: The target or a setting cannot be used.
     """
 
     def __init__(self, target: str = "", *, name: str = "", client: Client | None = None, **settings: object) -> None:
@@ -49,11 +63,11 @@ class RemoteAgent:
         self._own: Client | None = None
         self._card: AgentCard | None = None
         if not client:
-            self._connect()  # what cannot be is refused here, not at the first call
+            self._connect()  # refuses a wrong target or setting here, not at the first call
 
     @property
     def name(self) -> str:
-        """As given here, else as the card says, else the target, without secrets."""
+        """The given name, or the name on the card if it is known, or the target without its secrets."""
         return self._name or (self._card.name if self._card else "") or shown(self.target)
 
     async def __aenter__(self) -> Self:
@@ -75,7 +89,7 @@ class RemoteAgent:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connection, if it is this object's own."""
+        """Close the connection of the `async with` block, which calls this. A given `client` stays open."""
         own, self._own = self._own, None
         if own is not None:
             await own.close()
@@ -83,25 +97,46 @@ class RemoteAgent:
     async def run(
         self, content: Contents | Message, *, turn: Turn | None = None, **options: Unpack[SendOptions]
     ) -> str:
-        """Send a message, wait for the answer, and return its text: what `stream` gives, joined.
+        """Send a message, wait for the answer, and return its text. This is what `stream` yields, joined.
 
-        Called for a `turn` of an agent here, the remote agent's progress shows there: its status texts as that turn's,
-        its artifacts with a numeric `progress` as artifacts of the same name. What the remote agent asks, the user of
-        that turn is asked, and the answer goes back: see `Delegated`.
+        In a handler, give the `turn`. Then the caller of the turn sees the progress of the remote agent: its status
+        messages, and its artifacts whose data has a number `progress`. If the remote agent asks a question, the user of
+        the turn is asked, and the answer goes to the remote agent. A handler that runs again goes on with the same
+        remote task.
 
-        Raises TaskNotCompletedError, which holds the task, for any other end than COMPLETED; without a `turn` also if
-        the agent asks for something: go on with `run(answer, task_id=error.task.id)`.
+        Args:
+            content: What to send, as for `Client.send`.
+            turn: The turn of the handler that calls the remote agent; None outside of a handler.
+            **options: The options of a message, as `SendOptions` lists them.
+
+        Raises:
+            TaskNotCompletedError: The task ended in another state than COMPLETED, or, without a `turn`, waits for its
+                user. Then go on with `run(answer, task_id=error.task.id)`.
+            A2AError: The agent refuses the message, was not reached, or was lost, with the same classes as in
+                `Client.send`.
+            TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
+            ValueError: The content holds a value that the wire cannot carry.
         """
         return "".join([piece async for piece in self._pieces(content, turn, options)])
 
     def stream(
         self, content: Contents | Message, *, turn: Turn | None = None, **options: Unpack[SendOptions]
     ) -> AsyncGenerator[str, None]:
-        """Yield the text of the agent's answer, piece by piece as it is made. Raises as `run` does, after the last
-        piece. A `turn` is what it is for `run`.
+        """Yield the text of the agent's answer, piece by piece, as the agent makes it.
 
-        The pieces, joined, are `text_of` the completed task, unless the agent takes back what it has given: by
-        replacing an artifact, or by adding to one after the next has begun. Then the new text comes as further pieces.
+        The pieces, joined, are the text of the completed task (`text_of`). An agent may take back what it has sent: it
+        may replace an artifact, or add to one after the next one has begun. Then the new text comes as further pieces.
+
+        Args:
+            content: What to send, as for `Client.send`.
+            turn: The turn of the handler that calls the remote agent, as for `run`; None outside of a handler.
+            **options: The options of a message, as `SendOptions` lists them.
+
+        Raises:
+            TaskNotCompletedError: The task ended in another state than COMPLETED, or, without a `turn`, waits for its
+                user. This is raised after the last piece.
+            A2AError: The agent refuses the message, was not reached, or was lost, with the same classes as in
+                `Client.send`.
         """
         return self._pieces(content, turn, options)
 
@@ -126,7 +161,7 @@ class RemoteAgent:
     async def _work(
         self, content: Contents | Message, turn: Turn | None, options: SendOptions
     ) -> AsyncIterator[TaskStream | Delegated]:
-        """Sends a message: the events of its task; those for a turn include what follows the agent's questions."""
+        """Give the events of the task of a message. For a turn, they include what follows the agent's questions."""
         if turn is None or turn.task is None:  # without a task there is none to ask in
             async with self.events(content, **options) as events:
                 yield events
@@ -140,8 +175,17 @@ class RemoteAgent:
 
     @asynccontextmanager
     async def events(self, content: Contents | Message, **options: Unpack[SendOptions]) -> AsyncIterator[TaskStream]:
-        """Sends a message: the stream of its events. Leaving the block by an exception that is not the stream's own
-        cancels the remote task."""
+        """Send a message, and give a stream of its events, with `async with agent.events(…) as events:`.
+
+        If the block ends with an exception that is not an error of the stream, the agent's task is canceled.
+
+        Args:
+            content: What to send, as for `Client.send`.
+            **options: The options of a message, as `SendOptions` lists them.
+
+        Raises:
+            A2AError: The first event cannot be had, for example because the agent refuses the message.
+        """
         async with self._client() as client, client.stream(content, **options) as events:
             beginning = asyncio.create_task(events.begin(), name="a2a-grpc:begin")
             try:
@@ -153,16 +197,23 @@ class RemoteAgent:
                 raise
 
     def describe(self) -> dict[str, Json]:
-        """The card as a dict with the names of its JSON, from memory: `agent.describe()["name"]`.
+        """Return the agent's card as a dict with the names of its JSON, for example `agent.describe()["name"]`.
 
-        Raises RuntimeError before it was fetched, by `async with` or `await agent.card()`.
+        Raises:
+            RuntimeError: The card was not fetched yet. `async with` and `card` fetch it.
         """
         if self._card is None:
             raise RuntimeError(f"the card of '{shown(self.target)}' was not fetched yet; await agent.card() first")
         return cast("dict[str, Json]", json_format.MessageToDict(self._card))
 
     async def card(self) -> AgentCard:
-        """The agent's card, fetched where it is not known or stale."""
+        """Return the agent's card. It is fetched if it is not known, or not fresh.
+
+        Raises:
+            UnsupportedOperationError: The target is an address, and gRPC has no method for the public card.
+            AgentCardError: The card cannot be used.
+            UnreachableError: The card cannot be fetched.
+        """
         async with self._client() as client:
             self._card = await client.card()
         return self._card
@@ -172,7 +223,7 @@ class RemoteAgent:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:
-        """The client for one call."""
+        """Give the client for one call."""
         if (kept := self._own or self._given) is not None:
             yield kept
             return
@@ -188,7 +239,7 @@ def _completed(task: Task | None) -> None:
 
 
 async def _relay(event: Event, turn: Turn) -> None:
-    """Tells a turn's caller how the remote agent is getting on."""
+    """Show the caller of a turn the progress of the remote agent."""
     match event:
         case TaskStatusUpdateEvent() if event.status.state == lifecycle.WORKING and event.status.HasField("message"):
             async with turn.talk.speaking():  # not while the user is asked
@@ -199,7 +250,13 @@ async def _relay(event: Event, turn: Turn) -> None:
 
 
 def progress_of(event: Event) -> float | None:
-    """How much is done, from 0 to 1, where the event is an artifact whose data has a numeric `progress`."""
+    """Return how much of the work is done, from 0 to 1. Return None for an event that does not say it.
+
+    An event says it if it is an artifact with structured data that has a number `progress`.
+
+    Args:
+        event: An event of a stream.
+    """
     if not isinstance(event, TaskArtifactUpdateEvent):
         return None
     return progress_in(event.artifact)

@@ -1,38 +1,83 @@
-"""What goes with a message that is sent."""
+"""The options of a message that is sent, and the request that they make."""
 
+import inspect
+import re
 import uuid
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TypedDict, TypeVar, Unpack
 
 from a2a_grpc.client.calls import Metadata
 from a2a_grpc.parts import Contents, Json, struct, user_message
 from a2a_grpc.protocol import Key
 from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskPushNotificationConfig
 
+Kind = TypeVar("Kind", bound=type)
+
+OPTIONS_ENTRY = re.compile(r"^    \*\*options:.*\n(?:      +\S.*\n?)*", re.MULTILINE)
+"""The entry of a docstring that stands for all options."""
+
+
+class LeftOut:
+    """The default of an option in a signature: what happens without the option is no value that could be given."""
+
+    def __repr__(self) -> str:
+        return "..."
+
 
 class SendOptions(TypedDict, total=False):
-    """What may go with a message. The first three are put into it, over what it says itself."""
+    """The options of a message: keyword arguments of `send`, `start`, `stream` and others. Each may be left out.
+
+    A `Message` that is sent has fields for the first three. A `task_id` or `context_id` that is given as an option
+    replaces the field of the message. Reference ids are added to those of the message.
+
+    Attributes:
+        task_id: The task that the message goes on with, for example as an answer; by default a new task.
+        context_id: The conversation that the task belongs to (spec §3.4.1); by default a new one, or that of the task.
+        reference_task_ids: Ids of earlier tasks that the message is about (spec §3.4.3); by default none.
+        metadata: JSON values for the request, by key; by default none. The key `skill` chooses a skill of the agent.
+        accepted_output_modes: The media types that the caller accepts, such as `["text/plain"]` (spec §3.2.2); by
+            default any.
+        history_length: The number of messages that the returned task has in its history, the newest ones; 0 for none
+            (spec §3.2.4); by default all.
+        push_config: A URL that the agent calls with the events of the task (spec §3.1.7); by default none.
+        idempotency_key: A text that identifies this send; by default a new one for each call. An agent that honours the
+            key answers a second send with the same key with the task of the first.
+        cancel_on_disconnect: True to have the server cancel the task if this call is cut. Then the client cannot resume
+            the stream. False for a task that goes on. By default the server's setting of this name decides.
+        headers: gRPC metadata of the call; by default none. It is added to that of the client.
+    """
 
     task_id: str
-    """The task that the message goes on with; none begins a new one."""
     context_id: str
-    """The conversation that the task belongs to."""
     reference_task_ids: Sequence[str]
-    """Tasks that the message is about (SEND-14)."""
     metadata: dict[str, Json]
-    """Metadata of the request; the key `skill` chooses among an agent's skills."""
     accepted_output_modes: Sequence[str]
-    """Media types that the caller can take (SEND-9)."""
     history_length: int
-    """Most recent messages that the answer holds; 0 for none, all by default."""
     push_config: TaskPushNotificationConfig
-    """Where the agent is to call as well."""
     idempotency_key: str
-    """What makes this send the same as another; a new one by default."""
     cancel_on_disconnect: bool
-    """Cancel the task if this call is cut."""
     headers: Metadata
-    """Metadata of the call."""
+
+
+def shows_options(kind: Kind) -> Kind:
+    """Show each option of a message in `help()`, for the methods of a class that take `**options`. Return the class.
+
+    The signature of such a method gets a parameter for each option. In its docstring the entry `**options` is replaced
+    by what `SendOptions` says of each. Calls are not affected.
+    """
+    for member in vars(kind).values():
+        if inspect.isfunction(member) and member.__annotations__.get("options") == Unpack[SendOptions]:
+            signature = inspect.signature(member)
+            own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+            options = [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=LeftOut(), annotation=hint)
+                for name, hint in SendOptions.__annotations__.items()
+            ]
+            member.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+            if member.__doc__ and SendOptions.__doc__:  # `python -OO` has no docstrings
+                entries = inspect.cleandoc(SendOptions.__doc__).partition("Attributes:\n")[2] + "\n"
+                member.__doc__ = OPTIONS_ENTRY.sub(lambda _: entries, inspect.cleandoc(member.__doc__))  # noqa: B023
+    return kind
 
 
 def send_request(content: Contents | Message, options: SendOptions) -> SendMessageRequest:
@@ -62,7 +107,7 @@ def send_request(content: Contents | Message, options: SendOptions) -> SendMessa
 
 
 def send_headers(options: SendOptions) -> Metadata:
-    """The metadata of a send, an idempotency key always."""
+    """Return the metadata of a send. It always has an idempotency key."""
     headers = [(Key.IDEMPOTENCY, options.get("idempotency_key") or str(uuid.uuid4()))]
     if (cancel := options.get("cancel_on_disconnect")) is not None:
         headers.append((Key.CANCEL_ON_DISCONNECT, str(cancel).lower()))
@@ -70,7 +115,7 @@ def send_headers(options: SendOptions) -> Metadata:
 
 
 def with_history(reply: Task | Message, options: SendOptions) -> Task | Message:
-    """As much history as was asked for: the events of a stream bring more of it (HIST-1)."""
+    """Return the reply with as much history as the caller wants (spec §3.2.4). The events of a stream bring more."""
     length = options.get("history_length")
     if isinstance(reply, Task) and length is not None and len(reply.history) > length:
         del reply.history[: len(reply.history) - length]

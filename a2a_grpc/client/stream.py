@@ -1,4 +1,4 @@
-"""The events of a task, across as many connections as it takes."""
+"""The stream of the events of a task, which goes on when a connection is lost."""
 
 import asyncio
 from collections import deque
@@ -43,30 +43,42 @@ from a2a_grpc.wire import (
 )
 
 FAREWELL_S = 1.0
-"""How long the server has to end a stream after a terminal event."""
+"""Seconds that the server has to end a stream after a terminal event."""
 
 
 class TaskStream:
-    """Iterates over the events of one task: first the Task as it is (or the agent's bare Message), then what changes.
+    """The events of one task, to read with `async for`. `Client.stream` and `Client.subscribe` return it.
 
-        async with client.stream("Tell me a story") as events:
-            async for event in events:
-                match event:
-                    case TaskArtifactUpdateEvent(): ...
-                    case TaskStatusUpdateEvent(): ...
+    The first event is the task as it is, or the message of an agent that answers without a task. The others say what
+    changes in the task (spec §3.1.2). A stream is for one reader at a time. A read that is canceled loses no event.
 
     Guarantees:
 
-    - Leaving the block, or `close`, cancels the RPC at once. The agent's task goes on.
-    - A connection that is lost, or a stream that ends while the task is at work, is no end: the stream goes on from
-      another one. Where the server tells seqs no event is missed or repeated; elsewhere what a snapshot says beyond
-      what is known comes as events (`news`), and before the end the task is read once more.
-    - An agent that does not stream is asked for the task from time to time (`PolledCall`); the events are the same.
-    - It ends after a terminal event, or where the agent paused and the server ended the stream.
-    - It raises ConnectionLostError after `give_up_after_s` without contact, TaskLostError where the server does not
-      know the task any more, any other A2AError as it comes. After an error it is over.
+    - Leaving the `async with` block, or `close`, ends the call at once. The agent's task goes on.
+    - If a connection is lost, or a stream ends while the agent works, the stream goes on over another connection. If
+      the server numbers its events, no event is missed or repeated. With other servers the client reads the task again,
+      and gives the difference as events.
+    - If the agent does not stream, the client reads the task from time to time. The events are the same.
+    - The stream of a send ends when the task has ended, or asks in INPUT_REQUIRED. A subscription ends when the task
+      has ended.
+    - Reading raises ConnectionLostError after `give_up_after_s` seconds without contact, and TaskLostError if the
+      server does not know the task any more. Other errors of the agent are raised as they come. Each ends the stream.
 
-    Not for two readers at a time. A read that is canceled loses nothing: the next one goes on.
+    Example:
+        async with client.stream("Tell me a story") as events:
+            async for event in events:
+                match event:
+                    case TaskArtifactUpdateEvent():
+                        print(text_of(event.artifact))
+                    case TaskStatusUpdateEvent():
+                        print(state_name(event.status.state))
+
+    Attributes:
+        task_id: The id of the task; empty before the first event of a send.
+        error: The error that ended the stream; None if there was none.
+        state: The state of the task as of the last event; `TASK_STATE_UNSPECIFIED` before the first event.
+        seq: The place of the last event in the task: 1 for its first event. None if the server does not number its
+            events. `Client.subscribe` takes it as `after`.
     """
 
     def __init__(
@@ -89,7 +101,7 @@ class TaskStream:
         """True once the agent has refused to stream."""
         self._fold: Fold | None = None
         self._heard: Fold | None = None
-        """What the events of a send make that come before any Task, on servers of other makes."""
+        """The events of a send that come before any Task, as servers of other makes send them, folded."""
         self._growth = Growth(calls.settings)
         self._ready: deque[Event] = deque()
         self._is_over = False
@@ -99,32 +111,29 @@ class TaskStream:
         self._taken = Taken(send)
         self._elements = 0
         self.task_id = task_id
-        """The task's id; "" before the first event of a send."""
         self.error: Exception | None = None
-        """What the stream ended with, if it failed."""
         self.state: TaskState = TaskState.TASK_STATE_UNSPECIFIED
-        """The state as of the last event that was received; TASK_STATE_UNSPECIFIED before any."""
         self.seq = after
-        """Place in the task's log of the last event that was received, 1 for its first; None where the server does not
-        tell."""
 
     @property
     def task(self) -> Task | None:
-        """The task as the events received make it; None before any, and where `after` asked for no snapshot."""
+        """The task as the events so far make it; None before the first event, and if the stream began after a place."""
         return self._fold.task if self._fold else None
 
     @property
     def _is_midway(self) -> bool:
-        """Whether the stream joined a task that was under way: by a subscription, its own or after a cut."""
+        """True if the stream joined a task that was under way, by a subscription or after a lost connection."""
         return self._send is None or self._was_resumed
 
     @property
     def is_settled(self) -> bool:
-        """Whether what was sent has had its effect: the task has ended, or the agent waits for somebody.
+        """True once the task has ended, or waits for its user.
 
-        A server that tells seqs ends a send's stream once the turn that asks for input is this message's own; others
-        may keep it open (OPEN-1). The first element may show the very state that the message is an answer to.
+        After a send it becomes True only when the agent has taken the message. A task that still waits in the state
+        that the message answers is not settled.
         """
+        # A server that numbers its events ends the stream of a send once the turn that asks for input is that of the
+        # message. Others may keep the stream open (OPEN-1).
         if self._send is None or self._is_over or self.state not in lifecycle.INTERRUPTED:
             return self.state in lifecycle.SETTLED
         if self.state == lifecycle.INPUT_REQUIRED and self._has_seq and not self._was_resumed:
@@ -133,7 +142,7 @@ class TaskStream:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it is somebody else's turn: settled, but not ended. A stream may stay open here (OPEN-1)."""
+        """True while the task waits for its user. The stream may stay open meanwhile."""
         return self.is_settled and self.state not in lifecycle.TERMINAL
 
     async def __aenter__(self) -> Self:
@@ -145,12 +154,12 @@ class TaskStream:
         self.close()
 
     def __del__(self) -> None:
-        """A stream that was left without being closed is canceled too."""
+        """End the call of a stream that was not closed."""
         with suppress(AttributeError, RuntimeError):  # not quite made, or its event loop is gone
             self._drop_call()
 
     def close(self) -> None:
-        """Cancels the RPC. The task goes on."""
+        """End the call. The agent's task goes on. `async with` calls this."""
         self._is_over = True
         self._ready.clear()
         self._drop_call()
@@ -159,7 +168,11 @@ class TaskStream:
         return self
 
     async def begin(self) -> None:
-        """Waits for the first event, which stays to be read: from here on what was sent has its effect."""
+        """Send the message, and wait for the first event. The event stays to be read.
+
+        Raises:
+            A2AError: The first event cannot be had, for example because the agent refuses the message.
+        """
         while not self._ready and not self._is_over:
             try:
                 await self._advance()
@@ -182,7 +195,7 @@ class TaskStream:
     # -- one step
 
     async def _advance(self) -> None:
-        """Connects where there is no connection; reads the next element."""
+        """Connect if there is no connection, and read the next element."""
         self._calls.connection.check_fork()
         if self._patience is None:
             self._patience = Patience(self._calls)
@@ -223,8 +236,10 @@ class TaskStream:
             raise UnavailableError(f"the agent took the subscription, and sent nothing for {limit_s:g} s") from None
 
     async def _open(self) -> bool:
-        """Begin a call: the send, or a subscription from where this stream stands if the task is known. Return True if
-        the answer begins after a seq, so that its first element comes with the next event."""
+        """Begin the send. If the task is known, begin a subscription after the last event instead.
+
+        Return True if the answer begins after a seq, so that its first element comes with the next event.
+        """
         if self._send is not None and not self.task_id:
             self._call = await self._begin("SendStreamingMessage", self._send, self._send_metadata)
         else:
@@ -287,9 +302,9 @@ class TaskStream:
             case TaskStatusUpdateEvent() if event.status.state in lifecycle.SETTLED and not self._has_seq:
                 self.task_id = event.task_id
                 if self._is_midway:
-                    # What came between snapshot and subscription may be missing or doubled elsewhere (P2).
+                    # With other servers, events between snapshot and subscription may be missing or come twice (P2).
                     event = await self._get()
-                elif self._fold is None:  # elsewhere the stream of an answer begins without the Task
+                elif self._fold is None:  # other servers begin the stream of an answer without the Task
                     whole = await self._get()
         fresh = self._apply(event)
         if whole is not None:
@@ -304,12 +319,15 @@ class TaskStream:
         self._end_where_it_asks()
 
     def _end_where_it_asks(self) -> None:
-        """A subscription stays open where the agent asks; the send's stream that it goes on for does not (OPEN-1)."""
+        """End the stream of a send that goes on by a subscription, if the agent asks for input.
+
+        A subscription alone would stay open (OPEN-1).
+        """
         if self._was_resumed and self._send is not None and self.state == lifecycle.INPUT_REQUIRED:
             self._is_over = self._taken.is_known or not self._has_seq
 
     def _apply(self, event: Event) -> Sequence[Event]:
-        """Folds the event; what of it is new to the reader."""
+        """Fold the event. Return what is new to the reader."""
         match event:
             case Task():
                 self.task_id, self.state = event.id, event.status.state
@@ -341,15 +359,15 @@ class TaskStream:
         return task
 
     def _touched(self) -> None:
-        """The server has said something."""
+        """Record that the server has answered."""
         self._calls.was_reached = True
         if self._patience is not None:
             self._patience.renew()
 
     async def _farewell(self) -> None:
-        """After the last event the server ends the stream; however it does, nothing is missing.
+        """Read the end of the stream after the last event. Nothing is missing, so other errors are ignored.
 
-        Raises UnsupportedOperationError for a message that the task never came to, as it ended before.
+        Raise UnsupportedOperationError for a message that the task never took, because it had ended before.
         """
         try:
             async with asyncio.timeout(FAREWELL_S):
@@ -389,8 +407,11 @@ class TaskStream:
         return bool(self.task_id) or "task_id" not in error.metadata  # a message to a task that has ended
 
     async def _look(self, error: A2AError, patience: Patience) -> None:
-        """Reads a task that could not be followed. It may have ended; or, on servers of other makes, be one that waits
-        for its user, which they do not find unless it is at work: then it is looked at from time to time."""
+        """Read a task that cannot be followed. If the task has ended, the stream ends.
+
+        Servers of other makes do not let a client follow a task that waits for its user. Such a task is read again from
+        time to time.
+        """
         try:
             task = await self._get()
         except UnavailableError as lost:
@@ -418,7 +439,7 @@ class TaskStream:
         """Wait until the next try. Raise if there is none, or if the next try could send a message twice."""
         self._drop_call()
         self._was_resumed = bool(self.task_id)
-        if self._has_seq:  # a subscription after this event would tell nothing new
+        if self._has_seq:  # a subscription after this event would bring nothing new
             self._end_where_it_asks()
             if self._is_over:
                 return

@@ -40,7 +40,7 @@ def test_so_it_is_for_a_blocking_client() -> None:
         with pytest.raises(TypeError, match=r"'task'.*did you mean 'task_id'"):
             send("hello", **option)
     with pytest.raises(TypeError, match="contxt_id"):
-        client.list(contxt_id="x")
+        client.list(contxt_id="x")  # type: ignore[call-arg]
     client.close()
 
 
