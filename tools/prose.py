@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_WORDS = 30
 
 COVERED = (
-    "CHANGELOG.md",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
