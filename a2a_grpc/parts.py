@@ -2,9 +2,9 @@
 
 import math
 import mimetypes
+import pathlib
 import reprlib
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path as FilePath
 from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
@@ -125,7 +125,7 @@ def user_message(
     return message
 
 
-def file_part(path: str | FilePath, *, media_type: str = "") -> Part:
+def file_part(path: str | pathlib.Path, *, media_type: str = "") -> Part:
     """Return a part with the bytes and the name of a file.
 
     Args:
@@ -135,7 +135,7 @@ def file_part(path: str | FilePath, *, media_type: str = "") -> Part:
     Raises:
         OSError: The file cannot be read.
     """
-    path = FilePath(path)
+    path = pathlib.Path(path)
     guessed = media_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return Part(raw=path.read_bytes(), filename=path.name, media_type=guessed)
 
@@ -326,7 +326,7 @@ class Inexact(ValueError):
         super().__init__(f"{dotted(path)}: {shown} is not a JSON number that the wire can carry exactly; {advice}")
 
 
-def value(json: object, *, path: Path = ("data",)) -> Value:
+def value(json: object, *, path: tuple[str | int, ...] = ("data",)) -> Value:
     """Return the protobuf `Value` for a JSON value. Its numbers are doubles, which hold every integer up to 2^53.
 
     Args:
@@ -363,7 +363,7 @@ def value(json: object, *, path: Path = ("data",)) -> Value:
     return value(plain(json, path), path=path)
 
 
-def struct(json: Mapping[str, Json], *, path: Path = ("metadata",)) -> Struct:
+def struct(json: Mapping[str, Json], *, path: tuple[str | int, ...] = ("metadata",)) -> Struct:
     """Return the protobuf `Struct` for a dict with texts as keys, for example for the field `metadata`.
 
     Args:

@@ -78,7 +78,9 @@ CHAPTERS = (
     Chapter(
         "reference-content.md",
         "Reference: content and the classes of the protocol",
-        "This page lists the functions that make and read content, and the classes of the protocol that carry it.",
+        "This page lists the functions that make and read content, and the classes of the protocol that carry it."
+        " `Struct` and `Value` are classes of `google.protobuf`; `to_dict` and `to_python` give their Python values."
+        " A `Timestamp` has the method `ToDatetime`.",
         {
             "a2a_grpc": [
                 *("text_of", "data_of", "Task", "Message", "Part", "Artifact", "TaskState", "TaskStatusUpdateEvent"),
@@ -256,7 +258,8 @@ PROTOCOL: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "TaskState": (
-        "The state of a task, a number (spec §4.1.3). `state_name` gives its name.",
+        "The state of a task, a number (spec §4.1.3). Write `TaskState.TASK_STATE_WORKING`, for example. `state_name`"
+        " gives the name of a state.",
         {
             "TASK_STATE_UNSPECIFIED": "No state.",
             "TASK_STATE_SUBMITTED": "The server has accepted the task.",
@@ -339,7 +342,7 @@ def index_page() -> str:
 
 def chapter_page(chapter: Chapter) -> str:
     """Return the page of a chapter."""
-    page = [f"# {chapter.title}\n", _wrap(chapter.about), "", HOW_TO_READ]
+    page = [f"# {chapter.title}\n", _wrap(_linked(chapter.about, Place(chapter.page))), "", HOW_TO_READ]
     names = [NAMES[name] for group in chapter.names.values() for name in group]
     for name in names:
         links = ", ".join(f"[`{method}`](#{_anchor(f'{name.text}.{method}')})" for method in _methods(name))
@@ -390,6 +393,8 @@ def _entry(name: Name) -> Iterator[str]:
 def _code(name: Name, *lines: str) -> Iterator[str]:
     """Yield the block with the import and the signature."""
     imported = [] if name.module.startswith("(") else [f"from {name.module} import {name.text}"]
+    if not imported and not lines:
+        return
     yield "\n".join(["```py", *imported, *([""] if imported and lines else []), *lines, "```"])
     yield ""
 
@@ -435,7 +440,7 @@ def _function_body(function: Any, place: Place) -> Iterator[str]:
     if found.text:
         yield "\n" + _text(found.text, place)
     yield from _example(found)
-    if missing := {*parameters(function)} - found.entries("Args").keys() - {"cls"}:
+    if missing := {*parameters(function)} - found.entries("Args").keys():
         raise LookupError(f"{place.here} does not document {sorted(missing)}")
     yield from _parameters(function, found.entries("Args"), place)
     returned = _definition(function).returns
@@ -471,6 +476,10 @@ def _parameters(function: Any, taken: dict[str, str], place: Place) -> Iterator[
         kind = kinds.get(name)
         shown = f" ({_types(kind, place)})" if kind is not None else ""
         yield from _item(f"`{name}`{shown}: {_linked(text, place)}")
+    both = [f"`{name}`" for name in taken if inspect.isclass(function) and name in attributes(function)]
+    if both:
+        listed = " and ".join([", ".join(both[:-1]), both[-1]] if len(both) > 1 else both)
+        yield "\n" + _wrap(f"{listed} {'are also attributes' if len(both) > 1 else 'is also an attribute'}.")
 
 
 def _attributes(kind: type, found: Docstring, place: Place) -> Iterator[str]:
@@ -489,7 +498,7 @@ def _attributes(kind: type, found: Docstring, place: Place) -> Iterator[str]:
     if missing := set(attributes(kind)) - documented.keys() - found.entries("Args").keys() - _class_facts(kind):
         raise LookupError(f"{kind.__name__} does not document its attributes {sorted(missing)}")
     if lines:
-        yield "\n**Attributes**\n"
+        yield "\n**Options**\n" if typing.is_typeddict(kind) else "\n**Attributes**\n"
         yield from lines
 
 
@@ -666,7 +675,7 @@ def _signature(name: str, function: Any) -> str:
     seen_star = False
     defaults = _defaults(function)
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in ("self", "cls"):
+        if parameter.name == "self":
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and not seen_star:
             shown.append("*")
@@ -732,6 +741,7 @@ def _arms(kind: ast.expr) -> Iterator[str]:
 
 
 def _type(text: str, place: Place) -> str:
+    text = text.removeprefix("ClassVar[").rstrip("]") if text.startswith("ClassVar[") else text.replace("'", '"')
     for word in re.findall(r"[A-Za-z_]\w*", text):
         if (link := _link_to(word, Place(place.page, "", place.here))) is not None:
             return f"[`{text}`]({link})"
@@ -765,9 +775,11 @@ def _link_to(word: str, place: Place) -> str | None:
     if not owner and place.owner in NAMES and method in _methods(NAMES[place.owner]):
         owner, word = place.owner, f"{place.owner}.{method}"
     if owner:
-        if owner not in NAMES or method not in _methods(NAMES[owner]):
+        if owner not in NAMES:
             return None
         page = NAMES[owner].page
+        if method not in _methods(NAMES[owner]):
+            word = owner  # an attribute, in the entry of its class
     elif word in NAMES:
         page = NAMES[word].page
     else:
