@@ -19,6 +19,10 @@ class Unclosed(Coroutine[Any, Any, T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
 
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the coroutine, such as its name and its frame, for tracebacks and debuggers."""
+        return getattr(self._coroutine, name)
+
     def send(self, value: Any) -> Any:
         """Let the coroutine go on."""
         return self._coroutine.send(value)

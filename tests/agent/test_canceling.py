@@ -203,7 +203,7 @@ async def test_a_swallowing_handler_is_given_up_on_after_the_grace_and_can_no_lo
             with caplog.at_level(logging.WARNING, "a2a_grpc.engine"):
                 canceled = await cancel(served, task.id)
             assert canceled.status.state == CANCELED
-            assert f"given up on task={task.id}" in caplog.text
+            assert f"can no longer write task={task.id}" in caplog.text
             await eventually(lambda: _assert_swallowed(attempts, 2))
         finally:
             gate.opened.set()

@@ -7,11 +7,12 @@ import typer.main
 
 from a2a_grpc.cli.app import VERBS, app
 from a2a_grpc.cli.exits import ExitCode
+from a2a_grpc.client import ClientSettings
 from tests.harness import ROOT
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 
-SHARED = ("Calling", "Output", "Connection, encryption, patience")
+SHARED = ("Calling", "Output", str(ClientSettings.__doc__).splitlines()[0].rstrip("."))
 """Groups of options that each command has which calls an agent."""
 
 

@@ -499,7 +499,7 @@ async def test_with_store_memory_no_file_is_made_and_that_is_said(folder: Path, 
 async def test_a_store_that_cannot_be_used_is_said_in_one_line_without_its_password(
     folder: Path, store: str, said: str
 ) -> None:
-    told = await refused(folder / "one.py", "--http-listen=off", f"--store={store}")
+    told = await refused(folder / "one.py", *FREE, f"--store={store}")
     assert said in told
     assert "secret" not in told
     assert len(told.splitlines()) == 1

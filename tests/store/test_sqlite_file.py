@@ -97,7 +97,7 @@ async def test_a_database_that_others_could_read_is_narrowed_and_the_log_says_so
     await store.close()
     connection.close()
     assert modes == [0o600] * 3
-    told = [record.getMessage() for record in caplog.records if "narrowed" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "access of other users" in record.getMessage()]
     assert len(told) == 3
     assert f"file={path} from=0664 to=0600" in told[0]
 
