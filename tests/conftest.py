@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 
@@ -16,6 +17,9 @@ EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
 """How many examples a property test tries; `make test-all` runs these tests once more with 100."""
 hypothesis.settings.register_profile("tests", max_examples=EXAMPLES, deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("tests")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts programs in the background so
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # programs of tests have to hear Ctrl-C
 
 os.environ.setdefault("A2A_GRPC_STORE", "memory:")  # programs of tests leave no files behind, unless a test is about it
 

@@ -105,10 +105,10 @@ async def test_a_wait_for_a_task_that_is_settled_already_returns_it(
 async def test_s1_13_s2_1_a_wait_goes_on_for_longer_than_the_timeout_of_a_call(poll_s: float | None) -> None:
     held = Held()
     async with asyncio.timeout(GUARD_S), serving(held.agent) as served:
-        async with client_of(served, timeout_s=0.5) as client, client_of(served) as other:
+        async with client_of(served, timeout_s=2) as client, client_of(served) as other:
             task = await started(other)
             waiting = asyncio.create_task(client.wait(task.id, poll_s=poll_s))
-            await asyncio.wait([waiting], timeout=1.5)  # three times as long as a call may take
+            await asyncio.wait([waiting], timeout=3)  # longer than a call may take
             assert not waiting.done()
             held.gate.opened.set()
             assert texts(await waiting) == ["done"]

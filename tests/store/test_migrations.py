@@ -139,8 +139,12 @@ async def test_an_upgrade_of_mariadb_over_a_slow_network_keeps_others_out_until_
 
 
 @pytest.mark.long
-async def test_an_upgrade_of_postgresql_whose_process_stands_still_for_three_seconds_goes_on(postgres_url: str) -> None:
-    """As on a busy machine. The database ended the transaction after two."""
+async def test_an_upgrade_of_postgresql_outlasts_another_one_and_its_own_process_that_stands_still(
+    postgres_url: str,
+) -> None:
+    """As on a busy machine. The database ended the wait for the other one after a second, and the transaction of a
+    process that stood still after two.
+    """
     async with postgres_connection(postgres_url) as connection:
         await connection.execute("SELECT pg_advisory_lock(4202025001)")
         upgrading = await asyncio.create_subprocess_exec(
@@ -154,6 +158,8 @@ async def test_an_upgrade_of_postgresql_whose_process_stands_still_for_three_sec
             )
 
         await eventually(waits_for_the_lock, within_s=30)
+        await asyncio.sleep(1.5)
+        await waits_for_the_lock()
         upgrading.send_signal(signal.SIGSTOP)
         await connection.execute("SELECT pg_advisory_unlock(4202025001)")
         await asyncio.sleep(3)

@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateSchema
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
 from a2a_grpc.store.protocol import StoreUnavailable
-from a2a_grpc.store.sql.database import Database, connect
+from a2a_grpc.store.sql.database import LOCK_S, Database, connect
 from a2a_grpc.store.sql.faults import distrust, is_fault, passes
 from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import VERSION_TABLE
@@ -36,11 +36,17 @@ for its lock must outlast the commit."""
 
 
 _PATIENCE = {
-    "postgresql": text("SET LOCAL idle_in_transaction_session_timeout = '60s'"),
+    "postgresql": text(
+        "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), set_config('lock_timeout', '60s', true)"
+    ),
     "mysql": text("SET SESSION wait_timeout = 60"),
 }
 """How long the database waits for the next statement of an upgrade. Other transactions have a few seconds. An upgrade
-has many statements with work between them, and all are lost if a busy machine does not run the process for a while."""
+has many statements with work between them, and all are lost if a busy machine does not run the process for a while.
+PostgreSQL also waits so long for the upgrade of another process."""
+
+_IMPATIENCE = {"postgresql": text(f"SET LOCAL lock_timeout = '{LOCK_S}s'")}
+"""For the locks of tables: calls of running servers queue up behind an upgrade that waits for one."""
 
 
 async def upgrade(url: str) -> tuple[str, str]:
@@ -111,6 +117,8 @@ def migrate(connection: Connection, schema: str = "") -> str:
         connection.execute(patience)
     if (lock := _LOCKS.get(connection.dialect.name)) is not None:
         connection.execute(lock)
+    if (impatience := _IMPATIENCE.get(connection.dialect.name)) is not None:
+        connection.execute(impatience)
     if schema:
         _create_schema(connection, schema)
     at = version(connection)
