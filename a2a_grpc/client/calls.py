@@ -1,4 +1,4 @@
-"""One call at a time: its metadata, its deadline, its retries, its failure as an error of the tree."""
+"""The calls of a client: the metadata, deadline and retries of a call, and its failure as an error of the tree."""
 
 import asyncio
 import logging
@@ -38,10 +38,10 @@ TOO_LARGE = "CLIENT: Received message larger than max"
 """What gRPC says of a response over `max_response_bytes`."""
 
 LATE_S = 0.01
-"""A call with less time left than this has had its deadline: the agent may tell so a little before this side does."""
+"""A call with fewer seconds left counts as late. The agent may report the deadline a little before the client."""
 
 SECOND_LOOK_S = 1.0
-"""Time for finding out why an agent was not reached, where reaching for it took all the time there was."""
+"""Seconds to find out why an agent was not reached, if no time is left for it."""
 
 
 class Calls:
@@ -51,10 +51,10 @@ class Calls:
 
     - Every call carries `a2a-version` and the interface's tenant (OP-3); metadata of the caller is merged, never
       overwritten.
-    - What is tried again is what no agent has answered (`origin`), or what it answers UNAVAILABLE; a send only if that
-      cannot make a second task.
-    - Canceling whoever awaits a call cancels the RPC, nothing else.
-    - Whatever fails is raised as an A2AError, or as the ConfigurationError of who configured it.
+    - A call is tried again if no agent has answered it (`origin`), or if the agent answers UNAVAILABLE. A send is tried
+      again only if that cannot make a second task.
+    - If the Python task that awaits a call is canceled, the RPC is canceled, and nothing else.
+    - Each failure is raised as an A2AError, or as a ConfigurationError if the configuration is wrong.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Calls:
         self._repeats_safely: bool | None = None
         self._streams_sends = self._streams_tasks = True
         self.was_reached = False
-        """Whether the agent has answered, ever."""
+        """True once the agent, or a proxy before the agent, has answered."""
 
     async def unary(
         self,
@@ -133,8 +133,10 @@ class Calls:
         return streams and (await self.open()).may_stream
 
     def found_not_streaming(self, *, is_send: bool) -> None:
-        """Take note that the agent does not stream, so that no stream is tried again. An agent that refuses only
-        subscriptions may stream the answers to messages."""
+        """Record that the agent does not stream, so that no stream is tried again.
+
+        An agent that refuses only subscriptions may stream the answers to messages.
+        """
         if self._streams_tasks:
             what = "streams" if is_send else "subscriptions"
             logger.debug(
@@ -144,7 +146,7 @@ class Calls:
         self._streams_sends = self._streams_sends and not is_send
 
     async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
-        """A streaming call, begun. It has no deadline."""
+        """Begin a streaming call, which has no deadline. Return gRPC's call."""
         link = await self._open_for(request)
         call: StreamCall = link.pool.begin(method, request, metadata=await self.merged(metadata))
         return call
@@ -160,7 +162,7 @@ class Calls:
             link.pool.end(call)
 
     async def open(self, request: ProtobufMessage | None = None) -> Link:
-        """The link; the request gets its tenant (SEL-2, TEN-2)."""
+        """Return the open link. If a request is given, set the tenant of the link in the request (SEL-2, TEN-2)."""
         link = await self.connection.open()
         if link.tenant and request is not None:
             request.tenant = link.tenant  # type: ignore[attr-defined]
@@ -174,8 +176,10 @@ class Calls:
         return link
 
     async def repeats_safely(self, patience: Patience) -> bool:
-        """Whether a send that was lost may be sent again, without making a second task: the card says so, or the agent
-        does, when it is asked. Raises UnavailableError where it cannot be asked in time."""
+        """Return True if a send that was lost can be sent again without making a second task.
+
+        The card says so, or else the agent is asked. Raise UnavailableError if the agent cannot be asked in time.
+        """
         while self._repeats_safely is None:
             try:
                 self._repeats_safely = await self._offers(IDEMPOTENT_SEND_EXTENSION)
@@ -184,7 +188,10 @@ class Calls:
         return self._repeats_safely
 
     async def _offers(self, uri: str) -> bool:
-        """Whether the agent offers an extension: it repeats those that are asked for and that it knows (OPEN-11)."""
+        """Return True if the agent offers an extension.
+
+        Without a card the agent is asked. It repeats those of the requested extensions that it knows (OPEN-11).
+        """
         request = ListTasksRequest(page_size=1)
         link = await self.open(request)
         if link.card is not None:
@@ -233,7 +240,7 @@ class Calls:
         return error
 
     async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
-        """The metadata of one call: the caller's, the client's, then what neither of them gave."""
+        """Return the metadata of one call. The caller's entries come first, then the client's, then the defaults."""
         entries = [(key.lower(), value) for key, value in (*metadata, *self._metadata)]
         given = {key for key, _ in entries}
         if Key.VERSION not in given:
@@ -272,7 +279,10 @@ class Calls:
         return accepted(method, response)
 
     async def unreachable(self, error: UnavailableError, timeout_s: float) -> UnreachableError:
-        """Why the agent was not reached, found out by trying each step; raises it where waiting would not help."""
+        """Return an error with the reason why the agent was not reached. Raise the error if waiting would not help.
+
+        Each step of a connection is tried to find the reason.
+        """
         link = await self.connection.open()
         if "http1.x server" in error.message:
             raise UnreachableError(
@@ -289,6 +299,6 @@ class Calls:
 
 
 def is_canceled() -> bool:
-    """Whether somebody canceled the current asyncio task: a peer's CANCELLED can look the same."""
+    """Return True if the current Python task was canceled. A CANCELLED status of the peer can look the same."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

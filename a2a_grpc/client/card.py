@@ -1,4 +1,4 @@
-"""Agent cards as values: read, checked, an interface chosen."""
+"""Agent cards: reading them, checking them, and choosing an interface."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,13 +19,13 @@ from a2a_grpc.protocol import GRPC_BINDING, PROTOCOL_VERSION
 from a2a_grpc.wire import AgentCard, AgentInterface
 
 MAX_REASON_CHARS = 300
-"""Of a parser's complaint, which may repeat the card."""
+"""The largest length of a parser's message in an error. The message may repeat the card."""
 
 MAX_VERSION_CHARS = 32
-"""Of a version, or the name of a member, that an error repeats."""
+"""The largest length of a version, or of the name of a member, in an error."""
 
 MAX_NAMED = 8
-"""Interfaces that an error lists."""
+"""The largest number of interfaces that an error lists."""
 
 
 def read_card(content: bytes | str, source: str, problems: list[str] | None = None) -> AgentCard:
@@ -86,7 +86,7 @@ def _no_constant(name: str) -> None:
 
 
 def missing_fields(message: ProtobufMessage) -> list[str]:
-    """Paths, in JSON names, of the REQUIRED fields that are not set (WIRE-6)."""
+    """Return the paths, in JSON names, of the REQUIRED fields that are not set (WIRE-6)."""
     return list(_missing(message, ""))
 
 
@@ -112,13 +112,15 @@ def _is_required(field: Any) -> bool:
 
 
 def choose_interface(card: AgentCard, source: str) -> AgentInterface:
-    """The first gRPC interface for this version (SEL-1, SEL-4). Raises AgentCardError that tells what there is."""
+    """Return the first gRPC interface for this version (SEL-1, SEL-4). Raise AgentCardError, which lists the others."""
     return grpc_interfaces(card, source)[0]
 
 
 def usable_interface(card: AgentCard, source: str, *, card_host: str, any_host: bool) -> tuple[AgentInterface, Address]:
-    """Return the first gRPC interface that can be called, with its address. Raise AgentCardError if there is none: for
-    the first gRPC interface, if there is one that cannot be called."""
+    """Return the first gRPC interface that can be called, with its address.
+
+    Raise AgentCardError if there is none. If there are gRPC interfaces, the error says why the first cannot be called.
+    """
     refused: AgentCardError | None = None
     for interface in grpc_interfaces(card, source):
         try:
@@ -130,9 +132,9 @@ def usable_interface(card: AgentCard, source: str, *, card_host: str, any_host: 
 
 
 def grpc_interfaces(card: AgentCard, source: str) -> list[AgentInterface]:
-    """Return the gRPC interfaces for this version, at least one. Raise AgentCardError that tells what there is instead.
+    """Return the gRPC interfaces for this version, at least one. Raise AgentCardError, which lists the others.
 
-    The case of the binding does not count, and an interface without a version is taken for one of this version.
+    The case of the binding does not count, and an interface without a version counts as one of this version.
     """
     found = [
         interface
@@ -174,10 +176,10 @@ def problems_of(card: AgentCard, source: str, *, card_host: str, any_host: bool)
 
 
 def interface_address(interface: AgentInterface, source: str, *, card_host: str, any_host: bool) -> Address:
-    """Where the interface is. A card speaks for its own host: another one must be allowed, as whoever wrote the card
-    decides where the caller's credentials go. `card_host` is "" for a card from a file.
+    """Return the address of an interface. Raise AgentCardError if it cannot be called.
 
-    Raises AgentCardError.
+    A card may only name its own host, `card_host`, unless `any_host` is True. The author of the card decides where the
+    caller's credentials go. `card_host` is "" for a card from a file.
     """
     try:
         address = grpc_address(interface.url.strip())
@@ -186,9 +188,8 @@ def interface_address(interface: AgentInterface, source: str, *, card_host: str,
     if is_wildcard(address.host):
         near = join_address(card_host or "HOST", address.port)
         raise AgentCardError(
-            f"the card at {source} names {shown(str(address))} for gRPC: that is every address of the agent's machine, "
-            f"where its server listens, and no address to call; have the agent advertise one (--advertise HOST:PORT), "
-            f"or call it at {near}"
+            f"the card at {source} names {shown(str(address))} for gRPC, which stands for every address of the agent's "
+            f"machine and cannot be called. Have the agent advertise one (--advertise HOST:PORT), or call it at {near}"
         )
     same = address.host.lower() == card_host.lower() or (is_loopback(address.host) and is_loopback(card_host))
     if card_host and not any_host and not same:

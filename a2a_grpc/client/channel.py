@@ -1,4 +1,4 @@
-"""A channel to an address: encryption as asked for, options for reasons that were measured."""
+"""The channel to an address, with its encryption and its options."""
 
 import ssl
 from collections.abc import Sequence
@@ -14,11 +14,14 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.pem import check_plain_key
 
 MAX_METADATA_BYTES = 1 << 20
-"""Of the metadata of a response, in which the text of a status is three times as long where it is not ASCII."""
+"""The largest size of the metadata of a response. A text of a status that is not ASCII takes three times its size."""
 
 
 def speaks_tls(address: Address, settings: ClientSettings) -> bool:
-    """TLS where the target or the settings say so, and beyond this machine unless plaintext is asked for (OPEN-6)."""
+    """Return True if calls to an address use TLS (OPEN-6).
+
+    They do if the target or the settings say so, and if the address is on another machine, unless plaintext is set.
+    """
     if settings.plaintext:
         if address.tls:
             raise ConfigurationError(f"target {address} wants TLS, the settings want plaintext")
@@ -31,7 +34,7 @@ def speaks_tls(address: Address, settings: ClientSettings) -> bool:
 def open_channel(
     address: Address, settings: ClientSettings, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
 ) -> grpc.aio.Channel:
-    """A channel, not yet connected. Raises ConfigurationError for certificates that cannot be read."""
+    """Return a channel that is not connected yet. Raise ConfigurationError for certificates that cannot be read."""
     tls = speaks_tls(address, settings)
     options = _options(address, settings, tls)
     if not tls:
@@ -41,12 +44,12 @@ def open_channel(
         private_key=_pem("client_key", settings.client_key),
         certificate_chain=_pem("client_cert", settings.client_cert),
     )
-    _check_certificates(settings)  # gRPC would tell of them late, as of an agent that cannot be reached
+    _check_certificates(settings)  # gRPC would report them late, as an agent that cannot be reached
     return grpc.aio.secure_channel(address.dial, credentials, options=options, interceptors=interceptors)
 
 
 def _check_certificates(settings: ClientSettings) -> None:
-    """Raises ConfigurationError, naming the setting, for files that hold no certificates."""
+    """Raise ConfigurationError, which names the setting, for files that hold no certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's roots, which take time to load
     try:
         if settings.ca_cert:
@@ -64,7 +67,7 @@ def _check_certificates(settings: ClientSettings) -> None:
 
 
 def user_agent() -> str:
-    """What this client calls itself; without a version where it runs from its sources, not installed."""
+    """Return the name of this client for servers. It has no version if the package is not installed."""
     try:
         return f"a2a-grpc/{version('a2a-grpc')}"
     except PackageNotFoundError:
@@ -74,10 +77,10 @@ def user_agent() -> str:
 def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tuple[str, int | str]]:
     options: list[tuple[str, int | str]] = [
         ("grpc.primary_user_agent", user_agent()),
-        ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection, another's trouble is not ours
+        ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection; channels share nothing
         ("grpc.max_receive_message_length", settings.max_response_bytes),
         ("grpc.max_send_message_length", -1),
-        # Above its limit the core drops the status of a call, code and all: an agent's text may be long.
+        # Above its limit the core drops the status of a call with its code. An agent's text may be long.
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         # The core repeats what a GOAWAY refused, without end and without delay: gigabytes in seconds. `Calls` does it.
@@ -86,7 +89,7 @@ def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tupl
         ("grpc.per_message_decompression", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5000),
-        # Also the time an attempt to connect may take: 20 seconds, unless it is said.
+        # This is also the time that an attempt to connect may take, 20 seconds by default.
         ("grpc.min_reconnect_backoff_ms", max(100, int(settings.connect_timeout_s * 1000))),
     ]
     if address.is_local:

@@ -1,4 +1,4 @@
-"""The way to one agent: its target resolved, its channel opened, at first use."""
+"""The connection to one agent. At its first use the target is resolved and a channel is opened."""
 
 import asyncio
 import os
@@ -21,28 +21,35 @@ from a2a_grpc.wire import AgentCard
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The way to an agent that is open, with what is known of the agent."""
+    """An open connection to an agent, with what is known of the agent.
+
+    Attributes:
+        address: The address of the agent's gRPC.
+        tls: True if the calls use TLS.
+        tenant: The tenant of each request; empty for none.
+        card: The agent's card; None if the target is an address, since gRPC has no method for the public card.
+        pool: The channels.
+    """
 
     address: Address
     tls: bool
     tenant: str
     card: AgentCard | None
-    """None where the agent was named by its address: gRPC has no method for the public card."""
     pool: Pool
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The first connection's channel, for stubs of other services."""
+        """The channel of the first connection, for stubs of other services."""
         return self.pool.channel
 
     @property
     def may_stream(self) -> bool:
-        """False where the card is known and says that the agent does not stream (CARD-10)."""
+        """False if the card says that the agent does not stream (CARD-10). True without a card."""
         return self.card is None or self.card.capabilities.streaming
 
 
 class Connection:
-    """Opens a link at first use; concurrent uses share it."""
+    """Opens a link at its first use. Several uses at the same time share the link."""
 
     def __init__(
         self,
@@ -53,7 +60,7 @@ class Connection:
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
         self.target = shown(target)
-        """As errors name the target: without secrets."""
+        """The target without its secrets, for errors."""
         self.settings = settings
         self._where = parse(target)
         self._cards = cards
@@ -63,13 +70,13 @@ class Connection:
         """None before the first use, and once it is closed."""
         self.is_closed = False
         self._process = 0
-        """The process in which it was opened; 0 before."""
+        """The id of the process in which the link was opened; 0 before."""
 
     async def open(self) -> Link:
-        """The link.
+        """Open the link, unless it is open. Return the link.
 
-        Raises AgentCardError, UnreachableError or ConfigurationError where there is no way to the agent, RuntimeError
-        once it is closed, or after a fork.
+        Raise AgentCardError, UnreachableError or ConfigurationError if the agent cannot be called. Raise RuntimeError
+        if the connection is closed, or the process was forked.
         """
         self.check_fork()
         if self.link is not None:
@@ -91,13 +98,13 @@ class Connection:
         return self._process not in (0, os.getpid())
 
     async def card(self) -> AgentCard | None:
-        """The agent's card, fetched again where it is stale; None where the target is an address."""
+        """Return the agent's card; None if the target is an address. A card that is not fresh is fetched again."""
         if isinstance(self._where, Address):
             return None
         return await self._load(self._where)
 
     async def close(self) -> None:
-        """Ends what is open on the channel, for good. After a fork it does nothing: the connection is the parent's."""
+        """End all calls and close the channels, for good. After a fork do nothing, since they are the parent's."""
         self.is_closed = True
         if self.is_forked:
             return
@@ -123,7 +130,7 @@ class Connection:
             tenant = settings.tenant
         interceptors = self._interceptors
 
-        def open_one() -> Any:  # it does not know this connection: the cycle would keep the channel open
+        def open_one() -> Any:  # has no reference to this connection, since the cycle would keep the channel open
             return CheckedChannel(open_channel(address, settings, interceptors), settings)
 
         pool = Pool(open_one, settings.calls_per_connection)
@@ -139,5 +146,5 @@ class Connection:
 
 
 def closed() -> RuntimeError:
-    """For whatever is asked of a client that was closed."""
+    """Return the error for a use of a client that was closed."""
     return RuntimeError("the client is closed")

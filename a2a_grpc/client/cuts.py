@@ -1,4 +1,4 @@
-"""What an agent means that refuses a subscription: decisions, as pure functions."""
+"""Decisions about an agent that refuses a subscription, as pure functions."""
 
 import grpc
 
@@ -6,12 +6,15 @@ from a2a_grpc.errors import A2AError, InvalidRequestError, UnsupportedOperationE
 from a2a_grpc.protocol import Key
 
 MAX_SEQ_DIGITS = 15
-"""As many as a server reads of a place to resume after."""
+"""The largest number of digits of a place to resume after, as servers read it."""
 
 
 def may_have_ended(error: A2AError) -> bool:
-    """Whether the end of the task may be why a stream failed: an ended one cannot be subscribed to (SUB-3; the SDK said
-    INVALID_PARAMS up to 1.1), and where an agent raises the SDK breaks the stream off without a reason."""
+    """Return True if a stream may have failed because its task has ended.
+
+    A task that has ended cannot be subscribed to (SUB-3). The official SDK says INVALID_PARAMS up to 1.1. If the code
+    of an agent raises an exception, the SDK breaks the stream off without a reason.
+    """
     match error:
         case UnsupportedOperationError():
             return True
@@ -21,10 +24,10 @@ def may_have_ended(error: A2AError) -> bool:
 
 
 def place_of(text: str) -> int | None:
-    """Return the seq that an entry of metadata gives; None for what cannot be one."""
+    """Return the seq that an entry of metadata gives; None if it is no seq."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_SEQ_DIGITS else None
 
 
 def names_place(error: InvalidRequestError) -> bool:
-    """Whether the request was refused for the seq that it asks to resume after."""
+    """Return True if a request was refused because of the seq that it wants to resume after."""
     return any(violation.field == Key.AFTER for violation in error.violations)

@@ -21,7 +21,7 @@ from a2a_grpc.parts import Contents, Json
 from a2a_grpc.wire import Message, Part, Task, TaskState, TaskStatus
 
 CANCEL_TIMEOUT_S = 5.0
-"""How long a caller that was canceled waits for the remote task's cancellation."""
+"""Seconds that a canceled caller waits for the cancellation of the remote task."""
 
 KEPT = ("metadata", "accepted_output_modes", "history_length", "cancel_on_disconnect", "headers")
 """Options of a send that go with the answers to its agent's questions, too."""
@@ -35,8 +35,8 @@ class Delegated:
     - A question of the other agent is asked in this turn, in the same state; the answer goes to the other agent as the
       next message of its task. The events end when that task has ended, and not before.
     - A task that goes on from AUTH_REQUIRED without a message takes its question back.
-    - A handler that is run again goes on with the task that it began: its questions are not asked twice, its answers
-      not sent twice, and its events come again in the same order.
+    - A handler that is run again goes on with the task that it began. Its questions are not asked twice, and its
+      answers are not sent twice. Its events come again in the same order.
     - An artifact, or a part of it, comes once in a run of the handler.
     """
 
@@ -254,7 +254,7 @@ class Delegated:
             await cancel_remote(self._client, self._stream, self._beginning)
 
     async def close(self) -> None:
-        """End what is under way; the other agent's task goes on."""
+        """End the stream. The other agent's task goes on."""
         if self._beginning is not None:
             self._beginning.cancel()
         if self._stream is not None:
@@ -266,8 +266,11 @@ class Delegated:
 async def delegated(
     client: Client, turn: Turn, call: str, name: str, content: Contents | Message, options: SendOptions
 ) -> AsyncIterator[Delegated]:
-    """The events of a message's task. Leaving the block by an exception that is not the stream's own cancels the other
-    agent's task, unless the handler is let go: then its next run goes on with the task."""
+    """Give the events of the task of a message.
+
+    If the block ends with an exception that is not the stream's own, the other agent's task is canceled. It is not if
+    the handler is let go, since the next run of the handler goes on with the task.
+    """
     work = Delegated(client, turn, call, name, content, options)
     try:
         yield work
@@ -289,10 +292,10 @@ def call_of(turn: Turn, content: Contents | Message, options: SendOptions) -> st
 
 
 async def cancel_remote(client: Client, events: TaskStream, beginning: "asyncio.Task[None]") -> None:
-    """Cancels a remote task in spite of the caller's own cancellation; what comes of it is not waited for long."""
+    """Cancel a remote task, although the caller itself was canceled. Wait at most `CANCEL_TIMEOUT_S` for it."""
 
     async def cancel() -> None:
-        await beginning  # what was sent may have made a task that nothing was heard of yet
+        await beginning  # the message may have made a task whose first event has not come yet
         if events.task_id and events.state not in lifecycle.TERMINAL:
             await client.cancel(events.task_id)
 

@@ -75,7 +75,7 @@ class Cards:
             await session.close()
 
     async def load(self, where: CardUrl | CardFile) -> AgentCard:
-        """Return the card at a place. It is not checked if the card can be used.
+        """Return the card at a place. The card is not checked.
 
         Args:
             where: The place of the card, as the client has read it from its target.

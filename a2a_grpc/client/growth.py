@@ -1,4 +1,4 @@
-"""A bound for the task that the events of a stream make."""
+"""A limit for the task that the events of a stream build."""
 
 from a2a_grpc.client.responses import too_many_bytes, too_many_fields
 from a2a_grpc.client.settings import ClientSettings
@@ -23,7 +23,7 @@ class Growth:
         self._left = min(FIRST_LOOK_BYTES, settings.max_response_bytes)
 
     def add(self, event: Event, task: Task) -> None:
-        """Take note of an event that was applied to the task. Raise ResponseTooLargeError if the task is too large."""
+        """Count an event that was applied to the task. Raise ResponseTooLargeError if the task is too large."""
         self._left -= event.ByteSize()
         if self._left >= 0:
             return

@@ -1,10 +1,11 @@
 """Compressed content, inflated within a bound.
 
-The core of grpcio 1.71 inflates a compressed message as a whole before it looks at the size, so that 4 MiB on the wire
-become 4 GiB; that of 1.85 stops at the limit. All versions that this package runs on behave alike if the core's own way
-is switched off (`grpc.per_message_decompression`): messages come as they were sent. Python does not
-get the flag that says whether a message is compressed, but the first bytes tell: 0x1F is no tag of protobuf, and no
-message of the contract begins with 0x78, which would be field 15.
+The core of grpcio 1.71 inflates a compressed message as a whole before it looks at the size. So 4 MiB on the wire
+become 4 GiB. The core of 1.85 stops at the limit. This package switches off the inflating of the core
+(`grpc.per_message_decompression`), so that messages come as they were sent with every version.
+
+Python does not get the flag that says if a message is compressed, but the first bytes show it. 0x1F is no tag of
+protobuf. No message of the protocol begins with 0x78, which would be field 15.
 """
 
 import zlib

@@ -1,4 +1,4 @@
-"""Messages out of ProtoJSON that is not quite what the contract says: a mistake costs the member that has it."""
+"""Read messages from ProtoJSON with mistakes. A mistake costs only the member that has it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-"""JSON's names for what Python makes of it."""
+"""The names in JSON for the Python types."""
 
 MAX_KEY_CHARS = 32
-"""Of the key of a map that a problem repeats."""
+"""The largest length of the key of a map in a problem."""
 
 
 def fill(message: Message, members: Mapping[str, Any], path: str = "") -> list[str]:
     """Fill a message with what can be read of JSON members. Return a sentence for each member that is not right.
 
-    Unknown members are ignored (WIRE-5). A number or a boolean is taken for a string, a single value for a list of one,
-    the words true and false for booleans; what cannot be taken for anything is left out.
+    Unknown members are ignored (WIRE-5). A number or a boolean is read as a string, a single value as a list of one,
+    and the words true and false as booleans. Other wrong members are left out.
 
-    Raises ParseError for a member that is given in both of its spellings: two readers could see two messages.
+    Raise ParseError for a member that is given in both of its spellings, since two readers could see two messages.
     """
     if _parsed(message, members):
         return []

@@ -1,4 +1,4 @@
-"""What a snapshot of a task says beyond what is known of it: how a stream goes on where no seq tells its place."""
+"""The differences between a known task and a later snapshot, with which a stream goes on if events have no seq."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,11 @@ from a2a_grpc.wire import Artifact, Task, TaskArtifactUpdateEvent, TaskStatusUpd
 
 
 def news(known: Task, snapshot: Task) -> list[Event]:
-    """The events that lead from a task as it is known to a later snapshot of it; none if nothing changed.
+    """Return the events that lead from a known task to a later snapshot of it; none if nothing changed.
 
     Applied to `known` they give the snapshot's artifacts, status and metadata. An artifact that grew comes as one
     appended chunk, one that changed in any other way comes whole. The status comes last, so that nothing follows a
-    terminal one. Statuses that came and went in between are not told: the snapshot's history has their messages.
+    terminal one. Statuses between the two are left out; the history of the snapshot has their messages.
     """
     events: list[Event] = list(artifact_news(known, snapshot))
     has_metadata = any(known.metadata.fields.get(key) != entry for key, entry in snapshot.metadata.fields.items())
@@ -40,7 +40,7 @@ def artifact_news(known: Task, snapshot: Task) -> Iterator[TaskArtifactUpdateEve
 
 
 def _growth(old: Artifact, new: Artifact) -> Artifact | None:
-    """The chunk by which an artifact grew; None where appending a chunk does not lead to it."""
+    """Return the chunk by which an artifact grew; None if appending a chunk does not lead to the new artifact."""
     length = len(old.parts)
     if len(new.parts) <= length or list(new.parts[:length]) != list(old.parts):
         return None
@@ -59,6 +59,6 @@ def _growth(old: Artifact, new: Artifact) -> Artifact | None:
 
 
 def tells_its_status(task: Task) -> bool:
-    """Whether the message of the task's status stands in its history, where servers of other makes put it at once."""
+    """Return True if the message of the task's status is in its history, as with servers of other makes."""
     said = task.status.message.message_id
     return bool(said) and any(message.message_id == said for message in task.history)

@@ -1,4 +1,4 @@
-"""What the metadata of a question says of the other agent's task for which it is asked."""
+"""The metadata of a question that is passed on for another agent's task."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""Whether an agent offers an operation, as its card says."""
+"""Checks of an operation against the agent's card."""
 
 from google.protobuf.message import Message as ProtobufMessage
 
@@ -24,7 +24,7 @@ OF_PUSH = (
 def check_offered(request: ProtobufMessage, card: AgentCard, target: str) -> None:
     """Raise the error that the agent would answer if its card does not offer what a request asks for (CARD-10).
 
-    Streaming is no matter of this: an agent that does not stream is asked for its tasks.
+    Streams are not checked, since the tasks of an agent that does not stream are polled.
     """
     offers = card.capabilities
     pushes = isinstance(request, OF_PUSH) or (

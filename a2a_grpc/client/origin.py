@@ -24,7 +24,7 @@ class Origin(Enum):
 
     @property
     def is_unsent(self) -> bool:
-        """Whether the agent has certainly not begun with the call."""
+        """True if the agent has certainly not begun with the call."""
         return self in (Origin.REFUSED, Origin.UNREACHED)
 
 

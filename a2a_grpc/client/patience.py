@@ -1,4 +1,4 @@
-"""How long a client tries again: one object for what one caller waits for."""
+"""The time for which a client tries again, with one object for each wait of a caller."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ class Patience:
         self._until = None if within_s is None else self._begun + within_s
         self._since: float | None = None
         self.may_have_acted = False
-        """Whether a try failed that may have reached the agent."""
+        """True once a try has failed that may have reached the agent."""
 
     @property
     def left_s(self) -> float | None:
@@ -40,11 +40,11 @@ class Patience:
         return None if self._until is None else self._until - self._now()
 
     def renew(self) -> None:
-        """There was contact: the time counts from the next failure."""
+        """Record a contact. The time then counts from the next failure."""
         self._since = None
 
     def progressed(self) -> None:
-        """There was something new: the next delay is a short one."""
+        """Record progress. The next delay is then a short one."""
         self._tries = 0
         self._backoff.reset()
 

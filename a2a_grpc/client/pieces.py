@@ -15,7 +15,7 @@ class Pieces:
 
     - All texts, joined, are `text_of` the completed task: the text of its artifacts, or of the message of its status if
       no artifact has text.
-    - A snapshot of a task gives only what the reader does not have, whatever the pieces were in which the rest came.
+    - A snapshot of a task gives only what the reader does not have, in any division of the rest into pieces.
     - An agent can take back what the reader has: it replaces an artifact by another text, or adds to an artifact after
       a later one has begun. The new contents are given when they come. The joined texts then differ from `text_of`.
     """

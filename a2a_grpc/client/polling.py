@@ -1,4 +1,4 @@
-"""The events of a task from an agent that does not stream: the task is asked for from time to time."""
+"""The events of a task from an agent that does not stream. The task is read from time to time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,8 +26,8 @@ class PolledCall:
     Guarantees:
 
     - The message of a send is sent once, with `return_immediately`; retries are those of any unary call.
-    - It ends once the task has ended; that of a send also once the agent asks for input, but not for the question that
-      the message answers, which an agent may go on to show for a while.
+    - It ends once the task has ended. The call of a send also ends once the agent asks for input. The question that the
+      message answers does not count, although an agent may show it for a while.
     - The pauses between two looks begin at `FIRST_INTERVAL_S`, grow to `LAST_INTERVAL_S`, and are short again after a
       change.
     """
@@ -49,7 +49,7 @@ class PolledCall:
         self._is_canceled = False
 
     async def initial_metadata(self) -> None:
-        """There is none."""
+        """Return None, since there is no metadata."""
 
     async def read(self) -> Any:
         """Return the next element, EOF after the last one. Raise the A2AError that a call failed with."""

@@ -10,7 +10,7 @@ import grpc.aio
 from a2a_grpc.wire import A2AServiceStub
 
 EXTRA_IDLE_S = 30.0
-"""A further connection without calls is closed after so long."""
+"""Seconds after which a further connection without calls is closed."""
 
 
 class Pool:
@@ -38,16 +38,16 @@ class Pool:
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The first connection's channel, for stubs of other services."""
+        """The channel of the first connection, for stubs of other services."""
         return self._first.channel
 
     @property
     def open_calls(self) -> list[int]:
-        """Calls that are open on each connection."""
+        """The number of open calls on each connection."""
         return [line.calls for line in self._lines]
 
     async def unary(self, method: str, request: Any, **options: Any) -> Any:
-        """Return the response to a unary call, made where there is room. The options are those of a gRPC stub."""
+        """Make a unary call on a connection with room. Return the response. The options are those of a gRPC stub."""
         line = self._with_room()
         line.calls += 1
         try:
@@ -56,7 +56,7 @@ class Pool:
             self._ended(line)
 
     def begin(self, method: str, request: Any, **options: Any) -> Any:
-        """Begin a call where there is room; return gRPC's call. It counts as open until `end`, or until it is freed.
+        """Begin a call on a connection with room. Return gRPC's call, which is open until `end` or until it is freed.
 
         gRPC's own callback would hold the call in a cycle, and with the call the connection.
         """
@@ -67,13 +67,13 @@ class Pool:
         return call
 
     def end(self, call: Any) -> None:
-        """Cancel a call that was begun here, if it has not ended; it does not count as open any more."""
+        """Cancel a call that `begin` returned, if it has not ended. It does not count as open any more."""
         call.cancel()
         if ended := self._begun.pop(call, None):
             ended()
 
     async def close(self) -> None:
-        """Close all connections; what is open on them ends."""
+        """Close all connections, and end the calls on them."""
         self._is_closed = True
         for timer in self._timers.values():
             timer.cancel()

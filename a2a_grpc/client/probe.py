@@ -1,6 +1,6 @@
-"""Why an agent cannot be reached: the steps of a connection, taken one by one.
+"""Find out why an agent cannot be reached, by taking the steps of a connection one by one.
 
-gRPC says UNAVAILABLE for a wrong name, a closed port and a wrong kind of encryption alike; these tell them apart.
+gRPC says UNAVAILABLE for a wrong name, a closed port and a wrong kind of encryption. The steps tell them apart.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
 
 SETTLE_S = 1.0
-"""How long a server has to refuse a client's certificate once the handshake is over."""
+"""Seconds that a server has to refuse a client's certificate after the handshake."""
 
 
 class ProbeFailure(Exception):
-    """A step failed; the text says what and what to do. `is_final` where waiting would not help."""
+    """A step failed. The text says what happened and what to do. `is_final` is True if waiting would not help."""
 
     def __init__(self, message: str, *, is_final: bool = False) -> None:
         super().__init__(message)
@@ -26,10 +26,12 @@ class ProbeFailure(Exception):
 
 
 async def explain(address: Address, settings: ClientSettings, *, tls: bool, timeout_s: float) -> None:
-    """Takes the steps of a connection until one fails: raises ProbeFailure. Returns if all succeed, or if the time is
-    over."""
+    """Take the steps of a connection. Raise ProbeFailure if a step fails.
+
+    Return if all steps succeed, or if the time is over.
+    """
     with suppress(TimeoutError):
-        async with asyncio.timeout(3 * timeout_s + 1.0):  # each step has a better word for being late
+        async with asyncio.timeout(3 * timeout_s + 1.0):  # each step has a better message for a timeout
             if address.host:
                 await _steps(address, settings, tls=tls, timeout_s=timeout_s)
             else:
@@ -46,7 +48,7 @@ async def _steps(address: Address, settings: ClientSettings, *, tls: bool, timeo
 
 
 async def plain(address: Address, timeout_s: float) -> None:
-    """HTTP/2 without TLS."""
+    """Check that a server speaks HTTP/2 without TLS."""
     if await accepts_tls(address, timeout_s):
         raise ProbeFailure(
             f"{address} speaks TLS, and was called in plaintext; call grpcs://{address}, "
@@ -58,7 +60,7 @@ async def plain(address: Address, timeout_s: float) -> None:
 
 
 async def answers(address: Address, timeout_s: float) -> bool:
-    """Whether a server says its HTTP/2 settings."""
+    """Return True if a server sends its HTTP/2 settings."""
     try:
         async with _connection(address, timeout_s) as (reader, writer), asyncio.timeout(timeout_s):
             writer.write(PREFACE)
@@ -70,7 +72,7 @@ async def answers(address: Address, timeout_s: float) -> bool:
 
 
 async def resolve(address: Address, timeout_s: float) -> list[str]:
-    """The IP addresses of the host."""
+    """Return the IP addresses of the host."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
@@ -86,7 +88,7 @@ async def resolve(address: Address, timeout_s: float) -> list[str]:
 
 
 async def connect_tcp(address: Address, timeout_s: float) -> None:
-    """A TCP connection, closed again."""
+    """Open a TCP connection, and close it."""
     try:
         async with _connection(address, timeout_s):
             pass
@@ -101,7 +103,7 @@ async def connect_tcp(address: Address, timeout_s: float) -> None:
 
 
 async def connect_unix(address: Address) -> None:
-    """A connection to a Unix socket, closed again."""
+    """Open a connection to a Unix socket, and close it."""
     try:
         _, writer = await asyncio.open_unix_connection(address.dial.removeprefix("unix:"))
     except FileNotFoundError:
@@ -112,19 +114,23 @@ async def connect_unix(address: Address) -> None:
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""How a client begins HTTP/2, with empty SETTINGS (RFC 9113 §3.4)."""
+"""The first bytes of an HTTP/2 client, with empty SETTINGS (RFC 9113 §3.4)."""
 
 
 class Handshake(NamedTuple):
-    """What a TLS handshake agreed on."""
+    """The result of a TLS handshake.
+
+    Attributes:
+        version: The version of TLS.
+        alpn: The protocol that was chosen; empty for none.
+    """
 
     version: str
     alpn: str
-    """"" for nothing."""
 
 
 async def handshake(address: Address, settings: ClientSettings, timeout_s: float) -> Handshake:
-    """A TLS handshake as a client makes it."""
+    """Make a TLS handshake as the client does, and return its result."""
     name = settings.authority or address.host
     try:
         async with _connection(address, timeout_s, _context(settings), name) as (reader, writer):
@@ -148,7 +154,7 @@ async def handshake(address: Address, settings: ClientSettings, timeout_s: float
 
 
 def check_alpn(address: Address, agreed: Handshake) -> None:
-    """The peer must choose HTTP/2."""
+    """Check that the peer chose HTTP/2."""
     if agreed.alpn != "h2":
         raise ProbeFailure(
             f"{address} speaks TLS but not HTTP/2 (no ALPN 'h2'); is this the agent's gRPC port?", is_final=True
@@ -156,7 +162,7 @@ def check_alpn(address: Address, agreed: Handshake) -> None:
 
 
 async def accepts_tls(address: Address, timeout_s: float) -> bool:
-    """Whether the peer answers a TLS handshake, whatever its certificate."""
+    """Return True if the peer answers a TLS handshake, with any certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -169,7 +175,7 @@ async def accepts_tls(address: Address, timeout_s: float) -> bool:
 
 
 async def _settled(reader: asyncio.StreamReader, address: Address, settings: ClientSettings) -> None:
-    """A server that refuses a client's certificate says so only after the handshake (TLS 1.3)."""
+    """Wait for a refusal of the client's certificate, which comes only after the handshake (TLS 1.3)."""
     try:
         async with asyncio.timeout(SETTLE_S):
             if await reader.read(1):

@@ -88,8 +88,10 @@ def accepted(method: str, response: Any) -> Any:
 
 
 class CheckedChannel:
-    """A channel whose responses go through the seam: those of the agent's service through `reader`, those of other
-    services through `inflated`. All else is the channel's own."""
+    """A channel that checks responses: those of the agent's service with `reader`, those of others with `inflated`.
+
+    All else is done by the channel itself.
+    """
 
     def __init__(self, channel: grpc.aio.Channel, settings: ClientSettings) -> None:
         self._channel = channel
@@ -99,19 +101,19 @@ class CheckedChannel:
         return getattr(self._channel, name)
 
     def unary_unary(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """As grpc.aio.Channel.unary_unary."""
+        """Return a callable, as grpc.aio.Channel.unary_unary does."""
         return self._checked(self._channel.unary_unary, path, serializer, deserializer, **options)
 
     def unary_stream(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """As grpc.aio.Channel.unary_stream."""
+        """Return a callable, as grpc.aio.Channel.unary_stream does."""
         return self._checked(self._channel.unary_stream, path, serializer, deserializer, **options)
 
     def stream_unary(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """As grpc.aio.Channel.stream_unary."""
+        """Return a callable, as grpc.aio.Channel.stream_unary does."""
         return self._checked(self._channel.stream_unary, path, serializer, deserializer, **options)
 
     def stream_stream(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """As grpc.aio.Channel.stream_stream."""
+        """Return a callable, as grpc.aio.Channel.stream_stream does."""
         return self._checked(self._channel.stream_stream, path, serializer, deserializer, **options)
 
     def _checked(
@@ -161,7 +163,7 @@ class Step(NamedTuple):
     name: str
     is_repeated: bool
     check: Callable[[Any], str]
-    """Returns what is wrong with the field's content, "" for nothing."""
+    """A function that returns what is wrong with the content of the field, "" for nothing."""
 
 
 def value_problem(message: Any) -> str:

@@ -1,4 +1,4 @@
-"""gRPC's failures as the errors of the tree: the one place where a client translates them."""
+"""Translate the failures of gRPC into the errors of the tree. No other module of the client does so."""
 
 import re
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ BY_CODE: dict[grpc.StatusCode, type[A2AError]] = {
     grpc.StatusCode.INTERNAL: errors.InternalError,
     **{kind.code: kind for kind in CLASSES if sum(other.code == kind.code for other in CLASSES) == 1},
 }
-"""For peers that send no `ErrorInfo`; where several errors share a code, the general one or none."""
+"""The classes for peers that send no `ErrorInfo`. If several errors share a code, it is the general one, or none."""
 
 
 def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError, *, is_late: bool = True) -> A2AError:
@@ -97,7 +97,7 @@ def explain_size(error: A2AError) -> None:
 
 
 def details(trailers: Any) -> Status | None:
-    """The status details among trailing metadata; None where there are none, or none that can be read."""
+    """Return the status details among trailing metadata; None if there are none that can be read."""
     for key, raw in trailers or ():
         if key == STATUS_DETAILS:
             try:
@@ -108,7 +108,7 @@ def details(trailers: Any) -> Status | None:
 
 
 def _delay_s(delay: Duration) -> float:
-    """Return the seconds to wait, from 0 to a day: a peer may send any number."""
+    """Return the seconds to wait, from 0 to a day, since a peer may send any number."""
     return min(max(0.0, delay.seconds + delay.nanos / 1e9), MAX_RETRY_AFTER_S)
 
 

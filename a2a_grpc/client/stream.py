@@ -168,7 +168,7 @@ class TaskStream:
         return self
 
     async def begin(self) -> None:
-        """Send the message, and wait for the first event. The event stays to be read.
+        """Begin the call, which sends the message, and wait for the first event. The event stays to be read.
 
         Raises:
             A2AError: The first event cannot be had, for example because the agent refuses the message.

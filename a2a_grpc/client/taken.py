@@ -1,4 +1,4 @@
-"""Whether a task has come to the message that was sent to it: before, its state is what the message answers."""
+"""Find out if a task has taken the message that was sent to it. Before that, its state is what the message answers."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -11,20 +11,24 @@ from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskStatusUpdateEve
 class Taken:
     """Looks for the sent message in the history of its task.
 
-    A task may stay for a while in the state in which the message found it, if the server that held it has died, or have
-    reached the same state again when the first snapshot is taken. So the state does not tell; the history does. Events
-    do not have the history, therefore the task is asked for if an event settles it before the message was seen.
+    The state of the task does not show it. The task may stay for a while in the state in which the message found it, if
+    the server that held it has died. Or it has reached the same state again when the first snapshot is taken.
+
+    The history shows it. Events do not have the history. Therefore the task is read if an event settles it before the
+    message was seen.
     """
 
     def __init__(self, send: SendMessageRequest | None) -> None:
         self._sent = send.message.message_id if send else ""
         self._is_cut = send is not None and send.configuration.HasField("history_length")
         self.is_known = send is None or not send.message.task_id
-        """True once the task is known to have come to the message. It begins with the first message of a task."""
+        """True once the task is known to have taken the message. The first message of a task is always taken."""
 
     async def look(self, event: Event | None, get: Callable[[str], Awaitable[Task]]) -> Sequence[Message] | None:
-        """Look at an event of a server that tells seqs; ask such a server for the task, without artifacts, if needed.
-        Return the history as of the event if it was asked for. Raise UnavailableError."""
+        """Look at an event of a server that numbers its events. Read the task, without artifacts, if needed.
+
+        Return the history as of the event if the task was read. Raise UnavailableError if the server does not answer.
+        """
         if self.is_known or not isinstance(event, Task | TaskStatusUpdateEvent):
             return None
         if isinstance(event, Task):
@@ -41,7 +45,7 @@ class Taken:
             self.is_known = True
             return None
         if task.status != event.status:
-            return None  # the task has gone on, and the next events tell
+            return None  # the task has gone on, and the next events show it
         self.is_known = self._is_in(task.history)
         return task.history
 

@@ -1,4 +1,4 @@
-"""What a user may write for an agent, taken apart.
+"""Read the target that a user writes for an agent.
 
 127.0.0.1:50051   agents.example:443   [::1]:50051   agents.example
 grpc://host:port   grpcs://host:port   dns:///host:port   unix:/run/agent.sock
@@ -17,25 +17,29 @@ from a2a_grpc.protocol import CARD_PATH
 PORTS = {"grpc": 50051, "grpcs": 443, "http": 80, "https": 443}
 NO_USER = "give credentials as such"
 MAX_SHOWN_CHARS = 200
-"""Of a target that an error names."""
+"""The largest length of a target in an error."""
 FORMS = "HOST:PORT, grpc://, grpcs://, dns:///, unix:, http(s)://, or the path of an agent card"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an agent's gRPC is."""
+    """The address of an agent's gRPC.
+
+    Attributes:
+        dial: The target of the channel: `host:port`, `unix:/path`, `dns:///host:port`.
+        host: The host; empty for a Unix socket.
+        port: The port; 0 for a Unix socket.
+        tls: True or False if the target says it. If None, calls to other machines use TLS.
+    """
 
     dial: str
-    """What a channel is given: `host:port`, `unix:/path`, `dns:///host:port`."""
     host: str
-    """"" for a Unix socket."""
     port: int
     tls: bool | None
-    """As the target says; None where it does not: then TLS beyond loopback."""
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody beyond this machine can listen in."""
+        """True if the address is on this machine, so that no other machine can read the calls."""
         return not self.host or is_loopback(self.host)
 
     def __str__(self) -> str:
@@ -44,7 +48,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class CardUrl:
-    """Where an agent's card is served."""
+    """The URL of an agent's card."""
 
     url: str = field(repr=False)
     host: str
@@ -55,20 +59,20 @@ class CardUrl:
 
 @dataclass(frozen=True, slots=True)
 class CardFile:
-    """Where an agent's card is stored."""
+    """The file of an agent's card."""
 
     path: str
 
 
 def shown(target: str) -> str:
-    """Return a target for errors and logs: its secrets masked, the whole query of a URL among them, and cut."""
+    """Return a target for errors and logs. Secrets and the query of a URL are masked, and a long text is cut."""
     place, mark, _ = target.partition("?")
     masked = mask_url(place) + (f"?{MASK}" if mark else "")
     return masked if len(masked) <= MAX_SHOWN_CHARS else masked[:MAX_SHOWN_CHARS] + "…"
 
 
 def parse(target: str) -> Address | CardUrl | CardFile:
-    """Raises ConfigurationError for what is none of the forms above."""
+    """Return what a target names. Raise ConfigurationError for a text that has none of the forms above."""
     if target.startswith("unix:"):
         return grpc_address(target)
     scheme, separator, _ = target.partition("://")
@@ -96,9 +100,10 @@ def _card_file(url: str) -> CardFile:
 
 
 def grpc_address(url: str) -> Address:
-    """The address that a user or a card's interface names (CARD-8): with or without a scheme; a path does not count.
+    """Return the address that a user or a card's interface names (CARD-8). Raise ConfigurationError if it is wrong.
 
-    `grpcs://` and `https://` say TLS; the others leave it to the client (OPEN-6). Raises ConfigurationError.
+    It may have a scheme, and a path, which is ignored. `grpcs://` and `https://` mean TLS. For others the client
+    decides (OPEN-6).
     """
     if url.startswith("unix:"):
         if not (path := url.removeprefix("unix:")).strip("/") or not path.isprintable():
@@ -129,10 +134,10 @@ def grpc_address(url: str) -> Address:
 
 
 def _card_url(url: str) -> CardUrl:
-    """The card's own URL; without a file name, the well-known path below the one given."""
+    """Return the URL of a card. A URL without a file name is completed by the well-known path."""
     try:
         split = urlsplit(url)
-        port = split.port  # raises where it is none
+        port = split.port  # raises if it is no port
     except ValueError as error:
         raise ConfigurationError(f"target is '{shown(url)}': {mask_url(str(error))}") from None
     if "@" in split.netloc:

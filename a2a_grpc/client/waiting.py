@@ -1,4 +1,4 @@
-"""Asking for a task until it is settled: for agents that do not stream, and callers that do not want to."""
+"""Poll a task until it is settled, for agents and callers that do not stream."""
 
 import asyncio
 
@@ -12,14 +12,15 @@ from a2a_grpc.wire import GetTaskRequest, Task
 
 FIRST_INTERVAL_S = 0.1
 LAST_INTERVAL_S = 5.0
-"""Where the caller names no interval it grows between these: a short task is noticed soon, a long one asked seldom."""
+"""If the caller gives no interval, it grows from the first of these to the last. So the end of a short task is
+seen soon, and a long task is polled seldom."""
 
 
 async def poll(calls: Calls, task_id: str, *, interval_s: float | None = None) -> Task:
-    """The task once it has ended or the agent waits for somebody; asked for at once, then every `interval_s`.
+    """Read a task at once, then every `interval_s`. Return it when it has ended or waits for its user.
 
-    An agent that does not answer is asked again for `give_up_after_s`. Raises ConnectionLostError, or what GetTask
-    raises.
+    An agent that does not answer is asked again for `give_up_after_s`. Raise ConnectionLostError after that time.
+    Errors of GetTask are raised as they come.
     """
     patience = Patience(calls)
     pace = Backoff(FIRST_INTERVAL_S, LAST_INTERVAL_S)
