@@ -152,12 +152,16 @@ CHAPTERS = (
                 ),
                 *("StaleAppend", "AlreadyBound", "QueueFull", "StoreFull", "StoreUnavailable", "StoreLost"),
             ],
+            "a2a_grpc.store.contract": ["StoreContract"],
         },
     ),
 )
 
 LIKE = {"BlockingClient": "Client", "MemoryStore": "TaskStore"}
 """Classes whose methods are documented at those of another class."""
+
+WITHOUT_METHODS = {"StoreContract"}
+"""Classes whose methods are not listed. Those of this one are tests."""
 
 SETTINGS = {
     "ServerSettings": "server",
@@ -540,7 +544,7 @@ def _field_type(field: Any) -> str:
 
 def _methods(name: Name) -> list[str]:
     """Return the public methods of a class in the order of the source; none if those of another class are meant."""
-    if name.text in PROTOCOL or not inspect.isclass(name.target) or name.text in SETTINGS:
+    if not inspect.isclass(name.target) or name.text in {*PROTOCOL, *SETTINGS, *WITHOUT_METHODS}:
         return []
     methods = [key for key, value in vars(name.target).items() if not key.startswith("_") and _is_method(value)]
     if name.text in LIKE and not any(getattr(name.target, method).__doc__ for method in methods):
