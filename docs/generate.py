@@ -45,9 +45,9 @@ An on/off setting is an option without a value, for example `--insecure`. If its
 option that turns it off, for example `--no-health`. In the environment `true`, `yes`, `on` and `1` mean on, and
 `false`, `no`, `off` and `0` mean off.
 
-A value that cannot be read, or is out of range, ends the program with exit code 2 and one line that names the setting
-and the value. A variable that begins with `A2A_GRPC_` and has no meaning is reported in a warning, with the nearest
-name.
+A value that cannot be read, or is out of range, ends the program with exit code 2. The line that begins with `Error:`
+names the setting and the value, and says what is possible. A variable that begins with `A2A_GRPC_` and has no meaning
+is reported in a warning, with the nearest name.
 
 ## Server
 
@@ -76,8 +76,8 @@ OTHER_DEFAULTS = {
 }
 """Defaults that depend on who asks."""
 
-OTHER_OPTIONS = {"timeout_s": "`--timeout`, for the whole command"}
-"""Options that are not made from the setting of the same name."""
+OTHER_OPTIONS = {"timeout_s": "none; `--timeout` (`A2A_GRPC_TIMEOUT`) limits the whole command"}
+"""What the table says for settings that have no option of the same name."""
 
 
 def settings_page() -> str:

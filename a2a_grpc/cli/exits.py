@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 from a2a_grpc.cli.screen import Screen
-from a2a_grpc.client import TaskNotCompletedError
+from a2a_grpc.client import AgentCardError, TaskNotCompletedError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import (
     A2AError,
@@ -56,6 +56,8 @@ def exit_code_of(error: Exception) -> ExitCode:
     """Return the exit code for an error."""
     match error:
         case ConfigurationError():
+            return ExitCode.USAGE
+        case AgentCardError() if isinstance(error.__cause__, OSError):  # the card's file cannot be read
             return ExitCode.USAGE
         case TaskNotCompletedError():
             return ExitCode.AGENT_FAILED

@@ -58,7 +58,7 @@ MetadataOption = Annotated[
         "-m",
         "--metadata",
         metavar="KEY=VALUE",
-        help="Metadata of the message: KEY=VALUE, JSON, or @FILE. 'skill=…' chooses a skill.",
+        help="Metadata of the request: KEY=VALUE, JSON, or @FILE. 'skill=…' chooses a skill.",
         rich_help_panel=PANEL,
     ),
 ]

@@ -205,7 +205,7 @@ def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from None
+        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from error
     except ValueError as error:  # no path at all, such as one with a NUL
         raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
     return read_card(content, shown(path), problems)

@@ -31,7 +31,7 @@ class ClientSettings:
     retry_maximum_s: float = setting(5.0, "Largest time between two retries, in seconds.", minimum=0.001)
     plaintext: bool = setting(False, "Connect to other machines without TLS.")
     ca_cert: str | None = setting(
-        None, "PEM file with the root certificates to check the agent's certificate; by default those of gRPC."
+        None, "PEM file with the root certificates to check the agent's certificate; by default the system's roots."
     )
     client_cert: str | None = setting(None, "PEM file with the certificate chain of this client.")
     client_key: str | None = setting(None, "PEM file with the private key of this client.")

@@ -35,6 +35,13 @@ async def test_0_where_all_went_well_and_1_where_the_agent_did_not_do_it(served:
     assert [done.code for done in ended] == [OK, AGENT_FAILED, AGENT_FAILED]
 
 
+async def test_2_for_a_card_file_that_cannot_be_read_whatever_the_verb(tmp_path: Path) -> None:
+    missing = str(tmp_path / "nope.json")
+    ended = await run_all(("send", "--agent", missing, "hi"), ("card", missing), ("doctor", missing))
+    assert [done.code for done in ended] == [USAGE] * 3
+    assert error_of(ended[0]) == f"cannot read the card '{missing}': No such file or directory"
+
+
 async def test_3_where_nobody_answers_whatever_the_verb() -> None:
     address = f"127.0.0.1:{closed_port()}"
     agent = f"--agent={address}"
@@ -158,7 +165,7 @@ async def test_a_target_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> No
         "http://[::1": USAGE,
         "\u0430gents.invalid": UNREACHABLE,
         "a..invalid": UNREACHABLE,
-        str(tmp_path): PROTOCOL,
+        str(tmp_path): USAGE,
     }
     ended = await run_all(*(("get", "t-1", "--agent", target, "--connect-timeout-s=0.2") for target in cases))
     by_target = dict(zip(cases, ended, strict=True))

@@ -12,6 +12,7 @@ from a2a_grpc.cli.app import app
 from a2a_grpc.cli.examples import EXAMPLES
 from tests.cli.terminal import Done, run_all
 from tests.client.peers import black_hole
+from tests.harness import ROOT
 
 WIDE = {"COLUMNS": "400", "TERM": "dumb"}
 
@@ -79,6 +80,16 @@ def test_every_verb_shows_examples_with_options_that_it_has() -> None:
             assert f"a2a-grpc {path}" in example
             assert example in known[path].help
             assert {word for word in shlex.split(example) if re.match(r"--?[a-z]", word)} <= flags, example
+
+
+def test_help_says_what_metadata_and_root_certificates_are_and_the_page_which_variable_limits_a_command() -> None:
+    helped = {option: parameter.help for path, command in commands() if path == ("send",)
+              for parameter in command.params for option in parameter.opts}  # fmt: skip
+    assert helped["--metadata"].startswith("Metadata of the request: KEY=VALUE")
+    assert "by default the system's roots" in helped["--ca-cert"]
+    page = (ROOT / "docs/settings.md").read_text()
+    limits = "none; `--timeout` (`A2A_GRPC_TIMEOUT`) limits the whole command"
+    assert f"| `timeout_s` | {limits} | `A2A_GRPC_TIMEOUT_S` |" in page
 
 
 def test_no_option_means_two_things() -> None:
