@@ -123,11 +123,23 @@ class Parameters:
                     positional.append((name, named[name]))
         return positional, named, takes_any
 
+    @property
+    def _makes_decorator(self) -> bool:
+        """True if the function returns a decorator, which needs parentheses even without arguments."""
+        return typing.get_origin(typing.get_type_hints(self._function).get("return")) is Callable
+
     def _wrong(self, name: str, value: Any, rule: Rule) -> Exception:
         """Return the error for a value that a rule refuses."""
         if rule.item is not None and _is_list(value, Collection):
             place, item = next((place, item) for place, item in enumerate(value) if not rule.item.fits(item))
             return self._wrong(f"{name}[{place}]", item, rule.item)
+        if self._makes_decorator and (inspect.isroutine(value) or inspect.isclass(value)):
+            kind = "class" if inspect.isclass(value) else "function"
+            decorator = self._call[0].lower() + self._call[1:]
+            return TypeError(
+                f"{self._call}(): {name} is the {kind} '{value.__name__}'; write the decorator with parentheses: "
+                f"@{decorator}()"
+            )
         is_secret = name.partition("[")[0] in SECRET
         shown = "" if is_secret else f"{reprlib.repr(value)}, "
         if isinstance(value, str) and not is_encodable(value):

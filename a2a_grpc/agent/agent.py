@@ -230,8 +230,15 @@ class Agent:
         skill = self.skills.get(skill_id or self.default_skill or "")
         if skill is None:
             known = ", ".join(f"'{known}'" for known in self.skills)
-            given = f"'{skill_id}' is not a skill of this agent" if skill_id else "this agent has several skills"
-            raise InvalidRequestError.of(Violation(field, f"{given}; name one of {known}"))
+            if skill_id:
+                said = f"'{skill_id}' is not a skill of this agent; its skills are {known}"
+            else:
+                first = next(iter(self.skills), "ID")
+                said = (
+                    f"this agent has several skills; name one of {known} in the metadata, for example "
+                    f'metadata={{"skill": "{first}"}} in Python, -m skill={first} on the command line'
+                )
+            raise InvalidRequestError.of(Violation(field, said))
         if skill.validate is not None:
             skill.validate(request.message)
         return skill

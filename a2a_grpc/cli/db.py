@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shlex
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -15,6 +14,7 @@ from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.store import StoreUnavailable
+from a2a_grpc.store.open import db_command
 
 T = TypeVar("T")
 
@@ -55,6 +55,8 @@ def upgrade(store: Url, output: Output = OutputFormat.TEXT) -> None:
         _print(json.dumps({"from": before, "to": after}))
     elif before == after:
         _print(f"{_shown(store)}: the schema is up to date, at {after}")
+    elif before == migrations.NONE:
+        _print(f"{_shown(store)}: the tables were created, the schema is at {after}")
     else:
         _print(f"{_shown(store)}: the schema was upgraded from {before} to {after}")
 
@@ -69,12 +71,10 @@ def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
     elif at == needed:
         _print(f"{_shown(store)}: the schema is at {at}, as this version needs it")
     elif at > needed and at != migrations.NONE:
-        _print(f"{_shown(store)}: the schema is at {at}, which is newer than this version: it knows {needed}")
+        newer = f"which is newer than this version of a2a-grpc knows ({needed}); install a newer version"
+        _print(f"{_shown(store)}: the schema is at {at}, {newer}")
     else:
-        _print(
-            f"{_shown(store)}: the schema is at {at}, this version needs {needed}; "
-            f"run: a2a-grpc db upgrade --store {shlex.quote(_shown(store))}"
-        )
+        _print(f"{_shown(store)}: {migrations.lacks(at)}; {db_command('upgrade', _shown(store))}")
     raise typer.Exit(0 if at == needed else 1)
 
 

@@ -155,7 +155,8 @@ async def _health(patient: Patient) -> str:
     name = serving_name(response)
     if name != "SERVING":
         raise ProbeFailure(
-            f"{SERVICE_NAME} is {name}; the server is starting, draining or failing; try again, or another server"
+            f"{SERVICE_NAME} is {name}: the server starts or stops, or its task store does not answer; "
+            "see the server's log and /readyz, or call another server"
         )
     return f"{SERVICE_NAME} is {name}"
 

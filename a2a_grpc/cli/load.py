@@ -54,9 +54,15 @@ def load_agent(target: str) -> Served:
         return served[0]
     if len(found) != 1:
         _check_executor(where, vars(module) if not found else {})
-        names = ", ".join(key for key, value in vars(module).items() if isinstance(value, Agent))
+        names = [key for key, value in vars(module).items() if isinstance(value, Agent)]
+        if not found:
+            raise ConfigurationError(
+                f"there is no agent in {where}; make one at the top level of the file: "
+                'agent = Agent("NAME", "DESCRIPTION")'
+            )
+        listed = f" ({', '.join(names)})" if names else ""
         raise ConfigurationError(
-            f"{where} has {len(found)} agents{f' ({names})' if names else ''}; name one: {where}:NAME"
+            f"{where} has {len(found)} agents{listed}; name one: {where}:{names[0] if names else 'NAME'}"
         )
     return _as_served(next(iter(found.values())), served)
 
@@ -111,7 +117,7 @@ def _run(where: str, load: Callable[[], T]) -> T:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{where}.".startswith(f"{error.name}."):
             raise
         logger.debug("the agent cannot be loaded", exc_info=error)
-        raise ConfigurationError(f"{_place_of(error)}: {type(error).__name__}: {error}") from error
+        raise ConfigurationError(f"{_place_of(error)}: {type(error).__name__}: {_said_of(error)}") from error
 
 
 def _place_of(error: Exception) -> str:
@@ -120,6 +126,11 @@ def _place_of(error: Exception) -> str:
         return f"{error.filename}, line {error.lineno}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "the agent"
+
+
+def _said_of(error: Exception) -> str:
+    """Return the text of an error. A syntax error would repeat its place."""
+    return error.msg if isinstance(error, SyntaxError) and error.filename else str(error)
 
 
 def _is_foreign(file: str) -> bool:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from a2a_grpc.address import is_loopback
+from a2a_grpc.address import is_loopback, join_address
 from a2a_grpc.client.card import MAX_REASON_CHARS, read_card
 from a2a_grpc.client.errors import AgentCardError, UnreachableError
 from a2a_grpc.client.page import fetch_page
@@ -158,9 +158,9 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
                 "give its roots as ca_cert (--ca-cert)"
             )
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, socket.gaierror):
-            return f"there is no host '{where.host}'; check the name of {where}"
+            return f"there is no host '{where.host}'; check the name in {where}"
         case aiohttp.ClientConnectorSSLError():
-            return f"{where} does not speak TLS; is it http://?"
+            return f"the server at {_place(where)} does not speak TLS; try http:// in place of https:// in {where}"
         case aiohttp.ClientConnectorError() if error.os_error.errno == errno.ECONNREFUSED:
             return f"nothing listens at {where}; check the port, and that the agent is running"
         case aiohttp.ClientConnectorError():
@@ -168,8 +168,18 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
         case TimeoutError():
             return f"{where} does not answer within {timeout_s:g} s"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError() | aiohttp.ClientOSError():
-            return f"{where} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
+            place = _place(where)
+            return (
+                f"the server at {place} does not speak HTTP; if this is the gRPC port of the agent, give its address "
+                f"without http:// (--agent {place})"
+            )
     return f"the card at {where} cannot be had: {mask_url(str(error)) or type(error).__name__}"
+
+
+def _place(where: CardUrl) -> str:
+    """Return the host and the port of a URL."""
+    parts = urlsplit(where.url)
+    return join_address(where.host, parts.port or (443 if parts.scheme == "https" else 80))
 
 
 async def speaks_tls(where: CardUrl) -> bool:

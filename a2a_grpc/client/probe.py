@@ -82,7 +82,7 @@ async def resolve(address: Address, timeout_s: float) -> list[str]:
     except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
         why = error.strerror if isinstance(error, OSError) else "no name of a host"
         raise ProbeFailure(
-            f"there is no host '{address.host}' ({why}); check the name (in Compose it is the service's)"
+            f"there is no host '{address.host}' ({why}); check the name; in Docker Compose use the name of the service"
         ) from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

@@ -451,9 +451,12 @@ class TaskStream:
         except UnavailableError as last:
             task = f" following task '{self.task_id}'" if self.task_id else ""
             limit_s = self._calls.settings.give_up_after_s
-            raise ConnectionLostError(
-                f"gave up{task}, without contact for {limit_s:g} s: {last.message}", task=self.task
-            ) from last
+            how = (
+                f", without contact for {limit_s:g} s"
+                if isinstance(last, ConnectionLostError)
+                else f" after {limit_s:g} s; the agent answered last"
+            )
+            raise ConnectionLostError(f"gave up{task}{how}: {last.message}", task=self.task) from last
         if not may_go_on:
             raise error
 

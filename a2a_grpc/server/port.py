@@ -45,6 +45,7 @@ class GrpcPort:
         host: str,
         port: int,
         *,
+        setting: str,
         options: Sequence[tuple[str, Any]],
         credentials: grpc.ServerCredentials | None,
         interceptors: Sequence[grpc.aio.ServerInterceptor],
@@ -55,6 +56,7 @@ class GrpcPort:
     ) -> None:
         self._host = host
         self._port = port
+        self._setting = setting
         self._options = options
         self._credentials = credentials
         self._interceptors = interceptors
@@ -88,7 +90,7 @@ class GrpcPort:
     def bind(self) -> None:
         """Take the port; a port of 0 becomes a free one. Raises ListenError."""
         if self._port and not self._shared:
-            check_free(self._host, self._port, "gRPC")  # gRPC says that it could not bind, but not why
+            check_free(self._host, self._port, self._setting)  # gRPC says that it could not bind, but not why
         self._server = self._bound()
 
     async def start(self, methods: Methods) -> None:
@@ -143,7 +145,7 @@ class GrpcPort:
             else:
                 self._port = server.add_secure_port(self.address, self._credentials)
         except RuntimeError as error:
-            raise cannot_listen(self._host, self._port, "gRPC", error) from error
+            raise cannot_listen(self._host, self._port, self._setting, error) from error
         self._listeners = listeners(self._port) - before
         if size := dict(self._options).get("grpc.tcp_receive_buffer_size"):
             limit_waiting(self._port, self._listeners, size)
@@ -182,7 +184,7 @@ class GrpcPort:
             await asyncio.sleep(BIND_AGAIN_EVERY_S)
             try:
                 if not self._shared:
-                    check_free(self._host, self._port, "gRPC")
+                    check_free(self._host, self._port, self._setting)
                 return self._bound()
             except ListenError:
                 if asyncio.get_running_loop().time() > end:

@@ -1,6 +1,7 @@
 """Ports: whether one is free, and how to hold one that several processes will share."""
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -14,12 +15,14 @@ class ListenError(OSError):
     """The server cannot listen on an address, for example because its port is taken. The message names the address."""
 
 
-def cannot_listen(host: str, port: int, protocol: str, error: Exception) -> ListenError:
-    """The error to raise, saying why."""
-    return ListenError(f"cannot listen on {join_address(host, port)} for {protocol}: {_reason(error)}")
+def cannot_listen(host: str, port: int, setting: str, error: Exception) -> ListenError:
+    """Return the error for an address that a setting names. It says why, and what to do."""
+    protocol = "HTTP" if setting == "http_listen" else "gRPC"
+    advice = _advice(setting, error)
+    return ListenError(f"cannot listen on {join_address(host, port)} for {protocol}: {_reason(error)}{advice}")
 
 
-def check_free(host: str, port: int, protocol: str) -> None:
+def check_free(host: str, port: int, setting: str) -> None:
     """Raises ListenError where nobody can listen there, or somebody does, willing to share the port or not."""
     try:
         family, address = _resolve(host, port)
@@ -27,11 +30,11 @@ def check_free(host: str, port: int, protocol: str) -> None:
             _let_bind(probe)
             probe.bind(address)
     except OSError as error:
-        raise cannot_listen(host, port, protocol, error) from error
+        raise cannot_listen(host, port, setting, error) from error
 
 
 @contextmanager
-def held(host: str, port: int, protocol: str) -> Iterator[int]:
+def held(host: str, port: int, setting: str) -> Iterator[int]:
     """While the block runs the port is taken, for all but processes of this user that ask to share it: its number.
 
     Nothing listens on it, so no connection comes here. Port 0 takes a free one. Raises ListenError.
@@ -40,7 +43,7 @@ def held(host: str, port: int, protocol: str) -> Iterator[int]:
         family, address = _resolve(host, port)
         holder = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise cannot_listen(host, port, protocol, error) from error
+        raise cannot_listen(host, port, setting, error) from error
     with holder:
         try:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -52,7 +55,7 @@ def held(host: str, port: int, protocol: str) -> Iterator[int]:
                 _let_bind(holder)
                 holder.bind(address)
         except OSError as error:
-            raise cannot_listen(host, port, protocol, error) from error
+            raise cannot_listen(host, port, setting, error) from error
         yield int(holder.getsockname()[1])
 
 
@@ -101,6 +104,19 @@ def _let_bind(binding: socket.socket) -> None:
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     return family, address  # type: ignore[return-value]  # (int, bytes) is for platforms without IPv6
+
+
+def _advice(setting: str, error: Exception) -> str:
+    """Return what to do, to be added to the message of an error; "" if the reason is a rare one."""
+    option = f"{setting} (--{setting.replace('_', '-')})"
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return f"; stop the program that listens there, or choose another port with {option}"
+        case OSError(errno=errno.EADDRNOTAVAIL):
+            return f"; give an address of this machine, or 0.0.0.0 for all of them, as {option}"
+        case OSError(errno=errno.EACCES):
+            return f"; choose a port from 1024 on with {option}"
+    return ""
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shlex
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -56,6 +55,7 @@ from a2a_grpc.server.settings import OFF, ServerSettings, advertised
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.width import Width
 from a2a_grpc.store import TaskStore, open_store
+from a2a_grpc.store.open import db_command
 from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:
@@ -283,8 +283,8 @@ class Server:
             raise ConfigurationError(f"the given store {whose}: give each agent a store of its own")
         raise ConfigurationError(
             f"store is '{self._store_url}'; it {whose}: give each agent a store of its own (another file or database; "
-            f"on PostgreSQL ?schema=NAME is enough). If '{kept}' is called '{name}' from now on, run: a2a-grpc db "
-            f"rename {shlex.quote(name)} --store {shlex.quote(self._store_url)}"
+            f"on PostgreSQL ?schema=NAME is enough). If '{kept}' is called '{name}' from now on, "
+            f"{db_command('rename', self._store_url, name)}"
         )
 
     async def serve_forever(self) -> None:
@@ -392,6 +392,7 @@ class Server:
         bound = GrpcPort(
             host,
             port,
+            setting=name,
             options=[
                 *server_options(
                     self._transport,
@@ -473,7 +474,7 @@ class Server:
             port = await listener.start(host, port, tls=tls, reuse_port=settings.reuse_port, limit=self._shares.http)
         except OSError as error:
             await listener.stop()
-            raise cannot_listen(host, port, "HTTP", error) from error
+            raise cannot_listen(host, port, "http_listen", error) from error
         self._http = listener
         self.http_url = f"{'https' if tls else 'http'}://{join_address(host, port)}"
 

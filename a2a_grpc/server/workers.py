@@ -91,10 +91,9 @@ class Workers:
         self._ordered = {"workers": 1, "reuse_port": True}
         for name, address in self._settings.listening:
             host, port = split_address(name, address)
-            protocol = "HTTP" if name == "http_listen" else "gRPC"
             if port and not self._settings.reuse_port:
-                check_free(host, port, protocol)
-            self._ordered[name] = join_address(host, ports.enter_context(held(host, port, protocol)))
+                check_free(host, port, name)
+            self._ordered[name] = join_address(host, ports.enter_context(held(host, port, name)))
 
     def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(group.create_task(work, name=name))

@@ -313,7 +313,10 @@ class StoreLost(StoreUnavailable):
     Trying again does not help.
     """
 
-    said = "the task store's database was deleted, moved or replaced; this server accepts nothing until that is mended"
+    said = (
+        "the database file of the task store was deleted, moved or replaced; the server accepts no messages until the "
+        "file is back or the server is restarted; the server's log names the file"
+    )
 
 
 class TaskStore(Protocol):

@@ -343,3 +343,16 @@ def test_a_file_whose_agent_is_an_agent_executor_is_refused_with_the_way_out(tmp
     for target in (f"{path}", f"{path}:agent"):
         with pytest.raises(ConfigurationError, match=r"'agent' in .* is an AgentExecutor of the official SDK"):
             load_agent(target)
+
+
+def test_a_decorator_without_parentheses_is_refused_with_the_way_to_write_it() -> None:
+    agent = Agent("A", "a")
+    said = r"Agent\.skill\(\): id is the function 'work'; write the decorator with parentheses: @agent\.skill\(\)"
+    with pytest.raises(TypeError, match=said):
+
+        @agent.skill  # type: ignore[arg-type]
+        async def work(turn: Turn) -> None: ...
+
+    with pytest.raises(TypeError, match="id is the class 'WordCounter'; write the decorator with parentheses"):
+        agent.skill(WordCounter)  # type: ignore[arg-type]
+    assert agent.skills == {}

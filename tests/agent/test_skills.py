@@ -131,13 +131,18 @@ async def test_the_default_skill_gets_every_message_that_names_none_without_a_ro
 @pytest.mark.parametrize(
     ("sent", "field", "said"),
     [
-        (naming("sub"), "message.metadata.skill", "'sub' is not a skill of this agent; name one of 'add', 'mul'"),
+        (naming("sub"), "message.metadata.skill", "'sub' is not a skill of this agent; its skills are 'add', 'mul'"),
         (
             with_metadata(request(), {}, {"skill": "sub"}),
             "metadata.skill",
-            "'sub' is not a skill of this agent; name one of 'add', 'mul'",
+            "'sub' is not a skill of this agent; its skills are 'add', 'mul'",
         ),
-        (request(), "message.metadata.skill", "this agent has several skills; name one of 'add', 'mul'"),
+        (
+            request(),
+            "message.metadata.skill",
+            "this agent has several skills; name one of 'add', 'mul' in the metadata, for example "
+            'metadata={"skill": "add"} in Python, -m skill=add on the command line',
+        ),
     ],
     ids=["unknown in the message", "unknown in the request", "none"],
 )
@@ -160,7 +165,7 @@ async def test_an_agent_with_one_skill_refuses_an_unknown_one_too() -> None:
     async with serving(agent_of(handler)) as served:
         refused = await refusal(served.send(naming("play")))
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["message.metadata.skill"])
-    assert "name one of 'work'" in refused.text
+    assert "its skills are 'work'" in refused.text
 
 
 def raise_an_error(sent: Message) -> str:

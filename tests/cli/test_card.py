@@ -109,7 +109,7 @@ async def test_a_card_that_cannot_be_had_is_told_in_one_line_with_its_place_and_
             str(old): (6, f"the card at {old} is for A2A 0.3.0; this client speaks 1.0"),
             f"{tmp_path}/missing.json": (2, f"cannot read the card '{tmp_path}/missing.json': No such file"),
             f"http://{closed}": (3, f"nothing listens at http://{closed}{WELL_KNOWN}; check the port"),
-            f"http://{peer.address}": (3, f"http://{peer.address}{WELL_KNOWN} does not speak HTTP; "),
+            f"http://{peer.address}": (3, f"the server at {peer.address} does not speak HTTP; "),
             peer.address: (2, f"'{peer.address}' is a gRPC address, and gRPC has no method for the card; "
                               "give its http(s):// URL, or --extended"),
         }  # fmt: skip

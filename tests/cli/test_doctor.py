@@ -394,7 +394,8 @@ async def test_the_step_that_fails_at_an_agent_that_refuses() -> None:
         "guarded": (4, fails_at("version", **missing)),
     }
     assert found["draining"].last == (
-        f"{SERVICE_NAME} is NOT_SERVING; the server is starting, draining or failing; try again, or another server"
+        f"{SERVICE_NAME} is NOT_SERVING: the server starts or stops, or its task store does not answer; "
+        "see the server's log and /readyz, or call another server"
     )
     assert found["other_version"].last.startswith("the agent does not speak A2A 1.0, but 0.3")
     assert found["unknown_version"].last.startswith("the agent does not speak A2A 1.0")
@@ -455,7 +456,8 @@ async def test_the_card_is_the_step_that_fails_where_there_is_no_way_to_the_agen
     )
     assert said["nobody"].startswith(f"nothing listens at http://{address}{card}; ")
     assert said["no_http"] == (
-        f"http://{peer.address}{card} does not speak HTTP; an agent's gRPC port is called as HOST:PORT or grpc://"
+        f"the server at {peer.address} does not speak HTTP; if this is the gRPC port of the agent, give its address "
+        f"without http:// (--agent {peer.address})"
     )
     assert said["missing"] == f"cannot read the card '{missing}': No such file or directory"
 

@@ -272,6 +272,16 @@ async def test_whatever_waits_gives_up_with_the_last_known_task(operation: str) 
     assert lost.value.task == task(WORKING, "one")
 
 
+async def test_an_agent_that_answers_unavailable_all_the_time_is_not_called_without_contact() -> None:
+    seen = plays(task(WORKING, "one"))
+    unavailable = [breaks_off(grpc.StatusCode.UNAVAILABLE, reason="DRAINING")] * 1000
+    async with foreign(sends=[seen], subscriptions=unavailable) as agent:
+        async with connect(agent.address, **SOON, give_up_after_s=0.3) as client:
+            said = r"gave up following task 't-1' after 0\.3 s; the agent answered last: no"
+            with pytest.raises(ConnectionLostError, match=said):
+                await client.send("hello")
+
+
 async def test_a_server_that_always_ends_its_streams_in_working_is_asked_at_a_pace_until_the_task_ends() -> None:
     async with foreign(
         sends=[plays(task(SUBMITTED))],

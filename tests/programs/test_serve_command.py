@@ -151,8 +151,12 @@ def test_a_target_is_looked_for_where_the_command_runs(folder: Path, target: str
         ("package.nothing", "there is no file and no module 'package.nothing'"),
         ("{folder}/one.py:three", "there is no 'three' in {folder}/one.py"),
         ("{folder}/one.py:Agent", "'Agent' in {folder}/one.py is not an Agent"),
-        ("{folder}/two.py", "{folder}/two.py has 2 agents (one, two); name one: {folder}/two.py:NAME"),
-        ("{folder}/none.py", "{folder}/none.py has 0 agents; name one: {folder}/none.py:NAME"),
+        ("{folder}/two.py", "{folder}/two.py has 2 agents (one, two); name one: {folder}/two.py:one"),
+        (
+            "{folder}/none.py",
+            "there is no agent in {folder}/none.py; make one at the top level of the file: "
+            'agent = Agent("NAME", "DESCRIPTION")',
+        ),
     ],
 )
 async def test_a_target_that_is_not_there_is_said_in_one_line(folder: Path, target: str, said: str) -> None:
@@ -190,6 +194,7 @@ async def test_a_file_that_cannot_be_loaded_is_told_with_its_place_and_error(fol
     assert out == ""
     assert error in err.splitlines()[-1]
     assert re.search(rf'{re.escape(str(path))}"?, line {line}\b', err)
+    assert len(re.findall(r"\bline \d", err)) == 1, "the place is said once"
 
 
 async def test_a_missing_module_whose_name_begins_like_the_agents_is_the_one_that_is_named(folder: Path) -> None:

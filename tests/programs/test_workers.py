@@ -340,10 +340,12 @@ async def test_a_taken_port_is_said_in_one_line(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = "{}:{}".format(*other.getsockname())
         assert await refused(folder, f"--listen={taken}", store(folder)) == (
-            f"cannot listen on {taken} for gRPC: address already in use"
+            f"cannot listen on {taken} for gRPC: address already in use; "
+            "stop the program that listens there, or choose another port with listen (--listen)"
         )
         assert await refused(folder, "--listen=127.0.0.1:0", f"--http-listen={taken}", store(folder)) == (
-            f"cannot listen on {taken} for HTTP: address already in use"
+            f"cannot listen on {taken} for HTTP: address already in use; "
+            "stop the program that listens there, or choose another port with http_listen (--http-listen)"
         )
 
 
@@ -351,7 +353,7 @@ async def test_a_taken_port_is_said_in_one_line(folder: Path) -> None:
 async def test_the_workers_of_another_server_do_not_share_their_port(folder: Path) -> None:
     async with workers(folder) as program:
         said = await refused(folder, f"--listen={program.address}", store(folder))
-        assert said == f"cannot listen on {program.address} for gRPC: address already in use"
+        assert said.startswith(f"cannot listen on {program.address} for gRPC: address already in use; ")
 
 
 async def test_a_store_that_processes_do_not_share_is_refused(folder: Path) -> None:

@@ -12,7 +12,10 @@ async def test_q3_a_second_server_on_a_port_fails_with_a_message_that_names_the_
     address = served.server.grpc_address
     with pytest.raises(ListenError) as refused:
         await Server(scripted_agent(), ServerSettings(listen=address, http_listen="off")).start()
-    assert str(refused.value) == f"cannot listen on {address} for gRPC: address already in use"
+    assert str(refused.value) == (
+        f"cannot listen on {address} for gRPC: address already in use; "
+        "stop the program that listens there, or choose another port with listen (--listen)"
+    )
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 

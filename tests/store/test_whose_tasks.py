@@ -78,7 +78,8 @@ async def test_another_agent_is_refused_with_both_names_and_versions_of_one_agen
         task_id = await asked(old)
         said = await refused(agent_of("The Critic"), store=url)
         assert "tasks of the agent 'Poet', and this agent is 'The Critic'" in said
-        assert "a2a-grpc db rename 'The Critic' --store" in said
+        assert "run: a2a-grpc db rename 'The Critic'" in said
+        assert "***" not in said[said.index("a2a-grpc db rename") :], "a masked password could not be used"
         async with serving(agent_of("Poet", "2.0.0"), store=url) as new:
             await old.server.stop()
             assert await answered(new, task_id) == ["Poet 2.0.0: this"]

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, select
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.store.sql.database import connect
-from a2a_grpc.store.sql.migrations import HEAD, is_there, reaching, version
+from a2a_grpc.store.sql.migrations import HEAD, check_known, is_there, outdated, reaching, version
 from a2a_grpc.store.sql.schema import agent
 from a2a_grpc.store.sql.urls import place_of
 
@@ -46,10 +46,8 @@ async def rename_at(url: str, name: str) -> str:
 
     def transaction(connection: Connection) -> str:
         if (at := version(connection)) != HEAD:
-            raise ConfigurationError(
-                f"store is '{place.shown}'; its schema is at {at}, this version needs {HEAD}; "
-                f"run: a2a-grpc db upgrade --store '{place.shown}'"
-            )
+            check_known(place, at)
+            raise outdated(place, at)
         return rename(connection, name)
 
     try:

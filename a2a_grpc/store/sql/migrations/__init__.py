@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
+from a2a_grpc.store.open import db_command
 from a2a_grpc.store.protocol import StoreUnavailable
 from a2a_grpc.store.sql.database import LOCK_S, Database, connect
 from a2a_grpc.store.sql.faults import distrust, is_fault, passes
@@ -95,12 +96,19 @@ async def prepare(database: Database, place: Place) -> None:
         if not is_fault(error) or (passes(error) and not distrust(error)):
             raise
         raise _unusable(place, error) from error
-    _check_known(place, at)
+    check_known(place, at)
     if at != HEAD:
-        raise ConfigurationError(
-            f"store is '{place.shown}'; its schema is at {at}, this version needs {HEAD}; "
-            f"run: a2a-grpc db upgrade --store '{place.shown}'"
-        )
+        raise outdated(place, at)
+
+
+def outdated(place: Place, at: str) -> ConfigurationError:
+    """Return the error for a database whose schema is missing or too old. It names the command to run."""
+    return ConfigurationError(f"store is '{place.shown}'; {lacks(at)}; {db_command('upgrade', place.shown)}")
+
+
+def lacks(at: str) -> str:
+    """Return a sentence about a schema that is missing or too old."""
+    return "the database has no tables yet" if at == NONE else f"the schema is at {at}, this version needs {HEAD}"
 
 
 def version(connection: Connection) -> str:
@@ -124,7 +132,8 @@ def migrate(connection: Connection, schema: str = "") -> str:
     at = version(connection)
     if at not in (NONE, *REVISIONS):
         raise ConfigurationError(
-            f"the schema is at {at}, which is newer than this version of a2a-grpc: it knows {HEAD}"
+            f"the schema is at {at}, which is newer than this version of a2a-grpc knows ({HEAD}); "
+            "install a newer version"
         )
     if at != HEAD:
         _run_alembic(connection)
@@ -168,11 +177,11 @@ async def reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
         raise _unusable(place, error) from error
 
 
-def _check_known(place: Place, at: str) -> None:
+def check_known(place: Place, at: str) -> None:
     if at not in (NONE, *REVISIONS):
         raise ConfigurationError(
-            f"store is '{place.shown}'; its schema is at {at}, which is newer than this version of a2a-grpc: "
-            f"it knows {HEAD}"
+            f"store is '{place.shown}'; the schema is at {at}, which is newer than this version of a2a-grpc knows "
+            f"({HEAD}); install a newer version"
         )
 
 
