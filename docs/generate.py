@@ -45,15 +45,9 @@ An on/off setting is an option without a value, for example `--insecure`. If its
 option that turns it off, for example `--no-health`. In the environment `true`, `yes`, `on` and `1` mean on, and
 `false`, `no`, `off` and `0` mean off.
 
-<<<<<<< HEAD
 A value that cannot be read, or is out of range, ends the program with exit code 2. The line that begins with `Error:`
 names the setting and the value, and says what is possible. A variable that begins with `A2A_GRPC_` and has no meaning
 is reported in a warning, with the nearest name.
-=======
-A value that cannot be read, or is out of range, ends the program with exit code 2 and an error that names the setting
-and the value. A variable that begins with `A2A_GRPC_` and has no meaning is reported in a warning, with the nearest
-name.
->>>>>>> 5a7d037 (Say what a killed process does to its tasks, and which two limits to raise for larger files)
 
 ## Server
 
