@@ -98,7 +98,7 @@ def load(
         if given is not None:
             values[item.name] = given
         elif variable in environ:
-            values[item.name] = _parse(variable, environ[variable], plain_type(hints[item.name]))
+            values[item.name] = _parse(variable, environ[variable], plain_type(hints[item.name]), item.default)
     return cls(**values)
 
 
@@ -146,7 +146,16 @@ def plain_type(hint: Any) -> type:
     return typing.cast(type, hint)
 
 
-def _parse(variable: str, text: str, kind: type) -> Any:
+def number_for(name: str, kind: type, default: Any = None) -> str:
+    """Return what a numeric setting wants, in words, with an example, which is the default if there is one."""
+    ends = {"_s": "seconds", "chars": "characters"}
+    unit = "bytes" if "bytes" in name else next((ends[end] for end in ends if name.endswith(end)), "")
+    number = "a whole number" if kind is int else "a number"
+    example = 10 if default is None or isinstance(default, bool) else default
+    return f"{number}{f' of {unit}' if unit else ''}, for example {example:.15g}"
+
+
+def _parse(variable: str, text: str, kind: type, default: Any) -> Any:
     if kind is bool:
         truths = {
             "1": True,
@@ -164,4 +173,6 @@ def _parse(variable: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise ConfigurationError(f"{variable} is '{text}'; it must be of type {kind.__name__}") from error
+        raise ConfigurationError(
+            f"{variable} is '{text}'; it must be {number_for(variable.lower(), kind, default)}"
+        ) from error

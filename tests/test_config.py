@@ -95,11 +95,11 @@ def test_the_environment_is_the_process_own_unless_another_is_given(monkeypatch:
 @pytest.mark.parametrize(
     ("variable", "text", "said"),
     [
-        ("A2A_GRPC_COUNT", "many", "A2A_GRPC_COUNT is 'many'; it must be of type int"),
-        ("A2A_GRPC_COUNT", "", "A2A_GRPC_COUNT is ''; it must be of type int"),
-        ("A2A_GRPC_COUNT", "1.5", "A2A_GRPC_COUNT is '1.5'; it must be of type int"),
-        ("A2A_GRPC_BOUND", "none", "A2A_GRPC_BOUND is 'none'; it must be of type int"),
-        ("A2A_GRPC_SECONDS", "soon", "A2A_GRPC_SECONDS is 'soon'; it must be of type float"),
+        ("A2A_GRPC_COUNT", "many", "A2A_GRPC_COUNT is 'many'; it must be a whole number, for example 3"),
+        ("A2A_GRPC_COUNT", "", "A2A_GRPC_COUNT is ''; it must be a whole number, for example 3"),
+        ("A2A_GRPC_COUNT", "1.5", "A2A_GRPC_COUNT is '1.5'; it must be a whole number, for example 3"),
+        ("A2A_GRPC_BOUND", "none", "A2A_GRPC_BOUND is 'none'; it must be a whole number, for example 10"),
+        ("A2A_GRPC_SECONDS", "soon", "A2A_GRPC_SECONDS is 'soon'; it must be a number, for example 1.5"),
         ("A2A_GRPC_IS_ON", "maybe", "A2A_GRPC_IS_ON is 'maybe'; it must be true or false"),
         ("A2A_GRPC_IS_ON", "", "A2A_GRPC_IS_ON is ''; it must be true or false"),
         ("A2A_GRPC_COUNT", "0", "count is 0; it must be at least 1"),

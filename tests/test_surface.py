@@ -122,7 +122,12 @@ def test_a_setting_comes_from_default_then_environment_then_the_caller() -> None
     ("kind", "variable", "value", "said"),
     [
         (EngineSettings, "A2A_GRPC_MAX_RUNS", "0", "max_runs is 0; it must be at least 1"),
-        (EngineSettings, "A2A_GRPC_MAX_RUNS", "many", "A2A_GRPC_MAX_RUNS is 'many'; it must be of type int"),
+        (
+            EngineSettings,
+            "A2A_GRPC_MAX_RUNS",
+            "many",
+            "A2A_GRPC_MAX_RUNS is 'many'; it must be a whole number, for example 100",
+        ),
         (ServerSettings, "A2A_GRPC_INSECURE", "perhaps", "A2A_GRPC_INSECURE is 'perhaps'; it must be true or false"),
         (ServerSettings, "A2A_GRPC_LISTEN", "50051", "listen is '50051'; it must be HOST:PORT"),
         (ServerSettings, "A2A_GRPC_LISTEN", "::1:50051", "an IPv6 address stands in brackets: [::1]:50051"),

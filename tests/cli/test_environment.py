@@ -95,7 +95,7 @@ async def test_a_switch_of_the_environment_can_be_turned_off_on_the_command_line
 
 async def test_a_variable_that_cannot_be_is_named_in_one_line() -> None:
     cases = {
-        ("A2A_GRPC_MAX_RETRIES", "many"): "A2A_GRPC_MAX_RETRIES is 'many'; it must be of type int",
+        ("A2A_GRPC_MAX_RETRIES", "many"): "A2A_GRPC_MAX_RETRIES is 'many'; it must be a whole number",
         ("A2A_GRPC_TIMEOUT_S", "0"): "timeout_s is 0.0; it must be at least 0.001",
         ("A2A_GRPC_API_KEY", "hunter2"): "--api-key must be NAME=KEY",
     }

@@ -134,15 +134,42 @@ async def test_a_command_line_that_cannot_be_read_exits_with_2_and_one_message_t
     cases = {
         ("sned",): "No such command 'sned'. Did you mean 'send'?",
         ("get", "t-1", "--tokn", "x"): "No such option: --tokn",
-        ("get", "t-1", "t-2"): "Got unexpected extra argument(s)",
-        ("get", "t-1", "-o", "xml"): "the value is not one of 'text', 'json'",
-        ("list", "--timeout", "soon"): "Invalid value for '--timeout'",
+        (
+            "get",
+            "t-1",
+            "t-2",
+        ): "get' takes only TASK; the others are not shown",
+        (
+            "list",
+            "t-1",
+        ): "list' takes no arguments; the others are not shown",
+        ("get", "t-1", "-o", "xml"): "--output is 'xml'; give one of text, json\n",
+        ("list", "--timeout", "soon"): (
+            "--timeout is 'soon'; give a number of seconds, at least 0.001, for example 60\n"
+        ),
+        ("list", "--since", "yesterday"): (
+            "--since is 'yesterday'; give a day or a time in UTC, for example 2026-11-29 or 2026-11-29T08:00:00\n"
+        ),
+        ("list", "--limit", "0"): "--limit is '0'; give a whole number, at least 1, for example 50\n",
+        ("subscribe", "--after", "-1", "t-1"): ("--after is '-1'; give a whole number, at least 0, for example 10\n"),
+        ("serve", "a.py", "--max-receive-bytes", "4MiB"): (
+            "--max-receive-bytes is '4MiB'; give a whole number of bytes, for example 4194304\n"
+        ),
+        ("serve", "a.py", "--log-level", "verbose"): (
+            "--log-level is 'verbose'; give one of debug, info, warning, error\n"
+        ),
+        ("serve", "a.py", "--port", "50051"): "No such option: --port; use --listen HOST:PORT\n",
+        ("send", "--skill", "work", "hi"): "No such option: --skill; use -m skill=NAME\n",
+        ("list", "--timeout", "eyJhbGciOiJIUzI1NiJ9"): (
+            "--timeout has a value that is not possible, and is not shown, as it may be a secret; give a number"
+        ),
     }
     for done, said in zip(await wide(*cases), cases.values(), strict=True):
         assert (done.code, done.out) == (2, ""), said
         assert done.err.count(said) == 1, done.err
         assert done.err.startswith("Usage: ")
         assert done.err.count("Error") == 1, done.err
+        assert done.err.splitlines()[-1].startswith("Error: "), done.err
 
 
 async def test_without_a_verb_the_verbs_are_shown() -> None:

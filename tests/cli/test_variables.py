@@ -64,4 +64,6 @@ async def test_options_come_from_their_variables_and_those_of_the_command_line_c
     assert (len(objects(by_variable.out)), len(objects(by_option.out))) == (1, 2)
     assert all("id" in json.loads(line) for line in by_option.out.splitlines())
     assert (wrong.code, wrong.out) == (2, "")
-    assert "--limit" in wrong.err
+    assert (
+        "Error: --limit is 'many' (from A2A_GRPC_LIMIT); give a whole number, at least 1, for example 50\n" in wrong.err
+    )

@@ -245,7 +245,7 @@ async def test_a_value_that_cannot_be_is_said_in_one_line(folder: Path, options:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["one.py", "--max-runs=many"], "Invalid value for '--max-runs'"),
+        (["one.py", "--max-runs=many"], "--max-runs is 'many'; give a whole number, for example 100"),
         (["one.py", "--insecure=perhaps"], "--insecure"),
         (["one.py", "--output=xml"], "--output"),
         (["one.py", "--log-level=loud"], "--log-level"),
@@ -292,7 +292,7 @@ async def test_a_setting_comes_from_the_environment_and_the_command_line_counts_
 @pytest.mark.parametrize(
     ("variable", "text", "said"),
     [
-        ("A2A_GRPC_MAX_RUNS", "many", "A2A_GRPC_MAX_RUNS is 'many'; it must be of type int"),
+        ("A2A_GRPC_MAX_RUNS", "many", "A2A_GRPC_MAX_RUNS is 'many'; it must be a whole number, for example 100"),
         ("A2A_GRPC_INSECURE", "perhaps", "A2A_GRPC_INSECURE is 'perhaps'; it must be true or false"),
         ("A2A_GRPC_MAX_RUNS", "0", "max_runs is 0; it must be at least 1"),
     ],
