@@ -50,10 +50,12 @@ class Served:
     Attributes:
         agent: The agent.
         interceptors: Interceptors of gRPC, the outermost one first.
+        unused: Settings that a call of `serve` in a loaded file gives, and that the command does not use.
     """
 
     agent: Agent
     interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    unused: Sequence[str] = ()
 
 
 _served: ContextVar[list[Served] | None] = ContextVar("a2a_grpc_served", default=None)
@@ -86,7 +88,7 @@ def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = 
     check_agent(agent, Agent)
     served = _served.get()
     if served is not None:
-        served.append(Served(agent, interceptors))
+        served.append(Served(agent, interceptors, [name for name, value in settings.items() if value is not None]))
         return
     log_to_stderr("WARNING")
     try:
@@ -120,6 +122,8 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
         found = find()
+        if worker is None:
+            _note_unused(found.unused, settings, tell)
         settings = with_store(found.agent, settings)
         server = make_server(found.agent, settings, interceptors=found.interceptors)
         loop = event_loop(server_settings)
@@ -135,6 +139,15 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
         if error.code > 0:
             sys.exit(error.code)  # the worker has printed the reason
         sys.exit(f"Error: {error}")
+
+
+def _note_unused(names: Sequence[str], settings: Mapping[str, Any], tell: Tell) -> None:
+    """Report the settings of a loaded file that have no effect, except those that the command has been given, too."""
+    given = {name for name, value in settings.items() if value is not None}
+    unused = [name for name in names if name not in given and f"{PREFIX}{name.upper()}" not in os.environ]
+    if unused:
+        text = f"this command ignores settings of serve(…) in the file: {', '.join(unused)}; give them as options"
+        tell("note", {"text": text})
 
 
 async def _run_workers(settings: ServerSettings, tell: Tell) -> None:

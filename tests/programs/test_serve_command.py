@@ -313,6 +313,25 @@ async def loop(turn: Turn) -> str:
 """
 
 
+async def test_settings_of_serve_in_the_file_that_the_command_ignores_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "kw.py"
+    file.write_text(
+        "from a2a_grpc import Agent, serve\n"
+        "agent = Agent('Kw', 'Echoes.')\n"
+        "@agent.skill()\n"
+        "async def echo(turn):\n"
+        "    return turn.text\n"
+        "serve(agent, listen='127.0.0.1:1', max_runs=1, tls_cert=None, workers=2, store='memory:')\n"
+    )
+    lines, process = await run_in(tmp_path, file, "--store=memory:")
+    process.terminate()
+    await process.communicate()
+    [note] = [line for line in lines if "ignores" in line]
+    assert (
+        note == "Note  this command ignores settings of serve(…) in the file: max_runs, workers; give them as options"
+    )
+
+
 @pytest.mark.few
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("is_asked_for", [True, False])
