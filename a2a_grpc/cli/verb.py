@@ -19,6 +19,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error, say_failure
 from a2a_grpc.cli.grpcurl import escaped, grpcurl_command
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
+from a2a_grpc.cli.outage import Outage, WatchedClient
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen
 from a2a_grpc.cli.show import Show
@@ -60,6 +61,7 @@ class Session:
     show: Show
     trace: Trace | None
     interrupted: asyncio.Event
+    outage: Outage
 
     @property
     def shown(self) -> str:
@@ -70,7 +72,8 @@ class Session:
     async def client(self, *, look_ahead: bool = True) -> AsyncIterator[Client]:
         """Open a client of the agent. Check its encryption before the first call, unless `look_ahead` is False."""
         interceptors = self.trace.interceptors if self.trace else ()
-        client = Client(
+        client = WatchedClient(
+            self.outage,
             self.target,
             self.settings,
             credentials=self.credentials,
@@ -84,6 +87,7 @@ class Session:
                     await client.check_encryption()
                 yield client
         finally:
+            self.outage.close()
             if self.trace:
                 await self.trace.close()
 
@@ -208,7 +212,8 @@ async def _main(function: Verb, session: Session, arguments: dict[str, Any]) -> 
                 return ExitCode.INTERRUPTED
             raise
         except TimeoutError:
-            raise TimeoutError(f"not done within {session.timeout_s:g} s") from None
+            reason = f"; {session.outage.reason}" if session.outage.reason else ""
+            raise TimeoutError(f"not done within {session.timeout_s:g} s{reason}") from None
     return ExitCode.OK if code is None else code
 
 
@@ -256,6 +261,7 @@ def _session(given: dict[str, Any]) -> Session:
         show=show,
         trace=Trace(show.about) if given["verbose"] else None,
         interrupted=asyncio.Event(),
+        outage=Outage(show.note, timeout_s),
     )
 
 

@@ -18,6 +18,7 @@ from a2a_grpc.client.patience import Patience, is_unsent
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.responses import accepted, too_many_bytes
 from a2a_grpc.client.status import explain_size, lost, to_error
+from a2a_grpc.client.watcher import Watcher
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
@@ -72,6 +73,7 @@ class Calls:
         self._extensions = extensions
         self._repeats_safely: bool | None = None
         self._streams_sends = self._streams_tasks = True
+        self.watcher: Watcher | None = None
         self.was_reached = False
         """True once the agent, or a proxy before the agent, has answered."""
 
@@ -275,8 +277,14 @@ class Calls:
             if is_canceled():
                 raise
             raise self.canceled() from None
-        self.was_reached = True
+        self.answered()
         return accepted(method, response)
+
+    def answered(self) -> None:
+        """Take note of an answer of the agent."""
+        self.was_reached = True
+        if self.watcher is not None:
+            self.watcher.answered()
 
     async def unreachable(self, error: UnavailableError, timeout_s: float) -> UnreachableError:
         """Return an error with the reason why the agent was not reached. Raise the error if waiting would not help.

@@ -61,13 +61,17 @@ class Patience:
                 end = min(end, self._until) if isinstance(error, ConnectionLostError) else self._until
             if now + delay_s > end or (self._max_retries is not None and self._tries > self._max_retries):
                 raise error
+            limit_s = end - since
         else:
-            left_s = self._connect_timeout_s - (now - self._begun)
+            limit_s = self._connect_timeout_s
+            left_s = limit_s - (now - self._begun)
             is_last = delay_s > left_s
             if is_last or self._tries == 1:
                 found = await self._calls.unreachable(error, left_s)
                 if is_last:
                     raise found from error
+        if self._calls.watcher is not None:
+            self._calls.watcher.failed(error, limit_s)
         await asyncio.sleep(delay_s)
 
 

@@ -360,7 +360,7 @@ class TaskStream:
 
     def _touched(self) -> None:
         """Record that the server has answered."""
-        self._calls.was_reached = True
+        self._calls.answered()
         if self._patience is not None:
             self._patience.renew()
 

@@ -441,7 +441,7 @@ async def test_the_card_is_the_step_that_fails_where_there_is_no_way_to_the_agen
         assert each.steps == [("card", "failed")]
     assert {name: each.code for name, each in found.items()} == {
         "no_json": 6, "not_there": 6, "no_grpc": 6, "elsewhere": 6, "nobody": 3, "no_http": 3,
-        "missing": 6,
+        "missing": 2,
     }  # fmt: skip
     card = "/.well-known/agent-card.json"
     said = {name: each.last for name, each in found.items()}

@@ -210,6 +210,35 @@ async def test_a_server_that_stays_away_is_given_up_with_exit_code_3() -> None:
     )
 
 
+async def test_an_agent_that_stays_away_is_told_once_on_standard_error_and_so_is_its_return() -> None:
+    async with serving(scripted_agent()) as served, Proxy(served.server.grpc_address) as proxy:
+        steps = script({"sleep": 6}, {"artifact": {"text": "made", "last": True}})
+        async with running("stream", f"--agent={proxy.address}", "-o", "json", "-d", steps) as command:
+            await command.out.until("WORKING")
+            proxy.close()
+            said = await command.err.until("Ctrl-C stops")
+            assert re.search(r"^the agent does not answer \(.*\); trying again for at most 300 s, Ctrl-C stops", said)
+            await proxy.reopen()
+            await command.err.until("the agent answers again")
+            done = await command.finished()
+    assert done.code == 0
+    assert len(done.err.splitlines()) == 2, done.err
+    assert all(line.startswith("{") for line in done.out.splitlines())
+
+
+async def test_a_timeout_names_why_the_agent_does_not_answer() -> None:
+    async with serving(scripted_agent()) as served, Proxy(served.server.grpc_address) as proxy:
+        async with running(
+            "stream", f"--agent={proxy.address}", "--timeout=1.5", "-d", script({"sleep": 60})
+        ) as command:
+            await command.err.until("WORKING")
+            proxy.close()
+            done = await command.finished()
+    assert done.code == 5
+    assert re.search(r"^Error: not done within 1\.5 s; the agent does not answer \(.+\)$", done.err, re.MULTILINE)
+    assert "Ctrl-C" not in done.err, "less than two seconds were without contact"
+
+
 async def test_nobody_there_is_said_in_one_line() -> None:
     assert error_of(await run("stream", "--agent=127.0.0.1:1", "go"), 3) == (
         "nothing listens at 127.0.0.1:1; check the port, and that the agent is running"
