@@ -215,7 +215,9 @@ def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from error
+        # The error of the system names the path, which may be a URL with a secret.
+        without_path = OSError(error.errno, error.strerror)
+        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from without_path
     except ValueError as error:  # no path at all, such as one with a NUL
         raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
     return read_card(content, shown(path), problems)

@@ -293,6 +293,8 @@ async def test_s0_38_a_server_that_stops_in_the_middle_is_waited_for_as_long() -
 
 async def test_s0_38_a_grpc_port_called_by_http_is_told_as_such() -> None:
     async with peering() as peer:
-        with pytest.raises(UnreachableError, match="HOST:PORT or grpc://") as failed:
+        with pytest.raises(
+            UnreachableError, match="if this is the gRPC port of the agent, give its address without http://"
+        ) as failed:
             await use(f"http://{peer.address}")
     assert peer.address in str(failed.value)

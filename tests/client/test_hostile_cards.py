@@ -381,7 +381,7 @@ async def test_a_response_without_an_end_costs_bounded_time_and_memory(kind: str
     async with answering(lambda writer: repeated(writer, begin, piece, pause_s)) as url, Cards(timeout_s=0.5) as cards:
         with Peak() as peak, pytest.raises(A2AError) as failed:
             await cards.load(at(url))
-    assert url in str(failed.value)
+    assert url.partition("://")[2].partition("/")[0] in str(failed.value)
     assert peak.grown_mib < 64
 
 

@@ -287,7 +287,7 @@ async def test_a_card_from_a_host_with_anothers_certificate_is_not_read(tmp_path
 
 async def test_a_card_asked_for_with_tls_where_plaintext_is_spoken_is_told_as_such() -> None:
     async with Site(Page.card()) as site:
-        with pytest.raises(UnreachableError, match=r"does not speak TLS; is it http://\?"):
+        with pytest.raises(UnreachableError, match="does not speak TLS; try http:// in place of https://"):
             async with connect(site.url.replace("http://", "https://")):
                 pass
 
