@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.harness import ROOT, run_program
 
 TESTS = """
@@ -24,6 +26,7 @@ async def test_that_follows(served):
 """
 
 
+@pytest.mark.long
 async def test_the_servers_of_a_test_that_timed_out_are_ended_before_the_next_test(tmp_path: Path) -> None:
     (tmp_path / "test_two.py").write_text(TESTS)
     settings = ("-c", "pyproject.toml", f"--rootdir={ROOT}", "-p", "tests.conftest", "-p", "no:cacheprovider")

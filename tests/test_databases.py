@@ -58,6 +58,7 @@ async def left(server: DatabaseServer) -> str:
 
 @pytest.mark.few(2)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.long
 async def test_a_server_comes_back_with_its_data_after_every_kind_of_end(kind: type[DatabaseServer]) -> None:
     async with running(kind) as server:
         url = server.url()
@@ -121,6 +122,7 @@ async def test_connections_of_redis_are_terminated() -> None:
 @pytest.mark.few
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a child with its parent on Linux only")
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.long
 async def test_servers_end_with_the_process_that_started_them_however_it_ends(kind: type[DatabaseServer]) -> None:
     async with running(kind):
         pass  # or the test is skipped
@@ -170,6 +172,7 @@ def run_pytest(folder: Path, test: str, *options: str, **environment: str) -> tu
 TAKES_REDIS = "async def test_it(redis_url): pass\nasync def test_again(redis_url): pass\n"
 
 
+@pytest.mark.long
 def test_a_server_that_is_not_installed_is_a_skip_that_names_the_package(tmp_path: Path) -> None:
     code, said = run_pytest(tmp_path, TAKES_REDIS, PATH="/nowhere", A2A_GRPC_TEST_REDIS="")
     assert code == 0, said
@@ -177,6 +180,7 @@ def test_a_server_that_is_not_installed_is_a_skip_that_names_the_package(tmp_pat
     assert "redis-server is not installed: apt-get install redis-server" in said
 
 
+@pytest.mark.long
 def test_a_server_that_is_not_installed_is_a_failure_in_ci(tmp_path: Path) -> None:
     code, said = run_pytest(tmp_path, TAKES_REDIS, PATH="/nowhere", A2A_GRPC_TEST_REDIS="", CI="true")
     assert code == 1, said
@@ -202,6 +206,7 @@ def test_the_last_line_says_what_was_not_tried_for_want_of_what(tmp_path: Path, 
     ]
 
 
+@pytest.mark.long
 async def test_each_test_has_an_empty_database_of_its_own_on_the_server_of_the_environment(
     tmp_path: Path, postgres_server: Postgres
 ) -> None:

@@ -363,6 +363,7 @@ async def test_a_program_whose_port_is_lost_ends_with_an_error(tmp_path: Path) -
         assert "Error: gRPC does not accept calls on 192.0.2.1:" in err.decode()
 
 
+@pytest.mark.long
 async def test_a_worker_whose_port_is_lost_is_started_again(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(SABOTAGE)
     serve = ("-m", "a2a_grpc", "serve", f"{tmp_path}/agent.py", "-o", "json", "--listen=127.0.0.1:0")

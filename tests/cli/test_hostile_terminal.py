@@ -91,11 +91,13 @@ async def test_no_answer_of_a_hostile_agent_controls_the_terminal(task: Task, en
 
 @pytest.mark.few
 @pytest.mark.parametrize(("code", "env"), [(grpc.StatusCode.INTERNAL, {}), (grpc.StatusCode.FAILED_PRECONDITION, DUMB)])
+@pytest.mark.long
 async def test_no_error_of_a_hostile_agent_controls_the_terminal(code: grpc.StatusCode, env: dict[str, str]) -> None:
     async with hostile_agent(failure=hostile_failure(code)) as agent:
         await check(commands(agent.address), env)
 
 
+@pytest.mark.long
 async def test_no_card_controls_the_terminal(tmp_path: Path) -> None:
     pages = {
         "valid": hostile_card(),

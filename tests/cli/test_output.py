@@ -81,6 +81,7 @@ async def test_no_verb_minds_a_standard_error_that_is_full(served: Served) -> No
     assert (done.code, done.out) == (1, "")
 
 
+@pytest.mark.long
 async def test_a_character_that_the_encoding_lacks_is_written_by_its_number_and_that_is_said_once(
     served: Served, tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ async def test_a_text_reaches_the_agent_whatever_the_locale(served: Served) -> N
 # -- colours and control characters
 
 
+@pytest.mark.long
 async def test_no_variable_brings_colours_into_a_pipe(served: Served, tmp_path: Path) -> None:
     forced = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "TTY_COMPATIBLE": "1", "PY_COLORS": "1", "GITHUB_ACTIONS": "1"}
     commands = every_verb(served, await a_task(served), tmp_path)

@@ -60,6 +60,7 @@ async def check(commands: Sequence[Sequence[str]]) -> list[Ran]:
     return ran
 
 
+@pytest.mark.long
 async def test_a_mistyped_command_line_repeats_no_value() -> None:
     mistakes: tuple[tuple[str, ...], ...] = (
         ("--tokn", CANARY),
@@ -97,6 +98,7 @@ CREDENTIALS = (
 )
 
 
+@pytest.mark.long
 async def test_credentials_are_in_no_output_of_any_verb() -> None:
     """Answered, refused by a server that sends them back, unreachable."""
     said = f"the token {CANARY} of Bearer {CANARY} is not known"
@@ -191,6 +193,7 @@ STORES = (
 )
 
 
+@pytest.mark.long
 async def test_secrets_of_a_store_or_an_address_are_in_no_output(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("from a2a_grpc import Agent\nagent = Agent('One', 'Is one.')\n")
     serve = ("serve", str(tmp_path / "one.py"), "--listen=127.0.0.1:0", "--http-listen=off")

@@ -147,6 +147,7 @@ async def test_what_an_agent_says_as_it_completes_is_the_answer_where_it_made_no
     assert (done.code, done.out) == (0, "nothing to do\n")
 
 
+@pytest.mark.long
 async def test_a_task_that_somebody_cancels_ends_the_waiting_with_exit_code_1(served: Served) -> None:
     async with running("send", at(served), "-d", script({"sleep": 60})) as sending:
         task_id = await only_task(served)

@@ -162,6 +162,7 @@ async def shut_down(server: Postgres) -> None:
 
 @pytest.mark.few
 @pytest.mark.parametrize("take_away", [kill, shut_down])
+@pytest.mark.long
 async def test_while_the_database_is_away_servers_are_not_ready_and_then_every_follower_goes_on(
     take_away: Callable[[Postgres], Awaitable[None]], tmp_path: Path, postgres_server: Postgres
 ) -> None:

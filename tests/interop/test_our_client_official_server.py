@@ -669,6 +669,7 @@ async def told_by_wait(line: Line) -> Task:
 
 @pytest.mark.few
 @pytest.mark.parametrize("told", [told_by_send, told_by_stream, told_by_wait], ids=lambda told: told.__name__[8:])
+@pytest.mark.long
 async def test_whatever_is_cut_the_final_task_is_the_one_that_get_gives(official: Official, told: Any) -> None:
     async def once(seed: int) -> int:
         async with (
@@ -688,6 +689,7 @@ async def test_whatever_is_cut_the_final_task_is_the_one_that_get_gives(official
     assert sum(run.result() for run in runs) >= 10
 
 
+@pytest.mark.long
 async def test_p2_whoever_joins_midway_gets_the_final_task_that_get_gives(client: Client) -> None:
     """What is sent between the snapshot and the subscription, the SDK sends twice."""
     joined: list[asyncio.Task[Task]] = []
@@ -764,6 +766,7 @@ async def test_a_send_whose_answer_is_lost_is_not_repeated_where_the_card_does_n
         assert len([task async for task in direct.list(context_id=context_id)]) == 1
 
 
+@pytest.mark.long
 async def test_p1_a_slow_reader_whose_stream_the_sdk_ends_in_working_gets_the_right_task(
     pinned: Official, gate: str
 ) -> None:

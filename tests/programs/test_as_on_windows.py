@@ -41,6 +41,7 @@ async def test_an_agent_is_served_and_drained(tmp_path: Path, number: signal.Sig
         assert b"Traceback" not in await program.process.stderr.read()
 
 
+@pytest.mark.long
 async def test_ctrl_c_stops_watching_and_once_more_ends_a_server_at_once(tmp_path: Path) -> None:
     async with server(tmp_path, "--drain-grace-s=60") as program:
         sending = await asyncio.create_subprocess_exec(

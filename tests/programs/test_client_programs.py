@@ -333,6 +333,7 @@ async def three_roles() -> AsyncIterator[list[str]]:
         yield [program.address for program in programs]
 
 
+@pytest.mark.long
 async def test_the_pipeline_carries_one_conversation_and_the_tasks_before_through_three_agents() -> None:
     """S1-44."""
     async with three_roles() as addresses:

@@ -84,6 +84,7 @@ async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
     assert out.splitlines()[-2:] == ["[DATA ] progress: 1.0", "[STATUS] COMPLETED"]
 
 
+@pytest.mark.long
 async def test_make_demo_runs_the_pair_and_tells_the_addresses_it_used() -> None:
     process = await asyncio.create_subprocess_exec(
         "make", "--silent", "demo", cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE

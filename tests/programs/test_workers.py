@@ -118,6 +118,7 @@ async def at_work(program: Program, folder: Path) -> AsyncIterator[list["asyncio
 # -- serving
 
 
+@pytest.mark.long
 async def test_every_worker_serves_on_the_one_port(folder: Path) -> None:
     async with workers(folder, count=3) as program:
         answering = await pids(program.address, 3)
@@ -191,6 +192,7 @@ async def test_a_program_that_is_an_agent_has_workers_too(folder: Path, way: str
 # -- workers that end
 
 
+@pytest.mark.long
 async def test_a_worker_that_is_killed_is_started_again_and_the_other_goes_on(folder: Path) -> None:
     async with workers(folder) as program:
         before = await pids(program.address, 2)

@@ -194,6 +194,7 @@ async def test_a_stopped_process_keeps_no_task_and_its_late_writes_change_nothin
         assert await at_a.get(counting) == ended
 
 
+@pytest.mark.long
 async def test_while_a_writer_stands_still_in_its_transaction_on_sqlite_callers_are_told_what_is_waited_for(
     tmp_path: Path,
 ) -> None:
@@ -212,6 +213,7 @@ async def test_while_a_writer_stands_still_in_its_transaction_on_sqlite_callers_
 
 @pytest.mark.few
 @pytest.mark.parametrize("resumable", [True, False])
+@pytest.mark.long
 async def test_a_process_that_is_told_to_end_hands_its_streams_and_runs_to_another(url: str, resumable: bool) -> None:
     async with pair(url, "--drain-grace-s", "0.2", "--lease-s", "60", resumable=resumable) as (a, b):
         async with Proxy(a.address) as proxy, connect(proxy.address, **SOON) as client:

@@ -118,6 +118,7 @@ async def test_a_store_of_ones_own_is_one_agents_too() -> None:
         await make_server(agent_of("Critic"), settings, store=store).start()
 
 
+@pytest.mark.long
 async def test_agents_share_a_postgresql_database_by_schemas(postgres_url: str) -> None:
     names = {"": "Poet", "critic": "Critic", "Clerk_2": "Clerk"}
     urls = {schema: f"{postgres_url}?schema={schema}" if schema else postgres_url for schema in names}
