@@ -67,7 +67,7 @@ prose: $(VENV)/.dev ## Check that the text is plain English (ARGS=docs/agent.md:
 types: $(VENV)/.dev ## Check types.
 	$(BIN)/mypy
 
-test: $(VENV)/.dev ## Run the tests, in their quick forms, within five minutes (ARGS='tests/cli -k help': some of them).
+test: $(VENV)/.dev ## Run the tests, in their quick forms, in about five minutes (ARGS='tests/cli -k help': some of them).
 	$(BIN)/python -m pytest $(or $(ARGS),$(IN_PARALLEL))
 
 test-all: test test-long ## Run all tests: those of `make test`, then those that take long.
