@@ -85,7 +85,7 @@ class PostgresBus(SharedBus):
         self._wanted.set()
         if self._is_listening:
             await asyncio.wait([self._tasks["send"]], timeout=STOP_S)
-        else:  # the database is away: what others are to be told is not, and nothing is said to the database
+        else:  # the database is away: drop the pending wakes, and do not say goodbye to the database
             self._close_s = AWAY_S
         await self._end_tasks()
 

@@ -18,7 +18,7 @@ OPTIONS_ENTRY = re.compile(r"^    \*\*options:.*\n(?:      +\S.*\n?)*", re.MULTI
 
 
 class LeftOut:
-    """The default of an option in a signature: what happens without the option is no value that could be given."""
+    """Default of an option in a signature. No value that a caller can give means the same as leaving the option out."""
 
     def __repr__(self) -> str:
         return "..."

@@ -79,8 +79,11 @@ class Recovery:
         upkeep.every(settings.poll_interval_s, "heal", self._log.heal)
 
     async def stop(self, *, is_stored: bool = True) -> bool:
-        """Leave the replicas: what is still held here is for the others, at once. Return False if the store does not
-        confirm that, or if it is known (`is_stored`) that it does not answer."""
+        """Leave the group of replicas, so that the others may claim this replica's tasks at once.
+
+        Return False if the store does not confirm this, or if the caller knows that the store does not answer
+        (`is_stored` is False).
+        """
         if is_stored:
             is_stored, _ = await asyncio.gather(self._replica.leave(), self._upkeep.stop())
         else:

@@ -1,4 +1,4 @@
-"""Ports: whether one is free, and how to hold one that several processes will share."""
+"""Check that a port is free, and reserve a port that several processes will share."""
 
 import asyncio
 import errno
