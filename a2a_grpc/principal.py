@@ -1,21 +1,102 @@
 """The caller of an operation."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+ANONYMOUS = "anonymous"
+"""The method of callers that showed no credentials."""
+CUSTOM = "custom"
+"""The method of callers that an authenticator has named without a method."""
+
+MAX_CHARS = 256
+"""The length of an owner that every store can keep; a longer one is kept as its digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The caller of one operation.
 
-    A task belongs to the tenant and the subject of the caller that created it. Requests of other callers do not find it
-    (spec §13.1). This package does not check yet who calls, so every caller has the subject "".
+    A task belongs to the tenant and the owner of the caller that created the task. Requests of other callers do not
+    find the task (spec §13.1).
 
     Attributes:
-        subject: The identity of the caller; empty for an anonymous caller.
-        tenant: The tenant that the request names; empty if it names none.
-        scopes: The rights of the caller; empty as long as callers are anonymous.
+        subject: The identity of the caller among those of its issuer; empty for an anonymous caller.
+        method: How the caller was identified, for example "key", "jwt" or "certificate"; by default "custom", or
+            "anonymous" for a caller without subject and group.
+        issuer: Who vouches for the subject, for example the URL of an identity provider.
+        tenant: The tenant of the request.
+        tenants: The tenants whose requests the credentials allow; None for all tenants.
+        scopes: The rights of the caller.
+        actor: The subject that acts for the caller (RFC 8693, `act`); empty if the caller acts itself.
+        claims: What the credentials say besides, as JSON values.
+        group: The name of a group that owns the tasks of its members in common; empty if the caller owns its tasks.
+        expires_at: The Unix time in seconds at which the credentials end; None if they do not.
+        owner: The owner of the caller's tasks. Two callers have one owner only if method, issuer and subject are the
+            same, or method, issuer and group. Empty for an anonymous caller.
     """
 
     subject: str = ""
+    method: str = ""
+    issuer: str = ""
     tenant: str = ""
+    tenants: frozenset[str] | None = None
     scopes: frozenset[str] = frozenset()
+    actor: str = ""
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    group: str = ""
+    expires_at: float | None = None
+    owner: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        if not self.method:
+            object.__setattr__(self, "method", CUSTOM if self.subject or self.group else ANONYMOUS)
+        object.__setattr__(self, "owner", self._owner())
+
+    def _owner(self) -> str:
+        if self.is_anonymous:
+            return ""
+        identity = [self.method, self.issuer, *(("", self.group) if self.group else (self.subject,))]
+        owner = json.dumps(identity, separators=(",", ":"))
+        return owner if len(owner) <= MAX_CHARS else "sha256:" + hashlib.sha256(owner.encode()).hexdigest()
+
+    @property
+    def is_anonymous(self) -> bool:
+        """True for a caller that showed no credentials."""
+        return self.method == ANONYMOUS
+
+    @property
+    def key(self) -> str:
+        """64 hexadecimal digits that stand for the tenant and the owner.
+
+        The key is the same for each call of the caller, and no other caller has it. Use it to build keys of your own,
+        for example for sessions or files. It does not tell who the caller is.
+        """
+        return hashlib.sha256(json.dumps([self.tenant, self.owner]).encode()).hexdigest()
+
+    def at(self, tenant: str) -> "Principal":
+        """Return the caller of a request that names a tenant.
+
+        Args:
+            tenant: The tenant of the request.
+        """
+        return self if tenant == self.tenant else replace(self, tenant=tenant)
+
+    def to_json(self) -> str:
+        """Return the caller as JSON text, without the tenant. Stores keep this text; `from_json` reads it."""
+        said: dict[str, Any] = {"method": self.method, "issuer": self.issuer, "subject": self.subject}
+        said |= {"actor": self.actor, "group": self.group, "claims": dict(self.claims), "scopes": sorted(self.scopes)}
+        return json.dumps({name: value for name, value in said.items() if value})
+
+    @classmethod
+    def from_json(cls, text: str, *, tenant: str) -> "Principal":
+        """Return the caller that `to_json` has described.
+
+        Args:
+            text: What `to_json` returned.
+            tenant: The tenant of the caller's task.
+        """
+        said = json.loads(text) if text else {}
+        return cls(tenant=tenant, scopes=frozenset(said.pop("scopes", ())), **said)

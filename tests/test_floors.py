@@ -18,6 +18,7 @@ FLOORS = {
     "agent": 2,
     "store": 2,
     "bus": 2,
+    "auth": 2,
     "lifecycle": 1,
     "parts": 1,
     "plain": 0,
