@@ -26,7 +26,7 @@ class Principal:
         subject: The identity of the caller among those of its issuer; empty for an anonymous caller.
         method: How the caller was identified, for example "key", "jwt" or "certificate"; by default "custom", or
             "anonymous" for a caller without subject and group.
-        issuer: Who vouches for the subject, for example the URL of an identity provider.
+        issuer: The party that vouches for the subject, for example the URL of an identity provider.
         tenant: The tenant of the request.
         tenants: The tenants whose requests the credentials allow; None for all tenants.
         scopes: The rights of the caller.
