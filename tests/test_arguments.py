@@ -25,6 +25,7 @@ from a2a_grpc import (
     text_of,
 )
 from a2a_grpc.arguments import checked, rule_of
+from a2a_grpc.auth import AuthSettings
 from a2a_grpc.client import BlockingClient, ClientSettings
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.lifecycle import COMPLETED
@@ -103,7 +104,7 @@ async def check(function: Callable[..., Any]) -> int:
 
 
 FUNCTIONS = [getattr(a2a_grpc, name) for name in a2a_grpc.__all__ if not hasattr(getattr(a2a_grpc, name), "DESCRIPTOR")]
-FUNCTIONS += [BlockingClient, ClientSettings, EngineSettings, TransportSettings, RequestLimits]
+FUNCTIONS += [BlockingClient, ClientSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings]
 
 
 @pytest.mark.parametrize("function", [made for made in FUNCTIONS if made is not Turn], ids=lambda made: made.__name__)

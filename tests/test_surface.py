@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 import a2a_grpc
+from a2a_grpc.auth import AuthSettings
 from a2a_grpc.client import ClientSettings
 from a2a_grpc.config import ConfigurationError, load
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server import RequestLimits, ServerSettings
 
-SERVER_SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
+SERVER_SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings)
 SETTINGS = (*SERVER_SETTINGS, ClientSettings)
 
 
@@ -134,6 +135,9 @@ def test_a_setting_comes_from_default_then_environment_then_the_caller() -> None
         (ServerSettings, "A2A_GRPC_LISTEN", "127.0.0.1:99999", "a port from 0 to 65535"),
         (ServerSettings, "A2A_GRPC_LISTEN", "0.0.0.0:50051", "plaintext beyond this machine"),
         (ServerSettings, "A2A_GRPC_TLS_CERT", "cert.pem", "--tls-key is missing"),
+        (AuthSettings, "A2A_GRPC_JWT_ISSUER", "https://id.example", "--jwt-audience is missing"),
+        (AuthSettings, "A2A_GRPC_AUTH", "", "auth is empty"),
+        (AuthSettings, "A2A_GRPC_CALLS_BURST", "5", "calls_burst is 5, but calls_per_second is 0"),
     ],
 )
 def test_refused_nonsense_names_the_setting_and_the_value(kind: type, variable: str, value: str, said: str) -> None:

@@ -8,5 +8,6 @@ from a2a_grpc.auth.protocol import (
     Opened,
     Refused,
 )
+from a2a_grpc.auth.settings import AuthSettings
 
-__all__ = ["Authenticator", "CallCredentials", "Certificate", "Described", "Opened", "Refused"]
+__all__ = ["AuthSettings", "Authenticator", "CallCredentials", "Certificate", "Described", "Opened", "Refused"]
