@@ -55,7 +55,7 @@ The modules, by floor. A module imports only from its own package and from lower
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
-       auth         who calls. protocol: the seam between a call and its caller; settings
+       auth         who calls. protocol: the seam between a call and its caller; settings; certificates
     1  lifecycle    states, which state may follow which, and the fold of events
        parts        Python values as parts, and back. plain: objects that JSON does not have, and paths to values
        arguments    checks of the arguments of public functions

@@ -1,5 +1,6 @@
 """Who calls: from the credentials of a call to a principal."""
 
+from a2a_grpc.auth.certificates import ClientCertificates
 from a2a_grpc.auth.protocol import (
     Authenticator,
     CallCredentials,
@@ -10,4 +11,13 @@ from a2a_grpc.auth.protocol import (
 )
 from a2a_grpc.auth.settings import AuthSettings
 
-__all__ = ["AuthSettings", "Authenticator", "CallCredentials", "Certificate", "Described", "Opened", "Refused"]
+__all__ = [
+    "AuthSettings",
+    "Authenticator",
+    "CallCredentials",
+    "Certificate",
+    "ClientCertificates",
+    "Described",
+    "Opened",
+    "Refused",
+]

@@ -16,15 +16,19 @@ class Certificate:
     """The client certificate of a connection. TLS has verified that its CA signed it.
 
     Attributes:
-        common_name: The common name of the subject; empty if the certificate has none.
+        common_name: The common name of the subject; empty if the certificate has none or several.
         dns: The DNS names among the subject's alternative names, in their order.
         uris: The URIs among the subject's alternative names, in their order.
+        issuer: The name of the CA (RFC 4514), for example "CN=Clients,O=Example".
+        expires_at: The Unix time in seconds at which the certificate ends; None if that is not known.
         pem: The certificate itself, in PEM.
     """
 
     common_name: str = ""
     dns: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
+    issuer: str = ""
+    expires_at: float | None = None
     pem: bytes = b""
 
 
