@@ -55,7 +55,8 @@ The modules, by floor. A module imports only from its own package and from lower
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
-       auth         who calls. protocol: the seam between a call and its caller; settings; certificates
+       auth         who calls. protocol: the seam between a call and its caller; settings; certificates; keys: callers
+                    with API keys; keyfile, keyedits: the file of API keys; tables: reading TOML files
     1  lifecycle    states, which state may follow which, and the fold of events
        parts        Python values as parts, and back. plain: objects that JSON does not have, and paths to values
        arguments    checks of the arguments of public functions
@@ -68,6 +69,7 @@ The modules, by floor. A module imports only from its own package and from lower
        protocol     metadata keys, versions, extensions
        errors       the errors of the protocol
        principal    the caller of an operation
+       private      files with secrets, written as a whole and under a lock
        ids          new identifiers
        forking      whether gRPC can be used after a fork
        counting     counting the fields of a message before it is parsed

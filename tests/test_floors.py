@@ -32,6 +32,7 @@ FLOORS = {
     "forking": 0,
     "ids": 0,
     "principal": 0,
+    "private": 0,
     "config": 0,
     "masking": 0,
     "text": 0,

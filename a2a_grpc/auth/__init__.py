@@ -1,6 +1,7 @@
 """Who calls: from the credentials of a call to a principal."""
 
 from a2a_grpc.auth.certificates import ClientCertificates
+from a2a_grpc.auth.keys import ApiKeys
 from a2a_grpc.auth.protocol import (
     Authenticator,
     CallCredentials,
@@ -12,6 +13,7 @@ from a2a_grpc.auth.protocol import (
 from a2a_grpc.auth.settings import AuthSettings
 
 __all__ = [
+    "ApiKeys",
     "AuthSettings",
     "Authenticator",
     "CallCredentials",
