@@ -35,7 +35,8 @@ The modules, by floor. A module imports only from its own package and from lower
                     handlers that block the event loop; past: other tasks, for a handler; waiting: counting tasks that
                     wait for users; slots, locks, line: admission and order of runs; sweep: retention and expiry
     3  log          appending events and waking readers. Follower: records after a seq, without gaps
-       rpc          everything between gRPC and the server. calls: the frame around each call; metadata, status,
+       rpc          everything between gRPC and the server. admission: the first check, who calls; calls: the frame
+                    around each call; metadata, status,
                     options, reflection; accept: a grpc.aio server that serves any path; turns: the order of accepted
                     calls; traffic: the bytes of a connection that belong to calls; limits: refusals before the request
                     is read; arrivals: memory for requests; responses: memory for unread responses; shares: fair
@@ -55,8 +56,9 @@ The modules, by floor. A module imports only from its own package and from lower
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
-       auth         who calls. protocol: the seam between a call and its caller; settings; certificates; keys: callers
-                    with API keys; keyfile, keyedits: the file of API keys; tables: reading TOML files
+       auth         who calls. protocol: the seam between a call and its caller; callers: asking the authenticators;
+                    rates: limits of callers; audit: the audit log; settings; certificates; keys: callers with API keys;
+                    keyfile, keyedits: the file of API keys; tables: reading TOML files
     1  lifecycle    states, which state may follow which, and the fold of events
        parts        Python values as parts, and back. plain: objects that JSON does not have, and paths to values
        arguments    checks of the arguments of public functions

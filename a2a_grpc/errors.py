@@ -285,7 +285,8 @@ class UnavailableError(A2AError):
 class UnauthenticatedError(A2AError):
     """The call carries no valid credentials.
 
-    Servers of this package do not raise this themselves: they do not check who calls.
+    The trailing metadata `www-authenticate` names the schemes that the server takes. The message is the same for all
+    causes; the log of the server has the cause.
     """
 
     code = grpc.StatusCode.UNAUTHENTICATED
@@ -295,7 +296,7 @@ class UnauthenticatedError(A2AError):
 class PermissionDeniedError(A2AError):
     """The caller may not do this.
 
-    Servers of this package do not raise this themselves: they do not check who calls.
+    The caller lacks a scope that the skill needs, for example, or its credentials do not cover the tenant.
     """
 
     code = grpc.StatusCode.PERMISSION_DENIED

@@ -86,6 +86,8 @@ class Principal:
 
     def to_json(self) -> str:
         """Return the caller as JSON text, without the tenant. Stores keep this text; `from_json` reads it."""
+        if self.is_anonymous:
+            return ""
         said: dict[str, Any] = {"method": self.method, "issuer": self.issuer, "subject": self.subject}
         said |= {"actor": self.actor, "group": self.group, "claims": dict(self.claims), "scopes": sorted(self.scopes)}
         return json.dumps({name: value for name, value in said.items() if value})

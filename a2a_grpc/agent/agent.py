@@ -10,7 +10,7 @@ from a2a_grpc.agent.handler import handler_of
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.turn import Turn
 from a2a_grpc.arguments import checked
-from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, Violation
 from a2a_grpc.principal import Principal
 from a2a_grpc.text import flaw
 from a2a_grpc.wire import AgentCard, Message, SendMessageRequest
@@ -44,6 +44,7 @@ class Skill:
         input_modes: The media types that the skill accepts; empty for those of the agent.
         output_modes: The media types that the skill gives; empty for those of the agent.
         answers: "task" if a message to the skill makes a task, "message" if the skill answers with a message only.
+        scopes: The scopes that a caller needs, all of them.
         validate: The function that checks a message before anything is stored, if there is one.
         handler: The function that does the work.
         is_generator: True if the handler yields pieces, False if it returns its output.
@@ -60,6 +61,7 @@ class Skill:
     validate: Validator | None
     handler: Handler
     is_generator: bool
+    scopes: tuple[str, ...] = ()
 
 
 @checked()
@@ -126,6 +128,7 @@ class Agent:
         input_modes: Sequence[str] = (),
         output_modes: Sequence[str] = (),
         answers: Literal["task", "message"] = "task",
+        scopes: Sequence[str] = (),
         validate: Validator | None = None,
     ) -> Callable[[Decorated], Decorated]:
         """Declare a skill. Return a decorator for the function that does the work.
@@ -144,6 +147,7 @@ class Agent:
             output_modes: The media types that the skill gives; by default those of the agent.
             answers: "task" if a message makes a task. "message" if the skill answers with a message, and no task
                 exists that the caller could watch, cancel or get later.
+            scopes: The scopes that a caller needs, all of them. The server has to authenticate its callers.
             validate: A function that checks the message before anything is stored. It raises InvalidRequestError to
                 refuse the message.
 
@@ -174,6 +178,7 @@ class Agent:
                 validate=validate,
                 handler=handler,
                 is_generator=inspect.isasyncgenfunction(handler),
+                scopes=tuple(scopes),
             )
             return target
 
@@ -202,7 +207,9 @@ class Agent:
         self.extended = make
         return make
 
-    async def choose(self, request: SendMessageRequest, previous: str = "") -> Skill:
+    async def choose(
+        self, request: SendMessageRequest, previous: str = "", *, principal: Principal | None = None
+    ) -> Skill:
         """Return the skill that a message is for.
 
         This is the skill that the metadata of the message or the request names. Without such a name it is the first of
@@ -211,9 +218,11 @@ class Agent:
         Args:
             request: The request with the message.
             previous: The id of the skill that the task began with; empty for a new task.
+            principal: The caller; by default an anonymous one, without scopes.
 
         Raises:
             InvalidRequestError: No skill was found, or the skill's `validate` refuses the message.
+            PermissionDeniedError: The caller lacks a scope that the skill needs.
             LookupError: The router returned an id that is no skill.
         """
         field, named = _named_skill(request)
@@ -239,6 +248,12 @@ class Agent:
                     f'metadata={{"skill": "{first}"}} in Python, -m skill={first} on the command line'
                 )
             raise InvalidRequestError.of(Violation(field, said))
+        held = principal.scopes if principal else ()
+        if missing := [scope for scope in skill.scopes if scope not in held]:
+            raise PermissionDeniedError(
+                f"the skill '{skill.id}' needs the scope {', '.join(map(repr, missing))}, which the caller lacks",
+                metadata={"skill": skill.id, "missing_scopes": ",".join(missing)},
+            )
         if skill.validate is not None:
             skill.validate(request.message)
         return skill

@@ -1,5 +1,6 @@
 """Who calls: from the credentials of a call to a principal."""
 
+from a2a_grpc.auth.callers import anonymous
 from a2a_grpc.auth.certificates import ClientCertificates
 from a2a_grpc.auth.keys import ApiKeys
 from a2a_grpc.auth.protocol import (
@@ -22,4 +23,5 @@ __all__ = [
     "Described",
     "Opened",
     "Refused",
+    "anonymous",
 ]

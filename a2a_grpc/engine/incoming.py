@@ -33,7 +33,7 @@ class Incoming:
 
     @property
     def scope(self) -> Scope:
-        return Scope(self.principal.tenant, self.principal.subject)
+        return Scope(self.principal.tenant, self.principal.owner)
 
     def binding(self, task_id: str) -> tuple[str, Binding] | None:
         """The idempotency key with what this send leads to, a task's first turn until the store gives it another; None

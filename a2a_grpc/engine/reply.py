@@ -75,7 +75,7 @@ async def reply(
     Raises InvalidAgentResponseError for an outcome that only a task can have, InternalError for an exception of the
     handler, whose text goes to the log.
     """
-    stage = NoTask(past, Scope(principal.tenant, principal.subject), context_id)
+    stage = NoTask(past, Scope(principal.tenant, principal.owner), context_id)
     turn = Turn(
         skill=skill.id,
         request=request,

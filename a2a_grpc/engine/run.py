@@ -63,14 +63,14 @@ class Queued(NamedTuple):
             pending.turn,
             agent.skills.get(pending.skill) or _gone(pending.skill),
             SendMessageRequest.FromString(pending.request),
-            Principal(subject=key.owner, tenant=key.tenant, scopes=frozenset(pending.scopes)),
+            Principal.from_json(pending.caller, tenant=key.tenant),
             is_kept,
             attempt,
         )
 
     def pending(self) -> Pending:
         """What of it is stored."""
-        return Pending(self.turn, self.skill.id, self.request.SerializeToString(), tuple(sorted(self.principal.scopes)))
+        return Pending(self.turn, self.skill.id, self.request.SerializeToString(), self.principal.to_json())
 
 
 def _gone(skill_id: str) -> Skill:

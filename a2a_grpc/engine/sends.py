@@ -95,7 +95,7 @@ class Sends:
         try:
             if incoming.request.message.task_id:
                 return await self._continue(incoming)
-            skill = await self._agent.choose(incoming.request)
+            skill = await self._agent.choose(incoming.request, principal=incoming.principal)
             if skill.answers == "message":
                 return await self._reply(incoming, skill)
             return await self._begin(incoming, skill)
@@ -181,7 +181,7 @@ class Sends:
         key = TaskKey(*incoming.scope, message.task_id)
         await self._admit(key, message)
         task = Task.FromString((await self._log.snapshot(key, CORE)).task)
-        skill = await self._agent.choose(incoming.request, previous=_skill_of(task))
+        skill = await self._agent.choose(incoming.request, previous=_skill_of(task), principal=incoming.principal)
         if skill.answers == "message":
             raise InvalidRequestError.of(
                 Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")

@@ -1,6 +1,7 @@
 """gRPC as this project uses it: call metadata, status details, channel arguments, the frame around every call."""
 
 from a2a_grpc.rpc.accept import AcceptingServer
+from a2a_grpc.rpc.admission import Admission, Caller, current_caller
 from a2a_grpc.rpc.arrivals import Arrivals, Asking
 from a2a_grpc.rpc.calls import Calls, Context, Methods, invocation_metadata
 from a2a_grpc.rpc.interceptors import for_interceptors, instrumented
@@ -10,14 +11,17 @@ from a2a_grpc.rpc.responses import Responses
 
 __all__ = [
     "AcceptingServer",
+    "Admission",
     "Arrivals",
     "Asking",
     "CallMetadata",
+    "Caller",
     "Calls",
     "Context",
     "Methods",
     "Responses",
     "TransportSettings",
+    "current_caller",
     "for_interceptors",
     "instrumented",
     "invocation_metadata",

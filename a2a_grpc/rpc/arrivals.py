@@ -28,6 +28,9 @@ WAIT_S = 10.0
 Refuse: TypeAlias = "Callable[[Any, A2AError], Awaitable[None]]"
 """Ends a call, given by its context, with an error."""
 
+Adapt: TypeAlias = "Callable[[str, grpc.RpcMethodHandler[Any, Any]], grpc.RpcMethodHandler[Any, Any]]"
+"""Returns the handler to use in place of another one, for a method given by its full name."""
+
 
 class Arrivals:
     """Reads the requests of unary calls.
@@ -172,15 +175,14 @@ class Arrivals:
 
 
 class Asking(grpc.aio.ServerInterceptor):
-    """Does for the handlers of a server with interceptors what `Arrivals.asked_for` does; the interceptors see them as
-    they were before."""
+    """Adapts the handlers of a server with interceptors, which see the handlers as they were before."""
 
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
+    def __init__(self, adapt: Adapt) -> None:
+        self._adapt = adapt
 
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
-        return handler and self._arrivals.asked_for(without_interceptors(handler))
+        return handler and self._adapt(handler_call_details.method, without_interceptors(handler))
 
 
 def _too_many() -> ResourceExhaustedError:

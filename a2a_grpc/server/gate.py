@@ -1,21 +1,44 @@
-"""What every call passes first: its version, the request itself, its tenant, the extensions that the card requires."""
+"""What every call of a known caller passes first: version, request, tenant, the extensions that the card requires."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, Violation
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
-from a2a_grpc.rpc import CallMetadata, Context, invocation_metadata
+from a2a_grpc.rpc import Caller, CallMetadata, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.metadata import NAMES, activate, check_version
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.requests import Checks, parse, parsing
 from a2a_grpc.server.width import LARGE_BYTES, Width
 from a2a_grpc.store import Scope, TaskKey
-from a2a_grpc.wire import AgentCard
+from a2a_grpc.wire import (
+    AgentCard,
+    CancelTaskRequest,
+    DeleteTaskPushNotificationConfigRequest,
+    GetTaskPushNotificationConfigRequest,
+    GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest,
+    SubscribeToTaskRequest,
+    TaskPushNotificationConfig,
+)
 
 Request = TypeVar("Request", bound=Any)
 
+
+OF_ONE_TASK = (
+    GetTaskRequest,
+    CancelTaskRequest,
+    SubscribeToTaskRequest,
+    TaskPushNotificationConfig,
+    GetTaskPushNotificationConfigRequest,
+    ListTaskPushNotificationConfigsRequest,
+    DeleteTaskPushNotificationConfigRequest,
+)
+"""The requests that name a task. Others make tasks, or list them."""
+
+NO_OWNER = "-"
+"""An owner that no caller is."""
 
 KNOWN_CALLERS = 512
 """Metadata, tenants and lists of extensions that are remembered: callers say the same again and again."""
@@ -24,16 +47,22 @@ KNOWN_CALLERS = 512
 class Call(NamedTuple):
     """One call, past its first checks."""
 
+    caller: Caller
     principal: Principal
+    """The caller, within the tenant of the request."""
+    owner: str
+    """The owner of the tasks that the call can see."""
     metadata: CallMetadata
     extensions: tuple[str, ...]
 
     def key(self, task_id: str) -> TaskKey:
-        return TaskKey(self.principal.tenant, self.principal.subject, task_id)
+        """Return the key of a task that the call is about."""
+        self.caller.task = task_id
+        return TaskKey(self.principal.tenant, self.owner, task_id)
 
     @property
     def scope(self) -> Scope:
-        return Scope(self.principal.tenant, self.principal.subject)
+        return Scope(self.principal.tenant, self.owner)
 
     @property
     def echo(self) -> tuple[tuple[str, str], ...]:
@@ -62,7 +91,8 @@ class Gate:
         self._lenient_version = lenient_version
         self._only_tenant = only_tenant
         self._read = lru_cache(KNOWN_CALLERS)(self._read_anew)
-        self._principal = lru_cache(KNOWN_CALLERS)(self._principal_anew)
+        self._checked_tenant = lru_cache(KNOWN_CALLERS)(self._check_tenant)
+        self._within = lru_cache(KNOWN_CALLERS)(Principal.at)
         self._activate = lru_cache(KNOWN_CALLERS)(self._activate_anew)
         self._versions = tuple(
             dict.fromkeys(
@@ -76,7 +106,7 @@ class Gate:
         )
 
     async def accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
-        """The call with its request. Raises VersionNotSupportedError, InvalidRequestError,
+        """The call with its request. Raises VersionNotSupportedError, InvalidRequestError, PermissionDeniedError,
         ExtensionSupportRequiredError, in this order (OPEN-26)."""
         metadata = self._read(tuple([entry for entry in invocation_metadata(context) if entry[0] in NAMES]))
         if len(raw) > LARGE_BYTES:
@@ -85,8 +115,10 @@ class Gate:
             await self._pace.run(parsing(request, raw))
         else:
             request = parse(kind, raw)
-        principal = self._principal(request.tenant)
-        call = Call(principal, metadata, self._activate(metadata.extensions))
+        caller = current_caller()
+        principal, owner = self._covered(caller.principal, request)
+        caller.principal = principal
+        call = Call(caller, principal, owner, metadata, self._activate(metadata.extensions))
         if call.extensions:
             context.set_trailing_metadata(call.echo)
         return call, request
@@ -96,11 +128,29 @@ class Gate:
         check_version(read.version, self._versions, lenient=self._lenient_version)
         return read
 
-    def _principal_anew(self, tenant: str) -> Principal:
-        self._checks.tenant(tenant)
-        if self._only_tenant is not None and tenant != self._only_tenant:
+    def _covered(self, principal: Principal, request: Any) -> tuple[Principal, str]:
+        """Return the caller within the tenant of a request, and the owner of the tasks that the call can see.
+
+        Credentials for a single tenant are for this tenant if the request names none. If the credentials do not cover
+        the tenant, a call for one task finds no task, as if the task did not exist, and other calls are refused.
+        """
+        tenant, tenants = request.tenant, principal.tenants
+        if not tenant and tenants is not None and len(tenants) == 1:
+            (tenant,) = tenants
+        is_served = self._checked_tenant(tenant)
+        if principal.is_anonymous and not is_served:
             raise InvalidRequestError.of(Violation("tenant", "is not served here"))
-        return Principal(tenant=tenant)
+        if is_served and (tenants is None or tenant in tenants):
+            principal = self._within(principal, tenant)
+            return principal, principal.owner
+        if isinstance(request, OF_ONE_TASK):
+            return self._within(principal, tenant), NO_OWNER
+        raise PermissionDeniedError(f"the credentials do not cover the tenant '{tenant}'", metadata={"tenant": tenant})
+
+    def _check_tenant(self, tenant: str) -> bool:
+        """Return True if the server serves a tenant. Raise InvalidRequestError if no tenant can be called so."""
+        self._checks.tenant(tenant)
+        return self._only_tenant is None or tenant == self._only_tenant
 
     def _activate_anew(self, requested: tuple[str, ...]) -> tuple[str, ...]:
         return activate(requested, self._card)

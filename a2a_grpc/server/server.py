@@ -15,6 +15,10 @@ import grpc.aio
 from a2a_grpc.address import join_address, split_address
 from a2a_grpc.agent import Agent, build_card, check_agent
 from a2a_grpc.arguments import checked
+from a2a_grpc.auth import Authenticator
+from a2a_grpc.auth.audit import AuditLog
+from a2a_grpc.auth.callers import Callers
+from a2a_grpc.auth.settings import AuthSettings
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
@@ -23,6 +27,7 @@ from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
 from a2a_grpc.pem import check_plain_key
 from a2a_grpc.rpc import (
+    Admission,
     Arrivals,
     Asking,
     Calls,
@@ -31,6 +36,7 @@ from a2a_grpc.rpc import (
     TransportSettings,
     for_interceptors,
     instrumented,
+    invocation_metadata,
     server_options,
 )
 from a2a_grpc.rpc.accept import accepts_any_path
@@ -50,7 +56,7 @@ from a2a_grpc.server.port import GrpcPort
 from a2a_grpc.server.ports import cannot_listen
 from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks, RequestLimits
-from a2a_grpc.server.servicer import Servicer, ServicerOptions
+from a2a_grpc.server.servicer import Authorize, Servicer, ServicerOptions
 from a2a_grpc.server.settings import OFF, ServerSettings, advertised
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.width import Width
@@ -62,6 +68,9 @@ if TYPE_CHECKING:
     from a2a_grpc.server.http import HttpListener
 
 logger = logging.getLogger("a2a_grpc.server")
+
+HEALTH_METHODS = tuple(f"/grpc.health.v1.Health/{method}" for method in ("Check", "List", "Watch"))
+"""The methods that need no credentials: load balancers call them."""
 
 LOOK_INTERVAL_S = 1.0
 """Seconds between two checks for the health service whether the server is ready."""
@@ -105,6 +114,11 @@ class Server:
         limits: The limits of one request.
         store: Your own task store, in place of the one that `settings.store` names. The server opens and closes it.
         interceptors: Interceptors of gRPC, the outermost one first.
+        auth: Authenticators, which are asked in their order. With at least one, each call needs valid credentials,
+            except those of the health service.
+        authorize: A function for policies of your own, which may refuse what a known caller asks for.
+        callers: The limits of callers, and the audit log. The server does not read the credentials that they name: use
+            `serve`, or give authenticators.
 
     Raises:
         TypeError: `agent` is not an `Agent`, or another argument has a wrong type.
@@ -127,6 +141,9 @@ class Server:
         limits: RequestLimits | None = None,
         store: TaskStore | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        auth: Sequence[Authenticator] = (),
+        authorize: Authorize | None = None,
+        callers: AuthSettings | None = None,
     ) -> None:
         check_agent(agent, Agent)
         if store is not None and not all(hasattr(store, name) for name in ("open", "append", "close")):
@@ -138,6 +155,17 @@ class Server:
         self._limits = limits or RequestLimits()
         check_limits_fit(self.settings, self._engine_settings, self._transport)
         self._interceptors = instrumented(interceptors)
+        self._auth_settings = callers or AuthSettings()
+        self._authorize = authorize
+        self._callers = Callers(
+            auth,
+            failures_per_minute=self._auth_settings.auth_failures_per_minute,
+            calls_per_second=self._auth_settings.calls_per_second,
+            calls_burst=self._auth_settings.calls_burst,
+        )
+        _check_scopes(agent, self._callers)
+        self._audit: AuditLog | None = None
+        self._open_to_all = set(HEALTH_METHODS)
         self.card: AgentCard
         self.grpc_address = ""
         self.admin_address: str | None = None
@@ -233,9 +261,15 @@ class Server:
             if settings.admin_listen != OFF:
                 admin_grpc = self._bind(undo, "admin_listen", credentials)
                 self.admin_address = admin_grpc.address
+            undo.push_async_callback(self._callers.close)
+            await self._callers.open()
+            if self._auth_settings.audit_log:
+                self._audit = AuditLog(self._auth_settings.audit_log)
+                undo.callback(self._audit.close)
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = build_card(self.agent, address=address, tenant=settings.tenant)
             methods, admin_methods = self._methods(), self._admin.handlers()
+            self._admission = Admission(self._callers, self._refuse, invocation_metadata, audit=self._audit)
             undo.push_async_callback(self._store.close)
             await self._store.open()
             await self._check_owner()
@@ -250,7 +284,7 @@ class Server:
                 await self._grpc.start(self._asked_for({**methods, **admin_methods}))
             else:
                 await self._grpc.start(self._asked_for(methods))
-                await admin_grpc.start(self._asked_for(admin_methods))
+                await admin_grpc.start(self._asked_for(admin_methods, is_admin=True))
             undo.enter_context(self._quiet)
             undo.pop_all()
         if self._is_guarded:
@@ -368,6 +402,9 @@ class Server:
         await asyncio.gather(*(port.close(self._calls.unread_by) for port in self._ports))
         if self._http is not None:
             await self._http.stop()
+        await self._callers.close()
+        if self._audit is not None:
+            self._audit.close()
         if is_stored:
             await self._bus.stop()
             await self._store.close()
@@ -404,7 +441,7 @@ class Server:
                 ("grpc.max_allowed_incoming_connections", self._shares.grpc),
             ],
             credentials=credentials,
-            interceptors=[Asking(self._arrivals), *self._interceptors] if self._interceptors else [],
+            interceptors=[Asking(self._adapted), *self._interceptors] if self._interceptors else [],
             shared=settings.reuse_port,
             on_failure=self._fail,
             traffic=self._traffic,
@@ -428,6 +465,7 @@ class Server:
             cancel_on_disconnect=settings.cancel_on_disconnect,
             max_send_bytes=self._transport.max_send_bytes,
             names_asked_host=settings.names_asked_host,
+            authorize=self._authorize,
         )
         checks, pace = Checks(self.card, self._limits), Pace()
         gate = Gate(
@@ -444,17 +482,26 @@ class Server:
     async def _refuse(self, context: Any, error: A2AError) -> None:
         await self._calls.refuse(context, error)
 
-    def _asked_for(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]") -> Methods:
-        """Return the methods of a port. A request is read only when there is room for it.
+    def _asked_for(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]", *, is_admin: bool = False) -> Methods:
+        """Return the methods of a port. The caller has to be known, except on the port for operators.
 
-        With interceptors, `Asking` makes sure of this instead: interceptors see handlers of requests, and can await or
+        With interceptors, `Asking` adapts the handlers instead: interceptors see handlers of requests, and can await or
         iterate streams.
         """
-        adapt = for_interceptors if self._interceptors else self._arrivals.asked_for
-        handlers = {name: adapt(handler) for name, handler in handlers.items()}
+        if is_admin:
+            self._open_to_all |= handlers.keys()
+        adapt = _for_interceptors if self._interceptors else self._adapted
+        handlers = {name: adapt(name, handler) for name, handler in handlers.items()}
         limit = MetadataLimit(self._transport.max_call_metadata_bytes, self._traffic)
-        limit.refusal = adapt(limit.refusal)
-        return Methods(handlers, adapt(refusal(UNKNOWN)), limit)
+        limit.refusal = adapt("", limit.refusal)
+        return Methods(handlers, adapt("", refusal(UNKNOWN)), limit)
+
+    def _adapted(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+        """Return a handler that finds out who calls, and reads the request when there is room for it."""
+        handler = self._arrivals.asked_for(handler)
+        if method in self._open_to_all or not self._admission.is_needed:
+            return handler
+        return self._admission.guarded(method, handler)
 
     async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
         settings = self.settings
@@ -490,6 +537,20 @@ class Server:
         except OSError as error:  # ssl.SSLError is an OSError
             raise ConfigurationError(f"tls_cert, tls_key: {_what_is_wrong(settings, error)}") from error
         return grpc.ssl_server_credentials([(key, certificate)]), tls
+
+
+def _for_interceptors(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+    return for_interceptors(handler)
+
+
+def _check_scopes(agent: Agent, callers: Callers) -> None:
+    """Raise ConfigurationError if a skill needs scopes that no caller can have."""
+    for skill in agent.skills.values():
+        if skill.scopes and not callers.authenticates:
+            raise ConfigurationError(
+                f"the skill '{skill.id}' needs the scope {', '.join(map(repr, skill.scopes))}, but the server does not "
+                "authenticate its callers; give --auth, --api-keys or --jwt-issuer, or Server(…, auth=[…])"
+            )
 
 
 def _what_is_wrong(settings: ServerSettings, error: OSError) -> str:

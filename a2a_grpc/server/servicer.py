@@ -1,15 +1,15 @@
 """The eleven RPCs: each reads its request, checks it, asks the engine, answers.
 
-The checks come in this order (OPEN-26): version, tenant, required extensions, fields, capability, existence, id
-consistency, state.
+The checks come in this order (OPEN-26): version, tenant, required extensions, fields, capability, existence,
+authorisation, id consistency, state. Before them, `rpc/admission.py` finds out who calls.
 """
 
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -21,6 +21,7 @@ from a2a_grpc.errors import (
     A2AError,
     ExtendedAgentCardNotConfiguredError,
     InvalidRequestError,
+    PermissionDeniedError,
     PushNotificationNotSupportedError,
     ResourceExhaustedError,
     UnsupportedOperationError,
@@ -29,6 +30,7 @@ from a2a_grpc.errors import (
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import to_dict
 from a2a_grpc.piecewise import whole
+from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import LEFT_OUT, NO_ARTIFACTS, Key
 from a2a_grpc.rpc import Calls, Context
 from a2a_grpc.server import paging
@@ -76,6 +78,12 @@ CANCELED_BYTES = 4 * 1024 * 1024
 """What gRPC's clients read unless told otherwise: an answer to CancelTask has no more, if it can be."""
 
 
+Authorize: TypeAlias = Callable[[Principal, str, Task | None], Awaitable[bool]]
+"""An async function that decides whether a caller may do something. It takes the caller, the name of the RPC, such as
+"GetTask", and the task without its artifacts and history; None for a new task, or for a list. It returns True to let
+the call pass. If it returns False, the call is PERMISSION_DENIED."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicerOptions:
     """What of the server's settings concerns the RPCs."""
@@ -83,6 +91,7 @@ class ServicerOptions:
     cancel_on_disconnect: bool = False
     max_send_bytes: int = 65 << 20
     names_asked_host: bool = False
+    authorize: Authorize | None = None
 
 
 class Servicer:
@@ -139,7 +148,7 @@ class Servicer:
     async def send_message(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(SendMessageRequest, raw, context)
         configuration = request.configuration
-        opened = await self._open(call, request, len(raw), waits=not configuration.return_immediately)
+        opened = await self._open("SendMessage", call, request, len(raw), waits=not configuration.return_immediately)
         if isinstance(opened, Message):
             return await self._answer(call, context, message_element(opened))
         snapshot = opened.snapshot
@@ -154,7 +163,7 @@ class Servicer:
 
     async def send_streaming_message(self, raw: bytes, context: Context) -> None:
         call, request = await self._accept(SendMessageRequest, raw, context)
-        opened = await self._open(call, request, len(raw), streaming=True)
+        opened = await self._open("SendStreamingMessage", call, request, len(raw), streaming=True)
         if isinstance(opened, Message):
             await context.send_initial_metadata(call.echo)
             await self._calls.write(context, self._sized(message_element(opened)))
@@ -175,7 +184,14 @@ class Servicer:
             raise ended_before(opened.key, state)
 
     async def _open(
-        self, call: Call, request: SendMessageRequest, size: int, *, streaming: bool = False, waits: bool = False
+        self,
+        operation: str,
+        call: Call,
+        request: SendMessageRequest,
+        size: int,
+        *,
+        streaming: bool = False,
+        waits: bool = False,
     ) -> Opened | Message:
         if size > LARGE_BYTES:
             await self._pace.run(self._checks.sending(request))
@@ -185,12 +201,35 @@ class Servicer:
             self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
             raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
-        return await self._engine.open(Incoming(call.principal, request, call.metadata.idempotency_key, waits, size))
+        task_id = request.message.task_id
+        await self._authorized(call, operation, call.key(task_id) if task_id else None)
+        incoming = Incoming(call.principal, request, call.metadata.idempotency_key, waits, size)
+        opened = await self._engine.open(incoming)
+        if isinstance(opened, Opened):
+            call.caller.task = opened.key.id
+        return opened
+
+    async def _authorized(self, call: Call, operation: str, key: TaskKey | None = None) -> None:
+        """Raise PermissionDeniedError if the policy of the deployment refuses an operation.
+
+        Raise TaskNotFoundError if the caller has no such task: the policy is not asked about tasks of others.
+        """
+        authorize = self._options.authorize
+        if authorize is None:
+            return
+        task = None if key is None else Task.FromString((await self._log.snapshot(key, CORE)).task)
+        if not await authorize(call.principal, operation, task):
+            what = operation if key is None else f"{operation} of task '{key.id}'"
+            raise PermissionDeniedError(f"the caller may not do this: {what}", metadata={"operation": operation})
 
     def _on_disconnect(self, call: Call, opened: Opened) -> None:
-        """A task outlives the call that made it, unless the deployment or the request says otherwise."""
+        """A task outlives the call that made it, unless the deployment or the request says otherwise.
+
+        A caller whose credentials have ended is not gone: it takes new ones and subscribes to the task.
+        """
         asked = call.metadata.cancel_on_disconnect
-        if self._options.cancel_on_disconnect if asked is None else asked:
+        is_wanted = self._options.cancel_on_disconnect if asked is None else asked
+        if is_wanted and not call.caller.has_expired:
             task = asyncio.create_task(self._cancel_quietly(opened.key), name=f"a2a-grpc:disconnect:{opened.key.id}")
             self._canceling.add(task)
             task.add_done_callback(self._canceling.discard)
@@ -206,12 +245,15 @@ class Servicer:
     async def get_task(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(GetTaskRequest, raw, context)
         self._checks.get(request)
-        snapshot = await self._loads.load(context, call.key(request.id), _view(call, request))
+        key = call.key(request.id)
+        await self._authorized(call, "GetTask", key)
+        snapshot = await self._loads.load(context, key, _view(call, request))
         return await self._answer(call, context, snapshot.task)
 
     async def list_tasks(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(ListTasksRequest, raw, context)
         self._checks.list(request)
+        await self._authorized(call, "ListTasks")
         size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE
         since = request.status_timestamp_after
         where = ListFilter(
@@ -232,6 +274,7 @@ class Servicer:
         self._checks.task_id(request.id)
         self._checks.metadata(request.metadata)
         key = call.key(request.id)
+        await self._authorized(call, "CancelTask", key)
         ended = await self._engine.cancel(key, to_dict(request.metadata))
         task, left_out = await self._fitting(key, ended.size, _view(call, request))
         if left_out:
@@ -257,6 +300,7 @@ class Servicer:
         self._checks.task_id(request.id)
         self._check_streaming()
         key, after = call.key(request.id), call.metadata.after
+        await self._authorized(call, "SubscribeToTask", key)
         head = await self._log.head(key)
         if after is not None:
             if after > head.seq:
@@ -317,6 +361,7 @@ class Servicer:
 
     async def get_extended_agent_card(self, raw: bytes, context: Context) -> bytes:
         call, _ = await self._accept(GetExtendedAgentCardRequest, raw, context)
+        await self._authorized(call, "GetExtendedAgentCard")
         if not self._card.capabilities.extended_agent_card:
             raise UnsupportedOperationError(
                 "this agent has no extended card", metadata={"capability": "extended_agent_card"}

@@ -51,7 +51,7 @@ NEVER_S = 1e6
 """An age in seconds that nothing in a test reaches."""
 ME, OTHER = "replica-1", "replica-2"
 LEASE_S = 60.0
-WAITING = Pending(0, "skill", b"request", ("read", "write"))
+WAITING = Pending(0, "skill", b"request", '{"subject": "Zo\u00eb"}')
 
 
 def born(key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1") -> Record:

@@ -160,13 +160,13 @@ class Pending(NamedTuple):
         turn: The turn that the message begins.
         skill: The id of the skill.
         request: The serialised `SendMessageRequest`.
-        scopes: The scopes of the caller. Its tenant and its identity are in the key of the task.
+        caller: A description of the caller as JSON text, which a store keeps as it is.
     """
 
     turn: int
     skill: str
     request: bytes
-    scopes: tuple[str, ...] = ()
+    caller: str = ""
 
 
 class Create(NamedTuple):

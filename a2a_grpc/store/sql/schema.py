@@ -216,10 +216,12 @@ pending = Table(
     Column("skill", text_type(), nullable=False),
     # The serialised SendMessageRequest.
     Column("request", blob_type(), nullable=False),
-    # What the principal may do: a JSON array of strings.
+    # Of schemas before 0006: always an empty JSON array.
     Column("scopes", text_type(), nullable=False),
     # Random, made by who wrote the row: so that it knows its own where it cannot tell whether it wrote it.
     Column("token", digest_type(16), nullable=False),
+    # Who sent the message: what is known of the caller, as JSON text. NULL in rows of schemas before 0006.
+    Column("caller", text_type()),
     sqlite_with_rowid=False,
     **_MYSQL,
 )

@@ -1,6 +1,5 @@
 """The transactions of the store about one task, one key or one replica: plain functions over a connection."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -43,7 +42,7 @@ _RECORDS = (
     .order_by(record.c.seq)
 )
 _PENDING = (
-    select(pending.c.turn, pending.c.skill, pending.c.request, pending.c.scopes)
+    select(pending.c.turn, pending.c.skill, pending.c.request, pending.c.caller)
     .select_from(pending.join(task, task.c.pk == pending.c.task))
     .where(_BY_KEY)
     .order_by(pending.c.turn)
@@ -117,7 +116,7 @@ def heads(connection: Connection, keys: Sequence[TaskKey]) -> dict[TaskKey, Head
 
 def waiting(connection: Connection, key: TaskKey) -> list[Pending]:
     return [
-        Pending(found.turn, found.skill, found.request, tuple(json.loads(found.scopes)))
+        Pending(found.turn, found.skill, found.request, found.caller or "")
         for found in connection.execute(_PENDING, names_of(key))
     ]
 
@@ -177,7 +176,8 @@ def wait(connection: Connection, messages: Sequence[tuple[int, Pending, bytes]])
                 "turn": message.turn,
                 "skill": message.skill,
                 "request": message.request,
-                "scopes": json.dumps(message.scopes),
+                "scopes": "[]",
+                "caller": message.caller,
                 "token": token,
             }
             for pk, message, token in messages

@@ -21,7 +21,7 @@ from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import VERSION_TABLE
 from a2a_grpc.store.sql.urls import Place, place_of
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """All revisions, the oldest first."""
 HEAD = REVISIONS[-1]
 """The revision that this version of the package works with."""

@@ -1,0 +1,163 @@
+"""Find out who calls: ask one authenticator after the other, and limit what each caller may do."""
+
+import ipaddress
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from a2a_grpc.auth.protocol import INVALID, Authenticator, CallCredentials, Described, Opened, Refused
+from a2a_grpc.auth.rates import Rates
+from a2a_grpc.errors import A2AError, ResourceExhaustedError, UnauthenticatedError
+from a2a_grpc.harmless import one_line
+from a2a_grpc.principal import Principal
+from a2a_grpc.throttle import Throttle
+
+logger = logging.getLogger("a2a_grpc.auth")
+
+NOBODY = Principal()
+"""The caller of a call that shows no credentials."""
+AUTHORIZATION = "authorization"
+
+
+async def anonymous(credentials: CallCredentials) -> Principal | None:
+    """Return an anonymous caller, unless the call has an entry `authorization`.
+
+    This is an authenticator for servers that serve anonymous callers beside others. It has to be the last one.
+
+    Args:
+        credentials: What the call shows of its caller.
+    """
+    return None if AUTHORIZATION in credentials.metadata else NOBODY
+
+
+class Callers:
+    """Turns the credentials of a call into a principal.
+
+    Guarantees:
+
+    - Without authenticators every caller is anonymous. With authenticators no caller is, unless `anonymous` is the last
+      of them.
+    - All refusals have one text. The reason is in the log, without anything of the credentials.
+    - An address has at most `failures_per_minute` refusals a minute; 0 is no limit. Further calls with invalid
+      credentials are RESOURCE_EXHAUSTED. Calls with valid credentials are not affected.
+    - A caller has at most `calls_per_second` calls a second on average, and `calls_burst` at once. Anonymous callers
+      are limited by their addresses.
+    """
+
+    def __init__(
+        self,
+        authenticators: Sequence[Authenticator] = (),
+        *,
+        failures_per_minute: float = 600,
+        calls_per_second: float = 0,
+        calls_burst: float = 0,
+    ) -> None:
+        self._authenticators = tuple(authenticators)
+        self._failures = Rates(failures_per_minute / 60, failures_per_minute) if failures_per_minute else None
+        self._calls = Rates(calls_per_second, calls_burst or 2 * calls_per_second) if calls_per_second else None
+        self._lines = Throttle(logger)
+        self._challenges = tuple(
+            dict.fromkeys(
+                challenge
+                for authenticator in self._authenticators
+                if isinstance(authenticator, Described) and (challenge := authenticator.challenge())
+            )
+        )
+        self._open = AsyncExitStack()
+
+    @property
+    def is_needed(self) -> bool:
+        """True if calls have to be looked at: callers are authenticated, or their calls are limited."""
+        return bool(self._authenticators) or self._calls is not None
+
+    @property
+    def authenticates(self) -> bool:
+        """True if there are authenticators."""
+        return bool(self._authenticators)
+
+    async def open(self) -> None:
+        """Open the authenticators that hold files or connections. Raise ConfigurationError if one cannot be used."""
+        async with AsyncExitStack() as undo:
+            for authenticator in self._authenticators:
+                if isinstance(authenticator, Opened):
+                    undo.push_async_callback(authenticator.close)
+                    await authenticator.open()
+            self._open = undo.pop_all()
+
+    async def close(self) -> None:
+        """Close what `open` has opened."""
+        self._lines.close()
+        await self._open.aclose()
+
+    async def identify(self, credentials: CallCredentials) -> Principal:
+        """Return the caller of one call.
+
+        Raises:
+            UnauthenticatedError: The call shows no valid credentials.
+            ResourceExhaustedError: The caller calls too often, or its address has shown too many invalid credentials.
+            UnavailableError: The credentials cannot be checked now.
+        """
+        principal = await self._asked(credentials) if self._authenticators else NOBODY
+        if self._calls is not None:
+            whose = address_of(credentials.peer) if principal.is_anonymous else principal.owner
+            if wait_s := self._calls.take(whose):
+                said = "this caller makes more calls than --calls-per-second allows"
+                raise ResourceExhaustedError(said, retry_after_s=wait_s)
+        return principal
+
+    async def _asked(self, credentials: CallCredentials) -> Principal:
+        try:
+            for authenticator in self._authenticators:
+                if (principal := await authenticator(credentials)) is not None:
+                    return principal
+        except Refused as refused:
+            reason, problem = refused.reason, refused.problem
+        else:
+            shown = AUTHORIZATION in credentials.metadata
+            reason, problem = ("no authenticator knows the credentials", INVALID) if shown else ("no credentials", "")
+        raise self.refusal(credentials, reason, problem)
+
+    def refusal(self, credentials: CallCredentials, reason: str, problem: str) -> A2AError:
+        """Return the error for a call with invalid credentials, and write the reason to the log.
+
+        Args:
+            credentials: What the call shows of its caller.
+            reason: What is wrong, for the log.
+            problem: "invalid_token" or "expired", for the caller; empty if the call shows no credentials.
+        """
+        address = address_of(credentials.peer)
+        said = one_line(reason)
+        self._lines.warning(
+            f"{address} {said}", "auth refused method=%s reason=%s peer=%s", credentials.method, said, credentials.peer
+        )
+        if self._failures is not None and (wait_s := self._failures.take(address)):
+            return ResourceExhaustedError(
+                "too many calls with invalid credentials came from this address", retry_after_s=wait_s
+            )
+        facts = {"schemes": ",".join(self._challenges), "problem": problem}
+        return UnauthenticatedError(metadata={name: fact for name, fact in facts.items() if fact})
+
+    def challenges(self, error: UnauthenticatedError) -> tuple[str, ...]:
+        """Return the values of `www-authenticate` for a refused call, one for each scheme (RFC 6750, section 3)."""
+        problem = error.metadata.get("problem")
+        if not problem:
+            return self._challenges
+        said = f'error="{INVALID}"' if problem == INVALID else f'error="{INVALID}", error_description="{problem}"'
+        return tuple(f"{challenge} {said}" for challenge in self._challenges)
+
+
+def address_of(peer: str) -> str:
+    """Return the address of a peer that gRPC names, without its port. All addresses of an IPv6 /64 are one."""
+    kind, _, rest = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return kind
+    host = rest.replace("%5B", "[").replace("%5D", "]").rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

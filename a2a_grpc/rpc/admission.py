@@ -1,0 +1,171 @@
+"""The first of all checks: who calls. No handler, and no request, is looked at before."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from a2a_grpc.auth import CallCredentials
+from a2a_grpc.auth.audit import AuditLog
+from a2a_grpc.auth.callers import NOBODY, Callers
+from a2a_grpc.auth.protocol import EXPIRED, Certificate
+from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError
+from a2a_grpc.principal import Principal
+from a2a_grpc.rpc.status import CODES
+
+logger = logging.getLogger("a2a_grpc.rpc")
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+End: TypeAlias = "Callable[[Context, A2AError], Awaitable[None]]"
+"""Ends a call with an error."""
+Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
+
+
+@dataclass(slots=True)
+class Caller:
+    """The caller of the current call, and what the audit log says of the call."""
+
+    principal: Principal = NOBODY
+    task: str = ""
+    """The id of the task that the call is about."""
+    has_expired: bool = False
+    """True once the call is ended because the credentials of its caller have ended."""
+
+
+_caller: ContextVar[Caller | None] = ContextVar("a2a_grpc caller of the call", default=None)
+
+
+def current_caller() -> Caller:
+    """Return the caller of the call that the current task serves; an anonymous one if callers are not looked at."""
+    return _caller.get() or Caller()
+
+
+class Admission:
+    """Lets the calls of known callers pass to their handlers.
+
+    Guarantees:
+
+    - A handler that `guarded` returns asks for no request, and calls no other handler, before the caller is known.
+    - A stream ends with UNAUTHENTICATED when the credentials of its caller end.
+    - Each call that ends has a line in the audit log, if there is one.
+    """
+
+    def __init__(
+        self,
+        callers: Callers,
+        end: End,
+        metadata: Callable[[Context], Metadata],
+        *,
+        certificate: Callable[[Context], Certificate | None] = lambda context: None,
+        audit: AuditLog | None = None,
+    ) -> None:
+        self._callers = callers
+        self._end = end
+        self._metadata = metadata
+        self._certificate = certificate
+        self._audit = audit
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_needed(self) -> bool:
+        """True if calls have to be looked at."""
+        return self._callers.is_needed or self._audit is not None
+
+    def guarded(self, method: str, handler: Handler) -> Handler:
+        """Return a handler that finds out who calls, and then does what `handler` does.
+
+        Args:
+            method: The full name of the RPC.
+            handler: The handler to call for known callers.
+        """
+        kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
+        behavior = getattr(handler, "_".join(kind))
+        make = getattr(grpc, f"{'_'.join(kind)}_rpc_method_handler")
+        is_stream = handler.response_streaming
+
+        # A plain function: grpc.aio inspects the handler at each call, and any other callable takes longer.
+        async def serve(requests: Any, context: Context) -> Any:
+            caller = Caller()
+            _caller.set(caller)
+            try:
+                credentials = self._shown(method, context)
+                if not await self._admit(caller, credentials, context):
+                    return None
+                result = behavior(requests, context)
+                if is_stream and caller.principal.expires_at is not None:
+                    return await self._until_expiry(caller, credentials, context, result)
+                return await (_written(result, context) if hasattr(result, "__aiter__") else result)
+            finally:
+                if self._audit is not None:
+                    self._note(caller, method, context)
+
+        handled: Handler = make(serve, handler.request_deserializer, handler.response_serializer)
+        return handled
+
+    def _shown(self, method: str, context: Context) -> CallCredentials:
+        metadata: dict[str, tuple[str | bytes, ...]] = {}
+        for name, value in self._metadata(context):
+            metadata[name] = (*metadata[name], value) if name in metadata else (value,)
+        return CallCredentials(method, metadata, self._certificate(context), context.peer())
+
+    async def _admit(self, caller: Caller, credentials: CallCredentials, context: Context) -> bool:
+        """Find out who calls. Return False if the call was refused, and has ended."""
+        try:
+            caller.principal = await self._callers.identify(credentials)
+        except A2AError as error:
+            await self._refuse(context, error)
+            return False
+        except Exception:  # an authenticator of other authors may raise anything
+            logger.exception("an authenticator failed")
+            await self._end(context, InternalError())
+            return False
+        return True
+
+    async def _refuse(self, context: Context, error: A2AError) -> None:
+        if isinstance(error, UnauthenticatedError):
+            challenges = self._callers.challenges(error)
+            context.set_trailing_metadata(tuple(("www-authenticate", challenge) for challenge in challenges))
+        await self._end(context, error)
+
+    async def _until_expiry(self, caller: Caller, credentials: CallCredentials, context: Context, result: Any) -> None:
+        """Serve a stream until its end, or until the credentials of its caller end."""
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        assert caller.principal.expires_at is not None
+
+        def expire() -> None:
+            caller.has_expired = True
+            task.cancel()
+
+        timer = self._loop.call_later(max(0.0, caller.principal.expires_at - time.time()), expire)
+        try:
+            await (_written(result, context) if hasattr(result, "__aiter__") else result)
+        except asyncio.CancelledError:
+            if not caller.has_expired or task.uncancel():
+                raise  # the client is gone
+            await self._refuse(context, self._callers.refusal(credentials, "expired during a stream", EXPIRED))
+        finally:
+            timer.cancel()
+
+    def _note(self, caller: Caller, method: str, context: Context) -> None:
+        assert self._audit is not None
+        code: Any = context.code()
+        if isinstance(code, int):
+            code = CODES.get(code)
+        outcome = "CANCELLED" if context.cancelled() else code.name if code else "OK"
+        is_known = outcome != "UNAUTHENTICATED" or not caller.principal.is_anonymous
+        principal = caller.principal if is_known else None
+        self._audit.record(method=method, principal=principal, task=caller.task, outcome=outcome, peer=context.peer())
+
+
+async def _written(elements: Any, context: Context) -> None:
+    """Write the elements of a handler that yields them."""
+    async for element in elements:
+        await context.write(element)

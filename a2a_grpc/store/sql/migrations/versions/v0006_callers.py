@@ -1,0 +1,13 @@
+"""Keep what is known of the caller of a message that waits, for the replica that runs the message's turn."""
+
+from alembic import op
+from sqlalchemy import Column
+
+from a2a_grpc.store.sql.schema import text_type
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("a2a_pending", Column("caller", text_type()))
