@@ -138,6 +138,11 @@ def name_problem(name: str) -> str:
     return ""
 
 
+def tenant_problem(tenant: str) -> str:
+    """Return what is wrong with a tenant, as the end of a sentence; "" if nothing is."""
+    return "" if tenant.isprintable() else "has characters that are not printable"
+
+
 def scope_problem(scope: str) -> str:
     """Return what is wrong with a scope, as the end of a sentence; "" if nothing is (RFC 6749, section 3.3)."""
     is_scope = scope and scope.isascii() and scope.isprintable() and not set(scope) & set(' "\\')

@@ -26,6 +26,7 @@ VERBS = (
     "ping",
     "doctor",
     "completion",
+    "keys",
     "db",
     "push",
 )
@@ -67,7 +68,7 @@ def _add(app: typer.Typer, name: str) -> None:
             app.command(name, cls=Command, help=with_examples(name, module.HELP))(module.command())
         case "completion":
             app.command(name, cls=Command, help=with_examples(name, module.completion.__doc__))(module.completion)
-        case "db" | "push":
+        case "db" | "keys" | "push":
             app.add_typer(module.commands(), name=name)
         case _:
             from a2a_grpc.cli.exits import EPILOG  # these import the client

@@ -24,6 +24,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ping": ("a2a-grpc ping --count 100 --interval 0",),
     "doctor": ("a2a-grpc doctor", "a2a-grpc doctor grpcs://agent.example:443"),
     "completion": ('eval "$(a2a-grpc completion bash)"', "a2a-grpc completion fish | source"),
+    "keys new": (
+        "a2a-grpc keys new alice --scope read --expires-days 90",
+        "a2a-grpc keys new billing --tenant acme > billing.key",
+    ),
+    "keys list": ("a2a-grpc keys list --file keys.toml",),
+    "keys revoke": ("a2a-grpc keys revoke alice", "a2a-grpc keys revoke alice --id 3fe1a0"),
     "db upgrade": ("a2a-grpc db upgrade --store postgresql://user@host/db",),
     "db current": ("a2a-grpc db current --store sqlite:///tasks.db",),
     "db rename": ("a2a-grpc db rename Poet --store sqlite:///tasks.db",),
