@@ -2,6 +2,7 @@
 
 from a2a_grpc.auth.callers import anonymous
 from a2a_grpc.auth.certificates import ClientCertificates
+from a2a_grpc.auth.jwt import Jwt
 from a2a_grpc.auth.keys import ApiKeys
 from a2a_grpc.auth.protocol import (
     Authenticator,
@@ -21,6 +22,7 @@ __all__ = [
     "Certificate",
     "ClientCertificates",
     "Described",
+    "Jwt",
     "Opened",
     "Refused",
     "anonymous",

@@ -126,7 +126,7 @@ class Provider:
         self.issuer = (await self._say(self._config))["issuer"]
 
     async def stop(self) -> None:
-        """End the program: nothing listens on its port any more."""
+        """End the program."""
         process, self._process = self._process, None
         if process is not None:
             assert process.stdin is not None
@@ -154,7 +154,7 @@ class Provider:
         await self._say({"do": "forget"})
 
     async def counts(self) -> dict[str, int]:
-        """Return the number of requests by path, for example "/keys" and "/oauth/token"."""
+        """Return the number of requests by path, such as "/keys"."""
         return await self._say({"do": "counts"})
 
     async def token(self, client: str = "worker", *, scopes: Sequence[str] = ()) -> str:
