@@ -22,7 +22,8 @@ The modules, by floor. A module imports only from its own package and from lower
                     requests; limits: whether settings fit each other; width: counting the fields of large requests;
                     pace: long work in steps; loads: loading tasks for responses; admin: health, reflection, channelz;
                     published: the card with the right address; servicer: the eleven RPCs; serve: a server as a program;
-                    workers, worker: several processes; ports, port: gRPC ports, which are bound again after a failure;
+                    workers, worker: several processes; listeners: the addresses of `listen`; ports, port: gRPC ports,
+                    which are bound again after a failure; tls: certificates, which are read again when they change;
                     sockets: the connections of a port; readiness: whether the store answers; health: grpc.health.v1;
                     descriptors: the limit of open files; acceptor: HTTP connections; guard, debt, connections,
                     counters: ending connections that flood; noise: gRPC's log lines; garbage: the garbage collector

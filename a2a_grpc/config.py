@@ -33,7 +33,9 @@ class ConfigurationError(ValueError):
     """A setting has a value that is not possible. The message names the setting and the value."""
 
 
-def setting(default: Any, doc: str, *, minimum: float | None = None, maximum: float | None = None) -> Any:
+def setting(
+    default: Any, doc: str, *, minimum: float | None = None, maximum: float | None = None, repeated: bool = False
+) -> Any:
     """Return a field of a settings class.
 
     Args:
@@ -41,8 +43,10 @@ def setting(default: Any, doc: str, *, minimum: float | None = None, maximum: fl
         doc: What the setting does, in one sentence, with its unit.
         minimum: The smallest possible value.
         maximum: The largest possible value.
+        repeated: True if the value is a text of parts with commas between them, for each of which the option may be
+            given once.
     """
-    return field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum})
+    return field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum, "repeated": repeated})
 
 
 def documented(kind: type[Settings]) -> type[Settings]:

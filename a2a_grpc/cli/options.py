@@ -2,6 +2,7 @@
 
 import inspect
 import typing
+from collections.abc import Mapping
 from dataclasses import Field, fields
 from enum import StrEnum
 from typing import Any
@@ -21,6 +22,8 @@ class OutputFormat(StrEnum):
 def settings_parameters(*kinds: type, switches: bool = False) -> list[inspect.Parameter]:
     """Return a keyword parameter for each field. Its default is None, and its help names the default and the variable.
 
+    A setting that is repeated gives a list of texts; `given_settings` joins them.
+
     With `switches` there is an option to turn off each flag, in case the environment has turned it on.
     """
     parameters = []
@@ -28,6 +31,12 @@ def settings_parameters(*kinds: type, switches: bool = False) -> list[inspect.Pa
         hints = typing.get_type_hints(kind)
         parameters += [_parameter(item, plain_type(hints[item.name]), _panel(kind), switches) for item in fields(kind)]
     return parameters
+
+
+def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that options give: those with a value. A list becomes a text with commas."""
+    given = {name: value for name, value in options.items() if value is not None and value != []}
+    return {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def _parameter(item: Field[Any], kind: type, panel: str, switches: bool) -> inspect.Parameter:
@@ -43,7 +52,8 @@ def _parameter(item: Field[Any], kind: type, panel: str, switches: bool) -> insp
         show_default=False,
         metavar=None if kind is bool else kind.__name__.upper(),
     )
-    return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
+    annotation = list[str] | None if item.metadata["repeated"] else kind | None
+    return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
 
 
 def _panel(kind: type) -> str:

@@ -11,7 +11,7 @@ import typer
 from a2a_grpc.agent import Agent, check_agent
 from a2a_grpc.cli.exits import ExitCode, say_error
 from a2a_grpc.cli.load import load_agent
-from a2a_grpc.cli.options import OutputFormat, settings_parameters
+from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen, guard
 from a2a_grpc.cli.usage import Command
@@ -90,8 +90,7 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
 def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
     log_to_stderr(level.upper())
-    settings = {name: value for name, value in options.items() if value is not None}
-    run_program(find, settings, tell=_tell_json if output is OutputFormat.JSON else _tell_text())
+    run_program(find, given_settings(options), tell=_tell_json if output is OutputFormat.JSON else _tell_text())
 
 
 def _guard(work: Callable[[], None]) -> None:

@@ -48,12 +48,12 @@ class Acceptor:
         self._reserve = Reserve()
         self._throttle = Throttle(logger, 10.0)
         self._sockets: list[socket.socket] = []
-        self._tls: ssl.SSLContext | None = None
+        self._tls: Callable[[], ssl.SSLContext] | None = None
         self._beginning: dict[asyncio.Task[None], None] = {}
         self._accepting: list[asyncio.Task[None]] = []
 
-    def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
-        """Listen on bound sockets, which belong to the acceptor from now on."""
+    def start(self, sockets: Sequence[socket.socket], tls: Callable[[], ssl.SSLContext] | None) -> None:
+        """Listen on bound sockets, which belong to the acceptor from now on. `tls` is asked for each connection."""
         self._tls = tls
         self._reserve.fill()
         for listening in sockets:
@@ -124,7 +124,7 @@ class Acceptor:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol,
                 connected,
-                ssl=self._tls,
+                ssl=self._tls() if self._tls else None,
                 ssl_handshake_timeout=TLS_HANDSHAKE_S if self._tls else None,
             )
         except OSError:  # ssl.SSLError, ConnectionError and TimeoutError are

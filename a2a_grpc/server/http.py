@@ -54,7 +54,7 @@ class HttpListener:
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     async def start(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None, reuse_port: bool = False, limit: int
+        self, host: str, port: int, *, tls: Callable[[], ssl.SSLContext] | None, reuse_port: bool = False, limit: int
     ) -> int:
         """Begin to listen; at most `limit` connections are kept. Return the real port. Raises OSError for an address
         that cannot be had."""

@@ -47,7 +47,7 @@ class GrpcPort:
         *,
         setting: str,
         options: Sequence[tuple[str, Any]],
-        credentials: grpc.ServerCredentials | None,
+        credentials: Callable[[], grpc.ServerCredentials] | None,
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         shared: bool,
         on_failure: Callable[[str], None],
@@ -59,6 +59,7 @@ class GrpcPort:
         self._setting = setting
         self._options = options
         self._credentials = credentials
+        self._bound_with: list[grpc.ServerCredentials] = []  # kept, since gRPC calls into them at each handshake
         self._interceptors = interceptors
         self._shared = shared
         self._on_failure = on_failure
@@ -143,7 +144,8 @@ class GrpcPort:
             if self._credentials is None:
                 self._port = server.add_insecure_port(self.address)
             else:
-                self._port = server.add_secure_port(self.address, self._credentials)
+                self._bound_with.append(self._credentials())
+                self._port = server.add_secure_port(self.address, self._bound_with[-1])
         except RuntimeError as error:
             raise cannot_listen(self._host, self._port, self._setting, error) from error
         self._listeners = listeners(self._port) - before

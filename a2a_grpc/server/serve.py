@@ -308,7 +308,9 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
 
 def _announce(server: Server, tell: Tell) -> None:
     settings = server.settings
-    tell("listening", {"protocol": "grpc", "address": server.grpc_address, "tls": bool(settings.tls_cert)})
+    for listener, address in zip(settings.listening, server.grpc_addresses, strict=False):
+        mutual = {"mtls": True} if listener.is_mutual else {}
+        tell("listening", {"protocol": "grpc", "address": address, "tls": bool(settings.tls_cert), **mutual})
     if server.admin_address:
         tell("listening", {"protocol": "admin", "address": server.admin_address, "tls": bool(settings.tls_cert)})
     if server.http_url:
@@ -318,10 +320,12 @@ def _announce(server: Server, tell: Tell) -> None:
         text = f"the card names the host that it is asked at, with port {port}; --advertise HOST:PORT names another"
         tell("note", {"text": text})
     tell("note", {"text": where_tasks_are(settings.store)})
-    if not settings.lenient_version and is_loopback(split_address("listen", settings.listen)[0]):
+    if not settings.lenient_version and is_loopback(settings.listening[0].host):
         tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
-    admin = {"admin": server.admin_address} if server.admin_address else {}
-    tell("ready", {"grpc": server.grpc_address, "http": server.http_url, **admin})
+    more: dict[str, Any] = {"admin": server.admin_address} if server.admin_address else {}
+    if others := server.grpc_addresses[1:]:
+        more["grpc_more"] = list(others)
+    tell("ready", {"grpc": server.grpc_address, "http": server.http_url, **more})
 
 
 @contextmanager
@@ -342,10 +346,12 @@ def describe(event: str, values: Mapping[str, Any]) -> str:
             return f"HTTP  {values['address']}/.well-known/agent-card.json"
         case "listening":
             port = "gRPC " if values["protocol"] == "grpc" else "Admin"
-            return f"{port} {values['address']}{' (TLS)' if values['tls'] else ''}"
+            encrypted = " (mTLS)" if values.get("mtls") else " (TLS)" if values["tls"] else ""
+            return f"{port} {values['address']}{encrypted}"
         case "ready":
             workers = f" workers={values['workers']}" if "workers" in values else ""
-            return f"Ready grpc={values['grpc']} http={values['http'] or 'off'}{workers}"
+            grpc_addresses = ",".join([values["grpc"], *values.get("grpc_more", ())])
+            return f"Ready grpc={grpc_addresses} http={values['http'] or 'off'}{workers}"
         case "note":
             return f"Note  {values['text']}"
         case "restarted":

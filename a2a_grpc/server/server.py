@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
 
-from a2a_grpc.address import join_address, split_address
+from a2a_grpc.address import join_address
 from a2a_grpc.agent import Agent, build_card, check_agent
 from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
@@ -25,7 +24,6 @@ from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.errors import A2AError
 from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
-from a2a_grpc.pem import check_plain_key
 from a2a_grpc.rpc import (
     Admission,
     Arrivals,
@@ -50,6 +48,7 @@ from a2a_grpc.server.descriptors import shares
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.guard import Guard
 from a2a_grpc.server.limits import check_limits_fit
+from a2a_grpc.server.listeners import Listener
 from a2a_grpc.server.noise import QuietGrpc
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.port import GrpcPort
@@ -57,8 +56,9 @@ from a2a_grpc.server.ports import cannot_listen
 from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Authorize, Servicer, ServicerOptions
-from a2a_grpc.server.settings import OFF, ServerSettings, advertised
+from a2a_grpc.server.settings import ServerSettings, advertised
 from a2a_grpc.server.stopping import signals
+from a2a_grpc.server.tls import LOOK_EVERY_S, TlsFiles
 from a2a_grpc.server.width import Width
 from a2a_grpc.store import TaskStore, open_store
 from a2a_grpc.store.open import db_command
@@ -126,7 +126,9 @@ class Server:
 
     Attributes:
         card: The agent card, once the server listens.
-        grpc_address: HOST:PORT where the server listens for gRPC; empty before it listens.
+        grpc_address: HOST:PORT where the server listens for gRPC; empty before it listens. The first one, if `listen`
+            names several.
+        grpc_addresses: All such addresses, in the order of `listen`.
         admin_address: HOST:PORT of the second gRPC port (`admin_listen`); None if it is off.
         http_url: The URL of the HTTP listener, without a path; None if it is off.
     """
@@ -168,6 +170,7 @@ class Server:
         self._open_to_all = set(HEALTH_METHODS)
         self.card: AgentCard
         self.grpc_address = ""
+        self.grpc_addresses: tuple[str, ...] = ()
         self.admin_address: str | None = None
         self.http_url: str | None = None
         self._store = store or open_store(
@@ -185,7 +188,8 @@ class Server:
         # Only our own accept loop can say which bytes of a connection belong to calls.
         self._is_guarded = self.settings.end_floods and accepts_any_path() and can_look()
         self._guard: Guard | None = None
-        self._shares = shares(1 if self.settings.admin_listen == OFF else 2, self.settings.max_connections)
+        self._listeners = [listener for listener in self.settings.listening if listener.setting != "http_listen"]
+        self._shares = shares(len(self._listeners), self.settings.max_connections)
         self._readiness = Readiness(self._store, lambda: self.is_ready)
         self._failure: str | None = None
         self._failed = asyncio.Event()
@@ -247,7 +251,7 @@ class Server:
         settings = self.settings
         build_card(self.agent, address="-")  # raises for an agent without a valid card, before a port is bound
         self._admin = Admin(settings)
-        credentials, tls = self._credentials()
+        self._tls = TlsFiles(settings) if settings.tls_cert else None
         self._arrivals = Arrivals(
             places=max(4, settings.max_bytes_in_flight // (2 * self._transport.max_receive_bytes)),
             timeout_s=settings.request_timeout_s,
@@ -255,12 +259,10 @@ class Server:
             traffic=self._traffic,
         )
         async with AsyncExitStack() as undo:
-            self._grpc = self._bind(undo, "listen", credentials)
-            self.grpc_address = self._grpc.address
-            admin_grpc = None
-            if settings.admin_listen != OFF:
-                admin_grpc = self._bind(undo, "admin_listen", credentials)
-                self.admin_address = admin_grpc.address
+            ports = [(listener.setting, self._bind(undo, listener)) for listener in self._listeners]
+            self.grpc_addresses = tuple(port.address for setting, port in ports if setting == "listen")
+            self.grpc_address = self.grpc_addresses[0]
+            self.admin_address = next((port.address for setting, port in ports if setting == "admin_listen"), None)
             undo.push_async_callback(self._callers.close)
             await self._callers.open()
             if self._auth_settings.audit_log:
@@ -275,16 +277,16 @@ class Server:
             await self._check_owner()
             undo.push_async_callback(self._bus.stop)
             await self._bus.start()
-            await self._listen_http(tls)  # `/readyz` answers 503 until the server is ready
+            await self._listen_http()  # `/readyz` answers 503 until the server is ready
             if self._http is not None:
                 undo.push_async_callback(self._http.stop)
             await undo.enter_async_context(self._engine)
             self._admin.tell(True)
-            if admin_grpc is None:
-                await self._grpc.start(self._asked_for({**methods, **admin_methods}))
-            else:
-                await self._grpc.start(self._asked_for(methods))
-                await admin_grpc.start(self._asked_for(admin_methods, is_admin=True))
+            if self.admin_address is None:
+                methods |= admin_methods
+            for setting, port in ports:
+                is_admin = setting == "admin_listen"
+                await port.start(self._asked_for(admin_methods if is_admin else methods, is_admin=is_admin))
             undo.enter_context(self._quiet)
             undo.pop_all()
         if self._is_guarded:
@@ -301,6 +303,8 @@ class Server:
         self._is_serving = True
         if settings.health:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
+        if self._tls is not None:
+            self._upkeep.every(LOOK_EVERY_S, "tls", self._tls.look)
 
     async def _check_owner(self) -> None:
         """Raise ConfigurationError if the store keeps the tasks of another agent.
@@ -422,14 +426,13 @@ class Server:
         """Give the health service the answer that `/readyz` has."""
         self._admin.tell(await self.check_ready())
 
-    def _bind(self, undo: AsyncExitStack, name: str, credentials: grpc.ServerCredentials | None) -> GrpcPort:
-        """Return a gRPC port that is bound to the address of a setting, and not served yet. Raise ListenError."""
+    def _bind(self, undo: AsyncExitStack, listener: Listener) -> GrpcPort:
+        """Return a gRPC port that is bound to an address, and not served yet. Raise ListenError."""
         settings = self.settings
-        host, port = split_address(name, getattr(settings, name))
         bound = GrpcPort(
-            host,
-            port,
-            setting=name,
+            listener.host,
+            listener.port,
+            setting=listener.setting,
             options=[
                 *server_options(
                     self._transport,
@@ -440,7 +443,7 @@ class Server:
                 # More connections would take the file descriptors that the store and the probes need.
                 ("grpc.max_allowed_incoming_connections", self._shares.grpc),
             ],
-            credentials=credentials,
+            credentials=partial(self._tls.credentials, mutual=listener.is_mutual) if self._tls else None,
             interceptors=[Asking(self._adapted), *self._interceptors] if self._interceptors else [],
             shared=settings.reuse_port,
             on_failure=self._fail,
@@ -503,14 +506,14 @@ class Server:
             return handler
         return self._admission.guarded(method, handler)
 
-    async def _listen_http(self, tls: ssl.SSLContext | None) -> None:
-        settings = self.settings
-        if settings.http_listen == OFF:
+    async def _listen_http(self) -> None:
+        settings, tls = self.settings, self._tls
+        listener = next((one for one in settings.listening if one.setting == "http_listen"), None)
+        if listener is None:
             return
         from a2a_grpc.server.http import HttpListener  # aiohttp takes longer to import than the rest together
 
-        host, port = split_address("http_listen", settings.http_listen)
-        listener = HttpListener(
+        http = HttpListener(
             self.card,
             max_age_s=settings.card_max_age_s,
             is_alive=lambda: self._failure is None,
@@ -518,25 +521,18 @@ class Server:
             names_asked_host=settings.names_asked_host,
         )
         try:
-            port = await listener.start(host, port, tls=tls, reuse_port=settings.reuse_port, limit=self._shares.http)
+            port = await http.start(
+                listener.host,
+                listener.port,
+                tls=(lambda: tls.http) if tls else None,
+                reuse_port=settings.reuse_port,
+                limit=self._shares.http,
+            )
         except OSError as error:
-            await listener.stop()
-            raise cannot_listen(host, port, "http_listen", error) from error
-        self._http = listener
-        self.http_url = f"{'https' if tls else 'http'}://{join_address(host, port)}"
-
-    def _credentials(self) -> tuple[grpc.ServerCredentials | None, ssl.SSLContext | None]:
-        settings = self.settings
-        if not settings.tls_cert or not settings.tls_key:
-            return None, None
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            certificate, key = Path(settings.tls_cert).read_bytes(), Path(settings.tls_key).read_bytes()
-            check_plain_key("tls_key", settings.tls_key, key)
-            tls.load_cert_chain(settings.tls_cert, settings.tls_key)
-        except OSError as error:  # ssl.SSLError is an OSError
-            raise ConfigurationError(f"tls_cert, tls_key: {_what_is_wrong(settings, error)}") from error
-        return grpc.ssl_server_credentials([(key, certificate)]), tls
+            await http.stop()
+            raise cannot_listen(listener.host, listener.port, "http_listen", error) from error
+        self._http = http
+        self.http_url = f"{'https' if tls else 'http'}://{join_address(listener.host, port)}"
 
 
 def _for_interceptors(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
@@ -551,12 +547,3 @@ def _check_scopes(agent: Agent, callers: Callers) -> None:
                 f"the skill '{skill.id}' needs the scope {', '.join(map(repr, skill.scopes))}, but the server does not "
                 "authenticate its callers; give --auth, --api-keys or --jwt-issuer, or Server(…, auth=[…])"
             )
-
-
-def _what_is_wrong(settings: ServerSettings, error: OSError) -> str:
-    """Return why a certificate and its key cannot be used. The words of OpenSSL name neither file."""
-    if not isinstance(error, ssl.SSLError):
-        return f"{error.filename}: {error.strerror}"
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return f"{settings.tls_key} is not the key of the certificate in {settings.tls_cert}"
-    return f"{settings.tls_cert} and {settings.tls_key} must hold a certificate chain and its private key in PEM"

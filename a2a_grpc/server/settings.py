@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from a2a_grpc.address import is_loopback, is_wildcard, join_address, split_address
+from a2a_grpc.address import is_wildcard, join_address, split_address
 from a2a_grpc.arguments import checked
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.server.listeners import Listener, check_listeners, parse_listen
 
 MiB = 1 << 20
 OFF = "off"
@@ -16,7 +17,12 @@ OFF = "off"
 class ServerSettings:
     """Settings of a server: addresses, TLS, the store, limits of calls and connections, shutdown."""
 
-    listen: str = setting("127.0.0.1:50051", "HOST:PORT for gRPC; port 0 chooses a free port.")
+    listen: str = setting(
+        "127.0.0.1:50051",
+        "HOST:PORT for gRPC; port 0 chooses a free port. Several addresses are separated by commas; "
+        "HOST:PORT/tls asks for no client certificate although `tls_client_ca` is set.",
+        repeated=True,
+    )
     http_listen: str = setting("127.0.0.1:8080", "HOST:PORT for the agent card and probes, or 'off'.")
     admin_listen: str = setting(
         OFF, "HOST:PORT of a second gRPC port, to which health, reflection and channelz move, or 'off'."
@@ -38,6 +44,11 @@ class ServerSettings:
     only_tenant: bool = setting(False, "Refuse requests for any other tenant than `tenant`.")
     tls_cert: str | None = setting(None, "PEM file with the certificate chain; with it, gRPC and HTTP use TLS.")
     tls_key: str | None = setting(None, "PEM file with the private key of the certificate.")
+    tls_client_ca: str | None = setting(
+        None,
+        "PEM file with the CAs of client certificates; with it, gRPC on the addresses of `listen` accepts only "
+        "callers with such a certificate.",
+    )
     insecure: bool = setting(False, "Allow connections without TLS from other machines.")
     lenient_version: bool = setting(False, "Accept calls without the metadata 'a2a-version', for example from grpcurl.")
     reflection: bool = setting(True, "Serve gRPC reflection, so that grpcurl needs no files.")
@@ -82,13 +93,18 @@ class ServerSettings:
             raise ConfigurationError(
                 f"--{missing.replace(chr(95), chr(45))} is missing; a certificate and its key come together"
             )
-        for name, address in self.listening:
-            host, _ = split_address(name, address)
-            if not (self.tls_cert or self.insecure or is_loopback(host)):
-                raise ConfigurationError(
-                    f"{name} is '{address}': plaintext beyond this machine; "
-                    "give --tls-cert with --tls-key, or --insecure"
-                )
+        if self.tls_client_ca == "":
+            raise ConfigurationError("tls_client_ca is empty")
+        if self.tls_client_ca is not None and not self.tls_cert:
+            raise ConfigurationError(
+                "--tls-cert is missing; tls_client_ca asks for client certificates, which need TLS"
+            )
+        check_listeners(
+            self.listening,
+            has_tls=bool(self.tls_cert),
+            has_client_ca=self.tls_client_ca is not None,
+            may_be_plain=self.insecure,
+        )
 
     @property
     def names_asked_host(self) -> bool:
@@ -96,13 +112,16 @@ class ServerSettings:
 
         This is the case if the server listens on every address of its machine and `advertise` is not set.
         """
-        return self.advertise is None and is_wildcard(split_address("listen", self.listen)[0])
+        return self.advertise is None and is_wildcard(self.listening[0].host)
 
     @property
-    def listening(self) -> list[tuple[str, str]]:
-        """The names and values of the settings with an address to listen on, without those that are off."""
-        names = ("listen", "admin_listen", "http_listen")
-        return [(name, address) for name in names if (address := getattr(self, name)) != OFF]
+    def listening(self) -> list[Listener]:
+        """The addresses to listen on: those of `listen` in their order, then those of the other settings if any."""
+        listeners = parse_listen(self.listen, asks=self.tls_client_ca is not None)
+        for name in ("admin_listen", "http_listen"):
+            if (address := getattr(self, name)) != OFF:
+                listeners.append(Listener(name, *split_address(name, address)))
+        return listeners
 
 
 def advertised(url: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from a2a_grpc.address import join_address, split_address
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.server.ports import check_free, held
@@ -89,11 +88,14 @@ class Workers:
 
     def _take_ports(self, ports: ExitStack) -> None:
         self._ordered = {"workers": 1, "reuse_port": True}
-        for name, address in self._settings.listening:
-            host, port = split_address(name, address)
+        taken: dict[str, list[str]] = {}
+        for listener in self._settings.listening:
+            name, host, port = listener.setting, listener.host, listener.port
             if port and not self._settings.reuse_port:
                 check_free(host, port, name)
-            self._ordered[name] = join_address(host, ports.enter_context(held(host, port, name)))
+            taken_port = ports.enter_context(held(host, port, name))
+            taken.setdefault(name, []).append(listener._replace(port=taken_port).text)
+        self._ordered |= {name: ",".join(addresses) for name, addresses in taken.items()}
 
     def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(group.create_task(work, name=name))
