@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -155,11 +156,13 @@ class Admission:
             timer.cancel()
 
     def _note(self, caller: Caller, method: str, context: Context) -> None:
+        """Write the line of a call that ends, perhaps with the exception that is on its way."""
         assert self._audit is not None
         code: Any = context.code()
         if isinstance(code, int):
             code = CODES.get(code)
-        outcome = "CANCELLED" if context.cancelled() else code.name if code else "OK"
+        is_canceled = isinstance(sys.exception(), asyncio.CancelledError)
+        outcome = "CANCELLED" if is_canceled else code.name if code else "OK"
         is_known = outcome != "UNAUTHENTICATED" or not caller.principal.is_anonymous
         principal = caller.principal if is_known else None
         self._audit.record(method=method, principal=principal, task=caller.task, outcome=outcome, peer=context.peer())
