@@ -17,6 +17,8 @@ from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
+from a2a_grpc.auth.certificates import certificate_of, check_installed
+from a2a_grpc.auth.protocol import Certificate
 from a2a_grpc.auth.settings import AuthSettings
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
@@ -252,6 +254,8 @@ class Server:
         build_card(self.agent, address="-")  # raises for an agent without a valid card, before a port is bound
         self._admin = Admin(settings)
         self._tls = TlsFiles(settings) if settings.tls_cert else None
+        if settings.tls_client_ca:
+            check_installed()
         self._arrivals = Arrivals(
             places=max(4, settings.max_bytes_in_flight // (2 * self._transport.max_receive_bytes)),
             timeout_s=settings.request_timeout_s,
@@ -271,7 +275,13 @@ class Server:
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = build_card(self.agent, address=address, tenant=settings.tenant)
             methods, admin_methods = self._methods(), self._admin.handlers()
-            self._admission = Admission(self._callers, self._refuse, invocation_metadata, audit=self._audit)
+            self._admission = Admission(
+                self._callers,
+                self._refuse,
+                invocation_metadata,
+                certificate=_certificate if settings.tls_client_ca else _no_certificate,
+                audit=self._audit,
+            )
             undo.push_async_callback(self._store.close)
             await self._store.open()
             await self._check_owner()
@@ -533,6 +543,14 @@ class Server:
             raise cannot_listen(listener.host, listener.port, "http_listen", error) from error
         self._http = http
         self.http_url = f"{'https' if tls else 'http'}://{join_address(listener.host, port)}"
+
+
+def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> Certificate | None:
+    return certificate_of(context.auth_context())
+
+
+def _no_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    return None
 
 
 def _for_interceptors(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":

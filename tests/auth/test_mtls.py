@@ -16,14 +16,16 @@ import pytest
 from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from a2a_grpc import Agent, Server, Turn
+from a2a_grpc.auth import ClientCertificates
 from a2a_grpc.auth.certificates import certificate_of, identity
 from a2a_grpc.server import server as server_module
 from a2a_grpc.server.serve import make_server
 from a2a_grpc.server.settings import ServerSettings
-from a2a_grpc.wire import A2AServiceStub, GetTaskRequest
+from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, Task
 from tests.attacks.test_accept_loop import main_loops
 from tests.auth.pki import DAY, Authority, Pair, write
-from tests.harness import V1, Program, Served, eventually, scripted, scripted_agent, serving
+from tests.harness import V1, Program, Served, eventually, refusal, request, scripted, scripted_agent, serving, texts
 
 SERVERS, CLIENTS, FOREIGN = Authority("Servers"), Authority("Clients"), Authority("Foreign")
 LOOK_S = 0.05
@@ -180,6 +182,41 @@ async def test_callers_with_and_without_certificates_have_a_port_each(files: Fil
         await check(served.server.admin_address)  # probes have no certificate
         assert served.server.http_url
         assert await asyncio.to_thread(shown, served.server.http_url) == await asyncio.to_thread(shown, plain)
+
+
+async def test_each_certificate_is_a_caller_with_its_own_tasks(files: Files) -> None:
+    agent = Agent("Names", "Names its caller.")
+
+    @agent.skill()
+    async def name(turn: Turn) -> str:
+        """Name the caller."""
+        return f"{turn.principal.method} {turn.principal.issuer} {turn.principal.subject}"
+
+    settings = ServerSettings(
+        listen="127.0.0.1:0,127.0.0.1:0/tls", http_listen="off", drain_grace_s=0.0, **files.settings
+    )
+    ours, theirs = "spiffe://prod.example/agent", "spiffe://prod.example/agent/other"
+    async with Server(agent, settings, auth=[ClientCertificates(tenants={ours: [""], theirs: [""]})]) as server:
+        mutual, plain = server.grpc_addresses
+
+        async def send(pair: Pair | None, address: str = mutual) -> Task:
+            async with channel_to(address, pair) as channel:
+                answer = await A2AServiceStub(channel).SendMessage(request("hi"), metadata=V1, timeout=10)
+                task: Task = answer.task
+                return task
+
+        async def get(pair: Pair, task_id: str) -> Task:
+            async with channel_to(mutual, pair) as channel:
+                task: Task = await A2AServiceStub(channel).GetTask(GetTaskRequest(id=task_id), metadata=V1, timeout=10)
+                return task
+
+        task = await send(CLIENTS.issue(uris=(ours,)))
+        assert texts(task) == [f"certificate spiffe://prod.example {ours}"]
+        assert (await get(CLIENTS.issue(uris=(ours,)), task.id)).id == task.id  # a renewed certificate
+        assert (await refusal(get(CLIENTS.issue(uris=(theirs,)), task.id))).code == grpc.StatusCode.NOT_FOUND
+        assert (await refusal(send(CLIENTS.issue("b")))).code == grpc.StatusCode.PERMISSION_DENIED
+        assert (await refusal(send(CLIENTS.issue("one", "two")))).code == grpc.StatusCode.UNAUTHENTICATED
+        assert (await refusal(send(None, plain))).code == grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize(
