@@ -19,6 +19,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -133,9 +134,28 @@ async def ours(options):
     settings = ServerSettings(listen="127.0.0.1:0", http_listen="off", max_streams=20_000)
     many = EngineSettings(max_runs=20_000, max_queued_runs=20_000, max_ended_tasks=1_000_000)
     transport = TransportSettings(max_streams_per_connection=20_000)
-    async with Server(agent, settings, engine=many, transport=transport, store=store) as server:
+    auth, token = token_authenticator() if options.jwt else ([], "")
+    async with Server(agent, settings, engine=many, transport=transport, store=store, auth=auth) as server:
         await fill(store, options.tasks)
-        await answer(server.grpc_address)
+        await answer(server.grpc_address, token)
+
+
+def token_authenticator():
+    """An authenticator of tokens, whose keys are in a file, and a token for it."""
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from jwt.algorithms import RSAAlgorithm
+
+    from a2a_grpc.auth.jwt import Jwt
+
+    key = rsa.generate_private_key(65537, 2048)
+    public = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k1"}
+    public.pop("key_ops", None)
+    path = Path(tempfile.mkdtemp()) / "keys.json"
+    path.write_text(json.dumps({"keys": [public]}))
+    claims = {"iss": "https://idp.example", "aud": "bench", "sub": "ann", "exp": int(time.time()) + 86_400}
+    token = jwt.encode(claims, key, "RS256", {"kid": "k1"})
+    return [Jwt("https://idp.example", ["bench"], jwks_file=path)], token
 
 
 async def fill(store, count):
@@ -222,9 +242,9 @@ async def sdk(options):
 # -- what each tells
 
 
-async def answer(address):
+async def answer(address, token=""):
     """Tells where it is, then, asked by a line, what it uses; ends with its standard input."""
-    tell(address=address)
+    tell(address=address, token=token)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline():
@@ -249,6 +269,7 @@ def main():
     parser.add_argument("kind", choices=("bare", "ours", "sdk"))
     parser.add_argument("--store", default="memory:", metavar="URL", help="default: %(default)s")
     parser.add_argument("--tasks", type=int, default=0, help="how many ended tasks there are to begin with")
+    parser.add_argument("--jwt", action="store_true", help="callers with tokens")
     parser.add_argument("--uvloop", action="store_true", help="another event loop")
     options = parser.parse_args()
     run = asyncio.run

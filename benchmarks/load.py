@@ -2,8 +2,9 @@
 
     python benchmarks/load.py
 
-Takes orders as JSON lines, {"do": NAME, "address": …, …}, and answers each with a line of what it measured: `done`
-things in `seconds`, `cpu` as the part of a core that this process used meanwhile, `latency_s` where each thing has one.
+Takes orders as JSON lines, {"do": NAME, "address": …, "token": …, …}, and answers each with a line of what it
+measured: `done` things in `seconds`, `cpu` as the part of a core that this process used meanwhile, `latency_s` if each
+thing has one.
 """
 
 import asyncio
@@ -26,8 +27,10 @@ TICK_S = 0.02
 class Peer:
     """A server, over one connection."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str) -> None:
         self.address = address
+        self.token = token
+        self.metadata = (*V1, ("authorization", f"Bearer {token}")) if token else V1
         self.channel = grpc.aio.insecure_channel(address, options=CHANNEL)
         # Without functions that parse and serialise, bytes pass.
         self.send = self.channel.unary_unary(SERVICE + "SendMessage")
@@ -39,7 +42,7 @@ class Peer:
 
     async def start(self, text: str) -> str:
         """A task that is not waited for: its id."""
-        answer = await self.send(message(text, at_once=True), metadata=V1)
+        answer = await self.send(message(text, at_once=True), metadata=self.metadata)
         return a2a.SendMessageResponse.FromString(answer).task.id
 
 
@@ -98,20 +101,20 @@ async def for_a_while(call, in_flight: int, seconds: float) -> dict:
 
 async def unary(peer: Peer, text: str, in_flight: int, seconds: float, connections: int = 1) -> dict:
     request = message(text)
-    peers = itertools.cycle([peer, *(Peer(peer.address) for _ in range(connections - 1))])
-    return await for_a_while(lambda: next(peers).send(request, metadata=V1), in_flight, seconds)
+    peers = itertools.cycle([peer, *(Peer(peer.address, peer.token) for _ in range(connections - 1))])
+    return await for_a_while(lambda: next(peers).send(request, metadata=peer.metadata), in_flight, seconds)
 
 
 async def get(peer: Peer, in_flight: int, seconds: float) -> dict:
-    answer = await peer.send(message("task"), metadata=V1)
+    answer = await peer.send(message("task"), metadata=peer.metadata)
     request = a2a.GetTaskRequest(id=a2a.SendMessageResponse.FromString(answer).task.id).SerializeToString()
-    return await for_a_while(lambda: peer.get(request, metadata=V1), in_flight, seconds)
+    return await for_a_while(lambda: peer.get(request, metadata=peer.metadata), in_flight, seconds)
 
 
 async def pages(peer: Peer, in_flight: int, seconds: float, listed: int = 10_000) -> dict:
     """The first page, then the one in the middle, in turn."""
     request = a2a.ListTasksRequest(page_size=50)
-    answer = a2a.ListTasksResponse.FromString(await peer.list(request.SerializeToString(), metadata=V1))
+    answer = a2a.ListTasksResponse.FromString(await peer.list(request.SerializeToString(), metadata=peer.metadata))
     if len(answer.tasks) != 50 or answer.total_size < listed:
         raise RuntimeError(f"a page has {len(answer.tasks)} tasks of {answer.total_size}")
     requests = [request.SerializeToString()]
@@ -122,7 +125,7 @@ async def pages(peer: Peer, in_flight: int, seconds: float, listed: int = 10_000
     async def call() -> None:
         nonlocal place
         place += 1
-        await peer.list(requests[place % 2], metadata=V1)
+        await peer.list(requests[place % 2], metadata=peer.metadata)
 
     return await for_a_while(call, in_flight, seconds)
 
@@ -136,7 +139,7 @@ async def stream(peer: Peer, chunks: int, in_flight: int, seconds: float) -> dic
         nonlocal elements
         while True:
             count = 0
-            async for _ in peer.stream(request, metadata=V1):
+            async for _ in peer.stream(request, metadata=peer.metadata):
                 count += 1
             if count < chunks:
                 raise RuntimeError(f"a stream of {chunks} chunks ended after {count} elements")
@@ -154,7 +157,7 @@ async def first(peer: Peer, seconds: float) -> dict:
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
         now = time.perf_counter()
-        call = peer.stream(request, metadata=V1)
+        call = peer.stream(request, metadata=peer.metadata)
         await call.read()
         latencies.append(time.perf_counter() - now)
         await rest_of(call)
@@ -168,7 +171,7 @@ async def gated(peer: Peer, kind: str, count: int, chunks: int) -> tuple[str, li
     request = a2a.SubscribeToTaskRequest(id=task_id).SerializeToString()
     calls = []
     for begin in range(0, count, 200):
-        opened = [peer.subscribe(request, metadata=V1) for _ in range(begin, min(begin + 200, count))]
+        opened = [peer.subscribe(request, metadata=peer.metadata) for _ in range(begin, min(begin + 200, count))]
         await asyncio.gather(*(call.read() for call in opened))
         calls += opened
     return name, calls
@@ -179,7 +182,7 @@ async def followers(peer: Peer, kind: str, count: int, chunks: int) -> dict:
     name, calls = await gated(peer, kind, count, chunks)
     reading = [asyncio.ensure_future(rest_of(call)) for call in calls]
     begin = time.perf_counter()
-    await peer.send(message(f"open {name}"), metadata=V1)
+    await peer.send(message(f"open {name}"), metadata=peer.metadata)
     elements = await asyncio.gather(*reading)
     if min(elements) < chunks:
         raise RuntimeError(f"a follower of {chunks} chunks got {min(elements)} elements")
@@ -208,7 +211,7 @@ async def idle_fire(peer: Peer) -> dict:
     reading = [asyncio.ensure_future(read(call)) for call in calls]
     await asyncio.sleep(0.2)
     begin = time.perf_counter()
-    await peer.send(message(f"open {name}"), metadata=V1)
+    await peer.send(message(f"open {name}"), metadata=peer.metadata)
     await asyncio.gather(*reading)
     return measured(len(latencies), time.perf_counter() - begin, latencies)
 
@@ -221,7 +224,7 @@ async def park(peer: Peer, count: int) -> dict:
         nonlocal left
         while left > 0:
             left -= 1
-            await peer.send(request, metadata=V1)
+            await peer.send(request, metadata=peer.metadata)
 
     await asyncio.gather(*(one_after_the_other() for _ in range(32)))
     return measured(count, time.perf_counter() - begin, [])
@@ -230,7 +233,7 @@ async def park(peer: Peer, count: int) -> dict:
 async def cancel(peer: Peer, rounds: int, streams: int) -> dict:
     """From the request to cancel to the CANCELED on the task's stream, while other streams go on."""
     request = message(f"ticks {TICK_S}")
-    others = [peer.stream(request, metadata=V1) for _ in range(streams)]
+    others = [peer.stream(request, metadata=peer.metadata) for _ in range(streams)]
 
     async def drain(call) -> None:
         async for _ in call:
@@ -240,13 +243,13 @@ async def cancel(peer: Peer, rounds: int, streams: int) -> dict:
     latencies = []
     begin = time.perf_counter()
     for _ in range(rounds):
-        call = peer.stream(request, metadata=V1)
+        call = peer.stream(request, metadata=peer.metadata)
         task_id = a2a.StreamResponse.FromString(await call.read()).task.id
         await call.read()
         await call.read()  # it is at work
         asked = time.perf_counter()
         answering = asyncio.ensure_future(
-            peer.cancel(a2a.CancelTaskRequest(id=task_id).SerializeToString(), metadata=V1)
+            peer.cancel(a2a.CancelTaskRequest(id=task_id).SerializeToString(), metadata=peer.metadata)
         )
         while not is_canceled(await call.read()):
             pass
@@ -270,9 +273,9 @@ async def main() -> None:
     peers: dict[str, Peer] = {}
     while line := await lines.readline():
         order = json.loads(line)
-        name, address = order.pop("do"), order.pop("address")
+        name, address, token = order.pop("do"), order.pop("address"), order.pop("token")
         if address not in peers:
-            peers[address] = Peer(address)
+            peers[address] = Peer(address, token)
         peer = peers[address]
         began, spent = time.perf_counter(), time.process_time()
         try:
