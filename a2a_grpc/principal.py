@@ -33,7 +33,8 @@ class Principal:
         actor: The subject that acts for the caller (RFC 8693, `act`); empty if the caller acts itself.
         claims: What the credentials say besides, as JSON values.
         group: The name of a group that owns the tasks of its members in common; empty if the caller owns its tasks.
-        expires_at: The Unix time in seconds at which the credentials end; None if they do not.
+        expires_at: The Unix time in seconds until which the credentials are accepted; None if they have no end. A
+            stream of the caller ends then.
         owner: The owner of the caller's tasks. Two callers have one owner only if method, issuer and subject are the
             same, or method, issuer and group. Empty for an anonymous caller.
     """

@@ -71,7 +71,7 @@ class ClientCertificates:
         if credentials.certificate is None:
             return None
         principal = self._principal(credentials.certificate)
-        if principal.expires_at is not None and time.time() > principal.expires_at + LEEWAY_S:
+        if principal.expires_at is not None and time.time() > principal.expires_at:
             raise Refused("expired certificate", EXPIRED)
         return principal
 
@@ -92,7 +92,7 @@ class ClientCertificates:
             issuer=issuer,
             tenants=None if self._tenants is None else self._tenants.get(name, frozenset()),
             scopes=self._scopes.get(name, frozenset()),
-            expires_at=certificate.expires_at,
+            expires_at=None if certificate.expires_at is None else certificate.expires_at + LEEWAY_S,
         )
 
 

@@ -58,10 +58,12 @@ def principal_of(claims: Mapping[str, Any], rules: Rules, now: float) -> Princip
 
 
 def _check_times(claims: Mapping[str, Any], leeway_s: float, now: float) -> float | None:
-    """Return the time at which the token expires, or None if it does not expire."""
+    """Return the time until which the token is accepted, leeway included, or None if it does not expire."""
     expires_at = _time(claims, "exp")
-    if expires_at is not None and now >= expires_at + leeway_s:
-        raise Refused("expired", EXPIRED)
+    if expires_at is not None:
+        expires_at += leeway_s
+        if now >= expires_at:
+            raise Refused("expired", EXPIRED)
     for name in ("nbf", "iat"):
         begins_at = _time(claims, name)
         if begins_at is not None and now < begins_at - leeway_s:

@@ -190,7 +190,7 @@ class Jwt:
 
     def _remember(self, digest: bytes, principal: Principal) -> None:
         """Remember a verified token until its end, a minute at most. The oldest ones make place."""
-        end = math.inf if principal.expires_at is None else principal.expires_at + self._rules.leeway_s
+        end = math.inf if principal.expires_at is None else principal.expires_at
         self._verified[digest] = (min(end, self._clock() + REMEMBERED_S), principal)
         self._verified.move_to_end(digest)
         if len(self._verified) > REMEMBERED:

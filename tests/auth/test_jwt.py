@@ -97,7 +97,7 @@ async def test_a_good_token_names_its_caller(issuer: Issuer, authenticator: Jwt)
     assert principal.actor == "helper"
     assert principal.tenants is None
     assert principal.group == ""
-    assert principal.expires_at == claims["exp"]
+    assert principal.expires_at == claims["exp"] + 60
     assert principal.claims == claims
     assert Principal.from_json(principal.to_json(), tenant="").owner == principal.owner
 
