@@ -59,8 +59,9 @@ The modules, by floor. A module imports only from its own package and from lower
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
        auth         who calls. protocol: the seam between a call and its caller; callers: asking the authenticators;
                     rates: limits of callers; audit: the audit log; settings; certificates; keys: callers with API keys;
-                    keyfile, keyedits: the file of API keys; tables: reading TOML files; jwt: callers with tokens;
-                    tokens, claims: what a token says; jwks: the keys of an issuer; keyset, discovery: reading them
+                    keyfile, keyedits: the file of API keys; jwt: callers with tokens; tokens, claims: what a token
+                    says; jwks: the keys of an issuer; keyset, discovery: reading them; file: the file of all accepted
+                    credentials; tables: reading TOML files; described: what the card says of credentials
     1  lifecycle    states, which state may follow which, and the fold of events
        parts        Python values as parts, and back. plain: objects that JSON does not have, and paths to values
        arguments    checks of the arguments of public functions

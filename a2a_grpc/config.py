@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 PREFIX = "A2A_GRPC_"
 
 OPTIONS = frozenset([
-    "accept", "after", "agent", "api_key", "api_keys", "artifacts", "as_grpcurl", "auth_scheme",
+    "accept", "after", "agent", "api_key", "artifacts", "as_grpcurl", "auth_scheme",
     "cancel_on_interrupt", "context", "count", "data", "expires_days", "extended", "extension", "file", "header",
     "history", "id", "idempotency_key", "interval", "limit", "log_level", "metadata", "no_artifacts", "no_wait",
     "output", "poll", "push_credentials", "push_token", "reference", "scope", "service", "since", "state", "task",

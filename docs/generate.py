@@ -17,6 +17,7 @@ import typer.main
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
+from a2a_grpc.auth import AuthSettings  # noqa: E402
 from a2a_grpc.cli.app import app  # noqa: E402
 from a2a_grpc.client import ClientSettings  # noqa: E402
 from a2a_grpc.config import PREFIX, plain_type  # noqa: E402
@@ -67,6 +68,7 @@ SETTINGS = {
     "Tasks: how many, how large, how long they are kept": EngineSettings,
     "HTTP/2 connections": TransportSettings,
     "Size of a request": RequestLimits,
+    "Callers: credentials, limits, the audit log": AuthSettings,
 }
 """The settings of a server: each class with its heading."""
 

@@ -148,7 +148,7 @@ class ApiKeys:
 
     def _take(self, stamp: Stamp, index: "_Index") -> None:
         if index.keys != self._index.keys:
-            logger.info("API keys read again file=%s keys=%d", self._path, len(index.keys))
+            logger.info("API keys read again file=%s count=%d", self._path, len(index.keys))
         self._stamp, self._index = stamp, index
 
 

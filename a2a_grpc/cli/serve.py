@@ -16,11 +16,9 @@ from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen, guard
 from a2a_grpc.cli.usage import Command
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
-from a2a_grpc.rpc import TransportSettings
-from a2a_grpc.server import ListenError, RequestLimits, ServerSettings
-from a2a_grpc.server.serve import Served, describe, run_program
+from a2a_grpc.server import ListenError
+from a2a_grpc.server.serve import SETTINGS, Served, describe, run_program
 from a2a_grpc.server.worker import Tell
 from a2a_grpc.store import StoreUnavailable
 
@@ -77,7 +75,7 @@ def _parameters() -> list[inspect.Parameter]:
     return [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
         inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),
-        *settings_parameters(ServerSettings, EngineSettings, TransportSettings, RequestLimits),
+        *settings_parameters(*SETTINGS),
     ]
 
 

@@ -18,6 +18,8 @@ import grpc.aio
 from a2a_grpc.address import is_loopback, split_address
 from a2a_grpc.agent import Agent, check_agent
 from a2a_grpc.arguments import checking
+from a2a_grpc.auth import Authenticator, AuthSettings, anonymous
+from a2a_grpc.auth.file import accepted
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown, said_of, unknown_variables
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
@@ -29,6 +31,7 @@ from a2a_grpc.server.garbage import Garbage
 from a2a_grpc.server.ports import ListenError
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server, ServerFailedError
+from a2a_grpc.server.servicer import Authorize
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell, Worker
@@ -37,7 +40,7 @@ from a2a_grpc.store import StoreUnavailable, TaskStore
 
 logger = logging.getLogger("a2a_grpc.server")
 
-SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits)
+SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings)
 
 LAST_WAIT_S = 1.0
 """The time in seconds that background work has to end after the server has stopped."""
@@ -50,11 +53,15 @@ class Served:
     Attributes:
         agent: The agent.
         interceptors: Interceptors of gRPC, the outermost one first.
+        authenticators: Authenticators of the program, which are asked before those of the settings.
+        authorize: The function for policies of the program, if there is one.
         unused: Settings that a call of `serve` in a loaded file gives, and that the command does not use.
     """
 
     agent: Agent
     interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    authenticators: Sequence[Authenticator] = ()
+    authorize: Authorize | None = None
     unused: Sequence[str] = ()
 
 
@@ -62,7 +69,14 @@ _served: ContextVar[list[Served] | None] = ContextVar("a2a_grpc_served", default
 
 
 @checking
-def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = (), **settings: Any) -> None:
+def serve(
+    agent: Agent,
+    *,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    authenticators: Sequence[Authenticator] = (),
+    authorize: Authorize | None = None,
+    **settings: Any,
+) -> None:
     """Serve an agent until SIGTERM or SIGINT (Ctrl-C) comes, then drain.
 
     The function prints the addresses of the server. It writes warnings to standard error, unless the program has
@@ -71,15 +85,17 @@ def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = 
     If the server cannot start, the program ends with one line on standard error. The exit code is 2 if a setting or an
     address is wrong, and 3 if the store does not answer. A program that does more than to serve uses `Server`.
 
-    In a file that `a2a-grpc serve FILE` loads, this function only names the agent and the interceptors. The command
-    serves the agent, with its own settings.
+    In a file that `a2a-grpc serve FILE` loads, this function only names the agent, the interceptors and the functions
+    for callers. The command serves the agent, with its own settings.
 
     Args:
         agent: The agent to serve.
         interceptors: Interceptors of gRPC, the outermost one first.
-        **settings: Fields of ServerSettings, EngineSettings, TransportSettings or RequestLimits. Each has an
-            environment variable, too, for example `A2A_GRPC_MAX_RUNS`. A setting that is given here counts before the
-            variable.
+        authenticators: Authenticators of your own, which are asked before those of the settings.
+        authorize: A function for policies of your own, as in `Server`.
+        **settings: Fields of ServerSettings, EngineSettings, TransportSettings, RequestLimits or AuthSettings. Each has
+            an environment variable, too, for example `A2A_GRPC_MAX_RUNS`. A setting that is given here counts before
+            the variable.
 
     Raises:
         TypeError: `agent` is not an `Agent`, or no setting has a name that was given.
@@ -88,11 +104,12 @@ def serve(agent: Agent, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = 
     check_agent(agent, Agent)
     served = _served.get()
     if served is not None:
-        served.append(Served(agent, interceptors, [name for name, value in settings.items() if value is not None]))
+        unused = [name for name, value in settings.items() if value is not None]
+        served.append(Served(agent, interceptors, authenticators, authorize, unused))
         return
     log_to_stderr("WARNING")
     try:
-        run_program(lambda: Served(agent, interceptors), settings, tell=_print)
+        run_program(lambda: Served(agent, interceptors, authenticators, authorize), settings, tell=_print)
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         print(f"Error: {one_line(mask_url(str(error)))}", file=sys.stderr)  # noqa: T201
         sys.exit(3 if isinstance(error, StoreUnavailable) else 2)
@@ -112,20 +129,27 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
         StoreUnavailable: The store does not answer.
         SystemExit: No worker can serve, or this process cannot serve any longer.
     """
-    refuse_unknown(settings, *SETTINGS, also=("interceptors",))
+    refuse_unknown(settings, *SETTINGS, also=("authenticators", "authorize", "interceptors"))
     worker = Worker.of_environment()
     if worker is None:  # otherwise the supervisor has warned
         warn_of_variables()
     if worker is not None:
         settings, tell = {**settings, **worker.settings}, worker.tell
     raise_limit()
+    settings, _ = _with_callers(settings)  # a wrong file is reported once, not by each worker
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
         found = find()
         if worker is None:
             _note_unused(found.unused, settings, tell)
         settings = with_store(found.agent, settings)
-        server = make_server(found.agent, settings, interceptors=found.interceptors)
+        server = make_server(
+            found.agent,
+            settings,
+            interceptors=found.interceptors,
+            authenticators=found.authenticators,
+            authorize=found.authorize,
+        )
         loop = event_loop(server_settings)
         try:
             run_to_end(run(server, tell=tell, is_worker=worker is not None), loop)
@@ -172,20 +196,25 @@ def make_server(
     *,
     store: TaskStore | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    authenticators: Sequence[Authenticator] = (),
+    authorize: Authorize | None = None,
 ) -> Server:
     """Return a server whose settings come from one mapping and the environment.
 
     Args:
         agent: The agent to serve.
-        settings: Values by name, of all four classes of settings. They count before the environment.
+        settings: Values by name, of all classes of settings. They count before the environment.
         store: Your own task store; by default the one that the settings name.
         interceptors: Interceptors of gRPC, the outermost one first.
+        authenticators: Authenticators of your own, which are asked before those of the settings.
+        authorize: A function for policies of your own.
 
     Raises:
         TypeError: No setting has a name that was given.
         ConfigurationError: A setting has a value that is not possible.
     """
     refuse_unknown(settings, *SETTINGS)
+    settings, authenticators_of_settings = _with_callers(settings)
     return Server(
         agent,
         load(ServerSettings, settings),
@@ -194,7 +223,17 @@ def make_server(
         limits=load(RequestLimits, settings),
         store=store,
         interceptors=interceptors,
+        auth=(*authenticators, *authenticators_of_settings),
+        authorize=authorize,
+        callers=load(AuthSettings, settings),
     )
+
+
+def _with_callers(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[Authenticator]]:
+    """Return the authenticators that settings name. Return the settings as well, with the client CA of the file."""
+    client_ca = settings.get("tls_client_ca") or os.environ.get(f"{PREFIX}TLS_CLIENT_CA")
+    found = accepted(load(AuthSettings, settings), client_ca=client_ca)
+    return {**settings, "tls_client_ca": found.client_ca}, found.authenticators
 
 
 def with_store(agent: Agent, settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -320,6 +359,9 @@ def _announce(server: Server, tell: Tell) -> None:
         text = f"the card names the host that it is asked at, with port {port}; --advertise HOST:PORT names another"
         tell("note", {"text": text})
     tell("note", {"text": where_tasks_are(settings.store)})
+    if server.auth and anonymous not in server.auth:
+        schemes = ", ".join(sorted(server.card.security_schemes))
+        tell("note", {"text": f"callers need credentials{f': {schemes}' if schemes else ''}"})
     if not settings.lenient_version and is_loopback(settings.listening[0].host):
         tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
     more: dict[str, Any] = {"admin": server.admin_address} if server.admin_address else {}

@@ -18,6 +18,7 @@ from a2a_grpc.auth import Authenticator
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.auth.certificates import certificate_of, check_installed
+from a2a_grpc.auth.described import secure
 from a2a_grpc.auth.protocol import Certificate
 from a2a_grpc.auth.settings import AuthSettings
 from a2a_grpc.bus import open_bus
@@ -49,7 +50,7 @@ from a2a_grpc.server.debt import Allowance
 from a2a_grpc.server.descriptors import shares
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.guard import Guard
-from a2a_grpc.server.limits import check_limits_fit
+from a2a_grpc.server.limits import check_credentials_are_encrypted, check_limits_fit
 from a2a_grpc.server.listeners import Listener
 from a2a_grpc.server.noise import QuietGrpc
 from a2a_grpc.server.pace import Pace
@@ -99,8 +100,8 @@ class Server:
     Use it as a context manager. The server listens while the block runs. When the block ends, the server drains: it
     accepts no new messages, handlers may finish within `drain_grace_s`, and streams end with UNAVAILABLE.
 
-    A server that loses a port is neither ready nor alive, and `wait_failed` returns. The arguments `agent` and
-    `settings` are also attributes.
+    A server that loses a port is neither ready nor alive, and `wait_failed` returns. The arguments `agent`,
+    `settings` and `auth` are also attributes.
 
     Example:
         async with Server(agent) as server:
@@ -168,6 +169,9 @@ class Server:
             calls_burst=self._auth_settings.calls_burst,
         )
         _check_scopes(agent, self._callers)
+        if self._callers.authenticates:
+            check_credentials_are_encrypted(self.settings)
+        self.auth = tuple(auth)
         self._audit: AuditLog | None = None
         self._open_to_all = set(HEALTH_METHODS)
         self.card: AgentCard
@@ -251,7 +255,7 @@ class Server:
             StoreUnavailable: The store does not answer.
         """
         settings = self.settings
-        build_card(self.agent, address="-")  # raises for an agent without a valid card, before a port is bound
+        self._build_card("-")  # raises for an agent without a valid card, before a port is bound
         self._admin = Admin(settings)
         self._tls = TlsFiles(settings) if settings.tls_cert else None
         if settings.tls_client_ca:
@@ -273,7 +277,7 @@ class Server:
                 self._audit = AuditLog(self._auth_settings.audit_log)
                 undo.callback(self._audit.close)
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
-            self.card = build_card(self.agent, address=address, tenant=settings.tenant)
+            self.card = self._build_card(address)
             methods, admin_methods = self._methods(), self._admin.handlers()
             self._admission = Admission(
                 self._callers,
@@ -315,6 +319,11 @@ class Server:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
         if self._tls is not None:
             self._upkeep.every(LOOK_EVERY_S, "tls", self._tls.look)
+
+    def _build_card(self, address: str) -> AgentCard:
+        """Return the card for an address, with the credentials that the server accepts."""
+        card = build_card(self.agent, address=address, tenant=self.settings.tenant)
+        return secure(card, self.auth, {skill.id: skill.scopes for skill in self.agent.skills.values()})
 
     async def _check_owner(self) -> None:
         """Raise ConfigurationError if the store keeps the tasks of another agent.

@@ -50,6 +50,11 @@ class ServerSettings:
         "callers with such a certificate.",
     )
     insecure: bool = setting(False, "Allow connections without TLS from other machines.")
+    tls_terminated: bool = setting(
+        False,
+        "Allow connections without TLS also if callers send credentials, because a proxy in front of the server ends "
+        "TLS and no other program reaches the port.",
+    )
     lenient_version: bool = setting(False, "Accept calls without the metadata 'a2a-version', for example from grpcurl.")
     reflection: bool = setting(True, "Serve gRPC reflection, so that grpcurl needs no files.")
     health: bool = setting(True, "Serve grpc.health.v1, the health service of gRPC.")
@@ -103,7 +108,7 @@ class ServerSettings:
             self.listening,
             has_tls=bool(self.tls_cert),
             has_client_ca=self.tls_client_ca is not None,
-            may_be_plain=self.insecure,
+            may_be_plain=self.insecure or self.tls_terminated,
         )
 
     @property

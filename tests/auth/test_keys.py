@@ -155,7 +155,7 @@ async def test_a_change_of_the_file_counts_without_a_restart(file: Path, caplog:
 
     await eventually(changed)
     assert await keys(call(BOB))
-    assert f"API keys read again file={file} keys=1" in caplog.text
+    assert f"API keys read again file={file} count=1" in caplog.text
 
 
 async def test_a_call_after_a_long_pause_does_not_see_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
