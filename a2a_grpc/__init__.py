@@ -48,11 +48,11 @@ The modules, by floor. A module imports only from its own package and from lower
                     events; pieces: the contents of events; polling, waiting: asking for a task from time to time;
                     offers: what a card does not offer; origin: whether a failure came from the agent; patience: how
                     long to retry; calls: metadata, deadlines, retries; cuts: why a subscription was refused;
-                    responses: checks of responses; inflating: compressed content; growth: a limit for a followed
-                    task; pages: lists; connection, channel, pool, target, credentials, card, fetch, page: the way to
-                    an agent; probe: why an agent cannot be reached; lenient: cards with mistakes; status: failures as
-                    errors; remote, manager, blocking: other ways to use a client; delegated, noted: remote tasks for
-                    a turn of an agent here
+                    responses: checks of responses; inflating: compressed content; renewal: certificates that were
+                    replaced; growth: a limit for a followed task; pages: lists; connection, channel, pool, target,
+                    credentials, card, fetch, page: the way to an agent; probe: why an agent cannot be reached; lenient:
+                    cards with mistakes; status: failures as errors; remote, manager, blocking: other ways to use a
+                    client; delegated, noted: remote tasks for a turn of an agent here
     2  agent        what authors of agents use. talk: one question to a user at a time
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL

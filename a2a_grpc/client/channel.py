@@ -58,7 +58,8 @@ def _check_certificates(settings: ClientSettings) -> None:
         raise ConfigurationError(f"ca_cert '{settings.ca_cert}' holds no certificates") from error
     try:
         if settings.client_cert:
-            context.load_cert_chain(settings.client_cert, settings.client_key)
+            # Without a password OpenSSL would ask the terminal for one.
+            context.load_cert_chain(settings.client_cert, settings.client_key, password=b"")
     except ssl.SSLError as error:
         raise ConfigurationError(
             f"client_cert '{settings.client_cert}' and client_key '{settings.client_key}' do not belong together, "

@@ -12,6 +12,7 @@ from a2a_grpc.client.card import usable_interface
 from a2a_grpc.client.channel import open_channel, speaks_tls
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.pool import Pool
+from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.responses import CheckedChannel
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, CardFile, CardUrl, parse, shown
@@ -133,7 +134,8 @@ class Connection:
         def open_one() -> Any:  # has no reference to this connection, since the cycle would keep the channel open
             return CheckedChannel(open_channel(address, settings, interceptors), settings)
 
-        pool = Pool(open_one, settings.calls_per_connection)
+        renewal = Renewal(settings)  # before the files are read, so that no change is missed
+        pool = Pool(open_one, settings.calls_per_connection, renewal)
         FORK.uses_grpc(pool)
         self._process = os.getpid()
         return Link(address, speaks_tls(address, settings), tenant, card, pool)

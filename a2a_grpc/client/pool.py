@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc.aio
 
+from a2a_grpc.client.renewal import Renewal
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.wire import A2AServiceStub
 
 EXTRA_IDLE_S = 30.0
@@ -23,11 +25,19 @@ class Pool:
 
     - On no connection are more than `max_calls` calls open.
     - The first connection stays. A further one is closed once it has been without calls for `EXTRA_IDLE_S`.
+    - Once the certificates were replaced, a call that begins uses a connection with the new ones. Calls that are open
+      go on, and their connections are closed as further ones are.
+
+    Args:
+        open_channel: A function that opens a channel. It raises ConfigurationError for certificates that do not fit.
+        max_calls: The number of calls that may be open on one connection.
+        renewal: The certificates of the client, which may be replaced.
     """
 
-    def __init__(self, open_channel: Callable[[], grpc.aio.Channel], max_calls: int) -> None:
+    def __init__(self, open_channel: Callable[[], grpc.aio.Channel], max_calls: int, renewal: Renewal) -> None:
         self._open_channel = open_channel
         self._max_calls = max_calls
+        self._renewal = renewal
         self._first = _Line(open_channel())
         self._lines = [self._first]
         self._begun: weakref.WeakKeyDictionary[Any, weakref.finalize[Any, Any]] = weakref.WeakKeyDictionary()
@@ -81,15 +91,34 @@ class Pool:
         await asyncio.gather(*(line.channel.close() for line in self._lines), *self._closing)
 
     def _with_room(self) -> "_Line":
+        if self._renewal.is_due():
+            self._renew()
         for line in self._lines:
-            if line.calls < self._max_calls:
+            if line.calls < self._max_calls and not line.is_outdated:
                 return line
         line = _Line(self._open_channel())
         self._lines.append(line)
         return line
 
+    def _renew(self) -> None:
+        """Open a connection with new certificates, to be the first one. Keep the former ones if they do not fit."""
+        try:
+            renewed = _Line(self._open_channel())
+        except ConfigurationError as error:
+            self._renewal.failed(error)
+            return
+        self._renewal.used()
+        for line in self._lines:
+            line.is_outdated = True
+        self._first, former = renewed, self._first
+        self._lines.insert(0, renewed)
+        self._drop_if_idle(former)
+
     def _ended(self, line: "_Line") -> None:
         line.calls -= 1
+        self._drop_if_idle(line)
+
+    def _drop_if_idle(self, line: "_Line") -> None:
         if line is self._first or line.calls or self._is_closed or self._loop.is_closed():
             return
         if timer := self._timers.pop(line, None):
@@ -109,9 +138,11 @@ class Pool:
 class _Line:
     """A connection with the number of calls that are open on it."""
 
-    __slots__ = ("calls", "channel", "stub")
+    __slots__ = ("calls", "channel", "is_outdated", "stub")
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.stub = A2AServiceStub(channel)
         self.calls = 0
+        self.is_outdated = False
+        """True if the connection was opened with certificates that were replaced."""

@@ -33,7 +33,9 @@ class ClientSettings:
     ca_cert: str | None = setting(
         None, "PEM file with the root certificates to check the agent's certificate; by default the system's roots."
     )
-    client_cert: str | None = setting(None, "PEM file with the certificate chain of this client.")
+    client_cert: str | None = setting(
+        None, "PEM file with the certificate chain of this client; it is read again when it changes."
+    )
     client_key: str | None = setting(None, "PEM file with the private key of this client.")
     authority: str | None = setting(
         None, "Host name that the agent's certificate must have; by default that of the target."

@@ -53,6 +53,7 @@ class TlsFiles:
     def __init__(self, settings: ServerSettings) -> None:
         """Read the files of the settings. Raises ConfigurationError if they cannot be used."""
         self._settings = settings
+        self._paths = [path for path in (settings.tls_cert, settings.tls_key, settings.tls_client_ca) if path]
         self._loaded = self._load(self._read())
         self._fault = self._logged = ""
 
@@ -92,9 +93,9 @@ class TlsFiles:
             loaded, fault = None, str(error)
         if loaded is not None:
             self._loaded = loaded
-            logger.info("TLS files read again tls_cert=%s", self._settings.tls_cert)
+            logger.info("TLS files read again files=%s", ",".join(self._paths))
         if fault and fault == self._fault != self._logged:
-            logger.error("TLS files not read again, the former ones remain in use: error=%s", fault)
+            logger.warning("TLS files not read again, the former ones remain in use: error=%s", fault)
             self._logged = fault
         if not fault:
             self._logged = ""

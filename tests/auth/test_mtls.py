@@ -333,7 +333,7 @@ async def test_half_of_a_pair_is_not_used_and_the_log_says_so_once(
             assert await asyncio.to_thread(shown, port) == before
         write(files.folder / "tls.key", pair.key)
         await eventually(lambda: _assert(len(lines()) == 2))
-        assert lines()[1] == f"TLS files read again tls_cert={files.folder}/tls.crt"
+        assert lines()[1].startswith(f"TLS files read again files={files.folder}/tls.crt,{files.folder}/tls.key,")
         for port in (address, http):
             assert await asyncio.to_thread(shown, port) == serial(pair)
         os.unlink(files.folder / "ca.pem")

@@ -1,0 +1,58 @@
+"""Notice that the certificates of a client were replaced."""
+
+import logging
+import os
+import time
+
+from a2a_grpc.client.settings import ClientSettings
+
+logger = logging.getLogger("a2a_grpc.client")
+
+LOOK_EVERY_S = 1.0
+"""The time in seconds between two looks at the files."""
+
+
+class Renewal:
+    """The TLS files of a client: its certificate, its key, and the roots that it trusts.
+
+    The files are looked at when a call begins, once in `LOOK_EVERY_S` at most. Without files nothing is looked at.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._paths = [path for path in (settings.ca_cert, settings.client_cert, settings.client_key) if path]
+        self._used = self._stamps()
+        self._latest = self._used
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        self._logged = ""
+
+    def is_due(self) -> bool:
+        """Return True if the files differ from those in use. After that, call `used` or `failed`."""
+        if not self._paths or time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        self._latest = self._stamps()
+        return self._latest != self._used
+
+    def used(self) -> None:
+        """Note that a channel uses the files as they were at the last look, or later."""
+        self._used = self._latest
+        self._logged = ""
+        logger.info("TLS files read again files=%s", ",".join(self._paths))
+
+    def failed(self, error: Exception) -> None:
+        """Note that the files cannot be used. The next look tries again. The log has a line for each new reason."""
+        if str(error) != self._logged:
+            self._logged = str(error)
+            logger.warning("TLS files not read again, the former ones remain in use: error=%s", error)
+
+    def _stamps(self) -> list[tuple[int, ...]]:
+        return [_stamp(path) for path in self._paths]
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Return values that change when a file is replaced or written."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
