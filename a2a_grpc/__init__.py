@@ -34,7 +34,8 @@ The modules, by floor. A module imports only from its own package and from lower
                     rerun, replay: running them again with the recorded answers; farewell: running the handler of an
                     ended task, so that it cancels its remote task; blame: the line of a handler for an error; watch:
                     handlers that block the event loop; past: other tasks, for a handler; waiting: counting tasks that
-                    wait for users; slots, locks, line: admission and order of runs; sweep: retention and expiry
+                    wait for users; slots, priority: which waiting run gets a place; locks, line: locks of tasks;
+                    sweep: retention and expiry
     3  log          appending events and waking readers. Follower: records after a seq, without gaps
        rpc          everything between gRPC and the server. admission: the first check, who calls; calls: the frame
                     around each call; metadata, status,

@@ -21,8 +21,8 @@ OPTIONS = frozenset([
     "accept", "after", "agent", "api_key", "artifacts", "as_grpcurl", "auth_scheme",
     "cancel_on_interrupt", "context", "count", "data", "expires_days", "extended", "extension", "file", "header",
     "history", "id", "idempotency_key", "interval", "limit", "log_level", "metadata", "no_artifacts", "no_wait",
-    "output", "poll", "push_credentials", "push_token", "reference", "scope", "service", "since", "state", "task",
-    "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
+    "output", "poll", "priority", "push_credentials", "push_token", "reference", "scope", "service", "since", "state",
+    "task", "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
 ])  # fmt: skip
 """Options of the command line that are no settings, and `worker`, which a supervisor sets. Each has a variable, too."""
 

@@ -22,6 +22,8 @@ LEFT_OUT = "urn:a2a-grpc:left-out"
 `artifacts, history`."""
 CREATED = "urn:a2a-grpc:created"
 """Where a task's metadata says when it was created: ISO 8601, UTC. `status.timestamp` says when it last changed."""
+PRIORITY = "priority"
+"""The key in the metadata of a message or a request with which a caller asks for a priority."""
 REMOTE = "urn:a2a-grpc:remote"
 """Where the metadata of a question says for which other agent's task it is asked: the `call` of the handler, the `task`
 there, the message id of the `question` there, and the number of parts of each of the `artifacts` by then."""

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import reprlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
@@ -11,6 +12,7 @@ from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.turn import Turn
 from a2a_grpc.arguments import checked
 from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, Violation
+from a2a_grpc.parts import to_python
 from a2a_grpc.principal import Principal
 from a2a_grpc.text import flaw
 from a2a_grpc.wire import AgentCard, Message, SendMessageRequest
@@ -225,7 +227,8 @@ class Agent:
             PermissionDeniedError: The caller lacks a scope that the skill needs.
             LookupError: The router returned an id that is no skill.
         """
-        field, named = _named_skill(request)
+        unnamed = f"message.metadata.{SKILL}", ""
+        field, named = named_in_metadata(request, SKILL, "a text: the id of a skill") or unnamed
         skill_id = named or previous
         if not skill_id and len(self.skills) == 1:
             skill_id = next(iter(self.skills))
@@ -259,21 +262,20 @@ class Agent:
         return skill
 
 
-def _named_skill(request: SendMessageRequest) -> tuple[str, str]:
-    """Return the field in which a caller names the skill, and the name. The message counts before the request.
+def named_in_metadata(request: SendMessageRequest, key: str, expected: str) -> tuple[str, str] | None:
+    """Return the field in which a caller names something, and the name. The message counts before the request.
 
-    Without a name, return the field of the message's metadata and "". Raise InvalidRequestError for each name that is
-    no text.
+    Return None without a name. Raise InvalidRequestError, which says what is `expected`, for each name that is no text.
     """
     named: list[tuple[str, str]] = []
     wrong: list[Violation] = []
     for path, holder in (("message.metadata", request.message), ("metadata", request)):
-        if not holder.HasField("metadata") or SKILL not in holder.metadata.fields:
+        if not holder.HasField("metadata") or key not in holder.metadata.fields:
             continue
-        given, field = holder.metadata.fields[SKILL], f"{path}.{SKILL}"
+        given, field = holder.metadata.fields[key], f"{path}.{key}"
         if given.WhichOneof("kind") != "string_value":
-            wrong.append(Violation(field, "must be a text: the id of a skill"))
+            wrong.append(Violation(field, f"is {reprlib.repr(to_python(given))}; it must be {expected}"))
         named.append((field, given.string_value))
     if wrong:
         raise InvalidRequestError.of(*wrong)
-    return named[0] if named else (f"message.metadata.{SKILL}", "")
+    return named[0] if named else None

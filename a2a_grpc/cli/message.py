@@ -1,5 +1,6 @@
 """The options of the verbs that send a message."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,15 @@ from a2a_grpc.protocol import Key
 from a2a_grpc.wire import Part
 
 PANEL = "Message"
+
+
+class Priority(StrEnum):
+    """The priorities of a message."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
 
 Texts = Annotated[
     list[str] | None,
@@ -62,6 +72,15 @@ MetadataOption = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+PriorityOption = Annotated[
+    Priority | None,
+    typer.Option(
+        "--priority",
+        help="Priority among the tasks that wait at the server; it may refuse 'high'. Without it: 'normal'.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
 Accept = Annotated[
     list[str] | None,
     typer.Option(
@@ -92,6 +111,7 @@ def send_options(
     context: str,
     reference: list[str] | None,
     metadata: list[str] | None,
+    priority: Priority | None,
     accept: list[str] | None,
     idempotency_key: str,
 ) -> SendOptions:
@@ -103,6 +123,8 @@ def send_options(
         metadata=metadata_of(metadata or []),
         accepted_output_modes=accept or [],
     )
+    if priority is not None:
+        options["priority"] = priority.value
     if idempotency_key:
         if not idempotency_key.isascii() or not idempotency_key.isprintable():
             raise ConfigurationError(f"--idempotency-key is '{idempotency_key}'; it must be printable ASCII")

@@ -21,6 +21,7 @@ async def send(
     context: given.Context = "",
     reference: given.References = None,
     metadata: given.MetadataOption = None,
+    priority: given.PriorityOption = None,
     accept: given.Accept = None,
     idempotency_key: given.IdempotencyKey = "",
     no_wait: Annotated[
@@ -34,7 +35,7 @@ async def send(
     takes, and connects again if the connection is lost. Ctrl-C stops the command; the task continues.
     """
     parts = given.contents(text, file, data)
-    options = given.send_options(task, context, reference, metadata, accept, idempotency_key)
+    options = given.send_options(task, context, reference, metadata, priority, accept, idempotency_key)
     if session.as_grpcurl:
         request = send_request(parts, options)
         if no_wait:

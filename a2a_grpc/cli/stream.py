@@ -17,6 +17,7 @@ async def stream(
     context: given.Context = "",
     reference: given.References = None,
     metadata: given.MetadataOption = None,
+    priority: given.PriorityOption = None,
     accept: given.Accept = None,
     idempotency_key: given.IdempotencyKey = "",
     cancel_on_interrupt: given.CancelOnInterrupt = False,
@@ -27,7 +28,7 @@ async def stream(
     command connects again if the connection is lost. Ctrl-C stops the command; the task continues.
     """
     parts = given.contents(text, file, data)
-    options = given.send_options(task, context, reference, metadata, accept, idempotency_key)
+    options = given.send_options(task, context, reference, metadata, priority, accept, idempotency_key)
     if session.as_grpcurl:
         request = send_request(parts, options)
         return await session.grpcurl("SendStreamingMessage", request, *given.headers(idempotency_key))

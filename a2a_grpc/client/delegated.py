@@ -23,7 +23,7 @@ from a2a_grpc.wire import Message, Part, Task, TaskState, TaskStatus
 CANCEL_TIMEOUT_S = 5.0
 """Seconds that a canceled caller waits for the cancellation of the remote task."""
 
-KEPT = ("metadata", "accepted_output_modes", "history_length", "cancel_on_disconnect", "headers")
+KEPT = ("metadata", "priority", "accepted_output_modes", "history_length", "cancel_on_disconnect", "headers")
 """Options of a send that go with the answers to its agent's questions, too."""
 
 

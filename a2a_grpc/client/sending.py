@@ -4,11 +4,11 @@ import inspect
 import re
 import uuid
 from collections.abc import Sequence
-from typing import TypedDict, TypeVar, Unpack
+from typing import Literal, TypedDict, TypeVar, Unpack
 
 from a2a_grpc.client.calls import Metadata
 from a2a_grpc.parts import Contents, Json, struct, user_message
-from a2a_grpc.protocol import Key
+from a2a_grpc.protocol import PRIORITY, Key
 from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskPushNotificationConfig
 
 Kind = TypeVar("Kind", bound=type)
@@ -35,6 +35,8 @@ class SendOptions(TypedDict, total=False):
         context_id: The conversation that the task belongs to (spec §3.4.1); by default a new one, or that of the task.
         reference_task_ids: Ids of earlier tasks that the message is about (spec §3.4.3); by default none.
         metadata: JSON values for the request, by key; by default none. The key `skill` chooses a skill of the agent.
+        priority: The priority of the task among those that wait at a server of this package: `"high"`, `"normal"` or
+            `"low"`; by default normal. The server may refuse high. The metadata of the message carries the priority.
         accepted_output_modes: The media types that the caller accepts, such as `["text/plain"]` (spec §3.2.2); by
             default any.
         history_length: The number of messages that the returned task has in its history, the newest ones; 0 for none
@@ -51,6 +53,7 @@ class SendOptions(TypedDict, total=False):
     context_id: str
     reference_task_ids: Sequence[str]
     metadata: dict[str, Json]
+    priority: Literal["high", "normal", "low"]
     accepted_output_modes: Sequence[str]
     history_length: int
     push_config: TaskPushNotificationConfig
@@ -94,6 +97,8 @@ def send_request(content: Contents | Message, options: SendOptions) -> SendMessa
     if context_id := options.get("context_id"):
         message.context_id = context_id
     message.reference_task_ids.extend(options.get("reference_task_ids", ()))
+    if priority := options.get("priority"):
+        message.metadata[PRIORITY] = priority
     request = SendMessageRequest(message=message)
     configuration = request.configuration
     configuration.accepted_output_modes.extend(options.get("accepted_output_modes", ()))

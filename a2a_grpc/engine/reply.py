@@ -10,6 +10,7 @@ from typing import cast
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
 from a2a_grpc.engine.blame import blamed, frame_of, line_of
 from a2a_grpc.engine.past import Past
+from a2a_grpc.engine.priority import priority_of
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.watch import Watch
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached, is_closing
@@ -65,6 +66,7 @@ async def reply(
     *,
     context_id: str,
     principal: Principal,
+    scope: Scope,
     slots: Slots,
     threads: Threads,
     watch: Watch,
@@ -75,7 +77,7 @@ async def reply(
     Raises InvalidAgentResponseError for an outcome that only a task can have, InternalError for an exception of the
     handler, whose text goes to the log.
     """
-    stage = NoTask(past, Scope(principal.tenant, principal.owner), context_id)
+    stage = NoTask(past, scope, context_id)
     turn = Turn(
         skill=skill.id,
         request=request,
@@ -86,9 +88,8 @@ async def reply(
         threads=threads,
     )
     call = asyncio.current_task()
-    slots.enter()
-    if not slots.take():
-        await slots.acquire()
+    place = slots.enter(scope, priority_of(request))
+    await place.wait()
     try:
         called = skill.handler(turn)
         frame = frame_of(called)
@@ -114,7 +115,7 @@ async def reply(
         logger.exception("handler failed skill=%s %s", skill.id, line_of(error))
         raise InternalError from error
     finally:
-        slots.release()
+        place.leave()
 
 
 def _message(output: object, context_id: str, frame: FrameType | None) -> Message:

@@ -15,9 +15,10 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.blame import blamed, frame_of, line_of
 from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.past import Past
+from a2a_grpc.engine.priority import priority_of
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.engine.replica import Replica
-from a2a_grpc.engine.slots import Slots
+from a2a_grpc.engine.slots import Place, Slots
 from a2a_grpc.engine.watch import Watch
 from a2a_grpc.engine.writer import OverLimit, Writer
 from a2a_grpc.errors import detached, is_closing
@@ -128,7 +129,6 @@ class Run(Stage):
         self._inbox = inbox
         self._past = past
         self._is_resumable = is_resumable
-        self._holds_slot = False
         self._has_waited = False
         self._stop_outcome: Outcome | None = None
         self._cancel_metadata: dict[str, Json] = {}
@@ -144,7 +144,7 @@ class Run(Stage):
         """None once the run is not a repetition any more."""
         self._changed: Failed | None = None
         """Why the run cannot go on: it does not repeat what an earlier run did."""
-        slots.enter()
+        self._place = self._enter()
 
     # -- what the engine asks of a run
 
@@ -178,8 +178,7 @@ class Run(Stage):
             self._ending = True
             if self._handler_ended is not None and not self._handler_ended.done():
                 self._handler_ended.set_result(None)
-            if self._holds_slot:
-                self._release_slot()
+            self._place.leave()
         if self._is_lost:
             return
         if self._stop_outcome is not None:
@@ -205,8 +204,7 @@ class Run(Stage):
 
     def abandon(self) -> None:
         """Gives up on a handler that does not stop: its place goes to the next run, its claim is another's already."""
-        if self._holds_slot:
-            self._release_slot()
+        self._place.leave()
         if self._worker is not None:
             self._worker.cancel()
 
@@ -314,7 +312,7 @@ class Run(Stage):
                 with suppress(StoreUnavailable):  # it is handed over again, as one that is unanswered
                     await self.answer()
                     return question, answer.result()
-            self._release_slot()
+            self._place.leave()
             self._held.enter(self)
             request = await answer
         except asyncio.CancelledError:
@@ -323,8 +321,8 @@ class Run(Stage):
         finally:
             self._answer = None
             self._held.leave(self)
-        self._slots.enter()
-        await self._wait_for_slot()
+        self._place = self._enter()
+        await self._wait_for_place()
         return question, request
 
     def _answer_again(self, replay: Replay, question: Message) -> tuple[Message, SendMessageRequest]:
@@ -379,12 +377,9 @@ class Run(Stage):
     async def _play(self) -> Outcome:
         """Plays the turn: how it ends, unless that is raised. What the handler made may be on its way to the store."""
         if self._stop_outcome is not None or self._is_lost:
-            self._slots.leave()
             return self._stop_outcome or Failed(SHUTDOWN_FAILURE)
-        if self._slots.take():
-            self._holds_slot = True
-        else:
-            await self._wait_for_slot()
+        if not self._place.is_held:
+            await self._wait_for_place()
         skill, task = self._queued.skill, await self._task_of_turn()
         turn = Turn(
             skill=skill.id,
@@ -576,19 +571,17 @@ class Run(Stage):
 
     def _take_place_back(self) -> None:
         """Take a place for a handler that withdrew its question, if one is free: a canceled await cannot wait."""
-        if self._ending or self._stop_outcome is not None or self._holds_slot:
+        if self._ending or self._stop_outcome is not None or self._place.is_held:
             return
-        self._slots.enter()
-        if self._slots.take():
-            self._holds_slot = True
-        else:
-            self._slots.leave()
+        self._place = self._enter()
+        if not self._place.is_held:
+            self._place.leave()
 
-    async def _wait_for_slot(self) -> None:
+    def _enter(self) -> Place:
+        """Return a place for the run, or the wait for one: as the owner of the task, with the priority of the message
+        that began the turn."""
+        return self._slots.enter(self.writer.key.scope, priority_of(self._queued.request))
+
+    async def _wait_for_place(self) -> None:
         self._has_waited = True
-        await self._slots.acquire()
-        self._holds_slot = True
-
-    def _release_slot(self) -> None:
-        self._holds_slot = False
-        self._slots.release()
+        await self._place.wait()

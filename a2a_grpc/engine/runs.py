@@ -26,7 +26,7 @@ from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, agent_message
-from a2a_grpc.store import Head, StaleAppend, StoreUnavailable, TaskKey
+from a2a_grpc.store import Head, Scope, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.unclosed import Unclosed
 from a2a_grpc.wire import Task
 
@@ -58,7 +58,12 @@ class Runs:
     """
 
     def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica) -> None:
-        self.slots = Slots(settings.max_runs, settings.max_queued_runs)
+        self.slots = Slots(
+            settings.max_runs,
+            settings.max_queued_runs,
+            per_caller=settings.max_runs_per_caller,
+            queued_per_caller=settings.max_queued_per_caller,
+        )
         self.held = Held(settings)
         self.waiting = Waiting(settings.max_waiting_tasks)
         self.threads = Threads(settings.max_threads)
@@ -91,13 +96,20 @@ class Runs:
         """Runs that wait for an answer which is here: the store did not tell whether it took it."""
         return [(key, active) for key, active in self._active.items() if active.inbox and active.run.is_waiting]
 
-    def check_room(self) -> None:
-        """Raises ResourceExhaustedError where neither a place nor room to wait for one is left, UnavailableError as
-        `check_open` does."""
+    def check_room(self, scope: Scope) -> None:
+        """Raise ResourceExhaustedError if another run of a caller has neither a place nor room to wait for one,
+        UnavailableError as `check_open` does."""
         self.check_open()
-        if self.slots.room <= 0:
+        if self.slots.is_full_for(scope):
             raise ResourceExhaustedError(
-                f"{self.slots.taken} runs are at work or waiting, which is the limit", retry_after_s=1.0
+                f"{self._settings.max_queued_per_caller} runs of this caller are waiting, which is the limit "
+                "(--max-queued-per-caller)",
+                retry_after_s=1.0,
+            )
+        if self.slots.is_full(scope):
+            raise ResourceExhaustedError(
+                f"{self.slots.taken} runs are at work or waiting, and no more may wait (--max-queued-runs)",
+                retry_after_s=1.0,
             )
 
     def check_open(self) -> None:

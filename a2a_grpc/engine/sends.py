@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Skill
 from a2a_grpc.agent.agent import SKILL
 from a2a_grpc.engine.incoming import Incoming, Opened
+from a2a_grpc.engine.priority import check_priority
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.replica import Replica
@@ -38,6 +39,7 @@ from a2a_grpc.store import (
     Head,
     QueueFull,
     Record,
+    Scope,
     Snapshot,
     StaleAppend,
     StoreFull,
@@ -86,6 +88,7 @@ class Sends:
 
     async def open(self, incoming: Incoming) -> Opened | Message:
         """See `Engine.open`."""
+        check_priority(incoming.request, incoming.principal, self._settings.high_priority_scope)
         if not self._replica.is_joined and not self._runs.is_draining:
             await self._replica.joined(JOINED_WITHIN_S)
         if incoming.idempotency_key:
@@ -109,7 +112,7 @@ class Sends:
 
     async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
         """A message that asks for a new task."""
-        self._check_room()
+        self._check_room(incoming.scope)
         message, size = incoming.request.message, incoming.size
         task_id, context_id = new_id(), message.context_id or new_id()
         message.task_id, message.context_id = task_id, context_id
@@ -135,7 +138,7 @@ class Sends:
         first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
         pending = first.pending() if first.is_kept else None
         await breathe(size)
-        self._check_room()  # again, as other messages may have come meanwhile
+        self._check_room(key.scope)  # again, as other messages may have come meanwhile
         create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
         witness = Witness(task) if incoming.waits else None
         try:
@@ -147,9 +150,9 @@ class Sends:
             raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
         return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
 
-    def _check_room(self) -> None:
-        """Raise ResourceExhaustedError or UnavailableError if no other task can begin."""
-        self._runs.check_room()
+    def _check_room(self, scope: Scope) -> None:
+        """Raise ResourceExhaustedError or UnavailableError if no other task of a caller can begin."""
+        self._runs.check_room(scope)
         self._runs.waiting.check()
 
     async def _create(self, create: Create, first: Queued, serialized: bytes, witness: Witness | None) -> None:
@@ -160,11 +163,12 @@ class Sends:
         self._accepting.add(creating)
         try:
             async with self._runs.locks.holding(create.key):  # until its run is there
-                try:
-                    await self._log.create(create, epochs.append)
-                finally:
-                    for epoch in epochs:
-                        self._start(create, epoch, first, serialized, witness)
+                with self._runs.slots.expecting(create.key.scope):
+                    try:
+                        await self._log.create(create, epochs.append)
+                    finally:
+                        for epoch in epochs:
+                            self._start(create, epoch, first, serialized, witness)
         finally:
             self._accepting.discard(creating)
             creating.set_result(None)
@@ -191,7 +195,8 @@ class Sends:
     async def _accept(self, incoming: Incoming, skill: Skill, key: TaskKey) -> Opened:
         """Stores a message with those that wait for the task, then sees to it that its turn comes."""
         message, me = incoming.request.message, self._replica.id
-        async with self._runs.locks.holding(key):
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._runs.locks.holding(key))
             head = await self._admit(key, message)  # once more: it may have ended meanwhile
             message.context_id = head.context_id
             self._check_size(key, head, message)
@@ -199,7 +204,8 @@ class Sends:
             if head.replica:
                 self._runs.check_open()
             else:
-                self._runs.check_room()
+                self._runs.check_room(key.scope)
+                held.enter_context(self._runs.slots.expecting(key.scope))
             opened = Opened(key, 0, await self._log.snapshot(key))
             first = Queued(0, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
             try:
@@ -303,9 +309,9 @@ class Sends:
 
     async def _reply(self, incoming: Incoming, skill: Skill) -> Message:
         """A message that is answered with a message. Calls with one idempotency key go one after the other."""
-        self._runs.check_room()
         if not incoming.idempotency_key:
             return await self._play_reply(incoming, skill)
+        self._runs.check_room(incoming.scope)
         name = (incoming.scope, incoming.idempotency_key)
         async with self._runs.locks.holding(name):
             if bound := await self._log.store.bound(*name):
@@ -315,11 +321,13 @@ class Sends:
             return message
 
     def _play_reply(self, incoming: Incoming, skill: Skill) -> Coroutine[Any, Any, Message]:
+        self._runs.check_room(incoming.scope)
         return reply(
             skill,
             incoming.request,
             context_id=incoming.request.message.context_id or new_id(),
             principal=incoming.principal,
+            scope=incoming.scope,
             slots=self._runs.slots,
             threads=self._runs.threads,
             watch=self._runs.watch,

@@ -15,10 +15,23 @@ class EngineSettings:
     """Limits of tasks: how many run at a time, how large they grow, how long they are kept."""
 
     max_runs: int = setting(
-        100, "Handlers that run at the same time; further tasks wait in SUBMITTED, in order.", minimum=1
+        100, "Handlers that run at the same time; further tasks wait in SUBMITTED, and callers take turns.", minimum=1
     )
     max_queued_runs: int = setting(
         1000, "Tasks that may wait for a free place to run; further sends are refused.", minimum=0
+    )
+    max_runs_per_caller: int = setting(
+        0,
+        "Handlers that run at the same time for one caller; further tasks of this caller wait. 0: no limit.",
+        minimum=0,
+    )
+    max_queued_per_caller: int = setting(
+        0,
+        "Tasks of one caller that may wait for a free place to run; further sends of it are refused. 0: no limit.",
+        minimum=0,
+    )
+    high_priority_scope: str = setting(
+        "", "Scope that a caller needs for messages with the priority 'high'; empty: every caller may send them."
     )
     max_queued_turns: int = setting(
         16, "Messages to one task that may wait while its handler runs; further ones are refused.", minimum=0

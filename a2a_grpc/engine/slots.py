@@ -1,67 +1,256 @@
-"""Places for runs: so many at a time, so many waiting, first come first served."""
+"""Places for runs: so many at a time, and turns for those that wait, by priority and by caller."""
 
 import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from a2a_grpc.engine.line import Line
+from a2a_grpc.engine.priority import Priority
+from a2a_grpc.store import Scope
+
+STRIDES = {Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 8}
+"""How far a priority moves back with each place that it gets: if all wait, of 13 places 8, 4 and 1 are theirs."""
 
 
 class Slots:
-    """At most `limit` hold a place; a bounded number waits, in order.
+    """At most `limit` runs hold a place; a bounded number waits.
 
-    Whoever waits holds nothing: not a place, not a lock that a finisher would need.
+    Guarantees:
+
+    - A place never stays free while a run waits that may have it.
+    - Of the runs that wait, those of one caller and one priority get places in the order in which they came.
+    - Callers take turns within a priority, one place each. A new caller comes before the caller that was served last.
+    - Priorities take turns by their strides, so each of them gets places as long as its runs wait.
+    - A caller that holds `per_caller` places is passed over. If its turn comes meanwhile, it is the next after that.
+    - A run that stops waiting takes nothing: a place that it was given at that moment goes to the next run.
+
+    No method takes longer because more runs wait. A run that waits holds nothing that another run needs.
     """
 
-    def __init__(self, limit: int, queue: int) -> None:
+    def __init__(self, limit: int, queue: int, *, per_caller: int = 0, queued_per_caller: int = 0) -> None:
+        """Bound the runs of all callers, and those of each: `per_caller` at work, `queued_per_caller` that wait; 0 for
+        no such bound."""
         self._free = limit
-        self._room = limit + queue
-        self._line = Line()
+        self._queue = queue
+        self._per_caller = per_caller or limit
+        self._queued_per_caller = queued_per_caller
+        self._callers: dict[Scope, _Caller] = {}
+        self._lines = tuple(_Line(STRIDES[priority]) for priority in Priority)
+        self._clock = 0
+        """The moment of the last turn: `_Line.due` of the line that had it."""
+        self._waiting = 0
+        self._expected = 0
         self._idle = asyncio.Event()
         self.taken = 0
-        """Holders and waiters."""
+        """Runs that hold a place or wait for one."""
 
     @property
     def room(self) -> int:
-        """How many more may hold a place or wait for one."""
-        return self._room - self.taken
+        """How many more runs may hold a place or wait for one."""
+        return self._free + self._queue - self._waiting - self._expected
 
-    def enter(self) -> None:
-        """Joins the queue, at once. Must be followed by a `take` that gives a place, by `acquire` or by `leave`."""
+    def is_full(self, scope: Scope) -> bool:
+        """Return True if another run of a caller would have to wait, and no more runs may."""
+        if self._waiting + self._expected < self._queue:
+            return False
+        free = min(self._free, self._per_caller - self._caller(scope).held)
+        return self._waiting + self._expected >= self._queue + free
+
+    def is_full_for(self, scope: Scope) -> bool:
+        """Return True if another run of a caller would have to wait, and no more of this caller's may."""
+        if not self._queued_per_caller:
+            return False
+        caller = self._caller(scope)
+        free = min(self._free, self._per_caller - caller.held)
+        return caller.waiting + caller.expected >= self._queued_per_caller + free
+
+    @contextmanager
+    def expecting(self, scope: Scope) -> Iterator[None]:
+        """Count a run of a caller that is about to enter, while the block stores its message."""
+        caller = self._callers.setdefault(scope, self._caller(scope))
+        caller.expected += 1
+        self._expected += 1
+        try:
+            yield
+        finally:
+            caller.expected -= 1
+            self._expected -= 1
+            self._forget(caller)
+
+    def enter(self, scope: Scope, priority: Priority = Priority.NORMAL) -> "Place":
+        """Return the place of a run: held already if one is free, otherwise in line for one. It must be left."""
+        caller = self._callers.get(scope)
+        if caller is None:
+            caller = self._callers[scope] = _Caller(scope)
+        place = Place(self, caller, self._lines[priority])
         self.taken += 1
+        if self._free and caller.held < self._per_caller:
+            self._free -= 1
+            place.give()
+        else:
+            self._waiting += 1
+            caller.waiting += 1
+            place.line.join(place, self._clock)
+        return place
 
-    def leave(self) -> None:
-        """Leaves the queue without having acquired a place."""
+    def leave(self, place: "Place") -> None:
+        """Give up a place, or the wait for it. `Place.leave` calls this."""
+        caller = place.caller
         self.taken -= 1
+        if place.is_held:
+            caller.held -= 1
+            if caller.held == self._per_caller - 1:
+                for line in self._lines:
+                    line.recall(caller)
+            self._pass_on()
+        else:
+            self._waiting -= 1
+            caller.waiting -= 1
+            place.line.drop(place)
+        self._forget(caller)
         if not self.taken:
             self._idle.set()
 
-    def take(self) -> bool:
-        """Takes the place, if one is free: then nobody waits."""
-        if not self._free:
-            return False
-        self._free -= 1
-        return True
-
-    async def acquire(self) -> None:
-        """Waits for the place; if that is canceled, the queue is left."""
-        if self.take():
+    def _pass_on(self) -> None:
+        """Give a place that has become free to the run whose turn it is."""
+        due: _Line | None = None
+        for line in self._lines if self._waiting else ():
+            if line.has_next(self._per_caller) and (due is None or line.due < due.due):
+                due = line
+        if due is None:
+            self._free += 1
             return
+        place = due.pop()
+        self._waiting -= 1
+        place.caller.waiting -= 1
+        self._clock = max(self._clock, due.due)
+        due.due = self._clock + due.stride
+        place.give()
+
+    def _caller(self, scope: Scope) -> "_Caller":
+        return self._callers.get(scope) or _Caller(scope)
+
+    def _forget(self, caller: "_Caller") -> None:
+        if not caller.held and not caller.waiting and not caller.expected:
+            del self._callers[caller.scope]
+
+    async def idle(self) -> None:
+        """Return once no run holds a place or waits for one."""
+        while self.taken:
+            self._idle.clear()
+            await self._idle.wait()
+
+
+class Place:
+    """What one run has of the slots: a place, the wait for one, or nothing any more."""
+
+    __slots__ = ("_given", "_is_left", "_slots", "caller", "is_held", "line")
+
+    def __init__(self, slots: Slots, caller: "_Caller", line: "_Line") -> None:
+        self._slots = slots
+        self._given: asyncio.Future[None] | None = None
+        self._is_left = False
+        self.caller = caller
+        self.line = line
+        self.is_held = False
+
+    async def wait(self) -> None:
+        """Return once the place is held. If the wait is canceled, the place is left."""
+        if self.is_held:
+            return
+        self._given = asyncio.get_running_loop().create_future()
         try:
-            await self._line.wait(self._pass_on)
+            await self._given
         except BaseException:
             self.leave()
             raise
 
-    def release(self) -> None:
-        """Gives the place to the next in the queue."""
-        self.leave()
-        self._pass_on()
+    def give(self) -> None:
+        """Let the run go on. `Slots` calls this."""
+        self.is_held = True
+        self.caller.held += 1
+        self.line.last = self.caller
+        if self._given is not None and not self._given.done():
+            self._given.set_result(None)
 
-    def _pass_on(self) -> None:
-        if not self._line.serve():
-            self._free += 1
+    def leave(self) -> None:
+        """Give the place up, or stop waiting for it. A place that was left stays so."""
+        if not self._is_left:
+            self._is_left = True
+            self._slots.leave(self)
+            self.is_held = False
 
-    async def idle(self) -> None:
-        """Returns once nobody holds a place or waits for one."""
-        while self.taken:
-            self._idle.clear()
-            await self._idle.wait()
+
+class _Caller:
+    """How many runs one caller has."""
+
+    __slots__ = ("expected", "held", "scope", "waiting")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.held = 0
+        self.waiting = 0
+        self.expected = 0
+
+
+class _Line:
+    """The runs of one priority that wait: in order for each caller, with the callers in a round."""
+
+    __slots__ = ("_aside", "_round", "due", "last", "stride")
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+        self.due = 0
+        """When the line has its next turn; the line with the smallest number is the first."""
+        self.last: _Caller | None = None
+        """The caller that got the last place."""
+        self._round: OrderedDict[_Caller, OrderedDict[Place, None]] = OrderedDict()
+        """The next caller first."""
+        self._aside: dict[_Caller, OrderedDict[Place, None]] = {}
+        """Callers whose turn has come while they held all the places that they may."""
+
+    def join(self, place: Place, clock: int) -> None:
+        """Let a run wait behind the others of its caller; a new caller is before the one that got the last place."""
+        places = self._round.get(place.caller) or self._aside.get(place.caller)
+        if places is None:
+            if not self._round and not self._aside:
+                self.due = clock + self.stride
+            places = self._round[place.caller] = OrderedDict()
+            if self.last is not None and self.last in self._round:
+                self._round.move_to_end(self.last)
+        places[place] = None
+
+    def drop(self, place: Place) -> None:
+        """Take out a run that stops waiting."""
+        caller = place.caller
+        places = self._round.get(caller) or self._aside[caller]
+        del places[place]
+        if not places:
+            self._round.pop(caller, None)
+            self._aside.pop(caller, None)
+
+    def recall(self, caller: _Caller) -> None:
+        """Make a caller the next one if it was set aside."""
+        if (places := self._aside.pop(caller, None)) is not None:
+            self._round[caller] = places
+            self._round.move_to_end(caller, last=False)
+
+    def has_next(self, per_caller: int) -> bool:
+        """Return True if a run waits that may have a place. Set callers aside that hold all the places they may."""
+        while self._round:
+            caller = next(iter(self._round))
+            if caller.held < per_caller:
+                return True
+            self._aside[caller] = self._round.pop(caller)
+        return False
+
+    def pop(self) -> Place:
+        """Take out the run whose turn it is, and move its caller to the end of the round. Call this if `has_next`."""
+        caller = next(iter(self._round))
+        places = self._round[caller]
+        place, _ = places.popitem(last=False)
+        if places:
+            self._round.move_to_end(caller)
+        else:
+            del self._round[caller]
+        return place

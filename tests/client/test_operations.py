@@ -128,7 +128,8 @@ async def test_the_options_of_a_send_reach_the_agent() -> None:
             "hello",
             context_id="c-7",
             reference_task_ids=["t-1", "t-2"],
-            metadata={"priority": 3, "tags": ["a"]},
+            metadata={"weight": 3, "tags": ["a"]},
+            priority="low",
             accepted_output_modes=["application/json", "text/plain"],
         )
     told = data_of(task_of(reply))
@@ -138,7 +139,7 @@ async def test_the_options_of_a_send_reach_the_agent() -> None:
         "text": "hello",
         "context_id": "c-7",
         "references": ["t-1", "t-2"],
-        "metadata": {"priority": 3, "tags": ["a"]},
+        "metadata": {"priority": "low", "weight": 3, "tags": ["a"]},
         "modes": ["application/json", "text/plain"],
     }
 

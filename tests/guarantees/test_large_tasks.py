@@ -159,7 +159,7 @@ async def test_limits_by_which_a_task_could_grow_that_nobody_can_read_are_refuse
         Server(
             filling(0),
             ServerSettings(**server),  # type: ignore[arg-type]
-            engine=EngineSettings(**engine),
+            engine=EngineSettings(**engine),  # type: ignore[arg-type]
             transport=TransportSettings(**transport),
         )
     for name in names:

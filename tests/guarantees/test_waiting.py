@@ -7,6 +7,7 @@ import pytest
 
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.slots import Slots
+from a2a_grpc.store import Scope
 
 Giving = Callable[[], None]
 
@@ -14,14 +15,14 @@ Giving = Callable[[], None]
 async def place() -> tuple[Callable[[], Awaitable[object]], Giving, Callable[[], bool]]:
     """A place that is taken: how to get it, how to give it up, whether nobody has or wants it."""
     slots = Slots(1, 10)
-    slots.enter()
-    await slots.acquire()
+    places = [slots.enter(Scope("", ""))]
 
     async def get() -> None:
-        slots.enter()
-        await slots.acquire()
+        place = slots.enter(Scope("", ""))
+        await place.wait()
+        places.append(place)
 
-    return get, slots.release, lambda: slots.taken == 0
+    return get, lambda: places.pop().leave(), lambda: slots.taken == 0
 
 
 async def lock() -> tuple[Callable[[], Awaitable[object]], Giving, Callable[[], bool]]:
