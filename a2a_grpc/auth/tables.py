@@ -153,5 +153,5 @@ def refuse_unknown_tables(path: Path, tables: Mapping[str, object], known: Seque
         if name not in known:
             what = "table" if isinstance(value, Mapping | list) else "key"
             raise ConfigurationError(
-                f"{path}: the {what} '{name}' is unknown{hint_at(name, known) or f'; known: {listed(known)}'}"
+                f"{path}: the {what} '{name}' is unknown; known tables: {listed(known)}{hint_at(name, known)}"
             )
