@@ -16,7 +16,7 @@ TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 SMUGGLED = ("crit", "b64", "jwk", "jku", "x5u")
 """Header fields that are not understood, or that bring the key of the token with the token."""
 
-_JWT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.[A-Za-z0-9_-]*")
+_JWT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]*)")
 
 
 class Unverified(NamedTuple):
@@ -35,11 +35,12 @@ def read(token: str) -> Unverified:
     """Return the header and the claims of a token.
 
     Raises:
-        Refused: The header or the claims are not a JSON object.
+        Refused: The header or the claims are not a JSON object, or a part is not in base64url.
     """
     parts = _JWT.fullmatch(token)
     if parts is None:
         raise Refused("malformed token")
+    _decoded(parts[3])
     return Unverified(_object(parts[1]), _object(parts[2]))
 
 
@@ -70,13 +71,23 @@ def check_header(header: dict[str, Any], algorithms: Collection[str]) -> tuple[s
 
 def _object(part: str) -> dict[str, Any]:
     try:
-        content = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-        value = json.loads(content.decode(), parse_constant=_refuse_constant)
+        value = json.loads(_decoded(part).decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise Refused("malformed token") from None  # the text of the error has a piece of the token
     if not isinstance(value, dict):
         raise Refused("malformed token")
     return value
+
+
+def _decoded(part: str) -> bytes:
+    """Return the bytes of a part. Each has one spelling only, so that each token has one digest."""
+    try:
+        content = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except ValueError:
+        raise Refused("malformed token") from None
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != part:
+        raise Refused("malformed token")
+    return content
 
 
 def _refuse_constant(name: str) -> NoReturn:

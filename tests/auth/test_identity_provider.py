@@ -35,7 +35,7 @@ async def site(*auth: Jwt, agent: Agent | None = None) -> AsyncIterator[A2AServi
 
 
 def counting() -> Agent:
-    """An agent that says who calls, or counts slowly if asked to count."""
+    """Return an agent that says who calls, or counts slowly if asked to count."""
     agent = Agent("Counting", "Counts.")
 
     @agent.skill("count")

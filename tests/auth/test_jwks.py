@@ -134,6 +134,21 @@ async def test_a_new_key_is_found_at_once_and_a_removed_one_until_the_next_read(
         assert issuer.reads[KEYS] == 2
 
 
+async def test_a_read_that_takes_long_stays_the_only_one(issuer: Issuer) -> None:
+    clock, release = Clock(), asyncio.Event()
+    issuer.answers[KEYS] = answering_after(release, issuer)
+    async with keys_of(issuer, clock) as cache:
+        calls = [asyncio.create_task(is_known(cache))]
+        await eventually(lambda: assert_equal(issuer.reads[KEYS], 1))
+        for _ in range(5):
+            clock.now += 31
+            calls.append(asyncio.create_task(is_known(cache)))
+            await asyncio.sleep(0.01)
+        release.set()
+        assert all(await asyncio.gather(*calls))
+    assert issuer.reads[KEYS] == 1
+
+
 # -- faults
 
 
