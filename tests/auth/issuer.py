@@ -251,7 +251,9 @@ REFUSED: Mapping[str, tuple[str, Callable[[Issuer], tuple[str, ...]]]] = {
     "crit b64": (
         "header b64",
         lambda i: bearer(
-            ".".join([encoded({"alg": "RS256", "kid": "k1", "b64": False}), encoded(claims_of(i.url)), "x"])
+            ".".join(
+                [encoded({"alg": "RS256", "kid": "k1", "b64": False}), encoded(claims_of(i.url)), encoded(b"x" * 256)]
+            )
         ),
     ),
     "own jwk": ("header jwk", lambda i: own_key(i, jwk=jwk(private_key("RS", 1), "k1"))),
@@ -265,7 +267,9 @@ REFUSED: Mapping[str, tuple[str, Callable[[Issuer], tuple[str, ...]]]] = {
     "kid with a path": ("unknown key", lambda i: bearer(i.token(key_id="../../../../etc/passwd"))),
     "kid is a number": (
         "key id",
-        lambda i: bearer(".".join([encoded({"alg": "RS256", "kid": 1}), encoded(claims_of(i.url)), "x"])),
+        lambda i: bearer(
+            ".".join([encoded({"alg": "RS256", "kid": 1}), encoded(claims_of(i.url)), encoded(b"x" * 256)])
+        ),
     ),
     "typ of a logout token": ("type", lambda i: with_header(i, typ="logout+jwt")),
     "typ is a number": ("type", lambda i: with_header(i, typ=1)),
