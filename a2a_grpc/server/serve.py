@@ -231,7 +231,11 @@ def make_server(
 
 def _with_callers(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[Authenticator]]:
     """Return the authenticators that settings name. Return the settings as well, with the client CA of the file."""
-    client_ca = settings.get("tls_client_ca") or os.environ.get(f"{PREFIX}TLS_CLIENT_CA")
+    client_ca = settings.get("tls_client_ca")
+    if client_ca is None:
+        client_ca = os.environ.get(f"{PREFIX}TLS_CLIENT_CA")
+    if client_ca == "":  # an unset variable of a shell must not turn client certificates off
+        raise ConfigurationError("tls_client_ca is empty")
     found = accepted(load(AuthSettings, settings), client_ca=client_ca)
     return {**settings, "tls_client_ca": found.client_ca}, found.authenticators
 

@@ -252,6 +252,16 @@ async def test_a_client_ca_that_holds_no_certificates_is_refused_at_the_start(co
             pass
 
 
+@pytest.mark.parametrize("from_environment", [True, False])
+def test_an_empty_client_ca_does_not_turn_client_certificates_off(
+    from_environment: bool, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**files.settings, "store": "memory:", "tls_client_ca": None if from_environment else ""}
+    monkeypatch.setenv("A2A_GRPC_TLS_CLIENT_CA", "" if from_environment else str(files.folder / "ca.pem"))
+    with pytest.raises(ValueError, match="tls_client_ca is empty"):
+        make_server(scripted_agent(), settings)
+
+
 # -- files that change
 
 
