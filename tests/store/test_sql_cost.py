@@ -279,7 +279,8 @@ async def test_small_tasks_that_are_read_at_once_share_two_queries_and_a_large_o
         assert len(sent.statements) == 2, sent.statements
         with sending() as sent:
             assert await asyncio.gather(*(other.load(key) for key in keys)) == known
-        assert len(sent.statements) == 1 + 2, sent.statements  # the rows; the large task and its records
+        queries = [statement for statement in sent.statements if statement != "BEGIN"]
+        assert len(queries) == 1 + 2, queries  # the rows; the large task and its records
         with sending() as sent:
             assert await asyncio.gather(*(other.load(key) for key in keys)) == known
         assert len(sent.statements) == 1, sent.statements

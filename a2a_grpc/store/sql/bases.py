@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, literal, select, tuple_
 
-from a2a_grpc.piecewise import joined
 from a2a_grpc.store.protocol import Record, Snapshot, TaskKey
+from a2a_grpc.store.sql.blobs import value_or_size, whole
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.parts import SMALL_BYTES
 from a2a_grpc.store.sql.rows import padded
-from a2a_grpc.store.sql.schema import record, snapshot, task
+from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, record, snapshot, task
 from a2a_grpc.store.sql.statements import READ_COLUMNS, record_of, records
 from a2a_grpc.wire import TaskState
 
 _WITH_SNAPSHOT = and_(snapshot.c.task == task.c.pk, snapshot.c.seq > bindparam("known_seq"))
 _BASES = select(
     *(task.c.pk, task.c.seq, task.c.state, task.c.turn, task.c.size, task.c.tenant, task.c.owner, task.c.id),
-    *(snapshot.c.body, snapshot.c.history, snapshot.c.artifacts),
+    *(value_or_size(part).label(part.name) for part in SNAPSHOT_PARTS),
     snapshot.c.seq.label("stored_seq"),
     snapshot.c.state.label("stored_state"),
     snapshot.c.turn.label("stored_turn"),
@@ -67,29 +67,30 @@ def bases(connection: Connection, wanted: Sequence[Wanted]) -> dict[Wanted, Base
     names = padded([(digest_of(key.scope), key.id) for key, _, _ in wanted])
     found = connection.execute(_SMALL_BASES, {"names": names, "known_seq": min(seq for _, seq, _ in wanted)})
     by_key = {TaskKey(each.tenant, each.owner, each.id): each for each in found}
-    read = {one: _base(by_key[one.key], one) if one.key in by_key else None for one in wanted}
+    read = {one: _base(connection, by_key[one.key], one) if one.key in by_key else None for one in wanted}
     _read_records(connection, read)
     return read
 
 
 def large_base(connection: Connection, wanted: Wanted) -> Base | None:
-    """Return where reading a task of any size begins; None for an unknown task."""
+    """Return where reading a task of any size begins; None for an unknown task. To be called in a transaction that sees
+    the database as of one instant."""
     key, known_seq, with_records = wanted
     names = {"names": [(digest_of(key.scope), key.id)], "known_seq": known_seq}
     found = connection.execute(_LARGE_BASE, names).one_or_none()
     if found is None:
         return None
-    base = _base(found, wanted)
+    base = _base(connection, found, wanted)
     after = _after(wanted, base)
     if with_records and after < base.seq:
         base.records = records(connection, base.pk, after, base.seq)
     return base
 
 
-def _base(found: Any, wanted: Wanted) -> Base:
+def _base(connection: Connection, found: Any, wanted: Wanted) -> Base:
     base = Base(found.pk, found.seq, found.state, found.turn, found.size)
     if found.stored_seq is not None and found.stored_seq > wanted.known_seq:
-        body = joined(part for part in (found.body, found.history, found.artifacts) if part)
+        body = whole(connection, found.pk, *((part, getattr(found, part.name)) for part in SNAPSHOT_PARTS))
         base.stored = Snapshot(found.stored_seq, body, found.stored_state, found.stored_turn)
     return base
 

@@ -206,7 +206,7 @@ class ThreadedDatabase:
                     result = transaction(connection)
                 if way.writes:
                     way.check()  # a commit to a file that was replaced must not be acknowledged
-            except DBAPIError:
+            except (DBAPIError, sqlite3.Error):  # the second kind comes from blobs
                 way.explain()  # raises StoreLost if the file is gone: SQLite only says "disk I/O error"
                 raise
             return result

@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy import Connection, bindparam
 from sqlalchemy.exc import IntegrityError
 
+from a2a_grpc.offload import offload
 from a2a_grpc.store.protocol import Snapshot, TaskKey
+from a2a_grpc.store.sql.blobs import fill, room_for
 from a2a_grpc.store.sql.database import Database
 from a2a_grpc.store.sql.patience import reason
-from a2a_grpc.store.sql.schema import snapshot, task
+from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, snapshot, task
 from a2a_grpc.store.views import split
 
 logger = logging.getLogger("a2a_grpc.store")
@@ -27,12 +29,14 @@ class Superfluous(Exception):
     """A newer snapshot is stored, or the task was purged meanwhile."""
 
 
-def keep(connection: Connection, pk: int, taken: Snapshot) -> None:
-    """Stores the snapshot of a task. The task's row is locked last, for an append may wait for it."""
+def keep(connection: Connection, pk: int, taken: Snapshot, parts: Sequence[bytes]) -> None:
+    """Store the snapshot of a task, which is in `parts`. The task's row is locked last, because an append may wait for
+    it."""
     connection.execute(_DROP, {"of_pk": pk, "new_seq": taken.seq})
-    core, history, artifacts = split(taken.task)
-    parts = {"body": core, "history": history, "artifacts": artifacts}
-    connection.execute(snapshot.insert().values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, **parts))
+    values = {column.name: room_for(connection, part) for column, part in zip(SNAPSHOT_PARTS, parts, strict=True)}
+    connection.execute(snapshot.insert().values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, **values))
+    for column, part in zip(SNAPSHOT_PARTS, parts, strict=True):
+        fill(connection, pk, column, part)
     if not connection.execute(_NOTE, {"of_pk": pk, "new_seq": taken.seq}).rowcount:
         raise Superfluous
 
@@ -72,7 +76,8 @@ class Keeper:
                 key, pk = self._due.popitem()
                 try:
                     if (taken := await self._load(key)) is not None:
-                        await self._database.write(keep, pk, taken)
+                        parts = await offload(len(taken.task), split, taken.task)
+                        await self._database.write(keep, pk, taken, parts)
                 except (Superfluous, IntegrityError):
                     pass
                 except Exception as error:

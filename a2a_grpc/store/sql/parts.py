@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     BindParameter,
+    Column,
     Connection,
     Select,
     and_,
@@ -17,11 +18,11 @@ from sqlalchemy import (
     tuple_,
 )
 
-from a2a_grpc.piecewise import joined
 from a2a_grpc.store.growing import folded
 from a2a_grpc.store.protocol import WHOLE, Position, Record, Snapshot, TaskKey, TaskView
+from a2a_grpc.store.sql.blobs import value_or_size, whole
 from a2a_grpc.store.sql.rows import names_of, padded
-from a2a_grpc.store.sql.schema import STATUS_INDEX, record, snapshot, task
+from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, STATUS_INDEX, record, snapshot, task
 from a2a_grpc.store.sql.statements import READ_COLUMNS, record_of
 from a2a_grpc.store.views import cost_of, cut, recent, size_of
 from a2a_grpc.wire import TaskState
@@ -56,8 +57,8 @@ class Parts:
     view: TaskView
     is_whole: bool = False
     """True if all of the task was read, whatever the view."""
-    start: tuple[bytes, ...] = ()
-    """A snapshot of the task in pieces."""
+    start: bytes = b""
+    """A snapshot of the task, if there is one."""
     records: list[Record] = field(default_factory=list)
     """The records after the snapshot, those that the view needs."""
     core: bytes | None = None
@@ -66,7 +67,7 @@ class Parts:
     @property
     def cost(self) -> int:
         """What putting the task together costs, as bytes."""
-        return sum(map(len, self.start)) + cost_of(self.records)
+        return len(self.start) + cost_of(self.records)
 
     def whole(self) -> Snapshot:
         """Return the task with all that was read."""
@@ -74,7 +75,7 @@ class Parts:
         if self.core is not None:
             made = recent(self.core, self.records, self.view.history_length or 0)
         else:
-            made = folded(self.start, self.records) if self.records else joined(self.start)
+            made = folded([self.start], self.records) if self.records else self.start
         return Snapshot(entry.seq, made, entry.state, entry.turn)
 
     def seen(self, whole: Snapshot) -> Snapshot:
@@ -98,9 +99,15 @@ def _along_statuses(query: Select[Any]) -> Select[Any]:
     return query.with_hint(record, f"INDEXED BY {STATUS_INDEX}", "sqlite")
 
 
-_SNAPSHOT_PARTS = (snapshot.c.task, snapshot.c.body, snapshot.c.history)
-_SNAPSHOTS = select(*_SNAPSHOT_PARTS).where(snapshot.c.task.in_(bindparam("pks", expanding=True)))
-_WHOLE_SNAPSHOTS = _SNAPSHOTS.add_columns(snapshot.c.artifacts)
+_LEAN_PARTS = (snapshot.c.body, snapshot.c.history)
+
+
+def _snapshots(*parts: Column[Any]) -> Select[Any]:
+    wanted = snapshot.c.task.in_(bindparam("pks", expanding=True))
+    return select(snapshot.c.task, *map(value_or_size, parts)).where(wanted)
+
+
+_WHOLE_SNAPSHOTS = _snapshots(*SNAPSHOT_PARTS)
 _SIZES = _along_statuses(
     select(record.c.task, func.sum(func.length(record.c.event) + func.coalesce(func.length(record.c.message), 0)))
     .where(_OF_TASKS, _TELLS_STATUS)
@@ -120,7 +127,7 @@ _RECORDS = (
     .order_by(record.c.task, record.c.seq)
 )
 _IS_IN_PARTS = snapshot.c.history.is_not(None)
-_LEAN_SNAPSHOTS = _SNAPSHOTS.where(_IS_IN_PARTS)
+_LEAN_SNAPSHOTS = _snapshots(*_LEAN_PARTS).where(_IS_IN_PARTS)
 """Of a snapshot in one piece, which earlier versions wrote, the artifacts would have to be loaded, too."""
 _STATUS_RECORDS = _along_statuses(
     select(record.c.task, *READ_COLUMNS)
@@ -184,7 +191,7 @@ def read_parts(
         parts.is_whole = view.artifacts or entry.size <= SMALL_BYTES
         known = recall(entry.position.id) if parts.is_whole else None
         if known is not None and known.seq == entry.seq:
-            parts.start = (known.task,)
+            parts.start = known.task
         else:
             unknown.append(parts)
     light = [parts for parts in unknown if _is_light(parts)]
@@ -265,7 +272,7 @@ def _that_fit(sizes: dict[int, int], max_bytes: int) -> list[int]:
 def _read_whole(connection: Connection, unknown: Sequence[Parts]) -> None:
     if unknown:
         by_pk = {parts.entry.pk: parts for parts in unknown}
-        _read_snapshots(connection, by_pk, _WHOLE_SNAPSHOTS)
+        _read_snapshots(connection, by_pk, _WHOLE_SNAPSHOTS, SNAPSHOT_PARTS)
         _read_records(connection, by_pk, _RECORDS, _pks(unknown))
 
 
@@ -273,7 +280,7 @@ def _read_lean(connection: Connection, unknown: Sequence[Parts]) -> None:
     """Read all except the artifacts."""
     if unknown:
         by_pk = {parts.entry.pk: parts for parts in unknown}
-        _read_snapshots(connection, by_pk, _LEAN_SNAPSHOTS)
+        _read_snapshots(connection, by_pk, _LEAN_SNAPSHOTS, _LEAN_PARTS)
         _read_records(connection, by_pk, _STATUS_RECORDS, _pks(unknown))
 
 
@@ -293,9 +300,11 @@ def _read_light(
             parts.records.sort()
 
 
-def _read_snapshots(connection: Connection, by_pk: dict[int, Parts], query: Select[Any]) -> None:
-    for pk, *pieces in connection.execute(query, _pks(by_pk.values())):
-        by_pk[pk].start = tuple(piece for piece in pieces if piece)
+def _read_snapshots(
+    connection: Connection, by_pk: dict[int, Parts], query: Select[Any], columns: Sequence[Column[Any]]
+) -> None:
+    for pk, *read in connection.execute(query, _pks(by_pk.values())).all():
+        by_pk[pk].start = whole(connection, pk, *zip(columns, read, strict=True))
 
 
 def _read_records(connection: Connection, by_pk: dict[int, Parts], query: Select[Any], names: dict[str, Any]) -> None:

@@ -206,6 +206,8 @@ snapshot = Table(
     Column("artifacts", blob_type()),
     **_MYSQL,
 )
+SNAPSHOT_PARTS = (snapshot.c.body, snapshot.c.history, snapshot.c.artifacts)
+"""The columns that are the serialised Task, one after the other."""
 
 pending = Table(
     "a2a_pending",
