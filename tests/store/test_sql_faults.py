@@ -14,7 +14,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Pool, event
 from sqlalchemy.exc import OperationalError
 
 from a2a_grpc.lifecycle import COMPLETED
@@ -448,6 +448,32 @@ async def test_a_writer_in_another_process_is_waited_for(tmp_path: Path) -> None
         other.execute("COMMIT")
         other.close()
         assert await appending == 1
+
+
+async def test_the_write_lock_of_another_process_is_looked_at_again_and_again(tmp_path: Path) -> None:
+    """SQLite itself would look after 1, 3, 8, 18, 33 ms and so on, and miss the lock when it is free in between."""
+    looks: list[str] = []
+
+    def trace(driver: sqlite3.Connection, *_: Any) -> None:
+        driver.set_trace_callback(looks.append)
+
+    async with opened(f"sqlite:///{tmp_path}/tasks.db") as store:
+        epoch = await create(store)
+        other = sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        event.listen(Pool, "checkout", trace)
+        try:
+            appending = asyncio.create_task(append(store, status(2), epoch=epoch))
+            await eventually(lambda: _assert_looked(looks, 20))
+            other.execute("COMMIT")
+            other.close()
+            assert await appending == 1
+        finally:
+            event.remove(Pool, "checkout", trace)
+
+
+def _assert_looked(looks: list[str], times: int) -> None:
+    assert looks.count("BEGIN IMMEDIATE") >= times
 
 
 async def test_two_stores_on_one_file_see_what_the_other_writes(tmp_path: Path) -> None:

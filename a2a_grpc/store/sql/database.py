@@ -19,6 +19,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from a2a_grpc.store.sql import write_lock
 from a2a_grpc.store.sql.clock import MachineClock
 from a2a_grpc.store.sql.faults import POOL, quiet_drivers
 from a2a_grpc.store.sql.file import DatabaseFile, Watch, mark
@@ -243,7 +244,7 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
     watch = Watch(file)
     clock = MachineClock()
 
-    def engine(size: int, begin: str, *pragmas: str, writes: bool = False) -> Engine:
+    def engine(size: int, begin: Callable[[Connection], object], *pragmas: str, writes: bool = False) -> Engine:
         made = create_engine(
             place.url,
             creator=lambda: file.connect(busy_s),
@@ -261,19 +262,14 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
             _pragmas(connection, *pragmas)
             if writes:
                 mark(connection)
+                connection.execute("PRAGMA busy_timeout=0").fetchall()
             clock.register(connection)
 
-        if begin:
-
-            @event.listens_for(made, "begin")
-            def _begin(connection: Connection) -> None:
-                connection.exec_driver_sql(begin)
-
+        event.listen(made, "begin", begin)
         return made
 
-    # Immediate, so that what it reads is what it writes over.
     pragmas = ("journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864")
-    writer = engine(1, "BEGIN IMMEDIATE", *pragmas, writes=True)
+    writer = engine(1, lambda connection: write_lock.begin(connection, busy_s), *pragmas, writes=True)
     event.listen(writer, "connect", lambda *_: watch.connected())
     writing = Way(
         *("write", writer, 1),
@@ -283,14 +279,14 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
         synchronous=place.synchronous if place.synchronous in ("full", "extra") else "",
     )
 
-    def reading(name: str, begin: str) -> Way:
+    def reading(name: str, begin: Callable[[Connection], object]) -> Way:
         way = engine(READERS, begin, "query_only=1")
         return Way(name, way, READERS, check=file.check, explain=file.check)
 
     return ThreadedDatabase(
         "sqlite",
-        reading=reading("read", ""),
-        reading_at_once=reading("read-at-once", "BEGIN"),
+        reading=reading("read", bool),
+        reading_at_once=reading("read-at-once", lambda connection: connection.exec_driver_sql("BEGIN")),
         writing=writing,
         writing_apart=writing,  # there is but one writer
         clock=clock,
