@@ -33,6 +33,8 @@ from a2a_grpc.wire import Message
 
 ELSEWHERE_GRACE_S = 1.0
 """Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
+READ_TOGETHER_BYTES = 16 * 1024
+"""Size up to which a canceled task is read whole: a store reads small tasks together, as many as their rows."""
 STORE_GRACE_S = 10.0
 """Beyond that grace, too: how long a caller is kept waiting for a store that does not take the end."""
 
@@ -126,24 +128,24 @@ class Engine:
                 if (last := await offload(cost_of(batch), _fold_turn, folding, batch, opened.turn)) is not None:
                     return await _snapshot(last, folding)
 
-    async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Head:
-        """Stop a task, wherever it runs, within the grace, whatever the agent does. Return the row of the task, which
-        is CANCELED now or was so before.
+    async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Head | Snapshot:
+        """Stop a task, wherever it runs, within the grace, whatever the agent does. Return the row of the task, or the
+        task if it was read here. The task is CANCELED now or was so before.
 
         Raises TaskNotFoundError, TaskNotCancelableError; UnavailableError if the store does not take the end in time.
         """
-        head: Head | None = None
-        while head is None or head.state not in lifecycle.TERMINAL:
-            if self._runs.get(key) is not None or (head is not None and self._is_free(head)):
-                head = await self._cancel_here(key, metadata or {})
+        found: Head | Snapshot | None = None
+        while found is None or found.state not in lifecycle.TERMINAL:
+            if self._runs.get(key) is not None or (isinstance(found, Head) and self._is_free(found)):
+                found = await self._cancel_here(key, metadata or {})
             else:
-                head = await self._cancel_elsewhere(key, metadata or {})
-        if head.state != lifecycle.CANCELED:
+                found = await self._cancel_elsewhere(key, metadata or {})
+        if found.state != lifecycle.CANCELED:
             raise TaskNotCancelableError(
-                f"task '{key.id}' is {lifecycle.state_name(head.state)}; it cannot be canceled any more",
+                f"task '{key.id}' is {lifecycle.state_name(found.state)}; it cannot be canceled any more",
                 metadata={"task_id": key.id},
             )
-        return head
+        return found
 
     def _is_free(self, head: Head) -> bool:
         """Return True unless another replica, which is alive, holds the task."""
@@ -166,9 +168,9 @@ class Engine:
                 )
         return await self.log.head(key)
 
-    async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> Head:
+    async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> Head | Snapshot:
         """Have the replica that holds a task cancel the task; a replica that does not within the grace loses it. Return
-        the row of the task after that. A free task is left to `_cancel_here`."""
+        the row of the task after that, or the task itself. A free task is left to `_cancel_here`."""
         with self.log.bus.listen(key) as topic:
             seen = topic.wakes
             head = await self.log.store.ask_cancel(key, struct(metadata).SerializeToString())
@@ -179,22 +181,23 @@ class Engine:
             self.log.bus.wake(head.replica)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.cancel_grace_s + ELSEWHERE_GRACE_S):
-                    head = await self._settled_after(key, head.seq, topic, seen)
-        if head.state in lifecycle.TERMINAL:
-            return head
+                    settled = await self._settled_after(key, head, topic, seen)
+                    if settled.state in lifecycle.TERMINAL:
+                        return settled
         async with self._runs.locks.holding(key):
             await self._runs.finish(key, Canceled(), force=True)
         return await self.log.head(key)
 
-    async def _settled_after(self, key: TaskKey, seq: int, topic: Topic, seen: int) -> Head:
-        """Return the row of the task once records after a seq have settled it. The rows of many tasks that are waited
-        for are read together, which a follower for each of them would not do."""
+    async def _settled_after(self, key: TaskKey, asked: Head, topic: Topic, seen: int) -> Head | Snapshot:
+        """Return a task, or its row if the task is large, once records after the row `asked` have settled it. What many
+        callers wait for is read together, which a follower for each of them would not do."""
+        is_small = asked.size <= READ_TOGETHER_BYTES
         while True:
             await topic.wait(seen)
             seen = topic.wakes
-            head = await self.log.head(key)
-            if head.seq > seq and head.state in lifecycle.SETTLED:
-                return head
+            found = await (self.log.snapshot(key) if is_small else self.log.head(key))
+            if found.seq > asked.seq and found.state in lifecycle.SETTLED:
+                return found
 
 
 def _fold_turn(folding: Growing, records: Sequence[Record], turn: int) -> Record | None:

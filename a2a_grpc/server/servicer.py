@@ -40,7 +40,7 @@ from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.published import card_at, host_towards
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Checks
 from a2a_grpc.server.width import LARGE_BYTES
-from a2a_grpc.store import CORE, ListFilter, Snapshot, TaskKey, TaskView
+from a2a_grpc.store import CORE, Head, ListFilter, Snapshot, TaskKey, TaskView
 from a2a_grpc.store.views import cut
 from a2a_grpc.wire import (
     SERVICE,
@@ -276,7 +276,7 @@ class Servicer:
         key = call.key(request.id)
         await self._authorized(call, "CancelTask", key)
         ended = await self._engine.cancel(key, to_dict(request.metadata))
-        task, left_out = await self._fitting(key, ended.size, _view(call, request))
+        task, left_out = await self._fitting(key, ended, _view(call, request))
         if left_out:
             noted = Task()
             noted.metadata.fields[LEFT_OUT].string_value = left_out
@@ -284,11 +284,14 @@ class Servicer:
             context.set_trailing_metadata((*call.echo, (Key.LEFT_OUT, left_out)))
         return await self._answer(call, context, task)
 
-    async def _fitting(self, key: TaskKey, size: int, view: TaskView) -> tuple[bytes, str]:
-        """Return a task, whose records have so many bytes, for a client that reads what gRPC's clients read by default,
-        with the names of the parts that were left out because they are too large."""
+    async def _fitting(self, key: TaskKey, ended: Head | Snapshot, view: TaskView) -> tuple[bytes, str]:
+        """Return a task that has ended, for a client that reads what gRPC's clients read by default, with the names of
+        the parts that were left out because they are too large."""
         room = min(CANCELED_BYTES, self._options.max_send_bytes) - PAGE_FRAMING_BYTES
-        if view.artifacts and size <= room:
+        if isinstance(ended, Snapshot):
+            if len(ended.task) <= room:
+                return await self._seen(ended, view), ""
+        elif view.artifacts and ended.size <= room:
             return (await self._log.snapshot(key, view)).task, ""
         lean = await self._log.snapshot(key, view._replace(artifacts=False))
         if len(lean.task) <= room:

@@ -161,17 +161,16 @@ async def test_cancels_at_every_replica_at_once_all_give_the_canceled_task(site:
 
 
 @contextmanager
-def counting_transactions() -> Iterator[list[str]]:
-    """Notes every transaction that could write, on every SQLite database of this process."""
-    begun: list[str] = []
+def statements() -> Iterator[list[str]]:
+    """The statements to every database of this process. Each "BEGIN IMMEDIATE" is a transaction that could write."""
+    sent: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("BEGIN IMMEDIATE"):
-            begun.append(statement)
+        sent.append(statement)
 
     event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
     try:
-        yield begun
+        yield sent
     finally:
         event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
 
@@ -182,10 +181,24 @@ async def test_cancels_of_many_tasks_at_once_share_their_transactions(tmp_path: 
         a, b = await site.join(), await site.join()
         ids = [await a.begin("hold") for _ in range(30)]
         await eventually(lambda: _equal(a.hand.at_work, 30))
-        with counting_transactions() as begun:
+        with statements() as sent:
             tasks = await asyncio.gather(*map(b.cancel, ids))
         assert [task.status.state for task in tasks] == [CANCELED] * 30
-        assert len(begun) < 30
+        assert sent.count("BEGIN IMMEDIATE") < 30
+
+
+async def test_the_end_of_a_small_task_is_read_with_the_task(tmp_path: Path) -> None:
+    """The row was read first, to see that the task has ended, and then the row again with the task."""
+    async with Site(f"sqlite:///{tmp_path}/tasks.db") as site:
+        a, b = await site.join(), await site.join()
+        for text, is_small in (("hold", True), (f"say {'x' * 20_000}; hold", False)):
+            task_id = await at_work(a, text)
+            with statements() as sent:
+                task = await b.cancel(task_id)
+            assert task == await a.get(task_id)
+            rows = [each for each in sent if "AS living" in each and "a2a_task.scope, a2a_task.id" in each]
+            assert bool(rows) is not is_small
+            await eventually(lambda: _equal(a.hand.at_work, 0))
 
 
 async def test_an_ended_task_of_another_replica_is_not_cancelable_and_stays_as_it_is(site: Site) -> None:
