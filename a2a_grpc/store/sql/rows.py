@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, column, func, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, case, column, func, select, tuple_
 
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Scope, TaskKey
 from a2a_grpc.store.sql.bulk import goes_together
@@ -39,7 +39,7 @@ _COLUMNS = (
 _BY_KEY = (task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id"))
 _ROW = select(*_COLUMNS).where(*_BY_KEY)
 _ROW_TO_WRITE = _ROW.with_for_update()
-_ROW_TO_SHOW = (
+ROW_TO_SHOW = (
     select(*_COLUMNS, replica.c.id.label("living"), task.c.tenant, task.c.owner, task.c.id.label("task_id"))
     .select_from(task.outerjoin(replica, replica.c.id == task.c.replica))
     .order_by(task.c.pk)
@@ -129,10 +129,10 @@ def rows_to_write(connection: Connection, pks: Iterable[int]) -> dict[int, Row]:
     return {row.pk: _row(row) for row in found}
 
 
-def shown(connection: Connection, *conditions: ColumnElement[bool], names: dict[str, Any]) -> list[tuple[TaskKey, Row]]:
-    """Rows as they are, each with its key and the truth about its holder."""
+def shown(connection: Connection, query: Select[Any], names: dict[str, Any]) -> list[tuple[TaskKey, Row]]:
+    """Return the rows that a query made of ROW_TO_SHOW finds, each with its key and the truth about its holder."""
     rows = []
-    for found in connection.execute(_ROW_TO_SHOW.where(*conditions), names):
+    for found in connection.execute(query, names):
         row = _row(found)
         row.is_lost = bool(row.replica) and found.living is None
         rows.append((TaskKey(found.tenant, found.owner, found.task_id), row))

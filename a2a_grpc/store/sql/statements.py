@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select, tuple_
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, TaskKey
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import (
+    ROW_TO_SHOW,
     bind_all,
     bindings,
     check_unbound,
@@ -60,7 +61,8 @@ _LOST = (
 _HELD = (
     select(task.c.tenant, task.c.owner, task.c.id).where(task.c.replica == bindparam("of_replica")).order_by(task.c.pk)
 )
-_WANTED = (
+_HEADS = ROW_TO_SHOW.where(_BY_KEYS)
+_WANTED = ROW_TO_SHOW.where(
     task.c.replica == bindparam("of_replica"),
     task.c.cancel.is_not(None) | (task.c.last_turn > task.c.turn),
 )
@@ -75,7 +77,7 @@ WAITING_LONGER = (
     .limit(bindparam("at_most"))
 )
 COUNT_WAITING = select(func.count()).select_from(task).where(task.c.waiting_us.is_not(None))
-_ASK = task.update().where(task.c.pk == bindparam("of_pk")).values(cancel=bindparam("new_cancel"))
+_ASK = task.update().where(task.c.pk.in_(bindparam("pks", expanding=True))).values(cancel=bindparam("new_cancel"))
 _LEASE = now_us() + bindparam("lease_us")
 _THIS = replica.c.id == bindparam("of_id")
 _LAPSED = replica.c.lease_until_us < now_us()
@@ -111,7 +113,7 @@ def records(connection: Connection, pk: int, after: int, upto: int) -> list[Reco
 def heads(connection: Connection, keys: Sequence[TaskKey]) -> dict[TaskKey, Head | None]:
     """The rows of tasks; None for each unknown one."""
     names = padded([(digest_of(key.scope), key.id) for key in keys])
-    return dict.fromkeys(keys) | {key: row.head for key, row in shown(connection, _BY_KEYS, names={"names": names})}
+    return dict.fromkeys(keys) | {key: row.head for key, row in shown(connection, _HEADS, {"names": names})}
 
 
 def waiting(connection: Connection, key: TaskKey) -> list[Pending]:
@@ -207,14 +209,14 @@ def ask_cancels(
 ) -> dict[tuple[TaskKey, bytes], Head | None]:
     """Leave requests to cancel, each a task's key and its metadata. The rows after that; None for each unknown task."""
     rows = rows_to_write_by_key(connection, [key for key, _ in asked])
-    left = []
+    left: dict[bytes, list[int]] = {}
     for key, metadata in asked:
         row = rows.get(key)
         if row is not None and not row.has_ended and row.cancel is None:
             row.cancel = metadata
-            left.append({"of_pk": row.pk, "new_cancel": metadata})
-    if left:
-        connection.execute(_ASK, left)
+            left.setdefault(metadata, []).append(row.pk)
+    for metadata, pks in left.items():
+        connection.execute(_ASK, {"pks": padded(pks), "new_cancel": metadata})
     return {(key, metadata): rows[key].head if key in rows else None for key, metadata in asked}
 
 
@@ -276,7 +278,7 @@ def count_waiting(connection: Connection) -> int:
 
 
 def wanted(connection: Connection, holder: str) -> list[tuple[TaskKey, Head]]:
-    return [(key, row.head) for key, row in shown(connection, *_WANTED, names={"of_replica": holder})]
+    return [(key, row.head) for key, row in shown(connection, _WANTED, {"of_replica": holder})]
 
 
 def ping(connection: Connection) -> None:
