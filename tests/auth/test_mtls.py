@@ -175,9 +175,11 @@ async def test_callers_with_and_without_certificates_have_a_port_each(files: Fil
         mutual, plain = served.server.grpc_addresses
         assert served.server.grpc_address == mutual
         await refused(mutual)
-        for address, pair in ((mutual, CLIENTS.issue("a")), (plain, None)):
-            async with channel_to(address, pair) as channel:
-                await A2AServiceStub(channel).SendMessage(scripted(), metadata=V1, timeout=10)
+        async with channel_to(mutual, CLIENTS.issue("a")) as channel:
+            await A2AServiceStub(channel).SendMessage(scripted(), metadata=V1, timeout=10)
+        async with channel_to(plain, None) as channel:
+            unknown = await refusal(A2AServiceStub(channel).SendMessage(scripted(), metadata=V1, timeout=10))
+            assert unknown.code == grpc.StatusCode.UNAUTHENTICATED
         assert served.server.admin_address
         await check(served.server.admin_address)  # probes have no certificate
         assert served.server.http_url
