@@ -1,4 +1,4 @@
-"""grpcurl with a client certificate, against a server that asks for one."""
+"""grpcurl with a client certificate, and with a token, against servers that ask for one."""
 
 import asyncio
 import json
@@ -9,7 +9,9 @@ import pytest
 
 from a2a_grpc import Agent, Server, ServerSettings, Turn
 from a2a_grpc.auth import ClientCertificates
+from a2a_grpc.auth.jwt import Jwt
 from a2a_grpc.wire import SERVICE_NAME
+from tests.auth.issuer import AUDIENCE, Issuer
 from tests.auth.pki import Authority, Pair, write
 from tests.harness import ROOT
 from tests.tools import MissingProgram, skip_without
@@ -71,3 +73,27 @@ async def test_grpcurl_calls_with_a_client_certificate_and_is_refused_without(gr
             code, out = await call(grpcurl, server, tmp_path, pair, "list")
             assert code != 0, out
             assert SERVICE_NAME not in out
+
+
+async def test_grpcurl_calls_with_a_token_and_is_refused_without(grpcurl: str, tmp_path: Path) -> None:
+    certificate, key = SERVERS.issue("server", dns=("localhost",)).write(tmp_path, "server")
+    agent = Agent("Names", "Names its caller.")
+
+    @agent.skill()
+    async def name(turn: Turn) -> str:
+        """Name the caller."""
+        return turn.principal.subject
+
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off", tls_cert=str(certificate), tls_key=str(key))
+    async with Issuer() as issuer, Server(agent, settings, auth=[Jwt(issuer.url, [AUDIENCE])]) as server:
+        token = ("-H", f"Authorization: Bearer {issuer.token(sub='ann')}")
+        code, out = await call(grpcurl, server, tmp_path, None, *token, "list")
+        assert (code, SERVICE_NAME in out) == (0, True), out
+        send = ("-d", json.dumps(SENT), f"{SERVICE_NAME}/SendMessage")
+        code, out = await call(grpcurl, server, tmp_path, None, *token, *send)
+        assert code == 0, out
+        assert json.loads(out)["task"]["artifacts"][0]["parts"] == [{"text": "ann"}]
+        for refused in ((), ("-H", "Authorization: Bearer nonsense")):
+            code, out = await call(grpcurl, server, tmp_path, None, *refused, "list")
+            assert code != 0
+            assert "The call carries no valid credentials." in out
