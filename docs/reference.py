@@ -62,6 +62,19 @@ CHAPTERS = (
         },
     ),
     Chapter(
+        "reference-auth.md",
+        "Reference: authentication",
+        "This page lists the authenticators of a server, and what you need to write one. The [security"
+        " page](security.md#who-may-call) shows how to use them. `Principal` is on the page of [agents and"
+        " servers](reference-agent.md).",
+        {
+            "a2a_grpc.auth": [
+                *("ApiKeys", "Jwt", "ClientCertificates", "anonymous", "AuthSettings"),
+                *("Authenticator", "CallCredentials", "Certificate", "Refused", "Described", "Opened"),
+            ],
+        },
+    ),
+    Chapter(
         "reference-client.md",
         "Reference: clients",
         "This page lists everything with which you call agents. The [client guide](client.md) shows how to use it.",
@@ -168,6 +181,7 @@ SETTINGS = {
     "EngineSettings": "server",
     "TransportSettings": "server",
     "RequestLimits": "server",
+    "AuthSettings": "server",
     "ClientSettings": "client",
 }
 """Classes of settings: the section of the page of all settings that lists their fields."""

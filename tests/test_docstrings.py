@@ -18,6 +18,10 @@ PUBLIC = {
         *("Agent", "Answer", "AuthRequired", "Completed", "Failed", "InputRequired", "Outcome", "Rejected", "Skill"),
         *("Threads", "Turn", "build_card"),
     ],
+    "a2a_grpc.auth": [
+        *("ApiKeys", "AuthSettings", "Authenticator", "CallCredentials", "Certificate", "ClientCertificates"),
+        *("Described", "Jwt", "Opened", "Refused", "anonymous"),
+    ],
     "a2a_grpc.client": [
         *("AgentCardError", "BlockingClient", "BlockingStream", "Cards", "Client", "ClientManager", "ClientSettings"),
         *("ConnectionLostError", "Discovered", "RemoteAgent", "ResponseTooLargeError", "SendOptions", "TaskLostError"),

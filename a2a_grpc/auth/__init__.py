@@ -1,4 +1,4 @@
-"""Who calls: from the credentials of a call to a principal."""
+"""Authentication: from the credentials of a call to a principal."""
 
 from a2a_grpc.auth.callers import anonymous
 from a2a_grpc.auth.certificates import ClientCertificates

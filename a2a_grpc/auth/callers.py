@@ -22,7 +22,7 @@ AUTHORIZATION = "authorization"
 async def anonymous(credentials: CallCredentials) -> Principal | None:
     """Return an anonymous caller, unless the call has an entry `authorization`.
 
-    This is an authenticator for servers that serve anonymous callers beside others. It has to be the last one.
+    This is an authenticator for servers that serve anonymous callers in addition to others. It has to be the last one.
 
     Args:
         credentials: What the call shows of its caller.
