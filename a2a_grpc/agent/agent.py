@@ -267,6 +267,8 @@ def named_in_metadata(request: SendMessageRequest, key: str, expected: str) -> t
 
     Return None without a name. Raise InvalidRequestError, which says what is `expected`, for each name that is no text.
     """
+    if not request.message.HasField("metadata") and not request.HasField("metadata"):
+        return None
     named: list[tuple[str, str]] = []
     wrong: list[Violation] = []
     for path, holder in (("message.metadata", request.message), ("metadata", request)):

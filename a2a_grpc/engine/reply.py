@@ -88,7 +88,7 @@ async def reply(
         threads=threads,
     )
     call = asyncio.current_task()
-    place = slots.enter(scope, priority_of(request))
+    place = slots.take(scope) or slots.line_up(scope, priority_of(request))
     await place.wait()
     try:
         called = skill.handler(turn)

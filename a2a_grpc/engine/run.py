@@ -580,7 +580,8 @@ class Run(Stage):
     def _enter(self) -> Place:
         """Return a place for the run, or the wait for one: as the owner of the task, with the priority of the message
         that began the turn."""
-        return self._slots.enter(self.writer.key.scope, priority_of(self._queued.request))
+        scope = self.writer.key.scope
+        return self._slots.take(scope) or self._slots.line_up(scope, priority_of(self._queued.request))
 
     async def _wait_for_place(self) -> None:
         self._has_waited = True

@@ -112,11 +112,12 @@ class Sends:
 
     async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
         """A message that asks for a new task."""
-        self._check_room(incoming.scope)
+        scope = incoming.scope
+        self._check_room(scope)
         message, size = incoming.request.message, incoming.size
         task_id, context_id = new_id(), message.context_id or new_id()
         message.task_id, message.context_id = task_id, context_id
-        key = TaskKey(*incoming.scope, task_id)
+        key = TaskKey(*scope, task_id)
         at_us = now_us()
         task = Task()
         task.id, task.context_id = task_id, context_id
@@ -138,7 +139,7 @@ class Sends:
         first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
         pending = first.pending() if first.is_kept else None
         await breathe(size)
-        self._check_room(key.scope)  # again, as other messages may have come meanwhile
+        self._check_room(scope)  # again, as other messages may have come meanwhile
         create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
         witness = Witness(task) if incoming.waits else None
         try:

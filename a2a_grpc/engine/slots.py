@@ -38,6 +38,8 @@ class Slots:
         self._lines = tuple(_Line(STRIDES[priority]) for priority in Priority)
         self._clock = 0
         """The moment of the last turn: `_Line.due` of the line that had it."""
+        self._last: _Caller | None = None
+        """The caller that took the last free place; None once a run that waited has got one."""
         self._waiting = 0
         self._expected = 0
         self._idle = asyncio.Event()
@@ -77,44 +79,54 @@ class Slots:
             self._expected -= 1
             self._forget(caller)
 
-    def enter(self, scope: Scope, priority: Priority = Priority.NORMAL) -> "Place":
-        """Return the place of a run: held already if one is free, otherwise in line for one. It must be left."""
+    def take(self, scope: Scope) -> "Place | None":
+        """Return a place for a run of a caller; None if none is free for it. The place must be left."""
+        caller = self._callers.get(scope)
+        if not self._free or (caller is not None and caller.held >= self._per_caller):
+            return None
+        if caller is None:
+            caller = self._callers[scope] = _Caller(scope)
+        self._free -= 1
+        self.taken += 1
+        caller.held += 1
+        self._last = caller
+        return Place(self, caller, None)
+
+    def line_up(self, scope: Scope, priority: Priority) -> "Place":
+        """Return the wait for a place that `take` did not give. It must be left, before or after it has come to one."""
         caller = self._callers.get(scope)
         if caller is None:
             caller = self._callers[scope] = _Caller(scope)
         place = Place(self, caller, self._lines[priority])
         self.taken += 1
-        if self._free and caller.held < self._per_caller:
-            self._free -= 1
-            place.give()
-        else:
-            self._waiting += 1
-            caller.waiting += 1
-            place.line.join(place, self._clock)
+        self._waiting += 1
+        caller.waiting += 1
+        self._lines[priority].join(place, self._clock, self._last)
         return place
 
     def leave(self, place: "Place") -> None:
         """Give up a place, or the wait for it. `Place.leave` calls this."""
         caller = place.caller
         self.taken -= 1
-        if place.is_held:
-            caller.held -= 1
-            if caller.held == self._per_caller - 1:
-                for line in self._lines:
-                    line.recall(caller)
-            self._pass_on()
-        else:
+        if place.line is not None:
             self._waiting -= 1
             caller.waiting -= 1
             place.line.drop(place)
+        else:
+            caller.held -= 1
+            if not self._waiting:
+                self._free += 1
+            else:
+                self._pass_on(caller)
         self._forget(caller)
         if not self.taken:
             self._idle.set()
 
-    def _pass_on(self) -> None:
-        """Give a place that has become free to the run whose turn it is."""
+    def _pass_on(self, former: "_Caller") -> None:
+        """Give a place that a caller has left to the run whose turn it is."""
         due: _Line | None = None
-        for line in self._lines if self._waiting else ():
+        for line in self._lines:
+            line.recall(former)
             if line.has_next(self._per_caller) and (due is None or line.due < due.due):
                 due = line
         if due is None:
@@ -123,6 +135,8 @@ class Slots:
         place = due.pop()
         self._waiting -= 1
         place.caller.waiting -= 1
+        place.caller.held += 1
+        due.last, self._last = place.caller, None
         self._clock = max(self._clock, due.due)
         due.due = self._clock + due.stride
         place.give()
@@ -144,19 +158,24 @@ class Slots:
 class Place:
     """What one run has of the slots: a place, the wait for one, or nothing any more."""
 
-    __slots__ = ("_given", "_is_left", "_slots", "caller", "is_held", "line")
+    __slots__ = ("_given", "_is_left", "_slots", "caller", "line")
 
-    def __init__(self, slots: Slots, caller: "_Caller", line: "_Line") -> None:
+    def __init__(self, slots: Slots, caller: "_Caller", line: "_Line | None") -> None:
         self._slots = slots
         self._given: asyncio.Future[None] | None = None
         self._is_left = False
         self.caller = caller
         self.line = line
-        self.is_held = False
+        """Where the run waits; None once it need not."""
+
+    @property
+    def is_held(self) -> bool:
+        """True from the moment that the run has the place until it is left."""
+        return self.line is None and not self._is_left
 
     async def wait(self) -> None:
         """Return once the place is held. If the wait is canceled, the place is left."""
-        if self.is_held:
+        if self.line is None:
             return
         self._given = asyncio.get_running_loop().create_future()
         try:
@@ -167,9 +186,7 @@ class Place:
 
     def give(self) -> None:
         """Let the run go on. `Slots` calls this."""
-        self.is_held = True
-        self.caller.held += 1
-        self.line.last = self.caller
+        self.line = None
         if self._given is not None and not self._given.done():
             self._given.set_result(None)
 
@@ -178,7 +195,6 @@ class Place:
         if not self._is_left:
             self._is_left = True
             self._slots.leave(self)
-            self.is_held = False
 
 
 class _Caller:
@@ -203,21 +219,22 @@ class _Line:
         self.due = 0
         """When the line has its next turn; the line with the smallest number is the first."""
         self.last: _Caller | None = None
-        """The caller that got the last place."""
+        """The caller whose run got a place last."""
         self._round: OrderedDict[_Caller, OrderedDict[Place, None]] = OrderedDict()
         """The next caller first."""
         self._aside: dict[_Caller, OrderedDict[Place, None]] = {}
         """Callers whose turn has come while they held all the places that they may."""
 
-    def join(self, place: Place, clock: int) -> None:
+    def join(self, place: Place, clock: int, last: _Caller | None) -> None:
         """Let a run wait behind the others of its caller; a new caller is before the one that got the last place."""
         places = self._round.get(place.caller) or self._aside.get(place.caller)
         if places is None:
             if not self._round and not self._aside:
                 self.due = clock + self.stride
             places = self._round[place.caller] = OrderedDict()
-            if self.last is not None and self.last in self._round:
-                self._round.move_to_end(self.last)
+            for served in (self.last, last):
+                if served is not None and served in self._round:
+                    self._round.move_to_end(served)
         places[place] = None
 
     def drop(self, place: Place) -> None:

@@ -41,6 +41,11 @@ def scope(name: str) -> Scope:
     return Scope(name, "")
 
 
+def enter(slots: Slots, caller: Scope, priority: Priority = NORMAL) -> Place:
+    """A run that enters: its place, or its wait for one."""
+    return slots.take(caller) or slots.line_up(caller, priority)
+
+
 def order_of(slots: Slots, holder: Place, waiting: dict[str, Place]) -> list[str]:
     """The names of waiting runs in the order in which they get the one place, each leaving it at once."""
     order = []
@@ -56,7 +61,7 @@ def order_of(slots: Slots, holder: Place, waiting: dict[str, Place]) -> list[str
 
 def entered(slots: Slots, *names: str, priority: Priority = NORMAL) -> dict[str, Place]:
     """Runs that enter in this order; the first letter of a name is its caller."""
-    return {name: slots.enter(scope(name[0]), priority) for name in names}
+    return {name: enter(slots, scope(name[0]), priority) for name in names}
 
 
 # -- the order
@@ -64,20 +69,20 @@ def entered(slots: Slots, *names: str, priority: Priority = NORMAL) -> dict[str,
 
 def test_runs_of_one_caller_get_places_in_the_order_in_which_they_came() -> None:
     slots = Slots(1, 100)
-    holder = slots.enter(scope("a"))
+    holder = enter(slots, scope("a"))
     assert order_of(slots, holder, entered(slots, "a1", "a2", "a3")) == ["a1", "a2", "a3"]
 
 
 def test_callers_take_turns() -> None:
     slots = Slots(1, 100)
-    holder = slots.enter(scope("a"))
+    holder = enter(slots, scope("a"))
     waiting = entered(slots, "a1", "a2", "a3", "b1", "b2", "c1")
     assert order_of(slots, holder, waiting) == ["b1", "c1", "a1", "b2", "a2", "a3"]
 
 
 def test_a_caller_that_comes_between_two_turns_is_before_the_one_that_was_served_last() -> None:
     slots = Slots(1, 100)
-    holder = slots.enter(scope("a"))
+    holder = enter(slots, scope("a"))
     waiting = entered(slots, "a1", "a2", "a3")
     holder.leave()
     assert waiting["a1"].is_held
@@ -87,7 +92,7 @@ def test_a_caller_that_comes_between_two_turns_is_before_the_one_that_was_served
 
 def test_a_caller_that_comes_again_and_again_passes_no_one_twice() -> None:
     slots = Slots(1, 100)
-    now = slots.enter(scope("a"))
+    now = enter(slots, scope("a"))
     waiting = entered(slots, "a1", "a2", "a3")
     order = []
     for number in range(6):
@@ -101,9 +106,9 @@ def test_a_caller_that_comes_again_and_again_passes_no_one_twice() -> None:
 
 def test_of_thirteen_places_eight_four_and_one_go_to_the_three_priorities() -> None:
     slots = Slots(1, 1000)
-    holder = slots.enter(scope("a"))
+    holder = enter(slots, scope("a"))
     waiting = {
-        f"{priority.name}{number}": slots.enter(scope(str(number % 3)), priority)
+        f"{priority.name}{number}": enter(slots, scope(str(number % 3)), priority)
         for priority in (LOW, NORMAL, HIGH)
         for number in range(50)
     }
@@ -116,18 +121,18 @@ def test_of_thirteen_places_eight_four_and_one_go_to_the_three_priorities() -> N
 
 def test_one_waiting_run_of_each_priority_gets_its_place_in_that_order() -> None:
     slots = Slots(1, 1000)
-    holder = slots.enter(scope("a"))
+    holder = enter(slots, scope("a"))
     waiting = entered(slots, "low", priority=LOW) | entered(slots, "normal") | entered(slots, "high", priority=HIGH)
     assert order_of(slots, holder, waiting) == ["high", "normal", "low"]
 
 
 def test_a_low_run_gets_a_place_however_many_high_ones_keep_coming() -> None:
     slots = Slots(1, 1000)
-    now = slots.enter(scope("a"), HIGH)
-    low = slots.enter(scope("b"), LOW)
+    now = enter(slots, scope("a"), HIGH)
+    low = enter(slots, scope("b"), LOW)
     turns = 0
     while not low.is_held:
-        following = slots.enter(scope("a"), HIGH)
+        following = enter(slots, scope("a"), HIGH)
         now.leave()
         now = following
         turns += 1
@@ -137,11 +142,11 @@ def test_a_low_run_gets_a_place_however_many_high_ones_keep_coming() -> None:
 def test_a_low_run_of_a_caller_at_its_limit_gets_a_place_although_its_own_high_ones_keep_coming() -> None:
     slots = Slots(2, 1000, per_caller=1)
     low: Place | None = None
-    mine, other = slots.enter(scope("a"), HIGH), slots.enter(scope("b"))
+    mine, other = enter(slots, scope("a"), HIGH), enter(slots, scope("b"))
     for turns in count():
-        waiting = slots.enter(scope("a"), HIGH)
-        low = low or slots.enter(scope("a"), LOW)
-        following = slots.enter(scope("b"))
+        waiting = enter(slots, scope("a"), HIGH)
+        low = low or enter(slots, scope("a"), LOW)
+        following = enter(slots, scope("b"))
         other.leave()
         assert following.is_held
         other = following
@@ -171,7 +176,7 @@ def test_a_place_stays_free_for_others_while_runs_of_a_caller_at_its_limit_wait(
     assert [place.is_held for place in waiting.values()] == [True, False, False, False]
     assert slots.is_full(scope("a"))
     assert not slots.is_full(scope("b"))
-    assert slots.enter(scope("b")).is_held
+    assert enter(slots, scope("b")).is_held
     assert slots.is_full(scope("b"))
 
 
@@ -196,9 +201,9 @@ def test_no_step_costs_more_because_more_runs_wait(each: int) -> None:
     costs = []
     for waiting in (4000, 40_000):
         slots = Slots(1, 100_000)
-        holder = slots.enter(scope("a"))
-        runs = [slots.enter(scope(f"c{number // each}")) for number in range(waiting)]
-        steps = lambda: slots.enter(scope("c1")), runs[waiting // 2].leave, holder.leave  # noqa: B023
+        holder = enter(slots, scope("a"))
+        runs = [enter(slots, scope(f"c{number // each}")) for number in range(waiting)]
+        steps = lambda: enter(slots, scope("c1")), runs[waiting // 2].leave, holder.leave  # noqa: B023
         costs.append([calls_in(step) for step in steps])
     assert costs[0] == costs[1]
 
@@ -226,20 +231,22 @@ class Ledger:
         self.passed: defaultdict[Place, int] = defaultdict(int)
         """How often another run got a place while this one waited and its caller was below its limit."""
         self.allowed: dict[Place, int] = {}
+        self.kind: dict[Place, tuple[int, Priority]] = {}
 
-    def of(self, places: list[Place], like: Place) -> list[Place]:
-        return [place for place in places if place.caller is like.caller and place.line is like.line]
+    def waiting_like(self, like: Place) -> list[Place]:
+        return [place for place in self.waiting if self.kind[place] == self.kind[like]]
 
     def holds(self, place: Place) -> int:
         return sum(one.caller is place.caller for one in self.held)
 
     def enter(self, caller: int, priority: Priority) -> None:
-        place = self.slots.enter(scope(str(caller)), priority)
+        place = enter(self.slots, scope(str(caller)), priority)
+        self.kind[place] = caller, priority
         if place.is_held:
             self.held.append(place)
         else:
             self.waiting.append(place)
-            ahead = len(self.of(self.waiting, place))
+            ahead = len(self.waiting_like(place))
             self.allowed[place] = WITHIN * ahead * 7  # each of at most six callers once before each run, and one more
 
     def leave(self, number: int) -> None:
@@ -250,7 +257,7 @@ class Ledger:
         for place in self.waiting:
             if place.is_held:
                 self.held.append(place)
-                assert self.of(self.waiting, place)[0] is place  # in the order in which they came
+                assert self.waiting_like(place)[0] is place  # in the order in which they came
         for place in eligible:
             self.passed[place] += not place.is_held
             assert self.passed[place] <= self.allowed[place]

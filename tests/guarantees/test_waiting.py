@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from a2a_grpc.engine.locks import KeyLocks
+from a2a_grpc.engine.priority import Priority
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.store import Scope
 
@@ -15,10 +16,12 @@ Giving = Callable[[], None]
 async def place() -> tuple[Callable[[], Awaitable[object]], Giving, Callable[[], bool]]:
     """A place that is taken: how to get it, how to give it up, whether nobody has or wants it."""
     slots = Slots(1, 10)
-    places = [slots.enter(Scope("", ""))]
+    first = slots.take(Scope("", ""))
+    assert first is not None
+    places = [first]
 
     async def get() -> None:
-        place = slots.enter(Scope("", ""))
+        place = slots.line_up(Scope("", ""), Priority.NORMAL)
         await place.wait()
         places.append(place)
 
