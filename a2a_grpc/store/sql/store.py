@@ -94,7 +94,8 @@ class SqlStore:
         self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
         self._asks: Together[tuple[TaskKey, bytes], Head | None] = Together(
             # No caller is told that its request is kept: each waits for the end of its task, which is synced.
-            lambda asked: self._persist(lambda _: self._open_database().write_unsynced(statements.ask_cancels, asked))
+            lambda asked: self._persist(lambda _: self._open_database().write_unsynced(statements.ask_cancels, asked)),
+            is_patient=True,  # requests that arrive together at the other replica end their tasks in one transaction
         )
         self._database: Database | None = None
         self._commits: Commits | None = None

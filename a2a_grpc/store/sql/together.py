@@ -14,15 +14,19 @@ MAX_QUESTIONS = 500
 """In one transaction."""
 TURNS = 3
 """Turns of the event loop for which a transaction waits, so that more questions or writes can join it."""
+MAX_TURNS = 40
+"""Turns for which a patient transaction waits at most, while more questions join it."""
 
 
 class Together(Generic[Q, A]):
     """Guarantees: an answer is as new as the question: the transaction begins after the question was asked. What is
     asked while a transaction is under way goes into the next one; there is no timer. Equal questions are one."""
 
-    def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, A]]]) -> None:
-        """`ask` answers every question, each of which it gets once."""
+    def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, A]]], *, is_patient: bool = False) -> None:
+        """`ask` answers every question, each of which it gets once. With `is_patient` a transaction waits as long as
+        questions join it: fit for what starts work elsewhere that is better done at once."""
         self._ask = ask
+        self._max_turns = MAX_TURNS if is_patient else TURNS
         self._waiting: dict[Q, asyncio.Future[A]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -47,8 +51,7 @@ class Together(Generic[Q, A]):
         asked: dict[Q, asyncio.Future[A]] = {}
         try:
             while self._waiting:
-                for _ in range(TURNS):
-                    await asyncio.sleep(0)
+                await self._wait_for_others()
                 asked = {question: self._waiting.pop(question) for question in list(self._waiting)[:MAX_QUESTIONS]}
                 try:
                     answers = await self._ask(list(asked))
@@ -60,6 +63,15 @@ class Together(Generic[Q, A]):
         finally:
             # Only if this task is canceled any question is left.
             _fail({**asked, **self._waiting}, StoreUnavailable("the store is closed"))
+
+    async def _wait_for_others(self) -> None:
+        count = quiet = 0
+        for _ in range(self._max_turns):
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == count else 0
+            count = len(self._waiting)
+            if quiet == TURNS:
+                return
 
     async def stop(self) -> None:
         if self._asking is not None and not self._asking.done():

@@ -1,0 +1,44 @@
+"""Questions that are asked at the same time share a transaction."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from a2a_grpc.store.sql.together import MAX_TURNS, TURNS, Together
+
+
+async def asked_in_turns(turns: Sequence[int], *, is_patient: bool) -> list[list[int]]:
+    """Ask one question after each of so many turns of the event loop. Return the questions of each transaction."""
+    transactions: list[list[int]] = []
+
+    async def ask(questions: Sequence[int]) -> Mapping[int, int]:
+        transactions.append(list(questions))
+        return {question: question for question in questions}
+
+    together, answers = Together(ask, is_patient=is_patient), []
+    for question, pause in enumerate(turns):
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        answers.append(asyncio.create_task(together.answer_surely(question)))
+    assert await asyncio.gather(*answers) == list(range(len(turns)))
+    await together.stop()
+    return transactions
+
+
+@pytest.mark.parametrize("is_patient", [False, True])
+async def test_what_is_asked_in_the_same_turn_shares_a_transaction(is_patient: bool) -> None:
+    assert await asked_in_turns([0] * 30, is_patient=is_patient) == [list(range(30))]
+
+
+async def test_a_patient_transaction_waits_as_long_as_questions_join_it() -> None:
+    """The first cancel of thirty went alone, and the transaction that ended its task delayed the other 29."""
+    pauses = [0, *[TURNS - 1] * 9]
+    assert await asked_in_turns(pauses, is_patient=True) == [list(range(10))]
+    assert len(await asked_in_turns(pauses, is_patient=False)) > 1
+
+
+async def test_a_patient_transaction_does_not_wait_for_ever() -> None:
+    first, *rest = await asked_in_turns([1] * 3 * MAX_TURNS, is_patient=True)
+    assert len(first) <= MAX_TURNS + 1
+    assert rest
