@@ -42,6 +42,9 @@ logger = logging.getLogger("a2a_grpc.server")
 
 SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings)
 
+CREDENTIALS = frozenset(["auth", "api_keys", "jwt_issuer", "jwt_audience", "tls_client_ca"])
+"""The settings that name the credentials that a server accepts."""
+
 LAST_WAIT_S = 1.0
 """The time in seconds that background work has to end after the server has stopped."""
 
@@ -136,12 +139,11 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
     if worker is not None:
         settings, tell = {**settings, **worker.settings}, worker.tell
     raise_limit()
-    settings, _ = _with_callers(settings)  # a wrong file is reported once, not by each worker
+    settings, _ = _with_callers(settings)  # before workers start, so that a wrong file is reported once
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
         found = find()
-        if worker is None:
-            _note_unused(found.unused, settings, tell)
+        _check_unused(found.unused, settings, tell=tell if worker is None else None)
         settings = with_store(found.agent, settings)
         server = make_server(
             found.agent,
@@ -165,11 +167,19 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
         sys.exit(f"Error: {error}")
 
 
-def _note_unused(names: Sequence[str], settings: Mapping[str, Any], tell: Tell) -> None:
-    """Report the settings of a loaded file that have no effect, except those that the command has been given, too."""
+def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, tell: Tell | None) -> None:
+    """Report the settings of a loaded file that have no effect, except those that the command has been given, too.
+
+    Raise ConfigurationError if one of them names credentials: without it the server would accept every call.
+    """
     given = {name for name, value in settings.items() if value is not None}
     unused = [name for name in names if name not in given and f"{PREFIX}{name.upper()}" not in os.environ]
-    if unused:
+    if credentials := [f"--{name.replace('_', '-')}" for name in unused if name in CREDENTIALS]:
+        raise ConfigurationError(
+            "this command ignores settings of serve(…) in the file, and these name the credentials that the server "
+            f"accepts: give {', '.join(credentials)} as well"
+        )
+    if unused and tell is not None:
         text = f"this command ignores settings of serve(…) in the file: {', '.join(unused)}; give them as options"
         tell("note", {"text": text})
 

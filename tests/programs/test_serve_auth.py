@@ -11,9 +11,12 @@ import pytest
 
 from a2a_grpc.auth import keyedits
 from a2a_grpc.auth.keyfile import Key, digest_of
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.server.serve import Served
+from a2a_grpc.server.serve import run_program as serve_program
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest
 from tests.auth.pki import Authority
-from tests.harness import V1, Program, eventually, request, run_program
+from tests.harness import V1, Program, eventually, request, run_program, scripted_agent
 
 ALICE, BOB = "a2a_" + "a1" * 32, "a2a_" + "b2" * 32
 AGENT = """\
@@ -167,3 +170,11 @@ async def test_a_wrong_file_ends_the_start_with_one_line(folder: Path, workers: 
     assert await refused(folder, workers, store, f"--api-keys={folder}/keys.toml") == (
         f"{folder}/keys.toml: [[key]] 1 ('alice'): the key 'sha256' is missing"
     )
+
+
+@pytest.mark.parametrize("name", ["auth", "api_keys", "jwt_issuer", "tls_client_ca"])
+def test_credentials_that_a_loaded_file_names_are_never_ignored(name: str) -> None:
+    """Otherwise `a2a-grpc serve FILE` would serve to every caller what `python FILE` serves to known ones."""
+    served = Served(scripted_agent(), unused=["max_runs", name])
+    with pytest.raises(ConfigurationError, match=f"give --{name.replace('_', '-')} as well$"):
+        serve_program(lambda: served, {"store": "memory:"}, tell=lambda event, values: None)
