@@ -17,7 +17,7 @@ The modules, by floor. A module imports only from its own package and from lower
     6  cli          the command line. One file for each verb. verb: what the verbs share; follow: watching a task; show:
                     printing tasks and events; described: short descriptions; output: standard output and standard
                     error; screen: terminals; usage: errors in a command line; exits: exit codes; examples: those of
-                    each verb's help
+                    each verb's help; credentials: their options; stored: the tokens of logins
     5  server       the server. server: ports, card, drain; gate: the checks of every call; requests: validation of
                     requests; limits: whether settings fit each other; width: counting the fields of large requests;
                     pace: long work in steps; loads: loading tasks for responses; admin: health, reflection, channelz;
@@ -53,7 +53,10 @@ The modules, by floor. A module imports only from its own package and from lower
                     replaced; growth: a limit for a followed task; pages: lists; connection, channel, pool, target,
                     credentials, card, fetch, page: the way to an agent; probe: why an agent cannot be reached; lenient:
                     cards with mistakes; status: failures as errors; remote, manager, blocking: other ways to use a
-                    client; delegated, noted: remote tasks for a turn of an agent here
+                    client; delegated, noted: remote tasks for a turn of an agent here; identity: the credentials of a
+                    call; security: which credentials a card asks for; oauth2, command: tokens from an authorization
+                    server or a command; tokens: renewing them; device: signing in with a browser; endpoint, issuer:
+                    requests to authorization servers; extended: the card for a known caller
     2  agent        what authors of agents use. talk: one question to a user at a time
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL

@@ -19,7 +19,7 @@ from a2a_grpc.text import HALF_A_PAIR, is_encodable
 T = TypeVar("T", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
 
-SECRET = frozenset(["credentials", "headers"])
+SECRET = frozenset(["client_secret", "credentials", "headers"])
 """Parameters whose values no error message has."""
 
 CHECKED_LATER = frozenset(["agent"])

@@ -82,10 +82,12 @@ CHAPTERS = (
             "a2a_grpc": ["RemoteAgent", "connect", "Client", "ClientManager"],
             "a2a_grpc.client": [
                 *("SendOptions", "TaskStream", "BlockingClient", "BlockingStream", "Discovered", "Cards"),
-                *("ClientSettings", "bearer", "api_key", "Credentials", "Event", "state_name", "progress_of"),
+                *("ClientSettings", "bearer", "oauth2", "token_command", "api_key", "Credentials"),
+                *("Event", "state_name", "progress_of"),
             ],
             "(a2a_grpc.client.calls)": ["Metadata"],
             "(a2a_grpc.client.pages)": ["Pages"],
+            "(a2a_grpc.client.security)": ["Given"],
         },
     ),
     Chapter(
@@ -128,7 +130,8 @@ CHAPTERS = (
                 *("DeadlineExceededError", "UnimplementedError", "InternalError"),
             ],
             "a2a_grpc.client": [
-                *("UnreachableError", "ConnectionLostError", "TaskLostError", "TaskNotCompletedError"),
+                *("UnreachableError", "CredentialsUnavailableError", "ConnectionLostError", "TaskLostError"),
+                "TaskNotCompletedError",
                 *("ResponseTooLargeError", "AgentCardError", "ConfigurationError"),
             ],
         },

@@ -26,6 +26,7 @@ PUBLIC = {
         *("AgentCardError", "BlockingClient", "BlockingStream", "Cards", "Client", "ClientManager", "ClientSettings"),
         *("ConnectionLostError", "Discovered", "RemoteAgent", "ResponseTooLargeError", "SendOptions", "TaskLostError"),
         *("TaskNotCompletedError", "TaskStream", "UnreachableError", "api_key", "bearer", "connect", "progress_of"),
+        *("CredentialsUnavailableError", "oauth2", "token_command"),
         "state_name",
     ],
     "a2a_grpc.client.pages": ["Pages"],

@@ -2,10 +2,12 @@
 
 from a2a_grpc.client.blocking import BlockingClient, BlockingStream
 from a2a_grpc.client.client import Client, connect
+from a2a_grpc.client.command import token_command
 from a2a_grpc.client.credentials import Credentials, api_key, bearer
 from a2a_grpc.client.errors import (
     AgentCardError,
     ConnectionLostError,
+    CredentialsUnavailableError,
     ResponseTooLargeError,
     TaskLostError,
     TaskNotCompletedError,
@@ -13,6 +15,7 @@ from a2a_grpc.client.errors import (
 )
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.manager import ClientManager, Discovered
+from a2a_grpc.client.oauth2 import oauth2
 from a2a_grpc.client.remote import RemoteAgent, progress_of
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.settings import ClientSettings
@@ -32,6 +35,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionLostError",
     "Credentials",
+    "CredentialsUnavailableError",
     "Discovered",
     "Event",
     "RemoteAgent",
@@ -46,7 +50,9 @@ __all__ = [
     "connect",
     "file_part",
     "files_of",
+    "oauth2",
     "progress_of",
     "state_name",
+    "token_command",
     "user_message",
 ]

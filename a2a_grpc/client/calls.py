@@ -10,24 +10,28 @@ import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.client.connection import Connection, Link, closed
-from a2a_grpc.client.credentials import Credentials, check_entry
+from a2a_grpc.client.credentials import AUTHORIZATION, check_entry
 from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
+from a2a_grpc.client.extended import Extended
+from a2a_grpc.client.identity import Identity, check_privacy
 from a2a_grpc.client.offers import check_offered
 from a2a_grpc.client.origin import Origin, page_of
 from a2a_grpc.client.patience import Patience, is_unsent
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.responses import accepted, too_many_bytes
+from a2a_grpc.client.security import Given, asked_by
 from a2a_grpc.client.status import explain_size, lost, to_error
 from a2a_grpc.client.watcher import Watcher
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
 )
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, PROTOCOL_VERSION, Key
-from a2a_grpc.wire import ListTasksRequest
+from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest, ListTasksRequest
 
 logger = logging.getLogger("a2a_grpc.client")
 
@@ -54,6 +58,7 @@ class Calls:
       overwritten.
     - A call is tried again if no agent has answered it (`origin`), or if the agent answers UNAVAILABLE. A send is tried
       again only if that cannot make a second task.
+    - A call that the agent refuses with UNAUTHENTICATED is tried again once, if there are other credentials by then.
     - If the Python task that awaits a call is canceled, the RPC is canceled, and nothing else.
     - Each failure is raised as an A2AError, or as a ConfigurationError if the configuration is wrong.
     """
@@ -62,13 +67,14 @@ class Calls:
         self,
         connection: Connection,
         *,
-        credentials: Credentials | None,
+        credentials: Given | None,
         metadata: Metadata = (),
         extensions: Sequence[str] = (),
     ) -> None:
         self.connection = connection
         self.settings = connection.settings
-        self._credentials = credentials
+        self._identity = Identity(connection, credentials)
+        self._extended = Extended()
         self._metadata = metadata
         self._extensions = extensions
         self._repeats_safely: bool | None = None
@@ -95,12 +101,16 @@ class Calls:
         patience = patience or self.patience()
         is_keyed = any(key == Key.IDEMPOTENCY for key, _ in metadata)
         refused: UnavailableError | None = None
+        sent: list[tuple[str, str]] = []
+        fresh: list[tuple[str, str]] | None = None
+        may_renew = True
         while True:
             link = await self._open_for(request)
-            call_metadata = await self.merged(metadata)
-            left_s = timeout_s if patience.left_s is None else max(patience.left_s, 0.001)
             try:
-                return await self._once(link, method, request, call_metadata, left_s)
+                sent = []
+                sent, fresh = fresh or await self.merged(metadata), None
+                left_s = timeout_s if patience.left_s is None else max(patience.left_s, 0.001)
+                return await self._once(link, method, request, sent, left_s)
             except UnavailableError as error:
                 if not await self.may_repeat(error, patience, is_safe=is_safe, is_keyed=is_keyed):
                     raise
@@ -109,6 +119,19 @@ class Calls:
                 if refused is not None:
                     error.say(f"{error.message}; before, it answered: {refused.message}")
                 raise
+            except UnauthenticatedError:
+                fresh = await self.renewed(sent, metadata) if sent and may_renew else None
+                if fresh is None:
+                    raise
+                may_renew = False
+
+    async def card(self) -> AgentCard | None:
+        """Return the card that the agent shows to this caller; None if the target is an address.
+
+        It is the extended card if the client has one and the public card is still of the same version (XCRD-5).
+        """
+        public = await self.connection.card()
+        return public if public is None else self._extended.in_place_of(self, public)
 
     def patience(self) -> Patience:
         """Return the patience of one unary call."""
@@ -132,7 +155,7 @@ class Calls:
     async def may_stream(self, *, is_send: bool) -> bool:
         """Return False if the agent is known not to stream, by its card (CARD-10) or by experience."""
         streams = self._streams_sends if is_send else self._streams_tasks
-        return streams and (await self.open()).may_stream
+        return streams and (await self._extended_link(await self.open())).may_stream
 
     def found_not_streaming(self, *, is_send: bool) -> None:
         """Record that the agent does not stream, so that no stream is tried again.
@@ -147,11 +170,14 @@ class Calls:
         self._streams_tasks = False
         self._streams_sends = self._streams_sends and not is_send
 
-    async def stream(self, method: str, request: Any, *, metadata: Metadata = ()) -> StreamCall:
-        """Begin a streaming call, which has no deadline. Return gRPC's call."""
+    async def stream(
+        self, method: str, request: Any, *, metadata: Metadata = ()
+    ) -> tuple[StreamCall, list[tuple[str, str]]]:
+        """Begin a streaming call, which has no deadline. Return gRPC's call, and the metadata that was sent."""
         link = await self._open_for(request)
-        call: StreamCall = link.pool.begin(method, request, metadata=await self.merged(metadata))
-        return call
+        sent = await self.merged(metadata)
+        call: StreamCall = link.pool.begin(method, request, metadata=sent)
+        return call, sent
 
     def drop(self, call: Any) -> None:
         """Cancel a call that `stream` began, or one in its place, unless it has ended."""
@@ -173,9 +199,17 @@ class Calls:
     async def _open_for(self, request: ProtobufMessage) -> Link:
         """Return the link for a request that is about to be sent, if the agent offers the operation (CARD-10)."""
         link = await self.open(request)
+        if link.card is None or (isinstance(request, GetExtendedAgentCardRequest) and self._extended.is_used):
+            return link
+        if not isinstance(request, GetExtendedAgentCardRequest):
+            link = await self._extended_link(link)
         if link.card is not None:
             check_offered(request, link.card, self.connection.target)
         return link
+
+    async def _extended_link(self, link: Link) -> Link:
+        """Return the link with the extended card, if the agent offers one and there are credentials."""
+        return await self._extended.link(self, link) if self._identity.is_given else link
 
     async def repeats_safely(self, patience: Patience) -> bool:
         """Return True if a send that was lost can be sent again without making a second task.
@@ -198,18 +232,25 @@ class Calls:
         link = await self.open(request)
         if link.card is not None:
             return any(extension.uri == uri for extension in link.card.capabilities.extensions)
-        metadata = await self.merged([(Key.EXTENSIONS, uri)])
-        call: Any = link.pool.begin("ListTasks", request, metadata=metadata, timeout=self.settings.timeout_s)
-        try:
-            await call
-        except grpc.aio.AioRpcError as failure:
-            error = self.failed(failure)
-            if isinstance(error, UnavailableError):
-                raise error from failure
-        except asyncio.CancelledError:
-            if is_canceled():
-                raise
-            raise self.canceled() from None
+        asked = [(Key.EXTENSIONS, uri)]
+        sent: list[tuple[str, str]] | None = await self.merged(asked)
+        may_renew = True
+        while sent is not None:
+            call: Any = link.pool.begin("ListTasks", request, metadata=sent, timeout=self.settings.timeout_s)
+            try:
+                await call
+            except grpc.aio.AioRpcError as failure:
+                error = self.failed(failure)
+                if isinstance(error, UnavailableError):
+                    raise error from failure
+                if isinstance(error, UnauthenticatedError) and may_renew:
+                    sent, may_renew = await self.renewed(sent, asked), False
+                    continue
+            except asyncio.CancelledError:
+                if is_canceled():
+                    raise
+                raise self.canceled() from None
+            break
         entries = (*(await call.initial_metadata() or ()), *(await call.trailing_metadata() or ()))
         return any(key == Key.EXTENSIONS and uri in map(str.strip, value.split(",")) for key, value in entries)
 
@@ -229,6 +270,10 @@ class Calls:
             error.say(
                 f"'{self.connection.target}' speaks gRPC, but is no A2A {PROTOCOL_VERSION} agent: {error.message}"
             )
+        link = self.connection.link
+        is_anonymous = isinstance(error, UnauthenticatedError) and not self._identity.is_given
+        if is_anonymous and link is not None and link.card is not None and (asked := asked_by(link.card)):
+            error.say(f"{error.message.rstrip('.')}; the card asks for {asked}")
         return error
 
     def canceled(self) -> Exception:
@@ -251,13 +296,23 @@ class Calls:
             asked = [value for key, value in entries if key == Key.EXTENSIONS]
             entries = [entry for entry in entries if entry[0] != Key.EXTENSIONS]
             entries.append((Key.EXTENSIONS, ",".join((*asked, *self._extensions))))
-        if self._credentials is not None:
-            key, secret = await self._credentials()
-            if key.lower() not in given:
-                entries.append((key.lower(), secret))
+        link = await self.connection.open()
+        if AUTHORIZATION in given:
+            check_privacy(link, self.connection.target)
+        entries += [(key, secret) for key, secret in await self._identity.entries(link) if key not in given]
         for key, value in entries:
             check_entry(key, value)
         return entries
+
+    async def renewed(self, sent: list[tuple[str, str]], metadata: Metadata = ()) -> list[tuple[str, str]] | None:
+        """Return the metadata of a call that the agent has refused with UNAUTHENTICATED, with other credentials.
+
+        `sent` is what was refused. Return None if the credentials are the same as before: the agent would refuse them
+        again.
+        """
+        self._identity.refused(sent)
+        fresh = await self.merged(metadata)
+        return None if fresh == sent else fresh
 
     async def _once(self, link: Link, method: str, request: Any, metadata: Metadata, left_s: float) -> Any:
         now = asyncio.get_running_loop().time

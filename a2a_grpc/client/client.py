@@ -13,9 +13,9 @@ from a2a_grpc import lifecycle
 from a2a_grpc.arguments import checked, checking
 from a2a_grpc.client.calls import Calls, Metadata
 from a2a_grpc.client.connection import Connection, Link
-from a2a_grpc.client.credentials import Credentials
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.pages import Pages
+from a2a_grpc.client.security import Given
 from a2a_grpc.client.sending import SendOptions, send_headers, send_request, shows_options, with_history
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
@@ -49,7 +49,7 @@ CONNECT_ARGUMENTS = ("credentials", "headers", "extensions", "interceptors", "ca
 def connect(
     target: str,
     *,
-    credentials: Credentials | None = None,
+    credentials: Given | None = None,
     headers: Metadata = (),
     extensions: Sequence[str] = (),
     interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
@@ -67,7 +67,9 @@ def connect(
     Args:
         target: The agent. An address is `HOST:PORT`, `grpc://…`, `grpcs://…` (with TLS), `dns:///…` or `unix:PATH`. An
             agent card is a URL `https://…` or `http://…`, or a path.
-        credentials: Credentials for each call, such as `bearer(…)` or `api_key(…)`; by default none.
+        credentials: Credentials for each call, such as `bearer(…)`, `api_key(…)` or `oauth2(…)`; by default none. They
+            may be a list, or a dict from the names of security schemes to credentials. If the agent's card asks for
+            credentials, the client sends those for the first of the card's requirements that they meet.
         headers: gRPC metadata of every call.
         extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
         interceptors: Client interceptors of `grpc.aio`, for example for tracing. They see every call.
@@ -118,7 +120,7 @@ class Client:
     Args:
         target: The agent, as `connect` takes it.
         settings: The settings; by default the defaults of the class. The environment is not read, as `connect` does.
-        credentials: Credentials for each call; by default none.
+        credentials: Credentials for each call, as `connect` takes them; by default none.
         headers: gRPC metadata of every call.
         extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
         interceptors: Client interceptors of `grpc.aio`. They see every call.
@@ -133,7 +135,7 @@ class Client:
         target: str,
         settings: ClientSettings | None = None,
         *,
-        credentials: Credentials | None = None,
+        credentials: Given | None = None,
         headers: Metadata = (),
         extensions: Sequence[str] = (),
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
@@ -468,14 +470,17 @@ class Client:
     # -- the agent
 
     async def card(self) -> AgentCard:
-        """Return the public card of the agent (spec §8.2). A card that is not fresh is fetched again.
+        """Return the card of the agent (spec §8.2). A card that is not fresh is fetched again.
+
+        If the client has credentials and the agent offers an extended card, the first call fetches the extended card.
+        From then on it is returned in place of the public card, until the version of the public card changes.
 
         Raises:
             UnsupportedOperationError: The target is an address, and gRPC has no method for the public card.
             AgentCardError: The card cannot be used.
             UnreachableError: The card cannot be fetched.
         """
-        card = await self.public_card()
+        card = await self._calls.card()
         if card is None:
             raise UnsupportedOperationError(
                 f"'{self._connection.target}' is an address, and gRPC has no method for the card; "
@@ -484,7 +489,7 @@ class Client:
         return card
 
     async def public_card(self) -> AgentCard | None:
-        """Return the public card of the agent, as `card` does; None if the target is an address.
+        """Return the public card of the agent; None if the target is an address.
 
         Raises:
             AgentCardError: The card cannot be used.

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc.aio
@@ -89,6 +89,16 @@ class Connection:
                 self.link = await self._open()
             return self.link
 
+    @property
+    def card_host(self) -> str:
+        """The host of the agent's card; empty if the target is an address or a file."""
+        return self._where.host if isinstance(self._where, CardUrl) else ""
+
+    def replace_card(self, card: AgentCard) -> None:
+        """Use another card of the same agent from now on."""
+        assert self.link is not None
+        self.link = replace(self.link, card=card)
+
     def check_fork(self) -> None:
         """Raise RuntimeError if the process was forked, so that a call would hang or crash."""
         FORK.check(self._process)
@@ -120,11 +130,10 @@ class Connection:
         match self._where:
             case Address() as address:
                 pass
-            case CardUrl() | CardFile() as where:
+            case CardUrl() | CardFile():
                 assert card is not None
-                host = where.host if isinstance(where, CardUrl) else ""
                 interface, address = usable_interface(
-                    card, self.target, card_host=host, any_host=settings.any_card_host
+                    card, self.target, card_host=self.card_host, any_host=settings.any_card_host
                 )
                 tenant = interface.tenant
         if settings.tenant is not None:

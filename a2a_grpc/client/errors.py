@@ -3,6 +3,7 @@
 A2AError
 ├── UnavailableError
 │   ├── UnreachableError         the agent was never reached
+│   ├── CredentialsUnavailableError   no token can be had now; the server of tokens does not answer
 │   └── ConnectionLostError      the agent was lost, and did not come back in time; holds the last known task
 ├── TaskNotFoundError
 │   └── TaskLostError            the task that the client followed is gone; holds the last known task
@@ -24,6 +25,14 @@ class UnreachableError(UnavailableError):
 
     The client never had contact with it. Examples of reasons are a wrong address, a port on which nothing listens, and
     TLS that does not fit. The message names the reason.
+    """
+
+
+class CredentialsUnavailableError(UnavailableError):
+    """The credentials of the call cannot be had now.
+
+    The authorization server does not answer, for example, or a command that prints a token takes too long. The agent
+    was not called.
     """
 
 

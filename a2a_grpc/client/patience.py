@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.client.errors import ConnectionLostError
+from a2a_grpc.client.errors import ConnectionLostError, CredentialsUnavailableError
 from a2a_grpc.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Patience:
 
     async def wait(self, error: UnavailableError) -> None:
         """Wait until the next try. Raise if there is none: the error itself, or UnreachableError."""
+        if isinstance(error, CredentialsUnavailableError) and not self._calls.was_reached:
+            raise error
         self._tries += 1
         self.may_have_acted |= not is_unsent(error)
         now = self._now()
@@ -77,4 +79,6 @@ class Patience:
 
 def is_unsent(error: UnavailableError) -> bool:
     """Return True if no agent has begun with the call that failed, so that any call may be sent again."""
+    if isinstance(error, CredentialsUnavailableError):
+        return True
     return isinstance(error, ConnectionLostError) and error.origin.is_unsent

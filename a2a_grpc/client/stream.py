@@ -12,7 +12,7 @@ import grpc.aio
 from a2a_grpc import lifecycle
 from a2a_grpc.client.calls import Calls, Metadata, StreamCall, is_canceled
 from a2a_grpc.client.cuts import may_have_ended, names_place, place_of
-from a2a_grpc.client.errors import ConnectionLostError, TaskLostError, UnreachableError
+from a2a_grpc.client.errors import ConnectionLostError, CredentialsUnavailableError, TaskLostError, UnreachableError
 from a2a_grpc.client.growth import Growth
 from a2a_grpc.client.news import artifact_news, news, tells_its_status
 from a2a_grpc.client.patience import Patience
@@ -24,6 +24,7 @@ from a2a_grpc.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
     TaskNotFoundError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
     UnsupportedOperationError,
@@ -45,6 +46,9 @@ from a2a_grpc.wire import (
 FAREWELL_S = 1.0
 """Seconds that the server has to end a stream after a terminal event."""
 
+RENEWED_S = 1.0
+"""The least time in seconds between two renewals of the credentials of a stream that the agent ends."""
+
 
 class TaskStream:
     """The events of one task, to read with `async for`. `Client.stream` and `Client.subscribe` return it.
@@ -58,6 +62,8 @@ class TaskStream:
     - If a connection is lost, or a stream ends while the agent works, the stream goes on over another connection. If
       the server numbers its events, no event is missed or repeated. With other servers the client reads the task again,
       and gives the difference as events.
+    - If the agent ends the stream with UNAUTHENTICATED, for example because the token has ended, the stream goes on
+      with other credentials, in the same way. If there are none, reading raises the error.
     - If the agent does not stream, the client reads the task from time to time. The events are the same.
     - The stream of a send ends when the task has ended, or asks in INPUT_REQUIRED. A subscription ends when the task
       has ended.
@@ -110,6 +116,12 @@ class TaskStream:
         self._next_seq = 0
         self._taken = Taken(send)
         self._elements = 0
+        self._asked: Metadata = ()
+        self._sent: list[tuple[str, str]] = []
+        """The metadata of the call; empty before the call, and for an agent that is polled."""
+        self._renewed_at = float("-inf")
+        self._is_accepted = True
+        """False after the credentials were renewed, until the agent answers a call with them."""
         self.task_id = task_id
         self.error: Exception | None = None
         self.state: TaskState = TaskState.TASK_STATE_UNSPECIFIED
@@ -260,9 +272,12 @@ class TaskStream:
     async def _begin(
         self, method: str, request: SendMessageRequest | SubscribeToTaskRequest, metadata: Metadata
     ) -> "StreamCall | PolledCall":
+        self._sent = []
         if self._is_polled or not await self._calls.may_stream(is_send=request is self._send):
             return PolledCall(self._calls, request, metadata=self._metadata, send_metadata=metadata)
-        return await self._calls.stream(method, request, metadata=[*self._metadata, *metadata])
+        self._asked = [*self._metadata, *metadata]
+        call, self._sent = await self._calls.stream(method, request, metadata=self._asked)
+        return call
 
     async def _read(self) -> Any:
         assert self._call is not None
@@ -360,6 +375,7 @@ class TaskStream:
 
     def _touched(self) -> None:
         """Record that the server has answered."""
+        self._is_accepted = True
         self._calls.answered()
         if self._patience is not None:
             self._patience.renew()
@@ -386,6 +402,8 @@ class TaskStream:
         match error:
             case UnavailableError():
                 return await self._cut(error, patience)
+            case UnauthenticatedError() if self._sent:
+                return await self._renew(error, patience)
             case UnsupportedOperationError() | UnimplementedError() if self._may_be_polled(error):
                 self._is_polled = True
                 self._drop_call()
@@ -399,6 +417,25 @@ class TaskStream:
             case _ if self.task_id and (isinstance(error, TaskNotFoundError) or may_have_ended(error)):
                 return await self._look(error, patience)
         raise error
+
+    async def _renew(self, error: UnauthenticatedError, patience: Patience) -> None:
+        """Have the stream go on after the last event, with other credentials. Raise the error if there are none.
+
+        The agent has refused the call, so a send had no effect, or it has ended a stream whose token has ended. Raise
+        the error, too, if the agent has refused the credentials that the last renewal gave.
+        """
+        if not self._is_accepted:
+            raise error
+        now = asyncio.get_running_loop().time
+        await asyncio.sleep(self._renewed_at + RENEWED_S - now())
+        self._renewed_at, self._is_accepted = now(), False
+        try:
+            if await self._calls.renewed(self._sent, self._asked) is None:
+                raise error
+        except UnavailableError as problem:
+            return await self._cut(problem, patience)
+        self._interrupt()
+        return None
 
     def _may_be_polled(self, error: A2AError) -> bool:
         """Return True if streaming may be all that the agent refuses; if not, the next call says the same."""
@@ -437,18 +474,17 @@ class TaskStream:
 
     async def _cut(self, error: UnavailableError, patience: Patience) -> None:
         """Wait until the next try. Raise if there is none, or if the next try could send a message twice."""
-        self._drop_call()
-        self._was_resumed = bool(self.task_id)
-        if self._has_seq:  # a subscription after this event would bring nothing new
-            self._end_where_it_asks()
-            if self._is_over:
-                return
+        self._interrupt()
+        if self._is_over:
+            return
         is_unanswered = self._send is not None and not self.task_id
         try:
             may_go_on = await self._calls.may_repeat(error, patience, is_safe=not is_unanswered)
         except UnreachableError:
             raise
         except UnavailableError as last:
+            if isinstance(last, CredentialsUnavailableError) and not self._elements:
+                raise
             task = f" following task '{self.task_id}'" if self.task_id else ""
             limit_s = self._calls.settings.give_up_after_s
             how = (
@@ -459,6 +495,13 @@ class TaskStream:
             raise ConnectionLostError(f"gave up{task}{how}: {last.message}", task=self.task) from last
         if not may_go_on:
             raise error
+
+    def _interrupt(self) -> None:
+        """End the call, so that the next step goes on after the last event. End the stream if that brings nothing."""
+        self._drop_call()
+        self._was_resumed = bool(self.task_id)
+        if self._has_seq:
+            self._end_where_it_asks()
 
     def _drop_call(self) -> None:
         call, self._call = self._call, None

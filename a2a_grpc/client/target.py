@@ -148,3 +148,16 @@ def _card_url(url: str) -> CardUrl:
     if not path.endswith(".json"):
         path += CARD_PATH
     return CardUrl(split._replace(path=path, fragment="").geturl(), split.hostname)
+
+
+def origin_of(target: str) -> str:
+    """Return the origin of the card's URL that a target names; "" if it names no URL."""
+    try:
+        where = parse(target)
+    except ConfigurationError:
+        return ""
+    if not isinstance(where, CardUrl):
+        return ""
+    parts = urlsplit(where.url)
+    scheme = parts.scheme.lower()
+    return f"{scheme}://{join_address(where.host.lower(), parts.port or (443 if scheme == 'https' else 80))}"

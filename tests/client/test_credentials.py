@@ -112,7 +112,7 @@ async def test_credentials_of_ones_own_are_a_function_that_gives_an_entry() -> N
 
 
 async def test_credentials_are_not_shown_to_whoever_serves_the_card() -> None:
-    async with peering() as peer, Site(Page.card(peer.address)) as site:
+    async with peering() as peer, Site(Page.card(peer.address, capabilities={"streaming": True})) as site:
         async with connect(site.url, credentials=bearer(SECRET)) as client:
             await client.get("t-1")
     assert SECRET not in str(site.requests)

@@ -1,0 +1,94 @@
+"""The extended card of an agent, which takes the place of the public one for a caller with credentials (XCRD-5)."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, cast
+
+from a2a_grpc.client.card import MAX_NAMED, missing_fields
+from a2a_grpc.client.connection import Link
+from a2a_grpc.client.errors import ConnectionLostError
+from a2a_grpc.client.patience import Patience
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import A2AError, UnavailableError
+from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
+
+if TYPE_CHECKING:
+    from a2a_grpc.client.calls import Calls
+
+logger = logging.getLogger("a2a_grpc.client")
+
+TIMEOUT_S = 5.0
+"""Seconds for the call."""
+
+
+class Once(Patience):
+    """The patience of a call that is not tried again."""
+
+    async def wait(self, error: UnavailableError) -> None:
+        """Raise the error."""
+        raise error
+
+
+class Extended:
+    """Fetches the extended card once, before the first call, if the public card offers one.
+
+    Guarantees:
+
+    - Calls at the same time wait for one fetch.
+    - If the card cannot be had or lacks required members, the client goes on with the public card, and the log says
+      why. After a lost connection the next call tries again.
+    """
+
+    def __init__(self) -> None:  # has no reference to its calls, since the cycle would keep the channel open
+        self._lock = asyncio.Lock()
+        self._is_known = False
+        """True if there is nothing more to fetch."""
+        self._card: AgentCard | None = None
+        self._version = ""
+        """The version of the public card in whose place the extended card is."""
+
+    @property
+    def is_used(self) -> bool:
+        """True if an extended card is in place of the public one."""
+        return self._card is not None
+
+    async def link(self, calls: "Calls", link: Link) -> Link:
+        """Return the link with the card that the agent shows to this caller."""
+        if self._is_known or link.card is None or not link.card.capabilities.extended_agent_card:
+            return link
+        async with self._lock:
+            if not self._is_known:
+                await self._fetch(calls, link.card)
+        return calls.connection.link or link
+
+    def in_place_of(self, calls: "Calls", public: AgentCard) -> AgentCard:
+        """Return the extended card, or the public card if there is no extended one of this version.
+
+        If the version has changed, the next call fetches the extended card again.
+        """
+        if self._card is None or public.version == self._version:
+            return self._card or public
+        self._card, self._is_known = None, False
+        calls.connection.replace_card(public)
+        return public
+
+    async def _fetch(self, calls: "Calls", public: AgentCard) -> None:
+        request = GetExtendedAgentCardRequest()
+        timeout_s = min(TIMEOUT_S, calls.settings.timeout_s)
+        patience = Once(calls, within_s=timeout_s)
+        try:
+            card = cast(AgentCard, await calls.unary("GetExtendedAgentCard", request, patience=patience))
+        except (A2AError, ConfigurationError) as error:
+            # The call that is about to be made reports a connection or credentials that do not work.
+            self._is_known = isinstance(error, A2AError) and not isinstance(error, ConnectionLostError)
+            return _unused(calls, type(error).__name__)
+        self._is_known = True
+        if missing := missing_fields(card):
+            return _unused(calls, f"{', '.join(missing[:MAX_NAMED])} is missing")
+        self._card, self._version = card, public.version
+        calls.connection.replace_card(card)
+        return None
+
+
+def _unused(calls: "Calls", problem: str) -> None:
+    logger.info("extended card not used agent=%s problem=%s", calls.connection.target, problem)
