@@ -23,6 +23,8 @@ OPTIONS = frozenset([
     "history", "id", "idempotency_key", "interval", "limit", "log_level", "metadata", "no_artifacts", "no_wait",
     "output", "poll", "priority", "push_credentials", "push_token", "reference", "scope", "service", "since", "state",
     "task", "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
+    "all", "client_id", "issuer", "oauth2_audience", "oauth2_client_id", "oauth2_client_secret",
+    "oauth2_client_secret_file", "oauth2_issuer", "oauth2_scope", "oauth2_token_url", "token_command",
 ])  # fmt: skip
 """Options of the command line that are no settings, and `worker`, which a supervisor sets. Each has a variable, too."""
 

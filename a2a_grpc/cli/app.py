@@ -25,6 +25,8 @@ VERBS = (
     "health",
     "ping",
     "doctor",
+    "login",
+    "logout",
     "completion",
     "keys",
     "db",
@@ -66,6 +68,10 @@ def _add(app: typer.Typer, name: str) -> None:
     match name:
         case "serve":
             app.command(name, cls=Command, help=with_examples(name, module.HELP))(module.command())
+        case "logout":
+            app.command(name, cls=Command, help=with_examples(name, module.logout.__doc__), epilog=module.EPILOG)(
+                module.logout
+            )
         case "completion":
             app.command(name, cls=Command, help=with_examples(name, module.completion.__doc__))(module.completion)
         case "db" | "keys" | "push":
@@ -76,7 +82,8 @@ def _add(app: typer.Typer, name: str) -> None:
 
             function = getattr(module, "list_tasks" if name == "list" else name)
             about = with_examples(name, function.__doc__)
-            app.command(name, cls=Command, help=about, epilog=EPILOG)(verb(function))
+            command = verb(function, authenticates=name != "login")
+            app.command(name, cls=Command, help=about, epilog=EPILOG)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client
 from a2a_grpc.client.card import problems_of
 from a2a_grpc.client.connection import Link
+from a2a_grpc.client.credentials import AUTHORIZATION
 from a2a_grpc.client.probe import (
     Handshake,
     ProbeFailure,
@@ -28,12 +29,20 @@ from a2a_grpc.client.probe import (
     handshake,
     resolve,
 )
+from a2a_grpc.client.security import asked_by
 from a2a_grpc.client.status import to_error
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.errors import A2AError, TaskNotFoundError, UnimplementedError, VersionNotSupportedError
+from a2a_grpc.errors import (
+    A2AError,
+    PermissionDeniedError,
+    TaskNotFoundError,
+    UnauthenticatedError,
+    UnimplementedError,
+    VersionNotSupportedError,
+)
 from a2a_grpc.protocol import PROTOCOL_VERSION
 from a2a_grpc.rpc.reflection import METHOD, V1, V1ALPHA
-from a2a_grpc.wire import SERVICE_NAME
+from a2a_grpc.wire import SERVICE_NAME, AgentCard
 
 Target = Annotated[
     str | None, typer.Argument(metavar="[TARGET]", help="Address of the agent, or URL of its card.", show_default=False)
@@ -64,12 +73,23 @@ class Patient:
     def timeout_s(self) -> float:
         return self.session.settings.connect_timeout_s
 
+    async def metadata(self) -> list[tuple[str, str]]:
+        """Return the metadata of calls. If the credentials cannot be had, leave all of it out: a later step says so."""
+        try:
+            return await self.client.metadata()
+        except (A2AError, ConfigurationError):
+            return []
+
+
+class NotAccepted(UnauthenticatedError):
+    """The agent does not accept the credentials of the command; the text says what to do."""
+
 
 Step = Callable[[Patient], Awaitable[str]]
 
 
 async def doctor(session: Session, target: Target = None) -> ExitCode:
-    """Check DNS, TCP, TLS, ALPN, health, reflection, the card and the version of an agent, then a call.
+    """Check DNS, TCP, TLS, ALPN, health, reflection, the card, the credentials and the version, then make a call.
 
     The command names the first step that fails, and what to do.
     """
@@ -89,7 +109,7 @@ async def doctor(session: Session, target: Target = None) -> ExitCode:
                 _tell(session, name, "skipped", str(reason))
             except Weak as missing:
                 _tell(session, name, "missing", str(missing))
-            except (ProbeFailure, A2AError, TimeoutError) as error:
+            except (ProbeFailure, A2AError, ConfigurationError, TimeoutError) as error:
                 said = str(error) or f"no answer within {patient.timeout_s:g} s"
                 _tell(session, name, "failed", "; ".join(filter(None, (said, hint_for(error)))))
                 return ExitCode.UNREACHABLE if isinstance(error, ProbeFailure) else exit_code_of(error)
@@ -142,7 +162,7 @@ async def _alpn(patient: Patient) -> str:
 async def _health(patient: Patient) -> str:
     stub = health_pb2_grpc.HealthStub(patient.link.channel)
     request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
-    metadata = await patient.client.metadata()
+    metadata = await patient.metadata()
     try:
         response = await stub.Check(request, metadata=metadata, timeout=patient.timeout_s)
     except grpc.aio.AioRpcError as failure:
@@ -184,7 +204,7 @@ async def _services(patient: Patient) -> list[str]:
         )
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         try:
-            async for response in ask_once(request, metadata=await patient.client.metadata()):
+            async for response in ask_once(request, metadata=await patient.metadata()):
                 return [service.name for service in response.list_services_response.service]
         except grpc.aio.AioRpcError as failure:
             if version == V1ALPHA or failure.code() is not grpc.StatusCode.UNIMPLEMENTED:
@@ -200,6 +220,41 @@ async def _card(patient: Patient) -> str:
     if problems:
         raise Weak("; ".join(problems))
     return f"{card.name} {card.version}, {len(card.skills)} skills"
+
+
+async def _auth(patient: Patient) -> str:
+    """Say what the card asks for and which credentials there are, and find out if the agent accepts them."""
+    card, kind = patient.link.card, patient.session.credentials.kind
+    if not kind and any(name == AUTHORIZATION for name, _ in patient.session.headers):
+        kind = "the header 'authorization'"
+    asked = asked_by(card) if card is not None else ""
+    said = f"the card asks for {asked or 'nothing'}" if card is not None else "there is no card that says what is asked"
+    said += f"; the command has {kind or 'no credentials'}"
+    try:
+        await patient.client.get(NO_TASK)
+    except (UnauthenticatedError, PermissionDeniedError) as error:
+        told = error.message.partition("; the card asks for")[0].rstrip(".")
+        raise NotAccepted(f"{said}; the agent says: {told}; {_advice(card, kind)}") from error
+    except A2AError as error:
+        if exit_code_of(error) is not ExitCode.PROTOCOL:
+            raise
+    return f"{said}; the agent does not refuse the call"
+
+
+def _advice(card: AgentCard | None, kind: str) -> str:
+    """Return what to do if the agent refuses a call."""
+    if kind:
+        return "check these credentials, or get new ones"
+    kinds = {scheme.WhichOneof("scheme") for scheme in card.security_schemes.values()} if card is not None else set()
+    ways = {
+        "api_key_security_scheme": "--api-key",
+        "http_auth_security_scheme": "--token or --token-command",
+        "oauth2_security_scheme": "--oauth2-client-id, or run 'a2a-grpc login'",
+        "open_id_connect_security_scheme": "--oauth2-client-id, or run 'a2a-grpc login'",
+        "mtls_security_scheme": "--client-cert and --client-key",
+    }
+    fitting = dict.fromkeys(ways[one] for one in ways if one in kinds)
+    return f"give {', or '.join(fitting) or '--token, --token-file, --token-command or --api-key'}"
 
 
 async def _version(patient: Patient) -> str:
@@ -228,6 +283,7 @@ STEPS: dict[str, Step] = {
     "health": _health,
     "reflection": _reflection,
     "card": _card,
+    "auth": _auth,
     "version": _version,
     "call": _call,
 }

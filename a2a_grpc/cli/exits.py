@@ -44,7 +44,7 @@ EPILOG = (
 )
 
 HINTS: dict[type[Exception], str] = {
-    UnauthenticatedError: "give --token, --token-file or --api-key",
+    UnauthenticatedError: "give --token, --api-key or the like, or run 'a2a-grpc login'; 'a2a-grpc doctor' shows more",
     PermissionDeniedError: "these credentials are not enough",
     TaskNotFoundError: "'a2a-grpc list' shows the tasks that this agent has for you",
     VersionNotSupportedError: "'a2a-grpc card' shows the versions that the agent speaks",

@@ -16,16 +16,20 @@ from typing import Any
 import typer
 from google.protobuf.message import Message as ProtobufMessage
 
+from a2a_grpc.cli.credentials import TOKEN_HEADER, Hiding, Shown, of_options
+from a2a_grpc.cli.credentials import parameters as credential_parameters
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error, say_failure
-from a2a_grpc.cli.grpcurl import escaped, grpcurl_command
+from a2a_grpc.cli.grpcurl import grpcurl_command
 from a2a_grpc.cli.options import OutputFormat, settings_parameters
 from a2a_grpc.cli.outage import Outage, WatchedClient
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen
 from a2a_grpc.cli.show import Show
 from a2a_grpc.cli.trace import PLAIN, Trace
-from a2a_grpc.client import Client, ClientSettings, Credentials, api_key, bearer
+from a2a_grpc.client import Client, ClientSettings
 from a2a_grpc.client.client import load_settings
+from a2a_grpc.client.credentials import AUTHORIZATION
+from a2a_grpc.client.target import origin_of
 from a2a_grpc.config import ConfigurationError, said_of, unknown_variables
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import one_line
@@ -51,9 +55,7 @@ class Session:
     is_default: bool
     """True if the user named no target."""
     settings: ClientSettings
-    credentials: Credentials | None
-    credentials_shown: str
-    """The header of the credentials with a variable of the shell in place of the secret; "" without credentials."""
+    credentials: Shown
     headers: tuple[tuple[str, str], ...]
     extensions: tuple[str, ...]
     timeout_s: float | None
@@ -76,7 +78,7 @@ class Session:
             self.outage,
             self.target,
             self.settings,
-            credentials=self.credentials,
+            credentials=self.credentials.credentials,
             headers=self.headers,
             extensions=self.extensions,
             interceptors=interceptors,
@@ -104,7 +106,7 @@ class Session:
                 link.tls,
                 self.settings,
                 headers,
-                self.credentials_shown,
+                self.credentials.header(link.card),
                 f"{service}/{method}",
                 request,
                 timeout_s=self.timeout_s,
@@ -116,8 +118,10 @@ class Session:
 Verb = Callable[..., Awaitable[ExitCode | None]]
 
 
-def verb(function: Verb) -> Callable[..., None]:
+def verb(function: Verb, *, authenticates: bool = True) -> Callable[..., None]:
     """Return a command for a coroutine function that takes a Session and options. The shared options are added.
+
+    Those for credentials are left out if the command does not authenticate.
 
     An error of the function is printed in one line and ends the command with an exit code. Ctrl-C sets
     `session.interrupted` and cancels the function.
@@ -126,7 +130,7 @@ def verb(function: Verb) -> Callable[..., None]:
     hints = typing.get_type_hints(function, include_extras=True)
     own = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
     own_names = {parameter.name for parameter in own}
-    shared = [parameter for parameter in shared_parameters() if parameter.name not in own_names]
+    shared = [parameter for parameter in shared_parameters(authenticates) if parameter.name not in own_names]
 
     def command(**given: Any) -> None:
         arguments = {parameter.name: given.pop(parameter.name) for parameter in own}
@@ -142,7 +146,7 @@ def verb(function: Verb) -> Callable[..., None]:
     return command
 
 
-def shared_parameters() -> list[inspect.Parameter]:
+def shared_parameters(authenticates: bool = True) -> list[inspect.Parameter]:
     """Return the options of each verb that calls an agent."""
 
     def option(name: str, kind: Any, default: Any, *declarations: str, **words: Any) -> inspect.Parameter:
@@ -162,11 +166,7 @@ def shared_parameters() -> list[inspect.Parameter]:
         option("extension", list[str], [], "--extension", metavar="URI",
                help="Protocol extension to ask for. May be given several times.",
                show_default=False, **calling),
-        option("token", str | None, None, "--token", help="Bearer token. \\[env: A2A_GRPC_TOKEN]", **calling),
-        option("token_file", Path | None, None, "--token-file",
-               help="File with the bearer token, read for each call. \\[env: A2A_GRPC_TOKEN_FILE]", **calling),
-        option("api_key", str | None, None, "--api-key", metavar="NAME=KEY",
-               help="API key, with the name that the agent's card gives. \\[env: A2A_GRPC_API_KEY]", **calling),
+        *(credential_parameters() if authenticates else ()),
         option("timeout", float | None, None, "--timeout", metavar="SECONDS", min=0.001,
                help="End the command after SECONDS; the task continues. Default: 30 for each unary call.", **calling),
         option("connect_timeout_s", float | None, None, "--connect-timeout-s", metavar="SECONDS", min=0.001,
@@ -242,18 +242,21 @@ def _session(given: dict[str, Any]) -> Session:
         settings = replace(settings, timeout_s=timeout_s)
     for name, nearest in _unknown_variables().items():
         Screen.of_stderr().say(("Warning:", "bold yellow"), " ", one_line(said_of(name, nearest)))
-    credentials, credentials_shown, secret = _credentials(given["token"], given["token_file"], given["api_key"])
     show = Show(as_json=given["output"] is OutputFormat.JSON)
     headers = tuple(_header(text) for text in given["header"])
-    show.hide([secret])
+    target = DEFAULT_TARGET if given["agent"] is None else given["agent"]
+    credentials = of_options(given, ca_cert=settings.ca_cert, hide=show.hide) if "token" in given else Shown()
+    is_named = credentials.credentials is not None or any(name == AUTHORIZATION for name, _ in headers)
+    if "token" in given and not is_named and origin_of(target):
+        credentials = _stored(target, settings, show)
+    show.hide(credentials.secrets)
     for value in (value for name, value in headers if name not in PLAIN):
         show.hide([value, *(word for word in re.split(r"[\s=,;]+", value) if len(word) > len("negotiate"))])
     return Session(
-        target=DEFAULT_TARGET if given["agent"] is None else given["agent"],
+        target=target,
         is_default=given["agent"] is None,
         settings=settings,
         credentials=credentials,
-        credentials_shown=credentials_shown,
         headers=headers,
         extensions=tuple(given["extension"]),
         timeout_s=timeout_s,
@@ -265,39 +268,23 @@ def _session(given: dict[str, Any]) -> Session:
     )
 
 
+def _stored(target: str, settings: ClientSettings, show: Show) -> Shown:
+    """Return the credentials of the login for a target, if there is one."""
+    from a2a_grpc.cli.stored import stored_for  # logins are rare
+
+    found = stored_for(target, ca_cert=settings.ca_cert)
+    if found is None:
+        return Shown()
+    credentials, secrets = found
+    return Shown(Hiding(credentials, show.hide), "the login", lambda card: TOKEN_HEADER, tuple(secrets))
+
+
 def _unknown_variables() -> dict[str, str]:
     if not unknown_variables([ClientSettings]):
         return {}
     from a2a_grpc.server.serve import SETTINGS  # takes its time to import
 
     return unknown_variables([ClientSettings, *SETTINGS])
-
-
-def _credentials(token: str | None, file: Path | None, key: str | None) -> tuple[Credentials | None, str, str]:
-    """Return the credentials, their header as a shell would write it, and their secret; options win over variables."""
-    if token is None and file is None and key is None:
-        token, key = os.environ.get("A2A_GRPC_TOKEN"), os.environ.get("A2A_GRPC_API_KEY")
-        file = Path(os.environ["A2A_GRPC_TOKEN_FILE"]) if "A2A_GRPC_TOKEN_FILE" in os.environ else None
-    if sum(given is not None for given in (token, file, key)) > 1:
-        raise ConfigurationError("give one of --token, --token-file and --api-key")
-    if token is not None:
-        return bearer(token), "authorization: Bearer $A2A_GRPC_TOKEN", token
-    if file is not None:
-        return bearer(file), f"authorization: Bearer $(cat {escaped(str(file))})", _read(file)
-    if key is not None:
-        name, equals, secret = key.partition("=")
-        if not equals or not name:
-            raise ConfigurationError("--api-key must be NAME=KEY")
-        return api_key(name, secret), f"{name.lower()}: ${{A2A_GRPC_API_KEY#*=}}", secret
-    return None, "", ""
-
-
-def _read(file: Path) -> str:
-    """Return what a token file holds now, or "" if it cannot be read, which the call then reports."""
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -35,7 +35,7 @@ from tests.client.peers import (
 )
 from tests.harness import scripted_agent, serving, stop_listening
 
-STEPS = ["DNS", "TCP", "TLS", "ALPN", "health", "reflection", "card", "version", "call"]
+STEPS = ["DNS", "TCP", "TLS", "ALPN", "health", "reflection", "card", "auth", "version", "call"]
 SOON = "--connect-timeout-s=1"
 
 Service = Callable[[Any], None]
@@ -212,6 +212,7 @@ async def test_for_people_each_step_is_a_line_and_the_last_one_says_that_all_is_
         ["ok", "health"],
         ["ok", "reflection"],
         ["skipped", "card"],
+        ["ok", "auth"],
         ["ok", "version"],
         ["ok", "call"],
     ]
@@ -391,7 +392,7 @@ async def test_the_step_that_fails_at_an_agent_that_refuses() -> None:
         "draining": (3, fails_at("health", **PLAINTEXT)),
         "other_version": (6, fails_at("version", **missing)),
         "unknown_version": (6, fails_at("version", **missing)),
-        "guarded": (4, fails_at("version", **missing)),
+        "guarded": (4, fails_at("auth", **missing)),
     }
     assert found["draining"].last == (
         f"{SERVICE_NAME} is NOT_SERVING: the server starts or stops, or its task store does not answer; "
@@ -399,7 +400,7 @@ async def test_the_step_that_fails_at_an_agent_that_refuses() -> None:
     )
     assert found["other_version"].last.startswith("the agent does not speak A2A 1.0, but 0.3")
     assert found["unknown_version"].last.startswith("the agent does not speak A2A 1.0")
-    assert found["guarded"].last.startswith("no credentials were given")
+    assert "no credentials were given; give --token, --token-file, " in found["guarded"].last
     assert "--token" in found["guarded"].last, "what to do about it"
 
 

@@ -65,7 +65,9 @@ async def test_two_kinds_of_credentials_in_the_environment_contradict_each_other
     done = await run("get", "t-1", f"--agent={peer.address}", env=variables)
     assert (done.code, done.out) == (2, "")
     [line] = done.err.splitlines()
-    assert line.startswith("Error: give one of --token, --token-file and --api-key")
+    assert line.startswith(
+        "Error: give one of --token, --token-file, --token-command, --api-key and --oauth2-client-id"
+    )
     assert peer.calls == []
 
 
@@ -97,7 +99,7 @@ async def test_a_variable_that_cannot_be_is_named_in_one_line() -> None:
     cases = {
         ("A2A_GRPC_MAX_RETRIES", "many"): "A2A_GRPC_MAX_RETRIES is 'many'; it must be a whole number",
         ("A2A_GRPC_TIMEOUT_S", "0"): "timeout_s is 0.0; it must be at least 0.001",
-        ("A2A_GRPC_API_KEY", "hunter2"): "--api-key must be NAME=KEY",
+        ("A2A_GRPC_API_KEY", "hunter2"): "the API key has no name, and there is no card",
     }
     ended = await asyncio.gather(*(run("list", env={name: text}) for name, text in cases))
     for done, said in zip(ended, cases.values(), strict=True):

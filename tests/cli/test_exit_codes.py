@@ -88,9 +88,8 @@ async def test_4_where_credentials_are_missing_or_wrong_or_not_enough(guarded: s
             run("get", "t-1", f"--agent={denying.address}"),
         )
     assert [done.code for done in refused] == [AUTH] * len(commands)
-    assert [error_of(done) for done in refused] == [
-        "this agent wants a token (give --token, --token-file or --api-key)"
-    ] * len(commands)
+    said = "this agent wants a token (give --token, --api-key or the like, or run 'a2a-grpc login'; 'a2a-grpc doctor' "
+    assert [error_of(done) for done in refused] == [said + "shows more)"] * len(commands)
     assert denied.code == AUTH
     assert error_of(denied) == "not yours (these credentials are not enough)"
 
@@ -141,10 +140,22 @@ async def test_130_after_ctrl_c(served: Served) -> None:
 async def test_2_where_the_credentials_contradict_each_other_or_cannot_be(tmp_path: Path) -> None:
     none = tmp_path / "none"
     cases = {
-        ("--token=a", "--api-key=x=b"): "give one of --token, --token-file and --api-key",
+        ("--token=a", "--api-key=x=b"): (
+            "give one of --token, --token-file, --token-command, --api-key and --oauth2-client-id"
+        ),
         ("--token=",): "the credentials are empty, or hold characters that metadata cannot",
         (f"--token-file={none}",): f"cannot read the credentials in {none}: No such file or directory",
-        (f"--api-key={SECRET}",): "--api-key must be NAME=KEY",
+        (f"--api-key={SECRET}",): (
+            "the API key has no name, and there is no card that gives one; use api_key('NAME', …), or --api-key "
+            "NAME=KEY"
+        ),
+        (f"--api-key=={SECRET}",): "--api-key must be NAME=KEY, or KEY alone",
+        ("--oauth2-scope=read",): "--oauth2-scope goes with --oauth2-client-id",
+        ("--oauth2-client-id=a",): (
+            "--oauth2-client-id needs --oauth2-client-secret-file, or A2A_GRPC_OAUTH2_CLIENT_SECRET"
+        ),
+        ("--token-command=",): "the token command is empty",
+        ("--token-command=/nowhere/x",): "the token command '/nowhere/x' cannot be started: No such file or directory",
         (f"--ca-cert={none}",): f"cannot read ca_cert '{none}': No such file or directory",
         ("--timeout=inf",): "timeout_s is inf; it must be a finite number",
     }  # fmt: skip
