@@ -57,10 +57,11 @@ class KeyCache:
         Raises:
             ConfigurationError: The place is not that of the issuer's keys.
         """
-        self._start_reading()
-        await self._end_of_reading()
-        if isinstance(self._problem, ConfigurationError):
-            raise self._problem
+        self._tried_at = self._clock()
+        try:
+            self._take(await self._source.load())
+        except SourceError as error:
+            self._fail(error)
 
     async def close(self) -> None:
         """Stop a read."""
