@@ -37,7 +37,7 @@ class Jwt:
     Guarantees:
 
     - A token is accepted only if a key of the issuer verifies its signature. No key is taken from the token itself.
-    - A verified token is not verified again for a minute, and is never accepted after its end.
+    - A verified token is not verified again for a minute. No token is accepted later than `leeway_s` after its end.
     - If the issuer's keys cannot be read, only the callers of this issuer wait.
 
     Args:
