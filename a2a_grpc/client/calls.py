@@ -307,12 +307,13 @@ class Calls:
     async def renewed(self, sent: list[tuple[str, str]], metadata: Metadata = ()) -> list[tuple[str, str]] | None:
         """Return the metadata of a call that the agent has refused with UNAUTHENTICATED, with other credentials.
 
-        `sent` is what was refused. Return None if the credentials are the same as before: the agent would refuse them
-        again.
+        `sent` is what was refused. Return None if the credentials are the same as before, and the certificate too: the
+        agent would refuse them again.
         """
         self._identity.refused(sent)
         fresh = await self.merged(metadata)
-        return None if fresh == sent else fresh
+        link = await self.connection.open()
+        return None if fresh == sent and not link.pool.has_former_certificates() else fresh
 
     async def _once(self, link: Link, method: str, request: Any, metadata: Metadata, left_s: float) -> Any:
         now = asyncio.get_running_loop().time

@@ -90,6 +90,16 @@ class Pool:
         self._timers.clear()
         await asyncio.gather(*(line.channel.close() for line in self._lines), *self._closing)
 
+    def has_former_certificates(self) -> bool:
+        """Look at the certificates now. Return True if a connection is open that was opened with former ones.
+
+        A call that the agent has refused on such a connection may be accepted on the next one. The connection of a call
+        that has just ended counts as open.
+        """
+        if self._renewal.is_due(at_once=True):
+            self._renew()
+        return any(line.is_outdated for line in self._lines)
+
     def _with_room(self) -> "_Line":
         if self._renewal.is_due():
             self._renew()

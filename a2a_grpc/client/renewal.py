@@ -25,9 +25,12 @@ class Renewal:
         self._look_at = time.monotonic() + LOOK_EVERY_S
         self._logged = ""
 
-    def is_due(self) -> bool:
-        """Return True if the files differ from those in use. After that, call `used` or `failed`."""
-        if not self._paths or time.monotonic() < self._look_at:
+    def is_due(self, *, at_once: bool = False) -> bool:
+        """Return True if the files differ from those in use. After that, call `used` or `failed`.
+
+        With `at_once` the files are looked at in any case.
+        """
+        if not self._paths or (time.monotonic() < self._look_at and not at_once):
             return False
         self._look_at = time.monotonic() + LOOK_EVERY_S
         self._latest = self._stamps()

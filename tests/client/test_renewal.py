@@ -2,12 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from a2a_grpc import Agent, Client, Server, ServerSettings, Task, Turn, connect
-from a2a_grpc.auth import ClientCertificates
+from a2a_grpc import (
+    Agent,
+    Client,
+    Server,
+    ServerSettings,
+    Task,
+    TaskArtifactUpdateEvent,
+    Turn,
+    connect,
+    text_of,
+)
+from a2a_grpc.auth import ClientCertificates, certificates
 from a2a_grpc.client import ClientSettings, pool, renewal
 from tests.auth.pki import Authority, write
 from tests.harness import eventually, texts
@@ -31,6 +42,10 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         """Name the caller."""
         if turn.text == "wait":
             await asyncio.sleep(600)
+        if turn.text == "count":
+            for number in range(30):
+                await turn.artifact(str(number))
+                await asyncio.sleep(0.1)
         return turn.principal.subject
 
     settings = ServerSettings(
@@ -85,6 +100,20 @@ async def test_new_calls_use_a_new_certificate_and_open_streams_go_on(
 
     await eventually(is_one)  # the connection with the former certificate is closed
     assert await caller(client) == "b"
+
+
+async def test_a_stream_whose_certificate_ends_goes_on_with_a_renewed_one(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "LEEWAY_S", 0.0)
+    certificate, key = CLIENTS.issue("a", ends=timedelta(seconds=2)).write(tmp_path, "client")
+    roots = write(tmp_path / "servers.pem", SERVERS.pem)
+    target = server.grpc_address.replace("127.0.0.1", "localhost")
+    async with connect(target, ca_cert=str(roots), client_cert=str(certificate), client_key=str(key)) as client:
+        async with client.stream("count") as events:
+            CLIENTS.issue("a").write(tmp_path, "client")
+            chunks = [text_of(event.artifact) async for event in events if isinstance(event, TaskArtifactUpdateEvent)]
+        assert chunks == [*map(str, range(30)), "a"]
 
 
 async def test_half_of_a_pair_is_not_used_and_the_log_says_so_once(
