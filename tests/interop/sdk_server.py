@@ -4,18 +4,20 @@
 
 Prints one JSON line once it serves: `grpc` is the agent with every capability, `bare` one with none, `http` has their
 cards: at /, at /bare, and at /tenant/NAME the first one's for a tenant. POST /open/GATE lets the step {"wait": GATE} go
-on. Nothing of this project is imported. Tasks are a tenant's own.
+on. The card at /guarded?token_url=URL is that of a third agent, which takes a bearer token `token-…` from there; POST
+/revoke/TOKEN has it refuse a token. Nothing of this project is imported. Tasks are a tenant's own.
 """
 
 import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+import grpc
 import grpc.aio
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.context import ServerCallContext
@@ -182,10 +184,32 @@ async def extended_for(extended: AgentCard, context: ServerCallContext) -> Agent
     return copy
 
 
+REVOKED: set[str] = set()
+
+
+class ChecksBearer(grpc.aio.ServerInterceptor):
+    """Refuses calls without a token, as an interceptor before the SDK's handler does."""
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        handler = await continuation(details)
+        scheme, _, token = str(dict(details.invocation_metadata).get("authorization", "")).partition(" ")
+        if handler is None or (scheme == "Bearer" and token.startswith("token-") and token not in REVOKED):
+            return handler
+
+        async def refuse(request: Any, context: Any) -> None:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no valid token", (("www-authenticate", "Bearer"),))
+
+        kind = "unary_stream" if handler.response_streaming else "unary_unary"
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        return make(refuse, handler.request_deserializer, handler.response_serializer)
+
+
 @asynccontextmanager
-async def served(name: str, **capabilities: bool) -> AsyncIterator[AgentCard]:
+async def served(
+    name: str, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = (), **capabilities: bool
+) -> AsyncIterator[AgentCard]:
     """The agent on the SDK's handler and a stock gRPC server: its card."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(interceptors=interceptors)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     public = card(name, address, **capabilities)
     handler = DefaultRequestHandler(
@@ -209,6 +233,7 @@ async def main() -> None:
     async with (
         served("Official", streaming=True, push_notifications=True, extended_agent_card=True) as full,
         served("Official, bare", streaming=False) as bare,
+        served("Official, guarded", interceptors=[ChecksBearer()], streaming=True, extended_agent_card=True) as guarded,
     ):
 
         async def open_gate(request: web.Request) -> web.Response:
@@ -224,7 +249,21 @@ async def main() -> None:
         async def bare_card(request: web.Request) -> web.Response:
             return web.json_response(agent_card_to_dict(bare))
 
+        async def guarded_card(request: web.Request) -> web.Response:
+            flow = {"clientCredentials": {"tokenUrl": request.query["token_url"], "scopes": {"play": "Plays."}}}
+            asks = {
+                "securitySchemes": {"idp": {"oauth2SecurityScheme": {"flows": flow}}},
+                "securityRequirements": [{"schemes": {"idp": {"list": ["play"]}}}],
+            }
+            return web.json_response({**agent_card_to_dict(guarded), **asks})
+
+        async def revoke(request: web.Request) -> web.Response:
+            REVOKED.add(request.match_info["token"])
+            return web.Response()
+
         application = web.Application()
+        application.router.add_get("/guarded/.well-known/agent-card.json", guarded_card)
+        application.router.add_post("/revoke/{token}", revoke)
         well_known = "/.well-known/agent-card.json"
         application.router.add_post("/open/{gate}", open_gate)
         application.router.add_get(well_known, full_card)
