@@ -322,13 +322,14 @@ class Sends:
             return message
 
     def _play_reply(self, incoming: Incoming, skill: Skill) -> Coroutine[Any, Any, Message]:
-        self._runs.check_room(incoming.scope)
+        scope = incoming.scope
+        self._runs.check_room(scope)
         return reply(
             skill,
             incoming.request,
             context_id=incoming.request.message.context_id or new_id(),
             principal=incoming.principal,
-            scope=incoming.scope,
+            scope=scope,
             slots=self._runs.slots,
             threads=self._runs.threads,
             watch=self._runs.watch,

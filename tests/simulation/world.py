@@ -44,6 +44,7 @@ class World:
             max_queued_turns=random.choice((0, 2, 16)),
             ask_hold_s=random.choice((0.0, 0.5, 60.0)),
             max_held_asks=random.choice((0, 1, 1000)),
+            max_runs_per_caller=random.choice((0, 0, 1)),
         )
         self.history = History(LEASE_S, self.settings.max_attempts, is_resumable=random.random() < 0.65)
         self.store = FaultyStore(loop, self.history, self.faults)
