@@ -1,22 +1,29 @@
 """A served agent whose callers have tokens of a real identity provider."""
 
 import asyncio
+import json
+import os
+import re
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
 
-from a2a_grpc import Agent, Server, ServerSettings, Turn
+from a2a_grpc import Agent, Server, ServerSettings, TaskArtifactUpdateEvent, Turn, connect
 from a2a_grpc.auth import CallCredentials, Jwt, Refused
 from a2a_grpc.auth.discovery import Discovery
 from a2a_grpc.auth.jwks import KeyCache
+from a2a_grpc.client import oauth2
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import data_of, text_of
 from a2a_grpc.protocol import Key
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, StreamResponse, SubscribeToTaskRequest, Task
-from tests.auth.provider import AUDIENCE, Provider
+from tests.auth.provider import AUDIENCE, SECRET, Provider
 from tests.harness import V1, refusal, request
 
 pytestmark = pytest.mark.long
@@ -164,3 +171,56 @@ async def test_a_provider_that_starts_after_the_agent_is_found() -> None:
             assert found.retry_after_s == 5
             passed[0] += 5
             assert (await stub.SendMessage(request("who?"), metadata=metadata)).task.status.state == COMPLETED
+
+
+# -- with the client and the command line
+
+
+async def test_our_client_finds_the_provider_by_the_card_and_follows_a_stream_through_several_tokens() -> None:
+    async with Provider(lifetime_s=2) as provider:
+        settings = ServerSettings(listen="127.0.0.1:0", http_listen="127.0.0.1:0", drain_grace_s=0.0)
+        auth = [Jwt(provider.issuer, [AUDIENCE], leeway_s=0)]
+        async with Server(counting(), settings, auth=auth) as server:
+            async with connect(str(server.http_url), credentials=oauth2("worker", SECRET)) as client:
+                numbers = [
+                    text_of(event.artifact)
+                    async for event in client.stream("count")
+                    if isinstance(event, TaskArtifactUpdateEvent)
+                ]
+        assert "".join(numbers).split() == [str(number) for number in range(COUNT)]
+        assert (await provider.counts())["/oauth/token"] >= 3
+
+
+async def test_a_user_signs_in_with_a_browser_and_every_verb_uses_the_token_and_renews_it(tmp_path: Path) -> None:
+    async with Provider() as provider:
+        settings = ServerSettings(listen="127.0.0.1:0", http_listen="127.0.0.1:0", drain_grace_s=0.0)
+        auth = [Jwt(provider.issuer, [AUDIENCE], owner_claim="team")]
+        async with Server(counting(), settings, auth=auth) as server:
+            url = str(server.http_url)
+            env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "A2A_GRPC_AGENT": url}
+
+            async def command(*words: str) -> asyncio.subprocess.Process:
+                return await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "a2a_grpc", *words), env=env, stdout=PIPE, stderr=PIPE
+                )
+
+            login = await command("login", url, "--client-id", "cli")
+            assert login.stderr is not None
+            asked = re.search(r"enter the code (\S+)", (await login.stderr.readline()).decode())
+            assert asked is not None
+            await provider.decide(asked[1], user="ann")
+            _, err = await login.communicate()
+            assert login.returncode == 0, err
+            out, err = await (await command("send", "who?")).communicate()
+            assert b'"subject": "user-1"' in out, err
+            file = tmp_path / "a2a-grpc" / "logins.json"
+            [(origin, kept)] = json.loads(file.read_text()).items()
+            file.write_text(json.dumps({origin: {**kept, "expires_at": 1}}))
+            out, err = await (await command("send", "who?")).communicate()
+            assert b'"subject": "user-1"' in out, err
+            renewed = json.loads(file.read_text())[origin]
+            assert renewed["token"] != kept["token"]
+            assert renewed["refresh_token"] != kept["refresh_token"]
+            await (await command("logout", url)).communicate()
+            _, err = await (await command("send", "who?")).communicate()
+            assert b"no valid credentials" in err
