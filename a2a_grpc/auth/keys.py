@@ -17,12 +17,12 @@ from a2a_grpc.auth.protocol import EXPIRED, CallCredentials, Refused
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.principal import Principal
 from a2a_grpc.throttle import Throttle
-from a2a_grpc.wire import APIKeySecurityScheme, SecurityScheme
+from a2a_grpc.wire import APIKeySecurityScheme, HTTPAuthSecurityScheme, SecurityScheme
 
 logger = logging.getLogger("a2a_grpc.auth")
 
 METHOD = "key"
-SCHEME = "api_key"
+SCHEME, BEARER_SCHEME = "api_key", "api_key_bearer"
 HEADER = "x-api-key"
 CHECK_INTERVAL_S = 1.0
 """Seconds between two looks at the file."""
@@ -108,11 +108,13 @@ class ApiKeys:
         return principal
 
     def schemes(self) -> Mapping[str, SecurityScheme]:
-        """Return the scheme for the agent card."""
-        described = APIKeySecurityScheme(
-            description="An API key of this agent.", location="header", name=self._card_name
-        )
-        return {SCHEME: SecurityScheme(api_key_security_scheme=described)}
+        """Return the two schemes for the agent card: a key in its own header, and a key as a bearer token."""
+        header = APIKeySecurityScheme(description="An API key of this agent.", location="header", name=self._card_name)
+        bearer = HTTPAuthSecurityScheme(description="An API key that begins with a2a_.", scheme="Bearer")
+        return {
+            SCHEME: SecurityScheme(api_key_security_scheme=header),
+            BEARER_SCHEME: SecurityScheme(http_auth_security_scheme=bearer),
+        }
 
     def challenge(self) -> str:
         """Return "Bearer", the scheme with which `authorization` carries a key."""

@@ -63,8 +63,9 @@ def test_each_authenticator_is_a_scheme_and_an_alternative() -> None:
     secured = secure(declared, [KEYS, CERTIFICATES, undescribed])
     key = secured.security_schemes["api_key"].api_key_security_scheme
     assert (key.location, key.name) == ("header", "x-api-key")
+    assert secured.security_schemes["api_key_bearer"].http_auth_security_scheme.scheme == "Bearer"
     assert secured.security_schemes["mutual_tls"].HasField("mtls_security_scheme")
-    assert requirements(secured) == [{"api_key": []}, {"mutual_tls": []}]
+    assert requirements(secured) == [{"api_key": []}, {"api_key_bearer": []}, {"mutual_tls": []}]
     assert [requirements(skill) for skill in secured.skills] == [[], []]
     assert declared == card(), "the declaration of the agent stays as it is"
 
@@ -76,9 +77,9 @@ def test_without_authenticators_the_card_stays_as_it_is() -> None:
 
 def test_a_skill_with_scopes_has_requirements_of_its_own() -> None:
     secured = secure(card(), [KEYS, CERTIFICATES, anonymous], {"write": ("tasks.write", "admin"), "read": ()})
-    scopes = ["admin", "tasks.write"]
-    assert requirements(secured) == [{"api_key": []}, {"mutual_tls": []}, {}]
-    assert [requirements(skill) for skill in secured.skills] == [[], [{"api_key": scopes}, {"mutual_tls": scopes}]]
+    needed = [{name: ["admin", "tasks.write"]} for name in ("api_key", "api_key_bearer", "mutual_tls")]
+    assert requirements(secured) == [{"api_key": []}, {"api_key_bearer": []}, {"mutual_tls": []}, {}]
+    assert [requirements(skill) for skill in secured.skills] == [[], needed]
 
 
 def test_two_authenticators_with_one_name_have_two_schemes_if_they_differ() -> None:
@@ -92,7 +93,7 @@ def test_a_scheme_that_the_card_declares_stays_unless_it_has_the_name_of_a_deriv
     declared.security_schemes["mine"].http_auth_security_scheme.scheme = "Basic"
     declared.security_requirements.append(SecurityRequirement(schemes={"mine": StringList()}))
     secured = secure(declared, [KEYS, undescribed])
-    assert requirements(secured) == [{"mine": []}, {"api_key": []}]
+    assert requirements(secured) == [{"mine": []}, {"api_key": []}, {"api_key_bearer": []}]
     assert secured.security_schemes["mine"].http_auth_security_scheme.scheme == "Basic"
     declared.security_schemes["api_key"].http_auth_security_scheme.scheme = "Basic"
     with pytest.raises(ConfigurationError, match="the card declares the security scheme 'api_key', which the server"):
@@ -120,7 +121,11 @@ async def test_the_served_card_is_valid_and_the_official_sdk_reads_the_same(tmp_
     async with made(ApiKeys(tmp_path / "keys.toml"), anonymous) as server:
         text = json_format.MessageToJson(server.card)
         assert problems_of(server.card, "here", card_host="127.0.0.1", any_host=False) == []
-    assert json.loads(text)["securityRequirements"] == [{"schemes": {"api_key": {}}}, {}]
+    assert json.loads(text)["securityRequirements"] == [
+        {"schemes": {"api_key": {}}},
+        {"schemes": {"api_key_bearer": {}}},
+        {},
+    ]
     code = (
         "import json, sys; from a2a.client.card_resolver import parse_agent_card\n"
         "card = parse_agent_card(json.load(sys.stdin))\n"
@@ -132,7 +137,11 @@ async def test_the_served_card_is_valid_and_the_official_sdk_reads_the_same(tmp_
     done = subprocess.run(
         [sys.executable, "-c", code], input=text, capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert done.stdout == "[{'api_key': []}, {}]\n[{'api_key': ['notes.write']}]\nx-api-key\n"
+    assert done.stdout.splitlines() == [
+        "[{'api_key': []}, {'api_key_bearer': []}, {}]",
+        "[{'api_key': ['notes.write']}, {'api_key_bearer': ['notes.write']}]",
+        "x-api-key",
+    ]
 
 
 async def test_a_server_refuses_a_scheme_that_is_written_twice_before_it_listens() -> None:

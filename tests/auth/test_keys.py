@@ -118,7 +118,7 @@ async def test_another_header_may_carry_the_key(file: Path) -> None:
     caller = await keys(call(ALICE, header="x-agent-key"))
     assert caller is not None
     assert await keys(call(ALICE)) is None
-    [scheme] = keys.schemes().values()
+    scheme = keys.schemes()["api_key"]
     assert (scheme.api_key_security_scheme.location, scheme.api_key_security_scheme.name) == ("header", "X-Agent-Key")
     for wrong in ("authorization", "key-bin", "grpc-key", "a2a-version", "a b", "", "schlüssel"):
         with pytest.raises(ConfigurationError, match=f"the header of API keys is '{wrong}'"):

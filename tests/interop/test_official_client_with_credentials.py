@@ -33,7 +33,7 @@ async def test_an_api_key_goes_where_the_card_says(tmp_path: Path) -> None:
     add(tmp_path / "keys.toml", Key("ann", digest_of(key)))
     async with Program.server(SERVER, "--api-keys", str(tmp_path / "keys.toml")) as server:
         seen = await seen_by_client(server.http, {"api_key": key})
-    assert seen["schemes"] == ["api_key"]
+    assert seen["schemes"] == ["api_key", "api_key_bearer"]
     assert_known(seen)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from a2a_grpc.auth import keyedits
 from a2a_grpc.auth.keyfile import Key, digest_of
+from a2a_grpc.client import api_key, bearer, connect
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.server.serve import Served
 from a2a_grpc.server.serve import run_program as serve_program
@@ -74,14 +75,17 @@ async def test_keys_of_a_file_are_accepted_the_card_says_so_and_a_revoked_key_is
             assert await code_of(answer(channel, "")) is grpc.StatusCode.UNAUTHENTICATED
             assert await code_of(answer(channel, BOB)) is grpc.StatusCode.UNAUTHENTICATED
             card = await (await http.get(f"{program.http}/.well-known/agent-card.json")).json()
-            assert card["securityRequirements"] == [{"schemes": {"api_key": {}}}]
+            assert card["securityRequirements"] == [{"schemes": {"api_key": {}}}, {"schemes": {"api_key_bearer": {}}}]
             assert card["securitySchemes"]["api_key"]["apiKeySecurityScheme"]["name"] == "x-api-key"
 
             keyedits.add(folder / "keys.toml", Key("bob", digest_of(BOB)))
             keyedits.remove(folder / "keys.toml", "alice")
             await until_refused(channel)
             assert await answer(channel, BOB) == "key bob"
-    assert {"event": "note", "text": "callers need credentials: api_key"} in program.events
+        for credentials in (bearer(BOB), api_key("x-api-key", BOB)):
+            async with connect(program.http, credentials=credentials) as client:
+                assert len([task async for task in client.list()]) == 1
+    assert {"event": "note", "text": "callers need credentials: api_key, api_key_bearer"} in program.events
 
 
 async def until_refused(channel: grpc.aio.Channel) -> None:
