@@ -26,7 +26,7 @@ from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, StreamResponse, Subscr
 from tests.auth.provider import AUDIENCE, SECRET, Provider
 from tests.harness import V1, refusal, request
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first build on a machine takes minutes
 
 COUNT = 60
 INTERVAL_S = 0.1

@@ -8,7 +8,7 @@ import pytest
 
 from tests.auth.provider import Provider
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first build on a machine takes minutes
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
