@@ -1,6 +1,5 @@
 """Streams that outlive their token: the server ends them, the client goes on after the last event with a new one."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import Task, TaskArtifactUpdateEvent
 from tests.client.authority import CLIENT_ID, CLIENT_SECRET, Authority
-from tests.client.peers import Failure, Peer, collected, peering
+from tests.client.peers import OPERATIONS, RPCS, Failure, Peer, collected, peering
 from tests.harness import scripted, scripted_agent
 
 
@@ -147,7 +146,9 @@ async def test_the_first_event_is_not_waited_for_if_there_is_no_token() -> None:
     assert len(authority.requests) == 1
 
 
-async def test_a_send_that_is_refused_twice_is_not_sent_again() -> None:
+@pytest.mark.parametrize("rpc", RPCS)
+async def test_a_call_that_is_refused_twice_is_not_sent_again(rpc: str) -> None:
+    """Although there is another token for each call."""
     given = 0
 
     async def another() -> str:
@@ -158,6 +159,5 @@ async def test_a_send_that_is_refused_twice_is_not_sent_again() -> None:
     peer = Peer(always=Failure.of(UnauthenticatedError()))
     async with peering(peer), connect(peer.address, credentials=bearer(another)) as client:
         with pytest.raises(UnauthenticatedError):
-            await client.send("hello")
-        await asyncio.sleep(0)
-    assert len(peer.calls) == 2
+            await OPERATIONS[rpc](client)
+    assert [call.rpc for call in peer.calls] == [rpc, rpc]
