@@ -5,6 +5,7 @@ import json
 import shlex
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from a2a_grpc.errors import UnauthenticatedError
 from tests.client.authority import expiring
 from tests.client.peers import Failure, Peer, peering
 from tests.client.test_credentials import authorizations, told
+from tests.harness import eventually
 
 SECRET = "s3cr3t-canary"
 
@@ -124,11 +126,15 @@ async def test_errors_name_the_command_and_not_its_output(code: str, error: type
 
 
 async def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
-    child = "import time; time.sleep(600)"
+    child = f"import time; time.sleep(600)  # {uuid.uuid4()}"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]); {child}"
     with pytest.raises(CredentialsUnavailableError, match=r"did not end within 0\.5 s"):
         await first_of(python(code), timeout_s=0.5)
-    assert child not in [line for line in processes() if "defunct" not in line]
+    await eventually(lambda: gone(child))
+
+
+def gone(code: str) -> None:
+    assert code not in processes()
 
 
 def processes() -> list[str]:
@@ -142,14 +148,14 @@ def processes() -> list[str]:
 
 
 async def test_a_canceled_call_ends_the_command() -> None:
-    code = "import time; time.sleep(601)"
+    code = f"import time; time.sleep(600)  # {uuid.uuid4()}"
     call = asyncio.create_task(first_of(python(code)))
     while code not in processes():
         await asyncio.sleep(0.01)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert code not in processes()
+    await eventually(lambda: gone(code))
 
 
 @pytest.mark.parametrize(("command", "said"), [("", "is empty"), ("'", "cannot be read"), ([], "is empty")])
