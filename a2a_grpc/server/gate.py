@@ -141,7 +141,8 @@ class Gate:
         if principal.is_anonymous and not is_served:
             raise InvalidRequestError.of(Violation("tenant", "is not served here"))
         if is_served and (tenants is None or tenant in tenants):
-            principal = self._within(principal, tenant)
+            if tenant != principal.tenant:
+                principal = self._within(principal, tenant)
             return principal, principal.owner
         if isinstance(request, OF_ONE_TASK):
             return self._within(principal, tenant), NO_OWNER

@@ -75,6 +75,9 @@ logger = logging.getLogger("a2a_grpc.server")
 HEALTH_METHODS = tuple(f"/grpc.health.v1.Health/{method}" for method in ("Check", "List", "Watch"))
 """The methods that need no credentials: load balancers call them."""
 
+UNKNOWN_METHOD = "(unknown)"
+"""The name of methods that are not served, in the log."""
+
 LOOK_INTERVAL_S = 1.0
 """Seconds between two checks for the health service whether the server is ready."""
 
@@ -515,8 +518,8 @@ class Server:
         adapt = _for_interceptors if self._interceptors else self._adapted
         handlers = {name: adapt(name, handler) for name, handler in handlers.items()}
         limit = MetadataLimit(self._transport.max_call_metadata_bytes, self._traffic)
-        limit.refusal = adapt("", limit.refusal)
-        return Methods(handlers, adapt("", refusal(UNKNOWN)), limit)
+        limit.refusal = adapt(UNKNOWN_METHOD, limit.refusal)
+        return Methods(handlers, adapt(UNKNOWN_METHOD, refusal(UNKNOWN)), limit)
 
     def _adapted(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler that finds out who calls, and reads the request when there is room for it."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 
+from a2a_grpc.store.sql.migrations import HEAD
 from tests.cli.terminal import Done, error_of, run, running
 from tests.client.peers import closed_port
 
-HEAD = "0005"
 NOT_THERE, USAGE, UNREACHABLE = 1, 2, 3
 
 

@@ -74,6 +74,7 @@ async def test_a_text_is_split_as_a_shell_does_and_no_shell_runs(tmp_path: Path)
         (expiring(3600), 1),
         (expiring(-10), 3),
     ],
+    ids=["text", "seconds", "no seconds", "time", "date", "past date", "token", "past token"],  # not the time of now
 )
 async def test_the_command_runs_again_when_the_token_ends(tmp_path: Path, output: str, runs: int) -> None:
     credentials = token_command(counting(tmp_path, output))
