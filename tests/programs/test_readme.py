@@ -128,7 +128,7 @@ def test_every_option_and_make_target_that_a_page_names_exists(page: Path) -> No
     text = page.read_text()
     flags = {"--" + name.replace("_", "-") for kind in SETTINGS for name in kind.__dataclass_fields__}
     flags |= {"--help", *command_line_flags()}
-    for flag in re.findall(r"`(--[a-z-]+)", text):
+    for flag in re.findall(r"`(--[a-z0-9-]+)", text):
         assert flag in flags, flag
     for target in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", text, re.MULTILINE):
         assert re.search(rf"^{''.join(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
