@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,9 @@ UNSETTLED_S = 2.0
 """A file that changed less than these seconds ago is read again at the next look. Some file systems store times in
 whole seconds, so a second change could look like the first."""
 REMIND_S = 60.0
-"""Seconds between two log lines about a file that cannot be read."""
+"""Seconds between two log lines about the same fault of the file."""
+MAX_BYTES = 64 * 1024 * 1024
+"""The largest size of the file. It is that of some 400,000 keys."""
 
 _HEADER_NAME = re.compile(r"(?!grpc-|a2a-|authorization$)[a-z0-9][a-z0-9_.-]*(?<!-bin)")
 
@@ -142,7 +145,9 @@ class ApiKeys:
             try:
                 changed = await asyncio.to_thread(_read, self._path, self._stamp)
             except ConfigurationError as error:
-                self._lines.warning("keys", "API keys not read again, the former ones remain valid: error=%s", error)
+                self._lines.warning(
+                    str(error), "API keys not read again, the former ones remain valid: error=%s", error
+                )
             else:
                 if changed is not None:
                     self._take(*changed)
@@ -152,6 +157,7 @@ class ApiKeys:
         if index.keys != self._index.keys:
             logger.info("API keys read again file=%s count=%d", self._path, len(index.keys))
         self._stamp, self._index = stamp, index
+        self._lines.close()  # the fault is mended, so no line counts it any more
 
 
 class _Index:
@@ -195,6 +201,10 @@ def _read(path: Path, known: Stamp = ()) -> tuple[Stamp, _Index] | None:
         state = os.stat(path)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # a pipe or a device may never end
+        raise ConfigurationError(f"{path}: cannot be read: it is not a regular file")
+    if state.st_size > MAX_BYTES:
+        raise ConfigurationError(f"{path}: cannot be read: it has more than {MAX_BYTES} bytes")
     stamp = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     if stamp == known:
         return None

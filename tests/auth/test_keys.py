@@ -194,8 +194,10 @@ async def test_a_file_that_cannot_be_used_keeps_the_former_keys_and_the_log_says
             file.write_text(wrong)
         for _ in range(5):
             assert await keys(call(ALICE))
-    assert caplog.text.count("API keys not read again, the former ones remain valid") == 1
-    assert f"error={file}: the file is empty" in caplog.text
+    said = [record.getMessage() for record in caplog.records if "not read again" in record.getMessage()]
+    assert len(said) == 4, "each fault once"
+    assert said[0].endswith(f"error={file}: the file is empty")
+    assert said[-1].endswith(f"error={file}: cannot be read: No such file or directory")
     file.touch(0o600)
     add(file, BOB, "bob")
     assert await keys(call(BOB))
@@ -320,3 +322,22 @@ def test_writers_at_the_same_time_lose_no_key(file: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", code, str(file), str(number)]) for number in range(3)]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert len(keyfile.read(file)) == 15
+
+
+async def test_a_pipe_or_a_large_file_in_place_of_the_file_delays_no_call(
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "CHECK_INTERVAL_S", 0.0)
+    add(file, ALICE)
+    keys = await opened(file)
+    file.unlink()
+    os.mkfifo(file)
+    async with asyncio.timeout(5):
+        assert await keys(call(ALICE))
+    assert "cannot be read: it is not a regular file" in caplog.text
+    file.unlink()
+    file.touch()
+    os.truncate(file, keys_module.MAX_BYTES + 1)
+    assert await keys(call(ALICE))
+    assert f"cannot be read: it has more than {keys_module.MAX_BYTES} bytes" in caplog.text
+    await keys.close()
