@@ -30,7 +30,7 @@ class AuditLog:
     def __init__(self, path: str) -> None:
         """Open the file. Raise ConfigurationError if it cannot be written."""
         try:
-            file = _PrivateFile(path, encoding="utf-8")
+            file = _PrivateFile(path)
         except OSError as error:
             raise ConfigurationError(f"audit_log is '{path}'; it cannot be written: {error.strerror}") from error
         file.setFormatter(logging.Formatter("%(message)s"))
@@ -69,18 +69,29 @@ class _Lines(QueueHandler):
 
     def __init__(self, waiting: "queue.Queue[logging.LogRecord]") -> None:
         super().__init__(waiting)
-        self._lost = Throttle(logger)
+        self._lines = Throttle(logger)
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Put a line into the queue, or say in the log that the line is lost."""
         try:
             super().enqueue(record)
         except queue.Full:
-            self._lost.error("lost", "a line of the audit log was lost, because the disk is too slow")
+            self._lines.error("lost", "a line of the audit log was lost, because the disk is too slow")
 
 
 class _PrivateFile(WatchedFileHandler):
     """A log file that is made with mode 0600, and made again if it was renamed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._lines = Throttle(logger)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line. If the file was renamed and no other one can be opened, the next line tries again."""
+        try:
+            super().emit(record)
+        except OSError:  # it would end the thread, and with it the audit log
+            self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
         return TextIOWrapper(BufferedWriter(FileIO(self.baseFilename, "a", opener=_private)), encoding=self.encoding)
@@ -88,7 +99,9 @@ class _PrivateFile(WatchedFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Say in the log that a line could not be written."""
         error = sys.exception()
-        logger.error("a line of the audit log could not be written file=%s error=%r", self.baseFilename, error)
+        self._lines.error(
+            "unwritten", "a line of the audit log could not be written file=%s error=%r", self.baseFilename, error
+        )
 
 
 def _private(path: str, flags: int) -> int:

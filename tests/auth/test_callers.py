@@ -394,6 +394,25 @@ def _exists(path: Path) -> None:
     assert path.exists()
 
 
+async def test_an_audit_log_goes_on_after_its_folder_was_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "logs" / "audit.jsonl"
+    path.parent.mkdir()
+    async with site(scripted_agent(), callers=AuthSettings(audit_log=str(path))) as running:
+        path.parent.rename(tmp_path / "elsewhere")
+        for _ in range(5):
+            await running.stub.ListTasks(ListTasksRequest(), metadata=as_caller("jwt"))
+        await eventually(lambda: _said(caplog, "a line of the audit log could not be written"))
+        path.parent.mkdir()
+        await running.stub.ListTasks(ListTasksRequest(), metadata=as_caller("jwt"))
+        await eventually(lambda: _exists(path))
+    assert json.loads(path.read_text().splitlines()[-1])["outcome"] == "OK"
+    assert caplog.text.count("could not be written") < 5
+
+
+def _said(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    assert text in caplog.text
+
+
 async def test_an_audit_log_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
     path = str(tmp_path / "no" / "audit.jsonl")
     settings = ServerSettings(listen="127.0.0.1:0", http_listen="off")
