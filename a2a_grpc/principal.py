@@ -11,6 +11,7 @@ ANONYMOUS = "anonymous"
 CUSTOM = "custom"
 """The method of callers that an authenticator has named without a method."""
 
+_TEXTS = ("subject", "method", "issuer", "tenant", "actor", "group")
 MAX_CHARS = 256
 """The length of an owner that every store can keep; a longer one is kept as its digest."""
 
@@ -52,9 +53,22 @@ class Principal:
     owner: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not self.method:
             object.__setattr__(self, "method", CUSTOM if self.subject or self.group else ANONYMOUS)
         object.__setattr__(self, "owner", self._owner())
+
+    def _check_types(self) -> None:
+        """Raise TypeError for a value that would make another caller of this one, or give it more than was meant."""
+        for name in _TEXTS:
+            if not isinstance(value := getattr(self, name), str):
+                raise TypeError(f"{name} of a principal is of the type {type(value).__name__}; it must be a text")
+        for name in ("tenants", "scopes"):
+            value = getattr(self, name)
+            if isinstance(value, str):  # each part of the text would count as a tenant or a scope
+                raise TypeError(f"{name} of a principal is a text; it must be a set of texts")
+            if value is not None and not isinstance(value, frozenset):
+                object.__setattr__(self, name, frozenset(value))
 
     def _owner(self) -> str:
         if self.is_anonymous:
@@ -86,12 +100,18 @@ class Principal:
         return self if tenant == self.tenant else replace(self, tenant=tenant)
 
     def to_json(self) -> str:
-        """Return the caller as JSON text, without the tenant. Stores keep this text; `from_json` reads it."""
+        """Return the caller as JSON text, without the tenant of the request and the end of the credentials.
+
+        Stores keep this text; `from_json` reads it.
+        """
         if self.is_anonymous:
             return ""
         said: dict[str, Any] = {"method": self.method, "issuer": self.issuer, "subject": self.subject}
         said |= {"actor": self.actor, "group": self.group, "claims": dict(self.claims), "scopes": sorted(self.scopes)}
-        return json.dumps({name: value for name, value in said.items() if value})
+        said = {name: value for name, value in said.items() if value}
+        if self.tenants is not None:
+            said["tenants"] = sorted(self.tenants)
+        return json.dumps(said)
 
     @classmethod
     def from_json(cls, text: str, *, tenant: str) -> "Principal":
@@ -102,4 +122,4 @@ class Principal:
             tenant: The tenant of the caller's task.
         """
         said = json.loads(text) if text else {}
-        return cls(tenant=tenant, scopes=frozenset(said.pop("scopes", ())), **said)
+        return cls(tenant=tenant, **said)

@@ -294,15 +294,18 @@ def test_two_callers_have_one_owner_only_if_they_are_one(one: Principal, other: 
     assert flaw(one.owner, MAX_CHARS) is None
 
 
-@given(PRINCIPALS, st.frozensets(TEXTS), st.dictionaries(TEXTS, st.integers() | TEXTS))
+@given(
+    PRINCIPALS, st.none() | st.frozensets(TEXTS), st.frozensets(TEXTS), st.dictionaries(TEXTS, st.integers() | TEXTS)
+)
 def test_a_stored_caller_is_read_as_it_was(
-    principal: Principal, scopes: frozenset[str], claims: dict[str, Any]
+    principal: Principal, tenants: frozenset[str] | None, scopes: frozenset[str], claims: dict[str, Any]
 ) -> None:
     known = Principal(
         principal.subject,
         principal.method,
         principal.issuer,
         tenant=principal.tenant,
+        tenants=tenants,
         scopes=scopes,
         claims=claims,
         group=principal.group,
@@ -322,3 +325,12 @@ def test_names_that_look_alike_are_different_owners() -> None:
         Principal().owner,
     }
     assert len(owners) == 8
+
+
+def test_a_principal_of_wrong_types_is_refused_and_any_set_of_texts_is_taken() -> None:
+    wrong: list[dict[str, Any]] = [{"subject": None}, {"subject": 7}, {"tenants": "acme"}, {"scopes": "write"}]
+    for values in wrong:
+        with pytest.raises(TypeError, match="of a principal is"):
+            Principal(**{"subject": "alice", "method": "pass"} | values)
+    given: Any = ["acme"]
+    assert Principal("alice", "pass", tenants=given).tenants == frozenset(["acme"])
