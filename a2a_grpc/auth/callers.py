@@ -109,6 +109,8 @@ class Callers:
         try:
             for authenticator in self._authenticators:
                 if (principal := await authenticator(credentials)) is not None:
+                    if not isinstance(principal, Principal):
+                        raise TypeError(f"an authenticator returned a value of the type {type(principal).__name__}")
                     return principal
         except Refused as refused:
             reason, problem = refused.reason, refused.problem

@@ -123,7 +123,9 @@ class Admission:
         except A2AError as error:
             await self._refuse(context, error)
             return False
-        except Exception:  # an authenticator of other authors may raise anything
+        except (Exception, asyncio.CancelledError):  # an authenticator of other authors may raise anything
+            if (task := asyncio.current_task(self._loop)) is not None and task.cancelling():
+                raise  # the client is gone
             logger.exception("an authenticator failed")
             await self._end(context, InternalError())
             return False

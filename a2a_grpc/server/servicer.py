@@ -218,7 +218,10 @@ class Servicer:
         if authorize is None:
             return
         task = None if key is None else Task.FromString((await self._log.snapshot(key, CORE)).task)
-        if not await authorize(call.principal, operation, task):
+        is_allowed = await authorize(call.principal, operation, task)
+        if is_allowed and is_allowed is not True:  # a coroutine that was not awaited must not allow everything
+            raise TypeError(f"authorize returned a value of the type {type(is_allowed).__name__}, not a bool")
+        if not is_allowed:
             what = operation if key is None else f"{operation} of task '{key.id}'"
             raise PermissionDeniedError(f"the caller may not do this: {what}", metadata={"operation": operation})
 

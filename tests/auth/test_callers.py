@@ -139,6 +139,22 @@ async def test_what_an_authenticator_raises_reaches_the_log_and_not_the_caller(
     assert "broken by hand" in caplog.text
 
 
+async def test_an_authenticator_that_is_canceled_or_returns_no_principal_ends_the_call_with_internal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def canceled(credentials: CallCredentials) -> Principal | None:
+        raise asyncio.CancelledError
+
+    async def wrong(credentials: CallCredentials) -> Any:
+        return "alice"
+
+    for authenticator in (canceled, wrong):
+        async with site(scripted_agent(), auth=[authenticator]) as running:
+            found = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=V1, timeout=5))
+            assert found.code is grpc.StatusCode.INTERNAL
+    assert "an authenticator returned a value of the type str" in caplog.text
+
+
 async def test_the_log_has_the_reason_and_nothing_of_the_credentials(caplog: pytest.LogCaptureFixture) -> None:
     async with site(scripted_agent()) as running:
         call = running.stub.ListTasks(ListTasksRequest(), metadata=(*V1, ("authorization", "canary-1234 x")))
@@ -281,6 +297,18 @@ async def test_a_policy_sees_caller_operation_and_task_and_may_refuse() -> None:
         found = await refusal(running.stub.GetTask(GetTaskRequest(id=task.id), metadata=as_caller("jwt", "ann")))
         assert found.reason == "TASK_NOT_FOUND"
         assert len(asked) == known, "a policy is not asked about tasks of other callers"
+
+
+async def test_a_policy_that_returns_no_bool_allows_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def authorize(principal: Principal, operation: str, task: Any) -> Any:
+        return {"ListTasks": "no", "SendMessage": None}[operation]
+
+    async with site(scripted_agent(), authorize=authorize) as running:
+        found = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=as_caller("jwt")))
+        assert found.code is grpc.StatusCode.INTERNAL
+        found = await refusal(running.stub.SendMessage(scripted({"artifact": "x"}), metadata=as_caller("jwt")))
+        assert found.code is grpc.StatusCode.PERMISSION_DENIED
+    assert "authorize returned a value of the type str" in caplog.text
 
 
 # -- credentials that end
