@@ -119,20 +119,21 @@ class Callers:
             reason, problem = ("no authenticator knows the credentials", INVALID) if shown else ("no credentials", "")
         raise self.refusal(credentials, reason, problem)
 
-    def refusal(self, credentials: CallCredentials, reason: str, problem: str) -> A2AError:
+    def refusal(self, credentials: CallCredentials, reason: str, problem: str, *, is_counted: bool = True) -> A2AError:
         """Return the error for a call with invalid credentials, and write the reason to the log.
 
         Args:
             credentials: What the call shows of its caller.
             reason: What is wrong, for the log.
             problem: "invalid_token" or "expired", for the caller; empty if the call shows no credentials.
+            is_counted: False for credentials that were valid when the call began: they are no guess.
         """
         address = address_of(credentials.peer)
         said = one_line(reason)
         self._lines.warning(
             f"{address} {said}", "auth refused method=%s reason=%s peer=%s", credentials.method, said, credentials.peer
         )
-        if self._failures is not None and (wait_s := self._failures.take(address)):
+        if is_counted and self._failures is not None and (wait_s := self._failures.take(address)):
             return ResourceExhaustedError(
                 "too many calls with invalid credentials came from this address", retry_after_s=wait_s
             )

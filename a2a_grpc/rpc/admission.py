@@ -153,7 +153,8 @@ class Admission:
         except asyncio.CancelledError:
             if not caller.has_expired or task.uncancel():
                 raise  # the client is gone
-            await self._refuse(context, self._callers.refusal(credentials, "expired during a stream", EXPIRED))
+            said = "expired during a stream"
+            await self._refuse(context, self._callers.refusal(credentials, said, EXPIRED, is_counted=False))
         finally:
             timer.cancel()
 

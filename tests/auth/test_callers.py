@@ -314,6 +314,22 @@ async def test_a_policy_that_returns_no_bool_allows_nothing(caplog: pytest.LogCa
 # -- credentials that end
 
 
+async def test_a_stream_whose_credentials_end_is_no_guess_of_credentials() -> None:
+    async with site(scripted_agent(), callers=AuthSettings(auth_failures_per_minute=1)) as running:
+        wrong = (*V1, ("authorization", "nonsense x"))
+        for _ in range(2):
+            brief = as_caller("jwt", ends_in=1)
+            call = running.stub.SendStreamingMessage(scripted({"sleep": 60.0}), metadata=brief)
+            found, _ = await refused(call)
+            assert found.code is UNAUTHENTICATED
+        assert (await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=wrong))).code is UNAUTHENTICATED
+        limited = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=wrong))
+        assert limited.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        call = running.stub.SendStreamingMessage(scripted({"sleep": 60.0}), metadata=as_caller("jwt", ends_in=1))
+        found, _ = await refused(call)
+        assert found.code is UNAUTHENTICATED
+
+
 async def test_a_stream_ends_with_the_credentials_of_its_caller_and_its_task_goes_on() -> None:
     async with site(scripted_agent()) as running:
         steps = [{"status": "at work"}, {"sleep": 2.0}, {"artifact": "done"}]
