@@ -121,8 +121,9 @@ def list_keys(file: File = "keys.toml", output: Output = OutputFormat.TEXT) -> N
 def revoke(
     name: Name,
     id: Annotated[
-        str, typer.Option("--id", help="First digits of the key's id, to revoke one of several keys of the caller.")
-    ] = "",
+        str | None,
+        typer.Option("--id", help="First digits of the key's id, to revoke one of several keys of the caller."),
+    ] = None,
     file: File = "keys.toml",
     output: Output = OutputFormat.TEXT,
 ) -> None:
@@ -132,11 +133,15 @@ def revoke(
     """
 
     def remove() -> list[Key]:
-        if keyfile.is_key(name) or keyfile.is_key(id):
+        if id == "":  # a script whose variable is empty must not revoke all keys of the caller
+            raise ConfigurationError(
+                "--id is empty; give the first digits of a key's id, or leave --id out for all keys"
+            )
+        if keyfile.is_key(name) or keyfile.is_key(id or ""):
             raise ConfigurationError(
                 "this is a key itself; give the name of the caller, and --id with the id of the key"
             )
-        return keyedits.remove(Path(file), name, id)
+        return keyedits.remove(Path(file), name, id or "")
 
     for key in _guarded(remove):
         if output is OutputFormat.JSON:

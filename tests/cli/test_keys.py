@@ -91,6 +91,12 @@ async def test_what_cannot_be_done_is_said_in_one_line_that_repeats_no_key(file:
     wrong = {
         ("revoke", "alise"): f"{file}: no key has the name 'alise'; did you mean 'alice'?",
         ("revoke", "alice", "--id=zz"): f"{file}: 'alice' has no key with the id 'zz'; it has {key.id}",
+        (
+            "revoke",
+            "alice",
+            "--id",
+            "",
+        ): "--id is empty; give the first digits of a key's id, or leave --id out for all keys",
         ("revoke", secret): "this is a key itself; give the name of the caller, and --id with the id of the key",
         ("new", secret): "NAME is a key itself; give the name of the caller",
         ("new", " a"): "NAME must be a text of printable characters, without spaces around it",
