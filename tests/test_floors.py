@@ -11,6 +11,7 @@ from tests.harness import ROOT
 FLOORS = {
     "cli": 6,
     "server": 5,
+    "sentinel": 5,
     "engine": 4,
     "log": 3,
     "client": 3,
@@ -25,6 +26,7 @@ FLOORS = {
     "arguments": 1,
     "harmless": 1,
     "address": 1,
+    "logical": 1,
     "pem": 1,
     "libpq": 1,
     "wire": 0,

@@ -32,13 +32,21 @@ class Pool:
         open_channel: A function that opens a channel. It raises ConfigurationError for certificates that do not fit.
         max_calls: The number of calls that may be open on one connection.
         renewal: The certificates of the client, which may be replaced.
+        stub: A class whose instances make the calls of a service on a channel.
     """
 
-    def __init__(self, open_channel: Callable[[], grpc.aio.Channel], max_calls: int, renewal: Renewal) -> None:
+    def __init__(
+        self,
+        open_channel: Callable[[], grpc.aio.Channel],
+        max_calls: int,
+        renewal: Renewal,
+        stub: Callable[[grpc.aio.Channel], Any] = A2AServiceStub,
+    ) -> None:
         self._open_channel = open_channel
+        self._stub = stub
         self._max_calls = max_calls
         self._renewal = renewal
-        self._first = _Line(open_channel())
+        self._first = _Line(open_channel(), stub)
         self._lines = [self._first]
         self._begun: weakref.WeakKeyDictionary[Any, weakref.finalize[Any, Any]] = weakref.WeakKeyDictionary()
         self._timers: dict[_Line, asyncio.TimerHandle] = {}
@@ -106,14 +114,14 @@ class Pool:
         for line in self._lines:
             if line.calls < self._max_calls and not line.is_outdated:
                 return line
-        line = _Line(self._open_channel())
+        line = _Line(self._open_channel(), self._stub)
         self._lines.append(line)
         return line
 
     def _renew(self) -> None:
         """Open a connection with new certificates, to be the first one. Keep the former ones if they do not fit."""
         try:
-            renewed = _Line(self._open_channel())
+            renewed = _Line(self._open_channel(), self._stub)
         except ConfigurationError as error:
             self._renewal.failed(error)
             return
@@ -150,9 +158,9 @@ class _Line:
 
     __slots__ = ("calls", "channel", "is_outdated", "stub")
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, stub: Callable[[grpc.aio.Channel], Any]) -> None:
         self.channel = channel
-        self.stub = A2AServiceStub(channel)
+        self.stub = stub(channel)
         self.calls = 0
         self.is_outdated = False
         """True if the connection was opened with certificates that were replaced."""

@@ -42,14 +42,24 @@ def to_status(error: A2AError) -> Status:
 
 
 async def abort(context: "grpc.aio.ServicerContext[Any_, Any_]", status: Status) -> None:
-    """End a call with a status, then return: grpc.aio raises its AbortError once the handler has ended.
-
-    grpc.aio keeps the error with the call. The error's traceback would keep the frames of the handler, and the frames
-    the call and its request, until the garbage collector comes.
-    """
+    """End a call with a status of ours, then return."""
     metadata = (*(context.trailing_metadata() or ()), *trailing_metadata(status))
+    await end(context, CODES[status.code], status.message, metadata)
+
+
+async def end(
+    context: "grpc.aio.ServicerContext[Any_, Any_]",
+    code: grpc.StatusCode,
+    message: str,
+    metadata: Sequence[tuple[str, str | bytes]],
+) -> None:
+    """End a call with a code, a message and trailing metadata, then return.
+
+    grpc.aio raises its AbortError once the handler has ended. It keeps the error with the call. The error's traceback
+    would keep the frames of the handler, and the frames the call and its request, until the garbage collector comes.
+    """
     try:
-        await context.abort(CODES[status.code], status.message, metadata)
+        await context.abort(code, message, tuple(metadata))
     except grpc.aio.AbortError as aborted:
         aborted.__traceback__ = None
 

@@ -58,6 +58,10 @@ class Traffic:
         if size >= ALARM_BYTES:
             self.on_alarm()
 
+    def forget_idle(self) -> None:
+        """Forget the accounts of connections on which no call waits for its request."""
+        self.keep([peer for peer, account in self._accounts.items() if account.waiting])
+
     def keep(self, peers: Collection[str]) -> None:
         """Forget the accounts of all other peers, at the second time: a connection may be newer than `peers`."""
         absent = self._accounts.keys() - set(peers)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -208,6 +209,7 @@ def make_server(
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     authenticators: Sequence[Authenticator] = (),
     authorize: Authorize | None = None,
+    private_socket: Path | None = None,
 ) -> Server:
     """Return a server whose settings come from one mapping and the environment.
 
@@ -218,6 +220,7 @@ def make_server(
         interceptors: Interceptors of gRPC, the outermost one first.
         authenticators: Authenticators of your own, which are asked before those of the settings.
         authorize: A function for policies of your own.
+        private_socket: The path of a Unix socket on which the server listens as well.
 
     Raises:
         TypeError: No setting has a name that was given.
@@ -236,6 +239,7 @@ def make_server(
         auth=(*authenticators, *authenticators_of_settings),
         authorize=authorize,
         callers=load(AuthSettings, settings),
+        private_socket=private_socket,
     )
 
 

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +30,7 @@ from a2a_grpc.errors import A2AError
 from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import (
+    AcceptingServer,
     Admission,
     Arrivals,
     Asking,
@@ -125,6 +128,8 @@ class Server:
         authorize: A function for policies of your own, which may refuse what a known caller asks for.
         callers: The limits of callers, and the audit log. The server does not read the credentials that they name: use
             `serve`, or give authenticators.
+        private_socket: The path of a Unix socket on which the server listens for gRPC as well, without TLS, for a
+            tunnel to a sentinel. Only this user may be able to read the folder.
 
     Raises:
         TypeError: `agent` is not an `Agent`, or another argument has a wrong type.
@@ -152,6 +157,7 @@ class Server:
         auth: Sequence[Authenticator] = (),
         authorize: Authorize | None = None,
         callers: AuthSettings | None = None,
+        private_socket: Path | None = None,
     ) -> None:
         check_agent(agent, Agent)
         if store is not None and not all(hasattr(store, name) for name in ("open", "append", "close")):
@@ -193,6 +199,8 @@ class Server:
         self._upkeep = Upkeep()
         self._quiet = QuietGrpc()
         self._ports: list[GrpcPort] = []
+        self._private_socket = private_socket
+        self._private: AcceptingServer | None = None
         self._traffic = Traffic()
         # Only our own accept loop can say which bytes of a connection belong to calls.
         self._is_guarded = self.settings.end_floods and accepts_any_path() and can_look()
@@ -304,6 +312,8 @@ class Server:
             for setting, port in ports:
                 is_admin = setting == "admin_listen"
                 await port.start(self._asked_for(admin_methods if is_admin else methods, is_admin=is_admin))
+            if self._private_socket is not None:
+                self._private = await self._listen_privately(self._private_socket, self._asked_for(methods))
             undo.enter_context(self._quiet)
             undo.pop_all()
         if self._is_guarded:
@@ -426,6 +436,8 @@ class Server:
         if self._guard is not None:
             self._guard.stop()
         await asyncio.gather(*(port.close(self._calls.unread_by) for port in self._ports))
+        if self._private is not None:
+            await self._private.stop(None)
         if self._http is not None:
             await self._http.stop()
         await self._callers.close()
@@ -527,6 +539,19 @@ class Server:
         if method in self._open_to_all or not self._admission.is_needed:
             return handler
         return self._admission.guarded(method, handler)
+
+    async def _listen_privately(self, path: Path, methods: Methods) -> AcceptingServer:
+        """Serve methods on a Unix socket as well. Its connections have no largest age: a sentinel keeps them."""
+        server = AcceptingServer(
+            server_options(replace(self._transport, max_connection_age_s=0, max_connection_idle_s=0)),
+            [Asking(self._adapted), *self._interceptors] if self._interceptors else [],
+            traffic=self._traffic,
+            max_streams=self._transport.max_streams_per_connection,
+        )
+        server.add_insecure_port(f"unix:{path}")
+        server.serve(methods)
+        await server.start()
+        return server
 
     async def _listen_http(self) -> None:
         settings, tls = self.settings, self._tls

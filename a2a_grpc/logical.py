@@ -1,0 +1,40 @@
+"""Logical addresses of agents behind a sentinel: `name@domain` or `name@domain/path`."""
+
+import re
+
+from a2a_grpc.config import ConfigurationError
+
+MAX_CHARS = 255
+"""The largest length of a logical address."""
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+_ADDRESS = re.compile(rf"{_NAME}@{_LABEL}(?:\.{_LABEL})*(?:/{_NAME})*")
+
+FORM = (
+    "NAME@DOMAIN or NAME@DOMAIN/PATH, of at most 255 characters: small letters a-z, digits and '-', and '.' and '_' in "
+    "NAME and PATH"
+)
+
+
+def is_logical(text: str) -> bool:
+    """Return True if a text is a logical address.
+
+    Only small ASCII letters are allowed, so that two different addresses do not look the same.
+
+    Args:
+        text: The text.
+    """
+    return len(text) <= MAX_CHARS and _ADDRESS.fullmatch(text) is not None
+
+
+def logical(name: str, text: str) -> str:
+    """Return a logical address. Raise ConfigurationError, which names the setting, if the text is none.
+
+    Args:
+        name: The name of the setting.
+        text: The text.
+    """
+    if not is_logical(text):
+        raise ConfigurationError(f"{name} is '{text[:MAX_CHARS]}'; it must be {FORM}")
+    return text

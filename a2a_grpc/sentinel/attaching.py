@@ -1,0 +1,217 @@
+"""The service that agents call: Attach and Pipe."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from a2a_grpc.errors import A2AError, InternalError, InvalidRequestError, UnavailableError, Violation
+from a2a_grpc.harmless import one_line
+from a2a_grpc.logical import FORM, is_logical
+from a2a_grpc.principal import Principal
+from a2a_grpc.rpc import Context, current_caller
+from a2a_grpc.rpc.status import abort, to_status
+from a2a_grpc.sentinel.pipe import BROKEN
+from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.sentinel.tunnel import Tunnel
+from a2a_grpc.sentinel.wire import (
+    ATTACH,
+    PIPE,
+    AgentFrame,
+    Bye,
+    Heartbeat,
+    Hello,
+    PipeFrame,
+    SentinelFrame,
+    Welcome,
+    parsed,
+)
+from a2a_grpc.throttle import Throttle
+
+logger = logging.getLogger("a2a_grpc.sentinel")
+
+FIRST_S = 10.0
+"""Seconds in which the first frame of a stream has to come."""
+
+MAX_INSTANCE_CHARS = 64
+MAX_WAITING_FRAMES = 1000
+"""Frames that an agent may leave unread."""
+
+
+class Attaching:
+    """Serves the streams that agents open.
+
+    Guarantees:
+
+    - A stream that breaks the protocol ends with INVALID_ARGUMENT, which names the mistake. No other stream is
+      affected.
+    - An agent that says nothing for two heartbeats is detached.
+    - When Attach ends, all pipes and calls of the agent end, too.
+
+    Args:
+        routes: The attached agents.
+        settings: The settings of the sentinel.
+        folder: A folder for private sockets, which no other user can read.
+    """
+
+    def __init__(self, routes: Routes, settings: SentinelSettings, folder: Path) -> None:
+        self._routes = routes
+        self._settings = settings
+        self._folder = folder
+        self._numbers = count()
+        self._dials: dict[str, Tunnel] = {}
+        self._lines = Throttle(logger)
+        self._streams: set[asyncio.Task[Any]] = set()
+        self.is_draining = False
+
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Return the handlers of the service."""
+        return {
+            ATTACH: grpc.stream_stream_rpc_method_handler(self._framed("attach", self._attach)),
+            PIPE: grpc.stream_stream_rpc_method_handler(self._framed("pipe", self._pipe)),
+        }
+
+    async def close(self) -> None:
+        """End all streams, and wait until they have released everything."""
+        self._lines.close()
+        for stream in self._streams:
+            stream.cancel()
+        if self._streams:
+            await asyncio.wait(self._streams)
+
+    def _framed(self, name: str, serve: Callable[[Context], Awaitable[None]]) -> Any:
+        """Return a behavior that ends a stream with the status of the error that `serve` raises."""
+
+        async def behavior(requests: object, context: Context) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._streams.add(task)
+            try:
+                await serve(context)
+                return
+            except A2AError as error:
+                said = one_line(error.message)
+                self._lines.warning(f"{name} {said}", "%s refused peer=%s reason=%s", name, context.peer(), said)
+                status = to_status(error)
+            except BROKEN:
+                return  # the agent is gone
+            except Exception:
+                logger.exception("%s failed", name)
+                status = to_status(InternalError())
+            finally:
+                self._streams.discard(task)
+            try:
+                await abort(context, status)
+            except BROKEN:
+                pass
+
+        return behavior
+
+    async def _attach(self, context: Context) -> None:
+        frame = parsed(AgentFrame, await _first(context, "Hello"))
+        if frame.WhichOneof("frame") != "hello":
+            raise InvalidRequestError("the first frame of Attach must be Hello")
+        if self.is_draining:
+            raise UnavailableError.shutting_down("attach to another")
+        async with self._attached(frame.hello, current_caller().principal) as tunnel:
+            welcome = Welcome(
+                public_address=self._settings.public_address,
+                tenant=tunnel.address,
+                heartbeat_s=self._settings.heartbeat_s,
+            )
+            await context.write(SentinelFrame(welcome=welcome).SerializeToString())
+            self._routes.add(tunnel)
+            ways = [
+                asyncio.create_task(self._tell(tunnel, context), name="a2a-grpc:tell"),
+                asyncio.create_task(self._hear(tunnel, context), name="a2a-grpc:hear"),
+                asyncio.create_task(_wait(tunnel.ended), name="a2a-grpc:ended"),
+            ]
+            try:
+                done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+            for way in done:
+                way.result()
+            await context.write(SentinelFrame(bye=Bye()).SerializeToString())
+
+    @asynccontextmanager
+    async def _attached(self, hello: Hello, principal: Principal) -> AsyncIterator[Tunnel]:
+        """Open a tunnel to an agent while the block runs. Raise an error if the agent may not be attached."""
+        if not is_logical(hello.address):
+            raise InvalidRequestError.of(Violation("hello.address", f"must be {FORM}"))
+        if not 0 < len(hello.instance) <= MAX_INSTANCE_CHARS:
+            raise InvalidRequestError.of(Violation("hello.instance", f"must have 1 to {MAX_INSTANCE_CHARS} characters"))
+        path = self._folder / f"{next(self._numbers)}.sock"
+        tunnel = Tunnel(hello, principal, path, self._dials, max_calls=self._settings.max_agent_calls)
+        self._routes.check(tunnel)
+        await tunnel.open()
+        try:
+            yield tunnel
+        finally:
+            self._routes.remove(tunnel)
+            await tunnel.close()
+
+    async def _tell(self, tunnel: Tunnel, context: Context) -> None:
+        """Say to an agent what is to be said, and a heartbeat if there is nothing."""
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.heartbeat_s):
+                    frame = await tunnel.frames.get()
+            except TimeoutError:
+                frame = SentinelFrame(heartbeat=Heartbeat())
+            if tunnel.frames.qsize() > MAX_WAITING_FRAMES:
+                raise UnavailableError("the agent does not read")
+            await context.write(frame.SerializeToString())
+
+    async def _hear(self, tunnel: Tunnel, context: Context) -> None:
+        """Read what an agent says, until it says Bye."""
+        while True:
+            try:
+                async with asyncio.timeout(2 * self._settings.heartbeat_s):
+                    raw: Any = await context.read()
+            except TimeoutError:
+                raise UnavailableError("the agent was silent for two heartbeats") from None
+            if raw is grpc.aio.EOF:
+                return
+            match parsed(AgentFrame, raw).WhichOneof("frame"):
+                case "heartbeat":
+                    pass
+                case "drain":
+                    tunnel.takes_calls = False
+                case "bye":
+                    return
+                case "hello":
+                    raise InvalidRequestError("Hello may be said once only")
+                case _:
+                    raise InvalidRequestError("the frame is of no known kind")
+
+    async def _pipe(self, context: Context) -> None:
+        frame = parsed(PipeFrame, await _first(context, "a dial"))
+        if (tunnel := self._dials.get(frame.dial)) is None:
+            raise InvalidRequestError("no pipe with this dial was asked for")
+        await tunnel.carry(frame.dial, current_caller().principal, context)
+
+
+async def _first(context: Context, what: str) -> bytes:
+    """Return the first message of a stream."""
+    try:
+        async with asyncio.timeout(FIRST_S):
+            raw: Any = await context.read()
+    except TimeoutError:
+        raise InvalidRequestError(f"{what} did not come within {FIRST_S:g} s") from None
+    if raw is grpc.aio.EOF:
+        raise InvalidRequestError(f"the stream ended without {what}")
+    return bytes(raw)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,31 @@
+"""The errors that only a sentinel gives."""
+
+from a2a_grpc.errors import UnavailableError
+
+RETRY_S = 0.5
+"""Seconds after which a caller tries again: an agent that has lost its sentinel is back within three seconds."""
+
+
+class AgentGoneError(UnavailableError):
+    """The agent is gone, and its calls with it; resume when the agent is back.
+
+    The connection to the agent was lost during the call, or could not be opened.
+    """
+
+    reason = "AGENT_GONE"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_s=RETRY_S)
+
+
+class NotAttachedError(UnavailableError):
+    """No agent is attached at this address that the caller may call.
+
+    The message is the same for an address that was never attached, for one whose agent is away, and for one that the
+    caller may not call. So a caller cannot learn which agents exist.
+    """
+
+    reason = "AGENT_NOT_ATTACHED"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_s=RETRY_S)

@@ -1,0 +1,112 @@
+"""Relaying calls: the bytes of requests and responses, metadata and statuses, as they are."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import MethodDescriptor
+
+from a2a_grpc.client.origin import UNREACHED
+from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.logical import FORM, is_logical
+from a2a_grpc.protocol import STATUS_DETAILS
+from a2a_grpc.rpc import Calls, Context, invocation_metadata
+from a2a_grpc.rpc.calls import Behavior
+from a2a_grpc.rpc.status import end
+from a2a_grpc.sentinel.errors import AgentGoneError
+from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.sentinel.tunnel import Tunnel
+from a2a_grpc.sentinel.wire import tenant_of
+
+HOP = frozenset(["user-agent", "te", "content-type", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"])
+"""Metadata of one connection, which gRPC writes itself on the next one."""
+
+CUT = frozenset([
+    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL,
+])  # fmt: skip
+"""The statuses that gRPC gives to calls whose connection has ended."""
+
+
+class Relay:
+    """Passes calls on to the agents that their tenants name.
+
+    Guarantees:
+
+    - The bytes of requests and responses, the order of responses, initial and trailing metadata, and the status with
+      its details are those that the caller, or the agent, has given.
+    - A call that the caller ends, ends at the agent. The agent sees the caller's deadline.
+    - At most one response of a call is kept here: the next one is read once the caller's window has taken it.
+    - A call whose connection to the agent is lost ends with AgentGoneError.
+
+    Args:
+        routes: The attached agents.
+        calls: The calls in progress.
+        hidden: The names of the metadata that are not passed on.
+    """
+
+    def __init__(self, routes: Routes, calls: Calls, hidden: Collection[str]) -> None:
+        self._routes = routes
+        self._calls = calls
+        self._hidden = HOP | set(hidden)
+
+    def behavior(self, method: MethodDescriptor) -> Behavior:
+        """Return the behavior for a method of the A2A service."""
+        name, is_stream = method.name, method.server_streaming
+
+        async def relay(request: bytes, context: Context) -> bytes | None:
+            tunnel = self._found(tenant_of(name, request))
+            metadata = tuple(entry for entry in invocation_metadata(context) if entry[0] not in self._hidden)
+            cuts = tunnel.cuts
+            call = tunnel.begin(name, request, metadata=metadata, timeout=context.time_remaining())
+            try:
+                response = await (self._streamed(call, context) if is_stream else _single(call, context))
+                context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+                return response
+            except grpc.aio.AioRpcError as failure:
+                if _is_cut(tunnel, cuts, failure):
+                    raise AgentGoneError from None
+                code, said, trailers = failure.code(), failure.details() or "", tuple(failure.trailing_metadata() or ())
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if tunnel.is_gone and task is not None and not task.cancelling():
+                    raise AgentGoneError from None  # the tunnel was closed, and its calls with it
+                raise
+            finally:
+                tunnel.end(call)
+            await end(context, code, said, trailers)
+            return None
+
+        return relay
+
+    def _found(self, tenant: str) -> Tunnel:
+        if not is_logical(tenant):
+            raise InvalidRequestError.of(Violation("tenant", f"must be the address of an agent here: {FORM}"))
+        return self._routes.find(tenant)
+
+    async def _streamed(self, call: Any, context: Context) -> None:
+        """Pass on the responses of a stream."""
+        if initial := tuple(await call.initial_metadata()):
+            await context.send_initial_metadata(initial)
+        while (element := await call.read()) is not grpc.aio.EOF:
+            await self._calls.write(context, element)
+        if (code := await call.code()) is not grpc.StatusCode.OK:
+            raise grpc.aio.AioRpcError(
+                code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
+            )
+
+
+async def _single(call: Any, context: Context) -> bytes:
+    """Return the response of a unary call."""
+    response: bytes = await call
+    if initial := tuple(await call.initial_metadata()):
+        await context.send_initial_metadata(initial)
+    return response
+
+
+def _is_cut(tunnel: Tunnel, cuts: int, failure: grpc.aio.AioRpcError) -> bool:
+    """Return True if a call has failed because its connection was lost, or could not be opened."""
+    if failure.code() not in CUT or any(key == STATUS_DETAILS for key, _ in failure.trailing_metadata() or ()):
+        return False
+    return tunnel.is_gone or tunnel.cuts != cuts or UNREACHED.match(failure.details() or "") is not None

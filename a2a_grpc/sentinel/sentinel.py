@@ -1,0 +1,207 @@
+"""The sentinel: a gRPC port at which agents attach, and at which clients call the attached agents."""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from a2a_grpc.address import join_address, split_address
+from a2a_grpc.arguments import checked
+from a2a_grpc.auth import Authenticator
+from a2a_grpc.auth.callers import AUTHORIZATION, Callers
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import A2AError
+from a2a_grpc.rpc import (
+    AcceptingServer,
+    Admission,
+    Arrivals,
+    Calls,
+    Methods,
+    Responses,
+    TransportSettings,
+    invocation_metadata,
+    server_options,
+)
+from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
+from a2a_grpc.rpc.limits import MetadataLimit
+from a2a_grpc.rpc.traffic import Traffic
+from a2a_grpc.sentinel.attaching import Attaching
+from a2a_grpc.sentinel.relay import Relay
+from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.wire import SERVICE, SERVICE_NAME
+
+logger = logging.getLogger("a2a_grpc.sentinel")
+
+REQUEST_BYTES = 256 << 20
+"""The largest size of all requests in progress together."""
+RESPONSE_BYTES = 32 << 20
+"""The largest size of all responses that clients have not read yet."""
+UNREAD_S = 5.0
+REQUEST_S = 60.0
+FORGET_EVERY_S = 30.0
+CLOSE_S = 1.0
+
+
+@checked()
+class Sentinel:
+    """Serves the calls of clients by the agents that are attached to it.
+
+    An agent opens a stream to the sentinel and gets a logical address such as `cancellable@fame.fabric`. A request
+    whose tenant is this address is passed to the agent. Use the sentinel as a context manager; it serves while the
+    block runs.
+
+    Guarantees:
+
+    - Requests, responses, metadata and statuses are those of the agent and its caller, byte for byte.
+    - A caller cannot tell an address that has no agent from one that it may not call.
+    - Of a request, nothing is read except its tenant.
+
+    Example:
+        async with Sentinel(SentinelSettings(listen="127.0.0.1:8000")) as sentinel:
+            print(sentinel.address)
+            await asyncio.Event().wait()
+
+    Args:
+        settings: The settings; by default the defaults of the class.
+        auth: Authenticators, for clients and agents. With at least one, each call needs valid credentials, and an
+            address belongs to the principal that was the first to attach there.
+        transport: The limits and times of HTTP/2 connections.
+
+    Raises:
+        ConfigurationError: There are authenticators, and credentials are not passed on: the agents could not tell
+            their callers apart.
+
+    Attributes:
+        address: HOST:PORT, once the sentinel listens.
+    """
+
+    def __init__(
+        self,
+        settings: SentinelSettings | None = None,
+        *,
+        auth: Sequence[Authenticator] = (),
+        transport: TransportSettings | None = None,
+    ) -> None:
+        self.settings = settings or SentinelSettings()
+        # An agent keeps its connection: if its age were limited, the calls of the agent would be cut.
+        self._transport = transport or TransportSettings(max_connection_age_s=0)
+        if auth and not self.settings.pass_credentials:
+            raise ConfigurationError(
+                "the sentinel has authenticators, and pass_credentials is off: every caller would be the same one to "
+                "the agents; set pass_credentials, and let the agents authenticate their callers, too"
+            )
+        self._callers = Callers(auth)
+        self._routes = Routes(max_agents=self.settings.max_agents, hold_s=self.settings.hold_s)
+        self._traffic = Traffic()
+        self._undo = AsyncExitStack()
+        self._attaching: Attaching
+        self._calls: Calls
+        self.address = ""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen. `async with` calls this.
+
+        Raises:
+            ConfigurationError: An authenticator cannot be used.
+            OSError: The address cannot be listened on.
+        """
+        settings = self.settings
+        async with AsyncExitStack() as undo:
+            folder = Path(tempfile.mkdtemp(prefix="a2a-grpc-sentinel-"))  # with mode 0700
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            server = self._bound()
+            undo.push_async_callback(server.stop, CLOSE_S)
+            undo.push_async_callback(self._callers.close)
+            await self._callers.open()
+            self._attaching = Attaching(self._routes, settings, folder)
+            undo.push_async_callback(self._routes.close)
+            undo.push_async_callback(self._attaching.close)
+            server.serve(self._methods())
+            await server.start()
+            forgetting = asyncio.create_task(self._forget(), name="a2a-grpc:forget")
+            undo.callback(forgetting.cancel)
+            self._undo = undo.pop_all()
+
+    async def stop(self) -> None:
+        """Have the agents attach to another sentinel, let calls finish for `drain_grace_s`, and close."""
+        self._attaching.is_draining = True
+        for tunnel in self._routes.all():
+            tunnel.drain()
+        await self._calls.end_streams()
+        if tunnels := self._routes.all():
+            await asyncio.wait([
+                asyncio.create_task(tunnel.finish(self.settings.drain_grace_s), name="a2a-grpc:finish")
+                for tunnel in tunnels
+            ])
+        await self._calls.wait(CLOSE_S)
+        await self._undo.aclose()
+
+    def _bound(self) -> AcceptingServer:
+        host, port = split_address("listen", self.settings.listen)
+        server = AcceptingServer(
+            server_options(self._transport),
+            traffic=self._traffic,
+            max_streams=self._transport.max_streams_per_connection,
+        )
+        try:
+            port = server.add_insecure_port(join_address(host, port))
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {join_address(host, port)}: the port is taken, or not this machine's") from error
+        self.address = join_address(host, port)
+        return server
+
+    def _methods(self) -> Methods:
+        """Return the handlers of the agents' service, and of the service that agents call."""
+        settings, transport = self.settings, self._transport
+        self._calls = calls = Calls(
+            max_calls=settings.max_calls,
+            max_streams=settings.max_streams,
+            max_bytes=REQUEST_BYTES,
+            responses=Responses(max_bytes=RESPONSE_BYTES, unread_s=UNREAD_S),
+        )
+        arrivals = Arrivals(
+            places=max(4, REQUEST_BYTES // (2 * transport.max_receive_bytes)),
+            timeout_s=REQUEST_S,
+            refuse=self._refuse,
+            traffic=self._traffic,
+        )
+        admission = Admission(self._callers, self._refuse, invocation_metadata)
+        relay = Relay(self._routes, calls, () if settings.pass_credentials else (AUTHORIZATION,))
+
+        def admitted(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+            handler = arrivals.asked_for(handler)
+            return admission.guarded(name, handler) if admission.is_needed else handler
+
+        handlers = {
+            f"/{SERVICE_NAME}/{method.name}": calls.handler(method, relay.behavior(method))
+            for method in SERVICE.methods
+        }
+        handlers |= {**self._attaching.handlers(), **other_versions()}
+        limit = MetadataLimit(transport.max_call_metadata_bytes, self._traffic)
+        return Methods({name: admitted(name, one) for name, one in handlers.items()}, refusal(UNKNOWN), limit)
+
+    async def _refuse(self, context: Any, error: A2AError) -> None:
+        await self._calls.refuse(context, error)
+
+    async def _forget(self) -> None:
+        """Forget connections that have gone, from time to time."""
+        while True:
+            await asyncio.sleep(FORGET_EVERY_S)
+            self._traffic.forget_idle()

@@ -1,0 +1,70 @@
+"""The settings of a sentinel, and of an agent that attaches to one."""
+
+from dataclasses import dataclass
+
+from a2a_grpc.address import is_loopback, is_wildcard, split_address
+from a2a_grpc.arguments import checked
+from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+
+MiB = 1 << 20
+
+
+@checked()
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelSettings:
+    """Settings of a sentinel."""
+
+    listen: str = setting("127.0.0.1:8000", "HOST:PORT for clients and agents; port 0 chooses a free port.")
+    public_address: str = setting(
+        "", "HOST:PORT that the cards of the agents name; by default the address that each agent has called."
+    )
+    insecure: bool = setting(
+        False, "Allow connections without TLS from other machines, for example from a proxy that ends TLS."
+    )
+    pass_credentials: bool = setting(False, "Pass the metadata 'authorization' of callers on to the agents.")
+    heartbeat_s: float = setting(
+        20.0, "Largest time in seconds between two messages of a sentinel and an agent.", minimum=0.05, maximum=60
+    )
+    hold_s: float = setting(
+        3600.0, "Seconds for which the address of an agent that has gone is held for the principal of the agent.",
+        minimum=0,
+    )
+    drain_grace_s: float = setting(4.0, "Seconds that calls have to finish when the sentinel stops.", minimum=0)
+    max_agents: int = setting(1000, "Agents that may be attached at the same time.", minimum=1)
+    max_calls: int = setting(10_000, "Unary calls that may be open at the same time.", minimum=1)
+    max_streams: int = setting(10_000, "Streams that may be open at the same time.", minimum=1)
+    max_agent_calls: int = setting(5000, "Calls that may be open at the same time to one agent.", minimum=1)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        host, _ = split_address("listen", self.listen)
+        if not (self.insecure or is_loopback(host)):
+            raise ConfigurationError(
+                f"listen is '{self.listen}': plaintext beyond this machine; put a proxy that ends TLS before the "
+                "sentinel and give --insecure"
+            )
+        if self.public_address and is_wildcard(split_address("public_address", self.public_address)[0]):
+            raise ConfigurationError(f"public_address is '{self.public_address}'; clients cannot call it")
+
+
+@checked()
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachSettings:
+    """Settings of an agent that attaches to a sentinel."""
+
+    attach: str = setting("", "HOST:PORT of the sentinel to attach to.")
+    address: str = setting("", "Logical address of the agent at the sentinel: NAME@DOMAIN or NAME@DOMAIN/PATH.")
+    fail_fast: bool = setting(False, "End at once if the agent cannot be attached; by default it tries again.")
+    replace: bool = setting(False, "Replace the agent that is attached at the address, if it has the same principal.")
+    attach_plaintext: bool = setting(False, "Attach to a sentinel on another machine without TLS.")
+    attach_ca_cert: str | None = setting(
+        None, "PEM file with the root certificates of the sentinel; by default the system's roots."
+    )
+    attach_token_file: str | None = setting(
+        None, "File with the token that the agent shows to the sentinel, as 'authorization: Bearer TOKEN'."
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

@@ -1,0 +1,219 @@
+"""The way from a sentinel to one attached agent: gRPC channels whose connections run through pipes."""
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from a2a_grpc.client.pool import Pool
+from a2a_grpc.client.renewal import Renewal
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
+from a2a_grpc.principal import Principal
+from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, join
+from a2a_grpc.sentinel.wire import Dial, Drain, Hello, SentinelFrame
+from a2a_grpc.wire import SERVICE, SERVICE_NAME
+
+DIAL_S = 10.0
+"""Seconds in which an agent answers a Dial with a pipe."""
+
+MAX_METADATA_BYTES = 1 << 20
+MAX_MESSAGE_BYTES = 66 << 20
+"""The largest metadata, and the largest message, of a response."""
+
+RESERVED_CALLS = 0.9
+"""The share of an agent's calls per connection that is used: gRPC lets further calls wait without an end."""
+
+
+class Calling:
+    """The methods of the A2A service on one channel, with requests and responses as bytes."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        for method in SERVICE.methods:
+            make: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
+            setattr(self, method.name, make(f"/{SERVICE_NAME}/{method.name}"))
+
+
+class Tunnel:
+    """An agent that is attached.
+
+    Channels connect to a private socket of the sentinel. For each connection there the agent is asked for a pipe, and
+    the bytes of the connection are carried by the pipe.
+
+    Guarantees:
+
+    - A Dial is answered by one pipe at most, of the same principal.
+    - Once the tunnel is closed, all its calls end within a second, and nothing of it is left.
+    - On no connection are more calls open than the agent's server accepts.
+
+    Args:
+        hello: What the agent said of itself.
+        principal: The principal of the agent.
+        path: The path of the private socket, in a folder that no other user can read.
+        dials: The tunnels of all agents by the ids of their Dials that wait for a pipe.
+        max_calls: The number of calls that may be open at the same time.
+    """
+
+    def __init__(
+        self, hello: Hello, principal: Principal, path: Path, dials: "dict[str, Tunnel]", *, max_calls: int
+    ) -> None:
+        self.address = hello.address
+        self.instance = hello.instance
+        self.replaces = hello.replace
+        self.principal = principal
+        self.frames: asyncio.Queue[SentinelFrame] = asyncio.Queue()
+        """What is to be said to the agent."""
+        self.ended = asyncio.Event()
+        """Set when the tunnel has to end."""
+        self.takes_calls = True
+        """False once the agent, or the sentinel, wants no new calls on this tunnel."""
+        self.is_gone = False
+        """True once the agent is gone."""
+        self.cuts = 0
+        """The number of pipes that have ended."""
+        self.open_calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._path = path
+        self._max_calls = max_calls
+        self._calls_per_pipe = max(1, int(RESERVED_CALLS * min(max(hello.max_calls, 1), max_calls)))
+        self._dials = dials
+        self._dialed: dict[str, _Connection] = {}
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._listening: asyncio.Server | None = None
+        self._pool: Pool | None = None
+
+    async def open(self) -> None:
+        """Listen on the private socket."""
+        self._listening = await asyncio.start_unix_server(self._accept, self._path, limit=CHUNK_BYTES)
+        self._pool = Pool(self._channel, self._calls_per_pipe, Renewal(ClientSettings()), Calling)
+
+    def begin(self, method: str, request: bytes, **options: Any) -> Any:
+        """Begin a call. Return gRPC's call, which counts as open until `end`.
+
+        Raises ResourceExhaustedError if too many calls are open.
+        """
+        assert self._pool is not None
+        if self.open_calls >= self._max_calls:
+            raise ResourceExhaustedError(f"{self._max_calls} calls to this agent are open, the limit", retry_after_s=1)
+        call = self._pool.begin(method, request, **options)
+        self.open_calls += 1
+        self._idle.clear()
+        return call
+
+    def end(self, call: Any) -> None:
+        """Cancel a call that `begin` has returned, if it has not ended."""
+        assert self._pool is not None
+        self.open_calls -= 1
+        if not self.open_calls:
+            self._idle.set()
+        self._pool.end(call)
+
+    async def carry(self, dial: str, principal: Principal, context: Any) -> None:
+        """Join a pipe that the agent has opened to the connection that it was asked for.
+
+        Args:
+            dial: The id that the agent gives.
+            principal: The principal of the pipe.
+            context: The call that is the pipe.
+
+        Raises:
+            PermissionDeniedError: The principal of the pipe is not that of the agent.
+            InvalidRequestError: A message of the pipe is no PipeFrame.
+        """
+        if principal.owner != self.principal.owner:
+            raise PermissionDeniedError("this pipe was asked of another principal")
+        del self._dials[dial]
+        connection = self._dialed.pop(dial)
+        connection.taken.set()
+        try:
+            await join(connection.reader, connection.writer, context.read, context.write)
+        finally:
+            self.cuts += 1
+            dropped(connection.writer)
+            connection.done.set()
+
+    def drain(self, *, replaced: bool = False) -> None:
+        """Take no new calls, and have the agent attach again.
+
+        Args:
+            replaced: True if another agent has taken the address, so that this one must not attach again.
+        """
+        self.takes_calls = False
+        self.frames.put_nowait(SentinelFrame(drain=Drain(replaced=replaced)))
+
+    async def finish(self, grace_s: float) -> None:
+        """Wait until the calls in progress have ended, for `grace_s` at most, and end the tunnel."""
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
+        self.ended.set()
+
+    async def close(self) -> None:
+        """End all calls, and release everything."""
+        self.is_gone, self.takes_calls = True, False
+        self.ended.set()
+        if self._listening is None or self._pool is None:
+            return
+        self._listening.close()
+        for connection in self._dialed.values():
+            connection.taken.set()
+        for writer in set(self._writers):
+            dropped(writer)
+        await self._pool.close()
+        self._path.unlink(missing_ok=True)
+
+    def _channel(self) -> grpc.aio.Channel:
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection
+            ("grpc.enable_retries", 0),  # the caller decides
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+            # With its defaults gRPC takes megabytes of a response that the caller does not read.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.min_reconnect_backoff_ms", int(1000 * DIAL_S)),  # also the time that an attempt may take
+        ]
+        return grpc.aio.insecure_channel(f"unix:{self._path}", options=options)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Ask the agent for a pipe for a connection of a channel. Wait until the connection has ended."""
+        dial = secrets.token_urlsafe(16)
+        self._writers.add(writer)
+        self._dials[dial] = self
+        connection = self._dialed[dial] = _Connection(reader, writer)
+        self.frames.put_nowait(SentinelFrame(dial=Dial(id=dial)))
+        try:
+            async with asyncio.timeout(DIAL_S):
+                await connection.taken.wait()
+            if dial not in self._dialed:  # otherwise the tunnel was closed
+                await connection.done.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._dialed.pop(dial, None)
+            self._dials.pop(dial, None)
+            self._writers.discard(writer)
+            dropped(writer)
+
+
+class _Connection:
+    """A connection to the private socket."""
+
+    __slots__ = ("done", "reader", "taken", "writer")
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.taken = asyncio.Event()
+        """Set once a pipe carries the connection, or the tunnel is closed."""
+        self.done = asyncio.Event()
+        """Set once the pipe has ended."""

@@ -1,0 +1,76 @@
+"""The messages between agents and sentinels, and what a sentinel reads of a request."""
+
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError
+
+from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.wire import SERVICE_NAME
+from a2a_grpc_pb.sentinel_pb2 import (
+    DESCRIPTOR,
+    AgentFrame,
+    Bye,
+    Dial,
+    Drain,
+    Heartbeat,
+    Hello,
+    PipeFrame,
+    Routed,
+    RoutedList,
+    SentinelFrame,
+    Welcome,
+)
+
+SENTINEL_SERVICE = DESCRIPTOR.services_by_name["Sentinel"].full_name
+ATTACH = f"/{SENTINEL_SERVICE}/Attach"
+PIPE = f"/{SENTINEL_SERVICE}/Pipe"
+
+Frame = TypeVar("Frame", AgentFrame, SentinelFrame, PipeFrame, Routed, RoutedList)
+
+
+def parsed(kind: type[Frame], raw: bytes) -> Frame:
+    """Return a message. Raise InvalidRequestError if the bytes are no such message.
+
+    Args:
+        kind: The class of the message.
+        raw: The bytes of the message.
+    """
+    try:
+        return kind.FromString(raw)
+    except DecodeError:
+        raise InvalidRequestError(f"the bytes are no {kind.DESCRIPTOR.name}") from None
+
+
+def tenant_of(method: str, raw: bytes) -> str:
+    """Return the tenant of a request. No other field of the request is looked at.
+
+    Args:
+        method: The name of the RPC, without its service.
+        raw: The bytes of the request.
+
+    Raises:
+        InvalidRequestError: The bytes are no protobuf message, or the tenant is no text.
+    """
+    kind = RoutedList if method == "ListTaskPushNotificationConfigs" else Routed
+    try:
+        return str(kind.FromString(raw).tenant)
+    except DecodeError:
+        raise InvalidRequestError.of(Violation("request", f"is no message of {SERVICE_NAME}/{method}")) from None
+
+
+__all__ = [
+    "ATTACH",
+    "PIPE",
+    "SENTINEL_SERVICE",
+    "AgentFrame",
+    "Bye",
+    "Dial",
+    "Drain",
+    "Heartbeat",
+    "Hello",
+    "PipeFrame",
+    "SentinelFrame",
+    "Welcome",
+    "parsed",
+    "tenant_of",
+]
