@@ -14,6 +14,7 @@ from a2a_grpc.cli.usage import Command, Group
 
 VERBS = (
     "serve",
+    "sentinel",
     "card",
     "send",
     "stream",
@@ -66,7 +67,7 @@ def _add(app: typer.Typer, name: str) -> None:
     """Import a verb and add its command."""
     module = import_module(f"a2a_grpc.cli.{name}")
     match name:
-        case "serve":
+        case "serve" | "sentinel":
             app.command(name, cls=Command, help=with_examples(name, module.HELP))(module.command())
         case "logout":
             app.command(name, cls=Command, help=with_examples(name, module.logout.__doc__), epilog=module.EPILOG)(

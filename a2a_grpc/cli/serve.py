@@ -9,20 +9,27 @@ from typing import Any
 import typer
 
 from a2a_grpc.agent import Agent, check_agent
-from a2a_grpc.cli.exits import ExitCode, say_error
+from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
 from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen, guard
 from a2a_grpc.cli.usage import Command
-from a2a_grpc.config import ConfigurationError
+from a2a_grpc.config import ConfigurationError, load
+from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import log_to_stderr, one_line
+from a2a_grpc.rpc import TransportSettings
+from a2a_grpc.sentinel.settings import AttachSettings
 from a2a_grpc.server import ListenError
 from a2a_grpc.server.serve import SETTINGS, Served, describe, run_program
 from a2a_grpc.server.worker import Tell
 from a2a_grpc.store import StoreUnavailable
 
 HELP = "Serve an agent over gRPC, and its card over HTTP, until Ctrl-C."
+
+
+ATTACHING = frozenset(AttachSettings.__dataclass_fields__)
+"""The settings that are the sentinel's, not the server's."""
 
 
 class LogLevel(StrEnum):
@@ -46,7 +53,7 @@ def command() -> Callable[..., None]:
     )
 
     def serve(target: str, **options: Any) -> None:
-        _guard(lambda: _serve(lambda: load_agent(target), options))
+        guarded(lambda: _serve(lambda: load_agent(target), options))
 
     return _with_parameters(serve, [target, *_parameters()])
 
@@ -57,7 +64,7 @@ def serve_command(agent: Agent) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
     def serve(**options: Any) -> None:
-        _guard(lambda: _serve(lambda: Served(agent), options))
+        guarded(lambda: _serve(lambda: Served(agent), options))
 
     about = f"{agent.name}: {agent.description}\n\nServes over gRPC, its card over HTTP, until Ctrl-C."
     guard()
@@ -75,7 +82,7 @@ def _parameters() -> list[inspect.Parameter]:
     return [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
         inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),
-        *settings_parameters(*SETTINGS),
+        *settings_parameters(AttachSettings, *SETTINGS),
     ]
 
 
@@ -88,10 +95,26 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
 def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
     log_to_stderr(level.upper())
-    run_program(find, given_settings(options), tell=_tell_json if output is OutputFormat.JSON else _tell_text())
+    tell = teller(output)
+    settings = given_settings(options)
+    attaching = load(AttachSettings, settings)
+    settings = {name: value for name, value in settings.items() if name not in ATTACHING}
+    if not attaching.attach:
+        if attaching.address:
+            raise ConfigurationError("--attach is missing; an address is one at a sentinel")
+        run_program(find, settings, tell=tell)
+        return
+    if not attaching.address:
+        raise ConfigurationError("--address is missing; an agent attaches to a sentinel at an address")
+    from a2a_grpc.cli.attach import serve_attached  # imports the client
+
+    calls = load(TransportSettings, settings).max_streams_per_connection
+    run_program(
+        find, settings, tell=tell, around=lambda make: serve_attached(attaching, make, max_calls=calls, tell=tell)
+    )
 
 
-def _guard(work: Callable[[], None]) -> None:
+def guarded(work: Callable[[], None]) -> None:
     """Run a function. Print errors that the user can correct in one line, and end with an exit code."""
     try:
         work()
@@ -101,8 +124,16 @@ def _guard(work: Callable[[], None]) -> None:
     except OutputError as error:  # no caller can reach the server without the addresses in this line
         say_error(error)
         raise typer.Exit(ExitCode.OUTPUT) from None
+    except A2AError as error:  # of a sentinel
+        say_error(error)
+        raise typer.Exit(exit_code_of(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def teller(output: OutputFormat) -> Tell:
+    """Return the function that prints the events of a server."""
+    return _tell_json if output is OutputFormat.JSON else _tell_text()
 
 
 def _tell_json(event: str, values: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.responses import CheckedChannel
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.target import Address, CardFile, CardUrl, parse, shown
+from a2a_grpc.client.target import Address, CardFile, CardUrl, reached, shown
 from a2a_grpc.forking import FORK
 from a2a_grpc.wire import AgentCard
 
@@ -62,8 +62,7 @@ class Connection:
     ) -> None:
         self.target = shown(target)
         """The target without its secrets, for errors."""
-        self.settings = settings
-        self._where = parse(target)
+        self._where, self.settings = reached(target, settings)
         self._cards = cards
         self._interceptors = interceptors
         self._opening = asyncio.Lock()

@@ -16,6 +16,7 @@ from a2a_grpc.client.remote import RemoteAgent
 from a2a_grpc.client.target import Address, parse, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.logical import is_logical
 from a2a_grpc.wire import AgentCard
 
 
@@ -110,7 +111,8 @@ class ClientManager:
         Raises:
             ConfigurationError: Another target has this name, or the target has none of the forms that `connect` takes.
         """
-        parse(target)
+        if not is_logical(target):
+            parse(target)
         with self._lock:
             if self._targets.setdefault(name, target) != target:
                 raise ConfigurationError(f"agent '{name}' is registered as '{shown(self._targets[name])}' already")

@@ -44,6 +44,9 @@ class ClientSettings:
         False, "Accept an agent card that names a gRPC interface on another host than the card's own."
     )
     tenant: str | None = setting(None, "Tenant of each request; by default the one that the agent card names.")
+    sentinel: str | None = setting(
+        None, "HOST:PORT of the sentinel at which agents with addresses such as name@domain are called."
+    )
     keepalive_s: float = setting(
         0.0,
         "Seconds of silence after which the agent is pinged; 0: never; many gRPC servers allow only 300 or more.",

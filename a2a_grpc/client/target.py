@@ -4,13 +4,16 @@
 grpc://host:port   grpcs://host:port   dns:///host:port   unix:/run/agent.sock
 https://host   http://host:8080   https://host/some/agent-card.json      the card, fetched
 agent-card.json   ./cards/agent.json   file:///etc/agent-card.json       the card, read
+name@domain   name@domain/path      the logical address of an agent at a sentinel
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 from a2a_grpc.address import is_loopback, join_address, split_address
+from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.logical import is_logical
 from a2a_grpc.masking import MASK, mask_url
 from a2a_grpc.protocol import CARD_PATH
 
@@ -90,6 +93,26 @@ def parse(target: str) -> Address | CardUrl | CardFile:
         case "":
             return grpc_address(target)
     raise ConfigurationError(f"target is '{shown(target)}'; it must be {FORMS}")
+
+
+def reached(target: str, settings: ClientSettings) -> tuple[Address | CardUrl | CardFile, ClientSettings]:
+    """Return what a target names, with the settings to call it.
+
+    An agent with a logical address is called at the sentinel of the settings, and the address is the tenant.
+
+    Raises:
+        ConfigurationError: The target has none of the forms above, or the settings name no sentinel.
+    """
+    if not is_logical(target):
+        return parse(target), settings
+    if settings.sentinel is None:
+        raise ConfigurationError(
+            f"target is '{target}', an address at a sentinel: give --sentinel HOST:PORT, or set A2A_GRPC_SENTINEL"
+        )
+    try:
+        return grpc_address(settings.sentinel), replace(settings, tenant=target)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"sentinel is '{shown(settings.sentinel)}': {error}") from None
 
 
 def _card_file(url: str) -> CardFile:

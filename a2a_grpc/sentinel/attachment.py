@@ -122,7 +122,8 @@ class Attachment:
         Raises:
             A2AError: The sentinel refuses the agent for good. With `fail_fast`, the first attempt has failed.
         """
-        await asyncio.wait([self._welcome, self._failed], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [self._welcome, self._failed]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._welcome.done():
             raise self._failed.result()
         welcome = self._welcome.result()
@@ -164,14 +165,16 @@ class Attachment:
                     self.drain()
                 await tunnel.leaving()  # raises if the tunnel was lost
             except A2AError as error:
-                if error.message != said:
-                    said = error.message
-                    where = (self._address, self._sentinel, one_line(said))
-                    logger.warning("not attached address=%s sentinel=%s reason=%s", *where)
+                where = (self._address, self._sentinel, one_line(error.message))
                 is_first = not self._welcome.done()
                 if tunnel.was_replaced or error.code in LASTING or (self._settings.fail_fast and is_first):
+                    if not is_first:
+                        logger.error("no longer attached address=%s sentinel=%s reason=%s", *where)
                     self._failed.set_result(error)
                     return
+                if error.message != said:
+                    said = error.message
+                    logger.warning("not attached address=%s sentinel=%s reason=%s; trying again", *where)
             await asyncio.sleep(backoff.next_s())
 
     def _new(self) -> "_Tunnel":

@@ -15,7 +15,7 @@ class AgentGoneError(UnavailableError):
     reason = "AGENT_GONE"
 
     def __init__(self) -> None:
-        super().__init__(retry_after_s=RETRY_S)
+        super().__init__("the agent is gone; resume when it is back", retry_after_s=RETRY_S)
 
 
 class NotAttachedError(UnavailableError):
@@ -28,4 +28,4 @@ class NotAttachedError(UnavailableError):
     reason = "AGENT_NOT_ATTACHED"
 
     def __init__(self) -> None:
-        super().__init__(retry_after_s=RETRY_S)
+        super().__init__("no agent is attached at this address that you may call", retry_after_s=RETRY_S)

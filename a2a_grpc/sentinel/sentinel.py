@@ -14,7 +14,8 @@ import grpc
 
 from a2a_grpc.address import join_address, split_address
 from a2a_grpc.arguments import checked
-from a2a_grpc.auth import Authenticator
+from a2a_grpc.auth import Authenticator, AuthSettings
+from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import AUTHORIZATION, Callers
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
@@ -73,6 +74,7 @@ class Sentinel:
         settings: The settings; by default the defaults of the class.
         auth: Authenticators, for clients and agents. With at least one, each call needs valid credentials, and an
             address belongs to the principal that was the first to attach there.
+        callers: The limits of callers, and the audit log. The credentials that they name are not read.
         transport: The limits and times of HTTP/2 connections.
 
     Raises:
@@ -88,6 +90,7 @@ class Sentinel:
         settings: SentinelSettings | None = None,
         *,
         auth: Sequence[Authenticator] = (),
+        callers: AuthSettings | None = None,
         transport: TransportSettings | None = None,
     ) -> None:
         self.settings = settings or SentinelSettings()
@@ -98,7 +101,15 @@ class Sentinel:
                 "the sentinel has authenticators, and pass_credentials is off: every caller would be the same one to "
                 "the agents; set pass_credentials, and let the agents authenticate their callers, too"
             )
-        self._callers = Callers(auth)
+        self._auth_settings = callers or AuthSettings()
+        self._callers = Callers(
+            auth,
+            failures_per_minute=self._auth_settings.auth_failures_per_minute,
+            calls_per_second=self._auth_settings.calls_per_second,
+            calls_burst=self._auth_settings.calls_burst,
+        )
+        self._audit: AuditLog | None = None
+        self._server: AcceptingServer | None = None
         self._routes = Routes(max_agents=self.settings.max_agents, hold_s=self.settings.hold_s)
         self._traffic = Traffic()
         self._undo = AsyncExitStack()
@@ -130,11 +141,15 @@ class Sentinel:
             undo.push_async_callback(server.stop, CLOSE_S)
             undo.push_async_callback(self._callers.close)
             await self._callers.open()
+            if self._auth_settings.audit_log:
+                self._audit = AuditLog(self._auth_settings.audit_log)
+                undo.callback(self._audit.close)
             self._attaching = Attaching(self._routes, settings, folder)
             undo.push_async_callback(self._routes.close)
             undo.push_async_callback(self._attaching.close)
             server.serve(self._methods())
             await server.start()
+            self._server = server
             forgetting = asyncio.create_task(self._forget(), name="a2a-grpc:forget")
             undo.callback(forgetting.cancel)
             self._undo = undo.pop_all()
@@ -146,12 +161,19 @@ class Sentinel:
             tunnel.drain()
         await self._calls.end_streams()
         if tunnels := self._routes.all():
-            await asyncio.wait([
-                asyncio.create_task(tunnel.finish(self.settings.drain_grace_s), name="a2a-grpc:finish")
-                for tunnel in tunnels
-            ])
+            await asyncio.wait(
+                [
+                    asyncio.create_task(tunnel.finish(self.settings.drain_grace_s), name="a2a-grpc:finish")
+                    for tunnel in tunnels
+                ]
+            )
         await self._calls.wait(CLOSE_S)
         await self._undo.aclose()
+
+    async def wait_failed(self) -> None:
+        """Wait until gRPC accepts no calls any more, although the sentinel was not stopped."""
+        assert self._server is not None
+        await asyncio.shield(self._server.ended)
 
     def _bound(self) -> AcceptingServer:
         host, port = split_address("listen", self.settings.listen)
@@ -163,7 +185,9 @@ class Sentinel:
         try:
             port = server.add_insecure_port(join_address(host, port))
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {join_address(host, port)}: the port is taken, or not this machine's") from error
+            raise OSError(
+                f"cannot listen on {join_address(host, port)}: the port is taken, or not this machine's"
+            ) from error
         self.address = join_address(host, port)
         return server
 
@@ -182,7 +206,7 @@ class Sentinel:
             refuse=self._refuse,
             traffic=self._traffic,
         )
-        admission = Admission(self._callers, self._refuse, invocation_metadata)
+        admission = Admission(self._callers, self._refuse, invocation_metadata, audit=self._audit)
         relay = Relay(self._routes, calls, () if settings.pass_credentials else (AUTHORIZATION,))
 
         def admitted(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":

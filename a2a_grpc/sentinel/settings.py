@@ -27,7 +27,8 @@ class SentinelSettings:
         20.0, "Largest time in seconds between two messages of a sentinel and an agent.", minimum=0.05, maximum=60
     )
     hold_s: float = setting(
-        3600.0, "Seconds for which the address of an agent that has gone is held for the principal of the agent.",
+        3600.0,
+        "Seconds for which the address of an agent that has gone is held for the principal of the agent.",
         minimum=0,
     )
     drain_grace_s: float = setting(4.0, "Seconds that calls have to finish when the sentinel stops.", minimum=0)

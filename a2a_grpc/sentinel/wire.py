@@ -2,10 +2,6 @@
 
 from typing import TypeVar
 
-from google.protobuf.message import DecodeError
-
-from a2a_grpc.errors import InvalidRequestError, Violation
-from a2a_grpc.wire import SERVICE_NAME
 from a2a_grpc_pb.sentinel_pb2 import (
     DESCRIPTOR,
     AgentFrame,
@@ -20,6 +16,10 @@ from a2a_grpc_pb.sentinel_pb2 import (
     SentinelFrame,
     Welcome,
 )
+from google.protobuf.message import DecodeError
+
+from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.wire import SERVICE_NAME
 
 SENTINEL_SERVICE = DESCRIPTOR.services_by_name["Sentinel"].full_name
 ATTACH = f"/{SENTINEL_SERVICE}/Attach"

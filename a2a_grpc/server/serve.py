@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import grpc.aio
@@ -119,13 +119,26 @@ def serve(
         sys.exit(3 if isinstance(error, StoreUnavailable) else 2)
 
 
-def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell: Tell) -> None:
+class Make(Protocol):
+    """Makes the server of a program, perhaps with settings that were not known before, and a private socket."""
+
+    def __call__(self, more: Mapping[str, Any] = ..., private_socket: Path | None = None) -> Server: ...
+
+
+def run_program(
+    find: Callable[[], Served],
+    settings: Mapping[str, Any],
+    *,
+    tell: Tell,
+    around: Callable[[Make], Coroutine[Any, Any, None]] | None = None,
+) -> None:
     """Serve until a signal comes, in this process or in as many others as the setting `workers` says.
 
     Args:
         find: A function that finds the agent. If other processes serve, they call it.
         settings: The settings, which count before the environment.
         tell: A function that reports an event, such as "ready".
+        around: A function that runs the server that it is to make; by default `run`.
 
     Raises:
         ConfigurationError: A setting is wrong, or the agent has no valid card.
@@ -146,19 +159,29 @@ def run_program(find: Callable[[], Served], settings: Mapping[str, Any], *, tell
         found = find()
         _check_unused(found.unused, settings, tell=tell if worker is None else None)
         settings = with_store(found.agent, settings)
-        server = make_server(
-            found.agent,
-            settings,
-            interceptors=found.interceptors,
-            authenticators=found.authenticators,
-            authorize=found.authorize,
-        )
+
+        def make(more: Mapping[str, Any] = {}, private_socket: Path | None = None) -> Server:
+            return make_server(
+                found.agent,
+                {**settings, **more},
+                interceptors=found.interceptors,
+                authenticators=found.authenticators,
+                authorize=found.authorize,
+                private_socket=private_socket,
+            )
+
+        server = make() if around is None else None  # before the event loop, so that a wrong setting is reported early
         loop = event_loop(server_settings)
         try:
-            run_to_end(run(server, tell=tell, is_worker=worker is not None), loop)
+            if server is not None:
+                run_to_end(run(server, tell=tell, is_worker=worker is not None), loop)
+            elif around is not None:
+                run_to_end(around(make), loop)
         except ServerFailedError as error:
             sys.exit(f"Error: {error}")
         return
+    if around is not None:
+        raise ConfigurationError(f"workers is {server_settings.workers}; an agent that attaches has one process")
     check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
     try:
         run_to_end(_run_workers(server_settings, tell), asyncio.new_event_loop())

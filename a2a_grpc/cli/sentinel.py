@@ -1,0 +1,71 @@
+"""`a2a-grpc sentinel`, which serves the agents that attach to it until Ctrl-C."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from a2a_grpc.address import split_address
+from a2a_grpc.auth import AuthSettings
+from a2a_grpc.auth.file import accepted
+from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
+from a2a_grpc.cli.serve import LogLevel, guarded, teller
+from a2a_grpc.config import load
+from a2a_grpc.harmless import log_to_stderr
+from a2a_grpc.sentinel import Sentinel, SentinelSettings
+from a2a_grpc.server.ports import check_free
+from a2a_grpc.server.serve import run_to_end
+from a2a_grpc.server.stopping import signals
+from a2a_grpc.server.worker import Tell
+
+HELP = "Serve agents that attach from anywhere, at one address, until Ctrl-C."
+
+
+def command() -> Callable[..., None]:
+    """Return the function of `a2a-grpc sentinel`."""
+    output = typer.Option(
+        OutputFormat.TEXT, "-o", "--output", help="Format of the output. 'json' prints one JSON object per line."
+    )
+    level = typer.Option(
+        LogLevel.WARNING, "--log-level", help="Lowest level of messages in the log, which goes to standard error."
+    )
+    parameters = [
+        inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
+        inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),
+        *settings_parameters(SentinelSettings, AuthSettings),
+    ]
+
+    def sentinel(**options: Any) -> None:
+        guarded(lambda: _serve(options))
+
+    sentinel.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    sentinel.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return sentinel
+
+
+def _serve(options: dict[str, Any]) -> None:
+    output, level = options.pop("output"), options.pop("log_level")
+    log_to_stderr(level.upper())
+    given = given_settings(options)
+    settings, callers = load(SentinelSettings, given), load(AuthSettings, given)
+    sentinel = Sentinel(settings, auth=accepted(callers).authenticators, callers=callers)
+    host, port = split_address("listen", settings.listen)
+    if port:
+        check_free(host, port, "listen")
+    run_to_end(_run(sentinel, teller(output)), asyncio.new_event_loop())
+
+
+async def _run(sentinel: Sentinel, tell: Tell) -> None:
+    with signals() as told:
+        async with sentinel:
+            tell("ready", {"grpc": sentinel.address, "http": None})
+            failing = asyncio.create_task(sentinel.wait_failed(), name="a2a-grpc:failing")
+            both: list[asyncio.Future[Any]] = [told, failing]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            failing.cancel()
+            if not told.done():
+                raise SystemExit("Error: gRPC does not accept calls any more; start the sentinel again")
+            tell("draining", {"signal": told.result()})
+    tell("stopped", {})
