@@ -353,8 +353,8 @@ class _Tunnel:
         writer: asyncio.StreamWriter | None = None
         try:
             path = await asyncio.shield(self._socket)
+            await call.write(PipeFrame(dial=dial).SerializeToString())  # first, so that a failure is known at once
             reader, writer = await asyncio.open_unix_connection(path, limit=CHUNK_BYTES)
-            await call.write(PipeFrame(dial=dial).SerializeToString())
             await join(reader, writer, call.read, call.write)
         except BROKEN as error:
             logger.debug("a pipe ended: %r", error)

@@ -99,9 +99,11 @@ class Relay:
 
 async def _single(call: Any, context: Context) -> bytes:
     """Return the response of a unary call."""
-    response: bytes = await call
-    if initial := tuple(await call.initial_metadata()):
-        await context.send_initial_metadata(initial)
+    try:
+        response: bytes = await call
+    finally:
+        if call.done() and (initial := tuple(await call.initial_metadata())):
+            await context.send_initial_metadata(initial)
     return response
 
 

@@ -1,0 +1,236 @@
+"""Who is attached where, and peers that break the protocol."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from a2a_grpc.auth import CallCredentials
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, UnavailableError
+from a2a_grpc.principal import Principal
+from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
+from a2a_grpc.sentinel.wire import ATTACH, PIPE, AgentFrame, Heartbeat, Hello, PipeFrame, SentinelFrame
+from a2a_grpc.wire import GetTaskRequest
+from tests.harness import eventually, refusal
+from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, sentinel, unary
+
+REQUEST = GetTaskRequest(tenant=ADDRESS, id="t").SerializeToString()
+
+
+async def echo(request: bytes, context: Any) -> bytes:
+    return request
+
+
+async def by_token(credentials: CallCredentials) -> Principal | None:
+    """An authenticator: each bearer token is the name of its caller."""
+    shown = credentials.metadata.get("authorization")
+    return Principal(subject=str(shown[0]).removeprefix("Bearer ")) if shown else None
+
+
+def attach(channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...] = ()) -> Any:
+    return channel.stream_stream(ATTACH)(metadata=metadata)
+
+
+def hello(address: str = ADDRESS, instance: str = "i", replace: bool = False) -> bytes:
+    said = Hello(address=address, instance=instance, replace=replace, max_calls=100)
+    return AgentFrame(hello=said).SerializeToString()
+
+
+async def kind_of(call: Any) -> str | None:
+    return SentinelFrame.FromString(await call.read()).WhichOneof("frame")
+
+
+@asynccontextmanager
+async def attachment(at: str, address: str = ADDRESS, **settings: Any) -> AsyncIterator[Attachment]:
+    async with Attachment(AttachSettings(attach=at, address=address, **settings)) as attached:
+        yield attached
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    """The status with which a stream ended."""
+    while True:
+        try:
+            if await call.read() is grpc.aio.EOF:
+                break
+        except grpc.aio.AioRpcError:
+            break
+    return await call.code(), await call.details()
+
+
+async def test_an_address_belongs_to_the_first_principal_and_its_agent_is_not_disturbed(tmp_path: Path) -> None:
+    for name in ("ada", "bob"):
+        (tmp_path / name).write_text(f"{name}\n")
+    settings = SentinelSettings(listen="127.0.0.1:0", drain_grace_s=0, pass_credentials=True)
+    async with Sentinel(settings, auth=[by_token]) as running:
+        async with attachment(running.address, attach_token_file=str(tmp_path / "ada")) as first:
+            await first.welcome()
+            async with attachment(running.address, attach_token_file=str(tmp_path / "bob"), replace=True) as second:
+                with pytest.raises(PermissionDeniedError):
+                    await second.welcome()
+            async with attachment(running.address) as nameless:
+                with pytest.raises(Exception) as unknown:  # noqa: PT011
+                    await nameless.welcome()
+                assert getattr(unknown.value, "reason", "") == "UNAUTHENTICATED"
+            async with channel_to(running.address) as channel:
+                assert (await refusal(unary(channel)(REQUEST))).code is grpc.StatusCode.UNAUTHENTICATED
+        async with attachment(running.address, attach_token_file=str(tmp_path / "bob")) as late:  # ada is away
+            with pytest.raises(PermissionDeniedError):
+                await late.welcome()
+
+
+def test_authenticators_need_credentials_that_are_passed_on() -> None:
+    async def make() -> None:
+        Sentinel(SentinelSettings(), auth=[by_token])
+
+    with pytest.raises(ConfigurationError, match="pass_credentials"):
+        asyncio.run(make())
+
+
+async def test_a_second_agent_is_refused_unless_it_replaces_the_first() -> None:
+    async def named(name: str) -> Any:
+        async def serve(request: bytes, context: Any) -> bytes:
+            return name.encode()
+
+        return serve
+
+    async with sentinel() as running, attached_raw(await named("first"), running.address) as (channel, _):
+        async with attachment(running.address, fail_fast=True) as second:
+            with pytest.raises(UnavailableError, match="another agent is attached"):
+                await second.welcome()
+        assert await unary(channel)(REQUEST) == b"first"
+        async with attachment(running.address, replace=True) as third:
+            await third.welcome()
+            third.serve(Path("/nonexistent/socket"))
+            refused = await refusal(unary(channel)(REQUEST, timeout=20))
+            assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_GONE")
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ([b"\xff\xff\xff"], "the bytes are no AgentFrame"),
+        ([AgentFrame(heartbeat=Heartbeat()).SerializeToString()], "the first frame of Attach must be Hello"),
+        ([b""], "the first frame of Attach must be Hello"),
+        ([hello("no address")], "hello.address"),
+        ([hello(instance="")], "hello.instance"),
+        ([hello(instance="i" * 65)], "hello.instance"),
+        ([hello(), hello()], "Hello may be said once only"),
+        ([hello(), b"\x32\x00"], "the frame is of no known kind"),
+        ([hello(), b"\xff"], "the bytes are no AgentFrame"),
+    ],
+)
+async def test_garbage_on_attach_ends_that_stream_with_its_name_and_no_other(frames: list[bytes], said: str) -> None:
+    async with sentinel() as running, attached_raw(echo, running.address, "other@fame.fabric") as (channel, _):
+        call = attach(channel)
+        for frame in frames:
+            await call.write(frame)
+        code, text = await refused(call)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert said in text
+        other = GetTaskRequest(tenant="other@fame.fabric").SerializeToString()
+        assert await unary(channel)(other) == other
+        gone = await refusal(unary(channel)(REQUEST))
+        assert gone.reason == "AGENT_NOT_ATTACHED"
+
+
+async def test_a_pipe_that_nobody_asked_for_is_refused() -> None:
+    async with sentinel() as running, channel_to(running.address) as channel:
+        for raw in (PipeFrame(dial="x").SerializeToString(), PipeFrame(data=b"x").SerializeToString(), b"\xff"):
+            call = channel.stream_stream(PIPE)()
+            await call.write(raw)
+            assert (await refused(call))[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("garbage", [PipeFrame(data=os.urandom(5000)).SerializeToString(), b"\xff\xff"])
+async def test_garbage_on_a_pipe_ends_its_calls_and_no_others(garbage: bytes) -> None:
+    async with sentinel() as running, attached_raw(echo, running.address, "other@fame.fabric") as (channel, _):
+        call = attach(channel)
+        await call.write(hello())
+        assert await kind_of(call) == "welcome"
+        asked = asyncio.create_task(refusal(unary(channel)(REQUEST, timeout=20)))
+        frame = SentinelFrame.FromString(await call.read())
+        pipe = channel.stream_stream(PIPE)()
+        await pipe.write(PipeFrame(dial=frame.dial.id).SerializeToString())
+        await pipe.write(garbage)
+        refused = await asked
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_GONE")
+        other = GetTaskRequest(tenant="other@fame.fabric").SerializeToString()
+        assert await unary(channel)(other) == other
+        call.cancel()
+        pipe.cancel()
+
+
+async def test_a_silent_agent_is_detached_after_two_heartbeats_and_one_that_says_heartbeats_is_not() -> None:
+    async with sentinel(heartbeat_s=0.2) as running, channel_to(running.address) as channel:
+        async with attached_raw(echo, running.address, "alive@fame.fabric"):
+            call = attach(channel)
+            await call.write(hello())
+            assert await kind_of(call) == "welcome"
+            code, text = await refused(call)
+            assert (code, text) == (grpc.StatusCode.UNAVAILABLE, "the agent was silent for two heartbeats")
+            await asyncio.sleep(0.6)
+            alive = GetTaskRequest(tenant="alive@fame.fabric").SerializeToString()
+            assert await unary(channel)(alive) == alive
+
+
+async def test_when_attach_ends_the_calls_of_the_agent_end_as_gone() -> None:
+    async with sentinel() as running, channel_to(running.address) as channel:
+        call = attach(channel)
+        await call.write(hello())
+        assert await kind_of(call) == "welcome"
+        asked = asyncio.create_task(refusal(unary(channel)(REQUEST)))  # it waits for a pipe that never comes
+        assert await kind_of(call) == "dial"
+        call.cancel()
+        refused = await asyncio.wait_for(asked, 5)
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_GONE")
+
+
+async def test_nothing_is_left_of_agents_that_came_and_went() -> None:
+    async with sentinel() as running, channel_to(running.address) as channel:
+
+        def descriptors() -> int:
+            return len(os.listdir("/proc/self/fd"))
+
+        async def once() -> None:
+            call = attach(channel)
+            await call.write(hello())
+            assert await kind_of(call) == "welcome"
+            await call.done_writing()
+            await refused(call)
+
+        await once()
+        before = descriptors()
+        for _ in range(100):
+            await once()
+
+        def released() -> None:
+            assert descriptors() <= before + 2
+            assert running._routes.all() == []
+            assert running._attaching._dials == {}
+
+        await eventually(released)
+
+
+async def test_an_attachment_to_a_sentinel_that_breaks_the_protocol_is_lost_and_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def serve(requests: Any, context: Any) -> None:
+        await context.read()
+        await context.write(b"\xff\xff")
+
+    server = grpc.aio.server()
+    handlers = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with attachment(f"127.0.0.1:{port}", fail_fast=True) as lost:
+        with pytest.raises(InvalidRequestError, match="no SentinelFrame"):
+            await lost.welcome()
+    await server.stop(None)

@@ -1,0 +1,171 @@
+"""Sentinel, agent and client as processes of their own: crashes, restarts, the command line."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from a2a_grpc import connect
+from a2a_grpc.parts import text_of
+from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, SubscribeToTaskRequest, Task, TaskArtifactUpdateEvent
+from tests.harness import ROOT, V1, Program, refusal, run_program, scripted
+from tests.sentinel.tunnels import ADDRESS, channel_to
+
+CLI = ("-m", "a2a_grpc")
+
+
+def sentinel(listen: str = "127.0.0.1:0", *options: str) -> Program:
+    return Program(*CLI, "sentinel", "-o", "json", "--listen", listen, *options)
+
+
+def agent(at: str, *options: str) -> Program:
+    return Program.server("servers/scripted.py", "--attach", at, "--address", ADDRESS, *options)
+
+
+@asynccontextmanager
+async def both(*options: str) -> AsyncIterator[tuple[Program, Program]]:
+    async with sentinel("127.0.0.1:0", *options) as first, agent(first.address) as second:
+        yield first, second
+
+
+async def test_kill_9_of_the_agent_ends_its_streams_and_calls_as_gone_within_a_second() -> None:
+    async with both() as (front, behind), channel_to(front.address) as channel:
+        stub = A2AServiceStub(channel)
+        stream = stub.SendStreamingMessage(scripted({"sleep": {"seconds": 60}}, tenant=ADDRESS), metadata=V1)
+        first = await stream.read()
+        behind.process.kill()
+        killed = time.monotonic()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            while await stream.read() is not grpc.aio.EOF:
+                pass
+        took = time.monotonic() - killed
+
+        async def again() -> None:
+            raise ended.value
+
+        gone = await refusal(again())
+        assert (gone.code, gone.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_GONE")
+        assert took < 1
+        absent = await refusal(stub.GetTask(GetTaskRequest(id=first.task.id, tenant=ADDRESS), metadata=V1))
+        assert (absent.code, absent.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_NOT_ATTACHED")
+
+
+async def test_a_sentinel_killed_and_restarted_loses_no_event_of_a_clients_stream() -> None:
+    async with sentinel() as front, agent(front.address):
+        address = front.address
+        async with connect(ADDRESS, sentinel=address) as client:
+            script = {"script": [{"chunks": {"count": 300, "interval_s": 0.01}}]}
+            pieces: list[str] = []
+            seqs: list[int] = []
+            async with client.stream(script) as events:
+                restarted: Program | None = None
+                try:
+                    async for event in events:
+                        if isinstance(event, TaskArtifactUpdateEvent):
+                            pieces.append(text_of(event.artifact))
+                            seqs.append(events.seq or 0)
+                        if len(pieces) == 50 and restarted is None:
+                            front.process.kill()
+                            await front.process.wait()
+                            restarted = sentinel(address)
+                            await restarted.__aenter__()
+                finally:
+                    if restarted is not None:
+                        await restarted.__aexit__(None, None, None)
+            assert "".join(pieces).split() == [word for number in range(300) for word in ("chunk", str(number))]
+            assert seqs == sorted(set(seqs))
+
+
+async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it_goes_on() -> None:
+    async with both("--heartbeat-s", "0.3") as (front, behind), connect(ADDRESS, sentinel=front.address) as client:
+        behind.process.send_signal(signal.SIGSTOP)
+        try:
+            async with channel_to(front.address) as channel:
+                stub = A2AServiceStub(channel)
+                gone = await refusal(stub.SubscribeToTask(SubscribeToTaskRequest(id="t", tenant=ADDRESS), metadata=V1))
+                assert gone.reason == "AGENT_GONE"
+        finally:
+            behind.process.send_signal(signal.SIGCONT)
+        assert isinstance(await client.send("hello"), Task)
+
+
+async def test_an_agent_that_comes_before_its_sentinel_is_attached_once_the_sentinel_is_there() -> None:
+    async with sentinel() as probe:
+        address = probe.address
+    coming = asyncio.create_task(agent(address).__aenter__())
+    try:
+        await asyncio.sleep(0.5)
+        assert not coming.done()
+        async with sentinel(address):
+            served = await asyncio.wait_for(coming, 20)
+            async with connect(ADDRESS, sentinel=address) as client:
+                assert isinstance(await client.send("hello"), Task)
+            await served.__aexit__(None, None, None)
+    finally:
+        coming.cancel()
+
+
+async def test_an_agent_with_fail_fast_ends_with_one_line(tmp_path: Path) -> None:
+    code, out, err = await run_program(
+        "servers/scripted.py", "--attach", "127.0.0.1:9", "--address", ADDRESS, "--fail-fast"
+    )
+    assert (code, out) == (3, "")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--attach", "127.0.0.1:9"), "--address is missing"),
+        (("--address", ADDRESS), "--attach is missing"),
+        (("--attach", "127.0.0.1:9", "--address", "Nobody@x"), "address is 'Nobody@x'"),
+        (("--attach", "x", "--address", ADDRESS, "--workers", "2"), "workers is 2"),
+        (("--attach", ":::", "--address", ADDRESS), "attach is ':::'"),
+    ],
+)
+async def test_wrong_options_are_named_in_one_line(options: tuple[str, ...], said: str) -> None:
+    code, _, err = await run_program("servers/scripted.py", *options)
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+async def test_the_command_line_streams_from_a_logical_address_and_grpcurl_calls_it_with_the_tenant() -> None:
+    async with both() as (front, _):
+        env = {"A2A_GRPC_SENTINEL": front.address}
+        code, out, _ = await run_program(*CLI, "stream", "--agent", ADDRESS, "hello", env=env)
+        assert (code, out.strip()) == (0, "hello")
+        code, out, _ = await run_program(*CLI, "list", "--agent", ADDRESS, "--as-grpcurl", env=env)
+        assert f'"tenant": "{ADDRESS}"' in out or f'"tenant":"{ADDRESS}"' in out
+        grpcurl = ROOT / "bin" / "grpcurl"
+        if not grpcurl.exists():
+            pytest.skip("no grpcurl: make grpcurl")
+        googleapis = Path(sys.prefix, "lib", f"python3.{sys.version_info.minor}", "site-packages")
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [grpcurl, "-plaintext", "-H", "a2a-version: 1.0", "-import-path", ROOT / "proto", "-import-path",
+             googleapis, "-proto", "a2a.proto", "-d", f'{{"tenant": "{ADDRESS}"}}', front.address,
+             "lf.a2a.v1.A2AService/ListTasks"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert b"TASK_STATE_COMPLETED" in done.stdout, done.stderr
+
+
+async def test_both_programs_leave_no_files_behind(tmp_path: Path) -> None:
+    os.environ["TMPDIR"] = str(tmp_path)
+    try:
+        async with both() as (front, _), connect(ADDRESS, sentinel=front.address) as client:
+            await client.send("hello")
+            assert len(list(tmp_path.glob("a2a-grpc-*"))) == 2
+    finally:
+        del os.environ["TMPDIR"]
+    assert list(tmp_path.glob("a2a-grpc-*")) == []

@@ -1,0 +1,108 @@
+"""What the tests of the sentinel are made of: agents behind one, and servers of any bytes as agents."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from a2a_grpc import Agent
+from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
+from a2a_grpc.server.serve import make_server
+from a2a_grpc.wire import SERVICE, SERVICE_NAME, A2AServiceStub
+from tests.harness import Served
+
+ADDRESS = "scripted@fame.fabric"
+
+
+@asynccontextmanager
+async def sentinel(**settings: Any) -> AsyncIterator[Sentinel]:
+    """A sentinel on a free port."""
+    settings = {"listen": "127.0.0.1:0", "drain_grace_s": 0.0, **settings}
+    async with Sentinel(SentinelSettings(**settings)) as running:
+        yield running
+
+
+@asynccontextmanager
+async def channel_to(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    options = [
+        ("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1), ("grpc.http2.bdp_probe", 0),
+    ]  # fmt: skip
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def attached(agent: Agent, at: str, address: str = ADDRESS, **settings: Any) -> AsyncIterator[Served]:
+    """A server of the agent, attached to a sentinel. The channel and the stub are those of the sentinel."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "agent.sock")
+        async with Attachment(AttachSettings(attach=at, address=address)) as attachment:
+            public, tenant = await attachment.welcome()
+            settings = {
+                "listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0,
+                "advertise": public, "tenant": tenant, **settings,
+            }  # fmt: skip
+            async with make_server(agent, settings, private_socket=path) as server:
+                attachment.serve(path)
+                async with channel_to(at) as channel:
+                    yield Served(server, channel, A2AServiceStub(channel))
+
+
+class Raw(grpc.GenericRpcHandler):
+    """An agent that answers each method of the service with one function, in bytes."""
+
+    def __init__(self, serve: Callable[[bytes, Any], Awaitable[bytes | None]]) -> None:
+        self._serve = serve
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        name = handler_call_details.method.rpartition("/")[2]
+        if SERVICE.methods_by_name[name].server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._serve)
+        return grpc.unary_unary_rpc_method_handler(self._serve)
+
+
+@asynccontextmanager
+async def attached_raw(
+    serve: Callable[[bytes, Any], Awaitable[bytes | None]], at: str, address: str = ADDRESS
+) -> AsyncIterator[tuple[grpc.aio.Channel, grpc.aio.Channel]]:
+    """A bare server of grpc.aio, attached to a sentinel: a channel to the sentinel, and one to the server itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "agent.sock")
+        server = grpc.aio.server(options=[("grpc.max_concurrent_streams", 100)])
+        server.add_generic_rpc_handlers((Raw(serve),))
+        server.add_insecure_port(f"unix:{path}")
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with Attachment(AttachSettings(attach=at, address=address)) as attachment:
+            await attachment.welcome()
+            attachment.serve(path)
+            async with channel_to(at) as through, channel_to(f"127.0.0.1:{port}") as direct:
+                yield through, direct
+        await server.stop(None)
+
+
+def unary(channel: grpc.aio.Channel, method: str = "GetTask") -> Any:
+    return channel.unary_unary(f"/{SERVICE_NAME}/{method}")
+
+
+def stream(channel: grpc.aio.Channel, method: str = "SubscribeToTask") -> Any:
+    return channel.unary_stream(f"/{SERVICE_NAME}/{method}")
+
+
+async def ended(call: Any) -> tuple[Any, ...]:
+    """Everything that a call gave: responses, status, initial and trailing metadata."""
+    responses: list[bytes] = []
+    try:
+        responses = [element async for element in call] if hasattr(call, "__aiter__") else [await call]
+    except grpc.aio.AioRpcError:
+        pass
+    except asyncio.CancelledError:
+        if not call.cancelled():
+            raise
+    trailing = sorted((key, value) for key, value in await call.trailing_metadata())
+    return responses, await call.code(), await call.details(), tuple(await call.initial_metadata()), trailing
