@@ -53,7 +53,7 @@ LASTING = frozenset([
     grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNIMPLEMENTED,
 ])  # fmt: skip
-"""The statuses of refusals that a further attempt does not change."""
+"""The statuses of a first attempt that a further one does not change. Later ones may: tokens are replaced."""
 
 
 class Attachment:
@@ -167,7 +167,8 @@ class Attachment:
             except A2AError as error:
                 where = (self._address, self._sentinel, one_line(error.message))
                 is_first = not self._welcome.done()
-                if tunnel.was_replaced or error.code in LASTING or (self._settings.fail_fast and is_first):
+                is_lasting = error.code in LASTING or self._settings.fail_fast
+                if tunnel.was_replaced or (is_first and is_lasting):
                     if not is_first:
                         logger.error("no longer attached address=%s sentinel=%s reason=%s", *where)
                     self._failed.set_result(error)
@@ -355,7 +356,7 @@ class _Tunnel:
             path = await asyncio.shield(self._socket)
             await call.write(PipeFrame(dial=dial).SerializeToString())  # first, so that a failure is known at once
             reader, writer = await asyncio.open_unix_connection(path, limit=CHUNK_BYTES)
-            await join(reader, writer, call.read, call.write)
+            await join(reader, writer, call.read, call.write, call.done_writing)
         except BROKEN as error:
             logger.debug("a pipe ended: %r", error)
         except A2AError as error:

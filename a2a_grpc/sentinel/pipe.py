@@ -11,6 +11,9 @@ from a2a_grpc.sentinel.wire import PipeFrame, parsed
 CHUNK_BYTES = 64 * 1024
 """The largest number of bytes that one message carries; also what may wait between socket and stream."""
 
+LAST_S = 1.0
+"""Seconds that the last messages of a stream may take to be read."""
+
 BROKEN = (OSError, grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 """What reading or writing raises once the stream or the socket has ended."""
 
@@ -20,8 +23,9 @@ async def join(
     writer: asyncio.StreamWriter,
     read: Callable[[], Awaitable[Any]],
     write: Callable[[bytes], Awaitable[Any]],
+    finish: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Carry bytes between a socket and a stream in both directions until one of them ends. The socket is left open.
+    """Carry bytes between a socket and a stream in both directions until one of them ends. Then close the socket.
 
     Nothing is kept beyond one message in each direction: a side that does not read stops the other side.
 
@@ -30,6 +34,7 @@ async def join(
         writer: The writing side of the socket.
         read: Reads the next message of the stream; `grpc.aio.EOF` at its end.
         write: Writes a message to the stream.
+        finish: Says on the stream that no more messages come. The other side then has a second to take the last ones.
 
     Raises:
         InvalidRequestError: A message of the stream is no PipeFrame.
@@ -38,6 +43,9 @@ async def join(
     async def outward() -> None:
         while chunk := await reader.read(CHUNK_BYTES):
             await write(PipeFrame(data=chunk).SerializeToString())
+        if finish is not None:
+            await finish()
+            await asyncio.sleep(LAST_S)
 
     async def inward() -> None:
         while (raw := await read()) is not grpc.aio.EOF:
@@ -51,6 +59,7 @@ async def join(
         for way in ways:
             way.cancel()
         ends = await asyncio.gather(*ways, return_exceptions=True)
+        writer.close()  # what was written is sent first
     for end in ends:
         if isinstance(end, Exception) and not isinstance(end, (asyncio.CancelledError, *BROKEN)):
             raise end

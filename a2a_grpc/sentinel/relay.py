@@ -12,10 +12,10 @@ from a2a_grpc.client.origin import UNREACHED
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.protocol import STATUS_DETAILS
-from a2a_grpc.rpc import Calls, Context, invocation_metadata
+from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.rpc.status import end
-from a2a_grpc.sentinel.errors import AgentGoneError
+from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.tunnel import Tunnel
 from a2a_grpc.sentinel.wire import tenant_of
@@ -39,6 +39,8 @@ class Relay:
     - A call that the caller ends, ends at the agent. The agent sees the caller's deadline.
     - At most one response of a call is kept here: the next one is read once the caller's window has taken it.
     - A call whose connection to the agent is lost ends with AgentGoneError.
+    - Credentials that cover certain tenants only reach the agents at these addresses. The answer for other addresses
+      is the one for an address without agent.
 
     Args:
         routes: The attached agents.
@@ -83,6 +85,9 @@ class Relay:
     def _found(self, tenant: str) -> Tunnel:
         if not is_logical(tenant):
             raise InvalidRequestError.of(Violation("tenant", f"must be the address of an agent here: {FORM}"))
+        allowed = current_caller().principal.tenants
+        if allowed is not None and tenant not in allowed:
+            raise NotAttachedError
         return self._routes.find(tenant)
 
     async def _streamed(self, call: Any, context: Context) -> None:

@@ -51,12 +51,14 @@ class Routes:
         """Raise an error if an agent may not be attached at its address.
 
         Raises:
-            PermissionDeniedError: The address belongs to another principal.
+            PermissionDeniedError: The address belongs to another principal, or the credentials do not cover it.
             UnavailableError: Another agent of the same principal is attached there.
             ResourceExhaustedError: Too many agents are attached, or too many addresses are held.
         """
         self._forget()
-        address = tunnel.address
+        address, allowed = tunnel.address, tunnel.principal.tenants
+        if allowed is not None and address not in allowed:
+            raise PermissionDeniedError("the credentials do not cover the address", metadata={"address": address})
         owner, _ = self._owners.get(address, (tunnel.principal.owner, None))
         if owner != tunnel.principal.owner:
             raise PermissionDeniedError("the address belongs to another principal", metadata={"address": address})

@@ -156,6 +156,9 @@ class Sentinel:
 
     async def stop(self) -> None:
         """Have the agents attach to another sentinel, let calls finish for `drain_grace_s`, and close."""
+        if self._server is None:
+            return
+        self._server = None
         self._attaching.is_draining = True
         for tunnel in self._routes.all():
             tunnel.drain()

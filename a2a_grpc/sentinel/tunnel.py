@@ -132,7 +132,7 @@ class Tunnel:
             await join(connection.reader, connection.writer, context.read, context.write)
         finally:
             self.cuts += 1
-            dropped(connection.writer)
+            connection.writer.close()
             connection.done.set()
 
     def drain(self, *, replaced: bool = False) -> None:
@@ -199,10 +199,10 @@ class Tunnel:
         except TimeoutError:
             pass
         finally:
-            self._dialed.pop(dial, None)
-            self._dials.pop(dial, None)
             self._writers.discard(writer)
-            dropped(writer)
+            if self._dialed.pop(dial, None) is not None:  # no pipe has come
+                self._dials.pop(dial, None)
+                dropped(writer)
 
 
 class _Connection:

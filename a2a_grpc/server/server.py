@@ -57,7 +57,7 @@ from a2a_grpc.server.limits import check_credentials_are_encrypted, check_limits
 from a2a_grpc.server.listeners import Listener
 from a2a_grpc.server.noise import QuietGrpc
 from a2a_grpc.server.pace import Pace
-from a2a_grpc.server.port import GrpcPort
+from a2a_grpc.server.port import CALLS_S, CLOSE_S, GrpcPort
 from a2a_grpc.server.ports import cannot_listen
 from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks, RequestLimits
@@ -437,7 +437,8 @@ class Server:
             self._guard.stop()
         await asyncio.gather(*(port.close(self._calls.unread_by) for port in self._ports))
         if self._private is not None:
-            await self._private.stop(None)
+            await self._private.wait_for_calls(CALLS_S)
+            await self._private.stop(CLOSE_S)
         if self._http is not None:
             await self._http.stop()
         await self._callers.close()

@@ -85,6 +85,21 @@ async def test_an_address_belongs_to_the_first_principal_and_its_agent_is_not_di
                 await late.welcome()
 
 
+async def test_credentials_for_one_address_neither_attach_nor_reach_another(tmp_path: Path) -> None:
+    async def narrow(credentials: CallCredentials) -> Principal | None:
+        return Principal(subject="ada", tenants=frozenset(["other@fame.fabric"]))
+
+    settings = SentinelSettings(listen="127.0.0.1:0", drain_grace_s=0, pass_credentials=True)
+    async with Sentinel(settings, auth=[narrow]) as running:
+        async with attachment(running.address) as refused:
+            with pytest.raises(PermissionDeniedError, match="do not cover"):
+                await refused.welcome()
+        async with attached_raw(echo, running.address, "other@fame.fabric") as (channel, _):
+            other = GetTaskRequest(tenant="other@fame.fabric").SerializeToString()
+            assert await unary(channel)(other) == other
+            assert (await refusal(unary(channel)(REQUEST))).reason == "AGENT_NOT_ATTACHED"
+
+
 def test_authenticators_need_credentials_that_are_passed_on() -> None:
     async def make() -> None:
         Sentinel(SentinelSettings(), auth=[by_token])

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -44,15 +45,13 @@ async def test_kill_9_of_the_agent_ends_its_streams_and_calls_as_gone_within_a_s
         first = await stream.read()
         behind.process.kill()
         killed = time.monotonic()
-        with pytest.raises(grpc.aio.AioRpcError) as ended:
+
+        async def rest() -> None:
             while await stream.read() is not grpc.aio.EOF:
                 pass
+
+        gone = await refusal(rest())
         took = time.monotonic() - killed
-
-        async def again() -> None:
-            raise ended.value
-
-        gone = await refusal(again())
         assert (gone.code, gone.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_GONE")
         assert took < 1
         absent = await refusal(stub.GetTask(GetTaskRequest(id=first.task.id, tenant=ADDRESS), metadata=V1))
@@ -83,6 +82,43 @@ async def test_a_sentinel_killed_and_restarted_loses_no_event_of_a_clients_strea
                         await restarted.__aexit__(None, None, None)
             assert "".join(pieces).split() == [word for number in range(300) for word in ("chunk", str(number))]
             assert seqs == sorted(set(seqs))
+
+
+async def test_a_sentinel_that_is_stopped_and_started_again_loses_no_event_of_a_clients_stream() -> None:
+    async with sentinel() as front, agent(front.address):
+        async with connect(ADDRESS, sentinel=front.address) as client:
+            pieces: list[str] = []
+            async with client.stream({"script": [{"chunks": {"count": 200, "interval_s": 0.01}}]}) as events:
+                async for event in events:
+                    if isinstance(event, TaskArtifactUpdateEvent):
+                        pieces.append(text_of(event.artifact))
+                    if len(pieces) == 20 and front.process.returncode is None:
+                        await front.__aexit__(None, None, None)
+                        assert front.process.returncode == 0
+                        restarting = asyncio.create_task(sentinel(front.address).__aenter__())
+            assert "".join(pieces).split() == [word for number in range(200) for word in ("chunk", str(number))]
+        await (await restarting).__aexit__(None, None, None)
+
+
+async def test_an_agent_that_stops_ends_its_streams_with_its_own_status() -> None:
+    async with both() as (front, behind), channel_to(front.address) as channel:
+        stub = A2AServiceStub(channel)
+        stream = stub.SendStreamingMessage(scripted({"sleep": {"seconds": 60}}, tenant=ADDRESS), metadata=V1)
+        await stream.read()
+        stopping = asyncio.create_task(behind.__aexit__(None, None, None))
+        last = [element async for element in _rest(stream)]
+        assert last == [] or last[-1].status_update.status.state
+        await stopping
+        assert behind.process.returncode == 0
+
+
+async def _rest(stream: Any) -> AsyncIterator[Any]:
+    """The elements that a stream has left, until it ends with the status of a server that shuts down."""
+    try:
+        while (element := await stream.read()) is not grpc.aio.EOF:
+            yield element
+    except grpc.aio.AioRpcError as error:
+        assert "the server is shutting down" in (error.details() or "")
 
 
 async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it_goes_on() -> None:
