@@ -44,7 +44,8 @@ def hello(address: str = ADDRESS, instance: str = "i", replace: bool = False) ->
 
 
 async def kind_of(call: Any) -> str | None:
-    return SentinelFrame.FromString(await call.read()).WhichOneof("frame")
+    kind: str | None = SentinelFrame.FromString(await call.read()).WhichOneof("frame")
+    return kind
 
 
 @asynccontextmanager
@@ -158,7 +159,7 @@ async def test_garbage_on_attach_ends_that_stream_with_its_name_and_no_other(fra
 async def test_a_pipe_that_nobody_asked_for_is_refused() -> None:
     async with sentinel() as running, channel_to(running.address) as channel:
         for raw in (PipeFrame(dial="x").SerializeToString(), PipeFrame(data=b"x").SerializeToString(), b"\xff"):
-            call = channel.stream_stream(PIPE)()
+            call: Any = channel.stream_stream(PIPE)()
             await call.write(raw)
             assert (await refused(call))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -171,7 +172,7 @@ async def test_garbage_on_a_pipe_ends_its_calls_and_no_others(garbage: bytes) ->
         assert await kind_of(call) == "welcome"
         asked = asyncio.create_task(refusal(unary(channel)(REQUEST, timeout=20)))
         frame = SentinelFrame.FromString(await call.read())
-        pipe = channel.stream_stream(PIPE)()
+        pipe: Any = channel.stream_stream(PIPE)()
         await pipe.write(PipeFrame(dial=frame.dial.id).SerializeToString())
         await pipe.write(garbage)
         refused = await asked
@@ -241,7 +242,7 @@ async def test_an_attachment_to_a_sentinel_that_breaks_the_protocol_is_lost_and_
         await context.write(b"\xff\xff")
 
     server = grpc.aio.server()
-    handlers = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
+    handlers: dict[str, Any] = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
