@@ -27,6 +27,9 @@ The modules, by floor. A module imports only from its own package and from lower
                     sockets: the connections of a port; readiness: whether the store answers; health: grpc.health.v1;
                     descriptors: the limit of open files; acceptor: HTTP connections; guard, debt, connections,
                     counters: ending connections that flood; noise: gRPC's log lines; garbage: the garbage collector
+       sentinel     agents without an address of their own. sentinel: the port; attaching: the service that agents call;
+                    routes: addresses and whose they are; tunnel: the way to one agent; pipe: bytes of a connection in
+                    a stream; relay: passing calls on; attachment: the agent's side; settings; errors; wire: messages
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this
@@ -69,7 +72,7 @@ The modules, by floor. A module imports only from its own package and from lower
     1  lifecycle    states, which state may follow which, and the fold of events
        parts        Python values as parts, and back. plain: objects that JSON does not have, and paths to values
        arguments    checks of the arguments of public functions
-       address      HOST:PORT
+       address      HOST:PORT. logical: NAME@DOMAIN, the addresses of agents at a sentinel
        pem          private keys that gRPC can read
        libpq        URLs of PostgreSQL
        piecewise    parsing and joining large messages in steps

@@ -23,6 +23,7 @@ from a2a_grpc.client import ClientSettings  # noqa: E402
 from a2a_grpc.config import PREFIX, plain_type  # noqa: E402
 from a2a_grpc.engine import EngineSettings  # noqa: E402
 from a2a_grpc.rpc import TransportSettings  # noqa: E402
+from a2a_grpc.sentinel import AttachSettings, SentinelSettings  # noqa: E402
 from a2a_grpc.server import RequestLimits, ServerSettings  # noqa: E402
 
 sys.path.insert(0, str(FOLDER))
@@ -54,6 +55,18 @@ is reported in a warning, with the nearest name.
 
 Options of `a2a-grpc serve`, and keywords of `serve(agent, …)`. A program that uses `Server` gives them as fields of the
 classes that are named below.
+"""
+
+SENTINEL_START = """\
+## Sentinel
+
+Options of `a2a-grpc sentinel`, and fields of `SentinelSettings`. The [page of the sentinel](sentinel.md) explains them.
+"""
+
+ATTACH_START = """\
+### Agents that attach to a sentinel
+
+Further options of `a2a-grpc serve`, and fields of `AttachSettings`.
 """
 
 CLIENT_START = """\
@@ -92,10 +105,23 @@ def settings_page() -> str:
     sections += [
         "### Options that are not settings\n",
         _table(["Option", "Environment variable", "Default", "Meaning"], _options_of("serve")),
+        *_of_sentinel(),
         CLIENT_START,
         _table(["Keyword", "Option", *SETTING_COLUMNS], rows),
     ]
     return "\n".join(sections)
+
+
+def _of_sentinel() -> list[str]:
+    """Return the sections of a sentinel, and of agents that attach to one."""
+    return [
+        section
+        for about, kind in ((SENTINEL_START, SentinelSettings), (ATTACH_START, AttachSettings))
+        for section in (
+            about,
+            _table(["Option", *SETTING_COLUMNS], [[_option(item), *_setting(item, kind)] for item in fields(kind)]),
+        )
+    ]
 
 
 SETTING_COLUMNS = ["Environment variable", "Default", "Value", "Meaning"]
@@ -145,7 +171,7 @@ def _value(item: Field[Any], value_type: type) -> str:
 
 def _options_of(verb: str) -> list[list[str]]:
     """Return a row for each option of a command that is no setting."""
-    settings = {name for kind in SETTINGS.values() for name in kind.__dataclass_fields__} | {"help"}
+    settings = {name for kind in (*SETTINGS.values(), AttachSettings) for name in kind.__dataclass_fields__} | {"help"}
     command = typer.main.get_command(app()).commands[verb]  # type: ignore[attr-defined]
     return [
         [

@@ -98,12 +98,14 @@ class Attaching:
                 return
             except A2AError as error:
                 said = one_line(error.message)
-                self._lines.warning(f"{name} {said}", "%s refused peer=%s reason=%s", name, context.peer(), said)
+                self._lines.warning(
+                    f"{name} {said}", "an agent was refused method=%s peer=%s reason=%s", name, context.peer(), said
+                )
                 status = to_status(error)
             except BROKEN:
                 return  # the agent is gone
             except Exception:
-                logger.exception("%s failed", name)
+                logger.exception("serving a stream of an agent failed")
                 status = to_status(InternalError())
             finally:
                 self._streams.discard(task)

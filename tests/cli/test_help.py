@@ -40,6 +40,7 @@ def test_these_are_the_verbs() -> None:
     assert [" ".join(path) for path, _ in commands()] == [
         "",
         "serve",
+        "sentinel",
         "card",
         "send",
         "stream",

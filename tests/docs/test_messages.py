@@ -23,7 +23,7 @@ def test_every_error_is_explained() -> None:
 def test_lines_of_all_loggers_are_found() -> None:
     """A new name of a logger's variable would leave its lines out."""
     assert {line.logger for line in messages.log_lines()} == {
-        f"a2a_grpc.{name}" for name in ("auth", "bus", "client", "engine", "rpc", "server", "store")
+        f"a2a_grpc.{name}" for name in ("auth", "bus", "client", "engine", "rpc", "sentinel", "server", "store")
     }
     assert len(messages.log_lines()) > 60
 
