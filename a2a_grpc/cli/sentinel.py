@@ -14,7 +14,9 @@ from a2a_grpc.cli.options import OutputFormat, given_settings, settings_paramete
 from a2a_grpc.cli.serve import LogLevel, guarded, teller
 from a2a_grpc.config import load
 from a2a_grpc.harmless import log_to_stderr
+from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
+from a2a_grpc.server.descriptors import raise_limit
 from a2a_grpc.server.ports import check_free
 from a2a_grpc.server.serve import run_to_end
 from a2a_grpc.server.stopping import signals
@@ -51,6 +53,8 @@ def _serve(options: dict[str, Any]) -> None:
     given = given_settings(options)
     settings, callers = load(SentinelSettings, given), load(AuthSettings, given)
     sentinel = Sentinel(settings, auth=accepted(callers).authenticators, callers=callers)
+    raise_limit()
+    return_large_blocks()
     host, port = split_address("listen", settings.listen)
     if port:
         check_free(host, port, "listen")

@@ -41,8 +41,6 @@ FIRST_S = 10.0
 """Seconds in which the first frame of a stream has to come."""
 
 MAX_INSTANCE_CHARS = 64
-MAX_WAITING_FRAMES = 1000
-"""Frames that an agent may leave unread."""
 
 
 class Attaching:
@@ -129,7 +127,6 @@ class Attaching:
                 heartbeat_s=self._settings.heartbeat_s,
             )
             await context.write(SentinelFrame(welcome=welcome).SerializeToString())
-            self._routes.add(tunnel)
             ways = [
                 asyncio.create_task(self._tell(tunnel, context), name="a2a-grpc:tell"),
                 asyncio.create_task(self._hear(tunnel, context), name="a2a-grpc:hear"),
@@ -157,6 +154,7 @@ class Attaching:
         self._routes.check(tunnel)
         await tunnel.open()
         try:
+            self._routes.add(tunnel)
             yield tunnel
         finally:
             self._routes.remove(tunnel)
@@ -170,8 +168,6 @@ class Attaching:
                     frame = await tunnel.frames.get()
             except TimeoutError:
                 frame = SentinelFrame(heartbeat=Heartbeat())
-            if tunnel.frames.qsize() > MAX_WAITING_FRAMES:
-                raise UnavailableError("the agent does not read")
             await context.write(frame.SerializeToString())
 
     async def _hear(self, tunnel: Tunnel, context: Context) -> None:

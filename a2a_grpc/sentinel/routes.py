@@ -75,7 +75,8 @@ class Routes:
             raise ResourceExhaustedError(f"{MAX_HELD} addresses are held, the limit", retry_after_s=60.0)
 
     def add(self, tunnel: Tunnel) -> None:
-        """Route the calls for an address to an agent that `check` has let pass."""
+        """Route the calls for an address to an agent. Raise the errors of `check`: others may have come meanwhile."""
+        self.check(tunnel)
         former = self._tunnels.get(tunnel.address)
         self._tunnels[tunnel.address] = tunnel
         self._owners[tunnel.address] = (tunnel.principal.owner, None)

@@ -181,7 +181,10 @@ class Sentinel:
     def _bound(self) -> AcceptingServer:
         host, port = split_address("listen", self.settings.listen)
         server = AcceptingServer(
-            server_options(self._transport),
+            [
+                *server_options(self._transport),
+                ("grpc.max_allowed_incoming_connections", self.settings.max_connections),
+            ],
             traffic=self._traffic,
             max_streams=self._transport.max_streams_per_connection,
         )

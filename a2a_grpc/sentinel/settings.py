@@ -33,9 +33,10 @@ class SentinelSettings:
     )
     drain_grace_s: float = setting(4.0, "Seconds that calls have to finish when the sentinel stops.", minimum=0)
     max_agents: int = setting(1000, "Agents that may be attached at the same time.", minimum=1)
+    max_connections: int = setting(10_000, "Connections that may be open at the same time.", minimum=1)
     max_calls: int = setting(10_000, "Unary calls that may be open at the same time.", minimum=1)
     max_streams: int = setting(10_000, "Streams that may be open at the same time.", minimum=1)
-    max_agent_calls: int = setting(5000, "Calls that may be open at the same time to one agent.", minimum=1)
+    max_agent_calls: int = setting(10_000, "Calls that may be open at the same time to one agent.", minimum=1)
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -23,6 +23,9 @@ MAX_METADATA_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = 66 << 20
 """The largest metadata, and the largest message, of a response."""
 
+MAX_UNREAD_FRAMES = 1000
+"""Frames that an agent may leave unread."""
+
 RESERVED_CALLS = 0.9
 """The share of an agent's calls per connection that is used: gRPC lets further calls wait without an end."""
 
@@ -142,7 +145,7 @@ class Tunnel:
             replaced: True if another agent has taken the address, so that this one must not attach again.
         """
         self.takes_calls = False
-        self.frames.put_nowait(SentinelFrame(drain=Drain(replaced=replaced)))
+        self._say(SentinelFrame(drain=Drain(replaced=replaced)))
 
     async def finish(self, grace_s: float) -> None:
         """Wait until the calls in progress have ended, for `grace_s` at most, and end the tunnel."""
@@ -167,6 +170,12 @@ class Tunnel:
         await self._pool.close()
         self._path.unlink(missing_ok=True)
 
+    def _say(self, frame: SentinelFrame) -> None:
+        """Say something to the agent. End the tunnel of an agent that does not read."""
+        self.frames.put_nowait(frame)
+        if self.frames.qsize() > MAX_UNREAD_FRAMES:
+            self.ended.set()
+
     def _channel(self) -> grpc.aio.Channel:
         options = [
             ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection
@@ -190,7 +199,7 @@ class Tunnel:
         self._writers.add(writer)
         self._dials[dial] = self
         connection = self._dialed[dial] = _Connection(reader, writer)
-        self.frames.put_nowait(SentinelFrame(dial=Dial(id=dial)))
+        self._say(SentinelFrame(dial=Dial(id=dial)))
         try:
             async with asyncio.timeout(DIAL_S):
                 await connection.taken.wait()

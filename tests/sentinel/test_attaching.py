@@ -16,7 +16,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
-from a2a_grpc.sentinel.wire import ATTACH, PIPE, AgentFrame, Heartbeat, Hello, PipeFrame, SentinelFrame
+from a2a_grpc.sentinel.wire import ATTACH, PIPE, AgentFrame, Dial, Heartbeat, Hello, PipeFrame, SentinelFrame, Welcome
 from a2a_grpc.wire import GetTaskRequest
 from tests.harness import eventually, refusal
 from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, sentinel, unary
@@ -84,6 +84,25 @@ async def test_an_address_belongs_to_the_first_principal_and_its_agent_is_not_di
         async with attachment(running.address, attach_token_file=str(tmp_path / "bob")) as late:  # ada is away
             with pytest.raises(PermissionDeniedError):
                 await late.welcome()
+
+
+async def test_of_two_principals_that_attach_at_the_same_time_one_gets_the_address() -> None:
+    settings = SentinelSettings(listen="127.0.0.1:0", drain_grace_s=0, pass_credentials=True)
+    async with Sentinel(settings, auth=[by_token]) as running, channel_to(running.address) as channel:
+        for place in range(20):
+            calls = [attach(channel, (("authorization", f"Bearer {name}"),)) for name in ("ada", "bob")]
+            for number, call in enumerate(calls):
+                await call.write(hello(f"a-{place}@fame.fabric", instance=f"i-{number}"))
+
+            async def answer(call: Any) -> str | None:
+                try:
+                    return await kind_of(call)
+                except grpc.aio.AioRpcError as error:
+                    return error.code().name
+
+            assert sorted([str(await answer(call)) for call in calls]) == ["PERMISSION_DENIED", "welcome"]
+            for call in calls:
+                call.cancel()
 
 
 async def test_credentials_for_one_address_neither_attach_nor_reach_another(tmp_path: Path) -> None:
@@ -232,6 +251,29 @@ async def test_nothing_is_left_of_agents_that_came_and_went() -> None:
             assert running._attaching._dials == {}
 
         await eventually(released)
+
+
+async def test_a_sentinel_that_dials_without_end_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    async def serve(requests: Any, context: Any) -> None:
+        await context.read()
+        await context.write(SentinelFrame(welcome=Welcome(tenant=ADDRESS, heartbeat_s=20)).SerializeToString())
+        for number in range(2000):
+            await context.write(SentinelFrame(dial=Dial(id=str(number))).SerializeToString())
+        await asyncio.sleep(60)
+
+    server = grpc.aio.server()
+    handlers: dict[str, Any] = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with attachment(f"127.0.0.1:{port}") as lost:
+        await lost.welcome()
+
+        def left() -> None:
+            assert "more than 1000 pipes" in caplog.text
+
+        await eventually(left)
+    await server.stop(None)
 
 
 async def test_an_attachment_to_a_sentinel_that_breaks_the_protocol_is_lost_and_says_why(
