@@ -10,6 +10,11 @@ from tests.harness import Program, run_program
 
 Seen = dict[str, Any]
 CLIENT = "tests/interop/sdk_client.py"
+AT_A_SENTINEL = (
+    "card", "blocking_send", "polling_send", "stream", "failed_stream", "turns", "bare_message", "cancel", "subscribe",
+    "pages", "errors", "deadline", "extensions", "extended_card",
+)  # fmt: skip
+"""The scenarios in which the client names the card's tenant only. At a sentinel another tenant is another agent."""
 
 
 async def seen_by_client(server: Program, *scenarios: str) -> Seen:
@@ -21,12 +26,17 @@ async def seen_by_client(server: Program, *scenarios: str) -> Seen:
     return {line["scenario"]: line["seen"] for line in lines}
 
 
-@pytest.fixture(scope="module")
-async def seen() -> Seen:
-    """All scenarios, on a server whose card names a tenant."""
-    async with Program.server("servers/scripted.py", "--tenant", "acme") as server:
-        found = await seen_by_client(server)
-        return {**found, "address": server.address}
+@pytest.fixture(scope="module", params=["direct", "through a sentinel"])
+async def seen(request: pytest.FixtureRequest) -> Seen:
+    """All scenarios, on a server whose card names a tenant: the server's own one, or its address at a sentinel."""
+    if request.param == "direct":
+        async with Program.server("servers/scripted.py", "--tenant", "acme") as server:
+            return {**await seen_by_client(server), "address": server.address, "tenant": "acme"}
+    there = "acme@fame.fabric"
+    async with Program("-m", "a2a_grpc", "sentinel", "-o", "json", "--listen", "127.0.0.1:0") as sentinel:
+        attached = ("--attach", sentinel.address, "--address", there)
+        async with Program.server("servers/scripted.py", *attached) as server:
+            return {**await seen_by_client(server, *AT_A_SENTINEL), "address": sentinel.address, "tenant": there}
 
 
 def shape(elements: Iterable[Any]) -> list[str]:
@@ -52,7 +62,7 @@ def state(task: Any) -> str:
 def test_card_2_the_card_resolver_finds_the_card_and_the_factory_its_address(seen: Seen) -> None:
     assert seen["card"]["name"] == "Scripted"
     assert seen["card"]["supported_interfaces"] == [
-        {"url": seen["address"], "protocol_binding": "GRPC", "tenant": "acme", "protocol_version": "1.0"}
+        {"url": seen["address"], "protocol_binding": "GRPC", "tenant": seen["tenant"], "protocol_version": "1.0"}
     ]
     assert seen["card"]["capabilities"]["streaming"] is True
     assert {skill["id"] for skill in seen["card"]["skills"]} == {"reply", "play"}
@@ -237,6 +247,7 @@ def test_xcrd_5_without_an_extended_card_the_client_keeps_the_public_one(seen: S
     assert seen["extended_card"] == seen["card"]
 
 
+@pytest.mark.parametrize("seen", ["direct"], indirect=True)
 def test_ten_5_tasks_of_one_tenant_are_not_there_for_another(seen: Seen) -> None:
     tenants = seen["tenants"]
     ours, theirs = tenants["ids"]

@@ -54,6 +54,18 @@ async def attachment(at: str, address: str = ADDRESS, **settings: Any) -> AsyncI
         yield attached
 
 
+@asynccontextmanager
+async def raw_sentinel(serve: Any) -> AsyncIterator[str]:
+    """A sentinel whose Attach is a function of the test. Its address."""
+    server = grpc.aio.server()
+    handlers: dict[str, Any] = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
 async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
     """The status with which a stream ended."""
     while True:
@@ -261,19 +273,33 @@ async def test_a_sentinel_that_dials_without_end_is_left(caplog: pytest.LogCaptu
             await context.write(SentinelFrame(dial=Dial(id=str(number))).SerializeToString())
         await asyncio.sleep(60)
 
-    server = grpc.aio.server()
-    handlers: dict[str, Any] = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with attachment(f"127.0.0.1:{port}") as lost:
+    async with raw_sentinel(serve) as address, attachment(address) as lost:
         await lost.welcome()
 
         def left() -> None:
             assert "more than 1000 pipes" in caplog.text
 
         await eventually(left)
-    await server.stop(None)
+
+
+async def test_an_agent_leaves_a_sentinel_that_is_silent_for_two_heartbeats(caplog: pytest.LogCaptureFixture) -> None:
+    attached = 0
+
+    async def serve(requests: Any, context: Any) -> None:
+        nonlocal attached
+        await context.read()
+        await context.write(SentinelFrame(welcome=Welcome(tenant=ADDRESS, heartbeat_s=0.2)).SerializeToString())
+        attached += 1
+        await asyncio.sleep(60)
+
+    async with raw_sentinel(serve) as address, attachment(address) as left:
+        await left.welcome()
+
+        def again() -> None:
+            assert attached > 1
+            assert "the sentinel was silent for two heartbeats" in caplog.text
+
+        await eventually(again)
 
 
 async def test_an_attachment_to_a_sentinel_that_breaks_the_protocol_is_lost_and_says_why(
@@ -283,12 +309,6 @@ async def test_an_attachment_to_a_sentinel_that_breaks_the_protocol_is_lost_and_
         await context.read()
         await context.write(b"\xff\xff")
 
-    server = grpc.aio.server()
-    handlers: dict[str, Any] = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with attachment(f"127.0.0.1:{port}", fail_fast=True) as lost:
+    async with raw_sentinel(serve) as address, attachment(address, fail_fast=True) as lost:
         with pytest.raises(InvalidRequestError, match="no SentinelFrame"):
             await lost.welcome()
-    await server.stop(None)
