@@ -1,7 +1,21 @@
 """The sentinel: one address in front of agents that attach to it from anywhere."""
 
-from a2a_grpc.sentinel.attachment import Attachment
-from a2a_grpc.sentinel.sentinel import Sentinel
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from a2a_grpc.sentinel.settings import AttachSettings, SentinelSettings
+
+if TYPE_CHECKING:
+    from a2a_grpc.sentinel.attachment import Attachment
+    from a2a_grpc.sentinel.sentinel import Sentinel
+else:
+    _HOMES = {"Attachment": "a2a_grpc.sentinel.attachment", "Sentinel": "a2a_grpc.sentinel.sentinel"}
+
+    def __getattr__(name: str) -> Any:
+        """Import the module of a name at its first use: the command `serve` needs the settings only."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'a2a_grpc.sentinel' has no attribute '{name}'")
+        return getattr(import_module(_HOMES[name]), name)
+
 
 __all__ = ["AttachSettings", "Attachment", "Sentinel", "SentinelSettings"]

@@ -546,8 +546,7 @@ class Server:
         server = AcceptingServer(
             server_options(replace(self._transport, max_connection_age_s=0, max_connection_idle_s=0)),
             [Asking(self._adapted), *self._interceptors] if self._interceptors else [],
-            traffic=self._traffic,
-            max_streams=self._transport.max_streams_per_connection,
+            traffic=self._traffic,  # without a limit of waiting calls, since gRPC gives all connections one name
         )
         server.add_insecure_port(f"unix:{path}")
         server.serve(methods)

@@ -192,6 +192,15 @@ async def test_a_thousand_calls_are_open_at_the_same_time_on_one_tunnel() -> Non
                     assert SubscribeToTaskRequest.FromString(element).id == f"t-{number}"
 
 
+async def test_a_thousand_calls_at_once_of_twelve_clients_all_get_the_agents_answer(through: Served) -> None:
+    sent = GetTaskRequest(tenant=ADDRESS, id="nope").SerializeToString()
+    at = through.server.card.supported_interfaces[0].url
+    async with _channels(at, 12) as channels:
+        calls = [ended(unary(channels[number % 12])(sent, metadata=V1)) for number in range(1000)]
+        answers = await asyncio.gather(*calls)
+    assert {answer[1] for answer in answers} == {grpc.StatusCode.NOT_FOUND}
+
+
 async def _elements(method: Any, id: str) -> list[bytes]:
     call = method(SubscribeToTaskRequest(tenant=ADDRESS, id=id).SerializeToString())
     return [element async for element in call]
