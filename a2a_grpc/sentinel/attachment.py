@@ -100,10 +100,11 @@ class Attachment:
         self._tunnels: set[_Tunnel] = set()
         self._keeping: asyncio.Task[None] | None = None
         self._is_draining = False
-        self._failed: asyncio.Future[A2AError] = loop.create_future()
+        self._failed: asyncio.Future[BaseException] = loop.create_future()
 
     async def __aenter__(self) -> Self:
         self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:attach")
+        self._keeping.add_done_callback(self._kept)
         return self
 
     async def __aexit__(
@@ -121,6 +122,7 @@ class Attachment:
 
         Raises:
             A2AError: The sentinel refuses the agent for good. With `fail_fast`, the first attempt has failed.
+            ConfigurationError: The file with root certificates cannot be used.
         """
         either: list[asyncio.Future[Any]] = [self._welcome, self._failed]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +131,7 @@ class Attachment:
         welcome = self._welcome.result()
         return welcome.public_address or join_address(self._sentinel.host, self._sentinel.port), welcome.tenant
 
-    async def wait_failed(self) -> A2AError:
+    async def wait_failed(self) -> BaseException:
         """Wait until the agent cannot be attached any more. Return the reason."""
         return await asyncio.shield(self._failed)
 
@@ -177,6 +179,15 @@ class Attachment:
                     said = error.message
                     logger.warning("not attached address=%s sentinel=%s reason=%s; trying again", *where)
             await asyncio.sleep(backoff.next_s())
+
+    def _kept(self, task: "asyncio.Task[None]") -> None:
+        """Note that the agent is not attached any more because of an error."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if not isinstance(error, ConfigurationError):
+            logger.error("attaching failed", exc_info=error)
+        if not self._failed.done():
+            self._failed.set_result(error)
 
     def _new(self) -> "_Tunnel":
         """Return a new tunnel. It is forgotten once it has ended: one that drains has calls in progress."""

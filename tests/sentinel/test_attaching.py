@@ -159,6 +159,17 @@ async def test_a_second_agent_is_refused_unless_it_replaces_the_first() -> None:
             assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_GONE")
 
 
+async def test_an_agent_that_was_replaced_does_not_come_back() -> None:
+    async with sentinel() as running, attachment(running.address) as first:
+        await first.welcome()
+        async with attachment(running.address, replace=True) as second:
+            await second.welcome()
+            reason = await asyncio.wait_for(first.wait_failed(), 10)
+            assert "another agent has taken the address" in str(reason)
+            [tunnel] = running._routes.all()
+            assert tunnel.takes_calls
+
+
 @pytest.mark.parametrize(
     ("frames", "said"),
     [
