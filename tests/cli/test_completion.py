@@ -13,7 +13,7 @@ from tests.cli.terminal import run, run_all, running
 SCRIPTS = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
 """Where a shell finds `a2a-grpc`."""
 
-VERBS_WITH_S = {"send", "serve", "stream", "subscribe"}
+VERBS_WITH_S = {"send", "sentinel", "serve", "stream", "subscribe"}
 
 
 async def completed(*lines: tuple[str, ...]) -> list[set[str]]:
