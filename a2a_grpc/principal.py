@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +14,7 @@ CUSTOM = "custom"
 """The method of callers that an authenticator has named without a method."""
 
 _TEXTS = ("subject", "method", "issuer", "tenant", "actor", "group")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_CHARS = 256
 """The length of an owner that every store can keep; a longer one is kept as its digest."""
 
@@ -59,16 +62,30 @@ class Principal:
         object.__setattr__(self, "owner", self._owner())
 
     def _check_types(self) -> None:
-        """Raise TypeError for a value that would make another caller of this one, or give it more than was meant."""
+        """Raise TypeError or ValueError for a value that is no identity, or gives the caller more than was meant."""
         for name in _TEXTS:
             if not isinstance(value := getattr(self, name), str):
                 raise TypeError(f"{name} of a principal is of the type {type(value).__name__}; it must be a text")
+            if not value.isascii() and _SURROGATE.search(value):  # no store can keep it
+                raise ValueError(f"{name} of a principal has half of a surrogate pair, which is no character")
         for name in ("tenants", "scopes"):
             value = getattr(self, name)
             if isinstance(value, str):  # each part of the text would count as a tenant or a scope
                 raise TypeError(f"{name} of a principal is a text; it must be a set of texts")
             if value is not None and not isinstance(value, frozenset):
                 object.__setattr__(self, name, frozenset(value))
+
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Raise TypeError or ValueError for an end that is no point in time."""
+        end = self.expires_at
+        if end is None:
+            return
+        if isinstance(end, bool) or not isinstance(end, int | float):
+            raise TypeError(f"expires_at of a principal is of the type {type(end).__name__}; it must be a Unix time")
+        if not math.isfinite(end):
+            raise ValueError(f"expires_at of a principal is {end}; it must be a Unix time, or None for no end")
 
     def _owner(self) -> str:
         if self.is_anonymous:

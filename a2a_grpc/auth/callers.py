@@ -2,10 +2,11 @@
 
 import ipaddress
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from a2a_grpc.auth.protocol import INVALID, Authenticator, CallCredentials, Described, Opened, Refused
+from a2a_grpc.auth.protocol import EXPIRED, INVALID, Authenticator, CallCredentials, Described, Opened, Refused
 from a2a_grpc.auth.rates import Rates
 from a2a_grpc.errors import A2AError, ResourceExhaustedError, UnauthenticatedError
 from a2a_grpc.harmless import one_line
@@ -94,16 +95,22 @@ class Callers:
 
         Raises:
             UnauthenticatedError: The call shows no valid credentials.
-            ResourceExhaustedError: The caller calls too often, or its address has shown too many invalid credentials.
+            ResourceExhaustedError: The address of the caller has shown too many invalid credentials.
             UnavailableError: The credentials cannot be checked now.
         """
-        principal = await self._asked(credentials) if self._authenticators else NOBODY
+        return await self._asked(credentials) if self._authenticators else NOBODY
+
+    def count(self, principal: Principal, credentials: CallCredentials) -> None:
+        """Count a call of a caller. Raise ResourceExhaustedError if the caller calls too often."""
         if self._calls is not None:
             whose = address_of(credentials.peer) if principal.is_anonymous else principal.owner
             if wait_s := self._calls.take(whose):
                 said = "this caller makes more calls than --calls-per-second allows"
                 raise ResourceExhaustedError(said, retry_after_s=wait_s)
-        return principal
+
+    def note_failure(self) -> None:
+        """Write the exception of an authenticator, which is being handled, to the log: at most one in a second."""
+        self._lines.error("failure", "an authenticator failed", exc_info=True)
 
     async def _asked(self, credentials: CallCredentials) -> Principal:
         try:
@@ -111,6 +118,8 @@ class Callers:
                 if (principal := await authenticator(credentials)) is not None:
                     if not isinstance(principal, Principal):
                         raise TypeError(f"an authenticator returned a value of the type {type(principal).__name__}")
+                    if principal.expires_at is not None and principal.expires_at <= time.time():
+                        raise Refused("expired credentials", EXPIRED)
                     return principal
         except Refused as refused:
             reason, problem = refused.reason, refused.problem

@@ -1,7 +1,6 @@
 """The first of all checks: who calls. No handler, and no request, is looked at before."""
 
 import asyncio
-import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -20,8 +19,6 @@ from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc.status import CODES
 
-logger = logging.getLogger("a2a_grpc.rpc")
-
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 End: TypeAlias = "Callable[[Context, A2AError], Awaitable[None]]"
@@ -34,6 +31,8 @@ class Caller:
     """The caller of the current call, and what the audit log says of the call."""
 
     principal: Principal = NOBODY
+    is_known: bool = False
+    """True once the credentials of the caller are accepted."""
     task: str = ""
     """The id of the task that the call is about."""
     has_expired: bool = False
@@ -120,13 +119,15 @@ class Admission:
         """Find out who calls. Return False if the call was refused, and has ended."""
         try:
             caller.principal = await self._callers.identify(credentials)
+            caller.is_known = True
+            self._callers.count(caller.principal, credentials)
         except A2AError as error:
             await self._refuse(context, error)
             return False
         except (Exception, asyncio.CancelledError):  # an authenticator of other authors may raise anything
             if (task := asyncio.current_task(self._loop)) is not None and task.cancelling():
                 raise  # the client is gone
-            logger.exception("an authenticator failed")
+            self._callers.note_failure()
             await self._end(context, InternalError())
             return False
         return True
@@ -166,8 +167,7 @@ class Admission:
             code = CODES.get(code)
         is_canceled = isinstance(sys.exception(), asyncio.CancelledError)
         outcome = "CANCELLED" if is_canceled else code.name if code else "OK"
-        is_known = outcome != "UNAUTHENTICATED" or not caller.principal.is_anonymous
-        principal = caller.principal if is_known else None
+        principal = caller.principal if caller.is_known else None
         self._audit.record(method=method, principal=principal, task=caller.task, outcome=outcome, peer=context.peer())
 
 

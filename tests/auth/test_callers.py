@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,50 @@ async def test_an_authenticator_that_is_canceled_or_returns_no_principal_ends_th
             found = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=V1, timeout=5))
             assert found.code is grpc.StatusCode.INTERNAL
     assert "an authenticator returned a value of the type str" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"subject": "a\ud800"}, "subject of a principal has half of a surrogate pair"),
+        ({"subject": "a", "group": "\udfff"}, "group of a principal has half of a surrogate pair"),
+        ({"subject": "a", "expires_at": float("nan")}, "expires_at of a principal is nan"),
+        ({"subject": "a", "expires_at": float("inf")}, "expires_at of a principal is inf"),
+        ({"subject": "a", "expires_at": "2027"}, "expires_at of a principal is of the type str"),
+        ({"subject": "a", "expires_at": True}, "expires_at of a principal is of the type bool"),
+    ],
+)
+async def test_a_principal_that_no_store_or_clock_can_handle_ends_the_call_with_internal(
+    values: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def wrong(credentials: CallCredentials) -> Principal | None:
+        return Principal(**values)
+
+    async with site(scripted_agent(), auth=[wrong]) as running:
+        found = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=V1, timeout=5))
+        assert found.code is grpc.StatusCode.INTERNAL
+    assert said in caplog.text
+
+
+async def test_credentials_whose_end_is_in_the_past_are_refused_as_expired(caplog: pytest.LogCaptureFixture) -> None:
+    async with site(scripted_agent()) as running:
+        call = running.stub.ListTasks(ListTasksRequest(), metadata=as_caller("jwt", ends_in=-1))
+        found, challenges = await refused(call)
+        assert (found.code, found.text) == (UNAUTHENTICATED, "The call carries no valid credentials.")
+        assert challenges == ['Bearer error="invalid_token", error_description="expired"']
+    assert "reason=expired credentials" in caplog.text
+
+
+async def test_an_authenticator_that_fails_often_writes_few_tracebacks(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(credentials: CallCredentials) -> Principal | None:
+        raise KeyError("broken by hand")
+
+    async with site(scripted_agent(), auth=[broken]) as running:
+        began = time.monotonic()
+        for _ in range(50):
+            await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=V1))
+        seconds = time.monotonic() - began
+    assert 1 <= caplog.text.count("Traceback (most recent call last)") <= 1 + seconds
 
 
 async def test_the_log_has_the_reason_and_nothing_of_the_credentials(caplog: pytest.LogCaptureFixture) -> None:
@@ -416,6 +461,29 @@ async def test_the_audit_log_has_a_line_for_each_call_and_no_content(tmp_path: P
     assert lines[3]["tenant"] == "acme"
     assert "canary" not in path.read_text()
     assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+async def test_the_audit_log_names_known_callers_of_refused_calls_and_the_tenant_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    limits = AuthSettings(audit_log=str(path), calls_per_second=0.001, calls_burst=1, auth_failures_per_minute=1)
+    wrong = (*V1, ("authorization", "nonsense x"))
+    async with site(scripted_agent(), callers=limits) as running:
+        asked = ListTasksRequest(tenant="globex")
+        await refusal(running.stub.ListTasks(asked, metadata=as_caller("key", tenants="acme")))
+        await refusal(running.stub.ListTasks(asked, metadata=as_caller("key")))
+        await refusal(running.stub.ListTasks(asked, metadata=wrong))
+        await refusal(running.stub.ListTasks(asked, metadata=wrong))
+        await eventually(lambda: _lines_are(path, 4))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    names = ("outcome", "caller", "subject", "tenant")
+    assert [tuple(line.get(name) for name in names) for line in lines] == [
+        ("PERMISSION_DENIED", "key", "ann", "globex"),
+        ("RESOURCE_EXHAUSTED", "key", "ann", None),
+        ("UNAUTHENTICATED", None, None, None),
+        ("RESOURCE_EXHAUSTED", None, None, None),
+    ]
 
 
 def _lines_are(path: Path, count: int) -> None:
