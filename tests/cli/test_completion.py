@@ -39,7 +39,7 @@ async def test_bash_completes_verbs_options_and_values() -> None:
     )
     assert verbs == VERBS_WITH_S
     assert below == {"create", "get", "list", "delete"}
-    assert options == {"--token", "--token-file"}
+    assert options == {"--token", "--token-command", "--token-file"}
     assert values == {"text", "json"}
 
 
