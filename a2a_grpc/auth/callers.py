@@ -112,6 +112,10 @@ class Callers:
         """Write the exception of an authenticator, which is being handled, to the log: at most one in a second."""
         self._lines.error("failure", "an authenticator failed", exc_info=True)
 
+    def note_timeout(self, timeout_s: float) -> None:
+        """Write to the log that authenticators did not answer a call in time: at most one line in a second."""
+        self._lines.error("timeout", "an authenticator did not answer in time timeout_s=%g", timeout_s)
+
     async def _asked(self, credentials: CallCredentials) -> Principal:
         try:
             for authenticator in self._authenticators:

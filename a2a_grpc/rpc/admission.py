@@ -15,7 +15,7 @@ from a2a_grpc.auth import CallCredentials
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import NOBODY, Callers
 from a2a_grpc.auth.protocol import EXPIRED, Certificate
-from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError
+from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc.status import CODES
 
@@ -38,6 +38,9 @@ class Caller:
     has_expired: bool = False
     """True once the call is ended because the credentials of its caller have ended."""
 
+
+IDENTIFY_TIMEOUT_S = 20.0
+"""Seconds that authenticators have to find out who calls."""
 
 _caller: ContextVar[Caller | None] = ContextVar("a2a_grpc caller of the call", default=None)
 
@@ -118,11 +121,16 @@ class Admission:
     async def _admit(self, caller: Caller, credentials: CallCredentials, context: Context) -> bool:
         """Find out who calls. Return False if the call was refused, and has ended."""
         try:
-            caller.principal = await self._callers.identify(credentials)
+            async with asyncio.timeout(IDENTIFY_TIMEOUT_S):
+                caller.principal = await self._callers.identify(credentials)
             caller.is_known = True
             self._callers.count(caller.principal, credentials)
         except A2AError as error:
             await self._refuse(context, error)
+            return False
+        except TimeoutError:
+            self._callers.note_timeout(IDENTIFY_TIMEOUT_S)
+            await self._end(context, UnavailableError("the credentials were not checked in time", retry_after_s=1.0))
             return False
         except (Exception, asyncio.CancelledError):  # an authenticator of other authors may raise anything
             if (task := asyncio.current_task(self._loop)) is not None and task.cancelling():

@@ -13,7 +13,7 @@ from a2a_grpc.rpc import AcceptingServer, Methods
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.server.ports import ListenError, cannot_listen, check_free
-from a2a_grpc.server.sockets import end_connections, limit_waiting, listeners
+from a2a_grpc.server.sockets import end_connections, limit_waiting, listeners, stop_listening
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.server")
@@ -118,6 +118,7 @@ class GrpcPort:
         spared = {int(peer.rpartition(":")[2]) for peer in unread_by}
         if self._server is not None:
             await self._server.wait_for_calls(CALLS_S)
+        stop_listening(self._listeners)
         end_connections(self._port, self._listeners, spared)
         stopping = set(self._retired)
         for retired in stopping:

@@ -32,6 +32,19 @@ def limit_waiting(port: int, own: frozenset[int], size: int) -> None:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
+def stop_listening(own: frozenset[int]) -> None:
+    """Close the sockets of a server that listen, given by their inodes. gRPC keeps their descriptors.
+
+    gRPC closes its listeners some time after its server has begun to stop. A connection that it accepts meanwhile is
+    not ended by `end_connections`, and its calls would be CANCELLED. So each descriptor gets a socket to which no
+    client can connect. gRPC would log an error if the sockets that listen were shut down.
+    """
+    for descriptor, inode in descriptors():
+        if inode in own:
+            with suppress(OSError), socket.socket() as unused:
+                os.dup2(unused.fileno(), descriptor, inheritable=False)
+
+
 def end_connections(port: int, own: frozenset[int], spared: Collection[int] = ()) -> None:
     """Send the end of the stream on all connections that came to a port; what was written arrives before.
 

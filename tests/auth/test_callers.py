@@ -20,6 +20,7 @@ from a2a_grpc.auth.rates import MAX_KNOWN, Rates
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import UnavailableError
 from a2a_grpc.principal import Principal
+from a2a_grpc.rpc import admission
 from a2a_grpc.wire import GetTaskRequest, ListTasksRequest
 from tests.auth.callers import Site, as_caller, site
 from tests.harness import V1, decoded, elements, eventually, refusal, request, scripted, scripted_agent, texts
@@ -552,6 +553,23 @@ async def test_a_call_that_waits_for_its_authenticator_ends_with_its_caller(
             call.cancel()
             await left.wait()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_call_whose_authenticator_hangs_is_unavailable_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hangs(credentials: CallCredentials) -> Principal | None:
+        await asyncio.sleep(600)
+        return None
+
+    monkeypatch.setattr(admission, "IDENTIFY_TIMEOUT_S", 0.1)
+    async with site(scripted_agent(), auth=[hangs]) as running:
+        found = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=V1))
+        assert (found.code, found.text) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "the credentials were not checked in time",
+        )
+    assert "an authenticator did not answer in time" in caplog.text
 
 
 async def test_a_caller_may_call_again_from_another_connection(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from a2a_grpc import Client, connect
 from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.server.sockets import listeners, stop_listening
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, Task
 from tests.harness import V1, Program, decoded, request, scripted_agent, serving
 
@@ -121,3 +122,17 @@ async def test_our_own_client_sends_through_rolling_restarts(tmp_path: Path) -> 
                 program.process.terminate()
                 await asyncio.wait_for(program.process.communicate(), 20)
     assert sent > 0
+
+
+async def test_a_server_that_stops_to_listen_accepts_no_connection_and_gRPC_logs_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async with serving(scripted_agent()) as served:
+        port = int(served.server.grpc_address.rpartition(":")[2])
+        await served.send(request())
+        stop_listening(listeners(port))
+        assert listeners(port) == frozenset()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        await served.send(request())  # connections that are there go on
+    assert "accept" not in capfd.readouterr().err
