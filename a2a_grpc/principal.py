@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,6 @@ CUSTOM = "custom"
 """The method of callers that an authenticator has named without a method."""
 
 _TEXTS = ("subject", "method", "issuer", "tenant", "actor", "group")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_CHARS = 256
 """The length of an owner that every store can keep; a longer one is kept as its digest."""
 
@@ -66,8 +64,10 @@ class Principal:
         for name in _TEXTS:
             if not isinstance(value := getattr(self, name), str):
                 raise TypeError(f"{name} of a principal is of the type {type(value).__name__}; it must be a text")
-            if not value.isascii() and _SURROGATE.search(value):  # no store can keep it
-                raise ValueError(f"{name} of a principal has half of a surrogate pair, which is no character")
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{name} of a principal has half of a surrogate pair, which is no character") from None
         for name in ("tenants", "scopes"):
             value = getattr(self, name)
             if isinstance(value, str):  # each part of the text would count as a tenant or a scope

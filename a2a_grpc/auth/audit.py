@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import queue
+import stat
 import sys
 from datetime import UTC, datetime
 from io import BufferedWriter, FileIO, TextIOWrapper
@@ -16,6 +17,8 @@ from a2a_grpc.throttle import Throttle
 logger = logging.getLogger("a2a_grpc.auth")
 
 PRIVATE = 0o600
+STREAMS = ("/dev/stdout", "/dev/stderr")
+"""Files that need not be regular, for servers whose platform collects what they print."""
 MAX_WAITING = 100_000
 """Lines that may wait for the disk. A server whose disk is slower than that loses lines, and its log says so."""
 
@@ -30,6 +33,7 @@ class AuditLog:
     def __init__(self, path: str) -> None:
         """Open the file. Raise ConfigurationError if it cannot be written."""
         try:
+            _check(path)
             file = _PrivateFile(path)
         except OSError as error:
             raise ConfigurationError(f"audit_log is '{path}'; it cannot be written: {error.strerror}") from error
@@ -102,6 +106,15 @@ class _PrivateFile(WatchedFileHandler):
         self._lines.error(
             "unwritten", "a line of the audit log could not be written file=%s error=%r", self.baseFilename, error
         )
+
+
+def _check(path: str) -> None:
+    """Raise ConfigurationError for a pipe, whose opening may never end, or a device, which keeps no lines."""
+    if path in STREAMS or not os.path.exists(path):
+        return
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ConfigurationError(f"audit_log is '{path}'; it must be a regular file, or {' or '.join(STREAMS)}")
 
 
 def _private(path: str, flags: int) -> int:

@@ -109,7 +109,7 @@ class Callers:
                 raise ResourceExhaustedError(said, retry_after_s=wait_s)
 
     def note_failure(self) -> None:
-        """Write the exception of an authenticator, which is being handled, to the log: at most one in a second."""
+        """Write the current exception of an authenticator to the log, unless one was written in the last second."""
         self._lines.error("failure", "an authenticator failed", exc_info=True)
 
     def note_timeout(self, timeout_s: float) -> None:

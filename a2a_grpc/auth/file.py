@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from a2a_grpc.auth.jwt import Jwt
 from a2a_grpc.auth.keys import HEADER, ApiKeys
 from a2a_grpc.auth.protocol import Authenticator
 from a2a_grpc.auth.settings import AuthSettings
-from a2a_grpc.auth.tables import Table, parse, read_text, refuse_unknown_tables
+from a2a_grpc.auth.tables import Table, parse, read_text, refuse_unknown_tables, state_of, warn_if_writable
 from a2a_grpc.config import ConfigurationError
 
 T = TypeVar("T")
@@ -23,6 +24,9 @@ JWT = (
 )
 CERTIFICATES = ("client_ca", "tenants", "scopes")
 ANONYMOUS = ("allow",)
+
+_warn_once = lru_cache(maxsize=64)(warn_if_writable)
+"""A server reads its settings twice, so that wrong ones are reported before anything is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         tables = parse(path, read_text(path))
+        _warn_once(path, state_of(path).st_mode)
         refuse_unknown_tables(path, tables, ("keys", "jwt", "certificates", "anonymous"))
         self._keys = Table(path, "[keys]", tables["keys"], KEYS) if "keys" in tables else None
         self._certificates = (

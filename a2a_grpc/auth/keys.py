@@ -4,17 +4,17 @@ import asyncio
 import hashlib
 import hmac
 import logging
-import os
 import re
 import secrets
-import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from a2a_grpc.auth import keyfile
 from a2a_grpc.auth.keyfile import Key
 from a2a_grpc.auth.protocol import EXPIRED, CallCredentials, Refused
+from a2a_grpc.auth.tables import state_of, warn_if_writable
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.principal import Principal
 from a2a_grpc.throttle import Throttle
@@ -32,8 +32,6 @@ UNSETTLED_S = 2.0
 whole seconds, so a second change could look like the first."""
 REMIND_S = 60.0
 """Seconds between two log lines about the same fault of the file."""
-MAX_BYTES = 64 * 1024 * 1024
-"""The largest size of the file. It is that of some 400,000 keys."""
 
 _HEADER_NAME = re.compile(r"(?!grpc-|a2a-|authorization$)[a-z0-9][a-z0-9_.-]*(?<!-bin)")
 
@@ -72,6 +70,7 @@ class ApiKeys:
         self._card_name = header
         self._index = _Index(())
         self._stamp: Stamp = ()
+        self._mode: int | None = None
         self._fresh_until = 0.0
         self._lock = asyncio.Lock()
         self._lines = Throttle(logger, REMIND_S)
@@ -80,14 +79,14 @@ class ApiKeys:
         """Read the file. Raise ConfigurationError if it cannot be read or is wrong."""
         read = await asyncio.to_thread(_read, self._path)
         assert read is not None  # no stamp is known
-        self._stamp, self._index = read
+        self._take(read)
         self._fresh_until = time.monotonic() + CHECK_INTERVAL_S
 
     async def close(self) -> None:
         """Forget the keys."""
         self._lines.close()
         self._index = _Index(())
-        self._stamp = ()
+        self._stamp, self._mode = (), None
 
     async def __call__(self, credentials: CallCredentials, /) -> Principal | None:
         """Return the caller that a key names, or None if the call shows no key.
@@ -150,13 +149,16 @@ class ApiKeys:
                 )
             else:
                 if changed is not None:
-                    self._take(*changed)
+                    self._take(changed)
             self._fresh_until = time.monotonic() + CHECK_INTERVAL_S
 
-    def _take(self, stamp: Stamp, index: "_Index") -> None:
-        if index.keys != self._index.keys:
-            logger.info("API keys read again file=%s count=%d", self._path, len(index.keys))
-        self._stamp, self._index = stamp, index
+    def _take(self, read: "_Read") -> None:
+        is_changed = read.found.keys != self._index.keys
+        if is_changed and self._mode is not None:
+            logger.info("API keys read again file=%s count=%d", self._path, len(read.found.keys))
+        if is_changed or read.mode != self._mode:
+            warn_if_writable(self._path, read.mode)
+        self._stamp, self._mode, self._index = read.stamp, read.mode, read.found
         self._lines.close()  # the fault is mended, so no line counts it any more
 
 
@@ -183,6 +185,14 @@ class _Index:
         return hashlib.blake2b(digest, key=self._secret).digest()
 
 
+class _Read(NamedTuple):
+    """What was read of the file."""
+
+    stamp: Stamp
+    mode: int
+    found: _Index
+
+
 def _by_digest(keys: tuple[Key, ...]) -> list[tuple[bytes, Key]]:
     return [(bytes.fromhex(key.digest), key) for key in keys]
 
@@ -191,25 +201,18 @@ def _principal(key: Key) -> Principal:
     return Principal(subject=key.name, method=METHOD, tenants=key.tenants, scopes=key.scopes, expires_at=key.not_after)
 
 
-def _read(path: Path, known: Stamp = ()) -> tuple[Stamp, _Index] | None:
-    """Return the keys of a file with its stamp, or None if the stamp is still the known one.
+def _read(path: Path, known: Stamp = ()) -> _Read | None:
+    """Return the keys of a file with its stamp and mode, or None if the stamp is still the known one.
 
     Raises:
         ConfigurationError: The file cannot be read, or is wrong.
     """
-    try:
-        state = os.stat(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # a pipe or a device may never end
-        raise ConfigurationError(f"{path}: cannot be read: it is not a regular file")
-    if state.st_size > MAX_BYTES:
-        raise ConfigurationError(f"{path}: cannot be read: it has more than {MAX_BYTES} bytes")
+    state = state_of(path)
     stamp = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     if stamp == known:
         return None
     is_settled = time.time() - max(state.st_mtime, state.st_ctime) > UNSETTLED_S
-    return stamp if is_settled else (), _Index(tuple(keyfile.read(path)))
+    return _Read(stamp if is_settled else (), state.st_mode, _Index(tuple(keyfile.read(path))))
 
 
 def _bearer_key(value: str | bytes) -> str:

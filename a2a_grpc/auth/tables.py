@@ -1,5 +1,8 @@
 """Reading of TOML files whose mistakes are reported by file, table and key."""
 
+import logging
+import os
+import stat
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -8,9 +11,38 @@ from typing import Any
 
 from a2a_grpc.config import ConfigurationError, hint_at
 
+logger = logging.getLogger("a2a_grpc.auth")
+
+MAX_BYTES = 64 * 1024 * 1024
+"""The largest size of a file. A file of API keys has then some 400,000 keys."""
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def state_of(path: Path) -> os.stat_result:
+    """Return the state of a file. Raise ConfigurationError if it does not exist, or reading it might never end."""
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # a pipe or a device may never end
+        raise ConfigurationError(f"{path}: cannot be read: it is not a regular file")
+    if state.st_size > MAX_BYTES:
+        raise ConfigurationError(f"{path}: cannot be read: it has more than {MAX_BYTES} bytes")
+    return state
+
+
+def warn_if_writable(path: Path, mode: int) -> None:
+    """Write a warning to the log if other users can write a file, and so can let callers in."""
+    mode = stat.S_IMODE(mode)
+    if os.name == "posix" and mode & OTHERS_WRITE:
+        logger.warning(
+            "other users can write a file of credentials file=%s mode=%04o do='chmod 600 %s'", path, mode, path
+        )
+
 
 def read_text(path: Path) -> str:
-    """Return the text of a file. Raise ConfigurationError if it cannot be read or is empty."""
+    """Return the text of a file. Raise ConfigurationError if it cannot be read, is too large or is empty."""
+    state_of(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -59,11 +59,15 @@ def new(
     tenant: Annotated[
         list[str] | None,
         typer.Option(
-            "--tenant", metavar="TENANT", help="A tenant that the key is for; can be repeated. Without it: all tenants."
+            "--tenant",
+            envvar="",  # the variable of callers must not limit the key
+            metavar="TENANT",
+            help="A tenant that the key is for; can be repeated. Without it: all tenants.",
         ),
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", metavar="SCOPE", help="A right of the caller; can be repeated.")
+        list[str] | None,
+        typer.Option("--scope", envvar="", metavar="SCOPE", help="A right of the caller; can be repeated."),
     ] = None,
     expires_days: Annotated[
         int | None,

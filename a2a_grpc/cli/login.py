@@ -7,7 +7,7 @@ import typer
 
 from a2a_grpc.cli.card import DEFAULT_CARD
 from a2a_grpc.cli.exits import ExitCode
-from a2a_grpc.cli.stored import keep, login_of
+from a2a_grpc.cli.stored import check, keep, login_of
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Cards
 from a2a_grpc.client.device import OFFLINE, ask_for_code, check_scopes, device_endpoints, wait_for_token
@@ -54,6 +54,7 @@ async def login(
     if not client_id:
         raise ConfigurationError("give --client-id: the id that the authorization server knows this program by")
     check_scopes(scope or ())
+    await check()
     endpoints, scopes = await _endpoints(session, parsed, issuer)
     if not scope and OFFLINE in endpoints.scopes:
         scopes = (*scopes, OFFLINE)

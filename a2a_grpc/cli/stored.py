@@ -70,6 +70,15 @@ def logins() -> dict[str, Login]:
         raise ConfigurationError(f"the logins in {file} cannot be read; delete the file, and log in again") from None
 
 
+async def check() -> None:
+    """Raise ConfigurationError if a login could not be stored."""
+    async with locked():
+        if known := logins():
+            _write(known)
+        elif not os.access(path().parent, os.W_OK | os.X_OK):
+            raise ConfigurationError(f"cannot write {path()}: the folder cannot be written")
+
+
 async def keep(login: Login) -> Path:
     """Store a login in place of the last one of its origin. Return the path of the file."""
     async with locked():

@@ -87,8 +87,11 @@ def _end_without_output(error: OutputError) -> NoReturn:
 def give_variable(parameter: Any) -> None:
     """Let an option be given as an environment variable, `A2A_GRPC_<OPTION>`, if the option names no variable itself.
 
-    The variable of an option that may be given several times has one value in each line.
+    The variable of an option that may be given several times has one value in each line. An option with an empty name
+    of a variable has none.
     """
+    if parameter.envvar == "":
+        return
     flag = next((flag for flag in parameter.opts if flag.startswith("--")), "")
     if parameter.param_type_name != "option" or parameter.is_eager or f"env: {PREFIX}" in (parameter.help or ""):
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from a2a_grpc.client.credentials import Place
-from a2a_grpc.client.endpoint import RefusedRequest, post_for_token, post_form
+from a2a_grpc.client.endpoint import RefusedRequest, is_http, post_for_token, post_form
 from a2a_grpc.client.errors import CredentialsUnavailableError
 from a2a_grpc.client.issuer import Endpoints, endpoints_of_scheme, metadata_url_of
 from a2a_grpc.client.target import shown
@@ -89,6 +89,8 @@ async def ask_for_code(endpoints: Endpoints, client_id: str, scopes: Sequence[st
     if not all(isinstance(text, str) and text for text in texts):
         raise LoginFailed(f"{what} {shown(endpoints.device_url)} answered without a code and a page")
     device_code, user_code, url = map(str, texts)
+    if not is_http(url):
+        raise LoginFailed(f"{what} {shown(endpoints.device_url)} names a page that is not an https:// or http:// URL")
     interval_s = min(max(_number(answer.get("interval"), INTERVAL_S), INTERVALS_S[0]), INTERVALS_S[1])
     life_s = min(_number(answer.get("expires_in"), LIFE_S), LIFE_S)
     return Prompt(url, user_code, device_code, time.time() + life_s, interval_s)

@@ -39,16 +39,22 @@ class RefusedRequest(UnauthenticatedError):
         self.error = error
 
 
-def check_url(url: str, what: str) -> None:
-    """Raise ConfigurationError for an endpoint that does not use TLS, unless it is on this machine."""
+def is_http(url: str) -> bool:
+    """Return True for an http or https URL of a host, without a user's name."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        host = None
-    if not host or parts.scheme not in ("https", "http") or "@" in parts.netloc or not url.isprintable() or " " in url:
+        return False
+    is_web = bool(host) and parts.scheme in ("https", "http")
+    return is_web and "@" not in parts.netloc and url.isprintable() and " " not in url
+
+
+def check_url(url: str, what: str) -> None:
+    """Raise ConfigurationError for an endpoint that does not use TLS, unless it is on this machine."""
+    if not is_http(url):
         raise ConfigurationError(f"{what} is '{shown(url)}'; it must be https://HOST[:PORT][/PATH]")
-    if parts.scheme == "http" and not is_loopback(host):
+    if urlsplit(url).scheme == "http" and not is_loopback(host_of(url)):
         raise ConfigurationError(
             f"{what} is '{shown(url)}'; secrets are sent over https only, or over http to this machine"
         )

@@ -1,5 +1,6 @@
 """The file of `--auth`: what it makes of each table, with the short forms, and what is said of a wrong one."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,26 @@ def test_a_missing_package_is_named_with_what_installs_it(folder: Path, monkeypa
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(ConfigurationError, match=r'pip install "a2a-grpc\[auth\]"'):
         read(folder, JWT + "audience = 'a'")
+
+
+def test_a_file_that_is_not_regular_is_refused_at_once(folder: Path) -> None:
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    for path, said in (
+        (pipe, "it is not a regular file"),
+        (Path("/dev/zero"), "it is not a regular file"),
+        (folder, "Is a"),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            accepted(AuthSettings(auth=str(path)))
+        assert str(refused.value).startswith(f"{path}: cannot be read: {said}")
+
+
+def test_a_file_that_others_can_write_is_named_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = folder / "auth.toml"
+    path.write_text("[keys]\nfile = 'keys.toml'\n")
+    path.chmod(0o664)
+    for _ in range(2):
+        accepted(AuthSettings(auth=str(path)))
+    said = f"other users can write a file of credentials file={path} mode=0664 do='chmod 600 {path}'"
+    assert caplog.text.count(said) == 1

@@ -533,6 +533,16 @@ async def test_an_audit_log_that_cannot_be_written_is_refused_at_the_start(tmp_p
         await Server(scripted_agent(), settings, callers=AuthSettings(audit_log=path)).start()
 
 
+async def test_an_audit_log_that_is_a_pipe_or_a_device_is_refused_at_the_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+    for path in (str(tmp_path / "pipe"), "/dev/zero", "/dev/null"):
+        with pytest.raises(ConfigurationError, match=f"audit_log is '{path}'; it must be a regular file"):
+            await Server(scripted_agent(), settings, callers=AuthSettings(audit_log=path)).start()
+    with pytest.raises(ConfigurationError, match=r"audit_log is .*Is a directory"):
+        await Server(scripted_agent(), settings, callers=AuthSettings(audit_log=str(tmp_path))).start()
+
+
 async def test_a_call_that_waits_for_its_authenticator_ends_with_its_caller(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

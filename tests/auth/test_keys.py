@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from a2a_grpc.auth import CallCredentials, Described, Opened, Refused, keyedits, keyfile
+from a2a_grpc.auth import CallCredentials, Described, Opened, Refused, keyedits, keyfile, tables
 from a2a_grpc.auth import keys as keys_module
 from a2a_grpc.auth.keyfile import Key, digest_of, new_secret
 from a2a_grpc.auth.keys import ApiKeys
@@ -337,7 +337,31 @@ async def test_a_pipe_or_a_large_file_in_place_of_the_file_delays_no_call(
     assert "cannot be read: it is not a regular file" in caplog.text
     file.unlink()
     file.touch()
-    os.truncate(file, keys_module.MAX_BYTES + 1)
+    os.truncate(file, tables.MAX_BYTES + 1)
     assert await keys(call(ALICE))
-    assert f"cannot be read: it has more than {keys_module.MAX_BYTES} bytes" in caplog.text
+    assert f"cannot be read: it has more than {tables.MAX_BYTES} bytes" in caplog.text
+    await keys.close()
+
+
+async def test_a_file_that_others_can_write_is_named_at_the_start_and_when_it_changes(
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "CHECK_INTERVAL_S", 0.0)
+    said = f"other users can write a file of credentials file={file} mode=0620 do='chmod 600 {file}'"
+    add(file, ALICE)
+    file.chmod(0o620)
+    keys = await opened(file)
+    assert caplog.text.count(said) == 1
+    assert await keys(call(ALICE))
+    assert caplog.text.count(said) == 1
+    file.chmod(0o600)
+    assert await keys(call(ALICE))
+    assert caplog.text.count(said) == 1
+    file.chmod(0o622)
+    assert await keys(call(ALICE))
+    assert await keys(call(ALICE))
+    assert caplog.text.count("other users can write") == 2
+    add(file, BOB, "bob")
+    assert await keys(call(BOB))
+    assert caplog.text.count("other users can write") == 3
     await keys.close()

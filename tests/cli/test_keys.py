@@ -31,6 +31,13 @@ async def test_new_prints_the_key_alone_and_stores_its_digest_for_the_owner_only
     assert stat.S_IMODE(Path(file).stat().st_mode) == 0o600
 
 
+async def test_the_variables_of_callers_do_not_limit_a_new_key(file: str) -> None:
+    variables = {"A2A_GRPC_TENANT": "acme", "A2A_GRPC_SCOPE": "write"}
+    assert (await run("keys", "new", "alice", "--file", file, env=variables)).code == 0
+    [key] = keyfile.read(Path(file))
+    assert (key.tenants, key.scopes) == (None, frozenset())
+
+
 async def test_a_key_may_have_an_end(file: str) -> None:
     done = await run("keys", "new", "alice", "--expires-days=30", "--file", file)
     [key] = keyfile.read(Path(file))

@@ -153,6 +153,29 @@ async def test_a_login_that_fails(home: Path, site: Site, authority: Authority, 
     assert not home.exists()
 
 
+@pytest.mark.parametrize("page", ["javascript:alert(1)", "file:///etc/passwd", "https://", "https://a.example/ b", "x"])
+async def test_a_page_that_is_no_web_page_is_not_shown(home: Path, site: Site, authority: Authority, page: str) -> None:
+    authority.page = page
+    done = await call(home, "login", site.url, "--client-id", "cli")
+    said = "names a page that is not an https:// or http:// URL"
+    assert (done.code, len(done.err.splitlines()), said in done.err) == (4, 1, True)
+    assert not home.exists()
+
+
+async def test_a_file_that_cannot_be_used_is_named_before_the_user_signs_in(
+    home: Path, site: Site, authority: Authority
+) -> None:
+    stored(home, site, authority)
+    home.chmod(0o644)
+    done = await call(home, "login", site.url, "--client-id", "cli")
+    assert (done.code, done.err) == (2, f"Error: others can read the logins in {home}; run: chmod 600 {home}\n")
+    home.chmod(0o600)
+    home.write_text("{")
+    done = await call(home, "login", site.url, "--client-id", "cli")
+    assert (done.code, "delete the file, and log in again" in done.err) == (2, True)
+    assert authority.requests == []
+
+
 async def test_ctrl_c_ends_a_login(home: Path, site: Site, authority: Authority) -> None:
     authority.answers = [(400, {"error": "authorization_pending"})] * 100
     env = {"XDG_CONFIG_HOME": str(home.parent.parent)}

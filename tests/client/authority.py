@@ -58,6 +58,7 @@ class Authority:
         self.methods = {"client_secret_basic", "client_secret_post"}
         self.given = 0
         self.issuer = ""
+        self.page = ""
         self._tls = tls
         self._runner: web.AppRunner
 
@@ -117,7 +118,7 @@ class Authority:
                 {
                     "device_code": "device-canary-1",
                     "user_code": "ABCD-EFGH",
-                    "verification_uri": f"{self.issuer}/activate",
+                    "verification_uri": self.page or f"{self.issuer}/activate",
                     "expires_in": 60,
                     "interval": 0,
                 },
