@@ -1,5 +1,6 @@
 """The end of a command: exit codes, and one line that says what went wrong and what to do."""
 
+import math
 from enum import IntEnum
 
 from a2a_grpc.cli.screen import Screen
@@ -10,6 +11,7 @@ from a2a_grpc.errors import (
     DeadlineExceededError,
     PermissionDeniedError,
     PushNotificationNotSupportedError,
+    ResourceExhaustedError,
     TaskNotFoundError,
     UnauthenticatedError,
     UnavailableError,
@@ -72,6 +74,8 @@ def exit_code_of(error: Exception) -> ExitCode:
 
 def hint_for(error: Exception) -> str:
     """Return what to do about an error, or "" if the error says so itself."""
+    if isinstance(error, ResourceExhaustedError) and error.retry_after_s:
+        return f"try again in {math.ceil(error.retry_after_s)} s"
     return next((text for kind, text in HINTS.items() if type(error) is kind), "")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from a2a_grpc.client import Client, ConnectionLostError, UnreachableError
-from a2a_grpc.errors import UnavailableError
+from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 
 SILENT_S = 2.0
 """The time in seconds without contact before the command says so. A restart of a server is often shorter."""
@@ -28,10 +28,9 @@ class Outage:
         self.reason = ""
         """Why the agent does not answer now; "" while it does."""
 
-    def failed(self, error: UnavailableError, limit_s: float) -> None:
+    def failed(self, error: UnavailableError | ResourceExhaustedError, limit_s: float) -> None:
         """Take note of a try that failed, before the next one."""
-        has_contact = not isinstance(error, (ConnectionLostError, UnreachableError))
-        self.reason = f"the agent {'is not available' if has_contact else 'does not answer'} ({error.message})"
+        self.reason = f"the agent {_problem(error)} ({error.message})"
         self._limit_s = limit_s if self._timeout_s is None else min(limit_s, self._timeout_s)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SILENT_S, self._tell)
@@ -53,6 +52,15 @@ class Outage:
     def _tell(self) -> None:
         self._is_noted = True
         self._note(f"{self.reason}; trying again for at most {self._limit_s:g} s, Ctrl-C stops")
+
+
+def _problem(error: UnavailableError | ResourceExhaustedError) -> str:
+    match error:
+        case ResourceExhaustedError():
+            return "refuses the call for now"
+        case ConnectionLostError() | UnreachableError():
+            return "does not answer"
+    return "is not available"
 
 
 class WatchedClient(Client):

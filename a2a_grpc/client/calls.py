@@ -16,7 +16,7 @@ from a2a_grpc.client.extended import Extended
 from a2a_grpc.client.identity import Identity, check_privacy
 from a2a_grpc.client.offers import check_offered
 from a2a_grpc.client.origin import Origin, page_of
-from a2a_grpc.client.patience import Patience, is_unsent
+from a2a_grpc.client.patience import Passing, Patience, is_refused_for_now, is_unsent
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.responses import accepted, too_many_bytes
 from a2a_grpc.client.security import Given, asked_by
@@ -58,6 +58,7 @@ class Calls:
       overwritten.
     - A call is tried again if no agent has answered it (`origin`), or if the agent answers UNAVAILABLE. A send is tried
       again only if that cannot make a second task.
+    - Any call is tried again if the agent answers RESOURCE_EXHAUSTED and says when to come back.
     - A call that the agent refuses with UNAUTHENTICATED is tried again once, if there are other credentials by then.
     - If the Python task that awaits a call is canceled, the RPC is canceled, and nothing else.
     - Each failure is raised as an A2AError, or as a ConfigurationError if the configuration is wrong.
@@ -100,7 +101,7 @@ class Calls:
         timeout_s = self.settings.timeout_s
         patience = patience or self.patience()
         is_keyed = any(key == Key.IDEMPOTENCY for key, _ in metadata)
-        refused: UnavailableError | None = None
+        refused: Passing | None = None
         sent: list[tuple[str, str]] = []
         fresh: list[tuple[str, str]] | None = None
         may_renew = True
@@ -111,7 +112,7 @@ class Calls:
                 sent, fresh = fresh or await self.merged(metadata), None
                 left_s = timeout_s if patience.left_s is None else max(patience.left_s, 0.001)
                 return await self._once(link, method, request, sent, left_s)
-            except UnavailableError as error:
+            except (UnavailableError, ResourceExhaustedError) as error:
                 if not await self.may_repeat(error, patience, is_safe=is_safe, is_keyed=is_keyed):
                     raise
                 refused = error
@@ -137,15 +138,20 @@ class Calls:
         """Return the patience of one unary call."""
         return Patience(self, within_s=self.settings.timeout_s, max_retries=self.settings.max_retries)
 
-    async def may_repeat(
-        self, error: UnavailableError, patience: Patience, *, is_safe: bool, is_keyed: bool = True
-    ) -> bool:
+    async def may_repeat(self, error: Passing, patience: Patience, *, is_safe: bool, is_keyed: bool = True) -> bool:
         """Wait until the next try of a call. Return False if the next try could have the same effect twice.
 
         A call that is not safe to repeat may be repeated if it is a send with an idempotency key, and the agent honours
         the key. Raise the error, or UnreachableError, if there is no next try.
         """
-        await patience.wait(error)
+        if isinstance(error, ResourceExhaustedError) and not is_refused_for_now(error):
+            return False
+        try:
+            await patience.wait(error)
+        except ResourceExhaustedError:
+            if patience.may_have_acted and not is_safe:
+                error.say(f"{error.message}; whether an earlier try has had its effect is not known")
+            raise
         if is_safe or is_unsent(error) or (is_keyed and await self.repeats_safely(patience)):
             return True
         if isinstance(error, ConnectionLostError):
@@ -241,6 +247,8 @@ class Calls:
                 await call
             except grpc.aio.AioRpcError as failure:
                 error = self.failed(failure)
+                if is_refused_for_now(error):  # the question, not the send, which may have had its effect
+                    raise UnavailableError(error.message, retry_after_s=error.retry_after_s) from failure
                 if isinstance(error, UnavailableError):
                     raise error from failure
                 if isinstance(error, UnauthenticatedError) and may_renew:

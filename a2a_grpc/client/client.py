@@ -234,7 +234,7 @@ class Client:
             ContentTypeNotSupportedError: The agent does not take the media type of a part.
             TaskNotFoundError: The agent does not know the task of `task_id`.
             UnsupportedOperationError: The task of `task_id` has ended.
-            ResourceExhaustedError: The agent has no room for another task. Try again after `retry_after_s` seconds.
+            ResourceExhaustedError: The agent still has no room for another task after the retries.
             TaskLostError: The agent was restarted and does not know the task any more.
             ConnectionLostError: The agent was lost. If its `task` is None, the agent may or may not have the message.
             TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 from a2a_grpc.client.card import MAX_NAMED, missing_fields
 from a2a_grpc.client.connection import Link
 from a2a_grpc.client.errors import ConnectionLostError
-from a2a_grpc.client.patience import Patience
+from a2a_grpc.client.patience import Passing, Patience, is_refused_for_now
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.errors import A2AError, UnavailableError
+from a2a_grpc.errors import A2AError
 from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
 
 if TYPE_CHECKING:
@@ -22,11 +22,13 @@ TIMEOUT_S = 5.0
 
 
 class Once(Patience):
-    """The patience of a call that is not tried again."""
+    """The patience of a call that is tried again only if a limit of the agent has refused the call for now."""
 
-    async def wait(self, error: UnavailableError) -> None:
-        """Raise the error."""
-        raise error
+    async def wait(self, error: Passing) -> None:
+        """Wait until the limit allows the call. Raise any other error."""
+        if not is_refused_for_now(error):
+            raise error
+        await super().wait(error)
 
 
 class Extended:

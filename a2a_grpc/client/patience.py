@@ -1,14 +1,17 @@
 """The time for which a client tries again, with one object for each wait of a caller."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.client.errors import ConnectionLostError, CredentialsUnavailableError
-from a2a_grpc.errors import UnavailableError
+from a2a_grpc.errors import A2AError, ResourceExhaustedError, UnavailableError
 
 if TYPE_CHECKING:
     from a2a_grpc.client.calls import Calls
+
+Passing: TypeAlias = UnavailableError | ResourceExhaustedError
+"""The errors after which the same call may succeed."""
 
 
 class Patience:
@@ -17,11 +20,15 @@ class Patience:
     An agent that was never reached is waited for `connect_timeout_s`. An agent that was reached is waited for
     `give_up_after_s` since the first failure after the last contact. With `within_s` all tries together have no more
     time than that; with `max_retries` there are no more retries than that.
+
+    If a limit of the agent refuses the call, the delay is the time that the agent gives, plus a short one. So calls
+    that were refused together do not come back together. A delay longer than `timeout_s` is not waited for.
     """
 
     def __init__(self, calls: "Calls", *, within_s: float | None = None, max_retries: int | None = None) -> None:
         settings = calls.settings
         self._calls = calls
+        self._timeout_s = settings.timeout_s
         self._give_up_after_s = settings.give_up_after_s
         self._connect_timeout_s = min(settings.connect_timeout_s, within_s or settings.connect_timeout_s)
         self._max_retries = max_retries
@@ -48,7 +55,7 @@ class Patience:
         self._tries = 0
         self._backoff.reset()
 
-    async def wait(self, error: UnavailableError) -> None:
+    async def wait(self, error: Passing) -> None:
         """Wait until the next try. Raise if there is none: the error itself, or UnreachableError."""
         if isinstance(error, CredentialsUnavailableError) and not self._calls.was_reached:
             raise error
@@ -56,10 +63,13 @@ class Patience:
         self.may_have_acted |= not is_unsent(error)
         now = self._now()
         since = self._since = now if self._since is None else self._since
-        delay_s = max(self._backoff.next_s(), error.retry_after_s or 0.0)
-        if self._calls.was_reached:
+        is_full, asked_s, own_s = is_refused_for_now(error), error.retry_after_s or 0.0, self._backoff.next_s()
+        delay_s = asked_s + own_s if is_full else max(own_s, asked_s)
+        if is_full and asked_s > self._timeout_s:
+            raise error
+        if isinstance(error, ResourceExhaustedError) or self._calls.was_reached:
             end = since + self._give_up_after_s
-            if self._until is not None:  # an agent that answers UNAVAILABLE is in contact
+            if self._until is not None:  # an agent that answers UNAVAILABLE, or that it is full, is in contact
                 end = min(end, self._until) if isinstance(error, ConnectionLostError) else self._until
             if now + delay_s > end or (self._max_retries is not None and self._tries > self._max_retries):
                 raise error
@@ -77,8 +87,18 @@ class Patience:
         await asyncio.sleep(delay_s)
 
 
-def is_unsent(error: UnavailableError) -> bool:
+def is_refused_for_now(error: A2AError) -> bool:
+    """Return True if a limit of the server has refused the call, and the server says when to send the call again.
+
+    Such a call has changed nothing. Limits that do not pass, such as that for the size of a message, come without a
+    time.
+    """
+    is_limit = isinstance(error, ResourceExhaustedError) and error.reason == ResourceExhaustedError.reason
+    return is_limit and error.retry_after_s is not None
+
+
+def is_unsent(error: Passing) -> bool:
     """Return True if no agent has begun with the call that failed, so that any call may be sent again."""
-    if isinstance(error, CredentialsUnavailableError):
+    if isinstance(error, CredentialsUnavailableError) or is_refused_for_now(error):
         return True
     return isinstance(error, ConnectionLostError) and error.origin.is_unsent

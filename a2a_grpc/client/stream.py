@@ -15,7 +15,7 @@ from a2a_grpc.client.cuts import may_have_ended, names_place, place_of
 from a2a_grpc.client.errors import ConnectionLostError, CredentialsUnavailableError, TaskLostError, UnreachableError
 from a2a_grpc.client.growth import Growth
 from a2a_grpc.client.news import artifact_news, news, tells_its_status
-from a2a_grpc.client.patience import Patience
+from a2a_grpc.client.patience import Passing, Patience, is_refused_for_now
 from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.client.taken import Taken
@@ -67,6 +67,7 @@ class TaskStream:
     - If the agent does not stream, the client reads the task from time to time. The events are the same.
     - The stream of a send ends when the task has ended, or asks in INPUT_REQUIRED. A subscription ends when the task
       has ended.
+    - If a limit of the agent refuses a call, and the agent says when to come back, the call is made again.
     - Reading raises ConnectionLostError after `give_up_after_s` seconds without contact, and TaskLostError if the
       server does not know the task any more. Other errors of the agent are raised as they come. Each ends the stream.
 
@@ -408,7 +409,10 @@ class TaskStream:
                 self._is_polled = True
                 self._drop_call()
                 return None
-            case ResourceExhaustedError(retry_after_s=float()) if self.task_id:  # no room for one more stream, for now
+            case ResourceExhaustedError() if is_refused_for_now(error):
+                if not self._elements:
+                    return await self._cut(error, patience)
+                # A task that was followed goes on: it is given up on like the task of an agent that is unavailable.
                 return await self._cut(UnavailableError(error.message, retry_after_s=error.retry_after_s), patience)
             case InvalidRequestError() if self.seq is not None and self._fold is not None and names_place(error):
                 self.seq = None  # the server knows less of the log than this stream has seen: go on by snapshot
@@ -472,7 +476,7 @@ class TaskStream:
             return None
         return await self._cut(UnavailableError(error.message), patience)
 
-    async def _cut(self, error: UnavailableError, patience: Patience) -> None:
+    async def _cut(self, error: Passing, patience: Patience) -> None:
         """Wait until the next try. Raise if there is none, or if the next try could send a message twice."""
         self._interrupt()
         if self._is_over:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from a2a_grpc import lifecycle
+from a2a_grpc.client.patience import is_refused_for_now
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskStatusUpdateEvent
@@ -27,7 +28,8 @@ class Taken:
     async def look(self, event: Event | None, get: Callable[[str], Awaitable[Task]]) -> Sequence[Message] | None:
         """Look at an event of a server that numbers its events. Read the task, without artifacts, if needed.
 
-        Return the history as of the event if the task was read. Raise UnavailableError if the server does not answer.
+        Return the history as of the event if the task was read. Raise UnavailableError if the server does not answer,
+        and ResourceExhaustedError if a limit of the server refuses the call for now.
         """
         if self.is_known or not isinstance(event, Task | TaskStatusUpdateEvent):
             return None
@@ -41,7 +43,10 @@ class Taken:
             task = await get(event.id if isinstance(event, Task) else event.task_id)
         except UnavailableError:
             raise
-        except A2AError:  # the agent lets the task be followed and not be read
+        except A2AError as error:
+            if is_refused_for_now(error):
+                raise
+            # The agent lets the task be followed and not be read.
             self.is_known = True
             return None
         if task.status != event.status:

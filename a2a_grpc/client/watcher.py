@@ -2,14 +2,14 @@
 
 from typing import Protocol
 
-from a2a_grpc.errors import UnavailableError
+from a2a_grpc.client.patience import Passing
 
 
 class Watcher(Protocol):
     """An observer of the tries of a client."""
 
-    def failed(self, error: UnavailableError, limit_s: float) -> None:
+    def failed(self, error: Passing, limit_s: float) -> None:
         """Take note of a try that failed. All tries together have `limit_s` seconds, and another one follows."""
 
     def answered(self) -> None:
-        """Take note of an answer of the agent that was not UNAVAILABLE."""
+        """Take note of an answer of the agent that let the call begin."""

@@ -173,7 +173,7 @@ class Calls:
     async def room_for(self, context: Context, size: int) -> None:
         """Wait for room for a response of about so many bytes. Call it before they are read.
 
-        Raises ResourceExhaustedError if there is none in time.
+        Raises UnavailableError if there is none in time.
         """
         task = asyncio.current_task(self._loop)
         assert task is not None

@@ -5,7 +5,7 @@ import logging
 import math
 from typing import Any
 
-from a2a_grpc.errors import ResourceExhaustedError
+from a2a_grpc.errors import UnavailableError
 from a2a_grpc.rpc.reset import outer_task, reset
 from a2a_grpc.rpc.shares import Shares
 from a2a_grpc.throttle import Throttle
@@ -37,7 +37,7 @@ class Responses:
     Guarantees:
 
     - Together they have at most `max_bytes`, those of one connection at most half as much; a single one may be larger.
-    - A call waits for room for at most twice `unread_s`, then it is RESOURCE_EXHAUSTED.
+    - A call waits for room for at most twice `unread_s`, then it is UNAVAILABLE: a send may have had its effect.
     - While a call waits, responses that were not read for `unread_s` are ended, those of the connection that holds most
       first. Their streams are reset.
     """
@@ -62,7 +62,7 @@ class Responses:
     async def hold(self, task: "asyncio.Task[Any]", peer: str, size: int) -> None:
         """Count a response until `release` or the end of its call; if the call has room already, change its size.
 
-        Call it in the task of the call. Waits for room. Raises ResourceExhaustedError if there is none in time.
+        Call it in the task of the call. Waits for room. Raises UnavailableError if there is none in time.
         """
         hold = self._holds.get(task)
         if hold is not None:
@@ -73,7 +73,7 @@ class Responses:
         if not self._shares.take(peer, size):
             self._look_later()
             if not await self._shares.wait(peer, size, 2 * self._unread_s):
-                raise ResourceExhaustedError(
+                raise UnavailableError(
                     f"responses that clients have not read yet leave no room for one of {size} bytes; try again",
                     retry_after_s=1.0,
                 )
