@@ -113,7 +113,7 @@ class Callers:
         self._lines.error("failure", "an authenticator failed", exc_info=True)
 
     def note_timeout(self, timeout_s: float) -> None:
-        """Write to the log that authenticators did not answer a call in time: at most one line in a second."""
+        """Write to the log that authenticators did not answer a call in time, unless such a line was just written."""
         self._lines.error("timeout", "an authenticator did not answer in time timeout_s=%g", timeout_s)
 
     async def _asked(self, credentials: CallCredentials) -> Principal:
