@@ -173,11 +173,11 @@ class Calls:
     async def room_for(self, context: Context, size: int) -> None:
         """Wait for room for a response of about so many bytes. Call it before they are read.
 
-        Raises UnavailableError if there is none in time.
+        Raises ResourceExhaustedError if there is none in time.
         """
         task = asyncio.current_task(self._loop)
         assert task is not None
-        await self._responses.hold(task, context.peer(), size)
+        await self._responses.hold(task, context.peer(), size, has_acted=False)
 
     async def write(self, context: Context, element: bytes) -> None:
         """Write one element of a stream. It counts as a response until gRPC has taken it."""

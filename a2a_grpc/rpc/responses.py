@@ -5,7 +5,7 @@ import logging
 import math
 from typing import Any
 
-from a2a_grpc.errors import UnavailableError
+from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.rpc.reset import outer_task, reset
 from a2a_grpc.rpc.shares import Shares
 from a2a_grpc.throttle import Throttle
@@ -37,7 +37,7 @@ class Responses:
     Guarantees:
 
     - Together they have at most `max_bytes`, those of one connection at most half as much; a single one may be larger.
-    - A call waits for room for at most twice `unread_s`, then it is UNAVAILABLE: a send may have had its effect.
+    - A call waits for room for at most twice `unread_s`, then it is RESOURCE_EXHAUSTED.
     - While a call waits, responses that were not read for `unread_s` are ended, those of the connection that holds most
       first. Their streams are reset.
     """
@@ -59,10 +59,11 @@ class Responses:
         """Return True if a response of this call, or room for it, is counted."""
         return task in self._holds
 
-    async def hold(self, task: "asyncio.Task[Any]", peer: str, size: int) -> None:
+    async def hold(self, task: "asyncio.Task[Any]", peer: str, size: int, *, has_acted: bool = True) -> None:
         """Count a response until `release` or the end of its call; if the call has room already, change its size.
 
-        Call it in the task of the call. Waits for room. Raises UnavailableError if there is none in time.
+        Call it in the task of the call. Waits for room. Raises ResourceExhaustedError if there is none in time. The
+        error names a time for another try only if the call has not acted yet: a second send would be a second message.
         """
         hold = self._holds.get(task)
         if hold is not None:
@@ -73,9 +74,10 @@ class Responses:
         if not self._shares.take(peer, size):
             self._look_later()
             if not await self._shares.wait(peer, size, 2 * self._unread_s):
-                raise UnavailableError(
-                    f"responses that clients have not read yet leave no room for one of {size} bytes; try again",
-                    retry_after_s=1.0,
+                advice = "the call has had its effect" if has_acted else "try again"
+                raise ResourceExhaustedError(
+                    f"responses that clients have not read yet leave no room for one of {size} bytes; {advice}",
+                    retry_after_s=None if has_acted else 1.0,
                 )
         self._holds[task] = Hold(peer, size)
         task.add_done_callback(self.release)

@@ -169,16 +169,19 @@ def echo() -> tuple[Agent, list[str]]:
     return agent, seen
 
 
-async def test_a_response_without_room_is_unavailable_since_its_call_has_had_its_effect() -> None:
+async def test_a_response_without_room_names_a_time_only_if_its_call_has_had_no_effect() -> None:
     responses = Responses(max_bytes=20_000, unread_s=0.01)
     async with asyncio.TaskGroup() as group:
         first = asyncio.current_task()
         assert first is not None
         await responses.hold(first, "a", 19_000)
-        with pytest.raises(UnavailableError, match="leave no room for one of 5000 bytes") as failed:
+        with pytest.raises(ResourceExhaustedError, match="leave no room for one of 5000 bytes") as failed:
             await responses.hold(group.create_task(asyncio.sleep(0)), "b", 5000)
+        assert failed.value.retry_after_s is None
+        with pytest.raises(ResourceExhaustedError, match="leave no room for one of 5000 bytes") as failed:
+            await responses.hold(group.create_task(asyncio.sleep(0)), "b", 5000, has_acted=False)
+        assert failed.value.retry_after_s == 1.0
         responses.release(first)
-    assert failed.value.retry_after_s == 1.0
 
 
 @asynccontextmanager
