@@ -18,6 +18,7 @@ from a2a_grpc.auth.protocol import EXPIRED, Certificate
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc.status import CODES
+from a2a_grpc.rpc.traffic import calling_peer
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -41,6 +42,9 @@ class Caller:
 
 IDENTIFY_TIMEOUT_S = 20.0
 """Seconds that authenticators have to find out who calls."""
+
+LOOK_S = 1.0
+"""Seconds between two looks at calls that wait for authenticators."""
 
 _caller: ContextVar[Caller | None] = ContextVar("a2a_grpc caller of the call", default=None)
 
@@ -75,6 +79,10 @@ class Admission:
         self._certificate = certificate
         self._audit = audit
         self._loop = asyncio.get_running_loop()
+        self._asking: dict[asyncio.Task[Any], float] = {}
+        """The calls whose authenticators are being asked, with the loop's time at which that began."""
+        self._late: set[asyncio.Task[Any]] = set()
+        self._is_looking = False
 
     @property
     def is_needed(self) -> bool:
@@ -116,21 +124,16 @@ class Admission:
         metadata: dict[str, tuple[str | bytes, ...]] = {}
         for name, value in self._metadata(context):
             metadata[name] = (*metadata[name], value) if name in metadata else (value,)
-        return CallCredentials(method, metadata, self._certificate(context), context.peer())
+        return CallCredentials(method, metadata, self._certificate(context), calling_peer.get() or context.peer())
 
     async def _admit(self, caller: Caller, credentials: CallCredentials, context: Context) -> bool:
         """Find out who calls. Return False if the call was refused, and has ended."""
         try:
-            async with asyncio.timeout(IDENTIFY_TIMEOUT_S):
-                caller.principal = await self._callers.identify(credentials)
+            caller.principal = await self._identified(credentials)
             caller.is_known = True
             self._callers.count(caller.principal, credentials)
         except A2AError as error:
             await self._refuse(context, error)
-            return False
-        except TimeoutError:
-            self._callers.note_timeout(IDENTIFY_TIMEOUT_S)
-            await self._end(context, UnavailableError("the credentials were not checked in time", retry_after_s=1.0))
             return False
         except (Exception, asyncio.CancelledError):  # an authenticator of other authors may raise anything
             if (task := asyncio.current_task(self._loop)) is not None and task.cancelling():
@@ -139,6 +142,38 @@ class Admission:
             await self._end(context, InternalError())
             return False
         return True
+
+    async def _identified(self, credentials: CallCredentials) -> Principal:
+        """Ask the authenticators. Raise UnavailableError if they do not answer in time.
+
+        One timer looks after all calls: a timer for each of thousands of calls a second would cost more than the rest.
+        """
+        task = asyncio.current_task(self._loop)
+        assert task is not None
+        self._asking[task] = self._loop.time()
+        if not self._is_looking:
+            self._is_looking = True
+            self._loop.call_later(LOOK_S, self._look)
+        try:
+            return await self._callers.identify(credentials)
+        except asyncio.CancelledError:
+            if task not in self._late or task.uncancel():
+                raise
+            self._callers.note_timeout(IDENTIFY_TIMEOUT_S)
+            raise UnavailableError("the credentials were not checked in time", retry_after_s=1.0) from None
+        finally:
+            del self._asking[task]
+            self._late.discard(task)
+
+    def _look(self) -> None:
+        """End the calls whose authenticators have not answered in time."""
+        self._is_looking = bool(self._asking)
+        if self._is_looking:
+            self._loop.call_later(LOOK_S, self._look)
+        before = self._loop.time() - IDENTIFY_TIMEOUT_S
+        for task in [task for task, began in self._asking.items() if began < before and task not in self._late]:
+            self._late.add(task)
+            task.cancel()
 
     async def _refuse(self, context: Context, error: A2AError) -> None:
         if isinstance(error, UnauthenticatedError):

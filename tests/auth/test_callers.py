@@ -573,6 +573,7 @@ async def test_a_call_whose_authenticator_hangs_is_unavailable_in_time(
         return None
 
     monkeypatch.setattr(admission, "IDENTIFY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(admission, "LOOK_S", 0.1)
     async with site(scripted_agent(), auth=[hangs]) as running:
         found = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=V1))
         assert (found.code, found.text) == (
