@@ -128,6 +128,7 @@ async def ours(options):
     from a2a_grpc import Server, ServerSettings
     from a2a_grpc.engine import EngineSettings
     from a2a_grpc.rpc import TransportSettings
+    from a2a_grpc.server.garbage import Garbage
     from a2a_grpc.store import open_store
 
     store = open_store(options.store)
@@ -137,7 +138,10 @@ async def ours(options):
     auth, token = token_authenticator() if options.jwt else ([], "")
     async with Server(agent, settings, engine=many, transport=transport, store=store, auth=auth) as server:
         await fill(store, options.tasks)
+        garbage = Garbage(lambda: server.is_idle)  # as `serve` does
+        garbage.start()
         await answer(server.grpc_address, token)
+        garbage.stop()
 
 
 def token_authenticator():

@@ -357,11 +357,21 @@ def make_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"a2a-grpc-test-{os.getpid()}-"))
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A free port below those that the system gives to outgoing connections: nobody takes it while the server is down,
-    not even a client that tries to come back (which, on one of those, would in time connect to itself)."""
+    not even a client that tries to come back (which, on one of those, would in time connect to itself).
+
+    Each worker of pytest has a range of its own, and no port is given twice: a test may bind its port much later."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = 20_000 + 1_500 * (int(worker) % 8)
     while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(first, first + 1_500)
+        if port in _given:
+            continue
+        _given.add(port)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
