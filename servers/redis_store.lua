@@ -125,8 +125,8 @@ local function bind(binding, fingerprint, task_id, turn, reply)
   call('ZADD', 'a2a:bindings', now_us(), binding)
 end
 
-local function wait(name, turn, skill, request, scopes)
-  call('XADD', 'a2a:pending:' .. name, '0-' .. turn, 'skill', skill, 'request', request, 'scopes', scopes)
+local function wait(name, turn, skill, request, caller)
+  call('XADD', 'a2a:pending:' .. name, '0-' .. turn, 'skill', skill, 'request', request, 'caller', caller)
 end
 
 -- The newest snapshot of a task with the records after it: together, the task as of this instant.
@@ -140,7 +140,7 @@ local reads, writes = {}, {}
 -- Writes answer {'ok', …}, or why they have written nothing. No write checks anything after its first change.
 
 function writes.create(name, scope, id, context, replica, state, turn, at, event, message,
-                       binding, fingerprint, task_id, bound_turn, reply, pending_turn, skill, request, scopes)
+                       binding, fingerprint, task_id, bound_turn, reply, pending_turn, skill, request, caller)
   local before = binding ~= '' and bound(binding)
   if before then return {'bound', before} end
   if row_of(name) then return redis.error_reply('ERR there is a task of this name') end
@@ -151,7 +151,7 @@ function writes.create(name, scope, id, context, replica, state, turn, at, event
   write_record(name, row, state, turn, at, event, message)
   if not TERMINAL[state] then
     hold(name, row, replica)
-    if pending_turn ~= '' then wait(name, pending_turn, skill, request, scopes) end
+    if pending_turn ~= '' then wait(name, pending_turn, skill, request, caller) end
   end
   call('HSET', 'a2a:task:' .. name, 'scope', scope, 'id', id, 'context', context)
   save(name, row)
@@ -159,7 +159,7 @@ function writes.create(name, scope, id, context, replica, state, turn, at, event
 end
 
 function writes.append(name, epoch, seq, state, turn, at, event, message, done, release,
-                       binding, fingerprint, task_id, bound_turn, reply, kept_turn, skill, request, scopes)
+                       binding, fingerprint, task_id, bound_turn, reply, kept_turn, skill, request, caller)
   local row = row_of(name)
   if not row or row.epoch ~= tonumber(epoch) or row.seq + 1 ~= tonumber(seq) or TERMINAL[row.state] then
     return {'stale'}
@@ -177,7 +177,7 @@ function writes.append(name, epoch, seq, state, turn, at, event, message, done, 
     call('DEL', 'a2a:kept:' .. name)  -- its turn is never above one that is done with
   end
   if kept_turn ~= '' then  -- a stream takes no entry before those that it has
-    call('HSET', 'a2a:kept:' .. name, 'turn', kept_turn, 'skill', skill, 'request', request, 'scopes', scopes)
+    call('HSET', 'a2a:kept:' .. name, 'turn', kept_turn, 'skill', skill, 'request', request, 'caller', caller)
   end
   write_record(name, row, state, turn, at, event, message)
   if TERMINAL[state] or (release == '1' and row.last_turn == turn) then hold(name, row, '') end
@@ -185,7 +185,7 @@ function writes.append(name, epoch, seq, state, turn, at, event, message, done, 
   return {'ok', row.last_turn}
 end
 
-function writes.enqueue(name, replica, limit, skill, request, scopes, binding, fingerprint, task_id, reply)
+function writes.enqueue(name, replica, limit, skill, request, caller, binding, fingerprint, task_id, reply)
   local row = row_of(name)
   if not row then return {'unknown'} end
   if TERMINAL[row.state] then return {'stale'} end
@@ -195,7 +195,7 @@ function writes.enqueue(name, replica, limit, skill, request, scopes, binding, f
   if before then return {'bound', before} end
   if binding ~= '' then bind(binding, fingerprint, task_id, turn, reply) end
   row.last_turn = turn
-  wait(name, turn, skill, request, scopes)
+  wait(name, turn, skill, request, caller)
   if row.replica == '' then
     row.epoch = row.epoch + 1
     hold(name, row, replica)

@@ -14,7 +14,6 @@ acknowledged. The example does not work on a cluster, as its scripts touch many 
 """
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -180,7 +179,7 @@ class RedisStore:
 
     async def pending(self, key: TaskKey) -> list[Pending]:
         return [
-            Pending(turn, fields[b"skill"].decode(), fields[b"request"], tuple(json.loads(fields[b"scopes"])))
+            Pending(turn, fields[b"skill"].decode(), fields[b"request"], fields[b"caller"].decode())
             for turn, fields in map(_entry, await self._read("pending", _name(key)))
         ]
 
@@ -330,7 +329,7 @@ def _event(record: Record) -> tuple[int, int, str, bytes, bytes]:
 
 
 def _waiting(pending: Pending) -> tuple[str, bytes, str]:
-    return pending.skill, pending.request, json.dumps(pending.scopes)
+    return pending.skill, pending.request, pending.caller
 
 
 def _bound(scope: Scope, bind: tuple[str, Binding] | None) -> tuple[str, bytes, str, int, bytes]:
