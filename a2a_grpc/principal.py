@@ -33,7 +33,7 @@ class Principal:
         tenants: The tenants whose requests the credentials allow; None for all tenants.
         scopes: The rights of the caller.
         actor: The subject that acts for the caller (RFC 8693, `act`); empty if the caller acts itself.
-        claims: What the credentials say besides, as JSON values.
+        claims: Further facts that the credentials hold, as JSON values.
         group: The name of a group that owns the tasks of its members in common; empty if the caller owns its tasks.
         expires_at: The Unix time in seconds until which the credentials are accepted; None if they have no end. A
             stream of the caller ends then.

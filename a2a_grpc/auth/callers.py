@@ -26,7 +26,7 @@ async def anonymous(credentials: CallCredentials) -> Principal | None:
     This is an authenticator for servers that serve anonymous callers in addition to others. It has to be the last one.
 
     Args:
-        credentials: What the call shows of its caller.
+        credentials: The metadata, the certificate and the address of the call.
     """
     return None if AUTHORIZATION in credentials.metadata else NOBODY
 
@@ -136,8 +136,8 @@ class Callers:
         """Return the error for a call with invalid credentials, and write the reason to the log.
 
         Args:
-            credentials: What the call shows of its caller.
-            reason: What is wrong, for the log.
+            credentials: The metadata, the certificate and the address of the call.
+            reason: The cause of the refusal, for the log.
             problem: "invalid_token" or "expired", for the caller; empty if the call shows no credentials.
             is_counted: False for credentials that were valid when the call began: they are no guess.
         """

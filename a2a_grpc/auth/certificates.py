@@ -63,7 +63,7 @@ class ClientCertificates:
         """Return the caller that a certificate names, or None without a certificate.
 
         Args:
-            credentials: What the call shows of its caller.
+            credentials: The metadata, the certificate and the address of the call.
 
         Raises:
             Refused: The certificate has expired, or names no caller.

@@ -79,7 +79,7 @@ class KeyCache:
 
         Raises:
             Refused: The issuer has no such key.
-            UnavailableError: Whether the issuer has such a key cannot be found out now.
+            UnavailableError: The keys of the issuer cannot be read now, so the key may be a new one.
         """
         age = self._clock() - self._read_at
         has_waited = False

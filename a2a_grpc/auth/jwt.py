@@ -120,7 +120,7 @@ class Jwt:
         """Return the caller that a token names, or None if the call shows no token of this issuer.
 
         Args:
-            credentials: What the call shows of its caller.
+            credentials: The metadata, the certificate and the address of the call.
 
         Raises:
             Refused: The token is not valid.

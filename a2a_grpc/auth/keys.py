@@ -92,7 +92,7 @@ class ApiKeys:
         """Return the caller that a key names, or None if the call shows no key.
 
         Args:
-            credentials: What the call shows of its caller.
+            credentials: The metadata, the certificate and the address of the call.
 
         Raises:
             Refused: The key is unknown or has ended, or the call shows several keys.

@@ -79,7 +79,7 @@ class Authenticator(Protocol):
         """Return the caller of one call, or None if the call shows no credentials of this kind.
 
         Args:
-            credentials: What the call shows of its caller.
+            credentials: The metadata, the certificate and the address of the call.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The first of all checks: who calls. No handler, and no request, is looked at before."""
+"""Identify the caller of a call before any handler, and any request, is looked at."""
 
 import asyncio
 import sys

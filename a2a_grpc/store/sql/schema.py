@@ -222,7 +222,7 @@ pending = Table(
     Column("scopes", text_type(), nullable=False),
     # Random, made by who wrote the row: so that it knows its own where it cannot tell whether it wrote it.
     Column("token", digest_type(16), nullable=False),
-    # Who sent the message: what is known of the caller, as JSON text. NULL in rows of schemas before 0006.
+    # The caller that sent the message, as JSON text of Principal.to_json. NULL in rows of schemas before 0006.
     Column("caller", text_type()),
     sqlite_with_rowid=False,
     **_MYSQL,
