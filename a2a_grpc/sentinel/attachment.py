@@ -49,6 +49,8 @@ MAX_PIPES = 1000
 LEAVE_S = 1.0
 """Seconds for the last words to a sentinel."""
 
+BROKEN_OFF = "the connection to the sentinel is broken"
+
 LASTING = frozenset([
     grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNIMPLEMENTED,
@@ -111,6 +113,7 @@ class Attachment:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._keeping is not None
+        self._keeping.remove_done_callback(self._kept)
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
         await asyncio.gather(*(tunnel.close() for tunnel in set(self._tunnels)))
@@ -182,7 +185,8 @@ class Attachment:
 
     def _kept(self, task: "asyncio.Task[None]") -> None:
         """Note that the agent is not attached any more because of an error."""
-        if task.cancelled() or (error := task.exception()) is None:
+        error = UnavailableError(BROKEN_OFF) if task.cancelled() else task.exception()
+        if error is None:
             return
         if not isinstance(error, ConfigurationError):
             logger.error("attaching failed", exc_info=error)
@@ -307,11 +311,11 @@ class _Tunnel:
         try:
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             if not self._drained.is_set():
-                for way in done:
-                    try:
-                        way.result()
-                    except BROKEN as error:
-                        raise await self._failure(error) from None
+                # gRPC raises CancelledError in a way whose call the other way has canceled.
+                errors = [UnavailableError(BROKEN_OFF) if way.cancelled() else way.exception() for way in done]
+                error = min(errors, key=lambda error: not isinstance(error, A2AError))
+                if error is not None:
+                    raise await self._failure(error) if isinstance(error, BROKEN) else error
         finally:
             for way in ways:
                 way.cancel()
@@ -384,15 +388,17 @@ class _Tunnel:
 
     async def _failure(self, error: BaseException) -> A2AError:
         """Return the error that the failed stream stands for."""
-        if isinstance(error, grpc.aio.AioRpcError):
-            return to_error(error)
-        try:
-            async with asyncio.timeout(LEAVE_S):
-                code, said = await self._attach.code(), await self._attach.details()
-                trailers = await self._attach.trailing_metadata()
-        except TimeoutError:
-            return UnavailableError("the connection to the sentinel is broken")
-        return to_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, said))
+        if not isinstance(error, grpc.aio.AioRpcError):
+            try:
+                async with asyncio.timeout(LEAVE_S):
+                    code, said = await self._attach.code(), await self._attach.details()
+                    trailers = await self._attach.trailing_metadata()
+            except TimeoutError:
+                return UnavailableError(BROKEN_OFF)
+            error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, said)
+        if error.code() is grpc.StatusCode.CANCELLED:  # by this side, after a heartbeat that did not come
+            return UnavailableError(BROKEN_OFF)
+        return to_error(error)
 
     async def _end(self) -> None:
         """End all pipes and the stream, and close the connections."""

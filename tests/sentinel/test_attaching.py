@@ -313,6 +313,26 @@ async def test_an_agent_leaves_a_sentinel_that_is_silent_for_two_heartbeats(capl
         await eventually(again)
 
 
+async def test_an_agent_attaches_again_when_its_stream_is_canceled_on_the_way(caplog: pytest.LogCaptureFixture) -> None:
+    attached = 0
+
+    async def serve(requests: Any, context: Any) -> None:
+        nonlocal attached
+        await context.read()
+        await context.write(SentinelFrame(welcome=Welcome(tenant=ADDRESS, heartbeat_s=5)).SerializeToString())
+        attached += 1
+        await context.abort(grpc.StatusCode.CANCELLED, "reset by a proxy")
+
+    async with raw_sentinel(serve) as address, attachment(address) as left:
+        await left.welcome()
+
+        def again() -> None:
+            assert attached > 2
+            assert "the connection to the sentinel is broken" in caplog.text
+
+        await eventually(again)
+
+
 async def test_an_attachment_to_a_sentinel_that_breaks_the_protocol_is_lost_and_says_why(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

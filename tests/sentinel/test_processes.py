@@ -123,7 +123,7 @@ async def _rest(stream: Any) -> AsyncIterator[Any]:
 
 
 async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it_goes_on() -> None:
-    async with both("--heartbeat-s", "0.3") as (front, behind), connect(ADDRESS, sentinel=front.address) as client:
+    async with both("--heartbeat-s", "1.5") as (front, behind), connect(ADDRESS, sentinel=front.address) as client:
         behind.process.send_signal(signal.SIGSTOP)
         try:
             async with channel_to(front.address) as channel:
