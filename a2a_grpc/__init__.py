@@ -18,15 +18,12 @@ The modules, by floor. A module imports only from its own package and from lower
                     printing tasks and events; described: short descriptions; output: standard output and standard
                     error; screen: terminals; usage: errors in a command line; exits: exit codes; examples: those of
                     each verb's help; credentials: their options; stored: the tokens of logins
-    5  server       the server. server: ports, card, drain; gate: the checks of every call; requests: validation of
+    5  server       the server. server: card, store, drain; gate: the checks of every call; requests: validation of
                     requests; limits: whether settings fit each other; width: counting the fields of large requests;
-                    pace: long work in steps; loads: loading tasks for responses; admin: health, reflection, channelz;
-                    published: the card with the right address; servicer: the eleven RPCs; serve: a server as a program;
-                    workers, worker: several processes; listeners: the addresses of `listen`; ports, port: gRPC ports,
-                    which are bound again after a failure; tls: certificates, which are read again when they change;
-                    sockets: the connections of a port; readiness: whether the store answers; health: grpc.health.v1;
-                    descriptors: the limit of open files; acceptor: HTTP connections; guard, debt, connections,
-                    counters: ending connections that flood; noise: gRPC's log lines; garbage: the garbage collector
+                    pace: long work in steps; loads: loading tasks for responses; published: the card with the right
+                    address; http: the card and the probes; servicer: the eleven RPCs; serve: a server as a program;
+                    workers, worker: several processes; readiness: whether the store answers; garbage: the garbage
+                    collector; stopping: signals
        sentinel     agents without an address of their own. sentinel: the port; attaching: the service that agents call;
                     routes: addresses and whose they are; tunnel: the way to one agent; pipe: bytes of a connection in
                     a stream; relay: passing calls on; attachment: the agent's side; link: one Attach stream
@@ -40,6 +37,12 @@ The modules, by floor. A module imports only from its own package and from lower
                     handlers that block the event loop; past: other tasks, for a handler; waiting: counting tasks that
                     wait for users; slots, priority: which waiting run gets a place; locks, line: locks of tasks;
                     sweep: retention and expiry
+       listening    the ports of a server or a sentinel. front: all gRPC ports of a program; port, ports: one of them,
+                    which is bound again after a failure; listeners: the addresses of `listen`; tls: certificates, which
+                    are read again when they change; admin: health, reflection, channelz; health: grpc.health.v1;
+                    sockets: the connections of a port; guard, debt, connections, counters: ending connections that
+                    flood; acceptor: HTTP connections; descriptors: the limit of open files; noise: gRPC's log lines;
+                    settings
     3  log          appending events and waking readers. Follower: records after a seq, without gaps
        rpc          everything between gRPC and the server. admission: the first check, who calls; calls: the frame
                     around each call; metadata, status,

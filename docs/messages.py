@@ -14,7 +14,7 @@ import a2a_grpc
 from a2a_grpc import A2AError
 from a2a_grpc import client as client_package
 from a2a_grpc.cli.exits import exit_code_of
-from a2a_grpc.server.noise import KNOWN
+from a2a_grpc.listening.noise import KNOWN
 
 PACKAGE = Path(a2a_grpc.__file__).parent
 TEXTS = Path(__file__).with_name("messages.toml")

@@ -13,6 +13,7 @@ FLOORS = {
     "server": 5,
     "sentinel": 5,
     "engine": 4,
+    "listening": 4,
     "log": 3,
     "client": 3,
     "rpc": 3,

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from a2a_grpc.server.noise import GRPC, QuietGrpc
+from a2a_grpc.listening.noise import GRPC, QuietGrpc
 
 
 def test_a_canceled_call_is_no_traceback(caplog: pytest.LogCaptureFixture) -> None:

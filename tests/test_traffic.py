@@ -1,9 +1,9 @@
 """What calls explain of the bytes of their connections."""
 
+from a2a_grpc.listening.counters import Counters
+from a2a_grpc.listening.debt import BURST, CREDIT, LATE_S, RATE, REACTIONS, SENT_SHARE, SILENT_S, Allowance, Debt
 from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
 from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Account, Traffic
-from a2a_grpc.server.counters import Counters
-from a2a_grpc.server.debt import BURST, CREDIT, LATE_S, RATE, REACTIONS, SENT_SHARE, SILENT_S, Allowance, Debt
 
 
 class Figures:

@@ -71,12 +71,14 @@ def parse(docstring: str) -> Docstring:
 def attributes(kind: type) -> list[str]:
     """Return the names of the public attributes that a class itself has, without methods and properties, in order.
 
-    These are fields of a dataclass or NamedTuple, class attributes, and what `__init__` assigns to `self`.
+    These are fields of a dataclass or NamedTuple, class attributes, and what `__init__` assigns to `self`. The fields
+    of a dataclass include those of its bases, since the constructor takes them.
     """
     inherited = {name for base in kind.__mro__[1:-1] for name in attributes(base)}
     own = vars(kind)
     is_dataclass = "__dataclass_fields__" in own
     names = [item.name for item in fields(kind)] if is_dataclass else list(own.get("_fields", ()))
+    inherited -= set(names)
     names += own.get("__annotations__", {})
     names += [name for name, value in own.items() if not callable(value) and not _is_descriptor(value)]
     if inspect.isfunction(own.get("__init__")) and not is_dataclass:

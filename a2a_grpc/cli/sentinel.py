@@ -14,10 +14,10 @@ from a2a_grpc.cli.options import OutputFormat, given_settings, settings_paramete
 from a2a_grpc.cli.serve import LogLevel, guarded, teller
 from a2a_grpc.config import load
 from a2a_grpc.harmless import log_to_stderr
+from a2a_grpc.listening.descriptors import raise_limit
+from a2a_grpc.listening.ports import check_free
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
-from a2a_grpc.server.descriptors import raise_limit
-from a2a_grpc.server.ports import check_free
 from a2a_grpc.server.serve import run_to_end
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell

@@ -10,9 +10,9 @@ from functools import lru_cache
 from aiohttp import web
 from google.protobuf import json_format
 
+from a2a_grpc.listening.acceptor import Acceptor
+from a2a_grpc.listening.ports import bound
 from a2a_grpc.protocol import CARD_PATH
-from a2a_grpc.server.acceptor import Acceptor
-from a2a_grpc.server.ports import bound
 from a2a_grpc.server.published import asked_host, card_at
 from a2a_grpc.wire import AgentCard
 

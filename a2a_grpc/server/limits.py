@@ -1,6 +1,5 @@
-"""Check that the settings of a server fit each other: accepted tasks can be sent, and credentials are encrypted."""
+"""Check that the settings of a server fit each other, so that accepted tasks can be sent."""
 
-from a2a_grpc.address import is_loopback
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.rpc import TransportSettings
@@ -34,21 +33,3 @@ def check_limits_fit(server: ServerSettings, engine: EngineSettings, transport: 
             f"{transport.max_receive_bytes}: a request could be allowed that is always refused; --max-bytes-in-flight "
             f"must be at least {transport.max_receive_bytes}"
         )
-
-
-def check_credentials_are_encrypted(server: ServerSettings) -> None:
-    """Check the addresses of a server that authenticates its callers.
-
-    The admin port is not checked, since no caller has to send credentials there.
-
-    Raises:
-        ConfigurationError: Credentials would be sent in plaintext beyond this machine.
-    """
-    if server.tls_cert or server.tls_terminated:
-        return
-    for listener in server.listening:
-        if listener.setting == "listen" and not is_loopback(listener.host):
-            raise ConfigurationError(
-                f"listen is '{listener.text}': callers would send their credentials in plaintext beyond this machine; "
-                "give --tls-cert with --tls-key, or --tls-terminated if a proxy in front of the server ends TLS"
-            )

@@ -24,12 +24,12 @@ from a2a_grpc.auth.file import accepted
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown, said_of, unknown_variables
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
+from a2a_grpc.listening.descriptors import raise_limit
+from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.rpc.memory import return_large_blocks
-from a2a_grpc.server.descriptors import raise_limit
 from a2a_grpc.server.garbage import Garbage
-from a2a_grpc.server.ports import ListenError
 from a2a_grpc.server.requests import RequestLimits
 from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.servicer import Authorize

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +18,7 @@ from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
-from a2a_grpc.auth.certificates import certificate_of, check_installed
+from a2a_grpc.auth.certificates import certificate_of
 from a2a_grpc.auth.described import secure
 from a2a_grpc.auth.protocol import Certificate
 from a2a_grpc.auth.settings import AuthSettings
@@ -27,6 +26,15 @@ from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.errors import A2AError
+from a2a_grpc.listening.admin import HEALTH_METHODS, Admin
+from a2a_grpc.listening.descriptors import shares
+from a2a_grpc.listening.front import Front
+from a2a_grpc.listening.listeners import Listener
+from a2a_grpc.listening.noise import QuietGrpc
+from a2a_grpc.listening.port import CALLS_S, CLOSE_S
+from a2a_grpc.listening.ports import cannot_listen
+from a2a_grpc.listening.settings import check_credentials_are_encrypted
+from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import (
@@ -43,28 +51,16 @@ from a2a_grpc.rpc import (
     invocation_metadata,
     server_options,
 )
-from a2a_grpc.rpc.accept import accepts_any_path
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
-from a2a_grpc.rpc.traffic import Traffic
-from a2a_grpc.server.admin import Admin
-from a2a_grpc.server.connections import can_look
-from a2a_grpc.server.debt import Allowance
-from a2a_grpc.server.descriptors import shares
 from a2a_grpc.server.gate import Gate
-from a2a_grpc.server.guard import Guard
-from a2a_grpc.server.limits import check_credentials_are_encrypted, check_limits_fit
-from a2a_grpc.server.listeners import Listener
-from a2a_grpc.server.noise import QuietGrpc
+from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace
-from a2a_grpc.server.port import CALLS_S, CLOSE_S, GrpcPort
-from a2a_grpc.server.ports import cannot_listen
 from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks, RequestLimits
 from a2a_grpc.server.servicer import Authorize, Servicer, ServicerOptions
 from a2a_grpc.server.settings import ServerSettings, advertised
 from a2a_grpc.server.stopping import signals
-from a2a_grpc.server.tls import LOOK_EVERY_S, TlsFiles
 from a2a_grpc.server.width import Width
 from a2a_grpc.store import TaskStore, open_store
 from a2a_grpc.store.open import db_command
@@ -74,9 +70,6 @@ if TYPE_CHECKING:
     from a2a_grpc.server.http import HttpListener
 
 logger = logging.getLogger("a2a_grpc.server")
-
-HEALTH_METHODS = tuple(f"/grpc.health.v1.Health/{method}" for method in ("Check", "List", "Watch"))
-"""The methods that need no credentials: load balancers call them."""
 
 UNKNOWN_METHOD = "(unknown)"
 """The name of methods that are not served, in the log."""
@@ -198,13 +191,9 @@ class Server:
         self._http: HttpListener | None = None
         self._upkeep = Upkeep()
         self._quiet = QuietGrpc()
-        self._ports: list[GrpcPort] = []
+        self._front: Front
         self._private_socket = private_socket
         self._private: AcceptingServer | None = None
-        self._traffic = Traffic()
-        # Only our own accept loop can say which bytes of a connection belong to calls.
-        self._is_guarded = self.settings.end_floods and accepts_any_path() and can_look()
-        self._guard: Guard | None = None
         self._listeners = [listener for listener in self.settings.listening if listener.setting != "http_listen"]
         self._shares = shares(len(self._listeners), self.settings.max_connections)
         self._readiness = Readiness(self._store, lambda: self.is_ready)
@@ -224,7 +213,7 @@ class Server:
         """True while the server accepts messages, as far as it knows without asking its store."""
         return (
             self._is_serving
-            and all(port.is_accepting for port in self._ports)
+            and self._front.is_accepting
             and not self._engine.is_draining
             and self._engine.is_healthy
             and self._bus.is_healthy
@@ -268,20 +257,27 @@ class Server:
         settings = self.settings
         self._build_card("-")  # raises for an agent without a valid card, before a port is bound
         self._admin = Admin(settings)
-        self._tls = TlsFiles(settings) if settings.tls_cert else None
-        if settings.tls_client_ca:
-            check_installed()
+        self._front = front = Front(
+            settings,
+            self._transport,
+            self._listeners,
+            max_connections=self._shares.grpc,
+            on_failure=self._fail,
+            interceptors=[Asking(self._adapted), *self._interceptors] if self._interceptors else [],
+            reuse_port=settings.reuse_port,
+        )
         self._arrivals = Arrivals(
             places=max(4, settings.max_bytes_in_flight // (2 * self._transport.max_receive_bytes)),
             timeout_s=settings.request_timeout_s,
             refuse=self._refuse,
-            traffic=self._traffic,
+            traffic=front.traffic,
         )
         async with AsyncExitStack() as undo:
-            ports = [(listener.setting, self._bind(undo, listener)) for listener in self._listeners]
-            self.grpc_addresses = tuple(port.address for setting, port in ports if setting == "listen")
+            undo.push_async_callback(front.close)
+            front.bind()
+            self.grpc_addresses = front.addresses("listen")
             self.grpc_address = self.grpc_addresses[0]
-            self.admin_address = next((port.address for setting, port in ports if setting == "admin_listen"), None)
+            self.admin_address = next(iter(front.addresses("admin_listen")), None)
             undo.push_async_callback(self._callers.close)
             await self._callers.open()
             if self._auth_settings.audit_log:
@@ -309,29 +305,21 @@ class Server:
             self._admin.tell(True)
             if self.admin_address is None:
                 methods |= admin_methods
-            for setting, port in ports:
-                is_admin = setting == "admin_listen"
-                await port.start(self._asked_for(admin_methods if is_admin else methods, is_admin=is_admin))
+
+            def methods_of(listener: Listener) -> Methods:
+                is_admin = listener.setting == "admin_listen"
+                return self._asked_for(admin_methods if is_admin else methods, is_admin=is_admin)
+
+            await front.start(methods_of)
             if self._private_socket is not None:
                 self._private = await self._listen_privately(self._private_socket, self._asked_for(methods))
             undo.enter_context(self._quiet)
             undo.pop_all()
-        if self._is_guarded:
-            self._guard = Guard(
-                self._ports,
-                self._traffic,
-                allowance=Allowance(
-                    request_bytes=self._transport.max_receive_bytes,
-                    metadata_bytes=self._transport.max_call_metadata_bytes,
-                ),
-                buffer_bytes=self._transport.socket_buffer_bytes,
-            )
-            self._guard.start()
         self._is_serving = True
         if settings.health:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
-        if self._tls is not None:
-            self._upkeep.every(LOOK_EVERY_S, "tls", self._tls.look)
+        if front.tls is not None:
+            self._upkeep.every(LOOK_EVERY_S, "tls", front.look_at_files)
 
     def _build_card(self, address: str) -> AgentCard:
         """Return the card for an address, with the credentials that the server accepts."""
@@ -433,9 +421,7 @@ class Server:
             await asyncio.gather(self._bus.stop(), self._store.close())
         await self._calls.end_streams()
         await asyncio.gather(self._calls.wait(1.0), self._admin.end())
-        if self._guard is not None:
-            self._guard.stop()
-        await asyncio.gather(*(port.close(self._calls.unread_by) for port in self._ports))
+        await self._front.close(self._calls.unread_by)
         if self._private is not None:
             await self._private.wait_for_calls(CALLS_S)
             await self._private.stop(CLOSE_S)
@@ -460,35 +446,6 @@ class Server:
     async def _look(self) -> None:
         """Give the health service the answer that `/readyz` has."""
         self._admin.tell(await self.check_ready())
-
-    def _bind(self, undo: AsyncExitStack, listener: Listener) -> GrpcPort:
-        """Return a gRPC port that is bound to an address, and not served yet. Raise ListenError."""
-        settings = self.settings
-        bound = GrpcPort(
-            listener.host,
-            listener.port,
-            setting=listener.setting,
-            options=[
-                *server_options(
-                    self._transport,
-                    reuse_port=settings.reuse_port,
-                    channelz=settings.channelz,
-                    is_guarded=self._is_guarded,
-                ),
-                # More connections would take the file descriptors that the store and the probes need.
-                ("grpc.max_allowed_incoming_connections", self._shares.grpc),
-            ],
-            credentials=partial(self._tls.credentials, mutual=listener.is_mutual) if self._tls else None,
-            interceptors=[Asking(self._adapted), *self._interceptors] if self._interceptors else [],
-            shared=settings.reuse_port,
-            on_failure=self._fail,
-            traffic=self._traffic,
-            max_streams=self._transport.max_streams_per_connection,
-        )
-        bound.bind()
-        undo.push_async_callback(bound.close)
-        self._ports.append(bound)
-        return bound
 
     def _methods(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         """Return the handlers of the agent's service, and of the services of other versions, which are refused."""
@@ -530,7 +487,7 @@ class Server:
             self._open_to_all |= handlers.keys()
         adapt = _for_interceptors if self._interceptors else self._adapted
         handlers = {name: adapt(name, handler) for name, handler in handlers.items()}
-        limit = MetadataLimit(self._transport.max_call_metadata_bytes, self._traffic)
+        limit = MetadataLimit(self._transport.max_call_metadata_bytes, self._front.traffic)
         limit.refusal = adapt(UNKNOWN_METHOD, limit.refusal)
         return Methods(handlers, adapt(UNKNOWN_METHOD, refusal(UNKNOWN)), limit)
 
@@ -546,7 +503,7 @@ class Server:
         server = AcceptingServer(
             server_options(replace(self._transport, max_connection_age_s=0, max_connection_idle_s=0)),
             [Asking(self._adapted), *self._interceptors] if self._interceptors else [],
-            traffic=self._traffic,  # without a limit of waiting calls, since gRPC gives all connections one name
+            traffic=self._front.traffic,  # without a limit of waiting calls, since gRPC gives all connections one name
         )
         server.add_insecure_port(f"unix:{path}")
         server.serve(methods)
@@ -554,7 +511,7 @@ class Server:
         return server
 
     async def _listen_http(self) -> None:
-        settings, tls = self.settings, self._tls
+        settings, tls = self.settings, self._front.tls
         listener = next((one for one in settings.listening if one.setting == "http_listen"), None)
         if listener is None:
             return

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from a2a_grpc.address import is_wildcard, join_address, split_address
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
-from a2a_grpc.server.listeners import Listener, check_listeners, parse_listen
+from a2a_grpc.config import ConfigurationError, documented, setting
+from a2a_grpc.listening.listeners import Listener
+from a2a_grpc.listening.settings import ListenSettings
 
 MiB = 1 << 20
 OFF = "off"
@@ -14,7 +15,7 @@ OFF = "off"
 @checked()
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
+class ServerSettings(ListenSettings):
     """Settings of a server: addresses, TLS, the store, limits of calls and connections, shutdown."""
 
     listen: str = setting(
@@ -42,23 +43,7 @@ class ServerSettings:
     )
     tenant: str = setting("", "Tenant that the agent card names.")
     only_tenant: bool = setting(False, "Refuse requests for any other tenant than `tenant`.")
-    tls_cert: str | None = setting(None, "PEM file with the certificate chain; with it, gRPC and HTTP use TLS.")
-    tls_key: str | None = setting(None, "PEM file with the private key of the certificate.")
-    tls_client_ca: str | None = setting(
-        None,
-        "PEM file with the CAs of client certificates; with it, gRPC on the addresses of `listen` accepts only "
-        "callers with such a certificate.",
-    )
-    insecure: bool = setting(False, "Allow connections without TLS from other machines.")
-    tls_terminated: bool = setting(
-        False,
-        "Allow connections without TLS also if callers send credentials, because a proxy in front of the server ends "
-        "TLS and no other program reaches the port.",
-    )
     lenient_version: bool = setting(False, "Accept calls without the metadata 'a2a-version', for example from grpcurl.")
-    reflection: bool = setting(True, "Serve gRPC reflection, so that grpcurl needs no files.")
-    health: bool = setting(True, "Serve grpc.health.v1, the health service of gRPC.")
-    channelz: bool = setting(False, "Serve channelz, gRPC's own figures of its connections and calls.")
     cancel_on_disconnect: bool = setting(False, "Cancel the task of a send or stream if its caller disconnects.")
     drain_grace_s: float = setting(
         4.0,
@@ -83,33 +68,10 @@ class ServerSettings:
         5.0, "Seconds a client may leave a response unread while other calls wait for memory.", minimum=0.1
     )
     request_timeout_s: float = setting(60.0, "Seconds a request may take to arrive.", minimum=0.1)
-    end_floods: bool = setting(
-        True, "End connections that keep the process busy with frames that are no calls (Linux, grpcio 1.84 or newer)."
-    )
     card_max_age_s: int = setting(60, "Seconds that clients may cache the agent card.", minimum=0)
     reuse_port: bool = setting(False, "Share the port with other worker processes.")
     workers: int = setting(1, "Processes that serve the agent on one port.", minimum=1)
     uvloop: bool = setting(False, "Use uvloop, a faster event loop.")
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if bool(self.tls_cert) != bool(self.tls_key):
-            missing = "tls_key" if self.tls_cert else "tls_cert"
-            raise ConfigurationError(
-                f"--{missing.replace(chr(95), chr(45))} is missing; a certificate and its key come together"
-            )
-        if self.tls_client_ca == "":
-            raise ConfigurationError("tls_client_ca is empty")
-        if self.tls_client_ca is not None and not self.tls_cert:
-            raise ConfigurationError(
-                "--tls-cert is missing; tls_client_ca asks for client certificates, which need TLS"
-            )
-        check_listeners(
-            self.listening,
-            has_tls=bool(self.tls_cert),
-            has_client_ca=self.tls_client_ca is not None,
-            may_be_plain=self.insecure or self.tls_terminated,
-        )
 
     @property
     def names_asked_host(self) -> bool:
@@ -122,7 +84,7 @@ class ServerSettings:
     @property
     def listening(self) -> list[Listener]:
         """The addresses to listen on: those of `listen` in their order, then those of the other settings if any."""
-        listeners = parse_listen(self.listen, asks=self.tls_client_ca is not None)
+        listeners = self.public_listeners
         for name in ("admin_listen", "http_listen"):
             if (address := getattr(self, name)) != OFF:
                 listeners.append(Listener(name, *split_address(name, address)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.server.ports import check_free, held
+from a2a_grpc.listening.ports import check_free, held
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.worker import Orders, Tell
 

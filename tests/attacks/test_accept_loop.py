@@ -324,7 +324,7 @@ async def test_a_port_that_is_lost_is_told_within_two_seconds() -> None:
 SABOTAGE = '''
 import asyncio, gc, os
 from a2a_grpc import Agent, Turn, serve
-from a2a_grpc.server.port import GrpcPort
+from a2a_grpc.listening.port import GrpcPort
 
 agent = Agent("Sabotage", "Ends the accept loop of its own server.")
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from a2a_grpc.server.connections import Connection, Connections, can_look
+from a2a_grpc.listening.connections import Connection, Connections, can_look
 from tests.harness import eventually
 
 pytestmark = pytest.mark.skipif(not can_look(), reason="needs Linux: TCP_INFO and socket filters")

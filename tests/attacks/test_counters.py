@@ -9,13 +9,13 @@ import grpc
 import grpc.aio
 import pytest
 
+from a2a_grpc.listening.connections import can_look
+from a2a_grpc.listening.counters import Channelz, Counters
+from a2a_grpc.listening.sockets import limit_waiting, listeners
 from a2a_grpc.rpc import AcceptingServer, Methods, TransportSettings, server_options
 from a2a_grpc.rpc.accept import accepts_any_path
 from a2a_grpc.rpc.limits import CUT_CHARGE_BYTES, MetadataLimit
 from a2a_grpc.rpc.traffic import Traffic
-from a2a_grpc.server.connections import can_look
-from a2a_grpc.server.counters import Channelz, Counters
-from a2a_grpc.server.sockets import limit_waiting, listeners
 from tests.attacks import http2
 from tests.attacks.floods import GET_TASK, acknowledge, streams
 from tests.attacks.rig import MiB, Target

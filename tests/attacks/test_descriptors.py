@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from a2a_grpc.lifecycle import COMPLETED
-from a2a_grpc.server.descriptors import OWN, Reserve, shares
+from a2a_grpc.listening.descriptors import OWN, Reserve, shares
 from a2a_grpc.wire import A2AServiceStub
 from tests.attacks.rig import LOOPS, Target
 from tests.harness import V1, eventually, request

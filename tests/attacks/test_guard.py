@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from a2a_grpc.server.connections import can_look
+from a2a_grpc.listening.connections import can_look
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, ListTasksRequest, SubscribeToTaskRequest
 from tests.attacks import http2
 from tests.attacks.floods import GET_TASK, acknowledge

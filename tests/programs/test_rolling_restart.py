@@ -13,7 +13,7 @@ import pytest
 
 from a2a_grpc import Client, connect
 from a2a_grpc.lifecycle import COMPLETED
-from a2a_grpc.server.sockets import listeners, stop_listening
+from a2a_grpc.listening.sockets import listeners, stop_listening
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, Task
 from tests.harness import V1, Program, decoded, request, scripted_agent, serving
 

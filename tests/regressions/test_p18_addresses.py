@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.server.ports import ListenError
+from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.wire import A2AServiceStub
 from tests.harness import V1, request, scripted_agent, serving, texts
 

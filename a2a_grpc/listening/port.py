@@ -9,11 +9,11 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.address import join_address
+from a2a_grpc.listening.ports import ListenError, cannot_listen, check_free
+from a2a_grpc.listening.sockets import end_connections, limit_waiting, listeners, stop_listening
 from a2a_grpc.rpc import AcceptingServer, Methods
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
-from a2a_grpc.server.ports import ListenError, cannot_listen, check_free
-from a2a_grpc.server.sockets import end_connections, limit_waiting, listeners, stop_listening
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.server")

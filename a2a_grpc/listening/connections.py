@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
 from a2a_grpc.libc import libc
-from a2a_grpc.server.sockets import descriptors, duplicate, own_port
+from a2a_grpc.listening.sockets import descriptors, duplicate, own_port
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 DROP_PAYLOAD = struct.pack("HBBI", 0x06, 0, 0, 1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.pem import check_plain_key
-from a2a_grpc.server.settings import ServerSettings
 
 logger = logging.getLogger("a2a_grpc.server")
 
@@ -50,7 +50,7 @@ class TlsFiles:
     - Looking at the files delays no call and no handshake.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ListenSettings) -> None:
         """Read the files of the settings. Raises ConfigurationError if they cannot be used."""
         self._settings = settings
         self._paths = [path for path in (settings.tls_cert, settings.tls_key, settings.tls_client_ca) if path]
@@ -161,7 +161,7 @@ class TlsFiles:
             raise ConfigurationError(f"tls_client_ca: {self._settings.tls_client_ca} must hold certificates in PEM")
 
 
-def _what_is_wrong(settings: ServerSettings, error: OSError) -> str:
+def _what_is_wrong(settings: ListenSettings, error: OSError) -> str:
     """Return why a certificate and its key cannot be used. The words of OpenSSL name neither file."""
     if not isinstance(error, ssl.SSLError):
         return f"{error.filename}: {error.strerror}"

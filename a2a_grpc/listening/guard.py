@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from a2a_grpc.listening.connections import Connection, Connections
+from a2a_grpc.listening.counters import Channelz
+from a2a_grpc.listening.debt import Allowance, Debt
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
-from a2a_grpc.server.connections import Connection, Connections
-from a2a_grpc.server.counters import Channelz
-from a2a_grpc.server.debt import Allowance, Debt
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.server")

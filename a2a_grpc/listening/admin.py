@@ -1,6 +1,7 @@
 """What operators look into a server with: health, reflection, channelz."""
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -9,14 +10,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.listening.health import Health
+from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.rpc.reflection import METHOD, V1, V1ALPHA, Symbols
-from a2a_grpc.server.health import Health
-from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.wire import SERVICE_NAME
 
-SERVICES = ("", SERVICE_NAME)
-"""Names that the health service knows: the server as a whole and the A2A service."""
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+HEALTH_METHODS = tuple(f"/{HEALTH}/{method}" for method in ("Check", "List", "Watch"))
+"""The methods that need no credentials: load balancers call them."""
 CHANNELZ = "grpc.channelz.v1.Channelz"
 
 
@@ -39,15 +40,21 @@ class Collected:
 class Admin:
     """The services beside the agent's that a server offers, each if the settings name it."""
 
-    def __init__(self, settings: ServerSettings) -> None:
-        """Raises ConfigurationError where channelz is wanted and not installed."""
-        self._health = Health(SERVICES) if settings.health else None
+    def __init__(self, settings: ListenSettings, services: Sequence[str] = (SERVICE_NAME,)) -> None:
+        """Raise ConfigurationError if channelz is wanted and not installed.
+
+        Args:
+            settings: Which services are offered.
+            services: The names of the services that clients and agents call.
+        """
+        self._services = tuple(services)
+        self._health = Health(("", *services)) if settings.health else None  # "" is the server as a whole
         self._reflects = settings.reflection
         self._channelz = _find_channelz() if settings.channelz else None
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """Return the services' handlers. Reflection knows the agent's service, whichever port serves that."""
-        names, collected = [SERVICE_NAME], Collected()
+        """Return the services' handlers. Reflection knows the other services, whichever port serves them."""
+        names, collected = [*self._services], Collected()
         if self._health is not None:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
             names.append(HEALTH)

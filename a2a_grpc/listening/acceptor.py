@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from a2a_grpc.server.descriptors import Reserve
+from a2a_grpc.listening.descriptors import Reserve
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.server")

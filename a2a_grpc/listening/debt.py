@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from a2a_grpc.listening.connections import Connection
+from a2a_grpc.listening.counters import Channelz, Counters
 from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
 from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Account
-from a2a_grpc.server.connections import Connection
-from a2a_grpc.server.counters import Channelz, Counters
 
 RATE = 64 * 1024
 """Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
