@@ -78,7 +78,7 @@ The modules, by floor. A module imports only from its own package and from lower
        arguments    checks of the arguments of public functions
        address      HOST:PORT. logical: NAME@DOMAIN, the addresses of agents at a sentinel
        pem          private keys that gRPC can read
-       libpq        URLs of PostgreSQL
+       database     databases by their URLs: connections, transactions, failures, clocks
        piecewise    parsing and joining large messages in steps
        harmless     text of other programs for terminals and logs
     0  wire         the message classes. Only this module imports generated code
@@ -87,6 +87,7 @@ The modules, by floor. A module imports only from its own package and from lower
        principal    the caller of an operation
        private      files with secrets, written as a whole and under a lock
        ids          new identifiers
+       libpq        URLs of PostgreSQL
        forking      whether gRPC can be used after a fork
        counting     counting the fields of a message before it is parsed
        config       settings: the default, then the environment, then the caller
