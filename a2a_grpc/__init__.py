@@ -27,7 +27,7 @@ The modules, by floor. A module imports only from its own package and from lower
        sentinel     agents without an address of their own. sentinel: the port; attaching: the service that agents call;
                     routes: addresses and whose they are; tunnel: the way to one agent; pipe: bytes of a connection in
                     a stream; relay: passing calls on; attachment: the agent's side; link: one Attach stream
-                    of an agent; settings; errors; wire: messages
+                    of an agent; described: the card of an attached agent; settings; errors; wire: messages
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from a2a_grpc.sentinel import Attachment, AttachSettings
+from a2a_grpc.server.published import card_json
 from a2a_grpc.server.serve import Make, run
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell
@@ -39,6 +40,7 @@ async def serve_attached(settings: AttachSettings, make: Make, *, max_calls: int
             def tell_both(event: str, values: Mapping[str, Any]) -> None:
                 if event == "ready":
                     attachment.serve(path)
+                    attachment.describe(card_json(server.card))
                     tell("note", {"text": f"attached to {settings.attach} as {tenant}"})
                 if event == "draining":
                     attachment.drain()

@@ -12,6 +12,7 @@ from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
 from a2a_grpc.principal import Principal
+from a2a_grpc.sentinel.described import Description
 from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, join
 from a2a_grpc.sentinel.wire import Dial, Drain, Hello, SentinelFrame
 from a2a_grpc.wire import SERVICE, SERVICE_NAME
@@ -76,6 +77,10 @@ class Tunnel:
         """True once the agent is gone."""
         self.cuts = 0
         """The number of pipes that have ended."""
+        self.description: Description | None = None
+        """The card of the agent; None until the agent has sent it."""
+        self.cards = 0
+        """The number of cards that the agent has sent."""
         self.open_calls = 0
         self._idle = asyncio.Event()
         self._idle.set()

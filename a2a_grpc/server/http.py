@@ -1,19 +1,17 @@
 """The HTTP listener: the agent card, which gRPC has no method for, with the probes."""
 
 import hashlib
-import json
 import ssl
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from functools import lru_cache
 
 from aiohttp import web
-from google.protobuf import json_format
 
 from a2a_grpc.listening.acceptor import Acceptor
 from a2a_grpc.listening.ports import bound
 from a2a_grpc.protocol import CARD_PATH
-from a2a_grpc.server.published import asked_host, card_at
+from a2a_grpc.server.published import asked_host, card_at, card_json
 from a2a_grpc.wire import AgentCard
 
 CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
@@ -102,7 +100,7 @@ class HttpListener:
     def _make(self, host: str) -> tuple[bytes, dict[str, str]]:
         """Return the bytes of the card at a host, with the headers of the response."""
         card = card_at(self._public, host) if host else self._public
-        body = json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
+        body = card_json(card)
         return body, {"ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"', **self._common}
 
     async def _alive(self, request: web.Request) -> web.Response:
