@@ -41,7 +41,7 @@ The modules, by floor. A module imports only from its own package and from lower
                     which is bound again after a failure; listeners: the addresses of `listen`; tls: certificates, which
                     are read again when they change; admin: health, reflection, channelz; health: grpc.health.v1;
                     sockets: the connections of a port; guard, debt, connections, counters: ending connections that
-                    flood; acceptor: HTTP connections; descriptors: the limit of open files; noise: gRPC's log lines;
+                    flood; http, acceptor: HTTP; descriptors: the limit of open files; noise: gRPC's log lines;
                     settings
     3  log          appending events and waking readers. Follower: records after a seq, without gaps
        rpc          everything between gRPC and the server. admission: the first check, who calls; calls: the frame

@@ -1,6 +1,5 @@
 """What an attached agent says of itself: the bytes of its card, and what they mean."""
 
-import hashlib
 from dataclasses import dataclass
 
 from a2a_grpc.client.card import read_card
@@ -22,8 +21,6 @@ class Description:
     body: bytes
     """The card in JSON, as the agent serves it."""
     card: AgentCard
-    etag: str
-    """The entity tag of the bytes, in quotes."""
 
 
 def described(body: bytes, address: str) -> Description:
@@ -46,7 +43,7 @@ def described(body: bytes, address: str) -> Description:
         raise BadCardError(f"no interface of the card names the tenant '{address}'")
     if not card.name:
         raise BadCardError("the card has no name")
-    return Description(body, card, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return Description(body, card)
 
 
 def is_bad_card(error: A2AError) -> bool:
