@@ -1,9 +1,8 @@
 """The seam of authentication: what a call shows of its caller, and the functions that turn it into a principal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import SecurityScheme
@@ -33,7 +32,8 @@ class Certificate:
     pem: bytes = b""
 
 
-class CallCredentials(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CallCredentials:
     """What one call shows of its caller.
 
     Attributes:
@@ -44,7 +44,7 @@ class CallCredentials(NamedTuple):
     """
 
     method: str = ""
-    metadata: Mapping[str, tuple[str | bytes, ...]] = MappingProxyType({})
+    metadata: Mapping[str, tuple[str | bytes, ...]] = field(default_factory=dict)
     certificate: Certificate | None = None
     peer: str = ""
 

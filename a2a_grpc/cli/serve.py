@@ -109,9 +109,7 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     from a2a_grpc.cli.attach import serve_attached  # imports the client
 
     calls = load(TransportSettings, settings).max_streams_per_connection
-    run_program(
-        find, settings, tell=tell, around=lambda make: serve_attached(attaching, make, max_calls=calls, tell=tell)
-    )
+    run_program(find, settings, tell=tell, around=lambda program: serve_attached(attaching, program, max_calls=calls))
 
 
 def guarded(work: Callable[[], None]) -> None:

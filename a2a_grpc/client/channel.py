@@ -1,7 +1,7 @@
 """The channel to an address, with its encryption and its options."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,11 +32,21 @@ def speaks_tls(address: Address, settings: ClientSettings) -> bool:
 
 
 def open_channel(
-    address: Address, settings: ClientSettings, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()
+    address: Address,
+    settings: ClientSettings,
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    more: Mapping[str, int] = {},
 ) -> grpc.aio.Channel:
-    """Return a channel that is not connected yet. Raise ConfigurationError for certificates that cannot be read."""
+    """Return a channel that is not connected yet. Raise ConfigurationError for certificates that cannot be read.
+
+    Args:
+        address: The address of the agent.
+        settings: How to connect.
+        interceptors: Interceptors of gRPC.
+        more: Arguments of the channel, which replace those of the client.
+    """
     tls = speaks_tls(address, settings)
-    options = _options(address, settings, tls)
+    options = list({**dict(_options(address, settings, tls)), **more}.items())
     if not tls:
         return grpc.aio.insecure_channel(address.dial, options=options, interceptors=interceptors)
     credentials = grpc.ssl_channel_credentials(

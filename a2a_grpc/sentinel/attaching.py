@@ -17,8 +17,6 @@ from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Context, current_caller
 from a2a_grpc.rpc.status import abort, to_status
-from a2a_grpc.sentinel.described import MAX_CARDS, described
-from a2a_grpc.sentinel.errors import BadCardError
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -43,6 +41,7 @@ FIRST_S = 10.0
 """Seconds in which the first frame of a stream has to come."""
 
 MAX_INSTANCE_CHARS = 64
+MAX_STORE_CHARS = 128
 
 
 class Attaching:
@@ -53,7 +52,6 @@ class Attaching:
     - A stream that breaks the protocol ends with INVALID_ARGUMENT, which names the mistake. No other stream is
       affected.
     - An agent that says nothing for two heartbeats is detached.
-    - An agent whose card cannot be served is detached with BadCardError. No other agent is affected.
     - When Attach ends, all pipes and calls of the agent end, too.
 
     Args:
@@ -152,6 +150,8 @@ class Attaching:
             raise InvalidRequestError.of(Violation("hello.address", f"must be {FORM}"))
         if not 0 < len(hello.instance) <= MAX_INSTANCE_CHARS:
             raise InvalidRequestError.of(Violation("hello.instance", f"must have 1 to {MAX_INSTANCE_CHARS} characters"))
+        if len(hello.store) > MAX_STORE_CHARS:
+            raise InvalidRequestError.of(Violation("hello.store", f"must have at most {MAX_STORE_CHARS} characters"))
         path = self._folder / f"{next(self._numbers)}.sock"
         tunnel = Tunnel(hello, principal, path, self._dials, max_calls=self._settings.max_agent_calls)
         self._routes.check(tunnel)
@@ -183,12 +183,9 @@ class Attaching:
                 raise UnavailableError("the agent was silent for two heartbeats") from None
             if raw is grpc.aio.EOF:
                 return
-            frame = parsed(AgentFrame, raw)
-            match frame.WhichOneof("frame"):
+            match parsed(AgentFrame, raw).WhichOneof("frame"):
                 case "heartbeat":
                     pass
-                case "described":
-                    await self._describe(tunnel, frame.described.card)
                 case "drain":
                     tunnel.takes_calls = False
                 case "bye":
@@ -197,15 +194,6 @@ class Attaching:
                     raise InvalidRequestError("Hello may be said once only")
                 case _:
                     raise InvalidRequestError("the frame is of no known kind")
-
-    async def _describe(self, tunnel: Tunnel, card: bytes) -> None:
-        """Keep the card of an agent. Raise BadCardError if it cannot be served."""
-        tunnel.cards += 1
-        if tunnel.cards > MAX_CARDS:
-            raise BadCardError(f"the agent has sent more than {MAX_CARDS} cards")
-        if tunnel.description is None or tunnel.description.body != card:
-            tunnel.description = await asyncio.to_thread(described, card, tunnel.address)
-            logger.info("described address=%s name=%s", tunnel.address, one_line(tunnel.description.card.name))
 
     async def _pipe(self, context: Context) -> None:
         frame = parsed(PipeFrame, await _first(context, "a dial"))

@@ -1,6 +1,6 @@
 """The errors that only a sentinel gives."""
 
-from a2a_grpc.errors import InvalidRequestError, UnavailableError
+from a2a_grpc.errors import UnavailableError
 
 RETRY_S = 0.5
 """Seconds after which a caller tries again: an agent that has lost its sentinel is back within three seconds."""
@@ -18,6 +18,18 @@ class AgentGoneError(UnavailableError):
         super().__init__("the agent is gone; resume when it is back", retry_after_s=RETRY_S)
 
 
+class AgentUnreachableError(UnavailableError):
+    """The sentinel cannot connect to the agent of a plain route.
+
+    The message does not say where the agent is.
+    """
+
+    reason = "AGENT_UNREACHABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the sentinel cannot connect to this agent", retry_after_s=RETRY_S)
+
+
 class NotAttachedError(UnavailableError):
     """No agent is attached at this address that the caller may call.
 
@@ -29,12 +41,3 @@ class NotAttachedError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__("no agent is attached at this address that you may call", retry_after_s=RETRY_S)
-
-
-class BadCardError(InvalidRequestError):
-    """The sentinel cannot serve the card of the agent.
-
-    The card is too large, is no agent card, or names another tenant than that of the agent.
-    """
-
-    reason = "BAD_CARD"

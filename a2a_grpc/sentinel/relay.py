@@ -8,25 +8,18 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
 
-from a2a_grpc.client.origin import UNREACHED
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.logical import FORM, is_logical
-from a2a_grpc.protocol import STATUS_DETAILS
 from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.rpc.status import end
 from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError
 from a2a_grpc.sentinel.routes import Routes
-from a2a_grpc.sentinel.tunnel import Tunnel
+from a2a_grpc.sentinel.way import Way
 from a2a_grpc.sentinel.wire import tenant_of
 
 HOP = frozenset(["user-agent", "te", "content-type", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"])
 """Metadata of one connection, which gRPC writes itself on the next one."""
-
-CUT = frozenset([
-    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL,
-])  # fmt: skip
-"""The statuses that gRPC gives to calls whose connection has ended."""
 
 
 class Relay:
@@ -38,12 +31,13 @@ class Relay:
       its details are those that the caller, or the agent, has given.
     - A call that the caller ends, ends at the agent. The agent sees the caller's deadline.
     - At most one response of a call is kept here: the next one is read once the caller's window has taken it.
-    - A call whose connection to the agent is lost ends with AgentGoneError.
+    - A call whose connection to the agent is lost ends with AgentGoneError. One that cannot reach the agent of a plain
+      route ends with AgentUnreachableError.
     - Credentials that cover certain tenants only reach the agents at these addresses. The answer for other addresses
       is the one for an address without agent.
 
     Args:
-        routes: The attached agents.
+        routes: The ways to the agents.
         calls: The calls in progress.
         hidden: The names of the metadata that are not passed on.
     """
@@ -58,31 +52,31 @@ class Relay:
         name, is_stream = method.name, method.server_streaming
 
         async def relay(request: bytes, context: Context) -> bytes | None:
-            tunnel = self._found(tenant_of(name, request))
+            way = self._found(tenant_of(name, request))
             metadata = tuple(entry for entry in invocation_metadata(context) if entry[0] not in self._hidden)
-            cuts = tunnel.cuts
-            call = tunnel.begin(name, request, metadata=metadata, timeout=context.time_remaining())
+            cuts = way.cuts
+            call = way.begin(name, request, metadata=metadata, timeout=context.time_remaining())
             try:
                 response = await (self._streamed(call, context) if is_stream else _single(call, context))
                 context.set_trailing_metadata(tuple(await call.trailing_metadata()))
                 return response
             except grpc.aio.AioRpcError as failure:
-                if _is_cut(tunnel, cuts, failure):
-                    raise AgentGoneError from None
+                if (lost := way.failure(failure, cuts)) is not None:
+                    raise lost from None
                 code, said, trailers = failure.code(), failure.details() or "", tuple(failure.trailing_metadata() or ())
             except asyncio.CancelledError:
                 task = asyncio.current_task()
-                if tunnel.is_gone and task is not None and not task.cancelling():
+                if way.is_gone and task is not None and not task.cancelling():
                     raise AgentGoneError from None  # the tunnel was closed, and its calls with it
                 raise
             finally:
-                tunnel.end(call)
+                way.end(call)
             await end(context, code, said, trailers)
             return None
 
         return relay
 
-    def _found(self, tenant: str) -> Tunnel:
+    def _found(self, tenant: str) -> Way:
         if not is_logical(tenant):
             raise InvalidRequestError.of(Violation("tenant", f"must be the address of an agent here: {FORM}"))
         allowed = current_caller().principal.tenants
@@ -110,10 +104,3 @@ async def _single(call: Any, context: Context) -> bytes:
         if call.done() and (initial := tuple(await call.initial_metadata())):
             await context.send_initial_metadata(initial)
     return response
-
-
-def _is_cut(tunnel: Tunnel, cuts: int, failure: grpc.aio.AioRpcError) -> bool:
-    """Return True if a call has failed because its connection was lost, or could not be opened."""
-    if failure.code() not in CUT or any(key == STATUS_DETAILS for key, _ in failure.trailing_metadata() or ()):
-        return False
-    return tunnel.is_gone or tunnel.cuts != cuts or UNREACHED.match(failure.details() or "") is not None

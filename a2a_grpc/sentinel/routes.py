@@ -1,12 +1,15 @@
-"""Which agent is reached at which address, and whose the addresses are."""
+"""Which agents are reached at which address, and whose the addresses are."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError, UnavailableError
+from a2a_grpc.sentinel.direct import Direct
 from a2a_grpc.sentinel.errors import NotAttachedError
 from a2a_grpc.sentinel.tunnel import Tunnel
+from a2a_grpc.sentinel.way import Way
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
@@ -18,58 +21,78 @@ MAX_HELD = 100_000
 
 
 class Routes:
-    """The attached agents by their addresses.
+    """The ways to the agents by their addresses.
 
     Guarantees:
 
-    - An address belongs to the principal that was the first to attach there, for `hold_s` seconds after its agent has
-      gone. Agents of other principals are refused, and the attached agent is not disturbed.
+    - An address belongs to the principal that was the first to attach there, for `hold_s` seconds after its last agent
+      has gone. Agents of other principals are refused, and the attached agents are not disturbed.
     - A further tunnel of the same agent process takes the place of the former one at once. Calls in progress finish on
       the former one.
-    - A second agent of the same principal is refused, unless it replaces the first one.
+    - Several agents of the same principal may be attached at one address if they share a store. Calls go to one after
+      the other. An agent that drains gets no calls.
+    - Any other second agent is refused, unless it replaces the first one.
+    - No agent can attach at the address of a plain route.
+
+    Args:
+        max_agents: The number of agents that may be attached.
+        hold_s: Seconds for which an address is held for its principal.
+        plain: The agents of plain routes.
     """
 
-    def __init__(self, *, max_agents: int, hold_s: float) -> None:
+    def __init__(self, *, max_agents: int, hold_s: float, plain: Iterable[Direct] = ()) -> None:
         self._max_agents = max_agents
         self._hold_s = hold_s
-        self._tunnels: dict[str, Tunnel] = {}
+        self._plain = {way.address: way for way in plain}
+        self._attached: dict[str, list[Tunnel]] = {}
         self._owners: dict[str, tuple[str, float | None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
-    def find(self, address: str) -> Tunnel:
-        """Return the agent that is attached at an address. Raise NotAttachedError if there is none."""
-        tunnel = self._tunnels.get(address)
-        if tunnel is None or not tunnel.takes_calls:
-            raise NotAttachedError
-        return tunnel
+    def find(self, address: str) -> Way:
+        """Return the way to the agent that gets the next call for an address. Raise NotAttachedError without one."""
+        if (plain := self._plain.get(address)) is not None:
+            return plain
+        tunnels = self._attached.get(address, [])
+        for place, tunnel in enumerate(tunnels):
+            if tunnel.takes_calls:
+                tunnels.append(tunnels.pop(place))
+                return tunnel
+        raise NotAttachedError
 
     def all(self) -> list[Tunnel]:
         """Return the attached agents."""
-        return list(self._tunnels.values())
+        return [tunnel for tunnels in self._attached.values() for tunnel in tunnels]
+
+    def ways(self) -> list[Way]:
+        """Return the ways to all agents."""
+        return [*self.all(), *self._plain.values()]
+
+    def open(self) -> None:
+        """Open the plain routes."""
+        for way in self._plain.values():
+            way.open()
 
     def check(self, tunnel: Tunnel) -> None:
         """Raise an error if an agent may not be attached at its address.
 
         Raises:
             PermissionDeniedError: The address belongs to another principal, or the credentials do not cover it.
-            UnavailableError: Another agent of the same principal is attached there.
+            UnavailableError: Another agent of the same principal is attached there, and they share no store.
             ResourceExhaustedError: Too many agents are attached, or too many addresses are held.
         """
         self._forget()
         address, allowed = tunnel.address, tunnel.principal.tenants
         if allowed is not None and address not in allowed:
             raise PermissionDeniedError("the credentials do not cover the address", metadata={"address": address})
+        if address in self._plain:
+            raise PermissionDeniedError("the address is that of a plain route", metadata={"address": address})
         owner, _ = self._owners.get(address, (tunnel.principal.owner, None))
         if owner != tunnel.principal.owner:
             raise PermissionDeniedError("the address belongs to another principal", metadata={"address": address})
-        former = self._tunnels.get(address)
-        if former is not None and former.instance != tunnel.instance and not tunnel.replaces and former.takes_calls:
-            raise UnavailableError(
-                "another agent is attached at this address; stop it, or attach with --replace",
-                metadata={"address": address},
-                retry_after_s=1.0,
-            )
-        if former is None and len(self._tunnels) >= self._max_agents:
+        tunnels = self._attached.get(address, [])
+        self._check_others(tunnel, [one for one in tunnels if one.takes_calls and one.instance != tunnel.instance])
+        is_new = all(one.instance != tunnel.instance for one in tunnels)
+        if is_new and len(self.all()) >= self._max_agents:
             raise ResourceExhaustedError(f"{self._max_agents} agents are attached, the limit", retry_after_s=5.0)
         if address not in self._owners and len(self._owners) >= MAX_HELD:
             raise ResourceExhaustedError(f"{MAX_HELD} addresses are held, the limit", retry_after_s=60.0)
@@ -77,28 +100,46 @@ class Routes:
     def add(self, tunnel: Tunnel) -> None:
         """Route the calls for an address to an agent. Raise the errors of `check`: others may have come meanwhile."""
         self.check(tunnel)
-        former = self._tunnels.get(tunnel.address)
-        self._tunnels[tunnel.address] = tunnel
+        former = self._attached.get(tunnel.address, [])
+        replaced = [one for one in former if one.instance == tunnel.instance or not one.shares_with(tunnel)]
+        self._attached[tunnel.address] = [*(one for one in former if one not in replaced), tunnel]
         self._owners[tunnel.address] = (tunnel.principal.owner, None)
-        logger.info("attached address=%s", tunnel.address)
-        if former is not None:
-            former.drain(replaced=former.instance != tunnel.instance)
-            retiring = asyncio.create_task(former.finish(RETIRE_S), name="a2a-grpc:retire")
+        logger.info("attached address=%s agents=%d", tunnel.address, len(self._attached[tunnel.address]))
+        for one in replaced:
+            one.drain(replaced=one.instance != tunnel.instance)
+            retiring = asyncio.create_task(one.finish(RETIRE_S), name="a2a-grpc:retire")
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
 
     def remove(self, tunnel: Tunnel) -> None:
         """Route no further calls to an agent. Do nothing if another tunnel has taken its place."""
-        if self._tunnels.get(tunnel.address) is tunnel:
-            del self._tunnels[tunnel.address]
+        tunnels = self._attached.get(tunnel.address, [])
+        if tunnel not in tunnels:
+            return
+        tunnels.remove(tunnel)
+        if not tunnels:
+            del self._attached[tunnel.address]
             self._owners[tunnel.address] = (tunnel.principal.owner, time.monotonic() + self._hold_s)
-            logger.info("detached address=%s", tunnel.address)
+        logger.info("detached address=%s agents=%d", tunnel.address, len(tunnels))
 
     async def close(self) -> None:
-        """End the waits for the calls of replaced tunnels."""
+        """Close the plain routes. End the waits for the calls of replaced tunnels."""
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
+        await asyncio.gather(*(way.close() for way in self._plain.values()))
+
+    def _check_others(self, tunnel: Tunnel, others: list[Tunnel]) -> None:
+        """Raise UnavailableError if other agents at the address of an agent share no store with it."""
+        if tunnel.replaces or all(one.shares_with(tunnel) for one in others):
+            return
+        said = "another agent is attached at this address; stop it, or attach with --replace"
+        if tunnel.store:
+            said = (
+                "an agent that does not share the store of this one is attached at this address; stop it, attach with "
+                "--replace, or give both the same --shared-store if their stores are the same"
+            )
+        raise UnavailableError(said, metadata={"address": tunnel.address}, retry_after_s=1.0)
 
     def _forget(self) -> None:
         """Free the addresses whose agents have been away for too long."""

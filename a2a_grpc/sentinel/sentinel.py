@@ -34,6 +34,7 @@ from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.sentinel.attaching import Attaching
+from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.relay import Relay
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -79,7 +80,7 @@ class Sentinel:
 
     Raises:
         ConfigurationError: There are authenticators, and credentials are not passed on: the agents could not tell
-            their callers apart.
+            their callers apart. Or a plain route is none.
 
     Attributes:
         address: HOST:PORT, once the sentinel listens.
@@ -110,7 +111,9 @@ class Sentinel:
         )
         self._audit: AuditLog | None = None
         self._server: AcceptingServer | None = None
-        self._routes = Routes(max_agents=self.settings.max_agents, hold_s=self.settings.hold_s)
+        self._routes = Routes(
+            max_agents=self.settings.max_agents, hold_s=self.settings.hold_s, plain=plain_routes(self.settings)
+        )
         self._traffic = Traffic()
         self._undo = AsyncExitStack()
         self._attaching: Attaching
@@ -145,6 +148,7 @@ class Sentinel:
                 self._audit = AuditLog(self._auth_settings.audit_log)
                 undo.callback(self._audit.close)
             self._attaching = Attaching(self._routes, settings, folder)
+            self._routes.open()
             undo.push_async_callback(self._routes.close)
             undo.push_async_callback(self._attaching.close)
             server.serve(self._methods())
@@ -163,13 +167,9 @@ class Sentinel:
         for tunnel in self._routes.all():
             tunnel.drain()
         await self._calls.end_streams()
-        if tunnels := self._routes.all():
-            await asyncio.wait(
-                [
-                    asyncio.create_task(tunnel.finish(self.settings.drain_grace_s), name="a2a-grpc:finish")
-                    for tunnel in tunnels
-                ]
-            )
+        if ways := self._routes.ways():
+            grace_s = self.settings.drain_grace_s
+            await asyncio.wait([asyncio.create_task(way.finish(grace_s), name="a2a-grpc:finish") for way in ways])
         await self._calls.wait(CLOSE_S)
         await self._undo.aclose()
 

@@ -22,6 +22,18 @@ class SentinelSettings:
     insecure: bool = setting(
         False, "Allow connections without TLS from other machines, for example from a proxy that ends TLS."
     )
+    route: str = setting(
+        "",
+        "ADDRESS=HOST:PORT of an agent that the sentinel calls itself; give the option again for more agents.",
+        repeated=True,
+    )
+    route_plaintext: bool = setting(False, "Call the agents of --route on other machines without TLS.")
+    route_ca_cert: str | None = setting(
+        None, "PEM file with the root certificates of the agents of --route; by default the system's roots."
+    )
+    route_connect_timeout_s: float = setting(
+        5.0, "Seconds to reach an agent of --route, after which the call fails.", minimum=0.1
+    )
     pass_credentials: bool = setting(False, "Pass the metadata 'authorization' of callers on to the agents.")
     heartbeat_s: float = setting(
         20.0, "Largest time in seconds between two messages of a sentinel and an agent.", minimum=0.05, maximum=60
@@ -58,6 +70,11 @@ class AttachSettings:
 
     attach: str = setting("", "HOST:PORT of the sentinel to attach to.")
     address: str = setting("", "Logical address of the agent at the sentinel: NAME@DOMAIN or NAME@DOMAIN/PATH.")
+    shared_store: str = setting(
+        "",
+        "Name of the agent's store, the same for all agents that share it and an address; by default made from --store "
+        "if others can share it.",
+    )
     fail_fast: bool = setting(False, "End at once if the agent cannot be attached; by default it tries again.")
     replace: bool = setting(False, "Replace the agent that is attached at the address, if it has the same principal.")
     attach_plaintext: bool = setting(False, "Attach to a sentinel on another machine without TLS.")

@@ -10,12 +10,11 @@ import grpc.aio
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
+from a2a_grpc.errors import PermissionDeniedError
 from a2a_grpc.principal import Principal
-from a2a_grpc.sentinel.described import Description
 from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, join
+from a2a_grpc.sentinel.way import Calling, Way
 from a2a_grpc.sentinel.wire import Dial, Drain, Hello, SentinelFrame
-from a2a_grpc.wire import SERVICE, SERVICE_NAME
 
 DIAL_S = 10.0
 """Seconds in which an agent answers a Dial with a pipe."""
@@ -31,16 +30,7 @@ RESERVED_CALLS = 0.9
 """The share of an agent's calls per connection that is used: gRPC lets further calls wait without an end."""
 
 
-class Calling:
-    """The methods of the A2A service on one channel, with requests and responses as bytes."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        for method in SERVICE.methods:
-            make: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
-            setattr(self, method.name, make(f"/{SERVICE_NAME}/{method.name}"))
-
-
-class Tunnel:
+class Tunnel(Way):
     """An agent that is attached.
 
     Channels connect to a private socket of the sentinel. For each connection there the agent is asked for a pipe, and
@@ -63,61 +53,30 @@ class Tunnel:
     def __init__(
         self, hello: Hello, principal: Principal, path: Path, dials: "dict[str, Tunnel]", *, max_calls: int
     ) -> None:
-        self.address = hello.address
+        super().__init__(hello.address, max_calls=max_calls)
         self.instance = hello.instance
         self.replaces = hello.replace
+        self.store = hello.store
         self.principal = principal
         self.frames: asyncio.Queue[SentinelFrame] = asyncio.Queue()
         """What is to be said to the agent."""
         self.ended = asyncio.Event()
         """Set when the tunnel has to end."""
-        self.takes_calls = True
-        """False once the agent, or the sentinel, wants no new calls on this tunnel."""
-        self.is_gone = False
-        """True once the agent is gone."""
-        self.cuts = 0
-        """The number of pipes that have ended."""
-        self.description: Description | None = None
-        """The card of the agent; None until the agent has sent it."""
-        self.cards = 0
-        """The number of cards that the agent has sent."""
-        self.open_calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._path = path
-        self._max_calls = max_calls
         self._calls_per_pipe = max(1, int(RESERVED_CALLS * min(max(hello.max_calls, 1), max_calls)))
         self._dials = dials
         self._dialed: dict[str, _Connection] = {}
         self._writers: set[asyncio.StreamWriter] = set()
         self._listening: asyncio.Server | None = None
-        self._pool: Pool | None = None
 
     async def open(self) -> None:
         """Listen on the private socket."""
         self._listening = await asyncio.start_unix_server(self._accept, self._path, limit=CHUNK_BYTES)
         self._pool = Pool(self._channel, self._calls_per_pipe, Renewal(ClientSettings()), Calling)
 
-    def begin(self, method: str, request: bytes, **options: Any) -> Any:
-        """Begin a call. Return gRPC's call, which counts as open until `end`.
-
-        Raises ResourceExhaustedError if too many calls are open.
-        """
-        assert self._pool is not None
-        if self.open_calls >= self._max_calls:
-            raise ResourceExhaustedError(f"{self._max_calls} calls to this agent are open, the limit", retry_after_s=1)
-        call = self._pool.begin(method, request, **options)
-        self.open_calls += 1
-        self._idle.clear()
-        return call
-
-    def end(self, call: Any) -> None:
-        """Cancel a call that `begin` has returned, if it has not ended."""
-        assert self._pool is not None
-        self.open_calls -= 1
-        if not self.open_calls:
-            self._idle.set()
-        self._pool.end(call)
+    def shares_with(self, other: "Tunnel") -> bool:
+        """Return True if two agents have the same store, so that both can serve each task of the other one."""
+        return bool(self.store) and self.store == other.store
 
     async def carry(self, dial: str, principal: Principal, context: Any) -> None:
         """Join a pipe that the agent has opened to the connection that it was asked for.
@@ -154,25 +113,21 @@ class Tunnel:
 
     async def finish(self, grace_s: float) -> None:
         """Wait until the calls in progress have ended, for `grace_s` at most, and end the tunnel."""
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._idle.wait()
-        except TimeoutError:
-            pass
+        await super().finish(grace_s)
         self.ended.set()
 
     async def close(self) -> None:
         """End all calls, and release everything."""
         self.is_gone, self.takes_calls = True, False
         self.ended.set()
-        if self._listening is None or self._pool is None:
+        if self._listening is None:
             return
         self._listening.close()
         for connection in self._dialed.values():
             connection.taken.set()
         for writer in set(self._writers):
             dropped(writer)
-        await self._pool.close()
+        await super().close()
         self._path.unlink(missing_ok=True)
 
     def _say(self, frame: SentinelFrame) -> None:

@@ -125,12 +125,29 @@ class Make(Protocol):
     def __call__(self, more: Mapping[str, Any] = ..., private_socket: Path | None = None) -> Server: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a function that runs the server of a program is given.
+
+    Attributes:
+        make: Makes the server.
+        store: The URL of the store.
+        tell: A function that reports an event.
+        is_worker: True if a supervisor looks after this process.
+    """
+
+    make: Make
+    store: str
+    tell: Tell
+    is_worker: bool
+
+
 def run_program(
     find: Callable[[], Served],
     settings: Mapping[str, Any],
     *,
     tell: Tell,
-    around: Callable[[Make], Coroutine[Any, Any, None]] | None = None,
+    around: Callable[[Program], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve until a signal comes, in this process or in as many others as the setting `workers` says.
 
@@ -176,12 +193,11 @@ def run_program(
             if server is not None:
                 run_to_end(run(server, tell=tell, is_worker=worker is not None), loop)
             elif around is not None:
-                run_to_end(around(make), loop)
+                store = load(ServerSettings, settings).store
+                run_to_end(around(Program(make, store, tell, worker is not None)), loop)
         except ServerFailedError as error:
             sys.exit(f"Error: {error}")
         return
-    if around is not None:
-        raise ConfigurationError(f"workers is {server_settings.workers}; an agent that attaches has one process")
     check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
     try:
         run_to_end(_run_workers(server_settings, tell), asyncio.new_event_loop())

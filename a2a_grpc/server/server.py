@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 import grpc.aio
 
+from a2a_grpc.address import join_address
 from a2a_grpc.agent import Agent, build_card, check_agent
 from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
@@ -31,6 +32,7 @@ from a2a_grpc.listening.front import Front
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.noise import QuietGrpc
 from a2a_grpc.listening.port import CALLS_S, CLOSE_S
+from a2a_grpc.listening.ports import cannot_listen
 from a2a_grpc.listening.settings import check_credentials_are_encrypted
 from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.log import Log
@@ -65,7 +67,7 @@ from a2a_grpc.store.open import db_command
 from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:
-    from a2a_grpc.server.http import CardPort
+    from a2a_grpc.server.http import HttpListener
 
 logger = logging.getLogger("a2a_grpc.server")
 
@@ -186,7 +188,7 @@ class Server:
         self._bus = open_bus(self.settings.bus, "" if store else self.settings.store)
         self._log = Log(self._store, self._bus)
         self._engine = Engine(agent, self._log, self._engine_settings)
-        self._http: CardPort | None = None
+        self._http: HttpListener | None = None
         self._upkeep = Upkeep()
         self._quiet = QuietGrpc()
         self._front: Front
@@ -513,24 +515,28 @@ class Server:
         listener = next((one for one in settings.listening if one.setting == "http_listen"), None)
         if listener is None:
             return
-        from a2a_grpc.server.http import CardPort  # aiohttp takes longer to import than the rest together
+        from a2a_grpc.server.http import HttpListener  # aiohttp takes longer to import than the rest together
 
-        http = CardPort(
+        http = HttpListener(
             self.card,
             max_age_s=settings.card_max_age_s,
             is_alive=lambda: self._failure is None,
             is_ready=self.check_ready,
             names_asked_host=settings.names_asked_host,
         )
-        address = await http.start(
-            listener.host,
-            listener.port,
-            tls=(lambda: tls.http) if tls else None,
-            reuse_port=settings.reuse_port,
-            limit=self._shares.http,
-        )
+        try:
+            port = await http.start(
+                listener.host,
+                listener.port,
+                tls=(lambda: tls.http) if tls else None,
+                reuse_port=settings.reuse_port,
+                limit=self._shares.http,
+            )
+        except OSError as error:
+            await http.stop()
+            raise cannot_listen(listener.host, listener.port, "http_listen", error) from error
         self._http = http
-        self.http_url = f"{'https' if tls else 'http'}://{address}"
+        self.http_url = f"{'https' if tls else 'http'}://{join_address(listener.host, port)}"
 
 
 def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> Certificate | None:

@@ -5,18 +5,16 @@ from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Opti
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AgentFrame(_message.Message):
-    __slots__ = ("hello", "heartbeat", "drain", "bye", "described")
+    __slots__ = ("hello", "heartbeat", "drain", "bye")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
-    DESCRIBED_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     drain: Drain
     bye: Bye
-    described: Described
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., described: _Optional[_Union[Described, _Mapping]] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
 
 class SentinelFrame(_message.Message):
     __slots__ = ("welcome", "heartbeat", "dial", "drain", "bye")
@@ -33,16 +31,18 @@ class SentinelFrame(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., dial: _Optional[_Union[Dial, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("address", "instance", "replace", "max_calls")
+    __slots__ = ("address", "instance", "replace", "max_calls", "store")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     MAX_CALLS_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     address: str
     instance: str
     replace: bool
     max_calls: int
-    def __init__(self, address: _Optional[str] = ..., instance: _Optional[str] = ..., replace: bool = ..., max_calls: _Optional[int] = ...) -> None: ...
+    store: str
+    def __init__(self, address: _Optional[str] = ..., instance: _Optional[str] = ..., replace: bool = ..., max_calls: _Optional[int] = ..., store: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("public_address", "tenant", "heartbeat_s")
@@ -57,12 +57,6 @@ class Welcome(_message.Message):
 class Heartbeat(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
-
-class Described(_message.Message):
-    __slots__ = ("card",)
-    CARD_FIELD_NUMBER: _ClassVar[int]
-    card: bytes
-    def __init__(self, card: _Optional[bytes] = ...) -> None: ...
 
 class Dial(_message.Message):
     __slots__ = ("id",)

@@ -67,23 +67,32 @@ class Raw(grpc.GenericRpcHandler):
 
 
 @asynccontextmanager
+async def raw_server(serve: Callable[[bytes, Any], Awaitable[bytes | None]], path: Path) -> AsyncIterator[str]:
+    """A bare server of grpc.aio on a free port, and on a Unix socket: its HOST:PORT."""
+    server = grpc.aio.server(options=[("grpc.max_concurrent_streams", 100)])
+    server.add_generic_rpc_handlers((Raw(serve),))
+    server.add_insecure_port(f"unix:{path}")
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
 async def attached_raw(
-    serve: Callable[[bytes, Any], Awaitable[bytes | None]], at: str, address: str = ADDRESS
+    serve: Callable[[bytes, Any], Awaitable[bytes | None]], at: str, address: str = ADDRESS, **settings: Any
 ) -> AsyncIterator[tuple[grpc.aio.Channel, grpc.aio.Channel]]:
     """A bare server of grpc.aio, attached to a sentinel: a channel to the sentinel, and one to the server itself."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "agent.sock")
-        server = grpc.aio.server(options=[("grpc.max_concurrent_streams", 100)])
-        server.add_generic_rpc_handlers((Raw(serve),))
-        server.add_insecure_port(f"unix:{path}")
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with Attachment(AttachSettings(attach=at, address=address)) as attachment:
-            await attachment.welcome()
-            attachment.serve(path)
-            async with channel_to(at) as through, channel_to(f"127.0.0.1:{port}") as direct:
-                yield through, direct
-        await server.stop(None)
+        async with raw_server(serve, path) as direct_address:
+            async with Attachment(AttachSettings(attach=at, address=address, **settings)) as attachment:
+                await attachment.welcome()
+                attachment.serve(path)
+                async with channel_to(at) as through, channel_to(direct_address) as direct:
+                    yield through, direct
 
 
 def unary(channel: grpc.aio.Channel, method: str = "GetTask") -> Any:

@@ -1,0 +1,102 @@
+"""Plain routes: agents that the sentinel can reach, at addresses of its own configuration."""
+
+import re
+
+import grpc
+import grpc.aio
+
+from a2a_grpc.client.channel import open_channel
+from a2a_grpc.client.origin import GOAWAY, UNREACHED
+from a2a_grpc.client.pool import Pool
+from a2a_grpc.client.renewal import Renewal
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.target import Address, grpc_address
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import A2AError
+from a2a_grpc.logical import logical
+from a2a_grpc.sentinel.errors import AgentGoneError, AgentUnreachableError
+from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.sentinel.way import Calling, Way, has_no_details
+
+CLOSED = re.compile(r"(?:Stream removed \()?(?:Socket closed|recvmsg:|sendmsg:|Connection (?:reset|closed))")
+"""How gRPC's texts for a connection that has ended begin."""
+
+RELAYED = {
+    "grpc.per_message_decompression": 1,  # a relayed response says nothing of its compression
+    "grpc.http2.bdp_probe": 0,  # with its defaults gRPC takes megabytes of a response that the caller does not read
+}
+
+
+class Direct(Way):
+    """Makes calls to an agent at its own HOST:PORT.
+
+    Args:
+        address: The logical address of the agent.
+        target: The address of the agent's gRPC.
+        client: How to connect. Its `connect_timeout_s` is the time that a call waits for a connection at most.
+        max_calls: The number of calls that may be open at the same time.
+
+    Raises:
+        ConfigurationError: A file with certificates cannot be used.
+    """
+
+    def __init__(self, address: str, target: Address, client: ClientSettings, *, max_calls: int) -> None:
+        super().__init__(address, max_calls=max_calls)
+        self.target = target
+        self._client = client
+
+    def open(self) -> None:
+        """Open the first channel. It connects when the first call begins."""
+        self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), Calling)
+
+    def failure(self, error: grpc.aio.AioRpcError, cuts: int) -> A2AError | None:
+        """Return the error for a call whose connection was lost, or could not be opened. None for other failures."""
+        said = error.details() or ""
+        if not has_no_details(error):
+            return None
+        if UNREACHED.match(said):
+            return AgentUnreachableError()
+        return AgentGoneError() if self.is_gone or CLOSED.match(said) or GOAWAY.match(said) else None
+
+    def _channel(self) -> grpc.aio.Channel:
+        return open_channel(self.target, self._client, more=RELAYED)
+
+
+def routes_of(text: str) -> dict[str, Address]:
+    """Return the targets of plain routes by their logical addresses.
+
+    Args:
+        text: `ADDRESS=HOST:PORT` for each route, with commas between them.
+
+    Raises:
+        ConfigurationError: A part of the text is no route, or two routes have one address.
+    """
+    routes: dict[str, Address] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, sign, target = part.partition("=")
+        if not sign:
+            raise ConfigurationError(f"route is '{part}'; it must be ADDRESS=HOST:PORT")
+        if logical("route", name) in routes:
+            raise ConfigurationError(f"route names the address '{name}' twice")
+        try:
+            routes[name] = grpc_address(target)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"route is '{part}': {error}") from None
+    return routes
+
+
+def plain_routes(settings: SentinelSettings) -> list[Direct]:
+    """Return the plain routes of a sentinel. Raise ConfigurationError if one of them is wrong.
+
+    Args:
+        settings: The settings of the sentinel.
+    """
+    client = ClientSettings(
+        plaintext=settings.route_plaintext,
+        ca_cert=settings.route_ca_cert,
+        connect_timeout_s=settings.route_connect_timeout_s,
+    )
+    return [
+        Direct(address, target, client, max_calls=settings.max_agent_calls)
+        for address, target in routes_of(settings.route).items()
+    ]

@@ -1,0 +1,93 @@
+"""A name for a store, the same in every process that can use the same store."""
+
+import hashlib
+import json
+import os
+import platform
+import uuid
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from a2a_grpc.address import is_loopback
+
+PORTS = {"postgresql": "5432", "mysql": "3306"}
+NAME_CHARS = 32
+
+
+def shared_name(url: str) -> str:
+    """Return a name for the store of a URL. Return "" if no other process can use the store.
+
+    Two processes get the same name only if their URLs name the same store: the same file on the same machine, or the
+    same database. A database that two URLs name differently has two names. The name holds no random part, and no
+    user or password can be read from the name.
+
+    Args:
+        url: The URL of a store.
+
+    Raises:
+        ConfigurationError: The URL names no store.
+    """
+    if url.partition(":")[0] == "memory":
+        return ""
+    from a2a_grpc.store.sql.urls import place_of  # imports SQLAlchemy
+
+    place = place_of(url)
+    if place.dialect == "sqlite":
+        file = Path(place.path).resolve()
+        try:
+            folder = file.parent.stat()
+        except OSError:
+            return ""
+        return _hashed(["sqlite", _machine(), folder.st_dev, folder.st_ino, file.name])
+    hosts = _hosts(place.connecting.dsn) if place.connecting else [_with_port(place.url.host or "", place.url.port)]
+    default = f":{PORTS[place.dialect]}"
+    said = [place.dialect, [_where(host.lower().removesuffix(default)) for host in hosts], place.url.database]
+    if place.dialect == "postgresql":
+        said += [place.schema] if place.schema else ["", place.url.username]  # the search path may name the user
+    socket = place.url.query.get("unix_socket", "")
+    return _hashed([*said, _where(str(socket)) if socket else ""])
+
+
+def _hashed(said: list[object]) -> str:
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:NAME_CHARS]
+
+
+def _with_port(host: str, port: int | None) -> str:
+    return f"{host}:{port}" if port else host
+
+
+def _hosts(dsn: str) -> list[str]:
+    """Return the hosts of a URL of PostgreSQL, which may name several, also in its options."""
+    place, _, query = dsn.partition("://")[2].partition("?")
+    options = parse_qs(query)
+    hosts = (options.get("host") or [place.partition("/")[0].rpartition("@")[2]])[0].split(",")
+    hosts = [host or os.environ.get("PGHOST", "") for host in hosts]
+    ports = (options.get("port") or [os.environ.get("PGPORT", "")])[0].split(",")
+    ports *= len(hosts) if len(ports) == 1 else 1
+    return [host if ":" in host or not port else f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)]
+
+
+def _where(host: str) -> list[object]:
+    """Return what tells a host from others: a loopback address is another one on each machine."""
+    if host.startswith("/"):
+        folder = os.stat(host) if os.path.exists(host) else None
+        return [host, _machine(), *((folder.st_dev, folder.st_ino) if folder else ())]
+    if not host or is_loopback(host.partition(":")[0]) or host.startswith("["):
+        return [host, _machine(), _network()]
+    return [host]
+
+
+def _machine() -> str:
+    """Return what tells this machine from others, until it starts again."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"{platform.node()} {uuid.getnode()}"
+
+
+def _network() -> int:
+    """Return what tells the network of this container from that of others on the same machine; 0 if unknown."""
+    try:
+        return os.stat("/proc/self/ns/net").st_ino
+    except OSError:
+        return 0
