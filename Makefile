@@ -105,8 +105,8 @@ profile: $(VENV)/.dev ## Draw where the time of a workload goes (WORKLOAD=task):
 
 check: lint types proto-check test ## Check style, types, generated code and the tests.
 
-demo: $(VENV)/.run ## Start an agent and a client that cancels its task half way.
-	@$(BIN)/python clients/demo.py
+demo: $(VENV)/.run ## Run a sentinel, an agent and a client that cancels its task half way, as three processes.
+	@$(BIN)/python clients/demo.py $(ARGS)
 
 demo-all: $(VENV)/.run ## Run every program of clients/ against the servers it needs: PASS or FAIL a line.
 	@$(BIN)/python clients/demo_all.py

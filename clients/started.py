@@ -1,6 +1,7 @@
 """Programs of this repository that a demonstration starts and ends."""
 
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -16,8 +17,23 @@ def start(command: list[str], stack: ExitStack, **options: Any) -> subprocess.Po
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         options["preexec_fn"] = lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        process = stack.enter_context(subprocess.Popen([sys.executable, *command], cwd=ROOT, text=True, **options))
-        stack.callback(process.terminate)
+        options["process_group"] = 0  # Ctrl-C reaches the demonstration only, which ends its programs in order
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, text=True, **options)
+        stack.callback(end, process)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process, and wait for its end. Its last lines are read: it could not write them to a closed pipe."""
+    process.terminate()
+    with process:
+        if process.stdout and not process.stdout.closed:
+            process.stdout.read()
+
+
+def free_address() -> str:
+    """Return HOST:PORT of a port of this machine that no program uses."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return "{}:{}".format(*listening.getsockname())

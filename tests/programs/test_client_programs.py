@@ -721,7 +721,7 @@ async def test_demo_all_runs_every_program_and_leaves_no_process() -> None:
     assert marked(mark) == []
     lines = out.splitlines()
     assert all(re.fullmatch(r"PASS  \w+ +\d+\.\d s", line) for line in lines), out
-    assert sorted(line.split()[1] for line in lines) == sorted(CLIENTS)
+    assert sorted(line.split()[1] for line in lines) == sorted([*CLIENTS, "demo"])
 
 
 @pytest.mark.long
@@ -734,10 +734,23 @@ async def test_demo_all_says_which_programs_fail_with_what_they_said() -> None:
     assert (exit_code, err) == (1, "")
     assert marked(mark) == []
     verdicts = {name: verdict for verdict, name in re.findall(r"^(PASS|FAIL)  (\w+)", out, re.MULTILINE)}
-    assert verdicts == {name: "PASS" if name in STUBS else "FAIL" for name in CLIENTS}
+    assert verdicts == {name: "PASS" if name in STUBS else "FAIL" for name in [*CLIENTS, "demo"]}
     assert "  exit code 1; it should say '[STATUS] CANCELED':\n" in out
     assert "\n  | Error: A2A_GRPC_TIMEOUT_S is 'soon'; it must be a number of seconds, for example 30\n" in out
     assert "Traceback" not in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_demonstration_that_is_stopped_leaves_no_process(number: signal.Signals) -> None:
+    mark = str(uuid.uuid4())
+    async with start("clients/demo.py", "--listen=127.0.0.1:0", env={"A_MARK": mark}) as process:
+        while not (await read_line(process)).startswith("[DATA ] progress: 0.2"):
+            pass
+        assert len(marked(mark)) == 4
+        process.send_signal(number)
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+        assert (process.returncode, err.decode()) == (130, "")
+    assert marked(mark) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

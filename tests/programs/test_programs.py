@@ -84,18 +84,42 @@ async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
     assert out.splitlines()[-2:] == ["[DATA ] progress: 1.0", "[STATUS] COMPLETED"]
 
 
+ORDERS = ["sentinel,agent,client", "agent,sentinel,client", "client,agent,sentinel", "client,sentinel,agent"]
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("order", ORDERS)
+async def test_the_demonstration_runs_sentinel_agent_and_client_in_any_order(order: str) -> None:
+    """S0-1, S0-11, S0-28, S0-29, S0-39, S0-48."""
+    options = ("--listen=127.0.0.1:0", f"--order={order}", "--step-seconds=0.1")
+    exit_code, out, err = await run_program("clients/demo.py", *options)
+    assert exit_code == 0, err
+    assert len(re.findall(r"^Starting the sentinel at 127\.0\.0\.1:\d+$", out, re.MULTILINE)) == 1
+    transcript = re.sub(r"Starting the .*\n", "", out)
+    assert re.fullmatch(HALF_WAY, transcript), out
+    assert ("not attached" in err) == (order.index("agent") < order.index("sentinel")), err
+
+
+async def test_the_demonstration_names_a_port_that_is_taken() -> None:
+    """S0-41."""
+    async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0") as other:
+        exit_code, out, err = await run_program("clients/demo.py", f"--listen={other.address}")
+    assert (exit_code, out) == (2, f"Starting the sentinel at {other.address}\n")
+    assert err == (
+        f"Error: cannot listen on {other.address} for gRPC: address already in use; stop the program that listens "
+        "there, or choose another port with listen (--listen)\n"
+    )
+
+
 @pytest.mark.long
-async def test_make_demo_runs_the_pair_and_tells_the_addresses_it_used() -> None:
+async def test_make_demo_runs_the_demonstration() -> None:
     process = await asyncio.create_subprocess_exec(
-        "make", "--silent", "demo", cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        "make", "--silent", "demo", "ARGS=--listen=127.0.0.1:0", cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
     out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    address, transcript = out.decode().split("\n", 1)
-    assert re.fullmatch(
-        r"Agent at 127\.0\.0\.1:\d+, its card at http://127\.0\.0\.1:\d+/\.well-known/agent-card\.json", address
-    )
-    assert re.fullmatch(HALF_WAY, transcript), transcript
+    assert (process.returncode, err.decode()) == (0, "")
+    assert re.search(rf"\nStarting the client\n{HALF_WAY}\Z", out.decode()), out.decode()
 
 
 async def test_the_translator_translates_and_asks_for_the_language_where_it_is_missing() -> None:
