@@ -28,7 +28,7 @@ The modules, by floor. A module imports only from its own package and from lower
                     routes: addresses and whose they are; way: calls to one agent; tunnel: the way to an attached
                     agent; direct: the way to one that can be reached; pipe: bytes of a connection in
                     a stream; relay: passing calls on; attachment: the agent's side; link: one Attach stream
-                    of an agent; settings; errors; wire: messages
+                    of an agent; described: the card of an attached agent; settings; errors; wire: messages
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this
@@ -42,7 +42,7 @@ The modules, by floor. A module imports only from its own package and from lower
                     which is bound again after a failure; listeners: the addresses of `listen`; tls: certificates, which
                     are read again when they change; admin: health, reflection, channelz; health: grpc.health.v1;
                     sockets: the connections of a port; guard, debt, connections, counters: ending connections that
-                    flood; acceptor: HTTP connections; descriptors: the limit of open files; noise: gRPC's log lines;
+                    flood; http, acceptor: HTTP; descriptors: the limit of open files; noise: gRPC's log lines;
                     settings
     3  log          appending events and waking readers. Follower: records after a seq, without gaps
        rpc          everything between gRPC and the server. admission: the first check, who calls; calls: the frame
@@ -80,7 +80,7 @@ The modules, by floor. A module imports only from its own package and from lower
        arguments    checks of the arguments of public functions
        address      HOST:PORT. logical: NAME@DOMAIN, the addresses of agents at a sentinel
        pem          private keys that gRPC can read
-       libpq        URLs of PostgreSQL
+       database     databases by their URLs: connections, transactions, failures, clocks
        piecewise    parsing and joining large messages in steps
        harmless     text of other programs for terminals and logs
     0  wire         the message classes. Only this module imports generated code
@@ -89,6 +89,7 @@ The modules, by floor. A module imports only from its own package and from lower
        principal    the caller of an operation
        private      files with secrets, written as a whole and under a lock
        ids          new identifiers
+       libpq        URLs of PostgreSQL
        forking      whether gRPC can be used after a fork
        counting     counting the fields of a message before it is parsed
        config       settings: the default, then the environment, then the caller

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
@@ -136,11 +137,17 @@ async def ours(options):
     many = EngineSettings(max_runs=20_000, max_queued_runs=20_000, max_ended_tasks=1_000_000)
     transport = TransportSettings(max_streams_per_connection=20_000)
     auth, token = token_authenticator() if options.jwt else ([], "")
-    async with Server(agent, settings, engine=many, transport=transport, store=store, auth=auth) as server:
+    async with AsyncExitStack() as stack:
+        beside = {}
+        if options.jwt:
+            other = Server(agent, settings, engine=many, transport=transport, store=open_store(options.store))
+            beside["unread_address"] = (await stack.enter_async_context(other)).grpc_address
+        server = Server(agent, settings, engine=many, transport=transport, store=store, auth=auth)
+        await stack.enter_async_context(server)
         await fill(store, options.tasks)
         garbage = Garbage(lambda: server.is_idle)  # as `serve` does
         garbage.start()
-        await answer(server.grpc_address, token)
+        await answer(server.grpc_address, token=token, **beside)
         garbage.stop()
 
 
@@ -246,9 +253,9 @@ async def sdk(options):
 # -- what each tells
 
 
-async def answer(address, token=""):
+async def answer(address, **more):
     """Tells where it is, then, asked by a line, what it uses; ends with its standard input."""
-    tell(address=address, token=token)
+    tell(address=address, **more)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline():
@@ -273,7 +280,9 @@ def main():
     parser.add_argument("kind", choices=("bare", "ours", "sdk"))
     parser.add_argument("--store", default="memory:", metavar="URL", help="default: %(default)s")
     parser.add_argument("--tasks", type=int, default=0, help="how many ended tasks there are to begin with")
-    parser.add_argument("--jwt", action="store_true", help="callers with tokens")
+    parser.add_argument(
+        "--jwt", action="store_true", help="callers with tokens, and beside it a server that does not read them"
+    )
     parser.add_argument("--uvloop", action="store_true", help="another event loop")
     options = parser.parse_args()
     run = asyncio.run

@@ -98,7 +98,22 @@ class Callers:
             ResourceExhaustedError: The address of the caller has shown too many invalid credentials.
             UnavailableError: The credentials cannot be checked now.
         """
-        return await self._asked(credentials) if self._authenticators else NOBODY
+        if not self._authenticators:
+            return NOBODY
+        try:
+            for authenticator in self._authenticators:
+                if (principal := await authenticator(credentials)) is not None:
+                    if not isinstance(principal, Principal):
+                        raise TypeError(f"an authenticator returned a value of the type {type(principal).__name__}")
+                    if principal.expires_at is not None and principal.expires_at <= time.time():
+                        raise Refused("expired credentials", EXPIRED)
+                    return principal
+        except Refused as refused:
+            reason, problem = refused.reason, refused.problem
+        else:
+            shown = AUTHORIZATION in credentials.metadata
+            reason, problem = ("no authenticator knows the credentials", INVALID) if shown else ("no credentials", "")
+        raise self.refusal(credentials, reason, problem)
 
     def count(self, principal: Principal, credentials: CallCredentials) -> None:
         """Count a call of a caller. Raise ResourceExhaustedError if the caller calls too often."""
@@ -115,22 +130,6 @@ class Callers:
     def note_timeout(self, timeout_s: float) -> None:
         """Write to the log that authenticators did not answer a call in time, unless such a line was just written."""
         self._lines.error("timeout", "an authenticator did not answer in time timeout_s=%g", timeout_s)
-
-    async def _asked(self, credentials: CallCredentials) -> Principal:
-        try:
-            for authenticator in self._authenticators:
-                if (principal := await authenticator(credentials)) is not None:
-                    if not isinstance(principal, Principal):
-                        raise TypeError(f"an authenticator returned a value of the type {type(principal).__name__}")
-                    if principal.expires_at is not None and principal.expires_at <= time.time():
-                        raise Refused("expired credentials", EXPIRED)
-                    return principal
-        except Refused as refused:
-            reason, problem = refused.reason, refused.problem
-        else:
-            shown = AUTHORIZATION in credentials.metadata
-            reason, problem = ("no authenticator knows the credentials", INVALID) if shown else ("no credentials", "")
-        raise self.refusal(credentials, reason, problem)
 
     def refusal(self, credentials: CallCredentials, reason: str, problem: str, *, is_counted: bool = True) -> A2AError:
         """Return the error for a call with invalid credentials, and write the reason to the log.

@@ -1,8 +1,9 @@
 """The seam of authentication: what a call shows of its caller, and the functions that turn it into a principal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import SecurityScheme
@@ -32,8 +33,7 @@ class Certificate:
     pem: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class CallCredentials:
+class CallCredentials(NamedTuple):
     """What one call shows of its caller.
 
     Attributes:
@@ -44,7 +44,7 @@ class CallCredentials:
     """
 
     method: str = ""
-    metadata: Mapping[str, tuple[str | bytes, ...]] = field(default_factory=dict)
+    metadata: Mapping[str, tuple[str | bytes, ...]] = MappingProxyType({})
     certificate: Certificate | None = None
     peer: str = ""
 

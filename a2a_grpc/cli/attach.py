@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from a2a_grpc.sentinel import Attachment, AttachSettings
+from a2a_grpc.server.published import card_json
 from a2a_grpc.server.serve import Program, run
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.store.sharing import shared_name
@@ -42,6 +43,7 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
             def tell_both(event: str, values: Mapping[str, Any]) -> None:
                 if event == "ready":
                     attachment.serve(path)
+                    attachment.describe(card_json(server.card))
                     tell("note", {"text": f"attached to {settings.attach} as {tenant}"})
                 if event == "draining":
                     attachment.drain()

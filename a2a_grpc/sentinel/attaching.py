@@ -17,6 +17,8 @@ from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Context, current_caller
 from a2a_grpc.rpc.status import abort, to_status
+from a2a_grpc.sentinel.described import MAX_CARDS, described
+from a2a_grpc.sentinel.errors import BadCardError
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -52,6 +54,7 @@ class Attaching:
     - A stream that breaks the protocol ends with INVALID_ARGUMENT, which names the mistake. No other stream is
       affected.
     - An agent that says nothing for two heartbeats is detached.
+    - An agent whose card cannot be served is detached with BadCardError. No other agent is affected.
     - When Attach ends, all pipes and calls of the agent end, too.
 
     Args:
@@ -183,9 +186,12 @@ class Attaching:
                 raise UnavailableError("the agent was silent for two heartbeats") from None
             if raw is grpc.aio.EOF:
                 return
-            match parsed(AgentFrame, raw).WhichOneof("frame"):
+            frame = parsed(AgentFrame, raw)
+            match frame.WhichOneof("frame"):
                 case "heartbeat":
                     pass
+                case "described":
+                    await self._describe(tunnel, frame.described.card)
                 case "drain":
                     tunnel.takes_calls = False
                 case "bye":
@@ -194,6 +200,15 @@ class Attaching:
                     raise InvalidRequestError("Hello may be said once only")
                 case _:
                     raise InvalidRequestError("the frame is of no known kind")
+
+    async def _describe(self, tunnel: Tunnel, card: bytes) -> None:
+        """Keep the card of an agent. Raise BadCardError if it cannot be served."""
+        tunnel.cards += 1
+        if tunnel.cards > MAX_CARDS:
+            raise BadCardError(f"the agent has sent more than {MAX_CARDS} cards")
+        if tunnel.description is None or tunnel.description.body != card:
+            tunnel.description = await asyncio.to_thread(described, card, tunnel.address)
+            logger.info("described address=%s name=%s", tunnel.address, one_line(tunnel.description.card.name))
 
     async def _pipe(self, context: Context) -> None:
         frame = parsed(PipeFrame, await _first(context, "a dial"))

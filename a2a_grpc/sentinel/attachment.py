@@ -21,9 +21,10 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.logical import logical
+from a2a_grpc.sentinel.described import is_bad_card
 from a2a_grpc.sentinel.link import BROKEN_OFF, Link, Streams
 from a2a_grpc.sentinel.settings import AttachSettings
-from a2a_grpc.sentinel.wire import AgentFrame, Drain, Hello, Welcome
+from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello, Welcome
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
@@ -82,6 +83,7 @@ class Attachment:
         self._tunnels: set[Link] = set()
         self._keeping: asyncio.Task[None] | None = None
         self._is_draining = False
+        self._described: Described | None = None
         self._failed: asyncio.Future[BaseException] = loop.create_future()
 
     async def __aenter__(self) -> Self:
@@ -127,6 +129,18 @@ class Attachment:
         if not self._socket.done():
             self._socket.set_result(path)
 
+    def describe(self, card: bytes) -> None:
+        """Tell the sentinel the card of the agent, now and whenever the agent attaches again.
+
+        The sentinel serves the card over HTTP. Call this method again if the card has changed.
+
+        Args:
+            card: The card in JSON, byte for byte as the agent serves it, so that its signatures stay valid.
+        """
+        self._described = Described(card=card)
+        for tunnel in self._tunnels:
+            tunnel.say(AgentFrame(described=self._described))
+
     def drain(self) -> None:
         """Have the sentinel refuse new calls. Calls in progress go on."""
         self._is_draining = True
@@ -146,6 +160,8 @@ class Attachment:
                 said = ""
                 if not self._welcome.done():
                     self._welcome.set_result(welcome)
+                if self._described is not None:
+                    tunnel.say(AgentFrame(described=self._described))
                 if self._is_draining:
                     self.drain()
                 await tunnel.leaving()  # raises if the tunnel was lost
@@ -153,7 +169,7 @@ class Attachment:
                 where = (self._address, self._sentinel, one_line(error.message))
                 is_first = not self._welcome.done()
                 is_lasting = error.code in LASTING or self._settings.fail_fast
-                if tunnel.was_replaced or (is_first and is_lasting):
+                if tunnel.was_replaced or is_bad_card(error) or (is_first and is_lasting):
                     if not is_first:
                         logger.error("no longer attached address=%s sentinel=%s reason=%s", *where)
                     self._failed.set_result(error)

@@ -1,6 +1,6 @@
 """The errors that only a sentinel gives."""
 
-from a2a_grpc.errors import UnavailableError
+from a2a_grpc.errors import InvalidRequestError, UnavailableError
 
 RETRY_S = 0.5
 """Seconds after which a caller tries again: an agent that has lost its sentinel is back within three seconds."""
@@ -41,3 +41,12 @@ class NotAttachedError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__("no agent is attached at this address that you may call", retry_after_s=RETRY_S)
+
+
+class BadCardError(InvalidRequestError):
+    """The sentinel cannot serve the card of the agent.
+
+    The card is too large, is no agent card, or names another tenant than that of the agent.
+    """
+
+    reason = "BAD_CARD"

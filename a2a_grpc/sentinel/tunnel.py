@@ -12,6 +12,7 @@ from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.errors import PermissionDeniedError
 from a2a_grpc.principal import Principal
+from a2a_grpc.sentinel.described import Description
 from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, join
 from a2a_grpc.sentinel.way import Calling, Way
 from a2a_grpc.sentinel.wire import Dial, Drain, Hello, SentinelFrame
@@ -62,6 +63,10 @@ class Tunnel(Way):
         """What is to be said to the agent."""
         self.ended = asyncio.Event()
         """Set when the tunnel has to end."""
+        self.description: Description | None = None
+        """The card of the agent; None until the agent has sent it."""
+        self.cards = 0
+        """The number of cards that the agent has sent."""
         self._path = path
         self._calls_per_pipe = max(1, int(RESERVED_CALLS * min(max(hello.max_calls, 1), max_calls)))
         self._dials = dials

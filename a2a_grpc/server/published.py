@@ -4,17 +4,22 @@ A server that listens on every address of its machine has no address of its own 
 that the card was asked at.
 """
 
+import json
 import re
 import socket
 from contextlib import suppress
 
-from a2a_grpc.address import is_wildcard, join_address, split_address
-from a2a_grpc.config import ConfigurationError
+from google.protobuf import json_format
+
+from a2a_grpc.address import join_address, split_address
 from a2a_grpc.wire import AgentCard
 
-MAX_HOST_CHARS = 253
-_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _PEER = re.compile(r"(ipv4|ipv6):(.*):(\d+)", re.DOTALL)
+
+
+def card_json(card: AgentCard) -> bytes:
+    """Return a card as the server serves it over HTTP."""
+    return json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
 
 
 def card_at(card: AgentCard, host: str) -> AgentCard:
@@ -24,28 +29,6 @@ def card_at(card: AgentCard, host: str) -> AgentCard:
     ours = moved.supported_interfaces[0]
     ours.url = join_address(host, split_address("listen", ours.url)[1])
     return moved
-
-
-def asked_host(header: str) -> str:
-    """Return the host of an HTTP request's Host header, in lower case. Return "" for one that names none: any client
-    writes there what it likes."""
-    try:
-        host, _ = split_address("Host", header if _has_port(header) else f"{header}:0")
-    except ConfigurationError:
-        return ""
-    host = host.lower()
-    if len(host) > MAX_HOST_CHARS or is_wildcard(host):
-        return ""
-    if ":" in host:
-        with suppress(OSError):
-            socket.inet_pton(socket.AF_INET6, host)
-            return host
-        return ""
-    return host if _NAME.fullmatch(host) else ""
-
-
-def _has_port(header: str) -> bool:
-    return ":" in header.rpartition("]")[2]
 
 
 def host_towards(peer: str) -> str:

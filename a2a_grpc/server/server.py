@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 import grpc.aio
 
-from a2a_grpc.address import join_address
 from a2a_grpc.agent import Agent, build_card, check_agent
 from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
@@ -32,7 +31,6 @@ from a2a_grpc.listening.front import Front
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.noise import QuietGrpc
 from a2a_grpc.listening.port import CALLS_S, CLOSE_S
-from a2a_grpc.listening.ports import cannot_listen
 from a2a_grpc.listening.settings import check_credentials_are_encrypted
 from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.log import Log
@@ -67,7 +65,7 @@ from a2a_grpc.store.open import db_command
 from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:
-    from a2a_grpc.server.http import HttpListener
+    from a2a_grpc.server.http import CardPort
 
 logger = logging.getLogger("a2a_grpc.server")
 
@@ -188,7 +186,7 @@ class Server:
         self._bus = open_bus(self.settings.bus, "" if store else self.settings.store)
         self._log = Log(self._store, self._bus)
         self._engine = Engine(agent, self._log, self._engine_settings)
-        self._http: HttpListener | None = None
+        self._http: CardPort | None = None
         self._upkeep = Upkeep()
         self._quiet = QuietGrpc()
         self._front: Front
@@ -515,28 +513,24 @@ class Server:
         listener = next((one for one in settings.listening if one.setting == "http_listen"), None)
         if listener is None:
             return
-        from a2a_grpc.server.http import HttpListener  # aiohttp takes longer to import than the rest together
+        from a2a_grpc.server.http import CardPort  # aiohttp takes longer to import than the rest together
 
-        http = HttpListener(
+        http = CardPort(
             self.card,
             max_age_s=settings.card_max_age_s,
             is_alive=lambda: self._failure is None,
             is_ready=self.check_ready,
             names_asked_host=settings.names_asked_host,
         )
-        try:
-            port = await http.start(
-                listener.host,
-                listener.port,
-                tls=(lambda: tls.http) if tls else None,
-                reuse_port=settings.reuse_port,
-                limit=self._shares.http,
-            )
-        except OSError as error:
-            await http.stop()
-            raise cannot_listen(listener.host, listener.port, "http_listen", error) from error
+        address = await http.start(
+            listener.host,
+            listener.port,
+            tls=(lambda: tls.http) if tls else None,
+            reuse_port=settings.reuse_port,
+            limit=self._shares.http,
+        )
         self._http = http
-        self.http_url = f"{'https' if tls else 'http'}://{join_address(listener.host, port)}"
+        self.http_url = f"{'https' if tls else 'http'}://{address}"
 
 
 def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> Certificate | None:

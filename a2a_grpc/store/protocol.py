@@ -7,6 +7,8 @@ what the server needs for its decisions. A store never rewrites a record.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from a2a_grpc.database.unavailable import StoreLost as StoreLost
+from a2a_grpc.database.unavailable import StoreUnavailable as StoreUnavailable
 from a2a_grpc.wire import Message, StreamResponse, TaskState
 
 
@@ -295,28 +297,6 @@ class QueueFull(Exception):
 
 class StoreFull(Exception):
     """There is no room for another task. Nothing was written."""
-
-
-class StoreUnavailable(Exception):
-    """The store did not answer in time, although it was asked repeatedly. A write may or may not have happened.
-
-    Attributes:
-        said: The message for callers. It names no path and no host.
-    """
-
-    said = "the task store does not answer; try again"
-
-
-class StoreLost(StoreUnavailable):
-    """The next process would not read what this store writes, for example because the file was replaced.
-
-    Trying again does not help.
-    """
-
-    said = (
-        "the database file of the task store was deleted, moved or replaced; the server accepts no messages until the "
-        "file is back or the server is restarted; the server's log names the file"
-    )
 
 
 class TaskStore(Protocol):

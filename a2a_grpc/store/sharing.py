@@ -29,7 +29,7 @@ def shared_name(url: str) -> str:
     """
     if url.partition(":")[0] == "memory":
         return ""
-    from a2a_grpc.store.sql.urls import place_of  # imports SQLAlchemy
+    from a2a_grpc.database.urls import place_of  # imports SQLAlchemy
 
     place = place_of(url)
     if place.dialect == "sqlite":

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from a2a_grpc import Task
+from a2a_grpc.database.clock import MachineClock, boot_id
 from a2a_grpc.engine.recovery import LOST_FAILURE
 from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.store import Binding, Scope, open_store
 from a2a_grpc.store.contract import ME, create
-from a2a_grpc.store.sql import SqlStore
-from a2a_grpc.store.sql.clock import MachineClock, boot_id
+from a2a_grpc.store.sql import SqlStore, schema
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.harness import Program, eventually, run_program
 from tests.replicas.rig import counted, reason_of
@@ -165,7 +165,7 @@ async def test_after_a_reboot_the_replicas_of_before_are_dead_whatever_their_lea
     await create(store)
     assert await store.lost(10) == []
     assert store._database is not None
-    await store._write(MachineClock("another start of the machine").anchor)
+    await store._write(MachineClock("another start of the machine").anchor, schema.clock, schema.replica)
     await store.close()
     await store.open()
     assert [key.id for key in await store.lost(10)] == ["t-1"]
@@ -179,7 +179,7 @@ async def test_processes_of_one_start_of_the_machine_agree_on_the_time(tmp_path:
     await store.open()
     later = MachineClock()
     later._offset_us += HOUR_S * 1_000_000  # as it is for a process that starts after a jump of the wall clock
-    await store._write(later.anchor)
+    await store._write(later.anchor, schema.clock, schema.replica)
     assert store._database is not None
     assert store._database.clock is not None
     assert abs(later.now_us() - store._database.clock.now_us()) < 1_000_000

@@ -13,7 +13,8 @@ from a2a_grpc import Agent, Turn, connect
 from a2a_grpc.address import is_wildcard, split_address
 from a2a_grpc.client.card import interface_address
 from a2a_grpc.client.errors import AgentCardError
-from a2a_grpc.server.published import asked_host, host_towards
+from a2a_grpc.listening.http import asked_host
+from a2a_grpc.server.published import host_towards
 from a2a_grpc.wire import AgentCard, AgentInterface
 from tests.harness import Program, serving
 

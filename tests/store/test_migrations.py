@@ -17,13 +17,13 @@ from sqlalchemy import Connection, make_url, text
 
 import a2a_grpc.store.sql.migrations as migrations
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.transactions import connect
+from a2a_grpc.database.urls import place_of
 from a2a_grpc.lifecycle import INPUT_REQUIRED
 from a2a_grpc.store import open_store
 from a2a_grpc.store.contract import KEY, append, create, status
-from a2a_grpc.store.sql.database import connect
 from a2a_grpc.store.sql.migrations import HEAD, NONE, REVISIONS, current, upgrade
 from a2a_grpc.store.sql.schema import VERSION_TABLE, is_index_of, metadata
-from a2a_grpc.store.sql.urls import place_of
 from tests.databases import mariadb_connection, postgres_connection
 from tests.harness import eventually, run_program
 from tests.proxy import Proxy

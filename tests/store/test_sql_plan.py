@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Select, text
 
+from a2a_grpc.database.transactions import Database, connect
+from a2a_grpc.database.urls import place_of
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import ListFilter, Position
 from a2a_grpc.store.contract import KEY, append, create, status
 from a2a_grpc.store.sql import SqlStore
-from a2a_grpc.store.sql.database import Database, connect
 from a2a_grpc.store.sql.listing import page_statement
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.store.sql.purging import ended_statement, surplus_statement
 from a2a_grpc.store.sql.statements import COUNT_WAITING, WAITING_LONGER
-from a2a_grpc.store.sql.urls import place_of
 
 TASKS = 2_000
 MIDDLE = Position(500_000, "t-0500")

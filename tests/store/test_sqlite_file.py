@@ -14,11 +14,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from a2a_grpc.database.faults import passes
+from a2a_grpc.database.file import DatabaseFile, mark
 from a2a_grpc.store import StoreLost, StoreUnavailable, open_store
 from a2a_grpc.store.contract import KEY, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
-from a2a_grpc.store.sql.faults import passes
-from a2a_grpc.store.sql.file import DatabaseFile, mark
 from tests.guarantees.rig import serving_on
 from tests.harness import refusal, request, run_program, scripted_agent
 

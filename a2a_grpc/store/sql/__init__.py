@@ -1,14 +1,10 @@
 """The SQL store: one implementation for SQLite, PostgreSQL, MySQL and MariaDB.
 
 Importing this package imports SQLAlchemy; `a2a_grpc.store.open_store` does so only for the URL of a database.
+Connections and transactions are those of `a2a_grpc.database`.
 
-    urls        what a URL of a database may say
     schema      the tables, every column explained
     migrations  how they came to be, for Alembic
-    database    transactions, in threads for drivers that block
-    postgresql  the same on asyncpg
-    faults      which errors pass by themselves
-    patience    trying again within a budget of time
     keys        how tasks are named in the database
     row         the row of a task and what is decided on it
     rows        reading and writing that row

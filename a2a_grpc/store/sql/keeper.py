@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy import Connection, bindparam
 from sqlalchemy.exc import IntegrityError
 
+from a2a_grpc.database.patience import reason
+from a2a_grpc.database.transactions import Database
 from a2a_grpc.offload import offload
 from a2a_grpc.store.protocol import Snapshot, TaskKey
 from a2a_grpc.store.sql.blobs import fill, room_for
-from a2a_grpc.store.sql.database import Database
-from a2a_grpc.store.sql.patience import reason
 from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, snapshot, task
 from a2a_grpc.store.views import split
 

@@ -3,10 +3,11 @@
 from sqlalchemy import Connection, select
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.store.sql.database import connect
-from a2a_grpc.store.sql.migrations import HEAD, check_known, is_there, outdated, reaching, version
+from a2a_grpc.database.transactions import connect
+from a2a_grpc.database.urls import place_of
+from a2a_grpc.database.usable import is_there, reaching
+from a2a_grpc.store.sql.migrations import HEAD, check_known, outdated, version
 from a2a_grpc.store.sql.schema import agent
-from a2a_grpc.store.sql.urls import place_of
 
 ONE = 1
 """The key of the only row."""

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
 
+from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.protocol import TaskKey
-from a2a_grpc.store.sql.schema import binding, now_us, pending, record, snapshot, task
+from a2a_grpc.store.sql.schema import binding, pending, record, snapshot, task
 
 MAX_RECORDS = 20_000
 """Records that one page removes, or those of one task: appends wait no longer than that takes."""

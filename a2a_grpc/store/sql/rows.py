@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, case, column, func, select, tuple_
 
+from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Scope, TaskKey
 from a2a_grpc.store.sql.bulk import goes_together
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.row import Row
-from a2a_grpc.store.sql.schema import binding, now_us, replica, task
+from a2a_grpc.store.sql.schema import binding, replica, task
 
 T = TypeVar("T")
 

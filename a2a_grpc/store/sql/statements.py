@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, select, tuple_
 
+from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, TaskKey
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import (
@@ -20,7 +21,7 @@ from a2a_grpc.store.sql.rows import (
     rows_to_write_by_key,
     shown,
 )
-from a2a_grpc.store.sql.schema import now_us, pending, record, replica, task
+from a2a_grpc.store.sql.schema import pending, record, replica, task
 
 READ_COLUMNS = (record.c.seq, record.c.event, record.c.state, record.c.turn, record.c.at_us, record.c.message)
 

@@ -7,6 +7,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
+from a2a_grpc.database.patience import Outage, persist, reason
+from a2a_grpc.database.transactions import Database, connect
+from a2a_grpc.database.urls import place_of
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload
 from a2a_grpc.store.growing import folded
@@ -33,18 +36,15 @@ from a2a_grpc.store.sql import statements
 from a2a_grpc.store.sql.bases import Base, Wanted, bases, large_base
 from a2a_grpc.store.sql.batch import Item
 from a2a_grpc.store.sql.commits import Commits
-from a2a_grpc.store.sql.database import Database, connect
 from a2a_grpc.store.sql.keeper import Keeper
 from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
 from a2a_grpc.store.sql.listing import page
 from a2a_grpc.store.sql.migrations import prepare
 from a2a_grpc.store.sql.owner import belong_to
 from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
-from a2a_grpc.store.sql.patience import Outage, persist, reason
 from a2a_grpc.store.sql.purging import purge
 from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.sql.together import Together
-from a2a_grpc.store.sql.urls import place_of
 from a2a_grpc.store.views import cost_of, cut
 from a2a_grpc.surely import look_at_error
 

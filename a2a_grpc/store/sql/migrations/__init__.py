@@ -4,22 +4,18 @@ SQLite is brought there when a store is opened; the others when somebody says so
 """
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.masking import mask_url
+from a2a_grpc.database.faults import distrust, is_fault, passes
+from a2a_grpc.database.transactions import LOCK_S, Database, connect
+from a2a_grpc.database.urls import Place, place_of
+from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
 from a2a_grpc.store.open import db_command
-from a2a_grpc.store.protocol import StoreUnavailable
-from a2a_grpc.store.sql.database import LOCK_S, Database, connect
-from a2a_grpc.store.sql.faults import distrust, is_fault, passes
-from a2a_grpc.store.sql.patience import reason
-from a2a_grpc.store.sql.schema import VERSION_TABLE
-from a2a_grpc.store.sql.urls import Place, place_of
+from a2a_grpc.store.sql.schema import VERSION_TABLE, clock, replica
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """All revisions, the oldest first."""
@@ -84,18 +80,18 @@ async def prepare(database: Database, place: Place) -> None:
     it is."""
     try:
         if place.dialect == "sqlite":
-            _check_file(place)
+            check_file(place)
             if await database.read(version) != HEAD:
                 await asyncio.to_thread(_import_alembic)  # it takes a while, and would keep other processes waiting
                 await database.write(migrate)
             if database.clock is not None:
-                await database.write(database.clock.anchor)
+                await database.write(database.clock.anchor, clock, replica)
             return
         at = await database.read(version)
     except Exception as error:
         if not is_fault(error) or (passes(error) and not distrust(error)):
             raise
-        raise _unusable(place, error) from error
+        raise unusable(place, error) from error
     check_known(place, at)
     if at != HEAD:
         raise outdated(place, at)
@@ -162,49 +158,9 @@ def _run_alembic(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
-    """Return the answer of a database. Raise ConfigurationError if it cannot be used, StoreUnavailable if it does not
-    answer."""
-    try:
-        if place.dialect == "sqlite":
-            _check_file(place)
-        return await ask()
-    except Exception as error:
-        if not is_fault(error):
-            raise
-        if passes(error) and not distrust(error):
-            raise StoreUnavailable(f"'{place.shown}' does not answer: {reason(error)}") from error
-        raise _unusable(place, error) from error
-
-
 def check_known(place: Place, at: str) -> None:
     if at not in (NONE, *REVISIONS):
         raise ConfigurationError(
             f"store is '{place.shown}'; the schema is at {at}, which is newer than this version of a2a-grpc knows "
             f"({HEAD}); install a newer version"
         )
-
-
-def is_there(place: Place) -> bool:
-    """Return True if an SQLite file exists. Raise ConfigurationError for a path that cannot be one."""
-    _check_file(place)
-    return Path(place.path).exists()
-
-
-def _check_file(place: Place) -> None:
-    """Raises ConfigurationError for what SQLite would say less well."""
-    path = Path(place.path)
-    if path.is_dir():
-        raise ConfigurationError(f"store is '{place.shown}'; {path} is a directory")
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"store is '{place.shown}'; there is no directory {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
-        raise ConfigurationError(f"store is '{place.shown}'; {path} cannot be written")
-
-
-def _unusable(place: Place, error: BaseException) -> ConfigurationError:
-    if why := distrust(error):
-        root = "sslrootcert" if place.dialect == "postgresql" else "ssl_ca"
-        return ConfigurationError(f"store is '{place.shown}'; {why}; check {root} and the host in the URL")
-    said = mask_url(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
-    return ConfigurationError(f"store is '{place.shown}'; it cannot be used: {said}")

@@ -5,7 +5,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, text
 
-from a2a_grpc.store.sql.schema import Exact, blob_type, digest_type, key_type, text_type
+from a2a_grpc.database.columns import Exact, blob_type, digest_type, key_type, text_type
 
 revision = "0001"
 down_revision = None

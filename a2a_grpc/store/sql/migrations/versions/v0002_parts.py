@@ -6,7 +6,8 @@ Rows that are there already keep NULL in the new columns: they are read whole, a
 from alembic import op
 from sqlalchemy import Column, Integer, text
 
-from a2a_grpc.store.sql.schema import STATUS_INDEX, blob_type, is_index_of
+from a2a_grpc.database.columns import blob_type
+from a2a_grpc.store.sql.schema import STATUS_INDEX, is_index_of
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 from alembic import op
 from sqlalchemy import BigInteger, Column
 
-from a2a_grpc.store.sql.schema import Exact
+from a2a_grpc.database.columns import Exact
 
 revision = "0004"
 down_revision = "0003"

@@ -3,7 +3,7 @@
 from alembic import op
 from sqlalchemy import Column
 
-from a2a_grpc.store.sql.schema import text_type
+from a2a_grpc.database.columns import text_type
 
 revision = "0006"
 down_revision = "0005"

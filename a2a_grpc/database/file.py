@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from a2a_grpc.store.protocol import StoreLost
+from a2a_grpc.database.unavailable import StoreLost
 
 logger = logging.getLogger("a2a_grpc.store")
 

@@ -19,11 +19,11 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from a2a_grpc.store.sql import write_lock
-from a2a_grpc.store.sql.clock import MachineClock
-from a2a_grpc.store.sql.faults import POOL, quiet_drivers
-from a2a_grpc.store.sql.file import DatabaseFile, Watch, mark
-from a2a_grpc.store.sql.urls import Place
+from a2a_grpc.database import write_lock
+from a2a_grpc.database.clock import MachineClock
+from a2a_grpc.database.faults import POOL, quiet_drivers
+from a2a_grpc.database.file import DatabaseFile, Watch, mark
+from a2a_grpc.database.urls import Place
 from a2a_grpc.surely import surely
 
 P = ParamSpec("P")
@@ -98,7 +98,7 @@ def connect(place: Place, *, busy_s: float = BUSY_S) -> Database:
             return _sqlite(place, min(busy_s, BUSY_S))
         case "mysql":
             return _mysql(place)
-    from a2a_grpc.store.sql.postgresql import AsyncpgDatabase  # asyncpg is an extra
+    from a2a_grpc.database.postgresql import AsyncpgDatabase  # asyncpg is an extra
 
     return AsyncpgDatabase(place)
 

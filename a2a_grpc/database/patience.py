@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.faults import is_conflict, passes
+from a2a_grpc.database.unavailable import StoreLost, StoreUnavailable
 from a2a_grpc.masking import mask_url
-from a2a_grpc.store.protocol import StoreLost, StoreUnavailable
-from a2a_grpc.store.sql.faults import is_conflict, passes
 
 logger = logging.getLogger("a2a_grpc.store")
 T = TypeVar("T")

@@ -4,9 +4,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, select
-
-from a2a_grpc.store.sql.schema import clock, replica
+from sqlalchemy import Connection, Table, delete, insert, select
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FUNCTION = "a2a_now_us"
@@ -42,7 +40,7 @@ class MachineClock:
         """Give the clock to the statements of a connection."""
         connection.create_function(FUNCTION, 0, self.now_us)
 
-    def anchor(self, connection: Connection) -> None:
+    def anchor(self, connection: Connection, clock: Table, leases: Table) -> None:
         """Agree with the other processes on the offset. The first process since the machine was started sets the
         offset, and declares dead what was alive before: leases of another monotonic clock mean nothing."""
         if not self._boot:
@@ -52,7 +50,7 @@ class MachineClock:
             self._offset_us = stored.offset_us
             return
         if stored is not None:
-            connection.execute(delete(replica))
+            connection.execute(delete(leases))
             connection.execute(delete(clock))
         connection.execute(insert(clock).values(boot=self._boot, offset_us=self._offset_us))
 

@@ -1,0 +1,52 @@
+"""Whether the database of a URL can be used, and if not, why."""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.faults import distrust, is_fault, passes
+from a2a_grpc.database.patience import reason
+from a2a_grpc.database.unavailable import StoreUnavailable
+from a2a_grpc.database.urls import Place
+from a2a_grpc.masking import mask_url
+
+
+async def reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
+    """Return the answer of a database. Raise ConfigurationError if it cannot be used, StoreUnavailable if it does not
+    answer."""
+    try:
+        if place.dialect == "sqlite":
+            check_file(place)
+        return await ask()
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        if passes(error) and not distrust(error):
+            raise StoreUnavailable(f"'{place.shown}' does not answer: {reason(error)}") from error
+        raise unusable(place, error) from error
+
+
+def is_there(place: Place) -> bool:
+    """Return True if an SQLite file exists. Raise ConfigurationError for a path that cannot be one."""
+    check_file(place)
+    return Path(place.path).exists()
+
+
+def check_file(place: Place) -> None:
+    """Raises ConfigurationError for what SQLite would say less well."""
+    path = Path(place.path)
+    if path.is_dir():
+        raise ConfigurationError(f"store is '{place.shown}'; {path} is a directory")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"store is '{place.shown}'; there is no directory {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+        raise ConfigurationError(f"store is '{place.shown}'; {path} cannot be written")
+
+
+def unusable(place: Place, error: BaseException) -> ConfigurationError:
+    if why := distrust(error):
+        root = "sslrootcert" if place.dialect == "postgresql" else "ssl_ca"
+        return ConfigurationError(f"store is '{place.shown}'; {why}; check {root} and the host in the URL")
+    said = mask_url(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
+    return ConfigurationError(f"store is '{place.shown}'; it cannot be used: {said}")
