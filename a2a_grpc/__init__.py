@@ -28,7 +28,9 @@ The modules, by floor. A module imports only from its own package and from lower
                     routes: addresses and whose they are; way: calls to one agent; tunnel: the way to an attached
                     agent; direct: the way to one that can be reached; pipe: bytes of a connection in
                     a stream; relay: passing calls on; attachment: the agent's side; link: one Attach stream
-                    of an agent; described: the card of an attached agent; settings; errors; wire: messages
+                    of an agent; described: the card of an attached agent; http: the HTTP port; directory: the agents
+                    that a caller finds; http_callers: who asks; http_catalog: agents as entries of catalogs;
+                    http_search: the search of ARD; http_errors: errors in JSON; settings; errors; wire: messages
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this
@@ -69,8 +71,6 @@ The modules, by floor. A module imports only from its own package and from lower
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL;
                     sharing: names of stores
-       registry     which agents a sentinel knows. entry: an entry, and what is looked for; words: what of a card can be
-                    found; protocol: EntryStore; memory, sql, schema, statements: its stores; open; wire: messages
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
        auth         who calls. protocol: the seam between a call and its caller; callers: asking the authenticators;
                     rates: limits of callers; audit: the audit log; settings; certificates; keys: callers with API keys;

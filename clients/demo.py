@@ -27,7 +27,7 @@ def commands(at: str, step_seconds: float) -> dict[str, list[str]]:
     """Return the command line of each program, for a sentinel at this address."""
     free = ["-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--store=memory:"]
     return {
-        "sentinel": ["servers/sentinel.py", "-o", "json", f"--listen={at}"],
+        "sentinel": ["servers/sentinel.py", "-o", "json", f"--listen={at}", "--http-listen=127.0.0.1:0"],
         "agent": ["servers/cancellable.py", *free, f"--attach={at}", f"--address={ADDRESS}"],
         "client": ["clients/cancellable.py", f"--agent={ADDRESS}", f"--step-seconds={step_seconds}"],
     }

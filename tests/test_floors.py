@@ -21,7 +21,6 @@ FLOORS = {
     "store": 2,
     "bus": 2,
     "auth": 2,
-    "registry": 2,
     "lifecycle": 1,
     "parts": 1,
     "plain": 0,

@@ -1,5 +1,9 @@
 """The agent card, built from the declaration and the address."""
 
+import json
+
+from google.protobuf import json_format
+
 from a2a_grpc.agent.agent import Agent
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.protocol import (
@@ -83,3 +87,8 @@ def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
         for skill in agent.skills.values()
     )
     return card
+
+
+def card_json(card: AgentCard) -> bytes:
+    """Return a card in JSON, as it is served over HTTP."""
+    return json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from a2a_grpc.agent.card import card_json
 from a2a_grpc.sentinel import Attachment, AttachSettings
-from a2a_grpc.server.published import card_json
 from a2a_grpc.server.serve import Program, run
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.store.sharing import shared_name

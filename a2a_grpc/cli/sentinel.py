@@ -64,7 +64,7 @@ def _serve(options: dict[str, Any]) -> None:
 async def _run(sentinel: Sentinel, tell: Tell) -> None:
     with signals() as told:
         async with sentinel:
-            tell("ready", {"grpc": sentinel.address, "http": None})
+            tell("ready", {"grpc": sentinel.address, "http": sentinel.http_url})
             failing = asyncio.create_task(sentinel.wait_failed(), name="a2a-grpc:failing")
             both: list[asyncio.Future[Any]] = [told, failing]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.logical import FORM, is_logical
+from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.rpc.status import end
@@ -79,8 +80,7 @@ class Relay:
     def _found(self, tenant: str) -> Way:
         if not is_logical(tenant):
             raise InvalidRequestError.of(Violation("tenant", f"must be the address of an agent here: {FORM}"))
-        allowed = current_caller().principal.tenants
-        if allowed is not None and tenant not in allowed:
+        if not may_call(current_caller().principal, tenant):
             raise NotAttachedError
         return self._routes.find(tenant)
 
@@ -94,6 +94,16 @@ class Relay:
             raise grpc.aio.AioRpcError(
                 code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
             )
+
+
+def may_call(caller: Principal, address: str) -> bool:
+    """Return True if a caller may call the agent at an address.
+
+    Args:
+        caller: The caller.
+        address: The logical address.
+    """
+    return caller.tenants is None or address in caller.tenants
 
 
 async def _single(call: Any, context: Context) -> bytes:

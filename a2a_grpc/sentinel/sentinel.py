@@ -19,6 +19,7 @@ from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import AUTHORIZATION, Callers
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.listening.descriptors import shares
 from a2a_grpc.rpc import (
     AcceptingServer,
     Admission,
@@ -35,9 +36,10 @@ from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.sentinel.attaching import Attaching
 from a2a_grpc.sentinel.direct import plain_routes
-from a2a_grpc.sentinel.relay import Relay
+from a2a_grpc.sentinel.directory import AttachedAgents
+from a2a_grpc.sentinel.relay import Relay, may_call
 from a2a_grpc.sentinel.routes import Routes
-from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.sentinel.settings import OFF, SentinelSettings
 from a2a_grpc.wire import SERVICE, SERVICE_NAME
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -84,6 +86,7 @@ class Sentinel:
 
     Attributes:
         address: HOST:PORT, once the sentinel listens.
+        http_url: The URL of HTTP, without a path, once the sentinel listens; None if HTTP is off.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Sentinel:
         self._attaching: Attaching
         self._calls: Calls
         self.address = ""
+        self.http_url: str | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -152,6 +156,7 @@ class Sentinel:
             undo.push_async_callback(self._routes.close)
             undo.push_async_callback(self._attaching.close)
             server.serve(self._methods())
+            await self._listen_http(undo)  # `/readyz` answers 503 until the sentinel is ready
             await server.start()
             self._server = server
             forgetting = asyncio.create_task(self._forget(), name="a2a-grpc:forget")
@@ -196,6 +201,32 @@ class Sentinel:
             ) from error
         self.address = join_address(host, port)
         return server
+
+    async def _listen_http(self, undo: AsyncExitStack) -> None:
+        settings = self.settings
+        if settings.http_listen == OFF:
+            return
+        from a2a_grpc.sentinel.http import (  # aiohttp takes longer to import than the rest together
+            SentinelHttp,
+            Visitors,
+        )
+
+        async def is_ready() -> bool:
+            return self._server is not None and not self._server.ended.done()
+
+        http = SentinelHttp(
+            AttachedAgents(self._routes, may_call),
+            visitors=Visitors(self._callers, self._audit),
+            public_url=settings.public_url,
+            is_tls=False,
+            card_max_age_s=settings.card_max_age_s,
+            is_alive=lambda: self._server is None or not self._server.ended.done(),
+            is_ready=is_ready,
+        )
+        host, port = split_address("http_listen", settings.http_listen)
+        address = await http.start(host, port, limit=shares(1, settings.max_connections).http)
+        undo.push_async_callback(http.stop)
+        self.http_url = f"http://{address}"
 
     def _methods(self) -> Methods:
         """Return the handlers of the agents' service, and of the service that agents call."""

@@ -1,12 +1,18 @@
 """The settings of a sentinel, and of an agent that attaches to one."""
 
+import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from a2a_grpc.address import is_loopback, is_wildcard, split_address
 from a2a_grpc.arguments import checked
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.masking import mask_url
 
 MiB = 1 << 20
+OFF = "off"
+"""The value of `http_listen` that switches HTTP off."""
+_PLAIN = re.compile("[!-~]+")
 
 
 @checked()
@@ -19,6 +25,15 @@ class SentinelSettings:
     public_address: str = setting(
         "", "HOST:PORT that the cards of the agents name; by default the address that each agent has called."
     )
+    http_listen: str = setting(
+        "127.0.0.1:8500",
+        "HOST:PORT for cards, the registry and probes over HTTP, or 'off'; port 0 chooses a free port.",
+    )
+    public_url: str = setting(
+        "",
+        "http(s):// URL at which clients reach HTTP, which catalogs name; by default the host that each request asks.",
+    )
+    card_max_age_s: int = setting(60, "Seconds that clients may cache the card of an agent.", minimum=0)
     insecure: bool = setting(
         False, "Allow connections without TLS from other machines, for example from a proxy that ends TLS."
     )
@@ -52,12 +67,17 @@ class SentinelSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        host, _ = split_address("listen", self.listen)
-        if not (self.insecure or is_loopback(host)):
-            raise ConfigurationError(
-                f"listen is '{self.listen}': plaintext beyond this machine; put a proxy that ends TLS before the "
-                "sentinel and give --insecure"
-            )
+        for name in ("listen", "http_listen"):
+            if name == "http_listen" and self.http_listen == OFF:
+                continue
+            host, _ = split_address(name, getattr(self, name))
+            if not (self.insecure or is_loopback(host)):
+                raise ConfigurationError(
+                    f"{name} is '{getattr(self, name)}': plaintext beyond this machine; put a proxy that ends TLS "
+                    "before the sentinel and give --insecure"
+                )
+        if self.public_url:
+            check_public_url(self.public_url)
         if self.public_address and is_wildcard(split_address("public_address", self.public_address)[0]):
             raise ConfigurationError(f"public_address is '{self.public_address}'; clients cannot call it")
 
@@ -87,3 +107,20 @@ class AttachSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+def check_public_url(url: str) -> None:
+    """Raise ConfigurationError if a text is no URL that catalogs can name."""
+    try:
+        parts = urlsplit(url)
+        is_usable = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        is_usable = False
+    if not is_usable or "@" in parts.netloc or parts.query or parts.fragment or not _PLAIN.fullmatch(url):
+        raise ConfigurationError(
+            f"public_url is '{mask_url(url)}'; it must be http(s)://HOST[:PORT][/PATH], without a query"
+        )
+    if is_wildcard(parts.hostname or ""):
+        raise ConfigurationError(f"public_url is '{url}'; clients cannot call it")

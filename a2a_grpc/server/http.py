@@ -6,9 +6,10 @@ from functools import lru_cache
 
 from aiohttp import web
 
+from a2a_grpc.agent.card import card_json
 from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
 from a2a_grpc.protocol import CARD_PATH
-from a2a_grpc.server.published import card_at, card_json
+from a2a_grpc.server.published import card_at
 from a2a_grpc.wire import AgentCard
 
 CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")

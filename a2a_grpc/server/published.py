@@ -4,22 +4,14 @@ A server that listens on every address of its machine has no address of its own 
 that the card was asked at.
 """
 
-import json
 import re
 import socket
 from contextlib import suppress
-
-from google.protobuf import json_format
 
 from a2a_grpc.address import join_address, split_address
 from a2a_grpc.wire import AgentCard
 
 _PEER = re.compile(r"(ipv4|ipv6):(.*):(\d+)", re.DOTALL)
-
-
-def card_json(card: AgentCard) -> bytes:
-    """Return a card as the server serves it over HTTP."""
-    return json.dumps(json_format.MessageToDict(card), ensure_ascii=False, indent=2).encode()
 
 
 def card_at(card: AgentCard, host: str) -> AgentCard:

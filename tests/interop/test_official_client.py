@@ -33,7 +33,9 @@ async def seen(request: pytest.FixtureRequest) -> Seen:
         async with Program.server("servers/scripted.py", "--tenant", "acme") as server:
             return {**await seen_by_client(server), "address": server.address, "tenant": "acme"}
     there = "acme@fame.fabric"
-    async with Program("-m", "a2a_grpc", "sentinel", "-o", "json", "--listen", "127.0.0.1:0") as sentinel:
+    async with Program(
+        "-m", "a2a_grpc", "sentinel", "-o", "json", "--listen", "127.0.0.1:0", "--http-listen=off"
+    ) as sentinel:
         attached = ("--attach", sentinel.address, "--address", there)
         async with Program.server("servers/scripted.py", *attached) as server:
             return {**await seen_by_client(server, *AT_A_SENTINEL), "address": sentinel.address, "tenant": there}

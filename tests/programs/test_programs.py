@@ -102,7 +102,7 @@ async def test_the_demonstration_runs_sentinel_agent_and_client_in_any_order(ord
 
 async def test_the_demonstration_names_a_port_that_is_taken() -> None:
     """S0-41."""
-    async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0") as other:
+    async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off") as other:
         exit_code, out, err = await run_program("clients/demo.py", f"--listen={other.address}")
     assert (exit_code, out) == (2, f"Starting the sentinel at {other.address}\n")
     assert err == (

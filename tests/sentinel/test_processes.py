@@ -25,7 +25,7 @@ CLI = ("-m", "a2a_grpc")
 
 
 def sentinel(listen: str = "127.0.0.1:0", *options: str) -> Program:
-    return Program(*CLI, "sentinel", "-o", "json", "--listen", listen, *options)
+    return Program(*CLI, "sentinel", "-o", "json", "--listen", listen, "--http-listen=off", *options)
 
 
 def agent(at: str, *options: str) -> Program:

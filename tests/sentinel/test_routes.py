@@ -145,7 +145,7 @@ async def test_the_command_line_takes_several_routes_and_names_a_wrong_one() -> 
     assert "route is 'x'" in err
     async with Program.server("servers/scripted.py") as agent:
         routes = ("--route", f"one@a={agent.address}", "--route", f"two@a={agent.address}")
-        command = ("-m", "a2a_grpc", "sentinel", "-o", "json", "--listen", "127.0.0.1:0", *routes)
+        command = ("-m", "a2a_grpc", "sentinel", "-o", "json", "--listen", "127.0.0.1:0", "--http-listen=off", *routes)
         async with Program(*command) as running:
             for address in ("one@a", "two@a"):
                 async with connect(address, sentinel=running.address) as client:

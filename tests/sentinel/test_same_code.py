@@ -54,7 +54,7 @@ Places = dict[str, dict[str, Place]]
 async def programs() -> AsyncIterator[Places]:
     """A sentinel with three agents, each a process of its own, which serve their own ports as well."""
     async with AsyncExitStack() as stack:
-        front = Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0")
+        front = Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off")
         await stack.enter_async_context(front)
         found: Places = {DIRECT: {}, SENTINEL: {}}
         agents = [

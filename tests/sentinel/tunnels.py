@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from a2a_grpc import Agent
+from a2a_grpc.agent.card import card_json
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
 from a2a_grpc.server.serve import make_server
 from a2a_grpc.wire import SERVICE, SERVICE_NAME, A2AServiceStub
@@ -22,7 +23,7 @@ ADDRESS = "scripted@fame.fabric"
 @asynccontextmanager
 async def sentinel(**settings: Any) -> AsyncIterator[Sentinel]:
     """A sentinel on a free port."""
-    settings = {"listen": "127.0.0.1:0", "drain_grace_s": 0.0, **settings}
+    settings = {"listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0, **settings}
     async with Sentinel(SentinelSettings(**settings)) as running:
         yield running
 
@@ -49,6 +50,7 @@ async def attached(agent: Agent, at: str, address: str = ADDRESS, **settings: An
             }  # fmt: skip
             async with make_server(agent, settings, private_socket=path) as server:
                 attachment.serve(path)
+                attachment.describe(card_json(server.card))
                 async with channel_to(at) as channel:
                     yield Served(server, channel, A2AServiceStub(channel))
 

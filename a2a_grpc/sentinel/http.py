@@ -1,0 +1,188 @@
+"""HTTP beside the sentinel's gRPC: cards, the registry, catalogs, and probes."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from a2a_grpc.address import join_address
+from a2a_grpc.agent.card import card_json
+from a2a_grpc.errors import InvalidRequestError, UnimplementedError, Violation
+from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
+from a2a_grpc.logical import is_logical
+from a2a_grpc.principal import Principal
+from a2a_grpc.protocol import CARD_PATH
+from a2a_grpc.sentinel.directory import Directory, Listing
+from a2a_grpc.sentinel.http_callers import Visitors
+from a2a_grpc.sentinel.http_catalog import (
+    CATALOG_TYPE,
+    JsonObject,
+    address_of,
+    ai_catalog,
+    ard_manifest,
+    entry_of,
+    is_identifier,
+    plain,
+)
+from a2a_grpc.sentinel.http_errors import NOT_ATTACHED, in_json
+from a2a_grpc.sentinel.http_search import page_size, query_of, search
+
+MAX_BODY_BYTES = 64 << 10
+"""The largest size of the body of a search."""
+BODY_S = 10.0
+"""Seconds in which the body of a request has to come."""
+CATALOG_AGENTS = 1000
+"""Agents of one catalog, or of one plain list. Further ones have a page of their own."""
+
+
+class SentinelHttp(HttpPort):
+    """Serves HTTP for a sentinel.
+
+    Guarantees:
+
+    - A card has the bytes that its agent has sent.
+    - A caller sees the agents that it may call. With authenticators, callers without credentials see the probes only.
+    - An agent that does not exist and one that the caller may not call have one answer.
+
+    Args:
+        directory: The agents.
+        visitors: Finds out who asks.
+        public_url: The URL at which clients reach this port; empty if that is the host that each request names.
+        is_tls: True if the port uses TLS.
+        card_max_age_s: Seconds that clients may cache a card.
+        is_alive: Returns False if only a restart helps.
+        is_ready: Returns True if the sentinel accepts calls.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        visitors: Visitors,
+        public_url: str,
+        is_tls: bool,
+        card_max_age_s: int,
+        is_alive: Callable[[], bool],
+        is_ready: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._directory = directory
+        self._visitors = visitors
+        self._public_url = public_url.rstrip("/")
+        self._scheme = "https" if is_tls else "http"
+        self._card_max_age_s = card_max_age_s
+        application = web.Application(middlewares=[in_json], client_max_size=MAX_BODY_BYTES)
+        add_probes(application, is_alive=is_alive, is_ready=is_ready)
+        for method, path, serve in (
+            ("GET", f"/agents/{{address:.+}}{CARD_PATH}", self._card),
+            ("GET", "/registry/agents", self._plain_list),
+            ("GET", "/.well-known/ai-catalog.json", self._ai_catalog),
+            ("GET", "/.well-known/ard.json", self._ard_manifest),
+            ("GET", "/agents", self._list),
+            ("GET", "/agents/{identifier}", self._entry),
+            ("POST", "/search", self._search),
+            ("POST", "/explore", self._explore),
+        ):
+            name = f"{method} {path.replace(':.+', '')}"
+            handler = visitors.guarded(name, serve)
+            if method == "GET":
+                application.router.add_get(path, handler)
+            else:
+                application.router.add_post(path, handler)
+        super().__init__(application)
+
+    async def _card(self, request: web.Request, caller: Principal) -> web.Response:
+        listing = await self._found(caller, request.match_info["address"])
+        body = listing.body or card_json(listing.card)
+        headers = self._visitors.caching(f"max-age={self._card_max_age_s}")
+        return document(request, body, {"ETag": etag_of(body), **headers})
+
+    async def _entry(self, request: web.Request, caller: Principal) -> web.Response:
+        identifier = request.match_info["identifier"]
+        if not is_identifier(identifier):
+            said = "must be urn:air:DOMAIN:a2a:NAME, with each of the signs outside of letters and digits escaped"
+            raise InvalidRequestError.of(Violation("identifier", said))
+        listing = await self._found(caller, address_of(identifier))
+        return self._json(request, entry_of(self._base(request), listing))
+
+    async def _plain_list(self, request: web.Request, caller: Principal) -> web.Response:
+        base = self._base(request)
+        listings, next_url = await self._catalog(request, caller)
+        response = self._json(request, [plain(base, listing) for listing in listings])
+        if next_url:
+            response.headers["Link"] = f'<{next_url}>; rel="next"'
+        return response
+
+    async def _ai_catalog(self, request: web.Request, caller: Principal) -> web.Response:
+        catalog = ai_catalog(self._base(request), *await self._catalog(request, caller))
+        return self._json(request, catalog, CATALOG_TYPE)
+
+    async def _ard_manifest(self, request: web.Request, caller: Principal) -> web.Response:
+        return self._json(request, ard_manifest(self._base(request), *await self._catalog(request, caller)))
+
+    async def _list(self, request: web.Request, caller: Principal) -> web.Response:
+        for name in request.query:
+            if name not in ("pageSize", "pageToken"):
+                raise InvalidRequestError.of(Violation(name[:64], "is not supported; search with POST /search"))
+        listings, token = await self._page(request, caller, page_size(request.query.get("pageSize")))
+        base = self._base(request)
+        answer: JsonObject = {"items": [entry_of(base, listing) for listing in listings]}
+        return self._json(request, answer | ({"pageToken": token} if token else {}))
+
+    async def _search(self, request: web.Request, caller: Principal) -> web.Response:
+        try:
+            async with asyncio.timeout(BODY_S):
+                query = query_of(await request.read())
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
+        base = self._base(request)
+        results, token = await search(self._directory, caller, query, base)
+        answer: JsonObject = {"results": results}
+        if query.wants_referrals:
+            answer["referrals"] = []
+        return self._json(request, answer | ({"pageToken": token} if token else {}))
+
+    async def _explore(self, request: web.Request, caller: Principal) -> web.Response:
+        raise UnimplementedError("this registry does not explore; search with POST /search")
+
+    async def _found(self, caller: Principal, address: str) -> Listing:
+        listing = await self._directory.at(caller, address) if is_logical(address) else None
+        if listing is None:
+            raise web.HTTPNotFound(reason=NOT_ATTACHED)
+        return listing
+
+    async def _page(self, request: web.Request, caller: Principal, limit: int) -> tuple[Sequence[Listing], str]:
+        """Return the agents of the page that a request asks for, and the token of the next page."""
+        token = request.query.get("pageToken", "")
+        listings = await self._directory.find(caller, token=token, limit=limit + 1)
+        if len(listings) <= limit:
+            return listings, ""
+        return listings[:limit], listings[limit - 1].token
+
+    async def _catalog(self, request: web.Request, caller: Principal) -> tuple[Sequence[Listing], str]:
+        """Return the agents of one page of a catalog, and the URL of the next page."""
+        listings, token = await self._page(request, caller, CATALOG_AGENTS)
+        query = urlencode({"pageToken": token})
+        return listings, f"{self._base(request)}{request.path}?{query}" if token else ""
+
+    def _json(self, request: web.Request, answer: object, content_type: str = "application/json") -> web.Response:
+        body = json.dumps(answer, ensure_ascii=False, indent=2).encode()
+        headers = self._visitors.caching("no-cache")
+        if request.method == "POST":
+            return web.Response(body=body, content_type=content_type, headers=headers)
+        return document(request, body, {"ETag": etag_of(body), **headers}, content_type)
+
+    def _base(self, request: web.Request) -> str:
+        """Return the URL of this port, without a slash at its end."""
+        if self._public_url:
+            return self._public_url
+        header = request.headers.get("Host", "")
+        if asked_host(header):
+            return f"{self._scheme}://{header.lower()}"
+        socket = request.transport.get_extra_info("sockname") if request.transport else None
+        place = join_address(str(socket[0]).removeprefix("::ffff:"), int(socket[1])) if socket else "localhost"
+        return f"{self._scheme}://{place}"
+
+
+__all__ = ["SentinelHttp", "Visitors"]

@@ -1,0 +1,101 @@
+"""Who asks over HTTP: the headers of a request are credentials as the metadata of a call is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from aiohttp import web
+
+from a2a_grpc.address import join_address
+from a2a_grpc.auth import CallCredentials
+from a2a_grpc.auth.audit import AuditLog
+from a2a_grpc.auth.callers import Callers
+from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
+from a2a_grpc.principal import Principal
+from a2a_grpc.rpc.admission import IDENTIFY_TIMEOUT_S
+from a2a_grpc.sentinel.http_errors import refusal
+
+Serve: TypeAlias = Callable[[web.Request, Principal], Awaitable[web.Response]]
+"""Answers the request of a caller."""
+
+
+class Visitors:
+    """Finds out who asks, before anything of a request except its head is looked at.
+
+    Args:
+        callers: Identifies callers, and limits how often each of them may ask.
+        audit: The audit log, if there is one.
+    """
+
+    def __init__(self, callers: Callers, audit: AuditLog | None) -> None:
+        self._callers = callers
+        self._audit = audit
+
+    def caching(self, rule: str) -> dict[str, str]:
+        """Return the headers that say who may cache an answer.
+
+        Args:
+            rule: For how long, such as "max-age=60".
+        """
+        if self._callers.authenticates:
+            return {"Cache-Control": f"private, {rule}", "Vary": "Authorization, X-Api-Key"}
+        return {"Cache-Control": f"public, {rule}"}
+
+    def guarded(self, method: str, serve: Serve) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Return a handler that finds out who asks, and then answers.
+
+        Args:
+            method: The name of the operation, for authenticators and the audit log.
+            serve: Answers the request of a known caller.
+        """
+
+        async def handler(request: web.Request) -> web.Response:
+            credentials = _shown(method, request)
+            caller: Principal | None = None
+            outcome = "INTERNAL"
+            try:
+                caller = await self._identified(credentials)
+                self._callers.count(caller, credentials)
+                response = await serve(request, caller)
+                outcome = "OK"
+            except A2AError as error:
+                outcome = error.code.name
+                return refusal(
+                    error, self._callers.challenges(error) if isinstance(error, UnauthenticatedError) else ()
+                )
+            except web.HTTPException as error:
+                outcome = f"HTTP {error.status}"
+                raise
+            finally:
+                if self._audit is not None:
+                    self._audit.record(method=method, principal=caller, task="", outcome=outcome, peer=credentials.peer)
+            return response
+
+        return handler
+
+    async def _identified(self, credentials: CallCredentials) -> Principal:
+        try:
+            async with asyncio.timeout(IDENTIFY_TIMEOUT_S):
+                return await self._callers.identify(credentials)
+        except TimeoutError:
+            self._callers.note_timeout(IDENTIFY_TIMEOUT_S)
+            raise UnavailableError("the credentials were not checked in time", retry_after_s=1.0) from None
+        except A2AError:
+            raise
+        except Exception:  # an authenticator of other authors may raise anything
+            self._callers.note_failure()
+            raise InternalError from None
+
+
+def _shown(method: str, request: web.Request) -> CallCredentials:
+    """Return what a request shows of its caller."""
+    metadata: dict[str, tuple[str | bytes, ...]] = {}
+    for header, value in request.headers.items():
+        name = header.lower()
+        if not name.endswith("-bin"):  # authenticators may expect bytes under such a name
+            metadata[name] = (*metadata.get(name, ()), value)
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    if not peer:
+        return CallCredentials(method, metadata)
+    host, port = str(peer[0]).removeprefix("::ffff:"), int(peer[1])
+    return CallCredentials(method, metadata, None, f"ipv{6 if ':' in host else 4}:{join_address(host, port)}")

@@ -1,0 +1,147 @@
+"""Agents as entries of catalogs: AI Catalog 1.0 (its draft of 2026), ARD 0.91, and a plain list."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from a2a_grpc.address import is_loopback
+from a2a_grpc.logical import is_logical
+from a2a_grpc.protocol import CARD_PATH
+from a2a_grpc.sentinel.directory import Listing
+
+CARD_TYPE = "application/a2a-agent-card+json"
+CATALOG_TYPE = "application/ai-catalog+json"
+REGISTRY_TYPE = "application/ai-registry+json"
+CONTEXT = "https://agenticresourcediscovery.org/context/v1"
+"""The JSON-LD context of an entry (ARD §4.1)."""
+
+MIN_QUERIES, MAX_QUERIES = 2, 5
+"""The numbers of example queries that an entry may have (ARD §4.2)."""
+MAX_IDENTIFIER_CHARS = 300
+
+_URN = re.compile(r"urn:air:([A-Za-z0-9.-]+)(?::[A-Za-z0-9._-]+)+")
+
+JsonObject = dict[str, Any]
+
+
+def agent_url(base: str, listing: Listing) -> str:
+    """Return the URL under which the card of an agent is found, at `/.well-known/agent-card.json`."""
+    return listing.url or f"{base}/agents/{quote(listing.address, safe='/@')}"
+
+
+def card_url(base: str, listing: Listing) -> str:
+    """Return the URL of the card of an agent."""
+    url = agent_url(base, listing)
+    return url if urlsplit(url).path.endswith(".json") else url.rstrip("/") + CARD_PATH
+
+
+def identifier_of(address: str) -> str:
+    """Return the URN of an agent: `urn:air:DOMAIN:a2a:NAME` for NAME@DOMAIN, with the path of the address behind."""
+    name, _, place = address.partition("@")
+    domain, _, path = place.partition("/")
+    return ":".join(["urn", "air", domain, "a2a", name, *(path.split("/") if path else ())])
+
+
+def address_of(identifier: str) -> str:
+    """Return the address for the URN of an agent; "" if the URN is no agent's here."""
+    parts = identifier.split(":")
+    if parts[:2] != ["urn", "air"] or len(parts) < 5 or parts[3] != "a2a":
+        return ""
+    address = f"{parts[4]}@{'/'.join([parts[2], *parts[5:]])}"
+    return address if is_logical(address) else ""
+
+
+def is_identifier(text: str) -> bool:
+    """Return True if a text has the form of the identifier of an entry (ARD, appendix C)."""
+    return len(text) <= MAX_IDENTIFIER_CHARS and _URN.fullmatch(text) is not None
+
+
+def publisher_of(identifier: str) -> str:
+    """Return the domain that an identifier names."""
+    return identifier.split(":")[2]
+
+
+def entry_of(base: str, listing: Listing) -> JsonObject:
+    """Return the entry of an agent. Terms without a value are left out."""
+    card = listing.card
+    queries = list(dict.fromkeys(example for skill in card.skills for example in skill.examples if example))
+    entry: JsonObject = {
+        "identifier": identifier_of(listing.address),
+        "displayName": card.name,
+        "type": CARD_TYPE,
+        "url": card_url(base, listing),
+        "description": card.description,
+        "tags": list(dict.fromkeys(tag for skill in card.skills for tag in skill.tags if tag)),
+        "capabilities": [skill.id for skill in card.skills if skill.id],
+        "representativeQueries": queries[:MAX_QUERIES] if len(queries) >= MIN_QUERIES else [],
+        "version": card.version,
+        "metadata": {"address": listing.address},
+    }
+    return {term: value for term, value in entry.items() if value}
+
+
+def registry_entry(base: str) -> JsonObject:
+    """Return the entry by which clients find the search of the sentinel (ARD §5.3)."""
+    host = urlsplit(base).hostname or ""
+    publisher = "agent.localhost" if is_loopback(host) or not re.fullmatch("[a-z0-9.-]+", host) else host
+    return {
+        "identifier": f"urn:air:{publisher}:registry:agents",
+        "displayName": f"Agents at {urlsplit(base).netloc}",
+        "type": REGISTRY_TYPE,
+        "url": f"{base}/",
+        "description": "Searches the A2A agents that are attached to this sentinel, or registered there.",
+        "representativeQueries": ["find an agent for this task", "which agents are there"],
+    }
+
+
+def ai_catalog(base: str, listings: Sequence[Listing], next_url: str) -> JsonObject:
+    """Return the catalog of agents (`/.well-known/ai-catalog.json`).
+
+    Args:
+        base: The URL of the sentinel.
+        listings: The agents of this page.
+        next_url: The URL of the catalog with further agents; empty if there are none.
+    """
+    host = urlsplit(base).netloc
+    entries = [registry_entry(base), *(entry_of(base, listing) for listing in listings)]
+    return {"specVersion": "1.0", "host": {"displayName": host}, "entries": entries + _further(base, next_url)}
+
+
+def ard_manifest(base: str, listings: Sequence[Listing], next_url: str) -> JsonObject:
+    """Return the manifest of ARD (`/.well-known/ard.json`). The arguments are those of `ai_catalog`.
+
+    ARD 0.91 ignores the members beside `entries`. ARD 0.9 asks for them.
+    """
+    catalog = ai_catalog(base, listings, next_url)
+    return {**catalog, "entries": [{"@context": CONTEXT, **entry} for entry in catalog["entries"]]}
+
+
+def plain(base: str, listing: Listing) -> JsonObject:
+    """Return what `GET /registry/agents` says of an agent."""
+    card = listing.card
+    return {
+        "name": card.name,
+        "url": agent_url(base, listing),
+        "address": listing.address,
+        "description": card.description,
+        "version": card.version,
+        "skills": [
+            {"id": skill.id, "name": skill.name, "description": skill.description, "tags": list(skill.tags)}
+            for skill in card.skills
+        ],
+    }
+
+
+def _further(base: str, next_url: str) -> list[JsonObject]:
+    """Return the entry of the catalog with further agents."""
+    if not next_url:
+        return []
+    return [
+        {
+            "identifier": registry_entry(base)["identifier"].replace(":registry:", ":catalog:"),
+            "displayName": "Further agents",
+            "type": CATALOG_TYPE,
+            "url": next_url,
+        }
+    ]
