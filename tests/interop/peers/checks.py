@@ -28,6 +28,8 @@ class Seen:
     """The tenant that the card names."""
     extensions: Sequence[str] = ()
     """Those that the card offers."""
+    is_at_sentinel: bool = False
+    """Whether tenants are addresses of agents."""
 
     def task(self, name: str) -> Task:
         return task_of(self.values[name])
@@ -242,7 +244,7 @@ def errors(seen: Seen) -> None:
 def tenants(seen: Seen) -> None:
     assert seen.task("ours").status.state == COMPLETED
     if "as_other" in seen.values:
-        check_error(seen.values["as_other"], *NOT_FOUND)
+        check_error(seen.values["as_other"], *(INVALID if seen.is_at_sentinel else NOT_FOUND))
 
 
 def extensions(seen: Seen) -> None:

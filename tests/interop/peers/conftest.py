@@ -7,7 +7,8 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,22 @@ def need(toolchain: Toolchain) -> None:
 class Server(Program):
     """The server of a peer."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, *options: str) -> None:
         assert peer.server is not None
         super().__init__(env=dict(peer.env))
-        self._command = list(peer.server())
+        self._command = [*peer.server(), *options]
+
+
+@asynccontextmanager
+async def running(peer: Peer) -> AsyncIterator[Server]:
+    """The server of a peer, with a sentinel if it needs one."""
+    if not peer.address:
+        async with Server(peer) as server:
+            yield server
+        return
+    async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0") as front:
+        async with Server(peer, f"--attach={front.address}", f"--address={peer.address}") as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
@@ -94,8 +107,8 @@ async def play() -> Play:
     async def play(pair: Pair) -> dict[str, Any]:
         if pair not in played:
             client, server = pair
-            async with Server(server) as running:
-                played[pair] = await run(client, running.http)
+            async with running(server) as found:
+                played[pair] = await run(client, found.http)
         return played[pair]
 
     return play

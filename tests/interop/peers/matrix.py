@@ -55,6 +55,8 @@ def row(outcomes: Mapping[str, str]) -> list[str]:
 
 
 def titled(peer: Peer) -> str:
+    if peer.address:
+        return "ours, at a sentinel"
     return "ours" if peer is OURS else f"{peer.package} {peer.version}"
 
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -85,6 +85,8 @@ class Peer:
     client: Callable[[], tuple[str, ...]] | None = None
     server: Callable[[], tuple[str, ...]] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+    """The logical address of a server that is attached to a sentinel."""
 
     @cached_property
     def version(self) -> str:
@@ -158,6 +160,14 @@ OURS = Peer(
         f"--tenant={TENANT}",
     ),
 )
+BEHIND = replace(
+    OURS,
+    name="a2a-grpc at a sentinel",
+    client=None,
+    server=lambda: (sys.executable, "servers/scripted.py", "-o", "json", *LISTEN, "--store=memory:"),
+    address="acme@fame.fabric",
+)
+"""The same agent, which clients reach at a sentinel only."""
 PEERS = (
     python_sdk("a2a-sdk (Python)", lambda: Path(sys.executable)),
     python_sdk("a2a-sdk 1.0 (Python)", lambda: python_of(LOWEST_WITH_SDK)),
@@ -187,6 +197,7 @@ PEERS = (
 )
 PAIRS = [
     *((peer, OURS) for peer in PEERS if peer.client),
+    *((peer, BEHIND) for peer in PEERS if peer.client and peer.toolchain is not JAVA),
     *((OURS, peer) for peer in PEERS if peer.server),
 ]
-"""A client with a server: theirs with ours, ours with theirs."""
+"""A client with a server: theirs with ours, directly and through a sentinel; ours with theirs."""
