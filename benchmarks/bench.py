@@ -32,8 +32,9 @@ HERE = Path(__file__).parent
 BARE, MEMORY, SQLITE, POSTGRES = "bare", "memory", "sqlite", "postgres"
 UVLOOP, JWT, UNREAD = "uvloop", "jwt", "unread-token"
 SDK, SDK_SQLITE = "sdk", "sdk-sqlite"
-ALL = (BARE, MEMORY, UVLOOP, UNREAD, JWT, SQLITE, POSTGRES, SDK, SDK_SQLITE)
-WITHOUT_TOKENS = tuple(name for name in ALL if name not in (UNREAD, JWT))
+PROXY, SENTINEL = "proxy", "sentinel"
+ALL = (BARE, MEMORY, UVLOOP, UNREAD, JWT, SQLITE, POSTGRES, SDK, SDK_SQLITE, PROXY, SENTINEL)
+SERVERS = tuple(name for name in ALL if name not in (UNREAD, JWT, PROXY, SENTINEL))
 TIMED = ("unary", "get", "pages", "stream", "first")
 """Orders that go on for as long as they are told."""
 LISTED, LISTED_QUICKLY = 10_000, 1_000
@@ -46,7 +47,7 @@ class Workload:
 
     name: str
     order: dict
-    contenders: tuple[str, ...] = WITHOUT_TOKENS
+    contenders: tuple[str, ...] = SERVERS
     unit: str = "calls/s"
     is_quick: bool = False
     """Whether it is part of the run of a minute."""
@@ -63,19 +64,22 @@ def stream(chunks, in_flight=1):
 
 
 FAST = (BARE, MEMORY, SDK)
+RELAYED = (PROXY, SENTINEL)
 WORKLOADS = (
     *(
         Workload(
             f"SendMessage → Message, {n} in flight", unary("message", n),
-            (*FAST, UVLOOP, UNREAD, JWT) if n == 32 else FAST, is_quick=n == 32,
-            goals=((MEMORY, BARE, 0.80), (MEMORY, SDK, 3.0), (JWT, UNREAD, 0.95)) if n == 32 else (),
+            (*FAST, UVLOOP, UNREAD, JWT, *RELAYED) if n == 32 else (*FAST, *RELAYED) if n == 1 else FAST,
+            is_quick=n == 32,
+            goals=((MEMORY, BARE, 0.80), (MEMORY, SDK, 3.0), (JWT, UNREAD, 0.95), (SENTINEL, PROXY, 0.75))
+            if n == 32 else (),
         )
         for n in (1, 8, 32, 128)
     ),
     *(
         Workload(
             f"SendMessage → Task completed, {n} in flight", unary("task", n),
-            ALL if n == 32 else WITHOUT_TOKENS if n == 1 else FAST,
+            ALL if n == 32 else SERVERS if n == 1 else FAST,
             is_quick=n == 32,
             goals=(
                 (MEMORY, BARE, 0.65), (MEMORY, SDK, 4.0), (SQLITE, MEMORY, 0.5), (SQLITE, SDK_SQLITE, 10.0),
@@ -92,12 +96,15 @@ WORKLOADS = (
     ),
     Workload("ListTasks, page of 50, 8 in flight", {"do": "pages", "in_flight": 8}, is_quick=True),
     Workload("stream of 3 chunks, 8 at a time", stream(3, 8), unit="events/s"),
-    Workload("stream of 100 chunks", stream(100), unit="events/s", is_quick=True),
+    Workload("stream of 100 chunks", stream(100), (*SERVERS, *RELAYED), unit="events/s", is_quick=True),
     Workload(
         "stream of 1,000 chunks", stream(1_000), unit="events/s",
         goals=((MEMORY, BARE, 1.0), (SQLITE, MEMORY, 0.5)),
     ),
-    Workload("stream of 1,000 chunks, 8 at a time", stream(1_000, 8), FAST, unit="events/s"),
+    Workload(
+        "stream of 1,000 chunks, 8 at a time", stream(1_000, 8), (*FAST, *RELAYED), unit="events/s",
+        goals=((SENTINEL, PROXY, 0.75),),
+    ),
     Workload(
         "stream of 10,000 chunks", stream(10_000), (BARE, MEMORY, UVLOOP, SQLITE, POSTGRES, SDK), unit="events/s",
         goals=((MEMORY, BARE, 1.0), (SQLITE, MEMORY, 0.5)),
@@ -126,7 +133,7 @@ class Server:
         )  # fmt: skip
         stack.callback(self.process.kill)
         told = self._read()
-        self.address, self.token = told["address"], told.get("token", "")
+        self.address, self.token, self.tenant = told["address"], told.get("token", ""), told.get("tenant", "")
         self._unread_address = told.get("unread_address", "")
 
     def unread(self) -> "Server":
@@ -150,7 +157,7 @@ class Server:
 class Served:
     """Our server as its command line starts it, with so many processes."""
 
-    token = ""
+    token = tenant = ""
 
     def __init__(self, stack: ExitStack, workers: int, store: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -195,8 +202,9 @@ class Load:
         """What it measured, with what the server used meanwhile. Raises RuntimeError."""
         if order["do"] in ("followers", "idle_open"):
             order = {**order, "kind": kind}
+        where = {"address": server.address, "token": server.token, "tenant": server.tenant}
         before, began = server.usage(), time.perf_counter()
-        self.process.stdin.write(json.dumps({**order, "address": server.address, "token": server.token}) + "\n")
+        self.process.stdin.write(json.dumps({**order, **where}) + "\n")
         self.process.stdin.flush()
         found = json.loads(self.process.stdout.readline())
         if "error" in found:
@@ -268,6 +276,8 @@ class Contenders:
             POSTGRES: ["ours", f"--store={postgres}"],
             SDK: ["sdk"],
             SDK_SQLITE: ["sdk", f"--store=sqlite:///{folder}/sdk.db"],
+            PROXY: ["proxy"],
+            SENTINEL: ["sentinel"],
         }
         self._running: dict[str, Server] = {}
         self._count = 0

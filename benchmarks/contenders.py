@@ -1,4 +1,6 @@
-"""The servers that are compared, each a process of its own: python benchmarks/contenders.py bare|ours|sdk [options]
+"""The servers that are compared, each a process of its own.
+
+    python benchmarks/contenders.py bare|ours|sdk|proxy|sentinel [options]
 
 Prints its address as a JSON line, then answers each line on standard input with one that tells what it uses.
 
@@ -18,11 +20,12 @@ import asyncio
 import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -33,6 +36,8 @@ from a2a_grpc_pb import a2a_pb2_grpc
 CHUNK = "x" * 20
 OPTIONS = [("grpc.max_concurrent_streams", 20_000), ("grpc.so_reuseport", 0)]
 PAGE = 50
+ADDRESS = "bare@fame.fabric"
+SERVICE = a2a.DESCRIPTOR.services_by_name["A2AService"]
 BEGIN_US = time.time_ns() // 1000 - 1_000_000
 gates = defaultdict(asyncio.Event)  # of bare and of the SDK's
 
@@ -111,7 +116,17 @@ class Bare(a2a_pb2_grpc.A2AServiceServicer):
 async def bare(options):
     server = grpc.aio.server(options=OPTIONS)
     a2a_pb2_grpc.add_A2AServiceServicer_to_server(Bare(), server)
-    await serve(server)
+    if not options.attach:
+        await serve(server)
+        return
+    from a2a_grpc.sentinel import Attachment, AttachSettings
+
+    with tempfile.TemporaryDirectory() as folder:
+        server.add_insecure_port(f"unix:{folder}/agent.sock")
+        async with Attachment(AttachSettings(attach=options.attach, address=ADDRESS)) as attachment:
+            attachment.serve(Path(folder, "agent.sock"))
+            await attachment.welcome()
+            await serve(server)
 
 
 async def serve(server):
@@ -197,6 +212,64 @@ def stored(number):
     return task
 
 
+# -- what stands before a bare server, which is a process of its own
+
+
+class Plain(grpc.GenericRpcHandler):
+    """A plain proxy: it passes on metadata, bytes and statuses, and limits nothing."""
+
+    def __init__(self, channel):
+        self.channel = channel
+
+    def service(self, call):
+        name = call.method.rpartition("/")[2]
+        if SERVICE.methods_by_name[name].server_streaming:
+            method = self.channel.unary_stream(call.method)
+
+            async def streamed(request, context):
+                async for element in method(request, metadata=passed(context)):
+                    yield element
+
+            return grpc.unary_stream_rpc_method_handler(streamed)
+        method = self.channel.unary_unary(call.method)
+
+        async def single(request, context):
+            return await method(request, metadata=passed(context))
+
+        return grpc.unary_unary_rpc_method_handler(single)
+
+
+def passed(context):
+    return [(key, value) for key, value in context.invocation_metadata() if key != "user-agent"]
+
+
+async def proxy(options):
+    async with behind() as address:
+        async with grpc.aio.insecure_channel(address) as channel:
+            server = grpc.aio.server(options=OPTIONS)
+            server.add_generic_rpc_handlers((Plain(channel),))
+            await serve(server)
+
+
+async def sentinel(options):
+    from a2a_grpc.sentinel import Sentinel, SentinelSettings
+
+    async with Sentinel(SentinelSettings(listen="127.0.0.1:0", drain_grace_s=0)) as running:
+        async with behind(f"--attach={running.address}"):
+            await answer(running.address, tenant=ADDRESS)
+
+
+@asynccontextmanager
+async def behind(*options):
+    """A bare server in a process of its own: its address, once it is ready. It ends with its standard input."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "bare", *options, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    yield json.loads(await process.stdout.readline())["address"]
+    process.stdin.close()
+    await process.wait()
+
+
 # -- the official SDK
 
 
@@ -277,12 +350,13 @@ def tell(**values):
 
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=("bare", "ours", "sdk"))
+    parser.add_argument("kind", choices=("bare", "ours", "sdk", "proxy", "sentinel"))
     parser.add_argument("--store", default="memory:", metavar="URL", help="default: %(default)s")
     parser.add_argument("--tasks", type=int, default=0, help="how many ended tasks there are to begin with")
     parser.add_argument(
         "--jwt", action="store_true", help="callers with tokens, and beside it a server that does not read them"
     )
+    parser.add_argument("--attach", metavar="HOST:PORT", help="the sentinel to which a bare server attaches")
     parser.add_argument("--uvloop", action="store_true", help="another event loop")
     options = parser.parse_args()
     run = asyncio.run
@@ -290,7 +364,8 @@ def main():
         import uvloop
 
         run = uvloop.run
-    run({"bare": bare, "ours": ours, "sdk": sdk}[options.kind](options))
+    kinds = {"bare": bare, "ours": ours, "sdk": sdk, "proxy": proxy, "sentinel": sentinel}
+    run(kinds[options.kind](options))
 
 
 if __name__ == "__main__":

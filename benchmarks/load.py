@@ -2,9 +2,9 @@
 
     python benchmarks/load.py
 
-Takes orders as JSON lines, {"do": NAME, "address": …, "token": …, …}, and answers each with a line of what it
-measured: `done` things in `seconds`, `cpu` as the part of a core that this process used meanwhile, `latency_s` if each
-thing has one.
+Takes orders as JSON lines, {"do": NAME, "address": …, "token": …, "tenant": …, …}, and answers each with a line of what
+it measured: `done` things in `seconds`, `cpu` as the part of a core that this process used meanwhile, `latency_s` if
+each thing has one.
 """
 
 import asyncio
@@ -27,9 +27,10 @@ TICK_S = 0.02
 class Peer:
     """A server, over one connection."""
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, tenant: str) -> None:
         self.address = address
         self.token = token
+        self.tenant = tenant
         self.metadata = (*V1, ("authorization", f"Bearer {token}")) if token else V1
         self.channel = grpc.aio.insecure_channel(address, options=CHANNEL)
         # Without functions that parse and serialise, bytes pass.
@@ -42,16 +43,16 @@ class Peer:
 
     async def start(self, text: str) -> str:
         """A task that is not waited for: its id."""
-        answer = await self.send(message(text, at_once=True), metadata=self.metadata)
+        answer = await self.send(self.message(text, at_once=True), metadata=self.metadata)
         return a2a.SendMessageResponse.FromString(answer).task.id
 
-
-def message(text: str, *, at_once: bool = False) -> bytes:
-    request = a2a.SendMessageRequest(
-        message=a2a.Message(message_id=str(uuid.uuid4()), role=a2a.ROLE_USER, parts=[a2a.Part(text=text)])
-    )
-    request.configuration.return_immediately = at_once
-    return request.SerializeToString()
+    def message(self, text: str, *, at_once: bool = False) -> bytes:
+        request = a2a.SendMessageRequest(
+            message=a2a.Message(message_id=str(uuid.uuid4()), role=a2a.ROLE_USER, parts=[a2a.Part(text=text)]),
+            tenant=self.tenant,
+        )
+        request.configuration.return_immediately = at_once
+        return request.SerializeToString()
 
 
 async def rest_of(call) -> int:
@@ -100,14 +101,16 @@ async def for_a_while(call, in_flight: int, seconds: float) -> dict:
 
 
 async def unary(peer: Peer, text: str, in_flight: int, seconds: float, connections: int = 1) -> dict:
-    request = message(text)
-    peers = itertools.cycle([peer, *(Peer(peer.address, peer.token) for _ in range(connections - 1))])
+    request = peer.message(text)
+    peers = itertools.cycle([peer, *(Peer(peer.address, peer.token, peer.tenant) for _ in range(connections - 1))])
     return await for_a_while(lambda: next(peers).send(request, metadata=peer.metadata), in_flight, seconds)
 
 
 async def get(peer: Peer, in_flight: int, seconds: float) -> dict:
-    answer = await peer.send(message("task"), metadata=peer.metadata)
-    request = a2a.GetTaskRequest(id=a2a.SendMessageResponse.FromString(answer).task.id).SerializeToString()
+    answer = await peer.send(peer.message("task"), metadata=peer.metadata)
+    request = a2a.GetTaskRequest(
+        id=a2a.SendMessageResponse.FromString(answer).task.id, tenant=peer.tenant
+    ).SerializeToString()
     return await for_a_while(lambda: peer.get(request, metadata=peer.metadata), in_flight, seconds)
 
 
@@ -132,7 +135,7 @@ async def pages(peer: Peer, in_flight: int, seconds: float, listed: int = 10_000
 
 async def stream(peer: Peer, chunks: int, in_flight: int, seconds: float) -> dict:
     """Whole streams, one after the other, `in_flight` at a time: elements."""
-    request, elements = message(f"stream {chunks}"), 0
+    request, elements = peer.message(f"stream {chunks}"), 0
     begin = time.perf_counter()
 
     async def one_after_the_other() -> None:
@@ -153,7 +156,7 @@ async def stream(peer: Peer, chunks: int, in_flight: int, seconds: float) -> dic
 
 async def first(peer: Peer, seconds: float) -> dict:
     """From the call of a stream to its first element, one stream at a time."""
-    request, latencies = message("stream 3"), []
+    request, latencies = peer.message("stream 3"), []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
         now = time.perf_counter()
@@ -182,7 +185,7 @@ async def followers(peer: Peer, kind: str, count: int, chunks: int) -> dict:
     name, calls = await gated(peer, kind, count, chunks)
     reading = [asyncio.ensure_future(rest_of(call)) for call in calls]
     begin = time.perf_counter()
-    await peer.send(message(f"open {name}"), metadata=peer.metadata)
+    await peer.send(peer.message(f"open {name}"), metadata=peer.metadata)
     elements = await asyncio.gather(*reading)
     if min(elements) < chunks:
         raise RuntimeError(f"a follower of {chunks} chunks got {min(elements)} elements")
@@ -211,14 +214,14 @@ async def idle_fire(peer: Peer) -> dict:
     reading = [asyncio.ensure_future(read(call)) for call in calls]
     await asyncio.sleep(0.2)
     begin = time.perf_counter()
-    await peer.send(message(f"open {name}"), metadata=peer.metadata)
+    await peer.send(peer.message(f"open {name}"), metadata=peer.metadata)
     await asyncio.gather(*reading)
     return measured(len(latencies), time.perf_counter() - begin, latencies)
 
 
 async def park(peer: Peer, count: int) -> dict:
     """Tasks that wait for their user."""
-    begin, request, left = time.perf_counter(), message("ask"), count
+    begin, request, left = time.perf_counter(), peer.message("ask"), count
 
     async def one_after_the_other() -> None:
         nonlocal left
@@ -232,7 +235,7 @@ async def park(peer: Peer, count: int) -> dict:
 
 async def cancel(peer: Peer, rounds: int, streams: int) -> dict:
     """From the request to cancel to the CANCELED on the task's stream, while other streams go on."""
-    request = message(f"ticks {TICK_S}")
+    request = peer.message(f"ticks {TICK_S}")
     others = [peer.stream(request, metadata=peer.metadata) for _ in range(streams)]
 
     async def drain(call) -> None:
@@ -273,9 +276,9 @@ async def main() -> None:
     peers: dict[str, Peer] = {}
     while line := await lines.readline():
         order = json.loads(line)
-        name, address, token = order.pop("do"), order.pop("address"), order.pop("token")
+        name, address, token, tenant = (order.pop(key) for key in ("do", "address", "token", "tenant"))
         if address not in peers:
-            peers[address] = Peer(address, token)
+            peers[address] = Peer(address, token, tenant)
         peer = peers[address]
         began, spent = time.perf_counter(), time.process_time()
         try:
