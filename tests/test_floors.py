@@ -21,6 +21,7 @@ FLOORS = {
     "store": 2,
     "bus": 2,
     "auth": 2,
+    "registry": 2,
     "lifecycle": 1,
     "parts": 1,
     "plain": 0,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from a2a_grpc.database.faults import is_conflict, passes
 from a2a_grpc.database.patience import CONFLICTS, Outage, pauses, reason
+from a2a_grpc.database.together import TURNS
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.store.protocol import Append, Create, StoreLost, StoreUnavailable
 from a2a_grpc.store.sql.batch import Item, commit
-from a2a_grpc.store.sql.together import TURNS
 from a2a_grpc.surely import wait_for_end
 
 logger = logging.getLogger("a2a_grpc.store")

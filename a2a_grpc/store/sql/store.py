@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from a2a_grpc.database.patience import Outage, persist, reason
+from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database, connect
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.lifecycle import TERMINAL
@@ -44,7 +45,6 @@ from a2a_grpc.store.sql.owner import belong_to
 from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
 from a2a_grpc.store.sql.purging import purge
 from a2a_grpc.store.sql.tail import Snapshots, Tails
-from a2a_grpc.store.sql.together import Together
 from a2a_grpc.store.views import cost_of, cut
 from a2a_grpc.surely import look_at_error
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from a2a_grpc.store.protocol import StoreUnavailable
+from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.surely import surely
 
 Q = TypeVar("Q", bound=Hashable)
@@ -20,12 +20,21 @@ MAX_TURNS = 40
 
 class Together(Generic[Q, A]):
     """Guarantees: an answer is as new as the question: the transaction begins after the question was asked. What is
-    asked while a transaction is under way goes into the next one; there is no timer. Equal questions are one."""
+    asked while a transaction is under way goes into the next one; there is no timer unless `gather_s` asks for one.
+    Equal questions are one."""
 
-    def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, A]]], *, is_patient: bool = False) -> None:
+    def __init__(
+        self,
+        ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, A]]],
+        *,
+        is_patient: bool = False,
+        gather_s: float = 0.0,
+    ) -> None:
         """`ask` answers every question, each of which it gets once. With `is_patient` a transaction waits as long as
-        questions join it: fit for what starts work elsewhere that is better done at once."""
+        questions join it: fit for what starts work elsewhere that is better done at once. With `gather_s` it waits for
+        so many seconds: fit for many small writes whose callers have time."""
         self._ask = ask
+        self._gather_s = gather_s
         self._max_turns = MAX_TURNS if is_patient else TURNS
         self._waiting: dict[Q, asyncio.Future[A]] = {}
         self._asking: asyncio.Task[None] | None = None
@@ -65,6 +74,9 @@ class Together(Generic[Q, A]):
             _fail({**asked, **self._waiting}, StoreUnavailable("the store is closed"))
 
     async def _wait_for_others(self) -> None:
+        if self._gather_s:
+            await asyncio.sleep(self._gather_s)
+            return
         count = quiet = 0
         for _ in range(self._max_turns):
             await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from a2a_grpc.store.sql.together import MAX_TURNS, TURNS, Together
+from a2a_grpc.database.together import MAX_TURNS, TURNS, Together
 
 
 async def asked_in_turns(turns: Sequence[int], *, is_patient: bool) -> list[list[int]]:

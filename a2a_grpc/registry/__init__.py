@@ -1,0 +1,17 @@
+"""The registry of a sentinel: which agents there are, and where they are called.
+
+entry     an entry, what is looked for, and the place of an entry in a list
+words     what of a card can be looked for
+protocol  the store of entries
+memory    entries in memory
+sql       entries in SQLite or PostgreSQL
+schema    the tables of such a database; statements: the transactions on them
+open      stores by their URLs
+wire      the messages of the registry's gRPC service
+"""
+
+from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
+from a2a_grpc.registry.open import open_entries
+from a2a_grpc.registry.protocol import EntryStore
+
+__all__ = ["Entry", "EntryStore", "Found", "Key", "Place", "Search", "open_entries"]

@@ -1,0 +1,141 @@
+"""Entries in the memory of one sentinel."""
+
+import bisect
+import heapq
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
+from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
+from a2a_grpc.registry.protocol import SWEEP_S, sees
+
+
+@dataclass(slots=True)
+class _Kept:
+    entry: Entry
+    until: float
+
+
+class MemoryEntries:
+    """An `EntryStore` in memory. The entries end with the process.
+
+    Args:
+        lease_s: Seconds for which an entry is there without a renewal.
+        max_entries: The largest number of entries.
+    """
+
+    def __init__(self, *, lease_s: float, max_entries: int) -> None:
+        self.lease_s = lease_s
+        self._max_entries = max_entries
+        self._kept: dict[Key, _Kept] = {}
+        self._keys: list[Key] = []
+        """The keys in order, so that a page is found without a look at all entries."""
+        self._swept = time.monotonic()
+
+    async def open(self) -> None:
+        """Do nothing: the store is ready."""
+
+    async def close(self) -> None:
+        """Forget all entries."""
+        self._kept.clear()
+        self._keys.clear()
+
+    async def add(self, entry: Entry) -> None:
+        self._sweep()
+        if any(other.owner != entry.owner for other in self._named(entry.name)):
+            raise taken(entry.name)
+        if entry.key not in self._kept:
+            if len(self._keys) >= self._max_entries:
+                raise full(self._max_entries)
+            bisect.insort(self._keys, entry.key)
+        self._kept[entry.key] = _Kept(entry, time.monotonic() + self.lease_s)
+
+    async def renew(self, key: Key, owner: str) -> bool:
+        now = time.monotonic()
+        kept = self._kept.get(key)
+        if kept is None or kept.entry.owner != owner or kept.until <= now:
+            return False
+        kept.until = now + self.lease_s
+        return True
+
+    async def remove(self, key: Key, owner: str) -> bool:
+        kept = self._kept.get(key)
+        if kept is None or kept.entry.owner != owner:
+            return False
+        del self._kept[key]
+        del self._keys[bisect.bisect_left(self._keys, key)]
+        return kept.until > time.monotonic()
+
+    async def at(self, name: str) -> list[Entry]:
+        return list(self._named(name))
+
+    async def find(self, search: Search, *, after: Place | None = None, limit: int) -> list[Found]:
+        self._sweep()
+        now = time.monotonic()
+        if search.words:
+            last = after.order if after else None
+            matches = (
+                (-matched, key)
+                for key, kept in self._kept.items()
+                if kept.until > now and (matched := _matched(kept.entry, search))
+            )
+            chosen = heapq.nsmallest(limit, (order for order in matches if last is None or order > last))
+            return [Found(Place(-less, key), self._kept[key].entry) for less, key in chosen]
+        first = bisect.bisect_right(self._keys, after.key) if after else 0
+        kept_ones = ((key, self._kept[key]) for key in itertools.islice(self._keys, first, None))
+        found = (
+            Found(Place(0, key), kept.entry)
+            for key, kept in kept_ones
+            if kept.until > now and _matched(kept.entry, search) is not None
+        )
+        return list(itertools.islice(found, limit))
+
+    def _named(self, name: str) -> Iterator[Entry]:
+        """Yield the entries with a name, in the order of their keys."""
+        now = time.monotonic()
+        for key in itertools.islice(self._keys, bisect.bisect_left(self._keys, Key(name, "")), None):
+            if key.name != name:
+                return
+            if (kept := self._kept[key]).until > now:
+                yield kept.entry
+
+    def _sweep(self) -> None:
+        """Remove entries whose leases have ended, from time to time."""
+        now = time.monotonic()
+        if now < self._swept + SWEEP_S:
+            return
+        self._swept = now
+        self._kept = {key: kept for key, kept in self._kept.items() if kept.until > now}
+        self._keys = sorted(self._kept)
+
+
+def taken(name: str) -> PermissionDeniedError:
+    """Return the error for a name that belongs to another owner.
+
+    Args:
+        name: The name.
+    """
+    return PermissionDeniedError("the name belongs to another principal", metadata={"name": name})
+
+
+def full(limit: int) -> ResourceExhaustedError:
+    """Return the error of a store that has as many entries as it may.
+
+    Args:
+        limit: The number of entries.
+    """
+    return ResourceExhaustedError(f"the registry has {limit} entries, the limit", retry_after_s=SWEEP_S)
+
+
+def _matched(entry: Entry, search: Search) -> int | None:
+    """Return how many words of a search an entry matches; None if it is not found."""
+    skills, tags, words = entry.indexed
+    if search.skill and search.skill not in skills:
+        return None
+    if not (sees(search.tenants, entry.tenant) and tags.issuperset(search.tags)):
+        return None
+    if not search.words:
+        return 0
+    return sum(f" {word}" in words for word in search.words) or None

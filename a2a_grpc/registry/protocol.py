@@ -1,0 +1,95 @@
+"""The protocol of a store of entries."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
+
+
+class EntryStore(Protocol):
+    """A store of the entries of a registry. Several sentinels may share one.
+
+    Guarantees:
+
+    - An entry is there until its lease ends, by the clock of the store. A lease lasts `lease_s` from the last `add` or
+      `renew` on.
+    - While an entry is there, its name belongs to the owner of the entry. Entries of other owners are refused.
+    - Lists are in the order of `Place`. The entries after a place are the same for each reader.
+
+    Raises:
+        StoreUnavailable: The database does not answer. Each method may raise this.
+
+    Attributes:
+        lease_s: Seconds for which an entry is there without a renewal.
+    """
+
+    lease_s: float
+
+    async def open(self) -> None:
+        """Make the store ready.
+
+        Raises:
+            ConfigurationError: The database cannot be used.
+        """
+
+    async def close(self) -> None:
+        """Release everything. Entries stay until their leases end."""
+
+    async def add(self, entry: Entry) -> None:
+        """Add an entry, or replace the one with the same key and owner.
+
+        Args:
+            entry: The entry.
+
+        Raises:
+            PermissionDeniedError: The name belongs to another owner.
+            ResourceExhaustedError: The store has as many entries as it may.
+        """
+
+    async def renew(self, key: Key, owner: str) -> bool:
+        """Begin the lease of an entry again. Return False if the owner has no such entry, or its lease has ended.
+
+        Renewals that are asked for at about the same time share a transaction.
+
+        Args:
+            key: The full name of the entry.
+            owner: The owner of the entry.
+        """
+
+    async def remove(self, key: Key, owner: str) -> bool:
+        """Remove an entry. Return False if the owner has no such entry.
+
+        Args:
+            key: The full name of the entry.
+            owner: The owner of the entry.
+        """
+
+    async def at(self, name: str) -> list[Entry]:
+        """Return the entries with a name, in the order of their keys.
+
+        Args:
+            name: The logical address of attached agents, or the name of registered ones.
+        """
+
+    async def find(self, search: Search, *, after: Place | None = None, limit: int) -> list[Found]:
+        """Return the entries that are looked for, in the order of `Place`.
+
+        Args:
+            search: What is looked for.
+            after: The place after which the list begins; None for its beginning.
+            limit: The largest number of entries to return.
+        """
+
+
+SWEEP_S = 5.0
+"""Seconds between two removals of entries whose leases have ended. They are not found any more before that."""
+
+
+def sees(tenants: Collection[str] | None, tenant: str) -> bool:
+    """Return True if a caller may call agents of a tenant.
+
+    Args:
+        tenants: The tenants that the caller may call; None for all.
+        tenant: The tenant of an agent.
+    """
+    return tenants is None or tenant in tenants

@@ -1,0 +1,164 @@
+"""Entries in SQLite or PostgreSQL."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.faults import distrust, is_fault, passes
+from a2a_grpc.database.patience import Outage, persist, reason
+from a2a_grpc.database.together import Together
+from a2a_grpc.database.transactions import Database, connect
+from a2a_grpc.database.unavailable import StoreUnavailable
+from a2a_grpc.database.urls import place_of
+from a2a_grpc.database.usable import check_file, unusable
+from a2a_grpc.registry import schema, statements
+from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
+from a2a_grpc.registry.memory import full, taken
+from a2a_grpc.registry.protocol import SWEEP_S
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("a2a_grpc.sentinel")
+
+GATHER_S = 0.25
+"""Seconds for which renewals are gathered, to be written in one transaction."""
+CLOSE_S = 1.0
+"""Seconds that transactions in progress have to end before the database is given up."""
+
+
+class SqlEntries:
+    """An `EntryStore` in a database. Sentinels that share the database have one registry.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql://…`.
+        lease_s: Seconds for which an entry is there without a renewal.
+        max_entries: The largest number of entries, about.
+        budget_s: Seconds for which the database may fail to answer before a call raises StoreUnavailable.
+
+    Raises:
+        ConfigurationError: The URL names no database that can be used, or its driver is not installed.
+    """
+
+    def __init__(self, url: str, *, lease_s: float, max_entries: int, budget_s: float = 5.0) -> None:
+        self.lease_s = lease_s
+        self._max_entries = max_entries
+        self._place = place_of(url)
+        if self._place.dialect not in ("sqlite", "postgresql"):
+            raise ConfigurationError(
+                f"store is '{self._place.shown}'; the store of a sentinel must be memory:, sqlite:///sentinel.db or "
+                "postgresql://…"
+            )
+        self._budget_s = budget_s
+        self._outage = Outage(self._place.shown)
+        self._renewals: Together[bytes, bool] = Together(self._renew, gather_s=GATHER_S)
+        self._database: Database | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+        self._count = 0
+
+    async def open(self) -> None:
+        database = connect(self._place, busy_s=self._budget_s)
+
+        def prepare(connection: Connection) -> None:
+            schema.make_tables(connection, self._place.shown, self._place.schema)
+            if database.clock is not None:
+                database.clock.anchor(connection, schema.clock, schema.agent)
+
+        async def attempt(_: bool) -> None:
+            try:
+                if self._place.dialect == "sqlite":
+                    check_file(self._place)
+                await database.write(prepare)
+            except Exception as error:
+                if not is_fault(error) or (passes(error) and not distrust(error)):
+                    raise
+                raise unusable(self._place, error) from error
+
+        try:
+            await persist(attempt, budget_s=self._budget_s, outage=self._outage)
+        except BaseException:
+            await asyncio.shield(database.close())
+            raise
+        self._database = database
+        await self._sweep()
+        self._sweeping = asyncio.create_task(self._keep_sweeping(), name="a2a-grpc:registry")
+
+    async def close(self) -> None:
+        database, self._database = self._database, None
+        if database is None:
+            return
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
+        await self._renewals.stop()
+        closing = asyncio.create_task(database.close(), name="a2a-grpc:registry")
+        await asyncio.wait([closing], timeout=CLOSE_S)
+        if not closing.done():
+            await database.give_up()
+        await closing
+
+    async def add(self, entry: Entry) -> None:
+        match await self._write(statements.add, entry, self._lease_us, self._count < self._max_entries):
+            case statements.Added.TAKEN:
+                raise taken(entry.name)
+            case statements.Added.FULL:
+                raise full(self._max_entries)
+            case statements.Added.NEW:
+                self._count += 1
+
+    async def renew(self, key: Key, owner: str) -> bool:
+        return await self._renewals.answer_surely(key.digest(owner))
+
+    async def remove(self, key: Key, owner: str) -> bool:
+        return await self._write(statements.remove, key.digest(owner))
+
+    async def at(self, name: str) -> list[Entry]:
+        return await self._read(statements.at, name)
+
+    async def find(self, search: Search, *, after: Place | None = None, limit: int) -> list[Found]:
+        return await self._read(statements.find, search, after, limit)
+
+    @property
+    def _lease_us(self) -> int:
+        return int(self.lease_s * 1_000_000)
+
+    async def _renew(self, ids: Sequence[bytes]) -> Mapping[bytes, bool]:
+        there = await self._write(statements.renew, ids, self._lease_us)
+        return {one: one in there for one in ids}
+
+    async def _keep_sweeping(self) -> None:
+        """Remove entries whose leases have ended, from time to time."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._sweep()
+            except StoreUnavailable as error:
+                logger.debug("ended leases were not removed: %s", error)
+
+    async def _sweep(self) -> None:
+        self._count = await self._write(statements.sweep)
+
+    async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._persist(lambda database: database.read(query, *args, **kwargs))
+
+    async def _write(
+        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._persist(lambda database: database.write(transaction, *args, **kwargs))
+
+    async def _persist(self, run: Callable[[Database], Awaitable[T]]) -> T:
+        """Run a transaction. Repeat it while the database fails in a way that passes."""
+        database = self._database
+        if database is None:
+            raise StoreUnavailable("the registry is closed")
+        try:
+            return await persist(lambda _: run(database), budget_s=self._budget_s, outage=self._outage)
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            logger.error("the registry's database failed store=%s error=%s", self._place.shown, reason(error))
+            raise StoreUnavailable(f"'{self._place.shown}' failed: {reason(error)}") from error

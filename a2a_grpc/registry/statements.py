@@ -1,0 +1,202 @@
+"""The transactions on the tables of a registry."""
+
+from collections.abc import Collection, Iterable, Sequence
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from a2a_grpc.database.columns import now_us
+from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
+from a2a_grpc.registry.schema import agent, card
+from a2a_grpc.registry.words import Indexed
+
+_NAME_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 4202025003))")
+"""What lets one transaction at a time add an entry with a name, on PostgreSQL."""
+
+_KEY = (agent.c.name, agent.c.instance, agent.c.sentinel)
+_LIVE = agent.c.until_us > now_us()
+_COLUMNS = (
+    *(agent.c.id, *_KEY, agent.c.owner, agent.c.url, agent.c.tenant),
+    *(agent.c.skills, agent.c.tags, agent.c.words),
+)
+_TAKEN = select(agent.c.id).where(_LIVE, agent.c.name == bindparam("of_name"), agent.c.owner != bindparam("of_owner"))
+_AT = select(*_COLUMNS).where(_LIVE, agent.c.name == bindparam("of_name")).order_by(*_KEY)
+_CARDS = select(card.c.id, card.c.card).where(card.c.id.in_(bindparam("ids", expanding=True)))
+_THERE = select(agent.c.id).where(_LIVE, agent.c.id.in_(bindparam("ids", expanding=True))).with_for_update()
+_RENEW = (
+    agent.update()
+    .where(agent.c.id.in_(bindparam("ids", expanding=True)))
+    .values(until_us=now_us() + bindparam("lease_us"))
+)
+_ENDED = agent.c.until_us <= now_us()
+
+
+class contains(FunctionElement[bool]):
+    """True if the first text contains the second one, exactly."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(contains)
+def _contains(element: contains, compiler: SQLCompiler, **options: Any) -> str:
+    function = "strpos" if compiler.dialect.name == "postgresql" else "instr"
+    whole, part = element.clauses
+    return f"({function}({compiler.process(whole, **options)}, {compiler.process(part, **options)}) > 0)"
+
+
+class Added(Enum):
+    """What has become of an entry that was to be added."""
+
+    NEW = auto()
+    REPLACED = auto()
+    TAKEN = auto()
+    FULL = auto()
+
+
+def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> Added:
+    """Add an entry, or replace the one that is there. A new one is added only if the store has room."""
+    key, (skills, tags, words) = entry.key, entry.indexed
+    if connection.dialect.name == "postgresql":
+        connection.execute(_NAME_LOCK, {"name": key.name})
+    if connection.execute(_TAKEN.limit(1), {"of_name": key.name, "of_owner": entry.owner}).first() is not None:
+        return Added.TAKEN
+    id = key.digest(entry.owner)
+    is_new = not _remove(connection, [id])
+    if is_new and not has_room:
+        return Added.FULL
+    connection.execute(
+        agent.insert().values(
+            id=id,
+            name=key.name,
+            instance=key.instance,
+            sentinel=key.sentinel,
+            owner=entry.owner,
+            until_us=now_us() + lease_us,
+            url=entry.url,
+            tenant=entry.tenant,
+            skills=_joined(skills),
+            tags=_joined(tags),
+            words=words,
+        )
+    )
+    if entry.card:
+        connection.execute(card.insert().values(id=id, card=entry.card))
+    return Added.NEW if is_new else Added.REPLACED
+
+
+def renew(connection: Connection, ids: Sequence[bytes], lease_us: int) -> frozenset[bytes]:
+    """Begin the leases of entries again. Return the ids of those that are there."""
+    there = frozenset(connection.scalars(_THERE, {"ids": sorted(ids)}))
+    if there:
+        connection.execute(_RENEW, {"ids": sorted(there), "lease_us": lease_us})
+    return there
+
+
+def remove(connection: Connection, id: bytes) -> bool:
+    """Remove an entry. Return False if it is not there."""
+    is_there = connection.execute(_THERE, {"ids": [id]}).first() is not None
+    _remove(connection, [id])
+    return is_there
+
+
+def sweep(connection: Connection) -> int:
+    """Remove the entries whose leases have ended. Return the number of entries that are left."""
+    if ended := list(connection.scalars(select(agent.c.id).where(_ENDED).with_for_update(skip_locked=True))):
+        for first in range(0, len(ended), 500):
+            _remove(connection, ended[first : first + 500])
+    return connection.scalar(select(func.count()).select_from(agent)) or 0
+
+
+def at(connection: Connection, name: str) -> list[Entry]:
+    """Return the entries with a name."""
+    return _entries(connection, connection.execute(_AT, {"of_name": name}).all())
+
+
+def find(connection: Connection, search: Search, after: Place | None, limit: int) -> list[Found]:
+    """Return the entries that are looked for, after a place."""
+    matched: ColumnElement[int] = literal(0)
+    if search.words:
+        ones = [case((contains(agent.c.words, literal(f" {word}")), 1), else_=0) for word in search.words]
+        matched = sum(ones[1:], start=ones[0])
+    query = select(*_COLUMNS, matched.label("matched")).where(_LIVE, *_conditions(search))
+    if search.words:
+        query = query.where(matched > 0)
+    if after is not None:
+        query = query.where(_after(matched, after) if search.words else _after_key(after.key))
+    order = (matched.desc(), *_KEY) if search.words else _KEY
+    rows = connection.execute(query.order_by(*order).limit(limit)).all()
+    return [
+        Found(Place(int(row.matched), entry.key), entry)
+        for row, entry in zip(rows, _entries(connection, rows), strict=True)
+    ]
+
+
+def _conditions(search: Search) -> Iterable[ColumnElement[bool]]:
+    if search.skill:
+        yield contains(agent.c.skills, literal(f"\n{search.skill}\n"))
+    for tag in search.tags:
+        yield contains(agent.c.tags, literal(f"\n{tag}\n"))
+    if search.tenants is not None:
+        yield agent.c.tenant.in_(sorted(search.tenants))
+
+
+def _after(matched: ColumnElement[int], place: Place) -> ColumnElement[bool]:
+    count = literal(place.matched, Integer)
+    return or_(matched < count, and_(matched == count, _after_key(place.key)))
+
+
+def _after_key(key: Key) -> ColumnElement[bool]:
+    return tuple_(*_KEY) > tuple_(*(literal(part, column.type) for part, column in zip(key, _KEY, strict=True)))
+
+
+def _remove(connection: Connection, ids: Sequence[bytes]) -> int:
+    """Remove entries with their cards. Return how many there were."""
+    removed = connection.execute(delete(agent).where(agent.c.id.in_(ids))).rowcount
+    connection.execute(delete(card).where(card.c.id.in_(ids)))
+    return removed
+
+
+def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
+    """Return the entries of rows, with their cards. A card that is written at this moment may be missing."""
+    cards: dict[bytes, bytes] = {}
+    if rows:
+        cards.update((id, whole) for id, whole in connection.execute(_CARDS, {"ids": [row.id for row in rows]}))
+    return [
+        Entry(
+            key=Key(row.name, row.instance, row.sentinel),
+            owner=row.owner,
+            url=row.url,
+            tenant=row.tenant,
+            card=cards.get(row.id, b""),
+            indexed=Indexed(_parted(row.skills), _parted(row.tags), row.words),
+        )
+        for row in rows
+    ]
+
+
+def _joined(names: Collection[str]) -> str:
+    return "\n".join(["", *sorted(names), ""]) if names else ""
+
+
+def _parted(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.split("\n")))

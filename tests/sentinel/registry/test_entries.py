@@ -1,0 +1,214 @@
+"""What a store of entries guarantees, on each kind of store."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
+from a2a_grpc.registry import Entry, EntryStore, Key, Place, Search, open_entries
+from a2a_grpc.registry.words import asked, indexed
+from a2a_grpc.wire import AgentCard, AgentSkill
+from tests.databases import postgres_connection
+from tests.harness import eventually
+
+
+def card(name: str, description: str = "", *skills: tuple[str, str]) -> bytes:
+    """A card with skills, each an id and its tags."""
+    read = [AgentSkill(id=id, name=id, description="", tags=tags.split()) for id, tags in skills]
+    return AgentCard(name=name, description=description, skills=read).SerializeToString()
+
+
+def entry(name: str, instance: str = "i", *, owner: str = "", tenant: str = "", of: bytes = b"") -> Entry:
+    made = Entry(key=Key(name, instance), owner=owner, url=f"http://{name}.example", tenant=tenant)
+    return made.with_card(of)
+
+
+async def names(store: EntryStore, **search: object) -> list[str]:
+    return [found.entry.name for found in await store.find(Search(**search), limit=100)]  # type: ignore[arg-type]
+
+
+async def test_an_entry_is_returned_as_it_was_added(entries: EntryStore) -> None:
+    added = entry("poet", owner="o", tenant="t", of=card("Poet", "Writes verse.", ("write", "Poetry verse")))
+    attached = Entry(key=Key("a@b", "i", "127.0.0.1:8000"), tenant="a@b")
+    await entries.add(added)
+    await entries.add(attached)
+    assert await entries.at("poet") == [added]
+    assert [found.entry for found in await entries.find(Search(), limit=10)] == [attached, added]
+    assert attached.is_attached
+    assert await entries.at("nobody") == []
+
+
+async def test_a_second_add_replaces_the_entry_with_the_same_key(entries: EntryStore) -> None:
+    await entries.add(entry("poet", of=card("Poet", "", ("write", ""))))
+    await entries.add(entry("poet", of=card("Poet", "", ("sing", ""))))
+    assert (await names(entries, skill="write"), await names(entries, skill="sing")) == ([], ["poet"])
+
+
+async def test_a_name_belongs_to_the_owner_of_its_entries(entries: EntryStore) -> None:
+    await entries.add(entry("poet", owner="first"))
+    with pytest.raises(PermissionDeniedError, match="belongs to another principal"):
+        await entries.add(entry("poet", "other", owner="second"))
+    key = Key("poet", "i")
+    assert not await entries.renew(key, "second")
+    assert not await entries.remove(key, "second")
+    assert [found.owner for found in await entries.at("poet")] == ["first"]
+    assert await entries.remove(key, "first")
+    await entries.add(entry("poet", owner="second"))
+
+
+async def test_of_two_owners_that_add_a_name_at_once_one_gets_the_name(entries: EntryStore) -> None:
+    async def add(owner: str) -> bool:
+        try:
+            await entries.add(entry("poet", owner, owner=owner))
+        except PermissionDeniedError:
+            return False
+        return True
+
+    outcomes = await asyncio.gather(*(add(f"owner-{number}") for number in range(8)))
+    assert outcomes.count(True) == 1
+    assert len(await entries.at("poet")) == 1
+
+
+async def test_processes_of_one_agent_have_an_entry_each(entries: EntryStore) -> None:
+    for instance in ("b", "a"):
+        await entries.add(entry("poet", instance))
+    assert [found.key.instance for found in await entries.at("poet")] == ["a", "b"]
+
+
+async def test_an_entry_ends_with_its_lease_and_a_renewal_begins_the_lease_again(url: str) -> None:
+    long, short = open_entries(url, lease_s=60), open_entries(url, lease_s=0.6)
+    store = short
+    await short.open()
+    await long.open()
+    await store.add(entry("gone"))
+    await store.add(entry("kept"))
+    if url != "memory:":  # the two share the database
+        assert await long.renew(Key("kept", "i"), "")
+    else:
+        short.lease_s = 60
+        assert await short.renew(Key("kept", "i"), "")
+
+    async def is_gone() -> None:
+        assert await names(store) == ["kept"]
+
+    await eventually(is_gone)
+    assert not await store.renew(Key("gone", "i"), "")
+    assert not await store.remove(Key("gone", "i"), "")
+    await store.add(entry("gone", owner="another"))  # the name is free again
+    await short.close()
+    await long.close()
+
+
+async def test_a_search_by_skill_and_tags_finds_entries_that_have_all(entries: EntryStore) -> None:
+    await entries.add(entry("a", of=card("A", "", ("translate", "French German"), ("convert", "units"))))
+    await entries.add(entry("b", of=card("B", "", ("translate", "french"))))
+    await entries.add(entry("c", of=card("C", "", ("translate-all", "french_like"))))
+    assert await names(entries, skill="translate") == ["a", "b"]
+    assert await names(entries, skill="Translate") == []
+    assert await names(entries, tags=("french",)) == ["a", "b"]
+    assert await names(entries, tags=("french", "german")) == ["a"]
+    assert await names(entries, skill="translate", tags=("units",)) == ["a"]
+    assert await names(entries, tags=("%",)) == []
+
+
+async def test_a_search_by_words_begins_with_the_entry_that_has_most_of_them(entries: EntryStore) -> None:
+    await entries.add(entry("a", of=card("Weather", "Tells the weather of any city.")))
+    await entries.add(entry("b", of=card("Translator", "Translates English to French.")))
+    await entries.add(entry("c", of=card("Linguist", "", ("french_lessons", "teaching"))))
+    assert await names(entries, words=asked("Please translate this to FRENCH")) == ["b", "c"]
+    assert await names(entries, words=asked("french")) == ["b", "c"]
+    assert await names(entries, words=asked("lessons")) == ["c"]
+    assert await names(entries, words=asked("100% _")) == []
+    found = await entries.find(Search(words=("french", "translat", "english")), limit=1)
+    assert found[0].place == Place(3, Key("b", "i"))
+    rest = await entries.find(Search(words=("french", "translat", "english")), limit=5, after=found[0].place)
+    assert [one.entry.name for one in rest] == ["c"]
+
+
+async def test_pages_are_in_order_without_gaps_and_repeats(entries: EntryStore) -> None:
+    expected = ["B", "a", "a-1", "a.b", "ab", "ä", "ﬀ", "z"]
+    for name in reversed(expected):
+        await entries.add(entry(name, of=card(name, "common text")))
+    for search in (Search(), Search(words=("common",))):
+        read: list[str] = []
+        place: Place | None = None
+        while page := await entries.find(search, limit=3, after=place):
+            read += [found.entry.name for found in page]
+            place = page[-1].place
+        assert read == sorted(expected)
+
+
+async def test_a_caller_finds_only_entries_of_its_tenants(entries: EntryStore) -> None:
+    await entries.add(entry("a", tenant="one"))
+    await entries.add(entry("b", tenant="two"))
+    await entries.add(entry("c"))
+    assert await names(entries, tenants=frozenset(["two", "three"])) == ["b"]
+    assert await names(entries, tenants=frozenset()) == []
+
+
+async def test_renewals_at_the_same_time_are_answered_one_by_one(entries: EntryStore) -> None:
+    for number in range(20):
+        await entries.add(entry(f"agent-{number}"))
+    asked = [entries.renew(Key(f"agent-{number}", "i"), "") for number in range(25)]
+    assert await asyncio.gather(*asked) == [True] * 20 + [False] * 5
+
+
+async def test_a_store_has_no_more_entries_than_it_may(url: str) -> None:
+    store = open_entries(url, max_entries=2)
+    await store.open()
+    await store.add(entry("a"))
+    await store.add(entry("b"))
+    await store.add(entry("b"))
+    with pytest.raises(ResourceExhaustedError, match="2 entries"):
+        await store.add(entry("c"))
+    await store.close()
+
+
+async def test_sentinels_that_share_a_database_have_one_registry(url: str) -> None:
+    if url == "memory:":
+        return
+    first, second = open_entries(url), open_entries(url)
+    await first.open()
+    await second.open()
+    await first.add(entry("poet"))
+    assert await names(second) == ["poet"]
+    assert await second.remove(Key("poet", "i"), "")
+    await second.close()
+    await first.close()
+    assert (await open_and_list(url)) == []
+
+
+async def open_and_list(url: str) -> list[str]:
+    store = open_entries(url)
+    await store.open()
+    found = await names(store)
+    await store.close()
+    return found
+
+
+async def test_tables_of_a_newer_version_are_refused_and_of_a_former_one_made_new(postgres_url: str) -> None:
+    assert await open_and_list(postgres_url) == []
+    async with postgres_connection(postgres_url) as connection:
+        await connection.execute("UPDATE a2a_registry_version SET version = 0")
+        await connection.execute("ALTER TABLE a2a_registry_agent DROP COLUMN words")
+    assert await open_and_list(postgres_url) == []
+    async with postgres_connection(postgres_url) as connection:
+        await connection.execute("UPDATE a2a_registry_version SET version = 1000")
+    with pytest.raises(ConfigurationError, match="version 1000, which is newer"):
+        await open_and_list(postgres_url)
+
+
+WRONG = ["", "redis://host", "mysql://user@host/db", "sqlite:///no/such/folder/x.db", "memory:x"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_store_that_cannot_be_used_is_a_configuration_error(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="store is"):
+        await open_entries(wrong).open()
+
+
+def test_bytes_that_are_no_card_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no AgentCard"):
+        indexed("a", b"\xff\xff")
