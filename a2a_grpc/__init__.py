@@ -27,10 +27,11 @@ The modules, by floor. A module imports only from its own package and from lower
        sentinel     agents without an address of their own. sentinel: the port; attaching: the service that agents call;
                     routes: addresses and whose they are; way: calls to one agent; tunnel: the way to an attached
                     agent; direct: the way to one that can be reached; pipe: bytes of a connection in
-                    a stream; relay: passing calls on; attachment: the agent's side; link: one Attach stream
-                    of an agent; described: the card of an attached agent; http: the HTTP port; directory: the agents
-                    that a caller finds; http_callers: who asks; http_catalog: agents as entries of catalogs;
-                    http_search: the search of ARD; http_errors: errors in JSON; settings; errors; wire: messages
+                    a stream; relay: passing calls on; attachment: the agent's side; keeper: staying attached
+                    to one sentinel; coming: when to attach again; link: one Attach stream of an agent; described:
+                    the card of an attached agent; http: the HTTP port; directory: the agents that a caller finds;
+                    http_callers: who asks; http_catalog: agents as entries of catalogs; http_search: the search of ARD;
+                    http_errors: errors in JSON; settings; errors; wire: messages
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this

@@ -25,7 +25,8 @@ OPTIONS = frozenset([
     "task", "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
     "all", "client_id", "issuer", "oauth2_audience", "oauth2_client_id", "oauth2_client_secret",
     "oauth2_client_secret_file", "oauth2_issuer", "oauth2_scope", "oauth2_token_url", "token_command",
-    "address", "attach", "attach_ca_cert", "attach_plaintext", "attach_token_file", "fail_fast", "replace",
+    "address", "attach", "attach_ca_cert", "attach_max_age_s", "attach_plaintext", "attach_token_file", "fail_fast",
+    "replace",
     "heartbeat_s", "hold_s", "max_agent_calls", "max_agents", "pass_credentials", "public_address",
     "route", "route_ca_cert", "route_connect_timeout_s", "route_plaintext", "shared_store",
 ])  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -17,6 +18,7 @@ from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Context, current_caller
 from a2a_grpc.rpc.status import abort, to_status
+from a2a_grpc.sentinel.coming import spread_of
 from a2a_grpc.sentinel.described import MAX_CARDS, described
 from a2a_grpc.sentinel.errors import BadCardError
 from a2a_grpc.sentinel.pipe import BROKEN
@@ -42,6 +44,10 @@ logger = logging.getLogger("a2a_grpc.sentinel")
 FIRST_S = 10.0
 """Seconds in which the first frame of a stream has to come."""
 
+RENEWAL = (0.7, 0.8)
+"""The share of the largest age of a connection at which an agent is asked to open a new tunnel. gRPC varies the age by
+a tenth."""
+
 MAX_INSTANCE_CHARS = 64
 MAX_STORE_CHARS = 128
 
@@ -61,12 +67,14 @@ class Attaching:
         routes: The attached agents.
         settings: The settings of the sentinel.
         folder: A folder for private sockets, which no other user can read.
+        max_age_s: The age in seconds at which agents are asked to open a new tunnel; 0 for no limit.
     """
 
-    def __init__(self, routes: Routes, settings: SentinelSettings, folder: Path) -> None:
+    def __init__(self, routes: Routes, settings: SentinelSettings, folder: Path, *, max_age_s: float = 0.0) -> None:
         self._routes = routes
         self._settings = settings
         self._folder = folder
+        self._max_age_s = max_age_s
         self._numbers = count()
         self._dials: dict[str, Tunnel] = {}
         self._lines = Throttle(logger)
@@ -129,6 +137,7 @@ class Attaching:
                 public_address=self._settings.public_address,
                 tenant=tunnel.address,
                 heartbeat_s=self._settings.heartbeat_s,
+                spread_s=spread_of(self._routes.count),
             )
             await context.write(SentinelFrame(welcome=welcome).SerializeToString())
             ways = [
@@ -136,12 +145,13 @@ class Attaching:
                 asyncio.create_task(self._hear(tunnel, context), name="a2a-grpc:hear"),
                 asyncio.create_task(_wait(tunnel.ended), name="a2a-grpc:ended"),
             ]
+            aging = asyncio.create_task(self._renew(tunnel), name="a2a-grpc:aging")
             try:
                 done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+                for task in (*ways, aging):
+                    task.cancel()
+                await asyncio.gather(*ways, aging, return_exceptions=True)
             for way in done:
                 way.result()
             await context.write(SentinelFrame(bye=Bye()).SerializeToString())
@@ -166,6 +176,12 @@ class Attaching:
             self._routes.remove(tunnel)
             await tunnel.close()
 
+    async def _renew(self, tunnel: Tunnel) -> None:
+        """Have an agent open a new tunnel, on a new connection, before this one has its largest age."""
+        if self._max_age_s:
+            await asyncio.sleep(self._max_age_s * random.uniform(*RENEWAL))
+            tunnel.renew()
+
     async def _tell(self, tunnel: Tunnel, context: Context) -> None:
         """Say to an agent what is to be said, and a heartbeat if there is nothing."""
         while True:
@@ -173,7 +189,7 @@ class Attaching:
                 async with asyncio.timeout(self._settings.heartbeat_s):
                     frame = await tunnel.frames.get()
             except TimeoutError:
-                frame = SentinelFrame(heartbeat=Heartbeat())
+                frame = SentinelFrame(heartbeat=Heartbeat(spread_s=spread_of(self._routes.count)))
             await context.write(frame.SerializeToString())
 
     async def _hear(self, tunnel: Tunnel, context: Context) -> None:

@@ -1,7 +1,6 @@
-"""The agent's side: attach to a sentinel, stay attached, and join pipes to the agent's own gRPC server."""
+"""The agent's side: stay attached to one sentinel or several, and join pipes to the agent's own gRPC server."""
 
 import asyncio
-import logging
 import secrets
 from pathlib import Path
 from types import TracebackType
@@ -11,25 +10,18 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.address import join_address
-from a2a_grpc.backoff import Backoff
 from a2a_grpc.client.channel import open_channel
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, grpc_address
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.errors import A2AError, UnavailableError
-from a2a_grpc.harmless import one_line
+from a2a_grpc.errors import A2AError
 from a2a_grpc.logical import logical
-from a2a_grpc.sentinel.described import is_bad_card
-from a2a_grpc.sentinel.link import BROKEN_OFF, Link, Streams
+from a2a_grpc.sentinel.keeper import Keeper, failure_of
+from a2a_grpc.sentinel.link import Link, Streams
 from a2a_grpc.sentinel.settings import AttachSettings
-from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello, Welcome
-
-logger = logging.getLogger("a2a_grpc.sentinel")
-
-RETRY_INITIAL_S, RETRY_MAXIMUM_S = 0.2, 2.0
-"""Seconds before the first and the later attempts to attach again."""
+from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello
 
 LASTING = frozenset([
     grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED,
@@ -39,21 +31,22 @@ LASTING = frozenset([
 
 
 class Attachment:
-    """Keeps an agent attached to a sentinel while the block runs.
+    """Keeps an agent attached to one sentinel, or to several at once, while the block runs.
 
     Guarantees:
 
-    - After a cut the agent attaches again, after a random delay that grows up to two seconds.
-    - If the sentinel drains, the agent attaches again before the former tunnel ends.
-    - If the sentinel is silent for two heartbeats, the tunnel counts as lost.
-    - Only the sentinel that the settings name reaches the agent's private socket through a tunnel.
+    - After a cut the agent attaches again, after a random delay of two seconds at most.
+    - If a sentinel drains, or a tunnel has its largest age, a new tunnel is there before the former one ends.
+    - If a sentinel is silent for two heartbeats, the tunnel counts as lost.
+    - The loss of one of several sentinels does not touch the tunnels to the others.
+    - Only a sentinel that the settings name reaches the agent's private socket through a tunnel.
 
     Example:
         async with Attachment(AttachSettings(attach="127.0.0.1:8000", address="greeter@example")) as attachment:
             welcome = await attachment.welcome()
 
     Args:
-        settings: The sentinel, and the address of the agent.
+        settings: The sentinels, and the address of the agent.
         max_calls: The number of calls that the agent's server accepts on one connection.
 
     Raises:
@@ -63,10 +56,6 @@ class Attachment:
     def __init__(self, settings: AttachSettings, *, max_calls: int = 100) -> None:
         self._settings = settings
         self._address = logical("address", settings.address)
-        try:
-            self._sentinel: Address = grpc_address(settings.attach)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"attach is '{settings.attach}': {error}") from None
         self._token = ""
         self._metadata()  # raises for a file that cannot be read
         self._client = ClientSettings(plaintext=settings.attach_plaintext, ca_cert=settings.attach_ca_cert)
@@ -78,43 +67,46 @@ class Attachment:
             store=settings.shared_store,
         )
         loop = asyncio.get_running_loop()
-        self._welcome: asyncio.Future[Welcome] = loop.create_future()
+        self._welcome: asyncio.Future[tuple[str, str]] = loop.create_future()
         self._socket: asyncio.Future[Path] = loop.create_future()
-        self._tunnels: set[Link] = set()
-        self._keeping: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[BaseException] = loop.create_future()
         self._is_draining = False
         self._described: Described | None = None
-        self._failed: asyncio.Future[BaseException] = loop.create_future()
+        self._keepers = [self._keeper(sentinel) for sentinel in sentinels_of(settings.attach)]
+        self._keeping: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:attach")
-        self._keeping.add_done_callback(self._kept)
+        for keeper in self._keepers:
+            keeping = asyncio.create_task(keeper.keep(), name="a2a-grpc:attach")
+            keeping.add_done_callback(self._kept)
+            self._keeping.append(keeping)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._keeping is not None
-        self._keeping.remove_done_callback(self._kept)
-        self._keeping.cancel()
-        await asyncio.wait([self._keeping])
-        await asyncio.gather(*(tunnel.close() for tunnel in set(self._tunnels)))
+        for keeping in self._keeping:
+            keeping.remove_done_callback(self._kept)
+            keeping.cancel()
+        await asyncio.wait(self._keeping)
+        await asyncio.gather(*(keeper.close() for keeper in self._keepers))
         self._socket.cancel()
         self._welcome.cancel()
 
     async def welcome(self) -> tuple[str, str]:
         """Wait until the agent is attached for the first time. Return its public address and its tenant.
 
+        Both are those of the sentinel that was the first to answer.
+
         Raises:
-            A2AError: The sentinel refuses the agent for good. With `fail_fast`, the first attempt has failed.
+            A2AError: Each sentinel refuses the agent for good, or, with `fail_fast`, each first attempt has failed.
             ConfigurationError: The file with root certificates cannot be used.
         """
         either: list[asyncio.Future[Any]] = [self._welcome, self._failed]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._welcome.done():
             raise self._failed.result()
-        welcome = self._welcome.result()
-        return welcome.public_address or join_address(self._sentinel.host, self._sentinel.port), welcome.tenant
+        return self._welcome.result()
 
     async def wait_failed(self) -> BaseException:
         """Wait until the agent cannot be attached any more. Return the reason."""
@@ -138,71 +130,57 @@ class Attachment:
             card: The card in JSON, byte for byte as the agent serves it, so that its signatures stay valid.
         """
         self._described = Described(card=card)
-        for tunnel in self._tunnels:
-            tunnel.say(AgentFrame(described=self._described))
+        for keeper in self._keepers:
+            keeper.say(AgentFrame(described=self._described))
 
     def drain(self) -> None:
         """Have the sentinel refuse new calls. Calls in progress go on."""
         self._is_draining = True
-        for tunnel in self._tunnels:
-            tunnel.say(AgentFrame(drain=Drain()))
+        for keeper in self._keepers:
+            keeper.say(AgentFrame(drain=Drain()))
 
-    async def _keep(self) -> None:
-        """Attach, and attach again whenever the current tunnel is lost or drains."""
-        backoff = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S)
-        said = ""
-        while True:
-            tunnel = self._new()
-            try:
-                welcome = await tunnel.open()
-                logger.info("attached address=%s sentinel=%s", self._address, self._sentinel)
-                backoff.reset()
-                said = ""
-                if not self._welcome.done():
-                    self._welcome.set_result(welcome)
-                if self._described is not None:
-                    tunnel.say(AgentFrame(described=self._described))
-                if self._is_draining:
-                    self.drain()
-                await tunnel.leaving()  # raises if the tunnel was lost
-            except A2AError as error:
-                where = (self._address, self._sentinel, one_line(error.message))
-                is_first = not self._welcome.done()
-                is_lasting = error.code in LASTING or self._settings.fail_fast
-                if tunnel.was_replaced or is_bad_card(error) or (is_first and is_lasting):
-                    if not is_first:
-                        logger.error("no longer attached address=%s sentinel=%s reason=%s", *where)
-                    self._failed.set_result(error)
-                    return
-                if error.message != said:
-                    said = error.message
-                    logger.warning("not attached address=%s sentinel=%s reason=%s; trying again", *where)
-            await asyncio.sleep(backoff.next_s())
+    def _keeper(self, sentinel: Address) -> Keeper:
+        keeper = Keeper(
+            sentinel, self._address, self._new_link, self._first_frames, self._gives_up,
+            max_age_s=self._settings.attach_max_age_s,
+        )  # fmt: skip
+        keeper.welcome.add_done_callback(lambda welcome: self._welcomed(keeper))
+        return keeper
+
+    def _welcomed(self, keeper: Keeper) -> None:
+        """Note the first sentinel that the agent is attached to."""
+        if keeper.welcome.cancelled() or self._welcome.done():
+            return
+        welcome = keeper.welcome.result()
+        public = welcome.public_address or join_address(keeper.sentinel.host, keeper.sentinel.port)
+        self._welcome.set_result((public, welcome.tenant))
+
+    def _first_frames(self) -> list[AgentFrame]:
+        """Return what the agent says on each new tunnel."""
+        frames = [] if self._described is None else [AgentFrame(described=self._described)]
+        return [*frames, AgentFrame(drain=Drain())] if self._is_draining else frames
+
+    def _gives_up(self, keeper: Keeper, error: A2AError, is_final: bool) -> bool:
+        """Return True if an agent does not try again to attach to a sentinel. Fail if there is no other sentinel."""
+        is_first = not keeper.welcome.done()
+        is_lasting = is_final or (is_first and error.code in LASTING)
+        keeper.is_stuck = is_lasting or (is_first and self._settings.fail_fast)
+        if (is_final or all(one.is_stuck for one in self._keepers)) and not self._failed.done():
+            self._failed.set_result(error)
+        return is_lasting or self._failed.done()
 
     def _kept(self, task: "asyncio.Task[None]") -> None:
         """Note that the agent is not attached any more because of an error."""
-        error = UnavailableError(BROKEN_OFF) if task.cancelled() else task.exception()
-        if error is None:
-            return
-        if not isinstance(error, ConfigurationError):
-            logger.error("attaching failed", exc_info=error)
-        if not self._failed.done():
+        error = failure_of(task)
+        if error is not None and not self._failed.done():
             self._failed.set_result(error)
 
-    def _new(self) -> Link:
-        """Return a new tunnel. It is forgotten once it has ended: one that drains has calls in progress."""
-        tunnel = Link(self._hello, self._open_pool(), self._metadata(), self._socket)
-        self._tunnels.add(tunnel)
-        tunnel.ending.add_done_callback(lambda done: self._tunnels.discard(tunnel))
-        return tunnel
-
-    def _open_pool(self) -> Pool:
-        client, sentinel = self._client, self._sentinel
-
+    def _new_link(self, sentinel: Address) -> Link:
         def open_one() -> grpc.aio.Channel:
-            return open_channel(sentinel, client)
+            return open_channel(sentinel, self._client)
 
-        return Pool(open_one, client.calls_per_connection, Renewal(client), Streams)
+        pool = Pool(open_one, self._client.calls_per_connection, Renewal(self._client), Streams)
+        return Link(self._hello, pool, self._metadata(), self._socket)
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Return the credentials of the agent. The file is read each time, since tokens are replaced."""
@@ -218,3 +196,21 @@ class Attachment:
             ) from None
         self._token = token
         return (("authorization", f"Bearer {token}"),)
+
+
+def sentinels_of(text: str) -> list[Address]:
+    """Return the addresses of sentinels. Raise ConfigurationError if one of them is wrong, or named twice.
+
+    Args:
+        text: HOST:PORT of each sentinel, with commas between them.
+    """
+    sentinels: list[Address] = []
+    for part in text.split(","):
+        try:
+            sentinel = grpc_address(part.strip())
+        except ConfigurationError as error:
+            raise ConfigurationError(f"attach is '{text}': {error}") from None
+        if sentinel in sentinels:
+            raise ConfigurationError(f"attach is '{text}'; it names {sentinel} twice")
+        sentinels.append(sentinel)
+    return sentinels

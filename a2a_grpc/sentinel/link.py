@@ -67,6 +67,8 @@ class Link:
         self._pipes: set[asyncio.Task[None]] = set()
         self._attach: Any = None
         self._heartbeat_s = WELCOME_S
+        self.spread_s = 0.0
+        """The time in seconds over which agents that have lost the sentinel come back."""
         self._drained = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.was_replaced = False
@@ -94,23 +96,30 @@ class Link:
         if frame is None or frame.WhichOneof("frame") != "welcome" or not 0 < frame.welcome.heartbeat_s <= 3600:
             await self._end()
             raise InvalidRequestError("the first frame of the sentinel is no proper Welcome")
-        self._heartbeat_s = frame.welcome.heartbeat_s
+        self._heartbeat_s, self.spread_s = frame.welcome.heartbeat_s, frame.welcome.spread_s
         self._running = asyncio.create_task(self._run(), name="a2a-grpc:tunnel")
         return frame.welcome
 
-    async def leaving(self) -> None:
-        """Wait until the sentinel drains. Raise the error if the tunnel is lost before."""
+    async def leaving(self, max_age_s: float = 0.0) -> bool:
+        """Wait until the sentinel drains, and return True, or until the tunnel has its largest age, and return False.
+
+        Raise the error if the tunnel is lost before.
+
+        Args:
+            max_age_s: The largest age in seconds; 0 for no limit.
+        """
         assert self._running is not None
         drained = asyncio.create_task(self._drained.wait(), name="a2a-grpc:drained")
         try:
             both: list[asyncio.Future[Any]] = [drained, self._running]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, timeout=max_age_s or None, return_when=asyncio.FIRST_COMPLETED)
         finally:
             drained.cancel()
         if self.was_replaced:
             raise UnavailableError("another agent has taken the address")
         if self._running.done():
             self._running.result()
+        return self._drained.is_set()
 
     def say(self, frame: AgentFrame) -> None:
         """Say something to the sentinel."""
@@ -169,7 +178,7 @@ class Link:
                 return
             match frame.WhichOneof("frame"):
                 case "heartbeat":
-                    pass
+                    self.spread_s = frame.heartbeat.spread_s
                 case "dial":
                     if len(self._pipes) >= MAX_PIPES:
                         raise InvalidRequestError(f"the sentinel asks for more than {MAX_PIPES} pipes")

@@ -63,6 +63,11 @@ class Routes:
         """Return the attached agents."""
         return [tunnel for tunnels in self._attached.values() for tunnel in tunnels]
 
+    @property
+    def count(self) -> int:
+        """The number of attached agents."""
+        return sum(map(len, self._attached.values()))
+
     def ways(self) -> list[Way]:
         """Return the ways to all agents."""
         return [*self.all(), *self._plain.values()]
@@ -92,7 +97,7 @@ class Routes:
         tunnels = self._attached.get(address, [])
         self._check_others(tunnel, [one for one in tunnels if one.takes_calls and one.instance != tunnel.instance])
         is_new = all(one.instance != tunnel.instance for one in tunnels)
-        if is_new and len(self.all()) >= self._max_agents:
+        if is_new and self.count >= self._max_agents:
             raise ResourceExhaustedError(f"{self._max_agents} agents are attached, the limit", retry_after_s=5.0)
         if address not in self._owners and len(self._owners) >= MAX_HELD:
             raise ResourceExhaustedError(f"{MAX_HELD} addresses are held, the limit", retry_after_s=60.0)

@@ -151,7 +151,7 @@ class Sentinel:
             if self._auth_settings.audit_log:
                 self._audit = AuditLog(self._auth_settings.audit_log)
                 undo.callback(self._audit.close)
-            self._attaching = Attaching(self._routes, settings, folder)
+            self._attaching = Attaching(self._routes, settings, folder, max_age_s=self._transport.max_connection_age_s)
             self._routes.open()
             undo.push_async_callback(self._routes.close)
             undo.push_async_callback(self._attaching.close)
@@ -170,7 +170,7 @@ class Sentinel:
         self._server = None
         self._attaching.is_draining = True
         for tunnel in self._routes.all():
-            tunnel.drain()
+            tunnel.renew()
         await self._calls.end_streams()
         if ways := self._routes.ways():
             grace_s = self.settings.drain_grace_s

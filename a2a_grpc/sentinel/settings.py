@@ -88,8 +88,14 @@ class SentinelSettings:
 class AttachSettings:
     """Settings of an agent that attaches to a sentinel."""
 
-    attach: str = setting("", "HOST:PORT of the sentinel to attach to.")
+    attach: str = setting("", "HOST:PORT of the sentinel to attach to; several with commas between them.")
     address: str = setting("", "Logical address of the agent at the sentinel: NAME@DOMAIN or NAME@DOMAIN/PATH.")
+    attach_max_age_s: float = setting(
+        0.0,
+        "Seconds after which the agent opens a new tunnel and lets the former one end, shorter than the timeouts of "
+        "proxies; 0: never.",
+        minimum=0,
+    )
     shared_store: str = setting(
         "",
         "Name of the agent's store, the same for all agents that share it and an address; by default made from --store "

@@ -107,6 +107,10 @@ class Tunnel(Way):
             connection.writer.close()
             connection.done.set()
 
+    def renew(self) -> None:
+        """Have the agent attach again. Calls go on in this way until the new tunnel is there."""
+        self._say(SentinelFrame(drain=Drain()))
+
     def drain(self, *, replaced: bool = False) -> None:
         """Take no new calls, and have the agent attach again.
 

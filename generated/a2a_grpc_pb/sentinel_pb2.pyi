@@ -47,18 +47,22 @@ class Hello(_message.Message):
     def __init__(self, address: _Optional[str] = ..., instance: _Optional[str] = ..., replace: bool = ..., max_calls: _Optional[int] = ..., store: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("public_address", "tenant", "heartbeat_s")
+    __slots__ = ("public_address", "tenant", "heartbeat_s", "spread_s")
     PUBLIC_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_S_FIELD_NUMBER: _ClassVar[int]
     public_address: str
     tenant: str
     heartbeat_s: float
-    def __init__(self, public_address: _Optional[str] = ..., tenant: _Optional[str] = ..., heartbeat_s: _Optional[float] = ...) -> None: ...
+    spread_s: float
+    def __init__(self, public_address: _Optional[str] = ..., tenant: _Optional[str] = ..., heartbeat_s: _Optional[float] = ..., spread_s: _Optional[float] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("spread_s",)
+    SPREAD_S_FIELD_NUMBER: _ClassVar[int]
+    spread_s: float
+    def __init__(self, spread_s: _Optional[float] = ...) -> None: ...
 
 class Described(_message.Message):
     __slots__ = ("card",)

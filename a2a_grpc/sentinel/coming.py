@@ -1,0 +1,78 @@
+"""When an agent that has lost a sentinel comes back, and what recurring losses say."""
+
+import random
+from collections import deque
+
+from a2a_grpc.backoff import Backoff
+
+RETRY_INITIAL_S, RETRY_MAXIMUM_S = 0.2, 2.0
+"""Seconds before the first and the later attempts to attach again."""
+
+AGENTS_PER_S = 500
+"""Agents that a sentinel lets come back in a second."""
+
+TIMES = 3
+"""So many losses after the same time are no chance."""
+TOLERANCE = 0.05
+"""The share by which these times may differ from their mean."""
+SHORTEST_S = 1.0
+"""Shorter times are not those of a proxy."""
+
+
+def spread_of(agents: int) -> float:
+    """Return the time in seconds over which so many agents come back to a sentinel that they have lost.
+
+    Args:
+        agents: The number of agents.
+    """
+    return min(max(agents / AGENTS_PER_S, RETRY_INITIAL_S), RETRY_MAXIMUM_S)
+
+
+class Coming:
+    """Says after which time an agent makes its next attempt to attach.
+
+    Guarantees:
+
+    - The first attempt after a loss comes after a random part of the time over which the sentinel spreads its agents,
+      two seconds at most.
+    - Further attempts come after random delays that grow up to two seconds.
+    """
+
+    def __init__(self) -> None:
+        self._backoff = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S)
+
+    def after_loss_s(self, spread_s: float) -> float:
+        """Return the delay after a tunnel was lost.
+
+        Args:
+            spread_s: The time over which the sentinel spreads its agents.
+        """
+        self._backoff.reset()
+        return random.uniform(0, min(max(spread_s, RETRY_INITIAL_S), RETRY_MAXIMUM_S))
+
+    def after_failure_s(self) -> float:
+        """Return the delay after an attempt that has failed."""
+        return self._backoff.next_s()
+
+
+class Recurrence:
+    """Notices tunnels that are lost after the same time again and again, as by the timeout of a proxy."""
+
+    def __init__(self) -> None:
+        self._ages: deque[float] = deque(maxlen=TIMES)
+
+    def lost(self, age_s: float) -> float | None:
+        """Note that a tunnel was lost. Return the mean age in seconds if the last three ages are the same, or None.
+
+        Args:
+            age_s: The age of the tunnel.
+        """
+        if age_s < SHORTEST_S:
+            self._ages.clear()
+            return None
+        self._ages.append(age_s)
+        mean = sum(self._ages) / len(self._ages)
+        if len(self._ages) < TIMES or any(abs(age - mean) > TOLERANCE * mean for age in self._ages):
+            return None
+        self._ages.clear()
+        return mean
