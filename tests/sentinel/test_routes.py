@@ -136,7 +136,7 @@ async def test_no_agent_attaches_at_the_address_of_a_plain_route(tmp_path: Path)
 )
 async def test_a_wrong_route_is_named(route: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        Sentinel(SentinelSettings(route=route))
+        Sentinel(SentinelSettings(route=route, http_listen="off"))
 
 
 async def test_the_command_line_takes_several_routes_and_names_a_wrong_one() -> None:

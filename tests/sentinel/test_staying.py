@@ -70,7 +70,8 @@ async def test_an_agent_that_attaches_again_before_its_largest_age_fails_no_call
 
 async def test_a_sentinel_has_agents_attach_again_before_their_connections_have_the_largest_age() -> None:
     transport = TransportSettings(max_connection_age_s=2, max_connection_age_grace_s=2)
-    async with Sentinel(SentinelSettings(listen="127.0.0.1:0", drain_grace_s=0), transport=transport) as running:
+    settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0)
+    async with Sentinel(settings, transport=transport) as running:
         async with attached_raw(slow_echo, running.address):
             seen = set(running._routes.all())
             async with connect(ADDRESS, sentinel=running.address) as client:
@@ -175,7 +176,7 @@ async def test_agents_that_have_lost_their_sentinel_are_all_back_when_it_is() ->
 
 
 async def test_an_agent_at_two_sentinels_is_reached_at_both_and_the_loss_of_one_changes_nothing() -> None:
-    front = Program(*CLI, "sentinel", "-o", "json", "--listen", "127.0.0.1:0")
+    front = Program(*CLI, "sentinel", "-o", "json", "--listen", "127.0.0.1:0", "--http-listen", "off")
     async with sentinel() as stays, front as lost:
         both = f"{lost.address},{stays.address}"
         async with attached_raw(slow_echo, both), channel_to(stays.address) as channel:
