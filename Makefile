@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO_VENV := .cache/proto-venv
+ARD := 5fa2f5aef790b478319f6a3b43adf4661b0ed0e0
 # More than there are cores: most tests wait for something now and then.
 WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 IN_PARALLEL = --numprocesses $(WORKERS) --dist worksteal
@@ -12,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint prose types test test-long test-nightly test-all attacks check demo demo-all \
-  serve interop grpcurl buf bench profile clean
+  serve interop grpcurl buf ard bench profile clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -92,6 +93,11 @@ interop: $(VENV)/.dev ## Run clients in other languages and the official SDKs ag
 
 grpcurl: ## Put grpcurl into bin/ (needs Go).
 	GOBIN=$(abspath bin) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+
+ard: ## Put the conformance script of ARD into .cache/ard (needs git; Apache-2.0, and not part of this repository).
+	rm -rf .cache/ard && git init --quiet .cache/ard
+	git -C .cache/ard fetch --quiet --depth 1 https://github.com/ards-project/ard-spec $(ARD)
+	git -C .cache/ard checkout --quiet FETCH_HEAD
 
 buf: ## Put buf into bin/ (needs Node.js).
 	npm --prefix .cache/buf install --silent --no-audit --no-fund --no-save @bufbuild/buf@1.75.0

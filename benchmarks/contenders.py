@@ -254,7 +254,7 @@ async def proxy(options):
 async def sentinel(options):
     from a2a_grpc.sentinel import Sentinel, SentinelSettings
 
-    async with Sentinel(SentinelSettings(listen="127.0.0.1:0", drain_grace_s=0)) as running:
+    async with Sentinel(SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0)) as running:
         async with behind(f"--attach={running.address}"):
             await answer(running.address, tenant=ADDRESS)
 

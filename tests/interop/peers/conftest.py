@@ -95,7 +95,7 @@ async def running(peer: Peer) -> AsyncIterator[Server]:
         async with Server(peer) as server:
             yield server
         return
-    async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0") as front:
+    async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off") as front:
         async with Server(peer, f"--attach={front.address}", f"--address={peer.address}") as server:
             yield server
 
