@@ -12,6 +12,7 @@ from a2a_grpc.agent.card import card_json
 from a2a_grpc.errors import InvalidRequestError, UnimplementedError, Violation
 from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
 from a2a_grpc.logical import is_logical
+from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import CARD_PATH
 from a2a_grpc.sentinel.directory import Directory, Listing
@@ -24,7 +25,7 @@ from a2a_grpc.sentinel.http_catalog import (
     ard_manifest,
     entry_of,
     is_identifier,
-    plain,
+    plain_list,
 )
 from a2a_grpc.sentinel.http_errors import NOT_ATTACHED, in_json
 from a2a_grpc.sentinel.http_search import page_size, query_of, search
@@ -35,6 +36,8 @@ BODY_S = 10.0
 """Seconds in which the body of a request has to come."""
 CATALOG_AGENTS = 1000
 """Agents of one catalog, or of one plain list. Further ones have a page of their own."""
+ENTRY_BYTES = 1 << 10
+"""The size of an entry of a catalog, about."""
 
 
 class SentinelHttp(HttpPort):
@@ -107,19 +110,13 @@ class SentinelHttp(HttpPort):
         return self._json(request, entry_of(self._base(request), listing))
 
     async def _plain_list(self, request: web.Request, caller: Principal) -> web.Response:
-        base = self._base(request)
-        listings, next_url = await self._catalog(request, caller)
-        response = self._json(request, [plain(base, listing) for listing in listings])
-        if next_url:
-            response.headers["Link"] = f'<{next_url}>; rel="next"'
-        return response
+        return await self._catalog(request, caller, plain_list)
 
     async def _ai_catalog(self, request: web.Request, caller: Principal) -> web.Response:
-        catalog = ai_catalog(self._base(request), *await self._catalog(request, caller))
-        return self._json(request, catalog, CATALOG_TYPE)
+        return await self._catalog(request, caller, ai_catalog, CATALOG_TYPE)
 
     async def _ard_manifest(self, request: web.Request, caller: Principal) -> web.Response:
-        return self._json(request, ard_manifest(self._base(request), *await self._catalog(request, caller)))
+        return await self._catalog(request, caller, ard_manifest)
 
     async def _list(self, request: web.Request, caller: Principal) -> web.Response:
         for name in request.query:
@@ -160,18 +157,31 @@ class SentinelHttp(HttpPort):
             return listings, ""
         return listings[:limit], listings[limit - 1].token
 
-    async def _catalog(self, request: web.Request, caller: Principal) -> tuple[Sequence[Listing], str]:
-        """Return the agents of one page of a catalog, and the URL of the next page."""
-        listings, token = await self._page(request, caller, CATALOG_AGENTS)
-        query = urlencode({"pageToken": token})
-        return listings, f"{self._base(request)}{request.path}?{query}" if token else ""
+    async def _catalog(
+        self,
+        request: web.Request,
+        caller: Principal,
+        make: Callable[[str, Sequence[Listing], str], object],
+        content_type: str = "application/json",
+    ) -> web.Response:
+        """Return one page of a catalog.
 
-    def _json(self, request: web.Request, answer: object, content_type: str = "application/json") -> web.Response:
-        body = json.dumps(answer, ensure_ascii=False, indent=2).encode()
+        `make` gets the URL of this port, the agents of the page, and the URL of the next page.
+        """
+        base = self._base(request)
+        listings, token = await self._page(request, caller, CATALOG_AGENTS)
+        next_url = f"{base}{request.path}?{urlencode({'pageToken': token})}" if token else ""
+        body = await offload(len(listings) * ENTRY_BYTES, lambda: _encoded(make(base, listings, next_url)))
         headers = self._visitors.caching("no-cache")
-        if request.method == "POST":
-            return web.Response(body=body, content_type=content_type, headers=headers)
+        if next_url:
+            headers["Link"] = f'<{next_url}>; rel="next"'
         return document(request, body, {"ETag": etag_of(body), **headers}, content_type)
+
+    def _json(self, request: web.Request, answer: object) -> web.Response:
+        body, headers = _encoded(answer), self._visitors.caching("no-cache")
+        if request.method == "POST":
+            return web.Response(body=body, content_type="application/json", headers=headers)
+        return document(request, body, {"ETag": etag_of(body), **headers})
 
     def _base(self, request: web.Request) -> str:
         """Return the URL of this port, without a slash at its end."""
@@ -183,6 +193,10 @@ class SentinelHttp(HttpPort):
         socket = request.transport.get_extra_info("sockname") if request.transport else None
         place = join_address(str(socket[0]).removeprefix("::ffff:"), int(socket[1])) if socket else "localhost"
         return f"{self._scheme}://{place}"
+
+
+def _encoded(answer: object) -> bytes:
+    return json.dumps(answer, ensure_ascii=False).encode()
 
 
 __all__ = ["SentinelHttp", "Visitors"]

@@ -117,8 +117,12 @@ def ard_manifest(base: str, listings: Sequence[Listing], next_url: str) -> JsonO
     return {**catalog, "entries": [{"@context": CONTEXT, **entry} for entry in catalog["entries"]]}
 
 
-def plain(base: str, listing: Listing) -> JsonObject:
-    """Return what `GET /registry/agents` says of an agent."""
+def plain_list(base: str, listings: Sequence[Listing], next_url: str) -> list[JsonObject]:
+    """Return the list of agents at `/registry/agents`. The arguments are those of `ai_catalog`."""
+    return [_plain(base, listing) for listing in listings]
+
+
+def _plain(base: str, listing: Listing) -> JsonObject:
     card = listing.card
     return {
         "name": card.name,
