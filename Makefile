@@ -78,8 +78,9 @@ test-long: $(VENV)/.dev ## Run what takes long: every store, full attacks, silen
 	PROPERTY_EXAMPLES=100 FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -m '(long or hypothesis) and not alone' --timeout 900 $(IN_PARALLEL)
 	$(BIN)/python -m pytest -m 'long and alone' --timeout 300
 
-test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence, 100 crashes, 20,000 simulations and hostile answers.
+test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and of idle agents, 100 crashes, 20,000 simulations and hostile answers.
 	SILENCE_S=600 $(BIN)/python -m pytest -m long tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
+	ATTACHED_S=600 $(BIN)/python -m pytest -m long tests/sentinel/test_behind_proxies.py --numprocesses 2 $(ARGS)
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest -m long tests/crash --timeout 1200 $(ARGS)
 	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -m hypothesis tests/client/test_fuzz.py --timeout 3600 $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest -m long tests/simulation --timeout 3600 $(ARGS)

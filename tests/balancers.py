@@ -1,4 +1,4 @@
-"""Real load balancers before replicas, with the configurations of servers/replicas/."""
+"""Real load balancers before replicas and before a sentinel, with the configurations that servers/ has for them."""
 
 import asyncio
 import re
@@ -27,16 +27,40 @@ async def balancer(kind: str, replicas: dict[str, str]) -> AsyncIterator[str]:
     `replicas` are gRPC addresses with their HTTP addresses. The configuration has three; those that are left over stay
     at ports where nothing listens.
     """
-    need(kind)
-    text = (ROOT / "servers/replicas" / CONFIGURATIONS[kind]).read_text()
     address = loopback()
     places = [*replicas.items(), *((loopback(), loopback()) for _ in range(3 - len(replicas)))]
     moved = {"127.0.0.1:50051": address, "127.0.0.1:8080": loopback()}
     for number, (listen, http_listen) in enumerate(places, start=1):
         moved |= {f"127.0.0.1:5006{number}": listen, f"127.0.0.1:806{number}": http_listen}
-    text = re.sub("|".join(map(re.escape, moved)), lambda found: moved[found[0]], text)
+    async with running(kind, ROOT / "servers/replicas" / CONFIGURATIONS[kind], moved, address):
+        yield address
+
+
+@asynccontextmanager
+async def before_sentinel(kind: str, sentinel: str, *, timeout_s: int | None = None) -> AsyncIterator[str]:
+    """Run a proxy before a sentinel with its checked-in configuration; give its address.
+
+    `timeout_s` are seconds without data after which the proxy cuts a stream, instead of its defaults.
+    """
+    address = loopback()
+    moved = {"127.0.0.1:9000": address, "127.0.0.1:8000": sentinel}
+    if timeout_s is not None:
+        shorter = ("grpc_read_timeout", "grpc_send_timeout", "client_body_timeout")
+        moved["client_max_body_size 0;"] = " ".join(
+            ["client_max_body_size 0;", *(f"{n} {timeout_s}s;" for n in shorter)]
+        )
+        moved |= {f"timeout {side} 50s": f"timeout {side} {timeout_s}s" for side in ("client", "server")}
+    async with running(kind, ROOT / "servers/attached" / CONFIGURATIONS[kind], moved, address):
+        yield address
+
+
+@asynccontextmanager
+async def running(kind: str, configuration: Path, moved: dict[str, str], address: str) -> AsyncIterator[None]:
+    """Run a proxy until the block ends, with other text in the places of its configuration that `moved` names."""
+    need(kind)
+    text = re.sub("|".join(map(re.escape, moved)), lambda found: moved[found[0]], configuration.read_text())
     with TemporaryDirectory() as folder:
-        path = Path(folder, CONFIGURATIONS[kind])
+        path = Path(folder, configuration.name)
         path.write_text(text)
         options = ["-db", "-f", str(path)] if kind == "haproxy" else ["-p", folder, "-c", str(path)]
         with Path(folder, "log").open("wb") as log:
@@ -54,7 +78,7 @@ async def balancer(kind: str, replicas: dict[str, str]) -> AsyncIterator[str]:
                 writer.close()
 
             await eventually(listens)
-            yield address
+            yield
         finally:
             if process.returncode is None:
                 process.terminate()

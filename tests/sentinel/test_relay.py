@@ -201,6 +201,25 @@ async def test_a_thousand_calls_at_once_of_twelve_clients_all_get_the_agents_ans
     assert {answer[1] for answer in answers} == {grpc.StatusCode.NOT_FOUND}
 
 
+async def test_messages_of_1_mib_pass_beside_small_ones_in_both_directions() -> None:
+    async def serve(request: bytes, context: Any) -> bytes:
+        return request
+
+    async with sentinel() as running, attached_raw(serve, running.address) as (ours, _):
+        async with channel_to(running.address) as other, asyncio.TaskGroup() as group:
+            calls = []
+            for number in range(300):
+                size = 1 << 20 if number % 10 == 0 else 100
+                sent = GetTaskRequest(tenant=ADDRESS, id=f"{number}-".ljust(size, "x")).SerializeToString()
+                calls.append((sent, group.create_task(_answer(unary(other if number % 2 else ours)(sent)))))
+    assert [call.result() == sent for sent, call in calls] == [True] * 300
+
+
+async def _answer(call: Any) -> bytes:
+    answer: bytes = await call
+    return answer
+
+
 async def _elements(method: Any, id: str) -> list[bytes]:
     call = method(SubscribeToTaskRequest(tenant=ADDRESS, id=id).SerializeToString())
     return [element async for element in call]
