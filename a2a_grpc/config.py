@@ -29,6 +29,7 @@ OPTIONS = frozenset([
     "replace",
     "heartbeat_s", "hold_s", "max_agent_calls", "max_agents", "pass_credentials", "public_address",
     "route", "route_ca_cert", "route_connect_timeout_s", "route_plaintext", "shared_store",
+    "signing_key",
 ])  # fmt: skip
 """Options of the command line that are no settings, and `worker`, which a supervisor sets. Each has a variable, too."""
 

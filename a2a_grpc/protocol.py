@@ -40,6 +40,7 @@ class Key:
     CANCEL_ON_DISCONNECT = "a2a-grpc-cancel-on-disconnect"
     ARTIFACTS = "a2a-grpc-artifacts"
     LEFT_OUT = "a2a-grpc-left-out"
+    PRINCIPAL = "a2a-grpc-principal"
 
 
 NO_ARTIFACTS = "none"

@@ -1,5 +1,6 @@
 """Find out who calls: ask one authenticator after the other, and limit what each caller may do."""
 
+import copy
 import ipaddress
 import logging
 import time
@@ -29,6 +30,15 @@ async def anonymous(credentials: CallCredentials) -> Principal | None:
         credentials: The metadata, the certificate and the address of the call.
     """
     return None if AUTHORIZATION in credentials.metadata else NOBODY
+
+
+async def everyone(credentials: CallCredentials) -> Principal | None:
+    """Return an anonymous caller, whatever the call shows.
+
+    Args:
+        credentials: The metadata, the certificate and the address of the call.
+    """
+    return NOBODY
 
 
 class Callers:
@@ -65,6 +75,17 @@ class Callers:
             )
         )
         self._open = AsyncExitStack()
+
+    def after(self, authenticator: Authenticator) -> "Callers":
+        """Return the same callers with the same limits, after another authenticator was asked. It is not to be closed.
+
+        Args:
+            authenticator: The authenticator to ask first.
+        """
+        other = copy.copy(self)
+        other._authenticators = (authenticator, *(self._authenticators or (everyone,)))
+        other._open = AsyncExitStack()
+        return other
 
     @property
     def is_needed(self) -> bool:

@@ -28,7 +28,7 @@ def secure(
     Raises:
         ConfigurationError: The card declares a scheme by a name that the server gives to one of its own.
     """
-    schemes = _schemes(authenticators)
+    schemes = schemes_of(authenticators)
     for name in schemes:
         if name in card.security_schemes:
             raise ConfigurationError(
@@ -47,8 +47,12 @@ def secure(
     return secured
 
 
-def _schemes(authenticators: Iterable[Authenticator]) -> dict[str, SecurityScheme]:
-    """Return the schemes of all authenticators. Different schemes with one name get numbers."""
+def schemes_of(authenticators: Iterable[Authenticator]) -> dict[str, SecurityScheme]:
+    """Return the security schemes of authenticators by name. Different schemes with one name get numbers.
+
+    Args:
+        authenticators: The authenticators. Those that do not describe themselves are left out.
+    """
     schemes: dict[str, SecurityScheme] = {}
     for authenticator in authenticators:
         if not isinstance(authenticator, Described):

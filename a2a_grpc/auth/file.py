@@ -1,7 +1,7 @@
 """The authenticators that settings and a file of them name."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,8 @@ JWT = (
 )
 CERTIFICATES = ("client_ca", "tenants", "scopes")
 ANONYMOUS = ("allow",)
+OF_SENTINELS = ("attach", "call")
+"""The tables that only the file of a sentinel has. A server that ignored them would allow more than the file says."""
 
 _warn_once = lru_cache(maxsize=64)(warn_if_writable)
 """A server reads its settings twice, so that wrong ones are reported before anything is opened."""
@@ -38,24 +40,27 @@ class Accepted:
             and tokens, since a token says more of a caller than the connection that carried it. `anonymous` is the last
             one, if calls without credentials are accepted.
         client_ca: The file with the CAs of client certificates; None if certificates are not asked for.
+        more: The further tables of the file, as they were read, by name.
     """
 
     authenticators: tuple[Authenticator, ...] = ()
     client_ca: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def accepted(settings: AuthSettings, *, client_ca: str | None = None) -> Accepted:
+def accepted(settings: AuthSettings, *, client_ca: str | None = None, more: Sequence[str] = ()) -> Accepted:
     """Return what the settings of a server accept: those of the file `auth`, and those of the short forms.
 
     Args:
         settings: The settings.
         client_ca: The file with the CAs of client certificates, if the server has the setting `tls_client_ca`.
+        more: The names of further tables that the file may have.
 
     Raises:
         ConfigurationError: The file cannot be read or is wrong, the file and a short form do not fit each other, or a
             package is missing.
     """
-    file = _File(Path(settings.auth)) if settings.auth else None
+    file = _File(Path(settings.auth), more) if settings.auth else None
     keys = _one("--api-keys", settings.api_keys, file, "[keys]", file.keys_file if file else None)
     authority = _one("--tls-client-ca", client_ca, file, "[certificates]", file.client_ca if file else None)
     authenticators: list[Authenticator] = []
@@ -81,7 +86,7 @@ def accepted(settings: AuthSettings, *, client_ca: str | None = None) -> Accepte
             f"{file.path}: the file accepts no credentials; it needs [keys], [[jwt]] or [certificates], or [anonymous] "
             "with allow = true"
         )
-    return Accepted(tuple(authenticators), authority)
+    return Accepted(tuple(authenticators), authority, file.more if file else {})
 
 
 def _one(option: str, given: str | None, file: "_File | None", table: str, named: str | None) -> str | None:
@@ -96,11 +101,17 @@ def _one(option: str, given: str | None, file: "_File | None", table: str, named
 class _File:
     """The file of `--auth`. Paths in it are relative to its folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, more: Sequence[str]) -> None:
         self.path = path
         tables = parse(path, read_text(path))
         _warn_once(path, state_of(path).st_mode)
-        refuse_unknown_tables(path, tables, ("keys", "jwt", "certificates", "anonymous"))
+        for name in OF_SENTINELS:
+            if name in tables and name not in more:
+                raise ConfigurationError(
+                    f"{path}: [[{name}]] is for `a2a-grpc sentinel`, not for the server of an agent"
+                )
+        refuse_unknown_tables(path, tables, ("keys", "jwt", "certificates", "anonymous", *more))
+        self.more = {name: tables[name] for name in more if name in tables}
         self._keys = Table(path, "[keys]", tables["keys"], KEYS) if "keys" in tables else None
         self._certificates = (
             Table(path, "[certificates]", tables["certificates"], CERTIFICATES) if "certificates" in tables else None

@@ -93,11 +93,15 @@ def parse(document: bytes) -> KeySet:
     return KeySet(key for member in members if (key := _key(member)) is not None)
 
 
-def check_installed() -> None:
-    """Raise ConfigurationError if a package that verifies tokens is not installed, or is too old."""
+def check_installed(what: str = "tokens (JWT)") -> None:
+    """Raise ConfigurationError if a package that verifies tokens is not installed, or is too old.
+
+    Args:
+        what: What needs the packages, for the error.
+    """
     for package, name in (("jwt", "PyJWT"), ("cryptography", "cryptography")):
         if find_spec(package) is None:
-            raise ConfigurationError(f'tokens (JWT) need {name}: pip install "a2a-grpc[auth]"')
+            raise ConfigurationError(f'{what} need {name}: pip install "a2a-grpc[auth]"')
     found = version("PyJWT")
     if tuple(int(part) for part in found.split(".")[:2]) < MIN_PYJWT:
         raise ConfigurationError(f'PyJWT {found} accepts forged tokens: pip install --upgrade "a2a-grpc[auth]"')

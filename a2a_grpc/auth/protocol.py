@@ -108,3 +108,13 @@ class Opened(Protocol):
     async def close(self) -> None:
         """Release what `open` has taken."""
         ...
+
+
+@runtime_checkable
+class Vouching(Authenticator, Described, Protocol):
+    """An authenticator of a private socket. It may begin to name callers while the server runs."""
+
+    @property
+    def is_vouching(self) -> bool:
+        """True if each call on the socket has to name its caller. False if the server's authenticators rule."""
+        ...

@@ -38,7 +38,7 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
                 return
             public, tenant = welcome
             path = Path(folder) / "agent.sock"
-            server = program.make({"advertise": public, "tenant": tenant}, path)
+            server = program.make({"advertise": public, "tenant": tenant}, path, attachment.callers)
 
             def tell_both(event: str, values: Mapping[str, Any]) -> None:
                 if event == "ready":

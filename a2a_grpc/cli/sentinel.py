@@ -3,13 +3,14 @@
 import asyncio
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from a2a_grpc.address import split_address
 from a2a_grpc.auth import AuthSettings
-from a2a_grpc.auth.file import accepted
+from a2a_grpc.auth.file import OF_SENTINELS, accepted
 from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
 from a2a_grpc.cli.serve import LogLevel, guarded, teller
 from a2a_grpc.config import load
@@ -18,6 +19,7 @@ from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.listening.ports import check_free
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
+from a2a_grpc.sentinel.rules import rules_of
 from a2a_grpc.server.serve import run_to_end
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell
@@ -52,7 +54,9 @@ def _serve(options: dict[str, Any]) -> None:
     log_to_stderr(level.upper())
     given = given_settings(options)
     settings, callers = load(SentinelSettings, given), load(AuthSettings, given)
-    sentinel = Sentinel(settings, auth=accepted(callers).authenticators, callers=callers)
+    found = accepted(callers, more=OF_SENTINELS)
+    rules = rules_of(Path(callers.auth), found.more) if callers.auth else None
+    sentinel = Sentinel(settings, auth=found.authenticators, rules=rules, callers=callers)
     raise_limit()
     return_large_blocks()
     host, port = split_address("listen", settings.listen)

@@ -12,7 +12,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from a2a_grpc.errors import A2AError, InternalError, InvalidRequestError, UnavailableError, Violation
+from a2a_grpc.errors import (
+    A2AError,
+    InternalError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    UnavailableError,
+    Violation,
+)
 from a2a_grpc.harmless import one_line
 from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
@@ -23,6 +30,7 @@ from a2a_grpc.sentinel.described import MAX_CARDS, described
 from a2a_grpc.sentinel.errors import BadCardError
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.tunnel import Tunnel
 from a2a_grpc.sentinel.wire import (
@@ -62,17 +70,31 @@ class Attaching:
     - An agent that says nothing for two heartbeats is detached.
     - An agent whose card cannot be served is detached with BadCardError. No other agent is affected.
     - When Attach ends, all pipes and calls of the agent end, too.
+    - An agent that may not attach at an address learns nothing of the address, and disturbs no other agent.
 
     Args:
         routes: The attached agents.
+        rules: Who may attach at which addresses.
         settings: The settings of the sentinel.
         folder: A folder for private sockets, which no other user can read.
+        welcome: What each agent gets to know, besides its address.
         max_age_s: The age in seconds at which agents are asked to open a new tunnel; 0 for no limit.
     """
 
-    def __init__(self, routes: Routes, settings: SentinelSettings, folder: Path, *, max_age_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        rules: Rules,
+        settings: SentinelSettings,
+        folder: Path,
+        welcome: Welcome,
+        *,
+        max_age_s: float = 0.0,
+    ) -> None:
         self._routes = routes
+        self._rules = rules
         self._settings = settings
+        self._welcome = welcome
         self._folder = folder
         self._max_age_s = max_age_s
         self._numbers = count()
@@ -139,6 +161,7 @@ class Attaching:
                 heartbeat_s=self._settings.heartbeat_s,
                 spread_s=spread_of(self._routes.count),
             )
+            welcome.MergeFrom(self._welcome)
             await context.write(SentinelFrame(welcome=welcome).SerializeToString())
             ways = [
                 asyncio.create_task(self._tell(tunnel, context), name="a2a-grpc:tell"),
@@ -165,6 +188,8 @@ class Attaching:
             raise InvalidRequestError.of(Violation("hello.instance", f"must have 1 to {MAX_INSTANCE_CHARS} characters"))
         if len(hello.store) > MAX_STORE_CHARS:
             raise InvalidRequestError.of(Violation("hello.store", f"must have at most {MAX_STORE_CHARS} characters"))
+        if not self._rules.may_attach(principal, hello.address):
+            raise PermissionDeniedError("the credentials do not cover the address", metadata={"address": hello.address})
         path = self._folder / f"{next(self._numbers)}.sock"
         tunnel = Tunnel(hello, principal, path, self._dials, max_calls=self._settings.max_agent_calls)
         self._routes.check(tunnel)

@@ -21,6 +21,7 @@ from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.keeper import Keeper, failure_of
 from a2a_grpc.sentinel.link import Link, Streams
 from a2a_grpc.sentinel.settings import AttachSettings
+from a2a_grpc.sentinel.vouched import VouchedCallers
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello
 
 LASTING = frozenset([
@@ -51,6 +52,9 @@ class Attachment:
 
     Raises:
         ConfigurationError: The address of the sentinel or of the agent is wrong.
+
+    Attributes:
+        callers: The authenticator for the calls that come through the tunnels.
     """
 
     def __init__(self, settings: AttachSettings, *, max_calls: int = 100) -> None:
@@ -66,6 +70,7 @@ class Attachment:
             max_calls=max_calls,
             store=settings.shared_store,
         )
+        self.callers = VouchedCallers(self._address)
         loop = asyncio.get_running_loop()
         self._welcome: asyncio.Future[tuple[str, str]] = loop.create_future()
         self._socket: asyncio.Future[Path] = loop.create_future()
@@ -180,7 +185,7 @@ class Attachment:
             return open_channel(sentinel, self._client)
 
         pool = Pool(open_one, self._client.calls_per_connection, Renewal(self._client), Streams)
-        return Link(self._hello, pool, self._metadata(), self._socket)
+        return Link(self._hello, pool, self._metadata(), self._socket, self.callers)
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Return the credentials of the agent. The file is read each time, since tokens are replaced."""

@@ -10,9 +10,11 @@ import grpc.aio
 
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.status import to_error
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnavailableError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.sentinel.pipe import BROKEN, CHUNK_BYTES, dropped, join
+from a2a_grpc.sentinel.vouched import VouchedCallers
 from a2a_grpc.sentinel.wire import (
     ATTACH,
     PIPE,
@@ -54,15 +56,24 @@ class Link:
         pool: The connections to the sentinel, which the link closes.
         metadata: The credentials of the agent.
         socket: The path of the socket of the agent's gRPC server, once it is known.
+        callers: The authenticator of this socket, which gets the key of the sentinel while the link is open.
     """
 
     def __init__(
-        self, hello: Hello, pool: Pool, metadata: tuple[tuple[str, str], ...], socket: "asyncio.Future[Path]"
+        self,
+        hello: Hello,
+        pool: Pool,
+        metadata: tuple[tuple[str, str], ...],
+        socket: "asyncio.Future[Path]",
+        callers: VouchedCallers,
     ) -> None:
         self._hello = hello
         self._pool = pool
         self._metadata = metadata
         self._socket = socket
+        self._callers = callers
+        self._key = ""
+        """The name of the sentinel's key; empty if it signs nothing."""
         self._frames: asyncio.Queue[AgentFrame] = asyncio.Queue()
         self._pipes: set[asyncio.Task[None]] = set()
         self._attach: Any = None
@@ -96,6 +107,14 @@ class Link:
         if frame is None or frame.WhichOneof("frame") != "welcome" or not 0 < frame.welcome.heartbeat_s <= 3600:
             await self._end()
             raise InvalidRequestError("the first frame of the sentinel is no proper Welcome")
+        try:
+            self._key = self._callers.believe(frame.welcome)
+        except ValueError:
+            await self._end()
+            raise InvalidRequestError("the key, or a security scheme, of the sentinel's Welcome is malformed") from None
+        except ConfigurationError:
+            await self._end()
+            raise
         self._heartbeat_s, self.spread_s = frame.welcome.heartbeat_s, frame.welcome.spread_s
         self._running = asyncio.create_task(self._run(), name="a2a-grpc:tunnel")
         return frame.welcome
@@ -239,5 +258,7 @@ class Link:
         if self._attach is not None:
             self._pool.end(self._attach)
         await self._pool.close()
+        self._callers.forget(self._key)
+        self._key = ""
         if not self.ending.done():
             self.ending.set_result(None)

@@ -1,7 +1,7 @@
 """Relaying calls: the bytes of requests and responses, metadata and statuses, as they are."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import grpc
@@ -11,11 +11,13 @@ from google.protobuf.descriptor import MethodDescriptor
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
+from a2a_grpc.protocol import Key
 from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.rpc.status import end
 from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError
 from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.way import Way
 from a2a_grpc.sentinel.wire import tenant_of
 
@@ -34,27 +36,42 @@ class Relay:
     - At most one response of a call is kept here: the next one is read once the caller's window has taken it.
     - A call whose connection to the agent is lost ends with AgentGoneError. One that cannot reach the agent of a plain
       route ends with AgentUnreachableError.
-    - Credentials that cover certain tenants only reach the agents at these addresses. The answer for other addresses
-      is the one for an address without agent.
+    - A caller reaches only the agents that the rules allow. The answer for other addresses is the one for an address
+      without agent.
+    - A principal that the caller has sent is not passed on.
 
     Args:
         routes: The ways to the agents.
         calls: The calls in progress.
+        rules: Who may call which agents.
         hidden: The names of the metadata that are not passed on.
+        sign: A function that signs the principal of a caller for an address; None if principals are not signed.
     """
 
-    def __init__(self, routes: Routes, calls: Calls, hidden: Collection[str]) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        calls: Calls,
+        rules: Rules,
+        hidden: Collection[str],
+        sign: Callable[[Principal, str], str] | None,
+    ) -> None:
         self._routes = routes
         self._calls = calls
-        self._hidden = HOP | set(hidden)
+        self._rules = rules
+        self._hidden = HOP | {Key.PRINCIPAL, *hidden}
+        self._sign = sign
 
     def behavior(self, method: MethodDescriptor) -> Behavior:
         """Return the behavior for a method of the A2A service."""
         name, is_stream = method.name, method.server_streaming
 
         async def relay(request: bytes, context: Context) -> bytes | None:
-            way = self._found(tenant_of(name, request))
-            metadata = tuple(entry for entry in invocation_metadata(context) if entry[0] not in self._hidden)
+            principal, tenant = current_caller().principal, tenant_of(name, request)
+            way = self._found(principal, tenant)
+            metadata = tuple([entry for entry in invocation_metadata(context) if entry[0] not in self._hidden])
+            if self._sign is not None:
+                metadata = (*metadata, (Key.PRINCIPAL, self._sign(principal, tenant)))
             cuts = way.cuts
             call = way.begin(name, request, metadata=metadata, timeout=context.time_remaining())
             try:
@@ -77,10 +94,10 @@ class Relay:
 
         return relay
 
-    def _found(self, tenant: str) -> Way:
+    def _found(self, principal: Principal, tenant: str) -> Way:
         if not is_logical(tenant):
             raise InvalidRequestError.of(Violation("tenant", f"must be the address of an agent here: {FORM}"))
-        if not may_call(current_caller().principal, tenant):
+        if not self._rules.may_call(principal, tenant):
             raise NotAttachedError
         return self._routes.find(tenant)
 
@@ -94,16 +111,6 @@ class Relay:
             raise grpc.aio.AioRpcError(
                 code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
             )
-
-
-def may_call(caller: Principal, address: str) -> bool:
-    """Return True if a caller may call the agent at an address.
-
-    Args:
-        caller: The caller.
-        address: The logical address.
-    """
-    return caller.tenants is None or address in caller.tenants
 
 
 async def _single(call: Any, context: Context) -> bytes:

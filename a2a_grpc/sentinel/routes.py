@@ -81,14 +81,12 @@ class Routes:
         """Raise an error if an agent may not be attached at its address.
 
         Raises:
-            PermissionDeniedError: The address belongs to another principal, or the credentials do not cover it.
+            PermissionDeniedError: The address belongs to another principal.
             UnavailableError: Another agent of the same principal is attached there, and they share no store.
             ResourceExhaustedError: Too many agents are attached, or too many addresses are held.
         """
         self._forget()
-        address, allowed = tunnel.address, tunnel.principal.tenants
-        if allowed is not None and address not in allowed:
-            raise PermissionDeniedError("the credentials do not cover the address", metadata={"address": address})
+        address = tunnel.address
         if address in self._plain:
             raise PermissionDeniedError("the address is that of a plain route", metadata={"address": address})
         owner, _ = self._owners.get(address, (tunnel.principal.owner, None))

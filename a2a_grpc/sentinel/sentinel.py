@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,8 @@ from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator, AuthSettings
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import AUTHORIZATION, Callers
+from a2a_grpc.auth.described import schemes_of
+from a2a_grpc.auth.keys import HEADER
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.descriptors import shares
@@ -37,10 +39,13 @@ from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.sentinel.attaching import Attaching
 from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.directory import AttachedAgents
-from a2a_grpc.sentinel.relay import Relay, may_call
+from a2a_grpc.sentinel.relay import Relay
 from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import OFF, SentinelSettings
-from a2a_grpc.wire import SERVICE, SERVICE_NAME
+from a2a_grpc.sentinel.signing import Signer
+from a2a_grpc.sentinel.wire import Welcome
+from a2a_grpc.wire import SERVICE, SERVICE_NAME, SecurityScheme
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
@@ -66,6 +71,8 @@ class Sentinel:
 
     - Requests, responses, metadata and statuses are those of the agent and its caller, byte for byte.
     - A caller cannot tell an address that has no agent from one that it may not call.
+    - With authenticators, each call that reaches an agent names its caller, signed by the sentinel. The credentials of
+      the caller stay here, unless `pass_credentials` is set.
     - Of a request, nothing is read except its tenant.
 
     Example:
@@ -77,12 +84,13 @@ class Sentinel:
         settings: The settings; by default the defaults of the class.
         auth: Authenticators, for clients and agents. With at least one, each call needs valid credentials, and an
             address belongs to the principal that was the first to attach there.
+        rules: Who may attach at which addresses, and who may call which agents; by default each authenticated caller.
         callers: The limits of callers, and the audit log. The credentials that they name are not read.
         transport: The limits and times of HTTP/2 connections.
 
     Raises:
-        ConfigurationError: There are authenticators, and credentials are not passed on: the agents could not tell
-            their callers apart. Or a plain route is none.
+        ConfigurationError: The signing key cannot be used, a package is missing, there are rules and no
+            authenticators, or a plain route is wrong, or its agent could not tell its callers apart.
 
     Attributes:
         address: HOST:PORT, once the sentinel listens.
@@ -94,17 +102,24 @@ class Sentinel:
         settings: SentinelSettings | None = None,
         *,
         auth: Sequence[Authenticator] = (),
+        rules: Rules | None = None,
         callers: AuthSettings | None = None,
         transport: TransportSettings | None = None,
     ) -> None:
         self.settings = settings or SentinelSettings()
         # An agent keeps its connection: if its age were limited, the calls of the agent would be cut.
         self._transport = transport or TransportSettings(max_connection_age_s=0)
-        if auth and not self.settings.pass_credentials:
+        if not auth and (rules is not None or self.settings.signing_key):
+            given = "signing_key" if rules is None else "rules"
+            raise ConfigurationError(f"{given}: the sentinel has no authenticators, so that it knows no callers")
+        if auth and self.settings.route and not self.settings.pass_credentials:
             raise ConfigurationError(
-                "the sentinel has authenticators, and pass_credentials is off: every caller would be the same one to "
-                "the agents; set pass_credentials, and let the agents authenticate their callers, too"
+                f"route is '{self.settings.route}': an agent believes the sentinel on its own tunnel only, so that all "
+                "callers would be the same one to it; attach the agent, or set pass_credentials"
             )
+        self._rules = (rules or Rules()) if auth else Rules.open_to_all()
+        self._schemes = schemes_of(auth)
+        self._signer = Signer(self.settings.signing_key) if auth and not self.settings.pass_credentials else None
         self._auth_settings = callers or AuthSettings()
         self._callers = Callers(
             auth,
@@ -151,7 +166,14 @@ class Sentinel:
             if self._auth_settings.audit_log:
                 self._audit = AuditLog(self._auth_settings.audit_log)
                 undo.callback(self._audit.close)
-            self._attaching = Attaching(self._routes, settings, folder, max_age_s=self._transport.max_connection_age_s)
+            self._attaching = Attaching(
+                self._routes,
+                self._rules,
+                settings,
+                folder,
+                self._said(),
+                max_age_s=self._transport.max_connection_age_s,
+            )
             self._routes.open()
             undo.push_async_callback(self._routes.close)
             undo.push_async_callback(self._attaching.close)
@@ -215,7 +237,7 @@ class Sentinel:
             return self._server is not None and not self._server.ended.done()
 
         http = SentinelHttp(
-            AttachedAgents(self._routes, may_call),
+            AttachedAgents(self._routes, self._rules.may_call),
             visitors=Visitors(self._callers, self._audit),
             public_url=settings.public_url,
             is_tls=False,
@@ -244,7 +266,13 @@ class Sentinel:
             traffic=self._traffic,
         )
         admission = Admission(self._callers, self._refuse, invocation_metadata, audit=self._audit)
-        relay = Relay(self._routes, calls, () if settings.pass_credentials else (AUTHORIZATION,))
+        relay = Relay(
+            self._routes,
+            calls,
+            self._rules,
+            () if settings.pass_credentials else _names(self._schemes),
+            self._signer.sign if self._signer else None,
+        )
 
         def admitted(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
             handler = arrivals.asked_for(handler)
@@ -258,6 +286,13 @@ class Sentinel:
         limit = MetadataLimit(transport.max_call_metadata_bytes, self._traffic)
         return Methods({name: admitted(name, one) for name, one in handlers.items()}, refusal(UNKNOWN), limit)
 
+    def _said(self) -> Welcome:
+        """Return what agents get to know of the callers that they will have."""
+        if self._signer is None:
+            return Welcome()
+        schemes = {name: scheme.SerializeToString() for name, scheme in self._schemes.items()}
+        return Welcome(principal_key=self._signer.public, security_schemes=schemes)
+
     async def _refuse(self, context: Any, error: A2AError) -> None:
         await self._calls.refuse(context, error)
 
@@ -266,3 +301,9 @@ class Sentinel:
         while True:
             await asyncio.sleep(FORGET_EVERY_S)
             self._traffic.forget_idle()
+
+
+def _names(schemes: Mapping[str, SecurityScheme]) -> set[str]:
+    """Return the names of the metadata that carry credentials."""
+    keys = (scheme.api_key_security_scheme for scheme in schemes.values())
+    return {AUTHORIZATION, HEADER, *(key.name.lower() for key in keys if key.location == "header")}

@@ -49,7 +49,14 @@ class SentinelSettings:
     route_connect_timeout_s: float = setting(
         5.0, "Seconds to reach an agent of --route, after which the call fails.", minimum=0.1
     )
-    pass_credentials: bool = setting(False, "Pass the metadata 'authorization' of callers on to the agents.")
+    pass_credentials: bool = setting(
+        False, "Pass the credentials of callers on to the agents, instead of principals that the sentinel has signed."
+    )
+    signing_key: str | None = setting(
+        None,
+        "PEM file with the Ed25519 private key that signs the principals of callers; by default a new key at each "
+        "start.",
+    )
     heartbeat_s: float = setting(
         20.0, "Largest time in seconds between two messages of a sentinel and an agent.", minimum=0.05, maximum=60
     )
@@ -67,6 +74,12 @@ class SentinelSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.signing_key == "":
+            raise ConfigurationError("signing_key is empty")
+        if self.signing_key and self.pass_credentials:
+            raise ConfigurationError(
+                "signing_key and pass_credentials are both given; a sentinel that passes credentials on signs nothing"
+            )
         for name in ("listen", "http_listen"):
             if name == "http_listen" and self.http_listen == OFF:
                 continue

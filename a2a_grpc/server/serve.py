@@ -21,6 +21,7 @@ from a2a_grpc.agent import Agent, check_agent
 from a2a_grpc.arguments import checking
 from a2a_grpc.auth import Authenticator, AuthSettings, anonymous
 from a2a_grpc.auth.file import accepted
+from a2a_grpc.auth.protocol import Vouching
 from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown, said_of, unknown_variables
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
@@ -122,7 +123,12 @@ def serve(
 class Make(Protocol):
     """Makes the server of a program, perhaps with settings that were not known before, and a private socket."""
 
-    def __call__(self, more: Mapping[str, Any] = ..., private_socket: Path | None = None) -> Server: ...
+    def __call__(
+        self,
+        more: Mapping[str, Any] = ...,
+        private_socket: Path | None = None,
+        private_callers: Vouching | None = None,
+    ) -> Server: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,11 @@ def run_program(
         _check_unused(found.unused, settings, tell=tell if worker is None else None)
         settings = with_store(found.agent, settings)
 
-        def make(more: Mapping[str, Any] = {}, private_socket: Path | None = None) -> Server:
+        def make(
+            more: Mapping[str, Any] = {},
+            private_socket: Path | None = None,
+            private_callers: Vouching | None = None,
+        ) -> Server:
             return make_server(
                 found.agent,
                 {**settings, **more},
@@ -185,6 +195,7 @@ def run_program(
                 authenticators=found.authenticators,
                 authorize=found.authorize,
                 private_socket=private_socket,
+                private_callers=private_callers,
             )
 
         server = make() if around is None else None  # before the event loop, so that a wrong setting is reported early
@@ -249,6 +260,7 @@ def make_server(
     authenticators: Sequence[Authenticator] = (),
     authorize: Authorize | None = None,
     private_socket: Path | None = None,
+    private_callers: Vouching | None = None,
 ) -> Server:
     """Return a server whose settings come from one mapping and the environment.
 
@@ -260,6 +272,7 @@ def make_server(
         authenticators: Authenticators of your own, which are asked before those of the settings.
         authorize: A function for policies of your own.
         private_socket: The path of a Unix socket on which the server listens as well.
+        private_callers: The authenticator of this socket.
 
     Raises:
         TypeError: No setting has a name that was given.
@@ -279,6 +292,7 @@ def make_server(
         authorize=authorize,
         callers=load(AuthSettings, settings),
         private_socket=private_socket,
+        private_callers=private_callers,
     )
 
 

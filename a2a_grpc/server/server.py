@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +20,7 @@ from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.auth.certificates import certificate_of
 from a2a_grpc.auth.described import secure
-from a2a_grpc.auth.protocol import Certificate
+from a2a_grpc.auth.protocol import Certificate, Vouching
 from a2a_grpc.auth.settings import AuthSettings
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
@@ -49,6 +50,7 @@ from a2a_grpc.rpc import (
     invocation_metadata,
     server_options,
 )
+from a2a_grpc.rpc.arrivals import Adapt
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.server.gate import Gate
@@ -71,6 +73,9 @@ logger = logging.getLogger("a2a_grpc.server")
 
 UNKNOWN_METHOD = "(unknown)"
 """The name of methods that are not served, in the log."""
+
+VOUCHED_BYTES = 33 * 1024
+"""Room for what a sentinel says of a caller, besides the metadata that the caller sends."""
 
 LOOK_INTERVAL_S = 1.0
 """Seconds between two checks for the health service whether the server is ready."""
@@ -121,6 +126,7 @@ class Server:
             `serve`, or give authenticators.
         private_socket: The path of a Unix socket on which the server listens for gRPC as well, without TLS, for a
             tunnel to a sentinel. Only this user may be able to read the folder.
+        private_callers: The authenticator of this socket. While it vouches for callers, `auth` is not asked there.
 
     Raises:
         TypeError: `agent` is not an `Agent`, or another argument has a wrong type.
@@ -149,6 +155,7 @@ class Server:
         authorize: Authorize | None = None,
         callers: AuthSettings | None = None,
         private_socket: Path | None = None,
+        private_callers: Vouching | None = None,
     ) -> None:
         check_agent(agent, Agent)
         if store is not None and not all(hasattr(store, name) for name in ("open", "append", "close")):
@@ -168,7 +175,10 @@ class Server:
             calls_per_second=self._auth_settings.calls_per_second,
             calls_burst=self._auth_settings.calls_burst,
         )
-        _check_scopes(agent, self._callers)
+        self._vouching = private_callers
+        self._is_vouched = private_callers is not None and private_callers.is_vouching
+        if not self._is_vouched:
+            _check_scopes(agent, self._callers)
         if self._callers.authenticates:
             check_credentials_are_encrypted(self.settings)
         self.auth = tuple(auth)
@@ -284,12 +294,8 @@ class Server:
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = self._build_card(address)
             methods, admin_methods = self._methods(), self._admin.handlers()
-            self._admission = Admission(
-                self._callers,
-                self._refuse,
-                invocation_metadata,
-                certificate=_certificate if settings.tls_client_ca else _no_certificate,
-                audit=self._audit,
+            self._admission = self._admitting(
+                self._callers, _certificate if settings.tls_client_ca else _no_certificate
             )
             undo.push_async_callback(self._store.close)
             await self._store.open()
@@ -310,7 +316,7 @@ class Server:
 
             await front.start(methods_of)
             if self._private_socket is not None:
-                self._private = await self._listen_privately(self._private_socket, self._asked_for(methods))
+                self._private = await self._listen_privately(self._private_socket, methods)
             undo.enter_context(self._quiet)
             undo.pop_all()
         self._is_serving = True
@@ -322,7 +328,8 @@ class Server:
     def _build_card(self, address: str) -> AgentCard:
         """Return the card for an address, with the credentials that the server accepts."""
         card = build_card(self.agent, address=address, tenant=self.settings.tenant)
-        return secure(card, self.auth, {skill.id: skill.scopes for skill in self.agent.skills.values()})
+        auth = (self._vouching,) if self._vouching is not None and self._is_vouched else self.auth
+        return secure(card, auth, {skill.id: skill.scopes for skill in self.agent.skills.values()})
 
     async def _check_owner(self) -> None:
         """Raise ConfigurationError if the store keeps the tasks of another agent.
@@ -475,7 +482,17 @@ class Server:
     async def _refuse(self, context: Any, error: A2AError) -> None:
         await self._calls.refuse(context, error)
 
-    def _asked_for(self, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]", *, is_admin: bool = False) -> Methods:
+    def _admitting(self, callers: Callers, certificate: Callable[[Any], Certificate | None]) -> Admission:
+        return Admission(callers, self._refuse, invocation_metadata, certificate=certificate, audit=self._audit)
+
+    def _asked_for(
+        self,
+        handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]",
+        *,
+        is_admin: bool = False,
+        adapt: "Adapt | None" = None,
+        more_bytes: int = 0,
+    ) -> Methods:
         """Return the methods of a port. The caller has to be known, except on the port for operators.
 
         With interceptors, `Asking` adapts the handlers instead: interceptors see handlers of requests, and can await or
@@ -483,28 +500,43 @@ class Server:
         """
         if is_admin:
             self._open_to_all |= handlers.keys()
-        adapt = _for_interceptors if self._interceptors else self._adapted
+        adapt = _for_interceptors if self._interceptors else adapt or self._adapted
         handlers = {name: adapt(name, handler) for name, handler in handlers.items()}
-        limit = MetadataLimit(self._transport.max_call_metadata_bytes, self._front.traffic)
+        limit = MetadataLimit(self._transport.max_call_metadata_bytes + more_bytes, self._front.traffic)
         limit.refusal = adapt(UNKNOWN_METHOD, limit.refusal)
         return Methods(handlers, adapt(UNKNOWN_METHOD, refusal(UNKNOWN)), limit)
 
     def _adapted(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+        return self._admitted(self._admission, method, handler)
+
+    def _admitted(
+        self, admission: Admission, method: str, handler: "grpc.RpcMethodHandler[Any, Any]"
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler that finds out who calls, and reads the request when there is room for it."""
         handler = self._arrivals.asked_for(handler)
-        if method in self._open_to_all or not self._admission.is_needed:
+        if method in self._open_to_all or not admission.is_needed:
             return handler
-        return self._admission.guarded(method, handler)
+        return admission.guarded(method, handler)
 
-    async def _listen_privately(self, path: Path, methods: Methods) -> AcceptingServer:
+    async def _listen_privately(
+        self, path: Path, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]"
+    ) -> AcceptingServer:
         """Serve methods on a Unix socket as well. Its connections have no largest age: a sentinel keeps them."""
+        callers = self._callers.after(self._vouching) if self._vouching else self._callers
+        adapt = partial(self._admitted, self._admitting(callers, _no_certificate))
+        transport = replace(
+            self._transport,
+            max_connection_age_s=0,
+            max_connection_idle_s=0,
+            max_call_metadata_bytes=self._transport.max_call_metadata_bytes + VOUCHED_BYTES,
+        )
         server = AcceptingServer(
-            server_options(replace(self._transport, max_connection_age_s=0, max_connection_idle_s=0)),
-            [Asking(self._adapted), *self._interceptors] if self._interceptors else [],
+            server_options(transport),
+            [Asking(adapt), *self._interceptors] if self._interceptors else [],
             traffic=self._front.traffic,  # without a limit of waiting calls, since gRPC gives all connections one name
         )
         server.add_insecure_port(f"unix:{path}")
-        server.serve(methods)
+        server.serve(self._asked_for(handlers, adapt=adapt, more_bytes=VOUCHED_BYTES))
         await server.start()
         return server
 

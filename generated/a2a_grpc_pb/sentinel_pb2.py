@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0esentinel.proto\x12\x14\x61\x32\x61_grpc.sentinel.v1\"\xb0\x02\n\nAgentFrame\x12\x33\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.HelloH\x00R\x05hello\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x33\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62ye\x12?\n\tdescribed\x18\x05 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.DescribedH\x00R\tdescribedB\x07\n\x05\x66rame\"\xaa\x02\n\rSentinelFrame\x12\x39\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.a2a_grpc.sentinel.v1.WelcomeH\x00R\x07welcome\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x30\n\x04\x64ial\x18\x03 \x01(\x0b\x32\x1a.a2a_grpc.sentinel.v1.DialH\x00R\x04\x64ial\x12\x33\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x05 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62yeB\x07\n\x05\x66rame\"\x8a\x01\n\x05Hello\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\x12\x18\n\x07replace\x18\x03 \x01(\x08R\x07replace\x12\x1b\n\tmax_calls\x18\x04 \x01(\x05R\x08maxCalls\x12\x14\n\x05store\x18\x05 \x01(\tR\x05store\"\x84\x01\n\x07Welcome\x12%\n\x0epublic_address\x18\x01 \x01(\tR\rpublicAddress\x12\x16\n\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1f\n\x0bheartbeat_s\x18\x03 \x01(\x01R\nheartbeatS\x12\x19\n\x08spread_s\x18\x04 \x01(\x01R\x07spreadS\"&\n\tHeartbeat\x12\x19\n\x08spread_s\x18\x01 \x01(\x01R\x07spreadS\"\x1f\n\tDescribed\x12\x12\n\x04\x63\x61rd\x18\x01 \x01(\x0cR\x04\x63\x61rd\"\x16\n\x04\x44ial\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"#\n\x05\x44rain\x12\x1a\n\x08replaced\x18\x01 \x01(\x08R\x08replaced\"\x1d\n\x03\x42ye\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\"3\n\tPipeFrame\x12\x12\n\x04\x64ial\x18\x01 \x01(\tR\x04\x64ial\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\" \n\x06Routed\x12\x16\n\x06tenant\x18\x01 \x01(\tR\x06tenant\"$\n\nRoutedList\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant2\xad\x01\n\x08Sentinel\x12S\n\x06\x41ttach\x12 .a2a_grpc.sentinel.v1.AgentFrame\x1a#.a2a_grpc.sentinel.v1.SentinelFrame(\x01\x30\x01\x12L\n\x04Pipe\x12\x1f.a2a_grpc.sentinel.v1.PipeFrame\x1a\x1f.a2a_grpc.sentinel.v1.PipeFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0esentinel.proto\x12\x14\x61\x32\x61_grpc.sentinel.v1\"\xb0\x02\n\nAgentFrame\x12\x33\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.HelloH\x00R\x05hello\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x33\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62ye\x12?\n\tdescribed\x18\x05 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.DescribedH\x00R\tdescribedB\x07\n\x05\x66rame\"\xaa\x02\n\rSentinelFrame\x12\x39\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.a2a_grpc.sentinel.v1.WelcomeH\x00R\x07welcome\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x30\n\x04\x64ial\x18\x03 \x01(\x0b\x32\x1a.a2a_grpc.sentinel.v1.DialH\x00R\x04\x64ial\x12\x33\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x05 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62yeB\x07\n\x05\x66rame\"\x8a\x01\n\x05Hello\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\x12\x18\n\x07replace\x18\x03 \x01(\x08R\x07replace\x12\x1b\n\tmax_calls\x18\x04 \x01(\x05R\x08maxCalls\x12\x14\n\x05store\x18\x05 \x01(\tR\x05store\"\xcc\x02\n\x07Welcome\x12%\n\x0epublic_address\x18\x01 \x01(\tR\rpublicAddress\x12\x16\n\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1f\n\x0bheartbeat_s\x18\x03 \x01(\x01R\nheartbeatS\x12\x19\n\x08spread_s\x18\x04 \x01(\x01R\x07spreadS\x12#\n\rprincipal_key\x18\n \x01(\x0cR\x0cprincipalKey\x12]\n\x10security_schemes\x18\x0b \x03(\x0b\x32\x32.a2a_grpc.sentinel.v1.Welcome.SecuritySchemesEntryR\x0fsecuritySchemes\x1a\x42\n\x14SecuritySchemesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value:\x02\x38\x01\"&\n\tHeartbeat\x12\x19\n\x08spread_s\x18\x01 \x01(\x01R\x07spreadS\"\x1f\n\tDescribed\x12\x12\n\x04\x63\x61rd\x18\x01 \x01(\x0cR\x04\x63\x61rd\"\x16\n\x04\x44ial\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"#\n\x05\x44rain\x12\x1a\n\x08replaced\x18\x01 \x01(\x08R\x08replaced\"\x1d\n\x03\x42ye\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\"3\n\tPipeFrame\x12\x12\n\x04\x64ial\x18\x01 \x01(\tR\x04\x64ial\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\" \n\x06Routed\x12\x16\n\x06tenant\x18\x01 \x01(\tR\x06tenant\"$\n\nRoutedList\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant2\xad\x01\n\x08Sentinel\x12S\n\x06\x41ttach\x12 .a2a_grpc.sentinel.v1.AgentFrame\x1a#.a2a_grpc.sentinel.v1.SentinelFrame(\x01\x30\x01\x12L\n\x04Pipe\x12\x1f.a2a_grpc.sentinel.v1.PipeFrame\x1a\x1f.a2a_grpc.sentinel.v1.PipeFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sentinel_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WELCOME_SECURITYSCHEMESENTRY']._loaded_options = None
+  _globals['_WELCOME_SECURITYSCHEMESENTRY']._serialized_options = b'8\001'
   _globals['_AGENTFRAME']._serialized_start=41
   _globals['_AGENTFRAME']._serialized_end=345
   _globals['_SENTINELFRAME']._serialized_start=348
@@ -38,23 +40,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=649
   _globals['_HELLO']._serialized_end=787
   _globals['_WELCOME']._serialized_start=790
-  _globals['_WELCOME']._serialized_end=922
-  _globals['_HEARTBEAT']._serialized_start=924
-  _globals['_HEARTBEAT']._serialized_end=962
-  _globals['_DESCRIBED']._serialized_start=964
-  _globals['_DESCRIBED']._serialized_end=995
-  _globals['_DIAL']._serialized_start=997
-  _globals['_DIAL']._serialized_end=1019
-  _globals['_DRAIN']._serialized_start=1021
-  _globals['_DRAIN']._serialized_end=1056
-  _globals['_BYE']._serialized_start=1058
-  _globals['_BYE']._serialized_end=1087
-  _globals['_PIPEFRAME']._serialized_start=1089
-  _globals['_PIPEFRAME']._serialized_end=1140
-  _globals['_ROUTED']._serialized_start=1142
-  _globals['_ROUTED']._serialized_end=1174
-  _globals['_ROUTEDLIST']._serialized_start=1176
-  _globals['_ROUTEDLIST']._serialized_end=1212
-  _globals['_SENTINEL']._serialized_start=1215
-  _globals['_SENTINEL']._serialized_end=1388
+  _globals['_WELCOME']._serialized_end=1122
+  _globals['_WELCOME_SECURITYSCHEMESENTRY']._serialized_start=1056
+  _globals['_WELCOME_SECURITYSCHEMESENTRY']._serialized_end=1122
+  _globals['_HEARTBEAT']._serialized_start=1124
+  _globals['_HEARTBEAT']._serialized_end=1162
+  _globals['_DESCRIBED']._serialized_start=1164
+  _globals['_DESCRIBED']._serialized_end=1195
+  _globals['_DIAL']._serialized_start=1197
+  _globals['_DIAL']._serialized_end=1219
+  _globals['_DRAIN']._serialized_start=1221
+  _globals['_DRAIN']._serialized_end=1256
+  _globals['_BYE']._serialized_start=1258
+  _globals['_BYE']._serialized_end=1287
+  _globals['_PIPEFRAME']._serialized_start=1289
+  _globals['_PIPEFRAME']._serialized_end=1340
+  _globals['_ROUTED']._serialized_start=1342
+  _globals['_ROUTED']._serialized_end=1374
+  _globals['_ROUTEDLIST']._serialized_start=1376
+  _globals['_ROUTEDLIST']._serialized_end=1412
+  _globals['_SENTINEL']._serialized_start=1415
+  _globals['_SENTINEL']._serialized_end=1588
 # @@protoc_insertion_point(module_scope)

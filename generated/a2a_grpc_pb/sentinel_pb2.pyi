@@ -1,3 +1,4 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
@@ -47,16 +48,27 @@ class Hello(_message.Message):
     def __init__(self, address: _Optional[str] = ..., instance: _Optional[str] = ..., replace: bool = ..., max_calls: _Optional[int] = ..., store: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("public_address", "tenant", "heartbeat_s", "spread_s")
+    __slots__ = ("public_address", "tenant", "heartbeat_s", "spread_s", "principal_key", "security_schemes")
+    class SecuritySchemesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
     PUBLIC_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
     SPREAD_S_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_KEY_FIELD_NUMBER: _ClassVar[int]
+    SECURITY_SCHEMES_FIELD_NUMBER: _ClassVar[int]
     public_address: str
     tenant: str
     heartbeat_s: float
     spread_s: float
-    def __init__(self, public_address: _Optional[str] = ..., tenant: _Optional[str] = ..., heartbeat_s: _Optional[float] = ..., spread_s: _Optional[float] = ...) -> None: ...
+    principal_key: bytes
+    security_schemes: _containers.ScalarMap[str, bytes]
+    def __init__(self, public_address: _Optional[str] = ..., tenant: _Optional[str] = ..., heartbeat_s: _Optional[float] = ..., spread_s: _Optional[float] = ..., principal_key: _Optional[bytes] = ..., security_schemes: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("spread_s",)

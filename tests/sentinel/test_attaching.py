@@ -12,7 +12,6 @@ import grpc.aio
 import pytest
 
 from a2a_grpc.auth import CallCredentials
-from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
@@ -80,7 +79,7 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
 async def test_an_address_belongs_to_the_first_principal_and_its_agent_is_not_disturbed(tmp_path: Path) -> None:
     for name in ("ada", "bob"):
         (tmp_path / name).write_text(f"{name}\n")
-    settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0, pass_credentials=True)
+    settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0)
     async with Sentinel(settings, auth=[by_token]) as running:
         async with attachment(running.address, attach_token_file=str(tmp_path / "ada")) as first:
             await first.welcome()
@@ -99,7 +98,7 @@ async def test_an_address_belongs_to_the_first_principal_and_its_agent_is_not_di
 
 
 async def test_of_two_principals_that_attach_at_the_same_time_one_gets_the_address() -> None:
-    settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0, pass_credentials=True)
+    settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0)
     async with Sentinel(settings, auth=[by_token]) as running, channel_to(running.address) as channel:
         for place in range(20):
             calls = [attach(channel, (("authorization", f"Bearer {name}"),)) for name in ("ada", "bob")]
@@ -121,7 +120,7 @@ async def test_credentials_for_one_address_neither_attach_nor_reach_another(tmp_
     async def narrow(credentials: CallCredentials) -> Principal | None:
         return Principal(subject="ada", tenants=frozenset(["other@fame.fabric"]))
 
-    settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0, pass_credentials=True)
+    settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0)
     async with Sentinel(settings, auth=[narrow]) as running:
         async with attachment(running.address) as refused:
             with pytest.raises(PermissionDeniedError, match="do not cover"):
@@ -130,14 +129,6 @@ async def test_credentials_for_one_address_neither_attach_nor_reach_another(tmp_
             other = GetTaskRequest(tenant="other@fame.fabric").SerializeToString()
             assert await unary(channel)(other) == other
             assert (await refusal(unary(channel)(REQUEST))).reason == "AGENT_NOT_ATTACHED"
-
-
-def test_authenticators_need_credentials_that_are_passed_on() -> None:
-    async def make() -> None:
-        Sentinel(SentinelSettings(), auth=[by_token])
-
-    with pytest.raises(ConfigurationError, match="pass_credentials"):
-        asyncio.run(make())
 
 
 async def test_a_second_agent_is_refused_unless_it_replaces_the_first() -> None:

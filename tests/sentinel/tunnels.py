@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import grpc.aio
 
 from a2a_grpc import Agent
 from a2a_grpc.agent.card import card_json
+from a2a_grpc.auth import Authenticator, AuthSettings
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
+from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.server.serve import make_server
 from a2a_grpc.wire import SERVICE, SERVICE_NAME, A2AServiceStub
 from tests.harness import Served
@@ -21,10 +23,12 @@ ADDRESS = "scripted@fame.fabric"
 
 
 @asynccontextmanager
-async def sentinel(**settings: Any) -> AsyncIterator[Sentinel]:
+async def sentinel(
+    auth: Sequence[Authenticator] = (), rules: Rules | None = None, callers: AuthSettings | None = None, **settings: Any
+) -> AsyncIterator[Sentinel]:
     """A sentinel on a free port."""
     settings = {"listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0, **settings}
-    async with Sentinel(SentinelSettings(**settings)) as running:
+    async with Sentinel(SentinelSettings(**settings), auth=auth, rules=rules, callers=callers) as running:
         yield running
 
 
@@ -38,21 +42,33 @@ async def channel_to(address: str) -> AsyncIterator[grpc.aio.Channel]:
 
 
 @asynccontextmanager
-async def attached(agent: Agent, at: str, address: str = ADDRESS, **settings: Any) -> AsyncIterator[Served]:
+async def attached(
+    agent: Agent, at: str, address: str = ADDRESS, auth: Sequence[Authenticator] = (), token: str = "", **settings: Any
+) -> AsyncIterator[Served]:
     """A server of the agent, attached to a sentinel. The channel and the stub are those of the sentinel."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "agent.sock")
-        async with Attachment(AttachSettings(attach=at, address=address)) as attachment:
+        async with Attachment(attaching(at, address, Path(folder), token)) as attachment:
             public, tenant = await attachment.welcome()
             settings = {
                 "listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0,
                 "advertise": public, "tenant": tenant, **settings,
             }  # fmt: skip
-            async with make_server(agent, settings, private_socket=path) as server:
+            async with make_server(
+                agent, settings, authenticators=auth, private_socket=path, private_callers=attachment.callers
+            ) as server:
                 attachment.serve(path)
                 attachment.describe(card_json(server.card))
                 async with channel_to(at) as channel:
                     yield Served(server, channel, A2AServiceStub(channel))
+
+
+def attaching(at: str, address: str, folder: Path, token: str, **settings: Any) -> AttachSettings:
+    """The settings of an agent that shows a token, if there is one."""
+    if token:
+        (folder / "token").write_text(token)
+        settings["attach_token_file"] = str(folder / "token")
+    return AttachSettings(attach=at, address=address, **settings)
 
 
 class Raw(grpc.GenericRpcHandler):
@@ -84,13 +100,17 @@ async def raw_server(serve: Callable[[bytes, Any], Awaitable[bytes | None]], pat
 
 @asynccontextmanager
 async def attached_raw(
-    serve: Callable[[bytes, Any], Awaitable[bytes | None]], at: str, address: str = ADDRESS, **settings: Any
+    serve: Callable[[bytes, Any], Awaitable[bytes | None]],
+    at: str,
+    address: str = ADDRESS,
+    token: str = "",
+    **settings: Any,
 ) -> AsyncIterator[tuple[grpc.aio.Channel, grpc.aio.Channel]]:
     """A bare server of grpc.aio, attached to a sentinel: a channel to the sentinel, and one to the server itself."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "agent.sock")
         async with raw_server(serve, path) as direct_address:
-            async with Attachment(AttachSettings(attach=at, address=address, **settings)) as attachment:
+            async with Attachment(attaching(at, address, Path(folder), token, **settings)) as attachment:
                 await attachment.welcome()
                 attachment.serve(path)
                 async with channel_to(at) as through, channel_to(direct_address) as direct:
