@@ -33,7 +33,7 @@ async def anonymous(credentials: CallCredentials) -> Principal | None:
 
 
 async def everyone(credentials: CallCredentials) -> Principal | None:
-    """Return an anonymous caller, whatever the call shows.
+    """Return an anonymous caller, also if the call shows credentials.
 
     Args:
         credentials: The metadata, the certificate and the address of the call.

@@ -85,7 +85,7 @@ class Rules:
     - Without rules for attaching, each authenticated caller may attach an agent at each address. Without rules for
       calls, each caller that the sentinel accepts may call each agent.
     - With rules, a caller may do what one of them allows, and nothing else.
-    - Credentials that cover certain tenants allow only these addresses, whatever the rules say.
+    - Credentials that cover certain tenants allow only these addresses, also if a rule names others.
 
     Args:
         attach: The rules for attaching agents.
