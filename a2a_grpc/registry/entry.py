@@ -40,6 +40,7 @@ class Entry:
         url: Where clients call the agent: the URL of its card, or the address of its gRPC. Empty for an attached agent,
             which is called at any sentinel of the registry.
         tenant: The tenant of requests to the agent. Only callers whose credentials cover the tenant see the entry.
+        store: What tells the task store of an attached agent from others; empty if the agent shares it with none.
         card: The agent's card, a serialised AgentCard; empty as long as it is not known.
         indexed: What of the card can be looked for.
     """
@@ -48,6 +49,7 @@ class Entry:
     owner: str = ""
     url: str = ""
     tenant: str = ""
+    store: str = ""
     card: bytes = b""
     indexed: Indexed = NOTHING
 

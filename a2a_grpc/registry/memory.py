@@ -3,6 +3,7 @@
 import bisect
 import heapq
 import itertools
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class MemoryEntries:
         self._keys: list[Key] = []
         """The keys in order, so that a page is found without a look at all entries."""
         self._swept = time.monotonic()
+        self._secret = secrets.token_bytes(32)
 
     async def open(self) -> None:
         """Do nothing: the store is ready."""
@@ -41,6 +43,9 @@ class MemoryEntries:
         """Forget all entries."""
         self._kept.clear()
         self._keys.clear()
+
+    async def secret(self) -> bytes:
+        return self._secret
 
     async def add(self, entry: Entry) -> None:
         self._sweep()

@@ -35,6 +35,9 @@ class EntryStore(Protocol):
     async def close(self) -> None:
         """Release everything. Entries stay until their leases end."""
 
+    async def secret(self) -> bytes:
+        """Return 32 random bytes, which are the same for all sentinels that share the store."""
+
     async def add(self, entry: Entry) -> None:
         """Add an entry, or replace the one with the same key and owner.
 

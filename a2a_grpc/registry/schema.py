@@ -6,7 +6,7 @@ from sqlalchemy.schema import CreateSchema
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.columns import Exact, blob_type, digest_type, text_type
 
-VERSION = 1
+VERSION = 2
 """The version of the tables, which is larger for each change of them."""
 LOCK = text("SELECT pg_advisory_xact_lock(4202025002)")
 """What keeps other processes out on PostgreSQL, until the transaction ends."""
@@ -29,6 +29,8 @@ agent = Table(
     # Where clients call the agent, and the tenant of their requests.
     Column("url", text_type(), nullable=False),
     Column("tenant", Exact, nullable=False),
+    # What tells the task store of an attached agent from others.
+    Column("store", Exact, nullable=False),
     # What can be looked for: ids of skills, and tags, each with a line end before and after it; words, each with a
     # blank before it.
     Column("skills", text_type(), nullable=False),
@@ -44,6 +46,14 @@ card = Table(
     Column("id", digest_type(16), primary_key=True),
     # A serialised AgentCard.
     Column("card", blob_type(), nullable=False),
+)
+
+secret = Table(
+    "a2a_registry_secret",
+    metadata,
+    # What the sentinels of the store share, and no other program has.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("secret", blob_type(), nullable=False),
 )
 
 clock = Table(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -100,6 +101,9 @@ class SqlEntries:
         if not closing.done():
             await database.give_up()
         await closing
+
+    async def secret(self) -> bytes:
+        return await self._write(statements.secret, secrets.token_bytes(32))
 
     async def add(self, entry: Entry) -> None:
         match await self._write(statements.add, entry, self._lease_us, self._count < self._max_entries):

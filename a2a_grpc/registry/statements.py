@@ -26,7 +26,8 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
-from a2a_grpc.registry.schema import agent, card
+from a2a_grpc.registry.schema import LOCK, agent, card
+from a2a_grpc.registry.schema import secret as secret_table
 from a2a_grpc.registry.words import Indexed
 
 _NAME_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 4202025003))")
@@ -35,7 +36,7 @@ _NAME_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 42020250
 _KEY = (agent.c.name, agent.c.instance, agent.c.sentinel)
 _LIVE = agent.c.until_us > now_us()
 _COLUMNS = (
-    *(agent.c.id, *_KEY, agent.c.owner, agent.c.url, agent.c.tenant),
+    *(agent.c.id, *_KEY, agent.c.owner, agent.c.url, agent.c.tenant, agent.c.store),
     *(agent.c.skills, agent.c.tags, agent.c.words),
 )
 _TAKEN = select(agent.c.id).where(_LIVE, agent.c.name == bindparam("of_name"), agent.c.owner != bindparam("of_owner"))
@@ -94,6 +95,7 @@ def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> 
             until_us=now_us() + lease_us,
             url=entry.url,
             tenant=entry.tenant,
+            store=entry.store,
             skills=_joined(skills),
             tags=_joined(tags),
             words=words,
@@ -102,6 +104,16 @@ def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> 
     if entry.card:
         connection.execute(card.insert().values(id=id, card=entry.card))
     return Added.NEW if is_new else Added.REPLACED
+
+
+def secret(connection: Connection, new: bytes) -> bytes:
+    """Return the secret of the store. The first caller sets it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(LOCK)
+    found = connection.scalars(select(secret_table.c.secret)).first()
+    if found is None:
+        connection.execute(secret_table.insert().values(id=1, secret=new))
+    return bytes(new if found is None else found)
 
 
 def renew(connection: Connection, ids: Sequence[bytes], lease_us: int) -> frozenset[bytes]:
@@ -187,6 +199,7 @@ def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
             owner=row.owner,
             url=row.url,
             tenant=row.tenant,
+            store=row.store,
             card=cards.get(row.id, b""),
             indexed=Indexed(_parted(row.skills), _parted(row.tags), row.words),
         )

@@ -180,6 +180,20 @@ async def test_sentinels_that_share_a_database_have_one_registry(url: str) -> No
     assert (await open_and_list(url)) == []
 
 
+async def test_sentinels_that_share_a_database_have_one_secret(url: str) -> None:
+    first, second = open_entries(url), open_entries(url)
+    await asyncio.gather(first.open(), second.open())
+    secrets = await asyncio.gather(*(store.secret() for store in (first, second) * 5))
+    await asyncio.gather(first.close(), second.close())
+    assert all(len(secret) == 32 for secret in secrets)
+    assert len(set(secrets)) == (2 if url == "memory:" else 1)
+
+
+async def test_an_entry_names_the_task_store_of_its_agent(entries: EntryStore) -> None:
+    await entries.add(Entry(key=Key("poet@acme", "i", "a:1"), store="s"))
+    assert [one.store for one in await entries.at("poet@acme")] == ["s"]
+
+
 async def open_and_list(url: str) -> list[str]:
     store = open_entries(url)
     await store.open()
