@@ -31,7 +31,7 @@ class SentinelSettings:
     )
     public_url: str = setting(
         "",
-        "http(s):// URL at which clients reach HTTP, which catalogs name; by default the host that each request asks.",
+        "http(s):// URL of HTTP that catalogs name; by default the host that each request asks for.",
     )
     card_max_age_s: int = setting(60, "Seconds that clients may cache the card of an agent.", minimum=0)
     insecure: bool = setting(
