@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from a2a_grpc.address import split_address
 from a2a_grpc.auth import AuthSettings
 from a2a_grpc.auth.file import OF_SENTINELS, accepted
 from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
@@ -16,11 +15,10 @@ from a2a_grpc.cli.serve import LogLevel, guarded, teller
 from a2a_grpc.config import load
 from a2a_grpc.harmless import log_to_stderr
 from a2a_grpc.listening.descriptors import raise_limit
-from a2a_grpc.listening.ports import check_free
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules import rules_of
-from a2a_grpc.server.serve import run_to_end
+from a2a_grpc.server.serve import client_ca_of, run_to_end
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell
 
@@ -53,15 +51,13 @@ def _serve(options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
     log_to_stderr(level.upper())
     given = given_settings(options)
-    settings, callers = load(SentinelSettings, given), load(AuthSettings, given)
-    found = accepted(callers, more=OF_SENTINELS)
+    callers = load(AuthSettings, given)
+    found = accepted(callers, client_ca=client_ca_of(given), more=OF_SENTINELS)
     rules = rules_of(Path(callers.auth), found.more) if callers.auth else None
+    settings = load(SentinelSettings, {**given, "tls_client_ca": found.client_ca})
     sentinel = Sentinel(settings, auth=found.authenticators, rules=rules, callers=callers)
     raise_limit()
     return_large_blocks()
-    host, port = split_address("listen", settings.listen)
-    if port:
-        check_free(host, port, "listen")
     run_to_end(_run(sentinel, teller(output)), asyncio.new_event_loop())
 
 
@@ -74,6 +70,6 @@ async def _run(sentinel: Sentinel, tell: Tell) -> None:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             failing.cancel()
             if not told.done():
-                raise SystemExit("Error: gRPC does not accept calls any more; start the sentinel again")
+                raise SystemExit(f"Error: {failing.result()}")
             tell("draining", {"signal": told.result()})
     tell("stopped", {})

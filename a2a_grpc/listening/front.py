@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import Any
 
 import grpc.aio
 
-from a2a_grpc.auth.certificates import check_installed
+from a2a_grpc.auth.certificates import certificate_of, check_installed
+from a2a_grpc.auth.protocol import Certificate
 from a2a_grpc.listening.connections import can_look
 from a2a_grpc.listening.debt import Allowance
 from a2a_grpc.listening.guard import Guard
@@ -74,6 +76,15 @@ class Front:
     def is_accepting(self) -> bool:
         """True while gRPC accepts calls on all ports."""
         return all(port.is_accepting for port in self._ports)
+
+    @property
+    def is_guarded(self) -> bool:
+        """True if connections that flood are ended."""
+        return self._is_guarded
+
+    def certificate(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Certificate | None:
+        """Return the client certificate of a call's connection; None if there is none, or if none are asked for."""
+        return certificate_of(context.auth_context()) if self._settings.tls_client_ca else None
 
     def addresses(self, setting: str) -> tuple[str, ...]:
         """Return the HOST:PORT of each port of a setting, once they are bound."""

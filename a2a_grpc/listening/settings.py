@@ -1,5 +1,6 @@
 """The settings of gRPC ports that a server and a sentinel share: addresses, TLS, services for operators."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from a2a_grpc.address import is_loopback
@@ -71,10 +72,12 @@ class ListenSettings:
         return self.public_listeners
 
 
-def check_credentials_are_encrypted(server: ListenSettings) -> None:
+def check_credentials_are_encrypted(server: ListenSettings, names: Collection[str] = ("listen",)) -> None:
     """Check the addresses of a server that authenticates its callers.
 
-    The admin port is not checked, since no caller has to send credentials there.
+    Args:
+        server: The settings.
+        names: The settings whose addresses are checked. At the admin port no caller has to send credentials.
 
     Raises:
         ConfigurationError: Credentials would be sent in plaintext beyond this machine.
@@ -82,8 +85,9 @@ def check_credentials_are_encrypted(server: ListenSettings) -> None:
     if server.tls_cert or server.tls_terminated:
         return
     for listener in server.listening:
-        if listener.setting == "listen" and not is_loopback(listener.host):
+        if listener.setting in names and not is_loopback(listener.host):
             raise ConfigurationError(
-                f"listen is '{listener.text}': callers would send their credentials in plaintext beyond this machine; "
-                "give --tls-cert with --tls-key, or --tls-terminated if a proxy in front of the server ends TLS"
+                f"{listener.setting} is '{listener.text}': callers would send their credentials in plaintext beyond "
+                "this machine; give --tls-cert with --tls-key, or --tls-terminated if a proxy in front of the server "
+                "ends TLS"
             )

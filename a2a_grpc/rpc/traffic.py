@@ -1,12 +1,15 @@
 """What the calls of each connection explain of the bytes that the connection sends."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 CALL_BYTES = 256
 """Frames of a call, beside its metadata and its request."""
 RESET_BYTES = 1024
 """What a call costs its connection if it must have been reset before it was begun: as much work as many frames."""
+MESSAGE_BYTES = 64
+"""Frames of a further message of a call, and what TLS adds to them."""
 ALARM_BYTES = 256 * 1024
 """A charge of this size is an attack: sixteen times the metadata that a call may have."""
 
@@ -49,6 +52,26 @@ class Traffic:
         if account is None:
             account = self._accounts[peer] = Account()
         return account
+
+    @contextmanager
+    def receiving(self, peer: str) -> Iterator[Callable[[bytes], None]]:
+        """Yield a function to call with each message of a call that receives many. The call lasts while the block runs.
+
+        Without it the messages of such a call would count as a flood. Meanwhile one more message may be on its way.
+        """
+        account = self.account(peer)
+
+        def explain(message: bytes) -> None:
+            account.arrived += 1
+            account.explained += len(message) + MESSAGE_BYTES
+
+        account.waiting += 1
+        account.arriving += 1
+        try:
+            yield explain
+        finally:
+            account.waiting -= 1
+            account.arriving -= 1
 
     def charge(self, peer: str, size: int) -> None:
         """Take bytes from what a connection's calls explain: the server had work that no call was worth."""

@@ -25,6 +25,7 @@ from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Context, current_caller
 from a2a_grpc.rpc.status import abort, to_status
+from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.sentinel.coming import spread_of
 from a2a_grpc.sentinel.described import MAX_CARDS, described
 from a2a_grpc.sentinel.errors import BadCardError
@@ -78,6 +79,7 @@ class Attaching:
         settings: The settings of the sentinel.
         folder: A folder for private sockets, which no other user can read.
         welcome: What each agent gets to know, besides its address.
+        traffic: The accounts of connections.
         max_age_s: The age in seconds at which agents are asked to open a new tunnel; 0 for no limit.
     """
 
@@ -88,6 +90,7 @@ class Attaching:
         settings: SentinelSettings,
         folder: Path,
         welcome: Welcome,
+        traffic: Traffic,
         *,
         max_age_s: float = 0.0,
     ) -> None:
@@ -96,6 +99,7 @@ class Attaching:
         self._settings = settings
         self._welcome = welcome
         self._folder = folder
+        self._traffic = traffic
         self._max_age_s = max_age_s
         self._numbers = count()
         self._dials: dict[str, Tunnel] = {}
@@ -219,28 +223,30 @@ class Attaching:
 
     async def _hear(self, tunnel: Tunnel, context: Context) -> None:
         """Read what an agent says, until it says Bye."""
-        while True:
-            try:
-                async with asyncio.timeout(2 * self._settings.heartbeat_s):
-                    raw: Any = await context.read()
-            except TimeoutError:
-                raise UnavailableError("the agent was silent for two heartbeats") from None
-            if raw is grpc.aio.EOF:
-                return
-            frame = parsed(AgentFrame, raw)
-            match frame.WhichOneof("frame"):
-                case "heartbeat":
-                    pass
-                case "described":
-                    await self._describe(tunnel, frame.described.card)
-                case "drain":
-                    tunnel.takes_calls = False
-                case "bye":
+        with self._traffic.receiving(context.peer()) as explain:
+            while True:
+                try:
+                    async with asyncio.timeout(2 * self._settings.heartbeat_s):
+                        raw: Any = await context.read()
+                except TimeoutError:
+                    raise UnavailableError("the agent was silent for two heartbeats") from None
+                if raw is grpc.aio.EOF:
                     return
-                case "hello":
-                    raise InvalidRequestError("Hello may be said once only")
-                case _:
-                    raise InvalidRequestError("the frame is of no known kind")
+                frame = parsed(AgentFrame, raw)
+                match frame.WhichOneof("frame"):
+                    case "heartbeat":
+                        pass  # not explained: an agent that sends them without a pause floods
+                    case "described":
+                        explain(raw)
+                        await self._describe(tunnel, frame.described.card)
+                    case "drain":
+                        tunnel.takes_calls = False
+                    case "bye":
+                        return
+                    case "hello":
+                        raise InvalidRequestError("Hello may be said once only")
+                    case _:
+                        raise InvalidRequestError("the frame is of no known kind")
 
     async def _describe(self, tunnel: Tunnel, card: bytes) -> None:
         """Keep the card of an agent. Raise BadCardError if it cannot be served."""
@@ -255,7 +261,15 @@ class Attaching:
         frame = parsed(PipeFrame, await _first(context, "a dial"))
         if (tunnel := self._dials.get(frame.dial)) is None:
             raise InvalidRequestError("no pipe with this dial was asked for")
-        await tunnel.carry(frame.dial, current_caller().principal, context)
+        with self._traffic.receiving(context.peer()) as explain:
+
+            async def read() -> Any:
+                raw: Any = await context.read()
+                if raw is not grpc.aio.EOF:
+                    explain(raw)
+                return raw
+
+            await tunnel.carry(frame.dial, current_caller().principal, read, context.write)
 
 
 async def _first(context: Context, what: str) -> bytes:

@@ -1,6 +1,7 @@
 """The agent's side: stay attached to one sentinel or several, and join pipes to the agent's own gRPC server."""
 
 import asyncio
+import re
 import secrets
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, grpc_address
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.errors import A2AError
+from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.keeper import Keeper, failure_of
 from a2a_grpc.sentinel.link import Link, Streams
@@ -29,6 +30,10 @@ LASTING = frozenset([
     grpc.StatusCode.UNIMPLEMENTED,
 ])  # fmt: skip
 """The statuses of a first attempt that a further one does not change. Later ones may: tokens are replaced."""
+
+
+_OPTION = re.compile(r"\b(?:client_)?(ca_cert|cert|key)\b(?= ')")
+"""The names of settings of a client in its messages. An agent has them with another beginning."""
 
 
 class Attachment:
@@ -62,7 +67,12 @@ class Attachment:
         self._address = logical("address", settings.address)
         self._token = ""
         self._metadata()  # raises for a file that cannot be read
-        self._client = ClientSettings(plaintext=settings.attach_plaintext, ca_cert=settings.attach_ca_cert)
+        self._client = ClientSettings(
+            plaintext=settings.attach_plaintext,
+            ca_cert=settings.attach_ca_cert,
+            client_cert=settings.attach_cert,
+            client_key=settings.attach_key,
+        )
         self._hello = Hello(
             address=self._address,
             instance=secrets.token_urlsafe(16),
@@ -182,7 +192,13 @@ class Attachment:
 
     def _new_link(self, sentinel: Address) -> Link:
         def open_one() -> grpc.aio.Channel:
-            return open_channel(sentinel, self._client)
+            try:
+                return open_channel(sentinel, self._client)
+            except ConfigurationError as error:
+                said = _OPTION.sub(r"attach_\1", str(error))
+                if self._welcome.done():  # the files are being replaced
+                    raise UnavailableError(said) from None
+                raise ConfigurationError(said) from None
 
         pool = Pool(open_one, self._client.calls_per_connection, Renewal(self._client), Streams)
         return Link(self._hello, pool, self._metadata(), self._socket, self.callers)

@@ -1,4 +1,4 @@
-"""The sentinel: a gRPC port at which agents attach, and at which clients call the attached agents."""
+"""The sentinel: gRPC ports at which agents attach, and at which clients call the attached agents."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import grpc
 
-from a2a_grpc.address import join_address, split_address
+from a2a_grpc.address import split_address
 from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator, AuthSettings
 from a2a_grpc.auth.audit import AuditLog
@@ -21,9 +21,14 @@ from a2a_grpc.auth.described import schemes_of
 from a2a_grpc.auth.keys import HEADER
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.listening.admin import HEALTH_METHODS, Admin
 from a2a_grpc.listening.descriptors import shares
+from a2a_grpc.listening.front import Front
+from a2a_grpc.listening.noise import QuietGrpc
+from a2a_grpc.listening.ports import cannot_listen
+from a2a_grpc.listening.settings import check_credentials_are_encrypted
+from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.rpc import (
-    AcceptingServer,
     Admission,
     Arrivals,
     Calls,
@@ -31,11 +36,9 @@ from a2a_grpc.rpc import (
     Responses,
     TransportSettings,
     invocation_metadata,
-    server_options,
 )
 from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
-from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.sentinel.attaching import Attaching
 from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.directory import AttachedAgents
@@ -44,7 +47,7 @@ from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import OFF, SentinelSettings
 from a2a_grpc.sentinel.signing import Signer
-from a2a_grpc.sentinel.wire import Welcome
+from a2a_grpc.sentinel.wire import SENTINEL_SERVICE, Welcome
 from a2a_grpc.wire import SERVICE, SERVICE_NAME, SecurityScheme
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -74,6 +77,7 @@ class Sentinel:
     - With authenticators, each call that reaches an agent names its caller, signed by the sentinel. The credentials of
       the caller stay here, unless `pass_credentials` is set.
     - Of a request, nothing is read except its tenant.
+    - Connections that flood the sentinel are ended. If a port is lost, it is bound again.
 
     Example:
         async with Sentinel(SentinelSettings(listen="127.0.0.1:8000")) as sentinel:
@@ -90,10 +94,12 @@ class Sentinel:
 
     Raises:
         ConfigurationError: The signing key cannot be used, a package is missing, there are rules and no
-            authenticators, or a plain route is wrong, or its agent could not tell its callers apart.
+            authenticators, or a plain route is wrong, or its agent could not tell its callers apart. Or credentials
+            would be sent in plaintext beyond this machine.
 
     Attributes:
-        address: HOST:PORT, once the sentinel listens.
+        address: HOST:PORT, once the sentinel listens. The first one, if `listen` names several.
+        addresses: All such addresses, in the order of `listen`.
         http_url: The URL of HTTP, without a path, once the sentinel listens; None if HTTP is off.
     """
 
@@ -127,16 +133,20 @@ class Sentinel:
             calls_per_second=self._auth_settings.calls_per_second,
             calls_burst=self._auth_settings.calls_burst,
         )
+        if self._callers.authenticates:
+            check_credentials_are_encrypted(self.settings, ("listen", "http_listen"))
         self._audit: AuditLog | None = None
-        self._server: AcceptingServer | None = None
+        self._front: Front | None = None
+        self._failed: asyncio.Future[str] | None = None
         self._routes = Routes(
             max_agents=self.settings.max_agents, hold_s=self.settings.hold_s, plain=plain_routes(self.settings)
         )
-        self._traffic = Traffic()
+        self._admin = Admin(self.settings, (SERVICE_NAME, SENTINEL_SERVICE))
         self._undo = AsyncExitStack()
         self._attaching: Attaching
         self._calls: Calls
         self.address = ""
+        self.addresses: tuple[str, ...] = ()
         self.http_url: str | None = None
 
     async def __aenter__(self) -> Self:
@@ -152,15 +162,25 @@ class Sentinel:
         """Listen. `async with` calls this.
 
         Raises:
-            ConfigurationError: An authenticator cannot be used.
-            OSError: The address cannot be listened on.
+            ConfigurationError: An authenticator, or a TLS file, cannot be used.
+            ListenError: An address cannot be listened on, for example because the port is taken.
         """
         settings = self.settings
         async with AsyncExitStack() as undo:
             folder = Path(tempfile.mkdtemp(prefix="a2a-grpc-sentinel-"))  # with mode 0700
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
-            server = self._bound()
-            undo.push_async_callback(server.stop, CLOSE_S)
+            self._failed = asyncio.get_running_loop().create_future()
+            self._calls = Calls(
+                max_calls=settings.max_calls,
+                max_streams=settings.max_streams,
+                max_bytes=REQUEST_BYTES,
+                responses=Responses(max_bytes=RESPONSE_BYTES, unread_s=UNREAD_S),
+            )
+            front = self._made_front()
+            undo.push_async_callback(self._close_front, front)
+            front.bind()
+            self.addresses = front.addresses("listen")
+            self.address = self.addresses[0]
             undo.push_async_callback(self._callers.close)
             await self._callers.open()
             if self._auth_settings.audit_log:
@@ -172,24 +192,28 @@ class Sentinel:
                 settings,
                 folder,
                 self._said(),
+                front.traffic,
                 max_age_s=self._transport.max_connection_age_s,
             )
             self._routes.open()
             undo.push_async_callback(self._routes.close)
             undo.push_async_callback(self._attaching.close)
-            server.serve(self._methods())
-            await self._listen_http(undo)  # `/readyz` answers 503 until the sentinel is ready
-            await server.start()
-            self._server = server
-            forgetting = asyncio.create_task(self._forget(), name="a2a-grpc:forget")
-            undo.callback(forgetting.cancel)
+            methods = self._methods(front)
+            undo.enter_context(QuietGrpc())
+            await self._listen_http(undo, front)  # `/readyz` answers 503 until the sentinel is ready
+            await front.start(lambda listener: methods)
+            self._front = front
+            self._admin.tell(True)
+            looking = asyncio.create_task(self._look(front), name="a2a-grpc:look")
+            undo.callback(looking.cancel)
             self._undo = undo.pop_all()
 
     async def stop(self) -> None:
         """Have the agents attach to another sentinel, let calls finish for `drain_grace_s`, and close."""
-        if self._server is None:
+        if self._front is None:
             return
-        self._server = None
+        self._front = None
+        self._admin.leave()
         self._attaching.is_draining = True
         for tunnel in self._routes.all():
             tunnel.renew()
@@ -197,35 +221,24 @@ class Sentinel:
         if ways := self._routes.ways():
             grace_s = self.settings.drain_grace_s
             await asyncio.wait([asyncio.create_task(way.finish(grace_s), name="a2a-grpc:finish") for way in ways])
-        await self._calls.wait(CLOSE_S)
+        await asyncio.gather(self._calls.wait(CLOSE_S), self._admin.end())
         await self._undo.aclose()
 
-    async def wait_failed(self) -> None:
-        """Wait until gRPC accepts no calls any more, although the sentinel was not stopped."""
-        assert self._server is not None
-        await asyncio.shield(self._server.ended)
+    async def wait_failed(self) -> str:
+        """Wait until a port is lost for good, although the sentinel was not stopped. Return the reason."""
+        assert self._failed is not None
+        return await asyncio.shield(self._failed)
 
-    def _bound(self) -> AcceptingServer:
-        host, port = split_address("listen", self.settings.listen)
-        server = AcceptingServer(
-            [
-                *server_options(self._transport),
-                ("grpc.max_allowed_incoming_connections", self.settings.max_connections),
-            ],
-            traffic=self._traffic,
-            max_streams=self._transport.max_streams_per_connection,
-        )
-        try:
-            port = server.add_insecure_port(join_address(host, port))
-        except RuntimeError as error:
-            raise OSError(
-                f"cannot listen on {join_address(host, port)}: the port is taken, or not this machine's"
-            ) from error
-        self.address = join_address(host, port)
-        return server
-
-    async def _listen_http(self, undo: AsyncExitStack) -> None:
+    def _made_front(self) -> Front:
+        """Return the ports, which are not bound yet."""
         settings = self.settings
+        listeners = settings.public_listeners
+        # The other half is for the sockets of tunnels.
+        room = max(1, shares(len(listeners), 2 * settings.max_connections).grpc // 2)
+        return Front(settings, self._transport, listeners, max_connections=room, on_failure=self._fail)
+
+    async def _listen_http(self, undo: AsyncExitStack, front: Front) -> None:
+        settings, tls = self.settings, front.tls
         if settings.http_listen == OFF:
             return
         from a2a_grpc.sentinel.http import (  # aiohttp takes longer to import than the rest together
@@ -234,38 +247,52 @@ class Sentinel:
         )
 
         async def is_ready() -> bool:
-            return self._server is not None and not self._server.ended.done()
+            return self._front is not None and self._front.is_accepting
 
         http = SentinelHttp(
             AttachedAgents(self._routes, self._rules.may_call),
             visitors=Visitors(self._callers, self._audit),
             public_url=settings.public_url,
-            is_tls=False,
+            is_tls=tls is not None,
             card_max_age_s=settings.card_max_age_s,
-            is_alive=lambda: self._server is None or not self._server.ended.done(),
+            is_alive=lambda: self._failed is None or not self._failed.done(),
             is_ready=is_ready,
         )
         host, port = split_address("http_listen", settings.http_listen)
-        address = await http.start(host, port, limit=shares(1, settings.max_connections).http)
+        limit = shares(1, settings.max_connections).http
+        try:
+            address = await http.start(host, port, limit=limit, tls=(lambda: tls.http) if tls else None)
+        except OSError as error:
+            await http.stop()
+            raise cannot_listen(host, port, "http_listen", error) from error
         undo.push_async_callback(http.stop)
-        self.http_url = f"http://{address}"
+        self.http_url = f"{'https' if tls else 'http'}://{address}"
 
-    def _methods(self) -> Methods:
-        """Return the handlers of the agents' service, and of the service that agents call."""
+    async def _close_front(self, front: Front) -> None:
+        """Close the ports. Let clients that have not read their answers still read them."""
+        await front.close(self._calls.unread_by)
+
+    def _fail(self, reason: str) -> None:
+        """Record that a port is lost for good, and why."""
+        assert self._failed is not None
+        if not self._failed.done():
+            logger.error("the sentinel failed: %s", reason)
+            self._failed.set_result(reason)
+            self._admin.tell(False)
+
+    def _methods(self, front: Front) -> Methods:
+        """Return the handlers of the agents' service, of the service that agents call, and of those for operators."""
         settings, transport = self.settings, self._transport
-        self._calls = calls = Calls(
-            max_calls=settings.max_calls,
-            max_streams=settings.max_streams,
-            max_bytes=REQUEST_BYTES,
-            responses=Responses(max_bytes=RESPONSE_BYTES, unread_s=UNREAD_S),
-        )
+        calls = self._calls
         arrivals = Arrivals(
             places=max(4, REQUEST_BYTES // (2 * transport.max_receive_bytes)),
             timeout_s=REQUEST_S,
             refuse=self._refuse,
-            traffic=self._traffic,
+            traffic=front.traffic,
         )
-        admission = Admission(self._callers, self._refuse, invocation_metadata, audit=self._audit)
+        admission = Admission(
+            self._callers, self._refuse, invocation_metadata, certificate=front.certificate, audit=self._audit
+        )
         relay = Relay(
             self._routes,
             calls,
@@ -276,14 +303,15 @@ class Sentinel:
 
         def admitted(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
             handler = arrivals.asked_for(handler)
-            return admission.guarded(name, handler) if admission.is_needed else handler
+            is_guarded = admission.is_needed and name not in HEALTH_METHODS
+            return admission.guarded(name, handler) if is_guarded else handler
 
         handlers = {
             f"/{SERVICE_NAME}/{method.name}": calls.handler(method, relay.behavior(method))
             for method in SERVICE.methods
         }
-        handlers |= {**self._attaching.handlers(), **other_versions()}
-        limit = MetadataLimit(transport.max_call_metadata_bytes, self._traffic)
+        handlers |= {**self._attaching.handlers(), **self._admin.handlers(), **other_versions()}
+        limit = MetadataLimit(transport.max_call_metadata_bytes, front.traffic)
         return Methods({name: admitted(name, one) for name, one in handlers.items()}, refusal(UNKNOWN), limit)
 
     def _said(self) -> Welcome:
@@ -296,11 +324,16 @@ class Sentinel:
     async def _refuse(self, context: Any, error: A2AError) -> None:
         await self._calls.refuse(context, error)
 
-    async def _forget(self) -> None:
-        """Forget connections that have gone, from time to time."""
+    async def _look(self, front: Front) -> None:
+        """Read TLS files again if they have changed, and forget connections that have gone, from time to time."""
+        loop = asyncio.get_running_loop()
+        forget_at = loop.time() + FORGET_EVERY_S
         while True:
-            await asyncio.sleep(FORGET_EVERY_S)
-            self._traffic.forget_idle()
+            await asyncio.sleep(LOOK_EVERY_S)
+            await front.look_at_files()
+            if not front.is_guarded and loop.time() >= forget_at:  # a guard does so itself
+                front.traffic.forget_idle()
+                forget_at = loop.time() + FORGET_EVERY_S
 
 
 def _names(schemes: Mapping[str, SecurityScheme]) -> set[str]:

@@ -4,9 +4,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from a2a_grpc.address import is_loopback, is_wildcard, split_address
+from a2a_grpc.address import is_wildcard, split_address
 from a2a_grpc.arguments import checked
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.listening.listeners import Listener
+from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.masking import mask_url
 
 MiB = 1 << 20
@@ -18,10 +20,15 @@ _PLAIN = re.compile("[!-~]+")
 @checked()
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SentinelSettings:
-    """Settings of a sentinel."""
+class SentinelSettings(ListenSettings):
+    """Settings of a sentinel: addresses, TLS, limits of agents, calls and connections, shutdown."""
 
-    listen: str = setting("127.0.0.1:8000", "HOST:PORT for clients and agents; port 0 chooses a free port.")
+    listen: str = setting(
+        "127.0.0.1:8000",
+        "HOST:PORT for clients and agents; port 0 chooses a free port. Several addresses are separated by commas; "
+        "HOST:PORT/tls asks for no client certificate although `tls_client_ca` is set.",
+        repeated=True,
+    )
     public_address: str = setting(
         "", "HOST:PORT that the cards of the agents name; by default the address that each agent has called."
     )
@@ -34,9 +41,6 @@ class SentinelSettings:
         "http(s):// URL of HTTP that catalogs name; by default the host that each request asks for.",
     )
     card_max_age_s: int = setting(60, "Seconds that clients may cache the card of an agent.", minimum=0)
-    insecure: bool = setting(
-        False, "Allow connections without TLS from other machines, for example from a proxy that ends TLS."
-    )
     route: str = setting(
         "",
         "ADDRESS=HOST:PORT of an agent that the sentinel calls itself; give the option again for more agents.",
@@ -73,26 +77,25 @@ class SentinelSettings:
     max_agent_calls: int = setting(10_000, "Calls that may be open at the same time to one agent.", minimum=1)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        ListenSettings.__post_init__(self)
         if self.signing_key == "":
             raise ConfigurationError("signing_key is empty")
         if self.signing_key and self.pass_credentials:
             raise ConfigurationError(
                 "signing_key and pass_credentials are both given; a sentinel that passes credentials on signs nothing"
             )
-        for name in ("listen", "http_listen"):
-            if name == "http_listen" and self.http_listen == OFF:
-                continue
-            host, _ = split_address(name, getattr(self, name))
-            if not (self.insecure or is_loopback(host)):
-                raise ConfigurationError(
-                    f"{name} is '{getattr(self, name)}': plaintext beyond this machine; put a proxy that ends TLS "
-                    "before the sentinel and give --insecure"
-                )
         if self.public_url:
             check_public_url(self.public_url)
         if self.public_address and is_wildcard(split_address("public_address", self.public_address)[0]):
             raise ConfigurationError(f"public_address is '{self.public_address}'; clients cannot call it")
+
+    @property
+    def listening(self) -> list[Listener]:
+        """All addresses to listen on: those of `listen` first, then that of `http_listen` if any."""
+        listeners = self.public_listeners
+        if self.http_listen != OFF:
+            listeners.append(Listener("http_listen", *split_address("http_listen", self.http_listen)))
+        return listeners
 
 
 @checked()
@@ -120,12 +123,22 @@ class AttachSettings:
     attach_ca_cert: str | None = setting(
         None, "PEM file with the root certificates of the sentinel; by default the system's roots."
     )
+    attach_cert: str | None = setting(
+        None,
+        "PEM file with the certificate chain that the agent shows to the sentinel; it is read again when it changes.",
+    )
+    attach_key: str | None = setting(None, "PEM file with the private key of this certificate.")
     attach_token_file: str | None = setting(
         None, "File with the token that the agent shows to the sentinel, as 'authorization: Bearer TOKEN'."
     )
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if bool(self.attach_cert) != bool(self.attach_key):
+            missing = "attach-key" if self.attach_cert else "attach-cert"
+            raise ConfigurationError(f"--{missing} is missing; a certificate and its key come together")
+        if self.attach_plaintext and (self.attach_ca_cert or self.attach_cert):
+            raise ConfigurationError("--attach-plaintext and certificates exclude each other")
 
 
 def check_public_url(url: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,20 @@ class Tunnel(Way):
         """Return True if two agents have the same store, so that both can serve each task of the other one."""
         return bool(self.store) and self.store == other.store
 
-    async def carry(self, dial: str, principal: Principal, context: Any) -> None:
+    async def carry(
+        self,
+        dial: str,
+        principal: Principal,
+        read: Callable[[], Awaitable[Any]],
+        write: Callable[[bytes], Awaitable[Any]],
+    ) -> None:
         """Join a pipe that the agent has opened to the connection that it was asked for.
 
         Args:
             dial: The id that the agent gives.
             principal: The principal of the pipe.
-            context: The call that is the pipe.
+            read: Reads the next message of the pipe.
+            write: Writes a message to the pipe.
 
         Raises:
             PermissionDeniedError: The principal of the pipe is not that of the agent.
@@ -101,7 +109,7 @@ class Tunnel(Way):
         connection = self._dialed.pop(dial)
         connection.taken.set()
         try:
-            await join(connection.reader, connection.writer, context.read, context.write)
+            await join(connection.reader, connection.writer, read, write)
         finally:
             self.cuts += 1
             connection.writer.close()

@@ -298,13 +298,22 @@ def make_server(
 
 def _with_callers(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[Authenticator]]:
     """Return the authenticators that settings name. Return the settings as well, with the client CA of the file."""
-    client_ca = settings.get("tls_client_ca")
+    found = accepted(load(AuthSettings, settings), client_ca=client_ca_of(settings))
+    return {**settings, "tls_client_ca": found.client_ca}, found.authenticators
+
+
+def client_ca_of(settings: Mapping[str, Any]) -> str | None:
+    """Return the file with the CAs of client certificates that settings, or the environment, name; None if neither.
+
+    Raises:
+        ConfigurationError: The name is empty: an unset variable of a shell must not turn client certificates off.
+    """
+    client_ca: str | None = settings.get("tls_client_ca")
     if client_ca is None:
         client_ca = os.environ.get(f"{PREFIX}TLS_CLIENT_CA")
-    if client_ca == "":  # an unset variable of a shell must not turn client certificates off
+    if client_ca == "":
         raise ConfigurationError("tls_client_ca is empty")
-    found = accepted(load(AuthSettings, settings), client_ca=client_ca)
-    return {**settings, "tls_client_ca": found.client_ca}, found.authenticators
+    return client_ca
 
 
 def with_store(agent: Agent, settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -18,7 +18,6 @@ from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
-from a2a_grpc.auth.certificates import certificate_of
 from a2a_grpc.auth.described import secure
 from a2a_grpc.auth.protocol import Certificate, Vouching
 from a2a_grpc.auth.settings import AuthSettings
@@ -294,9 +293,7 @@ class Server:
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = self._build_card(address)
             methods, admin_methods = self._methods(), self._admin.handlers()
-            self._admission = self._admitting(
-                self._callers, _certificate if settings.tls_client_ca else _no_certificate
-            )
+            self._admission = self._admitting(self._callers, front.certificate)
             undo.push_async_callback(self._store.close)
             await self._store.open()
             await self._check_owner()
@@ -563,10 +560,6 @@ class Server:
         )
         self._http = http
         self.http_url = f"{'https' if tls else 'http'}://{address}"
-
-
-def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> Certificate | None:
-    return certificate_of(context.auth_context())
 
 
 def _no_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The good client: one call after another, each timed: python -m tests.attacks.good HOST:PORT [PAUSE_S]
+"""The good client: one call after another, each timed: python -m tests.attacks.good HOST:PORT [PAUSE_S [TENANT]]
 
 Makes a task, tells that it is ready as a JSON line, then asks for the task every PAUSE_S seconds until its standard
 input is closed. Ends with a JSON line of what it saw.
@@ -26,15 +26,17 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
-async def main(address: str, pause_s: float) -> None:
+async def main(address: str, pause_s: float, tenant: str = "") -> None:
     latencies: list[float] = []
     errors: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         stub = A2AServiceStub(channel)
-        sent = await stub.SendMessage(request("hello"), metadata=V1, timeout=TIMEOUT_S)
-        wanted = GetTaskRequest(id=sent.task.id)
+        sending = request("hello")
+        sending.tenant = tenant
+        sent = await stub.SendMessage(sending, metadata=V1, timeout=TIMEOUT_S)
+        wanted = GetTaskRequest(id=sent.task.id, tenant=tenant)
         for _ in range(WARM_UP_CALLS):
             await stub.GetTask(wanted, metadata=V1, timeout=TIMEOUT_S)
         print(json.dumps({"event": "ready"}), flush=True)
@@ -59,4 +61,4 @@ async def main(address: str, pause_s: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 0.01))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 0.01, *sys.argv[3:]))

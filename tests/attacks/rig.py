@@ -135,9 +135,9 @@ class Target(Process):
 class GoodClient(Process):
     """A client in a process of its own that makes one small call after another."""
 
-    def __init__(self, target: Target | str, *, pause_s: float = 0.01) -> None:
+    def __init__(self, target: Target | str, *, pause_s: float = 0.01, tenant: str = "") -> None:
         address = target if isinstance(target, str) else target.address
-        super().__init__("-m", "tests.attacks.good", address, str(pause_s))
+        super().__init__("-m", "tests.attacks.good", address, str(pause_s), tenant)
 
     async def stop(self) -> dict[str, Any]:
         """End it. Return what it saw: calls, errors (text to count), p50_ms, p99_ms, worst_ms."""
@@ -179,13 +179,18 @@ class Harm:
 
 
 async def attacked(
-    target: Target, attack: Awaitable[Any], *, settle_s: float = SETTLE_S, client_of: str | None = None
+    target: Target,
+    attack: Awaitable[Any],
+    *,
+    settle_s: float = SETTLE_S,
+    client_of: str | None = None,
+    tenant: str = "",
 ) -> Harm:
-    """Run the attack beside a good client, of another address if given, such as a proxy's.
+    """Run the attack beside a good client, of another address or tenant if given, such as a proxy's.
 
     Return what both the client and the server's memory showed.
     """
-    async with GoodClient(client_of or target) as good:
+    async with GoodClient(client_of or target, tenant=tenant) as good:
         before = peak = target.rss_bytes()
         going = asyncio.ensure_future(attack)
         try:

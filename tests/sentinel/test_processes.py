@@ -166,7 +166,7 @@ async def test_an_agent_with_fail_fast_ends_with_one_line(tmp_path: Path) -> Non
         (("--address", ADDRESS), "--attach is missing"),
         (("--attach", "127.0.0.1:9", "--address", "Nobody@x"), "address is 'Nobody@x'"),
         (("--attach", "x", "--address", ADDRESS, "--workers", "2"), "workers is 2"),
-        (("--attach", "x:1", "--address", ADDRESS, "--attach-ca-cert", "/no/file"), "cannot read ca_cert '/no/file'"),
+        (("--attach", "x:1", "--address", ADDRESS, "--attach-ca-cert", "/no/file"), "read attach_ca_cert '/no/file'"),
         (("--attach", "x:1", "--address", ADDRESS, "--attach-token-file", "/no/file"), "attach_token_file '/no/file'"),
         (("--attach", ":::", "--address", ADDRESS), "attach is ':::'"),
     ],

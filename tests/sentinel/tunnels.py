@@ -2,9 +2,10 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from a2a_grpc.auth import Authenticator, AuthSettings
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.server.serve import make_server
-from a2a_grpc.wire import SERVICE, SERVICE_NAME, A2AServiceStub
+from a2a_grpc.wire import SERVICE, SERVICE_NAME, A2AServiceStub, SubscribeToTaskRequest
 from tests.harness import Served
 
 ADDRESS = "scripted@fame.fabric"
@@ -43,12 +44,21 @@ async def channel_to(address: str) -> AsyncIterator[grpc.aio.Channel]:
 
 @asynccontextmanager
 async def attached(
-    agent: Agent, at: str, address: str = ADDRESS, auth: Sequence[Authenticator] = (), token: str = "", **settings: Any
+    agent: Agent,
+    at: str,
+    address: str = ADDRESS,
+    auth: Sequence[Authenticator] = (),
+    token: str = "",
+    attach: Mapping[str, Any] = MappingProxyType({}),
+    **settings: Any,
 ) -> AsyncIterator[Served]:
-    """A server of the agent, attached to a sentinel. The channel and the stub are those of the sentinel."""
+    """A server of the agent, attached to a sentinel. The channel and the stub are those of the sentinel.
+
+    `attach` has further settings of the attachment.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "agent.sock")
-        async with Attachment(attaching(at, address, Path(folder), token)) as attachment:
+        async with Attachment(attaching(at, address, Path(folder), token, **attach)) as attachment:
             public, tenant = await attachment.welcome()
             settings = {
                 "listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0,
@@ -137,3 +147,8 @@ async def ended(call: Any) -> tuple[Any, ...]:
             raise
     trailing = sorted((key, value) for key, value in await call.trailing_metadata())
     return responses, await call.code(), await call.details(), tuple(await call.initial_metadata()), trailing
+
+
+def request_of(task_id: str, tenant: str = ADDRESS) -> bytes:
+    """The bytes of a SubscribeToTask."""
+    return SubscribeToTaskRequest(tenant=tenant, id=task_id).SerializeToString()
