@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -56,6 +57,9 @@ FIRST_S = 10.0
 RENEWAL = (0.7, 0.8)
 """The share of the largest age of a connection at which an agent is asked to open a new tunnel. gRPC varies the age by
 a tenth."""
+
+RENEW_BEFORE_S = 30.0
+"""Seconds before the end of an agent's credentials at which the agent is asked to attach with newer ones."""
 
 MAX_INSTANCE_CHARS = 64
 MAX_STORE_CHARS = 128
@@ -193,7 +197,9 @@ class Attaching:
         if len(hello.store) > MAX_STORE_CHARS:
             raise InvalidRequestError.of(Violation("hello.store", f"must have at most {MAX_STORE_CHARS} characters"))
         if not self._rules.may_attach(principal, hello.address):
-            raise PermissionDeniedError("the credentials do not cover the address", metadata={"address": hello.address})
+            raise PermissionDeniedError(
+                f"the credentials do not cover the address '{hello.address}'", metadata={"address": hello.address}
+            )
         path = self._folder / f"{next(self._numbers)}.sock"
         tunnel = Tunnel(hello, principal, path, self._dials, max_calls=self._settings.max_agent_calls)
         self._routes.check(tunnel)
@@ -206,9 +212,17 @@ class Attaching:
             await tunnel.close()
 
     async def _renew(self, tunnel: Tunnel) -> None:
-        """Have an agent open a new tunnel, on a new connection, before this one has its largest age."""
-        if self._max_age_s:
-            await asyncio.sleep(self._max_age_s * random.uniform(*RENEWAL))
+        """Have an agent open a new tunnel, on a new connection, before this one has its largest age.
+
+        Do so before the agent's credentials end as well, which would end the tunnel with its calls.
+        """
+        ages = [self._max_age_s * random.uniform(*RENEWAL)] if self._max_age_s else []
+        if (ends_at := tunnel.principal.expires_at) is not None:
+            left_s = ends_at - time.time()
+            if left_s > RENEW_BEFORE_S:  # else the agent has no newer credentials
+                ages.append(left_s - RENEW_BEFORE_S)
+        if ages:
+            await asyncio.sleep(min(ages))
             tunnel.renew()
 
     async def _tell(self, tunnel: Tunnel, context: Context) -> None:

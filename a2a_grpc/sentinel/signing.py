@@ -117,13 +117,13 @@ def _read(path: Path) -> "Ed25519PrivateKey":
     except OSError as error:
         raise ConfigurationError(f"signing_key '{path}' cannot be read: {error.strerror}") from None
     except ConfigurationError as error:
-        raise ConfigurationError(f"signing_key {error}") from None
+        raise ConfigurationError(f"signing_key: {error}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):  # the text of the error may have a piece of the key
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigurationError(
-            f"signing_key '{path}' is no PEM file with an Ed25519 private key without a password; make one: "
-            f"(umask 077; openssl genpkey -algorithm ed25519 -out {path.name})"
+            f"signing_key '{path}' is no PEM file with an Ed25519 private key without a password; "
+            "make one: (umask 077; openssl genpkey -algorithm ed25519 -out NEW_FILE)"
         )
     if os.name == "posix" and mode & OTHERS_READ:
         logger.warning("other users can read or write the signing key file=%s mode=%04o", path, mode)
