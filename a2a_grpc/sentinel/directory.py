@@ -96,9 +96,11 @@ class AttachedAgents:
 
     def _listings(self, caller: Principal, words: Sequence[str]) -> list[Listing]:
         listings = []
-        for tunnel in self._routes.all():
+        # Agents that share an address have one entry.
+        attached = {one.address: one for one in self._routes.all() if one.takes_calls and one.description is not None}
+        for tunnel in attached.values():
             said = tunnel.description
-            if said is not None and tunnel.takes_calls and self._may_call(caller, tunnel.address):
+            if said is not None and self._may_call(caller, tunnel.address):
                 matched = _matched(said.card, words)
                 token = base64.urlsafe_b64encode(f"{matched} {tunnel.address}".encode()).decode()
                 listings.append(Listing(tunnel.address, said.card, token, said.body, matched=matched))

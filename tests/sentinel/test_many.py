@@ -1,6 +1,7 @@
 """Several agents of one store under one address."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,8 +14,11 @@ from a2a_grpc import connect
 from a2a_grpc.errors import UnavailableError
 from a2a_grpc.parts import text_of
 from a2a_grpc.sentinel import Attachment, AttachSettings
+from a2a_grpc.sentinel.wire import AgentFrame, Described, Hello
 from a2a_grpc.wire import GetTaskRequest, Task, TaskArtifactUpdateEvent
 from tests.harness import Program, eventually, run_program
+from tests.sentinel.test_attaching import attach
+from tests.sentinel.test_http import HTTP, WEATHER, listed
 from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, raw_server, sentinel, unary
 
 REQUEST = GetTaskRequest(tenant=ADDRESS, id="t").SerializeToString()
@@ -104,6 +108,25 @@ async def test_a_stream_goes_on_at_another_agent_of_the_store_when_its_agent_is_
                         await first.process.wait()
             assert seqs == sorted(set(seqs))
             assert isinstance(await client.send("hello"), Task)
+
+
+async def test_agents_that_share_an_address_are_one_agent_over_http() -> None:
+    async with sentinel(http_listen=HTTP) as running, channel_to(running.address) as channel:
+        calls = []
+        for number in range(2):
+            call = attach(channel)
+            said = Hello(address="weather@acme", instance=f"i-{number}", max_calls=100, store="s")
+            for frame in (AgentFrame(hello=said), AgentFrame(described=Described(card=json.dumps(WEATHER).encode()))):
+                await call.write(frame.SerializeToString())
+            calls.append(call)
+        await eventually(lambda: _assert([bool(one.description) for one in running._routes.all()] == [True, True]))
+        assert await listed(running.http_url) == ["weather@acme"]
+        for call in calls:
+            call.cancel()
+
+
+def _assert(holds: bool) -> None:
+    assert holds
 
 
 async def test_workers_of_an_agent_attach_each_and_share_the_address(tmp_path: Path) -> None:

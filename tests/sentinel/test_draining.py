@@ -1,0 +1,68 @@
+"""Sentinels that stop while others go on."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from a2a_grpc import connect
+from a2a_grpc.wire import Task
+from tests.harness import eventually, scripted_agent, stop_listening
+from tests.sentinel.tunnels import ADDRESS, attached, sentinel
+
+
+@asynccontextmanager
+async def balancer(*targets: str) -> AsyncIterator[str]:
+    """A load balancer of connections: each goes to the first of the targets that accepts it. Its HOST:PORT."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(1 << 16):
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for target in targets:
+            host, _, port = target.rpartition(":")
+            with contextlib.suppress(OSError):
+                there, back = await asyncio.open_connection(host, int(port))
+                await asyncio.gather(carry(reader, back), carry(there, writer))
+                return
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await stop_listening(server)
+
+
+async def test_a_drain_of_one_of_two_sentinels_under_load_fails_no_call() -> None:
+    """The client's connection leads to the sentinel that stops, and after that to the other one."""
+    ends: Counter[str] = Counter()
+    is_over = False
+    async with sentinel(drain_grace_s=1.0) as stops, sentinel() as stays:
+        async with attached(scripted_agent(), f"{stops.address},{stays.address}"):
+            await eventually(lambda: _assert(stops._routes.count == stays._routes.count == 1))
+            async with balancer(stops.address, stays.address) as address, connect(ADDRESS, sentinel=address) as client:
+
+                async def call() -> None:
+                    while not is_over:
+                        try:
+                            assert isinstance(await client.send("hello"), Task)
+                            ends["OK"] += 1
+                        except Exception as error:
+                            ends[repr(error)] += 1
+
+                calling = [asyncio.create_task(call()) for _ in range(8)]
+                await eventually(lambda: _assert(ends["OK"] > 20))
+                await stops.stop()
+                before = ends["OK"]
+                await eventually(lambda: _assert(ends["OK"] > before + 20), within_s=30)
+                is_over = True
+                await asyncio.gather(*calling)
+    assert set(ends) == {"OK"}
+
+
+def _assert(holds: bool) -> None:
+    assert holds
