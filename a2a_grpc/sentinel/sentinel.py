@@ -25,7 +25,6 @@ from a2a_grpc.listening.admin import HEALTH_METHODS, Admin
 from a2a_grpc.listening.descriptors import shares
 from a2a_grpc.listening.front import Front
 from a2a_grpc.listening.noise import QuietGrpc
-from a2a_grpc.listening.ports import cannot_listen
 from a2a_grpc.listening.settings import check_credentials_are_encrypted
 from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.rpc import (
@@ -241,17 +240,14 @@ class Sentinel:
         settings, tls = self.settings, front.tls
         if settings.http_listen == OFF:
             return
-        from a2a_grpc.sentinel.http import (  # aiohttp takes longer to import than the rest together
-            SentinelHttp,
-            Visitors,
-        )
+        from a2a_grpc.sentinel import http as served  # aiohttp takes longer to import than the rest together
 
         async def is_ready() -> bool:
             return self._front is not None and self._front.is_accepting
 
-        http = SentinelHttp(
+        http = served.SentinelHttp(
             AttachedAgents(self._routes, self._rules.may_call),
-            visitors=Visitors(self._callers, self._audit),
+            visitors=served.Visitors(self._callers, self._audit),
             public_url=settings.public_url,
             is_tls=tls is not None,
             card_max_age_s=settings.card_max_age_s,
@@ -260,11 +256,7 @@ class Sentinel:
         )
         host, port = split_address("http_listen", settings.http_listen)
         limit = shares(1, settings.max_connections).http
-        try:
-            address = await http.start(host, port, limit=limit, tls=(lambda: tls.http) if tls else None)
-        except OSError as error:
-            await http.stop()
-            raise cannot_listen(host, port, "http_listen", error) from error
+        address = await http.start(host, port, limit=limit, tls=(lambda: tls.http) if tls else None)
         undo.push_async_callback(http.stop)
         self.http_url = f"{'https' if tls else 'http'}://{address}"
 
