@@ -33,7 +33,7 @@ The modules, by floor. A module imports only from its own package and from lower
                     http_callers: who asks; http_catalog: agents as entries of catalogs; http_search: the search of ARD;
                     http_errors: errors in JSON; settings; errors; wire: messages;
                     signing: saying to agents who calls; vouched: the agent's side of this; rules: who may attach, and
-                    who may call
+                    who may call; registry: the service in which agents are found; presence: the attached ones in it
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this
@@ -66,10 +66,10 @@ The modules, by floor. A module imports only from its own package and from lower
                     replaced; growth: a limit for a followed task; pages: lists; connection, channel, pool, target,
                     credentials, card, fetch, page: the way to an agent; probe: why an agent cannot be reached; lenient:
                     cards with mistakes; status: failures as errors; remote, manager, blocking: other ways to use a
-                    client; delegated, noted: remote tasks for a turn of an agent here; identity: the credentials of a
-                    call; security: which credentials a card asks for; oauth2, command: tokens from an authorization
-                    server or a command; tokens: renewing them; device: signing in with a browser; endpoint, issuer:
-                    requests to authorization servers; extended: the card for a known caller
+                    client; registry: finding agents; delegated, noted: remote tasks for a turn of an agent here;
+                    identity: the credentials of a call; security: which credentials a card asks for; oauth2, command:
+                    tokens from an authorization server or a command; tokens: renewing them; device: signing in with a
+                    browser; endpoint, issuer: requests to authorization servers; extended: the card for a known caller
     2  agent        what authors of agents use. talk: one question to a user at a time
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL;

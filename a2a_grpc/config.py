@@ -27,6 +27,7 @@ OPTIONS = frozenset([
     "oauth2_client_secret_file", "oauth2_issuer", "oauth2_scope", "oauth2_token_url", "token_command",
     "address", "attach", "attach_ca_cert", "attach_cert", "attach_key", "attach_max_age_s", "attach_plaintext",
     "attach_token_file", "fail_fast", "replace",
+    "lease_s", "max_entries", "registry",
     "heartbeat_s", "hold_s", "max_agent_calls", "max_agents", "pass_credentials", "public_address",
     "route", "route_ca_cert", "route_connect_timeout_s", "route_plaintext", "shared_store",
     "signing_key",

@@ -11,6 +11,7 @@
     ├── ExtensionSupportRequiredError            FAILED_PRECONDITION  EXTENSION_SUPPORT_REQUIRED
     ├── VersionNotSupportedError                 FAILED_PRECONDITION  VERSION_NOT_SUPPORTED
     │   (the nine of the specification, §5.4; status codes of 1.0.1: clients key on the reason)
+    ├── NoAgentFound                             NOT_FOUND            AGENT_NOT_FOUND
     ├── InvalidRequestError                      INVALID_ARGUMENT     INVALID_PARAMS
     ├── ResourceExhaustedError                   RESOURCE_EXHAUSTED   RESOURCE_EXHAUSTED
     ├── UnavailableError                         UNAVAILABLE          UNAVAILABLE
@@ -230,6 +231,25 @@ class VersionNotSupportedError(A2AError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "VERSION_NOT_SUPPORTED"
+
+
+class NoAgentFound(A2AError):
+    """The registry has no such agent that the caller may call.
+
+    The message is the same for an agent that is not there, and for one that the caller may not call.
+    """
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "AGENT_NOT_FOUND"
+
+    @classmethod
+    def of(cls, name: str) -> "NoAgentFound":
+        """Return the error for the name of an agent.
+
+        Args:
+            name: The name that the caller gave.
+        """
+        return cls(f"the registry has no agent '{name[:256]}' that you may call", metadata={"name": name[:256]})
 
 
 class InvalidRequestError(A2AError):

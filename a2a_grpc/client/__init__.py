@@ -16,11 +16,13 @@ from a2a_grpc.client.errors import (
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.manager import ClientManager, Discovered
 from a2a_grpc.client.oauth2 import oauth2
+from a2a_grpc.client.registry import FoundAgent, Registry, find_agent
 from a2a_grpc.client.remote import RemoteAgent, progress_of
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import NoAgentFound
 from a2a_grpc.lifecycle import Event, state_name
 from a2a_grpc.parts import file_part, files_of, user_message
 
@@ -38,6 +40,9 @@ __all__ = [
     "CredentialsUnavailableError",
     "Discovered",
     "Event",
+    "FoundAgent",
+    "NoAgentFound",
+    "Registry",
     "RemoteAgent",
     "ResponseTooLargeError",
     "SendOptions",
@@ -50,6 +55,7 @@ __all__ = [
     "connect",
     "file_part",
     "files_of",
+    "find_agent",
     "oauth2",
     "progress_of",
     "state_name",

@@ -12,8 +12,9 @@ from a2a_grpc.client.blocking import BlockingClient, Portal
 from a2a_grpc.client.client import CONNECT_ARGUMENTS, Client, connect, load_settings
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.registry import FoundAgent, Registry
 from a2a_grpc.client.remote import RemoteAgent
-from a2a_grpc.client.target import Address, parse, shown
+from a2a_grpc.client.target import Address, CardUrl, parse, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.logical import is_logical
@@ -73,6 +74,8 @@ class ClientManager:
         self._settings: dict[str, Any] = settings
         self._lock = threading.Lock()
         self._targets: dict[str, str] = {}
+        self._extras: dict[str, dict[str, Any]] = {}
+        """Settings for targets that a registry has named."""
         self._clients: dict[tuple[asyncio.AbstractEventLoop, str], Client] = {}
         self._blocking: dict[str, BlockingClient] = {}
         self._portal: Portal | None = None
@@ -134,7 +137,7 @@ class ClientManager:
                 del self._clients[loop, target]  # what is left of it closes with the channel
             client = self._clients.get(place)
             if client is None:
-                client = self._clients[place] = connect(place[1], **self._settings)
+                client = self._clients[place] = connect(place[1], **self._settings_for(place[1]))
             return client
 
     def agent(self, name: str) -> RemoteAgent:
@@ -165,19 +168,25 @@ class ClientManager:
             client = self._blocking.get(target)
             if client is None:
                 self._portal = self._portal or Portal()
-                client = self._blocking[target] = BlockingClient(target, portal=self._portal, **self._settings)
+                client = self._blocking[target] = BlockingClient(
+                    target, portal=self._portal, **self._settings_for(target)
+                )
             return client
 
-    async def discover(self, urls: Iterable[str], *, timeout_s: float = 5.0) -> list[Discovered]:
-        """Fetch the cards at several URLs at the same time. Return a result for each URL, in the same order.
+    async def discover(self, urls: Iterable[str] | str, *, timeout_s: float = 5.0) -> list[Discovered]:
+        """Fetch the cards at several URLs, or of all agents in a registry, at the same time. Return a result for each.
 
-        An agent is registered under the name on its card, unless the card has no name or the name is taken. A URL that
-        fails raises nothing; the result has the error.
+        The results are in the order of the URLs, or in the order of names. An agent at a URL is registered under the
+        name on its card, unless the card has no name or the name is taken. An agent of a registry is registered under
+        its name there. A URL, or a registry, that fails raises nothing; the result has the error.
 
         Args:
-            urls: The URLs of cards or agents, or paths of cards, as `connect` takes them.
-            timeout_s: Seconds for each card.
+            urls: The URLs of cards or agents, or paths of cards, as `connect` takes them. Or one text: HOST:PORT of a
+                registry.
+            timeout_s: Seconds for each card, and for the list of the registry.
         """
+        if isinstance(urls, str):
+            return await self._discover_registry(urls, timeout_s)
         async with Cards(timeout_s=timeout_s, ca_cert=self._settings.get("ca_cert")) as cards:
             found = await asyncio.gather(*(_discover(cards, url, timeout_s) for url in urls))
         for one in found:
@@ -185,6 +194,28 @@ class ClientManager:
                 with self._lock:
                     self._targets.setdefault(one.card.name, one.url)
         return found
+
+    async def _discover_registry(self, registry: str, timeout_s: float) -> list[Discovered]:
+        """Return a result for each agent in a registry, and one with the error if the registry fails."""
+        loaded = load_settings({name: it for name, it in self._settings.items() if name not in CONNECT_ARGUMENTS})
+        shown_to = {name: self._settings[name] for name in ("credentials", "headers") if name in self._settings}
+        found: dict[str, FoundAgent] = {}
+        try:
+            async with asyncio.timeout(timeout_s), Registry(registry, settings=loaded, **shown_to) as opened:
+                async for agent in opened.list():
+                    found.setdefault(agent.name, agent)
+        except TimeoutError:
+            late = UnreachableError(f"{shown(registry)} does not answer within {timeout_s:g} s")
+            return [Discovered(registry, None, late)]
+        except (A2AError, ConfigurationError) as error:
+            return [Discovered(registry, None, error)]
+        async with Cards(timeout_s=timeout_s, ca_cert=self._settings.get("ca_cert")) as cards:
+            results = await asyncio.gather(*(_discover_agent(cards, agent, timeout_s) for agent in found.values()))
+        with self._lock:
+            for agent, result in zip(found.values(), results, strict=True):
+                if result.error is None and self._targets.setdefault(agent.name, agent.target) == agent.target:
+                    self._extras[agent.target] = agent.settings
+        return results
 
     async def close(self) -> None:
         """Close all clients, for good. The agents' tasks go on. The block calls this."""
@@ -201,6 +232,9 @@ class ClientManager:
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(client.close(), loop))
         if portal is not None:
             await asyncio.to_thread(_close_blocking, portal, list(blocking.values()))
+
+    def _settings_for(self, target: str) -> dict[str, Any]:
+        return {**self._extras.get(target, {}), **self._settings}
 
     def _check_open(self) -> None:
         """Raise RuntimeError if the manager is closed. The caller holds the lock."""
@@ -228,6 +262,16 @@ async def _discover(cards: Cards, url: str, timeout_s: float) -> Discovered:
     except (A2AError, ConfigurationError) as error:
         return Discovered(url, None, error)
     return Discovered(url, card, None)
+
+
+async def _discover_agent(cards: Cards, agent: FoundAgent, timeout_s: float) -> Discovered:
+    """Return the result for an agent of a registry. A card at a URL is fetched, so that the agent is known to answer.
+
+    Of an agent at a sentinel, or with the address of its gRPC, the registry has the card.
+    """
+    if agent.url and isinstance(parse(agent.url), CardUrl):
+        return await _discover(cards, agent.url, timeout_s)
+    return Discovered(agent.target, agent.card, None)
 
 
 def _close_blocking(portal: Portal, clients: list[BlockingClient]) -> None:

@@ -269,6 +269,7 @@ class Attaching:
             raise BadCardError(f"the agent has sent more than {MAX_CARDS} cards")
         if tunnel.description is None or tunnel.description.body != card:
             tunnel.description = await asyncio.to_thread(described, card, tunnel.address)
+            self._routes.changed.set()
             logger.info("described address=%s name=%s", tunnel.address, one_line(tunnel.description.card.name))
 
     async def _pipe(self, context: Context) -> None:

@@ -47,6 +47,8 @@ class Routes:
         self._attached: dict[str, list[Tunnel]] = {}
         self._owners: dict[str, tuple[str, float | None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self.changed = asyncio.Event()
+        """Set when an agent has been attached or detached, or has sent its card. The registry clears it."""
 
     def find(self, address: str) -> Way:
         """Return the way to the agent that gets the next call for an address. Raise NotAttachedError without one."""
@@ -107,6 +109,7 @@ class Routes:
         replaced = [one for one in former if one.instance == tunnel.instance or not one.shares_with(tunnel)]
         self._attached[tunnel.address] = [*(one for one in former if one not in replaced), tunnel]
         self._owners[tunnel.address] = (tunnel.principal.owner, None)
+        self.changed.set()
         logger.info("attached address=%s agents=%d", tunnel.address, len(self._attached[tunnel.address]))
         for one in replaced:
             one.drain(replaced=one.instance != tunnel.instance)
@@ -123,6 +126,7 @@ class Routes:
         if not tunnels:
             del self._attached[tunnel.address]
             self._owners[tunnel.address] = (tunnel.principal.owner, time.monotonic() + self._hold_s)
+        self.changed.set()
         logger.info("detached address=%s agents=%d", tunnel.address, len(tunnels))
 
     async def close(self) -> None:

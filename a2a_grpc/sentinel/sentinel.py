@@ -27,6 +27,8 @@ from a2a_grpc.listening.front import Front
 from a2a_grpc.listening.noise import QuietGrpc
 from a2a_grpc.listening.settings import check_credentials_are_encrypted
 from a2a_grpc.listening.tls import LOOK_EVERY_S
+from a2a_grpc.registry import open_entries
+from a2a_grpc.registry.wire import REGISTRY_SERVICE
 from a2a_grpc.rpc import (
     Admission,
     Arrivals,
@@ -41,6 +43,8 @@ from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.sentinel.attaching import Attaching
 from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.directory import AttachedAgents
+from a2a_grpc.sentinel.presence import Presence
+from a2a_grpc.sentinel.registry import RegistryService
 from a2a_grpc.sentinel.relay import Relay
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
@@ -99,6 +103,7 @@ class Sentinel:
     Attributes:
         address: HOST:PORT, once the sentinel listens. The first one, if `listen` names several.
         addresses: All such addresses, in the order of `listen`.
+        entries: The store of the registry.
         http_url: The URL of HTTP, without a path, once the sentinel listens; None if HTTP is off.
     """
 
@@ -140,7 +145,10 @@ class Sentinel:
         self._routes = Routes(
             max_agents=self.settings.max_agents, hold_s=self.settings.hold_s, plain=plain_routes(self.settings)
         )
-        self._admin = Admin(self.settings, (SERVICE_NAME, SENTINEL_SERVICE))
+        self._admin = Admin(self.settings, (SERVICE_NAME, SENTINEL_SERVICE, REGISTRY_SERVICE))
+        self.entries = open_entries(
+            self.settings.store, lease_s=self.settings.lease_s, max_entries=self.settings.max_entries
+        )
         self._undo = AsyncExitStack()
         self._attaching: Attaching
         self._calls: Calls
@@ -161,7 +169,8 @@ class Sentinel:
         """Listen. `async with` calls this.
 
         Raises:
-            ConfigurationError: An authenticator, or a TLS file, cannot be used.
+            ConfigurationError: An authenticator, a TLS file or the store cannot be used.
+            StoreUnavailable: The store does not answer.
             ListenError: An address cannot be listened on, for example because the port is taken.
         """
         settings = self.settings
@@ -185,6 +194,8 @@ class Sentinel:
             if self._auth_settings.audit_log:
                 self._audit = AuditLog(self._auth_settings.audit_log)
                 undo.callback(self._audit.close)
+            await self.entries.open()
+            undo.push_async_callback(self.entries.close)
             self._attaching = Attaching(
                 self._routes,
                 self._rules,
@@ -193,6 +204,9 @@ class Sentinel:
                 self._said(),
                 front.traffic,
                 max_age_s=self._transport.max_connection_age_s,
+            )
+            undo.push_async_callback(
+                Presence(self.entries, self._routes, settings.public_address or self.address).close
             )
             self._routes.open()
             undo.push_async_callback(self._routes.close)
@@ -302,6 +316,7 @@ class Sentinel:
             f"/{SERVICE_NAME}/{method.name}": calls.handler(method, relay.behavior(method))
             for method in SERVICE.methods
         }
+        handlers |= RegistryService(self.entries, self._rules).handlers(self._calls)
         handlers |= {**self._attaching.handlers(), **self._admin.handlers(), **other_versions()}
         limit = MetadataLimit(transport.max_call_metadata_bytes, front.traffic)
         return Methods({name: admitted(name, one) for name, one in handlers.items()}, refusal(UNKNOWN), limit)

@@ -38,7 +38,7 @@ class SentinelSettings(ListenSettings):
     )
     public_url: str = setting(
         "",
-        "http(s):// URL of HTTP that catalogs name; by default the host that each request asks for.",
+        "http(s):// URL at which clients reach HTTP, which catalogs name; by default the host that each request asks.",
     )
     card_max_age_s: int = setting(60, "Seconds that clients may cache the card of an agent.", minimum=0)
     route: str = setting(
@@ -69,6 +69,14 @@ class SentinelSettings(ListenSettings):
         "Seconds for which the address of an agent that has gone is held for the principal of the agent.",
         minimum=0,
     )
+    store: str = setting(
+        "memory:",
+        "Store of the registry: memory:, sqlite:///FILE or postgresql://…; sentinels can share a database.",
+    )
+    lease_s: float = setting(
+        15.0, "Seconds after which an agent that has registered and says nothing is removed.", minimum=1, maximum=3600
+    )
+    max_entries: int = setting(100_000, "Largest number of entries of the registry.", minimum=1)
     drain_grace_s: float = setting(4.0, "Seconds that calls have to finish when the sentinel stops.", minimum=0)
     max_agents: int = setting(1000, "Agents that may be attached at the same time.", minimum=1)
     max_connections: int = setting(10_000, "Connections that may be open at the same time.", minimum=1)

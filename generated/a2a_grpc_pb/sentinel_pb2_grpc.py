@@ -140,3 +140,300 @@ class Sentinel(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RegistryStub(object):
+    """The agents that a caller may call. Attached agents are in the registry by themselves.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Register = channel.unary_unary(
+                '/a2a_grpc.sentinel.v1.Registry/Register',
+                request_serializer=sentinel__pb2.RegisterRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.RegisterResponse.FromString,
+                _registered_method=True)
+        self.Heartbeat = channel.unary_unary(
+                '/a2a_grpc.sentinel.v1.Registry/Heartbeat',
+                request_serializer=sentinel__pb2.HeartbeatRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.HeartbeatResponse.FromString,
+                _registered_method=True)
+        self.Unregister = channel.unary_unary(
+                '/a2a_grpc.sentinel.v1.Registry/Unregister',
+                request_serializer=sentinel__pb2.UnregisterRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.UnregisterResponse.FromString,
+                _registered_method=True)
+        self.Get = channel.unary_unary(
+                '/a2a_grpc.sentinel.v1.Registry/Get',
+                request_serializer=sentinel__pb2.GetRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.RegisteredAgent.FromString,
+                _registered_method=True)
+        self.List = channel.unary_unary(
+                '/a2a_grpc.sentinel.v1.Registry/List',
+                request_serializer=sentinel__pb2.ListRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.AgentsPage.FromString,
+                _registered_method=True)
+        self.Find = channel.unary_unary(
+                '/a2a_grpc.sentinel.v1.Registry/Find',
+                request_serializer=sentinel__pb2.FindRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.AgentsPage.FromString,
+                _registered_method=True)
+
+
+class RegistryServicer(object):
+    """The agents that a caller may call. Attached agents are in the registry by themselves.
+    """
+
+    def Register(self, request, context):
+        """Adds an agent that clients call directly. It is there until the lease ends, or until Unregister.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Heartbeat(self, request, context):
+        """Begins the lease again. NOT_FOUND if the caller has registered no such agent, or the lease has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unregister(self, request, context):
+        """Removes an agent. NOT_FOUND as with Heartbeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Get(self, request, context):
+        """Returns the agent with a name; of several processes, the first in the order of List. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def List(self, request, context):
+        """Lists agents by name, then by process and sentinel, in the order of code points.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Find(self, request, context):
+        """Lists the agents that meet all conditions. Those whose cards have most of the words come first, then the order is
+        that of List.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RegistryServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Register': grpc.unary_unary_rpc_method_handler(
+                    servicer.Register,
+                    request_deserializer=sentinel__pb2.RegisterRequest.FromString,
+                    response_serializer=sentinel__pb2.RegisterResponse.SerializeToString,
+            ),
+            'Heartbeat': grpc.unary_unary_rpc_method_handler(
+                    servicer.Heartbeat,
+                    request_deserializer=sentinel__pb2.HeartbeatRequest.FromString,
+                    response_serializer=sentinel__pb2.HeartbeatResponse.SerializeToString,
+            ),
+            'Unregister': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unregister,
+                    request_deserializer=sentinel__pb2.UnregisterRequest.FromString,
+                    response_serializer=sentinel__pb2.UnregisterResponse.SerializeToString,
+            ),
+            'Get': grpc.unary_unary_rpc_method_handler(
+                    servicer.Get,
+                    request_deserializer=sentinel__pb2.GetRequest.FromString,
+                    response_serializer=sentinel__pb2.RegisteredAgent.SerializeToString,
+            ),
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=sentinel__pb2.ListRequest.FromString,
+                    response_serializer=sentinel__pb2.AgentsPage.SerializeToString,
+            ),
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=sentinel__pb2.FindRequest.FromString,
+                    response_serializer=sentinel__pb2.AgentsPage.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'a2a_grpc.sentinel.v1.Registry', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('a2a_grpc.sentinel.v1.Registry', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Registry(object):
+    """The agents that a caller may call. Attached agents are in the registry by themselves.
+    """
+
+    @staticmethod
+    def Register(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/a2a_grpc.sentinel.v1.Registry/Register',
+            sentinel__pb2.RegisterRequest.SerializeToString,
+            sentinel__pb2.RegisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Heartbeat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/a2a_grpc.sentinel.v1.Registry/Heartbeat',
+            sentinel__pb2.HeartbeatRequest.SerializeToString,
+            sentinel__pb2.HeartbeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unregister(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/a2a_grpc.sentinel.v1.Registry/Unregister',
+            sentinel__pb2.UnregisterRequest.SerializeToString,
+            sentinel__pb2.UnregisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Get(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/a2a_grpc.sentinel.v1.Registry/Get',
+            sentinel__pb2.GetRequest.SerializeToString,
+            sentinel__pb2.RegisteredAgent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/a2a_grpc.sentinel.v1.Registry/List',
+            sentinel__pb2.ListRequest.SerializeToString,
+            sentinel__pb2.AgentsPage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/a2a_grpc.sentinel.v1.Registry/Find',
+            sentinel__pb2.FindRequest.SerializeToString,
+            sentinel__pb2.AgentsPage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -16,7 +16,6 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
-from a2a_grpc.sentinel.rules import Rule, Rules
 from a2a_grpc.sentinel.wire import AgentFrame, Described
 from a2a_grpc.wire import Task
 from tests.harness import Program, eventually, run_program, scripted_agent
@@ -379,24 +378,6 @@ async def test_a_caller_sees_what_it_may_call_and_nothing_else() -> None:
                 f"{base}/agents/{unknown}", **ada
             )
         assert [(await got(f"{base}{probe}"))[0] for probe in ("/livez", "/readyz")] == [200, 200]
-
-
-async def test_the_rules_for_calls_decide_what_a_caller_sees() -> None:
-    settings = SentinelSettings(listen=HTTP, http_listen=HTTP, drain_grace_s=0)
-    rules = Rules(call=[Rule(addresses=["weather@acme"], subjects=["ada"]), Rule(addresses=["*"], subjects=["bob"])])
-    async with Sentinel(settings, auth=[by_token], rules=rules) as running:
-        async with agents(running, WEATHER, TRANSLATOR, token="owner"):
-            for caller, seen in (
-                ("ada", ["weather@acme"]),
-                ("bob", ["translator@acme/fast", "weather@acme"]),
-                ("eve", []),
-            ):
-                token = {"Authorization": f"Bearer {caller}"}
-                assert [
-                    one["address"] for one in (await got(f"{running.http_url}/registry/agents", **token))[2]
-                ] == seen
-                status, _, _ = await got(f"{running.http_url}/agents/translator@acme/fast{CARD}", **token)
-                assert status == (200 if "translator@acme/fast" in seen else 404)
 
 
 async def got_alike(url: str, **headers: str) -> tuple[int, dict[str, str], Any]:

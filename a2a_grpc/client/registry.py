@@ -1,0 +1,285 @@
+"""Finding agents in the registry of a sentinel."""
+
+import inspect
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from a2a_grpc.arguments import checking
+from a2a_grpc.client.calls import Metadata
+from a2a_grpc.client.client import Client, connect, load_settings
+from a2a_grpc.client.security import Given
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.status import to_error
+from a2a_grpc.client.target import grpc_address, shown
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import A2AError, InvalidAgentResponseError, NoAgentFound, UnimplementedError
+from a2a_grpc.registry.wire import (
+    AgentsPage,
+    FindRequest,
+    GetRequest,
+    ListRequest,
+    RegisteredAgent,
+    RegistryStub,
+)
+from a2a_grpc.wire import AgentCard
+
+REGISTRY_URL = "REGISTRY_URL"
+"""The environment variable that names a registry if neither the caller nor `A2A_GRPC_SENTINEL` does."""
+PAGE_SIZE = 100
+MAX_OFFERED = 1000
+"""The number of agents that a selection function may choose from."""
+MAX_PAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAgent:
+    """An agent in a registry.
+
+    Attributes:
+        name: The logical address of an attached agent, or the name under which another agent is registered.
+        url: The URL of the agent's card, or the address of its gRPC; empty for an attached agent.
+        sentinel: The address of the sentinel at which an attached agent is called; empty for others.
+        tenant: The tenant of requests to the agent.
+        card: The agent's card; None if the registry does not have the card yet.
+    """
+
+    name: str
+    url: str = ""
+    sentinel: str = ""
+    tenant: str = ""
+    card: AgentCard | None = field(default=None, repr=False)
+
+    @property
+    def target(self) -> str:
+        """What `connect` takes: the URL, or the logical address."""
+        return self.url or self.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that `connect` needs for this agent."""
+        if not self.url:
+            return {"sentinel": self.sentinel}
+        return {"tenant": self.tenant} if self.tenant else {}
+
+    def connect(self, **settings: Any) -> Client:
+        """Return a client of the agent. Use it in an `async with` block.
+
+        Args:
+            **settings: The arguments of `connect`, without the target.
+
+        Raises:
+            ConfigurationError: The registry has an address that cannot be called.
+        """
+        return connect(self.target, **{**self.settings, **settings})
+
+
+Select: TypeAlias = Callable[[Sequence[FoundAgent], str], FoundAgent | Awaitable[FoundAgent | None] | None]
+"""Chooses one of several agents for a query; None if no agent is suitable."""
+
+
+class Registry:
+    """Calls the registry of a sentinel. Use it in an `async with` block, which opens and closes the connection.
+
+    Example:
+        async with Registry("127.0.0.1:8000") as registry:
+            async for agent in registry.find(skill="translate"):
+                print(agent.name)
+
+    Args:
+        address: HOST:PORT or URL of the registry; by default that of `A2A_GRPC_SENTINEL`, then of `REGISTRY_URL`.
+        credentials: Credentials for each call, as `connect` takes them.
+        headers: gRPC metadata of every call.
+        settings: The settings of the client; by default those of the environment.
+
+    Raises:
+        ConfigurationError: No registry is named, or the address is wrong.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        credentials: Given | None = None,
+        headers: Metadata = (),
+        settings: ClientSettings | None = None,
+    ) -> None:
+        settings = settings or load_settings({})
+        self._address = _named(address, settings)
+        self._client = Client(self._address, settings, credentials=credentials, headers=headers)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    @property
+    def address(self) -> str:
+        """The address of the registry, where attached agents are called, too."""
+        return self._address
+
+    async def get(self, name: str) -> FoundAgent:
+        """Return the agent with a name.
+
+        Args:
+            name: The name.
+
+        Raises:
+            NoAgentFound: There is no such agent that the caller may call.
+            A2AError: The registry does not answer, or refuses the call.
+        """
+        return self._found(await self.call("Get", GetRequest(name=name)))
+
+    async def list(self) -> AsyncGenerator[FoundAgent, None]:
+        """Yield all agents, in the order of their names.
+
+        Raises:
+            A2AError: The registry does not answer, or refuses the call.
+        """
+        async for agent in self._all("List", ListRequest(page_size=PAGE_SIZE)):
+            yield agent
+
+    async def find(
+        self, *, skill: str = "", tags: Sequence[str] = (), query: str = ""
+    ) -> AsyncGenerator[FoundAgent, None]:
+        """Yield the agents that meet all conditions that are given, those with most words of the query first.
+
+        Args:
+            skill: The id of a skill.
+            tags: Tags of the agent's skills.
+            query: Words of which the agent's card has at least one.
+
+        Raises:
+            A2AError: The registry does not answer, or refuses the call.
+        """
+        request = FindRequest(skill=skill, tags=tags, text=query, page_size=PAGE_SIZE)
+        async for agent in self._all("Find", request):
+            yield agent
+
+    async def call(self, method: str, request: Any) -> Any:
+        """Call a method of the registry's service. Return its response.
+
+        Args:
+            method: The name of the method.
+            request: The request.
+
+        Raises:
+            A2AError: The registry does not answer, or refuses the call.
+        """
+        stub: Any = RegistryStub((await self._client.link()).channel)
+        metadata = await self._client.metadata()
+        try:
+            return await getattr(stub, method)(request, metadata=metadata, timeout=self._client.settings.timeout_s)
+        except grpc.aio.AioRpcError as failure:
+            error: A2AError = to_error(failure)
+            if isinstance(error, UnimplementedError):
+                error.say(f"{self._address} speaks gRPC, but has no registry of a sentinel")
+            raise await self._client.explained(error) from failure
+
+    async def _all(self, method: str, request: ListRequest | FindRequest) -> AsyncGenerator[FoundAgent, None]:
+        for _ in range(MAX_PAGES):
+            page: AgentsPage = await self.call(method, request)
+            for agent in page.agents:
+                yield self._found(agent)
+            if not page.next_page_token or page.next_page_token == request.page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def _found(self, agent: RegisteredAgent) -> FoundAgent:
+        try:
+            card = AgentCard.FromString(agent.card) if agent.card else None
+        except DecodeError:
+            raise InvalidAgentResponseError(f"the card of '{agent.name}' in the registry is no AgentCard") from None
+        sentinel = self._address if agent.attached else ""
+        return FoundAgent(name=agent.name, url=agent.url, sentinel=sentinel, tenant=agent.tenant, card=card)
+
+
+@checking
+async def find_agent(
+    registry: str | None = None,
+    *,
+    skill: str = "",
+    tags: Sequence[str] = (),
+    query: str = "",
+    select: Select | None = None,
+    credentials: Given | None = None,
+    headers: Metadata = (),
+    **settings: object,
+) -> FoundAgent:
+    """Return the agent in a registry that fits best.
+
+    Without a selection function this is the agent whose card has most words of the query. Agents with as many words
+    are taken in the order of their names.
+
+    Example:
+        found = await find_agent("127.0.0.1:8000", skill="translate")
+        async with found.connect() as agent:
+            print(await agent.send("hello"))
+
+    Args:
+        registry: HOST:PORT or URL of the registry; by default that of `A2A_GRPC_SENTINEL`, then of `REGISTRY_URL`.
+        skill: The id of a skill that the agent must have.
+        tags: Tags that the agent's skills must have.
+        query: What the agent is for, in words. A selection function gets the query as it is.
+        select: A function that chooses one of the agents with the skill and the tags, or None. It may be a coroutine
+            function, for example one that asks a language model.
+        credentials: Credentials for the registry, as `connect` takes them.
+        headers: gRPC metadata of every call.
+        **settings: Fields of ClientSettings.
+
+    Raises:
+        NoAgentFound: No agent that the caller may call fits.
+        ConfigurationError: No registry is named, or its address is wrong.
+        A2AError: The registry does not answer, or refuses the call.
+    """
+    loaded = load_settings(settings)
+    async with Registry(registry, credentials=credentials, headers=headers, settings=loaded) as opened:
+        offered: list[FoundAgent] = []
+        async with aclosing(opened.find(skill=skill, tags=tags, query="" if select else query)) as agents:
+            async for agent in agents:
+                offered.append(agent)
+                if select is None or len(offered) == MAX_OFFERED:
+                    break
+    chosen: Any = offered[0] if offered else None
+    if select is not None and offered:
+        chosen = select(offered, query)
+        if inspect.isawaitable(chosen):
+            chosen = await chosen
+    if chosen is None:
+        raise NoAgentFound(_wanted(opened.address, skill, tags, query))
+    if not isinstance(chosen, FoundAgent):
+        raise TypeError(f"select returned a {type(chosen).__name__}; it must return one of the agents, or None")
+    return chosen
+
+
+def _wanted(registry: str, skill: str, tags: Sequence[str], query: str) -> str:
+    """Return the message about a search that has found no agent."""
+    conditions = [f"the skill '{skill}'"] * bool(skill) + [f"the tag '{tag}'" for tag in tags]
+    conditions += [f"'{query[:200]}' in its card"] * bool(query)
+    return f"the registry {registry} has no agent that you may call" + (
+        f" with {' and '.join(conditions)}" if conditions else ""
+    )
+
+
+def _named(address: str | None, settings: ClientSettings) -> str:
+    """Return the target of a registry. Raise ConfigurationError if none is named, or its address is wrong."""
+    given = address or settings.sentinel or os.environ.get(REGISTRY_URL, "")
+    if not given:
+        raise ConfigurationError(
+            f"no registry is named: give --registry HOST:PORT, or set A2A_GRPC_SENTINEL or {REGISTRY_URL}"
+        )
+    try:
+        found = grpc_address(given)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"registry is '{shown(given)}': {error}") from None
+    return f"grpcs://{found}" if found.tls else str(found)

@@ -1,0 +1,117 @@
+"""The entries of the agents that are reached through this sentinel, kept in the registry."""
+
+import asyncio
+import logging
+import time
+
+from a2a_grpc.database.unavailable import StoreUnavailable
+from a2a_grpc.errors import A2AError
+from a2a_grpc.harmless import one_line
+from a2a_grpc.registry import Entry, EntryStore, Key
+from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.sentinel.tunnel import Tunnel
+from a2a_grpc.throttle import Throttle
+
+logger = logging.getLogger("a2a_grpc.sentinel")
+
+RETRY_S = 1.0
+"""Seconds before entries that the store did not take are written again."""
+LAST_S = 1.0
+"""Seconds that the entries have to be removed when the sentinel stops."""
+
+
+class Presence:
+    """Keeps an entry in the registry for each agent that is attached.
+
+    Guarantees:
+
+    - An agent that attaches, sends its card or leaves is in the registry so a moment later.
+    - If the store does not answer, agents are attached all the same, and are written later.
+    - If the sentinel is lost, its entries end with their leases.
+
+    Args:
+        entries: The store of the entries.
+        routes: The attached agents.
+        sentinel: HOST:PORT of this sentinel.
+    """
+
+    def __init__(self, entries: EntryStore, routes: Routes, sentinel: str) -> None:
+        self._entries = entries
+        self._routes = routes
+        self._sentinel = sentinel
+        self._written: dict[Key, tuple[Entry, object]] = {}
+        self._renew_at = time.monotonic()
+        self._lines = Throttle(logger)
+        self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:presence")
+
+    async def close(self) -> None:
+        """Remove the entries, if the store answers."""
+        self._keeping.cancel()
+        await asyncio.wait([self._keeping])
+        try:
+            async with asyncio.timeout(LAST_S):
+                for key, (entry, _) in self._written.items():
+                    await self._entries.remove(key, entry.owner)
+        except (TimeoutError, StoreUnavailable):
+            pass  # they end with their leases
+        self._lines.close()
+
+    async def _keep(self) -> None:
+        wait_s = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._routes.changed.wait()
+            except TimeoutError:
+                pass
+            self._routes.changed.clear()
+            try:
+                is_whole = await self._write()
+            except StoreUnavailable as error:
+                self._lines.warning("store", "the registry's store does not answer: %s", error)
+                is_whole = False
+            except Exception:  # a bug must not end the leases of all agents
+                logger.exception("the registry was not written")
+                is_whole = False
+            wait_s = max(0.0, self._renew_at - time.monotonic()) if is_whole else RETRY_S
+
+    async def _write(self) -> bool:
+        """Write what has changed, and renew what is due. Return False if the store refused an entry."""
+        tunnels = {self._key(tunnel): tunnel for tunnel in self._routes.all()}
+        for key in [key for key in self._written if key not in tunnels]:
+            await self._entries.remove(key, self._written.pop(key)[0].owner)
+        await self._renew()
+        is_whole = True
+        for key, tunnel in tunnels.items():
+            written = self._written.get(key)
+            if written is not None and written[1] is tunnel.description and written[0].owner == tunnel.principal.owner:
+                continue
+            try:
+                entry, description = self._entry(key, tunnel), tunnel.description
+                await self._entries.add(entry)
+                self._written[key] = (entry, description)
+            except A2AError as error:  # the address is another principal's at another sentinel, for example
+                said = one_line(error.message)
+                self._lines.warning(
+                    f"entry {key.name}", "an agent is not in the registry address=%s reason=%s", key.name, said
+                )
+                is_whole = False
+        return is_whole
+
+    async def _renew(self) -> None:
+        """Renew the leases if they are due. An entry that is gone is written again."""
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + self._entries.lease_s / 3
+        keys = list(self._written)
+        renewed = await asyncio.gather(*(self._entries.renew(key, self._written[key][0].owner) for key in keys))
+        for key, is_there in zip(keys, renewed, strict=True):
+            if not is_there:
+                del self._written[key]
+
+    def _key(self, tunnel: Tunnel) -> Key:
+        return Key(tunnel.address, tunnel.instance, self._sentinel)
+
+    def _entry(self, key: Key, tunnel: Tunnel) -> Entry:
+        card = tunnel.description.card.SerializeToString() if tunnel.description else b""
+        return Entry(key=key, owner=tunnel.principal.owner, tenant=tunnel.address).with_card(card)
