@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
+from a2a_grpc.logical import is_logical
 
 SETTLE_S = 1.0
 """Seconds that a server has to refuse a client's certificate after the handshake."""
@@ -40,7 +41,8 @@ async def explain(address: Address, settings: ClientSettings, *, tls: bool, time
 
 async def _steps(address: Address, settings: ClientSettings, *, tls: bool, timeout_s: float) -> None:
     await resolve(address, timeout_s)
-    await connect_tcp(address, timeout_s)
+    is_at_sentinel = settings.sentinel is not None and is_logical(settings.tenant or "")
+    await connect_tcp(address, timeout_s, listener="sentinel" if is_at_sentinel else "agent")
     if tls:
         check_alpn(address, await handshake(address, settings, timeout_s))
     else:
@@ -87,8 +89,8 @@ async def resolve(address: Address, timeout_s: float) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def connect_tcp(address: Address, timeout_s: float) -> None:
-    """Open a TCP connection, and close it."""
+async def connect_tcp(address: Address, timeout_s: float, *, listener: str = "agent") -> None:
+    """Open a TCP connection, and close it. `listener` is the word for the program that has to listen."""
     try:
         async with _connection(address, timeout_s):
             pass
@@ -97,7 +99,9 @@ async def connect_tcp(address: Address, timeout_s: float) -> None:
             f"{address} does not answer within {timeout_s:g} s; check host, port and firewalls"
         ) from None
     except ConnectionRefusedError:
-        raise ProbeFailure(f"nothing listens at {address}; check the port, and that the agent is running") from None
+        raise ProbeFailure(
+            f"nothing listens at {address}; check the port, and that the {listener} is running"
+        ) from None
     except OSError as error:
         raise ProbeFailure(f"{address} cannot be connected to: {error.strerror or error}") from error
 
