@@ -269,7 +269,7 @@ class Program:
         if self.process.returncode is None:
             self.process.terminate()
             try:
-                await asyncio.wait_for(self.process.communicate(), 15)
+                await asyncio.wait_for(self.process.communicate(), 45)
             except TimeoutError:
                 self.process.kill()
                 await self.process.communicate()

@@ -143,6 +143,7 @@ def test_the_metadata_say_what_the_license_is_and_which_pythons_are_meant(metada
     assert metadata["Requires-Python"] == ">=3.11"
 
 
+@pytest.mark.long
 async def test_what_is_installed_from_the_wheel_serves_and_sends(wheel: Path, tmp_path: Path) -> None:
     """The dependencies are those of this environment; the package is nowhere but where pip has put it."""
     site = tmp_path / "site"

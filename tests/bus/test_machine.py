@@ -211,6 +211,7 @@ async def test_a_process_that_is_stopped_delays_nobody_and_hears_everything_once
 
 
 @pytest.mark.parametrize("what", ["socket", "directory"])
+@pytest.mark.few(1)
 async def test_a_socket_that_somebody_removes_is_made_again(
     bus: Bus, urls: tuple[str, str], directory: Path, what: str
 ) -> None:
@@ -289,6 +290,7 @@ SQUATS += [squat_as_another_user] if os.getuid() == 0 else []
 
 
 @pytest.mark.parametrize("squat", SQUATS)
+@pytest.mark.few(1)
 async def test_a_name_that_another_user_took_first_makes_all_processes_meet_beside_the_database(
     shared: Path, tmp_path: Path, urls: tuple[str, str], squat: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -140,7 +140,7 @@ async def test_what_is_woken_after_the_connection_that_sends_was_lost_is_told(po
         with other.listen("first") as first, other.listen(TASK) as topic:
             bus.wake("first")
             await eventually(woken(first))
-            assert await postgres_server.terminate_connections(SENDING) == 2
+            assert await postgres_server.terminate_connections(SENDING) >= 1  # the other bus may not have one yet
             bus.wake(TASK)
             await eventually(woken(topic))
             assert topic.wakes <= 2  # it may be doubled

@@ -124,6 +124,7 @@ async def test_a_database_that_does_not_answer_is_told_in_one_line(verb: str, sc
         ("sqlite:///", "it names no file"),
     ],
 )
+@pytest.mark.few(2)
 async def test_a_store_that_cannot_be_is_told_in_one_line(verb: str, url: str, said: str) -> None:
     told = error_of(await run("db", *verb.split(), "--store", url), USAGE)
     assert said in told

@@ -103,6 +103,7 @@ async def test_ctrl_c_in_a_stream_tells_the_command_that_goes_on_after_the_last_
 
 
 @pytest.mark.parametrize("verb", ["send", "wait"])
+@pytest.mark.few(1)
 async def test_ctrl_c_in_a_verb_that_shows_the_answer_at_the_end_tells_a_command_that_shows_all_of_it(
     verb: str,
 ) -> None:

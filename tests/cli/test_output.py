@@ -58,6 +58,7 @@ async def test_every_verb_ends_with_one_line_and_its_code_if_the_answer_cannot_b
         assert "Traceback" not in done.out, done
 
 
+@pytest.mark.long
 async def test_every_verb_ends_quietly_if_the_reader_has_enough(served: Served, tmp_path: Path) -> None:
     commands = every_verb(served, await a_task(served), tmp_path)
     ended = await run_many([[">|", *command] for command in commands], terminal=False)

@@ -154,7 +154,7 @@ async def test_first_calls_made_at_the_same_time_fetch_the_card_once() -> None:
 
 
 async def test_cards_may_be_loaded_by_many_at_a_time() -> None:
-    async with Site(card()) as site, Cards() as cards:
+    async with Site(card()) as site, Cards(timeout_s=60) as cards:
         found = await asyncio.gather(*(cards.load(at(site.url)) for _ in range(20)))
         assert [one.name for one in found] == ["Elsewhere"] * 20
         before = len(site.requests)

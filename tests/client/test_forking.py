@@ -20,6 +20,7 @@ CASES = {
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.few(1)
 async def test_after_a_fork_a_client_says_that_it_cannot_be_used(case: str) -> None:
     async with peering() as peer:
         code, out, err = await run_program("-m", "tests.client.forked", peer.address, case)

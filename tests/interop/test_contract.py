@@ -43,6 +43,7 @@ async def test_both_packages_import_in_either_order_and_share_one_set_of_classes
 
 
 @pytest.mark.parametrize("file", ["a2a.proto", "lf/a2a/v1/a2a.proto"])
+@pytest.mark.long
 async def test_beside_a_different_contract_that_came_first_its_classes_are_used(file: str) -> None:
     found = await printed("-m", "tests.interop.other_contract", file)
     assert found.pop("in_wire") >= 28

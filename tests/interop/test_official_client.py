@@ -274,6 +274,7 @@ async def test_sel_2_the_client_sends_the_cards_tenant_in_every_request() -> Non
     assert seen["pages"]["last"]["total_size"] == 6
 
 
+@pytest.mark.long
 async def test_ten_2_a_client_of_a_card_without_a_tenant_sends_none() -> None:
     async with Program.server("servers/scripted.py", "--only-tenant") as server:
         seen = await seen_by_client(server, "card", "blocking_send", "stream")

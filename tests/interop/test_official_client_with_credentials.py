@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from a2a_grpc.auth.keyedits import add
 from a2a_grpc.auth.keyfile import Key, digest_of
 from tests.auth.issuer import AUDIENCE, Issuer
@@ -37,6 +39,7 @@ async def test_an_api_key_goes_where_the_card_says(tmp_path: Path) -> None:
     assert_known(seen)
 
 
+@pytest.mark.long
 async def test_a_token_is_a_bearer_token() -> None:
     async with Issuer() as issuer:
         options = ("--jwt-issuer", issuer.url, "--jwt-audience", AUDIENCE)
@@ -46,6 +49,7 @@ async def test_a_token_is_a_bearer_token() -> None:
     assert_known(seen)
 
 
+@pytest.mark.long
 async def test_a_client_certificate_is_enough(tmp_path: Path) -> None:
     servers, clients = Authority("Servers"), Authority("Clients")
     servers.issue("server", dns=("localhost",)).write(tmp_path)

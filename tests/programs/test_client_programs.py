@@ -229,6 +229,7 @@ async def test_poll_makes_a_new_connection_for_each_call_if_it_is_told_to(
     assert len(set(worker.peers)) == connections
 
 
+@pytest.mark.long
 async def test_poll_waits_for_a_job_of_the_cancellable_agent() -> None:
     """S2-2, S2-11."""
     async with Program.server("servers/cancellable.py") as agent:
@@ -678,6 +679,7 @@ async def test_ctrl_c_stops_the_work_of_a_remote_agent(client: str, printed: str
 
 
 @pytest.mark.parametrize("client", REMOTE)
+@pytest.mark.few(1)
 async def test_ctrl_c_stops_the_work_of_a_remote_agent_that_was_not_heard_of_yet(client: str) -> None:
     """The agent is at work; its first event, with the task's id, is still under way to the client."""
     endless = Endless()
@@ -754,6 +756,7 @@ async def test_a_demonstration_that_is_stopped_leaves_no_process(number: signal.
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.long
 async def test_demo_all_that_is_stopped_leaves_no_process(number: signal.Signals) -> None:
     mark = str(uuid.uuid4())
     async with start("clients/demo_all.py", env={"A_MARK": mark}) as process:

@@ -297,6 +297,7 @@ async def test_a_setting_comes_from_the_environment_and_the_command_line_counts_
         ("A2A_GRPC_MAX_RUNS", "0", "max_runs is 0; it must be at least 1"),
     ],
 )
+@pytest.mark.few(1)
 async def test_a_variable_that_cannot_be_is_said_in_one_line(folder: Path, variable: str, text: str, said: str) -> None:
     assert await refused(folder / "one.py", *FREE, env={variable: text}) == said
 
@@ -380,6 +381,7 @@ async def test_json_is_one_object_a_line_and_nothing_else(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("http", ["127.0.0.1:0", "off"])
+@pytest.mark.few(1)
 async def test_the_ready_line_has_the_real_addresses_and_null_for_http_that_is_off(folder: Path, http: str) -> None:
     """The very bytes: programs in other languages read this line."""
     lines = await lines_until_ready(folder / "one.py", "-o", "json", "--listen=127.0.0.1:0", f"--http-listen={http}")
@@ -389,6 +391,7 @@ async def test_the_ready_line_has_the_real_addresses_and_null_for_http_that_is_o
 
 
 @pytest.mark.parametrize("http", ["127.0.0.1:0", "off"])
+@pytest.mark.few(1)
 async def test_text_has_a_line_for_each_listener_and_a_ready_line_with_the_real_ports(folder: Path, http: str) -> None:
     lines = await lines_until_ready(folder / "one.py", "--listen=127.0.0.1:0", f"--http-listen={http}")
     found = re.fullmatch(rf"Ready grpc=({ADDRESS}) http=(off|http://{ADDRESS})", lines[-1])

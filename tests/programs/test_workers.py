@@ -256,6 +256,7 @@ async def test_a_signal_to_supervisor_and_workers_alike_lets_every_worker_finish
     assert {task.status.state for task in done} == {COMPLETED}
 
 
+@pytest.mark.long
 async def test_the_second_signal_ends_all_at_once(folder: Path) -> None:
     program = workers(folder, "--drain-grace-s=600")
     async with program, at_work(program, folder):

@@ -76,6 +76,7 @@ async def test_a_signal_ends_a_start_that_waits_for_its_database() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.few(1)
 async def test_a_signal_drains_the_server_which_then_exits_with_0(number: signal.Signals) -> None:
     async with Program.server(SCRIPTED) as program:
         program.process.send_signal(number)

@@ -84,6 +84,7 @@ async def test_a_sentinel_killed_and_restarted_loses_no_event_of_a_clients_strea
             assert seqs == sorted(set(seqs))
 
 
+@pytest.mark.long
 async def test_a_sentinel_that_is_stopped_and_started_again_loses_no_event_of_a_clients_stream() -> None:
     async with sentinel() as front, agent(front.address):
         async with connect(ADDRESS, sentinel=front.address) as client:
@@ -100,6 +101,7 @@ async def test_a_sentinel_that_is_stopped_and_started_again_loses_no_event_of_a_
         await (await restarting).__aexit__(None, None, None)
 
 
+@pytest.mark.long
 async def test_an_agent_that_stops_ends_its_streams_with_its_own_status() -> None:
     async with both() as (front, behind), channel_to(front.address) as channel:
         stub = A2AServiceStub(channel)
@@ -122,6 +124,7 @@ async def _rest(stream: Any) -> AsyncIterator[Any]:
             raise
 
 
+@pytest.mark.long
 async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it_goes_on() -> None:
     async with both("--heartbeat-s", "1.5") as (front, behind), connect(ADDRESS, sentinel=front.address) as client:
         behind.process.send_signal(signal.SIGSTOP)
@@ -135,6 +138,7 @@ async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it
         assert isinstance(await client.send("hello"), Task)
 
 
+@pytest.mark.long
 async def test_an_agent_that_comes_before_its_sentinel_is_attached_once_the_sentinel_is_there() -> None:
     async with sentinel() as probe:
         address = probe.address
@@ -171,6 +175,7 @@ async def test_an_agent_with_fail_fast_ends_with_one_line(tmp_path: Path) -> Non
         (("--attach", ":::", "--address", ADDRESS), "attach is ':::'"),
     ],
 )
+@pytest.mark.few(2)
 async def test_wrong_options_are_named_in_one_line(options: tuple[str, ...], said: str) -> None:
     code, _, err = await run_program("servers/scripted.py", *options)
     assert code == 2
@@ -198,6 +203,7 @@ async def test_the_command_line_streams_from_a_logical_address_and_grpcurl_calls
         assert b"TASK_STATE_COMPLETED" in listed
 
 
+@pytest.mark.long
 async def test_both_programs_leave_no_files_behind(tmp_path: Path) -> None:
     os.environ["TMPDIR"] = str(tmp_path)
     try:
