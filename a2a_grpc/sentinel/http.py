@@ -11,7 +11,6 @@ from a2a_grpc.address import join_address
 from a2a_grpc.agent.card import card_json
 from a2a_grpc.errors import InvalidRequestError, UnimplementedError, Violation
 from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
-from a2a_grpc.logical import is_logical
 from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import CARD_PATH
@@ -20,11 +19,11 @@ from a2a_grpc.sentinel.http_callers import Visitors
 from a2a_grpc.sentinel.http_catalog import (
     CATALOG_TYPE,
     JsonObject,
-    address_of,
     ai_catalog,
     ard_manifest,
     entry_of,
     is_identifier,
+    name_of,
     plain_list,
 )
 from a2a_grpc.sentinel.http_errors import NOT_ATTACHED, in_json
@@ -78,7 +77,7 @@ class SentinelHttp(HttpPort):
         application = web.Application(middlewares=[in_json], client_max_size=MAX_BODY_BYTES)
         add_probes(application, is_alive=is_alive, is_ready=is_ready)
         for method, path, serve in (
-            ("GET", f"/agents/{{address:.+}}{CARD_PATH}", self._card),
+            ("GET", f"/agents/{{name:.+}}{CARD_PATH}", self._card),
             ("GET", "/registry/agents", self._plain_list),
             ("GET", "/.well-known/ai-catalog.json", self._ai_catalog),
             ("GET", "/.well-known/ard.json", self._ard_manifest),
@@ -96,7 +95,7 @@ class SentinelHttp(HttpPort):
         super().__init__(application)
 
     async def _card(self, request: web.Request, caller: Principal) -> web.Response:
-        listing = await self._found(caller, request.match_info["address"])
+        listing = await self._found(caller, request.match_info["name"])
         body = listing.body or card_json(listing.card)
         headers = self._visitors.caching(f"max-age={self._card_max_age_s}")
         return document(request, body, {"ETag": etag_of(body), **headers})
@@ -106,8 +105,8 @@ class SentinelHttp(HttpPort):
         if not is_identifier(identifier):
             said = "must be urn:air:DOMAIN:a2a:NAME, with each of the signs outside of letters and digits escaped"
             raise InvalidRequestError.of(Violation("identifier", said))
-        listing = await self._found(caller, address_of(identifier))
-        return self._json(request, entry_of(self._base(request), listing))
+        base = self._base(request)
+        return self._json(request, entry_of(base, await self._found(caller, name_of(base, identifier))))
 
     async def _plain_list(self, request: web.Request, caller: Principal) -> web.Response:
         return await self._catalog(request, caller, plain_list)
@@ -143,8 +142,8 @@ class SentinelHttp(HttpPort):
     async def _explore(self, request: web.Request, caller: Principal) -> web.Response:
         raise UnimplementedError("this registry does not explore; search with POST /search")
 
-    async def _found(self, caller: Principal, address: str) -> Listing:
-        listing = await self._directory.at(caller, address) if is_logical(address) else None
+    async def _found(self, caller: Principal, name: str) -> Listing:
+        listing = await self._directory.at(caller, name) if name else None
         if listing is None:
             raise web.HTTPNotFound(reason=NOT_ATTACHED)
         return listing

@@ -20,14 +20,20 @@ MIN_QUERIES, MAX_QUERIES = 2, 5
 """The numbers of example queries that an entry may have (ARD §4.2)."""
 MAX_IDENTIFIER_CHARS = 300
 
+HEX = "x--"
+"""What begins a part of an identifier that is written in hex."""
+
+_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 _URN = re.compile(r"urn:air:([A-Za-z0-9.-]+)(?::[A-Za-z0-9._-]+)+")
 
 JsonObject = dict[str, Any]
 
 
 def agent_url(base: str, listing: Listing) -> str:
-    """Return the URL under which the card of an agent is found, at `/.well-known/agent-card.json`."""
-    return listing.url or f"{base}/agents/{quote(listing.address, safe='/@')}"
+    """Return the URL by which clients find the card of an agent."""
+    if urlsplit(listing.url).scheme in ("http", "https"):
+        return listing.url
+    return f"{base}/agents/{quote(listing.name, safe='/@' if is_logical(listing.name) else '')}"
 
 
 def card_url(base: str, listing: Listing) -> str:
@@ -36,20 +42,43 @@ def card_url(base: str, listing: Listing) -> str:
     return url if urlsplit(url).path.endswith(".json") else url.rstrip("/") + CARD_PATH
 
 
-def identifier_of(address: str) -> str:
-    """Return the URN of an agent: `urn:air:DOMAIN:a2a:NAME` for NAME@DOMAIN, with the path of the address behind."""
-    name, _, place = address.partition("@")
+def identifier_of(base: str, name: str) -> str:
+    """Return the URN of an agent.
+
+    It is `urn:air:DOMAIN:a2a:NAME:PATH` for the address NAME@DOMAIN/PATH, and `urn:air:HOST:agent:NAME` for another
+    name, with the host of the sentinel. A name with other signs than a URN may have is written as their bytes in hex.
+
+    Args:
+        base: The URL of the sentinel.
+        name: The logical address of an attached agent, or the name of a registered one.
+    """
+    if not is_logical(name):
+        is_plain = _SEGMENT.fullmatch(name) and not name.startswith(HEX)
+        return f"urn:air:{_publisher(base)}:agent:{name if is_plain else HEX + name.encode().hex()}"
+    name, _, place = name.partition("@")
     domain, _, path = place.partition("/")
     return ":".join(["urn", "air", domain, "a2a", name, *(path.split("/") if path else ())])
 
 
-def address_of(identifier: str) -> str:
-    """Return the address for the URN of an agent; "" if the URN is no agent's here."""
+def name_of(base: str, identifier: str) -> str:
+    """Return the name of the agent with a URN; "" if no agent here can have this URN.
+
+    Args:
+        base: The URL of the sentinel.
+        identifier: The URN.
+    """
     parts = identifier.split(":")
-    if parts[:2] != ["urn", "air"] or len(parts) < 5 or parts[3] != "a2a":
-        return ""
-    address = f"{parts[4]}@{'/'.join([parts[2], *parts[5:]])}"
-    return address if is_logical(address) else ""
+    name = ""
+    if len(parts) == 5 and parts[3] == "agent":
+        name = parts[4]
+        if name.startswith(HEX):
+            try:
+                name = bytes.fromhex(name.removeprefix(HEX)).decode()
+            except ValueError:
+                return ""
+    elif len(parts) > 4 and parts[3] == "a2a":
+        name = f"{parts[4]}@{'/'.join([parts[2], *parts[5:]])}"
+    return name if name and identifier_of(base, name) == identifier else ""
 
 
 def is_identifier(text: str) -> bool:
@@ -67,7 +96,7 @@ def entry_of(base: str, listing: Listing) -> JsonObject:
     card = listing.card
     queries = list(dict.fromkeys(example for skill in card.skills for example in skill.examples if example))
     entry: JsonObject = {
-        "identifier": identifier_of(listing.address),
+        "identifier": identifier_of(base, listing.name),
         "displayName": card.name,
         "type": CARD_TYPE,
         "url": card_url(base, listing),
@@ -76,17 +105,15 @@ def entry_of(base: str, listing: Listing) -> JsonObject:
         "capabilities": [skill.id for skill in card.skills if skill.id],
         "representativeQueries": queries[:MAX_QUERIES] if len(queries) >= MIN_QUERIES else [],
         "version": card.version,
-        "metadata": {"address": listing.address},
+        "metadata": {"address": listing.name} if is_logical(listing.name) else {},
     }
     return {term: value for term, value in entry.items() if value}
 
 
 def registry_entry(base: str) -> JsonObject:
     """Return the entry by which clients find the search of the sentinel (ARD §5.3)."""
-    host = urlsplit(base).hostname or ""
-    publisher = "agent.localhost" if is_loopback(host) or not re.fullmatch("[a-z0-9.-]+", host) else host
     return {
-        "identifier": f"urn:air:{publisher}:registry:agents",
+        "identifier": f"urn:air:{_publisher(base)}:registry:agents",
         "displayName": f"Agents at {urlsplit(base).netloc}",
         "type": REGISTRY_TYPE,
         "url": f"{base}/",
@@ -127,7 +154,7 @@ def _plain(base: str, listing: Listing) -> JsonObject:
     return {
         "name": card.name,
         "url": agent_url(base, listing),
-        "address": listing.address,
+        "address" if is_logical(listing.name) else "registered": listing.name,
         "description": card.description,
         "version": card.version,
         "skills": [
@@ -135,6 +162,12 @@ def _plain(base: str, listing: Listing) -> JsonObject:
             for skill in card.skills
         ],
     }
+
+
+def _publisher(base: str) -> str:
+    """Return the domain of the sentinel for identifiers. The name for this machine is one that ARD recommends."""
+    host = urlsplit(base).hostname or ""
+    return "agent.localhost" if is_loopback(host) or not re.fullmatch("[a-z0-9.-]+", host) else host
 
 
 def _further(base: str, next_url: str) -> list[JsonObject]:

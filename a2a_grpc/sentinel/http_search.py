@@ -1,26 +1,22 @@
 """Searches of ARD (0.91, §5.3): what a request asks for, and which entries meet its filter."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.principal import Principal
+from a2a_grpc.registry.words import asked
 from a2a_grpc.sentinel.directory import Directory
 from a2a_grpc.sentinel.http_catalog import CARD_TYPE, JsonObject, entry_of, publisher_of
 
 DEFAULT_RESULTS, DEFAULT_ITEMS, MAX_PAGE = 10, 20, 100
 """The sizes of pages: of a search, of a list, and the largest one."""
 MAX_TEXT_CHARS = 4096
-MAX_WORDS = 16
-"""Words of a search that are looked for."""
 LOOKED_AT = 1000
 """Agents that a search with a filter looks at for one page."""
 FEDERATIONS = ("auto", "referrals", "none")
-
-_WORD = re.compile(r"\w+")
 
 _OF_ENTRY: Mapping[str, Callable[[JsonObject], Any]] = {
     "identifier": lambda entry: entry["identifier"],
@@ -30,7 +26,7 @@ _OF_ENTRY: Mapping[str, Callable[[JsonObject], Any]] = {
     "capabilities": lambda entry: entry.get("capabilities", []),
     "version": lambda entry: entry.get("version", ""),
     "publisher": lambda entry: publisher_of(entry["identifier"]),
-    "metadata.address": lambda entry: entry["metadata"]["address"],
+    "metadata.address": lambda entry: entry.get("metadata", {}).get("address", ""),
 }
 """The terms that a filter may name."""
 
@@ -84,7 +80,7 @@ async def search(directory: Directory, caller: Principal, query: Query, base: st
         query: What the search asks for.
         base: The URL of the sentinel.
     """
-    words = tuple(dict.fromkeys(_WORD.findall(query.text.casefold())))[:MAX_WORDS]
+    words = asked(query.text)
     if not words or CARD_TYPE not in query.filter.get("type", (CARD_TYPE,)):
         return [], ""
     results: list[JsonObject] = []

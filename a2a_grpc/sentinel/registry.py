@@ -10,10 +10,8 @@ from a2a_grpc.client.target import CardFile, parse
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.errors import InvalidRequestError, NoAgentFound, PermissionDeniedError, UnavailableError, Violation
-from a2a_grpc.principal import Principal
 from a2a_grpc.registry import Entry, EntryStore, Found, Key, Place, Search
 from a2a_grpc.registry.pages import cut, page_size, place_of, token_of
-from a2a_grpc.registry.protocol import sees
 from a2a_grpc.registry.wire import (
     REGISTRY,
     REGISTRY_SERVICE,
@@ -111,7 +109,7 @@ class RegistryService:
 
     async def _get(self, request: GetRequest) -> RegisteredAgent:
         for entry in await self._entries.at(request.name) if flaw(request.name) is None else []:
-            if self._sees(current_caller().principal, entry):
+            if self._rules.may_see(current_caller().principal, entry):
                 return registered(entry)
         raise NoAgentFound.of(request.name)
 
@@ -144,15 +142,10 @@ class RegistryService:
         seen: list[Found] = []
         while True:
             found = await self._entries.find(search, after=after, limit=limit)
-            seen += [one for one in found if self._sees(principal, one.entry)]
+            seen += [one for one in found if self._rules.may_see(principal, one.entry)]
             if len(found) < limit or len(seen) >= limit:
                 return seen[:limit]
             after = found[-1].place
-
-    def _sees(self, principal: Principal, entry: Entry) -> bool:
-        if entry.is_attached:
-            return self._rules.may_call(principal, entry.name)
-        return sees(principal.tenants, entry.tenant)
 
 
 def registered(entry: Entry) -> RegisteredAgent:

@@ -13,6 +13,8 @@ from a2a_grpc.auth.tables import Table
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
+from a2a_grpc.registry import Entry
+from a2a_grpc.registry.protocol import sees
 
 EVERY = "*"
 """The pattern of all addresses."""
@@ -122,6 +124,15 @@ class Rules:
             address: The logical address of the agent.
         """
         return self._call_allows(principal, address) if self.call else _is_covered(principal, address)
+
+    def may_see(self, principal: Principal, entry: Entry) -> bool:
+        """Return True if a caller sees an agent in the registry.
+
+        Args:
+            principal: The caller.
+            entry: The entry of the agent.
+        """
+        return self.may_call(principal, entry.name) if entry.is_attached else sees(principal.tenants, entry.tenant)
 
 
 def rules_of(path: Path, tables: Mapping[str, Any]) -> Rules:

@@ -42,7 +42,7 @@ from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.sentinel.attaching import Attaching
 from a2a_grpc.sentinel.direct import plain_routes
-from a2a_grpc.sentinel.directory import AttachedAgents
+from a2a_grpc.sentinel.directory import Directory
 from a2a_grpc.sentinel.presence import Presence
 from a2a_grpc.sentinel.registry import RegistryService
 from a2a_grpc.sentinel.relay import Relay
@@ -260,7 +260,7 @@ class Sentinel:
             return self._front is not None and self._front.is_accepting
 
         http = served.SentinelHttp(
-            AttachedAgents(self._routes, self._rules.may_call),
+            Directory(self.entries, self._routes, self._rules),
             visitors=served.Visitors(self._callers, self._audit),
             public_url=settings.public_url,
             is_tls=tls is not None,

@@ -15,6 +15,7 @@ from a2a_grpc.auth import CallCredentials
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.principal import Principal
+from a2a_grpc.registry import Search
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.wire import AgentFrame, Described
 from a2a_grpc.wire import Task
@@ -65,11 +66,12 @@ async def agents(at: Sentinel, *cards: dict[str, Any], token: str = "") -> Async
             await call.write(AgentFrame(described=Described(card=json.dumps(card).encode())).SerializeToString())
             calls.append(call)
 
-        def assert_described() -> None:
-            there = {one.address for one in at._routes.all() if one.description}
+        async def assert_listed() -> None:
+            found = await at.entries.find(Search(), limit=1000)
+            there = {one.entry.name for one in found if one.entry.card}
             assert there >= {card["supportedInterfaces"][0]["tenant"] for card in cards}
 
-        await eventually(assert_described)
+        await eventually(assert_listed)
         yield
         for call in calls:
             call.cancel()
@@ -283,9 +285,9 @@ async def test_a_search_ranks_by_the_words_that_match() -> None:
         ({"query": {"text": "a"}, "limit": 1}, "body: has the member 'limit'"),
         ({"query": {"text": "a"}, "pageSize": 0}, "pageSize: must be from 1 to 100"),
         ({"query": {"text": "a"}, "pageSize": True}, "pageSize: must be from 1 to 100"),
-        ({"query": {"text": "a"}, "pageToken": 1}, "pageToken: must be a text"),
-        ({"query": {"text": "a"}, "pageToken": "?"}, "pageToken: is not a token of this list"),
-        ({"query": {"text": "a"}, "pageToken": "\ud800"}, "pageToken: is not a token of this list"),
+        ({"query": {"text": "weather"}, "pageToken": 1}, "pageToken: must be a text"),
+        ({"query": {"text": "weather"}, "pageToken": "?"}, "pageToken: is not a token of this registry"),
+        ({"query": {"text": "weather"}, "pageToken": "\ud800"}, "pageToken: is not a token of this registry"),
         ({"query": {"text": "a"}, "federation": "all"}, "federation: must be one of auto, referrals, none"),
         ({"query": {"text": "a", "filter": []}}, "query.filter: must be an object"),
         ({"query": {"text": "a", "filter": {"okf:taxonomy": "x"}}}, "query.filter: has the member 'okf:taxonomy'"),
