@@ -9,7 +9,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "a2a-grpc serve greeter.py --store postgresql://user@host/db --max-runs 20",
         "a2a-grpc serve greeter.py --attach 127.0.0.1:8000 --address greeter@example.com",
     ),
-    "sentinel": ("a2a-grpc sentinel", "a2a-grpc sentinel --listen 127.0.0.1:9000 --auth auth.toml --pass-credentials"),
+    "sentinel": ("a2a-grpc sentinel", "a2a-grpc sentinel --listen 127.0.0.1:9000 --auth auth.toml"),
     "card": ("a2a-grpc card http://127.0.0.1:8080", "a2a-grpc card --validate card.json"),
     "send": (
         'a2a-grpc send "Ada"',

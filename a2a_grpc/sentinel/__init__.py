@@ -7,9 +7,15 @@ from a2a_grpc.sentinel.settings import AttachSettings, SentinelSettings
 
 if TYPE_CHECKING:
     from a2a_grpc.sentinel.attachment import Attachment
+    from a2a_grpc.sentinel.rules import Rule, Rules
     from a2a_grpc.sentinel.sentinel import Sentinel
 else:
-    _HOMES = {"Attachment": "a2a_grpc.sentinel.attachment", "Sentinel": "a2a_grpc.sentinel.sentinel"}
+    _HOMES = {
+        "Attachment": "a2a_grpc.sentinel.attachment",
+        "Rule": "a2a_grpc.sentinel.rules",
+        "Rules": "a2a_grpc.sentinel.rules",
+        "Sentinel": "a2a_grpc.sentinel.sentinel",
+    }
 
     def __getattr__(name: str) -> Any:
         """Import the module of a name at its first use: the command `serve` needs the settings only."""
@@ -18,4 +24,4 @@ else:
         return getattr(import_module(_HOMES[name]), name)
 
 
-__all__ = ["AttachSettings", "Attachment", "Sentinel", "SentinelSettings"]
+__all__ = ["AttachSettings", "Attachment", "Rule", "Rules", "Sentinel", "SentinelSettings"]

@@ -21,6 +21,7 @@ from a2a_grpc.wire import SecurityScheme
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from jwt import PyJWS
 
 LEEWAY_S = 60.0
 """Seconds by which the clocks of the sentinel and the agent may differ."""
@@ -48,6 +49,7 @@ class VouchedCallers:
         self._address = address
         self._clock = clock
         self._keys: dict[str, Ed25519PublicKey] = {}
+        self._jws: PyJWS | None = None
         self._uses: Counter[str] = Counter()
         self._verified: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         self._schemes: dict[str, SecurityScheme] = {}
@@ -68,12 +70,14 @@ class VouchedCallers:
             return ""
         check_installed("the signed principals of this sentinel")
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from jwt import PyJWS
 
         try:
             schemes = {name: SecurityScheme.FromString(raw) for name, raw in welcome.security_schemes.items()}
         except DecodeError:
             raise ValueError("a security scheme is malformed") from None
         key, name = Ed25519PublicKey.from_public_bytes(welcome.principal_key), key_id(welcome.principal_key)
+        self._jws = self._jws or PyJWS([ALGORITHM])
         self._keys[name] = key
         self._uses[name] += 1
         self._schemes = schemes
@@ -132,8 +136,9 @@ class VouchedCallers:
 
     def _read(self, entry: str) -> tuple[float, Principal]:
         """Return the caller that a signed principal names, and until when. Raise Refused if it is not valid."""
-        from jwt import PyJWS, PyJWTError
+        from jwt import PyJWTError
 
+        assert self._jws is not None
         header, said = read(entry)
         name = header.get("kid")
         if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or "crit" in header:
@@ -141,7 +146,7 @@ class VouchedCallers:
         if not isinstance(name, str) or (key := self._keys.get(name)) is None:
             raise Refused("unknown key of the principal")
         try:
-            PyJWS([ALGORITHM]).decode_complete(entry, key, [ALGORITHM])
+            self._jws.decode_complete(entry, key, [ALGORITHM])
         except PyJWTError:
             raise Refused("signature of the principal") from None
         if said.get("aud") != self._address:

@@ -116,8 +116,10 @@ async def test_two_callers_see_only_their_own_tasks_and_the_same_ones_as_directl
                         for foreign in set(tasks) - {task}:
                             call = stub.GetTask(GetTaskRequest(tenant=ADDRESS, id=foreign), metadata=caller)
                             assert (await refusal(call)).reason == "TASK_NOT_FOUND"
-                direct = await refusal(listed(A2AServiceStub(channel)))
-                assert direct.code is grpc.StatusCode.UNAUTHENTICATED
+                assert running._signer is not None
+                for entry in ((), ((ENTRY, running._signer.sign(ANN, ADDRESS)),)):
+                    direct = await refusal(listed(A2AServiceStub(channel), *entry))
+                    assert direct.code is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_the_principal_has_all_facts_and_no_credentials() -> None:
