@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from a2a_grpc import private
-from a2a_grpc.client.credentials import AUTHORIZATION, Provider, is_bearer
+from a2a_grpc.client.credentials import Provider
 from a2a_grpc.client.device import LoginFailed, refreshed
 from a2a_grpc.client.endpoint import RefusedRequest
 from a2a_grpc.client.target import origin_of
-from a2a_grpc.client.tokens import Renewed, Token
+from a2a_grpc.client.tokens import RenewedBearer, Token
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.wire import SecurityScheme
 
 FILE = "logins.json"
 
@@ -125,25 +124,13 @@ def _errors(file: Path) -> Iterator[None]:
         raise ConfigurationError(f"cannot write {file}: {error.strerror}") from None
 
 
-class StoredToken(Provider):
+class StoredToken(RenewedBearer):
     """The token of a stored login. It is renewed by its refresh token, once for all processes of the user."""
 
     def __init__(self, login: Login, *, ca_cert: str | None) -> None:
         self._origin = login.origin
         self._ca_cert = ca_cert
-        self._token = Renewed(self._obtain, _token(login))
-
-    async def __call__(self) -> tuple[str, str]:
-        """Return the entry `authorization`."""
-        return AUTHORIZATION, f"Bearer {await self._token.value()}"
-
-    def meets(self, scheme: SecurityScheme) -> bool:
-        """Return True for a scheme of bearer tokens."""
-        return is_bearer(scheme)
-
-    def refused(self, value: str) -> None:
-        """Have the token renewed, if the value is that of the last one."""
-        self._token.refused(value.removeprefix("Bearer "))
+        super().__init__(_token(login))
 
     async def _obtain(self, old: Token | None) -> Token:
         again = f"run: a2a-grpc login {self._origin}"

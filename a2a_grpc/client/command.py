@@ -10,12 +10,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from a2a_grpc.client.credentials import AUTHORIZATION, Credentials, Provider, is_bearer, sendable
+from a2a_grpc.client.credentials import Credentials, sendable
 from a2a_grpc.client.errors import CredentialsUnavailableError
-from a2a_grpc.client.tokens import Renewed, Token, token_of
+from a2a_grpc.client.tokens import RenewedBearer, Token, token_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import UnauthenticatedError
-from a2a_grpc.wire import SecurityScheme
 
 MAX_OUTPUT_BYTES = 64 * 1024
 """The largest output of a command."""
@@ -48,27 +47,15 @@ def token_command(command: str | Sequence[str], *, timeout_s: float = 30.0) -> C
     return TokenCommand(words, timeout_s)
 
 
-class TokenCommand(Provider):
+class TokenCommand(RenewedBearer):
     """The token that a command prints."""
 
     def __init__(self, words: Sequence[str], timeout_s: float) -> None:
+        super().__init__()
         self._words = words
         self._timeout_s = timeout_s
-        self._token = Renewed(self._run)
 
-    async def __call__(self) -> tuple[str, str]:
-        """Return the entry `authorization`."""
-        return AUTHORIZATION, f"Bearer {await self._token.value()}"
-
-    def meets(self, scheme: SecurityScheme) -> bool:
-        """Return True for a scheme of bearer tokens."""
-        return is_bearer(scheme)
-
-    def refused(self, value: str) -> None:
-        """Have the command run again, if the value is that of the last token."""
-        self._token.refused(value.removeprefix("Bearer "))
-
-    async def _run(self, _: Token | None) -> Token:
+    async def _obtain(self, _: Token | None) -> Token:
         name = self._words[0]
         try:
             process = await asyncio.create_subprocess_exec(

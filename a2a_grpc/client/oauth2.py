@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from a2a_grpc.arguments import checking
-from a2a_grpc.client.credentials import AUTHORIZATION, Credentials, Place, Provider, is_bearer, secret_of
+from a2a_grpc.client.credentials import Credentials, Place, Provider, secret_of
 from a2a_grpc.client.endpoint import RefusedRequest, check_url, post_for_token
 from a2a_grpc.client.issuer import Endpoints, endpoints_of_issuer, endpoints_of_scheme, metadata_url_of
-from a2a_grpc.client.tokens import Renewed, Token
+from a2a_grpc.client.tokens import RenewedBearer, Token
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.wire import SecurityScheme
 
@@ -53,7 +53,7 @@ def oauth2(
     return ClientCredentials(client_id, client_secret, token_url, tuple(scopes), audience, issuer, ca_cert)
 
 
-class ClientCredentials(Provider):
+class ClientCredentials(RenewedBearer):
     """Tokens for a program, by its own id and secret."""
 
     def __init__(
@@ -67,6 +67,7 @@ class ClientCredentials(Provider):
         ca_cert: str | None,
         place: Place | None = None,
     ) -> None:
+        super().__init__()
         self._id = client_id
         self._secret = client_secret
         self._token_url = token_url
@@ -75,19 +76,14 @@ class ClientCredentials(Provider):
         self._issuer = issuer
         self._ca_cert = ca_cert
         self._place = place
-        self._token = Renewed(self._obtain)
         self._method = ""
         """The way of showing the secret that the token endpoint has taken; empty before."""
         self._bound: dict[tuple[object, ...], ClientCredentials] = {}
 
-    async def __call__(self) -> tuple[str, str]:
-        """Return the entry `authorization`."""
-        return AUTHORIZATION, f"Bearer {await self._token.value()}"
-
     def meets(self, scheme: SecurityScheme) -> bool:
         """Return True for a scheme of bearer tokens, if a token endpoint is known or the scheme may name one."""
         if self._token_url or self._issuer:
-            return is_bearer(scheme)
+            return super().meets(scheme)
         flows = scheme.oauth2_security_scheme.flows
         return bool(metadata_url_of(scheme)) or flows.WhichOneof("flow") == "client_credentials"
 
@@ -104,10 +100,6 @@ class ClientCredentials(Provider):
                 self._id, self._secret, self._token_url, scopes, self._audience, self._issuer, self._ca_cert, place
             )
         return self._bound[key]
-
-    def refused(self, value: str) -> None:
-        """Have another token obtained, if the value is that of the last one."""
-        self._token.refused(value.removeprefix("Bearer "))
 
     async def _obtain(self, _: Token | None) -> Token:
         endpoints = await self._endpoints()

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from a2a_grpc.client.credentials import AUTHORIZATION, Provider, is_bearer
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.wire import SecurityScheme
 
 logger = logging.getLogger("a2a_grpc.client")
 
@@ -152,3 +154,30 @@ def _renew_at(token: Token | None) -> float:
         return float("inf")
     left_s = token.expires_at - time.time()
     return token.expires_at - min(AHEAD_S, max(left_s, 0.0) / 2)
+
+
+class RenewedBearer(Provider):
+    """Sends a bearer token that a subclass obtains.
+
+    Args:
+        token: The token to begin with.
+    """
+
+    def __init__(self, token: Token | None = None) -> None:
+        self._token = Renewed(self._obtain, token)
+
+    async def __call__(self) -> tuple[str, str]:
+        """Return the entry `authorization`."""
+        return AUTHORIZATION, f"Bearer {await self._token.value()}"
+
+    def meets(self, scheme: SecurityScheme) -> bool:
+        """Return True for a scheme of bearer tokens."""
+        return is_bearer(scheme)
+
+    def refused(self, value: str) -> None:
+        """Have another token obtained, if the value is that of the last one."""
+        self._token.refused(value.removeprefix("Bearer "))
+
+    async def _obtain(self, old: Token | None) -> Token:
+        """Return a new token. The old one is None at first."""
+        raise NotImplementedError
