@@ -1,20 +1,25 @@
 """The agents that a caller finds over HTTP: those of the registry, and those that are attached here."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.errors import InvalidRequestError, UnavailableError, Violation
 from a2a_grpc.principal import Principal
-from a2a_grpc.registry import Entry, EntryStore, Search
+from a2a_grpc.registry import Entry, EntryStore, Found, Place, Search
 from a2a_grpc.registry.pages import place_of, token_of
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.text import flaw
 from a2a_grpc.wire import AgentCard
 
-READ_AT_ONCE = 200
+ALL = Search()
+READ_AT_ONCE = 128
 """Entries that are read of the registry at once."""
+PAGE_BYTES = 4 << 20
+"""The size of the cards of a page, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +29,32 @@ class Listing:
     name: str
     """The logical address of an attached agent, or the name under which another agent is registered."""
     card: AgentCard
-    token: str = ""
-    """The token of the page that begins after this agent."""
     body: bytes = b""
     """The JSON of the card, if the agent is attached here."""
     url: str = ""
     """Where an agent is called that is not attached: the URL of its card, or HOST:PORT."""
-    matched: int = 0
-    """The number of words of the search that the card has."""
+    place: Place | None = None
+    """The place of the agent in the list in which it was found."""
+    search: Search = ALL
+    """What was looked for in this list."""
+
+    @property
+    def token(self) -> str:
+        """The token of the page that begins after this agent."""
+        return token_of(self.place, self.search)
+
+    @property
+    def matched(self) -> int:
+        """The number of words of the search that the card has."""
+        return self.place.matched if self.place else 0
+
+
+class Page(NamedTuple):
+    """A part of a list."""
+
+    listings: Sequence[Listing]
+    token: str
+    """The token of the next page; empty if this is the last one."""
 
 
 class Directory:
@@ -74,44 +97,49 @@ class Directory:
             raise unavailable() from None
         return next((_listing(entry) for entry in entries if self._is_for(caller, entry)), None)
 
-    async def find(
-        self, caller: Principal, words: Sequence[str] = (), *, token: str = "", limit: int
-    ) -> Sequence[Listing]:
-        """Return a page of the agents whose cards have at least one of the words.
+    async def find(self, caller: Principal, search: Search = ALL, *, token: str = "", limit: int) -> Page:
+        """Return a page of the agents that a caller looks for.
 
-        The agents with most words come first. Agents with as many words are ordered by their names.
+        The agents with most words of the search come first. Agents with as many words are ordered by their names.
 
         Args:
             caller: The caller.
-            words: The words, in small letters; none for all agents.
+            search: What the caller looks for.
             token: The token of the page; empty for the first one.
-            limit: The largest number of agents of the page. A page with fewer agents is the last one.
+            limit: The largest number of agents of the page. A page with large cards has fewer.
 
         Raises:
             InvalidRequestError: The token is not one of this list.
             UnavailableError: The store of the registry does not answer.
         """
-        search = Search(words=tuple(words), tenants=caller.tenants)
+        search = replace(search, tenants=caller.tenants)
         try:
             after = place_of(token, search)
         except InvalidRequestError as error:
             raise InvalidRequestError.of(Violation("pageToken", error.violations[0].description)) from None
         listings: list[Listing] = []
+        size = 0
         shown = (after.matched, after.key.name) if after else None
         while True:
-            try:
-                found = await self._entries.find(search, after=after, limit=READ_AT_ONCE)
-            except StoreUnavailable:
-                raise unavailable() from None
+            found = await self._read(search, after)
             for place, entry in found:
                 after, this = place, (place.matched, place.key.name)
-                if this != shown and self._is_for(caller, entry):  # each process of an agent has an entry
-                    shown = this
-                    listings.append(_listing(entry, token_of(place, search), place.matched))
-                    if len(listings) == limit:
-                        return listings
+                if this == shown or not self._is_for(caller, entry):  # each process of an agent has an entry
+                    continue
+                if len(listings) == limit or size > PAGE_BYTES:
+                    return Page(listings, listings[-1].token)
+                shown = this
+                size += len(entry.card)
+                listings.append(_listing(entry, place, search))
             if len(found) < READ_AT_ONCE:
-                return listings
+                return Page(listings, "")
+
+    async def _read(self, search: Search, after: Place | None) -> list[Found]:
+        await asyncio.sleep(0)  # a store in memory does not wait for anything
+        try:
+            return await self._entries.find(search, after=after, limit=READ_AT_ONCE)
+        except StoreUnavailable:
+            raise unavailable() from None
 
     def _is_for(self, caller: Principal, entry: Entry) -> bool:
         """Return True if a caller may see an entry. An agent whose card is not known is not shown."""
@@ -123,5 +151,5 @@ def unavailable() -> UnavailableError:
     return UnavailableError("the registry does not answer; try again", retry_after_s=1.0)
 
 
-def _listing(entry: Entry, token: str = "", matched: int = 0) -> Listing:
-    return Listing(entry.name, AgentCard.FromString(entry.card), token, b"", entry.url, matched)
+def _listing(entry: Entry, place: Place | None = None, search: Search = ALL) -> Listing:
+    return Listing(entry.name, AgentCard.FromString(entry.card), b"", entry.url, place, search)

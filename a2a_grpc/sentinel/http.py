@@ -33,7 +33,7 @@ MAX_BODY_BYTES = 64 << 10
 """The largest size of the body of a search."""
 BODY_S = 10.0
 """Seconds in which the body of a request has to come."""
-CATALOG_AGENTS = 1000
+CATALOG_AGENTS = 500
 """Agents of one catalog, or of one plain list. Further ones have a page of their own."""
 ENTRY_BYTES = 1 << 10
 """The size of an entry of a catalog, about."""
@@ -121,7 +121,8 @@ class SentinelHttp(HttpPort):
         for name in request.query:
             if name not in ("pageSize", "pageToken"):
                 raise InvalidRequestError.of(Violation(name[:64], "is not supported; search with POST /search"))
-        listings, token = await self._page(request, caller, page_size(request.query.get("pageSize")))
+        size, token = page_size(request.query.get("pageSize")), request.query.get("pageToken", "")
+        listings, token = await self._directory.find(caller, token=token, limit=size)
         base = self._base(request)
         answer: JsonObject = {"items": [entry_of(base, listing) for listing in listings]}
         return self._json(request, answer | ({"pageToken": token} if token else {}))
@@ -148,14 +149,6 @@ class SentinelHttp(HttpPort):
             raise web.HTTPNotFound(reason=NOT_ATTACHED)
         return listing
 
-    async def _page(self, request: web.Request, caller: Principal, limit: int) -> tuple[Sequence[Listing], str]:
-        """Return the agents of the page that a request asks for, and the token of the next page."""
-        token = request.query.get("pageToken", "")
-        listings = await self._directory.find(caller, token=token, limit=limit + 1)
-        if len(listings) <= limit:
-            return listings, ""
-        return listings[:limit], listings[limit - 1].token
-
     async def _catalog(
         self,
         request: web.Request,
@@ -168,7 +161,8 @@ class SentinelHttp(HttpPort):
         `make` gets the URL of this port, the agents of the page, and the URL of the next page.
         """
         base = self._base(request)
-        listings, token = await self._page(request, caller, CATALOG_AGENTS)
+        token = request.query.get("pageToken", "")
+        listings, token = await self._directory.find(caller, token=token, limit=CATALOG_AGENTS)
         next_url = f"{base}{request.path}?{urlencode({'pageToken': token})}" if token else ""
         body = await offload(len(listings) * ENTRY_BYTES, lambda: _encoded(make(base, listings, next_url)))
         headers = self._visitors.caching("no-cache")

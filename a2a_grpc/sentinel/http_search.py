@@ -7,7 +7,8 @@ from typing import Any
 
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.principal import Principal
-from a2a_grpc.registry.words import asked
+from a2a_grpc.registry import Search
+from a2a_grpc.registry.words import asked, one_line, tag_of
 from a2a_grpc.sentinel.directory import Directory
 from a2a_grpc.sentinel.http_catalog import CARD_TYPE, JsonObject, entry_of, publisher_of
 
@@ -83,19 +84,20 @@ async def search(directory: Directory, caller: Principal, query: Query, base: st
     words = asked(query.text)
     if not words or CARD_TYPE not in query.filter.get("type", (CARD_TYPE,)):
         return [], ""
+    looked_for = Search(words=words, skill=one_line(_only(query.filter, "capabilities")), tags=_tags(query.filter))
     results: list[JsonObject] = []
     token = query.token
     for _ in range(LOOKED_AT // MAX_PAGE):
-        listings = await directory.find(caller, words, token=token, limit=MAX_PAGE)
-        for listing in listings:
+        page = await directory.find(caller, looked_for, token=token, limit=MAX_PAGE if query.filter else query.size)
+        for listing in page.listings:
             if len(results) == query.size:
                 return results, token
             token = listing.token
             if meets(entry := entry_of(base, listing), query.filter):
                 score = max(1, round(100 * listing.matched / len(words)))
                 results.append({**entry, "score": score, "source": f"{base}/"})
-        if len(listings) < MAX_PAGE:
-            return results, ""
+        if not (token := page.token):
+            break
     return results, token
 
 
@@ -111,6 +113,17 @@ def meets(entry: JsonObject, filter: Filter) -> bool:
         if allowed.isdisjoint(value if isinstance(value, list) else [value]):
             return False
     return True
+
+
+def _only(filter: Filter, term: str) -> str:
+    """Return the value of a term with one allowed value; "" otherwise. The store can look for such a value itself."""
+    allowed = filter.get(term, frozenset())
+    return next(iter(allowed)) if len(allowed) == 1 else ""
+
+
+def _tags(filter: Filter) -> tuple[str, ...]:
+    tag = tag_of(_only(filter, "tags"))
+    return (tag,) if tag else ()
 
 
 def page_size(text: str | None) -> int:
