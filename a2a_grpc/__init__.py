@@ -26,7 +26,8 @@ The modules, by floor. A module imports only from its own package and from lower
                     collector; stopping: signals
        sentinel     agents without an address of their own. sentinel: the port; attaching: the service that agents call;
                     routes: addresses and whose they are; way: calls to one agent; tunnel: the way to an attached
-                    agent; direct: the way to one that can be reached; pipe: bytes of a connection in
+                    agent; direct: the way to one that can be reached; peers: the way
+                    to agents of other sentinels; hop: the mark of such calls; pipe: bytes of a connection in
                     a stream; relay: passing calls on; attachment: the agent's side; keeper: staying attached
                     to one sentinel; coming: when to attach again; link: one Attach stream of an agent; described:
                     the card of an attached agent; http: the HTTP port; directory: the agents that a caller finds;

@@ -29,6 +29,7 @@ OPTIONS = frozenset([
     "attach_token_file", "fail_fast", "replace",
     "lease_s", "max_entries", "registry",
     "heartbeat_s", "hold_s", "max_agent_calls", "max_agents", "pass_credentials", "public_address",
+    "peer_address", "peer_ca_cert", "peer_plaintext",
     "route", "route_ca_cert", "route_connect_timeout_s", "route_plaintext", "shared_store",
     "signing_key",
 ])  # fmt: skip

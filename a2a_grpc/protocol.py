@@ -41,6 +41,7 @@ class Key:
     ARTIFACTS = "a2a-grpc-artifacts"
     LEFT_OUT = "a2a-grpc-left-out"
     PRINCIPAL = "a2a-grpc-principal"
+    HOP = "a2a-grpc-hop"
 
 
 NO_ARTIFACTS = "none"

@@ -30,6 +30,7 @@ from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.sentinel.coming import spread_of
 from a2a_grpc.sentinel.described import MAX_CARDS, described
 from a2a_grpc.sentinel.errors import BadCardError
+from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
@@ -85,6 +86,7 @@ class Attaching:
         welcome: What each agent gets to know, besides its address.
         traffic: The accounts of connections.
         max_age_s: The age in seconds at which agents are asked to open a new tunnel; 0 for no limit.
+        peers: The other sentinels of the store; None if there are none.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Attaching:
         traffic: Traffic,
         *,
         max_age_s: float = 0.0,
+        peers: Peers | None = None,
     ) -> None:
         self._routes = routes
         self._rules = rules
@@ -105,6 +108,7 @@ class Attaching:
         self._folder = folder
         self._traffic = traffic
         self._max_age_s = max_age_s
+        self._peers = peers
         self._numbers = count()
         self._dials: dict[str, Tunnel] = {}
         self._lines = Throttle(logger)
@@ -203,6 +207,8 @@ class Attaching:
         path = self._folder / f"{next(self._numbers)}.sock"
         tunnel = Tunnel(hello, principal, path, self._dials, max_calls=self._settings.max_agent_calls)
         self._routes.check(tunnel)
+        if self._peers is not None:
+            await self._peers.check(tunnel)
         await tunnel.open()
         try:
             self._routes.add(tunnel)

@@ -16,6 +16,8 @@ logger = logging.getLogger("a2a_grpc.sentinel")
 
 RETRY_S = 1.0
 """Seconds before entries that the store did not take are written again."""
+UNKNOWN = object()
+"""Stands for the card of an entry that the store may have, or may not have."""
 LAST_S = 1.0
 """Seconds that the entries have to be removed when the sentinel stops."""
 
@@ -45,12 +47,13 @@ class Presence:
         self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:presence")
 
     async def close(self) -> None:
-        """Remove the entries, if the store answers."""
+        """Remove the entries, if the store answers. A second call does nothing."""
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
+        written, self._written = self._written, {}
         try:
             async with asyncio.timeout(LAST_S):
-                for key, (entry, _) in self._written.items():
+                for key, (entry, _) in written.items():
                     await self._entries.remove(key, entry.owner)
         except (TimeoutError, StoreUnavailable):
             pass  # they end with their leases
@@ -79,18 +82,21 @@ class Presence:
         """Write what has changed, and renew what is due. Return False if the store refused an entry."""
         tunnels = {self._key(tunnel): tunnel for tunnel in self._routes.all()}
         for key in [key for key in self._written if key not in tunnels]:
-            await self._entries.remove(key, self._written.pop(key)[0].owner)
+            await self._entries.remove(key, self._written[key][0].owner)
+            del self._written[key]  # not before: the sentinel may be stopped meanwhile
         await self._renew()
         is_whole = True
         for key, tunnel in tunnels.items():
             written = self._written.get(key)
             if written is not None and written[1] is tunnel.description and written[0].owner == tunnel.principal.owner:
                 continue
+            entry, description = self._entry(key, tunnel), tunnel.description
+            self._written[key] = (entry, UNKNOWN)  # the sentinel may be stopped before the store has answered
             try:
-                entry, description = self._entry(key, tunnel), tunnel.description
                 await self._entries.add(entry)
                 self._written[key] = (entry, description)
             except A2AError as error:  # the address is another principal's at another sentinel, for example
+                del self._written[key]
                 said = one_line(error.message)
                 self._lines.warning(
                     f"entry {key.name}", "an agent is not in the registry address=%s reason=%s", key.name, said
@@ -114,4 +120,4 @@ class Presence:
 
     def _entry(self, key: Key, tunnel: Tunnel) -> Entry:
         card = tunnel.description.card.SerializeToString() if tunnel.description else b""
-        return Entry(key=key, owner=tunnel.principal.owner, tenant=tunnel.address).with_card(card)
+        return Entry(key=key, owner=tunnel.principal.owner, tenant=tunnel.address, store=tunnel.store).with_card(card)

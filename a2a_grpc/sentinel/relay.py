@@ -13,9 +13,11 @@ from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import Key
 from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
+from a2a_grpc.rpc.admission import Metadata
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.rpc.status import end
 from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError
+from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.way import Way
@@ -38,7 +40,8 @@ class Relay:
       route ends with AgentUnreachableError.
     - A caller reaches only the agents that the rules allow. The answer for other addresses is the one for an address
       without agent.
-    - A principal that the caller has sent is not passed on.
+    - A principal, or the mark of a hop, that the caller has sent is not passed on.
+    - A call makes one hop to another sentinel at most.
 
     Args:
         routes: The ways to the agents.
@@ -46,6 +49,7 @@ class Relay:
         rules: Who may call which agents.
         hidden: The names of the metadata that are not passed on.
         sign: A function that signs the principal of a caller for an address; None if principals are not signed.
+        peers: The other sentinels of the store; None if there are none.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Relay:
         rules: Rules,
         hidden: Collection[str],
         sign: Callable[[Principal, str], str] | None,
+        peers: Peers | None = None,
     ) -> None:
         self._routes = routes
         self._calls = calls
         self._rules = rules
-        self._hidden = HOP | {Key.PRINCIPAL, *hidden}
+        self._hidden = HOP | {Key.PRINCIPAL, Key.HOP, *hidden}
         self._sign = sign
+        self._peers = peers
 
     def behavior(self, method: MethodDescriptor) -> Behavior:
         """Return the behavior for a method of the A2A service."""
@@ -68,10 +74,7 @@ class Relay:
 
         async def relay(request: bytes, context: Context) -> bytes | None:
             principal, tenant = current_caller().principal, tenant_of(name, request)
-            way = self._found(principal, tenant)
-            metadata = tuple([entry for entry in invocation_metadata(context) if entry[0] not in self._hidden])
-            if self._sign is not None:
-                metadata = (*metadata, (Key.PRINCIPAL, self._sign(principal, tenant)))
+            way, metadata = await self._way(principal, tenant, invocation_metadata(context))
             cuts = way.cuts
             call = way.begin(name, request, metadata=metadata, timeout=context.time_remaining())
             try:
@@ -79,6 +82,8 @@ class Relay:
                 context.set_trailing_metadata(tuple(await call.trailing_metadata()))
                 return response
             except grpc.aio.AioRpcError as failure:
+                if self._peers is not None and failure.code() is grpc.StatusCode.UNAVAILABLE:
+                    self._peers.forget(tenant)  # the agent may be at another sentinel by now
                 if (lost := way.failure(failure, cuts)) is not None:
                     raise lost from None
                 code, said, trailers = failure.code(), failure.details() or "", tuple(failure.trailing_metadata() or ())
@@ -94,12 +99,30 @@ class Relay:
 
         return relay
 
-    def _found(self, principal: Principal, tenant: str) -> Way:
+    async def _way(self, principal: Principal, tenant: str, received: Metadata) -> tuple[Way, Metadata]:
+        """Return the way to the agent that a call is for, and the metadata to send there.
+
+        Args:
+            principal: The caller.
+            tenant: The tenant of the request.
+            received: The metadata of the call.
+        """
         if not is_logical(tenant):
             raise InvalidRequestError.of(Violation("tenant", f"must be the address of an agent here: {FORM}"))
         if not self._rules.may_call(principal, tenant):
             raise NotAttachedError
-        return self._routes.find(tenant)
+        metadata = tuple([entry for entry in received if entry[0] not in self._hidden])
+        marks = [value for name, value in received if name == Key.HOP] if self._peers is not None else []
+        if self._peers is not None and marks and self._peers.is_for_another(marks, tenant):
+            raise NotAttachedError
+        if (way := self._routes.find(tenant)) is not None:
+            if self._sign is not None:
+                metadata = (*metadata, (Key.PRINCIPAL, self._sign(principal, tenant)))
+            return way, metadata
+        if self._peers is None or marks:
+            raise NotAttachedError
+        peer = await self._peers.find(tenant)
+        return peer, (*metadata, (Key.HOP, self._peers.mark(principal, tenant)))
 
     async def _streamed(self, call: Any, context: Context) -> None:
         """Pass on the responses of a stream."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError, UnavailableError
 from a2a_grpc.sentinel.direct import Direct
-from a2a_grpc.sentinel.errors import NotAttachedError
 from a2a_grpc.sentinel.tunnel import Tunnel
 from a2a_grpc.sentinel.way import Way
 
@@ -50,8 +49,8 @@ class Routes:
         self.changed = asyncio.Event()
         """Set when an agent has been attached or detached, or has sent its card. The registry clears it."""
 
-    def find(self, address: str) -> Way:
-        """Return the way to the agent that gets the next call for an address. Raise NotAttachedError without one."""
+    def find(self, address: str) -> Way | None:
+        """Return the way to the agent that gets the next call for an address. Return None if there is none."""
         if (plain := self._plain.get(address)) is not None:
             return plain
         tunnels = self._attached.get(address, [])
@@ -59,7 +58,7 @@ class Routes:
             if tunnel.takes_calls:
                 tunnels.append(tunnels.pop(place))
                 return tunnel
-        raise NotAttachedError
+        return None
 
     def all(self) -> list[Tunnel]:
         """Return the attached agents."""

@@ -43,6 +43,8 @@ from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.sentinel.attaching import Attaching
 from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.directory import Directory
+from a2a_grpc.sentinel.hop import HoppedCallers, Hops
+from a2a_grpc.sentinel.peers import Peers, opened_peers
 from a2a_grpc.sentinel.presence import Presence
 from a2a_grpc.sentinel.registry import RegistryService
 from a2a_grpc.sentinel.relay import Relay
@@ -131,8 +133,11 @@ class Sentinel:
         self._schemes = schemes_of(auth)
         self._signer = Signer(self.settings.signing_key) if auth and not self.settings.pass_credentials else None
         self._auth_settings = callers or AuthSettings()
+        self._hops = Hops()
+        # Callers of other sentinels are asked about there. Their calls have no credentials.
+        hopped = (HoppedCallers(self._hops),) if auth and self.settings.has_peers else ()
         self._callers = Callers(
-            auth,
+            (*hopped, *auth),
             failures_per_minute=self._auth_settings.auth_failures_per_minute,
             calls_per_second=self._auth_settings.calls_per_second,
             calls_burst=self._auth_settings.calls_burst,
@@ -150,6 +155,8 @@ class Sentinel:
             self.settings.store, lease_s=self.settings.lease_s, max_entries=self.settings.max_entries
         )
         self._undo = AsyncExitStack()
+        self._peers: Peers | None = None
+        self._presence: Presence
         self._attaching: Attaching
         self._calls: Calls
         self.address = ""
@@ -196,6 +203,10 @@ class Sentinel:
                 undo.callback(self._audit.close)
             await self.entries.open()
             undo.push_async_callback(self.entries.close)
+            peer_address = settings.peer_address or settings.public_address or self.address
+            if settings.has_peers:
+                self._peers = await opened_peers(self.entries, self._hops, peer_address, settings)
+                undo.push_async_callback(self._peers.close)
             self._attaching = Attaching(
                 self._routes,
                 self._rules,
@@ -204,10 +215,10 @@ class Sentinel:
                 self._said(),
                 front.traffic,
                 max_age_s=self._transport.max_connection_age_s,
+                peers=self._peers,
             )
-            undo.push_async_callback(
-                Presence(self.entries, self._routes, settings.public_address or self.address).close
-            )
+            self._presence = Presence(self.entries, self._routes, peer_address)
+            undo.push_async_callback(self._presence.close)
             self._routes.open()
             undo.push_async_callback(self._routes.close)
             undo.push_async_callback(self._attaching.close)
@@ -230,6 +241,7 @@ class Sentinel:
         self._attaching.is_draining = True
         for tunnel in self._routes.all():
             tunnel.renew()
+        await self._presence.close()  # first, so that other sentinels pass no more calls on
         await self._calls.end_streams()
         if ways := self._routes.ways():
             grace_s = self.settings.drain_grace_s
@@ -305,6 +317,7 @@ class Sentinel:
             self._rules,
             () if settings.pass_credentials else _names(self._schemes),
             self._signer.sign if self._signer else None,
+            self._peers,
         )
 
         def admitted(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":

@@ -73,6 +73,15 @@ class SentinelSettings(ListenSettings):
         "memory:",
         "Store of the registry: memory:, sqlite:///FILE or postgresql://…; sentinels can share a database.",
     )
+    peer_address: str = setting(
+        "",
+        "HOST:PORT at which the other sentinels of --store call this one; by default --public-address, or else "
+        "--listen.",
+    )
+    peer_plaintext: bool = setting(False, "Call other sentinels on other machines without TLS.")
+    peer_ca_cert: str | None = setting(
+        None, "PEM file with the root certificates of the other sentinels; by default the system's roots."
+    )
     lease_s: float = setting(
         15.0, "Seconds after which an agent that has registered and says nothing is removed.", minimum=1, maximum=3600
     )
@@ -94,8 +103,22 @@ class SentinelSettings(ListenSettings):
             )
         if self.public_url:
             check_public_url(self.public_url)
-        if self.public_address and is_wildcard(split_address("public_address", self.public_address)[0]):
-            raise ConfigurationError(f"public_address is '{self.public_address}'; clients cannot call it")
+        for name, callers in (("public_address", "clients"), ("peer_address", "other sentinels")):
+            address = getattr(self, name)
+            if address and is_wildcard(split_address(name, address)[0]):
+                raise ConfigurationError(f"{name} is '{address}'; {callers} cannot call it")
+        if self.has_peers and not (self.peer_address or self.public_address):
+            listener = self.public_listeners[0]
+            if is_wildcard(listener.host):
+                raise ConfigurationError(
+                    f"listen is '{self.listen}', and peer_address is missing: other sentinels of the store cannot call "
+                    "this address; give --peer-address HOST:PORT"
+                )
+
+    @property
+    def has_peers(self) -> bool:
+        """True if other sentinels may share the store."""
+        return not self.store.startswith("memory:")
 
     @property
     def listening(self) -> list[Listener]:
