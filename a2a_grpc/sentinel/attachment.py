@@ -49,7 +49,11 @@ class Attachment:
 
     Example:
         async with Attachment(AttachSettings(attach="127.0.0.1:8000", address="greeter@example")) as attachment:
-            welcome = await attachment.welcome()
+            public, tenant = await attachment.welcome()
+            settings = ServerSettings(advertise=public, tenant=tenant)
+            async with Server(agent, settings, private_socket=path, private_callers=attachment.callers) as server:
+                attachment.serve(path)
+                await server.serve_forever()
 
     Args:
         settings: The sentinels, and the address of the agent.

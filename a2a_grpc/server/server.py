@@ -125,10 +125,12 @@ class Server:
             `serve`, or give authenticators.
         private_socket: The path of a Unix socket on which the server listens for gRPC as well, without TLS, for a
             tunnel to a sentinel. Only this user may be able to read the folder.
-        private_callers: The authenticator of this socket. While it vouches for callers, `auth` is not asked there.
+        private_callers: The authenticator of this socket, which comes with it. While it vouches for callers, `auth` is
+            not asked there.
 
     Raises:
-        TypeError: `agent` is not an `Agent`, or another argument has a wrong type.
+        TypeError: `agent` is not an `Agent`, another argument has a wrong type, or only one of `private_socket` and
+            `private_callers` is given.
         ConfigurationError: Settings do not fit each other, or a URL names no store or bus.
 
     Attributes:
@@ -174,6 +176,8 @@ class Server:
             calls_per_second=self._auth_settings.calls_per_second,
             calls_burst=self._auth_settings.calls_burst,
         )
+        if (private_socket is None) != (private_callers is None):  # without it all callers would be one
+            raise TypeError("Server(): private_socket and private_callers come together")
         self._vouching = private_callers
         self._is_vouched = private_callers is not None and private_callers.is_vouching
         if not self._is_vouched:

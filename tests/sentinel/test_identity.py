@@ -16,7 +16,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from a2a_grpc import Agent, Turn
+from a2a_grpc import Agent, Server, Turn
 from a2a_grpc.auth import ApiKeys, AuthSettings, CallCredentials, Refused
 from a2a_grpc.auth.jwt import Jwt
 from a2a_grpc.config import ConfigurationError
@@ -254,6 +254,39 @@ async def test_skills_that_need_scopes_are_served_by_the_scopes_that_the_sentine
         assert (await served.stub.SendMessage(asked(skill="write"), metadata=allowed)).task.artifacts
         refused = await refusal(served.stub.SendMessage(asked(skill="write"), metadata=as_caller("jwt")))
         assert refused.code is grpc.StatusCode.PERMISSION_DENIED
+
+
+class Watching(grpc.aio.ServerInterceptor):
+    """Notes the method of each call."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        self.seen.append(handler_call_details.method.rpartition("/")[2])
+        return await continuation(handler_call_details)
+
+
+async def test_a_server_with_interceptors_believes_the_sentinel_on_the_tunnel_only() -> None:
+    watching = Watching()
+    async with sentinel((known,)) as running:
+        async with attached(
+            told(), running.address, token="agent", auth=(Named(),), interceptors=(watching,)
+        ) as served:
+            assert (await said(served, as_caller("jwt")))["subject"] == "ann"
+            assert running._signer is not None
+            entry = (ENTRY, running._signer.sign(ANN, ADDRESS))
+            async with channel_to(served.server.grpc_address) as direct, private(served) as stub:
+                assert (await listed(stub, entry)).tasks
+                for call in (listed(stub), listed(A2AServiceStub(direct), entry)):
+                    assert (await refusal(call)).code is grpc.StatusCode.UNAUTHENTICATED
+    assert watching.seen == ["SendMessage", "ListTasks", "ListTasks", "ListTasks"]
+
+
+def test_a_private_socket_without_its_authenticator_is_refused(tmp_path: Path) -> None:
+    for one in ({"private_socket": tmp_path / "s"}, {"private_callers": VouchedCallers(ADDRESS)}):
+        with pytest.raises(TypeError, match="come together"):
+            Server(told(scopes=False), **one)
 
 
 async def test_a_stream_ends_when_the_credentials_of_its_caller_end() -> None:

@@ -50,6 +50,7 @@ async def attached(
     auth: Sequence[Authenticator] = (),
     token: str = "",
     attach: Mapping[str, Any] = MappingProxyType({}),
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A server of the agent, attached to a sentinel. The channel and the stub are those of the sentinel.
@@ -65,7 +66,12 @@ async def attached(
                 "advertise": public, "tenant": tenant, **settings,
             }  # fmt: skip
             async with make_server(
-                agent, settings, authenticators=auth, private_socket=path, private_callers=attachment.callers
+                agent,
+                settings,
+                authenticators=auth,
+                interceptors=interceptors,
+                private_socket=path,
+                private_callers=attachment.callers,
             ) as server:
                 attachment.serve(path)
                 attachment.describe(card_json(server.card))
