@@ -11,9 +11,13 @@ MASK = "***"
 # No pattern scans a character more than a few times, because a text from a peer may be long.
 _SCHEME = r"[A-Za-z][\w+.-]*:"
 _USER = r"[^\s:/?#@'\"=,;()]"
-_WHOLE = re.compile(rf"\A\s*{_SCHEME}//[^\s:/?#@]*:(?P<password>(?:(?!\s\S*?://).)*)@", re.DOTALL)
+# `http://HOST:PORT/agents/NAME@DOMAIN` is the URL of an agent at a sentinel, and holds no password.
+_AGENT = r"(?!\d{1,5}/agents/)"
+_WHOLE = re.compile(rf"\A\s*{_SCHEME}//[^\s:/?#@]*:{_AGENT}(?P<password>(?:(?!\s\S*?://).)*)@", re.DOTALL)
 _WORD = re.compile(r"\S+")
-_PASSWORD = re.compile(rf"(?<!{_USER})(?:{_SCHEME}/{{1,3}}{_USER}*:|(?:{_SCHEME})?{_USER}*:(?!//))(?P<password>\S+)@$")
+_PASSWORD = re.compile(
+    rf"(?<!{_USER})(?:{_SCHEME}/{{1,3}}{_USER}*:|(?:{_SCHEME})?{_USER}*:(?!//)){_AGENT}(?P<password>\S+)@$"
+)
 _USER_ALONE = re.compile(r"(?<![\w+.-])(?P<scheme>[A-Za-z][\w+.-]*://)(?P<user>[^\s:/?#@]+)@")
 _PAIR = re.compile(
     r"(?P<before>^|[\s?&;#'\"(,])(?P<name>[\w.%+~-]+(?:\[\])?)="

@@ -43,6 +43,9 @@ CANARY = "c4n4ry"
         ("Access denied for user 'me'@'127.0.0.1' (using password: YES)",
          "Access denied for user 'me'@'127.0.0.1' (using password: YES)"),
         ("see https://u:/c4n4ry@h and postgresql://u://c4n4ry@h", "see https://u:***@h and postgresql://u:***@h"),
+        ("http://h:8500/agents/a@acme/x?token=c4n4ry", "http://h:8500/agents/a@acme/x?token=***"),
+        ("http://h/agents/a@acme and postgresql://u:c4n4ry@h", "http://h/agents/a@acme and postgresql://u:***@h"),
+        ("see http://h:1/agents/a@acme: it's off", "see http://h:1/agents/a@acme: it's off"),
         ("local:", "local:"),
     ],
 )  # fmt: skip
