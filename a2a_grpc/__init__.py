@@ -52,12 +52,12 @@ The modules, by floor. A module imports only from its own package and from lower
                     settings
     3  log          appending events and waking readers. Follower: records after a seq, without gaps
        rpc          everything between gRPC and the server. admission: the first check, who calls; calls: the frame
-                    around each call; metadata, status,
-                    options, reflection; accept: a grpc.aio server that serves any path; turns: the order of accepted
-                    calls; traffic: the bytes of a connection that belong to calls; limits: refusals before the request
-                    is read; arrivals: memory for requests; responses: memory for unread responses; shares: fair
-                    sharing; reset: ending calls; memory: returning memory to the system; elsewhere: callers of other
-                    versions; interceptors: streams that interceptors can iterate
+                    around each call; metadata, status, options, reflection; accept: a grpc.aio server that serves any
+                    path; naming: the names of methods that gRPC does not know; turns: the order of accepted calls;
+                    traffic: the bytes of a connection that belong to calls; limits: refusals before the request is
+                    read; arrivals: memory for requests; responses: memory for unread responses; shares: fair sharing;
+                    reset: ending calls; memory: returning memory to the system; elsewhere: callers of other versions;
+                    interceptors: streams that interceptors can iterate
        client       calling agents. client: the operations; sending: the options of a message; stream: events across
                     connections; taken: whether a task has begun with a message; news: what a snapshot adds to known
                     events; pieces: the contents of events; polling, waiting: asking for a task from time to time;

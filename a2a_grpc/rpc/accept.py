@@ -22,6 +22,7 @@ from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.forking import FORK
 from a2a_grpc.rpc.calls import Methods
+from a2a_grpc.rpc.naming import Naming
 from a2a_grpc.rpc.options import UNLIMITED
 from a2a_grpc.rpc.reset import outer_task
 from a2a_grpc.rpc.traffic import Traffic, calling_peer
@@ -66,6 +67,8 @@ class AcceptingServer(grpc_aio_server.Server):
     async def stop(self, grace: float | None) -> None:
         """As grpc.aio.Server.stop."""
         await super().stop(grace)
+        if self._server.naming is not None:
+            await self._server.naming.close()
         FORK.done(self)
 
     @property
@@ -126,10 +129,13 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         self._accepting: set[asyncio.Task[Any]] = set()
         self._side_by_side: Counter[bytes | None] = Counter()
         self.ended: asyncio.Future[BaseException | None] = loop.create_future()
+        self.naming: Naming | None = None
         self.turns = Turns(loop, self._begin, traffic=traffic, max_line=2 * max_streams)
 
     def serve(self, methods: Methods) -> None:
         self._methods = methods
+        if methods.needs_names and accepts_any_path() and not self._ours:
+            self.naming = Naming(self._running_loop, self._resolved, self._begin_unnamed)
         if accepts_any_path():
             self.add_registered_method_handlers(dict.fromkeys(methods.names))
         else:
@@ -205,6 +211,21 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
 
     def _begin(self, peer: str, name: str, state: Any) -> None:
         """Serve an accepted call in a task of its own."""
+        if not name and self.naming is not None:
+            self.naming.begin(peer, state)
+            return
+        self._serve(peer, name, state)
+
+    def _begin_unnamed(self, peer: str, state: Any) -> None:
+        """Serve a call whose name cannot be read."""
+        self._serve(peer, "", state)
+
+    def _resolved(self, peer: str, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Return the handler of a call whose name was read."""
+        calling_peer.set(peer)
+        return self._methods.service(details)
+
+    def _serve(self, peer: str, name: str, state: Any) -> None:
         call = _Accepted(self._methods, peer)
         serving = cygrpc._handle_rpc(name, call, self._ours, state, self._running_loop, False)
         call.outer = task = self._running_loop.create_task(

@@ -44,8 +44,8 @@ def invocation_metadata(context: Context) -> Metadata:
 class Methods(grpc.GenericRpcHandler):
     """The handlers of a port's methods by the methods' full names.
 
-    `other` handles calls of all other methods; if None, those calls are UNIMPLEMENTED. `limit` takes over the calls
-    with too much metadata.
+    `other` handles calls of all other methods; if None, those calls are UNIMPLEMENTED. `named` returns the handler of
+    another method by its name, or None if `other` is to handle it. `limit` takes over the calls with too much metadata.
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class Methods(grpc.GenericRpcHandler):
         handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]",
         other: "grpc.RpcMethodHandler[Any, Any] | None" = None,
         limit: MetadataLimit | None = None,
+        named: "Callable[[str], grpc.RpcMethodHandler[Any, Any] | None] | None" = None,
     ) -> None:
         self._handlers = handlers
+        self._named = named
         self._other = other
         self._limit = limit
 
@@ -62,12 +64,21 @@ class Methods(grpc.GenericRpcHandler):
     def names(self) -> "Iterable[str]":
         return self._handlers.keys()
 
+    @property
+    def needs_names(self) -> bool:
+        """True if calls of other methods are told apart by their names."""
+        return self._named is not None
+
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         metadata = handler_call_details.invocation_metadata
         if self._limit is not None and self._limit.is_exceeded(metadata):
             return self._limit.refusal
         _metadata.set(metadata)  # each call is a task, with a context of its own
-        return self._handlers.get(handler_call_details.method, self._other)
+        name = handler_call_details.method
+        found = self._handlers.get(name)
+        if found is None and self._named is not None:
+            found = self._named(name)
+        return found or self._other
 
     def unanswered(self, peer: str, metadata: Sequence[tuple[str, str | bytes]]) -> None:
         """Take note of a call that has ended without a status: the client, or gRPC itself, has ended it."""

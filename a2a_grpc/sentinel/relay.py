@@ -1,6 +1,7 @@
 """Relaying calls: the bytes of requests and responses, metadata and statuses, as they are."""
 
 import asyncio
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -8,13 +9,14 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
 
-from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.errors import InvalidRequestError, UnimplementedError, Violation
 from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import Key
 from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.admission import Metadata
 from a2a_grpc.rpc.calls import Behavior
+from a2a_grpc.rpc.elsewhere import UNKNOWN
 from a2a_grpc.rpc.status import end
 from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError
 from a2a_grpc.sentinel.peers import Peers
@@ -22,9 +24,15 @@ from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.way import Way
 from a2a_grpc.sentinel.wire import tenant_of
+from a2a_grpc.wire import SERVICE, SERVICE_NAME
 
 HOP = frozenset(["user-agent", "te", "content-type", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"])
 """Metadata of one connection, which gRPC writes itself on the next one."""
+
+LATER = re.compile(rf"/{re.escape(SERVICE_NAME)}/([A-Za-z_][A-Za-z0-9_]{{0,99}})")
+"""The paths of methods that a later version of A2A may have."""
+STREAM = SERVICE.methods_by_name["SubscribeToTask"]
+"""A method whose form all unknown methods get: one request, and any number of responses."""
 
 
 class Relay:
@@ -70,11 +78,27 @@ class Relay:
 
     def behavior(self, method: MethodDescriptor) -> Behavior:
         """Return the behavior for a method of the A2A service."""
-        name, is_stream = method.name, method.server_streaming
+        return self._behavior(method.name, is_stream=method.server_streaming, is_known=True)
 
+    def named(self, path: str) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Return the handler for a method that the A2A service here does not have; None for one of another service.
+
+        A later version of A2A may have the method. It is relayed if the first field of its request names an agent, as
+        in all requests but one. Otherwise the call is UNIMPLEMENTED.
+        """
+        if (found := LATER.fullmatch(path)) is None:
+            return None
+        return self._calls.handler(STREAM, self._behavior(found[1], is_stream=True, is_known=False))
+
+    def _behavior(self, name: str, *, is_stream: bool, is_known: bool) -> Behavior:
         async def relay(request: bytes, context: Context) -> bytes | None:
             principal, tenant = current_caller().principal, tenant_of(name, request)
-            way, metadata = await self._way(principal, tenant, invocation_metadata(context))
+            try:
+                way, metadata = await self._way(principal, tenant, invocation_metadata(context))
+            except (InvalidRequestError, NotAttachedError):
+                if is_known:
+                    raise
+                raise UnimplementedError(UNKNOWN) from None
             cuts = way.cuts
             call = way.begin(name, request, metadata=metadata, timeout=context.time_remaining())
             try:

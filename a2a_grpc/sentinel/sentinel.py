@@ -332,7 +332,13 @@ class Sentinel:
         handlers |= RegistryService(self.entries, self._rules).handlers(self._calls)
         handlers |= {**self._attaching.handlers(), **self._admin.handlers(), **other_versions()}
         limit = MetadataLimit(transport.max_call_metadata_bytes, front.traffic)
-        return Methods({name: admitted(name, one) for name, one in handlers.items()}, refusal(UNKNOWN), limit)
+
+        def named(name: str) -> "grpc.RpcMethodHandler[Any, Any] | None":
+            handler = relay.named(name)
+            return handler and admitted(name, handler)
+
+        known = {name: admitted(name, one) for name, one in handlers.items()}
+        return Methods(known, refusal(UNKNOWN), limit, named)
 
     def _said(self) -> Welcome:
         """Return what agents get to know of the callers that they will have."""

@@ -21,12 +21,19 @@ CUT = frozenset([
 
 
 class Calling:
-    """The methods of the A2A service on one channel, with requests and responses as bytes."""
+    """The methods of the A2A service on one channel, with requests and responses as bytes.
+
+    A method that the service does not have is one with a stream of responses, which may also be a single one.
+    """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
         for method in SERVICE.methods:
             make: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
             setattr(self, method.name, make(f"/{SERVICE_NAME}/{method.name}"))
+
+    def __getattr__(self, name: str) -> Any:
+        return self._channel.unary_stream(f"/{SERVICE_NAME}/{name}")
 
 
 class Way:

@@ -265,6 +265,7 @@ async def test_only_the_exact_names_of_health_are_exempt_from_authentication() -
         async with grpc.aio.insecure_channel(running.address) as channel:
             for method in (
                 "/lf.a2a.v1.A2AService/GetTask",
+                "/lf.a2a.v1.A2AService/MethodOfALaterVersion",
                 "/a2a_grpc.sentinel.v1.Sentinel/Attach",
                 "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             ):
@@ -279,6 +280,7 @@ async def test_reflection_names_the_services_of_the_sentinel_and_describes_their
         await asked.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         services = (await asked.read()).list_services_response.service
         assert sorted(service.name for service in services) == [
+            "a2a_grpc.sentinel.v1.Registry",
             "a2a_grpc.sentinel.v1.Sentinel",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
