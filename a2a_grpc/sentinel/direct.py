@@ -35,10 +35,10 @@ class Direct(Way):
         target: The address of the agent's gRPC.
         client: How to connect. Its `connect_timeout_s` is the time that a call waits for a connection at most.
         max_calls: The number of calls that may be open at the same time.
-
-    Raises:
-        ConfigurationError: A file with certificates cannot be used.
     """
+
+    ca_setting = "route_ca_cert"
+    """The setting that names the file with root certificates."""
 
     def __init__(self, address: str, target: Address, client: ClientSettings, *, max_calls: int) -> None:
         super().__init__(address, max_calls=max_calls)
@@ -46,8 +46,15 @@ class Direct(Way):
         self._client = client
 
     def open(self) -> None:
-        """Open the first channel. It connects when the first call begins."""
-        self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), Calling)
+        """Open the first channel. It connects when the first call begins.
+
+        Raises:
+            ConfigurationError: The file with root certificates cannot be used.
+        """
+        try:
+            self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), Calling)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.ca_setting}: {error}") from None
 
     def failure(self, error: grpc.aio.AioRpcError, cuts: int) -> A2AError | None:
         """Return the error for a call whose connection was lost, or could not be opened. None for other failures."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import grpc
 import grpc.aio
 
+from a2a_grpc.client.channel import open_channel
 from a2a_grpc.client.origin import UNREACHED
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import grpc_address
@@ -41,6 +42,7 @@ IDLE_S = 60.0
 class Peer(Direct):
     """Makes calls to agents at another sentinel."""
 
+    ca_setting = "peer_ca_cert"
     down_until = 0.0
     """The monotonic time until which the sentinel gets no calls."""
     used_at = 0.0
@@ -225,5 +227,9 @@ async def opened_peers(entries: EntryStore, hops: Hops, sentinel: str, settings:
         StoreUnavailable: The store does not answer.
     """
     client = ClientSettings(plaintext=settings.peer_plaintext, ca_cert=settings.peer_ca_cert)
+    try:
+        await open_channel(grpc_address(sentinel), client).close()  # so that wrong files are reported at once
+    except ConfigurationError as error:
+        raise ConfigurationError(f"peer_ca_cert: {error}") from None
     hops.use(await entries.secret())
     return Peers(entries, hops, sentinel, client, max_calls=settings.max_calls + settings.max_streams)

@@ -129,6 +129,7 @@ def _assert(holds: bool) -> None:
     assert holds
 
 
+@pytest.mark.long
 async def test_workers_of_an_agent_attach_each_and_share_the_address(tmp_path: Path) -> None:
     store = ("--store", f"sqlite:///{tmp_path}/tasks.db", "--workers", "2")
     async with sentinel() as running, agent(running.address, *store):

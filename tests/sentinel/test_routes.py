@@ -139,6 +139,7 @@ async def test_a_wrong_route_is_named(route: str, said: str) -> None:
         Sentinel(SentinelSettings(route=route, http_listen="off"))
 
 
+@pytest.mark.long
 async def test_the_command_line_takes_several_routes_and_names_a_wrong_one() -> None:
     code, _, err = await run_program("-m", "a2a_grpc", "sentinel", "--listen", "127.0.0.1:0", "--route", "x=y")
     assert (code, len(err.splitlines())) == (2, 1)

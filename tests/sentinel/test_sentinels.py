@@ -197,6 +197,7 @@ def program(store: str, *options: str) -> Program:
     return Program(*command, "--store", store, *options)
 
 
+@pytest.mark.long
 async def test_kill_9_of_a_sentinel_ends_its_routes_within_the_lease_and_loses_no_stream(store: str) -> None:
     """The agent is attached to two sentinels, and the client calls at a third one."""
     lease = ("--lease-s", "1")
@@ -243,6 +244,14 @@ async def test_a_sentinel_of_several_needs_an_address_for_the_others(store: str)
         Sentinel(SentinelSettings(listen="0.0.0.0:0", insecure=True, store=store, http_listen="off"))
     with pytest.raises(ConfigurationError, match=r"peer_address is '0\.0\.0\.0:8000'"):
         SentinelSettings(peer_address="0.0.0.0:8000")
+
+
+async def test_a_file_of_roots_that_cannot_be_read_is_named_at_the_start(store: str) -> None:
+    wrong: list[dict[str, Any]] = [{"peer_ca_cert": "/no/file"}, {"route": "a@b=c:1", "route_ca_cert": "/no/file"}]
+    for options in wrong:
+        with pytest.raises(ConfigurationError, match=f"{list(options)[-1]}: cannot read ca_cert '/no/file'"):
+            async with sentinel(store=store, **options):
+                pass
 
 
 def test_marks_are_for_one_address_one_secret_and_two_minutes() -> None:

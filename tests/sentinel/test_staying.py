@@ -68,6 +68,7 @@ async def test_an_agent_that_attaches_again_before_its_largest_age_fails_no_call
             assert set(ends) == {"OK"}
 
 
+@pytest.mark.long
 async def test_a_sentinel_has_agents_attach_again_before_their_connections_have_the_largest_age() -> None:
     transport = TransportSettings(max_connection_age_s=2, max_connection_age_grace_s=2)
     settings = SentinelSettings(listen="127.0.0.1:0", http_listen="off", drain_grace_s=0)
@@ -115,6 +116,7 @@ def test_ages_that_recur_are_noticed_and_others_are_not() -> None:
     assert [recurrence.lost(age) for age in (30.0, 30.0, 0.2, 30.0)] == [None] * 4
 
 
+@pytest.mark.long
 async def test_a_cut_that_recurs_after_the_same_time_is_named_with_what_to_set(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -214,6 +216,7 @@ async def test_wrong_sentinels_are_named(attach: str, said: str) -> None:
         Attachment(AttachSettings(attach=attach, address=ADDRESS))
 
 
+@pytest.mark.long
 async def test_serve_attaches_to_two_sentinels() -> None:
     async with sentinel() as one, sentinel() as other:
         both = f"{one.address},{other.address}"
