@@ -23,7 +23,7 @@ from a2a_grpc.client import ClientSettings  # noqa: E402
 from a2a_grpc.config import PREFIX, plain_type  # noqa: E402
 from a2a_grpc.engine import EngineSettings  # noqa: E402
 from a2a_grpc.rpc import TransportSettings  # noqa: E402
-from a2a_grpc.sentinel import AttachSettings, SentinelSettings  # noqa: E402
+from a2a_grpc.sentinel import AttachSettings, RegisterSettings, SentinelSettings  # noqa: E402
 from a2a_grpc.server import RequestLimits, ServerSettings  # noqa: E402
 
 sys.path.insert(0, str(FOLDER))
@@ -67,6 +67,12 @@ ATTACH_START = """\
 ### Agents that attach to a sentinel
 
 Further options of `a2a-grpc serve`, and fields of `AttachSettings`.
+"""
+
+REGISTER_START = """\
+### Agents that register
+
+Further options of `a2a-grpc serve`, and fields of `RegisterSettings`.
 """
 
 CLIENT_START = """\
@@ -113,10 +119,14 @@ def settings_page() -> str:
 
 
 def _of_sentinel() -> list[str]:
-    """Return the sections of a sentinel, and of agents that attach to one."""
+    """Return the sections of a sentinel, and of agents that attach to one or register."""
     return [
         section
-        for about, kind in ((SENTINEL_START, SentinelSettings), (ATTACH_START, AttachSettings))
+        for about, kind in (
+            (SENTINEL_START, SentinelSettings),
+            (ATTACH_START, AttachSettings),
+            (REGISTER_START, RegisterSettings),
+        )
         for section in (
             about,
             _table(["Option", *SETTING_COLUMNS], [[_option(item), *_setting(item, kind)] for item in fields(kind)]),
@@ -129,7 +139,9 @@ SETTING_COLUMNS = ["Environment variable", "Default", "Value", "Meaning"]
 
 def _setting(item: Field[Any], kind: type) -> list[str]:
     value_type = plain_type(typing.get_type_hints(kind)[item.name])
-    default = OTHER_DEFAULTS.get(item.name, _default(item.name, item.default))
+    default = _default(item.name, item.default)
+    if kind is not SentinelSettings:
+        default = OTHER_DEFAULTS.get(item.name, default)
     return [f"`{PREFIX}{item.name.upper()}`", default, _value(item, value_type), item.metadata["doc"]]
 
 
@@ -171,7 +183,9 @@ def _value(item: Field[Any], value_type: type) -> str:
 
 def _options_of(verb: str) -> list[list[str]]:
     """Return a row for each option of a command that is no setting."""
-    settings = {name for kind in (*SETTINGS.values(), AttachSettings) for name in kind.__dataclass_fields__} | {"help"}
+    settings = {
+        name for kind in (*SETTINGS.values(), AttachSettings, RegisterSettings) for name in kind.__dataclass_fields__
+    } | {"help"}
     command = typer.main.get_command(app()).commands[verb]  # type: ignore[attr-defined]
     return [
         [

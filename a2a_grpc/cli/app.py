@@ -15,6 +15,7 @@ from a2a_grpc.cli.usage import Command, Group
 VERBS = (
     "serve",
     "sentinel",
+    "agents",
     "card",
     "send",
     "stream",
@@ -75,7 +76,7 @@ def _add(app: typer.Typer, name: str) -> None:
             )
         case "completion":
             app.command(name, cls=Command, help=with_examples(name, module.completion.__doc__))(module.completion)
-        case "db" | "keys" | "push":
+        case "agents" | "db" | "keys" | "push":
             app.add_typer(module.commands(), name=name)
         case _:
             from a2a_grpc.cli.exits import EPILOG  # these import the client

@@ -42,7 +42,7 @@ async def card(
     settings = session.settings
     async with Cards(timeout_s=settings.timeout_s, ca_cert=settings.ca_cert) as cards:
         found = await cards.load(parsed)
-    _show(session, found)
+    show_card(session, found)
     problems = cards.problems.get(parsed, []) + problems_of(
         found, where, card_host=parsed.host if isinstance(parsed, CardUrl) else "", any_host=settings.any_card_host
     )
@@ -57,11 +57,12 @@ async def _extended(session: Session) -> ExitCode:
     if session.as_grpcurl:
         return await session.grpcurl("GetExtendedAgentCard", GetExtendedAgentCardRequest())
     async with session.client() as client:
-        _show(session, await client.extended_card())
+        show_card(session, await client.extended_card())
     return ExitCode.OK
 
 
-def _show(session: Session, card: AgentCard) -> None:
+def show_card(session: Session, card: AgentCard) -> None:
+    """Print a card, as JSON or for people."""
     show = session.show
     if show.as_json:
         return show.json(card)

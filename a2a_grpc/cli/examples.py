@@ -8,8 +8,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "a2a-grpc serve greeter.py --listen 0.0.0.0:50051 --tls-cert cert.pem --tls-key key.pem",
         "a2a-grpc serve greeter.py --store postgresql://user@host/db --max-runs 20",
         "a2a-grpc serve greeter.py --attach 127.0.0.1:8000 --address greeter@example.com",
+        "a2a-grpc serve greeter.py --register 127.0.0.1:8000",
     ),
     "sentinel": ("a2a-grpc sentinel", "a2a-grpc sentinel --listen 127.0.0.1:9000 --auth auth.toml"),
+    "agents list": ("a2a-grpc agents list --registry 127.0.0.1:8000", "a2a-grpc agents list -o json --limit 1000"),
+    "agents find": (
+        "a2a-grpc agents find --skill translate",
+        'a2a-grpc agents find --tag french "translate a letter"',
+    ),
+    "agents show": ("a2a-grpc agents show cancellable@fame.fabric",),
     "card": ("a2a-grpc card http://127.0.0.1:8080", "a2a-grpc card --validate card.json"),
     "send": (
         'a2a-grpc send "Ada"',

@@ -9,6 +9,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
+    NoAgentFound,
     PermissionDeniedError,
     PushNotificationNotSupportedError,
     ResourceExhaustedError,
@@ -25,7 +26,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     AGENT_FAILED = 1
-    """The task ended in FAILED, REJECTED or CANCELED."""
+    """The task ended in FAILED, REJECTED or CANCELED, or the registry has no such agent."""
     USAGE = 2
     UNREACHABLE = 3
     AUTH = 4
@@ -40,14 +41,16 @@ class ExitCode(IntEnum):
 
 
 EPILOG = (
-    "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, 2 usage, 3 unreachable, 4 not allowed, "
-    "5 out of time, 6 refused or against the protocol, 7 the task waits for its user, 8 the output cannot be written, "
+    "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, or no agent was found, 2 usage, "
+    "3 unreachable, 4 not allowed, 5 out of time, 6 refused or against the protocol, 7 the task waits for its user, "
+    "8 the output cannot be written, "
     "130 interrupted."
 )
 
 HINTS: dict[type[Exception], str] = {
     UnauthenticatedError: "give --token, --api-key or the like, or run 'a2a-grpc login'; 'a2a-grpc doctor' shows more",
     PermissionDeniedError: "these credentials are not enough",
+    NoAgentFound: "'a2a-grpc agents list' shows the agents that you may call",
     TaskNotFoundError: "'a2a-grpc list' shows the tasks that this agent has for you",
     VersionNotSupportedError: "'a2a-grpc card' shows the versions that the agent speaks",
     PushNotificationNotSupportedError: "follow the task with 'a2a-grpc subscribe' instead",
@@ -61,7 +64,7 @@ def exit_code_of(error: Exception) -> ExitCode:
             return ExitCode.USAGE
         case AgentCardError() if isinstance(error.__cause__, OSError):  # the card's file cannot be read
             return ExitCode.USAGE
-        case TaskNotCompletedError():
+        case TaskNotCompletedError() | NoAgentFound():
             return ExitCode.AGENT_FAILED
         case UnauthenticatedError() | PermissionDeniedError():
             return ExitCode.AUTH

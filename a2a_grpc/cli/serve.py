@@ -19,7 +19,7 @@ from a2a_grpc.config import ConfigurationError, load
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import log_to_stderr, one_line
 from a2a_grpc.rpc import TransportSettings
-from a2a_grpc.sentinel.settings import AttachSettings
+from a2a_grpc.sentinel.settings import AttachSettings, RegisterSettings
 from a2a_grpc.server import ListenError
 from a2a_grpc.server.serve import SETTINGS, Served, describe, run_program
 from a2a_grpc.server.worker import Tell
@@ -28,7 +28,7 @@ from a2a_grpc.store import StoreUnavailable
 HELP = "Serve an agent over gRPC, and its card over HTTP, until Ctrl-C."
 
 
-ATTACHING = frozenset(AttachSettings.__dataclass_fields__)
+ATTACHING = frozenset([*AttachSettings.__dataclass_fields__, *RegisterSettings.__dataclass_fields__])
 """The settings that are the sentinel's, not the server's."""
 
 
@@ -82,7 +82,7 @@ def _parameters() -> list[inspect.Parameter]:
     return [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
         inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),
-        *settings_parameters(AttachSettings, *SETTINGS),
+        *settings_parameters(AttachSettings, RegisterSettings, *SETTINGS),
     ]
 
 
@@ -97,19 +97,35 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     log_to_stderr(level.upper())
     tell = teller(output)
     settings = given_settings(options)
-    attaching = load(AttachSettings, settings)
+    attaching, registering = load(AttachSettings, settings), load(RegisterSettings, settings)
     settings = {name: value for name, value in settings.items() if name not in ATTACHING}
     if not attaching.attach:
         if attaching.address:
             raise ConfigurationError("--attach is missing; an address is one at a sentinel")
-        run_program(find, settings, tell=tell)
+        _serve_directly(find, settings, registering, tell)
         return
+    if registering.register:
+        raise ConfigurationError("--attach and --register exclude each other; an attached agent is in the registry")
     if not attaching.address:
         raise ConfigurationError("--address is missing; an agent attaches to a sentinel at an address")
     from a2a_grpc.cli.attach import serve_attached  # imports the client
 
     calls = load(TransportSettings, settings).max_streams_per_connection
     run_program(find, settings, tell=tell, around=lambda program: serve_attached(attaching, program, max_calls=calls))
+
+
+def _serve_directly(
+    find: Callable[[], Served], settings: dict[str, Any], registering: RegisterSettings, tell: Tell
+) -> None:
+    """Serve an agent that clients call directly, and that perhaps registers."""
+    if not registering.register:
+        if registering.register_as or registering.register_url:
+            raise ConfigurationError("--register is missing; it names the registry")
+        run_program(find, settings, tell=tell)
+        return
+    from a2a_grpc.cli.register import serve_registered  # imports the client
+
+    run_program(find, settings, tell=tell, around=lambda program: serve_registered(registering, program))
 
 
 def guarded(work: Callable[[], None]) -> None:

@@ -111,7 +111,7 @@ class Registry:
         settings: ClientSettings | None = None,
     ) -> None:
         settings = settings or load_settings({})
-        self._address = _named(address, settings)
+        self._address = registry_at(address, settings)
         self._client = Client(self._address, settings, credentials=credentials, headers=headers)
 
     async def __aenter__(self) -> Self:
@@ -121,6 +121,10 @@ class Registry:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection. The block calls this."""
         await self._client.close()
 
     @property
@@ -256,23 +260,37 @@ async def find_agent(
         if inspect.isawaitable(chosen):
             chosen = await chosen
     if chosen is None:
-        raise NoAgentFound(_wanted(opened.address, skill, tags, query))
+        raise no_agent(opened.address, skill, tags, query)
     if not isinstance(chosen, FoundAgent):
         raise TypeError(f"select returned a {type(chosen).__name__}; it must return one of the agents, or None")
     return chosen
 
 
-def _wanted(registry: str, skill: str, tags: Sequence[str], query: str) -> str:
-    """Return the message about a search that has found no agent."""
+def no_agent(registry: str, skill: str, tags: Sequence[str], query: str) -> NoAgentFound:
+    """Return the error about a search that has found no agent.
+
+    Args:
+        registry: The address of the registry.
+        skill: The id of the skill that was looked for.
+        tags: The tags that were looked for.
+        query: The words that were looked for.
+    """
     conditions = [f"the skill '{skill}'"] * bool(skill) + [f"the tag '{tag}'" for tag in tags]
     conditions += [f"'{query[:200]}' in its card"] * bool(query)
-    return f"the registry {registry} has no agent that you may call" + (
-        f" with {' and '.join(conditions)}" if conditions else ""
-    )
+    wanted = f" with {' and '.join(conditions)}" if conditions else ""
+    return NoAgentFound(f"the registry {registry} has no agent that you may call{wanted}")
 
 
-def _named(address: str | None, settings: ClientSettings) -> str:
-    """Return the target of a registry. Raise ConfigurationError if none is named, or its address is wrong."""
+def registry_at(address: str | None, settings: ClientSettings) -> str:
+    """Return the target of a registry.
+
+    Args:
+        address: HOST:PORT or URL of the registry, if the caller has named one.
+        settings: The settings of the client, which may name a sentinel.
+
+    Raises:
+        ConfigurationError: No registry is named, or its address is wrong.
+    """
     given = address or settings.sentinel or os.environ.get(REGISTRY_URL, "")
     if not given:
         raise ConfigurationError(

@@ -3,10 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from a2a_grpc.sentinel.settings import AttachSettings, SentinelSettings
+from a2a_grpc.sentinel.settings import AttachSettings, RegisterSettings, SentinelSettings
 
 if TYPE_CHECKING:
     from a2a_grpc.sentinel.attachment import Attachment
+    from a2a_grpc.sentinel.registration import Registration
     from a2a_grpc.sentinel.rules import Rule, Rules
     from a2a_grpc.sentinel.sentinel import Sentinel
 else:
@@ -14,6 +15,7 @@ else:
         "Attachment": "a2a_grpc.sentinel.attachment",
         "Rule": "a2a_grpc.sentinel.rules",
         "Rules": "a2a_grpc.sentinel.rules",
+        "Registration": "a2a_grpc.sentinel.registration",
         "Sentinel": "a2a_grpc.sentinel.sentinel",
     }
 
@@ -24,4 +26,13 @@ else:
         return getattr(import_module(_HOMES[name]), name)
 
 
-__all__ = ["AttachSettings", "Attachment", "Rule", "Rules", "Sentinel", "SentinelSettings"]
+__all__ = [
+    "AttachSettings",
+    "Attachment",
+    "RegisterSettings",
+    "Registration",
+    "Rule",
+    "Rules",
+    "Sentinel",
+    "SentinelSettings",
+]

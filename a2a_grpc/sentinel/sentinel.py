@@ -152,7 +152,7 @@ class Sentinel:
         )
         self._admin = Admin(self.settings, (SERVICE_NAME, SENTINEL_SERVICE, REGISTRY_SERVICE))
         self.entries = open_entries(
-            self.settings.store, lease_s=self.settings.lease_s, max_entries=self.settings.max_entries
+            self.settings.store, lease_s=self.settings.registry_lease_s, max_entries=self.settings.max_entries
         )
         self._undo = AsyncExitStack()
         self._peers: Peers | None = None

@@ -82,7 +82,7 @@ class SentinelSettings(ListenSettings):
     peer_ca_cert: str | None = setting(
         None, "PEM file with the root certificates of the other sentinels; by default the system's roots."
     )
-    lease_s: float = setting(
+    registry_lease_s: float = setting(
         15.0, "Seconds after which an agent that has registered and says nothing is removed.", minimum=1, maximum=3600
     )
     max_entries: int = setting(100_000, "Largest number of entries of the registry.", minimum=1)
@@ -187,3 +187,26 @@ def check_public_url(url: str) -> None:
         )
     if is_wildcard(parts.hostname or ""):
         raise ConfigurationError(f"public_url is '{url}'; clients cannot call it")
+
+
+@checked()
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterSettings:
+    """Settings of an agent that registers, so that clients find it and call it directly."""
+
+    register: str = setting("", "HOST:PORT of the sentinel in whose registry clients find the agent.")
+    register_as: str = setting("", "Name in the registry, without '@'; by default the name of the agent.")
+    register_url: str = setting(
+        "", "URL of the card, or address of the gRPC, that the registry gives to clients; by default this server's."
+    )
+    register_plaintext: bool = setting(False, "Register at a sentinel on another machine without TLS.")
+    register_ca_cert: str | None = setting(
+        None, "PEM file with the root certificates of the registry; by default the system's roots."
+    )
+    register_token_file: str | None = setting(
+        None, "File with the token that the agent shows to the registry, as 'authorization: Bearer TOKEN'."
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

@@ -17,8 +17,9 @@ from tests.harness import ROOT
 WIDE = {"COLUMNS": "400", "TERM": "dumb"}
 
 CODES = (
-    "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, 2 usage, 3 unreachable, 4 not allowed, "
-    "5 out of time, 6 refused or against the protocol, 7 the task waits for its user, 8 the output cannot be written, "
+    "Exit codes: 0 ok, 1 the agent failed, rejected or canceled the task, or no agent was found, 2 usage, "
+    "3 unreachable, 4 not allowed, 5 out of time, 6 refused or against the protocol, 7 the task waits for its user, "
+    "8 the output cannot be written, "
     "130 interrupted."
 )
 
@@ -41,6 +42,10 @@ def test_these_are_the_verbs() -> None:
         "",
         "serve",
         "sentinel",
+        "agents",
+        "agents list",
+        "agents find",
+        "agents show",
         "card",
         "send",
         "stream",
@@ -107,7 +112,7 @@ def test_no_option_means_two_things() -> None:
 
 def test_the_exit_codes_are_documented_at_every_verb_that_calls_an_agent() -> None:
     calling = {path: command for path, command in commands() if any(item.name == "agent" for item in command.params)}
-    assert len(calling) == 16
+    assert len(calling) == 19
     assert [path for path, command in calling.items() if command.epilog != CODES] == []
 
 

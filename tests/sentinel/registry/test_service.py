@@ -102,8 +102,10 @@ async def test_the_card_of_an_attached_agent_can_be_searched() -> None:
 
 async def test_an_agent_registers_renews_and_unregisters(url: str) -> None:
     async with sentinel(url) as running, stub_of(running) as stub:
-        assert (await stub.Register(registration())).lease_s == running.settings.lease_s
-        assert (await stub.Heartbeat(HeartbeatRequest(name="poet", instance="i"))).lease_s == running.settings.lease_s
+        assert (await stub.Register(registration())).lease_s == running.settings.registry_lease_s
+        assert (
+            await stub.Heartbeat(HeartbeatRequest(name="poet", instance="i"))
+        ).lease_s == running.settings.registry_lease_s
         found = await stub.Get(GetRequest(name="poet"))
         assert (found.name, found.url, found.attached) == ("poet", "http://i.example", False)
         assert AgentCard.FromString(found.card).name == "poet"

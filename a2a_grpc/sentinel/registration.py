@@ -1,0 +1,154 @@
+"""The agent's side of the registry: register, renew the lease, and unregister at the end."""
+
+import asyncio
+import logging
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from a2a_grpc.backoff import Backoff
+from a2a_grpc.client.registry import Registry
+from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import A2AError, NoAgentFound
+from a2a_grpc.harmless import one_line
+from a2a_grpc.registry.wire import HeartbeatRequest, RegisterRequest, UnregisterRequest
+from a2a_grpc.sentinel.settings import RegisterSettings
+
+logger = logging.getLogger("a2a_grpc.sentinel")
+
+CALL_S = 5.0
+"""Seconds for one call of the registry."""
+RETRY_INITIAL_S, RETRY_MAXIMUM_S = 0.5, 10.0
+"""Seconds before the first and the later attempts to register again."""
+LEAVE_S = 2.0
+"""Seconds to unregister at the end."""
+RENEWALS = 3
+"""Renewals in the time of a lease: a registry that does not answer once does not lose the agent."""
+
+
+class Registration:
+    """Keeps an agent in a registry, from `register` on until the block ends.
+
+    Guarantees:
+
+    - The lease is renewed three times in its time. After a restart of the registry the agent registers again.
+    - If the registry does not answer, or refuses the agent, the agent serves all the same, and tries again.
+    - At the end the agent is removed. If the process is killed, the agent is gone with its lease.
+
+    Args:
+        settings: The registry, and how it is called.
+
+    Raises:
+        ConfigurationError: The address of the registry is wrong, or the file with the token cannot be read.
+    """
+
+    def __init__(self, settings: RegisterSettings) -> None:
+        self._settings = settings
+        if settings.register_token_file is not None:
+            _token(settings.register_token_file)
+        self._registry = _opened(settings)
+        self._request = RegisterRequest()
+        self._is_registered = False
+        self._keeping: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+        assert self._leaving is not None
+        await asyncio.wait([self._leaving])
+        await self._registry.close()
+
+    def register(self, *, name: str, url: str, tenant: str, card: bytes) -> None:
+        """Begin to keep an agent in the registry.
+
+        Args:
+            name: The name of the agent in the registry.
+            url: The URL of the agent's card, or the address of its gRPC.
+            tenant: The tenant of requests to the agent.
+            card: The agent's card, a serialised AgentCard.
+        """
+        instance = secrets.token_urlsafe(16)
+        self._request = RegisterRequest(name=name, instance=instance, url=url, tenant=tenant, card=card)
+        self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:register")
+
+    def leave(self) -> None:
+        """Begin to remove the agent from the registry, so that clients find another one."""
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(), name="a2a-grpc:unregister")
+
+    async def _leave(self) -> None:
+        if self._keeping is None:
+            return
+        self._keeping.cancel()
+        await asyncio.wait([self._keeping])
+        if not self._is_registered:
+            return
+        request = UnregisterRequest(name=self._request.name, instance=self._request.instance)
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._registry.call("Unregister", request)
+        except (A2AError, ConfigurationError, TimeoutError) as failure:
+            logger.info("not unregistered registry=%s reason=%s", self._settings.register, one_line(str(failure)))
+
+    async def _keep(self) -> None:
+        """Register, and renew the lease. Try again after each failure."""
+        backoff, said = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S), ""
+        while True:
+            try:
+                wait_s = await (self._renew() if self._is_registered else self._register())
+                backoff.reset()
+                said = ""
+            except NoAgentFound:
+                self._is_registered = False  # the registry was restarted, or the lease has ended
+                continue
+            except (A2AError, ConfigurationError) as error:
+                wait_s = backoff.next_s()
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning(
+                        "not registered name=%s registry=%s reason=%s; trying again",
+                        *(self._request.name, self._settings.register, one_line(said)),
+                    )
+            await asyncio.sleep(wait_s)
+
+    async def _register(self) -> float:
+        """Register. Return the seconds until the lease is to be renewed."""
+        response = await self._registry.call("Register", self._request)
+        self._is_registered = True
+        logger.info("registered name=%s registry=%s", self._request.name, self._settings.register)
+        return float(response.lease_s) / RENEWALS
+
+    async def _renew(self) -> float:
+        request = HeartbeatRequest(name=self._request.name, instance=self._request.instance)
+        return float((await self._registry.call("Heartbeat", request)).lease_s) / RENEWALS
+
+
+def _opened(settings: RegisterSettings) -> Registry:
+    client = ClientSettings(
+        plaintext=settings.register_plaintext,
+        ca_cert=settings.register_ca_cert,
+        timeout_s=CALL_S,
+        connect_timeout_s=CALL_S,
+    )
+    path = settings.register_token_file
+
+    async def credentials() -> tuple[str, str]:
+        assert path is not None
+        return "authorization", f"Bearer {_token(path)}"
+
+    return Registry(settings.register, settings=client, credentials=credentials if path else None)
+
+
+def _token(path: str) -> str:
+    """Return the token in a file. It is read for each call, since tokens are replaced."""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError):
+        raise ConfigurationError(f"register_token_file '{path}' cannot be read as a token") from None
