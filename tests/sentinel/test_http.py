@@ -11,7 +11,7 @@ import pytest
 from a2a.client import A2ACardResolver
 
 from a2a_grpc import connect
-from a2a_grpc.auth import CallCredentials
+from a2a_grpc.auth import AuthSettings, CallCredentials
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.principal import Principal
@@ -380,6 +380,19 @@ async def test_a_caller_sees_what_it_may_call_and_nothing_else() -> None:
                 f"{base}/agents/{unknown}", **ada
             )
         assert [(await got(f"{base}{probe}"))[0] for probe in ("/livez", "/readyz")] == [200, 200]
+
+
+async def test_wrong_credentials_and_many_requests_are_limited_as_calls_are() -> None:
+    settings = SentinelSettings(listen=HTTP, http_listen=HTTP, drain_grace_s=0)
+    limits = AuthSettings(auth_failures_per_minute=1, calls_per_second=0.001, calls_burst=2)
+    async with Sentinel(settings, auth=[by_token], callers=limits) as running:
+        url = f"{running.http_url}/registry/agents"
+        assert [(await got(url))[0] for _ in range(3)] == [401, 429, 429]
+        answers = [await got(url, **{"X-Api-Key": "ada"}) for _ in range(3)]
+        assert [status for status, _, _ in answers] == [200, 200, 429]
+        _, headers, error = answers[2]
+        assert (error["errorCode"], int(headers["Retry-After"]) > 0) == ("RATE_LIMIT_EXCEEDED", True)
+        assert (await got(url, **{"X-Api-Key": "bob"}))[0] == 200
 
 
 async def got_alike(url: str, **headers: str) -> tuple[int, dict[str, str], Any]:
