@@ -50,3 +50,7 @@ class BadCardError(InvalidRequestError):
     """
 
     reason = "BAD_CARD"
+
+
+class SentinelUnreachedError(NotAttachedError):
+    """Another sentinel cannot be reached. Nothing was sent, so the call is passed on to the next one."""

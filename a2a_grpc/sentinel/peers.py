@@ -20,7 +20,7 @@ from a2a_grpc.errors import A2AError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.registry import Entry, EntryStore
 from a2a_grpc.sentinel.direct import Direct
-from a2a_grpc.sentinel.errors import NotAttachedError
+from a2a_grpc.sentinel.errors import NotAttachedError, SentinelUnreachedError
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.tunnel import Tunnel
@@ -52,7 +52,7 @@ class Peer(Direct):
         """Return the error for a call whose connection was lost, or could not be opened. None for other failures."""
         if has_no_details(error) and UNREACHED.match(error.details() or ""):
             self.down_until = time.monotonic() + DOWN_S
-            return NotAttachedError()
+            return SentinelUnreachedError()
         return super().failure(error, cuts)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,7 +19,7 @@ from a2a_grpc.rpc.admission import Metadata
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.rpc.elsewhere import UNKNOWN
 from a2a_grpc.rpc.status import end
-from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError
+from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError, SentinelUnreachedError
 from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
@@ -93,35 +94,54 @@ class Relay:
     def _behavior(self, name: str, *, is_stream: bool, is_known: bool) -> Behavior:
         async def relay(request: bytes, context: Context) -> bytes | None:
             principal, tenant = current_caller().principal, tenant_of(name, request)
-            try:
-                way, metadata = await self._way(principal, tenant, invocation_metadata(context))
-            except (InvalidRequestError, NotAttachedError):
-                if is_known:
-                    raise
-                raise UnimplementedError(UNKNOWN) from None
-            cuts = way.cuts
-            call = way.begin(name, request, metadata=metadata, timeout=context.time_remaining())
-            try:
-                response = await (self._streamed(call, context) if is_stream else _single(call, context))
-                context.set_trailing_metadata(tuple(await call.trailing_metadata()))
-                return response
-            except grpc.aio.AioRpcError as failure:
-                if self._peers is not None and failure.code() is grpc.StatusCode.UNAVAILABLE:
-                    self._peers.forget(tenant)  # the agent may be at another sentinel by now
-                if (lost := way.failure(failure, cuts)) is not None:
-                    raise lost from None
-                code, said, trailers = failure.code(), failure.details() or "", tuple(failure.trailing_metadata() or ())
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if way.is_gone and task is not None and not task.cancelling():
-                    raise AgentGoneError from None  # the tunnel was closed, and its calls with it
-                raise
-            finally:
-                way.end(call)
-            await end(context, code, said, trailers)
-            return None
+            while True:
+                try:
+                    way, metadata = await self._way(principal, tenant, invocation_metadata(context))
+                except (InvalidRequestError, NotAttachedError):
+                    if is_known:
+                        raise
+                    raise UnimplementedError(UNKNOWN) from None
+                options = {"metadata": metadata, "timeout": context.time_remaining()}
+                begin = partial(way.begin, name, request, **options)
+                try:
+                    return await self._passed(way, tenant, begin, context, is_stream=is_stream)
+                except SentinelUnreachedError:
+                    continue  # the next way leads to another sentinel, if there is one
 
         return relay
+
+    async def _passed(
+        self, way: Way, tenant: str, begin: Callable[[], Any], context: Context, *, is_stream: bool
+    ) -> bytes | None:
+        """Pass a call on, and its responses and its end back. Raise the error of a connection that was lost.
+
+        Args:
+            way: The way to the agent.
+            tenant: The address of the agent.
+            begin: Begins the call on this way.
+            context: The call of the caller.
+            is_stream: True if the responses are a stream.
+        """
+        cuts, call = way.cuts, begin()
+        try:
+            response = await (self._streamed(call, context) if is_stream else _single(call, context))
+            context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+            return response
+        except grpc.aio.AioRpcError as failure:
+            if self._peers is not None and failure.code() is grpc.StatusCode.UNAVAILABLE:
+                self._peers.forget(tenant)  # the agent may be at another sentinel by now
+            if (lost := way.failure(failure, cuts)) is not None:
+                raise lost from None
+            code, said, trailers = failure.code(), failure.details() or "", tuple(failure.trailing_metadata() or ())
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if way.is_gone and task is not None and not task.cancelling():
+                raise AgentGoneError from None  # the tunnel was closed, and its calls with it
+            raise
+        finally:
+            way.end(call)
+        await end(context, code, said, trailers)
+        return None
 
     async def _way(self, principal: Principal, tenant: str, received: Metadata) -> tuple[Way, Metadata]:
         """Return the way to the agent that a call is for, and the metadata to send there.

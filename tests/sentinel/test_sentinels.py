@@ -227,6 +227,23 @@ async def test_kill_9_of_a_sentinel_ends_its_routes_within_the_lease_and_loses_n
             await entries.close()
 
 
+async def test_a_sentinel_that_cannot_be_reached_fails_no_call_if_the_agent_is_at_another_one(store: str) -> None:
+    entries = open_entries(store)
+    await entries.open()
+    for port in range(1, 6):
+        await entries.add(Entry(key=Key(ADDRESS, f"i-{port}", f"127.0.0.1:{port}"), tenant=ADDRESS, store="s"))
+    async with two(store) as (one, other), attached_raw(answer, one.address, shared_store="s"):
+        await eventually(lambda: _there(entries, one.address))
+        async with channel_to(other.address) as channel:
+            codes = [(await ended(unary(channel)(REQUEST)))[1] for _ in range(10)]
+            assert codes == [grpc.StatusCode.OK] * 10
+    await entries.close()
+
+
+async def _there(entries: Any, sentinel: str) -> None:
+    assert sentinel in {entry.key.sentinel for entry in await entries.at(ADDRESS)}
+
+
 async def test_an_agent_whose_only_sentinel_cannot_be_reached_is_not_attached(store: str) -> None:
     entries = open_entries(store)
     await entries.open()
