@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import hypothesis
 import pytest
 
-from tests.harness import Served, eventually, scripted_agent, serving
+from tests.harness import AT_SENTINEL, Served, eventually, scripted_agent, serving
 
 pytest_plugins = ["tests.tools", "tests.databases", "tests.quick"]
 
@@ -64,6 +64,14 @@ async def nothing_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[N
 
 def coroutine_name(task: "asyncio.Task[object]") -> str:
     return getattr(task.get_coro(), "__name__", "")
+
+
+@pytest.fixture(params=["direct", pytest.param("through a sentinel", marks=pytest.mark.long)])
+def any_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test directly, and through a sentinel: `pytestmark = pytest.mark.usefixtures("any_way")` for a file."""
+    if request.param != "direct":
+        monkeypatch.setenv(AT_SENTINEL, "1")
+        monkeypatch.setenv("A2A_GRPC_TENANT", "scripted@fame.fabric")
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ ROOT = Path(__file__).parent.parent
 V1 = (("a2a-version", "1.0"),)
 """Metadata that every call of these tests carries, unless the test is about its absence."""
 
+AT_SENTINEL = "A2A_GRPC_TESTS_AT_SENTINEL"
+"""Variable that is set while a test runs through a sentinel."""
+
 T = TypeVar("T")
 
 
@@ -74,7 +77,16 @@ class Served:
 
 @asynccontextmanager
 async def serving(agent: Agent, **settings: Any) -> AsyncIterator[Served]:
-    """The agent on a free port, without HTTP unless asked for; drained with no grace at the end."""
+    """The agent on a free port, without HTTP unless asked for; drained with no grace at the end.
+
+    In tests that run through a sentinel as well, what this gives stands behind one (see `any_way`).
+    """
+    if os.environ.get(AT_SENTINEL):
+        from tests.sentinel.everywhere import serving_at_sentinel
+
+        async with serving_at_sentinel(agent, **settings) as served:
+            yield served
+        return
     settings = {"listen": "127.0.0.1:0", "http_listen": "off", "drain_grace_s": 0.0, **settings}
     async with make_server(agent, settings) as server:
         async with grpc.aio.insecure_channel(

@@ -3,6 +3,7 @@
 - A test that has a store as a parameter runs on one store in `make test`, on all of them in `make test-all`. Tests take
   turns: one runs on memory, another one on SQLite or PostgreSQL.
 - Of the tests that need MariaDB or Redis, `make test` runs one in ten.
+- Tests with the mark `direct` do not run through a sentinel.
 - Of a test with the mark `few`, `make test` runs so many versions as the mark says; one if it says nothing.
 """
 
@@ -18,12 +19,15 @@ PARAMETERS = ("store", "store_url", "shared_url", "empty_url", "process_url", "u
 """Names of the parameter."""
 RARE = {"mariadb_url", "mariadb_server", "redis_url", "redis_server"}
 """Fixtures of the servers that few tests of `make test` start."""
+AT_SENTINEL = "through a sentinel"
+"""A part of the names of the tests that the fixture `any_way` runs through a sentinel."""
 SHARE = 10
 """One in so many tests that need MariaDB or Redis is in `make test`."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out the tests that have the mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if not (item.get_closest_marker("direct") and AT_SENTINEL in item.name)]
     rare = {item for item in items if RARE & set(getattr(item, "fixturenames", ()))}
     leave_out(item for item in rare if place_of(item.name) % SHARE)
     one_store_each(item for item in items if item not in rare)

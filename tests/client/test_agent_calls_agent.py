@@ -16,6 +16,8 @@ from tests.client.local_agents import Sleeper, Writer, client_of, foreman, obser
 from tests.harness import Served, eventually, serving
 from tests.regressions.faults import open_streams, reaches
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 def address(served: Served) -> str:
     return served.server.grpc_address

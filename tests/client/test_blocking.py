@@ -32,6 +32,8 @@ from tests.client.peers import closed_port, silent_port
 from tests.harness import ROOT, Program, Served, eventually, serving, texts
 from tests.regressions.faults import open_streams
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 T = TypeVar("T")
 
 
@@ -174,6 +176,7 @@ async def test_s2_11_the_operations_take_what_those_of_a_client_take(served: Ser
     await plainly(served, work)
 
 
+@pytest.mark.direct
 async def test_options_and_settings_reach_the_agent() -> None:
     async with serving(observer()) as served:
 

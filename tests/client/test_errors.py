@@ -36,6 +36,8 @@ from a2a_grpc.errors import (
 from a2a_grpc.wire import SERVICE_NAME
 from tests.client.peers import DONE, OPERATIONS, RPCS, STREAMS, UNARY, Failure, Peer, peering
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 CLASSES = [
     member
     for _, member in inspect.getmembers(errors, inspect.isclass)

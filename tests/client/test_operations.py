@@ -55,6 +55,8 @@ from tests.client.local_agents import (
 from tests.harness import Served, eventually, message, serving, texts
 from tests.regressions.faults import open_streams, reaches
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 OLD = [("a2a-version", "0.2")]
 """Metadata for which this server refuses a call: shows that it went with the call."""
 
@@ -682,6 +684,7 @@ async def test_the_card_is_the_one_that_is_published() -> None:
     assert (card.name, [skill.id for skill in card.skills]) == ("Observer", ["observe", "shout"])
 
 
+@pytest.mark.direct
 async def test_the_extended_card_is_the_one_that_the_agent_shows_to_this_caller() -> None:
     agent = observer()
 

@@ -19,6 +19,8 @@ from tests.client.peers import closed_port
 from tests.harness import Served, eventually, serving
 from tests.regressions.faults import open_streams, reaches
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 @pytest.fixture
 async def remote(served: Served) -> AsyncIterator[RemoteAgent]:
@@ -81,6 +83,7 @@ def _task(reply: Task | Message) -> Task:
     return reply
 
 
+@pytest.mark.direct
 async def test_the_settings_of_connect_are_those_of_an_agent(served: Served) -> None:
     async with RemoteAgent(served.server.grpc_address, tenant="acme") as agent:
         assert await agent.run("hello") == "hello"

@@ -13,6 +13,8 @@ from tests.agent.agents import agent_of
 from tests.client.local_agents import client_of, foreman, script
 from tests.harness import Served, serving
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 async def sent(client: Client, content: Any, **options: Any) -> Task:
     task = await client.send(content, **options)

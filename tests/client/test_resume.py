@@ -26,6 +26,8 @@ from tests.harness import Program, Served, eventually, scripted, scripted_agent,
 from tests.proxy import Proxy
 from tests.regressions.faults import followers, open_streams, reaches
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 SOON: dict[str, Any] = {"retry_initial_s": 0.01, "retry_maximum_s": 0.05}
 """Settings of a client that does not wait long before it tries again."""
 
@@ -591,6 +593,7 @@ class LastingStore(MemoryStore):
         pass
 
 
+@pytest.mark.direct
 async def test_a_server_drained_and_back_on_its_port_goes_on_where_the_stream_was() -> None:
     """The stream ends with UNAVAILABLE and RetryInfo of 1 s; nobody comes back earlier."""
     store, agent = LastingStore(), scripted_agent()

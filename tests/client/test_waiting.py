@@ -15,6 +15,8 @@ from tests.client.local_agents import GUARD_S, Counted, Sleeper, client_of, scri
 from tests.harness import Served, eventually, serving, texts
 from tests.regressions.faults import open_streams, reaches
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 WAYS = [None, 0.01]
 """By its events, and by asking every so many seconds."""
 

@@ -39,6 +39,8 @@ from tests.harness import (
     texts,
 )
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 KEY = ("idempotency-key", "k-1")
 STORES = pytest.mark.parametrize("make_store", [MemoryStore, YieldingStore])
 
@@ -283,6 +285,7 @@ async def test_the_order_of_metadata_keys_makes_no_different_request(served: Ser
     assert (await served.send(one, KEY)).task == (await served.send(other, KEY)).task
 
 
+@pytest.mark.direct
 async def test_a_key_belongs_to_its_tenant(served: Served) -> None:
     tasks = {
         tenant: (await served.send(request(f"for {tenant}", tenant=tenant), KEY)).task for tenant in ("", "a", "b")

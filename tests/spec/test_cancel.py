@@ -25,6 +25,8 @@ from tests.harness import (
 )
 from tests.spec.required import faults
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 async def canceled(served: Served, task_id: str, *, tenant: str = "", metadata: dict[str, Json] | None = None) -> Task:
     sent = CancelTaskRequest(id=task_id, tenant=tenant)
@@ -53,6 +55,7 @@ async def test_canc_2_an_unknown_task_is_not_found(served: Served) -> None:
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 
 
+@pytest.mark.direct
 async def test_canc_2_a_task_of_another_tenant_is_not_found_and_goes_on(served: Served) -> None:
     started = await served.start({"sleep": 60}, tenant="a")
     refused = await refusal(canceled(served, started.id, tenant="b"))

@@ -24,6 +24,8 @@ from tests.harness import (
 )
 from tests.spec.required import faults
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 async def state_is(served: Served, task_id: str, state: TaskState) -> None:
     async def check() -> None:

@@ -11,6 +11,8 @@ from a2a_grpc.wire import AgentCapabilities, AgentCard, AgentExtension, ListTask
 from tests.harness import V1, Served, elements, refusal, request, serving
 from tests.spec.rpcs import PAST_THE_FIRST_CHECKS, RPCS, call_of, reason_of, request_of
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 OFFERED, OTHER, REQUIRED = "urn:example:offered:1", "urn:example:other:1", "urn:example:required:1"
 KEY = "a2a-extensions"
 

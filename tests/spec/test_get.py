@@ -7,6 +7,8 @@ from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, ListTasksRequest, T
 from tests.harness import V1, Served, elements, eventually, refusal, request, scripted, scripted_agent, serving, texts
 from tests.spec.required import faults
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 STATES: dict[TaskState, list[dict[str, object]]] = {
     TaskState.TASK_STATE_COMPLETED: [{"artifact": {"id": "a", "text": "one"}}, {"complete": "Done."}],
     TaskState.TASK_STATE_FAILED: [{"artifact": {"id": "a", "text": "one"}}, {"fail": "No."}],
@@ -115,6 +117,7 @@ async def test_get_2_a_purged_task_is_not_found() -> None:
         await eventually(gone)
 
 
+@pytest.mark.direct
 async def test_get_2_and_3_a_task_of_another_tenant_is_not_found_in_the_same_words_as_an_unknown_one(
     served: Served,
 ) -> None:

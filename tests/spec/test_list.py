@@ -13,6 +13,8 @@ from a2a_grpc.wire import ListTasksRequest, ListTasksResponse, TaskState
 from tests.harness import V1, Served, message, refusal, request, scripted, scripted_agent, serving
 from tests.spec.required import faults
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 async def listed(served: Served, **fields: Any) -> ListTasksResponse:
     response: ListTasksResponse = await served.stub.ListTasks(ListTasksRequest(**fields), metadata=V1)
@@ -53,6 +55,7 @@ def ids(response: ListTasksResponse) -> list[str]:
     return [task.id for task in response.tasks]
 
 
+@pytest.mark.direct
 async def test_list_1_without_filters_only_the_callers_tasks_are_listed(served: Served) -> None:
     mine = await done(served, tenant="a")
     await done(served, tenant="b")
@@ -62,6 +65,7 @@ async def test_list_1_without_filters_only_the_callers_tasks_are_listed(served: 
     assert page.total_size == 1
 
 
+@pytest.mark.direct
 async def test_list_1_a_filter_on_somebody_elses_context_finds_nothing(served: Served) -> None:
     await done(served, context_id="shared-name", tenant="b")
     page = await listed(served, tenant="a", context_id="shared-name")
@@ -292,6 +296,7 @@ async def test_list_10_a_token_is_refused_with_other_filters(served: Served, cha
     await refused_page(served, **{"context_id": "c", "page_token": page.next_page_token, **changed})
 
 
+@pytest.mark.direct
 async def test_list_10_a_token_of_another_tenant_is_refused(served: Served) -> None:
     for tenant in ("a", "a", "b", "b"):
         await done(served, tenant=tenant)

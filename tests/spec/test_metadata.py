@@ -8,6 +8,8 @@ from a2a_grpc.wire import AgentCapabilities, AgentCard, AgentExtension
 from tests.harness import V1, Served, refusal, serving
 from tests.spec.rpcs import PAST_THE_FIRST_CHECKS, RPCS, call_of, reason_of
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 LISTED = ("urn:x:1", "urn:y:1", "urn:Case:1")
 
 

@@ -47,6 +47,8 @@ from tests.harness import (
 )
 from tests.spec.required import faults
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 def kinds(read: Sequence[StreamResponse]) -> list[str]:
     return [str(element.WhichOneof("payload")) for element in read]

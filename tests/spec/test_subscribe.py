@@ -25,6 +25,8 @@ from tests.harness import (
 )
 from tests.spec.required import faults
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 
 async def test_sub_1_without_the_streaming_capability_it_is_unsupported() -> None:
     agent = Agent("Quiet", "Does not stream.", streaming=False)
@@ -46,6 +48,7 @@ async def test_sub_2_an_unknown_task_is_not_found(served: Served) -> None:
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 
 
+@pytest.mark.direct
 async def test_sub_2_a_task_of_another_tenant_is_not_found(served: Served) -> None:
     started = await served.start({"sleep": 60}, tenant="a")
     refused = await refusal(served.subscribe(started.id, tenant="b"))
