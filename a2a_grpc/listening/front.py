@@ -36,6 +36,7 @@ class Front:
         listeners: The addresses.
         max_connections: The number of connections that each port may have.
         on_failure: Called with the reason if a port is lost for good.
+        on_bound_again: Called when a port was lost and is served again. The calls that were open go on for ten minutes.
         interceptors: Interceptors of gRPC, the outermost one first.
         reuse_port: True if other processes share the ports.
 
@@ -51,6 +52,7 @@ class Front:
         *,
         max_connections: int,
         on_failure: Callable[[str], None],
+        on_bound_again: Callable[[], None] = lambda: None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         reuse_port: bool = False,
     ) -> None:
@@ -59,6 +61,7 @@ class Front:
         self._listeners = listeners
         self._max_connections = max_connections
         self._on_failure = on_failure
+        self._on_bound_again = on_bound_again
         self._interceptors = interceptors
         self._reuse_port = reuse_port
         # Only our own accept loop can say which bytes of a connection belong to calls.
@@ -146,6 +149,7 @@ class Front:
             interceptors=self._interceptors,
             shared=self._reuse_port,
             on_failure=self._on_failure,
+            on_bound_again=self._on_bound_again,
             traffic=self.traffic,
             max_streams=self._transport.max_streams_per_connection,
         )

@@ -35,7 +35,7 @@ class GrpcPort:
     Guarantees:
 
     - If gRPC's accept loop ends before `close`, the port is bound again at once, with the same methods. Calls that are
-      open then go on.
+      open then go on for ten minutes, and `on_bound_again` is called.
     - If the port cannot be bound again, `on_failure` is called with the reason, once.
     - After `close` nothing of the port is left: no listener, no connection, no task.
     """
@@ -51,6 +51,7 @@ class GrpcPort:
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         shared: bool,
         on_failure: Callable[[str], None],
+        on_bound_again: Callable[[], None],
         traffic: Traffic,
         max_streams: int,
     ) -> None:
@@ -63,6 +64,7 @@ class GrpcPort:
         self._interceptors = interceptors
         self._shared = shared
         self._on_failure = on_failure
+        self._on_bound_again = on_bound_again
         self._traffic = traffic
         self._max_streams = max_streams
         self._methods = Methods({})
@@ -173,6 +175,7 @@ class GrpcPort:
                 self._on_failure(f"gRPC does not accept calls on {self.address} any more: {failure}")
                 return
             self.is_accepting = True
+            self._on_bound_again()
 
     def _retire(self, server: AcceptingServer) -> None:
         """Free a server's port, let its calls go on, close it once they have ended."""

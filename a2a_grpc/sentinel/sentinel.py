@@ -239,8 +239,7 @@ class Sentinel:
         self._front = None
         self._admin.leave()
         self._attaching.is_draining = True
-        for tunnel in self._routes.all():
-            tunnel.renew()
+        self._renew()
         await self._presence.close()  # first, so that other sentinels pass no more calls on
         await self._calls.end_streams()
         if ways := self._routes.ways():
@@ -260,7 +259,19 @@ class Sentinel:
         listeners = settings.public_listeners
         # The other half is for the sockets of tunnels.
         room = max(1, shares(len(listeners), 2 * settings.max_connections).grpc // 2)
-        return Front(settings, self._transport, listeners, max_connections=room, on_failure=self._fail)
+        return Front(
+            settings,
+            self._transport,
+            listeners,
+            max_connections=room,
+            on_failure=self._fail,
+            on_bound_again=self._renew,
+        )
+
+    def _renew(self) -> None:
+        """Have the agents attach again. Their streams are calls of a port that was lost, which end some time later."""
+        for tunnel in self._routes.all():
+            tunnel.renew()
 
     async def _listen_http(self, undo: AsyncExitStack, front: Front) -> None:
         settings, tls = self.settings, front.tls

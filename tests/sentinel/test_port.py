@@ -79,7 +79,7 @@ async def test_a_sentinel_whose_accept_loop_ends_binds_its_port_again_and_calls_
         async with attached(agent, running.address), connect(ADDRESS, sentinel=running.address) as client:
             before = asyncio.create_task(client.send("wait"))
             await begun.wait()
-            agents = set(main_loops()) - ours
+            agents, [former] = set(main_loops()) - ours, running._routes.all()
             for loop in ours:
                 loop.cancel()
             await eventually(lambda: _holds(bool(set(main_loops()) - ours - agents)))
@@ -87,6 +87,7 @@ async def test_a_sentinel_whose_accept_loop_ends_binds_its_port_again_and_calls_
             go.set()
             assert texts(await before) == ["hello"]  # type: ignore[arg-type]
             await after
+            await eventually(lambda: _holds(running._routes.all() not in ([], [former])))
             async with attached(scripted_agent(), running.address, "second@fame.fabric"):
                 pass
 
