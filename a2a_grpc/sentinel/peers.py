@@ -31,6 +31,8 @@ logger = logging.getLogger("a2a_grpc.sentinel")
 
 KNOWN_S = 1.0
 """Seconds for which the sentinels of an address are remembered."""
+PATIENCE_S = 0.5
+"""Seconds that the store has to answer, if there is an answer that is not older than a lease."""
 MAX_KNOWN = 10_000
 """Addresses whose sentinels are remembered."""
 DOWN_S = 2.0
@@ -82,7 +84,7 @@ class Peers:
         self._client = client
         self._max_calls = max_calls
         self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[list[str]]] = {}
+        self._asking: dict[str, tuple[asyncio.Task[list[str]], float]] = {}
         self._peers: dict[str, Peer] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._turns = itertools.count()
@@ -156,20 +158,30 @@ class Peers:
     async def close(self) -> None:
         """Close the connections to other sentinels."""
         self._lines.close()
-        for asking in self._asking.values():
+        askings = [asking for asking, _ in self._asking.values()]
+        for asking in askings:
             asking.cancel()
         closings = [asyncio.create_task(peer.close(), name="a2a-grpc:peer") for peer in self._peers.values()]
-        await asyncio.gather(*closings, *self._closing, *self._asking.values(), return_exceptions=True)
+        await asyncio.gather(*closings, *self._closing, *askings, return_exceptions=True)
         self._peers.clear()
 
     async def _sentinels(self, address: str) -> list[str]:
-        """Return the sentinels of an address. Calls that come at the same time ask the store once."""
-        known = self._known.get(address)
-        if known is not None and time.monotonic() < known[0] + KNOWN_S:
+        """Return the sentinels of an address. Calls that come at the same time ask the store once.
+
+        If the store takes its time, the last answer counts.
+        """
+        known, now = self._known.get(address), time.monotonic()
+        if known is not None and now < known[0] + KNOWN_S:
             return known[1]
-        if (asking := self._asking.get(address)) is None:
-            asking = self._asking[address] = asyncio.create_task(self._ask(address), name="a2a-grpc:peers")
+        if address not in self._asking:
+            asking = asyncio.create_task(self._ask(address), name="a2a-grpc:peers")
+            self._asking[address] = (asking, now)
             asking.add_done_callback(lambda done: self._asking.pop(address, None))
+        asking, began = self._asking[address]
+        is_usable = known is not None and now < known[0] + self._entries.lease_s
+        await asyncio.wait([asking], timeout=max(0.0, began + PATIENCE_S - now) if is_usable else None)
+        if known is not None and is_usable and not asking.done():
+            return known[1]
         return await asyncio.shield(asking)
 
     async def _ask(self, address: str) -> list[str]:

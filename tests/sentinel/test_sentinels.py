@@ -1,5 +1,6 @@
 """Several sentinels that share a store: any client at any sentinel reaches any agent, by one hop."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.wire import A2AServiceStub, CancelTaskRequest, GetTaskRequest, Task, TaskArtifactUpdateEvent, TaskState
 from tests.auth.callers import as_caller
+from tests.databases import Postgres
 from tests.harness import V1, Program, eventually, refusal, scripted_agent
 from tests.sentinel.test_attaching import attachment, by_token
 from tests.sentinel.test_identity import known, listed, said, told
@@ -200,7 +202,7 @@ def program(store: str, *options: str) -> Program:
 @pytest.mark.long
 async def test_kill_9_of_a_sentinel_ends_its_routes_within_the_lease_and_loses_no_stream(store: str) -> None:
     """The agent is attached to two sentinels, and the client calls at a third one."""
-    lease = ("--lease-s", "1")
+    lease = ("--registry-lease-s", "1")
     async with program(store, *lease) as lost, program(store, *lease) as stays, sentinel(store=store) as third:
         both = f"{lost.address},{stays.address}"
         async with attached(scripted_agent(), both):
@@ -242,6 +244,23 @@ async def test_a_sentinel_that_cannot_be_reached_fails_no_call_if_the_agent_is_a
 
 async def _there(entries: Any, sentinel: str) -> None:
     assert sentinel in {entry.key.sentinel for entry in await entries.at(ADDRESS)}
+
+
+@pytest.mark.long
+async def test_calls_go_on_while_the_database_of_the_sentinels_is_down(postgres_server: Postgres) -> None:
+    async with two(postgres_server.url(), registry_lease_s=30.0) as (one, other):
+        async with (
+            attached_raw(answer, one.address),
+            channel_to(other.address) as there,
+            channel_to(one.address) as here,
+        ):
+            await seen(there)
+            await postgres_server.kill()
+            await asyncio.sleep(1.2)  # until the answer of the store is not new any more
+            assert [(await ended(unary(there)(REQUEST)))[1] for _ in range(20)] == [grpc.StatusCode.OK] * 20
+            assert (await ended(unary(here)(REQUEST)))[1] is grpc.StatusCode.OK
+            await postgres_server.start()
+            await seen(there)
 
 
 async def test_an_agent_whose_only_sentinel_cannot_be_reached_is_not_attached(store: str) -> None:
