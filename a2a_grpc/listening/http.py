@@ -1,6 +1,7 @@
 """An HTTP port: documents with validators, probes, and a bounded number of connections."""
 
 import hashlib
+import logging
 import re
 import socket
 import ssl
@@ -8,11 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from a2a_grpc.address import is_wildcard, join_address, split_address
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.acceptor import Acceptor
 from a2a_grpc.listening.ports import bound, cannot_listen
+
+logger = logging.getLogger("a2a_grpc.http")
 
 MAX_HOST_CHARS = 253
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -24,6 +28,7 @@ class HttpPort:
     Guarantees:
 
     - At most `limit` connections are kept. For a further connection the oldest one is ended.
+    - Requests that are no HTTP leave no lines in the log.
     - After `stop` nothing of the port is left.
 
     Args:
@@ -31,7 +36,10 @@ class HttpPort:
     """
 
     def __init__(self, application: web.Application) -> None:
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        logger.addFilter(_is_no_client_fault)
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=logger
+        )
         self._acceptor: Acceptor | None = None
 
     async def start(
@@ -82,6 +90,11 @@ class HttpPort:
         if self._acceptor is not None:
             await self._acceptor.stop()
         await self._runner.cleanup()
+
+
+def _is_no_client_fault(record: logging.LogRecord) -> bool:
+    """Return False for a request that aiohttp could not read: anyone could fill the log with tracebacks of those."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def add_probes(

@@ -1,5 +1,6 @@
 """HTTP beside the sentinel: cards byte for byte, the registry, catalogs, and who sees what."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -441,6 +442,26 @@ async def test_errors_are_json_and_bodies_are_bounded() -> None:
         ]:
             answered, _, error = await got(f"{base}{path}", method=method, body=body)
             assert (answered, error["errorCode"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /agents/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_and_fills_no_log(raw: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with sentinel(http_listen=HTTP) as running:
+        host, _, port = str(running.http_url).removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(raw)
+        assert (await reader.read()).split(b" ")[1] == b"400"
+        writer.close()
+        assert (await got(f"{running.http_url}/livez"))[0] == 200
+        assert caplog.records == []
 
 
 async def test_the_command_tells_where_http_is() -> None:
