@@ -205,7 +205,14 @@ class Attaching:
                 f"the credentials do not cover the address '{hello.address}'", metadata={"address": hello.address}
             )
         path = self._folder / f"{next(self._numbers)}.sock"
-        tunnel = Tunnel(hello, principal, path, self._dials, max_calls=self._settings.max_agent_calls)
+        tunnel = Tunnel(
+            hello,
+            principal,
+            path,
+            self._dials,
+            max_calls=self._settings.max_agent_calls,
+            max_response_bytes=self._settings.max_send_bytes,
+        )
         self._routes.check(tunnel)
         if self._peers is not None:
             await self._peers.check(tunnel)

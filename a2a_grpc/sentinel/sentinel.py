@@ -120,7 +120,11 @@ class Sentinel:
     ) -> None:
         self.settings = settings or SentinelSettings()
         # An agent keeps its connection: if its age were limited, the calls of the agent would be cut.
-        self._transport = transport or TransportSettings(max_connection_age_s=0)
+        self._transport = transport or TransportSettings(
+            max_connection_age_s=0,
+            max_receive_bytes=self.settings.max_receive_bytes,
+            max_send_bytes=self.settings.max_send_bytes,
+        )
         if not auth and (rules is not None or self.settings.signing_key):
             given = "signing_key" if rules is None else "rules"
             raise ConfigurationError(f"{given}: the sentinel has no authenticators, so that it knows no callers")

@@ -61,6 +61,12 @@ class SentinelSettings(ListenSettings):
         "PEM file with the Ed25519 private key that signs the principals of callers; by default a new key at each "
         "start.",
     )
+    max_receive_bytes: int = setting(
+        4 * MiB, "Largest size of a request, in bytes. The agents have limits of their own.", minimum=1024
+    )
+    max_send_bytes: int = setting(
+        65 * MiB, "Largest size of a response, or of one element of a stream, in bytes.", minimum=1024
+    )
     heartbeat_s: float = setting(
         20.0, "Largest time in seconds between two messages of a sentinel and an agent.", minimum=0.05, maximum=60
     )

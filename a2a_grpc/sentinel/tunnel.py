@@ -22,8 +22,7 @@ DIAL_S = 10.0
 """Seconds in which an agent answers a Dial with a pipe."""
 
 MAX_METADATA_BYTES = 1 << 20
-MAX_MESSAGE_BYTES = 66 << 20
-"""The largest metadata, and the largest message, of a response."""
+"""The largest metadata of a response."""
 
 MAX_UNREAD_FRAMES = 1000
 """Frames that an agent may leave unread."""
@@ -50,10 +49,18 @@ class Tunnel(Way):
         path: The path of the private socket, in a folder that no other user can read.
         dials: The tunnels of all agents by the ids of their Dials that wait for a pipe.
         max_calls: The number of calls that may be open at the same time.
+        max_response_bytes: The largest size of a response.
     """
 
     def __init__(
-        self, hello: Hello, principal: Principal, path: Path, dials: "dict[str, Tunnel]", *, max_calls: int
+        self,
+        hello: Hello,
+        principal: Principal,
+        path: Path,
+        dials: "dict[str, Tunnel]",
+        *,
+        max_calls: int,
+        max_response_bytes: int,
     ) -> None:
         super().__init__(hello.address, max_calls=max_calls)
         self.instance = hello.instance
@@ -69,6 +76,7 @@ class Tunnel(Way):
         self.cards = 0
         """The number of cards that the agent has sent."""
         self._path = path
+        self._max_response_bytes = max_response_bytes
         self._calls_per_pipe = max(1, int(RESERVED_CALLS * min(max(hello.max_calls, 1), max_calls)))
         self._dials = dials
         self._dialed: dict[str, _Connection] = {}
@@ -158,7 +166,7 @@ class Tunnel(Way):
             ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection
             ("grpc.enable_retries", 0),  # the caller decides
             ("grpc.enable_http_proxy", 0),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", self._max_response_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),

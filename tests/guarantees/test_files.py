@@ -13,6 +13,8 @@ from a2a_grpc.parts import files_of, text_of
 from a2a_grpc.wire import Part, Task
 from tests.harness import ROOT, serving
 
+pytestmark = pytest.mark.usefixtures("any_way")
+
 PAGE = (ROOT / "docs" / "files.md").read_text()
 ROWS = {
     int(size): (server, client)
@@ -57,6 +59,7 @@ def files_agent() -> Agent:
     return agent
 
 
+@pytest.mark.direct
 def test_the_page_has_a_row_for_each_size() -> None:
     assert sorted(ROWS) == [1, 5, 20, 100]
 

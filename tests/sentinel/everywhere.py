@@ -53,7 +53,8 @@ def addressed(request: Any) -> Any:
 @asynccontextmanager
 async def serving_at_sentinel(agent: Agent, **settings: Any) -> AsyncIterator[Served]:
     """The agent, attached to a sentinel of its own."""
-    async with sentinel() as front, attached(agent, front.address, **settings) as served:
+    sizes = {name: settings[name] for name in ("max_receive_bytes", "max_send_bytes") if name in settings}
+    async with sentinel(**sizes) as front, attached(agent, front.address, **settings) as served:
         options = [("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(
             front.address, options=options, interceptors=[Unary(), Streaming()]
