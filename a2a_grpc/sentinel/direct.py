@@ -1,6 +1,7 @@
 """Plain routes: agents that the sentinel can reach, at addresses of its own configuration."""
 
 import re
+from collections.abc import Mapping
 
 import grpc
 import grpc.aio
@@ -37,8 +38,8 @@ class Direct(Way):
         max_calls: The number of calls that may be open at the same time.
     """
 
-    ca_setting = "route_ca_cert"
-    """The setting that names the file with root certificates."""
+    settings = {"ca_cert": "route_ca_cert"}
+    """The settings of the sentinel that stand for settings of the client."""
 
     def __init__(self, address: str, target: Address, client: ClientSettings, *, max_calls: int) -> None:
         super().__init__(address, max_calls=max_calls)
@@ -54,7 +55,7 @@ class Direct(Way):
         try:
             self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), Calling)
         except ConfigurationError as error:
-            raise ConfigurationError(f"{self.ca_setting}: {error}") from None
+            raise renamed(error, self.settings) from None
 
     def failure(self, error: grpc.aio.AioRpcError, cuts: int) -> A2AError | None:
         """Return the error for a call whose connection was lost, or could not be opened. None for other failures."""
@@ -90,6 +91,16 @@ def routes_of(text: str) -> dict[str, Address]:
         except ConfigurationError as error:
             raise ConfigurationError(f"route is '{part}': {error}") from None
     return routes
+
+
+def renamed(error: ConfigurationError, settings: Mapping[str, str]) -> ConfigurationError:
+    """Return an error about the settings of a client as one about those of the sentinel.
+
+    Args:
+        error: The error.
+        settings: The names of settings of the sentinel by those of the client.
+    """
+    return ConfigurationError(re.sub(r"\w+", lambda found: settings.get(found[0], found[0]), str(error)))
 
 
 def plain_routes(settings: SentinelSettings) -> list[Direct]:

@@ -19,7 +19,7 @@ from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.errors import A2AError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.registry import Entry, EntryStore
-from a2a_grpc.sentinel.direct import Direct
+from a2a_grpc.sentinel.direct import Direct, renamed
 from a2a_grpc.sentinel.errors import NotAttachedError, SentinelUnreachedError
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -29,6 +29,8 @@ from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
+PEER_SETTINGS = {"ca_cert": "peer_ca_cert", "client_cert": "peer_cert", "client_key": "peer_key"}
+"""The settings of the sentinel that stand for settings of the client."""
 KNOWN_S = 1.0
 """Seconds for which the sentinels of an address are remembered."""
 PATIENCE_S = 0.5
@@ -44,7 +46,7 @@ IDLE_S = 60.0
 class Peer(Direct):
     """Makes calls to agents at another sentinel."""
 
-    ca_setting = "peer_ca_cert"
+    settings = PEER_SETTINGS
     down_until = 0.0
     """The monotonic time until which the sentinel gets no calls."""
     used_at = 0.0
@@ -238,10 +240,15 @@ async def opened_peers(entries: EntryStore, hops: Hops, sentinel: str, settings:
         ConfigurationError: The certificates for calls to other sentinels cannot be used.
         StoreUnavailable: The store does not answer.
     """
-    client = ClientSettings(plaintext=settings.peer_plaintext, ca_cert=settings.peer_ca_cert)
     try:
+        client = ClientSettings(
+            plaintext=settings.peer_plaintext,
+            ca_cert=settings.peer_ca_cert,
+            client_cert=settings.peer_cert,
+            client_key=settings.peer_key,
+        )
         await open_channel(grpc_address(sentinel), client).close()  # so that wrong files are reported at once
     except ConfigurationError as error:
-        raise ConfigurationError(f"peer_ca_cert: {error}") from None
+        raise renamed(error, PEER_SETTINGS) from None
     hops.use(await entries.secret())
     return Peers(entries, hops, sentinel, client, max_calls=settings.max_calls + settings.max_streams)

@@ -88,6 +88,10 @@ class SentinelSettings(ListenSettings):
     peer_ca_cert: str | None = setting(
         None, "PEM file with the root certificates of the other sentinels; by default the system's roots."
     )
+    peer_cert: str | None = setting(
+        None, "PEM file with the certificate chain that this sentinel shows to other sentinels."
+    )
+    peer_key: str | None = setting(None, "PEM file with the private key of --peer-cert.")
     registry_lease_s: float = setting(
         15.0, "Seconds after which an agent that has registered and says nothing is removed.", minimum=1, maximum=3600
     )
@@ -113,6 +117,10 @@ class SentinelSettings(ListenSettings):
             address = getattr(self, name)
             if address and is_wildcard(split_address(name, address)[0]):
                 raise ConfigurationError(f"{name} is '{address}'; {callers} cannot call it")
+        if self.peer_plaintext and (self.peer_ca_cert or self.peer_cert):
+            raise ConfigurationError("--peer-plaintext and certificates exclude each other")
+        if self.route_plaintext and self.route_ca_cert:
+            raise ConfigurationError("--route-plaintext and --route-ca-cert exclude each other")
         if self.has_peers and not (self.peer_address or self.public_address):
             listener = self.public_listeners[0]
             if is_wildcard(listener.host):

@@ -20,6 +20,7 @@ from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.wire import A2AServiceStub, CancelTaskRequest, GetTaskRequest, Task, TaskArtifactUpdateEvent, TaskState
 from tests.auth.callers import as_caller
+from tests.auth.pki import Authority, write
 from tests.databases import Postgres
 from tests.harness import V1, Program, eventually, refusal, scripted_agent
 from tests.sentinel.test_attaching import attachment, by_token
@@ -280,14 +281,41 @@ async def test_a_sentinel_of_several_needs_an_address_for_the_others(store: str)
         Sentinel(SentinelSettings(listen="0.0.0.0:0", insecure=True, store=store, http_listen="off"))
     with pytest.raises(ConfigurationError, match=r"peer_address is '0\.0\.0\.0:8000'"):
         SentinelSettings(peer_address="0.0.0.0:8000")
+    with pytest.raises(ConfigurationError, match="--peer-plaintext and certificates exclude"):
+        SentinelSettings(peer_plaintext=True, peer_ca_cert="ca.pem")
+    with pytest.raises(ConfigurationError, match="--route-plaintext and --route-ca-cert exclude"):
+        SentinelSettings(route_plaintext=True, route_ca_cert="ca.pem")
 
 
-async def test_a_file_of_roots_that_cannot_be_read_is_named_at_the_start(store: str) -> None:
-    wrong: list[dict[str, Any]] = [{"peer_ca_cert": "/no/file"}, {"route": "a@b=c:1", "route_ca_cert": "/no/file"}]
-    for options in wrong:
-        with pytest.raises(ConfigurationError, match=f"{list(options)[-1]}: cannot read ca_cert '/no/file'"):
+async def test_files_for_calls_to_others_that_cannot_be_read_are_named_at_the_start(store: str) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"peer_ca_cert": "/no/file"}, "cannot read peer_ca_cert '/no/file'"),
+        ({"peer_cert": "/no/file"}, "peer_key is missing"),
+        ({"peer_cert": "/no/file", "peer_key": "/no/key"}, "cannot read peer_key '/no/key'"),
+        ({"route": "a@b=c:1", "route_ca_cert": "/no/file"}, "cannot read route_ca_cert '/no/file'"),
+    ]
+    for options, named in wrong:
+        with pytest.raises(ConfigurationError, match=named):
             async with sentinel(store=store, **options):
                 pass
+
+
+async def test_sentinels_call_one_another_with_tls_and_client_certificates(store: str, tmp_path: Path) -> None:
+    servers, clients = Authority(), Authority("Sentinels")
+    certificate, key = servers.issue("localhost", dns=("localhost",)).write(tmp_path)
+    peer_cert, peer_key = clients.issue("sentinel", dns=("sentinel.example",)).write(tmp_path, "peer")
+    settings: dict[str, Any] = {
+        "store": store, "listen": "localhost:0/mtls,localhost:0/tls", "tls_cert": str(certificate), "tls_key": str(key),
+        "tls_client_ca": str(write(tmp_path / "clients.pem", clients.pem)),
+        "peer_ca_cert": str(write(tmp_path / "servers.pem", servers.pem)),
+    }  # fmt: skip
+    trust = {"ca_cert": settings["peer_ca_cert"]}
+    mutual: dict[str, Any] = {"peer_cert": str(peer_cert), "peer_key": str(peer_key)}
+    async with sentinel(**settings, **mutual) as one, sentinel(**settings, **mutual) as other:
+        attach = {"attach_ca_cert": settings["peer_ca_cert"]}
+        async with attached(scripted_agent(), one.addresses[1], attach=attach):
+            async with connect(ADDRESS, sentinel=other.addresses[1], **trust) as client:
+                assert isinstance(await client.send("hello"), Task)
 
 
 def test_marks_are_for_one_address_one_secret_and_two_minutes() -> None:
