@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import a2a_grpc
@@ -19,6 +20,7 @@ from a2a_grpc.listening.noise import KNOWN
 PACKAGE = Path(a2a_grpc.__file__).parent
 TEXTS = Path(__file__).with_name("messages.toml")
 
+LOGGER = re.compile(r'^logger = logging\.getLogger\("([\w.]+)"\)$', re.MULTILINE)
 LEVELS = {"info": "INFO", "warning": "WARNING", "error": "ERROR", "exception": "ERROR", "log": "ERROR"}
 """Methods that log. A line at level DEBUG is for those who work on the package."""
 LOGGERS = {"logger": 0, "self._throttle": 1, "self._lines": 1}
@@ -35,19 +37,15 @@ class Line:
     level: str
 
 
-def log_lines() -> set[Line]:
+@cache
+def log_lines() -> frozenset[Line]:
     """Return each message that the package logs at level INFO or above."""
     found = {Line("a2a_grpc.rpc", text, "WARNING") for text in KNOWN.values()}
     for path in PACKAGE.rglob("*.py"):
-        tree = ast.parse(path.read_text())
-        if path.name != "throttle.py" and (logger := _logger_of(tree)):
-            found |= {Line(logger, message, level) for message, level in _calls(tree)}
-    return found
-
-
-def _logger_of(tree: ast.Module) -> str:
-    names = re.findall(r"^logger = logging\.getLogger\('([\w.]+)'\)$", ast.unparse(tree), re.MULTILINE)
-    return names[0] if names else ""
+        text = path.read_text()
+        if path.name != "throttle.py" and (logger := LOGGER.search(text)):
+            found |= {Line(logger[1], message, level) for message, level in _calls(ast.parse(text))}
+    return frozenset(found)
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[str, str]]:
