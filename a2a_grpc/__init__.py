@@ -31,7 +31,7 @@ The modules, by floor. A module imports only from its own package and from lower
                     a stream; relay: passing calls on; attachment: the agent's side; keeper: staying attached
                     to one sentinel; coming: when to attach again; link: one Attach stream of an agent; described:
                     the card of an attached agent; http: the HTTP port; directory: the agents that a caller finds;
-                    http_callers: who asks; http_catalog: agents as entries of catalogs; http_search: the search of ARD;
+                    http_callers: callers; http_catalog: agents as entries of catalogs; http_search: the search of ARD;
                     http_errors: errors in JSON; settings; errors; wire: messages;
                     signing: saying to agents who calls; vouched: the agent's side of this; rules: who may attach, and
                     who may call; registry: the service in which agents are found; presence: the attached ones in it;

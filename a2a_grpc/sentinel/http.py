@@ -50,7 +50,7 @@ class SentinelHttp(HttpPort):
 
     Args:
         directory: The agents.
-        visitors: Finds out who asks.
+        visitors: Identifies the callers.
         public_url: The URL at which clients reach this port; empty if that is the host that each request names.
         is_tls: True if the port uses TLS.
         card_max_age_s: Seconds that clients may cache a card.

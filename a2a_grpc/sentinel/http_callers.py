@@ -1,4 +1,4 @@
-"""Who asks over HTTP: the headers of a request are credentials as the metadata of a call is."""
+"""Callers over HTTP: the headers of a request are credentials as the metadata of a call is."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ Serve: TypeAlias = Callable[[web.Request, Principal], Awaitable[web.Response]]
 
 
 class Visitors:
-    """Finds out who asks, before anything of a request except its head is looked at.
+    """Identifies the caller of a request, before anything of the request except its head is looked at.
 
     Args:
         callers: Identifies callers, and limits how often each of them may ask.
@@ -32,7 +32,7 @@ class Visitors:
         self._audit = audit
 
     def caching(self, rule: str) -> dict[str, str]:
-        """Return the headers that say who may cache an answer.
+        """Return the headers that say which caches may keep an answer.
 
         Args:
             rule: For how long, such as "max-age=60".
@@ -42,7 +42,7 @@ class Visitors:
         return {"Cache-Control": f"public, {rule}"}
 
     def guarded(self, method: str, serve: Serve) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Return a handler that finds out who asks, and then answers.
+        """Return a handler that identifies the caller, and then answers.
 
         Args:
             method: The name of the operation, for authenticators and the audit log.
