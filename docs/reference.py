@@ -83,6 +83,7 @@ CHAPTERS = (
             "a2a_grpc.client": [
                 *("SendOptions", "TaskStream", "BlockingClient", "BlockingStream", "Discovered", "Cards"),
                 *("ClientSettings", "bearer", "oauth2", "token_command", "api_key", "Credentials"),
+                *("find_agent", "Registry", "FoundAgent"),
                 *("Event", "state_name", "progress_of"),
             ],
             "(a2a_grpc.client.calls)": ["Metadata"],
@@ -131,7 +132,7 @@ CHAPTERS = (
             ],
             "a2a_grpc.client": [
                 *("UnreachableError", "CredentialsUnavailableError", "ConnectionLostError", "TaskLostError"),
-                "TaskNotCompletedError",
+                *("TaskNotCompletedError", "NoAgentFound"),
                 *("ResponseTooLargeError", "AgentCardError", "ConfigurationError"),
             ],
         },
