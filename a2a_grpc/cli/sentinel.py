@@ -18,7 +18,7 @@ from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules import rules_of
-from a2a_grpc.server.serve import client_ca_of, run_to_end
+from a2a_grpc.server.serve import client_ca_of, ready_at, run_to_end, tell_listeners
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell
 
@@ -64,7 +64,8 @@ def _serve(options: dict[str, Any]) -> None:
 async def _run(sentinel: Sentinel, tell: Tell) -> None:
     with signals() as told:
         async with sentinel:
-            tell("ready", {"grpc": sentinel.address, "http": sentinel.http_url})
+            tell_listeners(sentinel.settings, sentinel.addresses, tell)
+            tell("ready", {**ready_at(sentinel.addresses), "http": sentinel.http_url})
             failing = asyncio.create_task(sentinel.wait_failed(), name="a2a-grpc:failing")
             both: list[asyncio.Future[Any]] = [told, failing]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

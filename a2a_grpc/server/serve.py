@@ -27,6 +27,7 @@ from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
 from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.listening.ports import ListenError
+from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.rpc.memory import return_large_blocks
@@ -427,9 +428,7 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
 
 def _announce(server: Server, tell: Tell) -> None:
     settings = server.settings
-    for listener, address in zip(settings.listening, server.grpc_addresses, strict=False):
-        mutual = {"mtls": True} if listener.is_mutual else {}
-        tell("listening", {"protocol": "grpc", "address": address, "tls": bool(settings.tls_cert), **mutual})
+    tell_listeners(settings, server.grpc_addresses, tell)
     if server.admin_address:
         tell("listening", {"protocol": "admin", "address": server.admin_address, "tls": bool(settings.tls_cert)})
     if server.http_url:
@@ -444,10 +443,21 @@ def _announce(server: Server, tell: Tell) -> None:
         tell("note", {"text": f"callers need credentials{f': {schemes}' if schemes else ''}"})
     if not settings.lenient_version and is_loopback(settings.listening[0].host):
         tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
-    more: dict[str, Any] = {"admin": server.admin_address} if server.admin_address else {}
-    if others := server.grpc_addresses[1:]:
-        more["grpc_more"] = list(others)
-    tell("ready", {"grpc": server.grpc_address, "http": server.http_url, **more})
+    admin = {"admin": server.admin_address} if server.admin_address else {}
+    tell("ready", {**ready_at(server.grpc_addresses), "http": server.http_url, **admin})
+
+
+def tell_listeners(settings: ListenSettings, addresses: Sequence[str], tell: Tell) -> None:
+    """Report the addresses of gRPC ports, with port numbers that were chosen, and which of them use TLS."""
+    for listener, address in zip(settings.public_listeners, addresses, strict=True):
+        mutual = {"mtls": True} if listener.is_mutual else {}
+        tell("listening", {"protocol": "grpc", "address": address, "tls": bool(settings.tls_cert), **mutual})
+
+
+def ready_at(addresses: Sequence[str]) -> dict[str, Any]:
+    """Return what the event "ready" says of the addresses of gRPC ports."""
+    first, *others = addresses
+    return {"grpc": first, **({"grpc_more": others} if others else {})}
 
 
 @contextmanager

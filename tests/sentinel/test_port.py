@@ -21,6 +21,7 @@ from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.sentinel import AttachSettings, Sentinel, SentinelSettings
 from a2a_grpc.sentinel import sentinel as sentinel_module
 from tests.attacks import http2
+from tests.attacks.rig import Process
 from tests.attacks.test_accept_loop import PATHS, main_loops, throw
 from tests.auth.pki import Authority, write
 from tests.harness import eventually, scripted_agent, texts
@@ -188,6 +189,18 @@ async def test_the_certificate_of_an_agent_is_its_principal(files: dict[str, str
             with pytest.raises(Exception, match="belongs to another principal"):
                 async with attached(scripted_agent(), running.address, attach={**trust, **pairs[1]}):
                     pass
+
+
+async def test_the_program_reports_all_its_addresses_with_the_real_ports(files: dict[str, str]) -> None:
+    tls = [f"--{name.replace('_', '-')}={path}" for name, path in tls_of(files).items()]
+    command = ["-o", "json", "--listen=127.0.0.1:0", "--listen=localhost:0", "--http-listen=localhost:0", *tls]
+    async with Process("-m", "a2a_grpc", "sentinel", *command) as program:
+        first, [second] = program.ready["grpc"], program.ready["grpc_more"]
+        assert program.ready["http"].startswith("https://localhost:")
+        roots = grpc.ssl_channel_credentials(SERVERS.pem)
+        for address in (first, second):
+            async with health_of(address.replace("127.0.0.1", "localhost"), roots) as health:
+                await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
 
 
 @pytest.mark.parametrize(
