@@ -119,8 +119,7 @@ async def test_what_the_page_quotes_for_a_symptom_is_printed(seen: str, front: P
 def test_the_other_messages_that_the_page_quotes_are_in_the_code() -> None:
     texts = "\n".join(
         node.value
-        for package in ("", "auth", "client", "sentinel")
-        for path in (ROOT / "a2a_grpc" / package).glob("*.py")
+        for path in (ROOT / "a2a_grpc").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
