@@ -12,10 +12,10 @@ import pytest
 
 from a2a_grpc import connect
 from a2a_grpc.errors import UnavailableError
-from a2a_grpc.parts import text_of
+from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.sentinel import Attachment, AttachSettings
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Hello
-from a2a_grpc.wire import GetTaskRequest, Task, TaskArtifactUpdateEvent
+from a2a_grpc.wire import GetTaskRequest, Task
 from tests.harness import Program, eventually, run_program
 from tests.sentinel.test_attaching import attach
 from tests.sentinel.test_http import HTTP, WEATHER, listed
@@ -90,24 +90,34 @@ def agent(at: str, *options: str) -> Program:
     return Program.server("servers/scripted.py", "--attach", at, "--address", ADDRESS, *options)
 
 
+@pytest.mark.long
 async def test_a_stream_goes_on_at_another_agent_of_the_store_when_its_agent_is_killed(tmp_path: Path) -> None:
+    """The second agent comes once the stream runs at the first one, and takes the task over."""
     store = ("--store", f"sqlite:///{tmp_path}/tasks.db", "--lease-s", "1")
-    async with sentinel() as running, agent(running.address, *store) as first, agent(running.address, *store):
-        assert len(running._routes.all()) == 2
+    async with sentinel() as running, agent(running.address, *store) as first:
+        second = agent(running.address, *store)
         async with connect(ADDRESS, sentinel=running.address) as client:
-            pieces: list[str] = []
             seqs: list[int] = []
-            script = {"script": [{"chunks": {"count": 100, "interval_s": 0.02}}]}
-            async with client.stream(script, idempotency_key="once") as events:
-                async for event in events:
-                    if isinstance(event, TaskArtifactUpdateEvent):
-                        pieces.append(text_of(event.artifact))
+            at_kill = 0
+            script: dict[str, Any] = {
+                "script": [{"chunks": {"count": 20, "interval_s": 0.02}}, {"sleep": {"seconds": 8}}]
+            }
+            try:
+                async with client.stream(script) as events:
+                    async for _ in events:
                         seqs.append(events.seq or 0)
-                    if len(pieces) == 10 and first.process.returncode is None:
-                        first.process.kill()
-                        await first.process.wait()
-            assert seqs == sorted(set(seqs))
-            assert isinstance(await client.send("hello"), Task)
+                        if len(seqs) == 10:
+                            await second.__aenter__()
+                            assert len(running._routes.all()) == 2
+                            at_kill = len(seqs)
+                            first.process.kill()
+                            await first.process.wait()
+                task = await client.get(events.task_id)
+                assert task.status.state in TERMINAL
+            finally:
+                await second.__aexit__(None, None, None)
+        assert len(seqs) > at_kill
+        assert seqs == sorted(set(seqs))
 
 
 async def test_agents_that_share_an_address_are_one_agent_over_http() -> None:
