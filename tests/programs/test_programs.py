@@ -23,8 +23,9 @@ HALF_WAY = r"""\[STATUS\] WORKING
 \[DATA \] progress: 0\.4
 \[DATA \] progress: 0\.5
 Canceling task [0-9a-f-]{36}
-\[STATUS\] CANCELED
+(?:\[DATA \] progress: 0\.[6-9]\n)*\[STATUS\] CANCELED
 """
+"""The transcript. On a busy machine the agent takes a step or two more until the request to cancel arrives."""
 
 
 @pytest.mark.few(4)
@@ -91,7 +92,7 @@ ORDERS = ["sentinel,agent,client", "agent,sentinel,client", "client,agent,sentin
 @pytest.mark.parametrize("order", ORDERS)
 async def test_the_demonstration_runs_sentinel_agent_and_client_in_any_order(order: str) -> None:
     """S0-1, S0-11, S0-28, S0-29, S0-39, S0-48."""
-    options = ("--listen=127.0.0.1:0", f"--order={order}", "--step-seconds=0.1")
+    options = ("--listen=127.0.0.1:0", f"--order={order}", "--step-seconds=0.3")
     exit_code, out, err = await run_program("clients/demo.py", *options)
     assert exit_code == 0, err
     assert len(re.findall(r"^Starting the sentinel at 127\.0\.0\.1:\d+$", out, re.MULTILINE)) == 1
