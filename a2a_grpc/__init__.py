@@ -77,7 +77,7 @@ The modules, by floor. A module imports only from its own package and from lower
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL;
                     sharing: names of stores
        registry     which agents a sentinel knows. entry: an entry, and what is looked for; words: what of a card can be
-                    found; protocol: EntryStore; memory, sql, schema, statements: its stores; open; wire: messages
+                    found; protocol: EntryStore; memory, wordlist, sql, schema, statements: its stores; pages; wire
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
        auth         who calls. protocol: the seam between a call and its caller; callers: asking the authenticators;
                     rates: limits of callers; audit: the audit log; settings; certificates; keys: callers with API keys;

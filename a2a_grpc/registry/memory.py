@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
 from a2a_grpc.registry.protocol import SWEEP_S, sees
+from a2a_grpc.registry.wordlist import Wordlist
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class MemoryEntries:
         self._keys: list[Key] = []
         """The keys in order, so that a page is found without a look at all entries."""
         self._swept = time.monotonic()
+        self._words = Wordlist()
         self._secret = secrets.token_bytes(32)
 
     async def open(self) -> None:
@@ -43,6 +45,7 @@ class MemoryEntries:
         """Forget all entries."""
         self._kept.clear()
         self._keys.clear()
+        self._words = Wordlist()
 
     async def secret(self) -> bytes:
         return self._secret
@@ -55,6 +58,9 @@ class MemoryEntries:
             if len(self._keys) >= self._max_entries:
                 raise full(self._max_entries)
             bisect.insort(self._keys, entry.key)
+        else:
+            self._words.remove(entry.key, self._kept[entry.key].entry.indexed.words.split())
+        self._words.add(entry.key, entry.indexed.words.split())
         self._kept[entry.key] = _Kept(entry, time.monotonic() + self.lease_s)
 
     async def renew(self, key: Key, owner: str) -> bool:
@@ -69,8 +75,7 @@ class MemoryEntries:
         kept = self._kept.get(key)
         if kept is None or kept.entry.owner != owner:
             return False
-        del self._kept[key]
-        del self._keys[bisect.bisect_left(self._keys, key)]
+        self._drop(key)
         return kept.until > time.monotonic()
 
     async def at(self, name: str) -> list[Entry]:
@@ -81,19 +86,24 @@ class MemoryEntries:
         now = time.monotonic()
         if search.words:
             last = after.order if after else None
-            matches = (
-                (-matched, key)
-                for key, kept in self._kept.items()
-                if kept.until > now and (matched := _matched(kept.entry, search))
+            matches = ((-matched, key) for key, matched in self._words.find(search.words).items())
+            chosen = heapq.nsmallest(
+                limit,
+                (
+                    order
+                    for order in matches
+                    if (last is None or order > last)
+                    and self._kept[order[1]].until > now
+                    and _meets(self._kept[order[1]].entry, search)
+                ),
             )
-            chosen = heapq.nsmallest(limit, (order for order in matches if last is None or order > last))
             return [Found(Place(-less, key), self._kept[key].entry) for less, key in chosen]
         first = bisect.bisect_right(self._keys, after.key) if after else 0
         kept_ones = ((key, self._kept[key]) for key in itertools.islice(self._keys, first, None))
         found = (
             Found(Place(0, key), kept.entry)
             for key, kept in kept_ones
-            if kept.until > now and _matched(kept.entry, search) is not None
+            if kept.until > now and _meets(kept.entry, search)
         )
         return list(itertools.islice(found, limit))
 
@@ -112,8 +122,13 @@ class MemoryEntries:
         if now < self._swept + SWEEP_S:
             return
         self._swept = now
-        self._kept = {key: kept for key, kept in self._kept.items() if kept.until > now}
-        self._keys = sorted(self._kept)
+        for key in [key for key, kept in self._kept.items() if kept.until <= now]:
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        kept = self._kept.pop(key)
+        del self._keys[bisect.bisect_left(self._keys, key)]
+        self._words.remove(key, kept.entry.indexed.words.split())
 
 
 def taken(name: str) -> PermissionDeniedError:
@@ -134,13 +149,9 @@ def full(limit: int) -> ResourceExhaustedError:
     return ResourceExhaustedError(f"the registry has {limit} entries, the limit", retry_after_s=SWEEP_S)
 
 
-def _matched(entry: Entry, search: Search) -> int | None:
-    """Return how many words of a search an entry matches; None if it is not found."""
-    skills, tags, words = entry.indexed
+def _meets(entry: Entry, search: Search) -> bool:
+    """Return True if an entry meets the conditions of a search, except for the words."""
+    skills, tags, _ = entry.indexed
     if search.skill and search.skill not in skills:
-        return None
-    if not (sees(search.tenants, entry.tenant) and tags.issuperset(search.tags)):
-        return None
-    if not search.words:
-        return 0
-    return sum(f" {word}" in words for word in search.words) or None
+        return False
+    return sees(search.tenants, entry.tenant) and tags.issuperset(search.tags)

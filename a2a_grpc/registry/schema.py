@@ -6,7 +6,7 @@ from sqlalchemy.schema import CreateSchema
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.columns import Exact, blob_type, digest_type, text_type
 
-VERSION = 2
+VERSION = 3
 """The version of the tables, which is larger for each change of them."""
 LOCK = text("SELECT pg_advisory_xact_lock(4202025002)")
 """What keeps other processes out on PostgreSQL, until the transaction ends."""
@@ -31,11 +31,9 @@ agent = Table(
     Column("tenant", Exact, nullable=False),
     # What tells the task store of an attached agent from others.
     Column("store", Exact, nullable=False),
-    # What can be looked for: ids of skills, and tags, each with a line end before and after it; words, each with a
-    # blank before it.
+    # What can be looked for: ids of skills, and tags, each with a line end before and after it.
     Column("skills", text_type(), nullable=False),
     Column("tags", text_type(), nullable=False),
-    Column("words", text_type(), nullable=False),
     Index("a2a_registry_agent_name", "name", "instance", "sentinel"),
 )
 
@@ -54,6 +52,16 @@ secret = Table(
     # What the sentinels of the store share, and no other program has.
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("secret", blob_type(), nullable=False),
+)
+
+word = Table(
+    "a2a_registry_word",
+    metadata,
+    # A word of a card, in small letters, of at most 64 characters.
+    Column("word", Exact, primary_key=True),
+    # The entry that has the word.
+    Column("id", digest_type(16), primary_key=True),
+    Index("a2a_registry_word_id", "id"),
 )
 
 clock = Table(

@@ -57,6 +57,7 @@ class SqlEntries:
         self._budget_s = budget_s
         self._outage = Outage(self._place.shown)
         self._renewals: Together[bytes, bool] = Together(self._renew, gather_s=GATHER_S)
+        self._adds: Together[Entry, statements.Added] = Together(self._add_all)
         self._database: Database | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._count = 0
@@ -96,6 +97,7 @@ class SqlEntries:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping])
         await self._renewals.stop()
+        await self._adds.stop()
         closing = asyncio.create_task(database.close(), name="a2a-grpc:registry")
         await asyncio.wait([closing], timeout=CLOSE_S)
         if not closing.done():
@@ -106,13 +108,11 @@ class SqlEntries:
         return await self._write(statements.secret, secrets.token_bytes(32))
 
     async def add(self, entry: Entry) -> None:
-        match await self._write(statements.add, entry, self._lease_us, self._count < self._max_entries):
+        match await self._adds.answer_surely(entry):
             case statements.Added.TAKEN:
                 raise taken(entry.name)
             case statements.Added.FULL:
                 raise full(self._max_entries)
-            case statements.Added.NEW:
-                self._count += 1
 
     async def renew(self, key: Key, owner: str) -> bool:
         return await self._renewals.answer_surely(key.digest(owner))
@@ -129,6 +129,13 @@ class SqlEntries:
     @property
     def _lease_us(self) -> int:
         return int(self.lease_s * 1_000_000)
+
+    async def _add_all(self, entries: Sequence[Entry]) -> Mapping[Entry, statements.Added]:
+        """Add entries in one transaction: agents that have lost a sentinel come back together."""
+        room = self._max_entries - self._count
+        outcomes = await self._write(statements.add_all, entries, self._lease_us, room)
+        self._count += list(outcomes.values()).count(statements.Added.NEW)
+        return outcomes
 
     async def _renew(self, ids: Sequence[bytes]) -> Mapping[bytes, bool]:
         there = await self._write(statements.renew, ids, self._lease_us)

@@ -9,9 +9,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Subquery,
     and_,
     bindparam,
-    case,
     delete,
     func,
     literal,
@@ -19,6 +19,7 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    union_all,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -26,7 +27,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
-from a2a_grpc.registry.schema import LOCK, agent, card
+from a2a_grpc.registry.schema import LOCK, agent, card, word
 from a2a_grpc.registry.schema import secret as secret_table
 from a2a_grpc.registry.words import Indexed
 
@@ -37,7 +38,7 @@ _KEY = (agent.c.name, agent.c.instance, agent.c.sentinel)
 _LIVE = agent.c.until_us > now_us()
 _COLUMNS = (
     *(agent.c.id, *_KEY, agent.c.owner, agent.c.url, agent.c.tenant, agent.c.store),
-    *(agent.c.skills, agent.c.tags, agent.c.words),
+    *(agent.c.skills, agent.c.tags),
 )
 _TAKEN = select(agent.c.id).where(_LIVE, agent.c.name == bindparam("of_name"), agent.c.owner != bindparam("of_owner"))
 _AT = select(*_COLUMNS).where(_LIVE, agent.c.name == bindparam("of_name")).order_by(*_KEY)
@@ -48,6 +49,8 @@ _RENEW = (
     .where(agent.c.id.in_(bindparam("ids", expanding=True)))
     .values(until_us=now_us() + bindparam("lease_us"))
 )
+LAST = "\U0010ffff"
+"""The last code point: a word that begins with a text is before the text with it."""
 _ENDED = agent.c.until_us <= now_us()
 
 
@@ -74,6 +77,15 @@ class Added(Enum):
     FULL = auto()
 
 
+def add_all(connection: Connection, entries: Sequence[Entry], lease_us: int, room: int) -> dict[Entry, Added]:
+    """Add entries, or replace those that are there. Only as many new ones are added as there is room for."""
+    outcomes: dict[Entry, Added] = {}
+    for entry in sorted(entries, key=lambda entry: entry.key):  # names are locked in one order, so nothing deadlocks
+        outcomes[entry] = outcome = add(connection, entry, lease_us, room > 0)
+        room -= outcome is Added.NEW
+    return outcomes
+
+
 def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> Added:
     """Add an entry, or replace the one that is there. A new one is added only if the store has room."""
     key, (skills, tags, words) = entry.key, entry.indexed
@@ -98,9 +110,10 @@ def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> 
             store=entry.store,
             skills=_joined(skills),
             tags=_joined(tags),
-            words=words,
         )
     )
+    if words:
+        connection.execute(word.insert(), [{"word": one, "id": id} for one in words.split()])
     if entry.card:
         connection.execute(card.insert().values(id=id, card=entry.card))
     return Added.NEW if is_new else Added.REPLACED
@@ -147,12 +160,12 @@ def at(connection: Connection, name: str) -> list[Entry]:
 def find(connection: Connection, search: Search, after: Place | None, limit: int) -> list[Found]:
     """Return the entries that are looked for, after a place."""
     matched: ColumnElement[int] = literal(0)
+    query = select(*_COLUMNS).where(_LIVE, *_conditions(search))
     if search.words:
-        ones = [case((contains(agent.c.words, literal(f" {word}")), 1), else_=0) for word in search.words]
-        matched = sum(ones[1:], start=ones[0])
-    query = select(*_COLUMNS, matched.label("matched")).where(_LIVE, *_conditions(search))
-    if search.words:
-        query = query.where(matched > 0)
+        matches = _matches(search.words)
+        matched = matches.c.matched
+        query = query.join(matches, matches.c.id == agent.c.id)
+    query = query.add_columns(matched.label("matched"))
     if after is not None:
         query = query.where(_after(matched, after) if search.words else _after_key(after.key))
     order = (matched.desc(), *_KEY) if search.words else _KEY
@@ -161,6 +174,18 @@ def find(connection: Connection, search: Search, after: Place | None, limit: int
         Found(Place(int(row.matched), entry.key), entry)
         for row, entry in zip(rows, _entries(connection, rows), strict=True)
     ]
+
+
+def _matches(words: Sequence[str]) -> Subquery:
+    """Return how many of the words each entry matches: the entries that have a word with one of the beginnings."""
+    ones = [
+        select(word.c.id, literal(number).label("asked"))
+        .where(word.c.word >= beginning, word.c.word < beginning + LAST)
+        .distinct()
+        for number, beginning in enumerate(words)
+    ]
+    found = union_all(*ones).subquery()
+    return select(found.c.id, func.count().label("matched")).group_by(found.c.id).subquery()
 
 
 def _conditions(search: Search) -> Iterable[ColumnElement[bool]]:
@@ -185,6 +210,7 @@ def _remove(connection: Connection, ids: Sequence[bytes]) -> int:
     """Remove entries with their cards. Return how many there were."""
     removed = connection.execute(delete(agent).where(agent.c.id.in_(ids))).rowcount
     connection.execute(delete(card).where(card.c.id.in_(ids)))
+    connection.execute(delete(word).where(word.c.id.in_(ids)))
     return removed
 
 
@@ -201,7 +227,7 @@ def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
             tenant=row.tenant,
             store=row.store,
             card=cards.get(row.id, b""),
-            indexed=Indexed(_parted(row.skills), _parted(row.tags), row.words),
+            indexed=Indexed(_parted(row.skills), _parted(row.tags)),
         )
         for row in rows
     ]

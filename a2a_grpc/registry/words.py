@@ -12,6 +12,8 @@ MAX_WORDS = 1_000
 """Different words of a card that are kept."""
 MAX_ASKED = 16
 """Words that a search looks for."""
+MAX_CHARS = 64
+"""The length of a word. The rest of a longer one is cut."""
 MIN_CHARS = 2
 """The length of the shortest word that is looked for."""
 
@@ -95,6 +97,6 @@ def _words(texts: Iterable[str]) -> Iterable[str]:
     # An identifier such as `unit_convert` is found by each of its words, too.
     for text in texts:
         for word in _WORD.findall(text.casefold()):
-            yield word
+            yield word[:MAX_CHARS]
             if "_" in word:
-                yield from filter(None, word.split("_"))
+                yield from (part[:MAX_CHARS] for part in word.split("_") if part)

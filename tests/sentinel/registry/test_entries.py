@@ -1,6 +1,7 @@
 """What a store of entries guarantees, on each kind of store."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def entry(name: str, instance: str = "i", *, owner: str = "", tenant: str = "", 
     return made.with_card(of)
 
 
+def without_words(one: Entry) -> Entry:
+    """The entry as every store returns it: the words are for searches only."""
+    return replace(one, indexed=one.indexed._replace(words=""))
+
+
 async def names(store: EntryStore, **search: object) -> list[str]:
     return [found.entry.name for found in await store.find(Search(**search), limit=100)]  # type: ignore[arg-type]
 
@@ -34,8 +40,9 @@ async def test_an_entry_is_returned_as_it_was_added(entries: EntryStore) -> None
     attached = Entry(key=Key("a@b", "i", "127.0.0.1:8000"), tenant="a@b")
     await entries.add(added)
     await entries.add(attached)
-    assert await entries.at("poet") == [added]
-    assert [found.entry for found in await entries.find(Search(), limit=10)] == [attached, added]
+    assert list(map(without_words, await entries.at("poet"))) == [without_words(added)]
+    everything = [without_words(found.entry) for found in await entries.find(Search(), limit=10)]
+    assert everything == [attached, without_words(added)]
     assert attached.is_attached
     assert await entries.at("nobody") == []
 
@@ -206,7 +213,7 @@ async def test_tables_of_a_newer_version_are_refused_and_of_a_former_one_made_ne
     assert await open_and_list(postgres_url) == []
     async with postgres_connection(postgres_url) as connection:
         await connection.execute("UPDATE a2a_registry_version SET version = 0")
-        await connection.execute("ALTER TABLE a2a_registry_agent DROP COLUMN words")
+        await connection.execute("ALTER TABLE a2a_registry_agent DROP COLUMN tags")
     assert await open_and_list(postgres_url) == []
     async with postgres_connection(postgres_url) as connection:
         await connection.execute("UPDATE a2a_registry_version SET version = 1000")
