@@ -61,6 +61,7 @@ SENTINEL_START = """\
 ## Sentinel
 
 Options of `a2a-grpc sentinel`, and fields of `SentinelSettings`. The [page of the sentinel](sentinel.md) explains them.
+The command also has the options of the fields of `AuthSettings`, which are in the section of callers.
 """
 
 ATTACH_START = """\

@@ -77,7 +77,8 @@ class SentinelSettings(ListenSettings):
     )
     store: str = setting(
         "memory:",
-        "Store of the registry: memory:, sqlite:///FILE or postgresql://…; sentinels can share a database.",
+        "Store of the registry: memory:, sqlite:///FILE or postgresql://… (needs the extra 'postgres'); sentinels can "
+        "share a database.",
     )
     peer_address: str = setting(
         "",
@@ -93,7 +94,11 @@ class SentinelSettings(ListenSettings):
     )
     peer_key: str | None = setting(None, "PEM file with the private key of --peer-cert.")
     registry_lease_s: float = setting(
-        15.0, "Seconds after which an agent that has registered and says nothing is removed.", minimum=1, maximum=3600
+        15.0,
+        "Seconds after which an agent that has registered and says nothing is removed, and so are the routes of a "
+        "sentinel that was lost. Until then a list may show an agent whose calls are answered AGENT_NOT_ATTACHED.",
+        minimum=1,
+        maximum=3600,
     )
     max_entries: int = setting(100_000, "Largest number of entries of the registry.", minimum=1)
     drain_grace_s: float = setting(4.0, "Seconds that calls have to finish when the sentinel stops.", minimum=0)
