@@ -7,13 +7,14 @@ from a2a_grpc.config import ConfigurationError
 MAX_CHARS = 255
 """The largest length of a logical address."""
 
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_NAME = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+# `--` at the third place begins an encoded name, which programs may show in other letters (RFC 5891, section 4.2.3.1).
+_LABEL = r"(?!..--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = r"(?!..--)[a-z0-9](?:(?:[a-z0-9_-]|\.(?!\.)){0,61}[a-z0-9])?"
 _ADDRESS = re.compile(rf"{_NAME}@{_LABEL}(?:\.{_LABEL})*(?:/{_NAME})*")
 
 FORM = (
     "NAME@DOMAIN or NAME@DOMAIN/PATH, of at most 255 characters: small letters a-z, digits and '-', and '.' and '_' in "
-    "NAME and PATH"
+    "NAME and PATH; each part begins and ends with a letter or digit"
 )
 
 

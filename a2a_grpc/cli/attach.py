@@ -1,6 +1,8 @@
 """Serving an agent that is attached to a sentinel."""
 
 import asyncio
+import logging
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from a2a_grpc.agent.card import card_json
+from a2a_grpc.cli.exits import exit_code_of, say_failure
+from a2a_grpc.errors import A2AError, UnauthenticatedError
 from a2a_grpc.sentinel import Attachment, AttachSettings
 from a2a_grpc.server.serve import Program, run
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.store.sharing import shared_name
+
+logger = logging.getLogger("a2a_grpc.sentinel")
 
 
 async def serve_attached(settings: AttachSettings, program: Program, *, max_calls: int) -> None:
@@ -25,25 +31,39 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
         max_calls: The number of calls that the server accepts on one connection.
 
     Raises:
-        A2AError: The sentinel refuses the agent.
+        SystemExit: The sentinel refuses the agent. A line on standard error says so.
         ServerFailedError: The server failed.
     """
     tell = program.tell
     if not settings.shared_store:
         settings = replace(settings, shared_store=shared_name(program.store))
-    with tempfile.TemporaryDirectory(prefix="a2a-grpc-agent-") as folder:  # which no other user can read
+    with tempfile.TemporaryDirectory(prefix="a2a-grpc-") as folder:  # which no other user can read
         async with Attachment(settings, max_calls=max_calls) as attachment:
-            if (welcome := await _welcomed(attachment, is_worker=program.is_worker)) is None:
+            try:
+                welcome = await _welcomed(attachment, is_worker=program.is_worker)
+            except A2AError as error:
+                hint = (
+                    "the agent shows the token of --attach-token-file"
+                    if isinstance(error, UnauthenticatedError)
+                    else ""
+                )
+                say_failure(f"cannot attach to {settings.attach}: {error.message}", hint)
+                sys.exit(exit_code_of(error))
+            if welcome is None:
                 tell("stopped", {})
                 return
             public, tenant = welcome
-            path = Path(folder) / "agent.sock"
+            path = Path(folder) / "s"
             server = program.make({"advertise": public, "tenant": tenant}, path, attachment.callers)
 
             def tell_both(event: str, values: Mapping[str, Any]) -> None:
                 if event == "ready":
                     attachment.serve(path)
                     attachment.describe(card_json(server.card))
+                    if server.card.security_requirements and not (
+                        attachment.callers.is_vouching or attachment.callers.passes_credentials
+                    ):
+                        logger.warning("the sentinel passes no credentials on sentinel=%s", settings.attach)
                     tell("note", {"text": f"attached to {settings.attach} as {tenant}"})
                 if event == "draining":
                     attachment.drain()

@@ -13,7 +13,7 @@ GRPC = "grpc._cython.cygrpc"
 """The logger of grpc.aio."""
 
 KNOWN = {
-    "Invalid encoding on": "metadata of a call is not UTF-8; it is read as Latin-1",
+    "Invalid encoding on": "a text of gRPC, such as the metadata of a call, is not UTF-8; it is read as Latin-1",
     "ExecuteBatchError raised": "a call ended while it was being answered",
     "Failed sending error status": "a call ended while it was being refused",
     "Aborting method": "a call was open when gRPC stopped",

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from a2a_grpc.errors import (
     Violation,
 )
 from a2a_grpc.harmless import one_line
-from a2a_grpc.logical import FORM, is_logical
+from a2a_grpc.logical import FORM, MAX_CHARS, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Context, current_caller
 from a2a_grpc.rpc.status import abort, to_status
@@ -130,24 +131,26 @@ class Attaching:
         if self._streams:
             await asyncio.wait(self._streams)
 
-    def _framed(self, name: str, serve: Callable[[Context], Awaitable[None]]) -> Any:
+    def _framed(self, name: str, serve: "Callable[[Context, _Peer], Awaitable[None]]") -> Any:
         """Return a behavior that ends a stream with the status of the error that `serve` raises."""
 
         async def behavior(requests: object, context: Context) -> None:
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
+            peer = _Peer(name, context.peer())
             try:
-                await serve(context)
+                await serve(context, peer)
                 return
             except A2AError as error:
-                said = one_line(error.message)
-                self._lines.warning(
-                    f"{name} {said}", "an agent was refused method=%s peer=%s reason=%s", name, context.peer(), said
-                )
+                self._note(peer, error.message, type(error).__name__)
                 status = to_status(error)
-            except BROKEN:
-                return  # the agent is gone
+            except (*BROKEN, asyncio.CancelledError) as error:  # the agent is gone, or the sentinel closes
+                if peer.is_attached and not self.is_draining:
+                    self._note(peer, "its connection is broken")
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                return
             except Exception:
                 logger.exception("serving a stream of an agent failed")
                 status = to_status(InternalError())
@@ -160,13 +163,26 @@ class Attaching:
 
         return behavior
 
-    async def _attach(self, context: Context) -> None:
+    def _note(self, peer: "_Peer", reason: str, kind: str = "") -> None:
+        """Write to the log that an agent was lost, or refused."""
+        address, said = one_line(peer.address) or "-", one_line(reason)
+        if peer.is_attached:
+            self._lines.warning("lost", "an agent was lost address=%s peer=%s reason=%s", address, peer.where, said)
+        else:
+            values = (peer.method, address, peer.where, said)
+            self._lines.warning(
+                f"{peer.method} {kind}", "an agent was refused method=%s address=%s peer=%s reason=%s", *values
+            )
+
+    async def _attach(self, context: Context, peer: "_Peer") -> None:
         frame = parsed(AgentFrame, await _first(context, "Hello"))
         if frame.WhichOneof("frame") != "hello":
             raise InvalidRequestError("the first frame of Attach must be Hello")
         if self.is_draining:
             raise UnavailableError.shutting_down("attach to another")
+        peer.address = frame.hello.address[:MAX_CHARS]
         async with self._attached(frame.hello, current_caller().principal) as tunnel:
+            peer.is_attached = True
             welcome = Welcome(
                 public_address=self._settings.public_address,
                 tenant=tunnel.address,
@@ -189,6 +205,9 @@ class Attaching:
                 await asyncio.gather(*ways, aging, return_exceptions=True)
             for way in done:
                 way.result()
+            if tunnel.fault is not None:
+                raise tunnel.fault
+            peer.is_attached = False
             await context.write(SentinelFrame(bye=Bye()).SerializeToString())
 
     @asynccontextmanager
@@ -258,7 +277,7 @@ class Attaching:
                 except TimeoutError:
                     raise UnavailableError("the agent was silent for two heartbeats") from None
                 if raw is grpc.aio.EOF:
-                    return
+                    raise UnavailableError("the agent has ended the stream without Bye")
                 frame = parsed(AgentFrame, raw)
                 match frame.WhichOneof("frame"):
                     case "heartbeat":
@@ -285,10 +304,11 @@ class Attaching:
             self._routes.changed.set()
             logger.info("described address=%s name=%s", tunnel.address, one_line(tunnel.description.card.name))
 
-    async def _pipe(self, context: Context) -> None:
+    async def _pipe(self, context: Context, peer: "_Peer") -> None:
         frame = parsed(PipeFrame, await _first(context, "a dial"))
         if (tunnel := self._dials.get(frame.dial)) is None:
             raise InvalidRequestError("no pipe with this dial was asked for")
+        peer.address = tunnel.address
         with self._traffic.receiving(context.peer()) as explain:
 
             async def read() -> Any:
@@ -298,6 +318,16 @@ class Attaching:
                 return raw
 
             await tunnel.carry(frame.dial, current_caller().principal, read, context.write)
+
+
+@dataclass(slots=True)
+class _Peer:
+    """The agent whose stream is served."""
+
+    method: str
+    where: str
+    address: str = ""
+    is_attached: bool = False
 
 
 async def _first(context: Context, what: str) -> bytes:

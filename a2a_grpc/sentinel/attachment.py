@@ -213,11 +213,12 @@ class Attachment:
             return ()
         try:
             token = Path(self._settings.attach_token_file).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeError):
+        except (OSError, UnicodeError) as error:
             if self._token:
                 return (("authorization", f"Bearer {self._token}"),)  # the file is being replaced
+            why = error.strerror if isinstance(error, OSError) else "it holds no token"
             raise ConfigurationError(
-                f"attach_token_file '{self._settings.attach_token_file}' cannot be read as a token"
+                f"attach_token_file '{self._settings.attach_token_file}' cannot be read: {why}"
             ) from None
         self._token = token
         return (("authorization", f"Bearer {token}"),)

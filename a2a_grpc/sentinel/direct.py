@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import grpc
 import grpc.aio
 
+from a2a_grpc.address import split_address
 from a2a_grpc.client.channel import open_channel
 from a2a_grpc.client.origin import GOAWAY, UNREACHED
 from a2a_grpc.client.pool import Pool
@@ -86,6 +87,10 @@ def routes_of(text: str) -> dict[str, Address]:
             raise ConfigurationError(f"route is '{part}'; it must be ADDRESS=HOST:PORT")
         if logical("route", name) in routes:
             raise ConfigurationError(f"route names the address '{name}' twice")
+        try:
+            split_address("route", target)
+        except ConfigurationError:
+            raise ConfigurationError(f"route is '{part}'; it must be ADDRESS=HOST:PORT") from None
         try:
             routes[name] = grpc_address(target)
         except ConfigurationError as error:

@@ -65,6 +65,11 @@ async def join(
             raise end
 
 
+def is_http2(start: bytes) -> bool:
+    """Return False if bytes cannot be the first ones of an HTTP/2 server, a SETTINGS frame (RFC 9113, section 3.4)."""
+    return start[3:4] in (b"", b"\x04") and not any(start[5:9])
+
+
 def dropped(writer: asyncio.StreamWriter) -> None:
     """Close a socket at once, without what waits to be sent."""
     writer.transport.abort()

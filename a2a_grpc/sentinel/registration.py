@@ -150,5 +150,6 @@ def _token(path: str) -> str:
     """Return the token in a file. It is read for each call, since tokens are replaced."""
     try:
         return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError):
-        raise ConfigurationError(f"register_token_file '{path}' cannot be read as a token") from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no token"
+        raise ConfigurationError(f"register_token_file '{path}' cannot be read: {why}") from None

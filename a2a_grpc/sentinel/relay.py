@@ -85,7 +85,7 @@ class Relay:
         """Return the handler for a method that the A2A service here does not have; None for one of another service.
 
         A later version of A2A may have the method. It is relayed if the first field of its request names an agent, as
-        in all requests but one. Otherwise the call is UNIMPLEMENTED.
+        in all requests but one. If that is no address, the call is UNIMPLEMENTED.
         """
         if (found := LATER.fullmatch(path)) is None:
             return None
@@ -97,7 +97,7 @@ class Relay:
             while True:
                 try:
                     way, metadata = await self._way(principal, tenant, invocation_metadata(context))
-                except (InvalidRequestError, NotAttachedError):
+                except InvalidRequestError:
                     if is_known:
                         raise
                     raise UnimplementedError(UNKNOWN) from None

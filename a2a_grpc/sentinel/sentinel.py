@@ -186,7 +186,7 @@ class Sentinel:
         """
         settings = self.settings
         async with AsyncExitStack() as undo:
-            folder = Path(tempfile.mkdtemp(prefix="a2a-grpc-sentinel-"))  # with mode 0700
+            folder = Path(tempfile.mkdtemp(prefix="a2a-grpc-"))  # with mode 0700
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             self._failed = asyncio.get_running_loop().create_future()
             self._calls = Calls(
@@ -358,7 +358,7 @@ class Sentinel:
     def _said(self) -> Welcome:
         """Return what agents get to know of the callers that they will have."""
         if self._signer is None:
-            return Welcome()
+            return Welcome(passes_credentials=self.settings.pass_credentials)
         schemes = {name: scheme.SerializeToString() for name, scheme in self._schemes.items()}
         return Welcome(principal_key=self._signer.public, security_schemes=schemes)
 

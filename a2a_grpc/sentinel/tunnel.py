@@ -11,12 +11,12 @@ import grpc.aio
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.errors import PermissionDeniedError
+from a2a_grpc.errors import A2AError, InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel.described import Description
-from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, join
+from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, is_http2, join
 from a2a_grpc.sentinel.way import Calling, Way
-from a2a_grpc.sentinel.wire import Dial, Drain, Hello, SentinelFrame
+from a2a_grpc.sentinel.wire import Dial, Drain, Hello, PipeFrame, SentinelFrame, parsed
 
 DIAL_S = 10.0
 """Seconds in which an agent answers a Dial with a pipe."""
@@ -71,6 +71,8 @@ class Tunnel(Way):
         """What is to be said to the agent."""
         self.ended = asyncio.Event()
         """Set when the tunnel has to end."""
+        self.fault: A2AError | None = None
+        """Why the tunnel has to end, if the agent breaks the protocol."""
         self.description: Description | None = None
         """The card of the agent; None until the agent has sent it."""
         self.cards = 0
@@ -109,7 +111,8 @@ class Tunnel(Way):
 
         Raises:
             PermissionDeniedError: The principal of the pipe is not that of the agent.
-            InvalidRequestError: A message of the pipe is no PipeFrame.
+            InvalidRequestError: A message of the pipe is no PipeFrame, or its first bytes are not those of HTTP/2. The
+                tunnel ends.
         """
         if principal.owner != self.principal.owner:
             raise PermissionDeniedError("this pipe was asked of another principal")
@@ -117,7 +120,10 @@ class Tunnel(Way):
         connection = self._dialed.pop(dial)
         connection.taken.set()
         try:
-            await join(connection.reader, connection.writer, read, write)
+            await join(connection.reader, connection.writer, _of_http2(read), write)
+        except InvalidRequestError as error:
+            self._fail(error)
+            raise
         finally:
             self.cuts += 1
             connection.writer.close()
@@ -155,6 +161,11 @@ class Tunnel(Way):
         await super().close()
         self._path.unlink(missing_ok=True)
 
+    def _fail(self, error: A2AError) -> None:
+        """End the tunnel of an agent that breaks the protocol."""
+        self.fault = self.fault or error
+        self.ended.set()
+
     def _say(self, frame: SentinelFrame) -> None:
         """Say something to the agent. End the tunnel of an agent that does not read."""
         self.frames.put_nowait(frame)
@@ -191,12 +202,28 @@ class Tunnel(Way):
             if dial not in self._dialed:  # otherwise the tunnel was closed
                 await connection.done.wait()
         except TimeoutError:
-            pass
+            self._fail(UnavailableError(f"the agent did not answer a Dial within {DIAL_S:g} s"))
         finally:
             self._writers.discard(writer)
             if self._dialed.pop(dial, None) is not None:  # no pipe has come
                 self._dials.pop(dial, None)
                 dropped(writer)
+
+
+def _of_http2(read: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+    """Return a function that reads the messages of a pipe. It raises InvalidRequestError if they carry no HTTP/2."""
+    has_begun = False
+
+    async def checked() -> Any:
+        nonlocal has_begun
+        raw = await read()
+        if not has_begun and raw is not grpc.aio.EOF and (data := parsed(PipeFrame, raw).data):
+            has_begun = True
+            if not is_http2(data):
+                raise InvalidRequestError("the first bytes of the pipe are not HTTP/2")
+        return raw
+
+    return checked
 
 
 class _Connection:

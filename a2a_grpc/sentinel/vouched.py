@@ -55,6 +55,8 @@ class VouchedCallers:
         self._schemes: dict[str, SecurityScheme] = {}
         self.is_vouching = False
         """True once a sentinel has said that it signs."""
+        self.passes_credentials = False
+        """True once a sentinel has said that it passes the credentials of callers on."""
 
     def believe(self, welcome: Welcome) -> str:
         """Accept the key of a sentinel. Return the name of the key, for `forget`; empty if the sentinel signs nothing.
@@ -66,6 +68,7 @@ class VouchedCallers:
             ValueError: The key, or a security scheme, is malformed.
             ConfigurationError: A package is missing.
         """
+        self.passes_credentials |= welcome.passes_credentials
         if not welcome.principal_key:
             return ""
         check_installed("the signed principals of this sentinel")

@@ -48,7 +48,7 @@ class Hello(_message.Message):
     def __init__(self, address: _Optional[str] = ..., instance: _Optional[str] = ..., replace: bool = ..., max_calls: _Optional[int] = ..., store: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("public_address", "tenant", "heartbeat_s", "spread_s", "principal_key", "security_schemes")
+    __slots__ = ("public_address", "tenant", "heartbeat_s", "spread_s", "principal_key", "security_schemes", "passes_credentials")
     class SecuritySchemesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -62,13 +62,15 @@ class Welcome(_message.Message):
     SPREAD_S_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_KEY_FIELD_NUMBER: _ClassVar[int]
     SECURITY_SCHEMES_FIELD_NUMBER: _ClassVar[int]
+    PASSES_CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     public_address: str
     tenant: str
     heartbeat_s: float
     spread_s: float
     principal_key: bytes
     security_schemes: _containers.ScalarMap[str, bytes]
-    def __init__(self, public_address: _Optional[str] = ..., tenant: _Optional[str] = ..., heartbeat_s: _Optional[float] = ..., spread_s: _Optional[float] = ..., principal_key: _Optional[bytes] = ..., security_schemes: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+    passes_credentials: bool
+    def __init__(self, public_address: _Optional[str] = ..., tenant: _Optional[str] = ..., heartbeat_s: _Optional[float] = ..., spread_s: _Optional[float] = ..., principal_key: _Optional[bytes] = ..., security_schemes: _Optional[_Mapping[str, bytes]] = ..., passes_credentials: bool = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("spread_s",)

@@ -65,7 +65,7 @@ async def raw_sentinel(serve: Any) -> AsyncIterator[str]:
     await server.stop(None)
 
 
-async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+async def status_of(call: Any) -> tuple[grpc.StatusCode, str]:
     """The status with which a stream ended."""
     while True:
         try:
@@ -180,7 +180,7 @@ async def test_garbage_on_attach_ends_that_stream_with_its_name_and_no_other(fra
         call = attach(channel)
         for frame in frames:
             await call.write(frame)
-        code, text = await refused(call)
+        code, text = await status_of(call)
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert said in text
         other = GetTaskRequest(tenant="other@fame.fabric").SerializeToString()
@@ -194,11 +194,11 @@ async def test_a_pipe_that_nobody_asked_for_is_refused() -> None:
         for raw in (PipeFrame(dial="x").SerializeToString(), PipeFrame(data=b"x").SerializeToString(), b"\xff"):
             call: Any = channel.stream_stream(PIPE)()
             await call.write(raw)
-            assert (await refused(call))[0] is grpc.StatusCode.INVALID_ARGUMENT
+            assert (await status_of(call))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("garbage", [PipeFrame(data=os.urandom(5000)).SerializeToString(), b"\xff\xff"])
-async def test_garbage_on_a_pipe_ends_its_calls_and_no_others(garbage: bytes) -> None:
+@pytest.mark.parametrize("garbage", [PipeFrame(data=b"GET / HTTP/1.1\r\n\r\n").SerializeToString(), b"\xff\xff"])
+async def test_garbage_on_a_pipe_ends_the_tunnel_with_its_name_and_no_other(garbage: bytes) -> None:
     async with sentinel() as running, attached_raw(echo, running.address, "other@fame.fabric") as (channel, _):
         call = attach(channel)
         await call.write(hello())
@@ -210,6 +210,9 @@ async def test_garbage_on_a_pipe_ends_its_calls_and_no_others(garbage: bytes) ->
         await pipe.write(garbage)
         refused = await asked
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "AGENT_GONE")
+        code, said = await status_of(call)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "HTTP/2" in said or "PipeFrame" in said
         other = GetTaskRequest(tenant="other@fame.fabric").SerializeToString()
         assert await unary(channel)(other) == other
         call.cancel()
@@ -222,7 +225,7 @@ async def test_a_silent_agent_is_detached_after_two_heartbeats_and_one_that_says
             call = attach(channel)
             await call.write(hello())
             assert await kind_of(call) == "welcome"
-            code, text = await refused(call)
+            code, text = await status_of(call)
             assert (code, text) == (grpc.StatusCode.UNAVAILABLE, "the agent was silent for two heartbeats")
             await asyncio.sleep(0.6)
             alive = GetTaskRequest(tenant="alive@fame.fabric").SerializeToString()
@@ -252,7 +255,7 @@ async def test_nothing_is_left_of_agents_that_came_and_went() -> None:
             await call.write(hello())
             assert await kind_of(call) == "welcome"
             await call.done_writing()
-            await refused(call)
+            await status_of(call)
 
         await once()
         before = descriptors()

@@ -11,7 +11,7 @@ from a2a_grpc.sentinel.described import MAX_CARD_BYTES, MAX_CARDS
 from a2a_grpc.sentinel.wire import AgentFrame, Described
 from a2a_grpc.wire import GetTaskRequest
 from tests.harness import eventually
-from tests.sentinel.test_attaching import attach, attachment, echo, hello, kind_of, refused
+from tests.sentinel.test_attaching import attach, attachment, echo, hello, kind_of, status_of
 from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, sentinel, unary
 
 CARD = {
@@ -87,7 +87,7 @@ async def test_a_bad_card_detaches_its_agent_with_an_error_that_names_it_and_no_
             await call.write(hello())
             assert await kind_of(call) == "welcome"
             await call.write(AgentFrame(described=Described(card=card)).SerializeToString())
-            code, text = await refused(call)
+            code, text = await status_of(call)
             assert (code, said in text) == (grpc.StatusCode.INVALID_ARGUMENT, True), text
             good = GetTaskRequest(tenant="good@fame.fabric", id="t").SerializeToString()
             assert await unary(through)(good) == good
@@ -117,6 +117,6 @@ async def test_an_agent_may_not_send_cards_without_end() -> None:
 
         await eventually(assert_all_came)
         await call.write(frame)
-        assert await refused(call) == (
+        assert await status_of(call) == (
             grpc.StatusCode.INVALID_ARGUMENT, f"the agent has sent more than {MAX_CARDS} cards",
         )  # fmt: skip

@@ -85,7 +85,6 @@ async def test_methods_that_only_the_agent_knows_are_the_same_through_the_sentin
 @pytest.mark.parametrize(
     ("path", "tenant"),
     [
-        (LATER, "nobody@fame.fabric"),
         (LATER, ""),
         (LATER, "no address"),
         ("/lf.a2a.v2.A2AService/PauseTask", ADDRESS),
@@ -93,11 +92,17 @@ async def test_methods_that_only_the_agent_knows_are_the_same_through_the_sentin
         (f"/{SERVICE_NAME}/", ADDRESS),
     ],
 )
-async def test_other_methods_and_tenants_without_an_agent_are_unimplemented(path: str, tenant: str) -> None:
+async def test_other_methods_and_tenants_that_are_no_address_are_unimplemented(path: str, tenant: str) -> None:
     async with sentinel() as running, later(running.address) as (ours, _):
         _, code, said, *_ = await ended(call(ours, path, GetTaskRequest(tenant=tenant).SerializeToString()))
         assert code is grpc.StatusCode.UNIMPLEMENTED
         assert SERVICE_NAME in str(said)
+
+
+async def test_a_later_method_of_an_agent_that_is_away_has_the_answer_of_all_methods() -> None:
+    async with sentinel() as running, later(running.address) as (ours, _):
+        request = GetTaskRequest(tenant="nobody@fame.fabric").SerializeToString()
+        assert await ended(call(ours, LATER, request)) == await ended(call(ours, f"/{SERVICE_NAME}/GetTask", request))
 
 
 async def test_a_path_that_is_not_utf_8_ends_no_call_of_a_later_method() -> None:

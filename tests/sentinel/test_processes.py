@@ -16,6 +16,8 @@ import grpc.aio
 import pytest
 
 from a2a_grpc import connect
+from a2a_grpc.auth.keyedits import add
+from a2a_grpc.auth.keyfile import Key, digest_of
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, SubscribeToTaskRequest, Task, TaskArtifactUpdateEvent
 from tests.harness import ROOT, V1, Program, refusal, run_program, scripted
@@ -213,3 +215,12 @@ async def test_both_programs_leave_no_files_behind(tmp_path: Path) -> None:
     finally:
         del os.environ["TMPDIR"]
     assert list(tmp_path.glob("a2a-grpc-*")) == []
+
+
+@pytest.mark.long
+async def test_an_agent_that_authenticates_says_that_its_sentinel_passes_no_credentials(tmp_path: Path) -> None:
+    add(tmp_path / "keys.toml", Key("ann", digest_of("secret")))
+    async with sentinel() as front, agent(front.address, "--api-keys", str(tmp_path / "keys.toml")) as behind:
+        assert behind.process.stderr is not None
+        line = await asyncio.wait_for(behind.process.stderr.readline(), 20)
+        assert b"the sentinel passes no credentials on" in line
