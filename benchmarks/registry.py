@@ -83,14 +83,32 @@ async def find(url: str) -> None:
     for first in range(0, AGENTS, 500):
         await asyncio.gather(*(entries.add(entry(number)) for number in range(first, first + 500)))
     await searches(entries)
+    await renewals(entries)
     await entries.close()
+
+
+async def renewals(entries: EntryStore) -> None:
+    """Print the share of a core that the store takes for renewals, without gRPC."""
+
+    async def run(renew: bool) -> float:
+        begin, before, calls = time.perf_counter(), time.process_time(), []
+        for place in range(BEATING * SECONDS):
+            await asyncio.sleep(max(0.0, begin + place / BEATING - time.perf_counter()))
+            if renew:
+                calls.append(asyncio.create_task(entries.renew(Key(f"agent-{place % AGENTS:05}", "i"), "")))
+        assert all(await asyncio.gather(*calls))
+        return (time.process_time() - before) / (time.perf_counter() - begin)
+
+    idle = await run(False)
+    print(f"  {BEATING:,} renewals a second: {100 * (await run(True) - idle):.0f} % of a core in the store", flush=True)
 
 
 @contextmanager
 def sentinel(url: str) -> Iterator[tuple[str, int]]:
     """A sentinel in a process of its own: its address, and the id of the process."""
     command = [sys.executable, "-m", "a2a_grpc", "sentinel", "--listen", "127.0.0.1:0", "--http-listen", "off"]
-    with subprocess.Popen([*command, "--store", url], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    command += ["--store", url, "--registry-lease-s", "3600"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             line = next(line for line in process.stdout if line.startswith("Ready"))
@@ -100,16 +118,16 @@ def sentinel(url: str) -> Iterator[tuple[str, int]]:
             process.communicate()
 
 
+def registration(number: int) -> RegisterRequest:
+    return RegisterRequest(name=f"beat-{number}", instance="i", url="http://agent.example", card=card(number))
+
+
 async def heartbeats(url: str) -> None:
     """Print the share of a core that a sentinel takes for heartbeats, over one gRPC channel."""
     with sentinel(url) as (address, pid):
         async with grpc.aio.insecure_channel(address) as channel:
             stub = RegistryStub(channel)
-            for number in range(BEATING):
-                name = f"beat-{number}"
-                await stub.Register(
-                    RegisterRequest(name=name, instance="i", url="http://agent.example", card=card(number))
-                )
+            await asyncio.gather(*(stub.Register(registration(number)) for number in range(BEATING)))
             await asyncio.sleep(1)
             idle = await share(pid, 2)
             beating = asyncio.create_task(beat(stub))

@@ -5,12 +5,13 @@ import heapq
 import itertools
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from a2a_grpc.database.together import Together
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
-from a2a_grpc.registry.protocol import SWEEP_S, sees
+from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, sees
 from a2a_grpc.registry.wordlist import Wordlist
 
 
@@ -36,6 +37,7 @@ class MemoryEntries:
         """The keys in order, so that a page is found without a look at all entries."""
         self._swept = time.monotonic()
         self._words = Wordlist()
+        self._renewals: Together[tuple[Key, str], bool] = Together(self._renew_all, gather_s=GATHER_S)
         self._secret = secrets.token_bytes(32)
 
     async def open(self) -> None:
@@ -43,6 +45,7 @@ class MemoryEntries:
 
     async def close(self) -> None:
         """Forget all entries."""
+        await self._renewals.stop()
         self._kept.clear()
         self._keys.clear()
         self._words = Wordlist()
@@ -64,6 +67,12 @@ class MemoryEntries:
         self._kept[entry.key] = _Kept(entry, time.monotonic() + self.lease_s)
 
     async def renew(self, key: Key, owner: str) -> bool:
+        return await self._renewals.answer((key, owner))
+
+    async def _renew_all(self, asked: Sequence[tuple[Key, str]]) -> Mapping[tuple[Key, str], bool]:
+        return {one: self._renew(*one) for one in asked}
+
+    def _renew(self, key: Key, owner: str) -> bool:
         now = time.monotonic()
         kept = self._kept.get(key)
         if kept is None or kept.entry.owner != owner or kept.until <= now:

@@ -19,15 +19,13 @@ from a2a_grpc.database.usable import check_file, unusable
 from a2a_grpc.registry import schema, statements
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
 from a2a_grpc.registry.memory import full, taken
-from a2a_grpc.registry.protocol import SWEEP_S
+from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
-GATHER_S = 0.25
-"""Seconds for which renewals are gathered, to be written in one transaction."""
 CLOSE_S = 1.0
 """Seconds that transactions in progress have to end before the database is given up."""
 
