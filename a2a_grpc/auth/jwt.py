@@ -132,16 +132,18 @@ class Jwt:
         if len(shown) > 1:
             raise Refused("several authorization entries")
         value = shown[0]
-        if not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
+        if not isinstance(value, str):
             return None
-        token = value[len(_BEARER) :].strip(" ")
-        if len(token) > tokens.MAX_TOKEN_CHARS:
-            raise Refused("token too long")
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
         known = self._verified.get(digest)
         if known is not None and self._clock() < known[0]:
             self._verified.move_to_end(digest)
             return known[1]
+        if value[: len(_BEARER)].lower() != _BEARER:
+            return None
+        token = value[len(_BEARER) :].strip(" ")
+        if len(token) > tokens.MAX_TOKEN_CHARS:
+            raise Refused("token too long")
         principal = await self._principal(token)
         if principal is not None:
             self._remember(digest, principal)

@@ -110,7 +110,9 @@ class Admission:
                 if not await self._admit(caller, credentials, context):
                     return None
                 result = behavior(requests, context)
-                if is_stream and caller.principal.expires_at is not None:
+                if not is_stream:
+                    return await result
+                if caller.principal.expires_at is not None:
                     return await self._until_expiry(caller, credentials, context, result)
                 return await (_written(result, context) if hasattr(result, "__aiter__") else result)
             finally:
@@ -121,9 +123,12 @@ class Admission:
         return handled
 
     def _shown(self, method: str, context: Context) -> CallCredentials:
-        metadata: dict[str, tuple[str | bytes, ...]] = {}
-        for name, value in self._metadata(context):
-            metadata[name] = (*metadata[name], value) if name in metadata else (value,)
+        entries = self._metadata(context)
+        metadata: dict[str, tuple[str | bytes, ...]] = {name: (value,) for name, value in entries}
+        if len(metadata) != len(entries):  # a name comes several times
+            metadata = {}
+            for name, value in entries:
+                metadata[name] = (*metadata.get(name, ()), value)
         return CallCredentials(method, metadata, self._certificate(context), calling_peer.get() or context.peer())
 
     async def _admit(self, caller: Caller, credentials: CallCredentials, context: Context) -> bool:
