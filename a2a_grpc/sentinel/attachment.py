@@ -21,7 +21,7 @@ from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.keeper import Keeper, failure_of
 from a2a_grpc.sentinel.link import Link, Streams
-from a2a_grpc.sentinel.settings import AttachSettings
+from a2a_grpc.sentinel.settings import AttachSettings, token_in
 from a2a_grpc.sentinel.vouched import VouchedCallers
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello
 
@@ -212,16 +212,11 @@ class Attachment:
         if self._settings.attach_token_file is None:
             return ()
         try:
-            token = Path(self._settings.attach_token_file).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeError) as error:
-            if self._token:
-                return (("authorization", f"Bearer {self._token}"),)  # the file is being replaced
-            why = error.strerror if isinstance(error, OSError) else "it holds no token"
-            raise ConfigurationError(
-                f"attach_token_file '{self._settings.attach_token_file}' cannot be read: {why}"
-            ) from None
-        self._token = token
-        return (("authorization", f"Bearer {token}"),)
+            self._token = token_in("attach_token_file", self._settings.attach_token_file)
+        except ConfigurationError:
+            if not self._token:  # otherwise the file is being replaced
+                raise
+        return (("authorization", f"Bearer {self._token}"),)
 
 
 def sentinels_of(text: str) -> list[Address]:

@@ -7,11 +7,11 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 from a2a_grpc.auth import CallCredentials
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import Key
+from a2a_grpc.sentinel.vouched import principal_of
 from a2a_grpc.wire import SecurityScheme
 
 LIFE_S = 60.0
@@ -83,8 +83,7 @@ class Hops:
             return None
         if self._clock() >= said["exp"] + LIFE_S or address not in (None, said["to"]):
             return None
-        claims = MappingProxyType(said["principal"].pop("claims", {}))
-        return Principal(**said["principal"], claims=claims, expires_at=said["end"])
+        return principal_of(said["principal"], said["end"])
 
     def _code(self, payload: str) -> str:
         return hmac.new(self._secret, payload.encode(), hashlib.sha256).hexdigest()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +13,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, NoAgentFound
 from a2a_grpc.harmless import one_line
 from a2a_grpc.registry.wire import HeartbeatRequest, RegisterRequest, UnregisterRequest
-from a2a_grpc.sentinel.settings import RegisterSettings
+from a2a_grpc.sentinel.settings import RegisterSettings, token_in
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
@@ -47,7 +46,7 @@ class Registration:
     def __init__(self, settings: RegisterSettings) -> None:
         self._settings = settings
         if settings.register_token_file is not None:
-            _token(settings.register_token_file)
+            token_in("register_token_file", settings.register_token_file)
         self._registry = _opened(settings)
         self._request = RegisterRequest()
         self._is_registered = False
@@ -141,15 +140,7 @@ def _opened(settings: RegisterSettings) -> Registry:
 
     async def credentials() -> tuple[str, str]:
         assert path is not None
-        return "authorization", f"Bearer {_token(path)}"
+        token = token_in("register_token_file", path)
+        return "authorization", f"Bearer {token}"
 
     return Registry(settings.register, settings=client, credentials=credentials if path else None)
-
-
-def _token(path: str) -> str:
-    """Return the token in a file. It is read for each call, since tokens are replaced."""
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it holds no token"
-        raise ConfigurationError(f"register_token_file '{path}' cannot be read: {why}") from None

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from a2a_grpc.address import is_wildcard, split_address
@@ -229,3 +230,19 @@ class RegisterSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+def token_in(name: str, path: str) -> str:
+    """Return the token that a file holds. Raise ConfigurationError, which names the setting, if it cannot be read.
+
+    Read the file again whenever the token is needed, since tokens are replaced.
+
+    Args:
+        name: The name of the setting.
+        path: The path of the file.
+    """
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no token"
+        raise ConfigurationError(f"{name} '{path}' cannot be read: {why}") from None

@@ -155,11 +155,16 @@ class VouchedCallers:
         if said.get("aud") != self._address:
             raise Refused("audience of the principal")
         try:
-            return float(said["exp"]) + LEEWAY_S, _principal(said["principal"], said.get("end"))
+            return float(said["exp"]) + LEEWAY_S, principal_of(said["principal"], said.get("end"))
         except (KeyError, TypeError, ValueError):
             raise Refused("malformed principal of the sentinel") from None
 
 
-def _principal(said: dict[str, Any], expires_at: float | None) -> Principal:
-    """Return the caller that the contents of a verified principal describe."""
+def principal_of(said: dict[str, Any], expires_at: float | None) -> Principal:
+    """Return the caller that a sentinel has described.
+
+    Args:
+        said: The description, whose origin is verified.
+        expires_at: The Unix time in seconds at which the credentials of the caller end; None if they do not end.
+    """
     return Principal(**{**said, "claims": MappingProxyType(said.get("claims", {}))}, expires_at=expires_at)
