@@ -174,7 +174,7 @@ class Link:
             raise UnavailableError("the sentinel has ended the tunnel")
 
     async def _tell(self) -> None:
-        """Say what is to be said, and a heartbeat if there is nothing. Return after Bye."""
+        """Say what is to be said, and a heartbeat if there is nothing. Return one second after Bye."""
         while True:
             try:
                 async with asyncio.timeout(self._heartbeat_s):
@@ -183,6 +183,7 @@ class Link:
                 frame = AgentFrame(heartbeat=Heartbeat())
             await self._attach.write(frame.SerializeToString())
             if frame.WhichOneof("frame") == "bye":
+                await asyncio.sleep(LEAVE_S)  # the sentinel ends the stream before; a cancel would overtake Bye
                 return
 
     async def _hear(self) -> None:

@@ -18,6 +18,7 @@ from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSett
 from a2a_grpc.sentinel.wire import ATTACH, PIPE, AgentFrame, Dial, Heartbeat, Hello, PipeFrame, SentinelFrame, Welcome
 from a2a_grpc.wire import GetTaskRequest
 from tests.harness import eventually, refusal
+from tests.proxy import Proxy
 from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, sentinel, unary
 
 REQUEST = GetTaskRequest(tenant=ADDRESS, id="t").SerializeToString()
@@ -305,6 +306,24 @@ async def test_an_agent_leaves_a_sentinel_that_is_silent_for_two_heartbeats(capl
             assert "the sentinel was silent for two heartbeats" in caplog.text
 
         await eventually(again)
+
+
+async def test_an_agent_that_stops_is_not_called_lost_though_its_words_come_late(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with sentinel() as running, Proxy(running.address) as way:
+        async with attachment(way.address) as leaving:
+            await leaving.welcome()
+            await asyncio.sleep(0.1)
+            way.stall()  # so that Bye and whatever follows it come together
+            asyncio.get_running_loop().call_later(0.5, way.resume)
+
+        async def is_free() -> None:
+            async with channel_to(running.address) as channel:
+                assert (await refusal(unary(channel)(REQUEST))).reason == "AGENT_NOT_ATTACHED"
+
+        await eventually(is_free)
+    assert "an agent was lost" not in caplog.text
 
 
 async def test_an_agent_attaches_again_when_its_stream_is_canceled_on_the_way(caplog: pytest.LogCaptureFixture) -> None:
