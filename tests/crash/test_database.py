@@ -87,9 +87,9 @@ class Load:
             self.seen += 1
         return followed
 
-    async def until_seen(self, events: int) -> None:
-        """Waits until so many more events have come."""
-        wanted = self.seen + events
+    async def until_seen(self, events: int, *, since: int | None = None) -> None:
+        """Waits until so many more events have come, than by now or than `since`."""
+        wanted = (self.seen if since is None else since) + events
 
         def have_come() -> None:
             assert self.seen >= wanted
@@ -174,9 +174,10 @@ async def test_while_the_database_is_away_servers_are_not_ready_and_then_every_f
         late = asyncio.create_task(load.start(1, steps=3))  # a send that comes meanwhile waits
         await asyncio.sleep(random.uniform(0.0, 1.0))
         assert await load.probed() == [503, 503]
+        seen = load.seen
         await postgres_server.start()
         await load.until_ready(True)
-        await load.until_seen(20)
+        await load.until_seen(20, since=seen)
         await late
 
 
