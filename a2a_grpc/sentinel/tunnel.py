@@ -27,6 +27,9 @@ MAX_METADATA_BYTES = 1 << 20
 MAX_UNREAD_FRAMES = 1000
 """Frames that an agent may leave unread."""
 
+ACCEPTING_ROUNDS = 3
+"""Rounds of the event loop in which asyncio accepts a connection. It loses one whose listener is closed meanwhile."""
+
 RESERVED_CALLS = 0.9
 """The share of an agent's calls per connection that is used: gRPC lets further calls wait without an end."""
 
@@ -153,13 +156,17 @@ class Tunnel(Way):
         self.ended.set()
         if self._listening is None:
             return
-        self._listening.close()
+        self._path.unlink(missing_ok=True)
+        try:
+            for _ in range(ACCEPTING_ROUNDS):
+                await asyncio.sleep(0)
+        finally:
+            self._listening.close()
         for connection in self._dialed.values():
             connection.taken.set()
         for writer in set(self._writers):
             dropped(writer)
         await super().close()
-        self._path.unlink(missing_ok=True)
 
     def _fail(self, error: A2AError) -> None:
         """End the tunnel of an agent that breaks the protocol."""
@@ -191,6 +198,9 @@ class Tunnel(Way):
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Ask the agent for a pipe for a connection of a channel. Wait until the connection has ended."""
+        if self.is_gone:  # the connection came while the tunnel was closed
+            dropped(writer)
+            return
         dial = secrets.token_urlsafe(16)
         self._writers.add(writer)
         self._dials[dial] = self

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from a2a_grpc.auth import CallCredentials
 from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
+from a2a_grpc.sentinel.tunnel import DIAL_S, Tunnel
 from a2a_grpc.sentinel.wire import ATTACH, PIPE, AgentFrame, Dial, Heartbeat, Hello, PipeFrame, SentinelFrame, Welcome
 from a2a_grpc.wire import GetTaskRequest
 from tests.harness import eventually, refusal
@@ -160,6 +162,23 @@ async def test_an_agent_that_was_replaced_does_not_come_back() -> None:
             assert "another agent has taken the address" in str(reason)
             [tunnel] = running._routes.all()
             assert tunnel.takes_calls
+
+
+@pytest.mark.parametrize("rounds", range(6))
+async def test_a_connection_that_comes_while_its_tunnel_is_closed_is_closed_too(rounds: int, tmp_path: Path) -> None:
+    said = Hello(address=ADDRESS, instance="i", max_calls=100)
+    tunnel = Tunnel(said, Principal(), tmp_path / "s", {}, max_calls=100, max_response_bytes=1 << 20)
+    await tunnel.open()
+    with socket.socket(socket.AF_UNIX) as late:
+        late.setblocking(False)
+        late.connect(str(tmp_path / "s"))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await tunnel.close()
+        try:
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(late, 1), DIAL_S / 2) == b""
+        except ConnectionResetError:
+            pass
 
 
 @pytest.mark.parametrize(
