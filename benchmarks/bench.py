@@ -31,12 +31,14 @@ import grpc
 HERE = Path(__file__).parent
 BARE, MEMORY, SQLITE, POSTGRES = "bare", "memory", "sqlite", "postgres"
 UVLOOP, JWT, UNREAD = "uvloop", "jwt", "unread-token"
-SDK, SDK_SQLITE = "sdk", "sdk-sqlite"
+SDK, SDK_SQLITE, GO = "sdk", "sdk-sqlite", "sdk-go"
 PROXY, SENTINEL = "proxy", "sentinel"
-ALL = (BARE, MEMORY, UVLOOP, UNREAD, JWT, SQLITE, POSTGRES, SDK, SDK_SQLITE, PROXY, SENTINEL)
-SERVERS = tuple(name for name in ALL if name not in (UNREAD, JWT, PROXY, SENTINEL))
+ALL = (BARE, MEMORY, UVLOOP, UNREAD, JWT, SQLITE, POSTGRES, SDK, SDK_SQLITE, GO, PROXY, SENTINEL)
+SERVERS = tuple(name for name in ALL if name not in (UNREAD, JWT, GO, PROXY, SENTINEL))
 TIMED = ("unary", "get", "pages", "stream", "first")
 """Orders that go on for as long as they are told."""
+GO_MODULE = HERE.parent / "tests" / "interop" / "peers" / "go"
+GO_SERVER = GO_MODULE / "bin" / "bench"
 LISTED, LISTED_QUICKLY = 10_000, 1_000
 """Tasks among which a page is looked for."""
 
@@ -69,7 +71,7 @@ WORKLOADS = (
     *(
         Workload(
             f"SendMessage → Message, {n} in flight", unary("message", n),
-            (*FAST, UVLOOP, UNREAD, JWT, *RELAYED) if n == 32 else (*FAST, *RELAYED) if n == 1 else FAST,
+            (*FAST, UVLOOP, UNREAD, JWT, GO, *RELAYED) if n == 32 else (*FAST, *RELAYED) if n == 1 else FAST,
             is_quick=n == 32,
             goals=((MEMORY, BARE, 0.80), (MEMORY, SDK, 3.0), (JWT, UNREAD, 0.95), (SENTINEL, PROXY, 0.75))
             if n == 32 else (),
@@ -79,7 +81,7 @@ WORKLOADS = (
     *(
         Workload(
             f"SendMessage → Task completed, {n} in flight", unary("task", n),
-            ALL if n == 32 else SERVERS if n == 1 else FAST,
+            ALL if n == 32 else (*SERVERS, GO) if n == 1 else FAST,
             is_quick=n == 32,
             goals=(
                 (MEMORY, BARE, 0.65), (MEMORY, SDK, 4.0), (SQLITE, MEMORY, 0.5), (SQLITE, SDK_SQLITE, 10.0),
@@ -96,9 +98,9 @@ WORKLOADS = (
     ),
     Workload("ListTasks, page of 50, 8 in flight", {"do": "pages", "in_flight": 8}, is_quick=True),
     Workload("stream of 3 chunks, 8 at a time", stream(3, 8), unit="events/s"),
-    Workload("stream of 100 chunks", stream(100), (*SERVERS, *RELAYED), unit="events/s", is_quick=True),
+    Workload("stream of 100 chunks", stream(100), (*SERVERS, GO, *RELAYED), unit="events/s", is_quick=True),
     Workload(
-        "stream of 1,000 chunks", stream(1_000), unit="events/s",
+        "stream of 1,000 chunks", stream(1_000), (*SERVERS, GO), unit="events/s",
         goals=((MEMORY, BARE, 1.0), (SQLITE, MEMORY, 0.5)),
     ),
     Workload(
@@ -127,7 +129,7 @@ class Server:
     def __init__(self, stack: ExitStack, *command: str) -> None:
         self.process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, HERE / "contenders.py", *command],
+                [GO_SERVER] if command == (GO,) else [sys.executable, HERE / "contenders.py", *command],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )
         )  # fmt: skip
@@ -276,6 +278,7 @@ class Contenders:
             POSTGRES: ["ours", f"--store={postgres}"],
             SDK: ["sdk"],
             SDK_SQLITE: ["sdk", f"--store=sqlite:///{folder}/sdk.db"],
+            GO: [GO],
             PROXY: ["proxy"],
             SENTINEL: ["sentinel"],
         }
@@ -313,6 +316,16 @@ async def database() -> AsyncIterator[str]:
         else:
             await upgrade(url)
         yield url
+
+
+def has_go_server() -> bool:
+    """Build the server of the official Go SDK. False, with a line that says why, if that is not possible."""
+    try:
+        subprocess.run(["go", "-C", GO_MODULE, "build", "-o", GO_SERVER, "./cmd/bench"], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"The Go SDK is left out: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 # -- one row after the other
@@ -505,6 +518,8 @@ async def run(options, names: list[str]) -> dict:
         async with database() as postgres:
             if not postgres:
                 names = [name for name in names if name != POSTGRES]
+            if GO in names and not has_go_server():
+                names = [name for name in names if name != GO]
             with ExitStack() as stack:
                 return everything(options, names, Contenders(stack, Path(folder), postgres), Load(stack))
 
