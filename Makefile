@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint prose types test test-long test-nightly test-all attacks check demo demo-all \
-  serve interop grpcurl buf ard bench profile clean
+  serve interop grpcurl buf ard bench profile size clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -106,6 +106,9 @@ buf: ## Put buf into bin/ (needs Node.js).
 
 bench: $(VENV)/.dev ## Measure the speed, beside bare grpc.aio and the official SDK (ARGS=--quick: in a minute).
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+size: $(BIN)/python ## Count the lines of code of each package.
+	@$(BIN)/python tools/size.py
 
 profile: $(VENV)/.dev ## Draw where the time of a workload goes (WORKLOAD=task): benchmarks/task.svg.
 	@$(BIN)/python benchmarks/flame.py $(or $(WORKLOAD),task) $(ARGS)
