@@ -12,6 +12,6 @@ wire      the messages of the registry's gRPC service
 
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
 from a2a_grpc.registry.open import open_entries
-from a2a_grpc.registry.protocol import EntryStore
+from a2a_grpc.registry.protocol import EntryStore, ReplacedError
 
-__all__ = ["Entry", "EntryStore", "Found", "Key", "Place", "Search", "open_entries"]
+__all__ = ["Entry", "EntryStore", "Found", "Key", "Place", "ReplacedError", "Search", "open_entries"]

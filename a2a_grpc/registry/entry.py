@@ -41,7 +41,9 @@ class Entry:
             which is called at any sentinel of the registry.
         tenant: The tenant of requests to the agent. Only callers whose credentials cover the tenant see the entry.
         store: What tells the task store of an attached agent from others; empty if the agent shares it with none.
+        replaces: True if the agent was attached to replace the others at its address.
         card: The agent's card, a serialised AgentCard; empty as long as it is not known.
+        body: The card in JSON, byte for byte as an attached agent has sent it; empty if it is not known.
         indexed: What of the card can be looked for.
     """
 
@@ -50,7 +52,9 @@ class Entry:
     url: str = ""
     tenant: str = ""
     store: str = ""
+    replaces: bool = False
     card: bytes = b""
+    body: bytes = b""
     indexed: Indexed = NOTHING
 
     @property
@@ -63,16 +67,28 @@ class Entry:
         """True if the agent is attached to a sentinel, so that it is called there."""
         return bool(self.key.sentinel)
 
-    def with_card(self, card: bytes) -> "Entry":
+    def excludes(self, instance: str, store: str) -> bool:
+        """Return True if an attached agent and another one cannot both have its address.
+
+        Agents that share a store can, and so can two tunnels of one process.
+
+        Args:
+            instance: The random name of the other agent's process.
+            store: What tells the task store of the other agent from others; empty if it shares the store with none.
+        """
+        return self.is_attached and instance != self.key.instance and not (store and store == self.store)
+
+    def with_card(self, card: bytes, body: bytes = b"") -> "Entry":
         """Return the entry with a card, which can be looked for.
 
         Args:
             card: A serialised AgentCard; empty if it is not known.
+            body: The card in JSON, as its agent serves it; empty if it is not known.
 
         Raises:
             ValueError: The bytes are no AgentCard.
         """
-        return replace(self, card=card, indexed=indexed(self.name, card))
+        return replace(self, card=card, body=body, indexed=indexed(self.name, card))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

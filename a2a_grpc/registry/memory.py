@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from a2a_grpc.database.together import Together
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
-from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, sees
+from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, ReplacedError, sees
 from a2a_grpc.registry.wordlist import Wordlist
 
 
@@ -55,8 +55,11 @@ class MemoryEntries:
 
     async def add(self, entry: Entry) -> None:
         self._sweep()
-        if any(other.owner != entry.owner for other in self._named(entry.name)):
+        others = list(self._named(entry.name))
+        if any(other.owner != entry.owner for other in others):
             raise taken(entry.name)
+        if any(other.replaces and other.excludes(entry.key.instance, entry.store) for other in others):
+            raise ReplacedError
         if entry.key not in self._kept:
             if len(self._keys) >= self._max_entries:
                 raise full(self._max_entries)
@@ -65,6 +68,16 @@ class MemoryEntries:
             self._words.remove(entry.key, self._kept[entry.key].entry.indexed.words.split())
         self._words.add(entry.key, entry.indexed.words.split())
         self._kept[entry.key] = _Kept(entry, time.monotonic() + self.lease_s)
+
+    async def replace(self, entry: Entry) -> list[Key]:
+        others = list(self._named(entry.name))
+        if any(other.owner != entry.owner for other in others):
+            raise taken(entry.name)
+        replaced = [other.key for other in others if other.excludes(entry.key.instance, entry.store)]
+        for key in replaced:
+            self._drop(key)
+        await self.add(entry)
+        return replaced
 
     async def renew(self, key: Key, owner: str) -> bool:
         return await self._renewals.answer((key, owner))

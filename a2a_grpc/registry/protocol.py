@@ -6,6 +6,10 @@ from typing import Protocol
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
 
 
+class ReplacedError(Exception):
+    """Another agent has taken the address of an attached one, perhaps at another sentinel."""
+
+
 class EntryStore(Protocol):
     """A store of the entries of a registry. Several sentinels may share one.
 
@@ -14,6 +18,7 @@ class EntryStore(Protocol):
     - An entry is there until its lease ends, by the clock of the store. A lease lasts `lease_s` from the last `add` or
       `renew` on.
     - While an entry is there, its name belongs to the owner of the entry. Entries of other owners are refused.
+    - Of two attached agents that share no store, and replace one another, the last one has an entry.
     - Lists are in the order of `Place`. The entries after a place are the same for each reader.
 
     Raises:
@@ -47,6 +52,18 @@ class EntryStore(Protocol):
         Raises:
             PermissionDeniedError: The name belongs to another owner.
             ResourceExhaustedError: The store has as many entries as it may.
+            ReplacedError: An agent that replaces the one of this entry has taken the name.
+        """
+
+    async def replace(self, entry: Entry) -> list[Key]:
+        """Add the entry of an agent that takes the place of others. Return the keys of their entries, now removed.
+
+        Args:
+            entry: The entry, with `replaces`.
+
+        Raises:
+            PermissionDeniedError: The name belongs to another owner.
+            ResourceExhaustedError: The store has as many entries as it may.
         """
 
     async def renew(self, key: Key, owner: str) -> bool:
@@ -75,7 +92,7 @@ class EntryStore(Protocol):
         """
 
     async def find(self, search: Search, *, after: Place | None = None, limit: int) -> list[Found]:
-        """Return the entries that are looked for, in the order of `Place`.
+        """Return the entries that are looked for, in the order of `Place`. They may be without their `body`.
 
         Args:
             search: What is looked for.

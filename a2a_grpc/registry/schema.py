@@ -1,12 +1,12 @@
 """The tables of a registry in a database. All entries are under leases, so a table of a former version is made new."""
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, Table, inspect, text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, Integer, MetaData, Table, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.columns import Exact, blob_type, digest_type, text_type
 
-VERSION = 3
+VERSION = 4
 """The version of the tables, which is larger for each change of them."""
 LOCK = text("SELECT pg_advisory_xact_lock(4202025002)")
 """What keeps other processes out on PostgreSQL, until the transaction ends."""
@@ -31,6 +31,8 @@ agent = Table(
     Column("tenant", Exact, nullable=False),
     # What tells the task store of an attached agent from others.
     Column("store", Exact, nullable=False),
+    # Whether an attached agent takes the place of others at its address.
+    Column("replaces", Boolean, nullable=False),
     # What can be looked for: ids of skills, and tags, each with a line end before and after it.
     Column("skills", text_type(), nullable=False),
     Column("tags", text_type(), nullable=False),
@@ -44,6 +46,8 @@ card = Table(
     Column("id", digest_type(16), primary_key=True),
     # A serialised AgentCard.
     Column("card", blob_type(), nullable=False),
+    # The card in JSON, as an attached agent has sent it; empty if it is not known.
+    Column("body", blob_type(), nullable=False),
 )
 
 secret = Table(

@@ -19,7 +19,7 @@ from a2a_grpc.database.usable import check_file, unusable
 from a2a_grpc.registry import schema, statements
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
 from a2a_grpc.registry.memory import full, taken
-from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S
+from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, ReplacedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,11 +106,13 @@ class SqlEntries:
         return await self._write(statements.secret, secrets.token_bytes(32))
 
     async def add(self, entry: Entry) -> None:
-        match await self._adds.answer_surely(entry):
-            case statements.Added.TAKEN:
-                raise taken(entry.name)
-            case statements.Added.FULL:
-                raise full(self._max_entries)
+        self._check(entry, await self._adds.answer_surely(entry))
+
+    async def replace(self, entry: Entry) -> list[Key]:
+        room = self._max_entries - self._count
+        outcome, replaced = await self._write(statements.replace, entry, self._lease_us, room)
+        self._check(entry, outcome)
+        return replaced
 
     async def renew(self, key: Key, owner: str) -> bool:
         return await self._renewals.answer_surely(key.digest(owner))
@@ -123,6 +125,16 @@ class SqlEntries:
 
     async def find(self, search: Search, *, after: Place | None = None, limit: int) -> list[Found]:
         return await self._read(statements.find, search, after, limit)
+
+    def _check(self, entry: Entry, outcome: statements.Added) -> None:
+        """Raise the error of an entry that was not added."""
+        match outcome:
+            case statements.Added.TAKEN:
+                raise taken(entry.name)
+            case statements.Added.FULL:
+                raise full(self._max_entries)
+            case statements.Added.REPLACED:
+                raise ReplacedError
 
     @property
     def _lease_us(self) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Select,
     Subquery,
     and_,
     bindparam,
@@ -37,12 +38,27 @@ _NAME_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 42020250
 _KEY = (agent.c.name, agent.c.instance, agent.c.sentinel)
 _LIVE = agent.c.until_us > now_us()
 _COLUMNS = (
-    *(agent.c.id, *_KEY, agent.c.owner, agent.c.url, agent.c.tenant, agent.c.store),
+    *(agent.c.id, *_KEY, agent.c.owner, agent.c.url, agent.c.tenant, agent.c.store, agent.c.replaces),
     *(agent.c.skills, agent.c.tags),
 )
-_TAKEN = select(agent.c.id).where(_LIVE, agent.c.name == bindparam("of_name"), agent.c.owner != bindparam("of_owner"))
+_OTHER_AGENT = and_(
+    *(agent.c.sentinel != "", agent.c.instance != bindparam("of_instance")),
+    or_(agent.c.store == "", agent.c.store != bindparam("of_store")),
+)
+"""What `Entry.excludes` says of attached agents with one name."""
+_IS_ATTACHED = bindparam("is_attached", type_=Boolean)
+_REFUSES = (
+    select(agent.c.owner)
+    .where(_LIVE, agent.c.name == bindparam("of_name"))
+    .where(or_(agent.c.owner != bindparam("of_owner"), and_(agent.c.replaces, _IS_ATTACHED, _OTHER_AGENT)))
+    .limit(1)
+)
+_REPLACED = select(agent.c.id, *_KEY).where(
+    *(_LIVE, agent.c.name == bindparam("of_name"), agent.c.owner == bindparam("of_owner"), _OTHER_AGENT)
+)
 _AT = select(*_COLUMNS).where(_LIVE, agent.c.name == bindparam("of_name")).order_by(*_KEY)
 _CARDS = select(card.c.id, card.c.card).where(card.c.id.in_(bindparam("ids", expanding=True)))
+_WHOLE_CARDS = _CARDS.add_columns(card.c.body)
 _THERE = select(agent.c.id).where(_LIVE, agent.c.id.in_(bindparam("ids", expanding=True))).with_for_update()
 _RENEW = (
     agent.update()
@@ -72,9 +88,10 @@ class Added(Enum):
     """What has become of an entry that was to be added."""
 
     NEW = auto()
-    REPLACED = auto()
+    AGAIN = auto()
     TAKEN = auto()
     FULL = auto()
+    REPLACED = auto()
 
 
 def add_all(connection: Connection, entries: Sequence[Entry], lease_us: int, room: int) -> dict[Entry, Added]:
@@ -91,8 +108,8 @@ def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> 
     key, (skills, tags, words) = entry.key, entry.indexed
     if connection.dialect.name == "postgresql":
         connection.execute(_NAME_LOCK, {"name": key.name})
-    if connection.execute(_TAKEN.limit(1), {"of_name": key.name, "of_owner": entry.owner}).first() is not None:
-        return Added.TAKEN
+    if (owner := connection.scalars(_REFUSES, {**_names(entry), "is_attached": entry.is_attached}).first()) is not None:
+        return Added.TAKEN if owner != entry.owner else Added.REPLACED
     id = key.digest(entry.owner)
     is_new = not _remove(connection, [id])
     if is_new and not has_room:
@@ -108,6 +125,7 @@ def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> 
             url=entry.url,
             tenant=entry.tenant,
             store=entry.store,
+            replaces=entry.replaces,
             skills=_joined(skills),
             tags=_joined(tags),
         )
@@ -115,8 +133,19 @@ def add(connection: Connection, entry: Entry, lease_us: int, has_room: bool) -> 
     if words:
         connection.execute(word.insert(), [{"word": one, "id": id} for one in words.split()])
     if entry.card:
-        connection.execute(card.insert().values(id=id, card=entry.card))
-    return Added.NEW if is_new else Added.REPLACED
+        connection.execute(card.insert().values(id=id, card=entry.card, body=entry.body))
+    return Added.NEW if is_new else Added.AGAIN
+
+
+def replace(connection: Connection, entry: Entry, lease_us: int, room: int) -> tuple[Added, list[Key]]:
+    """Add the entry of an agent that takes the place of others. Return the keys of their entries, now removed."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_NAME_LOCK, {"name": entry.name})
+    others = connection.execute(_REPLACED, _names(entry)).all()
+    keys = [Key(row.name, row.instance, row.sentinel) for row in others]
+    _remove(connection, [row.id for row in others])
+    outcome = add(connection, entry, lease_us, room + len(others) > 0)
+    return outcome, keys
 
 
 def secret(connection: Connection, new: bytes) -> bytes:
@@ -154,7 +183,7 @@ def sweep(connection: Connection) -> int:
 
 def at(connection: Connection, name: str) -> list[Entry]:
     """Return the entries with a name."""
-    return _entries(connection, connection.execute(_AT, {"of_name": name}).all())
+    return _entries(connection, connection.execute(_AT, {"of_name": name}).all(), _WHOLE_CARDS)
 
 
 def find(connection: Connection, search: Search, after: Place | None, limit: int) -> list[Found]:
@@ -214,11 +243,11 @@ def _remove(connection: Connection, ids: Sequence[bytes]) -> int:
     return removed
 
 
-def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
+def _entries(connection: Connection, rows: Sequence[Any], query: "Select[Any]" = _CARDS) -> list[Entry]:
     """Return the entries of rows, with their cards. A card that is written at this moment may be missing."""
-    cards: dict[bytes, bytes] = {}
+    cards: dict[bytes, Sequence[bytes]] = {}
     if rows:
-        cards.update((id, whole) for id, whole in connection.execute(_CARDS, {"ids": [row.id for row in rows]}))
+        cards.update((id, whole) for id, *whole in connection.execute(query, {"ids": [row.id for row in rows]}))
     return [
         Entry(
             key=Key(row.name, row.instance, row.sentinel),
@@ -226,11 +255,18 @@ def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
             url=row.url,
             tenant=row.tenant,
             store=row.store,
-            card=cards.get(row.id, b""),
+            replaces=row.replaces,
+            **dict(zip(("card", "body"), cards.get(row.id, ()), strict=False)),
             indexed=Indexed(_parted(row.skills), _parted(row.tags)),
         )
         for row in rows
     ]
+
+
+def _names(entry: Entry) -> dict[str, str]:
+    return {
+        "of_name": entry.name, "of_owner": entry.owner, "of_instance": entry.key.instance, "of_store": entry.store
+    }  # fmt: skip
 
 
 def _joined(names: Collection[str]) -> str:

@@ -41,6 +41,8 @@ class Direct(Way):
 
     settings = {"ca_cert": "route_ca_cert"}
     """The settings of the sentinel that stand for settings of the client."""
+    calling = Calling
+    """The methods that are called."""
 
     def __init__(self, address: str, target: Address, client: ClientSettings, *, max_calls: int) -> None:
         super().__init__(address, max_calls=max_calls)
@@ -54,7 +56,7 @@ class Direct(Way):
             ConfigurationError: The file with root certificates cannot be used.
         """
         try:
-            self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), Calling)
+            self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), self.calling)
         except ConfigurationError as error:
             raise renamed(error, self.settings) from None
 

@@ -30,7 +30,7 @@ class Listing:
     """The logical address of an attached agent, or the name under which another agent is registered."""
     card: AgentCard
     body: bytes = b""
-    """The JSON of the card, if the agent is attached here."""
+    """The JSON of the card as an attached agent has sent it. Lists are without it."""
     url: str = ""
     """Where an agent is called that is not attached: the URL of its card, or HOST:PORT."""
     place: Place | None = None
@@ -152,4 +152,4 @@ def unavailable() -> UnavailableError:
 
 
 def _listing(entry: Entry, place: Place | None = None, search: Search = ALL) -> Listing:
-    return Listing(entry.name, AgentCard.FromString(entry.card), b"", entry.url, place, search)
+    return Listing(entry.name, AgentCard.FromString(entry.card), entry.body, entry.url, place, search)

@@ -1,94 +1,56 @@
-"""The way to agents that are attached to other sentinels of the same store."""
+"""The other sentinels of the same store: the way to their agents, and what sentinels say to one another."""
 
 import asyncio
 import itertools
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any
 
-import grpc
 import grpc.aio
 
-from a2a_grpc.client.channel import open_channel
-from a2a_grpc.client.origin import UNREACHED
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import grpc_address
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.unavailable import StoreUnavailable
-from a2a_grpc.errors import A2AError, PermissionDeniedError, UnavailableError
+from a2a_grpc.errors import PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
-from a2a_grpc.registry import Entry, EntryStore
-from a2a_grpc.sentinel.direct import Direct, renamed
-from a2a_grpc.sentinel.errors import NotAttachedError, SentinelUnreachedError
+from a2a_grpc.registry import EntryStore
+from a2a_grpc.sentinel.errors import NotAttachedError
 from a2a_grpc.sentinel.hop import Hops
+from a2a_grpc.sentinel.peer import Peer, peer_client
 from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.tunnel import Tunnel
-from a2a_grpc.sentinel.way import has_no_details
+from a2a_grpc.sentinel.whereabouts import Whereabouts
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
-PEER_SETTINGS = {"ca_cert": "peer_ca_cert", "client_cert": "peer_cert", "client_key": "peer_key"}
-"""The settings of the sentinel that stand for settings of the client."""
-KNOWN_S = 1.0
-"""Seconds for which the sentinels of an address are remembered."""
-PATIENCE_S = 0.5
-"""Seconds that the store has to answer, if there is an answer that is not older than a lease."""
-MAX_KNOWN = 10_000
-"""Addresses whose sentinels are remembered."""
-DOWN_S = 2.0
-"""Seconds for which a sentinel that could not be reached gets no calls."""
 IDLE_S = 60.0
 """Seconds after which the connections to a sentinel without calls are closed."""
 
 
-class Peer(Direct):
-    """Makes calls to agents at another sentinel."""
-
-    settings = PEER_SETTINGS
-    down_until = 0.0
-    """The monotonic time until which the sentinel gets no calls."""
-    used_at = 0.0
-    """The monotonic time of the last call."""
-
-    def failure(self, error: grpc.aio.AioRpcError, cuts: int) -> A2AError | None:
-        """Return the error for a call whose connection was lost, or could not be opened. None for other failures."""
-        if has_no_details(error) and UNREACHED.match(error.details() or ""):
-            self.down_until = time.monotonic() + DOWN_S
-            return SentinelUnreachedError()
-        return super().failure(error, cuts)
-
-
 class Peers:
-    """Finds the sentinels that agents are attached to, in the store that the sentinels share.
+    """Calls the sentinels that agents are attached to.
 
     Guarantees:
 
-    - The entries of a sentinel that is lost are not found after their lease has ended. If the sentinel cannot be
-      reached, calls go to another one at once.
-    - While the store does not answer, the last answer counts, for the time of a lease.
+    - A sentinel that cannot be reached gets no calls for two seconds. Calls go to another one at once.
 
     Args:
-        entries: The store.
+        whereabouts: Which sentinels an agent is attached to.
         hops: The marks of calls between the sentinels.
-        sentinel: HOST:PORT at which other sentinels call this one.
         client: How to connect to other sentinels.
         max_calls: The number of calls that may be open to one sentinel.
     """
 
-    def __init__(
-        self, entries: EntryStore, hops: Hops, sentinel: str, client: ClientSettings, *, max_calls: int
-    ) -> None:
-        self._entries = entries
+    def __init__(self, whereabouts: Whereabouts, hops: Hops, client: ClientSettings, *, max_calls: int) -> None:
+        self._whereabouts = whereabouts
         self._hops = hops
-        self._sentinel = sentinel
         self._client = client
         self._max_calls = max_calls
-        self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
-        self._asking: dict[str, tuple[asyncio.Task[list[str]], float]] = {}
         self._peers: dict[str, Peer] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._turns = itertools.count()
         self._lines = Throttle(logger)
 
@@ -98,7 +60,7 @@ class Peers:
         Args:
             address: The logical address of the agent.
         """
-        sentinels, now = await self._sentinels(address), time.monotonic()
+        sentinels, now = await self._whereabouts.sentinels_of(address), time.monotonic()
         turn = next(self._turns)
         for place in range(len(sentinels)):
             peer = self._peer(sentinels[(turn + place) % len(sentinels)])
@@ -131,7 +93,20 @@ class Peers:
         Args:
             address: The logical address of the agent.
         """
-        self._known.pop(address, None)
+        self._whereabouts.forget(address)
+
+    def ask_to_look(self, sentinels: Collection[str], principal: Principal, address: str) -> None:
+        """Have other sentinels look soon whether their agents at an address were replaced.
+
+        Args:
+            sentinels: HOST:PORT of each of the sentinels.
+            principal: The principal of the agent that has replaced them.
+            address: The logical address.
+        """
+        mark = self._hops.mark(principal, address)
+        for peer in filter(None, map(self._peer, sentinels)):
+            peer.used_at = time.monotonic()
+            self._run(self._look(peer, address, mark))
 
     async def check(self, tunnel: Tunnel) -> None:
         """Raise an error if an agent may not be attached, because of agents at other sentinels.
@@ -141,68 +116,37 @@ class Peers:
 
         Raises:
             PermissionDeniedError: The address belongs to another principal.
-            UnavailableError: An agent that does not share the store is attached to another sentinel.
+            UnavailableError: An agent that does not share the store is attached to another sentinel, and this one does
+                not replace it.
         """
         try:
-            others = [one for one in await self._entries.at(tunnel.address) if self._is_elsewhere(one)]
+            others = await self._whereabouts.entries_of(tunnel.address)
         except StoreUnavailable:
             return  # agents are attached all the same
         where = {"address": tunnel.address}
         if any(one.owner != tunnel.principal.owner for one in others):
             raise PermissionDeniedError("the address belongs to another principal", metadata=where)
-        for one in others:
-            if one.key.instance != tunnel.instance and not (tunnel.store and one.store == tunnel.store):
-                said = (
-                    "another agent is attached at this address, to another sentinel; stop it, or share a store with it"
-                )
-                raise UnavailableError(said, metadata=where, retry_after_s=1.0)
+        if tunnel.replaces:
+            return
+        if any(one.excludes(tunnel.instance, tunnel.store) for one in others):
+            said = (
+                "another agent is attached at this address, to another sentinel; stop it, attach with --replace, or "
+                "share a store with it"
+            )
+            raise UnavailableError(said, metadata=where, retry_after_s=1.0)
 
     async def close(self) -> None:
         """Close the connections to other sentinels."""
         self._lines.close()
-        askings = [asking for asking, _ in self._asking.values()]
-        for asking in askings:
-            asking.cancel()
         closings = [asyncio.create_task(peer.close(), name="a2a-grpc:peer") for peer in self._peers.values()]
-        await asyncio.gather(*closings, *self._closing, *askings, return_exceptions=True)
+        await asyncio.gather(*closings, *self._tasks, self._whereabouts.close(), return_exceptions=True)
         self._peers.clear()
 
-    async def _sentinels(self, address: str) -> list[str]:
-        """Return the sentinels of an address. Calls that come at the same time ask the store once.
-
-        If the store takes its time, the last answer counts.
-        """
-        known, now = self._known.get(address), time.monotonic()
-        if known is not None and now < known[0] + KNOWN_S:
-            return known[1]
-        if address not in self._asking:
-            asking = asyncio.create_task(self._ask(address), name="a2a-grpc:peers")
-            self._asking[address] = (asking, now)
-            asking.add_done_callback(lambda done: self._asking.pop(address, None))
-        asking, began = self._asking[address]
-        is_usable = known is not None and now < known[0] + self._entries.lease_s
-        await asyncio.wait([asking], timeout=max(0.0, began + PATIENCE_S - now) if is_usable else None)
-        if known is not None and is_usable and not asking.done():
-            return known[1]
-        return await asyncio.shield(asking)
-
-    async def _ask(self, address: str) -> list[str]:
+    async def _look(self, peer: Peer, address: str, mark: str) -> None:
         try:
-            found = await self._entries.at(address)
-        except StoreUnavailable as error:
-            self._lines.warning("store", "the routes to other sentinels cannot be read error=%s", error)
-            known = self._known.get(address)
-            is_old = known is None or time.monotonic() > known[0] + self._entries.lease_s
-            return [] if known is None or is_old else known[1]
-        sentinels = sorted({one.key.sentinel for one in found if self._is_elsewhere(one)})
-        self._known[address] = (time.monotonic(), sentinels)
-        self._known.move_to_end(address)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
-        return sentinels
-
-    def _is_elsewhere(self, entry: Entry) -> bool:
-        return entry.is_attached and entry.key.sentinel != self._sentinel
+            await peer.look(address, mark)
+        except (grpc.aio.AioRpcError, asyncio.CancelledError):
+            pass  # it looks when it renews its leases
 
     def _peer(self, sentinel: str) -> Peer | None:
         """Return the way to a sentinel; None if it cannot be called."""
@@ -222,9 +166,13 @@ class Peers:
         """Close the connections to sentinels that have had no calls for a while."""
         before = time.monotonic() - IDLE_S
         for name in [name for name, peer in self._peers.items() if not peer.open_calls and peer.used_at < before]:
-            closing = asyncio.create_task(self._peers.pop(name).close(), name="a2a-grpc:peer")
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._run(self._peers.pop(name).close())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in a task that `close` waits for."""
+        task = asyncio.create_task(work, name="a2a-grpc:peer")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 async def opened_peers(entries: EntryStore, hops: Hops, sentinel: str, settings: SentinelSettings) -> Peers:
@@ -240,15 +188,7 @@ async def opened_peers(entries: EntryStore, hops: Hops, sentinel: str, settings:
         ConfigurationError: The certificates for calls to other sentinels cannot be used.
         StoreUnavailable: The store does not answer.
     """
-    try:
-        client = ClientSettings(
-            plaintext=settings.peer_plaintext,
-            ca_cert=settings.peer_ca_cert,
-            client_cert=settings.peer_cert,
-            client_key=settings.peer_key,
-        )
-        await open_channel(grpc_address(sentinel), client).close()  # so that wrong files are reported at once
-    except ConfigurationError as error:
-        raise renamed(error, PEER_SETTINGS) from None
+    client = await peer_client(settings, sentinel)
     hops.use(await entries.secret())
-    return Peers(entries, hops, sentinel, client, max_calls=settings.max_calls + settings.max_streams)
+    max_calls = settings.max_calls + settings.max_streams
+    return Peers(Whereabouts(entries, sentinel), hops, client, max_calls=max_calls)

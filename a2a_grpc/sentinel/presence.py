@@ -7,7 +7,8 @@ import time
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import one_line
-from a2a_grpc.registry import Entry, EntryStore, Key
+from a2a_grpc.registry import Entry, EntryStore, Key, ReplacedError
+from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.tunnel import Tunnel
 from a2a_grpc.throttle import Throttle
@@ -30,21 +31,36 @@ class Presence:
     - An agent that attaches, sends its card or leaves is in the registry so a moment later.
     - If the store does not answer, agents are attached all the same, and are written later.
     - If the sentinel is lost, its entries end with their leases.
+    - An agent that replaces others also takes the place of those at other sentinels of the store. These sentinels are
+      asked to look. One that does not hear of it looks when it renews its leases.
 
     Args:
         entries: The store of the entries.
         routes: The attached agents.
         sentinel: HOST:PORT of this sentinel.
+        peers: The other sentinels of the store; None if there are none.
     """
 
-    def __init__(self, entries: EntryStore, routes: Routes, sentinel: str) -> None:
+    def __init__(self, entries: EntryStore, routes: Routes, sentinel: str, peers: Peers | None = None) -> None:
         self._entries = entries
         self._routes = routes
         self._sentinel = sentinel
+        self._peers = peers
+        self._looked_for: set[str] = set()
+        self._have_replaced: set[Key] = set()
         self._written: dict[Key, tuple[Entry, object]] = {}
         self._renew_at = time.monotonic()
         self._lines = Throttle(logger)
         self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:presence")
+
+    def look(self, address: str) -> None:
+        """Look soon whether the agents at an address were replaced.
+
+        Args:
+            address: The logical address.
+        """
+        self._looked_for.add(address)
+        self._routes.changed.set()
 
     async def close(self) -> None:
         """Remove the entries, if the store answers. A second call does nothing."""
@@ -84,6 +100,7 @@ class Presence:
         for key in [key for key in self._written if key not in tunnels]:
             await self._entries.remove(key, self._written[key][0].owner)
             del self._written[key]  # not before: the sentinel may be stopped meanwhile
+            self._have_replaced.discard(key)
         await self._renew()
         is_whole = True
         for key, tunnel in tunnels.items():
@@ -93,8 +110,12 @@ class Presence:
             entry, description = self._entry(key, tunnel), tunnel.description
             self._written[key] = (entry, UNKNOWN)  # the sentinel may be stopped before the store has answered
             try:
-                await self._entries.add(entry)
+                await self._add(tunnel, entry)
                 self._written[key] = (entry, description)
+            except ReplacedError:
+                del self._written[key]
+                self._have_replaced.discard(key)
+                self._give_way(tunnel)
             except A2AError as error:  # the address is another principal's at another sentinel, for example
                 del self._written[key]
                 said = one_line(error.message)
@@ -104,20 +125,45 @@ class Presence:
                 is_whole = False
         return is_whole
 
-    async def _renew(self) -> None:
-        """Renew the leases if they are due. An entry that is gone is written again."""
-        if time.monotonic() < self._renew_at:
+    async def _add(self, tunnel: Tunnel, entry: Entry) -> None:
+        """Write the entry of an agent. An agent that replaces others does so once, and gives way to later ones."""
+        if not tunnel.replaces or entry.key in self._have_replaced:
+            await self._entries.add(entry)
             return
-        self._renew_at = time.monotonic() + self._entries.lease_s / 3
-        keys = list(self._written)
+        replaced = await self._entries.replace(entry)
+        self._have_replaced.add(entry.key)
+        if self._peers is not None:
+            self._peers.ask_to_look({key.sentinel for key in replaced}, tunnel.principal, entry.name)
+
+    def _give_way(self, tunnel: Tunnel) -> None:
+        """Let an agent at another sentinel take the place of one that is attached here."""
+        if self._peers is not None:
+            self._peers.forget(tunnel.address)
+        self._routes.give_way(tunnel)
+
+    async def _renew(self) -> None:
+        """Renew the leases that are due, and those at addresses to look at. An entry that is gone is written again."""
+        is_due = time.monotonic() >= self._renew_at
+        if is_due:
+            self._renew_at = time.monotonic() + self._entries.lease_s / 3
+        looked_for, self._looked_for = self._looked_for, set()
+        keys = [key for key in self._written if is_due or key.name in looked_for]
         renewed = await asyncio.gather(*(self._entries.renew(key, self._written[key][0].owner) for key in keys))
         for key, is_there in zip(keys, renewed, strict=True):
             if not is_there:
-                del self._written[key]
+                self._written[key] = (self._written[key][0], UNKNOWN)
 
     def _key(self, tunnel: Tunnel) -> Key:
         return Key(tunnel.address, tunnel.instance, self._sentinel)
 
     def _entry(self, key: Key, tunnel: Tunnel) -> Entry:
-        card = tunnel.description.card.SerializeToString() if tunnel.description else b""
-        return Entry(key=key, owner=tunnel.principal.owner, tenant=tunnel.address, store=tunnel.store).with_card(card)
+        entry = Entry(
+            key=key,
+            owner=tunnel.principal.owner,
+            tenant=tunnel.address,
+            store=tunnel.store,
+            replaces=tunnel.replaces,
+        )
+        if tunnel.description is None:
+            return entry.with_card(b"")
+        return entry.with_card(tunnel.description.card.SerializeToString(), tunnel.description.body)

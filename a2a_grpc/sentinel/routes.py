@@ -111,10 +111,7 @@ class Routes:
         self.changed.set()
         logger.info("attached address=%s agents=%d", tunnel.address, len(self._attached[tunnel.address]))
         for one in replaced:
-            one.drain(replaced=one.instance != tunnel.instance)
-            retiring = asyncio.create_task(one.finish(RETIRE_S), name="a2a-grpc:retire")
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
+            self._retire(one, is_replaced=one.instance != tunnel.instance)
 
     def remove(self, tunnel: Tunnel) -> None:
         """Route no further calls to an agent. Do nothing if another tunnel has taken its place."""
@@ -128,12 +125,28 @@ class Routes:
         self.changed.set()
         logger.info("detached address=%s agents=%d", tunnel.address, len(tunnels))
 
+    def give_way(self, tunnel: Tunnel) -> None:
+        """Route no further calls to an agent whose place an agent at another sentinel has taken. Its calls may finish.
+
+        Args:
+            tunnel: The former agent.
+        """
+        self.remove(tunnel)
+        self._retire(tunnel, is_replaced=True)
+
     async def close(self) -> None:
         """Close the plain routes. End the waits for the calls of replaced tunnels."""
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         await asyncio.gather(*(way.close() for way in self._plain.values()))
+
+    def _retire(self, tunnel: Tunnel, *, is_replaced: bool) -> None:
+        """Have an agent attach again, or not if another one has replaced it. End the tunnel after its calls."""
+        tunnel.drain(replaced=is_replaced)
+        retiring = asyncio.create_task(tunnel.finish(RETIRE_S), name="a2a-grpc:retire")
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
 
     def _check_others(self, tunnel: Tunnel, others: list[Tunnel]) -> None:
         """Raise UnavailableError if other agents at the address of an agent share no store with it."""

@@ -44,6 +44,7 @@ from a2a_grpc.sentinel.attaching import Attaching
 from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.directory import Directory
 from a2a_grpc.sentinel.hop import HoppedCallers, Hops
+from a2a_grpc.sentinel.looking import looking
 from a2a_grpc.sentinel.peers import Peers, opened_peers
 from a2a_grpc.sentinel.presence import Presence
 from a2a_grpc.sentinel.registry import RegistryService
@@ -221,7 +222,7 @@ class Sentinel:
                 max_age_s=self._transport.max_connection_age_s,
                 peers=self._peers,
             )
-            self._presence = Presence(self.entries, self._routes, peer_address)
+            self._presence = Presence(self.entries, self._routes, peer_address, self._peers)
             undo.push_async_callback(self._presence.close)
             self._routes.open()
             undo.push_async_callback(self._routes.close)
@@ -345,6 +346,8 @@ class Sentinel:
             for method in SERVICE.methods
         }
         handlers |= RegistryService(self.entries, self._rules).handlers(self._calls)
+        if self._peers is not None:
+            handlers |= looking(calls, self._hops, self._presence.look)
         handlers |= {**self._attaching.handlers(), **self._admin.handlers(), **other_versions()}
         limit = MetadataLimit(transport.max_call_metadata_bytes, front.traffic)
 

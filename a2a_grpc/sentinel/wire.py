@@ -11,6 +11,8 @@ from a2a_grpc_pb.sentinel_pb2 import (
     Drain,
     Heartbeat,
     Hello,
+    LookRequest,
+    LookResponse,
     PipeFrame,
     Routed,
     RoutedList,
@@ -22,11 +24,14 @@ from google.protobuf.message import DecodeError
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.wire import SERVICE_NAME
 
-SENTINEL_SERVICE = DESCRIPTOR.services_by_name["Sentinel"].full_name
+SENTINEL = DESCRIPTOR.services_by_name["Sentinel"]
+SENTINEL_SERVICE = SENTINEL.full_name
 ATTACH = f"/{SENTINEL_SERVICE}/Attach"
 PIPE = f"/{SENTINEL_SERVICE}/Pipe"
+LOOK = SENTINEL.methods_by_name["Look"]
+LOOK_PATH = f"/{SENTINEL_SERVICE}/{LOOK.name}"
 
-Frame = TypeVar("Frame", AgentFrame, SentinelFrame, PipeFrame, Routed, RoutedList)
+Frame = TypeVar("Frame", AgentFrame, SentinelFrame, PipeFrame, LookRequest, Routed, RoutedList)
 
 
 def parsed(kind: type[Frame], raw: bytes) -> Frame:
@@ -61,6 +66,8 @@ def tenant_of(method: str, raw: bytes) -> str:
 
 __all__ = [
     "ATTACH",
+    "LOOK",
+    "LOOK_PATH",
     "PIPE",
     "SENTINEL_SERVICE",
     "AgentFrame",
@@ -70,6 +77,8 @@ __all__ = [
     "Drain",
     "Heartbeat",
     "Hello",
+    "LookRequest",
+    "LookResponse",
     "PipeFrame",
     "SentinelFrame",
     "Welcome",

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0esentinel.proto\x12\x14\x61\x32\x61_grpc.sentinel.v1\"\xb0\x02\n\nAgentFrame\x12\x33\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.HelloH\x00R\x05hello\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x33\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62ye\x12?\n\tdescribed\x18\x05 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.DescribedH\x00R\tdescribedB\x07\n\x05\x66rame\"\xaa\x02\n\rSentinelFrame\x12\x39\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.a2a_grpc.sentinel.v1.WelcomeH\x00R\x07welcome\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x30\n\x04\x64ial\x18\x03 \x01(\x0b\x32\x1a.a2a_grpc.sentinel.v1.DialH\x00R\x04\x64ial\x12\x33\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x05 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62yeB\x07\n\x05\x66rame\"\x8a\x01\n\x05Hello\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\x12\x18\n\x07replace\x18\x03 \x01(\x08R\x07replace\x12\x1b\n\tmax_calls\x18\x04 \x01(\x05R\x08maxCalls\x12\x14\n\x05store\x18\x05 \x01(\tR\x05store\"\xfb\x02\n\x07Welcome\x12%\n\x0epublic_address\x18\x01 \x01(\tR\rpublicAddress\x12\x16\n\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1f\n\x0bheartbeat_s\x18\x03 \x01(\x01R\nheartbeatS\x12\x19\n\x08spread_s\x18\x04 \x01(\x01R\x07spreadS\x12#\n\rprincipal_key\x18\n \x01(\x0cR\x0cprincipalKey\x12]\n\x10security_schemes\x18\x0b \x03(\x0b\x32\x32.a2a_grpc.sentinel.v1.Welcome.SecuritySchemesEntryR\x0fsecuritySchemes\x12-\n\x12passes_credentials\x18\x0c \x01(\x08R\x11passesCredentials\x1a\x42\n\x14SecuritySchemesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value:\x02\x38\x01\"&\n\tHeartbeat\x12\x19\n\x08spread_s\x18\x01 \x01(\x01R\x07spreadS\"\x1f\n\tDescribed\x12\x12\n\x04\x63\x61rd\x18\x01 \x01(\x0cR\x04\x63\x61rd\"\x16\n\x04\x44ial\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"#\n\x05\x44rain\x12\x1a\n\x08replaced\x18\x01 \x01(\x08R\x08replaced\"\x1d\n\x03\x42ye\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\"3\n\tPipeFrame\x12\x12\n\x04\x64ial\x18\x01 \x01(\tR\x04\x64ial\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\" \n\x06Routed\x12\x16\n\x06tenant\x18\x01 \x01(\tR\x06tenant\"$\n\nRoutedList\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant\"\x7f\n\x0fRegisterRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\x12\x10\n\x03url\x18\x03 \x01(\tR\x03url\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant\x12\x12\n\x04\x63\x61rd\x18\x05 \x01(\x0cR\x04\x63\x61rd\"+\n\x10RegisterResponse\x12\x17\n\x07lease_s\x18\x01 \x01(\x01R\x06leaseS\"B\n\x10HeartbeatRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\",\n\x11HeartbeatResponse\x12\x17\n\x07lease_s\x18\x01 \x01(\x01R\x06leaseS\"C\n\x11UnregisterRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\"\x14\n\x12UnregisterResponse\" \n\nGetRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"I\n\x0bListRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"\x87\x01\n\x0b\x46indRequest\x12\x14\n\x05skill\x18\x01 \x01(\tR\x05skill\x12\x12\n\x04tags\x18\x02 \x03(\tR\x04tags\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"s\n\nAgentsPage\x12=\n\x06\x61gents\x18\x01 \x03(\x0b\x32%.a2a_grpc.sentinel.v1.RegisteredAgentR\x06\x61gents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9b\x01\n\x0fRegisteredAgent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08\x61ttached\x18\x02 \x01(\x08R\x08\x61ttached\x12\x1a\n\x08sentinel\x18\x03 \x01(\tR\x08sentinel\x12\x10\n\x03url\x18\x04 \x01(\tR\x03url\x12\x16\n\x06tenant\x18\x05 \x01(\tR\x06tenant\x12\x12\n\x04\x63\x61rd\x18\x06 \x01(\x0cR\x04\x63\x61rd2\xad\x01\n\x08Sentinel\x12S\n\x06\x41ttach\x12 .a2a_grpc.sentinel.v1.AgentFrame\x1a#.a2a_grpc.sentinel.v1.SentinelFrame(\x01\x30\x01\x12L\n\x04Pipe\x12\x1f.a2a_grpc.sentinel.v1.PipeFrame\x1a\x1f.a2a_grpc.sentinel.v1.PipeFrame(\x01\x30\x01\x32\x8e\x04\n\x08Registry\x12Y\n\x08Register\x12%.a2a_grpc.sentinel.v1.RegisterRequest\x1a&.a2a_grpc.sentinel.v1.RegisterResponse\x12\\\n\tHeartbeat\x12&.a2a_grpc.sentinel.v1.HeartbeatRequest\x1a\'.a2a_grpc.sentinel.v1.HeartbeatResponse\x12_\n\nUnregister\x12\'.a2a_grpc.sentinel.v1.UnregisterRequest\x1a(.a2a_grpc.sentinel.v1.UnregisterResponse\x12N\n\x03Get\x12 .a2a_grpc.sentinel.v1.GetRequest\x1a%.a2a_grpc.sentinel.v1.RegisteredAgent\x12K\n\x04List\x12!.a2a_grpc.sentinel.v1.ListRequest\x1a .a2a_grpc.sentinel.v1.AgentsPage\x12K\n\x04\x46ind\x12!.a2a_grpc.sentinel.v1.FindRequest\x1a .a2a_grpc.sentinel.v1.AgentsPageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0esentinel.proto\x12\x14\x61\x32\x61_grpc.sentinel.v1\"\xb0\x02\n\nAgentFrame\x12\x33\n\x05hello\x18\x01 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.HelloH\x00R\x05hello\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x33\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62ye\x12?\n\tdescribed\x18\x05 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.DescribedH\x00R\tdescribedB\x07\n\x05\x66rame\"\xaa\x02\n\rSentinelFrame\x12\x39\n\x07welcome\x18\x01 \x01(\x0b\x32\x1d.a2a_grpc.sentinel.v1.WelcomeH\x00R\x07welcome\x12?\n\theartbeat\x18\x02 \x01(\x0b\x32\x1f.a2a_grpc.sentinel.v1.HeartbeatH\x00R\theartbeat\x12\x30\n\x04\x64ial\x18\x03 \x01(\x0b\x32\x1a.a2a_grpc.sentinel.v1.DialH\x00R\x04\x64ial\x12\x33\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x1b.a2a_grpc.sentinel.v1.DrainH\x00R\x05\x64rain\x12-\n\x03\x62ye\x18\x05 \x01(\x0b\x32\x19.a2a_grpc.sentinel.v1.ByeH\x00R\x03\x62yeB\x07\n\x05\x66rame\"\x8a\x01\n\x05Hello\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\x12\x18\n\x07replace\x18\x03 \x01(\x08R\x07replace\x12\x1b\n\tmax_calls\x18\x04 \x01(\x05R\x08maxCalls\x12\x14\n\x05store\x18\x05 \x01(\tR\x05store\"\xfb\x02\n\x07Welcome\x12%\n\x0epublic_address\x18\x01 \x01(\tR\rpublicAddress\x12\x16\n\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1f\n\x0bheartbeat_s\x18\x03 \x01(\x01R\nheartbeatS\x12\x19\n\x08spread_s\x18\x04 \x01(\x01R\x07spreadS\x12#\n\rprincipal_key\x18\n \x01(\x0cR\x0cprincipalKey\x12]\n\x10security_schemes\x18\x0b \x03(\x0b\x32\x32.a2a_grpc.sentinel.v1.Welcome.SecuritySchemesEntryR\x0fsecuritySchemes\x12-\n\x12passes_credentials\x18\x0c \x01(\x08R\x11passesCredentials\x1a\x42\n\x14SecuritySchemesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x0cR\x05value:\x02\x38\x01\"&\n\tHeartbeat\x12\x19\n\x08spread_s\x18\x01 \x01(\x01R\x07spreadS\"\x1f\n\tDescribed\x12\x12\n\x04\x63\x61rd\x18\x01 \x01(\x0cR\x04\x63\x61rd\"\x16\n\x04\x44ial\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"#\n\x05\x44rain\x12\x1a\n\x08replaced\x18\x01 \x01(\x08R\x08replaced\"\x1d\n\x03\x42ye\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\"\'\n\x0bLookRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\"\x0e\n\x0cLookResponse\"3\n\tPipeFrame\x12\x12\n\x04\x64ial\x18\x01 \x01(\tR\x04\x64ial\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\" \n\x06Routed\x12\x16\n\x06tenant\x18\x01 \x01(\tR\x06tenant\"$\n\nRoutedList\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant\"\x7f\n\x0fRegisterRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\x12\x10\n\x03url\x18\x03 \x01(\tR\x03url\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant\x12\x12\n\x04\x63\x61rd\x18\x05 \x01(\x0cR\x04\x63\x61rd\"+\n\x10RegisterResponse\x12\x17\n\x07lease_s\x18\x01 \x01(\x01R\x06leaseS\"B\n\x10HeartbeatRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\",\n\x11HeartbeatResponse\x12\x17\n\x07lease_s\x18\x01 \x01(\x01R\x06leaseS\"C\n\x11UnregisterRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08instance\x18\x02 \x01(\tR\x08instance\"\x14\n\x12UnregisterResponse\" \n\nGetRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"I\n\x0bListRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"\x87\x01\n\x0b\x46indRequest\x12\x14\n\x05skill\x18\x01 \x01(\tR\x05skill\x12\x12\n\x04tags\x18\x02 \x03(\tR\x04tags\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"s\n\nAgentsPage\x12=\n\x06\x61gents\x18\x01 \x03(\x0b\x32%.a2a_grpc.sentinel.v1.RegisteredAgentR\x06\x61gents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9b\x01\n\x0fRegisteredAgent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08\x61ttached\x18\x02 \x01(\x08R\x08\x61ttached\x12\x1a\n\x08sentinel\x18\x03 \x01(\tR\x08sentinel\x12\x10\n\x03url\x18\x04 \x01(\tR\x03url\x12\x16\n\x06tenant\x18\x05 \x01(\tR\x06tenant\x12\x12\n\x04\x63\x61rd\x18\x06 \x01(\x0cR\x04\x63\x61rd2\xfc\x01\n\x08Sentinel\x12S\n\x06\x41ttach\x12 .a2a_grpc.sentinel.v1.AgentFrame\x1a#.a2a_grpc.sentinel.v1.SentinelFrame(\x01\x30\x01\x12L\n\x04Pipe\x12\x1f.a2a_grpc.sentinel.v1.PipeFrame\x1a\x1f.a2a_grpc.sentinel.v1.PipeFrame(\x01\x30\x01\x12M\n\x04Look\x12!.a2a_grpc.sentinel.v1.LookRequest\x1a\".a2a_grpc.sentinel.v1.LookResponse2\x8e\x04\n\x08Registry\x12Y\n\x08Register\x12%.a2a_grpc.sentinel.v1.RegisterRequest\x1a&.a2a_grpc.sentinel.v1.RegisterResponse\x12\\\n\tHeartbeat\x12&.a2a_grpc.sentinel.v1.HeartbeatRequest\x1a\'.a2a_grpc.sentinel.v1.HeartbeatResponse\x12_\n\nUnregister\x12\'.a2a_grpc.sentinel.v1.UnregisterRequest\x1a(.a2a_grpc.sentinel.v1.UnregisterResponse\x12N\n\x03Get\x12 .a2a_grpc.sentinel.v1.GetRequest\x1a%.a2a_grpc.sentinel.v1.RegisteredAgent\x12K\n\x04List\x12!.a2a_grpc.sentinel.v1.ListRequest\x1a .a2a_grpc.sentinel.v1.AgentsPage\x12K\n\x04\x46ind\x12!.a2a_grpc.sentinel.v1.FindRequest\x1a .a2a_grpc.sentinel.v1.AgentsPageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,36 +53,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAIN']._serialized_end=1303
   _globals['_BYE']._serialized_start=1305
   _globals['_BYE']._serialized_end=1334
-  _globals['_PIPEFRAME']._serialized_start=1336
-  _globals['_PIPEFRAME']._serialized_end=1387
-  _globals['_ROUTED']._serialized_start=1389
-  _globals['_ROUTED']._serialized_end=1421
-  _globals['_ROUTEDLIST']._serialized_start=1423
-  _globals['_ROUTEDLIST']._serialized_end=1459
-  _globals['_REGISTERREQUEST']._serialized_start=1461
-  _globals['_REGISTERREQUEST']._serialized_end=1588
-  _globals['_REGISTERRESPONSE']._serialized_start=1590
-  _globals['_REGISTERRESPONSE']._serialized_end=1633
-  _globals['_HEARTBEATREQUEST']._serialized_start=1635
-  _globals['_HEARTBEATREQUEST']._serialized_end=1701
-  _globals['_HEARTBEATRESPONSE']._serialized_start=1703
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1747
-  _globals['_UNREGISTERREQUEST']._serialized_start=1749
-  _globals['_UNREGISTERREQUEST']._serialized_end=1816
-  _globals['_UNREGISTERRESPONSE']._serialized_start=1818
-  _globals['_UNREGISTERRESPONSE']._serialized_end=1838
-  _globals['_GETREQUEST']._serialized_start=1840
-  _globals['_GETREQUEST']._serialized_end=1872
-  _globals['_LISTREQUEST']._serialized_start=1874
-  _globals['_LISTREQUEST']._serialized_end=1947
-  _globals['_FINDREQUEST']._serialized_start=1950
-  _globals['_FINDREQUEST']._serialized_end=2085
-  _globals['_AGENTSPAGE']._serialized_start=2087
-  _globals['_AGENTSPAGE']._serialized_end=2202
-  _globals['_REGISTEREDAGENT']._serialized_start=2205
-  _globals['_REGISTEREDAGENT']._serialized_end=2360
-  _globals['_SENTINEL']._serialized_start=2363
-  _globals['_SENTINEL']._serialized_end=2536
-  _globals['_REGISTRY']._serialized_start=2539
-  _globals['_REGISTRY']._serialized_end=3065
+  _globals['_LOOKREQUEST']._serialized_start=1336
+  _globals['_LOOKREQUEST']._serialized_end=1375
+  _globals['_LOOKRESPONSE']._serialized_start=1377
+  _globals['_LOOKRESPONSE']._serialized_end=1391
+  _globals['_PIPEFRAME']._serialized_start=1393
+  _globals['_PIPEFRAME']._serialized_end=1444
+  _globals['_ROUTED']._serialized_start=1446
+  _globals['_ROUTED']._serialized_end=1478
+  _globals['_ROUTEDLIST']._serialized_start=1480
+  _globals['_ROUTEDLIST']._serialized_end=1516
+  _globals['_REGISTERREQUEST']._serialized_start=1518
+  _globals['_REGISTERREQUEST']._serialized_end=1645
+  _globals['_REGISTERRESPONSE']._serialized_start=1647
+  _globals['_REGISTERRESPONSE']._serialized_end=1690
+  _globals['_HEARTBEATREQUEST']._serialized_start=1692
+  _globals['_HEARTBEATREQUEST']._serialized_end=1758
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1760
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1804
+  _globals['_UNREGISTERREQUEST']._serialized_start=1806
+  _globals['_UNREGISTERREQUEST']._serialized_end=1873
+  _globals['_UNREGISTERRESPONSE']._serialized_start=1875
+  _globals['_UNREGISTERRESPONSE']._serialized_end=1895
+  _globals['_GETREQUEST']._serialized_start=1897
+  _globals['_GETREQUEST']._serialized_end=1929
+  _globals['_LISTREQUEST']._serialized_start=1931
+  _globals['_LISTREQUEST']._serialized_end=2004
+  _globals['_FINDREQUEST']._serialized_start=2007
+  _globals['_FINDREQUEST']._serialized_end=2142
+  _globals['_AGENTSPAGE']._serialized_start=2144
+  _globals['_AGENTSPAGE']._serialized_end=2259
+  _globals['_REGISTEREDAGENT']._serialized_start=2262
+  _globals['_REGISTEREDAGENT']._serialized_end=2417
+  _globals['_SENTINEL']._serialized_start=2420
+  _globals['_SENTINEL']._serialized_end=2672
+  _globals['_REGISTRY']._serialized_start=2675
+  _globals['_REGISTRY']._serialized_end=3201
 # @@protoc_insertion_point(module_scope)

@@ -102,6 +102,16 @@ class Bye(_message.Message):
     reason: str
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
+class LookRequest(_message.Message):
+    __slots__ = ("address",)
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    def __init__(self, address: _Optional[str] = ...) -> None: ...
+
+class LookResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class PipeFrame(_message.Message):
     __slots__ = ("dial", "data")
     DIAL_FIELD_NUMBER: _ClassVar[int]

@@ -44,6 +44,11 @@ class SentinelStub(object):
                 request_serializer=sentinel__pb2.PipeFrame.SerializeToString,
                 response_deserializer=sentinel__pb2.PipeFrame.FromString,
                 _registered_method=True)
+        self.Look = channel.unary_unary(
+                '/a2a_grpc.sentinel.v1.Sentinel/Look',
+                request_serializer=sentinel__pb2.LookRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.LookResponse.FromString,
+                _registered_method=True)
 
 
 class SentinelServicer(object):
@@ -63,6 +68,14 @@ class SentinelServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Look(self, request, context):
+        """Asks another sentinel of the same store to look now whether its agents at an address were replaced. The call has the
+        mark of a hop in its metadata. A call that is lost does no harm: sentinels look when they renew their leases.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SentinelServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +88,11 @@ def add_SentinelServicer_to_server(servicer, server):
                     servicer.Pipe,
                     request_deserializer=sentinel__pb2.PipeFrame.FromString,
                     response_serializer=sentinel__pb2.PipeFrame.SerializeToString,
+            ),
+            'Look': grpc.unary_unary_rpc_method_handler(
+                    servicer.Look,
+                    request_deserializer=sentinel__pb2.LookRequest.FromString,
+                    response_serializer=sentinel__pb2.LookResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +149,33 @@ class Sentinel(object):
             '/a2a_grpc.sentinel.v1.Sentinel/Pipe',
             sentinel__pb2.PipeFrame.SerializeToString,
             sentinel__pb2.PipeFrame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Look(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/a2a_grpc.sentinel.v1.Sentinel/Look',
+            sentinel__pb2.LookRequest.SerializeToString,
+            sentinel__pb2.LookResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,8 +1,10 @@
 """HTTP of the sentinel and its registry: registered agents, other sentinels, a store that does not answer."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from google.protobuf import json_format
 
@@ -83,6 +85,20 @@ async def test_sentinels_of_one_store_serve_the_cards_of_all_agents(tmp_path: Pa
                 assert one["url"] == f"{here.http_url}/agents/{ADDRESS}"
 
             await eventually(assert_served)
+
+
+async def test_a_card_has_the_same_bytes_at_each_sentinel_of_a_store(tmp_path: Path) -> None:
+    """The card has a member that A2A 1.0 does not know. A signature over the card covers it."""
+    store = f"sqlite:///{tmp_path}/sentinel.db"
+    card = {**WEATHER, "laterMember": {"π": [1.0, None]}, "signatures": [{"protected": "e30", "signature": "c2ln"}]}
+    async with sentinel(http_listen=HTTP, store=store) as here, sentinel(http_listen=HTTP, store=store) as there:
+        async with agents(there, card), aiohttp.ClientSession() as session:
+            answers = []
+            for base in (here.http_url, there.http_url):
+                async with session.get(f"{base}/agents/weather@acme{CARD}") as response:
+                    answers.append((response.status, response.headers["ETag"], await response.read()))
+            assert answers[0] == answers[1]
+            assert answers[0][2] == json.dumps(card).encode()
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import pytest
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
-from a2a_grpc.registry import Entry, EntryStore, Key, Place, Search, open_entries
+from a2a_grpc.registry import Entry, EntryStore, Key, Place, ReplacedError, Search, open_entries
 from a2a_grpc.registry.words import asked, indexed
 from a2a_grpc.wire import AgentCard, AgentSkill
 from tests.databases import postgres_connection
@@ -199,6 +199,50 @@ async def test_sentinels_that_share_a_database_have_one_secret(url: str) -> None
 async def test_an_entry_names_the_task_store_of_its_agent(entries: EntryStore) -> None:
     await entries.add(Entry(key=Key("poet@acme", "i", "a:1"), store="s"))
     assert [one.store for one in await entries.at("poet@acme")] == ["s"]
+
+
+async def test_the_json_of_a_card_is_returned_byte_for_byte(entries: EntryStore) -> None:
+    body = b'{ "name": "Poet",  "later": [1.0, "\\u00e9"] }'
+    await entries.add(Entry(key=Key("poet@acme", "i", "a:1")).with_card(card("Poet"), body))
+    assert [(one.body, one.card) for one in await entries.at("poet@acme")] == [(body, card("Poet"))]
+
+
+def attached_entry(instance: str, *, replaces: bool = False, store: str = "", owner: str = "o") -> Entry:
+    key = Key("poet@acme", instance, f"sentinel-{instance}:1")
+    return Entry(key=key, owner=owner, store=store, replaces=replaces)
+
+
+async def test_an_agent_that_replaces_removes_the_entries_of_others_which_do_not_come_back(entries: EntryStore) -> None:
+    first, second = attached_entry("a"), attached_entry("b", replaces=True)
+    shares = attached_entry("c", replaces=True, store="s")
+    await entries.add(first)
+    assert await entries.replace(second) == [first.key]
+    assert not await entries.renew(first.key, "o")
+    with pytest.raises(ReplacedError):
+        await entries.add(first)
+    await entries.add(second)  # its card has changed
+    assert await entries.replace(shares) == [second.key]
+    with pytest.raises(ReplacedError):
+        await entries.add(second)
+    await entries.add(attached_entry("d", store="s"))
+    assert [one.key.instance for one in await entries.at("poet@acme")] == ["c", "d"]
+
+
+async def test_an_agent_of_another_owner_replaces_nothing(entries: EntryStore) -> None:
+    await entries.add(attached_entry("a"))
+    with pytest.raises(PermissionDeniedError):
+        await entries.replace(attached_entry("b", replaces=True, owner="other"))
+    assert [one.key.instance for one in await entries.at("poet@acme")] == ["a"]
+
+
+async def test_of_agents_that_replace_one_another_at_the_same_time_the_last_one_stays(entries: EntryStore) -> None:
+    ones = [attached_entry(str(number), replaces=True) for number in range(5)]
+    await asyncio.gather(*(entries.replace(one) for one in ones))
+    [left] = await entries.at("poet@acme")
+    for one in ones:
+        if one.key != left.key:
+            with pytest.raises(ReplacedError):
+                await entries.add(one)
 
 
 async def open_and_list(url: str) -> list[str]:
