@@ -25,15 +25,15 @@ The modules, by floor. A module imports only from its own package and from lower
                     workers, worker: several processes; readiness: whether the store answers; garbage: the garbage
                     collector; stopping: signals
        sentinel     agents without an address of their own. sentinel: the port; attaching: the service that agents call;
-                    routes: addresses and whose they are; way: calls to one agent; tunnel: the way to an attached
-                    agent; direct: the way to one that can be reached; peers: the other sentinels of the store; peer:
-                    the way to one of them; whereabouts: at which sentinels agents are; looking: whether an agent was
-                    replaced from another sentinel; hop: the mark of calls between sentinels; pipe: bytes of a
-                    connection in a stream; relay: passing calls on; attachment: the agent's side; keeper: staying
-                    attached to one sentinel; coming: when to attach again; link: one Attach stream of an agent;
-                    described: the card of an agent; http: the HTTP port; directory: the agents that a caller finds;
-                    http_callers: callers; http_catalog: agents as entries of catalogs; http_search: the search of ARD;
-                    http_errors: errors in JSON; settings; errors; wire: messages;
+                    routes: addresses and whose they are; way: calls to one agent; tunnel: the way to an attached agent;
+                    direct: the way to one that can be reached; peers: the other sentinels of the store; peer: the way
+                    to one of them; whereabouts: at which sentinels agents are; looking: whether an agent was replaced
+                    from another sentinel; hop: the mark of calls between sentinels; pipe: bytes of a connection in a
+                    stream; relay: passing calls on; attachment: the agent's side; keeper: staying attached to one
+                    sentinel; coming: when to attach again; link: one Attach stream of an agent; described: the card of
+                    an agent; route_cards: the cards of agents of plain routes; http: the HTTP port; directory: the
+                    agents that a caller finds; http_callers: callers; http_catalog: agents as entries of catalogs;
+                    http_search: the search of ARD; http_errors: errors in JSON; settings; errors; wire: messages;
                     signing: saying to agents who calls; vouched: the agent's side of this; rules: who may attach, and
                     who may call; registry: the service in which agents are found; presence: the attached ones in it;
                     registration: the side of an agent that registers

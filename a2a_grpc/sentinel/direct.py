@@ -20,6 +20,9 @@ from a2a_grpc.sentinel.errors import AgentGoneError, AgentUnreachableError
 from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.way import Calling, Way, has_no_details
 
+OWNER, INSTANCE = "plain route", "route"
+"""The owner of the addresses of plain routes, which no principal has, and what stands for the process of an agent."""
+
 CLOSED = re.compile(r"(?:Stream removed \()?(?:Socket closed|recvmsg:|sendmsg:|Connection (?:reset|closed))")
 """How gRPC's texts for a connection that has ended begin."""
 
@@ -41,6 +44,7 @@ class Direct(Way):
 
     settings = {"ca_cert": "route_ca_cert"}
     """The settings of the sentinel that stand for settings of the client."""
+    owner, instance = OWNER, INSTANCE
     calling = Calling
     """The methods that are called."""
 
@@ -83,12 +87,8 @@ def routes_of(text: str) -> dict[str, Address]:
         ConfigurationError: A part of the text is no route, or two routes have one address.
     """
     routes: dict[str, Address] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, sign, target = part.partition("=")
-        if not sign:
-            raise ConfigurationError(f"route is '{part}'; it must be ADDRESS=HOST:PORT")
-        if logical("route", name) in routes:
-            raise ConfigurationError(f"route names the address '{name}' twice")
+    for name, target in by_address("route", text, "HOST:PORT").items():
+        part = f"{name}={target}"
         try:
             split_address("route", target)
         except ConfigurationError:
@@ -98,6 +98,28 @@ def routes_of(text: str) -> dict[str, Address]:
         except ConfigurationError as error:
             raise ConfigurationError(f"route is '{part}': {error}") from None
     return routes
+
+
+def by_address(setting: str, text: str, form: str) -> dict[str, str]:
+    """Return what a setting says of logical addresses.
+
+    Args:
+        setting: The name of the setting.
+        text: ADDRESS=VALUE for each address, with commas between them.
+        form: What the value is, for errors.
+
+    Raises:
+        ConfigurationError: A part of the text has another form, or an address is there twice.
+    """
+    values: dict[str, str] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, sign, value = part.partition("=")
+        if not sign:
+            raise ConfigurationError(f"{setting} is '{part}'; it must be ADDRESS={form}")
+        if logical(setting, name) in values:
+            raise ConfigurationError(f"{setting} names the address '{name}' twice")
+        values[name] = value
+    return values
 
 
 def renamed(error: ConfigurationError, settings: Mapping[str, str]) -> ConfigurationError:

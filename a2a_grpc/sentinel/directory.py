@@ -68,7 +68,7 @@ class Directory:
 
     Args:
         entries: The registry.
-        routes: The attached agents.
+        routes: The agents of this sentinel.
         rules: Who may call which agents.
     """
 
@@ -86,11 +86,11 @@ class Directory:
         """
         if flaw(name):
             return None
-        for tunnel in self._routes.all():
-            if tunnel.address == name and tunnel.takes_calls and tunnel.description is not None:
+        for way in self._routes.ways():
+            if way.address == name and way.takes_calls and way.description is not None:
                 if not self._rules.may_call(caller, name):
                     return None
-                return Listing(name, tunnel.description.card, body=tunnel.description.body)
+                return Listing(name, way.description.card, body=way.description.body)
         try:
             entries = await self._entries.at(name)
         except StoreUnavailable:

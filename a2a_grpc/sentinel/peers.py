@@ -95,15 +95,14 @@ class Peers:
         """
         self._whereabouts.forget(address)
 
-    def ask_to_look(self, sentinels: Collection[str], principal: Principal, address: str) -> None:
+    def ask_to_look(self, sentinels: Collection[str], address: str) -> None:
         """Have other sentinels look soon whether their agents at an address were replaced.
 
         Args:
             sentinels: HOST:PORT of each of the sentinels.
-            principal: The principal of the agent that has replaced them.
             address: The logical address.
         """
-        mark = self._hops.mark(principal, address)
+        mark = self._hops.mark(Principal(), address)
         for peer in filter(None, map(self._peer, sentinels)):
             peer.used_at = time.monotonic()
             self._run(self._look(peer, address, mark))

@@ -11,6 +11,7 @@ from a2a_grpc.registry import Entry, EntryStore, Key, ReplacedError
 from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.tunnel import Tunnel
+from a2a_grpc.sentinel.way import Way
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -24,7 +25,7 @@ LAST_S = 1.0
 
 
 class Presence:
-    """Keeps an entry in the registry for each agent that is attached.
+    """Keeps an entry in the registry for each agent that is attached, or has a plain route.
 
     Guarantees:
 
@@ -36,7 +37,7 @@ class Presence:
 
     Args:
         entries: The store of the entries.
-        routes: The attached agents.
+        routes: The agents of this sentinel.
         sentinel: HOST:PORT of this sentinel.
         peers: The other sentinels of the store; None if there are none.
     """
@@ -96,26 +97,26 @@ class Presence:
 
     async def _write(self) -> bool:
         """Write what has changed, and renew what is due. Return False if the store refused an entry."""
-        tunnels = {self._key(tunnel): tunnel for tunnel in self._routes.all()}
-        for key in [key for key in self._written if key not in tunnels]:
+        ways = {self._key(way): way for way in self._routes.ways()}
+        for key in [key for key in self._written if key not in ways]:
             await self._entries.remove(key, self._written[key][0].owner)
             del self._written[key]  # not before: the sentinel may be stopped meanwhile
             self._have_replaced.discard(key)
         await self._renew()
         is_whole = True
-        for key, tunnel in tunnels.items():
+        for key, way in ways.items():
             written = self._written.get(key)
-            if written is not None and written[1] is tunnel.description and written[0].owner == tunnel.principal.owner:
+            if written is not None and written[1] is way.description and written[0].owner == way.owner:
                 continue
-            entry, description = self._entry(key, tunnel), tunnel.description
+            entry, description = self._entry(key, way), way.description
             self._written[key] = (entry, UNKNOWN)  # the sentinel may be stopped before the store has answered
             try:
-                await self._add(tunnel, entry)
+                await self._add(way, entry)
                 self._written[key] = (entry, description)
             except ReplacedError:
                 del self._written[key]
                 self._have_replaced.discard(key)
-                self._give_way(tunnel)
+                self._give_way(way)
             except A2AError as error:  # the address is another principal's at another sentinel, for example
                 del self._written[key]
                 said = one_line(error.message)
@@ -125,21 +126,22 @@ class Presence:
                 is_whole = False
         return is_whole
 
-    async def _add(self, tunnel: Tunnel, entry: Entry) -> None:
+    async def _add(self, way: Way, entry: Entry) -> None:
         """Write the entry of an agent. An agent that replaces others does so once, and gives way to later ones."""
-        if not tunnel.replaces or entry.key in self._have_replaced:
+        if not way.replaces or entry.key in self._have_replaced:
             await self._entries.add(entry)
             return
         replaced = await self._entries.replace(entry)
         self._have_replaced.add(entry.key)
         if self._peers is not None:
-            self._peers.ask_to_look({key.sentinel for key in replaced}, tunnel.principal, entry.name)
+            self._peers.ask_to_look({key.sentinel for key in replaced}, entry.name)
 
-    def _give_way(self, tunnel: Tunnel) -> None:
+    def _give_way(self, way: Way) -> None:
         """Let an agent at another sentinel take the place of one that is attached here."""
         if self._peers is not None:
-            self._peers.forget(tunnel.address)
-        self._routes.give_way(tunnel)
+            self._peers.forget(way.address)
+        if isinstance(way, Tunnel):
+            self._routes.give_way(way)
 
     async def _renew(self) -> None:
         """Renew the leases that are due, and those at addresses to look at. An entry that is gone is written again."""
@@ -153,17 +155,11 @@ class Presence:
             if not is_there:
                 self._written[key] = (self._written[key][0], UNKNOWN)
 
-    def _key(self, tunnel: Tunnel) -> Key:
-        return Key(tunnel.address, tunnel.instance, self._sentinel)
+    def _key(self, way: Way) -> Key:
+        return Key(way.address, way.instance, self._sentinel)
 
-    def _entry(self, key: Key, tunnel: Tunnel) -> Entry:
-        entry = Entry(
-            key=key,
-            owner=tunnel.principal.owner,
-            tenant=tunnel.address,
-            store=tunnel.store,
-            replaces=tunnel.replaces,
-        )
-        if tunnel.description is None:
+    def _entry(self, key: Key, way: Way) -> Entry:
+        entry = Entry(key=key, owner=way.owner, tenant=way.address, store=way.store, replaces=way.replaces)
+        if way.description is None:
             return entry.with_card(b"")
-        return entry.with_card(tunnel.description.card.SerializeToString(), tunnel.description.body)
+        return entry.with_card(way.description.card.SerializeToString(), way.description.body)

@@ -69,6 +69,11 @@ class Routes:
         """The number of attached agents."""
         return sum(map(len, self._attached.values()))
 
+    @property
+    def plain(self) -> list[Direct]:
+        """The agents of plain routes."""
+        return list(self._plain.values())
+
     def ways(self) -> list[Way]:
         """Return the ways to all agents."""
         return [*self.all(), *self._plain.values()]

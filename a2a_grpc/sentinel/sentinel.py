@@ -49,6 +49,7 @@ from a2a_grpc.sentinel.peers import Peers, opened_peers
 from a2a_grpc.sentinel.presence import Presence
 from a2a_grpc.sentinel.registry import RegistryService
 from a2a_grpc.sentinel.relay import Relay
+from a2a_grpc.sentinel.route_cards import RouteCards, places_of
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import OFF, SentinelSettings
@@ -152,9 +153,9 @@ class Sentinel:
         self._audit: AuditLog | None = None
         self._front: Front | None = None
         self._failed: asyncio.Future[str] | None = None
-        self._routes = Routes(
-            max_agents=self.settings.max_agents, hold_s=self.settings.hold_s, plain=plain_routes(self.settings)
-        )
+        plain = plain_routes(self.settings)
+        self._cards = places_of(self.settings.route_card, plain)
+        self._routes = Routes(max_agents=self.settings.max_agents, hold_s=self.settings.hold_s, plain=plain)
         self._admin = Admin(self.settings, (SERVICE_NAME, SENTINEL_SERVICE, REGISTRY_SERVICE))
         self.entries = open_entries(
             self.settings.store, lease_s=self.settings.registry_lease_s, max_entries=self.settings.max_entries
@@ -226,6 +227,9 @@ class Sentinel:
             undo.push_async_callback(self._presence.close)
             self._routes.open()
             undo.push_async_callback(self._routes.close)
+            public = settings.public_address or self.address
+            cards = RouteCards(self._routes, self._cards, public, ca_cert=settings.route_ca_cert)
+            undo.push_async_callback(cards.close)
             undo.push_async_callback(self._attaching.close)
             methods = self._methods(front)
             undo.enter_context(QuietGrpc())

@@ -47,6 +47,12 @@ class SentinelSettings(ListenSettings):
         "ADDRESS=HOST:PORT of an agent that the sentinel calls itself; give the option again for more agents.",
         repeated=True,
     )
+    route_card: str = setting(
+        "",
+        "ADDRESS=URL of the card of an agent of --route, or the path of its file, for the registry; give the option "
+        "again for more agents.",
+        repeated=True,
+    )
     route_plaintext: bool = setting(False, "Call the agents of --route on other machines without TLS.")
     route_ca_cert: str | None = setting(
         None, "PEM file with the root certificates of the agents of --route; by default the system's roots."
@@ -127,6 +133,11 @@ class SentinelSettings(ListenSettings):
             raise ConfigurationError("--peer-plaintext and certificates exclude each other")
         if self.route_plaintext and self.route_ca_cert:
             raise ConfigurationError("--route-plaintext and --route-ca-cert exclude each other")
+        if self.route_card and not self.public_address and is_wildcard(self.public_listeners[0].host):
+            raise ConfigurationError(
+                f"listen is '{self.listen}', and route_card is given: the cards would name this address, which clients "
+                "cannot call; give --public-address HOST:PORT"
+            )
         if self.has_peers and not (self.peer_address or self.public_address):
             listener = self.public_listeners[0]
             if is_wildcard(listener.host):

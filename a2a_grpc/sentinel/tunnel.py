@@ -13,7 +13,6 @@ from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.errors import A2AError, InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
-from a2a_grpc.sentinel.described import Description
 from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, is_http2, join
 from a2a_grpc.sentinel.way import Calling, Way
 from a2a_grpc.sentinel.wire import Dial, Drain, Hello, PipeFrame, SentinelFrame, parsed
@@ -70,14 +69,13 @@ class Tunnel(Way):
         self.replaces = hello.replace
         self.store = hello.store
         self.principal = principal
+        self.owner = principal.owner
         self.frames: asyncio.Queue[SentinelFrame] = asyncio.Queue()
         """What is to be said to the agent."""
         self.ended = asyncio.Event()
         """Set when the tunnel has to end."""
         self.fault: A2AError | None = None
         """Why the tunnel has to end, if the agent breaks the protocol."""
-        self.description: Description | None = None
-        """The card of the agent; None until the agent has sent it."""
         self.cards = 0
         """The number of cards that the agent has sent."""
         self._path = path

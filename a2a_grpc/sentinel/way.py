@@ -11,6 +11,7 @@ from a2a_grpc.client.origin import UNREACHED
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.errors import A2AError, ResourceExhaustedError
 from a2a_grpc.protocol import STATUS_DETAILS
+from a2a_grpc.sentinel.described import Description
 from a2a_grpc.sentinel.errors import AgentGoneError
 from a2a_grpc.wire import SERVICE, SERVICE_NAME
 
@@ -47,7 +48,20 @@ class Way:
     Args:
         address: The logical address of the agent.
         max_calls: The number of calls that may be open at the same time.
+
+    Attributes:
+        instance: A name that tells the process of the agent from others.
+        owner: The owner of the agent's principal, to whom the address belongs.
+        store: What tells the task store of the agent from others; empty if the agent shares it with none.
+        replaces: True if the agent takes the place of others at its address.
+        description: The card of the agent; None if it is not known.
     """
+
+    instance = ""
+    owner = ""
+    store = ""
+    replaces = False
+    description: Description | None = None
 
     def __init__(self, address: str, *, max_calls: int) -> None:
         self.address = address
