@@ -67,9 +67,10 @@ The modules, by floor. A module imports only from its own package and from lower
                     long to retry; calls: metadata, deadlines, retries; cuts: why a subscription was refused;
                     responses: checks of responses; inflating: compressed content; renewal: certificates that were
                     replaced; growth: a limit for a followed task; pages: lists; connection, channel, pool, target,
-                    credentials, card, fetch, page: the way to an agent; probe: why an agent cannot be reached; lenient:
-                    cards with mistakes; status: failures as errors; remote, manager, blocking: other ways to use a
-                    client; registry: finding agents; delegated, noted: remote tasks for a turn of an agent here;
+                    credentials, card, fetch, fresh, page, guarded: the way to an agent; probe: why an agent cannot be
+                    reached; lenient: cards with mistakes; status: failures as errors; remote, manager, blocking: other
+                    ways to use a client; registry: finding agents; delegated, noted: remote tasks for a turn of an
+                    agent here;
                     identity: the credentials of a call; security: which credentials a card asks for; oauth2, command:
                     tokens from an authorization server or a command; tokens: renewing them; device: signing in with a
                     browser; endpoint, issuer: requests to authorization servers; extended: the card for a known caller

@@ -6,8 +6,8 @@ import typer
 
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
-from a2a_grpc.client import Cards
 from a2a_grpc.client.card import problems_of
+from a2a_grpc.client.connection import cards_for
 from a2a_grpc.client.target import Address, CardUrl, parse
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
@@ -40,8 +40,8 @@ async def card(
             "give its http(s):// URL, or --extended"
         )
     settings = session.settings
-    async with Cards(timeout_s=settings.timeout_s, ca_cert=settings.ca_cert) as cards:
-        found = await cards.load(parsed)
+    async with cards_for(settings, settings.timeout_s) as cards:
+        found = await cards.load(parsed, session.credentials.credentials)
     show_card(session, found)
     problems = cards.problems.get(parsed, []) + problems_of(
         found, where, card_host=parsed.host if isinstance(parsed, CardUrl) else "", any_host=settings.any_card_host

@@ -9,7 +9,7 @@ from a2a_grpc.cli.card import DEFAULT_CARD
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.stored import check, keep, login_of
 from a2a_grpc.cli.verb import Session
-from a2a_grpc.client import Cards
+from a2a_grpc.client.connection import cards_for
 from a2a_grpc.client.device import OFFLINE, ask_for_code, check_scopes, device_endpoints, wait_for_token
 from a2a_grpc.client.endpoint import check_url
 from a2a_grpc.client.issuer import Endpoints, endpoints_of_issuer
@@ -81,7 +81,7 @@ async def _endpoints(session: Session, where: CardUrl, issuer: str | None) -> tu
         if not found.device_url:
             raise ConfigurationError(f"the issuer {issuer} has no device authorization endpoint")
         return found, ()
-    async with Cards(timeout_s=settings.timeout_s, ca_cert=settings.ca_cert) as cards:
+    async with cards_for(settings, settings.timeout_s) as cards:
         card = await cards.load(where)
     named = await device_endpoints(card, str(where), where.host, ca_cert=settings.ca_cert)
     if named is None:

@@ -69,7 +69,8 @@ def connect(
             agent card is a URL `https://…` or `http://…`, or a path.
         credentials: Credentials for each call, such as `bearer(…)`, `api_key(…)` or `oauth2(…)`; by default none. They
             may be a list, or a dict from the names of security schemes to credentials. If the agent's card asks for
-            credentials, the client sends those for the first of the card's requirements that they meet.
+            credentials, the client sends those for the first of the card's requirements that they meet. A server that
+            asks for credentials when the card is fetched gets all of them.
         headers: gRPC metadata of every call.
         extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
         interceptors: Client interceptors of `grpc.aio`, for example for tracing. They see every call.
@@ -142,7 +143,9 @@ class Client:
         cards: Cards | None = None,
     ) -> None:
         self.target = target
-        self._connection = Connection(target, settings or ClientSettings(), cards=cards, interceptors=interceptors)
+        self._connection = Connection(
+            target, settings or ClientSettings(), cards=cards, interceptors=interceptors, credentials=credentials
+        )
         self._calls = Calls(self._connection, credentials=credentials, metadata=headers, extensions=extensions)
 
     async def __aenter__(self) -> Self:

@@ -14,6 +14,7 @@ from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.responses import CheckedChannel
+from a2a_grpc.client.security import Given
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, CardFile, CardUrl, reached, shown
 from a2a_grpc.forking import FORK
@@ -59,12 +60,14 @@ class Connection:
         *,
         cards: Cards | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+        credentials: Given | None = None,
     ) -> None:
         self.target = shown(target)
         """The target without its secrets, for errors."""
         self._where, self.settings = reached(target, settings)
         self._cards = cards
         self._interceptors = interceptors
+        self._credentials = credentials
         self._opening = asyncio.Lock()
         self.link: Link | None = None
         """None before the first use, and once it is closed."""
@@ -150,9 +153,19 @@ class Connection:
 
     async def _load(self, where: CardUrl | CardFile) -> AgentCard:
         if self._cards is not None:
-            return await self._cards.load(where)
-        async with Cards(timeout_s=self.settings.connect_timeout_s, ca_cert=self.settings.ca_cert) as cards:
-            return await cards.load(where)
+            return await self._cards.load(where, self._credentials)
+        async with cards_for(self.settings, self.settings.connect_timeout_s) as cards:
+            return await cards.load(where, self._credentials)
+
+
+def cards_for(settings: ClientSettings, timeout_s: float) -> Cards:
+    """Return cards that are fetched with the TLS files of a client."""
+    return Cards(
+        timeout_s=timeout_s,
+        ca_cert=settings.ca_cert,
+        client_cert=settings.client_cert,
+        client_key=settings.client_key,
+    )
 
 
 def closed() -> RuntimeError:

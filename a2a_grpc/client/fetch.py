@@ -6,17 +6,19 @@ import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from a2a_grpc.address import is_loopback, join_address
-from a2a_grpc.client.card import MAX_REASON_CHARS, read_card
+from a2a_grpc.client.card import read_card
 from a2a_grpc.client.errors import AgentCardError, UnreachableError
-from a2a_grpc.client.page import fetch_page
+from a2a_grpc.client.fresh import directives, is_plain, lifetime_s
+from a2a_grpc.client.guarded import ASKING, Entries, entries_of, may_show, refusal, refused
+from a2a_grpc.client.page import Page, fetch_page
 from a2a_grpc.client.probe import accepts_tls
+from a2a_grpc.client.security import Given
 from a2a_grpc.client.target import Address, CardFile, CardUrl, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
@@ -37,6 +39,8 @@ class Kept:
     max_age_s: float
     fresh_until: float
     validators: dict[str, str]
+    shown: Entries
+    """The credentials that the card was fetched with. The card is for callers that have them only."""
 
 
 class Cards:
@@ -45,17 +49,32 @@ class Cards:
     A card that is fresh costs no request. A card that is not fresh is fetched only if it has changed (spec §8.6.2). An
     object belongs to one event loop.
 
+    A card is fetched without credentials. If its server asks for credentials (401, 403), or says that there is no card
+    (404), the card is fetched once more with those of the caller. They go to the scheme, host and port of the URL only,
+    with TLS or to this machine. A card that was fetched so is kept for callers with the same credentials.
+
     Args:
         timeout_s: Seconds to fetch a card.
         ca_cert: PEM file with the root certificates to trust; None for those of the system.
+        client_cert: PEM file with the certificate chain to show to a server that asks for one; None for none.
+        client_key: PEM file with the private key of the certificate.
 
     Attributes:
         problems: For each card that was read, the members that were left out because they break the protocol.
     """
 
-    def __init__(self, *, timeout_s: float = 5.0, ca_cert: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 5.0,
+        ca_cert: str | None = None,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
         self._ca_cert = ca_cert
+        self._client_cert = client_cert
+        self._client_key = client_key
         self._kept: dict[str, Kept] = {}
         self.problems: dict[CardUrl | CardFile, list[str]] = {}
         self._sessions: dict[bool, Any] = {}
@@ -74,25 +93,66 @@ class Cards:
         for session in sessions.values():
             await session.close()
 
-    async def load(self, where: CardUrl | CardFile) -> AgentCard:
+    async def load(self, where: CardUrl | CardFile, credentials: Given | None = None) -> AgentCard:
         """Return the card at a place. The card is not checked.
 
         Args:
             where: The place of the card, as the client has read it from its target.
+            credentials: Credentials for a server that asks for some, as `connect` takes them.
 
         Raises:
             AgentCardError: There is no card.
             UnreachableError: The server of the card does not answer.
+            UnauthenticatedError: The server asks for credentials, or does not accept those that were given.
+            PermissionDeniedError: The server says that the credentials do not cover the card.
+            ConfigurationError: The credentials would go over plaintext to another machine, or are not complete.
         """
         if isinstance(where, CardFile):
             return read_card_file(where.path, self._problems_of(where))
         kept = self._kept.get(where.url)
+        if kept is not None and kept.shown and kept.shown != await entries_of(credentials):
+            kept = None  # it is the card of another caller
         if kept is not None and time.monotonic() < kept.fresh_until:
             return kept.card
+        shown = kept.shown if kept is not None else {}
+        page = await self._page(where, kept.validators if kept is not None else {}, shown)
+        if page.status in ASKING and credentials and may_show(where, page):
+            refused(credentials, shown)
+            page, shown = await self._shown_page(where, page, shown, credentials)
+        if page.status == 304 and kept is not None:
+            max_age_s = lifetime_s(page.headers)
+            kept.max_age_s = kept.max_age_s if max_age_s is None else max_age_s
+            kept.fresh_until = time.monotonic() + kept.max_age_s
+            return kept.card
+        if page.status != 200:
+            raise refusal(where, page, has_shown=bool(shown))
+        return self._read(where, page, shown)
+
+    async def _shown_page(self, where: CardUrl, page: Page, shown: Entries, credentials: Given) -> tuple[Page, Entries]:
+        """Return the page for a caller with credentials, and the credentials.
+
+        The server has answered with `page` to `shown`. If it refuses credentials that can be renewed, the renewed ones
+        are shown once.
+        """
+        for _ in range(2):
+            entries = await entries_of(credentials)
+            if entries == shown:
+                break
+            page, shown = await self._page(where, {}, entries), entries
+            if page.status != 401:
+                break
+            refused(credentials, shown)
+        return page, shown
+
+    async def _page(self, where: CardUrl, validators: dict[str, str], shown: Entries) -> Page:
+        """Return the response of the server of a card. Raise UnreachableError, which says why there is none."""
         import aiohttp  # here, as calls by address do without it
 
+        tls = trusting(self._ca_cert, self._client_cert, self._client_key)
         try:
-            return await self._fetch(where, kept)
+            return await fetch_page(
+                self._session(where), where.url, validators, secrets=shown, tls=tls, timeout_s=self._timeout_s
+            )
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, EOFError, TimeoutError) as error:
             babbled = isinstance(
                 error, (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.ClientOSError)
@@ -101,31 +161,20 @@ class Cards:
             if babbled and was_connected and where.url.startswith("http:") and await speaks_tls(where):
                 raise UnreachableError(f"{where} speaks TLS, and was called in plaintext; is it https://?") from None
             raise UnreachableError(_why(error, where, self._timeout_s)) from None  # aiohttp's own text has the URL
-        except ConfigurationError:
-            raise
         except (ValueError, OSError) as error:  # a name that cannot be one, a header that cannot be
             raise UnreachableError(f"the card at {where} cannot be had: {mask_url(str(error))}") from None
 
-    async def _fetch(self, where: CardUrl, kept: Kept | None) -> AgentCard:
-        headers = kept.validators if kept else {}
-        page = await fetch_page(
-            self._session(where), where.url, headers, tls=trusting(self._ca_cert), timeout_s=self._timeout_s
-        )
+    def _read(self, where: CardUrl, page: Page, shown: Entries) -> AgentCard:
+        """Return the card of a page. Keep the card, if its server allows that."""
         told = page.headers
-        max_age_s = lifetime_s(told)
-        if page.status == 304 and kept is not None:
-            kept.max_age_s = kept.max_age_s if max_age_s is None else max_age_s
-            kept.fresh_until = time.monotonic() + kept.max_age_s
-            return kept.card
-        if page.status != 200:
-            raise AgentCardError(f"{where} answers {page.status} {page.reason[:MAX_REASON_CHARS]}; there is no card")
         card = read_card(decoded(page.content, told), str(where), self._problems_of(where))
         self._kept.pop(where.url, None)
         if "no-store" not in directives(told):
             pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
             validators = {ask: told[tell] for ask, tell in pairs if is_plain(told.get(tell, ""))}
+            max_age_s = lifetime_s(told)
             max_age_s = DEFAULT_MAX_AGE_S if max_age_s is None else max_age_s
-            self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators)
+            self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators, shown)
         return card
 
     def _problems_of(self, where: CardUrl | CardFile) -> list[str]:
@@ -188,15 +237,29 @@ async def speaks_tls(where: CardUrl) -> bool:
     return await accepts_tls(address, TLS_TIMEOUT_S)
 
 
-def trusting(ca_cert: str | None) -> ssl.SSLContext:
-    """Return a TLS context with these root certificates, or those of the system.
+def trusting(ca_cert: str | None, client_cert: str | None = None, client_key: str | None = None) -> ssl.SSLContext:
+    """Return a TLS context with these root certificates, or those of the system, and with a certificate of the client.
 
-    Raise ConfigurationError if they cannot be read.
+    Raise ConfigurationError if a file cannot be read.
     """
     try:
-        return ssl.create_default_context(cafile=ca_cert)
+        context = ssl.create_default_context(cafile=ca_cert)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(f"cannot read ca_cert '{ca_cert}': {error.strerror or error}") from error
+    if client_cert:
+        try:
+            # Without a password OpenSSL would ask the terminal for one.
+            context.load_cert_chain(client_cert, client_key, password=b"")
+        except OSError as error:
+            why = (
+                "they do not belong together, or are no PEM files"
+                if isinstance(error, ssl.SSLError)
+                else error.strerror
+            )
+            raise ConfigurationError(
+                f"cannot read client_cert '{client_cert}' and client_key '{client_key}': {why}"
+            ) from error
+    return context
 
 
 def decoded(content: bytes, headers: Any) -> bytes | str:
@@ -221,35 +284,3 @@ def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
     except ValueError as error:  # no path at all, such as one with a NUL
         raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
     return read_card(content, shown(path), problems)
-
-
-def is_plain(text: str) -> bool:
-    """Return True for a header's value that can be sent back."""
-    return bool(text) and text.isascii() and text.isprintable()
-
-
-def directives(headers: Any) -> dict[str, str]:
-    """Return the directives of all Cache-Control headers, in small letters."""
-    items = ",".join(headers.getall("Cache-Control", [])).split(",")
-    return {name.strip().lower(): argument.strip(' "') for name, _, argument in (item.partition("=") for item in items)}
-
-
-def lifetime_s(headers: Any) -> float | None:
-    """Return the seconds for which a response stays fresh; None if it does not say it.
-
-    These are `max-age` less `Age`, or `Expires` less `Date`.
-    """
-    told = directives(headers)
-    if "no-cache" in told or "no-store" in told:
-        return 0.0
-    if (age := told.get("max-age", "")).isdecimal():
-        spent = headers.get("Age", "0")
-        return max(0.0, float(age) - (float(spent) if spent.isdecimal() else 0.0))
-    if "Expires" in headers:
-        try:
-            expires = parsedate_to_datetime(headers["Expires"])
-            begun = parsedate_to_datetime(headers["Date"]).timestamp() if "Date" in headers else time.time()
-            return max(0.0, expires.timestamp() - begun)
-        except (ValueError, TypeError, OverflowError, OSError):
-            return 0.0  # an Expires that is no date means: already expired
-    return None

@@ -10,10 +10,13 @@ from typing import Any, Self
 from a2a_grpc.arguments import Parameters, checked
 from a2a_grpc.client.blocking import BlockingClient, Portal
 from a2a_grpc.client.client import CONNECT_ARGUMENTS, Client, connect, load_settings
+from a2a_grpc.client.connection import cards_for
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.registry import FoundAgent, Registry
 from a2a_grpc.client.remote import RemoteAgent
+from a2a_grpc.client.security import Given
+from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address, CardUrl, parse, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
@@ -182,13 +185,15 @@ class ClientManager:
 
         Args:
             urls: The URLs of cards or agents, or paths of cards, as `connect` takes them. Or one text: HOST:PORT of a
-                registry.
+                registry. A server of these URLs that asks for credentials gets those of the manager. The agents that a
+                registry names get none.
             timeout_s: Seconds for each card, and for the list of the registry.
         """
         if isinstance(urls, str):
             return await self._discover_registry(urls, timeout_s)
-        async with Cards(timeout_s=timeout_s, ca_cert=self._settings.get("ca_cert")) as cards:
-            found = await asyncio.gather(*(_discover(cards, url, timeout_s) for url in urls))
+        credentials = self._settings.get("credentials")
+        async with cards_for(self._loaded(), timeout_s) as cards:
+            found = await asyncio.gather(*(_discover(cards, url, timeout_s, credentials) for url in urls))
         for one in found:
             if one.card is not None and one.card.name:
                 with self._lock:
@@ -197,7 +202,7 @@ class ClientManager:
 
     async def _discover_registry(self, registry: str, timeout_s: float) -> list[Discovered]:
         """Return a result for each agent in a registry, and one with the error if the registry fails."""
-        loaded = load_settings({name: it for name, it in self._settings.items() if name not in CONNECT_ARGUMENTS})
+        loaded = self._loaded()
         shown_to = {name: self._settings[name] for name in ("credentials", "headers") if name in self._settings}
         found: dict[str, FoundAgent] = {}
         try:
@@ -209,7 +214,7 @@ class ClientManager:
             return [Discovered(registry, None, late)]
         except (A2AError, ConfigurationError) as error:
             return [Discovered(registry, None, error)]
-        async with Cards(timeout_s=timeout_s, ca_cert=self._settings.get("ca_cert")) as cards:
+        async with cards_for(loaded, timeout_s) as cards:
             results = await asyncio.gather(*(_discover_agent(cards, agent, timeout_s) for agent in found.values()))
         with self._lock:
             for agent, result in zip(found.values(), results, strict=True):
@@ -233,6 +238,10 @@ class ClientManager:
         if portal is not None:
             await asyncio.to_thread(_close_blocking, portal, list(blocking.values()))
 
+    def _loaded(self) -> ClientSettings:
+        """Return the settings of all clients."""
+        return load_settings({name: it for name, it in self._settings.items() if name not in CONNECT_ARGUMENTS})
+
     def _settings_for(self, target: str) -> dict[str, Any]:
         return {**self._extras.get(target, {}), **self._settings}
 
@@ -250,13 +259,13 @@ class ClientManager:
                 raise ConfigurationError(f"there is no agent '{name}'; registered are: {known}") from None
 
 
-async def _discover(cards: Cards, url: str, timeout_s: float) -> Discovered:
+async def _discover(cards: Cards, url: str, timeout_s: float, credentials: Given | None = None) -> Discovered:
     try:
         where = parse(url)
         if isinstance(where, Address):
             raise ConfigurationError(f"'{shown(url)}' is an address; cards are at http(s):// URLs")
         async with asyncio.timeout(timeout_s):
-            card = await cards.load(where)
+            card = await cards.load(where, credentials)
     except TimeoutError:
         return Discovered(url, None, UnreachableError(f"{shown(url)} does not answer within {timeout_s:g} s"))
     except (A2AError, ConfigurationError) as error:
@@ -267,7 +276,8 @@ async def _discover(cards: Cards, url: str, timeout_s: float) -> Discovered:
 async def _discover_agent(cards: Cards, agent: FoundAgent, timeout_s: float) -> Discovered:
     """Return the result for an agent of a registry. A card at a URL is fetched, so that the agent is known to answer.
 
-    Of an agent at a sentinel, or with the address of its gRPC, the registry has the card.
+    Of an agent at a sentinel, or with the address of its gRPC, the registry has the card. No credentials go to a URL
+    that the registry names, since any agent can register one.
     """
     if agent.url and isinstance(parse(agent.url), CardUrl):
         return await _discover(cards, agent.url, timeout_s)

@@ -19,6 +19,8 @@ HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 class Page(NamedTuple):
     """A response."""
 
+    url: str
+    """The URL that has answered, after redirects."""
     status: int
     reason: str
     headers: Any
@@ -28,12 +30,19 @@ class Page(NamedTuple):
 
 
 async def fetch_page(
-    session: Any, url: str, headers: Mapping[str, str], *, tls: ssl.SSLContext | bool, timeout_s: float
+    session: Any,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    secrets: Mapping[str, str],
+    tls: ssl.SSLContext | bool,
+    timeout_s: float,
 ) -> Page:
     """Return the page at a URL, within `timeout_s` in all. `session` is an aiohttp.ClientSession that does not inflate.
 
     A redirect is followed if it stays on the same scheme, host and port, or goes from http to https on the same host.
     The server of the URL has no say in which other hosts this client calls, some of which only this client may reach.
+    The header fields `secrets` are sent to the scheme, host and port of the URL only.
 
     Raises AgentCardError for a redirect to another place and for a page that is too large, UnreachableError for too
     many redirects, TimeoutError, and what aiohttp raises.
@@ -44,13 +53,21 @@ async def fetch_page(
     async with asyncio.timeout(timeout_s):
         for _ in range(1 + MAX_REDIRECTS):
             context = tls if here.scheme == "https" else True
-            async with session.get(here, headers={**HEADERS, **headers}, ssl=context, allow_redirects=False) as answer:
+            sent = {**HEADERS, **headers, **(secrets if here.origin() == URL(url).origin() else {})}
+            async with session.get(here, headers=sent, ssl=context, allow_redirects=False) as answer:
                 location = answer.headers.get("Location")
                 if answer.status not in REDIRECTS or location is None:
                     content = await _content(answer, url) if answer.status == 200 else b""
-                    return Page(answer.status, answer.reason or "", answer.headers, content)
+                    return Page(str(here), answer.status, answer.reason or "", answer.headers, content)
             here = _followed(here, location)
     raise UnreachableError(f"{shown(url)} redirects in circles; check the URL of the card")
+
+
+def origin(url: str) -> str:
+    """Return the scheme, host and port of a URL."""
+    from yarl import URL
+
+    return str(URL(url).origin())
 
 
 def _followed(here: Any, location: str) -> Any:

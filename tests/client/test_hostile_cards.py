@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from a2a_grpc import connect
 from a2a_grpc.client import AgentCardError, Cards, ClientManager, RemoteAgent, UnreachableError
 from a2a_grpc.client.card import interface_address, read_card
-from a2a_grpc.client.fetch import lifetime_s
+from a2a_grpc.client.fresh import lifetime_s
 from a2a_grpc.client.target import CardUrl, parse
 from a2a_grpc.errors import A2AError
 from a2a_grpc.wire import AgentInterface

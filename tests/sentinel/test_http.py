@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,13 +14,16 @@ from a2a.client import A2ACardResolver
 
 from a2a_grpc import connect
 from a2a_grpc.auth import AuthSettings, CallCredentials
+from a2a_grpc.client import AgentCardError, bearer
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import UnauthenticatedError
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.principal import Principal
 from a2a_grpc.registry import Search
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.wire import AgentFrame, Described
 from a2a_grpc.wire import Task
+from tests.cli.terminal import run
 from tests.harness import Program, eventually, run_program, scripted_agent
 from tests.sentinel.test_attaching import attach, hello, kind_of
 from tests.sentinel.tunnels import ADDRESS, attached, channel_to, sentinel
@@ -381,6 +385,29 @@ async def test_a_caller_sees_what_it_may_call_and_nothing_else() -> None:
                 f"{base}/agents/{unknown}", **ada
             )
         assert [(await got(f"{base}{probe}"))[0] for probe in ("/livez", "/readyz")] == [200, 200]
+
+
+async def test_our_client_fetches_the_card_and_calls_the_agent_with_one_token(tmp_path: Path) -> None:
+    settings = SentinelSettings(listen=HTTP, http_listen=HTTP, drain_grace_s=0)
+    async with Sentinel(settings, auth=[by_token]) as running:
+        url = f"{running.http_url}/agents/{ADDRESS}"
+        async with attached(scripted_agent(), running.address, token="owner"):
+
+            async def assert_served() -> None:
+                assert (await got(f"{url}{CARD}", **{"X-Api-Key": "ada"}))[0] == 200
+
+            await eventually(assert_served)
+            async with connect(url, credentials=bearer("ada")) as client:
+                assert isinstance(await client.send("hello"), Task)
+            with pytest.raises(UnauthenticatedError, match=r"needs credentials \(401 Unauthorized\)"):
+                async with connect(url):
+                    pass
+            with pytest.raises(AgentCardError, match="404"):  # as for an agent that does not exist
+                async with connect(url, credentials=bearer("bob:other@acme")):
+                    pass
+            (tmp_path / "token").write_text("ada")
+            done = await run("send", "--agent", url, "--token-file", str(tmp_path / "token"), "hello")
+            assert done.code == 0, done.err
 
 
 async def test_wrong_credentials_and_many_requests_are_limited_as_calls_are() -> None:
