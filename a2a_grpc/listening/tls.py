@@ -37,6 +37,9 @@ class Loaded:
     mutual: grpc.ServerCertificateConfiguration
     """For ports that ask for one."""
     http: ssl.SSLContext
+    """For HTTP that asks for no client certificate."""
+    http_asking: ssl.SSLContext
+    """For HTTP that asks for one if there is a client CA, and serves callers without one, too."""
 
 
 class TlsFiles:
@@ -59,8 +62,16 @@ class TlsFiles:
 
     @property
     def http(self) -> ssl.SSLContext:
-        """The context for the next HTTP connection."""
+        """The context for the next HTTP connection, which asks for no client certificate."""
         return self._loaded.http
+
+    @property
+    def http_asking(self) -> ssl.SSLContext:
+        """The context for the next HTTP connection, which asks for a client certificate if there is a client CA.
+
+        Callers without a certificate are served, too. A certificate of another CA ends the connection.
+        """
+        return self._loaded.http_asking
 
     def credentials(self, *, mutual: bool) -> grpc.ServerCredentials:
         """Return credentials for one port that is bound once: gRPC's credentials remember what they gave to a port.
@@ -126,17 +137,21 @@ class TlsFiles:
 
     def _load(self, contents: Contents) -> Loaded:
         """Return contents in the forms that are used, if they fit each other. Raises ConfigurationError."""
-        http = self._http_context()
+        http, http_asking = self._http_context(), self._http_context()
         if self._read() != contents:  # the context was made of files, since Python makes none of bytes
             raise ConfigurationError("the TLS files changed while they were read")
         if self._asks:
             self._check_client_ca(contents.client_ca)
+            http_asking.load_verify_locations(cadata=contents.client_ca.decode("ascii", "ignore"))
+            http_asking.verify_mode = ssl.CERT_OPTIONAL
+            http_asking.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # gRPC trusts intermediate CAs of the file, too
         pair = [(contents.key, contents.certificate)]
         return Loaded(
             contents,
             plain=grpc.ssl_server_certificate_configuration(pair),
             mutual=grpc.ssl_server_certificate_configuration(pair, contents.client_ca or None),
             http=http,
+            http_asking=http_asking,
         )
 
     def _http_context(self) -> ssl.SSLContext:

@@ -1,6 +1,7 @@
-"""Callers over HTTP: the headers of a request are credentials as the metadata of a call is."""
+"""Callers over HTTP: headers are credentials as the metadata of a call is, and certificates are those of gRPC."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -10,6 +11,8 @@ from a2a_grpc.address import join_address
 from a2a_grpc.auth import CallCredentials
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
+from a2a_grpc.auth.certificates import certificate_of
+from a2a_grpc.auth.protocol import Certificate
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc.admission import IDENTIFY_TIMEOUT_S
@@ -94,8 +97,16 @@ def _shown(method: str, request: web.Request) -> CallCredentials:
         name = header.lower()
         if not name.endswith("-bin"):  # authenticators may expect bytes under such a name
             metadata[name] = (*metadata.get(name, ()), value)
+    certificate = _certificate(request)
     peer = request.transport.get_extra_info("peername") if request.transport else None
     if not peer:
-        return CallCredentials(method, metadata)
+        return CallCredentials(method, metadata, certificate)
     host, port = str(peer[0]).removeprefix("::ffff:"), int(peer[1])
-    return CallCredentials(method, metadata, None, f"ipv{6 if ':' in host else 4}:{join_address(host, port)}")
+    return CallCredentials(method, metadata, certificate, f"ipv{6 if ':' in host else 4}:{join_address(host, port)}")
+
+
+def _certificate(request: web.Request) -> Certificate | None:
+    """Return the client certificate of the connection, which TLS has verified; None if there is none."""
+    tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+    der = tls.getpeercert(binary_form=True) if tls is not None else None
+    return certificate_of({"x509_pem_cert": [ssl.DER_cert_to_PEM_cert(der).encode()]}) if der else None

@@ -302,7 +302,7 @@ class Sentinel:
         )
         host, port = split_address("http_listen", settings.http_listen)
         limit = shares(1, settings.max_connections).http
-        address = await http.start(host, port, limit=limit, tls=(lambda: tls.http) if tls else None)
+        address = await http.start(host, port, limit=limit, tls=(lambda: tls.http_asking) if tls else None)
         undo.push_async_callback(http.stop)
         self.http_url = f"{'https' if tls else 'http'}://{address}"
 
