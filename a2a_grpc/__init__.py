@@ -34,9 +34,9 @@ The modules, by floor. A module imports only from its own package and from lower
                     an agent; route_cards: the cards of agents of plain routes; http: the HTTP port; directory: the
                     agents that a caller finds; http_callers: callers; http_catalog: agents as entries of catalogs;
                     http_search: the search of ARD; http_errors: errors in JSON; settings; errors; wire: messages;
-                    signing: saying to agents who calls; vouched: the agent's side of this; rules: who may attach, and
-                    who may call; registry: the service in which agents are found; presence: the attached ones in it;
-                    registration: the side of an agent that registers
+                    signing: saying to agents who calls; vouched: the agent's side of this; rules, rules_file: who may
+                    attach, and who may call; registry: the service in which agents are found; presence: the attached
+                    ones in it; registration: the side of an agent that registers
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this

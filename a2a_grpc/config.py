@@ -31,7 +31,7 @@ OPTIONS = frozenset([
     "register", "register_as", "register_ca_cert", "register_plaintext", "register_token_file", "register_url",
     "heartbeat_s", "hold_s", "max_agent_calls", "max_agents", "pass_credentials", "public_address", "public_url",
     "peer_address", "peer_ca_cert", "peer_cert", "peer_key", "peer_plaintext",
-    "route", "route_ca_cert", "route_connect_timeout_s", "route_plaintext", "shared_store",
+    "route", "route_ca_cert", "route_card", "route_connect_timeout_s", "route_plaintext", "shared_store",
     "signing_key",
 ])  # fmt: skip
 """Options of the command line that are no settings, and `worker`, which a supervisor sets. Each has a variable, too."""

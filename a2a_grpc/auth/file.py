@@ -1,7 +1,7 @@
 """The authenticators that settings and a file of them name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,12 +40,10 @@ class Accepted:
             and tokens, since a token says more of a caller than the connection that carried it. `anonymous` is the last
             one, if calls without credentials are accepted.
         client_ca: The file with the CAs of client certificates; None if certificates are not asked for.
-        more: The further tables of the file, as they were read, by name.
     """
 
     authenticators: tuple[Authenticator, ...] = ()
     client_ca: str | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def accepted(settings: AuthSettings, *, client_ca: str | None = None, more: Sequence[str] = ()) -> Accepted:
@@ -86,7 +84,21 @@ def accepted(settings: AuthSettings, *, client_ca: str | None = None, more: Sequ
             f"{file.path}: the file accepts no credentials; it needs [keys], [[jwt]] or [certificates], or [anonymous] "
             "with allow = true"
         )
-    return Accepted(tuple(authenticators), authority, file.more if file else {})
+    return Accepted(tuple(authenticators), authority)
+
+
+def tables_of(path: Path, more: Sequence[str]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the further tables of a file of accepted credentials, and then all others, each by name.
+
+    Args:
+        path: The file.
+        more: The names of the further tables.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is wrong.
+    """
+    file = _File(path, more)
+    return file.more, file.others
 
 
 def _one(option: str, given: str | None, file: "_File | None", table: str, named: str | None) -> str | None:
@@ -112,6 +124,7 @@ class _File:
                 )
         refuse_unknown_tables(path, tables, ("keys", "jwt", "certificates", "anonymous", *more))
         self.more = {name: tables[name] for name in more if name in tables}
+        self.others = {name: table for name, table in tables.items() if name not in more}
         self._keys = Table(path, "[keys]", tables["keys"], KEYS) if "keys" in tables else None
         self._certificates = (
             Table(path, "[certificates]", tables["certificates"], CERTIFICATES) if "certificates" in tables else None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from a2a_grpc.auth import keyfile
 from a2a_grpc.auth.keyfile import Key
 from a2a_grpc.auth.protocol import EXPIRED, CallCredentials, Refused
-from a2a_grpc.auth.tables import state_of, warn_if_writable
+from a2a_grpc.auth.tables import Stamp, stamp_of, state_of, warn_if_writable
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.principal import Principal
 from a2a_grpc.throttle import Throttle
@@ -27,16 +27,10 @@ SCHEME, BEARER_SCHEME = "api_key", "api_key_bearer"
 HEADER = "x-api-key"
 CHECK_INTERVAL_S = 1.0
 """Seconds between two looks at the file."""
-UNSETTLED_S = 2.0
-"""A file that changed less than these seconds ago is read again at the next look. Some file systems store times in
-whole seconds, so a second change could look like the first."""
 REMIND_S = 60.0
 """Seconds between two log lines about the same fault of the file."""
 
 _HEADER_NAME = re.compile(r"(?!grpc-|a2a-|authorization$)[a-z0-9][a-z0-9_.-]*(?<!-bin)")
-
-Stamp = tuple[int, ...]
-"""What changes when a file does."""
 
 
 class ApiKeys:
@@ -208,11 +202,10 @@ def _read(path: Path, known: Stamp = ()) -> _Read | None:
         ConfigurationError: The file cannot be read, or is wrong.
     """
     state = state_of(path)
-    stamp = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-    if stamp == known:
+    stamp = stamp_of(state)
+    if stamp and stamp == known:
         return None
-    is_settled = time.time() - max(state.st_mtime, state.st_ctime) > UNSETTLED_S
-    return _Read(stamp if is_settled else (), state.st_mode, _Index(tuple(keyfile.read(path))))
+    return _Read(stamp, state.st_mode, _Index(tuple(keyfile.read(path))))
 
 
 def _bearer_key(value: str | bytes) -> str:

@@ -17,7 +17,7 @@ from a2a_grpc.harmless import log_to_stderr
 from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
-from a2a_grpc.sentinel.rules import rules_of
+from a2a_grpc.sentinel.rules_file import RulesFile
 from a2a_grpc.server.serve import client_ca_of, ready_at, run_to_end, tell_listeners
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Tell
@@ -53,7 +53,7 @@ def _serve(options: dict[str, Any]) -> None:
     given = given_settings(options)
     callers = load(AuthSettings, given)
     found = accepted(callers, client_ca=client_ca_of(given), more=OF_SENTINELS)
-    rules = rules_of(Path(callers.auth), found.more) if callers.auth else None
+    rules = RulesFile(Path(callers.auth)) if callers.auth else None
     settings = load(SentinelSettings, {**given, "tls_client_ca": found.client_ca})
     sentinel = Sentinel(settings, auth=found.authenticators, rules=rules, callers=callers)
     raise_limit()

@@ -95,10 +95,17 @@ class Rules:
     """
 
     def __init__(self, *, attach: Sequence[Rule] = (), call: Sequence[Rule] = ()) -> None:
+        self.use(attach=attach, call=call)
+
+    def use(self, *, attach: Sequence[Rule], call: Sequence[Rule]) -> None:
+        """Decide by other rules from now on. The arguments are those of the class."""
         self.attach = tuple(attach)
         self.call = tuple(call)
         self._attach_allows = lru_cache(REMEMBERED)(partial(_allow, self.attach))
         self._call_allows = lru_cache(REMEMBERED)(partial(_allow, self.call))
+
+    async def look(self) -> None:
+        """Read the rules again if they come from a file that has changed. These do not."""
 
     @classmethod
     def open_to_all(cls) -> Self:
@@ -135,8 +142,8 @@ class Rules:
         return self.may_call(principal, entry.name) if entry.is_attached else sees(principal.tenants, entry.tenant)
 
 
-def rules_of(path: Path, tables: Mapping[str, Any]) -> Rules:
-    """Return the rules of the tables `[[attach]]` and `[[call]]` of a file.
+def rules_in(path: Path, tables: Mapping[str, Any]) -> dict[str, tuple[Rule, ...]]:
+    """Return the rules of the tables `[[attach]]` and `[[call]]` of a file, by the names of the tables.
 
     Args:
         path: The file.
@@ -145,7 +152,7 @@ def rules_of(path: Path, tables: Mapping[str, Any]) -> Rules:
     Raises:
         ConfigurationError: A table is wrong.
     """
-    return Rules(**{name: _rules(path, name, tables.get(name, [])) for name in OF_SENTINELS})
+    return {name: tuple(_rules(path, name, tables.get(name, []))) for name in OF_SENTINELS}
 
 
 def _rules(path: Path, name: str, entries: object) -> list[Rule]:

@@ -373,12 +373,13 @@ class Sentinel:
         await self._calls.refuse(context, error)
 
     async def _look(self, front: Front) -> None:
-        """Read TLS files again if they have changed, and forget connections that have gone, from time to time."""
+        """Read files again if they have changed, and forget connections that have gone, from time to time."""
         loop = asyncio.get_running_loop()
         forget_at = loop.time() + FORGET_EVERY_S
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             await front.look_at_files()
+            await self._rules.look()
             if not front.is_guarded and loop.time() >= forget_at:  # a guard does so itself
                 front.traffic.forget_idle()
                 forget_at = loop.time() + FORGET_EVERY_S

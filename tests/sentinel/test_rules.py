@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2a_grpc.auth import CallCredentials
-from a2a_grpc.auth.file import accepted
-from a2a_grpc.auth.settings import AuthSettings
+from a2a_grpc.auth.file import tables_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import PermissionDeniedError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Attachment, Sentinel, SentinelSettings, attaching
-from a2a_grpc.sentinel.rules import Rule, Rules, rules_of
+from a2a_grpc.sentinel.rules import Rule, Rules, rules_in
 from a2a_grpc.wire import GetTaskRequest
 from tests.auth.test_keys import add
 from tests.harness import Program, eventually, refusal, run_program
@@ -117,7 +116,7 @@ def test_a_mistake_in_rules_is_named_by_file_table_and_value(table: str, said: s
     file = tmp_path / "auth.toml"
     file.write_text(f"{table}[anonymous]\nallow = true\n")
     with pytest.raises(ConfigurationError) as wrong:
-        rules_of(file, accepted(AuthSettings(auth=str(file)), more=("attach", "call")).more)
+        rules_in(file, tables_of(file, ("attach", "call"))[0])
     assert said in str(wrong.value)
     assert str(file) in str(wrong.value)
 
