@@ -196,11 +196,24 @@ class AttachSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if bool(self.attach_cert) != bool(self.attach_key):
-            missing = "attach-key" if self.attach_cert else "attach-cert"
-            raise ConfigurationError(f"--{missing} is missing; a certificate and its key come together")
-        if self.attach_plaintext and (self.attach_ca_cert or self.attach_cert):
-            raise ConfigurationError("--attach-plaintext and certificates exclude each other")
+        check_shown("attach", self.attach_plaintext, self.attach_ca_cert, self.attach_cert, self.attach_key)
+
+
+def check_shown(name: str, plaintext: bool, ca_cert: str | None, cert: str | None, key: str | None) -> None:
+    """Raise ConfigurationError, which names the options, if TLS settings of an agent do not fit each other.
+
+    Args:
+        name: The beginning of the names of the settings.
+        plaintext: True if TLS is off.
+        ca_cert: The file with root certificates.
+        cert: The file with the certificate that the agent shows.
+        key: The file with the key of the certificate.
+    """
+    if bool(cert) != bool(key):
+        missing = "key" if cert else "cert"
+        raise ConfigurationError(f"--{name}-{missing} is missing; a certificate and its key come together")
+    if plaintext and (ca_cert or cert):
+        raise ConfigurationError(f"--{name}-plaintext and certificates exclude each other")
 
 
 def check_public_url(url: str) -> None:
@@ -235,12 +248,18 @@ class RegisterSettings:
     register_ca_cert: str | None = setting(
         None, "PEM file with the root certificates of the registry; by default the system's roots."
     )
+    register_cert: str | None = setting(
+        None,
+        "PEM file with the certificate chain that the agent shows to the registry; it is read again when it changes.",
+    )
+    register_key: str | None = setting(None, "PEM file with the private key of this certificate.")
     register_token_file: str | None = setting(
         None, "File with the token that the agent shows to the registry, as 'authorization: Bearer TOKEN'."
     )
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        check_shown("register", self.register_plaintext, self.register_ca_cert, self.register_cert, self.register_key)
 
 
 def token_in(name: str, path: str) -> str:

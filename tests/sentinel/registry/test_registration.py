@@ -1,18 +1,23 @@
 """Agents that register: the lease, restarts of the registry, refusals, and `serve --register`."""
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from a2a_grpc import connect
+from a2a_grpc.auth import ClientCertificates
 from a2a_grpc.client import Registry
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.registry.memory import MemoryEntries
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.registration import Registration
 from a2a_grpc.sentinel.settings import RegisterSettings
+from tests.auth.pki import Authority, write
 from tests.databases import free_port
 from tests.harness import Program, eventually, run_program
 from tests.sentinel.registry.test_entries import card
@@ -103,6 +108,83 @@ async def test_wrong_settings_are_refused_at_once(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=said):
             Registration(RegisterSettings(**settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"register_cert": "c.pem"}, "--register-key is missing"),
+        ({"register_plaintext": True, "register_ca_cert": "ca.pem"}, "--register-plaintext and certificates"),
+    ],
+)
+def test_settings_of_tls_that_do_not_fit_each_other_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        RegisterSettings(register="127.0.0.1:1", **settings)
+
+
+async def test_a_certificate_that_cannot_be_read_is_named_by_its_option(tmp_path: Path) -> None:
+    settings = RegisterSettings(
+        register="127.0.0.1:1", register_cert=str(tmp_path / "none.pem"), register_key=str(tmp_path / "none.key")
+    )
+    with pytest.raises(ConfigurationError, match="cannot read register_key"):
+        async with Registration(settings):
+            pass
+
+
+@asynccontextmanager
+async def mutual(folder: Path) -> AsyncIterator[tuple[Sentinel, list[str]]]:
+    """A sentinel that knows its callers by their certificates, and the options of an agent that has one."""
+    servers, clients = Authority("Servers"), Authority("Clients")
+    certificate, key = servers.issue("localhost", dns=("localhost",)).write(folder)
+    settings = SentinelSettings(
+        listen="localhost:0",
+        http_listen="off",
+        drain_grace_s=0,
+        registry_lease_s=3.0,
+        tls_cert=str(certificate),
+        tls_key=str(key),
+        tls_client_ca=str(write(folder / "clients.pem", clients.pem)),
+    )
+    shown, shown_key = clients.issue("poet", dns=("poet.example",)).write(folder, "poet")
+    options = [
+        f"--register-ca-cert={write(folder / 'servers.pem', servers.pem)}",
+        f"--register-cert={shown}",
+        f"--register-key={shown_key}",
+    ]
+    async with Sentinel(settings, auth=[ClientCertificates()]) as running:
+        yield running, options
+
+
+async def test_the_certificate_of_an_agent_is_the_owner_of_its_entries_and_each_worker_has_one(tmp_path: Path) -> None:
+    async with mutual(tmp_path) as (running, options):
+        store = f"--store=sqlite:///{tmp_path}/tasks.db"
+        async with served(running.address, "--workers=2", store, *options) as program:
+            before: set[str] = set()
+
+            async def are_there() -> None:
+                entries = await running.entries.at("scripted")
+                assert len(entries) == 2
+                owner = '["certificate","dns:CN=Clients","poet.example"]'
+                assert {(entry.owner, entry.url) for entry in entries} == {(owner, program.http)}
+                before.update(entry.key.instance for entry in entries)
+
+            await eventually(are_there, within_s=60)
+            workers = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text().split()
+            os.kill(int(workers[0]), signal.SIGKILL)  # another worker takes its place, with an entry of its own
+
+            async def is_replaced() -> None:
+                known = {entry.key.instance for entry in await running.entries.at("scripted")}
+                assert len(known & before) == len(known - before) == 1
+
+            await eventually(is_replaced, within_s=60)
+            async with connect(program.http) as client:
+                await client.send("hello")
+            program.process.send_signal(signal.SIGTERM)
+
+            async def are_gone() -> None:
+                assert await running.entries.at("scripted") == []
+
+            await eventually(are_gone, within_s=60)
 
 
 def served(at: str, *options: str) -> Program:
