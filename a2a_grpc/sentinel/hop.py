@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from a2a_grpc.auth import CallCredentials
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import Key
-from a2a_grpc.sentinel.vouched import principal_of
+from a2a_grpc.sentinel.caller import description_of, principal_of
 from a2a_grpc.wire import SecurityScheme
 
 LIFE_S = 60.0
@@ -53,13 +53,8 @@ class Hops:
             principal: The caller.
             address: The logical address that is called.
         """
-        said = {
-            "to": address,
-            "exp": self._clock() + LIFE_S,
-            "end": principal.expires_at,
-            "principal": json.loads(principal.to_json() or "{}"),
-        }
-        payload = base64.urlsafe_b64encode(json.dumps(said, separators=(",", ":")).encode()).decode()
+        said = description_of(principal, to=address, exp=self._clock() + LIFE_S)
+        payload = base64.urlsafe_b64encode(said).decode()
         return f"{payload}.{self._code(payload)}"
 
     def caller(self, marks: Sequence[str | bytes], address: str | None = None) -> Principal | None:
@@ -83,7 +78,7 @@ class Hops:
             return None
         if self._clock() >= said["exp"] + LIFE_S or address not in (None, said["to"]):
             return None
-        return principal_of(said["principal"], said["end"])
+        return principal_of(said)
 
     def _code(self, payload: str) -> str:
         return hmac.new(self._secret, payload.encode(), hashlib.sha256).hexdigest()

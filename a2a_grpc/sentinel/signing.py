@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import logging
 import os
 import stat
@@ -10,13 +9,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from a2a_grpc.auth.keyset import check_installed
 from a2a_grpc.auth.tables import state_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.principal import Principal
+from a2a_grpc.sentinel.caller import description_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -85,7 +85,8 @@ class Signer:
         if known is not None and now < known[0]:
             return known[1]
         ends_at = now + LIFE_S if principal.expires_at is None else min(now + LIFE_S, principal.expires_at)
-        entry = self._jws.encode(_payload(principal, address, now, ends_at), self._key, ALGORITHM, self._headers)
+        said = description_of(principal, aud=address, iat=now, exp=ends_at)
+        entry = self._jws.encode(said, self._key, ALGORITHM, self._headers)
         if len(entry) > MAX_ENTRY_CHARS:
             raise ResourceExhaustedError("the credentials hold more than can be passed on to an agent")
         self._signed[place] = (min(now + REUSE_S, ends_at), entry)
@@ -98,12 +99,6 @@ class Signer:
 def key_id(public: bytes) -> str:
     """Return the name of a public key: a digest of its bytes."""
     return base64.urlsafe_b64encode(hashlib.sha256(public).digest()[:18]).decode()
-
-
-def _payload(principal: Principal, address: str, now: float, ends_at: float) -> bytes:
-    said: dict[str, Any] = {"aud": address, "iat": now, "exp": ends_at, "end": principal.expires_at}
-    said["principal"] = json.loads(principal.to_json() or "{}")
-    return json.dumps(said, separators=(",", ":")).encode()
 
 
 def _read(path: Path) -> "Ed25519PrivateKey":

@@ -4,8 +4,7 @@ import hashlib
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
@@ -15,6 +14,7 @@ from a2a_grpc.auth.protocol import EXPIRED
 from a2a_grpc.auth.tokens import read
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import Key
+from a2a_grpc.sentinel.caller import principal_of
 from a2a_grpc.sentinel.signing import ALGORITHM, MAX_ENTRY_CHARS, REMEMBERED, TYPE, key_id
 from a2a_grpc.sentinel.wire import Welcome
 from a2a_grpc.wire import SecurityScheme
@@ -155,16 +155,6 @@ class VouchedCallers:
         if said.get("aud") != self._address:
             raise Refused("audience of the principal")
         try:
-            return float(said["exp"]) + LEEWAY_S, principal_of(said["principal"], said.get("end"))
+            return float(said["exp"]) + LEEWAY_S, principal_of(said)
         except (KeyError, TypeError, ValueError):
             raise Refused("malformed principal of the sentinel") from None
-
-
-def principal_of(said: dict[str, Any], expires_at: float | None) -> Principal:
-    """Return the caller that a sentinel has described.
-
-    Args:
-        said: The description, whose origin is verified.
-        expires_at: The Unix time in seconds at which the credentials of the caller end; None if they do not end.
-    """
-    return Principal(**{**said, "claims": MappingProxyType(said.get("claims", {}))}, expires_at=expires_at)
