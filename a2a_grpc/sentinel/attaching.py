@@ -2,11 +2,8 @@
 
 import asyncio
 import logging
-import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,27 +12,23 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.errors import (
-    A2AError,
-    InternalError,
     InvalidRequestError,
     PermissionDeniedError,
     UnavailableError,
-    Violation,
 )
 from a2a_grpc.harmless import one_line
-from a2a_grpc.logical import FORM, MAX_CHARS, is_logical
+from a2a_grpc.logical import MAX_CHARS
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Context, current_caller
-from a2a_grpc.rpc.status import abort, to_status
 from a2a_grpc.rpc.traffic import Traffic
-from a2a_grpc.sentinel.coming import spread_of
+from a2a_grpc.sentinel.coming import renewal_s, spread_of
 from a2a_grpc.sentinel.described import MAX_CARDS, described
 from a2a_grpc.sentinel.errors import BadCardError
 from a2a_grpc.sentinel.peers import Peers
-from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.sentinel.streams import Agent, AgentStreams, first_message
 from a2a_grpc.sentinel.tunnel import Tunnel
 from a2a_grpc.sentinel.wire import (
     ATTACH,
@@ -47,24 +40,11 @@ from a2a_grpc.sentinel.wire import (
     PipeFrame,
     SentinelFrame,
     Welcome,
+    check_hello,
     parsed,
 )
-from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.sentinel")
-
-FIRST_S = 10.0
-"""Seconds in which the first frame of a stream has to come."""
-
-RENEWAL = (0.7, 0.8)
-"""The share of the largest age of a connection at which an agent is asked to open a new tunnel. gRPC varies the age by
-a tenth."""
-
-RENEW_BEFORE_S = 30.0
-"""Seconds before the end of an agent's credentials at which the agent is asked to attach with newer ones."""
-
-MAX_INSTANCE_CHARS = 64
-MAX_STORE_CHARS = 128
 
 
 class Attaching:
@@ -86,6 +66,7 @@ class Attaching:
         folder: A folder for private sockets, which no other user can read.
         welcome: What each agent gets to know, besides its address.
         traffic: The accounts of connections.
+        streams: The streams of agents that are open.
         max_age_s: The age in seconds at which agents are asked to open a new tunnel; 0 for no limit.
         peers: The other sentinels of the store; None if there are none.
     """
@@ -98,6 +79,7 @@ class Attaching:
         folder: Path,
         welcome: Welcome,
         traffic: Traffic,
+        streams: AgentStreams,
         *,
         max_age_s: float = 0.0,
         peers: Peers | None = None,
@@ -112,77 +94,24 @@ class Attaching:
         self._peers = peers
         self._numbers = count()
         self._dials: dict[str, Tunnel] = {}
-        self._lines = Throttle(logger)
-        self._streams: set[asyncio.Task[Any]] = set()
-        self.is_draining = False
+        self._streams = streams
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         """Return the handlers of the service."""
         return {
-            ATTACH: grpc.stream_stream_rpc_method_handler(self._framed("attach", self._attach)),
-            PIPE: grpc.stream_stream_rpc_method_handler(self._framed("pipe", self._pipe)),
+            ATTACH: grpc.stream_stream_rpc_method_handler(self._streams.framed("attach", self._attach)),
+            PIPE: grpc.stream_stream_rpc_method_handler(self._streams.framed("pipe", self._pipe)),
         }
 
-    async def close(self) -> None:
-        """End all streams, and wait until they have released everything."""
-        self._lines.close()
-        for stream in self._streams:
-            stream.cancel()
-        if self._streams:
-            await asyncio.wait(self._streams)
-
-    def _framed(self, name: str, serve: "Callable[[Context, _Peer], Awaitable[None]]") -> Any:
-        """Return a behavior that ends a stream with the status of the error that `serve` raises."""
-
-        async def behavior(requests: object, context: Context) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._streams.add(task)
-            peer = _Peer(name, context.peer())
-            try:
-                await serve(context, peer)
-                return
-            except A2AError as error:
-                self._note(peer, error.message, type(error).__name__)
-                status = to_status(error)
-            except (*BROKEN, asyncio.CancelledError) as error:  # the agent is gone, or the sentinel closes
-                if peer.is_attached and not self.is_draining:
-                    self._note(peer, "its connection is broken")
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-                return
-            except Exception:
-                logger.exception("serving a stream of an agent failed")
-                status = to_status(InternalError())
-            finally:
-                self._streams.discard(task)
-            try:
-                await abort(context, status)
-            except BROKEN:
-                pass
-
-        return behavior
-
-    def _note(self, peer: "_Peer", reason: str, kind: str = "") -> None:
-        """Write to the log that an agent was lost, or refused."""
-        address, said = one_line(peer.address) or "-", one_line(reason)
-        if peer.is_attached:
-            self._lines.warning("lost", "an agent was lost address=%s peer=%s reason=%s", address, peer.where, said)
-        else:
-            values = (peer.method, address, peer.where, said)
-            self._lines.warning(
-                f"{peer.method} {kind}", "an agent was refused method=%s address=%s peer=%s reason=%s", *values
-            )
-
-    async def _attach(self, context: Context, peer: "_Peer") -> None:
-        frame = parsed(AgentFrame, await _first(context, "Hello"))
+    async def _attach(self, context: Context, agent: Agent) -> None:
+        frame = parsed(AgentFrame, await first_message(context, "Hello"))
         if frame.WhichOneof("frame") != "hello":
             raise InvalidRequestError("the first frame of Attach must be Hello")
-        if self.is_draining:
+        if self._streams.is_draining:
             raise UnavailableError.shutting_down("attach to another")
-        peer.address = frame.hello.address[:MAX_CHARS]
+        agent.address = frame.hello.address[:MAX_CHARS]
         async with self._attached(frame.hello, current_caller().principal) as tunnel:
-            peer.is_attached = True
+            agent.is_attached = True
             welcome = Welcome(
                 public_address=self._settings.public_address,
                 tenant=tunnel.address,
@@ -207,18 +136,13 @@ class Attaching:
                 way.result()
             if tunnel.fault is not None:
                 raise tunnel.fault
-            peer.is_attached = False
+            agent.is_attached = False
             await context.write(SentinelFrame(bye=Bye()).SerializeToString())
 
     @asynccontextmanager
     async def _attached(self, hello: Hello, principal: Principal) -> AsyncIterator[Tunnel]:
         """Open a tunnel to an agent while the block runs. Raise an error if the agent may not be attached."""
-        if not is_logical(hello.address):
-            raise InvalidRequestError.of(Violation("hello.address", f"must be {FORM}"))
-        if not 0 < len(hello.instance) <= MAX_INSTANCE_CHARS:
-            raise InvalidRequestError.of(Violation("hello.instance", f"must have 1 to {MAX_INSTANCE_CHARS} characters"))
-        if len(hello.store) > MAX_STORE_CHARS:
-            raise InvalidRequestError.of(Violation("hello.store", f"must have at most {MAX_STORE_CHARS} characters"))
+        check_hello(hello)
         if not self._rules.may_attach(principal, hello.address):
             raise PermissionDeniedError(
                 f"the credentials do not cover the address '{hello.address}'", metadata={"address": hello.address}
@@ -248,13 +172,8 @@ class Attaching:
 
         Do so before the agent's credentials end as well, which would end the tunnel with its calls.
         """
-        ages = [self._max_age_s * random.uniform(*RENEWAL)] if self._max_age_s else []
-        if (ends_at := tunnel.principal.expires_at) is not None:
-            left_s = ends_at - time.time()
-            if left_s > RENEW_BEFORE_S:  # else the agent has no newer credentials
-                ages.append(left_s - RENEW_BEFORE_S)
-        if ages:
-            await asyncio.sleep(min(ages))
+        if (after_s := renewal_s(self._max_age_s, tunnel.principal.expires_at)) is not None:
+            await asyncio.sleep(after_s)
             tunnel.renew()
 
     async def _tell(self, tunnel: Tunnel, context: Context) -> None:
@@ -304,11 +223,11 @@ class Attaching:
             self._routes.changed.set()
             logger.info("described address=%s name=%s", tunnel.address, one_line(tunnel.description.card.name))
 
-    async def _pipe(self, context: Context, peer: "_Peer") -> None:
-        frame = parsed(PipeFrame, await _first(context, "a dial"))
+    async def _pipe(self, context: Context, agent: Agent) -> None:
+        frame = parsed(PipeFrame, await first_message(context, "a dial"))
         if (tunnel := self._dials.get(frame.dial)) is None:
             raise InvalidRequestError("no pipe with this dial was asked for")
-        peer.address = tunnel.address
+        agent.address = tunnel.address
         with self._traffic.receiving(context.peer()) as explain:
 
             async def read() -> Any:
@@ -318,28 +237,6 @@ class Attaching:
                 return raw
 
             await tunnel.carry(frame.dial, current_caller().principal, read, context.write)
-
-
-@dataclass(slots=True)
-class _Peer:
-    """The agent whose stream is served."""
-
-    method: str
-    where: str
-    address: str = ""
-    is_attached: bool = False
-
-
-async def _first(context: Context, what: str) -> bytes:
-    """Return the first message of a stream."""
-    try:
-        async with asyncio.timeout(FIRST_S):
-            raw: Any = await context.read()
-    except TimeoutError:
-        raise InvalidRequestError(f"{what} did not come within {FIRST_S:g} s") from None
-    if raw is grpc.aio.EOF:
-        raise InvalidRequestError(f"the stream ended without {what}")
-    return bytes(raw)
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -20,7 +20,8 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.keeper import Keeper, failure_of
-from a2a_grpc.sentinel.link import Link, Streams
+from a2a_grpc.sentinel.link import Link
+from a2a_grpc.sentinel.pipes import Streams
 from a2a_grpc.sentinel.settings import AttachSettings, token_in
 from a2a_grpc.sentinel.vouched import VouchedCallers
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello

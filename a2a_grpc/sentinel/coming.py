@@ -1,6 +1,7 @@
-"""When an agent that has lost a sentinel comes back, and what recurring losses say."""
+"""When agents attach again: after a loss, or before a tunnel has to end. And what recurring losses say."""
 
 import random
+import time
 from collections import deque
 
 from a2a_grpc.backoff import Backoff
@@ -10,6 +11,13 @@ RETRY_INITIAL_S, RETRY_MAXIMUM_S = 0.2, 2.0
 
 AGENTS_PER_S = 500
 """Agents that a sentinel lets come back in a second."""
+
+RENEWAL = (0.7, 0.8)
+"""The share of the largest age of a connection at which an agent is asked to open a new tunnel. gRPC varies the age by
+a tenth."""
+
+RENEW_BEFORE_S = 30.0
+"""Seconds before the end of an agent's credentials at which the agent is asked to attach with newer ones."""
 
 TIMES = 3
 """So many losses after the same time are no chance."""
@@ -26,6 +34,21 @@ def spread_of(agents: int) -> float:
         agents: The number of agents.
     """
     return min(max(agents / AGENTS_PER_S, RETRY_INITIAL_S), RETRY_MAXIMUM_S)
+
+
+def renewal_s(max_age_s: float, ends_at: float | None) -> float | None:
+    """Return the seconds after which an agent that has just attached is asked to open a new tunnel. None for never.
+
+    Args:
+        max_age_s: The largest age of a connection in seconds; 0 for no limit.
+        ends_at: The Unix time in seconds at which the credentials of the agent end; None if they do not end.
+    """
+    ages = [max_age_s * random.uniform(*RENEWAL)] if max_age_s else []
+    if ends_at is not None:
+        left_s = ends_at - time.time()
+        if left_s > RENEW_BEFORE_S:  # else the agent has no newer credentials
+            ages.append(left_s - RENEW_BEFORE_S)
+    return min(ages, default=None)
 
 
 class Coming:

@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from a2a_grpc.address import join_address
+from a2a_grpc.address import join_address, split_address
 from a2a_grpc.agent.card import card_json
 from a2a_grpc.errors import InvalidRequestError, UnimplementedError, Violation
+from a2a_grpc.listening.descriptors import shares
 from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
+from a2a_grpc.listening.tls import TlsFiles
 from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import CARD_PATH
@@ -28,6 +30,7 @@ from a2a_grpc.sentinel.http_catalog import (
 )
 from a2a_grpc.sentinel.http_errors import NOT_ATTACHED, in_json
 from a2a_grpc.sentinel.http_search import page_size, query_of, search
+from a2a_grpc.sentinel.settings import SentinelSettings
 
 MAX_BODY_BYTES = 64 << 10
 """The largest size of the body of a search."""
@@ -188,8 +191,45 @@ class SentinelHttp(HttpPort):
         return f"{self._scheme}://{place}"
 
 
+async def served(
+    directory: Directory,
+    visitors: Visitors,
+    settings: SentinelSettings,
+    tls: TlsFiles | None,
+    *,
+    is_alive: Callable[[], bool],
+    is_ready: Callable[[], Awaitable[bool]],
+) -> tuple[str, SentinelHttp]:
+    """Listen for HTTP. Return the URL, without a path, and the port.
+
+    Args:
+        directory: The agents.
+        visitors: Identifies the callers.
+        settings: The settings of the sentinel.
+        tls: The TLS files; None for plaintext.
+        is_alive: Returns False if only a restart helps.
+        is_ready: Returns True if the sentinel accepts calls.
+
+    Raises:
+        ListenError: The address cannot be listened on.
+    """
+    http = SentinelHttp(
+        directory,
+        visitors=visitors,
+        public_url=settings.public_url,
+        is_tls=tls is not None,
+        card_max_age_s=settings.card_max_age_s,
+        is_alive=is_alive,
+        is_ready=is_ready,
+    )
+    host, port = split_address("http_listen", settings.http_listen)
+    limit = shares(1, settings.max_connections).http
+    address = await http.start(host, port, limit=limit, tls=(lambda: tls.http_asking) if tls else None)
+    return f"{'https' if tls else 'http'}://{address}", http
+
+
 def _encoded(answer: object) -> bytes:
     return json.dumps(answer, ensure_ascii=False).encode()
 
 
-__all__ = ["SentinelHttp", "Visitors"]
+__all__ = ["SentinelHttp", "Visitors", "served"]

@@ -1,4 +1,4 @@
-"""One Attach stream of an agent: what the agent and the sentinel say there, and the pipes."""
+"""One Attach stream of an agent: what the agent and the sentinel say there."""
 
 import asyncio
 import logging
@@ -12,17 +12,14 @@ from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.status import to_error
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnavailableError
-from a2a_grpc.harmless import one_line
-from a2a_grpc.sentinel.pipe import BROKEN, CHUNK_BYTES, dropped, join
+from a2a_grpc.sentinel.pipe import BROKEN
+from a2a_grpc.sentinel.pipes import Pipes
 from a2a_grpc.sentinel.vouched import VouchedCallers
 from a2a_grpc.sentinel.wire import (
-    ATTACH,
-    PIPE,
     AgentFrame,
     Bye,
     Heartbeat,
     Hello,
-    PipeFrame,
     SentinelFrame,
     Welcome,
     parsed,
@@ -32,20 +29,10 @@ logger = logging.getLogger("a2a_grpc.sentinel")
 
 WELCOME_S = 10.0
 """Seconds in which a sentinel answers Hello."""
-MAX_PIPES = 1000
-"""Pipes that may be open at the same time; a sentinel that asks for more breaks the protocol."""
 LEAVE_S = 1.0
 """Seconds for the last words to a sentinel."""
 
 BROKEN_OFF = "the connection to the sentinel is broken"
-
-
-class Streams:
-    """The streams of the sentinel's service on one channel, with messages as bytes."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.attach: Any = channel.stream_stream(ATTACH)
-        self.pipe: Any = channel.stream_stream(PIPE)
 
 
 class Link:
@@ -70,12 +57,11 @@ class Link:
         self._hello = hello
         self._pool = pool
         self._metadata = metadata
-        self._socket = socket
         self._callers = callers
         self._key = ""
         """The name of the sentinel's key; empty if it signs nothing."""
         self._frames: asyncio.Queue[AgentFrame] = asyncio.Queue()
-        self._pipes: set[asyncio.Task[None]] = set()
+        self._pipes = Pipes(hello.address, pool, metadata, socket)
         self._attach: Any = None
         self._heartbeat_s = WELCOME_S
         self.spread_s = 0.0
@@ -200,11 +186,7 @@ class Link:
                 case "heartbeat":
                     self.spread_s = frame.heartbeat.spread_s
                 case "dial":
-                    if len(self._pipes) >= MAX_PIPES:
-                        raise InvalidRequestError(f"the sentinel asks for more than {MAX_PIPES} pipes")
-                    pipe = asyncio.create_task(self._pipe(frame.dial.id), name="a2a-grpc:pipe")
-                    self._pipes.add(pipe)
-                    pipe.add_done_callback(self._pipes.discard)
+                    self._pipes.open(frame.dial.id)
                 case "drain":
                     self.was_replaced = frame.drain.replaced
                     self._drained.set()
@@ -212,24 +194,6 @@ class Link:
                     return
                 case _:
                     raise InvalidRequestError("the sentinel's frame is of no known kind")
-
-    async def _pipe(self, dial: str) -> None:
-        """Open a pipe, and join it to a connection to the agent's server."""
-        call = self._pool.begin("pipe", None, metadata=self._metadata)
-        writer: asyncio.StreamWriter | None = None
-        try:
-            path = await asyncio.shield(self._socket)
-            await call.write(PipeFrame(dial=dial).SerializeToString())  # first, so that a failure is known at once
-            reader, writer = await asyncio.open_unix_connection(path, limit=CHUNK_BYTES)
-            await join(reader, writer, call.read, call.write, call.done_writing)
-        except BROKEN as error:
-            logger.debug("a pipe ended: %r", error)
-        except A2AError as error:
-            logger.warning("a pipe was ended address=%s reason=%s", self._hello.address, one_line(error.message))
-        finally:
-            self._pool.end(call)
-            if writer is not None:
-                dropped(writer)
 
     async def _read(self) -> SentinelFrame | None:
         """Return the next frame; None at the end of the stream."""
@@ -252,10 +216,7 @@ class Link:
 
     async def _end(self) -> None:
         """End all pipes and the stream, and close the connections."""
-        for pipe in self._pipes:
-            pipe.cancel()
-        if self._pipes:
-            await asyncio.wait(set(self._pipes))
+        await self._pipes.close()
         if self._attach is not None:
             self._pool.end(self._attach)
         await self._pool.close()

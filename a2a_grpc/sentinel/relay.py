@@ -77,9 +77,9 @@ class Relay:
         self._sign = sign
         self._peers = peers
 
-    def behavior(self, method: MethodDescriptor) -> Behavior:
-        """Return the behavior for a method of the A2A service."""
-        return self._behavior(method.name, is_stream=method.server_streaming, is_known=True)
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Return the handlers of the A2A service."""
+        return {f"/{SERVICE_NAME}/{method.name}": self._handler(method) for method in SERVICE.methods}
 
     def named(self, path: str) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Return the handler for a method that the A2A service here does not have; None for one of another service.
@@ -90,6 +90,10 @@ class Relay:
         if (found := LATER.fullmatch(path)) is None:
             return None
         return self._calls.handler(STREAM, self._behavior(found[1], is_stream=True, is_known=False))
+
+    def _handler(self, method: MethodDescriptor) -> "grpc.RpcMethodHandler[Any, Any]":
+        behavior = self._behavior(method.name, is_stream=method.server_streaming, is_known=True)
+        return self._calls.handler(method, behavior)
 
     def _behavior(self, name: str, *, is_stream: bool, is_known: bool) -> Behavior:
         async def relay(request: bytes, context: Context) -> bytes | None:

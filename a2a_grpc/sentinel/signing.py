@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel.caller import description_of
+from a2a_grpc.sentinel.wire import Welcome
+from a2a_grpc.wire import SecurityScheme
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -94,6 +96,20 @@ class Signer:
         if len(self._signed) > REMEMBERED:
             self._signed.popitem(last=False)
         return entry
+
+
+def welcome_of(signer: Signer | None, schemes: Mapping[str, SecurityScheme], *, passes_credentials: bool) -> Welcome:
+    """Return what agents get to know of the callers that they will have.
+
+    Args:
+        signer: Signs the principals of callers; None if they are not signed.
+        schemes: The schemes of the credentials that the sentinel accepts.
+        passes_credentials: True if the sentinel passes the credentials of callers on.
+    """
+    if signer is None:
+        return Welcome(passes_credentials=passes_credentials)
+    serialized = {name: scheme.SerializeToString() for name, scheme in schemes.items()}
+    return Welcome(principal_key=signer.public, security_schemes=serialized)
 
 
 def key_id(public: bytes) -> str:

@@ -22,6 +22,7 @@ from a2a_grpc_pb.sentinel_pb2 import (
 from google.protobuf.message import DecodeError
 
 from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.wire import SERVICE_NAME
 
 SENTINEL = DESCRIPTOR.services_by_name["Sentinel"]
@@ -30,6 +31,9 @@ ATTACH = f"/{SENTINEL_SERVICE}/Attach"
 PIPE = f"/{SENTINEL_SERVICE}/Pipe"
 LOOK = SENTINEL.methods_by_name["Look"]
 LOOK_PATH = f"/{SENTINEL_SERVICE}/{LOOK.name}"
+
+MAX_INSTANCE_CHARS = 64
+MAX_STORE_CHARS = 128
 
 Frame = TypeVar("Frame", AgentFrame, SentinelFrame, PipeFrame, LookRequest, Routed, RoutedList)
 
@@ -45,6 +49,21 @@ def parsed(kind: type[Frame], raw: bytes) -> Frame:
         return kind.FromString(raw)
     except DecodeError:
         raise InvalidRequestError(f"the bytes are no {kind.DESCRIPTOR.name}") from None
+
+
+def check_hello(hello: Hello) -> None:
+    """Raise InvalidRequestError if a field of what an agent says of itself is malformed.
+
+    Args:
+        hello: What the agent says of itself.
+    """
+    for field, is_right, wanted in (
+        ("address", is_logical(hello.address), f"must be {FORM}"),
+        ("instance", 0 < len(hello.instance) <= MAX_INSTANCE_CHARS, f"must have 1 to {MAX_INSTANCE_CHARS} characters"),
+        ("store", len(hello.store) <= MAX_STORE_CHARS, f"must have at most {MAX_STORE_CHARS} characters"),
+    ):
+        if not is_right:
+            raise InvalidRequestError.of(Violation(f"hello.{field}", wanted))
 
 
 def tenant_of(method: str, raw: bytes) -> str:
@@ -82,6 +101,7 @@ __all__ = [
     "PipeFrame",
     "SentinelFrame",
     "Welcome",
+    "check_hello",
     "parsed",
     "tenant_of",
 ]

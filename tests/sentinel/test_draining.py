@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import grpc
+
 from a2a_grpc import connect
-from a2a_grpc.wire import Task
+from a2a_grpc.auth import CallCredentials
+from a2a_grpc.principal import Principal
+from a2a_grpc.wire import GetTaskRequest, Task
 from tests.harness import eventually, scripted_agent, stop_listening
-from tests.sentinel.tunnels import ADDRESS, attached, sentinel
+from tests.sentinel.tunnels import ADDRESS, attached, channel_to, ended, sentinel, unary
 
 
 @asynccontextmanager
@@ -66,3 +70,30 @@ async def test_a_drain_of_one_of_two_sentinels_under_load_fails_no_call() -> Non
 
 def _assert(holds: bool) -> None:
     assert holds
+
+
+class Closing:
+    """An authenticator that calls a sentinel when the sentinel closes it."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.codes: list[grpc.StatusCode] = []
+
+    async def open(self) -> None:
+        """Nothing is opened."""
+
+    async def close(self) -> None:
+        async with channel_to(self.address) as channel:
+            request = GetTaskRequest(tenant=ADDRESS, id="t").SerializeToString()
+            self.codes.append((await ended(unary(channel)(request)))[1])
+
+    async def __call__(self, credentials: CallCredentials, /) -> Principal | None:
+        return None
+
+
+async def test_a_sentinel_that_stops_forgets_its_credentials_after_its_ports_are_closed() -> None:
+    """Otherwise an agent that comes back would be told that its credentials are wrong."""
+    closing = Closing()
+    async with sentinel((closing,)) as running:
+        closing.address = running.address
+    assert closing.codes == [grpc.StatusCode.UNAVAILABLE]
