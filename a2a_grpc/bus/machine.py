@@ -24,6 +24,8 @@ BIND_TRIES = 10
 TEND_INTERVAL_S = 1.0
 """How soon a socket is made again that somebody removed, and one found whose process could not be told of this one."""
 SUFFIX = ".sock"
+HIDDEN_SUFFIX = ".new"
+"""The end of the name of a socket that is being made. The name begins with a dot and is as long as the final one."""
 PRIVATE_SOCKET = 0o600
 
 
@@ -142,8 +144,8 @@ class MachineBus(SharedBus):
         made = datagram_socket()
         try:
             # A socket has a path a moment before it can be connected to, and would be taken for a dead one's: so nobody
-            # sees the path before that.
-            hidden = self.directory / f".{self._name}"
+            # sees the path before that. Both paths have one length: a path that is too long is refused here.
+            hidden = self.directory / f".{self._name}{HIDDEN_SUFFIX}"
             bind_private(made, hidden)
             hidden.rename(self._path)
         except OSError:

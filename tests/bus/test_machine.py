@@ -23,6 +23,8 @@ from tests.bus.process import OtherProcess
 from tests.harness import eventually
 
 SPY = "5" * 16
+LONGEST_ADDRESS = 107 if sys.platform == "linux" else MAX_PATH_BYTES
+"""Bytes of the longest path that a socket can have here."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,13 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder whose path is short: sockets beside a database in it fit. Those that pytest makes can be too long."""
+    with tempfile.TemporaryDirectory(prefix="db-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -415,9 +424,22 @@ async def test_a_link_to_a_directory_is_refused(directory: Path, urls: tuple[str
         await open_bus(*urls).start()
 
 
-async def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("too_many", [1, 2, 3, 4, 50])
+async def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, too_many: int) -> None:
+    longest = LONGEST_ADDRESS - len(f"{tmp_path}//{SPY}.sock")
+    bus = MachineBus(tmp_path / ("x" * (longest + too_many)))
     with pytest.raises(ConfigurationError, match="too long"):
-        await MachineBus(tmp_path / ("x" * 100)).start()
+        await bus.start()
+
+
+async def test_processes_meet_at_the_longest_path_of_a_socket(tmp_path: Path) -> None:
+    directory = tmp_path / ("x" * (LONGEST_ADDRESS - len(f"{tmp_path}//{SPY}.sock")))
+    first, second = MachineBus(directory), MachineBus(directory)
+    await first.start()
+    await second.start()
+    await eventually(lambda: peers(first, 1))
+    await first.stop()
+    await second.stop()
 
 
 def test_every_path_to_a_database_leads_to_one_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
