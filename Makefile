@@ -12,7 +12,7 @@ IN_PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint prose types test test-long test-nightly test-all attacks check demo demo-all \
+.PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint prose types collect peers test test-long test-nightly test-all attacks check demo demo-all \
   serve interop grpcurl buf ard bench profile size clean
 
 help: ## List the targets.
@@ -68,15 +68,23 @@ prose: $(VENV)/.dev ## Check that the text is plain English (ARGS=docs/agent.md:
 types: $(VENV)/.dev ## Check types.
 	$(BIN)/mypy
 
+collect: $(VENV)/.dev ## Import all tests, which compiles them: otherwise each process of `make test` does so at its start.
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null || $(BIN)/python -m pytest --collect-only --quiet
+
 test: $(VENV)/.dev ## Run the tests, in their quick forms, in about five minutes (ARGS='tests/cli -k help': some of them).
-	$(BIN)/python -m pytest $(or $(ARGS),$(IN_PARALLEL))
+	$(BIN)/python -m pytest $(or $(ARGS),--durations 25 $(IN_PARALLEL))
 
-test-all: test test-long ## Run all tests: those of `make test`, then those that take long.
-
+MORE_EXAMPLES := PROPERTY_EXAMPLES=100 FUZZ_EXAMPLES=200
 # Tests that measure how long good calls take during an attack run alone: nothing else runs at the same time.
+ALONE = $(BIN)/python -m pytest -m 'long and alone' --durations 25 --timeout 300
+
+test-all: $(VENV)/.dev ## Run all tests, each once: those of `make test` and of `make test-long` at the same time.
+	$(MORE_EXAMPLES) $(BIN)/python -m pytest -m 'not (long and alone)' --durations 50 $(IN_PARALLEL)
+	$(ALONE)
+
 test-long: $(VENV)/.dev ## Run what takes long: every store, full attacks, silence, crashes, simulations, environments.
-	PROPERTY_EXAMPLES=100 FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -m '(long or hypothesis) and not alone' --timeout 900 $(IN_PARALLEL)
-	$(BIN)/python -m pytest -m 'long and alone' --timeout 300
+	$(MORE_EXAMPLES) $(BIN)/python -m pytest -m '(long or hypothesis) and not alone' --durations 50 $(IN_PARALLEL)
+	$(ALONE)
 
 test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and of idle agents, 100 crashes, 20,000 simulations and hostile answers.
 	SILENCE_S=600 $(BIN)/python -m pytest -m long tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
@@ -88,8 +96,10 @@ test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and 
 attacks: $(VENV)/.dev ## Measure what attacks cost, beside bare grpc.aio: the table of docs/security.md.
 	@$(BIN)/python benchmarks/attacks.py $(ARGS)
 
-interop: $(VENV)/.dev ## Run clients in other languages and the official SDKs against a server, and theirs with our client.
+peers: $(VENV)/.dev # the programs of other languages for `make interop`
 	@$(BIN)/python -m tests.interop.peers.build
+
+interop: peers ## Run clients in other languages and the official SDKs against a server, and theirs with our client.
 	@$(BIN)/python -m pytest tests/interop/peers --matrix docs/interop.md $(ARGS)
 
 grpcurl: ## Put grpcurl into bin/ (needs Go).

@@ -2,7 +2,9 @@
 
 - A test that has a store as a parameter runs on one store in `make test`, on all of them in `make test-all`. Tests take
   turns: one runs on memory, another one on SQLite or PostgreSQL.
-- Of the tests that need MariaDB or Redis, `make test` runs one in ten.
+- Of the tests that need MariaDB or Redis, `make test` runs one in twenty.
+- A contract is a class of tests that every store passes. `make test` runs all of it on memory and on SQLite, and one in
+  three of its tests on PostgreSQL.
 - Tests with the mark `direct` do not run through a sentinel.
 - Of a test with the mark `few`, `make test` runs so many versions as the mark says; one if it says nothing.
 """
@@ -21,8 +23,12 @@ RARE = {"mariadb_url", "mariadb_server", "redis_url", "redis_server"}
 """Fixtures of the servers that few tests of `make test` start."""
 AT_SENTINEL = "through a sentinel"
 """A part of the names of the tests that the fixture `any_way` runs through a sentinel."""
-SHARE = 10
+SHARE = 20
 """One in so many tests that need MariaDB or Redis is in `make test`."""
+CONTRACT_SHARE = 3
+"""One in so many tests of a contract on PostgreSQL is in `make test`."""
+LONG_TIMEOUT_S = 900
+"""How long a test with the mark `long` may take, if it does not say so itself."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out the tests that have the mark
@@ -30,8 +36,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if not (item.get_closest_marker("direct") and AT_SENTINEL in item.name)]
     rare = {item for item in items if RARE & set(getattr(item, "fixturenames", ()))}
     leave_out(item for item in rare if place_of(item.name) % SHARE)
+    leave_out(item for item in items if is_contract_on_postgres(item) and place_of(item.name) % CONTRACT_SHARE)
     one_store_each(item for item in items if item not in rare)
     few_versions(item for item in items if not item.get_closest_marker("long"))
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
+
+
+def is_contract_on_postgres(item: pytest.Item) -> bool:
+    """Return True if a class inherits this test, and the test takes PostgreSQL."""
+    tests: type | None = getattr(item, "cls", None)
+    name: str = getattr(item, "originalname", "")
+    return tests is not None and name not in vars(tests) and "postgres_shared" in getattr(item, "fixturenames", ())
 
 
 def one_store_each(items: Iterable[pytest.Item]) -> None:

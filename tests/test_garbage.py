@@ -40,7 +40,7 @@ async def test_what_stays_is_looked_at_once(thresholds: tuple[int, int, int]) ->
         kept, largest = [], 0
         for place in range(200_000):
             kept.append([place])
-            if place % 100 == 0:
+            if place % 1_000 == 0:
                 largest = max(largest, len(gc.get_objects(2)))
         frozen = gc.get_freeze_count()
     finally:

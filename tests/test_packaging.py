@@ -70,6 +70,7 @@ def metadata(wheel: Path) -> Message:
         return Parser().parsestr(files.read(name).decode())
 
 
+@pytest.mark.long
 def test_a_file_that_git_does_not_know_is_not_packaged(tree: Path, tmp_path: Path) -> None:
     """The build ends before it packages one; it goes on once the file is added."""
     root = tmp_path / "tree"

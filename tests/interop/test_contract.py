@@ -1,9 +1,7 @@
 """The wire contract (design.md, section 4): one set of classes with the official SDK, in any order, in any process."""
 
 import ast
-import importlib.util
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -90,48 +88,6 @@ def names_generated_code(path: Path) -> bool:
         if any(name.split(".")[0] in ("a2a_grpc_pb", "a2a_pb2", "a2a_pb2_grpc") for name in found):
             return True
     return False
-
-
-@pytest.fixture(scope="module")
-async def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, built as a wheel by this environment's pip."""
-    out = tmp_path_factory.mktemp("wheel")
-    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-    command = ("-m", "pip", "wheel", "--quiet", "--no-deps", *isolation, "--wheel-dir", str(out), str(ROOT))
-    code, stdout, stderr = await run_program(*command, timeout_s=110)
-    assert code == 0, stdout + stderr
-    (built,) = out.iterdir()
-    return built
-
-
-async def test_a_wheel_holds_the_two_packages_and_nothing_called_generated(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        (entry_points,) = [archive.read(name).decode() for name in names if name.endswith("/entry_points.txt")]
-    version = wheel.name.split("-")[1]
-    assert {name.split("/")[0] for name in names} == {"a2a_grpc", "a2a_grpc_pb", f"a2a_grpc-{version}.dist-info"}
-    assert "a2a-grpc = a2a_grpc.cli:main" in entry_points
-    assert "a2a_grpc/py.typed" in names
-    assert modules(PACKAGE) | modules(GENERATED) == {
-        name for name in names if name.endswith((".py", ".pyi", "py.typed"))
-    }
-
-
-def modules(package: Path) -> set[str]:
-    """What belongs into a wheel of a package's directory."""
-    files = [*package.rglob("*.py"), *package.rglob("*.pyi"), *package.rglob("py.typed")]
-    return {path.relative_to(package.parent).as_posix() for path in files}
-
-
-async def test_a_wheel_is_complete_enough_to_be_imported(wheel: Path) -> None:
-    program = (
-        f"import sys; sys.path.insert(0, {str(wheel)!r})\n"
-        "import a2a_grpc, a2a_grpc.server.http, a2a_grpc_pb, a2a_grpc.cli\n"
-        "print(a2a_grpc.__file__, a2a_grpc_pb.__file__, a2a_grpc.Task(id='t-1').id)"
-    )
-    code, out, err = await run_program("-I", "-c", program)
-    assert (code, err) == (0, "")
-    assert out.split() == [f"{wheel}/a2a_grpc/__init__.py", f"{wheel}/a2a_grpc_pb/__init__.py", "t-1"]
 
 
 def test_the_tests_look_at_the_copy_that_they_run() -> None:

@@ -26,7 +26,7 @@ async def seen_by_client(server: Program, *scenarios: str) -> Seen:
     return {line["scenario"]: line["seen"] for line in lines}
 
 
-@pytest.fixture(scope="module", params=["direct", "through a sentinel"])
+@pytest.fixture(scope="module", params=["direct", pytest.param("through a sentinel", marks=pytest.mark.long)])
 async def seen(request: pytest.FixtureRequest) -> Seen:
     """All scenarios, on a server whose card names a tenant: the server's own one, or its address at a sentinel."""
     if request.param == "direct":

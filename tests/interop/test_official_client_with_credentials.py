@@ -30,6 +30,7 @@ def assert_known(seen: Any) -> None:
     assert seen["with"]["elements"][0] == "task"
 
 
+@pytest.mark.long
 async def test_an_api_key_goes_where_the_card_says(tmp_path: Path) -> None:
     key = "a2a_" + "ab" * 32
     add(tmp_path / "keys.toml", Key("ann", digest_of(key)))

@@ -170,6 +170,7 @@ async def working(worker: Worker) -> AsyncIterator[Worker]:
         await server.stop(None)
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("looks", [1, 2, 7])
 async def test_poll_asks_until_the_task_is_settled_and_not_once_more(looks: int) -> None:
     """S2-5, S2-27."""
@@ -181,6 +182,7 @@ async def test_poll_asks_until_the_task_is_settled_and_not_once_more(looks: int)
     assert (worker.looks, worker.sends, worker.versions) == (looks, 0, {"1.0"})
 
 
+@pytest.mark.long
 async def test_a_job_of_three_seconds_polled_every_two_is_asked_for_twice() -> None:
     """S2-5: ceil(job / interval), by the clock of the job; a second away from one more and from one less."""
     async with working(Worker()) as worker:
@@ -192,7 +194,7 @@ async def test_a_job_of_three_seconds_polled_every_two_is_asked_for_twice() -> N
     assert (worker.looks, worker.sends) == (2, 1)
 
 
-@pytest.mark.few(3)
+@pytest.mark.few
 @pytest.mark.parametrize("state", [FAILED, CANCELED, REJECTED, INPUT_REQUIRED, AUTH_REQUIRED])
 @pytest.mark.parametrize("once", [(), ("--once",)], ids=["loop", "once"])
 async def test_poll_stops_at_any_settled_state_and_says_what_the_agent_said(
@@ -279,12 +281,14 @@ async def test_subscribe_joins_a_task_that_is_at_work_and_leaving_it_hurts_nobod
     assert (exit_code, out, err) == (0, f"task {task.id}\n[COMPLETED] went on\n", "")
 
 
+@pytest.mark.long
 async def test_subscribe_tells_by_its_exit_code_that_a_task_failed(served: Served) -> None:
     task = await served.start({"fail": "no paper"})
     exit_code, out, err = await run_program(*command("subscribe", served.server.grpc_address, "--task-id", task.id))
     assert (exit_code, out.splitlines()[-1], err) == (1, "[FAILED] no paper", "")
 
 
+@pytest.mark.long
 async def test_subscribe_sends_a_text_to_any_agent(served: Served) -> None:
     exit_code, out, err = await run_program(*command("subscribe", served.server.grpc_address, "--text", "hello"))
     assert (exit_code, err) == (0, "")
@@ -314,6 +318,7 @@ COMPLETED, 10 of 10 steps seen, ([2-9]) connections
     ), out
 
 
+@pytest.mark.long
 async def test_resume_fails_where_the_agent_does_other_work(served: Served) -> None:
     exit_code, out, err = await run_program(*command("resume", served.server.grpc_address))
     assert (exit_code, err) == (1, "")
@@ -377,6 +382,7 @@ async def test_the_pipeline_stops_at_the_agent_that_rejects() -> None:
     assert re.fullmatch(rf"Error: task '{ID}' is REJECTED: There is no text in the message\.\n", err), err
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("role", "text", "answer"),
     [("write", "- it is tall", "It is tall."), ("review", "It is tall.", "3 words: too short.")],
@@ -448,6 +454,7 @@ async def test_fan_out_prints_each_answer_as_it_comes_and_one_agent_that_is_down
             assert await client.wait() == 1
 
 
+@pytest.mark.long
 async def test_threads_ask_over_one_connection(served: Served) -> None:
     """S1-43."""
     async with Proxy(served.server.grpc_address) as proxy:
@@ -491,6 +498,7 @@ artifact 'echo'
     assert (folder / "2-chart.png").read_bytes() == bytes(range(256))
 
 
+@pytest.mark.long
 async def test_artifacts_are_only_listed_without_a_folder(served: Served) -> None:
     before = sorted(ROOT.iterdir())
     exit_code, out, err = await run_program(*command("artifacts", served.server.grpc_address))
@@ -499,6 +507,7 @@ async def test_artifacts_are_only_listed_without_a_folder(served: Served) -> Non
     assert sorted(ROOT.iterdir()) == before
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "..", "."])
 async def test_files_are_saved_nowhere_but_in_the_folder(name: str, tmp_path: Path) -> None:
     agent = Agent("Evil", "Names its files badly.", input_modes=["*/*"])
@@ -519,6 +528,7 @@ async def test_files_are_saved_nowhere_but_in_the_folder(name: str, tmp_path: Pa
     assert not Path("/etc/evil").exists()
 
 
+@pytest.mark.long
 async def test_a_file_that_is_not_there_is_said_in_one_line(served: Served) -> None:
     exit_code, out, err = await run_program(
         *command("artifacts", served.server.grpc_address, "--file", "nowhere/at_all.png")
@@ -527,6 +537,7 @@ async def test_a_file_that_is_not_there_is_said_in_one_line(served: Served) -> N
     assert err == "Error: [Errno 2] No such file or directory: 'nowhere/at_all.png'\n"
 
 
+@pytest.mark.long
 async def test_a_folder_that_cannot_be_made_is_said_in_one_line(served: Served, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     folder = tmp_path / "file" / "inside"
@@ -540,7 +551,7 @@ async def test_a_folder_that_cannot_be_made_is_said_in_one_line(served: Served, 
 # -- what users get wrong
 
 
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_a_wrong_port_is_said_in_one_line(client: str) -> None:
     target = f"http://{NOBODY}" if client == "discovery" else NOBODY
@@ -561,7 +572,7 @@ async def test_a_wrong_port_is_said_in_one_line(client: str) -> None:
     assert err.count("\n") == expected, err
 
 
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name not in (*STUBS, "discovery", "resume")])
 async def test_a_target_that_cannot_be_is_said_in_one_line(client: str) -> None:
     exit_code, _, err = await run_program(*command(client, "ftp://agent"))
@@ -571,6 +582,7 @@ async def test_a_target_that_cannot_be_is_said_in_one_line(client: str) -> None:
     assert err.count("\n") == expected, err
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("client", "said"),
     [
@@ -587,6 +599,7 @@ async def test_an_unknown_task_is_said_in_one_line(client: str, said: str, serve
     assert (exit_code, out, err) == (1, "", said.format(address=address) + "\n")
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("client", "option", "said"),
     [
@@ -602,6 +615,7 @@ async def test_an_option_that_cannot_be_is_a_usage_error(client: str, option: st
     assert err.splitlines()[-1] == f"{client}.py: error: {said}"
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(
     ("client", "said"),
     [
@@ -652,7 +666,7 @@ class Endless:
         return agent
 
 
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name != "discovery"])
 async def test_ctrl_c_ends_a_client_without_a_word(client: str) -> None:
     endless = Endless()
@@ -667,6 +681,7 @@ async def test_ctrl_c_ends_a_client_without_a_word(client: str) -> None:
             assert {task.status.state for task in tasks} <= {SUBMITTED, WORKING}, "the task goes on"
 
 
+@pytest.mark.few
 @pytest.mark.parametrize(("client", "printed"), [("pipeline", "research: begun"), ("streaming_text", "begun")])
 async def test_ctrl_c_stops_the_work_of_a_remote_agent(client: str, printed: str) -> None:
     endless = Endless()
@@ -691,6 +706,7 @@ async def test_ctrl_c_stops_the_work_of_a_remote_agent_that_was_not_heard_of_yet
         await asyncio.wait_for(endless.canceled.wait(), 10)
 
 
+@pytest.mark.long
 async def test_ctrl_c_ends_discovery_without_a_word() -> None:
     async with silence() as silent:
         async with start("clients/discovery.py", "--agent", silent.url, "--timeout=600") as process:
@@ -742,6 +758,7 @@ async def test_demo_all_says_which_programs_fail_with_what_they_said() -> None:
     assert "Traceback" not in out
 
 
+@pytest.mark.few
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_demonstration_that_is_stopped_leaves_no_process(number: signal.Signals) -> None:
     mark = str(uuid.uuid4())

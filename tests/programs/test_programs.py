@@ -28,7 +28,7 @@ Canceling task [0-9a-f-]{36}
 """The transcript. On a busy machine the agent takes a step or two more until the request to cancel arrives."""
 
 
-@pytest.mark.few(4)
+@pytest.mark.few
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_a_program_explains_itself(program: str) -> None:
     exit_code, out, err = await run_program(program, "--help")
@@ -63,7 +63,7 @@ async def test_python_stubs_print_it_then_what_an_error_says_and_what_leaving_a_
     assert left == "[LEFT ] stream CANCELLED, task WORKING\n"
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("stubs", ["synchronous", "asynchronous"])
 async def test_python_stubs_say_in_a_line_what_is_wrong(stubs: str) -> None:
     program = f"clients/python-stubs/{stubs}.py"
@@ -77,6 +77,7 @@ async def test_python_stubs_say_in_a_line_what_is_wrong(stubs: str) -> None:
     assert err.startswith("Error: UNAVAILABLE: ")
 
 
+@pytest.mark.long
 async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
     async with Program.server("servers/cancellable.py") as agent:
         options = ("--agent", agent.address, "--steps=4", "--step-seconds=0.05", "--cancel-at=2")
@@ -88,7 +89,7 @@ async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
 ORDERS = ["sentinel,agent,client", "agent,sentinel,client", "client,agent,sentinel", "client,sentinel,agent"]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("order", ORDERS)
 async def test_the_demonstration_runs_sentinel_agent_and_client_in_any_order(order: str) -> None:
     """S0-1, S0-11, S0-28, S0-29, S0-39, S0-48."""
@@ -101,6 +102,7 @@ async def test_the_demonstration_runs_sentinel_agent_and_client_in_any_order(ord
     assert ("not attached" in err) == (order.index("agent") < order.index("sentinel")), err
 
 
+@pytest.mark.long
 async def test_the_demonstration_names_a_port_that_is_taken() -> None:
     """S0-41."""
     async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off") as other:
@@ -146,7 +148,7 @@ State: COMPLETED
     ), out
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "end"),
     [

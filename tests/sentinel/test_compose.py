@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.balancers import loopback
 from tests.harness import ROOT, eventually, run_program
+from tests.ports import free_address
 
 FOLDER = ROOT / "servers" / "attached"
 CLI = [sys.executable, "-m", "a2a_grpc"]
@@ -67,7 +67,7 @@ def placed(text: str, places: dict[str, str]) -> str:
 @asynccontextmanager
 async def up(services: dict[str, Any], folder: Path) -> AsyncIterator[tuple[str, Service, Service]]:
     """Start the services in their order. Give the published address, and the services."""
-    front, http, own = loopback(), loopback(), loopback()
+    front, http, own = free_address(), free_address(), free_address()
     places = dict.fromkeys(("0.0.0.0:8000", "127.0.0.1:8000", "sentinel:8000", "localhost:8000"), front)
     places |= {"127.0.0.1:8500": http, "127.0.0.1:50051": own}
     sentinel = Service(services["sentinel"], places, folder)
@@ -84,6 +84,7 @@ async def up(services: dict[str, Any], folder: Path) -> AsyncIterator[tuple[str,
                 await service.process.communicate()
 
 
+@pytest.mark.long
 async def test_the_services_become_healthy_serve_a_client_and_stop(services: dict[str, Any], tmp_path: Path) -> None:
     """S0-31, S0-32."""
     (tmp_path / "cancellable.py").write_bytes((ROOT / "servers/cancellable.py").read_bytes())

@@ -121,6 +121,7 @@ async def encrypted_connections(url: str) -> None:
         assert {row["ssl"] for row in await connection.fetch(f"SELECT ssl {ours}")} == {True}
 
 
+@pytest.mark.long
 async def test_tasks_are_kept_in_mariadb_over_tls(mariadb: str, roots: dict[str, Path]) -> None:
     """The user may log in over TLS alone."""
     full = f"{mariadb}?ssl_mode=verify_identity&ssl_ca={roots['right']}"
@@ -143,6 +144,7 @@ async def test_what_is_wrong_with_tls_to_postgresql_is_said_in_one_line_at_the_s
         await migrations.current(f"{elsewhere}?sslmode=verify-full&sslrootcert={roots['right']}")
 
 
+@pytest.mark.long
 async def test_what_is_wrong_with_tls_to_mariadb_is_said_in_one_line_at_the_start(
     mariadb: str, roots: dict[str, Path], tmp_path: Path
 ) -> None:

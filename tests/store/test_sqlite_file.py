@@ -187,6 +187,7 @@ HARM = [
 ]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("harm", HARM, ids=lambda harm: harm.__name__)
 async def test_a_database_that_is_not_at_its_place_takes_nothing_more_and_the_log_says_what_to_do(
     store: SqlStore, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]

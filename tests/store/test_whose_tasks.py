@@ -197,6 +197,7 @@ async def test_a_new_name_that_is_empty_and_a_file_that_is_missing_are_refused(t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 async def test_the_command_line_says_whose_tasks_they_are_and_renames(tmp_path: Path) -> None:
     program, store = tmp_path / "critic.py", f"sqlite:///{tmp_path}/tasks.db"
     program.write_text(
