@@ -8,16 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.databases import free_port
 from tests.harness import ROOT, eventually
+from tests.ports import free_address
 from tests.tools import find, need
 
 CONFIGURATIONS = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}
-
-
-def loopback() -> str:
-    """Return a free address."""
-    return f"127.0.0.1:{free_port()}"
 
 
 @asynccontextmanager
@@ -27,9 +22,9 @@ async def balancer(kind: str, replicas: dict[str, str]) -> AsyncIterator[str]:
     `replicas` are gRPC addresses with their HTTP addresses. The configuration has three; those that are left over stay
     at ports where nothing listens.
     """
-    address = loopback()
-    places = [*replicas.items(), *((loopback(), loopback()) for _ in range(3 - len(replicas)))]
-    moved = {"127.0.0.1:50051": address, "127.0.0.1:8080": loopback()}
+    address = free_address()
+    places = [*replicas.items(), *((free_address(), free_address()) for _ in range(3 - len(replicas)))]
+    moved = {"127.0.0.1:50051": address, "127.0.0.1:8080": free_address()}
     for number, (listen, http_listen) in enumerate(places, start=1):
         moved |= {f"127.0.0.1:5006{number}": listen, f"127.0.0.1:806{number}": http_listen}
     async with running(kind, ROOT / "servers/replicas" / CONFIGURATIONS[kind], moved, address):
@@ -42,7 +37,7 @@ async def before_sentinel(kind: str, sentinel: str, *, timeout_s: int | None = N
 
     `timeout_s` are seconds without data after which the proxy cuts a stream, instead of its defaults.
     """
-    address = loopback()
+    address = free_address()
     moved = {"127.0.0.1:9000": address, "127.0.0.1:8000": sentinel}
     if timeout_s is not None:
         shorter = ("grpc_read_timeout", "grpc_send_timeout", "client_body_timeout")

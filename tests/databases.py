@@ -14,11 +14,9 @@ import atexit
 import fcntl
 import os
 import pwd
-import random
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -37,6 +35,7 @@ import pytest
 import redis.asyncio
 
 from a2a_grpc.store.sql.migrations import upgrade
+from tests.ports import free_port
 from tests.tools import MissingProgram, find, packaged_postgres, skip_without
 
 START_S = 60.0
@@ -355,29 +354,6 @@ def make_folder() -> Path:
         except PermissionError:
             pass  # it is alive, and somebody else's
     return Path(tempfile.mkdtemp(prefix=f"a2a-grpc-test-{os.getpid()}-"))
-
-
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A free port below those that the system gives to outgoing connections: nobody takes it while the server is down,
-    not even a client that tries to come back (which, on one of those, would in time connect to itself).
-
-    Each worker of pytest has a range of its own, and no port is given twice: a test may bind its port much later."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    first = 20_000 + 1_500 * (int(worker) % 8)
-    while True:
-        port = random.SystemRandom().randrange(first, first + 1_500)
-        if port in _given:
-            continue
-        _given.add(port)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
 
 
 def children_of(parent: int) -> list[int]:

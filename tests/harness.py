@@ -218,7 +218,7 @@ def decoded(error: Any) -> Refusal:
     return found
 
 
-async def eventually(check: Callable[[], Any] | Callable[[], Awaitable[Any]], *, within_s: float = 10.0) -> None:
+async def eventually(check: Callable[[], Any] | Callable[[], Awaitable[Any]], *, within_s: float = 30.0) -> None:
     """Retries an assertion until it holds; after `within_s` seconds the assertion itself is raised."""
     end = time.monotonic() + within_s
     while True:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.harness import stop_listening
+from tests.ports import hold_port
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What every client's connection begins with in HTTP/2."""
@@ -118,6 +119,8 @@ class Proxy:
         self._server: asyncio.Server
         self._is_closed = False
         self._closing: asyncio.Task[None] | None = None
+        self._held: socket.socket
+        """Keeps the port for this proxy while it is closed."""
         self.address = ""
         self.accepted = 0
         """Connections, of any kind."""
@@ -136,7 +139,8 @@ class Proxy:
         self.forwarded_from_server = 0
 
     async def __aenter__(self) -> Self:
-        await self._listen("127.0.0.1", 0)
+        self._held = hold_port()
+        await self._listen(*self._held.getsockname())
         return self
 
     async def __aexit__(
@@ -144,6 +148,7 @@ class Proxy:
     ) -> None:
         self._is_closed = True
         await stop_listening(self._server)
+        self._held.close()
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)

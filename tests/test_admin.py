@@ -18,6 +18,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.server import ListenError, ServerSettings
 from a2a_grpc.wire import SERVICE_NAME, A2AServiceStub, ListTasksRequest
 from tests.harness import V1, Program, run_program, scripted_agent, serving
+from tests.ports import free_address
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -124,8 +125,7 @@ async def test_health_on_a_port_of_its_own_says_that_the_server_drains() -> None
 async def test_q3_an_admin_port_that_is_taken_is_an_error_and_leaves_no_port_behind() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            free = f"127.0.0.1:{probe.getsockname()[1]}"
+        free = free_address()
         said = f"cannot listen on {address} for gRPC: address already in use; .* another port with admin_listen "
         with pytest.raises(ListenError, match=said):
             async with serving(scripted_agent(), listen=free, admin_listen=address):
@@ -140,6 +140,7 @@ def test_an_admin_port_beyond_this_machine_wants_encryption() -> None:
     ServerSettings(admin_listen="0.0.0.0:1", insecure=True)
 
 
+@pytest.mark.long
 async def test_channelz_that_is_not_installed_is_named_with_its_extra() -> None:
     code = "import sys; sys.modules['grpc_channelz'] = None\nfrom a2a_grpc.cli import main\nmain()"
     exit_code, out, err = await run_program(

@@ -84,7 +84,7 @@ async def called(function: Callable[..., Any], keywords: dict[str, Any]) -> None
     """Call a function of any kind."""
     made = function(**keywords)
     if inspect.isawaitable(made):
-        await asyncio.wait_for(made, 5)
+        await asyncio.wait_for(made, 30)
     elif inspect.isasyncgen(made):
         await anext(made)
     elif hasattr(made, "__aenter__") and not hasattr(made, "close"):

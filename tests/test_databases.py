@@ -188,7 +188,7 @@ def test_a_server_that_is_not_installed_is_a_failure_in_ci(tmp_path: Path) -> No
     assert "redis-server is not installed: apt-get install redis-server" in said
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("options", [("-n0",), ("-n2",)], ids=["here", "workers"])
 def test_the_last_line_says_what_was_not_tried_for_want_of_what(tmp_path: Path, options: tuple[str, ...]) -> None:
     test = (

@@ -99,5 +99,5 @@ async def test_a_watcher_that_does_not_read_delays_neither_health_nor_the_end() 
                 assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
                 stopping = asyncio.create_task(served.server.stop(0.0))
                 assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     await stopping

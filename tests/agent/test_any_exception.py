@@ -86,7 +86,7 @@ async def test_err_7_an_exception_of_any_kind_fails_the_task_and_the_server_goes
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     for handler in handlers(kind):
-        async with serving(agent_of(handler)) as served, asyncio.timeout(20):
+        async with serving(agent_of(handler)) as served, asyncio.timeout(60):
             for sent in (served.send(request()), elements(served.stream(request()))):
                 got = await sent
                 task = got.task if hasattr(got, "task") else await served.get(got[0].task.id)
@@ -101,7 +101,7 @@ async def test_an_exception_of_any_kind_in_a_skill_that_answers_with_a_message_i
     kind: type[BaseException],
 ) -> None:
     for handler in (*handlers(kind)[:1], *handlers(kind)[2:]):
-        async with serving(agent_of(handler, answers="message")) as served, asyncio.timeout(20):
+        async with serving(agent_of(handler, answers="message")) as served, asyncio.timeout(60):
             for call in (served.send(request()), served.stream(request())):
                 refused = await refusal(call)
                 assert (refused.code, "secret" in refused.text) == (grpc.StatusCode.INTERNAL, False)
@@ -129,7 +129,7 @@ async def test_an_exception_of_any_kind_in_a_validator_or_a_router_is_an_interna
             raise kind("the secret")
         return "one"
 
-    async with serving(agent) as served, asyncio.timeout(20):
+    async with serving(agent) as served, asyncio.timeout(60):
         for text in ("router", "validator"):
             for call in (served.send(request(text)), served.stream(request(text))):
                 refused = await refusal(call)
@@ -171,7 +171,7 @@ async def test_an_exception_of_any_kind_in_a_task_that_the_handler_awaits_fails_
     ways = [coming_from(way, kind) for way in (awaits_task, gathers, awaits_future)]
     for number, handler in enumerate([*ways, yielding_then_awaiting(kind)]):
         store = f"sqlite:///{tmp_path}/{number}.db"  # to write the end of a task the run has to await
-        async with serving(agent_of(handler), store=store) as served, asyncio.timeout(20):
+        async with serving(agent_of(handler), store=store) as served, asyncio.timeout(60):
             task = (await served.send(request())).task
             assert (task.status.state, text_of(task.status.message)) == (FAILED, GENERIC)
             failed = [record for record in caplog.records if f"handler failed task={task.id}" in record.getMessage()]

@@ -291,8 +291,8 @@ async def test_a_thread_that_cannot_be_started_costs_no_place(monkeypatch: pytes
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         for _ in range(2):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 with pytest.raises(RuntimeError, match="can't start new thread"):
                     await threads.run(len, "")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await threads.run(len, "ab") == 2

@@ -278,7 +278,7 @@ async def test_a_function_in_a_thread_sees_that_the_caller_went_away() -> None:
             sending = asyncio.create_task(served.send(request()))
             await eventually(lambda: assert_set(busy))
             sending.cancel()
-            await eventually(lambda: assert_set(stopped), within_s=3)
+            await eventually(lambda: assert_set(stopped))
         finally:
             release.set()
 

@@ -84,7 +84,7 @@ async def test_an_outcome_whose_words_cannot_be_sent_fails_the_task_and_is_logge
     async def handler(turn: Turn) -> None:
         raise Completed(unfit)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         task = await result(handler)
     assert task.status.state == FAILED
     assert task.id in caplog.text

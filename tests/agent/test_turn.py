@@ -551,6 +551,6 @@ async def test_a_turn_that_a_handler_kept_beyond_its_end_writes_nothing_any_more
     async with serving(agent_of(handler)) as served:
         task = (await served.send(request())).task
         with pytest.raises((asyncio.CancelledError, ValueError)):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await WRITES[write](kept[0])
         assert await served.get(task.id) == task

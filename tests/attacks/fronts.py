@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 
 import grpc.aio
 
-from tests.attacks.rig import ROOT, Target, free_port
+from tests.attacks.rig import ROOT, Target
 from tests.harness import eventually
+from tests.ports import free_address
 from tests.tools import find, need
 
 
@@ -26,7 +27,7 @@ def example(name: str) -> str:
 async def haproxy(target: Target) -> AsyncIterator[str]:
     """HAProxy before the server, with the configuration of docs/operations.md: its address."""
     need("haproxy")
-    address = f"127.0.0.1:{free_port()}"
+    address = free_address()
     text = example("haproxy").replace("127.0.0.1:50051", target.address).replace("127.0.0.1:50060", address)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "haproxy.cfg"

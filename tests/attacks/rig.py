@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Awaitable
@@ -237,12 +236,6 @@ async def run(*command: str, timeout_s: float = 120.0) -> str:
         raise
     assert process.returncode == 0, err.decode()
     return out.decode()
-
-
-def free_port() -> int:
-    """Return a port of loopback that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _family(pid: int) -> list[int]:

@@ -558,7 +558,7 @@ async def test_a_call_that_waits_for_its_authenticator_ends_with_its_caller(
 
     async with site(scripted_agent(), auth=[slow]) as running:
         call = running.stub.ListTasks(ListTasksRequest(), metadata=V1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await entered.wait()
             call.cancel()
             await left.wait()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.cli.terminal import run, run_all
-from tests.databases import free_port
+from tests.ports import free_address
 from tests.sentinel.registry.test_entries import card
 from tests.sentinel.registry.test_service import registration, sentinel, stub_of
 
@@ -47,7 +47,7 @@ async def test_no_agent_is_exit_code_1_and_no_registry_is_2_or_3() -> None:
             ("agents", "find", "--skill", "sing", "--registry", running.address),
             ("agents", "show", "poet", "--registry", running.address),
             ("agents", "list"),
-            ("agents", "list", "--registry", f"127.0.0.1:{free_port()}"),
+            ("agents", "list", "--registry", free_address()),
             ("agents", "list", "--registry", "ftp://x"),
         )
     assert [done.code for done in (empty, none, missing, unnamed, gone, strange)] == [0, 1, 1, 2, 3, 2]

@@ -9,8 +9,9 @@ from google.protobuf import json_format
 
 from a2a_grpc.wire import AgentCard, AgentInterface
 from tests.cli.terminal import Done, run, run_all
-from tests.client.peers import Page, Peer, Site, card_json, closed_port, interface_json, peering
+from tests.client.peers import Page, Peer, Site, card_json, interface_json, peering
 from tests.harness import Served, scripted_agent, serving
+from tests.ports import free_address
 
 WELL_KNOWN = "/.well-known/agent-card.json"
 
@@ -101,7 +102,7 @@ async def test_as_json_a_card_is_one_line_that_parses_back(published: Served, tm
 async def test_a_card_that_cannot_be_had_is_told_in_one_line_with_its_place_and_an_exit_code(tmp_path: Path) -> None:
     old = tmp_path / "old.json"
     old.write_text(json.dumps({"url": "http://agents.example", "protocolVersion": "0.3.0", "name": "Old"}))
-    closed = f"127.0.0.1:{closed_port()}"
+    closed = free_address()
     async with Site(Page(b"<html>")) as no_json, Site(Page(status=404)) as not_there, peering() as peer:
         cases = {
             no_json.url: (6, f"the card at {no_json.url}{WELL_KNOWN} is not JSON: "),

@@ -10,7 +10,7 @@ import pytest
 
 from a2a_grpc.store.sql.migrations import HEAD
 from tests.cli.terminal import Done, error_of, run, running
-from tests.client.peers import closed_port
+from tests.ports import free_port
 
 NOT_THERE, USAGE, UNREACHABLE = 1, 2, 3
 
@@ -104,7 +104,7 @@ async def test_postgresql_is_asked_and_its_password_is_never_told(verb: str, pos
 @pytest.mark.parametrize("verb", ["upgrade", "current"])
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
 async def test_a_database_that_does_not_answer_is_told_in_one_line(verb: str, scheme: str) -> None:
-    where = f"127.0.0.1:{closed_port()}/tasks"
+    where = f"127.0.0.1:{free_port()}/tasks"
     said = error_of(await run("db", verb, "--store", f"{scheme}://me:secret@{where}"), UNREACHABLE)
     assert said.startswith(f"'{scheme}://me:***@{where}' does not answer: ")
     assert "secret" not in said

@@ -27,13 +27,13 @@ from tests.client.peers import (
     Site,
     black_hole,
     certificate,
-    closed_port,
     http_1_server,
     interface_json,
     peering,
     silent_port,
 )
 from tests.harness import scripted_agent, serving, stop_listening
+from tests.ports import free_address
 
 STEPS = ["DNS", "TCP", "TLS", "ALPN", "health", "reflection", "card", "auth", "version", "call"]
 SOON = "--connect-timeout-s=1"
@@ -220,7 +220,7 @@ async def test_for_people_each_step_is_a_line_and_the_last_one_says_that_all_is_
 
 
 async def test_for_people_the_step_that_fails_is_the_last_line() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     done = await run("doctor", address, SOON)
     assert (done.code, done.err) == (3, "")
     last = done.out.splitlines()[-1]
@@ -232,7 +232,7 @@ async def test_for_people_the_step_that_fails_is_the_last_line() -> None:
 
 
 async def test_the_step_that_fails_where_nobody_is() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     async with black_hole() as dropping:
         found = await all_doctors(host=("agents.invalid:50051",), port=(address,), dropping=(dropping,))
     assert {name: (each.code, each.steps) for name, each in found.items()} == {
@@ -420,7 +420,7 @@ async def test_a_token_that_is_given_is_shown_to_the_agent_at_each_step_and_to_n
 
 
 async def test_the_card_is_the_step_that_fails_where_there_is_no_way_to_the_agent_without_it(tmp_path: Path) -> None:
-    address, missing = f"127.0.0.1:{closed_port()}", tmp_path / "missing.json"
+    address, missing = free_address(), tmp_path / "missing.json"
     jsonrpc = [interface_json("https://agents.example", binding="JSONRPC")]
     async with (
         Site(Page(b"<html>")) as no_json,
@@ -471,7 +471,7 @@ async def test_what_a_card_lacks_is_told_and_stops_nothing() -> None:
 
 
 async def test_a_card_that_leads_to_a_closed_port_is_told_as_that_port() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     async with Site(Page.card(address)) as site:
         found = await doctor(site.url)
     assert (found.code, found.steps) == (3, fails_at("TCP"))

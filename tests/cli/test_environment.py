@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminal import Done, run
-from tests.client.peers import Peer, certificate, closed_port, peering
+from tests.client.peers import Peer, certificate, peering
+from tests.ports import free_address
 
 NOWHERE = "127.0.0.1:1"
 
@@ -73,7 +74,7 @@ async def test_two_kinds_of_credentials_in_the_environment_contradict_each_other
 
 async def test_settings_come_from_the_environment_and_options_count_before_them(tmp_path: Path) -> None:
     ours = certificate(tmp_path, "127.0.0.1")
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     async with peering() as plain, peering(credentials=ours.server_credentials()) as secret:
         roots, tenant, option, timeout = await asyncio.gather(
             run("get", "t-1", f"--agent={secret.address}", env={"A2A_GRPC_CA_CERT": ours.roots_file}),

@@ -10,8 +10,9 @@ import pytest
 
 from a2a_grpc.errors import PermissionDeniedError, UnauthenticatedError
 from tests.cli.terminal import Done, at, run, run_all, running
-from tests.client.peers import Certificate, Failure, Peer, certificate, closed_port, peering, silent_port
+from tests.client.peers import Certificate, Failure, Peer, certificate, peering, silent_port
 from tests.harness import Served
+from tests.ports import free_address
 
 OK, AGENT_FAILED, USAGE, UNREACHABLE, AUTH, TIMEOUT, PROTOCOL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
@@ -43,7 +44,7 @@ async def test_2_for_a_card_file_that_cannot_be_read_whatever_the_verb(tmp_path:
 
 
 async def test_3_where_nobody_answers_whatever_the_verb() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     agent = f"--agent={address}"
     verbs = [
         ("send", "hello"),

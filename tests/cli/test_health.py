@@ -8,8 +8,9 @@ from a2a_grpc import Agent, Turn
 from a2a_grpc.wire import SERVICE_NAME
 from tests.cli.terminal import Done, run, run_all, running
 from tests.cli.test_doctor import HANGS, healthy, stock_server
-from tests.client.peers import closed_port, peering
+from tests.client.peers import peering
 from tests.harness import Served, request, scripted_agent, serving
+from tests.ports import free_address
 from tests.proxy import Proxy
 
 UNREACHABLE, TIMEOUT, PROTOCOL, INTERRUPTED = 3, 5, 6, 130
@@ -71,7 +72,7 @@ async def test_a_server_without_health_is_told_as_such() -> None:
 
 
 async def test_where_nobody_is_it_says_so() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     said = f"Error: nothing listens at {address}; check the port, and that the agent is running\n"
     assert await run("health", address) == Done(UNREACHABLE, "", said)
 

@@ -12,8 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.cli.terminal import Done, run, run_all, running
 from tests.cli.test_doctor import stock_server
-from tests.client.peers import closed_port, peering
+from tests.client.peers import peering
 from tests.harness import Served
+from tests.ports import free_address
 from tests.proxy import Proxy
 
 UNREACHABLE, TIMEOUT, INTERRUPTED = 3, 5, 130
@@ -151,7 +152,7 @@ async def test_where_every_call_gets_lost_that_is_summed_up_too() -> None:
 
 
 async def test_where_nobody_is_there_is_nothing_to_sum_up() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     said = f"Error: nothing listens at {address}; check the port, and that the agent is running\n"
     assert await run("ping", address) == Done(UNREACHABLE, "", said)
 

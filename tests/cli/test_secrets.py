@@ -8,7 +8,8 @@ import pytest
 
 from tests.cli.hostile import Ran, run_many
 from tests.cli.terminal import run
-from tests.client.peers import Failure, Page, Peer, Site, closed_port, peering
+from tests.client.peers import Failure, Page, Peer, Site, peering
+from tests.ports import free_port
 
 CANARY = "C4nary-s3cret.v4lue"
 
@@ -107,9 +108,7 @@ async def test_credentials_are_in_no_output_of_any_verb() -> None:
         commands = telling(CALLS, "--timeout=5", f"--agent={peer.address}", *CREDENTIALS[0])
         for credentials in CREDENTIALS:
             commands += telling(CALLS[4:8], "--timeout=5", f"--agent={refusing.address}", *credentials)
-            commands += telling(
-                CALLS[4:6], "--connect-timeout-s=0.2", f"--agent=127.0.0.1:{closed_port()}", *credentials
-            )
+            commands += telling(CALLS[4:6], "--connect-timeout-s=0.2", f"--agent=127.0.0.1:{free_port()}", *credentials)
         commands += telling(CALLS, "--timeout=5", f"--agent={refusing.address}", *CREDENTIALS[0])
         ran = await check(commands)
     assert any("UNAUTHENTICATED" in done.out for done in ran)
@@ -129,7 +128,7 @@ async def test_secrets_of_push_configs_are_left_to_the_shell() -> None:
                     "create",
                     "t-1",
                     url,
-                    f"--agent=127.0.0.1:{closed_port()}",
+                    f"--agent=127.0.0.1:{free_port()}",
                     "--connect-timeout-s=0.2",
                     *options,
                 ),
@@ -144,7 +143,7 @@ async def test_secrets_of_push_configs_are_left_to_the_shell() -> None:
 async def test_secrets_of_a_target_are_in_no_output_of_any_verb() -> None:
     """In the query of a card's URL, before its host; if the card is not there, is no card, names no agent."""
     async with Site(Page(b"no card")) as broken, Site(Page(status=403)) as forbidden, Site(Page.card()) as good:
-        closed = closed_port()
+        closed = free_port()
         targets = [
             *(f"{site.url}/agent-card.json?token={CANARY}" for site in (broken, forbidden, good)),
             f"http://127.0.0.1:{closed}/a.json?api_key={CANARY}&x=1",

@@ -12,6 +12,7 @@ from tests.agent.agents import Gate, agent_of
 from tests.cli.terminal import at, error_of, plain, run, running, script
 from tests.guarantees.rig import serving_on
 from tests.harness import Program, Served, eventually, scripted, scripted_agent, serving
+from tests.ports import free_address
 from tests.proxy import Proxy
 
 COLOURS = {"SUBMITTED": "2", "WORKING": "36", "COMPLETED": "32", "FAILED": "1;31", "REJECTED": "1;31",
@@ -139,8 +140,8 @@ class LastingStore(MemoryStore):
 async def test_a_task_outlives_its_server_where_the_store_does() -> None:
     store, agent = LastingStore(), scripted_agent()
     async with AsyncExitStack() as stack:
-        async with serving_on(store, agent) as first:
-            address = first.server.grpc_address
+        address = free_address()
+        async with serving_on(store, agent, listen=address) as first:
             task = (await first.send(scripted({"artifact": {"id": "a", "text": "before"}}, {"input": "go?"}))).task
             watching = await stack.enter_async_context(running("subscribe", f"--agent={address}", task.id))
             await watching.err.until("INPUT_REQUIRED")
@@ -153,7 +154,8 @@ async def test_a_task_outlives_its_server_where_the_store_does() -> None:
 
 async def test_a_server_killed_in_the_middle_that_comes_back_without_the_task_is_told_in_a_sentence() -> None:
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(Program.server("servers/scripted.py"))
+        serve = ("servers/scripted.py", "-o", "json", "--http-listen=off", "--listen", free_address())
+        first = await stack.enter_async_context(Program(*serve))
         agent = f"--agent={first.address}"
         steps = script({"chunks": {"count": 2}}, {"sleep": 60})
         streaming = await stack.enter_async_context(running("stream", agent, "-d", steps))
@@ -164,9 +166,7 @@ async def test_a_server_killed_in_the_middle_that_comes_back_without_the_task_is
             await eventually(lambda: begun(client, 2), within_s=30)
         first.process.kill()
         await first.process.wait()
-        await stack.enter_async_context(
-            Program("servers/scripted.py", "-o", "json", "--http-listen=off", f"--listen={first.address}")
-        )
+        await stack.enter_async_context(Program(*serve))
         streamed, sent = await asyncio.gather(streaming.finished(), sending.finished())
     assert (streamed.code, streamed.out) == (6, "chunk 0 chunk 1 \n")
     assert (sent.code, sent.out) == (6, "")
@@ -185,8 +185,8 @@ async def begun(client: Client, tasks: int) -> None:
 
 async def test_a_server_that_drains_and_comes_back_without_the_task_is_told_in_a_sentence() -> None:
     async with AsyncExitStack() as stack:
-        async with serving(scripted_agent()) as first:
-            address = first.server.grpc_address
+        address = free_address()
+        async with serving(scripted_agent(), listen=address) as first:
             task = await first.start({"input": "go?"})
             watching = await stack.enter_async_context(running("subscribe", f"--agent={address}", task.id))
             await watching.err.until("INPUT_REQUIRED")

@@ -9,8 +9,9 @@ from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import InvalidRequestError, UnauthenticatedError, Violation
 from tests.cli.terminal import Done, at, run, run_all
-from tests.client.peers import Failure, Page, Peer, Site, closed_port, peering
+from tests.client.peers import Failure, Page, Peer, Site, peering
 from tests.harness import Served
+from tests.ports import free_port
 
 SECRET = "hunter2"
 
@@ -142,7 +143,7 @@ async def test_a_secret_that_the_agent_sends_back_is_masked() -> None:
 async def test_a_secret_is_in_no_error_whatever_goes_wrong() -> None:
     """Also where the option that carries it is itself what is wrong."""
     secrets = ("--token", SECRET, "-H", f"x-secret: {SECRET}", "-v")
-    closed = f"--agent=127.0.0.1:{closed_port()}"
+    closed = f"--agent=127.0.0.1:{free_port()}"
     refused = Failure.of(UnauthenticatedError("no"))
     async with peering(Peer(always=refused)) as peer, Site(Page(b"no card")) as site:
         agent = f"--agent={peer.address}"

@@ -352,14 +352,6 @@ async def black_hole() -> AsyncIterator[str]:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
-def closed_port() -> int:
-    """A port at which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass(slots=True)
 class Certificate:
     """A certificate with its key and the authority that vouches for it, as files and as bytes."""

@@ -28,8 +28,9 @@ from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED, W
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import AgentCard, TaskPushNotificationConfig
 from tests.client.local_agents import GUARD_S, Passage, Sleeper, Writer, client_of, descriptors, observer, script
-from tests.client.peers import closed_port, silent_port
+from tests.client.peers import silent_port
 from tests.harness import ROOT, Program, Served, eventually, serving, texts
+from tests.ports import free_port
 from tests.regressions.faults import open_streams
 
 pytestmark = pytest.mark.usefixtures("any_way")
@@ -314,7 +315,7 @@ async def test_a_call_that_takes_too_long_is_a_deadline_and_a_client_that_cannot
 async def test_a_block_that_cannot_be_entered_leaves_no_thread() -> None:
     def work() -> None:
         with pytest.raises(UnreachableError):
-            with BlockingClient(f"http://127.0.0.1:{closed_port()}", connect_timeout_s=0.3):
+            with BlockingClient(f"http://127.0.0.1:{free_port()}", connect_timeout_s=0.3):
                 raise AssertionError("there is nobody")
 
     await asyncio.to_thread(work)

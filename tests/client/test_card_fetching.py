@@ -10,7 +10,8 @@ from a2a_grpc import connect
 from a2a_grpc.client import AgentCardError, Cards, UnreachableError
 from a2a_grpc.client.target import CardFile, CardUrl, parse
 from a2a_grpc.wire import AgentCard
-from tests.client.peers import Page, Site, black_hole, closed_port, peering, silent_port
+from tests.client.peers import Page, Site, black_hole, peering, silent_port
+from tests.ports import free_port
 
 
 def at(url: str) -> CardUrl | CardFile:
@@ -260,7 +261,7 @@ async def test_a_large_card_of_less_than_that_is_read() -> None:
 
 
 async def test_s0_38_a_closed_port_is_told() -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UnreachableError, match="nothing listens at") as failed:
         await use(url)
     assert url in str(failed.value)

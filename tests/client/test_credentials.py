@@ -13,8 +13,9 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.wire import Task, TaskStatus
-from tests.client.peers import DONE, OPERATIONS, RPCS, Failure, Page, Peer, Site, closed_port, collected, peering
+from tests.client.peers import DONE, OPERATIONS, RPCS, Failure, Page, Peer, Site, collected, peering
 from tests.harness import eventually
+from tests.ports import free_address
 
 SECRET = "s3cr3t-t0ken"
 
@@ -186,7 +187,7 @@ async def test_a_failed_call_does_not_tell_the_secret(failure: str, rpc: str) ->
 
 
 async def test_an_agent_that_is_not_reached_does_not_tell_the_secret() -> None:
-    target = f"127.0.0.1:{closed_port()}"
+    target = free_address()
     async with connect(target, credentials=bearer(SECRET), connect_timeout_s=0.05) as client:
         with pytest.raises(UnreachableError) as failed:
             await client.get("t-1")

@@ -24,11 +24,11 @@ from tests.client.peers import (
     Peer,
     Site,
     card_json,
-    closed_port,
     collected,
     peering,
 )
 from tests.harness import eventually, scripted_agent, serving
+from tests.ports import free_address
 
 QUICK: dict[str, Any] = {"retry_initial_s": 0.001, "retry_maximum_s": 0.01}
 SENDS: dict[str, Callable[[Client], Any]] = {
@@ -263,7 +263,7 @@ async def test_s1_14_and_if_it_does_not_say_so_the_send_is_not_repeated(operatio
 
 @pytest.mark.parametrize("operation", SENDS)
 async def test_s1_14_a_send_that_never_left_is_sent_once_the_agent_is_there(operation: str, tmp_path: Path) -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     (tmp_path / "card.json").write_text(json.dumps(card_json(address)))
     async with connect(f"{tmp_path}/card.json", connect_timeout_s=60.0, **QUICK) as client:
         sending = asyncio.create_task(SENDS[operation](client))

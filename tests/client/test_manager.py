@@ -11,8 +11,9 @@ from a2a_grpc import Client, ClientManager, Message, Task, connect, text_of
 from a2a_grpc.client import AgentCardError, UnreachableError
 from a2a_grpc.config import ConfigurationError
 from tests.client.local_agents import GUARD_S, Passage, Sleeper, client_of, descriptors, observer
-from tests.client.peers import Page, Site, closed_port, silent_port
+from tests.client.peers import Page, Site, silent_port
 from tests.harness import Served, eventually, serving
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -342,7 +343,7 @@ async def test_s1_45_failures_are_reported_in_the_order_of_the_urls_and_nothing_
     async with serving(observer(), http_listen="127.0.0.1:0") as served, silent_port() as silent:
         async with Site(Page(b"nothing here", status=404)) as missing, Site(Page(b"<html>")) as no_card:
             async with Site(Page.card(description=None)) as incomplete, ClientManager() as agents:
-                good, refused = served.server.http_url, f"http://127.0.0.1:{closed_port()}"
+                good, refused = served.server.http_url, f"http://127.0.0.1:{free_port()}"
                 assert good
                 urls = [
                     refused, good, f"http://{silent}", missing.url, no_card.url, incomplete.url,
@@ -404,7 +405,7 @@ async def test_s1_45_a_name_that_is_taken_stays_whose_it_is() -> None:
 
 async def test_s1_45_roots_that_cannot_be_read_are_a_failure_like_any_other() -> None:
     async with ClientManager(ca_cert="/none/roots.pem") as agents:
-        [found] = await agents.discover([f"https://127.0.0.1:{closed_port()}"])
+        [found] = await agents.discover([f"https://127.0.0.1:{free_port()}"])
     assert found.card is None
     assert "/none/roots.pem" in str(found.error)
 

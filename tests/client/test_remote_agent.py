@@ -15,8 +15,8 @@ from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, FAILED, INPUT
 from a2a_grpc.parts import Contents, value
 from a2a_grpc.wire import Artifact, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent
 from tests.client.local_agents import GUARD_S, Passage, Sleeper, Writer, client_of, observer, script
-from tests.client.peers import closed_port
 from tests.harness import Served, eventually, serving
+from tests.ports import free_address, free_port
 from tests.regressions.faults import open_streams, reaches
 
 pytestmark = pytest.mark.usefixtures("any_way")
@@ -102,7 +102,7 @@ def test_an_agent_that_cannot_be_is_refused_when_it_is_made() -> None:
 
 
 async def test_an_agent_that_is_not_there_cannot_be_reached() -> None:
-    async with asyncio.timeout(GUARD_S), RemoteAgent(f"127.0.0.1:{closed_port()}", connect_timeout_s=0.3) as agent:
+    async with asyncio.timeout(GUARD_S), RemoteAgent(free_address(), connect_timeout_s=0.3) as agent:
         with pytest.raises(UnreachableError, match="nothing listens"):
             await agent.run("hello")
 
@@ -199,7 +199,7 @@ async def test_an_agent_known_by_its_address_has_no_card_and_works(served: Serve
 
 async def test_an_agent_whose_block_cannot_be_entered_leaves_nothing_open() -> None:
     async with asyncio.timeout(GUARD_S):
-        agent = RemoteAgent(f"http://127.0.0.1:{closed_port()}", connect_timeout_s=0.3)
+        agent = RemoteAgent(f"http://127.0.0.1:{free_port()}", connect_timeout_s=0.3)
         with pytest.raises(UnreachableError):
             async with agent:
                 raise AssertionError("there is nobody")

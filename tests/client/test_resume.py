@@ -23,6 +23,7 @@ from a2a_grpc.parts import Json
 from a2a_grpc.store import MemoryStore
 from tests.guarantees.rig import Asker, Workers, serving_on, total_tasks, without_user_messages
 from tests.harness import Program, Served, eventually, scripted, scripted_agent, serving, texts
+from tests.ports import free_address
 from tests.proxy import Proxy
 from tests.regressions.faults import followers, open_streams, reaches
 
@@ -291,7 +292,7 @@ def resets(proxy: Proxy) -> None:
 
 async def test_resuming_after_the_last_event_of_an_ended_task_gives_nothing_and_ends(served: Served) -> None:
     task = (await served.send(scripted({"chunks": {"count": 2}}))).task
-    async with connect(served.server.grpc_address, **SOON) as client, asyncio.timeout(20):
+    async with connect(served.server.grpc_address, **SOON) as client, asyncio.timeout(60):
         assert await read(client.subscribe(task.id, after=5)) == []
 
 
@@ -555,7 +556,8 @@ async def test_an_agent_that_comes_up_while_it_is_being_connected_to_is_reached(
 
 async def test_a_server_killed_and_restarted_without_its_tasks_is_told_with_the_last_known_task() -> None:
     """SIGKILL in the middle of a stream; the same port, a new `memory:` store."""
-    async with Program("servers/scripted.py", "-o", "json", "--listen", "127.0.0.1:0", "--http-listen", "off") as first:
+    serve = ("servers/scripted.py", "-o", "json", "--listen", free_address(), "--http-listen", "off")
+    async with Program(*serve) as first:
         async with connect(first.address, **SOON, give_up_after_s=100) as client:
             async with client.stream({"script": [{"artifact": {"text": "so far"}}, {"sleep": 600}]}) as events:
                 async for event in events:
@@ -563,8 +565,7 @@ async def test_a_server_killed_and_restarted_without_its_tasks_is_told_with_the_
                         break
                 first.process.kill()
                 await first.process.wait()
-                again = Program("servers/scripted.py", "-o", "json", "--listen", first.address, "--http-listen", "off")
-                async with again:
+                async with Program(*serve):
                     with pytest.raises(TaskLostError) as lost:
                         await anext(events)
     assert isinstance(lost.value, TaskNotFoundError)
@@ -598,8 +599,8 @@ async def test_a_server_drained_and_back_on_its_port_goes_on_where_the_stream_wa
     """The stream ends with UNAVAILABLE and RetryInfo of 1 s; nobody comes back earlier."""
     store, agent = LastingStore(), scripted_agent()
     async with AsyncExitStack() as stack:
-        async with serving_on(store, agent) as first:
-            address = first.server.grpc_address
+        address = free_address()
+        async with serving_on(store, agent, listen=address) as first:
             task = (await first.send(scripted({"artifact": {"text": "before"}}, {"input": "go?"}))).task
             client = await stack.enter_async_context(connect(address, **SOON))
             stream = await stack.enter_async_context(client.subscribe(task.id))

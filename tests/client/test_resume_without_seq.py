@@ -429,7 +429,7 @@ async def test_a_send_that_is_cut_between_its_question_and_the_end_of_the_stream
             yield event
 
     async with foreign(sends=[cut], subscriptions=[stays_open()]) as agent:
-        async with connect(agent.address, **SOON) as client, asyncio.timeout(10):
+        async with connect(agent.address, **SOON) as client, asyncio.timeout(30):
             assert await client.send("hello") == task(INPUT_REQUIRED, said="well?")
 
 
@@ -438,7 +438,7 @@ async def test_a_first_element_whose_history_lacks_the_message_shows_the_authori
     asked = task(AUTH_REQUIRED, said="sign in")
     asked.history.append(said)
     async with foreign(sends=[stays_open(asked, status(WORKING), status(COMPLETED))]) as agent:
-        async with connect(agent.address, **SOON) as client, asyncio.timeout(10):
+        async with connect(agent.address, **SOON) as client, asyncio.timeout(30):
             answered = await client.send("done", task_id="t-1")
     assert isinstance(answered, Task)
     assert answered.status.state == COMPLETED

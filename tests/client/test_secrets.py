@@ -11,7 +11,8 @@ from a2a_grpc import Client, ClientManager, RemoteAgent, connect
 from a2a_grpc.client import BlockingClient, Cards, ConfigurationError
 from a2a_grpc.client.target import CardUrl, parse, shown
 from a2a_grpc.errors import A2AError
-from tests.client.peers import OPERATIONS, Page, Site, card_json, closed_port, peering, silent_port
+from tests.client.peers import OPERATIONS, Page, Site, card_json, peering, silent_port
+from tests.ports import free_address, free_port
 
 CANARY = "c4n4ry"
 
@@ -98,7 +99,7 @@ PAGES = {
 async def test_the_query_of_a_card_url_is_in_no_error(kind: str, query: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     page = Page(
-        PAGES[kind].body.replace(b"{closed}", str(closed_port()).encode()), PAGES[kind].headers, PAGES[kind].status
+        PAGES[kind].body.replace(b"{closed}", str(free_port()).encode()), PAGES[kind].headers, PAGES[kind].status
     )
     async with Site(page) as site:
         target = f"{site.url}/card.json{query}"
@@ -112,7 +113,7 @@ async def test_the_query_of_a_card_url_is_in_no_error(kind: str, query: str, cap
 
 @pytest.mark.parametrize("query", QUERIES)
 async def test_a_card_url_that_cannot_be_reached_is_told_without_its_query(query: str) -> None:
-    assert CANARY not in await failure(f"http://127.0.0.1:{closed_port()}/{query}")
+    assert CANARY not in await failure(f"http://127.0.0.1:{free_port()}/{query}")
     assert CANARY not in await failure(f"https://agents.invalid/{query}")
     async with silent_port() as address:
         assert CANARY not in await failure(f"http://{address}/{query}")
@@ -123,7 +124,7 @@ async def test_a_card_url_that_cannot_be_reached_is_told_without_its_query(query
 
 @pytest.mark.parametrize("rpc", OPERATIONS)
 async def test_no_operation_tells_the_query_of_the_card_that_led_to_it(rpc: str) -> None:
-    async with Site(Page.card(f"127.0.0.1:{closed_port()}")) as site:
+    async with Site(Page.card(free_address())) as site:
         assert CANARY not in await failure(f"{site.url}/?token={CANARY}", OPERATIONS[rpc])
 
 
@@ -146,7 +147,7 @@ async def test_reprs_and_names_have_no_secrets() -> None:
 
 
 def test_a_blocking_client_tells_no_secret() -> None:
-    target = f"http://127.0.0.1:{closed_port()}/?token={CANARY}"
+    target = f"http://127.0.0.1:{free_port()}/?token={CANARY}"
     with pytest.raises(A2AError) as failed, BlockingClient(target, connect_timeout_s=0.3):
         pass
     assert CANARY not in told(failed.value)

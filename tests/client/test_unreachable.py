@@ -19,13 +19,13 @@ from tests.client.peers import (
     Peer,
     Site,
     black_hole,
-    closed_port,
     collected,
     http_1_server,
     peering,
     silent_port,
 )
 from tests.harness import eventually
+from tests.ports import free_address, free_port
 from tests.proxy import Proxy
 
 CONNECT_S = 0.3
@@ -50,14 +50,14 @@ async def why_not(target: str, **settings: Any) -> str:
 
 
 async def test_s0_38_a_wrong_port() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     said = await why_not(address)
     assert f"nothing listens at {address}" in said
     assert "check the port, and that the agent is running" in said
 
 
 async def test_s0_38_a_wrong_port_called_with_tls() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     assert f"nothing listens at {address}" in await why_not(f"grpcs://{address}")
 
 
@@ -122,7 +122,7 @@ async def test_a_unix_socket_that_somebody_listens_at_is_reached(tmp_path: Path)
 
 @pytest.mark.parametrize("rpc", OPERATIONS)
 async def test_s0_38_every_operation_tells_the_same(rpc: str) -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     async with connect(address, connect_timeout_s=0.1) as client:
         with pytest.raises(UnreachableError, match=f"nothing listens at {address}"):
             await OPERATIONS[rpc](client)
@@ -130,21 +130,21 @@ async def test_s0_38_every_operation_tells_the_same(rpc: str) -> None:
 
 @pytest.mark.parametrize("operation", ["send", "wait"])
 async def test_s0_38_waiting_for_a_task_tells_the_same(operation: str) -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     async with connect(address, connect_timeout_s=0.1) as client:
         with pytest.raises(UnreachableError, match=f"nothing listens at {address}"):
             await getattr(client, operation)("t-1")
 
 
 async def test_the_time_to_connect_is_not_what_a_job_may_take_nor_cut_short_by_giving_up_at_once() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     async with connect(address, connect_timeout_s=CONNECT_S, give_up_after_s=0.0) as client:
         with pytest.raises(UnreachableError, match="nothing listens"):
             await client.send("hello")
 
 
 async def test_an_agent_that_starts_a_little_later_is_waited_for() -> None:
-    port = closed_port()
+    port = free_port()
     async with connect(f"127.0.0.1:{port}", connect_timeout_s=60.0) as client, AsyncExitStack() as stack:
         call = asyncio.create_task(client.get("t-1"))
         while client.channel.get_state().name != "TRANSIENT_FAILURE":
@@ -178,7 +178,7 @@ async def test_a_closed_client_says_so_and_calls_nothing(rpc: str) -> None:
 
 
 async def test_the_url_of_a_card_that_leads_nowhere_names_the_address_in_the_card() -> None:
-    address = f"127.0.0.1:{closed_port()}"
+    address = free_address()
     async with Site(Page.card(address)) as site:
         assert f"nothing listens at {address}" in await why_not(site.url)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.databases import free_port
 from tests.harness import ROOT
+from tests.ports import free_address
 
 START_S = 60.0
 SETPRIV = shutil.which("setpriv")
@@ -27,8 +27,8 @@ class WorkerServer:
     """
 
     def __init__(self, store: str, folder: Path, *options: str, name: str = "server", http: bool = False) -> None:
-        self.address = f"127.0.0.1:{free_port()}"
-        self.http = f"127.0.0.1:{free_port()}" if http else "off"
+        self.address = free_address()
+        self.http = free_address() if http else "off"
         self.log = folder / f"{name}.log"
         self.lives = 0
         self._env = {**os.environ, "JOURNAL": str(folder / "journal")}

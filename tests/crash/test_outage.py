@@ -18,7 +18,7 @@ from tests.databases import Postgres
 from tests.harness import Served, eventually, request, serving
 from tests.proxy import Proxy
 
-LEASE_S = 2.5
+LEASE_S = 5.0
 
 
 def slow_agent(gate: asyncio.Event) -> Agent:
@@ -58,7 +58,7 @@ async def until_logged(caplog: pytest.LogCaptureFixture, words: str, count: int 
     await eventually(is_logged, within_s=30.0)
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["unreachable", "silent"])
 async def test_a_database_that_is_away_for_longer_than_the_lease_but_less_than_its_grace_fails_no_task(
     postgres_server: Postgres, caplog: pytest.LogCaptureFixture, how: str
@@ -97,6 +97,7 @@ async def ended(served: Served, task_id: str) -> None:
     assert (await served.get(task_id)).status.state in (COMPLETED, FAILED)
 
 
+@pytest.mark.long
 async def test_a_task_that_fails_because_the_database_was_away_for_long_says_so(
     postgres_server: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,9 +32,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tests.databases import free_port
 from tests.docs.shell import Shell, commands, matches
 from tests.harness import ROOT
+from tests.ports import free_address
 
 BLOCK = re.compile(
     r"(?:^<!-- (?P<how>[^\n]+?) -->\n\n?)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -224,7 +224,7 @@ class Player:
         """Return a text with a free port in the place of each port of a page."""
 
         def free(found: re.Match[str]) -> str:
-            return self._ports.setdefault(found[0].replace("localhost", "127.0.0.1"), f"127.0.0.1:{free_port()}")
+            return self._ports.setdefault(found[0].replace("localhost", "127.0.0.1"), free_address())
 
         return ADDRESS.sub(free, text).replace(DATABASE, self._database or DATABASE)
 

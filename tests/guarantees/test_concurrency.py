@@ -40,7 +40,7 @@ async def _assert_state(served: Served, task_id: str, state: int) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 5])
 async def test_no_more_runs_than_the_limit_are_at_work_and_all_get_done(limit: int) -> None:
     workers = Workers()
-    async with serving(workers.agent, max_runs=limit) as served, asyncio.timeout(20):
+    async with serving(workers.agent, max_runs=limit) as served, asyncio.timeout(60):
         sends = [asyncio.create_task(served.send(request(str(n)))) for n in range(20)]
         await eventually(lambda: _assert_taken(served, 20))
         await eventually(lambda: _assert_at_work(workers, limit))
@@ -56,7 +56,7 @@ def _assert_taken(served: Served, count: int) -> None:
 
 async def test_tasks_over_the_limit_wait_in_submitted_and_begin_in_the_order_in_which_they_came() -> None:
     workers = Workers()
-    async with serving(workers.agent, max_runs=2) as served, asyncio.timeout(20):
+    async with serving(workers.agent, max_runs=2) as served, asyncio.timeout(60):
         tasks = [(await served.send(request(str(n), immediately=True))).task for n in range(10)]
         await eventually(lambda: _assert_at_work(workers, 2))
         states = [await state_of(served, task.id) for task in tasks]
@@ -68,7 +68,7 @@ async def test_tasks_over_the_limit_wait_in_submitted_and_begin_in_the_order_in_
 
 async def test_a_waiting_task_is_canceled_without_ever_running_and_the_others_move_up() -> None:
     workers = Workers()
-    async with serving(workers.agent, max_runs=1) as served, asyncio.timeout(20):
+    async with serving(workers.agent, max_runs=1) as served, asyncio.timeout(60):
         tasks = [(await served.send(request(str(n), immediately=True))).task for n in range(5)]
         await eventually(lambda: _assert_at_work(workers, 1))
         for place in (1, 3):
@@ -88,7 +88,7 @@ async def test_over_the_bound_of_the_queue_a_send_is_refused_and_nothing_stored(
     runs: int, queue: int, streaming: bool
 ) -> None:
     workers = Workers()
-    async with serving(workers.agent, max_runs=runs, max_queued_runs=queue) as served, asyncio.timeout(20):
+    async with serving(workers.agent, max_runs=runs, max_queued_runs=queue) as served, asyncio.timeout(60):
         held = [asyncio.create_task(served.send(request(str(n)))) for n in range(runs + queue)]
         await eventually(lambda: _assert_taken(served, runs + queue))
         refused = await refusal(served.stream(request("over")) if streaming else served.send(request("over")))
@@ -132,7 +132,7 @@ async def test_message_agents_count_among_the_runs() -> None:
             at_work -= 1
         return turn.text
 
-    async with serving(agent, max_runs=2, max_queued_runs=2) as served, asyncio.timeout(20):
+    async with serving(agent, max_runs=2, max_queued_runs=2) as served, asyncio.timeout(60):
         held = [asyncio.create_task(served.send(request(str(n)))) for n in range(4)]
         await eventually(lambda: _assert_taken(served, 4))
         refused = await refusal(served.send(request("over")))
@@ -147,7 +147,7 @@ async def test_message_agents_count_among_the_runs() -> None:
 
 
 async def test_a_question_gives_its_place_to_others_and_takes_one_again_for_the_answer() -> None:
-    async with serving(scripted_agent(), max_runs=1, max_queued_runs=1) as served, asyncio.timeout(20):
+    async with serving(scripted_agent(), max_runs=1, max_queued_runs=1) as served, asyncio.timeout(60):
         asking = [(await served.send(scripted({"input": "?"}, {"artifact": {"text": "done"}}))).task for _ in range(5)]
         assert [task.status.state for task in asking] == [INPUT_REQUIRED] * 5
         _assert_taken(served, 0)
@@ -158,7 +158,7 @@ async def test_a_question_gives_its_place_to_others_and_takes_one_again_for_the_
 
 
 async def test_an_answer_waits_for_a_place_behind_those_who_came_before() -> None:
-    async with serving(scripted_agent(), max_runs=1) as served, asyncio.timeout(20):
+    async with serving(scripted_agent(), max_runs=1) as served, asyncio.timeout(60):
         asking = (await served.send(scripted({"input": "?"}, {"artifact": {"text": "done"}}))).task
         blocker = await served.start({"sleep": 60})
         call = served.stream(request(message("go on", task_id=asking.id)))

@@ -431,7 +431,7 @@ async def test_messages_of_a_higher_priority_begin_first_and_low_ones_do_not_sta
 @pytest.mark.parametrize("place", ["message", "request", "both"])
 async def test_the_metadata_of_the_message_or_of_the_request_names_the_priority(place: str) -> None:
     steps = Steps()
-    async with serving(steps.agent, max_runs=1) as served, asyncio.timeout(20):
+    async with serving(steps.agent, max_runs=1) as served, asyncio.timeout(60):
         await served.send(request("now", immediately=True))
         await served.send(request("normal", immediately=True))
         urgent = request("urgent", immediately=True)
@@ -472,7 +472,7 @@ async def test_high_needs_the_scope_that_the_server_demands() -> None:
 async def test_callers_with_credentials_take_turns_by_owner_and_need_the_scope_for_high() -> None:
     steps = Steps()
     engine = EngineSettings(max_runs=1, max_queued_per_caller=2, high_priority_scope="tasks:urgent")
-    async with site(steps.agent, engine=engine) as served, asyncio.timeout(20):
+    async with site(steps.agent, engine=engine) as served, asyncio.timeout(60):
 
         async def send(text: str, caller: tuple[tuple[str, str], ...], priority: str = "normal") -> None:
             asked = request(text, immediately=True)
@@ -509,7 +509,7 @@ async def test_nothing_is_stored_of_a_message_whose_caller_may_not_send_it_with_
 
 async def test_no_more_runs_of_a_caller_are_at_work_than_its_limit_while_others_pass() -> None:
     steps = Steps()
-    async with serving(steps.agent, max_runs=4, max_runs_per_caller=2) as served, asyncio.timeout(20):
+    async with serving(steps.agent, max_runs=4, max_runs_per_caller=2) as served, asyncio.timeout(60):
         for number in range(5):
             await served.send(request(str(number), immediately=True, tenant="a"))
         for caller in "bc":
@@ -540,7 +540,7 @@ async def test_a_send_over_the_number_of_waiting_runs_of_a_caller_is_refused_and
 ) -> None:
     workers = Workers()
     settings = {"max_runs": 1, "max_queued_per_caller": 2}
-    async with serving(workers.agent, **settings) as served, asyncio.timeout(20):
+    async with serving(workers.agent, **settings) as served, asyncio.timeout(60):
         for number in range(3):
             await served.send(request(str(number), immediately=True, tenant="a"))
         over = request("over", tenant="a")
@@ -591,7 +591,7 @@ async def test_replies_without_a_task_wait_and_are_refused_like_tasks() -> None:
         await go.acquire()
         return turn.text
 
-    async with serving(agent, max_runs=1, max_queued_per_caller=3) as served, asyncio.timeout(20):
+    async with serving(agent, max_runs=1, max_queued_per_caller=3) as served, asyncio.timeout(60):
         calls = []
         for place, (caller, text) in enumerate([("a", "0"), ("a", "1"), ("a", "2"), ("a", "3"), ("b", "0")]):
             calls.append(asyncio.create_task(served.send(request(text, tenant=caller))))
@@ -607,7 +607,7 @@ async def test_replies_without_a_task_wait_and_are_refused_like_tasks() -> None:
 
 
 async def test_a_question_gives_the_place_of_its_caller_back_and_the_answer_waits_for_one() -> None:
-    async with serving(scripted_agent(), max_runs=3, max_runs_per_caller=1) as served, asyncio.timeout(20):
+    async with serving(scripted_agent(), max_runs=3, max_runs_per_caller=1) as served, asyncio.timeout(60):
         asking = (await served.send(scripted({"input": "?"}, {"artifact": {"text": "done"}}, tenant="a"))).task
         assert asking.status.state == INPUT_REQUIRED
         blocker = await served.start({"sleep": 60}, tenant="a")
@@ -626,7 +626,7 @@ async def _assert_texts(served: Served, task_id: str, expected: list[str]) -> No
 
 async def test_the_next_turn_of_a_task_takes_its_turn_among_the_callers() -> None:
     steps = Steps()
-    async with serving(steps.agent, max_runs=1) as served, asyncio.timeout(20):
+    async with serving(steps.agent, max_runs=1) as served, asyncio.timeout(60):
         task = (await served.send(request("first", immediately=True, tenant="a"))).task
         await eventually(lambda: _assert_begun(steps, 1))
         for text in ("0", "1"):
@@ -639,7 +639,7 @@ async def test_the_next_turn_of_a_task_takes_its_turn_among_the_callers() -> Non
 
 async def test_waiting_tasks_that_are_canceled_leave_the_turns_of_the_others_as_they_are() -> None:
     steps = Steps()
-    async with serving(steps.agent, max_runs=1) as served, asyncio.timeout(20):
+    async with serving(steps.agent, max_runs=1) as served, asyncio.timeout(60):
         tasks = {}
         for name in ("a now", "a 1", "a 2", "b 1", "b 2", "c 1"):
             caller, text = name.split()

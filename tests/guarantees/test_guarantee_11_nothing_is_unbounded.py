@@ -223,7 +223,7 @@ async def test_guarantee_11_threads_are_bounded_and_what_waits_for_one_is_done()
         await turn.in_thread(block)
         return turn.text
 
-    async with serving(agent, max_threads=2) as served, asyncio.timeout(20):
+    async with serving(agent, max_threads=2) as served, asyncio.timeout(60):
         sends = [asyncio.create_task(served.send(request(str(n)))) for n in range(6)]
         await eventually(lambda: _assert_equal(lambda: at_work, 2))
         go.set()

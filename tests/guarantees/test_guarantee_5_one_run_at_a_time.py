@@ -60,7 +60,7 @@ async def test_guarantee_5_messages_that_come_together_are_played_one_after_the_
     make_store: Callable[[], MemoryStore],
 ) -> None:
     clerk = Clerk()
-    async with serving_on(make_store(), clerk.agent) as served, asyncio.timeout(20):
+    async with serving_on(make_store(), clerk.agent) as served, asyncio.timeout(60):
         task = (await served.send(request("first"))).task
         said = [f"m{i}" for i in range(10)]
         await asyncio.gather(*(served.send(request(message(text, task_id=task.id))) for text in said))
@@ -76,7 +76,7 @@ async def test_guarantee_5_messages_with_keys_to_a_working_task_are_played_once_
     make_store: Callable[[], MemoryStore],
 ) -> None:
     clerk = Clerk()
-    async with serving_on(make_store(), clerk.agent) as served, asyncio.timeout(20):
+    async with serving_on(make_store(), clerk.agent) as served, asyncio.timeout(60):
         task = (await served.send(request("first", immediately=True))).task
         said = [f"m{i}" for i in range(10)]
         await asyncio.gather(
@@ -93,7 +93,7 @@ async def test_guarantee_5_messages_with_keys_to_a_working_task_are_played_once_
 @STORES
 async def test_guarantee_5_every_message_is_a_turn_of_its_own(make_store: Callable[[], MemoryStore]) -> None:
     clerk = Clerk()
-    async with engine_on(make_store(), clerk.agent) as engine, asyncio.timeout(20):
+    async with engine_on(make_store(), clerk.agent) as engine, asyncio.timeout(60):
         first = await engine.open(incoming(request("first")))
         assert isinstance(first, Opened)
         sends = [engine.open(incoming(request(message(f"m{i}", task_id=first.key.id)), key=f"k{i}")) for i in range(8)]
@@ -149,7 +149,7 @@ async def test_guarantee_5_a_replica_that_lost_its_task_stops_the_agent_at_its_n
         return "done"
 
     store = MemoryStore()
-    async with engine_on(store, agent) as one, engine_on(store, agent) as other, asyncio.timeout(20):
+    async with engine_on(store, agent) as one, engine_on(store, agent) as other, asyncio.timeout(60):
         opened = await one.open(incoming(request()))
         assert isinstance(opened, Opened)
         await began.wait()
@@ -164,7 +164,7 @@ async def test_guarantee_5_a_replica_that_lost_its_task_stops_the_agent_at_its_n
 
 async def test_guarantee_5_a_follow_up_to_a_parked_task_starts_one_run_whoever_else_sends() -> None:
     clerk = Clerk()
-    async with serving_on(YieldingStore(), clerk.agent) as served, asyncio.timeout(20):
+    async with serving_on(YieldingStore(), clerk.agent) as served, asyncio.timeout(60):
         task = (await served.send(request("first"))).task
         sent = [served.stream(request(message(text, task_id=task.id))) for text in ("a", "b", "c")]
         ends = [[element async for element in call][-1] for call in sent]
@@ -176,7 +176,7 @@ async def test_guarantee_5_a_follow_up_to_a_parked_task_starts_one_run_whoever_e
 
 async def test_send_2_a_blocking_send_gives_the_task_as_its_own_turn_left_it() -> None:
     asker = Asker()
-    async with engine_on(MemoryStore(), asker.agent) as engine, asyncio.timeout(20):
+    async with engine_on(MemoryStore(), asker.agent) as engine, asyncio.timeout(60):
         first = await engine.open(incoming(request("first")))
         assert isinstance(first, Opened)
         waiting = asyncio.create_task(engine.settled(first))

@@ -184,7 +184,7 @@ async def test_guarantee_6_a_handler_that_outlives_its_cancel_changes_nothing() 
         over.set()
         return "finished"
 
-    async with serving_on(MemoryStore(), agent, cancel_grace_s=0.0) as served, asyncio.timeout(20):
+    async with serving_on(MemoryStore(), agent, cancel_grace_s=0.0) as served, asyncio.timeout(60):
         task = (await served.send(request(immediately=True))).task
         await began.wait()
         canceled = await served.stub.CancelTask(CancelTaskRequest(id=task.id), metadata=V1)

@@ -145,7 +145,7 @@ async def test_guarantee_7_cancel_on_disconnect_holds_for_a_client_that_leaves_a
             yield "x" * 50_000
         await asyncio.Event().wait()
 
-    async with serving(agent) as served, asyncio.timeout(20):
+    async with serving(agent) as served, asyncio.timeout(60):
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]  # so that little is on its way
         async with grpc.aio.insecure_channel(served.server.grpc_address, options=options) as channel:
             stub = A2AServiceStub(channel)
@@ -157,7 +157,7 @@ async def test_guarantee_7_cancel_on_disconnect_holds_for_a_client_that_leaves_a
                 call.cancel()
             await eventually(lambda: assert_no_calls(served))
             for task_id in tasks:
-                await eventually(lambda task_id=task_id: _assert_canceled(served, task_id), within_s=3.0)
+                await eventually(lambda task_id=task_id: _assert_canceled(served, task_id))
 
 
 async def _assert_poured(served: Served, task_id: str) -> None:

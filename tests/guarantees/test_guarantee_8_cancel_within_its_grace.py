@@ -39,7 +39,7 @@ async def cancel(served: Served, task_id: str) -> Task:
 
 async def assert_all_canceled(served: Served, task_id: str, *streams: Any) -> None:
     """Cancels the task: it comes back CANCELED, its streams end with that event and OK, nothing follows it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         canceled = await cancel(served, task_id)
         assert canceled.status.state == CANCELED
         for stream in streams:
@@ -194,7 +194,7 @@ def _assert_waiting_turns(served: Served, count: int) -> None:
 @UNRULY
 async def test_guarantee_8_a_blocking_send_sees_its_own_task_canceled(skill: str) -> None:
     unruly = Unruly()
-    async with serving(unruly.agent, cancel_grace_s=0.03) as served, asyncio.timeout(20):
+    async with serving(unruly.agent, cancel_grace_s=0.03) as served, asyncio.timeout(60):
         try:
             sending = asyncio.create_task(served.send(request(skill)))
             await unruly.busy.wait()
@@ -271,7 +271,7 @@ async def test_guarantee_8_an_agent_within_its_grace_is_waited_for() -> None:
             await finish.wait()
             await turn.artifact("tidied")
 
-    async with serving(agent, cancel_grace_s=60.0) as served, asyncio.timeout(20):
+    async with serving(agent, cancel_grace_s=60.0) as served, asyncio.timeout(60):
         call = served.stream(request())
         task_id = (await elements(call, 2))[0].task.id
         canceling = asyncio.create_task(cancel(served, task_id))
@@ -308,7 +308,7 @@ def _only_working(served: Served) -> str:
 async def test_guarantee_8_a_server_stops_though_an_agent_swallows_its_cancellation() -> None:
     unruly = Unruly()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async with serving(unruly.agent, cancel_grace_s=0.05) as served:
                 call = served.stream(request("swallows_forever"))
                 await elements(call, 2)

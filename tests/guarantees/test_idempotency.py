@@ -99,7 +99,7 @@ async def test_without_a_key_the_same_message_id_makes_another_task(served: Serv
 @STORES
 async def test_sends_that_come_together_make_one_task_and_run_it_once(make_store: Callable[[], MemoryStore]) -> None:
     workers = Workers()
-    async with serving_on(make_store(), routed(workers.agent)) as served, asyncio.timeout(20):
+    async with serving_on(make_store(), routed(workers.agent)) as served, asyncio.timeout(60):
         sends = [asyncio.create_task(served.send(request(), KEY)) for _ in range(10)]
         streams = [served.stream(request(), KEY) for _ in range(10)]
         firsts = [await following(call) for call in streams]
@@ -175,7 +175,7 @@ async def test_follow_ups_that_come_together_are_one_turn(make_store: Callable[[
     asker = Asker()
     asker.go["first"].set()
     asker.go["second"].set()
-    async with serving_on(make_store(), routed(asker.agent)) as served, asyncio.timeout(20):
+    async with serving_on(make_store(), routed(asker.agent)) as served, asyncio.timeout(60):
         task = (await served.send(request("first"))).task
         sent = request(message("second", task_id=task.id))
         answers = await asyncio.gather(*(served.send(sent, KEY) for _ in range(10)))
@@ -189,7 +189,7 @@ async def test_messages_to_a_working_task_that_come_together_are_queued_once(
     make_store: Callable[[], MemoryStore],
 ) -> None:
     asker = Asker()
-    async with serving_on(make_store(), asker.agent) as served, asyncio.timeout(20):
+    async with serving_on(make_store(), asker.agent) as served, asyncio.timeout(60):
         task = (await served.send(request("first", immediately=True))).task
         sent = request(message("second", task_id=task.id))
         sends = [asyncio.create_task(served.send(sent, KEY)) for _ in range(10)]
@@ -218,7 +218,7 @@ async def test_sends_to_a_message_agent_that_come_together_are_answered_once(
     make_store: Callable[[], MemoryStore],
 ) -> None:
     replier = Replier()
-    async with serving_on(make_store(), replier.agent) as served, asyncio.timeout(20):
+    async with serving_on(make_store(), replier.agent) as served, asyncio.timeout(60):
         sends = asyncio.gather(*(served.send(request(), KEY) for _ in range(8)))
         streams = asyncio.gather(*(elements(served.stream(request(), KEY)) for _ in range(8)))
         replies = [answer.message for answer in await sends] + [element.message for (element,) in await streams]

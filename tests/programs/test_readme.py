@@ -18,6 +18,7 @@ from tests.docs import pages
 from tests.docs.pages import PAGES
 from tests.docs.shell import commands
 from tests.harness import ROOT, Program, serving
+from tests.ports import free_address
 from tests.test_surface import SETTINGS
 
 
@@ -141,8 +142,8 @@ async def test_the_resumable_agent_of_the_readme_goes_on_after_kill_9_and_the_cl
     counter.write_text(snippet("counter.py", "docs/durability.md").replace("asyncio.sleep(1)", "asyncio.sleep(0.05)"))
     options = ("-o", "json", "--http-listen=off", "--lease-s=2", f"--store=sqlite:///{tmp_path}/counter.tasks.db")
     serve = ("-m", "a2a_grpc", "serve", str(counter), *options)
-    async with Program(*serve, "--listen=127.0.0.1:0") as first:
-        address = first.address
+    address = free_address()
+    async with Program(*serve, f"--listen={address}") as first:
         async with connect(address) as client, client.stream("go") as events:
             seen = [await anext(events) for _ in range(20)]
             first.process.kill()

@@ -18,8 +18,9 @@ from a2a_grpc.client import TaskStream
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.server.serve import make_server
 from a2a_grpc.store import TaskStore
-from tests.balancers import CONFIGURATIONS, balancer, loopback
+from tests.balancers import CONFIGURATIONS, balancer
 from tests.harness import Program, load_program
+from tests.ports import free_address
 from tests.replicas.rig import SharedStore
 from tests.tools import need
 
@@ -42,7 +43,7 @@ class InThisProcess:
     """A replica on a store in memory."""
 
     def __init__(self, store: TaskStore) -> None:
-        self.listen, self.http_listen = loopback(), loopback()
+        self.listen, self.http_listen = free_address(), free_address()
         self._store = store
 
     async def start(self) -> None:
@@ -59,7 +60,7 @@ class InItsOwnProcess:
     """A replica on an SQLite file."""
 
     def __init__(self, store: str) -> None:
-        self.listen, self.http_listen = loopback(), loopback()
+        self.listen, self.http_listen = free_address(), free_address()
         self._command = (
             "servers/replicas/counter.py", "-o", "json", "--listen", self.listen, "--http-listen", self.http_listen,
             "--store", store, "--lease-s", "2", "--drain-grace-s", "0.3",

@@ -6,6 +6,7 @@ from a2a_grpc import Server, ServerSettings
 from a2a_grpc.server import ListenError
 from a2a_grpc.wire import ListTasksRequest
 from tests.harness import V1, Served, run_program, scripted_agent, serving
+from tests.ports import free_address
 
 
 async def test_q3_a_second_server_on_a_port_fails_with_a_message_that_names_the_address(served: Served) -> None:
@@ -23,7 +24,7 @@ async def test_q3_a_second_server_on_an_http_port_fails_with_a_message_that_name
     async with serving(scripted_agent(), http_listen="127.0.0.1:0") as first:
         assert first.server.http_url
         address = first.server.http_url.removeprefix("http://")
-        second = Server(scripted_agent(), ServerSettings(listen="127.0.0.1:0", http_listen=address))
+        second = Server(scripted_agent(), ServerSettings(listen=free_address(), http_listen=address))
         with pytest.raises(ListenError, match=rf"^cannot listen on {address} for HTTP: ") as refused:
             await second.start()
         assert "in use" in str(refused.value)
@@ -33,8 +34,9 @@ async def test_q3_a_second_server_on_an_http_port_fails_with_a_message_that_name
 
 
 async def test_q3_a_server_that_ended_gives_its_port_back() -> None:
-    async with serving(scripted_agent()) as first:
-        address = first.server.grpc_address
+    address = free_address()
+    async with serving(scripted_agent(), listen=address):
+        pass
     async with serving(scripted_agent(), listen=address) as second:
         assert (await second.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 

@@ -63,7 +63,7 @@ async def test_an_answer_waits_however_little_of_the_history_was_asked_for(site:
 async def test_an_answer_that_was_taken_before_the_first_snapshot_gives_the_next_question(site: Site) -> None:
     replica = await site.join()
     task = await replica.say("permit one; permit two; permit three")
-    async with connect(replica.server.grpc_address) as client, asyncio.timeout(20):
+    async with connect(replica.server.grpc_address) as client, asyncio.timeout(60):
         for answer, question in (("a", "two"), ("b", "three")):
             asked = await answer_to(client, answer, task.id)
             assert (asked.status.state, reason_of(asked)) == (AUTH_REQUIRED, question)
@@ -85,7 +85,7 @@ async def test_a_message_to_a_working_task_waits_for_its_own_turn_and_stands_in_
 ) -> None:
     replica = await site.join()
     task_id = await replica.begin(f"hold; {end}")
-    async with connect(replica.server.grpc_address) as client, asyncio.timeout(20):
+    async with connect(replica.server.grpc_address) as client, asyncio.timeout(60):
         sending = asyncio.ensure_future(client.send("last", task_id=task_id))
         await eventually(lambda: _waits(site, task_id))
         replica.hand.go.set()

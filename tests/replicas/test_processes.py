@@ -20,8 +20,8 @@ from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.store import Record, TaskKey, open_store
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import TaskState
-from tests.databases import free_port
 from tests.harness import Program, eventually
+from tests.ports import free_address
 from tests.proxy import Proxy
 from tests.replicas.rig import count_of, counted, reason_of
 
@@ -236,7 +236,7 @@ async def test_a_process_that_is_told_to_end_hands_its_streams_and_runs_to_anoth
 async def test_a_server_that_is_killed_and_started_again_is_nothing_to_a_client_that_never_stops_watching(
     url: str,
 ) -> None:
-    address = f"127.0.0.1:{free_port()}"
+    address = free_address()
     async with connect(address, **SOON) as client:
         async with replica(url, listen=address) as first:
             asked = await client.send("ask how far?")

@@ -32,6 +32,7 @@ from tests.auth.callers import Named, as_caller
 from tests.auth.issuer import AUDIENCE, Issuer
 from tests.auth.test_keys import add
 from tests.harness import V1, Served, eventually, refusal, request
+from tests.ports import free_address
 from tests.sentinel.tunnels import ADDRESS, attached, attached_raw, attaching, channel_to, sentinel, unary
 
 ENTRY = "a2a-grpc-principal"
@@ -331,7 +332,7 @@ async def test_the_card_names_the_credentials_that_the_sentinel_accepts(tmp_path
 
 
 async def test_the_agent_of_a_restarted_sentinel_believes_the_new_key_and_no_longer_the_former(tmp_path: Path) -> None:
-    async with both() as (first, served), private(served) as stub:
+    async with both(listen=free_address()) as (first, served), private(served) as stub:
         assert first._signer is not None
         former = first._signer.sign(ANN, ADDRESS)
         task = (await served.stub.SendMessage(asked(), metadata=as_caller("jwt"))).task.id

@@ -11,6 +11,7 @@ import pytest
 from a2a_grpc import connect
 from a2a_grpc.errors import A2AError
 from a2a_grpc.parts import text_of
+from a2a_grpc.rpc import arrivals
 from a2a_grpc.wire import (
     SERVICE,
     CancelTaskRequest,
@@ -125,15 +126,15 @@ async def test_the_agent_sees_the_deadline_and_the_end_of_a_call() -> None:
 
     async with sentinel() as running, attached_raw(serve, running.address) as (ours, _):
         with pytest.raises(grpc.aio.AioRpcError) as late:
-            await unary(ours)(REQUEST, timeout=0.5)
+            await unary(ours)(REQUEST, timeout=2.0)
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert 0 < left[0] <= 0.5
-        await asyncio.wait_for(canceled.wait(), 5)
+        assert 0 < left[0] <= 2.0
+        await asyncio.wait_for(canceled.wait(), 30)
         canceled.clear()
         call = unary(ours)(REQUEST)
         await eventually(lambda: _equal(len(left), 2))
         call.cancel()
-        await asyncio.wait_for(canceled.wait(), 5)
+        await asyncio.wait_for(canceled.wait(), 30)
 
 
 def _equal(left: object, right: object) -> None:
@@ -192,7 +193,11 @@ async def test_a_thousand_calls_are_open_at_the_same_time_on_one_tunnel() -> Non
                     assert SubscribeToTaskRequest.FromString(element).id == f"t-{number}"
 
 
-async def test_a_thousand_calls_at_once_of_twelve_clients_all_get_the_agents_answer(through: Served) -> None:
+async def test_a_thousand_calls_at_once_of_twelve_clients_all_get_the_agents_answer(
+    through: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "WAIT_S", 60.0)  # a busy machine takes longer than a server lets calls wait
+    monkeypatch.setattr(arrivals, "HURRIED_S", 60.0)
     sent = GetTaskRequest(tenant=ADDRESS, id="nope").SerializeToString()
     at = through.server.card.supported_interfaces[0].url
     async with _channels(at, 12) as channels:

@@ -19,6 +19,7 @@ from a2a_grpc.sentinel.coming import RETRY_MAXIMUM_S, Coming, Recurrence, spread
 from a2a_grpc.sentinel.wire import SentinelFrame, Welcome
 from a2a_grpc.wire import GetTaskRequest, Task
 from tests.harness import Program, eventually
+from tests.ports import free_address
 from tests.sentinel.test_attaching import attachment, raw_sentinel
 from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, sentinel, unary
 
@@ -163,8 +164,8 @@ def test_an_agent_that_is_alone_comes_back_at_once() -> None:
 
 
 async def test_agents_that_have_lost_their_sentinel_are_all_back_when_it_is() -> None:
-    async with sentinel() as probe:
-        address = probe.address
+    address = free_address()
+    async with sentinel(listen=address) as probe:
         attachments = [
             Attachment(AttachSettings(attach=address, address=f"a-{number}@fame.fabric")) for number in range(50)
         ]
@@ -178,7 +179,7 @@ async def test_agents_that_have_lost_their_sentinel_are_all_back_when_it_is() ->
 
 
 async def test_an_agent_at_two_sentinels_is_reached_at_both_and_the_loss_of_one_changes_nothing() -> None:
-    front = Program(*CLI, "sentinel", "-o", "json", "--listen", "127.0.0.1:0", "--http-listen", "off")
+    front = Program(*CLI, "sentinel", "-o", "json", "--listen", free_address(), "--http-listen", "off")
     async with sentinel() as stays, front as lost:
         both = f"{lost.address},{stays.address}"
         async with attached_raw(slow_echo, both), channel_to(stays.address) as channel:

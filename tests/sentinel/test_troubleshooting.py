@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tests.balancers import loopback
 from tests.harness import ROOT, Program, run_program
+from tests.ports import free_address
 
 CLI = ("-m", "a2a_grpc")
 PAGE = (ROOT / "docs" / "sentinel.md").read_text()
@@ -44,7 +44,7 @@ async def call(*words: str, sentinel: str = "", **variables: str) -> tuple[int, 
 
 
 async def nothing_listens(front: Program) -> str:
-    at = loopback()
+    at = free_address()
     code, said = await call("send", "hello", sentinel=at, A2A_GRPC_CONNECT_TIMEOUT_S="0.5")
     assert code == 3
     return said.replace(at, "127.0.0.1:8000")
@@ -63,7 +63,7 @@ async def no_sentinel(front: Program) -> str:
 
 
 async def not_attached(front: Program) -> str:
-    at = loopback()
+    at = free_address()
     options = ("--listen=127.0.0.1:0", "--http-listen=off", f"--attach={at}", f"--address={ADDRESS}")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "servers/cancellable.py", *options, cwd=ROOT, stderr=asyncio.subprocess.PIPE

@@ -197,7 +197,7 @@ async def test_evt_8_nothing_follows_a_terminal_event() -> None:
 async def test_evt_9_the_initial_metadata_of_a_stream_comes_before_the_task_moves(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Go?"}))).task
     call = served.subscribe(waiting.id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         metadata = dict(await call.initial_metadata())
     assert metadata["a2a-grpc-seq"] == "3"
     assert (await served.get(waiting.id)).status.state == INPUT_REQUIRED

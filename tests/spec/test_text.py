@@ -90,7 +90,7 @@ async def answer(
     """The status of a call, and the fields that it names."""
     call: Any = getattr(served.stub, method)(sent, metadata=V1 + metadata)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await (elements(call, 1) if method == "SubscribeToTask" else call)
     except grpc.aio.AioRpcError as error:
         said = decoded(error)

@@ -16,8 +16,8 @@ from a2a_grpc.store import MemoryStore, open_store
 from a2a_grpc.store.contract import KEY, create
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.migrations import upgrade
-from tests.client.peers import closed_port
 from tests.harness import ROOT
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_the_modes_of_mysql_are_taken_under_each_of_their_names(mode: str) -> No
 async def test_of_several_hosts_the_one_with_the_attributes_that_are_asked_for_is_used(postgres_url: str) -> None:
     """The first host is not there, as after a failover; the store and the bus find the other."""
     url = urlsplit(postgres_url)
-    hosts = f"127.0.0.1:{closed_port()},{url.hostname}:{url.port}"
+    hosts = f"127.0.0.1:{free_port()},{url.hostname}:{url.port}"
     options = "target_session_attrs=read-write&sslmode=prefer"
     several = f"postgresql://{url.username}:{url.password}@{hosts}{url.path}?{options}"
     await upgrade(several)

@@ -205,7 +205,7 @@ async def test_who_follows_sees_what_another_process_appends_in_between_at_its_w
     claimed = await logs[0].store.claim(KEY, "last", force=True)
     assert claimed is not None
     await submit(logs[0], Append(KEY, status(seq + 1, COMPLETED), claimed.epoch))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for after, told in following:
             assert await told == list(range(after + 1, seq + 2))
     for log in logs:

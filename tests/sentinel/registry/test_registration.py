@@ -18,8 +18,8 @@ from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.registration import Registration
 from a2a_grpc.sentinel.settings import RegisterSettings
 from tests.auth.pki import Authority, write
-from tests.databases import free_port
 from tests.harness import Program, eventually, run_program
+from tests.ports import free_port
 from tests.sentinel.registry.test_entries import card
 from tests.sentinel.registry.test_service import sentinel
 

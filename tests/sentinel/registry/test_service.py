@@ -26,8 +26,8 @@ from a2a_grpc.registry.wire import (
 )
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.wire import AgentCard
-from tests.databases import free_port
 from tests.harness import eventually, refusal, scripted_agent, serving
+from tests.ports import free_port
 from tests.sentinel.registry.test_entries import card
 from tests.sentinel.tunnels import ADDRESS, attached, channel_to
 
