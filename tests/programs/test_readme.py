@@ -152,6 +152,7 @@ async def test_the_resumable_agent_of_the_readme_goes_on_after_kill_9_and_the_cl
                 seen += [event async for event in events]
                 assert events.task is not None
                 task = await client.get(events.task.id)
-    assert text_of(task) == "Counted to 100, in attempt 2."
+    # A machine that is busy for longer than the lease causes further attempts.
+    assert re.fullmatch(r"Counted to 100, in attempt [2-9]\.", text_of(task))
     counted = [data_of(event.artifact) for event in seen if isinstance(event, TaskArtifactUpdateEvent)]
     assert counted[:-1] == [float(number) for number in range(1, 101)]
