@@ -84,3 +84,26 @@ async def test_a_limited_peer_leaves_half_to_the_others() -> None:
     limited.clear()
     shares.serve()
     assert await waiting
+
+
+async def test_a_part_that_is_given_back_costs_the_same_however_many_peers_wait() -> None:
+    """Agents that have lost a sentinel come back together, each on a connection of its own."""
+    looks = 0
+
+    def is_limited(peer: str) -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    shares, peers = Shares(total=2, per_peer=1, is_limited=is_limited), [f"p{number}" for number in range(200)]
+    assert shares.take("first", 1)
+    assert shares.take("second", 1)
+    async with asyncio.TaskGroup() as waiting:
+        calls = [waiting.create_task(shares.wait(peer, 1, 60)) for peer in peers]
+        await asyncio.sleep(0)
+        looks = 0
+        shares.give_back("first", 1)
+        for peer in peers[:-1]:
+            shares.give_back(peer, 1)
+    assert all(call.result() for call in calls)
+    assert looks <= 2 * len(peers)

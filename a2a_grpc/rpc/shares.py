@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class Shares:
@@ -90,9 +90,12 @@ class Shares:
         self._by_peer[peer] = self._by_peer.get(peer, 0) + size
 
     def serve(self) -> None:
-        """Give those that wait what there is room for."""
-        while self._waiting:
-            for peer in sorted(self._waiting, key=self.held_by):
+        """Give those that wait what there is room for.
+
+        While many peers wait, most calls give one part: the search ends with the first peer that can be given one.
+        """
+        while self._waiting and self.held < self.total:
+            for peer in self._by_need():
                 size, given = place = self._waiting[peer][0]
                 if given.done():  # its call was canceled, or waited too long
                     self._leave(peer, place)
@@ -104,6 +107,16 @@ class Shares:
                     break
             else:
                 return
+
+    def _by_need(self) -> Iterator[str]:
+        """Yield the peers that wait: those that hold nothing, and then the others, those that hold least first."""
+        holding = []
+        for peer in self._waiting:
+            if peer in self._by_peer:
+                holding.append(peer)
+            else:
+                yield peer
+        yield from sorted(holding, key=self.held_by)
 
     def _leave(self, peer: str, place: "tuple[int, asyncio.Future[None]]") -> None:
         line = self._waiting[peer]
