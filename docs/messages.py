@@ -40,7 +40,7 @@ class Line:
 @cache
 def log_lines() -> frozenset[Line]:
     """Return each message that the package logs at level INFO or above."""
-    found = {Line("a2a_grpc.rpc", text, "WARNING") for text in KNOWN.values()}
+    found = {Line("a2a_grpc.listening", text, "WARNING") for text in KNOWN.values()}
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
         if path.name != "throttle.py" and (logger := LOGGER.search(text)):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from a2a_grpc.listening.descriptors import Reserve
 from a2a_grpc.throttle import Throttle
 
-logger = logging.getLogger("a2a_grpc.server")
+logger = logging.getLogger("a2a_grpc.listening")
 
 BACKLOG = 128
 AT_ONCE = 16

@@ -10,7 +10,7 @@ try:
 except ImportError:  # a platform without such limits
     resource = None  # type: ignore[assignment]
 
-logger = logging.getLogger("a2a_grpc.server")
+logger = logging.getLogger("a2a_grpc.listening")
 
 OWN = 96
 """Descriptors kept for what is not a connection of a client: store, bus, files, the agent's own connections."""

@@ -14,7 +14,7 @@ from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.throttle import Throttle
 
-logger = logging.getLogger("a2a_grpc.server")
+logger = logging.getLogger("a2a_grpc.listening")
 
 LOOK_S, HURRIED_LOOK_S = 0.025, 0.01
 """Between two looks at the connections; the second during an attack."""

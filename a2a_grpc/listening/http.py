@@ -16,7 +16,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.acceptor import Acceptor
 from a2a_grpc.listening.ports import bound, cannot_listen
 
-logger = logging.getLogger("a2a_grpc.http")
+logger = logging.getLogger("a2a_grpc.listening")
 
 MAX_HOST_CHARS = 253
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")

@@ -7,7 +7,7 @@ from typing import Self
 
 from a2a_grpc.throttle import Throttle
 
-logger = logging.getLogger("a2a_grpc.rpc")
+logger = logging.getLogger("a2a_grpc.listening")
 
 GRPC = "grpc._cython.cygrpc"
 """The logger of grpc.aio."""

@@ -16,7 +16,7 @@ from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.throttle import Throttle
 
-logger = logging.getLogger("a2a_grpc.server")
+logger = logging.getLogger("a2a_grpc.listening")
 
 BIND_AGAIN_FOR_S = 1.0
 """How long a port that was lost is tried again before the server counts as failed."""

@@ -12,7 +12,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.pem import check_plain_key
 
-logger = logging.getLogger("a2a_grpc.server")
+logger = logging.getLogger("a2a_grpc.listening")
 
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at the files."""

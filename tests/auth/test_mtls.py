@@ -322,7 +322,7 @@ async def test_half_of_a_pair_is_not_used_and_the_log_says_so_once(
     def lines() -> list[str]:
         return [record.getMessage() for record in caplog.records if "TLS files" in record.getMessage()]
 
-    caplog.set_level("INFO", "a2a_grpc.server")
+    caplog.set_level("INFO", "a2a_grpc.listening")
     async with serving(
         scripted_agent(), listen="127.0.0.1:0/tls,127.0.0.1:0", http_listen="127.0.0.1:0", **files.settings
     ) as served:

@@ -1,10 +1,12 @@
 """docs/messages.md explains every error and every log message, and nothing that does not exist."""
 
 import logging
+import re
 
 import pytest
 
 from tests.docs.test_generated import generate
+from tests.harness import ROOT
 
 messages = generate.sys.modules["messages"]
 
@@ -23,9 +25,22 @@ def test_every_error_is_explained() -> None:
 def test_lines_of_all_loggers_are_found() -> None:
     """A new name of a logger's variable would leave its lines out."""
     assert {line.logger for line in messages.log_lines()} == {
-        f"a2a_grpc.{name}" for name in ("auth", "bus", "client", "engine", "rpc", "sentinel", "server", "store")
+        f"a2a_grpc.{name}"
+        for name in ("auth", "bus", "client", "engine", "listening", "rpc", "sentinel", "server", "store")
     }
     assert len(messages.log_lines()) > 60
+
+
+def test_a_logger_has_the_name_of_its_package() -> None:
+    """A package that is part of another one for users logs under the name of that one."""
+    parts = {("cli", "sentinel"), ("registry", "sentinel"), ("database", "store"), ("database", "name")}
+    others = set()
+    for path in (ROOT / "a2a_grpc").glob("*/**/*.py"):
+        package = path.relative_to(ROOT / "a2a_grpc").parts[0]
+        for name in re.findall(r"^logger = logging.getLogger\((?:\"a2a_grpc\.)?(\w+)", path.read_text(), re.MULTILINE):
+            if name != package:
+                others.add((package, name))
+    assert others <= parts
 
 
 @pytest.mark.parametrize("level", ["INFO", "WARNING", "ERROR"])

@@ -226,3 +226,11 @@ async def test_an_agent_that_authenticates_says_that_its_sentinel_passes_no_cred
         assert behind.process.stderr is not None
         line = await asyncio.wait_for(behind.process.stderr.readline(), 20)
         assert b"the sentinel passes no credentials on" in line
+
+
+@pytest.mark.long
+async def test_a_sentinel_whose_store_does_not_answer_ends_with_exit_code_3() -> None:
+    command = (*CLI, "sentinel", "--listen", "127.0.0.1:0", "--http-listen=off")
+    code, _, err = await run_program(*command, "--store", "postgresql://user@127.0.0.1:9/sentinels")
+    assert code == 3
+    assert "Error: postgresql://user@127.0.0.1:9/sentinels did not answer within 5 s" in err.splitlines()[-1]
