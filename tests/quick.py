@@ -5,16 +5,19 @@
 - Of the tests that need MariaDB or Redis, `make test` runs one in twenty.
 - A contract is a class of tests that every store passes. `make test` runs all of it on memory and on SQLite, and one in
   three of its tests on PostgreSQL.
-- Tests with the mark `direct` do not run through a sentinel.
+- Tests with the mark `direct` do not run through a sentinel. Of a test with parameters, one version does: the versions
+  differ in what the server does, and the way is the same.
 - Of a test with the mark `few`, `make test` runs so many versions as the mark says; one if it says nothing.
 """
 
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import pytest
 
+Version = TypeVar("Version")
 STORES = ("memory", "memory:", "sqlite", "postgres", "mariadb")
 """Values of the parameter."""
 PARAMETERS = ("store", "store_url", "shared_url", "empty_url", "process_url", "url")
@@ -34,6 +37,7 @@ LONG_TIMEOUT_S = 900
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out the tests that have the mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if not (item.get_closest_marker("direct") and AT_SENTINEL in item.name)]
+    once_through_a_sentinel(items)
     rare = {item for item in items if RARE & set(getattr(item, "fixturenames", ()))}
     leave_out(item for item in rare if place_of(item.name) % SHARE)
     leave_out(item for item in items if is_contract_on_postgres(item) and place_of(item.name) % CONTRACT_SHARE)
@@ -42,6 +46,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
+
+
+def once_through_a_sentinel(items: list[pytest.Item]) -> None:
+    """Leave one version of each test that the fixture `any_way` runs through a sentinel; drop the others."""
+    versions: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if AT_SENTINEL in item.name and "any_way" in getattr(item, "fixturenames", ()):
+            versions[item.nodeid.partition("[")[0]].append(item)
+    dropped = {item for test, found in versions.items() for item in found if item is not turn_of(test, found)}
+    items[:] = [item for item in items if item not in dropped]
 
 
 def is_contract_on_postgres(item: pytest.Item) -> bool:
@@ -59,7 +73,7 @@ def one_store_each(items: Iterable[pytest.Item]) -> None:
             same, store = found
             versions[same][store] = item
     for same, by_store in versions.items():
-        kept = turn_of(same, list(by_store))
+        kept = turn_of(same, [store for store in by_store if store != "mariadb"] or list(by_store))
         leave_out(item for store, item in by_store.items() if store != kept)
 
 
@@ -97,10 +111,9 @@ def store_of(item: pytest.Item) -> tuple[str, str] | None:
     return None
 
 
-def turn_of(same: str, stores: Sequence[str]) -> str:
-    """Return the store on which `make test` runs a test."""
-    candidates = [store for store in stores if store != "mariadb"] or stores
-    return candidates[place_of(same) % len(candidates)]
+def turn_of(same: str, versions: Sequence[Version]) -> Version:
+    """Return the version of a test whose turn it is: always the same one of a test, and not always the first."""
+    return versions[place_of(same) % len(versions)]
 
 
 def place_of(name: str) -> int:

@@ -120,7 +120,7 @@ def python_of(environment: Environment) -> Path:
             return python
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([environment.interpreter, "-m", "venv", "--without-pip", "--symlinks", home], check=True)
-        installed = _pip("--python", str(python), "install", "--quiet", *environment.requirements)
+        installed = _pip("--python", str(python), "install", "--quiet", "--no-compile", *environment.requirements)
         if installed.returncode != 0:
             if _pip("index", "versions", "pip").returncode != 0:
                 skip_without(f"the package index is not reachable: no environment '{environment.name}'")
