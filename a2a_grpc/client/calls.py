@@ -11,14 +11,15 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.client.connection import Connection, Link, closed
 from a2a_grpc.client.credentials import AUTHORIZATION, check_entry
+from a2a_grpc.client.disconnects import Passing, is_refused_for_now, is_unsent
 from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
 from a2a_grpc.client.extended import Extended
 from a2a_grpc.client.identity import Identity, check_privacy
 from a2a_grpc.client.offers import check_offered
 from a2a_grpc.client.origin import Origin, page_of
-from a2a_grpc.client.patience import Passing, Patience, is_refused_for_now, is_unsent
 from a2a_grpc.client.probe import ProbeFailure, explain
 from a2a_grpc.client.responses import accepted, too_many_bytes
+from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.client.security import Given, asked_by
 from a2a_grpc.client.status import explain_size, lost, to_error
 from a2a_grpc.client.watcher import Watcher
@@ -91,15 +92,15 @@ class Calls:
         *,
         metadata: Metadata = (),
         is_safe: bool = True,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> Any:
         """Return the response to a unary call, tried again while there is no answer of the agent.
 
-        All tries together have `timeout_s`; if the caller gives a `patience`, each try has, and the patience says how
+        All tries together have `timeout_s`; if the caller gives a policy, each try has, and the policy says how
         long there are tries. A call that is not safe to repeat is repeated only if that has no second effect.
         """
         timeout_s = self.settings.timeout_s
-        patience = patience or self.patience()
+        retry = retry or self.retry_policy()
         is_keyed = any(key == Key.IDEMPOTENCY for key, _ in metadata)
         refused: Passing | None = None
         sent: list[tuple[str, str]] = []
@@ -110,10 +111,10 @@ class Calls:
             try:
                 sent = []
                 sent, fresh = fresh or await self.merged(metadata), None
-                left_s = timeout_s if patience.left_s is None else max(patience.left_s, 0.001)
+                left_s = timeout_s if retry.left_s is None else max(retry.left_s, 0.001)
                 return await self._once(link, method, request, sent, left_s)
             except (UnavailableError, ResourceExhaustedError) as error:
-                if not await self.may_repeat(error, patience, is_safe=is_safe, is_keyed=is_keyed):
+                if not await self.may_repeat(error, retry, is_safe=is_safe, is_keyed=is_keyed):
                     raise
                 refused = error
             except DeadlineExceededError as error:
@@ -134,11 +135,11 @@ class Calls:
         public = await self.connection.card()
         return public if public is None else self._extended.in_place_of(self, public)
 
-    def patience(self) -> Patience:
-        """Return the patience of one unary call."""
-        return Patience(self, within_s=self.settings.timeout_s, max_retries=self.settings.max_retries)
+    def retry_policy(self) -> RetryPolicy:
+        """Return the policy of one unary call."""
+        return RetryPolicy(self, within_s=self.settings.timeout_s, max_retries=self.settings.max_retries)
 
-    async def may_repeat(self, error: Passing, patience: Patience, *, is_safe: bool, is_keyed: bool = True) -> bool:
+    async def may_repeat(self, error: Passing, retry: RetryPolicy, *, is_safe: bool, is_keyed: bool = True) -> bool:
         """Wait until the next try of a call. Return False if the next try could have the same effect twice.
 
         A call that is not safe to repeat may be repeated if it is a send with an idempotency key, and the agent honours
@@ -147,12 +148,12 @@ class Calls:
         if isinstance(error, ResourceExhaustedError) and not is_refused_for_now(error):
             return False
         try:
-            await patience.wait(error)
+            await retry.wait(error)
         except ResourceExhaustedError:
-            if patience.may_have_acted and not is_safe:
+            if retry.may_have_acted and not is_safe:
                 error.say(f"{error.message}; whether an earlier try has had its effect is not known")
             raise
-        if is_safe or is_unsent(error) or (is_keyed and await self.repeats_safely(patience)):
+        if is_safe or is_unsent(error) or (is_keyed and await self.repeats_safely(retry)):
             return True
         if isinstance(error, ConnectionLostError):
             error.say(f"{error.message}; whether the call has had its effect is not known")
@@ -217,7 +218,7 @@ class Calls:
         """Return the link with the extended card, if the agent offers one and there are credentials."""
         return await self._extended.link(self, link) if self._identity.is_given else link
 
-    async def repeats_safely(self, patience: Patience) -> bool:
+    async def repeats_safely(self, retry: RetryPolicy) -> bool:
         """Return True if a send that was lost can be sent again without making a second task.
 
         The card says so, or else the agent is asked. Raise UnavailableError if the agent cannot be asked in time.
@@ -226,7 +227,7 @@ class Calls:
             try:
                 self._repeats_safely = await self._offers(IDEMPOTENT_SEND_EXTENSION)
             except UnavailableError as error:
-                await patience.wait(error)
+                await retry.wait(error)
         return self._repeats_safely
 
     async def _offers(self, uri: str) -> bool:

@@ -385,11 +385,11 @@ class Client:
         request = CancelTaskRequest(id=task_id)
         if metadata:
             request.metadata.CopyFrom(struct(metadata))
-        patience = self._calls.patience()
+        retry = self._calls.retry_policy()
         try:
-            return cast(Task, await self._calls.unary("CancelTask", request, metadata=headers, patience=patience))
+            return cast(Task, await self._calls.unary("CancelTask", request, metadata=headers, retry=retry))
         except TaskNotCancelableError:
-            if not patience.may_have_acted:
+            if not retry.may_have_acted:
                 raise
             task = await self.get(task_id, headers=headers)
             if task.status.state != lifecycle.CANCELED:  # by an earlier try, whose answer was lost

@@ -11,9 +11,9 @@ from typing import Self, cast
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Answer, Turn
 from a2a_grpc.client.client import Client
-from a2a_grpc.client.news import news
 from a2a_grpc.client.noted import as_of, call_in, note_of, noted_in
 from a2a_grpc.client.sending import SendOptions, send_request
+from a2a_grpc.client.snapshot_diff import snapshot_diff
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.errors import A2AError, UnsupportedOperationError
 from a2a_grpc.lifecycle import Event
@@ -132,7 +132,7 @@ class Delegated:
         """Return what an event says beyond what is known."""
         is_first, self._is_first = self._is_first, False
         if is_first and isinstance(event, Task) and self._known is not None:
-            return news(self._known, event)
+            return snapshot_diff(self._known, event)
         return [event]
 
     # -- a question
@@ -243,7 +243,7 @@ class Delegated:
             self._known = Task(id=task.id, context_id=task.context_id)
             self._known.status.state = lifecycle.WORKING
             self._ready.append(self._known)
-        self._ready.extend(news(self._known, task))
+        self._ready.extend(snapshot_diff(self._known, task))
         self._known = task
 
     # -- the end

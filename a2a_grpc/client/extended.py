@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 from a2a_grpc.client.card import MAX_NAMED, missing_fields
 from a2a_grpc.client.connection import Link
+from a2a_grpc.client.disconnects import Passing, is_refused_for_now
 from a2a_grpc.client.errors import ConnectionLostError
-from a2a_grpc.client.patience import Passing, Patience, is_refused_for_now
+from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
@@ -21,8 +22,8 @@ TIMEOUT_S = 5.0
 """Seconds for the call."""
 
 
-class Once(Patience):
-    """The patience of a call that is tried again only if a limit of the agent has refused the call for now."""
+class Once(RetryPolicy):
+    """The policy of a call that is tried again only if a limit of the agent has refused the call for now."""
 
     async def wait(self, error: Passing) -> None:
         """Wait until the limit allows the call. Raise any other error."""
@@ -77,9 +78,9 @@ class Extended:
     async def _fetch(self, calls: "Calls", public: AgentCard) -> None:
         request = GetExtendedAgentCardRequest()
         timeout_s = min(TIMEOUT_S, calls.settings.timeout_s)
-        patience = Once(calls, within_s=timeout_s)
+        retry = Once(calls, within_s=timeout_s)
         try:
-            card = cast(AgentCard, await calls.unary("GetExtendedAgentCard", request, patience=patience))
+            card = cast(AgentCard, await calls.unary("GetExtendedAgentCard", request, retry=retry))
         except (A2AError, ConfigurationError) as error:
             # The call that is about to be made reports a connection or credentials that do not work.
             self._is_known = isinstance(error, A2AError) and not isinstance(error, ConnectionLostError)

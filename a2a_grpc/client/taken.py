@@ -1,10 +1,8 @@
 """Find out if a task has taken the message that was sent to it. Before that, its state is what the message answers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.patience import is_refused_for_now
-from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskStatusUpdateEvent
 
@@ -25,32 +23,20 @@ class Taken:
         self.is_known = send is None or not send.message.task_id
         """True once the task is known to have taken the message. The first message of a task is always taken."""
 
-    async def look(self, event: Event | None, get: Callable[[str], Awaitable[Task]]) -> Sequence[Message] | None:
-        """Look at an event of a server that numbers its events. Read the task, without artifacts, if needed.
-
-        Return the history as of the event if the task was read. Raise UnavailableError if the server does not answer,
-        and ResourceExhaustedError if a limit of the server refuses the call for now.
-        """
+    def asks(self, event: Event | None) -> bool:
+        """Look at an event of a server that numbers its events. Return True if the task has to be read as well."""
         if self.is_known or not isinstance(event, Task | TaskStatusUpdateEvent):
-            return None
+            return False
         if isinstance(event, Task):
             self.is_known = self._is_in(event.history)
             if self.is_known or not self._is_cut:
-                return None
-        if event.status.state not in lifecycle.SETTLED:
-            return None
-        try:
-            task = await get(event.id if isinstance(event, Task) else event.task_id)
-        except UnavailableError:
-            raise
-        except A2AError as error:
-            if is_refused_for_now(error):
-                raise
-            # The agent lets the task be followed and not be read.
-            self.is_known = True
-            return None
+                return False
+        return event.status.state in lifecycle.SETTLED
+
+    def read(self, event: Task | TaskStatusUpdateEvent, task: Task) -> Sequence[Message] | None:
+        """Look at the task that `asks` wants for an event. Return its history as of the event, None if it went on."""
         if task.status != event.status:
-            return None  # the task has gone on, and the next events show it
+            return None  # the next events show it
         self.is_known = self._is_in(task.history)
         return task.history
 

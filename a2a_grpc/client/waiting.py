@@ -6,7 +6,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.client.calls import Calls
 from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
-from a2a_grpc.client.patience import Patience
+from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.errors import UnavailableError
 from a2a_grpc.wire import GetTaskRequest, Task
 
@@ -22,17 +22,17 @@ async def poll(calls: Calls, task_id: str, *, interval_s: float | None = None) -
     An agent that does not answer is asked again for `give_up_after_s`. Raise ConnectionLostError after that time.
     Errors of GetTask are raised as they come.
     """
-    patience = Patience(calls)
+    retry = RetryPolicy(calls)
     pace = Backoff(FIRST_INTERVAL_S, LAST_INTERVAL_S)
     task: Task | None = None
     while True:
         try:
-            task = await calls.unary("GetTask", GetTaskRequest(id=task_id), patience=patience)
+            task = await calls.unary("GetTask", GetTaskRequest(id=task_id), retry=retry)
         except UnreachableError:
             raise
         except UnavailableError as error:
             raise ConnectionLostError(f"gave up waiting for task '{task_id}': {error.message}", task=task) from error
-        patience.renew()
+        retry.renew()
         if task.status.state in lifecycle.SETTLED:
             return task
         await asyncio.sleep(pace.next_s() if interval_s is None else interval_s)

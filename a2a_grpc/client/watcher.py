@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from a2a_grpc.client.patience import Passing
+from a2a_grpc.client.disconnects import Passing
 
 
 class Watcher(Protocol):

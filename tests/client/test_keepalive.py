@@ -111,14 +111,11 @@ async def test_q2_our_server_tolerates_a_client_that_pings_as_often_as_it_allows
         task = await client.start({"script": [{"input": "Which?"}]})
         assert isinstance(task, Task)
         events = await stack.enter_async_context(client.subscribe(task.id))
-        call: Any = None
-        while True:
+        while not events.is_settled:
             await anext(events)
-            call = call or events._call
-            if events.is_settled:
-                break
+        requests = proxy.requests
         reader = asyncio.create_task(anext(events))
         await eventually(grown(proxy, 6 * PING_BYTES, since=proxy.forwarded), within_s=60)
-        assert events._call is call
+        assert proxy.requests == requests, "the stream goes on over the same call"
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)

@@ -340,6 +340,23 @@ async def test_a_read_that_times_out_loses_nothing_and_the_next_goes_on(served: 
     assert packed([first, *events]) == packed(log)
 
 
+async def test_a_message_whose_answer_was_not_awaited_is_sent_again_and_makes_no_second_task(served: Served) -> None:
+    async with connect(served.server.grpc_address, **SOON) as client:
+        async with client.stream({"script": [{"chunks": {"count": 3}}]}) as stream:
+            reading = asyncio.create_task(anext(stream))
+            await eventually(lambda: assert_has_a_task(served))
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            events = [event async for event in stream]
+        assert stream.state == COMPLETED
+        assert events
+        assert await total_tasks(served) == 1
+
+
+async def assert_has_a_task(served: Served) -> None:
+    assert await total_tasks(served) == 1
+
+
 async def test_canceling_a_send_cancels_its_rpc_and_not_its_task() -> None:
     async with working() as (served, workers):
         async with connect(served.server.grpc_address) as client:

@@ -33,6 +33,7 @@ from tests.client.foreign import (
     task,
 )
 from tests.client.test_resume import SOON
+from tests.harness import eventually
 from tests.proxy import Proxy
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -342,6 +343,22 @@ async def test_a_read_canceled_while_the_end_is_being_read_is_made_up_for() -> N
             await reading
         events += [event async for event in stream]
     assert events == [task(WORKING), chunk("one", append=False), status(COMPLETED)]
+
+
+async def test_a_message_is_not_sent_again_after_a_canceled_read_if_the_agent_would_take_it_for_another_one() -> None:
+    async with foreign(sends=[stays_open()]) as agent:
+        async with connect(agent.address, **SOON) as client, client.stream("hello") as stream:
+            reading = asyncio.ensure_future(anext(stream))
+            await eventually(lambda: assert_called(agent, "SendStreamingMessage"))
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            with pytest.raises(ConnectionLostError, match="whether the agent has got the message is not known"):
+                await anext(stream)
+    assert agent.calls.count("SendStreamingMessage") == 1
+
+
+def assert_called(agent: Foreign, method: str) -> None:
+    assert agent.calls == [method]
 
 
 async def test_following_a_server_that_is_gone_gives_up_with_the_last_known_task() -> None:

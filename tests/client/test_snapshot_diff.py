@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2a_grpc.client.news import news
+from a2a_grpc.client.snapshot_diff import snapshot_diff
 from a2a_grpc.lifecycle import COMPLETED, TERMINAL, WORKING, Event, Fold, fold, payload_of
 from a2a_grpc.parts import struct, to_dict
 from a2a_grpc.wire import (
@@ -60,7 +60,7 @@ def test_news_applied_to_what_is_known_give_the_snapshots_artifacts_status_and_m
     life: list[Step], data: st.DataObject
 ) -> None:
     known, snapshot = moments(life, data.draw(st.integers(0, len(life)), label="known"))
-    found = applied(known, news(known, snapshot))
+    found = applied(known, snapshot_diff(known, snapshot))
     assert by_id(found) == by_id(snapshot)
     assert list(by_id(found)) == list(by_id(snapshot)), "in the order in which they were made"
     assert found.status == snapshot.status
@@ -72,22 +72,22 @@ def test_news_applied_to_what_is_known_give_the_snapshots_artifacts_status_and_m
 @given(lives, st.data())
 def test_after_the_news_there_are_none(life: list[Step], data: st.DataObject) -> None:
     known, snapshot = moments(life, data.draw(st.integers(0, len(life)), label="known"))
-    assert news(applied(known, news(known, snapshot)), snapshot) == []
+    assert snapshot_diff(applied(known, snapshot_diff(known, snapshot)), snapshot) == []
 
 
 @steady
 @given(lives)
-def test_an_equal_task_is_no_news(life: list[Step]) -> None:
+def test_an_equal_task_is_no_snapshot_diff(life: list[Step]) -> None:
     task = fold(new_task(), life)
-    assert news(task, task) == []
-    assert news(task, copy(task)) == []
+    assert snapshot_diff(task, task) == []
+    assert snapshot_diff(task, copy(task)) == []
 
 
 @steady
 @given(lives, st.data())
 def test_a_status_comes_last_so_that_nothing_follows_a_terminal_one(life: list[Step], data: st.DataObject) -> None:
     known, snapshot = moments(life, data.draw(st.integers(0, len(life)), label="known"))
-    events = news(known, snapshot)
+    events = snapshot_diff(known, snapshot)
     assert not any(isinstance(event, TaskStatusUpdateEvent) for event in events[:-1])
     if known.status.state in TERMINAL:
         assert events == []
@@ -100,7 +100,7 @@ def test_news_change_neither_what_is_known_nor_the_snapshot_nor_share_anything_w
 ) -> None:
     known, snapshot = moments(life, data.draw(st.integers(0, len(life)), label="known"))
     before = copy(known), copy(snapshot)
-    for event in news(known, snapshot):
+    for event in snapshot_diff(known, snapshot):
         match event:
             case TaskArtifactUpdateEvent():
                 event.artifact.parts.add(text="more")
@@ -115,7 +115,7 @@ def test_news_change_neither_what_is_known_nor_the_snapshot_nor_share_anything_w
 @given(lives, st.data())
 def test_news_name_the_task_and_its_context(life: list[Step], data: st.DataObject) -> None:
     known, snapshot = moments(life, data.draw(st.integers(0, len(life)), label="known"))
-    for event in news(known, snapshot):
+    for event in snapshot_diff(known, snapshot):
         assert isinstance(event, TaskArtifactUpdateEvent | TaskStatusUpdateEvent)
         assert (event.task_id, event.context_id) == ("t", "c")
 
@@ -128,7 +128,7 @@ def test_an_artifact_that_only_grew_comes_as_the_chunk_by_which_it_grew(life: li
     chunks = [(step[0].artifact_update.artifact.parts, step[0]) for step in life if step[0].HasField("artifact_update")]
     if any(not event.artifact_update.append for _, event in chunks):
         return
-    for event in news(known, snapshot):
+    for event in snapshot_diff(known, snapshot):
         if isinstance(event, TaskArtifactUpdateEvent):
             old = by_id(known).get(event.artifact.artifact_id, Artifact())
             new = by_id(snapshot)[event.artifact.artifact_id]
@@ -153,7 +153,7 @@ def told(old: Artifact | None, new: Artifact) -> TaskArtifactUpdateEvent:
     """The one event for an artifact that became another."""
     status = TaskStatus(state=WORKING)
     known = Task(id="t", context_id="c", status=status, artifacts=[old] if old else [])
-    (event,) = news(known, Task(id="t", context_id="c", status=status, artifacts=[new]))
+    (event,) = snapshot_diff(known, Task(id="t", context_id="c", status=status, artifacts=[new]))
     assert isinstance(event, TaskArtifactUpdateEvent)
     return event
 
@@ -184,17 +184,17 @@ def test_an_artifact_that_lost_metadata_comes_whole() -> None:
     assert (event.append, event.artifact) == (False, one("x", "y", a="1"))
 
 
-def test_a_status_with_another_message_in_the_same_state_is_news() -> None:
+def test_a_status_with_another_message_in_the_same_state_is_snapshot_diff() -> None:
     said = Message(message_id="m", role=ROLE_AGENT, parts=[Part(text="half")])
     snapshot = Task(id="t", context_id="c", status=TaskStatus(state=WORKING, message=said))
-    (event,) = news(Task(id="t", context_id="c", status=TaskStatus(state=WORKING)), snapshot)
+    (event,) = snapshot_diff(Task(id="t", context_id="c", status=TaskStatus(state=WORKING)), snapshot)
     assert event == TaskStatusUpdateEvent(task_id="t", context_id="c", status=snapshot.status)
 
 
 def test_metadata_that_is_new_comes_with_the_status() -> None:
     known = Task(id="t", status=TaskStatus(state=WORKING), metadata=struct({"a": 1}))
     snapshot = Task(id="t", status=TaskStatus(state=COMPLETED), metadata=struct({"a": 1, "b": 2}))
-    (event,) = news(known, snapshot)
+    (event,) = snapshot_diff(known, snapshot)
     assert isinstance(event, TaskStatusUpdateEvent)
     assert event.status.state == COMPLETED
     assert to_dict(event.metadata)["b"] == 2

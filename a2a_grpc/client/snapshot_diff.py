@@ -6,14 +6,14 @@ from a2a_grpc.lifecycle import Event, extend
 from a2a_grpc.wire import Artifact, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
 
-def news(known: Task, snapshot: Task) -> list[Event]:
+def snapshot_diff(known: Task, snapshot: Task) -> list[Event]:
     """Return the events that lead from a known task to a later snapshot of it; none if nothing changed.
 
     Applied to `known` they give the snapshot's artifacts, status and metadata. An artifact that grew comes as one
     appended chunk, one that changed in any other way comes whole. The status comes last, so that nothing follows a
     terminal one. Statuses between the two are left out; the history of the snapshot has their messages.
     """
-    events: list[Event] = list(artifact_news(known, snapshot))
+    events: list[Event] = list(artifact_diff(known, snapshot))
     has_metadata = any(known.metadata.fields.get(key) != entry for key, entry in snapshot.metadata.fields.items())
     if known.status != snapshot.status or has_metadata:
         update = TaskStatusUpdateEvent(task_id=snapshot.id, context_id=snapshot.context_id, status=snapshot.status)
@@ -23,8 +23,8 @@ def news(known: Task, snapshot: Task) -> list[Event]:
     return events
 
 
-def artifact_news(known: Task, snapshot: Task) -> Iterator[TaskArtifactUpdateEvent]:
-    """Yield the part of `news` that is about artifacts."""
+def artifact_diff(known: Task, snapshot: Task) -> Iterator[TaskArtifactUpdateEvent]:
+    """Yield the part of `snapshot_diff` that is about artifacts."""
     before = {artifact.artifact_id: artifact for artifact in known.artifacts}
     for artifact in snapshot.artifacts:
         old = before.get(artifact.artifact_id)

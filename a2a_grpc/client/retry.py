@@ -1,20 +1,18 @@
 """The time for which a client tries again, with one object for each wait of a caller."""
 
 import asyncio
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.client.disconnects import Passing, is_refused_for_now, is_unsent
 from a2a_grpc.client.errors import ConnectionLostError, CredentialsUnavailableError
-from a2a_grpc.errors import A2AError, ResourceExhaustedError, UnavailableError
+from a2a_grpc.errors import ResourceExhaustedError
 
 if TYPE_CHECKING:
     from a2a_grpc.client.calls import Calls
 
-Passing: TypeAlias = UnavailableError | ResourceExhaustedError
-"""The errors after which the same call may succeed."""
 
-
-class Patience:
+class RetryPolicy:
     """Waits between tries, and ends when there were enough.
 
     An agent that was never reached is waited for `connect_timeout_s`. An agent that was reached is waited for
@@ -38,6 +36,8 @@ class Patience:
         self._begun = self._now()
         self._until = None if within_s is None else self._begun + within_s
         self._since: float | None = None
+        self._waits_for: Passing | None = None
+        self._due = 0.0
         self.may_have_acted = False
         """True once a try has failed that may have reached the agent."""
 
@@ -56,7 +56,17 @@ class Patience:
         self._backoff.reset()
 
     async def wait(self, error: Passing) -> None:
-        """Wait until the next try. Raise if there is none: the error itself, or UnreachableError."""
+        """Wait until the next try. Raise if there is none: the error itself, or UnreachableError.
+
+        If the caller cancels the wait, the next wait for the same error is the rest of it.
+        """
+        if error is not self._waits_for:
+            delay_s = await self._delay_s(error)
+            self._waits_for, self._due = error, self._now() + delay_s
+        await asyncio.sleep(self._due - self._now())
+        self._waits_for = None
+
+    async def _delay_s(self, error: Passing) -> float:
         if isinstance(error, CredentialsUnavailableError) and not self._calls.was_reached:
             raise error
         self._tries += 1
@@ -84,21 +94,4 @@ class Patience:
                     raise found from error
         if self._calls.watcher is not None:
             self._calls.watcher.failed(error, limit_s)
-        await asyncio.sleep(delay_s)
-
-
-def is_refused_for_now(error: A2AError) -> bool:
-    """Return True if a limit of the server has refused the call, and the server says when to send the call again.
-
-    Such a call has changed nothing. Limits that do not pass, such as that for the size of a message, come without a
-    time.
-    """
-    is_limit = isinstance(error, ResourceExhaustedError) and error.reason == ResourceExhaustedError.reason
-    return is_limit and error.retry_after_s is not None
-
-
-def is_unsent(error: Passing) -> bool:
-    """Return True if no agent has begun with the call that failed, so that any call may be sent again."""
-    if isinstance(error, CredentialsUnavailableError) or is_refused_for_now(error):
-        return True
-    return isinstance(error, ConnectionLostError) and error.origin.is_unsent
+        return delay_s
