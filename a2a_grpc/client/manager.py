@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from a2a_grpc.arguments import Parameters, checked
-from a2a_grpc.client.blocking import BlockingClient, Portal
+from a2a_grpc.client.blocking import BlockingClient
 from a2a_grpc.client.client import CONNECT_ARGUMENTS, Client, connect, load_settings
 from a2a_grpc.client.connection import cards_for
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.portal import Portal
 from a2a_grpc.client.registry import FoundAgent, Registry
 from a2a_grpc.client.remote import RemoteAgent
 from a2a_grpc.client.security import Given

@@ -12,7 +12,7 @@ import pytest
 
 from a2a_grpc import Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent, connect, data_of, text_of
 from a2a_grpc.client import BlockingClient, UnreachableError
-from a2a_grpc.client.blocking import Portal
+from a2a_grpc.client.portal import Portal
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import (
     A2AError,
@@ -528,6 +528,26 @@ async def test_a_portal_hands_on_an_error_of_the_coroutine_whatever_it_is() -> N
             assert portal.call(asyncio.sleep(0.25, "longer than a look")) == "longer than a look"
         finally:
             portal.close()
+
+    await asyncio.to_thread(work)
+
+
+async def test_a_client_that_is_used_in_its_own_event_loop_says_so_and_does_not_wait_for_itself(served: Served) -> None:
+    def work() -> None:
+        portal = Portal()
+        with BlockingClient(served.server.grpc_address, portal=portal) as client:
+            use_in(portal, client)
+        portal.close()
+
+    def use_in(portal: Portal, client: BlockingClient) -> None:
+        async def use() -> None:
+            client.get("t-1")
+
+        waiter = Waiter(lambda: portal.call(use()))
+        outcome = waiter.joined()
+        assert isinstance(outcome, RuntimeError)
+        assert "cannot be used in its own event loop" in str(outcome)
+        assert texts(task_of(client.send("hello"))) == ["hello"], "the client goes on"
 
     await asyncio.to_thread(work)
 
