@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Subquery,
+    Text,
     and_,
     bindparam,
     delete,
@@ -56,15 +58,20 @@ _REFUSES = (
 _REPLACED = select(agent.c.id, *_KEY).where(
     *(_LIVE, agent.c.name == bindparam("of_name"), agent.c.owner == bindparam("of_owner"), _OTHER_AGENT)
 )
-_AT = select(*_COLUMNS).where(_LIVE, agent.c.name == bindparam("of_name")).order_by(*_KEY)
-_CARDS = select(card.c.id, card.c.card).where(card.c.id.in_(bindparam("ids", expanding=True)))
-_WHOLE_CARDS = _CARDS.add_columns(card.c.body)
+_AT = (
+    select(*_COLUMNS, card.c.card, card.c.body)
+    .outerjoin(card, card.c.id == agent.c.id)
+    .where(_LIVE, agent.c.name == bindparam("of_name"))
+    .order_by(*_KEY)
+)
 _THERE = select(agent.c.id).where(_LIVE, agent.c.id.in_(bindparam("ids", expanding=True))).with_for_update()
 _RENEW = (
     agent.update()
     .where(agent.c.id.in_(bindparam("ids", expanding=True)))
     .values(until_us=now_us() + bindparam("lease_us"))
 )
+_AFTER_KEY = ("after_name", "after_instance", "after_sentinel")
+"""The parameters for the key of the entry after which a page begins."""
 LAST = "\U0010ffff"
 """The last code point: a word that begins with a text is before the text with it."""
 _ENDED = agent.c.until_us <= now_us()
@@ -183,56 +190,70 @@ def sweep(connection: Connection) -> int:
 
 def at(connection: Connection, name: str) -> list[Entry]:
     """Return the entries with a name."""
-    return _entries(connection, connection.execute(_AT, {"of_name": name}).all(), _WHOLE_CARDS)
+    return [_entry(row, row.body or b"") for row in connection.execute(_AT, {"of_name": name})]
 
 
 def find(connection: Connection, search: Search, after: Place | None, limit: int) -> list[Found]:
     """Return the entries that are looked for, after a place."""
-    matched: ColumnElement[int] = literal(0)
-    query = select(*_COLUMNS).where(_LIVE, *_conditions(search))
-    if search.words:
-        matches = _matches(search.words)
-        matched = matches.c.matched
-        query = query.join(matches, matches.c.id == agent.c.id)
-    query = query.add_columns(matched.label("matched"))
+    query = _page_query(
+        len(search.words), len(search.tags), bool(search.skill), search.tenants is not None, after is not None
+    )
+    given: dict[str, Any] = {"size": limit, "skill": f"\n{search.skill}\n"}
+    given |= {f"word_{number}": word for number, word in enumerate(search.words)}
+    given |= {f"end_{number}": word + LAST for number, word in enumerate(search.words)}
+    given |= {f"tag_{number}": f"\n{tag}\n" for number, tag in enumerate(search.tags)}
+    if search.tenants is not None:
+        given["tenants"] = sorted(search.tenants)
     if after is not None:
-        query = query.where(_after(matched, after) if search.words else _after_key(after.key))
-    order = (matched.desc(), *_KEY) if search.words else _KEY
-    rows = connection.execute(query.order_by(*order).limit(limit)).all()
+        given |= {"after_matched": after.matched, **dict(zip(_AFTER_KEY, after.key, strict=True))}
+    rows = connection.execute(query, given).all()
     return [
-        Found(Place(int(row.matched), entry.key), entry)
-        for row, entry in zip(rows, _entries(connection, rows), strict=True)
+        Found(Place(int(row.matched), entry.key), entry) for row, entry in zip(rows, map(_entry, rows), strict=True)
     ]
 
 
-def _matches(words: Sequence[str]) -> Subquery:
+@lru_cache(256)
+def _page_query(words: int, tags: int, has_skill: bool, has_tenants: bool, is_after: bool) -> "Select[Any]":
+    """Return the query for a page of entries with their cards, for so many words and tags.
+
+    A query is made once, since making it takes longer than the database takes to answer it.
+    """
+    matched: ColumnElement[int] = literal(0)
+    query = select(*_COLUMNS).where(_LIVE, *_conditions(tags, has_skill, has_tenants))
+    if words:
+        matches = _matches(words)
+        matched = matches.c.matched
+        query = query.join(matches, matches.c.id == agent.c.id)
+    query = query.add_columns(matched.label("matched"))
+    if is_after:
+        after_key = tuple_(*_KEY) > tuple_(*map(bindparam, _AFTER_KEY))
+        count = bindparam("after_matched", type_=Integer)
+        query = query.where(or_(matched < count, and_(matched == count, after_key)) if words else after_key)
+    order = (matched.desc(), *_KEY) if words else _KEY
+    page = query.order_by(*order).limit(bindparam("size", type_=Integer)).subquery("page")
+    whole = select(page, card.c.card).outerjoin(card, card.c.id == page.c.id)
+    return whole.order_by(page.c.matched.desc(), page.c.name, page.c.instance, page.c.sentinel)
+
+
+def _matches(words: int) -> Subquery:
     """Return how many of the words each entry matches: the entries that have a word with one of the beginnings."""
     ones = [
         select(word.c.id, literal(number).label("asked"))
-        .where(word.c.word >= beginning, word.c.word < beginning + LAST)
+        .where(word.c.word >= bindparam(f"word_{number}"), word.c.word < bindparam(f"end_{number}"))
         .distinct()
-        for number, beginning in enumerate(words)
+        for number in range(words)
     ]
     found = union_all(*ones).subquery()
     return select(found.c.id, func.count().label("matched")).group_by(found.c.id).subquery()
 
 
-def _conditions(search: Search) -> Iterable[ColumnElement[bool]]:
-    if search.skill:
-        yield contains(agent.c.skills, literal(f"\n{search.skill}\n"))
-    for tag in search.tags:
-        yield contains(agent.c.tags, literal(f"\n{tag}\n"))
-    if search.tenants is not None:
-        yield agent.c.tenant.in_(sorted(search.tenants))
-
-
-def _after(matched: ColumnElement[int], place: Place) -> ColumnElement[bool]:
-    count = literal(place.matched, Integer)
-    return or_(matched < count, and_(matched == count, _after_key(place.key)))
-
-
-def _after_key(key: Key) -> ColumnElement[bool]:
-    return tuple_(*_KEY) > tuple_(*(literal(part, column.type) for part, column in zip(key, _KEY, strict=True)))
+def _conditions(tags: int, has_skill: bool, has_tenants: bool) -> Iterable[ColumnElement[bool]]:
+    if has_skill:
+        yield contains(agent.c.skills, bindparam("skill", type_=Text()))
+    for number in range(tags):
+        yield contains(agent.c.tags, bindparam(f"tag_{number}", type_=Text()))
+    if has_tenants:
+        yield agent.c.tenant.in_(bindparam("tenants", expanding=True))
 
 
 def _remove(connection: Connection, ids: Sequence[bytes]) -> int:
@@ -243,24 +264,19 @@ def _remove(connection: Connection, ids: Sequence[bytes]) -> int:
     return removed
 
 
-def _entries(connection: Connection, rows: Sequence[Any], query: "Select[Any]" = _CARDS) -> list[Entry]:
-    """Return the entries of rows, with their cards. A card that is written at this moment may be missing."""
-    cards: dict[bytes, Sequence[bytes]] = {}
-    if rows:
-        cards.update((id, whole) for id, *whole in connection.execute(query, {"ids": [row.id for row in rows]}))
-    return [
-        Entry(
-            key=Key(row.name, row.instance, row.sentinel),
-            owner=row.owner,
-            url=row.url,
-            tenant=row.tenant,
-            store=row.store,
-            replaces=row.replaces,
-            **dict(zip(("card", "body"), cards.get(row.id, ()), strict=False)),
-            indexed=Indexed(_parted(row.skills), _parted(row.tags)),
-        )
-        for row in rows
-    ]
+def _entry(row: Any, body: bytes = b"") -> Entry:
+    """Return the entry of a row that has the card."""
+    return Entry(
+        key=Key(row.name, row.instance, row.sentinel),
+        owner=row.owner,
+        url=row.url,
+        tenant=row.tenant,
+        store=row.store,
+        replaces=row.replaces,
+        card=row.card or b"",
+        body=body,
+        indexed=Indexed(_parted(row.skills), _parted(row.tags)),
+    )
 
 
 def _names(entry: Entry) -> dict[str, str]:

@@ -3,12 +3,17 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.event import listen, remove
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
-from a2a_grpc.registry import Entry, EntryStore, Key, Place, ReplacedError, Search, open_entries
+from a2a_grpc.registry import Entry, EntryStore, Key, Place, ReplacedError, Search, open_entries, statements
+from a2a_grpc.registry.sql import SqlEntries
 from a2a_grpc.registry.words import asked, indexed
 from a2a_grpc.wire import AgentCard, AgentSkill
 from tests.databases import postgres_connection
@@ -29,6 +34,14 @@ def entry(name: str, instance: str = "i", *, owner: str = "", tenant: str = "", 
 def without_words(one: Entry) -> Entry:
     """The entry as every store returns it: the words are for searches only."""
     return replace(one, indexed=one.indexed._replace(words=""))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sql_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/sentinel.db"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 async def names(store: EntryStore, **search: object) -> list[str]:
@@ -132,6 +145,53 @@ async def test_a_search_by_words_begins_with_the_entry_that_has_most_of_them(ent
     assert found[0].place == Place(3, Key("b", "i"))
     rest = await entries.find(Search(words=("french", "translat", "english")), limit=5, after=found[0].place)
     assert [one.entry.name for one in rest] == ["c"]
+
+
+async def test_a_search_in_a_database_is_one_statement_that_is_made_once(sql_url: str) -> None:
+    """To make the statement for five words took longer than the database took to answer it."""
+    store = open_entries(sql_url, lease_s=60)
+    await store.open()
+    assert isinstance(store, SqlEntries)
+    for name, about in (("a", "alpha beta gamma"), ("b", "beta gamma"), ("c", "gamma delta"), ("d", "none")):
+        await store.add(entry(name, of=card(name, about, ("skill", "tag"))))
+    executed: list[str] = []
+
+    def find(connection: Connection, *words: str) -> list[tuple[int, str, bytes]]:
+        def note(*about: Any) -> None:
+            executed.append(about[2])
+
+        listen(connection, "before_cursor_execute", note)
+        found = statements.find(connection, Search(words=words, tags=("tag",)), None, 10)
+        remove(connection, "before_cursor_execute", note)
+        return [(one.place.matched, one.entry.name, one.entry.card) for one in found]
+
+    cards = {name: (await store.at(name))[0].card for name in "abc"}
+    statements._page_query.cache_clear()
+    first = await store._read(find, "alpha", "beta", "gam")
+    assert first == [(3, "a", cards["a"]), (2, "b", cards["b"]), (1, "c", cards["c"])]
+    assert await store._read(find, "delta", "al", "gamma") == [
+        (2, "a", cards["a"]), (2, "c", cards["c"]), (1, "b", cards["b"])
+    ]  # fmt: skip
+    assert len(executed) == 2
+    assert executed[0] == executed[1]
+    assert statements._page_query.cache_info().misses == 1
+    await store.close()
+
+
+async def test_every_store_has_the_same_order(url: str, entries: EntryStore) -> None:
+    reference, choose = open_entries("memory:", lease_s=60), Random(5)
+    words = ["ab", "abc", "b", "ba", "c", "ç", "ca"]
+    for number in range(40):
+        one = entry(f"{choose.choice('Zaé')}{number}", of=card("x", " ".join(choose.choices(words, k=3))))
+        await entries.add(one)
+        await reference.add(one)
+    for size in (1, 3, 5):
+        search, place = Search(words=tuple(dict.fromkeys(choose.choices(words, k=size)))), None
+        while page := await reference.find(search, limit=7, after=place):
+            assert [one.place for one in await entries.find(search, limit=7, after=place)] == [
+                one.place for one in page
+            ]
+            place = page[-1].place
 
 
 async def test_pages_are_in_order_without_gaps_and_repeats(entries: EntryStore) -> None:
