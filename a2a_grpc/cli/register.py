@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from a2a_grpc.address import is_wildcard
 from a2a_grpc.client.target import grpc_address
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.sentinel.agent_settings import RegisterSettings
 from a2a_grpc.sentinel.registration import Registration
-from a2a_grpc.sentinel.settings import RegisterSettings
 from a2a_grpc.server import Server
 from a2a_grpc.server.serve import Program, run
 

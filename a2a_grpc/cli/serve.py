@@ -19,7 +19,7 @@ from a2a_grpc.config import ConfigurationError, load
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import log_to_stderr, one_line
 from a2a_grpc.rpc import TransportSettings
-from a2a_grpc.sentinel.settings import AttachSettings, RegisterSettings
+from a2a_grpc.sentinel.agent_settings import AttachSettings, RegisterSettings
 from a2a_grpc.server import ListenError
 from a2a_grpc.server.serve import SETTINGS, Served, describe, run_program
 from a2a_grpc.server.worker import Tell

@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from a2a_grpc.sentinel.settings import AttachSettings, RegisterSettings, SentinelSettings
+from a2a_grpc.sentinel.agent_settings import AttachSettings, RegisterSettings
+from a2a_grpc.sentinel.settings import SentinelSettings
 
 if TYPE_CHECKING:
     from a2a_grpc.sentinel.attachment import Attachment

@@ -19,10 +19,10 @@ from a2a_grpc.client.target import Address, grpc_address
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.logical import logical
+from a2a_grpc.sentinel.agent_settings import AttachSettings, token_in
 from a2a_grpc.sentinel.keeper import Keeper, failure_of
 from a2a_grpc.sentinel.link import Link
 from a2a_grpc.sentinel.pipes import Streams
-from a2a_grpc.sentinel.settings import AttachSettings, token_in
 from a2a_grpc.sentinel.vouched import VouchedCallers
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello
 

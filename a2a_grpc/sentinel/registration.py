@@ -16,8 +16,8 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, NoAgentFound
 from a2a_grpc.harmless import one_line
 from a2a_grpc.registry.wire import HeartbeatRequest, RegisterRequest, UnregisterRequest
+from a2a_grpc.sentinel.agent_settings import RegisterSettings, token_in
 from a2a_grpc.sentinel.direct import renamed
-from a2a_grpc.sentinel.settings import RegisterSettings, token_in
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 

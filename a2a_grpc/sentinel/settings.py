@@ -1,13 +1,12 @@
-"""The settings of a sentinel, and of an agent that attaches to one."""
+"""The settings of a sentinel."""
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from a2a_grpc.address import is_wildcard, split_address
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.config import ConfigurationError, documented, setting
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.masking import mask_url
@@ -160,62 +159,6 @@ class SentinelSettings(ListenSettings):
         return listeners
 
 
-@checked()
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachSettings:
-    """Settings of an agent that attaches to a sentinel."""
-
-    attach: str = setting("", "HOST:PORT of the sentinel to attach to; several with commas between them.")
-    address: str = setting("", "Logical address of the agent at the sentinel: NAME@DOMAIN or NAME@DOMAIN/PATH.")
-    attach_max_age_s: float = setting(
-        0.0,
-        "Seconds after which the agent opens a new tunnel and lets the former one end, shorter than the timeouts of "
-        "proxies; 0: never.",
-        minimum=0,
-    )
-    shared_store: str = setting(
-        "",
-        "Name of the agent's store, the same for all agents that share it and an address; by default made from --store "
-        "if others can share it.",
-    )
-    fail_fast: bool = setting(False, "End at once if the agent cannot be attached; by default it tries again.")
-    replace: bool = setting(False, "Replace the agent that is attached at the address, if it has the same principal.")
-    attach_plaintext: bool = setting(False, "Attach to a sentinel on another machine without TLS.")
-    attach_ca_cert: str | None = setting(
-        None, "PEM file with the root certificates of the sentinel; by default the system's roots."
-    )
-    attach_cert: str | None = setting(
-        None,
-        "PEM file with the certificate chain that the agent shows to the sentinel; it is read again when it changes.",
-    )
-    attach_key: str | None = setting(None, "PEM file with the private key of this certificate.")
-    attach_token_file: str | None = setting(
-        None, "File with the token that the agent shows to the sentinel, as 'authorization: Bearer TOKEN'."
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        check_shown("attach", self.attach_plaintext, self.attach_ca_cert, self.attach_cert, self.attach_key)
-
-
-def check_shown(name: str, plaintext: bool, ca_cert: str | None, cert: str | None, key: str | None) -> None:
-    """Raise ConfigurationError, which names the options, if TLS settings of an agent do not fit each other.
-
-    Args:
-        name: The beginning of the names of the settings.
-        plaintext: True if TLS is off.
-        ca_cert: The file with root certificates.
-        cert: The file with the certificate that the agent shows.
-        key: The file with the key of the certificate.
-    """
-    if bool(cert) != bool(key):
-        missing = "key" if cert else "cert"
-        raise ConfigurationError(f"--{name}-{missing} is missing; a certificate and its key come together")
-    if plaintext and (ca_cert or cert):
-        raise ConfigurationError(f"--{name}-plaintext and certificates exclude each other")
-
-
 def check_public_url(url: str) -> None:
     """Raise ConfigurationError if a text is no URL that catalogs can name."""
     try:
@@ -231,48 +174,3 @@ def check_public_url(url: str) -> None:
         )
     if is_wildcard(parts.hostname or ""):
         raise ConfigurationError(f"public_url is '{url}'; clients cannot call it")
-
-
-@checked()
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterSettings:
-    """Settings of an agent that registers, so that clients find it and call it directly."""
-
-    register: str = setting("", "HOST:PORT of the sentinel in whose registry clients find the agent.")
-    register_as: str = setting("", "Name in the registry, without '@'; by default the name of the agent.")
-    register_url: str = setting(
-        "", "URL of the card, or address of the gRPC, that the registry gives to clients; by default this server's."
-    )
-    register_plaintext: bool = setting(False, "Register at a sentinel on another machine without TLS.")
-    register_ca_cert: str | None = setting(
-        None, "PEM file with the root certificates of the registry; by default the system's roots."
-    )
-    register_cert: str | None = setting(
-        None,
-        "PEM file with the certificate chain that the agent shows to the registry; it is read again when it changes.",
-    )
-    register_key: str | None = setting(None, "PEM file with the private key of this certificate.")
-    register_token_file: str | None = setting(
-        None, "File with the token that the agent shows to the registry, as 'authorization: Bearer TOKEN'."
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        check_shown("register", self.register_plaintext, self.register_ca_cert, self.register_cert, self.register_key)
-
-
-def token_in(name: str, path: str) -> str:
-    """Return the token that a file holds. Raise ConfigurationError, which names the setting, if it cannot be read.
-
-    Read the file again whenever the token is needed, since tokens are replaced.
-
-    Args:
-        name: The name of the setting.
-        path: The path of the file.
-    """
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it holds no token"
-        raise ConfigurationError(f"{name} '{path}' cannot be read: {why}") from None

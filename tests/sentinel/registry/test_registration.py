@@ -15,8 +15,8 @@ from a2a_grpc.client import Registry
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.registry.memory import MemoryEntries
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
+from a2a_grpc.sentinel.agent_settings import RegisterSettings
 from a2a_grpc.sentinel.registration import Registration
-from a2a_grpc.sentinel.settings import RegisterSettings
 from tests.auth.pki import Authority, write
 from tests.harness import Program, eventually, run_program
 from tests.ports import free_port
