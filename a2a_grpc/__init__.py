@@ -24,21 +24,22 @@ The modules, by floor. A module imports only from its own package and from lower
                     address; http: the card and the probes; servicer: the eleven RPCs; serve: a server as a program;
                     workers, worker: several processes; readiness: whether the store answers; garbage: the garbage
                     collector; stopping: signals
-       sentinel     agents without an address of their own. sentinel: the ports; fit: whether its arguments fit each
-                    other; entrance: the checks of every call; attaching: the service that agents call; streams: the
-                    ends of their streams; routes: addresses and whose they are; way: calls to one agent; tunnel: the
-                    way to an attached agent; direct: the way to one that can be reached; membership: a sentinel in the
-                    store that it shares; peers: the other sentinels of the store; peer: the way to one of them;
-                    whereabouts: at which sentinels agents are; looking: whether an agent was replaced from another
-                    sentinel; hop: the mark of calls between sentinels; pipe: bytes of a connection in a stream; relay:
-                    passing calls on; attachment: the agent's side; keeper: staying attached to one sentinel; coming:
-                    when agents attach again; link: one Attach stream of an agent; pipes: its pipes; described: the card
-                    of an agent; route_cards: the cards of agents of plain routes; http: the HTTP port; directory: the
-                    agents that a caller finds; http_callers: callers; http_catalog: agents as entries of catalogs;
-                    http_search: the search of ARD; http_errors: errors in JSON; settings; errors; wire: messages;
-                    caller: how callers are described; signing: saying to agents who calls; vouched: the agent's side of
-                    this; rules, rules_file: who may attach, and who may call; registry: the service in which agents are
-                    found; presence: the attached ones in it; registration: the side of an agent that registers
+       sentinel     agents without an address of their own. sentinel: its life; ports: its gRPC ports; fit: whether its
+                    arguments fit each other; entrance: the checks of every call; attaching: the service that agents
+                    call; streams: the ends of their streams; routes: addresses and whose they are; way: calls to one
+                    agent; tunnel: the way to an attached agent; direct: the way to one that can be reached; membership:
+                    a sentinel in the store that it shares; peers: the other sentinels of the store; peer: the way to
+                    one of them; whereabouts: at which sentinels agents are; looking: whether an agent was replaced from
+                    another sentinel; hop: the mark of calls between sentinels; pipe: bytes of a connection in a stream;
+                    relay: passing calls on; attachment: the agent's side; keeper: staying attached to one sentinel;
+                    coming: when agents attach again; link: one Attach stream of an agent; pipes: its pipes; described:
+                    the card of an agent; route_cards: the cards of agents of plain routes; http: the HTTP port;
+                    directory: the agents that a caller finds; http_callers: callers; http_catalog: agents as entries of
+                    catalogs; http_search: the search of ARD; http_errors: errors in JSON; settings, agent_settings;
+                    errors; wire: messages; caller: how callers are described; signing: saying to agents who calls;
+                    vouched: the agent's side of this; rules, rules_file: who may attach, and who may call; registry:
+                    the service in which agents are found; presence: the attached ones in it; registration: the side of
+                    an agent that registers
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this

@@ -15,11 +15,9 @@ from a2a_grpc.auth import Authenticator, AuthSettings
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.described import schemes_of
 from a2a_grpc.listening.admin import Admin
-from a2a_grpc.listening.descriptors import shares
 from a2a_grpc.listening.front import Front
 from a2a_grpc.listening.noise import QuietGrpc
 from a2a_grpc.listening.settings import check_credentials_are_encrypted
-from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.registry import open_entries
 from a2a_grpc.registry.wire import REGISTRY_SERVICE
 from a2a_grpc.rpc import (
@@ -34,6 +32,7 @@ from a2a_grpc.sentinel.fit import callers_of, check_fit, names_of
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.sentinel.looking import looking
 from a2a_grpc.sentinel.membership import Membership
+from a2a_grpc.sentinel.ports import look_after, made_ports
 from a2a_grpc.sentinel.registry import RegistryService
 from a2a_grpc.sentinel.relay import Relay
 from a2a_grpc.sentinel.route_cards import RouteCards, places_of
@@ -47,7 +46,6 @@ from a2a_grpc.wire import SERVICE_NAME
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
-FORGET_EVERY_S = 30.0
 CLOSE_S = 1.0
 
 
@@ -164,7 +162,7 @@ class Sentinel:
             if self._auth_settings.audit_log:
                 self._audit = AuditLog(self._auth_settings.audit_log)
                 undo.callback(self._audit.close)
-            front = self._made_front()
+            front = made_ports(settings, self._transport, on_failure=self._fail, on_bound_again=self._renew)
             undo.push_async_callback(self._close_front, front)
             front.bind()
             self.addresses = front.addresses("listen")
@@ -196,7 +194,7 @@ class Sentinel:
             await front.start(lambda listener: methods)
             self._front = front
             self._admin.tell(True)
-            looking = asyncio.create_task(self._look(front), name="a2a-grpc:look")
+            looking = asyncio.create_task(look_after(front, self._rules), name="a2a-grpc:look")
             undo.callback(looking.cancel)
             self._undo = undo.pop_all()
 
@@ -220,21 +218,6 @@ class Sentinel:
         """Wait until a port is lost for good, although the sentinel was not stopped. Return the reason."""
         assert self._failed is not None
         return await asyncio.shield(self._failed)
-
-    def _made_front(self) -> Front:
-        """Return the ports, which are not bound yet."""
-        settings = self.settings
-        listeners = settings.public_listeners
-        # The other half is for the sockets of tunnels.
-        room = max(1, shares(len(listeners), 2 * settings.max_connections).grpc // 2)
-        return Front(
-            settings,
-            self._transport,
-            listeners,
-            max_connections=room,
-            on_failure=self._fail,
-            on_bound_again=self._renew,
-        )
 
     def _renew(self) -> None:
         """Have the agents attach again. Their streams are calls of a port that was lost, which end some time later."""
@@ -287,15 +270,3 @@ class Sentinel:
             handlers |= looking(calls, self._hops, self._membership.look)
         handlers |= {**self._attaching.handlers(), **self._admin.handlers()}
         return self._entrance.methods(handlers, relay.named, front=front, callers=self._callers, audit=self._audit)
-
-    async def _look(self, front: Front) -> None:
-        """Read files again if they have changed, and forget connections that have gone, from time to time."""
-        loop = asyncio.get_running_loop()
-        forget_at = loop.time() + FORGET_EVERY_S
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            await front.look_at_files()
-            await self._rules.look()
-            if not front.is_guarded and loop.time() >= forget_at:  # a guard does so itself
-                front.traffic.forget_idle()
-                forget_at = loop.time() + FORGET_EVERY_S

@@ -89,7 +89,7 @@ async def test_a_certificate_that_is_not_valid_ends_the_connection(pair: Pair, t
 async def test_a_client_ca_that_was_replaced_counts_for_the_next_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("a2a_grpc.sentinel.sentinel.LOOK_EVERY_S", LOOK_S)
+    monkeypatch.setattr("a2a_grpc.sentinel.ports.LOOK_EVERY_S", LOOK_S)
     async with asking(tmp_path) as running:
         url = f"{running.http_url}/registry/agents"
         assert await status_of(url, tmp_path, CLIENTS.issue("ada")) == 200

@@ -18,8 +18,7 @@ from a2a_grpc import Agent, Task, Turn, connect
 from a2a_grpc.auth import ClientCertificates
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.ports import ListenError
-from a2a_grpc.sentinel import AttachSettings, Sentinel, SentinelSettings
-from a2a_grpc.sentinel import sentinel as sentinel_module
+from a2a_grpc.sentinel import AttachSettings, Sentinel, SentinelSettings, ports
 from tests.attacks import http2
 from tests.attacks.rig import Process
 from tests.attacks.test_accept_loop import PATHS, main_loops, throw
@@ -124,7 +123,7 @@ def tls_of(files: dict[str, str]) -> dict[str, Any]:
 async def test_agents_and_clients_use_tls_and_a_replaced_certificate_is_taken_into_use(
     files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sentinel_module, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(ports, "LOOK_EVERY_S", 0.05)
     trust = {"attach_ca_cert": files["roots.pem"]}
     async with sentinel(listen="localhost:0", **tls_of(files)) as running:
         async with attached(scripted_agent(), running.address, attach=trust):
