@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from a2a_grpc.address import is_loopback, join_address
 from a2a_grpc.client.card import read_card
 from a2a_grpc.client.errors import AgentCardError, UnreachableError
-from a2a_grpc.client.fresh import directives, is_plain, lifetime_s
+from a2a_grpc.client.fresh import directives, lifetime_s, validators_of
 from a2a_grpc.client.guarded import ASKING, Entries, entries_of, may_show, refusal, refused
 from a2a_grpc.client.page import Page, fetch_page
 from a2a_grpc.client.probe import accepts_tls
@@ -170,11 +170,9 @@ class Cards:
         card = read_card(decoded(page.content, told), str(where), self._problems_of(where))
         self._kept.pop(where.url, None)
         if "no-store" not in directives(told):
-            pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-            validators = {ask: told[tell] for ask, tell in pairs if is_plain(told.get(tell, ""))}
             max_age_s = lifetime_s(told)
             max_age_s = DEFAULT_MAX_AGE_S if max_age_s is None else max_age_s
-            self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators, shown)
+            self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators_of(told), shown)
         return card
 
     def _problems_of(self, where: CardUrl | CardFile) -> list[str]:

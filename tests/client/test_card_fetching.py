@@ -37,7 +37,7 @@ def not_modified(*headers: tuple[str, str]) -> Page:
 
 
 NOW = formatdate(usegmt=True)
-HOUR_AGO, IN_AN_HOUR = "Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 01:00:00 GMT"
+HOUR_AGO = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 FRESH = {
     "no headers": [],
@@ -45,8 +45,7 @@ FRESH = {
     "max-age in quotes": [("Cache-Control", 'max-age="600"')],
     "upper case": [("Cache-Control", "Max-Age=600")],
     "max-age over Expires": [("Cache-Control", "max-age=600"), ("Expires", "0")],
-    "Age below max-age": [("Cache-Control", "max-age=600"), ("Age", "60")],
-    "Expires after Date": [("Date", HOUR_AGO), ("Expires", IN_AN_HOUR)],
+    "max-age over Age": [("Cache-Control", "max-age=600"), ("Age", "601")],
     "another directive": [("Cache-Control", "public, must-revalidate")],
 }
 
@@ -57,9 +56,6 @@ STALE = {
     "no-store": [("Cache-Control", "no-store, max-age=600")],
     "no-store in capitals": [("Cache-Control", "No-Store")],
     "a second header": [("Cache-Control", "public, max-age=600"), ("Cache-Control", "no-store")],
-    "Age above max-age": [("Cache-Control", "max-age=600"), ("Age", "601")],
-    "Expires before Date": [("Date", IN_AN_HOUR), ("Expires", HOUR_AGO)],
-    "Expires is no date": [("Expires", "0")],
 }
 
 
@@ -77,7 +73,7 @@ async def test_card_4_a_stale_card_is_asked_for_again(headers: list[tuple[str, s
     assert len(site.requests) == 3
 
 
-async def test_card_4_a_stale_card_is_asked_for_with_its_validators_and_may_stay() -> None:
+async def test_card_4_a_stale_card_is_asked_for_with_its_etag_and_may_stay() -> None:
     stale = ("Cache-Control", "max-age=0")
     pages = [card(stale, ("ETag", '"v1"'), ("Last-Modified", HOUR_AGO)), not_modified(stale)]
     async with Site(*pages) as site, Cards() as cards:
@@ -85,7 +81,8 @@ async def test_card_4_a_stale_card_is_asked_for_with_its_validators_and_may_stay
         assert await loaded(cards, site) == first
     headers = [request for _, request in site.requests]
     assert "If-None-Match" not in headers[0]
-    assert (headers[1]["If-None-Match"], headers[1]["If-Modified-Since"]) == ('"v1"', HOUR_AGO)
+    assert headers[1]["If-None-Match"] == '"v1"'
+    assert "If-Modified-Since" not in headers[1]
 
 
 async def test_card_4_a_304_gives_the_card_another_lifetime() -> None:
