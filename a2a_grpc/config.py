@@ -12,7 +12,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields
+from dataclasses import Field, field, fields
 from typing import Any, TypeVar
 
 PREFIX = "A2A_GRPC_"
@@ -45,7 +45,13 @@ class ConfigurationError(ValueError):
 
 
 def setting(
-    default: Any, doc: str, *, minimum: float | None = None, maximum: float | None = None, repeated: bool = False
+    default: Any,
+    doc: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    repeated: bool = False,
+    variable: str | None = None,
 ) -> Any:
     """Return a field of a settings class.
 
@@ -56,8 +62,20 @@ def setting(
         maximum: The largest possible value.
         repeated: True if the value is a text of parts with commas between them, for each of which the option may be
             given once.
+        variable: The environment variable, if another setting has the variable of this name.
     """
-    return field(default=default, metadata={"doc": doc, "minimum": minimum, "maximum": maximum, "repeated": repeated})
+    facts = {"doc": doc, "minimum": minimum, "maximum": maximum, "repeated": repeated, "variable": variable}
+    return field(default=default, metadata=facts)
+
+
+def variable_of(item: Field[Any]) -> str:
+    """Return the environment variable of a setting."""
+    return item.metadata.get("variable") or PREFIX + item.name.upper()
+
+
+def flag_of(name: str) -> str:
+    """Return the option of the command line for the name of a setting, for example `--tls-cert`."""
+    return "--" + name.replace("_", "-")
 
 
 def documented(kind: type[Settings]) -> type[Settings]:
@@ -108,7 +126,7 @@ def load(
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for item in fields(cls):  # type: ignore[arg-type]
-        variable = PREFIX + item.name.upper()
+        variable = variable_of(item)
         given = (overrides or {}).get(item.name)
         if given is not None:
             values[item.name] = given
@@ -138,7 +156,8 @@ def unknown_variables(kinds: Iterable[type], environ: Mapping[str, str] | None =
 
     Each comes with the nearest name that has a meaning, or "" if none is near.
     """
-    known = {name.upper() for name in (*OPTIONS, *(item.name for kind in kinds for item in fields(kind)))}
+    settings = {variable_of(item).removeprefix(PREFIX) for kind in kinds for item in fields(kind)}
+    known = settings | {name.upper() for name in OPTIONS}
     names = os.environ if environ is None else environ
     given = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
     unknown: dict[str, str] = {}

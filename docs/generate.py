@@ -20,7 +20,7 @@ sys.path.insert(0, str(FOLDER.parent))
 from a2a_grpc.auth import AuthSettings  # noqa: E402
 from a2a_grpc.cli.app import app  # noqa: E402
 from a2a_grpc.client import ClientSettings  # noqa: E402
-from a2a_grpc.config import PREFIX, plain_type  # noqa: E402
+from a2a_grpc.config import PREFIX, plain_type, variable_of  # noqa: E402
 from a2a_grpc.engine import EngineSettings  # noqa: E402
 from a2a_grpc.rpc import TransportSettings  # noqa: E402
 from a2a_grpc.sentinel import AttachSettings, RegisterSettings, SentinelSettings  # noqa: E402
@@ -42,6 +42,9 @@ A setting has one name in three places. A later place in this list overrides an 
 1. the default in the table;
 2. the environment variable, for example `A2A_GRPC_MAX_RUNS=10`;
 3. the option of the command (`--max-runs 10`), or the keyword in a program (`serve(agent, max_runs=10)`).
+
+One variable has another name. The tenant that a card names is `--tenant`, or `A2A_GRPC_CARD_TENANT` in the environment,
+because `A2A_GRPC_TENANT` is the tenant of the requests of clients.
 
 An on/off setting is an option without a value, for example `--insecure`. If its default is on, the table shows the
 option that turns it off, for example `--no-health`. In the environment `true`, `yes`, `on` and `1` mean on, and
@@ -143,7 +146,7 @@ def _setting(item: Field[Any], kind: type) -> list[str]:
     default = _default(item.name, item.default)
     if kind is not SentinelSettings:
         default = OTHER_DEFAULTS.get(item.name, default)
-    return [f"`{PREFIX}{item.name.upper()}`", default, _value(item, value_type), item.metadata["doc"]]
+    return [f"`{variable_of(item)}`", default, _value(item, value_type), item.metadata["doc"]]
 
 
 def _option(item: Field[Any]) -> str:

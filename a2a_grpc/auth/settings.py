@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.config import ConfigurationError, check_ranges, documented, flag_of, setting
 
 
 @checked()
@@ -42,9 +42,7 @@ class AuthSettings:
                 raise ConfigurationError(f"{name} is empty")
         if bool(self.jwt_issuer) != bool(self.jwt_audience):
             missing = "jwt_audience" if self.jwt_issuer else "jwt_issuer"
-            raise ConfigurationError(
-                f"--{missing.replace('_', '-')} is missing; an issuer and its audience come together"
-            )
+            raise ConfigurationError(f"{flag_of(missing)} is missing; an issuer and its audience come together")
         if self.calls_burst and not self.calls_per_second:
             raise ConfigurationError(
                 f"calls_burst is {self.calls_burst}, but calls_per_second is 0, which means no limit; give both"

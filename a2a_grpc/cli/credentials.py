@@ -12,7 +12,7 @@ import typer
 from a2a_grpc.cli.grpcurl import escaped
 from a2a_grpc.client import Credentials, api_key, bearer, oauth2, token_command
 from a2a_grpc.client.credentials import Place, Provider
-from a2a_grpc.config import PREFIX, ConfigurationError
+from a2a_grpc.config import PREFIX, ConfigurationError, flag_of
 from a2a_grpc.wire import AgentCard, SecurityScheme
 
 KINDS = ("token", "token_file", "token_command", "api_key", "oauth2_client_id")
@@ -45,7 +45,7 @@ def parameters() -> list[inspect.Parameter]:
     """Return the options for credentials."""
 
     def option(name: str, kind: Any, default: Any, help_text: str, **words: Any) -> inspect.Parameter:
-        flag = "--" + name.replace("_", "-")
+        flag = flag_of(name)
         variable = f" \\[env: {PREFIX}{name.upper()}]"
         panel = "OAuth 2.0" if name.startswith("oauth2") else "Calling"
         given = {"help": help_text + variable, "show_default": False, "rich_help_panel": panel, **words}
@@ -82,9 +82,9 @@ def of_options(given: Mapping[str, Any], *, ca_cert: str | None, hide: Callable[
     named = [name for name, value in values.items() if value is not None]
     details = {name: given.get(name) or _variable(name) for name in DETAILS}
     if len(named) > 1:
-        raise ConfigurationError(f"give one of {', '.join(map(_flag, KINDS[:-1]))} and {_flag(KINDS[-1])}")
+        raise ConfigurationError(f"give one of {', '.join(map(flag_of, KINDS[:-1]))} and {flag_of(KINDS[-1])}")
     if "oauth2_client_id" not in named and (loose := [name for name in DETAILS if given.get(name)]):
-        raise ConfigurationError(f"{_flag(loose[0])} goes with --oauth2-client-id")
+        raise ConfigurationError(f"{flag_of(loose[0])} goes with --oauth2-client-id")
     if not named:
         return Shown()
     value = values[named[0]]
@@ -166,10 +166,6 @@ def _variable(name: str) -> Any:
     if name == "oauth2_scope":
         return [line for line in (text or "").split("\n") if line]
     return text
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _read(file: Path) -> str:

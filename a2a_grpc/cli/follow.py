@@ -9,6 +9,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client, ClientSettings, TaskStream
+from a2a_grpc.config import flag_of
 from a2a_grpc.errors import A2AError
 from a2a_grpc.wire import Message, Task, TaskArtifactUpdateEvent, TaskState
 
@@ -104,7 +105,7 @@ def again(session: Session, verb: str, *words: str) -> str:
     for item in fields(ClientSettings):
         given = getattr(session.settings, item.name)
         if item.name not in TIMES and given != item.default:
-            options += ["--" + item.name.replace("_", "-"), *([] if given is True else [str(given)])]
+            options += [flag_of(item.name), *([] if given is True else [str(given)])]
     if session.show.as_json:
         options += ["-o", "json"]
     return f"a2a-grpc {verb} --agent {target} {shlex.join([*options, *words])}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from a2a_grpc.config import PREFIX, plain_type
+from a2a_grpc.config import flag_of, plain_type, variable_of
 
 
 class OutputFormat(StrEnum):
@@ -40,10 +40,10 @@ def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(item: Field[Any], kind: type, panel: str, switches: bool) -> inspect.Parameter:
-    flag = "--" + item.name.replace("_", "-")
+    flag = flag_of(item.name)
     off = f"--no-{flag[2:]}" if kind is bool and (switches or item.default) else ""
     default = "none" if item.default in (None, "") else str(item.default).lower() if kind is bool else item.default
-    known = f"default: {default}; env: {PREFIX}{item.name.upper()}" + (f"; off: {off}" if off else "")
+    known = f"default: {default}; env: {variable_of(item)}" + (f"; off: {off}" if off else "")
     option = typer.Option(
         None,
         f"{flag}/{off}" if off else flag,

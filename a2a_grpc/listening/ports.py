@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from a2a_grpc.address import join_address
+from a2a_grpc.config import flag_of
 
 
 class ListenError(OSError):
@@ -108,7 +109,7 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
 
 def _advice(setting: str, error: Exception) -> str:
     """Return what to do, to be added to the message of an error; "" if the reason is a rare one."""
-    option = f"{setting} (--{setting.replace('_', '-')})"
+    option = f"{setting} ({flag_of(setting)})"
     match error:
         case OSError(errno=errno.EADDRINUSE):
             return f"; stop the program that listens there, or choose another port with {option}"

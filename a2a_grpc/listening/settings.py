@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from a2a_grpc.address import is_loopback
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.config import ConfigurationError, check_ranges, documented, flag_of, setting
 from a2a_grpc.listening.listeners import Listener, check_listeners, parse_listen
 
 
@@ -45,9 +45,7 @@ class ListenSettings:
         check_ranges(self)
         if bool(self.tls_cert) != bool(self.tls_key):
             missing = "tls_key" if self.tls_cert else "tls_cert"
-            raise ConfigurationError(
-                f"--{missing.replace(chr(95), chr(45))} is missing; a certificate and its key come together"
-            )
+            raise ConfigurationError(f"{flag_of(missing)} is missing; a certificate and its key come together")
         if self.tls_client_ca == "":
             raise ConfigurationError("tls_client_ca is empty")
         if self.tls_client_ca is not None and not self.tls_cert:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -22,7 +22,16 @@ from a2a_grpc.arguments import checking
 from a2a_grpc.auth import Authenticator, AuthSettings, anonymous
 from a2a_grpc.auth.file import accepted
 from a2a_grpc.auth.protocol import Vouching
-from a2a_grpc.config import PREFIX, ConfigurationError, load, refuse_unknown, said_of, unknown_variables
+from a2a_grpc.config import (
+    PREFIX,
+    ConfigurationError,
+    flag_of,
+    load,
+    refuse_unknown,
+    said_of,
+    unknown_variables,
+    variable_of,
+)
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.harmless import log_to_stderr, one_line
 from a2a_grpc.listening.descriptors import raise_limit
@@ -225,8 +234,9 @@ def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, tell: Te
     Raise ConfigurationError if one of them names credentials: without it the server would accept every call.
     """
     given = {name for name, value in settings.items() if value is not None}
-    unused = [name for name in names if name not in given and f"{PREFIX}{name.upper()}" not in os.environ]
-    if credentials := [f"--{name.replace('_', '-')}" for name in unused if name in CREDENTIALS]:
+    variables = {item.name: variable_of(item) for kind in SETTINGS for item in fields(kind)}
+    unused = [name for name in names if name not in given and variables.get(name) not in os.environ]
+    if credentials := [flag_of(name) for name in unused if name in CREDENTIALS]:
         raise ConfigurationError(
             "this command ignores settings of serve(…) in the file, and these name the credentials that the server "
             f"accepts: give {', '.join(credentials)} as well"

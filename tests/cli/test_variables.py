@@ -5,7 +5,7 @@ import re
 from dataclasses import fields
 
 from a2a_grpc.client import ClientSettings
-from a2a_grpc.config import OPTIONS, unknown_variables
+from a2a_grpc.config import OPTIONS, PREFIX, unknown_variables, variable_of
 from a2a_grpc.server.serve import SETTINGS
 from tests.cli.terminal import at, objects, run, run_all, running
 from tests.cli.test_help import commands
@@ -28,7 +28,9 @@ def test_every_option_of_every_command_names_its_variable_and_each_is_known() ->
                 missing.append((path, parameter.opts))
             else:
                 found.add(named[1].lower())
-    settings = {item.name for kind in (*SETTINGS, ClientSettings) for item in fields(kind)}
+    variables = [variable_of(item) for kind in (*SETTINGS, ClientSettings) for item in fields(kind)]
+    settings = {variable.removeprefix(PREFIX).lower() for variable in variables}
+    assert len(settings) == len(variables), "no variable sets two things"
     assert missing == WITHOUT
     assert found - settings == OPTIONS - {"worker", "oauth2_client_secret"}, "these two are set by other programs"
     assert settings & OPTIONS == set(), "no variable means two things"
@@ -69,3 +71,13 @@ async def test_options_come_from_their_variables_and_those_of_the_command_line_c
     assert (
         "Error: --limit is 'many' (from A2A_GRPC_LIMIT); give a whole number, at least 1, for example 50\n" in wrong.err
     )
+
+
+async def test_the_tenant_of_a_card_and_that_of_requests_have_variables_of_their_own() -> None:
+    options = ("--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--store=memory:")
+    variables = {"A2A_GRPC_TENANT": "of-requests", "A2A_GRPC_CARD_TENANT": "of-the-card"}
+    async with running("serve", "servers/scripted.py", *options, env=variables) as serving:
+        ready = await serving.out.until("Ready")
+        url = re.findall(r"http=(\S+)", ready)[-1]
+        card = await run("card", f"--agent={url}", "-o", "json")
+    assert [interface["tenant"] for interface in json.loads(card.out)["supportedInterfaces"]] == ["of-the-card"]

@@ -15,6 +15,7 @@ import pytest
 
 from a2a_grpc import Agent, Turn, connect
 from a2a_grpc.cli.load import load_agent
+from a2a_grpc.config import variable_of
 from a2a_grpc.lifecycle import FAILED
 from a2a_grpc.wire import A2AServiceStub, Task
 from tests.harness import ROOT, V1, Program, request, run_program, serving, texts
@@ -455,7 +456,7 @@ async def test_help_lists_every_setting_with_its_variable(columns: int) -> None:
     if columns == 200:
         for kind in SERVER_SETTINGS:
             for item in fields(kind):
-                assert f"A2A_GRPC_{item.name.upper()}" in words
+                assert variable_of(item) in words
                 assert item.metadata["doc"].split()[0] in out
     assert {"--output", "-o", "--log-level"} <= words
 
