@@ -151,6 +151,7 @@ async def test_channelz_that_is_not_installed_is_named_with_its_extra() -> None:
     assert err == 'Error: channelz needs grpcio-channelz: pip install "a2a-grpc[channelz]"\n'
 
 
+@pytest.mark.long
 async def test_a_program_tells_where_its_admin_port_is(tmp_path: Path) -> None:
     async with Program.server("servers/scripted.py", "--admin-listen=127.0.0.1:0", "--store=memory:") as program:
         told = [event for event in program.events if event["event"] == "listening" and event["protocol"] == "admin"]

@@ -33,6 +33,7 @@ def thresholds() -> Iterator[tuple[int, int, int]]:
     assert gc.get_freeze_count() == 0
 
 
+@pytest.mark.long
 async def test_what_stays_is_looked_at_once(thresholds: tuple[int, int, int]) -> None:
     collector = Garbage(lambda: False)
     collector.start()
@@ -60,6 +61,7 @@ async def test_young_circles_are_freed_as_ever(thresholds: tuple[int, int, int])
         collector.stop()
 
 
+@pytest.mark.long
 async def test_frozen_circles_are_freed_once_no_call_is_open(
     thresholds: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

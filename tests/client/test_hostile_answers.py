@@ -240,6 +240,7 @@ def hangs_up(peer: http2.Peer) -> None:
 REFUSING = {"goaway at once": goes_away, "goaway": goes_away_when_asked, "refused": refuses, "hangs up": hangs_up}
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("rpc", ["GetTask", "SendMessage", "SubscribeToTask", "SendStreamingMessage"])
 @pytest.mark.parametrize("kind", REFUSING)
 async def test_a_server_that_refuses_each_call_costs_little_and_is_asked_with_pauses(kind: str, rpc: str) -> None:

@@ -261,6 +261,7 @@ def test_ten_5_tasks_of_one_tenant_are_not_there_for_another(seen: Seen) -> None
     assert tenants["listed"][1] == [theirs]
 
 
+@pytest.mark.long
 async def test_sel_2_the_client_sends_the_cards_tenant_in_every_request() -> None:
     """Here a request for any other tenant, or for none, is refused."""
     scenarios = ("blocking_send", "polling_send", "stream", "turns", "cancel", "subscribe", "pages")

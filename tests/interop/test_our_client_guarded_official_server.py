@@ -15,6 +15,8 @@ from tests.harness import Program, scripted
 
 WORK = scripted({"chunks": {"count": 3}}).message
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 async def official() -> AsyncIterator[Program]:

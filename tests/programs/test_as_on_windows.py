@@ -26,7 +26,7 @@ def status_of(url: str) -> int:
         return int(response.status)
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_agent_is_served_and_drained(tmp_path: Path, number: signal.Signals) -> None:
     async with server(tmp_path) as program:

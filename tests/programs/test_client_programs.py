@@ -295,6 +295,7 @@ async def test_subscribe_sends_a_text_to_any_agent(served: Served) -> None:
     assert out.splitlines()[-2:] == ["  echo: hello", "[COMPLETED]"]
 
 
+@pytest.mark.long
 async def test_resume_loses_its_connection_and_sees_every_step_once() -> None:
     """S0-47, S2-15."""
     async with Program.server("servers/cancellable.py") as agent:
@@ -758,7 +759,7 @@ async def test_demo_all_says_which_programs_fail_with_what_they_said() -> None:
     assert "Traceback" not in out
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_demonstration_that_is_stopped_leaves_no_process(number: signal.Signals) -> None:
     mark = str(uuid.uuid4())

@@ -50,7 +50,7 @@ async def test_the_cancellable_pair_prints_the_transcript() -> None:
     assert re.fullmatch(HALF_WAY, out), out
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("stubs", ["synchronous", "asynchronous"])
 async def test_python_stubs_print_it_then_what_an_error_says_and_what_leaving_a_stream_does(stubs: str) -> None:
     async with Program.server("servers/cancellable.py") as agent:
@@ -164,6 +164,7 @@ async def test_the_translator_says_what_it_does_not_know(text: str, end: str) ->
     assert out.splitlines()[-1] == end
 
 
+@pytest.mark.long
 async def test_the_storyteller_is_heard_word_by_word() -> None:
     async with Program.server("servers/streaming_text.py") as agent:
         client = await asyncio.create_subprocess_exec(

@@ -1,11 +1,11 @@
 """What the README and the guides say beyond what `tests/docs` plays: sizes, options, programs, a crash."""
 
 import asyncio
+import functools
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,16 @@ def snippet(name: str, page: str = "README.md") -> str:
     return next(block.text for block in pages.blocks(ROOT / page) if name in (block.name, block.how))
 
 
-def command_line_flags() -> Iterator[str]:
+@functools.cache
+def command_line_flags() -> frozenset[str]:
     """Every option of every verb, and those of the programs that the README names."""
-    yield "--once"
+    flags = {"--once"}
     commands: list[Any] = [typer.main.get_command(app())]
     for command in commands:
         commands += getattr(command, "commands", {}).values()  # `push` and `db` have commands of their own
         for parameter in command.params:
-            yield from (*parameter.opts, *parameter.secondary_opts)
+            flags |= {*parameter.opts, *parameter.secondary_opts}
+    return frozenset(flags)
 
 
 @pytest.fixture
@@ -77,6 +79,7 @@ async def test_the_agent_with_a_memory_knows_what_was_said_before_in_the_same_co
         assert said[2:] == ["You said other.", "You said one and two and three."]
 
 
+@pytest.mark.long
 async def test_the_chat_program_remembers_a_name_and_a_task_that_is_named() -> None:
     async with Program.server("servers/chat.py", "--store", "memory:") as agent, connect(agent.address) as client:
         told = await client.send("My name is Ada.", context_id="c")
@@ -128,7 +131,7 @@ def test_no_example_of_the_command_line_says_the_address_of_an_agent_to_it() -> 
 def test_every_option_and_make_target_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     flags = {"--" + name.replace("_", "-") for kind in SETTINGS for name in kind.__dataclass_fields__}
-    flags |= {"--help", *command_line_flags()}
+    flags |= {"--help"} | command_line_flags()
     for flag in re.findall(r"`(--[a-z0-9-]+)", text):
         assert flag in flags, flag
     for target in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", text, re.MULTILINE):

@@ -170,6 +170,7 @@ async def test_q6_a_reader_that_never_reads_stops_neither_the_agent_nor_a_cancel
         assert event_state(events[-1]) == CANCELED
 
 
+@pytest.mark.long
 async def test_q6_twenty_readers_that_never_read_hold_up_nobody_else(flooding: Served) -> None:
     async with connection(flooding.server.grpc_address, UNBUFFERED) as idle:
         task_id = (await flooding.send(request("flood", immediately=True))).task.id

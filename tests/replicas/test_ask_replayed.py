@@ -113,7 +113,7 @@ async def test_a_resumable_run_that_is_lost_after_its_answers_gets_all_of_them_a
     assert b.hand.begun == [("quiz 3; hold", 2)]
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("answers", [1, 2, 3])
 async def test_a_handler_that_asks_something_else_than_before_ends_failed_saying_so(

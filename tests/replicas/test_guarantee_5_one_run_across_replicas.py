@@ -88,8 +88,8 @@ async def test_a_message_given_to_a_fenced_run_is_not_lost(site: Site) -> None:
 async def test_a_replica_that_is_cut_off_from_the_store_stops_its_runs_and_comes_back_under_a_new_name(
     site: Site, resumable: bool, hangs: bool
 ) -> None:
-    a = await site.join(resumable=resumable, lease_s=1.5)
-    b = await site.join(resumable=resumable, lease_s=3.0)
+    a = await site.join(resumable=resumable, lease_s=3.0)
+    b = await site.join(resumable=resumable, lease_s=6.0)
     first_name = a.name
     task_id = await counting(a, 3)
     a.line.cut(hangs=hangs)

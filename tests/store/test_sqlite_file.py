@@ -68,7 +68,7 @@ class Modes:
                     pass
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("umask", ["000", "022", "777"])
 async def test_the_database_and_its_side_files_are_made_for_their_owner_alone_whatever_the_umask(
     tmp_path: Path, umask: str

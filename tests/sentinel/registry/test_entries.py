@@ -98,7 +98,7 @@ async def test_processes_of_one_agent_have_an_entry_each(entries: EntryStore) ->
 
 
 async def test_an_entry_ends_with_its_lease_and_a_renewal_begins_the_lease_again(url: str) -> None:
-    long, short = open_entries(url, lease_s=60), open_entries(url, lease_s=0.6)
+    long, short = open_entries(url, lease_s=60), open_entries(url, lease_s=2.0)
     store = short
     await short.open()
     await long.open()

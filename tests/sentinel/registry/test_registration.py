@@ -192,7 +192,7 @@ def served(at: str, *options: str) -> Program:
 
 
 async def test_serve_register_is_found_and_leaves_with_sigterm_and_with_its_lease_after_kill_9() -> None:
-    async with sentinel(registry_lease_s=1.0) as running:
+    async with sentinel(registry_lease_s=3.0) as running:
         async with served(running.address) as program, served(running.address) as other:
             await becomes(running.address, ["scripted", "scripted"])
             async with Registry(running.address) as registry:
