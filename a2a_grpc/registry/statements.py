@@ -39,6 +39,8 @@ _NAME_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 42020250
 
 _KEY = (agent.c.name, agent.c.instance, agent.c.sentinel)
 _LIVE = agent.c.until_us > now_us()
+_LIVE_AT_ONCE = agent.c.until_us > select(now_us()).scalar_subquery()
+"""As `_LIVE`, but the clock is read once and not for each entry. It is for statements that wait for no locks."""
 _COLUMNS = (
     *(agent.c.id, *_KEY, agent.c.owner, agent.c.url, agent.c.tenant, agent.c.store, agent.c.replaces),
     *(agent.c.skills, agent.c.tags),
@@ -219,7 +221,7 @@ def _page_query(words: int, tags: int, has_skill: bool, has_tenants: bool, is_af
     A query is made once, since making it takes longer than the database takes to answer it.
     """
     matched: ColumnElement[int] = literal(0)
-    query = select(*_COLUMNS).where(_LIVE, *_conditions(tags, has_skill, has_tenants))
+    query = select(*_COLUMNS).where(_LIVE_AT_ONCE, *_conditions(tags, has_skill, has_tenants))
     if words:
         matches = _matches(words)
         matched = matches.c.matched

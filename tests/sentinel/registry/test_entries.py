@@ -175,6 +175,7 @@ async def test_a_search_in_a_database_is_one_statement_that_is_made_once(sql_url
     assert len(executed) == 2
     assert executed[0] == executed[1]
     assert statements._page_query.cache_info().misses == 1
+    assert "> (SELECT " in executed[0], "the clock is read once, not for each of thousands of entries"
     await store.close()
 
 
