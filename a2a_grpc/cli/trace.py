@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2  # noqa: F401  its types must be known 
 from a2a_grpc.cli.screen import Screen
 from a2a_grpc.client.status import details
 from a2a_grpc.harmless import one_line
+from a2a_grpc.masking import MASK
 from a2a_grpc.protocol import STATUS_DETAILS, Key
 
 PLAIN = {Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.SEQ, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS,
@@ -80,7 +81,7 @@ def masked(key: str, value: str | bytes) -> str:
     if key in PLAIN:
         return value
     scheme, _, _ = value.partition(" ")
-    return f"{scheme} ***" if key == "authorization" and scheme.lower() in SCHEMES else "***"
+    return f"{scheme} {MASK}" if key == "authorization" and scheme.lower() in SCHEMES else MASK
 
 
 Begin = Callable[[grpc.aio.ClientCallDetails, Any], None]

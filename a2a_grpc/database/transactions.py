@@ -103,7 +103,7 @@ def connect(place: Place, *, busy_s: float = BUSY_S) -> Database:
     return AsyncpgDatabase(place)
 
 
-class Way:
+class ThreadedPool:
     """Connections of one kind, with a thread for each."""
 
     def __init__(
@@ -162,10 +162,10 @@ class ThreadedDatabase:
         self,
         dialect: str,
         *,
-        reading: Way,
-        reading_at_once: Way,
-        writing: Way,
-        writing_apart: Way,
+        reading: ThreadedPool,
+        reading_at_once: ThreadedPool,
+        writing: ThreadedPool,
+        writing_apart: ThreadedPool,
         clock: MachineClock | None = None,
     ) -> None:
         self.dialect = dialect
@@ -199,20 +199,22 @@ class ThreadedDatabase:
         running = self._run(self._writing, lambda found: transaction(found, *args, **kwargs), is_synced=False)
         return await surely(running)
 
-    def _run(self, way: Way, transaction: Callable[[Connection], T], *, is_synced: bool = True) -> asyncio.Future[T]:
+    def _run(
+        self, pool: ThreadedPool, transaction: Callable[[Connection], T], *, is_synced: bool = True
+    ) -> asyncio.Future[T]:
         def run() -> T:
             try:
-                with way.transaction(is_synced=is_synced) as connection:
-                    way.check()
+                with pool.transaction(is_synced=is_synced) as connection:
+                    pool.check()
                     result = transaction(connection)
-                if way.writes:
-                    way.check()  # a commit to a file that was replaced must not be acknowledged
+                if pool.writes:
+                    pool.check()  # a commit to a file that was replaced must not be acknowledged
             except (DBAPIError, sqlite3.Error):  # the second kind comes from blobs
-                way.explain()  # raises StoreLost if the file is gone: SQLite only says "disk I/O error"
+                pool.explain()  # raises StoreLost if the file is gone: SQLite only says "disk I/O error"
                 raise
             return result
 
-        running = asyncio.wrap_future(way.threads.submit(run))
+        running = asyncio.wrap_future(pool.threads.submit(run))
         self._under_way.add(running)
         running.add_done_callback(self._finish)
         return running
@@ -225,15 +227,15 @@ class ThreadedDatabase:
     async def close(self) -> None:
         if self._under_way:
             await asyncio.wait(set(self._under_way))
-        for way in self._ways:
-            way.close()
+        for pool in self._pools:
+            pool.close()
 
     async def give_up(self) -> None:
-        for way in self._ways:
-            way.give_up()
+        for pool in self._pools:
+            pool.give_up()
 
     @property
-    def _ways(self) -> "set[Way]":
+    def _pools(self) -> "set[ThreadedPool]":
         return {self._reading, self._reading_at_once, self._writing, self._writing_apart}
 
 
@@ -271,7 +273,7 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
     pragmas = ("journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864")
     writer = engine(1, lambda connection: write_lock.begin(connection, busy_s), *pragmas, writes=True)
     event.listen(writer, "connect", lambda *_: watch.connected())
-    writing = Way(
+    writing = ThreadedPool(
         *("write", writer, 1),
         check=watch.check,
         explain=watch.explain,
@@ -279,9 +281,9 @@ def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
         synchronous=place.synchronous if place.synchronous in ("full", "extra") else "",
     )
 
-    def reading(name: str, begin: Callable[[Connection], object]) -> Way:
-        way = engine(READERS, begin, "query_only=1")
-        return Way(name, way, READERS, check=file.check, explain=file.check)
+    def reading(name: str, begin: Callable[[Connection], object]) -> ThreadedPool:
+        connections = engine(READERS, begin, "query_only=1")
+        return ThreadedPool(name, connections, READERS, check=file.check, explain=file.check)
 
     return ThreadedDatabase(
         "sqlite",
@@ -305,7 +307,7 @@ def _mysql(place: Place) -> ThreadedDatabase:
         "sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
     )
 
-    def way(name: str, size: int, isolation: IsolationLevel) -> Way:
+    def pool(name: str, size: int, isolation: IsolationLevel) -> ThreadedPool:
         engine = create_engine(
             place.url,
             pool_size=size,
@@ -323,14 +325,14 @@ def _mysql(place: Place) -> ThreadedDatabase:
                 **place.arguments,
             },
         )
-        made = Way(name, engine, size)
+        made = ThreadedPool(name, engine, size)
         event.listen(engine, "connect", lambda connection, _: made.sockets.add(connection._sock))
         return made
 
     return ThreadedDatabase(
         "mysql",
-        reading=way("read", READERS, "AUTOCOMMIT"),
-        reading_at_once=way("read-at-once", READERS, "REPEATABLE READ"),
-        writing=way("write", WRITERS, "READ COMMITTED"),
-        writing_apart=way("write-apart", 1, "READ COMMITTED"),
+        reading=pool("read", READERS, "AUTOCOMMIT"),
+        reading_at_once=pool("read-at-once", READERS, "REPEATABLE READ"),
+        writing=pool("write", WRITERS, "READ COMMITTED"),
+        writing_apart=pool("write-apart", 1, "READ COMMITTED"),
     )
