@@ -111,8 +111,13 @@ class Callers:
         self._lines.close()
         await self._open.aclose()
 
-    async def identify(self, credentials: CallCredentials) -> Principal:
+    async def identify(self, credentials: CallCredentials, *, may_ask: bool = False) -> Principal:
         """Return the caller of one call.
+
+        Args:
+            credentials: The metadata, the certificate and the address of the call.
+            may_ask: True if clients first ask without credentials whether some are needed. The log has no line then for
+                a call without credentials.
 
         Raises:
             UnauthenticatedError: The call shows no valid credentials.
@@ -134,7 +139,7 @@ class Callers:
         else:
             shown = AUTHORIZATION in credentials.metadata
             reason, problem = ("no authenticator knows the credentials", INVALID) if shown else ("no credentials", "")
-        raise self.refusal(credentials, reason, problem)
+        raise self.refusal(credentials, reason, problem, is_logged=bool(problem) or not may_ask)
 
     def count(self, principal: Principal, credentials: CallCredentials) -> None:
         """Count a call of a caller. Raise ResourceExhaustedError if the caller calls too often."""
@@ -152,7 +157,15 @@ class Callers:
         """Write to the log that authenticators did not answer a call in time, unless such a line was just written."""
         self._lines.error("timeout", "an authenticator did not answer in time timeout_s=%g", timeout_s)
 
-    def refusal(self, credentials: CallCredentials, reason: str, problem: str, *, is_counted: bool = True) -> A2AError:
+    def refusal(
+        self,
+        credentials: CallCredentials,
+        reason: str,
+        problem: str,
+        *,
+        is_counted: bool = True,
+        is_logged: bool = True,
+    ) -> A2AError:
         """Return the error for a call with invalid credentials, and write the reason to the log.
 
         Args:
@@ -160,12 +173,12 @@ class Callers:
             reason: The cause of the refusal, for the log.
             problem: "invalid_token" or "expired", for the caller; empty if the call shows no credentials.
             is_counted: False for credentials that were valid when the call began: they are no guess.
+            is_logged: False to write nothing to the log.
         """
         address = address_of(credentials.peer)
-        said = one_line(reason)
-        self._lines.warning(
-            f"{address} {said}", "auth refused method=%s reason=%s peer=%s", credentials.method, said, credentials.peer
-        )
+        said, method, peer = one_line(reason), credentials.method, credentials.peer
+        if is_logged:
+            self._lines.warning(f"{address} {said}", "auth refused method=%s reason=%s peer=%s", method, said, peer)
         if is_counted and self._failures is not None and (wait_s := self._failures.take(address)):
             return ResourceExhaustedError(
                 "too many calls with invalid credentials came from this address", retry_after_s=wait_s

@@ -160,6 +160,11 @@ class Cards:
             was_connected = not isinstance(error, aiohttp.ClientConnectorError)
             if babbled and was_connected and where.url.startswith("http:") and await speaks_tls(where):
                 raise UnreachableError(f"{where} speaks TLS, and was called in plaintext; is it https://?") from None
+            if babbled and was_connected and where.url.startswith("https:") and self._client_cert:
+                raise UnreachableError(
+                    f"the server at {_place(where)} has ended the connection; does it accept the certificate in "
+                    f"client_cert '{self._client_cert}' (--client-cert)?"
+                ) from None
             raise UnreachableError(_why(error, where, self._timeout_s)) from None  # aiohttp's own text has the URL
         except (ValueError, OSError) as error:  # a name that cannot be one, a header that cannot be
             raise UnreachableError(f"the card at {where} cannot be had: {mask_url(str(error))}") from None

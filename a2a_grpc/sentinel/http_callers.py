@@ -79,7 +79,7 @@ class Visitors:
     async def _identified(self, credentials: CallCredentials) -> Principal:
         try:
             async with asyncio.timeout(IDENTIFY_TIMEOUT_S):
-                return await self._callers.identify(credentials)
+                return await self._callers.identify(credentials, may_ask=True)
         except TimeoutError:
             self._callers.note_timeout(IDENTIFY_TIMEOUT_S)
             raise UnavailableError("the credentials were not checked in time", retry_after_s=1.0) from None

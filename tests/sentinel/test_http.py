@@ -387,7 +387,9 @@ async def test_a_caller_sees_what_it_may_call_and_nothing_else() -> None:
         assert [(await got(f"{base}{probe}"))[0] for probe in ("/livez", "/readyz")] == [200, 200]
 
 
-async def test_our_client_fetches_the_card_and_calls_the_agent_with_one_token(tmp_path: Path) -> None:
+async def test_our_client_fetches_the_card_and_calls_the_agent_with_one_token(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = SentinelSettings(listen=HTTP, http_listen=HTTP, drain_grace_s=0)
     async with Sentinel(settings, auth=[by_token]) as running:
         url = f"{running.http_url}/agents/{ADDRESS}"
@@ -399,6 +401,7 @@ async def test_our_client_fetches_the_card_and_calls_the_agent_with_one_token(tm
             await eventually(assert_served)
             async with connect(url, credentials=bearer("ada")) as client:
                 assert isinstance(await client.send("hello"), Task)
+            assert "auth refused" not in caplog.text, "to ask which credentials are needed is no attack"
             with pytest.raises(UnauthenticatedError, match=r"needs credentials \(401 Unauthorized\)"):
                 async with connect(url):
                     pass

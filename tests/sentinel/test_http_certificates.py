@@ -11,6 +11,7 @@ import pytest
 
 from a2a_grpc import connect
 from a2a_grpc.auth import ClientCertificates
+from a2a_grpc.client import UnreachableError
 from a2a_grpc.errors import UnauthenticatedError
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules import Rule, Rules
@@ -120,6 +121,10 @@ async def test_our_client_calls_an_agent_by_the_url_of_its_card_with_its_certifi
                 card = await client.public_card()
                 assert card is not None
                 assert card.name == served.server.card.name
+            foreign, foreign_key = FOREIGN.issue("ada").write(tmp_path, "foreign")
+            with pytest.raises(UnreachableError, match="does it accept the certificate in client_cert"):
+                async with connect(url, ca_cert=roots, client_cert=str(foreign), client_key=str(foreign_key)):
+                    pass
             with pytest.raises(UnauthenticatedError, match=r"needs credentials \(401 Unauthorized\)"):
                 async with connect(url, ca_cert=roots):
                     pass
