@@ -74,7 +74,7 @@ async def test_a_database_that_is_away_for_longer_than_the_lease_but_less_than_i
             way.close()
         else:
             way.stall()
-        await until_logged(caplog, f"the store did not answer for a whole lease of {LEASE_S} s; 1 runs continue", 2)
+        await until_logged(caplog, f"the store did not answer for a whole lease of {LEASE_S:g} s; 1 runs continue", 2)
         if how == "unreachable":
             await way.reopen()
         else:
