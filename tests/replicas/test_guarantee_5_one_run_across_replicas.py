@@ -29,7 +29,8 @@ async def test_p7_of_replicas_that_race_for_a_lost_task_one_runs_it(site: Site) 
         other.hand.allow(10)
     ended = await others[0].reaches(task_id, COMPLETED, FAILED)
     assert count_of(ended) == [str(i) for i in range(10)]
-    assert [turn for other in others for turn in other.hand.begun] == [("count 10", 2)]
+    # A replica of a busy machine may claim the task and be lost before the run begins: this is an attempt as well.
+    assert [text for other in others for text, _ in other.hand.begun] == ["count 10"]
 
 
 async def test_p7_every_artifact_of_tasks_that_change_replicas_is_whole(site: Site) -> None:
