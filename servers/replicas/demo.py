@@ -99,7 +99,7 @@ async def balancer(kind: str, executable: str, listen: dict[str, str]) -> AsyncI
 
 async def watch(address: str, order: dict[str, float], count: Count, replicas: list[Replica]) -> bool:
     """Follow the count to its end. Return True if it is complete."""
-    async with connect(address) as agent, agent.stream(order) as events:
+    async with connect(address, connect_timeout_s=30) as agent, agent.stream(order) as events:  # it has just started
         async for event in events:
             if isinstance(event, TaskArtifactUpdateEvent) and event.artifact.artifact_id == "checkpoint":
                 checkpoint = data_of(event.artifact)

@@ -12,7 +12,9 @@ DEMO = "servers/replicas/demo.py"
 
 async def streams_through(*options: str) -> None:
     """Runs the demo: the stream has to come to its end, however the replicas end."""
-    exit_code, out, err = await run_program(DEMO, "--to=120", "--step-seconds=0.1", *options, timeout_s=170)
+    exit_code, out, err = await run_program(
+        DEMO, "--to=120", "--step-seconds=0.1", "--lease-s=5", *options, timeout_s=390
+    )
     assert exit_code == 0, out + err
     assert "Traceback" not in err
     lines = out.splitlines()
@@ -21,12 +23,12 @@ async def streams_through(*options: str) -> None:
     assert [line for line in lines if line.endswith("is back")] == [f"  replica {it} is back" for it in (1, 2, 3)]
     ends = [line for line in lines if line.startswith("COMPLETED")]  # the last replica may come back after it
     assert len(ends) == 1
-    assert re.fullmatch(r"COMPLETED: counted to 120 in [234] attempts; 120 numbers seen", ends[0])
+    assert re.fullmatch(r"COMPLETED: counted to 120 in \d attempts; 120 numbers seen", ends[0])
     assert lines[-1] == "no number is missing, none came twice"
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_stream_goes_on_through_haproxy_while_each_replica_is_killed() -> None:
     """With a PostgreSQL that the demo starts itself."""
     need("haproxy", "initdb")
@@ -36,7 +38,7 @@ async def test_a_stream_goes_on_through_haproxy_while_each_replica_is_killed() -
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_stream_goes_on_through_nginx_while_each_replica_is_killed(postgres_url: str) -> None:
     need("nginx")
     await streams_through("--balancer=nginx", f"--store={postgres_url}")
