@@ -27,7 +27,7 @@ RENEWED_S = 1.0
 
 
 class EventReader:
-    """Takes the steps of a stream, one with each `advance`.
+    """Takes the steps of a stream, until there is an event to read.
 
     Attributes:
         call: The open call; None if there is none.

@@ -1,8 +1,8 @@
 """The steps of a stream that goes on over lost connections, as a table: what may happen in each, and what comes next.
 
     CONNECT   no call is open            ──▶ OPEN, or after an error WAIT, LOOK, CONNECT
-    OPEN      a call has begun           ──▶ READ, or after an error WAIT, LOOK, RENEW, CONNECT
-    READ      the call gives elements    ──▶ READ, CHECK, PART, STOP, or after an error as from OPEN
+    OPEN      a call has begun           ──▶ READ, WAIT, or after an error LOOK, RENEW, CONNECT
+    READ      the call gives elements    ──▶ READ, CHECK, PART, WAIT, STOP, or after an error as from OPEN
     CHECK     an element is held back    ──▶ READ, PART, WAIT, CONNECT, STOP, or after an error as from OPEN
     LOOK      no call can follow         ──▶ WAIT, STOP
     WAIT      the connection is lost     ──▶ CONNECT, STOP
