@@ -21,7 +21,7 @@ from a2a_grpc.wire import GetTaskRequest, Task
 from tests.harness import Program, eventually
 from tests.ports import free_address
 from tests.sentinel.test_attaching import attachment, raw_sentinel
-from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, sentinel, unary
+from tests.sentinel.tunnels import ADDRESS, attached_raw, channel_to, ended, sentinel, unary
 
 REQUEST = GetTaskRequest(tenant=ADDRESS, id="t").SerializeToString()
 CLI = ("-m", "a2a_grpc")
@@ -101,6 +101,11 @@ async def test_calls_in_progress_finish_on_the_former_tunnel() -> None:
             await eventually(lambda: _assert(running._routes.all() not in ([], first)))
             going.set()
             assert await call == REQUEST
+
+
+async def _answers(channel: grpc.aio.Channel) -> None:
+    """Check that an agent is attached: it is welcome at one of its sentinels before it is at the other one."""
+    assert (await ended(unary(channel)(REQUEST)))[0] == [REQUEST]
 
 
 def _assert(holds: bool) -> None:
@@ -185,7 +190,7 @@ async def test_an_agent_at_two_sentinels_is_reached_at_both_and_the_loss_of_one_
         async with attached_raw(slow_echo, both), channel_to(stays.address) as channel:
             await eventually(lambda: _assert(stays._routes.count == 1))
             async with channel_to(lost.address) as other:
-                assert await unary(other)(REQUEST, wait_for_ready=True) == REQUEST
+                await eventually(lambda: _answers(other))
             tunnels = stays._routes.all()
             async with load(channel) as ends:
                 before = ends.total()
