@@ -144,8 +144,7 @@ async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it
 
 @pytest.mark.long
 async def test_an_agent_that_comes_before_its_sentinel_is_attached_once_the_sentinel_is_there() -> None:
-    async with sentinel() as probe:
-        address = probe.address
+    address = free_address()
     coming = asyncio.create_task(agent(address).__aenter__())
     try:
         await asyncio.sleep(0.5)

@@ -203,7 +203,7 @@ def program(store: str, *options: str) -> Program:
 @pytest.mark.long
 async def test_kill_9_of_a_sentinel_ends_its_routes_within_the_lease_and_loses_no_stream(store: str) -> None:
     """The agent is attached to two sentinels, and the client calls at a third one."""
-    lease = ("--registry-lease-s", "1")
+    lease = ("--registry-lease-s", "3")
     async with program(store, *lease) as lost, program(store, *lease) as stays, sentinel(store=store) as third:
         both = f"{lost.address},{stays.address}"
         async with attached(scripted_agent(), both):
