@@ -19,6 +19,8 @@ from tests.spec import test_error_details as errors
 from tests.spec.rpcs import RPCS, call_of
 from tests.spec.test_tenancy import TASK_RPCS
 
+pytestmark = pytest.mark.long
+
 ONE, OTHER = "one@fame.fabric", "other@fame.fabric"
 
 

@@ -155,6 +155,7 @@ async def mutual(folder: Path) -> AsyncIterator[tuple[Sentinel, list[str]]]:
         yield running, options
 
 
+@pytest.mark.long
 async def test_the_certificate_of_an_agent_is_the_owner_of_its_entries_and_each_worker_has_one(tmp_path: Path) -> None:
     async with mutual(tmp_path) as (running, options):
         store = f"--store=sqlite:///{tmp_path}/tasks.db"
