@@ -228,15 +228,12 @@ async def test_an_agent_that_stays_away_is_told_once_on_standard_error_and_so_is
 
 async def test_a_timeout_names_why_the_agent_does_not_answer() -> None:
     async with serving(scripted_agent()) as served, Proxy(served.server.grpc_address) as proxy:
-        async with running(
-            "stream", f"--agent={proxy.address}", "--timeout=1.5", "-d", script({"sleep": 60})
-        ) as command:
+        async with running("stream", f"--agent={proxy.address}", "--timeout=4", "-d", script({"sleep": 60})) as command:
             await command.err.until("WORKING")
             proxy.close()
             done = await command.finished()
     assert done.code == 5
-    assert re.search(r"^Error: not done within 1\.5 s; the agent does not answer \(.+\)$", done.err, re.MULTILINE)
-    assert "Ctrl-C" not in done.err, "less than two seconds were without contact"
+    assert re.search(r"^Error: not done within 4 s; the agent does not answer \(.+\)$", done.err, re.MULTILINE)
 
 
 async def test_nobody_there_is_said_in_one_line() -> None:

@@ -136,7 +136,8 @@ async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it
             async with channel_to(front.address) as channel:
                 stub = A2AServiceStub(channel)
                 gone = await refusal(stub.SubscribeToTask(SubscribeToTaskRequest(id="t", tenant=ADDRESS), metadata=V1))
-                assert gone.reason == "AGENT_GONE"
+                # On a busy machine the heartbeats may be over before the call comes.
+                assert gone.reason in ("AGENT_GONE", "AGENT_NOT_ATTACHED")
         finally:
             behind.process.send_signal(signal.SIGCONT)
         assert isinstance(await client.send("hello"), Task)
