@@ -139,7 +139,6 @@ class Progress:
             case TaskArtifactUpdateEvent():
                 return self._apply(event)
             case TaskStatusUpdateEvent() if (why := self._check_before(event)) is not None:
-                self.followed.id = event.task_id
                 return self._hold(event, why)
             case Message():
                 self.ready.append(event)
@@ -167,5 +166,7 @@ class Progress:
         return Step.STOP if self.was_resumed and self.is_asking else Step.READ
 
     def _hold(self, event: Task | TaskStatusUpdateEvent | None, why: Check) -> Step:
+        if event is not None:  # it may be the first one, and CHECK reads the task by its id
+            self.followed.id = event.id if isinstance(event, Task) else event.task_id
         self._held, self.check = event, why
         return Step.CHECK
