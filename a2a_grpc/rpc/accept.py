@@ -21,7 +21,8 @@ from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.forking import FORK
-from a2a_grpc.rpc.calls import Metadata, Methods
+from a2a_grpc.rpc.calls import Methods
+from a2a_grpc.rpc.limits import counted_bytes
 from a2a_grpc.rpc.naming import Naming
 from a2a_grpc.rpc.options import UNLIMITED
 from a2a_grpc.rpc.reset import outer_task
@@ -232,16 +233,16 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             cygrpc._schedule_rpc_coro(serving, state, self._running_loop, name), name="rpc_task"
         )
         self.calls.add(task)  # the event loop does not hold it
-        task.add_done_callback(lambda done: self._served(done, peer, state, call.metadata))
+        task.add_done_callback(lambda done: self._served(done, peer, state, call.metadata_bytes))
 
-    def _served(self, task: "asyncio.Task[None]", peer: str, state: Any, metadata: Metadata) -> None:
+    def _served(self, task: "asyncio.Task[None]", peer: str, state: Any, metadata_bytes: int) -> None:
         """Look at what serving a call raised, so that asyncio does not log it; gRPC fails so once a client has gone.
 
         By now gRPC has freed the call: nothing but its status may be read from the state.
         """
         self.calls.discard(task)
         if not cygrpc._ServicerContext(state, None, None, self._running_loop).done():
-            self._methods.unanswered(peer, metadata)
+            self._methods.unanswered(peer, metadata_bytes)
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.DEBUG if isinstance(error, cygrpc.ExecuteBatchError) else logging.ERROR
             logger.log(level, "serving a call failed", exc_info=error)
@@ -250,18 +251,19 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
 class _Accepted:
     """An accepted call. grpc.aio asks this object for the call's handler."""
 
-    __slots__ = ("_methods", "_peer", "metadata", "outer")
+    __slots__ = ("_methods", "_peer", "metadata_bytes", "outer")
 
     def __init__(self, methods: Methods, peer: str) -> None:
         self._methods = methods
         self._peer = peer
-        self.metadata: Metadata = ()
-        """What the caller sent; empty until gRPC asks for the handler."""
+        self.metadata_bytes = 0
+        """The size of what the caller sent, which may be too much to keep; 0 until gRPC asks for the handler."""
         self.outer: asyncio.Task[None] | None = None
         """The task that owns the call. The task that asks for the handler, and runs it, is started by this one."""
 
     def resolve_handler(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        self.metadata = details.invocation_metadata
         outer_task.set(self.outer)
         calling_peer.set(self._peer)
-        return self._methods.service(details)
+        handler = self._methods.service(details)
+        self.metadata_bytes = counted_bytes.get()
+        return handler

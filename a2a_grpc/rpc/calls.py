@@ -6,7 +6,7 @@ request that cannot be parsed gets a status with details. Health and reflection 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -80,10 +80,10 @@ class Methods(grpc.GenericRpcHandler):
             found = self._named(name)
         return found or self._other
 
-    def unanswered(self, peer: str, metadata: Sequence[tuple[str, str | bytes]]) -> None:
+    def unanswered(self, peer: str, metadata_bytes: int) -> None:
         """Take note of a call that has ended without a status: the client, or gRPC itself, has ended it."""
         if self._limit is not None:
-            self._limit.unanswered(peer, metadata)
+            self._limit.unanswered(peer, metadata_bytes)
 
 
 class Calls:

@@ -1,6 +1,7 @@
 """The limit of a call's metadata, applied before the call's request is awaited."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -18,6 +19,9 @@ ENTRY_BYTES = 32
 CUT_BYTES = 600
 """Metadata so close to the limit may be what gRPC has left of larger ones; it counts more than it hands over."""
 CUT_CHARGE_BYTES = ALARM_BYTES // 4
+
+counted_bytes: ContextVar[int] = ContextVar("a2a_grpc size of the metadata of the call", default=0)
+"""In a handler's task: the size of the call's metadata as HPACK counts it. 0 if there is no limit."""
 
 
 def _counted(metadata: Sequence[tuple[str, str | bytes]]) -> int:
@@ -46,6 +50,7 @@ class MetadataLimit:
         metadata explain what the connection has sent for them.
         """
         counted = _counted(metadata)
+        counted_bytes.set(counted)
         size = counted - ENTRY_BYTES * len(metadata)
         is_exceeded = size > self._max_bytes
         if peer := calling_peer.get():
@@ -57,12 +62,12 @@ class MetadataLimit:
                 account.explained += counted + CALL_BYTES
         return is_exceeded
 
-    def unanswered(self, peer: str, metadata: Sequence[tuple[str, str | bytes]]) -> None:
+    def unanswered(self, peer: str, counted: int) -> None:
         """Charge a call that ended without a status if its metadata are as large as metadata can be.
 
         gRPC decodes larger metadata, hands over what is within the limit, and ends the call: HPACK bombs end so.
         """
-        if _counted(metadata) > self._max_bytes - CUT_BYTES:
+        if counted > self._max_bytes - CUT_BYTES:
             self._traffic.charge(peer, CUT_CHARGE_BYTES)
 
     async def _refuse(self, requests: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
