@@ -57,6 +57,8 @@ SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits, Au
 CREDENTIALS = frozenset(["auth", "api_keys", "jwt_issuer", "jwt_audience", "tls_client_ca"])
 """The settings that name the credentials that a server accepts."""
 
+ENDING_S = 0.2
+"""Seconds for tasks that end by themselves, such as those of calls that came while the server stopped."""
 LAST_WAIT_S = 1.0
 """The time in seconds that background work has to end after the server has stopped."""
 
@@ -426,7 +428,8 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
                     raise
                 logger.exception("agent code tried to end the program; the server continues")
     finally:
-        left = asyncio.all_tasks(loop)
+        if left := asyncio.all_tasks(loop):  # gRPC logs an error for each call of its own that is canceled here
+            _, left = loop.run_until_complete(asyncio.wait(left, timeout=ENDING_S))
         for task in left:
             task.cancel()
         if left:
