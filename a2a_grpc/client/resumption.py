@@ -28,9 +28,9 @@ class Resumption:
     - Each error that ends the stream is raised by the method that reports it. Then `step` is STOP.
 
     Attributes:
-        step: What comes next.
+        step: The step that the reader has to do next.
         problem: The error that WAIT, ASK, RENEW or LOOK is about.
-        progress: What the stream knows of its task, with the events that the caller has not read yet.
+        progress: The state of the task as far as it was read, with the events that the caller has not read yet.
         is_polled: True once the agent has refused to stream.
     """
 

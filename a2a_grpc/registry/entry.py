@@ -74,7 +74,7 @@ class Entry:
 
         Args:
             instance: The random name of the other agent's process.
-            store: What tells the task store of the other agent from others; empty if it shares the store with none.
+            store: The name of the other agent's task store; empty if it shares the store with no other agent.
         """
         return self.is_attached and instance != self.key.instance and not (store and store == self.store)
 

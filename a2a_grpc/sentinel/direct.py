@@ -106,7 +106,7 @@ def by_address(setting: str, text: str, form: str) -> dict[str, str]:
     Args:
         setting: The name of the setting.
         text: ADDRESS=VALUE for each address, with commas between them.
-        form: What the value is, for errors.
+        form: The form of a value as errors show it, such as URL.
 
     Raises:
         ConfigurationError: A part of the text has another form, or an address is there twice.

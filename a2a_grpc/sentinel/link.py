@@ -1,4 +1,4 @@
-"""One Attach stream of an agent: what the agent and the sentinel say there."""
+"""The frames of one Attach stream, on the side of the agent."""
 
 import asyncio
 import logging

@@ -50,9 +50,9 @@ class Way:
         max_calls: The number of calls that may be open at the same time.
 
     Attributes:
-        instance: A name that tells the process of the agent from others.
+        instance: The random name of the process of the agent.
         owner: The owner of the agent's principal, to whom the address belongs.
-        store: What tells the task store of the agent from others; empty if the agent shares it with none.
+        store: The name of the task store of the agent; empty if the agent shares the store with no other agent.
         replaces: True if the agent takes the place of others at its address.
         description: The card of the agent; None if it is not known.
     """

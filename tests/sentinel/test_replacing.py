@@ -9,7 +9,7 @@ import pytest
 
 from a2a_grpc.errors import PermissionDeniedError
 from a2a_grpc.principal import Principal
-from a2a_grpc.sentinel import Attachment
+from a2a_grpc.sentinel import Attachment, Sentinel
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.sentinel.wire import LOOK_PATH, LookRequest
 from a2a_grpc.wire import GetTaskRequest
@@ -80,15 +80,20 @@ async def test_an_agent_replaces_the_one_that_is_attached_to_another_sentinel(sh
             assert await call.code() is grpc.StatusCode.OK
 
 
+async def is_written(one: Sentinel) -> None:
+    """Wait until the store has the entry of the agent that is attached at a sentinel."""
+
+    async def written() -> None:
+        assert len(await one.entries.at(ADDRESS)) == 1
+
+    await eventually(written, within_s=30)
+
+
 async def test_an_agent_that_was_replaced_from_another_sentinel_says_so_and_calls_go_to_the_new_one(store: str) -> None:
     async with sentinel(store=store, **SLOW) as one, sentinel(store=store, **SLOW) as other:
         async with attachment(one.address) as first:
             await first.welcome()
-
-            async def written() -> None:
-                assert len(await one.entries.at(ADDRESS)) == 1
-
-            await eventually(written, within_s=30)
+            await is_written(one)
             async with attached_raw(saying("second"), other.address, replace=True):
                 await is_replaced(first)
                 await assert_answers(b"second", one.address, other.address)
@@ -101,11 +106,7 @@ async def test_a_sentinel_that_was_not_asked_to_look_notices_when_it_renews_its_
     async with sentinel(store=store, registry_lease_s=1.0, peer_address="127.0.0.1:9") as one:
         async with sentinel(store=store) as other, attachment(one.address) as first:
             await first.welcome()
-
-            async def written() -> None:
-                assert len(await one.entries.at(ADDRESS)) == 1
-
-            await eventually(written, within_s=30)
+            await is_written(one)
             async with attached_raw(saying("second"), other.address, replace=True):
                 await is_replaced(first)
                 await assert_answers(b"second", one.address, other.address)
@@ -119,11 +120,7 @@ async def test_an_agent_of_another_principal_replaces_nothing_at_another_sentine
     async with sentinel((by_token,), store=store) as one, sentinel((by_token,), store=store) as other:
         async with attachment(one.address, attach_token_file=tokens["ada"]) as first:
             await first.welcome()
-
-            async def written() -> None:
-                assert len(await one.entries.at(ADDRESS)) == 1
-
-            await eventually(written, within_s=30)
+            await is_written(one)
             async with attachment(other.address, attach_token_file=tokens["bob"], replace=True) as foreign:
                 with pytest.raises(PermissionDeniedError, match="belongs to another principal"):
                     await foreign.welcome()
