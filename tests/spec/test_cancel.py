@@ -9,6 +9,7 @@ from a2a_grpc import Agent, Turn
 from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.parts import Json, struct
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, StreamResponse, Task, TaskState
+from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
@@ -36,7 +37,8 @@ async def canceled(served: Served, task_id: str, *, tenant: str = "", metadata: 
     return task
 
 
-async def test_canc_1_a_cancel_gives_the_updated_task(served: Served) -> None:
+@covers("CANC-1")
+async def test_a_cancel_gives_the_updated_task(served: Served) -> None:
     started = await served.start({"artifact": {"text": "so far"}}, {"sleep": 60})
 
     async def has_artifact() -> None:
@@ -50,23 +52,26 @@ async def test_canc_1_a_cancel_gives_the_updated_task(served: Served) -> None:
     assert task == await served.get(started.id)
 
 
-async def test_canc_2_an_unknown_task_is_not_found(served: Served) -> None:
+@covers("CANC-2")
+async def test_an_unknown_task_is_not_found(served: Served) -> None:
     refused = await refusal(canceled(served, "t-0"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 
 
+@covers("CANC-2")
 @pytest.mark.direct
-async def test_canc_2_a_task_of_another_tenant_is_not_found_and_goes_on(served: Served) -> None:
+async def test_a_task_of_another_tenant_is_not_found_and_goes_on(served: Served) -> None:
     started = await served.start({"sleep": 60}, tenant="a")
     refused = await refusal(canceled(served, started.id, tenant="b"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
     assert (await served.get(started.id, tenant="a")).status.state in (SUBMITTED, WORKING)
 
 
+@covers("CANC-3", "OPEN-5")
 @pytest.mark.parametrize(
     ("step", "state"), [({"complete": "x"}, "COMPLETED"), ({"fail": "x"}, "FAILED"), ({"reject": "x"}, "REJECTED")]
 )
-async def test_canc_3_a_task_that_has_ended_otherwise_is_not_cancelable(
+async def test_a_task_that_has_ended_otherwise_is_not_cancelable(
     served: Served, step: dict[str, str], state: str
 ) -> None:
     ended = (await served.send(scripted(step))).task
@@ -76,7 +81,8 @@ async def test_canc_3_a_task_that_has_ended_otherwise_is_not_cancelable(
     assert await served.get(ended.id) == ended
 
 
-async def test_canc_4_canc_5_a_repeated_cancel_gives_the_same_task(served: Served) -> None:
+@covers("CANC-4", "CANC-5", "OPEN-5")
+async def test_a_repeated_cancel_gives_the_same_task(served: Served) -> None:
     started = await served.start({"sleep": 60})
     once = await canceled(served, started.id)
     again = await canceled(served, started.id, metadata={"reason": "impatience"})
@@ -84,7 +90,8 @@ async def test_canc_4_canc_5_a_repeated_cancel_gives_the_same_task(served: Serve
     assert once == again
 
 
-async def test_canc_4_cancels_at_the_same_time_all_give_the_one_canceled_task(served: Served) -> None:
+@covers("CANC-4")
+async def test_cancels_at_the_same_time_all_give_the_one_canceled_task(served: Served) -> None:
     started = await served.start({"sleep": 60})
     tasks = await asyncio.gather(*(canceled(served, started.id) for _ in range(5)))
     assert {task.SerializeToString(deterministic=True) for task in tasks} == {
@@ -93,6 +100,7 @@ async def test_canc_4_cancels_at_the_same_time_all_give_the_one_canceled_task(se
     assert tasks[0].status.state == CANCELED
 
 
+@covers("CANC-1")
 @pytest.mark.parametrize(
     ("steps", "state"),
     [
@@ -102,9 +110,7 @@ async def test_canc_4_cancels_at_the_same_time_all_give_the_one_canceled_task(se
     ],
     ids=["input required, turn over", "input required, handler asks", "auth required"],
 )
-async def test_canc_1_an_interrupted_task_is_cancelable(
-    served: Served, steps: list[dict[str, str]], state: TaskState
-) -> None:
+async def test_an_interrupted_task_is_cancelable(served: Served, steps: list[dict[str, str]], state: TaskState) -> None:
     waiting = (await served.send(scripted(*steps))).task
     assert waiting.status.state == state
     task = await canceled(served, waiting.id)
@@ -112,7 +118,8 @@ async def test_canc_1_an_interrupted_task_is_cancelable(
     assert await served.get(waiting.id) == task
 
 
-async def test_canc_1_a_task_that_waits_for_its_place_is_cancelable() -> None:
+@covers("CANC-1")
+async def test_a_task_that_waits_for_its_place_is_cancelable() -> None:
     async with serving(scripted_agent(), max_runs=1) as served:
         first = await served.start({"sleep": 60})
         second = await served.start({"artifact": {"text": "never"}})
@@ -122,7 +129,8 @@ async def test_canc_1_a_task_that_waits_for_its_place_is_cancelable() -> None:
         assert (await canceled(served, first.id)).status.state == CANCELED
 
 
-async def test_canc_6_the_metadata_of_the_cancel_reaches_the_agent() -> None:
+@covers("CANC-6")
+async def test_the_metadata_of_the_cancel_reaches_the_agent() -> None:
     agent, seen = Agent("Listener", "Hears why it is stopped."), list[dict[str, Json]]()
 
     @agent.skill()
@@ -144,7 +152,8 @@ async def test_canc_6_the_metadata_of_the_cancel_reaches_the_agent() -> None:
     assert seen == [{}, {"reason": "too slow", "by": {"user": 7}}]
 
 
-async def test_canc_7_of_a_cancel_and_a_completion_one_wins_and_both_callers_see_it() -> None:
+@covers("CANC-7", "G6")
+async def test_of_a_cancel_and_a_completion_one_wins_and_both_callers_see_it() -> None:
     agent, gates = Agent("Racer", "Completes when it may."), dict[str, asyncio.Event]()
 
     @agent.skill()
@@ -181,7 +190,8 @@ async def test_canc_7_of_a_cancel_and_a_completion_one_wins_and_both_callers_see
             assert await run(served, head_start) in (CANCELED, COMPLETED)
 
 
-async def test_canc_8_every_stream_of_the_task_gets_the_canceled_event_and_ends_ok(served: Served) -> None:
+@covers("CANC-8", "G8")
+async def test_every_stream_of_the_task_gets_the_canceled_event_and_ends_ok(served: Served) -> None:
     send_stream = served.stream(scripted({"sleep": 60}))
     sent = await elements(send_stream, 2)
     task_id = sent[0].task.id
@@ -199,7 +209,8 @@ async def test_canc_8_every_stream_of_the_task_gets_the_canceled_event_and_ends_
     assert rests[0][0].status_update.status == task.status
 
 
-async def test_canc_8_a_blocking_send_gives_the_canceled_task(served: Served) -> None:
+@covers("CANC-8")
+async def test_a_blocking_send_gives_the_canceled_task(served: Served) -> None:
     started = (await served.send(scripted({"input": "Which?"}, {"sleep": 60}))).task
     sending = asyncio.ensure_future(served.send(request(message("red", task_id=started.id))))
 
@@ -212,7 +223,8 @@ async def test_canc_8_a_blocking_send_gives_the_canceled_task(served: Served) ->
     assert (await sending).task == task
 
 
-async def test_canc_1_a_cancel_that_lets_a_draining_server_end_still_gives_the_canceled_task() -> None:
+@covers("CANC-1")
+async def test_a_cancel_that_lets_a_draining_server_end_still_gives_the_canceled_task() -> None:
     async with serving(scripted_agent()) as served:
         task_id = (await elements(served.stream(scripted({"sleep": 60})), 2))[0].task.id
         stopping = asyncio.ensure_future(served.server.stop(grace_s=60))

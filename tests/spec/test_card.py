@@ -23,6 +23,7 @@ from a2a_grpc.wire import (
     AgentProvider,
     ListTasksRequest,
 )
+from tests.covers import covers
 from tests.harness import V1, Served, elements, refusal, request, scripted_agent, serving
 from tests.spec.required import faults
 
@@ -70,16 +71,16 @@ async def published(http: aiohttp.ClientSession, served: Served) -> AgentCard:
     return json_format.Parse(body, AgentCard())
 
 
-async def test_card_1_card_2_the_well_known_path_serves_the_card_as_json(
-    served_http: Served, http: aiohttp.ClientSession
-) -> None:
+@covers("CARD-1", "CARD-2")
+async def test_the_well_known_path_serves_the_card_as_json(served_http: Served, http: aiohttp.ClientSession) -> None:
     status, headers, body = await get(http, served_http)
     assert status == 200
     assert headers["Content-Type"].partition(";")[0] == "application/json"
     assert json_format.Parse(body, AgentCard()) == served_http.server.card
 
 
-async def test_card_2_the_json_has_the_names_of_the_contract(served_http: Served, http: aiohttp.ClientSession) -> None:
+@covers("CARD-2")
+async def test_the_json_has_the_names_of_the_contract(served_http: Served, http: aiohttp.ClientSession) -> None:
     _, _, body = await get(http, served_http)
     card = json.loads(body)
     address = served_http.server.grpc_address
@@ -103,7 +104,8 @@ async def test_card_2_the_json_has_the_names_of_the_contract(served_http: Served
     ]
 
 
-async def test_card_3_card_6_the_response_has_its_validators_and_a_lifetime(http: aiohttp.ClientSession) -> None:
+@covers("CARD-3", "CARD-6")
+async def test_the_response_has_its_validators_and_a_lifetime(http: aiohttp.ClientSession) -> None:
     async with serving(agent_with(), http_listen=HTTP, card_max_age_s=7) as served:
         _, headers, _ = await get(http, served)
         assert "max-age=7" in headers["Cache-Control"].replace(" ", "").split(",")
@@ -115,7 +117,8 @@ async def test_card_3_card_6_the_response_has_its_validators_and_a_lifetime(http
         assert headers["Last-Modified"].endswith(" GMT")
 
 
-async def test_card_3_the_etag_follows_the_content(http: aiohttp.ClientSession) -> None:
+@covers("CARD-3")
+async def test_the_etag_follows_the_content(http: aiohttp.ClientSession) -> None:
     etags = []
     for description in ("Echoes.", "Echoes.", "Repeats."):
         agent = agent_with(description=description)
@@ -125,8 +128,9 @@ async def test_card_3_the_etag_follows_the_content(http: aiohttp.ClientSession) 
     assert etags[4] == etags[5] != etags[0]
 
 
+@covers("CARD-6")
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', '"other",W/{} , "more"', "*"])
-async def test_card_6_a_card_that_the_client_has_is_not_sent_again(
+async def test_a_card_that_the_client_has_is_not_sent_again(
     served_http: Served, http: aiohttp.ClientSession, form: str
 ) -> None:
     _, first, _ = await get(http, served_http)
@@ -136,8 +140,9 @@ async def test_card_6_a_card_that_the_client_has_is_not_sent_again(
         assert headers[name] == first[name]
 
 
+@covers("CARD-6")
 @pytest.mark.parametrize("form", ['"other"', 'W/"other"', "{bare}", ""])
-async def test_card_6_a_client_with_another_card_gets_this_one(
+async def test_a_client_with_another_card_gets_this_one(
     served_http: Served, http: aiohttp.ClientSession, form: str
 ) -> None:
     _, first, content = await get(http, served_http)
@@ -146,7 +151,8 @@ async def test_card_6_a_client_with_another_card_gets_this_one(
     assert (status, body) == (200, content)
 
 
-async def test_card_6_head_tells_the_same_without_the_card(served_http: Served, http: aiohttp.ClientSession) -> None:
+@covers("CARD-6")
+async def test_head_tells_the_same_without_the_card(served_http: Served, http: aiohttp.ClientSession) -> None:
     _, full, content = await get(http, served_http)
     status, headers, body = await get(http, served_http, method="HEAD")
     assert (status, body) == (200, b"")
@@ -157,7 +163,8 @@ async def test_card_6_head_tells_the_same_without_the_card(served_http: Served, 
     assert (status, headers["ETag"]) == (304, full["ETag"])
 
 
-async def test_card_2_the_card_is_read_only_and_other_paths_are_not_there(
+@covers("CARD-2")
+async def test_the_card_is_read_only_and_other_paths_are_not_there(
     served_http: Served, http: aiohttp.ClientSession
 ) -> None:
     assert (await get(http, served_http, method="POST"))[0] == 405
@@ -166,7 +173,8 @@ async def test_card_2_the_card_is_read_only_and_other_paths_are_not_there(
     assert (await get(http, served_http, path="/.well-known/../etc/passwd"))[0] == 404
 
 
-async def test_card_7_card_8_the_address_in_the_card_is_the_one_that_answers(
+@covers("CARD-7", "CARD-8")
+async def test_the_address_in_the_card_is_the_one_that_answers(
     served_http: Served, http: aiohttp.ClientSession
 ) -> None:
     card = await published(http, served_http)
@@ -180,6 +188,7 @@ async def test_card_7_card_8_the_address_in_the_card_is_the_one_that_answers(
         assert (await A2AServiceStub(channel).ListTasks(listing, metadata=metadata)).total_size == 0
 
 
+@covers("CARD-8")
 @pytest.mark.parametrize(
     ("advertise", "url"),
     [
@@ -197,23 +206,23 @@ async def test_card_7_card_8_the_address_in_the_card_is_the_one_that_answers(
         ("grpc://[2001:db8::7]:7/x", "[2001:db8::7]:7"),
     ],
 )
-async def test_card_8_the_advertised_address_is_host_and_port_in_whatever_form_it_was_given(
-    advertise: str, url: str
-) -> None:
+async def test_the_advertised_address_is_host_and_port_in_whatever_form_it_was_given(advertise: str, url: str) -> None:
     async with serving(agent_with(), advertise=advertise) as served:
         assert [interface.url for interface in served.server.card.supported_interfaces] == [url]
 
 
+@covers("CARD-8")
 @pytest.mark.parametrize(
     "advertise", ["agent.example", "ftp://agent.example", "https://", "agent.example:70000", "2001:db8::7:50051"]
 )
-async def test_card_8_an_advertised_address_that_is_none_is_refused(advertise: str) -> None:
+async def test_an_advertised_address_that_is_none_is_refused(advertise: str) -> None:
     with pytest.raises(ConfigurationError, match="advertise"):
         async with serving(agent_with(), advertise=advertise):
             pass
 
 
-async def test_card_7_further_interfaces_come_after_the_servers_own() -> None:
+@covers("CARD-7")
+async def test_further_interfaces_come_after_the_servers_own() -> None:
     other = AgentInterface(url="https://a.example/rpc", protocol_binding="JSONRPC", protocol_version="1.0")
     async with serving(agent_with(AgentCard(supported_interfaces=[other])), tenant="acme") as served:
         own, further = served.server.card.supported_interfaces
@@ -221,13 +230,15 @@ async def test_card_7_further_interfaces_come_after_the_servers_own() -> None:
         assert further == other
 
 
-async def test_card_9_every_required_field_is_there(served_http: Served, http: aiohttp.ClientSession) -> None:
+@covers("CARD-9")
+async def test_every_required_field_is_there(served_http: Served, http: aiohttp.ClientSession) -> None:
     assert faults(await published(http, served_http)) == []
     async with serving(scripted_agent(), http_listen=HTTP) as scripted:
         assert faults(await published(http, scripted)) == []
 
 
-async def test_card_9_a_skill_of_which_nothing_is_said_has_its_required_fields(http: aiohttp.ClientSession) -> None:
+@covers("CARD-9")
+async def test_a_skill_of_which_nothing_is_said_has_its_required_fields(http: aiohttp.ClientSession) -> None:
     agent = Agent("Bare", "Says little.")
 
     @agent.skill()
@@ -240,8 +251,9 @@ async def test_card_9_a_skill_of_which_nothing_is_said_has_its_required_fields(h
         assert [(skill.id, skill.name, list(skill.tags)) for skill in card.skills] == [("do_it", "Do it", ["do_it"])]
 
 
+@covers("CARD-9")
 @pytest.mark.parametrize("field", ["name", "description", "version"])
-async def test_card_9_an_agent_without_a_required_field_is_not_served(field: str) -> None:
+async def test_an_agent_without_a_required_field_is_not_served(field: str) -> None:
     agent = agent_with()
     setattr(agent, field, "")
     with pytest.raises(ConfigurationError, match=field):
@@ -249,13 +261,15 @@ async def test_card_9_an_agent_without_a_required_field_is_not_served(field: str
             pass
 
 
-async def test_card_9_an_agent_without_skills_is_not_served() -> None:
+@covers("CARD-9", "OPEN-21")
+async def test_an_agent_without_skills_is_not_served() -> None:
     with pytest.raises(ConfigurationError, match="no skill"):
         async with serving(Agent("Empty", "Can do nothing.")):
             pass
 
 
-async def test_card_11_what_the_template_says_is_served(http: aiohttp.ClientSession) -> None:
+@covers("CARD-11")
+async def test_what_the_template_says_is_served(http: aiohttp.ClientSession) -> None:
     template = AgentCard(
         name="ignored",
         provider=AgentProvider(url="https://example.org", organization="Example"),
@@ -275,12 +289,13 @@ async def test_card_11_what_the_template_says_is_served(http: aiohttp.ClientSess
     assert template == before
 
 
+@covers("CARD-11")
 @pytest.mark.parametrize(
     "agent",
     [agent_with(streaming=False), agent_with(AgentCard(capabilities=AgentCapabilities(streaming=False)))],
     ids=["declared", "in the template"],
 )
-async def test_card_11_without_streaming_in_the_card_streams_are_refused_and_the_rest_works(
+async def test_without_streaming_in_the_card_streams_are_refused_and_the_rest_works(
     agent: Agent, http: aiohttp.ClientSession
 ) -> None:
     async with serving(agent, http_listen=HTTP) as served:
@@ -295,14 +310,16 @@ async def test_card_11_without_streaming_in_the_card_streams_are_refused_and_the
         assert (await served.send(request("hi"))).task.artifacts[0].parts[0].text == "hi"
 
 
-async def test_card_11_with_streaming_in_the_card_streams_are_served() -> None:
+@covers("CARD-11")
+async def test_with_streaming_in_the_card_streams_are_served() -> None:
     template = AgentCard(capabilities=AgentCapabilities(streaming=True))
     async with serving(agent_with(template, streaming=False)) as served:
         assert served.server.card.capabilities.streaming is True
         assert (await elements(served.stream(request())))[0].WhichOneof("payload") == "task"
 
 
-async def test_card_11_the_media_types_of_the_card_are_those_that_are_taken() -> None:
+@covers("CARD-11")
+async def test_the_media_types_of_the_card_are_those_that_are_taken() -> None:
     template = AgentCard(default_input_modes=["image/*"])
     async with serving(agent_with(template)) as served:
         picture = request("look")
@@ -313,7 +330,8 @@ async def test_card_11_the_media_types_of_the_card_are_those_that_are_taken() ->
         assert (await refusal(served.send(sound))).reason == "CONTENT_TYPE_NOT_SUPPORTED"
 
 
-async def test_card_5_the_card_tells_nothing_of_how_the_server_was_started(
+@covers("CARD-5")
+async def test_the_card_tells_nothing_of_how_the_server_was_started(
     served_http: Served, http: aiohttp.ClientSession
 ) -> None:
     _, headers, body = await get(http, served_http)

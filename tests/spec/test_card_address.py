@@ -1,4 +1,4 @@
-"""The address in the card of a server that listens on every address of its machine (CARD-8)."""
+"""The address in the card of a server that listens on every address of its machine."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ from a2a_grpc.client.errors import AgentCardError
 from a2a_grpc.listening.http import asked_host
 from a2a_grpc.server.published import host_towards
 from a2a_grpc.wire import AgentCard, AgentInterface
+from tests.covers import covers
 from tests.harness import Program, serving
 
 WILDCARD = {"listen": "0.0.0.0:0", "http_listen": "0.0.0.0:0", "insecure": True}
@@ -49,6 +50,7 @@ async def named(http: aiohttp.ClientSession, url: str, host: str = "") -> tuple[
         return card["supportedInterfaces"][0]["url"], response.headers["ETag"]
 
 
+@covers("CARD-8")
 async def test_the_card_names_the_host_that_it_is_asked_at_with_the_grpc_port(http: aiohttp.ClientSession) -> None:
     async with serving(extending(), **WILDCARD) as served:
         grpc_port = split_address("", served.server.grpc_address)[1]
@@ -77,6 +79,7 @@ async def test_the_card_names_the_host_that_it_is_asked_at_with_the_grpc_port(ht
                 assert extended.supported_interfaces[0].url in (f"127.0.0.1:{grpc_port}", f"[::1]:{grpc_port}")
 
 
+@covers("CARD-8")
 @pytest.mark.parametrize(
     "settings",
     [{**WILDCARD, "advertise": "agents.example:1"}, {"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}],
@@ -90,6 +93,7 @@ async def test_an_address_of_its_own_stays_whatever_the_card_is_asked_at(
         assert (await named(http, f"http://127.0.0.1:{port}", "elsewhere.example"))[0] == own
 
 
+@covers("CARD-8")
 async def test_a_caller_without_a_host_header_gets_the_address_that_it_connected_to() -> None:
     async with serving(extending(), **WILDCARD) as served:
         port = int(str(served.server.http_url).rpartition(":")[2])

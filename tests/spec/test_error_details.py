@@ -25,6 +25,7 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
     TaskState,
 )
+from tests.covers import covers
 from tests.harness import V1, Served, eventually, message, refusal, request, scripted_agent, serving
 
 PREFIX = "type.googleapis.com/google.rpc."
@@ -131,10 +132,11 @@ async def failed(call: Awaitable[Any]) -> tuple[grpc.aio.AioRpcError, Status]:
     return caught.value, Status.FromString(found[0])
 
 
+@covers("ERR-1", "ERR-2", "ERR-3", "ERR-4")
 @pytest.mark.parametrize(
     ("provoke", "code", "reason", "keys"), CATALOGUE, ids=[provoke.__name__ for provoke, *_ in CATALOGUE]
 )
-async def test_err_1_to_4_every_error_has_its_code_its_reason_and_consistent_details(
+async def test_every_error_has_its_code_its_reason_and_consistent_details(
     provoke: Callable[[Served], Awaitable[None]], code: grpc.StatusCode, reason: str, keys: set[str]
 ) -> None:
     async with serving(agent_of_errors()) as served:
@@ -150,7 +152,8 @@ async def test_err_1_to_4_every_error_has_its_code_its_reason_and_consistent_det
     assert set(info.metadata) == keys
 
 
-async def test_err_2_a_required_extension_is_asked_for_with_its_reason() -> None:
+@covers("ERR-2")
+async def test_a_required_extension_is_asked_for_with_its_reason() -> None:
     extensions = [AgentExtension(uri="urn:needed:1", required=True)]
     agent = Agent("Strict", "Needs it.", card=AgentCard(capabilities=AgentCapabilities(extensions=extensions)))
 
@@ -170,7 +173,8 @@ async def test_err_2_a_required_extension_is_asked_for_with_its_reason() -> None
     assert "urn:needed:1" in str(error.details())
 
 
-async def test_err_2_the_metadata_names_what_the_error_is_about() -> None:
+@covers("ERR-2")
+async def test_the_metadata_names_what_the_error_is_about() -> None:
     async with serving(agent_of_errors()) as served:
         task_id = await ended(served)
         assert (await refusal(task_not_found(served))).metadata == {"task_id": "t-0"}
@@ -179,7 +183,8 @@ async def test_err_2_the_metadata_names_what_the_error_is_about() -> None:
         assert (await refusal(content_type_not_supported(served))).metadata == {"media_type": "image/png"}
 
 
-async def test_err_5_refused_fields_are_told_all_together_by_their_proto_paths() -> None:
+@covers("ERR-5")
+async def test_refused_fields_are_told_all_together_by_their_proto_paths() -> None:
     async with serving(agent_of_errors()) as served:
         _, status = await failed(invalid_params(served))
         bad = error_details_pb2.BadRequest.FromString(status.details[1].value)
@@ -191,7 +196,8 @@ async def test_err_5_refused_fields_are_told_all_together_by_their_proto_paths()
         assert typed.fields == ["message.parts[1].media_type"]
 
 
-async def test_err_6_err_17_over_a_limit_the_error_says_when_to_try_again() -> None:
+@covers("ERR-6", "ERR-17", "OPEN-27")
+async def test_over_a_limit_the_error_says_when_to_try_again() -> None:
     async with serving(agent_of_errors(), max_runs=1, max_queued_runs=0) as served:
         hanging = for_skill("hang")
         hanging.configuration.return_immediately = True
@@ -205,7 +211,8 @@ async def test_err_6_err_17_over_a_limit_the_error_says_when_to_try_again() -> N
         assert (refused.reason, refused.domain) == ("RESOURCE_EXHAUSTED", "a2a-protocol.org")
 
 
-async def test_err_6_err_14_a_server_that_shuts_down_is_unavailable_and_says_when_to_try_again() -> None:
+@covers("ERR-6", "ERR-14")
+async def test_a_server_that_shuts_down_is_unavailable_and_says_when_to_try_again() -> None:
     agent, gate = Agent("Gated", "Waits for its gate."), asyncio.Event()
 
     @agent.skill()
@@ -226,7 +233,8 @@ async def test_err_6_err_14_a_server_that_shuts_down_is_unavailable_and_says_whe
         await stopping
 
 
-async def test_err_6_errors_that_waiting_does_not_heal_give_no_retry_delay() -> None:
+@covers("ERR-6")
+async def test_errors_that_waiting_does_not_heal_give_no_retry_delay() -> None:
     async with serving(agent_of_errors()) as served:
         for provoke, _, reason, _ in CATALOGUE:
             refused = await refusal(provoke(served))
@@ -264,9 +272,10 @@ def leaking(place: str) -> Agent:
     return agent
 
 
+@covers("ERR-7")
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("place", ["validate", "router", "choice", "reply"])
-async def test_err_7_the_text_of_an_exception_never_leaves_the_server(
+async def test_the_text_of_an_exception_never_leaves_the_server(
     place: str, streaming: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "a2a_grpc"):
@@ -280,7 +289,8 @@ async def test_err_7_the_text_of_an_exception_never_leaves_the_server(
     assert SECRET in caplog.text
 
 
-async def test_err_7_the_text_of_a_handlers_exception_is_in_the_log_and_not_in_the_task(
+@covers("ERR-7")
+async def test_the_text_of_a_handlers_exception_is_in_the_log_and_not_in_the_task(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.ERROR, "a2a_grpc"):
@@ -315,6 +325,7 @@ def refuse_at_length(sent: Message) -> None:
     raise InvalidRequestError("no: " + "x" * 20_000)
 
 
+@covers("ERR-8")
 @pytest.mark.parametrize(
     ("sent", "metadata"),
     [
@@ -336,7 +347,7 @@ def refuse_at_length(sent: Message) -> None:
         "long version",
     ],
 )
-async def test_err_8_whatever_the_request_its_error_fits_the_trailers_that_peers_take(
+async def test_whatever_the_request_its_error_fits_the_trailers_that_peers_take(
     sent: Any, metadata: tuple[tuple[str, str], ...]
 ) -> None:
     async with serving(agent_of_errors()) as served:
@@ -345,7 +356,8 @@ async def test_err_8_whatever_the_request_its_error_fits_the_trailers_that_peers
     assert len(status.SerializeToString()) < EIGHT_KIB
 
 
-async def test_err_8_a_card_with_many_media_types_makes_no_error_that_is_too_large() -> None:
+@covers("ERR-8")
+async def test_a_card_with_many_media_types_makes_no_error_that_is_too_large() -> None:
     async with serving(refusing_at_length()) as served:
         error, status = await failed(served.send(request()))
     assert error.code() == INVALID_ARGUMENT
@@ -354,7 +366,8 @@ async def test_err_8_a_card_with_many_media_types_makes_no_error_that_is_too_lar
     assert len(status.SerializeToString()) < EIGHT_KIB
 
 
-async def test_err_8_an_agents_own_long_refusal_is_cut() -> None:
+@covers("ERR-8")
+async def test_an_agents_own_long_refusal_is_cut() -> None:
     agent = Agent("Strict", "Refuses.")
 
     @agent.skill(validate=refuse_at_length)
@@ -368,7 +381,8 @@ async def test_err_8_an_agents_own_long_refusal_is_cut() -> None:
     assert len(status.SerializeToString()) < EIGHT_KIB
 
 
-async def test_err_13_err_16_a_foreign_task_and_a_missing_one_are_refused_in_the_same_words(served: Served) -> None:
+@covers("ERR-13", "ERR-16", "ERR-11", "IDS-10")
+async def test_a_foreign_task_and_a_missing_one_are_refused_in_the_same_words(served: Served) -> None:
     started = await served.start({"sleep": 60}, tenant="a")
 
     async def words(task_id: str) -> bytes:
@@ -380,7 +394,8 @@ async def test_err_13_err_16_a_foreign_task_and_a_missing_one_are_refused_in_the
     assert await words(started.id) == (await words(absent)).replace(absent.encode(), started.id.encode())
 
 
-async def test_open_26_fields_are_checked_before_the_capability() -> None:
+@covers("OPEN-26")
+async def test_fields_are_checked_before_the_capability() -> None:
     agent = Agent("Quiet", "Does not stream.", streaming=False)
 
     @agent.skill()
@@ -394,7 +409,8 @@ async def test_open_26_fields_are_checked_before_the_capability() -> None:
         assert (await refusal(served.subscribe(""))).fields == ["id"]
 
 
-async def test_open_26_version_comes_before_tenant_and_tenant_before_extensions_and_these_before_fields() -> None:
+@covers("OPEN-26", "OP-2")
+async def test_version_comes_before_tenant_and_tenant_before_extensions_and_these_before_fields() -> None:
     extensions = [AgentExtension(uri="urn:needed:1", required=True)]
     agent = Agent("Strict", "Needs it.", card=AgentCard(capabilities=AgentCapabilities(extensions=extensions)))
 
@@ -416,7 +432,8 @@ async def test_open_26_version_comes_before_tenant_and_tenant_before_extensions_
         assert await reason_or_field("acme", *V1, declared) == "page_size"
 
 
-async def test_err_1_a_task_with_an_error_on_another_call_is_not_harmed() -> None:
+@covers("ERR-1")
+async def test_a_task_with_an_error_on_another_call_is_not_harmed() -> None:
     async with serving(scripted_agent()) as served:
         waiting = await served.start({"input": "Which?"})
         for bad in (request(message("x", task_id=waiting.id, message_id="")), request(message("x", task_id="t-0"))):

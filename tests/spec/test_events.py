@@ -10,6 +10,7 @@ from a2a_grpc import Agent, Artifact, Part, Turn
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED, WORKING
 from a2a_grpc.parts import struct, text_of, to_dict
 from a2a_grpc.wire import ListTasksRequest, Task, TaskState
+from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
@@ -66,7 +67,8 @@ async def folded(agent: Agent) -> tuple[Task, list[Any]]:
         return await served.get(first.task.id), updates
 
 
-async def test_evt_1_events_come_in_the_order_in_which_the_agent_made_them(served: Served) -> None:
+@covers("EVT-1")
+async def test_events_come_in_the_order_in_which_the_agent_made_them(served: Served) -> None:
     steps: list[dict[str, Any]] = []
     for i in range(50):
         steps += [{"status": f"s{i}"}, {"artifact": {"id": f"a{i}", "text": f"a{i}"}}]
@@ -81,7 +83,8 @@ async def test_evt_1_events_come_in_the_order_in_which_the_agent_made_them(serve
     assert event_state(read[-1]) == COMPLETED
 
 
-async def test_evt_2_every_stream_of_a_task_gets_every_event_in_the_same_order(served: Served) -> None:
+@covers("EVT-2", "G2")
+async def test_every_stream_of_a_task_gets_every_event_in_the_same_order(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Go?"}))).task
     calls = [served.subscribe(waiting.id) for _ in range(5)]
     for call in calls:
@@ -95,7 +98,8 @@ async def test_evt_2_every_stream_of_a_task_gets_every_event_in_the_same_order(s
     assert [event.SerializeToString() for event in sent[1:]] == streams[0][-len(sent) + 1 :]
 
 
-async def test_evt_3_a_stream_that_is_closed_does_not_disturb_the_others(served: Served) -> None:
+@covers("EVT-3", "G3")
+async def test_a_stream_that_is_closed_does_not_disturb_the_others(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Go?"}))).task
     leaving, staying = served.subscribe(waiting.id), served.subscribe(waiting.id)
     for call in (leaving, staying):
@@ -107,8 +111,9 @@ async def test_evt_3_a_stream_that_is_closed_does_not_disturb_the_others(served:
     assert await staying.code() == grpc.StatusCode.OK
 
 
+@covers("EVT-4", "EVT-6", "G7")
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
-async def test_evt_4_evt_6_a_task_outlives_the_stream_that_began_it(how: str) -> None:
+async def test_a_task_outlives_the_stream_that_began_it(how: str) -> None:
     agent, gate = gated()
     async with serving(agent) as served:
         deadline_s = 1.0 if how == "deadline" else None
@@ -124,7 +129,8 @@ async def test_evt_4_evt_6_a_task_outlives_the_stream_that_began_it(how: str) ->
         assert texts(await served.get(task_id)) == ["made"]
 
 
-async def test_evt_4_evt_6_a_task_outlives_the_blocking_send_that_began_it() -> None:
+@covers("EVT-4", "EVT-6", "G7")
+async def test_a_task_outlives_the_blocking_send_that_began_it() -> None:
     agent, gate = gated()
     async with serving(agent) as served:
         sending = asyncio.ensure_future(served.send(request(message(context_id="c"))))
@@ -144,7 +150,8 @@ async def test_evt_4_evt_6_a_task_outlives_the_blocking_send_that_began_it() -> 
         assert texts(await served.get(found[0].id)) == ["made"]
 
 
-async def test_evt_5_a_client_that_reconnects_gets_the_task_as_it_is_then(served: Served) -> None:
+@covers("EVT-5", "SUB-7")
+async def test_a_client_that_reconnects_gets_the_task_as_it_is_then(served: Served) -> None:
     call = served.stream(scripted({"artifact": {"text": "early"}}, {"input": "Go?"}, {"artifact": {"text": "late"}}))
     task_id = (await elements(call, 1))[0].task.id
     call.cancel()
@@ -157,6 +164,7 @@ async def test_evt_5_a_client_that_reconnects_gets_the_task_as_it_is_then(served
     assert text_of(rest[1].artifact_update.artifact) == "late"
 
 
+@covers("EVT-8")
 @pytest.mark.parametrize(
     "bad",
     [
@@ -165,14 +173,15 @@ async def test_evt_5_a_client_that_reconnects_gets_the_task_as_it_is_then(served
     ],
     ids=["artifact without parts", "part without content"],
 )
-async def test_evt_8_an_artifact_that_breaks_the_contract_fails_the_task_and_is_not_sent(bad: Artifact) -> None:
+async def test_an_artifact_that_breaks_the_contract_fails_the_task_and_is_not_sent(bad: Artifact) -> None:
     task, updates = await folded(made_by((bad, {})))
     assert task.status.state == FAILED
     assert (updates, len(task.artifacts)) == ([], 0)
     assert faults(task) == []
 
 
-async def test_evt_8_nothing_follows_a_terminal_event() -> None:
+@covers("EVT-8")
+async def test_nothing_follows_a_terminal_event() -> None:
     agent, ended = Agent("Late", "Goes on after its end."), asyncio.Event()
 
     @agent.skill()
@@ -194,7 +203,8 @@ async def test_evt_8_nothing_follows_a_terminal_event() -> None:
         assert texts(task) == ["in time"]
 
 
-async def test_evt_9_the_initial_metadata_of_a_stream_comes_before_the_task_moves(served: Served) -> None:
+@covers("EVT-9")
+async def test_the_initial_metadata_of_a_stream_comes_before_the_task_moves(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Go?"}))).task
     call = served.subscribe(waiting.id)
     async with asyncio.timeout(30):
@@ -204,7 +214,8 @@ async def test_evt_9_the_initial_metadata_of_a_stream_comes_before_the_task_move
     call.cancel()
 
 
-async def test_art_1_append_extends_the_artifact_and_its_absence_defines_it_anew() -> None:
+@covers("ART-1")
+async def test_append_extends_the_artifact_and_its_absence_defines_it_anew() -> None:
     task, updates = await folded(
         made_by(
             (Artifact(artifact_id="a", name="one", parts=[Part(text="1")]), {}),
@@ -225,13 +236,15 @@ async def test_art_1_append_extends_the_artifact_and_its_absence_defines_it_anew
     ]
 
 
-async def test_art_2_an_append_to_an_unknown_artifact_creates_it() -> None:
+@covers("ART-2", "OPEN-23")
+async def test_an_append_to_an_unknown_artifact_creates_it() -> None:
     task, updates = await folded(made_by((Artifact(artifact_id="a", parts=[Part(text="1")]), {"append": True})))
     assert [(made.artifact_id, text_of(made)) for made in task.artifacts] == [("a", "1")]
     assert [update.append for update in updates] == [False], "the first chunk of an artifact appends to nothing"
 
 
-async def test_art_2_an_append_upserts_metadata_and_unites_extensions() -> None:
+@covers("ART-2")
+async def test_an_append_upserts_metadata_and_unites_extensions() -> None:
     first = Artifact(
         artifact_id="a",
         name="report",
@@ -256,7 +269,8 @@ async def test_art_2_an_append_upserts_metadata_and_unites_extensions() -> None:
     assert updates[1].artifact == more
 
 
-async def test_art_2_a_generators_pieces_are_chunks_of_one_artifact() -> None:
+@covers("ART-2")
+async def test_a_generators_pieces_are_chunks_of_one_artifact() -> None:
     agent = Agent("Poet", "Recites.")
 
     @agent.skill()

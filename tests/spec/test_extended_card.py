@@ -6,6 +6,7 @@ import pytest
 from a2a_grpc import Agent, Turn
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import AgentCapabilities, AgentCard, AgentSkill, GetExtendedAgentCardRequest
+from tests.covers import covers
 from tests.harness import V1, Served, refusal, serving
 from tests.spec.required import faults
 from tests.spec.rpcs import card_of
@@ -23,13 +24,15 @@ def declared(**capabilities: bool) -> Agent:
     return agent
 
 
-async def test_xcrd_1_an_agent_without_extended_card_does_not_support_it(served: Served) -> None:
+@covers("XCRD-1")
+async def test_an_agent_without_extended_card_does_not_support_it(served: Served) -> None:
     assert served.server.card.capabilities.extended_agent_card is False
     refused = await refusal(card_of(served, *V1))
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_OPERATION")
 
 
-async def test_xcrd_1_the_public_card_decides_even_where_a_card_is_configured() -> None:
+@covers("XCRD-1", "OPEN-25")
+async def test_the_public_card_decides_even_where_a_card_is_configured() -> None:
     agent = declared(extended_agent_card=False)
 
     @agent.extended_card
@@ -41,15 +44,17 @@ async def test_xcrd_1_the_public_card_decides_even_where_a_card_is_configured() 
         assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_OPERATION")
 
 
-async def test_xcrd_2_an_extended_card_that_is_declared_but_not_configured_is_told_so() -> None:
+@covers("XCRD-2")
+async def test_an_extended_card_that_is_declared_but_not_configured_is_told_so() -> None:
     async with serving(declared(extended_agent_card=True)) as served:
         refused = await refusal(card_of(served, *V1))
         assert refused.code == grpc.StatusCode.FAILED_PRECONDITION
         assert refused.reason == "EXTENDED_AGENT_CARD_NOT_CONFIGURED"
 
 
+@covers("XCRD-4")
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_xcrd_4_the_extended_card_is_what_the_agent_makes_of_the_public_one(asynchronous: bool) -> None:
+async def test_the_extended_card_is_what_the_agent_makes_of_the_public_one(asynchronous: bool) -> None:
     agent = declared()
 
     def extend(public: AgentCard, principal: Principal) -> AgentCard:
@@ -69,7 +74,8 @@ async def test_xcrd_4_the_extended_card_is_what_the_agent_makes_of_the_public_on
         assert faults(cards[0]) == []
 
 
-async def test_xcrd_4_the_extended_card_may_depend_on_who_calls() -> None:
+@covers("XCRD-4")
+async def test_the_extended_card_may_depend_on_who_calls() -> None:
     agent = declared()
 
     @agent.extended_card
@@ -85,7 +91,8 @@ async def test_xcrd_4_the_extended_card_may_depend_on_who_calls() -> None:
         assert [card.description for card in cards] == ["for tenant ''", "for tenant 'acme'"]
 
 
-async def test_xcrd_6_err_7_a_failure_while_the_card_is_made_does_not_leave_the_server() -> None:
+@covers("XCRD-6", "ERR-7")
+async def test_a_failure_while_the_card_is_made_does_not_leave_the_server() -> None:
     agent = declared()
 
     @agent.extended_card

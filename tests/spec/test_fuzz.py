@@ -1,4 +1,4 @@
-"""VAL-1, ERR-7: whatever bytes come as a request, the answer is one of the protocol's, and the server lives on."""
+"""Any bytes as a request: the answer is one of the protocol, and the server goes on."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from a2a_grpc.wire import SERVICE
+from tests.covers import covers
 from tests.harness import Served, elements, scripted
 from tests.regressions.faults import every_rpc
 from tests.spec.raw_calls import raw_call
@@ -46,6 +47,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return method, bytes(raw)
 
 
+@covers("VAL-1", "ERR-7")
 @settings(
     max_examples=400,
     deadline=None,
@@ -54,7 +56,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(damaged())
-async def test_val_1_no_bytes_are_answered_with_unknown_or_internal(served: Served, call: tuple[str, bytes]) -> None:
+async def test_no_bytes_are_answered_with_unknown_or_internal(served: Served, call: tuple[str, bytes]) -> None:
     method, raw = call
     reply = raw_call(served, method, raw)
     async with asyncio.timeout(60):

@@ -1,9 +1,10 @@
-"""Section 1.3 of the requirements: reading a task."""
+"""GetTask: reading a task (spec §3.1.3)."""
 
 import grpc
 import pytest
 
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, ListTasksRequest, Task, TaskState
+from tests.covers import covers
 from tests.harness import V1, Served, elements, eventually, refusal, request, scripted, scripted_agent, serving, texts
 from tests.spec.required import faults
 
@@ -24,8 +25,9 @@ async def get(served: Served, task_id: str, history_length: int | None = None) -
     return task
 
 
+@covers("GET-1", "GET-4")
 @pytest.mark.parametrize("state", STATES, ids=IDS)
-async def test_get_1_and_4_gives_status_artifacts_and_history_in_the_state(served: Served, state: TaskState) -> None:
+async def test_get_task_gives_status_artifacts_and_history_in_the_state(served: Served, state: TaskState) -> None:
     sent = scripted(*STATES[state])
     answered = (await served.send(sent)).task
     task = await get(served, answered.id)
@@ -36,7 +38,8 @@ async def test_get_1_and_4_gives_status_artifacts_and_history_in_the_state(serve
     assert faults(task) == []
 
 
-async def test_get_1_and_4_gives_a_task_at_work_as_it_is_now(served: Served) -> None:
+@covers("GET-1", "GET-4")
+async def test_get_task_gives_a_task_at_work_as_it_is_now(served: Served) -> None:
     started = await served.start({"artifact": {"id": "a", "text": "one"}}, {"status": "on it"}, {"sleep": 60})
 
     async def at_work() -> None:
@@ -47,7 +50,8 @@ async def test_get_1_and_4_gives_a_task_at_work_as_it_is_now(served: Served) -> 
     await eventually(at_work)
 
 
-async def test_get_4_gives_a_canceled_task_with_its_artifacts(served: Served) -> None:
+@covers("GET-4")
+async def test_get_task_gives_a_canceled_task_with_its_artifacts(served: Served) -> None:
     started = await served.start({"artifact": {"id": "a", "text": "one"}}, {"input": "?"})
 
     async def asking() -> None:
@@ -60,7 +64,8 @@ async def test_get_4_gives_a_canceled_task_with_its_artifacts(served: Served) ->
     assert task == canceled
 
 
-async def test_get_1_gives_a_task_that_waits_for_a_place_as_submitted() -> None:
+@covers("GET-1")
+async def test_get_task_gives_a_task_that_waits_for_a_place_as_submitted() -> None:
     async with serving(scripted_agent(), max_runs=1) as served:
         await served.start({"sleep": 60})
         waiting = await served.start({"complete": "never"})
@@ -70,7 +75,8 @@ async def test_get_1_gives_a_task_that_waits_for_a_place_as_submitted() -> None:
     assert faults(task) == []
 
 
-async def test_get_1_gives_what_the_stream_gave(served: Served) -> None:
+@covers("GET-1")
+async def test_get_task_gives_what_the_stream_gave(served: Served) -> None:
     read = await elements(
         served.stream(scripted({"chunks": {"id": "c", "count": 3, "text": "{i}"}}, {"complete": "!"}))
     )
@@ -79,15 +85,17 @@ async def test_get_1_gives_what_the_stream_gave(served: Served) -> None:
     assert task.status == read[-1].status_update.status
 
 
-async def test_get_1_changes_nothing(served: Served) -> None:
+@covers("GET-1", "OP-4")
+async def test_get_task_changes_nothing(served: Served) -> None:
     task_id = (await served.send(scripted({"input": "?"}))).task.id
     assert await get(served, task_id) == await get(served, task_id)
     listed = await served.stub.ListTasks(ListTasksRequest(include_artifacts=True), metadata=V1)
     assert list(listed.tasks) == [await get(served, task_id)]
 
 
+@covers("GET-1", "HIST-3")
 @pytest.mark.parametrize("length", [None, 0, 1, 2, 5, 6, 2**31 - 1])
-async def test_get_1_history_length_keeps_the_most_recent_messages(served: Served, length: int | None) -> None:
+async def test_history_length_keeps_the_most_recent_messages(served: Served, length: int | None) -> None:
     task_id = (await served.send(scripted({"input": "first?"}))).task.id
     await served.send(scripted({"input": "second?"}, task_id=task_id))
     await served.send(scripted({"complete": "thanks"}, task_id=task_id))
@@ -98,7 +106,8 @@ async def test_get_1_history_length_keeps_the_most_recent_messages(served: Serve
     assert (await get(served, task_id, length)).status.message.parts[0].text == "thanks"
 
 
-async def test_get_2_an_unknown_id_is_not_found_and_the_error_names_it(served: Served) -> None:
+@covers("GET-2")
+async def test_an_unknown_id_is_not_found_and_the_error_names_it(served: Served) -> None:
     refused = await refusal(served.get("nowhere"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
     assert refused.domain == "a2a-protocol.org"
@@ -106,7 +115,8 @@ async def test_get_2_an_unknown_id_is_not_found_and_the_error_names_it(served: S
     assert "nowhere" in refused.text
 
 
-async def test_get_2_a_purged_task_is_not_found() -> None:
+@covers("GET-2", "OPEN-28")
+async def test_a_purged_task_is_not_found() -> None:
     async with serving(scripted_agent(), retention_s=0.0, sweep_interval_s=0.01) as served:
         task_id = (await served.send(request(immediately=True))).task.id
 
@@ -117,8 +127,9 @@ async def test_get_2_a_purged_task_is_not_found() -> None:
         await eventually(gone)
 
 
+@covers("GET-2", "GET-3", "ERR-13", "P11")
 @pytest.mark.direct
-async def test_get_2_and_3_a_task_of_another_tenant_is_not_found_in_the_same_words_as_an_unknown_one(
+async def test_a_task_of_another_tenant_is_not_found_in_the_same_words_as_an_unknown_one(
     served: Served,
 ) -> None:
     task_id = (await served.send(request(tenant="red"))).task.id
@@ -131,7 +142,8 @@ async def test_get_2_and_3_a_task_of_another_tenant_is_not_found_in_the_same_wor
         assert refused.metadata.keys() == unknown.metadata.keys()
 
 
+@covers("GET-2")
 @pytest.mark.parametrize("task_id", [" ", "t/../t", "x" * 256, "ünï", "%00", "'; drop table tasks"])
-async def test_get_2_any_valid_but_unknown_id_is_not_found(served: Served, task_id: str) -> None:
+async def test_any_valid_but_unknown_id_is_not_found(served: Served, task_id: str) -> None:
     refused = await refusal(served.get(task_id))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")

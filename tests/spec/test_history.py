@@ -16,6 +16,7 @@ from a2a_grpc.wire import (
     SendMessageRequest,
     Task,
 )
+from tests.covers import covers
 from tests.harness import V1, Served, elements, refusal, scripted
 
 WHOLE = ["begin", "Which color?", "red", "Which size?", "large"]
@@ -59,7 +60,8 @@ async def conversation(served: Served) -> str:
     return task_id
 
 
-async def test_hist_5_the_history_is_chronological_with_questions_before_their_answers(served: Served) -> None:
+@covers("HIST-5", "OPEN-24")
+async def test_the_history_is_chronological_with_questions_before_their_answers(served: Served) -> None:
     task = await served.get(await conversation(served))
     assert said(task) == WHOLE
     assert [sent.role for sent in task.history] == [ROLE_USER, ROLE_AGENT, ROLE_USER, ROLE_AGENT, ROLE_USER]
@@ -67,7 +69,8 @@ async def test_hist_5_the_history_is_chronological_with_questions_before_their_a
     assert {(sent.task_id, sent.context_id) for sent in task.history} == {(task.id, task.context_id)}
 
 
-async def test_hist_5_a_question_of_a_handler_that_waits_stands_before_its_answer_too(served: Served) -> None:
+@covers("HIST-5")
+async def test_a_question_of_a_handler_that_waits_stands_before_its_answer_too(served: Served) -> None:
     waiting = (await served.send(saying("begin", {"input": "Which color?"}, {"complete": "done"}))).task
     assert said(waiting) == ["begin"]
     assert text_of(waiting.status.message) == "Which color?"
@@ -75,14 +78,16 @@ async def test_hist_5_a_question_of_a_handler_that_waits_stands_before_its_answe
     assert said(task) == ["begin", "Which color?", "red"]
 
 
-async def test_hist_5_superseded_status_messages_move_into_the_history(served: Served) -> None:
+@covers("HIST-5")
+async def test_superseded_status_messages_move_into_the_history(served: Served) -> None:
     task = (await served.send(saying("begin", {"status": "one"}, {"status": "two"}, {"complete": "three"}))).task
     assert said(task) == ["begin", "one", "two"]
     assert text_of(task.status.message) == "three"
 
 
+@covers("HIST-1", "HIST-2", "HIST-3")
 @pytest.mark.parametrize(("length", "expected"), LENGTHS)
-async def test_hist_1_to_3_get_task_gives_the_most_recent_messages_asked_for(
+async def test_get_task_gives_the_most_recent_messages_asked_for(
     served: Served, length: int | None, expected: list[str]
 ) -> None:
     task_id = await conversation(served)
@@ -91,8 +96,9 @@ async def test_hist_1_to_3_get_task_gives_the_most_recent_messages_asked_for(
     assert len(task.status.message.parts) == 1
 
 
+@covers("HIST-1", "HIST-2", "HIST-3")
 @pytest.mark.parametrize(("length", "expected"), LENGTHS)
-async def test_hist_1_to_3_list_tasks_gives_the_most_recent_messages_asked_for(
+async def test_list_tasks_gives_the_most_recent_messages_asked_for(
     served: Served, length: int | None, expected: list[str]
 ) -> None:
     await conversation(served)
@@ -100,8 +106,9 @@ async def test_hist_1_to_3_list_tasks_gives_the_most_recent_messages_asked_for(
     assert [said(task) for task in page.tasks] == [expected]
 
 
+@covers("HIST-1", "HIST-2", "HIST-3")
 @pytest.mark.parametrize(("length", "expected"), LENGTHS)
-async def test_hist_1_to_3_send_message_gives_the_most_recent_messages_asked_for(
+async def test_send_message_gives_the_most_recent_messages_asked_for(
     served: Served, length: int | None, expected: list[str]
 ) -> None:
     task_id = await asked_twice(served)
@@ -109,8 +116,9 @@ async def test_hist_1_to_3_send_message_gives_the_most_recent_messages_asked_for
     assert said(response.task) == expected
 
 
+@covers("HIST-6")
 @pytest.mark.parametrize(("length", "expected"), LENGTHS)
-async def test_hist_6_the_task_of_a_sends_stream_has_the_most_recent_messages_asked_for(
+async def test_the_task_of_a_sends_stream_has_the_most_recent_messages_asked_for(
     served: Served, length: int | None, expected: list[str]
 ) -> None:
     task_id = await asked_twice(served)
@@ -118,14 +126,16 @@ async def test_hist_6_the_task_of_a_sends_stream_has_the_most_recent_messages_as
     assert said((await elements(served.stream(sent)))[0].task) == expected
 
 
-async def test_hist_3_a_response_without_waiting_is_trimmed_too(served: Served) -> None:
+@covers("HIST-3")
+async def test_a_response_without_waiting_is_trimmed_too(served: Served) -> None:
     task_id = await asked_twice(served)
     sent = saying("large", {"sleep": 60}, task_id=task_id, length=1)
     sent.configuration.return_immediately = True
     assert said((await served.send(sent)).task) == ["large"]
 
 
-async def test_hist_1_to_3_what_one_caller_asks_for_changes_nothing_for_the_next(served: Served) -> None:
+@covers("HIST-1", "HIST-2", "HIST-3")
+async def test_what_one_caller_asks_for_changes_nothing_for_the_next(served: Served) -> None:
     task_id = await conversation(served)
     before = await served.get(task_id)
     await served.stub.GetTask(GetTaskRequest(id=task_id, history_length=0), metadata=V1)
@@ -133,7 +143,8 @@ async def test_hist_1_to_3_what_one_caller_asks_for_changes_nothing_for_the_next
     assert said(before) == WHOLE
 
 
-async def test_hist_a_negative_length_is_refused_under_its_field(served: Served) -> None:
+@covers("VAL-4")
+async def test_a_negative_length_is_refused_under_its_field(served: Served) -> None:
     calls = {
         "history_length": [
             served.stub.GetTask(GetTaskRequest(id="t-1", history_length=-1), metadata=V1),
@@ -150,7 +161,8 @@ async def test_hist_a_negative_length_is_refused_under_its_field(served: Served)
             assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
-async def test_hist_4_every_message_of_the_agent_in_the_history_is_complete(served: Served) -> None:
+@covers("HIST-4")
+async def test_every_message_of_the_agent_in_the_history_is_complete(served: Served) -> None:
     task = await served.get(await conversation(served))
     agents: list[Message] = [sent for sent in task.history if sent.role == ROLE_AGENT]
     assert len(agents) == 2

@@ -8,6 +8,7 @@ import pytest
 
 from a2a_grpc import Agent, Message, Part, Turn
 from a2a_grpc.wire import ROLE_AGENT, ListTasksRequest, TaskState
+from tests.covers import covers
 from tests.harness import V1, Served, elements, message, refusal, request, scripted, serving
 
 
@@ -16,7 +17,8 @@ async def sent_to(served: Served, **ids: str) -> Any:
     return (await served.send(request(message("hello", **ids)))).task
 
 
-async def test_ids_1_a_message_without_context_id_gets_one_of_its_own(served: Served) -> None:
+@covers("IDS-1")
+async def test_a_message_without_context_id_gets_one_of_its_own(served: Served) -> None:
     first, second = await sent_to(served), await sent_to(served)
     assert first.context_id
     assert second.context_id
@@ -24,7 +26,8 @@ async def test_ids_1_a_message_without_context_id_gets_one_of_its_own(served: Se
     assert [sent.context_id for sent in first.history] == [first.context_id]
 
 
-async def test_ids_1_every_event_of_a_stream_carries_the_generated_ids(served: Served) -> None:
+@covers("IDS-1")
+async def test_every_event_of_a_stream_carries_the_generated_ids(served: Served) -> None:
     first, *rest = await elements(served.stream(scripted({"status": "thinking"}, {"artifact": {"text": "x"}})))
     ids = (first.task.id, first.task.context_id)
     assert all(ids)
@@ -32,14 +35,16 @@ async def test_ids_1_every_event_of_a_stream_carries_the_generated_ids(served: S
     assert [(update.task_id, update.context_id) for update in found] == [ids] * 4
 
 
-async def test_ids_1_a_message_for_an_answer_carries_the_generated_context_id(served: Served) -> None:
+@covers("IDS-1")
+async def test_a_message_for_an_answer_carries_the_generated_context_id(served: Served) -> None:
     answers = [(await served.send(scripted({"message": "hi"}))).message for _ in range(2)]
     assert all(answer.context_id for answer in answers)
     assert answers[0].context_id != answers[1].context_id
     assert [answer.task_id for answer in answers] == ["", ""]
 
 
-async def test_ids_1_an_answer_that_the_agent_made_itself_carries_the_context_id() -> None:
+@covers("IDS-1")
+async def test_an_answer_that_the_agent_made_itself_carries_the_context_id() -> None:
     agent = Agent("Parrot", "Answers with a message of its own making.")
 
     @agent.skill(answers="message")
@@ -52,19 +57,22 @@ async def test_ids_1_an_answer_that_the_agent_made_itself_carries_the_context_id
         assert (await served.send(request("hi"))).message.context_id
 
 
-async def test_ids_2_a_context_id_of_the_client_is_taken_as_it_is(served: Served) -> None:
+@covers("IDS-2")
+async def test_a_context_id_of_the_client_is_taken_as_it_is(served: Served) -> None:
     assert (await sent_to(served, context_id="Trip/2026 é")).context_id == "Trip/2026 é"
     answer = (await served.send(scripted({"message": "hi"}, context_id="c-1"))).message
     assert answer.context_id == "c-1"
 
 
-async def test_ids_2_a_context_id_that_cannot_be_taken_is_refused_and_not_replaced(served: Served) -> None:
+@covers("IDS-2")
+async def test_a_context_id_that_cannot_be_taken_is_refused_and_not_replaced(served: Served) -> None:
     refused = await refusal(served.send(request(message("hello", context_id="c" * 257))))
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["message.context_id"])
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
-async def test_ids_4_ids_9_a_context_id_without_task_id_begins_a_new_task_of_the_conversation(served: Served) -> None:
+@covers("IDS-4", "IDS-9")
+async def test_a_context_id_without_task_id_begins_a_new_task_of_the_conversation(served: Served) -> None:
     first = await sent_to(served)
     second = await sent_to(served, context_id=first.context_id)
     assert second.id != first.id
@@ -73,23 +81,26 @@ async def test_ids_4_ids_9_a_context_id_without_task_id_begins_a_new_task_of_the
     assert [task.id for task in page.tasks] == [second.id, first.id]
 
 
-async def test_ids_5_every_new_task_has_an_id_of_its_own_made_by_the_server(served: Served) -> None:
+@covers("IDS-5")
+async def test_every_new_task_has_an_id_of_its_own_made_by_the_server(served: Served) -> None:
     tasks = await asyncio.gather(*(sent_to(served) for _ in range(20)))
     assert len({task.id for task in tasks}) == 20
     assert "" not in {task.id for task in tasks}
     assert "m-1" not in {task.id for task in tasks}
 
 
+@covers("IDS-6")
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_ids_6_a_task_id_that_names_no_task_is_not_found_and_makes_none(served: Served, streaming: bool) -> None:
+async def test_a_task_id_that_names_no_task_is_not_found_and_makes_none(served: Served, streaming: bool) -> None:
     sent = request(message("hello", task_id="my-own-id"))
     refused = await refusal(served.stream(sent) if streaming else served.send(sent))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
+@covers("IDS-7", "IDS-9")
 @pytest.mark.parametrize("with_context", [False, True])
-async def test_ids_7_ids_9_a_task_id_goes_on_with_the_task_and_its_context(served: Served, with_context: bool) -> None:
+async def test_a_task_id_goes_on_with_the_task_and_its_context(served: Served, with_context: bool) -> None:
     waiting = (await served.send(scripted({"input": "Which?"}))).task
     task = await sent_to(served, task_id=waiting.id, context_id=waiting.context_id if with_context else "")
     assert (task.id, task.context_id) == (waiting.id, waiting.context_id)
@@ -98,8 +109,9 @@ async def test_ids_7_ids_9_a_task_id_goes_on_with_the_task_and_its_context(serve
     assert [(sent.task_id, sent.context_id) for sent in users] == [(waiting.id, waiting.context_id)] * 2
 
 
+@covers("IDS-8")
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_ids_8_a_task_id_with_another_tasks_context_is_refused(served: Served, streaming: bool) -> None:
+async def test_a_task_id_with_another_tasks_context_is_refused(served: Served, streaming: bool) -> None:
     other = await sent_to(served)
     waiting = (await served.send(scripted({"input": "Which?"}))).task
     sent = request(message("red", task_id=waiting.id, context_id=other.context_id))
@@ -110,13 +122,15 @@ async def test_ids_8_a_task_id_with_another_tasks_context_is_refused(served: Ser
     assert await served.get(waiting.id) == waiting
 
 
-async def test_ids_8_open_26_the_ids_are_compared_before_the_state_of_the_task(served: Served) -> None:
+@covers("IDS-8", "OPEN-26")
+async def test_the_ids_are_compared_before_the_state_of_the_task(served: Served) -> None:
     ended = await sent_to(served)
     refused = await refusal(sent_to(served, task_id=ended.id, context_id="other"))
     assert refused.fields == ["message.context_id"]
 
 
-async def test_ids_10_a_task_id_of_another_tenant_is_one_that_does_not_exist(served: Served) -> None:
+@covers("IDS-10", "SEC-4")
+async def test_a_task_id_of_another_tenant_is_one_that_does_not_exist(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Which?"}, tenant="a"))).task
     sent = request(message("red", task_id=waiting.id, context_id="wrong"), tenant="b")
     refused = await refusal(served.send(sent))
@@ -124,7 +138,8 @@ async def test_ids_10_a_task_id_of_another_tenant_is_one_that_does_not_exist(ser
     assert await served.get(waiting.id, tenant="a") == waiting
 
 
-async def test_ids_10_a_context_id_of_another_tenant_joins_nobody(served: Served) -> None:
+@covers("IDS-10", "SEC-4")
+async def test_a_context_id_of_another_tenant_joins_nobody(served: Served) -> None:
     theirs = (await served.send(request("hello", tenant="a"))).task
     mine = (await served.send(request(message("hello", context_id=theirs.context_id), tenant="b"))).task
     assert mine.id != theirs.id

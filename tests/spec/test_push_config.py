@@ -14,31 +14,36 @@ from a2a_grpc.wire import (
     ListTasksRequest,
     TaskPushNotificationConfig,
 )
+from tests.covers import covers
 from tests.harness import V1, Served, message, refusal, request, scripted, serving
 from tests.spec.rpcs import PUSH_RPCS, call_of
 
 NOT_SUPPORTED = (grpc.StatusCode.FAILED_PRECONDITION, "PUSH_NOTIFICATION_NOT_SUPPORTED")
 
 
-async def test_pcfg_1_the_card_says_that_there_are_no_push_notifications(served: Served) -> None:
+@covers("PCFG-1")
+async def test_the_card_says_that_there_are_no_push_notifications(served: Served) -> None:
     capabilities = served.server.card.capabilities
     assert capabilities.HasField("push_notifications")
     assert capabilities.push_notifications is False
 
 
+@covers("PCFG-1")
 @pytest.mark.parametrize("rpc", PUSH_RPCS)
-async def test_pcfg_1_every_push_rpc_is_refused_for_a_task_that_is_there(served: Served, rpc: str) -> None:
+async def test_every_push_rpc_is_refused_for_a_task_that_is_there(served: Served, rpc: str) -> None:
     started = await served.start({"sleep": 60})
     refused = await refusal(call_of(served, rpc, *V1, task_id=started.id))
     assert (refused.code, refused.reason) == NOT_SUPPORTED
 
 
+@covers("PCFG-1")
 @pytest.mark.parametrize("rpc", PUSH_RPCS)
-async def test_pcfg_1_the_capability_comes_before_the_existence_of_the_task(served: Served, rpc: str) -> None:
+async def test_the_capability_comes_before_the_existence_of_the_task(served: Served, rpc: str) -> None:
     refused = await refusal(call_of(served, rpc, *V1, task_id="t-0"))
     assert (refused.code, refused.reason) == NOT_SUPPORTED
 
 
+@covers("PCFG-1", "VAL-3")
 @pytest.mark.parametrize(
     ("rpc", "request_", "fields"),
     [
@@ -56,7 +61,7 @@ async def test_pcfg_1_the_capability_comes_before_the_existence_of_the_task(serv
         ("DeleteTaskPushNotificationConfig", DeleteTaskPushNotificationConfigRequest(task_id="t-1"), ["id"]),
     ],
 )
-async def test_pcfg_1_val_3_fields_are_checked_before_the_capability(
+async def test_fields_are_checked_before_the_capability(
     served: Served, rpc: str, request_: object, fields: list[str]
 ) -> None:
     refused = await refusal(getattr(served.stub, rpc)(request_, metadata=V1))
@@ -64,15 +69,17 @@ async def test_pcfg_1_val_3_fields_are_checked_before_the_capability(
     assert refused.fields == fields
 
 
+@covers("OPEN-14")
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_open_14_an_inline_config_is_refused_before_any_task_exists(served: Served, streaming: bool) -> None:
+async def test_an_inline_config_is_refused_before_any_task_exists(served: Served, streaming: bool) -> None:
     sent = request("hello", task_push_notification_config=TaskPushNotificationConfig(url="https://hook.example/a"))
     refused = await refusal(served.stream(sent) if streaming else served.send(sent))
     assert (refused.code, refused.reason) == NOT_SUPPORTED
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
-async def test_open_14_an_inline_config_does_not_continue_a_task_either(served: Served) -> None:
+@covers("OPEN-14")
+async def test_an_inline_config_does_not_continue_a_task_either(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Which?"}))).task
     sent = request(
         message("red", task_id=waiting.id),
@@ -83,7 +90,8 @@ async def test_open_14_an_inline_config_does_not_continue_a_task_either(served: 
     assert await served.get(waiting.id) == waiting
 
 
-async def test_pcfg_1_card_11_an_agent_whose_card_offers_push_notifications_is_not_served() -> None:
+@covers("PCFG-1", "CARD-11")
+async def test_an_agent_whose_card_offers_push_notifications_is_not_served() -> None:
     agent = Agent("Pusher", "Promises.", card=AgentCard(capabilities=AgentCapabilities(push_notifications=True)))
 
     @agent.skill()

@@ -1,4 +1,4 @@
-"""Section 1.1 of the requirements: sending a message and waiting for what becomes of it; with it, ids and turns."""
+"""SendMessage: what is sent, and what the caller gets (spec §3.1.1)."""
 
 import asyncio
 import uuid
@@ -24,6 +24,7 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
     TaskState,
 )
+from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
@@ -84,10 +85,11 @@ class Gated:
         return found[0]
 
 
-# -- SEND-1
+# -- a task or a message
 
 
-async def test_send_1_the_agent_chooses_between_a_task_and_a_message(served: Served) -> None:
+@covers("SEND-1")
+async def test_the_agent_chooses_between_a_task_and_a_message(served: Served) -> None:
     task = await served.send(scripted({"complete": "done"}))
     reply = await served.send(scripted({"message": "hello"}))
     assert task.WhichOneof("payload") == "task"
@@ -95,7 +97,7 @@ async def test_send_1_the_agent_chooses_between_a_task_and_a_message(served: Ser
     assert await total(served) == 1
 
 
-# -- SEND-2
+# -- sends that wait
 
 SETTLED: dict[str, tuple[list[Any], TaskState, str]] = {
     "completes": ([], COMPLETED, ""),
@@ -109,8 +111,9 @@ SETTLED: dict[str, tuple[list[Any], TaskState, str]] = {
 }
 
 
+@covers("SEND-2")
 @pytest.mark.parametrize(("end", "state", "said"), SETTLED.values(), ids=SETTLED)
-async def test_send_2_a_blocking_send_returns_the_settled_task_with_all_artifacts(
+async def test_a_blocking_send_returns_the_settled_task_with_all_artifacts(
     served: Served, end: list[Any], state: TaskState, said: str
 ) -> None:
     steps = [
@@ -125,7 +128,8 @@ async def test_send_2_a_blocking_send_returns_the_settled_task_with_all_artifact
     assert faults(task) == []
 
 
-async def test_send_2_a_blocking_send_waits_until_the_task_is_settled() -> None:
+@covers("SEND-2")
+async def test_a_blocking_send_waits_until_the_task_is_settled() -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent) as served:
         sending = asyncio.create_task(send(served, request("it")))
@@ -138,7 +142,8 @@ async def test_send_2_a_blocking_send_waits_until_the_task_is_settled() -> None:
     assert texts(task) == ["partial", "it is done"]
 
 
-async def test_send_2_a_blocking_send_returns_the_canceled_task_when_somebody_cancels_it() -> None:
+@covers("SEND-2")
+async def test_a_blocking_send_returns_the_canceled_task_when_somebody_cancels_it() -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent) as served:
         sending = asyncio.create_task(send(served, request("it")))
@@ -148,12 +153,14 @@ async def test_send_2_a_blocking_send_returns_the_canceled_task_when_somebody_ca
     assert (task.id, task.status.state, texts(task)) == (working.id, CANCELED, ["partial"])
 
 
-async def test_send_2_a_send_without_a_configuration_blocks(served: Served) -> None:
+@covers("SEND-2", "SEND-18", "OPEN-3")
+async def test_a_send_without_a_configuration_blocks(served: Served) -> None:
     task = await send(served, SendMessageRequest(message=message("hello")))
     assert (task.status.state, texts(task)) == (COMPLETED, ["hello"])
 
 
-async def test_send_2_a_blocking_follow_up_waits_for_its_own_turn(served: Served) -> None:
+@covers("SEND-2")
+async def test_a_blocking_follow_up_waits_for_its_own_turn(served: Served) -> None:
     asking = await send(served, scripted({"input": "first?"}))
     again = await send(served, scripted({"input": "second?"}, task_id=asking.id))
     assert (again.status.state, text_of(again.status.message)) == (INPUT_REQUIRED, "second?")
@@ -161,10 +168,11 @@ async def test_send_2_a_blocking_follow_up_waits_for_its_own_turn(served: Served
     assert (done.status.state, text_of(done.status.message)) == (COMPLETED, "thanks")
 
 
-# -- SEND-3, SEND-4, SEND-5
+# -- sends that return at once
 
 
-async def test_send_3_and_5_return_immediately_answers_while_the_agent_works_and_the_work_goes_on() -> None:
+@covers("SEND-3", "SEND-5")
+async def test_return_immediately_answers_while_the_agent_works_and_the_work_goes_on() -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent) as served:
         early = await send(served, request("it", immediately=True))
@@ -181,7 +189,8 @@ async def test_send_3_and_5_return_immediately_answers_while_the_agent_works_and
         await eventually(done)
 
 
-async def test_send_3_return_immediately_on_a_follow_up_answers_with_the_task_that_has_the_message(
+@covers("SEND-3")
+async def test_return_immediately_on_a_follow_up_answers_with_the_task_that_has_the_message(
     served: Served,
 ) -> None:
     asking = await send(served, scripted({"input": "?"}))
@@ -190,7 +199,8 @@ async def test_send_3_return_immediately_on_a_follow_up_answers_with_the_task_th
     assert len(early.history) == 3
 
 
-async def test_send_4_return_immediately_is_ignored_when_the_answer_is_a_message() -> None:
+@covers("SEND-4")
+async def test_return_immediately_is_ignored_when_the_answer_is_a_message() -> None:
     began, gate = asyncio.Event(), asyncio.Event()
     agent = Agent("Slow", "Answers late.")
 
@@ -210,11 +220,12 @@ async def test_send_4_return_immediately_is_ignored_when_the_answer_is_a_message
     assert text_of(response.message) == "late"
 
 
-# -- SEND-6, SEND-7
+# -- tasks that take no message
 
 
+@covers("SEND-6")
 @pytest.mark.parametrize("method", SENDS)
-async def test_send_6_an_unknown_task_id_is_not_found_and_makes_no_task(served: Served, method: str) -> None:
+async def test_an_unknown_task_id_is_not_found_and_makes_no_task(served: Served, method: str) -> None:
     mine = str(uuid.uuid4())
     refused = await raw_refusal(served, method, request(message(task_id=mine)).SerializeToString())
     assert (refused.code, refused.reason, refused.metadata) == (*NOT_FOUND, {"task_id": mine})
@@ -222,8 +233,9 @@ async def test_send_6_an_unknown_task_id_is_not_found_and_makes_no_task(served: 
     assert await total(served) == 0
 
 
+@covers("SEND-6", "OP-1", "ERR-13")
 @pytest.mark.parametrize("method", SENDS)
-async def test_send_6_a_task_of_another_tenant_is_not_found_and_stays_as_it_is(served: Served, method: str) -> None:
+async def test_a_task_of_another_tenant_is_not_found_and_stays_as_it_is(served: Served, method: str) -> None:
     theirs = await send(served, scripted({"input": "?"}, tenant="red"))
     for tenant in ("blue", ""):
         asked = request(message(task_id=theirs.id), tenant=tenant)
@@ -232,9 +244,10 @@ async def test_send_6_a_task_of_another_tenant_is_not_found_and_stays_as_it_is(s
     assert await served.get(theirs.id, tenant="red") == theirs
 
 
+@covers("SEND-7", "ST-1")
 @pytest.mark.parametrize("method", SENDS)
 @pytest.mark.parametrize("end", [{"complete": "!"}, {"fail": "!"}, {"reject": "!"}, {"raise": "!"}], ids=str)
-async def test_send_7_a_task_that_has_ended_accepts_no_message(served: Served, method: str, end: Any) -> None:
+async def test_a_task_that_has_ended_accepts_no_message(served: Served, method: str, end: Any) -> None:
     ended = await send(served, scripted(end))
     asked = scripted({"artifact": {"text": "more"}}, task_id=ended.id)
     refused = await raw_refusal(served, method, asked.SerializeToString())
@@ -243,8 +256,9 @@ async def test_send_7_a_task_that_has_ended_accepts_no_message(served: Served, m
     assert await served.get(ended.id) == ended
 
 
+@covers("SEND-7")
 @pytest.mark.parametrize("method", SENDS)
-async def test_send_7_a_canceled_task_accepts_no_message_and_the_agent_is_not_called_again(method: str) -> None:
+async def test_a_canceled_task_accepts_no_message_and_the_agent_is_not_called_again(method: str) -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent) as served:
         task_id = (await send(served, request("first", immediately=True))).id
@@ -256,7 +270,7 @@ async def test_send_7_a_canceled_task_accepts_no_message_and_the_agent_is_not_ca
     assert gated.texts == ["first"]
 
 
-# -- SEND-8, OPEN-19
+# -- media types
 
 
 def taking(*modes: str, skill_modes: tuple[str, ...] = ()) -> Agent:
@@ -297,8 +311,9 @@ TAKEN: dict[str, tuple[str, Part]] = {
 }
 
 
+@covers("SEND-8", "OPEN-19")
 @pytest.mark.parametrize(("mode", "part"), TAKEN.values(), ids=TAKEN)
-async def test_send_8_a_part_of_a_media_type_that_the_card_names_is_taken(mode: str, part: Part) -> None:
+async def test_a_part_of_a_media_type_that_the_card_names_is_taken(mode: str, part: Part) -> None:
     async with serving(taking(mode)) as served:
         task = await send(served, request(Message(message_id="m", role=ROLE_USER, parts=[part])))
     assert texts(task) == ["taken"]
@@ -320,9 +335,10 @@ REFUSED: dict[str, tuple[str, Part, str]] = {
 }
 
 
+@covers("SEND-8", "OPEN-19")
 @pytest.mark.parametrize("method", SENDS)
 @pytest.mark.parametrize(("mode", "part", "told"), REFUSED.values(), ids=REFUSED)
-async def test_send_8_a_part_of_another_media_type_is_refused_by_its_place_and_nothing_happens(
+async def test_a_part_of_another_media_type_is_refused_by_its_place_and_nothing_happens(
     mode: str, part: Part, told: str, method: str
 ) -> None:
     good = typed(mode.replace("*", "x"))
@@ -337,8 +353,9 @@ async def test_send_8_a_part_of_another_media_type_is_refused_by_its_place_and_n
     assert mode in refused.text
 
 
+@covers("SEND-8", "OPEN-19")
 @pytest.mark.parametrize("media_type", ["image/png", "text/plain"])
-async def test_send_8_the_modes_of_agent_and_skills_count_together(media_type: str) -> None:
+async def test_the_modes_of_agent_and_skills_count_together(media_type: str) -> None:
     async with serving(taking("text/plain", skill_modes=("image/png",))) as served:
         task = await send(served, request(Message(message_id="m", role=ROLE_USER, parts=[typed(media_type)])))
         other = request(Message(message_id="m", role=ROLE_USER, parts=[typed("audio/wav")]))
@@ -347,7 +364,8 @@ async def test_send_8_the_modes_of_agent_and_skills_count_together(media_type: s
     assert refused.reason == "CONTENT_TYPE_NOT_SUPPORTED"
 
 
-async def test_send_8_a_follow_up_of_another_media_type_is_refused_and_its_task_stays_as_it_is() -> None:
+@covers("SEND-8")
+async def test_a_follow_up_of_another_media_type_is_refused_and_its_task_stays_as_it_is() -> None:
     agent = Agent("Asking", "Asks.", input_modes=["text/plain"])
 
     @agent.skill()
@@ -362,7 +380,8 @@ async def test_send_8_a_follow_up_of_another_media_type_is_refused_and_its_task_
     assert refused.reason == "CONTENT_TYPE_NOT_SUPPORTED"
 
 
-async def test_send_8_an_over_long_media_type_is_told_in_a_short_error() -> None:
+@covers("SEND-8")
+async def test_an_over_long_media_type_is_told_in_a_short_error() -> None:
     async with serving(taking("text/plain")) as served:
         asked = request(Message(message_id="m", role=ROLE_USER, parts=[typed("x" * 1_000_000)]))
         refused = await refusal(served.send(asked))
@@ -370,10 +389,11 @@ async def test_send_8_an_over_long_media_type_is_told_in_a_short_error() -> None
     assert len(refused.text) + len(refused.metadata["media_type"]) < 1000
 
 
-# -- SEND-9, SEND-14, SEND-17: what the agent may know
+# -- what the agent may know
 
 
-async def test_send_9_14_and_17_the_agent_sees_output_modes_references_extensions_and_metadata() -> None:
+@covers("SEND-9", "SEND-14", "SEND-17", "OPEN-20", "EXT-6")
+async def test_the_agent_sees_output_modes_references_extensions_and_metadata() -> None:
     seen: list[Any] = []
     agent = Agent("Watching", "Looks.")
 
@@ -401,11 +421,12 @@ async def test_send_9_14_and_17_the_agent_sees_output_modes_references_extension
     assert stored.reference_task_ids == sent.reference_task_ids
 
 
-# -- SEND-10
+# -- history
 
 
+@covers("SEND-10")
 @pytest.mark.parametrize(("length", "kept"), [(None, 3), (0, 0), (1, 1), (2, 2), (3, 3), (100, 3)])
-async def test_send_10_history_length_keeps_the_most_recent_messages_of_the_answer_only(
+async def test_history_length_keeps_the_most_recent_messages_of_the_answer_only(
     served: Served, length: int | None, kept: int
 ) -> None:
     task_id = (await send(served, scripted({"input": "?"}))).id
@@ -418,17 +439,19 @@ async def test_send_10_history_length_keeps_the_most_recent_messages_of_the_answ
     assert answered.status == stored.status
 
 
-async def test_send_10_history_length_applies_to_an_immediate_answer(served: Served) -> None:
+@covers("SEND-10")
+async def test_history_length_applies_to_an_immediate_answer(served: Served) -> None:
     asked = scripted({"sleep": 60})
     asked.configuration.CopyFrom(SendMessageConfiguration(history_length=0, return_immediately=True))
     assert len((await send(served, asked)).history) == 0
 
 
-# -- SEND-11, OPEN-14
+# -- push configs
 
 
+@covers("SEND-11", "OPEN-14")
 @pytest.mark.parametrize("method", SENDS)
-async def test_send_11_an_inline_push_config_is_refused_before_any_task_exists(method: str) -> None:
+async def test_an_inline_push_config_is_refused_before_any_task_exists(method: str) -> None:
     gated = Gated()
     async with serving(gated.agent) as served:
         config = TaskPushNotificationConfig(url="https://example.org/hook", token="t")
@@ -440,9 +463,10 @@ async def test_send_11_an_inline_push_config_is_refused_before_any_task_exists(m
     assert gated.texts == []
 
 
+@covers("SEND-11", "OPEN-14")
 @pytest.mark.parametrize("method", SENDS)
 @pytest.mark.parametrize("names_it", [False, True])
-async def test_send_11_an_inline_push_config_on_a_follow_up_leaves_the_task_as_it_is(
+async def test_an_inline_push_config_on_a_follow_up_leaves_the_task_as_it_is(
     served: Served, method: str, names_it: bool
 ) -> None:
     before = await send(served, scripted({"input": "?"}))
@@ -454,17 +478,19 @@ async def test_send_11_an_inline_push_config_on_a_follow_up_leaves_the_task_as_i
     assert await served.get(before.id) == before
 
 
-# -- SEND-12
+# -- keys
 
 
-async def test_send_12_a_message_id_is_no_key_and_two_sends_with_one_are_two_tasks(served: Served) -> None:
+@covers("SEND-12")
+async def test_a_message_id_is_no_key_and_two_sends_with_one_are_two_tasks(served: Served) -> None:
     one, two = await send(served, request()), await send(served, request())
     assert one.history[0].message_id == two.history[0].message_id == "m-1"
     assert one.id != two.id
     assert await total(served) == 2
 
 
-async def test_send_12_a_repeated_idempotency_key_leads_to_the_task_of_the_first_send(served: Served) -> None:
+@covers("SEND-12", "OPEN-3")
+async def test_a_repeated_idempotency_key_leads_to_the_task_of_the_first_send(served: Served) -> None:
     key = ("idempotency-key", "k-1")
     first = (await served.send(request(), key)).task
     again = (await served.send(request(), key)).task
@@ -474,10 +500,11 @@ async def test_send_12_a_repeated_idempotency_key_leads_to_the_task_of_the_first
     assert (other.code, other.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["idempotency-key"])
 
 
-# -- SEND-13, OPEN-15: follow-ups
+# -- follow-ups
 
 
-async def test_send_13_the_answer_to_a_question_continues_the_task_with_its_history(served: Served) -> None:
+@covers("SEND-13")
+async def test_the_answer_to_a_question_continues_the_task_with_its_history(served: Served) -> None:
     asked = scripted({"input": "Which date?"})
     asking = await send(served, asked)
     answer = message("Monday", task_id=asking.id, message_id="m-2")
@@ -490,20 +517,23 @@ async def test_send_13_the_answer_to_a_question_continues_the_task_with_its_hist
     assert texts(done) == ["Monday"]
 
 
-async def test_send_13_a_handler_that_waits_goes_on_with_the_answer(served: Served) -> None:
+@covers("SEND-13")
+async def test_a_handler_that_waits_goes_on_with_the_answer(served: Served) -> None:
     asking = await send(served, scripted({"input": "Which?"}, {"artifact": {"id": "a", "text": "went on"}}))
     done = await send(served, request(message("this", task_id=asking.id)))
     assert (done.status.state, texts(done)) == (COMPLETED, ["went on"])
     assert [text_of(said) for said in done.history][1:] == ["Which?", "this"]
 
 
-async def test_send_13_a_task_that_waits_for_authorisation_accepts_messages(served: Served) -> None:
+@covers("SEND-13")
+async def test_a_task_that_waits_for_authorisation_accepts_messages(served: Served) -> None:
     asking = await send(served, scripted({"auth": "Log in."}))
     done = await send(served, scripted({"complete": "thanks"}, task_id=asking.id))
     assert (done.id, done.status.state) == (asking.id, COMPLETED)
 
 
-async def test_send_13_messages_to_a_working_task_become_its_next_turns_in_order() -> None:
+@covers("SEND-13", "OPEN-15")
+async def test_messages_to_a_working_task_become_its_next_turns_in_order() -> None:
     gates = {text: asyncio.Event() for text in ("first", "second", "third")}
     began: list[str] = []
     agent = Agent("Turns", "Takes its turns.")
@@ -533,7 +563,8 @@ async def test_send_13_messages_to_a_working_task_become_its_next_turns_in_order
     assert texts(task) == ["all done"]
 
 
-async def test_send_13_a_blocking_send_to_a_working_task_waits_for_its_own_turn() -> None:
+@covers("SEND-13", "OPEN-15")
+async def test_a_blocking_send_to_a_working_task_waits_for_its_own_turn() -> None:
     gate = asyncio.Event()
     accepted: list[str] = []
     agent = Agent("Turns", "Takes its turns.")
@@ -564,7 +595,8 @@ async def _ended(served: Served, task_id: str) -> None:
     assert (await served.get(task_id)).status.state == COMPLETED
 
 
-async def test_send_13_a_blocking_send_that_is_still_queued_when_its_task_ends_is_refused() -> None:
+@covers("SEND-13", "OPEN-15")
+async def test_a_blocking_send_that_is_still_queued_when_its_task_ends_is_refused() -> None:
     gate = asyncio.Event()
     accepted: list[str] = []
     began: list[str] = []
@@ -587,7 +619,8 @@ async def test_send_13_a_blocking_send_that_is_still_queued_when_its_task_ends_i
     assert (task.status.state, len(task.history), began) == (COMPLETED, 1, ["first"])
 
 
-async def test_send_13_more_messages_than_may_wait_are_refused_with_a_time_to_retry() -> None:
+@covers("SEND-13", "OPEN-15", "G11")
+async def test_more_messages_than_may_wait_are_refused_with_a_time_to_retry() -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent, max_queued_turns=2) as served:
         task_id = (await send(served, request("first", immediately=True))).id
@@ -600,10 +633,11 @@ async def test_send_13_more_messages_than_may_wait_are_refused_with_a_time_to_re
     assert refused.retry_after_s is not None
 
 
-# -- SEND-15, SEND-16
+# -- messages of the agent
 
 
-async def test_send_15_a_reply_has_the_agent_s_role_and_a_context_and_no_task(served: Served) -> None:
+@covers("SEND-15", "OPEN-22")
+async def test_a_reply_has_the_agent_s_role_and_a_context_and_no_task(served: Served) -> None:
     said = (await served.send(scripted({"message": "hi"}))).message
     assert (said.role, said.task_id, text_of(said)) == (ROLE_AGENT, "", "hi")
     assert said.message_id
@@ -613,15 +647,17 @@ async def test_send_15_a_reply_has_the_agent_s_role_and_a_context_and_no_task(se
     assert other.context_id != said.context_id
 
 
+@covers("SEND-15", "OPEN-22")
 @pytest.mark.parametrize("end", ["complete", "fail", "reject", "input", "auth"])
-async def test_send_15_the_agent_s_word_in_a_status_names_its_task_and_context(served: Served, end: str) -> None:
+async def test_the_agent_s_word_in_a_status_names_its_task_and_context(served: Served, end: str) -> None:
     task = await send(served, scripted({end: "a word"}))
     said = task.status.message
     assert (said.role, said.task_id, said.context_id) == (ROLE_AGENT, task.id, task.context_id)
     assert (text_of(said), bool(said.message_id)) == ("a word", True)
 
 
-async def test_send_15_once_a_task_exists_messages_on_it_are_answered_with_the_task(served: Served) -> None:
+@covers("SEND-15")
+async def test_once_a_task_exists_messages_on_it_are_answered_with_the_task(served: Served) -> None:
     asking = await send(served, scripted({"input": "?"}))
     refused = await refusal(served.send(scripted({"message": "bare"}, task_id=asking.id)))
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
@@ -629,7 +665,8 @@ async def test_send_15_once_a_task_exists_messages_on_it_are_answered_with_the_t
     assert answered.WhichOneof("payload") == "task"
 
 
-async def test_send_15_a_skill_that_answers_with_a_message_continues_no_task() -> None:
+@covers("SEND-15")
+async def test_a_skill_that_answers_with_a_message_continues_no_task() -> None:
     agent = Agent("Both", "Has both kinds of skills.")
 
     @agent.skill()
@@ -648,14 +685,15 @@ async def test_send_15_a_skill_that_answers_with_a_message_continues_no_task() -
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["message.metadata.skill"])
 
 
-async def test_send_16_what_a_handler_returns_is_an_artifact_and_no_message(served: Served) -> None:
+@covers("SEND-16")
+async def test_what_a_handler_returns_is_an_artifact_and_no_message(served: Served) -> None:
     task = await send(served, request("the result"))
     assert texts(task) == ["the result"]
     assert not task.status.HasField("message")
     assert [said.role for said in task.history] == [ROLE_USER]
 
 
-# -- SEND-19
+# -- callers that leave
 
 
 async def cut_by_its_deadline(served: Served) -> None:
@@ -667,8 +705,9 @@ async def cut_by_its_deadline(served: Served) -> None:
             return
 
 
+@covers("SEND-19", "G7")
 @pytest.mark.parametrize("leaving", ["cancel", "deadline"])
-async def test_send_19_a_task_outlives_the_call_of_its_send(leaving: str) -> None:
+async def test_a_task_outlives_the_call_of_its_send(leaving: str) -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent) as served:
         if leaving == "cancel":
@@ -686,7 +725,8 @@ async def test_send_19_a_task_outlives_the_call_of_its_send(leaving: str) -> Non
         assert texts(await served.get(working.id)) == ["partial", "it is done"]
 
 
-async def test_send_19_a_server_that_is_asked_to_may_cancel_with_the_caller() -> None:
+@covers("SEND-19")
+async def test_a_server_that_is_asked_to_may_cancel_with_the_caller() -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent, cancel_on_disconnect=True) as served:
         call = served.stub.SendMessage(request("it"), metadata=V1)
@@ -699,17 +739,19 @@ async def test_send_19_a_server_that_is_asked_to_may_cancel_with_the_caller() ->
         await eventually(canceled)
 
 
-# -- IDS
+# -- ids
 
 
-async def test_ids_1_a_context_id_is_made_and_told_where_the_message_has_none(served: Served) -> None:
+@covers("IDS-1")
+async def test_a_context_id_is_made_and_told_where_the_message_has_none(served: Served) -> None:
     one, two = await send(served, request()), await send(served, request())
     assert one.context_id
     assert one.context_id != two.context_id
     assert one.history[0].context_id == one.context_id
 
 
-async def test_ids_2_a_context_id_of_the_client_is_kept(served: Served) -> None:
+@covers("IDS-2")
+async def test_a_context_id_of_the_client_is_kept(served: Served) -> None:
     task = await send(served, request(message(context_id="mine")))
     reply = (await served.send(scripted({"message": "hi"}, context_id="mine"))).message
     read = await elements(served.stream(request(message(context_id="mine"))))
@@ -717,28 +759,32 @@ async def test_ids_2_a_context_id_of_the_client_is_kept(served: Served) -> None:
     assert read[-1].status_update.context_id == "mine"
 
 
-async def test_ids_5_task_ids_are_made_by_the_server_each_its_own(served: Served) -> None:
+@covers("IDS-5")
+async def test_task_ids_are_made_by_the_server_each_its_own(served: Served) -> None:
     tasks = await asyncio.gather(*(send(served, request(message(context_id="one"))) for _ in range(20)))
     assert len({task.id for task in tasks}) == 20
     assert {task.context_id for task in tasks} == {"one"}
     assert all(task.history[0].task_id == task.id for task in tasks)
 
 
-async def test_ids_7_the_task_id_alone_is_enough_to_continue_a_task(served: Served) -> None:
+@covers("IDS-7")
+async def test_the_task_id_alone_is_enough_to_continue_a_task(served: Served) -> None:
     asking = await send(served, scripted({"input": "?"}, context_id="mine"))
     done = await send(served, request(message(task_id=asking.id)))
     assert (done.id, done.context_id) == (asking.id, "mine")
     assert done.history[-1].context_id == "mine"
 
 
-async def test_ids_9_task_and_context_id_together_continue_a_task(served: Served) -> None:
+@covers("IDS-9")
+async def test_task_and_context_id_together_continue_a_task(served: Served) -> None:
     asking = await send(served, scripted({"input": "?"}, context_id="mine"))
     done = await send(served, request(message(task_id=asking.id, context_id="mine")))
     assert (done.id, done.status.state) == (asking.id, COMPLETED)
 
 
+@covers("IDS-8")
 @pytest.mark.parametrize("method", SENDS)
-async def test_ids_8_a_context_id_that_is_not_the_task_s_is_refused_and_the_task_stays_as_it_is(
+async def test_a_context_id_that_is_not_the_task_s_is_refused_and_the_task_stays_as_it_is(
     served: Served, method: str
 ) -> None:
     before = await send(served, scripted({"input": "?"}, context_id="mine"))
@@ -749,7 +795,8 @@ async def test_ids_8_a_context_id_that_is_not_the_task_s_is_refused_and_the_task
     assert await served.get(before.id) == before
 
 
-async def test_ids_9_the_context_id_of_an_ended_task_begins_a_new_task_in_the_same_conversation(
+@covers("IDS-9")
+async def test_the_context_id_of_an_ended_task_begins_a_new_task_in_the_same_conversation(
     served: Served,
 ) -> None:
     ended = await send(served, request(message(context_id="mine")))
@@ -759,7 +806,8 @@ async def test_ids_9_the_context_id_of_an_ended_task_begins_a_new_task_in_the_sa
     assert len(new.history) == 1
 
 
-async def test_ids_10_the_same_context_id_of_two_tenants_is_two_conversations(served: Served) -> None:
+@covers("IDS-10")
+async def test_the_same_context_id_of_two_tenants_is_two_conversations(served: Served) -> None:
     red = await send(served, scripted({"input": "?"}, context_id="shared", tenant="red"))
     blue = await send(served, scripted({"input": "?"}, context_id="shared", tenant="blue"))
     listed = await served.stub.ListTasks(ListTasksRequest(context_id="shared", tenant="red"), metadata=V1)
@@ -767,7 +815,8 @@ async def test_ids_10_the_same_context_id_of_two_tenants_is_two_conversations(se
     assert (await total(served, "blue"), blue.context_id) == (1, "shared")
 
 
-async def test_send_2_many_blocking_sends_at_a_time_each_get_their_own_task() -> None:
+@covers("SEND-2")
+async def test_many_blocking_sends_at_a_time_each_get_their_own_task() -> None:
     async with serving(scripted_agent()) as served:
         tasks = await asyncio.gather(*(send(served, request(f"text {i}")) for i in range(50)))
     assert [texts(task) for task in tasks] == [[f"text {i}"] for i in range(50)]

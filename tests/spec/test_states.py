@@ -11,6 +11,7 @@ from a2a_grpc.lifecycle import IllegalTransition, check
 from a2a_grpc.parts import text_of, to_dict
 from a2a_grpc.protocol import CREATED
 from a2a_grpc.wire import ROLE_AGENT, CancelTaskRequest, TaskState
+from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
@@ -57,9 +58,10 @@ async def ended(served: Served, step: dict[str, str] | None) -> Any:
     return await served.stub.CancelTask(CancelTaskRequest(id=started.id), metadata=V1)
 
 
+@covers("ST-2")
 @pytest.mark.parametrize("before", STATES)
 @pytest.mark.parametrize("after", STATES)
-def test_st_2_a_state_follows_another_only_where_the_table_says_so(before: TaskState, after: TaskState) -> None:
+def test_a_state_follows_another_only_where_the_table_says_so(before: TaskState, after: TaskState) -> None:
     if after in LEGAL[before]:
         check(before, after)
         return
@@ -67,13 +69,15 @@ def test_st_2_a_state_follows_another_only_where_the_table_says_so(before: TaskS
         check(before, after)
 
 
-def test_st_2_the_refusal_names_both_states() -> None:
+@covers("ST-2")
+def test_the_refusal_names_both_states() -> None:
     with pytest.raises(IllegalTransition, match="WORKING cannot follow COMPLETED"):
         check(TaskState.TASK_STATE_COMPLETED, TaskState.TASK_STATE_WORKING)
 
 
+@covers("ST-1")
 @pytest.mark.parametrize(("step", "state"), ENDS)
-async def test_st_1_a_terminal_state_is_final(served: Served, step: dict[str, str] | None, state: int) -> None:
+async def test_a_terminal_state_is_final(served: Served, step: dict[str, str] | None, state: int) -> None:
     task = await ended(served, step)
     assert task.status.state == state
     again = request(message("again", task_id=task.id))
@@ -84,7 +88,8 @@ async def test_st_1_a_terminal_state_is_final(served: Served, step: dict[str, st
     assert await served.get(task.id) == task
 
 
-async def test_st_1_a_message_to_an_ended_task_does_not_reach_the_agent() -> None:
+@covers("ST-1")
+async def test_a_message_to_an_ended_task_does_not_reach_the_agent() -> None:
     agent, heard = Agent("Listener", "Listens."), list[str]()
 
     @agent.skill()
@@ -99,8 +104,9 @@ async def test_st_1_a_message_to_an_ended_task_does_not_reach_the_agent() -> Non
     assert heard == ["first", "third"]
 
 
+@covers("ST-5")
 @pytest.mark.parametrize(("step", "state"), [*ENDS[:3], *INTERRUPTIONS])
-async def test_st_5_every_change_of_state_is_a_status_update_with_its_time_and_message(
+async def test_every_change_of_state_is_a_status_update_with_its_time_and_message(
     served: Served, step: dict[str, str], state: int
 ) -> None:
     call = served.stream(scripted({"status": "on it"}, step))
@@ -122,7 +128,8 @@ async def test_st_5_every_change_of_state_is_a_status_update_with_its_time_and_m
     assert (await served.get(task.id)).status == statuses[3]
 
 
-async def test_s4_8_a_task_tells_when_it_was_created_and_when_it_last_changed(served: Served) -> None:
+@covers("S4-8")
+async def test_a_task_tells_when_it_was_created_and_when_it_last_changed(served: Served) -> None:
     read = list(await elements(served.stream(scripted({"status": "on it"}, {"complete": "done"})), 4))
     born, last = read[0].task, read[-1].status_update.status
     ended = await served.get(born.id)
@@ -131,8 +138,9 @@ async def test_s4_8_a_task_tells_when_it_was_created_and_when_it_last_changed(se
     assert ended.status.timestamp == last.timestamp
 
 
+@covers("ST-3", "AUTHT-3")
 @pytest.mark.parametrize(("step", "state"), INTERRUPTIONS)
-async def test_st_3_autht_3_an_interrupted_task_goes_on_with_the_next_message(
+async def test_an_interrupted_task_goes_on_with_the_next_message(
     served: Served, step: dict[str, str], state: int
 ) -> None:
     waiting = (await served.send(scripted(step))).task
@@ -141,8 +149,9 @@ async def test_st_3_autht_3_an_interrupted_task_goes_on_with_the_next_message(
     assert (task.id, task.status.state, texts(task)) == (waiting.id, COMPLETED, ["go on"])
 
 
+@covers("ST-2")
 @pytest.mark.parametrize(("first", "second"), [(a, b) for a in INTERRUPTIONS for b in INTERRUPTIONS])
-async def test_st_2_a_task_may_be_interrupted_again_in_either_way(
+async def test_a_task_may_be_interrupted_again_in_either_way(
     served: Served, first: tuple[dict[str, str], int], second: tuple[dict[str, str], int]
 ) -> None:
     waiting = (await served.send(scripted(first[0]))).task
@@ -153,7 +162,8 @@ async def test_st_2_a_task_may_be_interrupted_again_in_either_way(
     assert done.status.state == COMPLETED
 
 
-async def test_st_2_a_task_that_asks_while_a_message_waits_goes_on_at_once() -> None:
+@covers("ST-2")
+async def test_a_task_that_asks_while_a_message_waits_goes_on_at_once() -> None:
     agent, gate = Agent("Asker", "Asks late."), asyncio.Event()
 
     @agent.skill()
@@ -172,7 +182,8 @@ async def test_st_2_a_task_that_asks_while_a_message_waits_goes_on_at_once() -> 
         assert texts(await served.get(started.id)) == ["got red"]
 
 
-async def test_st_4_a_handler_that_just_returns_completes_its_task() -> None:
+@covers("ST-4")
+async def test_a_handler_that_just_returns_completes_its_task() -> None:
     agent = Agent("Quiet", "Says nothing.")
 
     @agent.skill()
@@ -184,7 +195,8 @@ async def test_st_4_a_handler_that_just_returns_completes_its_task() -> None:
         assert (task.status.state, len(task.artifacts), task.status.HasField("message")) == (COMPLETED, 0, False)
 
 
-async def test_st_4_a_handler_that_raises_fails_its_task_with_a_generic_text(served: Served) -> None:
+@covers("ST-4", "ERR-7")
+async def test_a_handler_that_raises_fails_its_task_with_a_generic_text(served: Served) -> None:
     task = (await served.send(scripted({"artifact": {"text": "so far"}}, {"raise": "secret"}))).task
     assert task.status.state == FAILED
     assert texts(task) == ["so far"]
@@ -193,7 +205,8 @@ async def test_st_4_a_handler_that_raises_fails_its_task_with_a_generic_text(ser
     assert faults(task) == []
 
 
-async def test_st_4_a_handler_that_goes_on_after_its_task_was_canceled_writes_nothing() -> None:
+@covers("ST-4")
+async def test_a_handler_that_goes_on_after_its_task_was_canceled_writes_nothing() -> None:
     agent, release, attempts = Agent("Stubborn", "Does not stop."), asyncio.Event(), list[str]()
 
     @agent.skill()
@@ -227,7 +240,8 @@ async def test_st_4_a_handler_that_goes_on_after_its_task_was_canceled_writes_no
         assert [event_state(event) for event in await elements(call)] == [CANCELED]
 
 
-async def test_st_2_a_task_that_waits_for_its_place_is_submitted() -> None:
+@covers("ST-2")
+async def test_a_task_that_waits_for_its_place_is_submitted() -> None:
     async with serving(scripted_agent(), max_runs=1) as served:
         busy = await served.start({"sleep": 60})
         queued = await served.start({"complete": "done"})
@@ -240,7 +254,8 @@ async def test_st_2_a_task_that_waits_for_its_place_is_submitted() -> None:
         await eventually(completes)
 
 
-async def test_autht_1_a_task_that_needs_authorization_says_what_is_needed(served: Served) -> None:
+@covers("AUTHT-1")
+async def test_a_task_that_needs_authorization_says_what_is_needed(served: Served) -> None:
     task = (await served.send(scripted({"auth": "Sign in at https://login.example"}))).task
     assert task.status.state == AUTH_REQUIRED
     assert text_of(task.status.message) == "Sign in at https://login.example"
@@ -249,7 +264,8 @@ async def test_autht_1_a_task_that_needs_authorization_says_what_is_needed(serve
     assert await served.get(task.id) == task
 
 
-async def test_autht_3_a_sends_stream_stays_open_while_authorization_is_missing(served: Served) -> None:
+@covers("AUTHT-3")
+async def test_a_sends_stream_stays_open_while_authorization_is_missing(served: Served) -> None:
     call = served.stream(scripted({"auth": "Sign in"}))
     read = await elements(call, 3)
     assert [event_state(event) for event in read] == [SUBMITTED, WORKING, AUTH_REQUIRED]
@@ -260,7 +276,8 @@ async def test_autht_3_a_sends_stream_stays_open_while_authorization_is_missing(
     assert await call.code() == grpc.StatusCode.OK
 
 
-async def test_autht_4_a_message_to_a_task_that_needs_authorization_is_no_authorization(served: Served) -> None:
+@covers("AUTHT-4")
+async def test_a_message_to_a_task_that_needs_authorization_is_no_authorization(served: Served) -> None:
     waiting = (await served.send(scripted({"auth": "Sign in"}))).task
     again = (await served.send(scripted({"auth": "Not yet"}, task_id=waiting.id))).task
     assert (again.status.state, text_of(again.status.message)) == (AUTH_REQUIRED, "Not yet")

@@ -1,4 +1,4 @@
-"""Section 1.2 of the requirements: sending a message and following the work."""
+"""SendStreamingMessage: sending a message and following the work (spec §3.1.2)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,6 +31,7 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
     TaskState,
 )
+from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
@@ -76,11 +77,12 @@ class Gated:
             return f"{turn.text} is done"
 
 
-# -- STRM-1
+# -- the capability
 
 
+@covers("STRM-1")
 @pytest.mark.parametrize("answers", ["task", "message"])
-async def test_strm_1_without_the_streaming_capability_a_stream_is_refused_before_anything_happens(
+async def test_without_the_streaming_capability_a_stream_is_refused_before_anything_happens(
     answers: Any,
 ) -> None:
     seen: list[str] = []
@@ -101,10 +103,11 @@ async def test_strm_1_without_the_streaming_capability_a_stream_is_refused_befor
     assert seen == ["unary"]
 
 
-# -- STRM-2
+# -- progress
 
 
-async def test_strm_2_progress_and_partial_results_arrive_while_the_agent_is_still_at_work() -> None:
+@covers("STRM-2")
+async def test_progress_and_partial_results_arrive_while_the_agent_is_still_at_work() -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent) as served:
         call = served.stream(request("it"))
@@ -119,7 +122,8 @@ async def test_strm_2_progress_and_partial_results_arrive_while_the_agent_is_sti
     assert states(rest) == [COMPLETED]
 
 
-async def test_strm_2_pieces_of_a_generator_arrive_the_moment_they_are_yielded() -> None:
+@covers("STRM-2")
+async def test_pieces_of_a_generator_arrive_the_moment_they_are_yielded() -> None:
     gates = [asyncio.Event() for _ in range(3)]
     agent = Agent("Dripping", "Yields a piece whenever it is let.")
 
@@ -141,10 +145,11 @@ async def test_strm_2_pieces_of_a_generator_arrive_the_moment_they_are_yielded()
     assert completed.status_update.status.state == COMPLETED
 
 
-# -- STRM-3
+# -- a message
 
 
-async def test_strm_3_a_message_is_the_one_and_only_element_and_no_task_exists(served: Served) -> None:
+@covers("STRM-3")
+async def test_a_message_is_the_one_and_only_element_and_no_task_exists(served: Served) -> None:
     call = served.stream(scripted({"message": "Hello back."}, context_id="c-1"))
     read = await elements(call)
     assert kinds(read) == ["message"]
@@ -154,7 +159,7 @@ async def test_strm_3_a_message_is_the_one_and_only_element_and_no_task_exists(s
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
-# -- STRM-4, STRM-5, STRM-7
+# -- the elements of a task
 
 ENDS: dict[str, tuple[list[Any], TaskState]] = {
     "nothing": ([], COMPLETED),
@@ -166,8 +171,9 @@ ENDS: dict[str, tuple[list[Any], TaskState]] = {
 }
 
 
+@covers("STRM-4")
 @pytest.mark.parametrize(("end", "state"), ENDS.values(), ids=ENDS)
-async def test_strm_4_first_the_task_then_its_updates_then_ok_after_the_settling_event(
+async def test_first_the_task_then_its_updates_then_ok_after_the_settling_event(
     served: Served, end: list[Any], state: TaskState
 ) -> None:
     call = served.stream(scripted({"status": "on it"}, {"artifact": {"id": "a", "text": "one"}}, *end))
@@ -181,7 +187,8 @@ async def test_strm_4_first_the_task_then_its_updates_then_ok_after_the_settling
         assert (update.task_id, update.context_id) == (task.id, task.context_id)
 
 
-async def test_strm_4_a_canceled_task_ends_its_stream_ok_with_the_canceled_event() -> None:
+@covers("STRM-4", "CANC-8")
+async def test_a_canceled_task_ends_its_stream_ok_with_the_canceled_event() -> None:
     async with asyncio.timeout(30), serving(scripted_agent()) as served:
         call = served.stream(scripted({"sleep": 60}))
         task_id = (await elements(call, 2))[0].task.id
@@ -190,7 +197,8 @@ async def test_strm_4_a_canceled_task_ends_its_stream_ok_with_the_canceled_event
         assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_strm_4_the_elements_add_up_to_the_stored_task(served: Served) -> None:
+@covers("STRM-4")
+async def test_the_elements_add_up_to_the_stored_task(served: Served) -> None:
     read = await elements(
         served.stream(
             scripted(
@@ -210,14 +218,16 @@ async def test_strm_4_the_elements_add_up_to_the_stored_task(served: Served) -> 
     assert len(folded.artifacts) == 3
 
 
-async def test_strm_5_an_agent_s_words_travel_in_statuses_and_never_as_bare_messages(served: Served) -> None:
+@covers("STRM-5")
+async def test_an_agent_s_words_travel_in_statuses_and_never_as_bare_messages(served: Served) -> None:
     read = await elements(served.stream(scripted({"status": "one"}, {"status": "two"}, {"complete": "three"})))
     assert "message" not in kinds(read)
     said = [text_of(element.status_update.status.message) for element in read if element.HasField("status_update")]
     assert said == ["", "one", "two", "three"]
 
 
-async def test_strm_5_a_follow_up_s_stream_begins_with_the_task_as_it_is_now(served: Served) -> None:
+@covers("STRM-5")
+async def test_a_follow_up_s_stream_begins_with_the_task_as_it_is_now(served: Served) -> None:
     before = (await served.send(scripted({"artifact": {"id": "a", "text": "one"}}, {"input": "Which date?"}))).task
     call = served.stream(scripted({"status": "thanks"}, {"complete": "Done."}, task_id=before.id))
     read = await elements(call)
@@ -229,7 +239,8 @@ async def test_strm_5_a_follow_up_s_stream_begins_with_the_task_as_it_is_now(ser
     assert states(read) == [WORKING, WORKING, COMPLETED]
 
 
-async def test_strm_5_the_stream_of_an_answer_to_a_waiting_handler_begins_with_the_task(served: Served) -> None:
+@covers("STRM-5")
+async def test_the_stream_of_an_answer_to_a_waiting_handler_begins_with_the_task(served: Served) -> None:
     before = (await served.send(scripted({"input": "Which date?"}, {"artifact": {"id": "a", "text": "one"}}))).task
     read = await elements(served.stream(request(message("Monday", task_id=before.id))))
     assert kinds(read) == ["task", "artifact_update", "status_update"]
@@ -238,7 +249,8 @@ async def test_strm_5_the_stream_of_an_answer_to_a_waiting_handler_begins_with_t
     assert states(read)[-1] == COMPLETED
 
 
-async def test_strm_5_the_stream_of_a_message_to_a_working_task_begins_with_it_and_ends_with_its_own_turn() -> None:
+@covers("STRM-5")
+async def test_the_stream_of_a_message_to_a_working_task_begins_with_it_and_ends_with_its_own_turn() -> None:
     gate = asyncio.Event()
     agent = Agent("Turns", "Takes its turns.")
 
@@ -261,7 +273,8 @@ async def test_strm_5_the_stream_of_a_message_to_a_working_task_begins_with_it_a
     assert [text_of(element.status_update.status.message) for element in rest] == ["first?", "", "second?"]
 
 
-async def test_strm_7_completion_is_the_end_of_the_stream_with_ok_after_the_terminal_event(served: Served) -> None:
+@covers("STRM-7", "OPEN-4")
+async def test_completion_is_the_end_of_the_stream_with_ok_after_the_terminal_event(served: Served) -> None:
     for _ in range(20):
         call = served.stream(request())
         read = await elements(call)
@@ -269,15 +282,17 @@ async def test_strm_7_completion_is_the_end_of_the_stream_with_ok_after_the_term
         assert event_state(read[-1]) == COMPLETED
 
 
-async def test_strm_4_return_immediately_does_not_shorten_a_stream(served: Served) -> None:
+@covers("STRM-4")
+async def test_return_immediately_does_not_shorten_a_stream(served: Served) -> None:
     read = await elements(served.stream(scripted({"status": "one"}, {"complete": "two"}, immediately=True)))
     assert states(read) == [SUBMITTED, WORKING, WORKING, COMPLETED]
 
 
-# -- STRM-8
+# -- errors
 
 
-async def test_strm_8_the_errors_of_a_send_come_as_the_status_before_any_element(served: Served) -> None:
+@covers("STRM-8")
+async def test_the_errors_of_a_send_come_as_the_status_before_any_element(served: Served) -> None:
     ended = (await served.send(request())).task
     push = request(task_push_notification_config=TaskPushNotificationConfig(url="https://example.org/hook"))
     failed, invalid = grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT
@@ -293,7 +308,8 @@ async def test_strm_8_the_errors_of_a_send_come_as_the_status_before_any_element
         assert (refused.code, refused.reason) == (code, reason)
 
 
-async def test_strm_8_a_media_type_that_the_agent_does_not_take_is_refused_before_any_element() -> None:
+@covers("STRM-8")
+async def test_a_media_type_that_the_agent_does_not_take_is_refused_before_any_element() -> None:
     agent = Agent("Reading", "Reads text.", input_modes=["text/plain"])
 
     @agent.skill()
@@ -309,10 +325,11 @@ async def test_strm_8_a_media_type_that_the_agent_does_not_take_is_refused_befor
     assert refused.fields == ["message.parts[1].media_type"]
 
 
-# -- STRM-9, OPEN-1
+# -- interrupted tasks
 
 
-async def test_strm_9_a_stream_stays_open_in_auth_required_and_goes_on_with_the_next_message() -> None:
+@covers("STRM-9", "OPEN-1")
+async def test_a_stream_stays_open_in_auth_required_and_goes_on_with_the_next_message() -> None:
     async with asyncio.timeout(30), serving(scripted_agent()) as served:
         call = served.stream(scripted({"auth": "Log in at the desk."}))
         read = await elements(call, 3)
@@ -324,7 +341,8 @@ async def test_strm_9_a_stream_stays_open_in_auth_required_and_goes_on_with_the_
     assert states(rest) == [WORKING, COMPLETED]
 
 
-async def test_strm_9_a_stream_ends_ok_after_input_required(served: Served) -> None:
+@covers("STRM-9", "OPEN-1")
+async def test_a_stream_ends_ok_after_input_required(served: Served) -> None:
     call = served.stream(scripted({"input": "Which date?"}))
     read = await elements(call)
     assert states(read) == [SUBMITTED, WORKING, INPUT_REQUIRED]
@@ -333,23 +351,26 @@ async def test_strm_9_a_stream_ends_ok_after_input_required(served: Served) -> N
     assert (await served.get(read[0].task.id)).status.state == INPUT_REQUIRED
 
 
-async def test_strm_9_a_stream_ends_ok_when_its_handler_waits_for_an_answer(served: Served) -> None:
+@covers("STRM-9", "OPEN-1")
+async def test_a_stream_ends_ok_when_its_handler_waits_for_an_answer(served: Served) -> None:
     call = served.stream(scripted({"input": "Which date?"}, {"status": "thanks"}))
     assert states(await elements(call)) == [SUBMITTED, WORKING, INPUT_REQUIRED]
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_strm_9_the_question_of_an_earlier_turn_does_not_end_the_stream_of_a_later_one(served: Served) -> None:
+@covers("STRM-9", "OPEN-1")
+async def test_the_question_of_an_earlier_turn_does_not_end_the_stream_of_a_later_one(served: Served) -> None:
     task_id = (await served.send(scripted({"input": "first?"}))).task.id
     read = await elements(served.stream(scripted({"input": "second?"}, task_id=task_id)))
     assert states(read) == [WORKING, INPUT_REQUIRED]
     assert text_of(read[-1].status_update.status.message) == "second?"
 
 
-# -- STRM-10
+# -- failures
 
 
-async def test_strm_10_a_failure_after_elements_is_told_as_failed_and_the_stream_ends_ok(served: Served) -> None:
+@covers("STRM-10", "ST-4")
+async def test_a_failure_after_elements_is_told_as_failed_and_the_stream_ends_ok(served: Served) -> None:
     call = served.stream(scripted({"artifact": {"id": "a", "text": "half"}}, {"raise": "SECRET"}))
     read = await elements(call)
     assert kinds(read) == ["task", "status_update", "artifact_update", "status_update"]
@@ -358,13 +379,12 @@ async def test_strm_10_a_failure_after_elements_is_told_as_failed_and_the_stream
     assert not any(b"SECRET" in element.SerializeToString() for element in read[1:])
 
 
-# -- HIST-6, SEND-19, EVT-9
+# -- history, callers that leave, metadata, order
 
 
+@covers("HIST-6")
 @pytest.mark.parametrize(("length", "kept"), [(None, 3), (0, 0), (1, 1), (3, 3), (9, 3)])
-async def test_hist_6_history_length_applies_to_the_task_of_a_stream(
-    served: Served, length: int | None, kept: int
-) -> None:
+async def test_history_length_applies_to_the_task_of_a_stream(served: Served, length: int | None, kept: int) -> None:
     task_id = (await served.send(scripted({"input": "?"}))).task.id
     asked = scripted({"input": "more?"}, task_id=task_id)
     asked.configuration.CopyFrom(SendMessageConfiguration(history_length=length))
@@ -386,8 +406,9 @@ async def cut_by_its_deadline(served: Served) -> str:
     return str(listed.tasks[0].id)
 
 
+@covers("SEND-19", "G7", "EVT-4")
 @pytest.mark.parametrize("leaving", ["cancel", "deadline"])
-async def test_send_19_a_task_outlives_the_stream_of_its_send(leaving: str) -> None:
+async def test_a_task_outlives_the_stream_of_its_send(leaving: str) -> None:
     gated = Gated()
     async with asyncio.timeout(30), serving(gated.agent) as served:
         if leaving == "cancel":
@@ -405,7 +426,8 @@ async def test_send_19_a_task_outlives_the_stream_of_its_send(leaving: str) -> N
         assert texts(await served.get(task_id)) == ["partial", "it is done"]
 
 
-async def test_evt_9_initial_metadata_arrives_while_the_agent_is_still_silent() -> None:
+@covers("EVT-9")
+async def test_initial_metadata_arrives_while_the_agent_is_still_silent() -> None:
     gate = asyncio.Event()
     agent = Agent("Silent", "Says nothing for a while.")
 
@@ -420,7 +442,8 @@ async def test_evt_9_initial_metadata_arrives_while_the_agent_is_still_silent() 
         assert states(await elements(call)) == [SUBMITTED, WORKING, COMPLETED]
 
 
-async def test_evt_1_a_thousand_events_arrive_in_order_each_once(served: Served) -> None:
+@covers("EVT-1")
+async def test_a_thousand_events_arrive_in_order_each_once(served: Served) -> None:
     read = await elements(served.stream(scripted({"chunks": {"id": "c", "count": 1000, "text": "{i}"}})))
     chunks = [element.artifact_update for element in read if element.HasField("artifact_update")]
     assert [text_of(chunk.artifact) for chunk in chunks] == [str(i) for i in range(1000)]

@@ -9,6 +9,7 @@ from a2a_grpc import Agent, Turn
 from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import CancelTaskRequest, StreamResponse, TaskState
+from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
@@ -28,7 +29,8 @@ from tests.spec.required import faults
 pytestmark = pytest.mark.usefixtures("any_way")
 
 
-async def test_sub_1_without_the_streaming_capability_it_is_unsupported() -> None:
+@covers("SUB-1", "OPEN-26")
+async def test_without_the_streaming_capability_it_is_unsupported() -> None:
     agent = Agent("Quiet", "Does not stream.", streaming=False)
 
     @agent.skill()
@@ -40,23 +42,26 @@ async def test_sub_1_without_the_streaming_capability_it_is_unsupported() -> Non
         refused = await refusal(served.subscribe(waiting.id))
         assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "UNSUPPORTED_OPERATION")
         unknown = await refusal(served.subscribe("t-0"))
-        assert unknown.reason == "UNSUPPORTED_OPERATION"  # the capability comes before existence (OPEN-26)
+        assert unknown.reason == "UNSUPPORTED_OPERATION"  # the capability comes before existence
 
 
-async def test_sub_2_an_unknown_task_is_not_found(served: Served) -> None:
+@covers("SUB-2")
+async def test_an_unknown_task_is_not_found(served: Served) -> None:
     refused = await refusal(served.subscribe("t-0"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 
 
+@covers("SUB-2", "ERR-13")
 @pytest.mark.direct
-async def test_sub_2_a_task_of_another_tenant_is_not_found(served: Served) -> None:
+async def test_a_task_of_another_tenant_is_not_found(served: Served) -> None:
     started = await served.start({"sleep": 60}, tenant="a")
     refused = await refusal(served.subscribe(started.id, tenant="b"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 
 
+@covers("SUB-3")
 @pytest.mark.parametrize("step", [{"complete": "x"}, {"fail": "x"}, {"reject": "x"}, None])
-async def test_sub_3_a_task_that_has_ended_is_refused_without_any_element(
+async def test_a_task_that_has_ended_is_refused_without_any_element(
     served: Served, step: dict[str, str] | None
 ) -> None:
     if step is None:
@@ -75,7 +80,8 @@ async def test_sub_3_a_task_that_has_ended_is_refused_without_any_element(
     assert read == []
 
 
-async def test_sub_4_the_task_comes_first_then_its_updates_until_it_ends(served: Served) -> None:
+@covers("SUB-4")
+async def test_the_task_comes_first_then_its_updates_until_it_ends(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Which?"}))).task
     call = served.subscribe(waiting.id)
     first = (await elements(call, 1))[0]
@@ -94,7 +100,8 @@ async def test_sub_4_the_task_comes_first_then_its_updates_until_it_ends(served:
     assert [fault for event in (first, *rest) for fault in faults(event)] == []
 
 
-async def test_sub_5_a_task_that_waits_for_its_place_can_be_subscribed_to() -> None:
+@covers("SUB-5")
+async def test_a_task_that_waits_for_its_place_can_be_subscribed_to() -> None:
     async with serving(scripted_agent(), max_runs=1) as served:
         busy = await served.start({"sleep": 60})
         queued = await served.start()
@@ -104,10 +111,11 @@ async def test_sub_5_a_task_that_waits_for_its_place_can_be_subscribed_to() -> N
         assert [event_state(event) for event in await elements(call)] == [WORKING, 0, COMPLETED]
 
 
+@covers("SUB-5", "OPEN-1")
 @pytest.mark.parametrize(
     ("step", "state"), [({"input": "Which?"}, INPUT_REQUIRED), ({"auth": "Sign in"}, AUTH_REQUIRED)]
 )
-async def test_sub_5_a_subscription_outlasts_interruptions_and_ends_with_the_terminal_event(
+async def test_a_subscription_outlasts_interruptions_and_ends_with_the_terminal_event(
     served: Served, step: dict[str, str], state: TaskState
 ) -> None:
     waiting = (await served.send(scripted(step))).task
@@ -121,7 +129,8 @@ async def test_sub_5_a_subscription_outlasts_interruptions_and_ends_with_the_ter
     assert await call.code() == grpc.StatusCode.OK
 
 
-async def test_sub_6_between_the_snapshot_and_the_first_event_there_is_no_gap_and_no_repeat() -> None:
+@covers("SUB-6", "G4")
+async def test_between_the_snapshot_and_the_first_event_there_is_no_gap_and_no_repeat() -> None:
     agent, count = Agent("Counter", "Counts."), 200
 
     @agent.skill()
@@ -159,7 +168,8 @@ async def test_sub_6_between_the_snapshot_and_the_first_event_there_is_no_gap_an
         assert set(await asyncio.gather(*hearing)) == {whole}
 
 
-async def test_sub_8_the_first_task_has_the_history_so_far(served: Served) -> None:
+@covers("SUB-8", "OPEN-24")
+async def test_the_first_task_has_the_history_so_far(served: Served) -> None:
     waiting = (await served.send(scripted({"input": "Which?"}))).task
     first = (await elements(served.subscribe(waiting.id), 1))[0].task
     assert [sent.message_id for sent in first.history] == ["m-1"]

@@ -23,6 +23,7 @@ from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.text import flaw
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, ListTasksRequest, SubscribeToTaskRequest
 from tests.attacks import http2
+from tests.covers import covers
 from tests.guarantees.rig import serving_on
 from tests.harness import V1, Served, decoded, elements, refusal, request, scripted_agent
 
@@ -98,6 +99,7 @@ async def answer(
     return "OK", []
 
 
+@covers("VAL-1")
 @settings(
     max_examples=60,
     deadline=None,
@@ -117,6 +119,7 @@ async def test_every_store_gives_the_same_answer_to_any_text_in_any_field(
     assert set(map(str, answers.values())) == {str(answers["memory"])}, answers
 
 
+@covers("VAL-1")
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("text", ["a\0b", "x" * 5000, "\U0001f600" * 257])
 async def test_text_that_a_store_cannot_keep_names_its_field(served: Served, field: str, text: str) -> None:

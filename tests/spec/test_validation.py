@@ -1,4 +1,4 @@
-"""Section A.2 of the requirements: what is refused, with which words, before anything is stored or run."""
+"""Requests that are refused: with which words, and before anything is stored or run (spec §3.3.2, §5.7)."""
 
 import asyncio
 import logging
@@ -34,6 +34,7 @@ from a2a_grpc.wire import (
     Task,
     TaskPushNotificationConfig,
 )
+from tests.covers import covers
 from tests.harness import V1, Refusal, Served, elements, message, refusal, request, scripted, serving
 from tests.spec.raw_calls import (
     SENDS,
@@ -107,7 +108,7 @@ def push(**fields: Any) -> SendMessageRequest:
     return configured(task_push_notification_config=TaskPushNotificationConfig(**fields))
 
 
-# -- VAL-1 to VAL-5, VAL-8: sends
+# -- sends
 
 INLINE = "configuration.task_push_notification_config"
 LONG = "x" * 257
@@ -229,8 +230,9 @@ SENDS_REFUSED: dict[str, tuple[SendMessageRequest, list[str]]] = {
 }
 
 
+@covers("VAL-3", "VAL-4", "VAL-5", "VAL-1", "VAL-8", "ERR-12", "OPEN-22", "ERR-5")
 @pytest.mark.parametrize(("asked", "fields"), SENDS_REFUSED.values(), ids=SENDS_REFUSED)
-async def test_val_3_to_5_an_invalid_send_is_refused_by_its_fields_before_anything_happens(
+async def test_an_invalid_send_is_refused_by_its_fields_before_anything_happens(
     watched: Watched, asked: SendMessageRequest, fields: list[str]
 ) -> None:
     refused = await watched.refused(asked)
@@ -238,7 +240,8 @@ async def test_val_3_to_5_an_invalid_send_is_refused_by_its_fields_before_anythi
     assert all(path in refused.text for path in fields)
 
 
-async def test_val_2_all_violations_of_a_send_are_told_at_once(watched: Watched) -> None:
+@covers("VAL-2", "ERR-5")
+async def test_all_violations_of_a_send_are_told_at_once(watched: Watched) -> None:
     asked = SendMessageRequest(
         message=Message(
             role=ROLE_AGENT, task_id=NUL, parts=[Part(), Part(url="")], metadata=struct({"k": "x" * 20_000})
@@ -268,15 +271,17 @@ async def test_val_2_all_violations_of_a_send_are_told_at_once(watched: Watched)
     ]
 
 
-async def test_val_2_a_thousand_violations_still_fit_into_the_trailers(watched: Watched) -> None:
+@covers("VAL-2", "ERR-8")
+async def test_a_thousand_violations_still_fit_into_the_trailers(watched: Watched) -> None:
     refused = await watched.refused(sent(parts=[Part()] * 1000))
     assert (refused.code, refused.reason) == INVALID
     assert refused.fields == [f"message.parts[{place}]" for place in range(16)]
     assert len(refused.text) <= 1024
 
 
+@covers("VAL-2")
 @pytest.mark.parametrize("character", ["x", "ü", "👋"])
-async def test_val_2_an_over_long_name_in_metadata_is_told_in_an_error_that_fits_into_the_trailers(
+async def test_an_over_long_name_in_metadata_is_told_in_an_error_that_fits_into_the_trailers(
     watched: Watched, character: str
 ) -> None:
     asked = SendMessageRequest(message=message(), metadata=struct({"skill": character * 4000}))
@@ -284,7 +289,8 @@ async def test_val_2_an_over_long_name_in_metadata_is_told_in_an_error_that_fits
     assert (refused.code, refused.reason, refused.fields) == (*INVALID, ["metadata.skill"])
 
 
-async def test_val_2_the_words_name_the_value_and_what_would_be_valid(watched: Watched) -> None:
+@covers("VAL-2", "ERR-6")
+async def test_the_words_name_the_value_and_what_would_be_valid(watched: Watched) -> None:
     assert "257" in (await watched.refused(sent(message_id=LONG))).text
     assert "256" in (await watched.refused(sent(message_id=LONG))).text
     assert "1001 parts; the limit is 1000" in (await watched.refused(sent(parts=TEXT * 1001))).text
@@ -309,20 +315,23 @@ ACCEPTED: dict[str, SendMessageRequest] = {
 }
 
 
+@covers("VAL-6")
 @pytest.mark.parametrize("asked", ACCEPTED.values(), ids=ACCEPTED)
-async def test_val_6_a_send_at_a_limit_is_accepted(watched: Watched, asked: SendMessageRequest) -> None:
+async def test_a_send_at_a_limit_is_accepted(watched: Watched, asked: SendMessageRequest) -> None:
     response = await watched.served.send(asked)
     assert response.task.status.state == COMPLETED
     assert [seen.message_id for seen in watched.seen] == [asked.message.message_id]
 
 
-def test_val_6_the_metadata_at_the_limit_and_over_it_differ_by_one_byte() -> None:
+@covers("VAL-6")
+def test_the_metadata_at_the_limit_and_over_it_differ_by_one_byte() -> None:
     assert ACCEPTED["metadata of 16 KiB"].message.metadata.ByteSize() == 16_384
     over, _ = SENDS_REFUSED["metadata over 16 KiB of the message"]
     assert over.message.metadata.ByteSize() == 16_385
 
 
-async def test_val_6_every_limit_is_a_setting() -> None:
+@covers("VAL-6")
+async def test_every_limit_is_a_setting() -> None:
     limits: dict[str, tuple[int, SendMessageRequest, str]] = {
         "max_id_chars": (16, sent(message_id="x" * 17), "message.message_id"),
         "max_parts": (1, sent(parts=TEXT * 2), "message.parts"),
@@ -343,7 +352,7 @@ async def test_val_6_every_limit_is_a_setting() -> None:
         assert (refused.code, refused.fields) == (INVALID[0], [path]), name
 
 
-# -- VAL-1, VAL-6: bytes
+# -- bytes
 
 NOT_A_REQUEST: dict[str, bytes] = {
     "random bytes": b"\xff\xff\xff\xff",
@@ -366,8 +375,9 @@ NOT_A_REQUEST: dict[str, bytes] = {
 }
 
 
+@covers("VAL-1")
 @pytest.mark.parametrize("body", NOT_A_REQUEST.values(), ids=NOT_A_REQUEST)
-async def test_val_1_bytes_that_are_no_valid_request_are_an_invalid_argument(watched: Watched, body: bytes) -> None:
+async def test_bytes_that_are_no_valid_request_are_an_invalid_argument(watched: Watched, body: bytes) -> None:
     refused = await watched.refused(body)
     assert (refused.code, refused.reason) == INVALID
     assert refused.fields == ["SendMessageRequest"]
@@ -384,8 +394,9 @@ NESTED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@covers("VAL-6")
 @pytest.mark.parametrize(("body", "path"), NESTED.values(), ids=NESTED)
-async def test_val_6_json_nested_deeper_than_the_limit_is_refused_by_its_field_or_as_unreadable(
+async def test_json_nested_deeper_than_the_limit_is_refused_by_its_field_or_as_unreadable(
     watched: Watched, body: bytes, path: str
 ) -> None:
     refused = await watched.refused(body)
@@ -406,23 +417,26 @@ METHODS = [
 ]
 
 
+@covers("VAL-1")
 @pytest.mark.parametrize("method", METHODS)
-async def test_val_1_malformed_bytes_are_an_invalid_argument_on_every_method(watched: Watched, method: str) -> None:
+async def test_malformed_bytes_are_an_invalid_argument_on_every_method(watched: Watched, method: str) -> None:
     refused = await raw_refusal(watched.served, method, b"\xff\xff\xff")
     assert (refused.code, refused.reason) == INVALID
     assert len(refused.fields) == 1
 
 
+@covers("VAL-1")
 @pytest.mark.parametrize("tenant", [LONG, NUL], ids=["over-long", "NUL"])
 @pytest.mark.parametrize("method", METHODS)
-async def test_val_1_the_tenant_is_checked_on_every_method(watched: Watched, method: str, tenant: str) -> None:
+async def test_the_tenant_is_checked_on_every_method(watched: Watched, method: str, tenant: str) -> None:
     tag = 4 if method == "ListTaskPushNotificationConfigs" else 1
     refused = await raw_refusal(watched.served, method, field(tag, tenant.encode()))
     assert (refused.code, refused.reason, refused.fields) == (*INVALID, ["tenant"])
 
 
+@covers("VAL-6", "G11")
 @pytest.mark.parametrize("method", SENDS)
-async def test_val_6_a_message_over_the_receive_limit_is_resource_exhausted_with_both_sizes(method: str) -> None:
+async def test_a_message_over_the_receive_limit_is_resource_exhausted_with_both_sizes(method: str) -> None:
     seen: list[Message] = []
     async with serving(keeping(seen), max_receive_bytes=65_536) as served:
         body = sent(parts=[Part(raw=b"x" * 65_536)]).SerializeToString()
@@ -435,13 +449,15 @@ async def test_val_6_a_message_over_the_receive_limit_is_resource_exhausted_with
     assert len(seen) == 1
 
 
-async def test_val_6_the_default_receive_limit_is_four_mebibytes(watched: Watched) -> None:
+@covers("VAL-6")
+async def test_the_default_receive_limit_is_four_mebibytes(watched: Watched) -> None:
     refused = await watched.refused(sent(parts=[Part(raw=b"x" * (4 << 20))]))
     assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "vs. 4194304" in refused.text
 
 
-async def test_val_6_a_message_just_under_the_receive_limit_can_be_stored_and_read_back(watched: Watched) -> None:
+@covers("VAL-6")
+async def test_a_message_just_under_the_receive_limit_can_be_stored_and_read_back(watched: Watched) -> None:
     raw = b"x" * ((4 << 20) - 1024)
     task_id = (await watched.served.send(request(sent(parts=[Part(raw=raw)]).message, history_length=0))).task.id
     async with grpc.aio.insecure_channel(
@@ -455,7 +471,7 @@ async def test_val_6_a_message_just_under_the_receive_limit_can_be_stored_and_re
     assert task.history[0].parts[0].raw == raw
 
 
-# -- VAL-3 to VAL-5: the other requests
+# -- the other requests
 
 
 def invalid_requests() -> Iterator[tuple[str, str, ProtobufMessage, list[str]]]:
@@ -527,24 +543,27 @@ def invalid_requests() -> Iterator[tuple[str, str, ProtobufMessage, list[str]]]:
     yield "no task id", "ListTaskPushNotificationConfigs", ListTaskPushNotificationConfigsRequest(), ["task_id"]
 
 
+@covers("VAL-3", "VAL-4", "VAL-5", "VAL-1", "ERR-12", "OPEN-17")
 @pytest.mark.parametrize(
     ("method", "asked", "fields"),
     [pytest.param(*case, id=f"{case[0]}: {name}") for name, *case in invalid_requests()],
 )
-async def test_val_3_to_5_an_invalid_request_is_refused_by_its_fields(
+async def test_an_invalid_request_is_refused_by_its_fields(
     watched: Watched, method: str, asked: ProtobufMessage, fields: list[str]
 ) -> None:
     refused = await raw_refusal(watched.served, method, asked.SerializeToString())
     assert (refused.code, refused.reason, sorted(refused.fields)) == (*INVALID, fields)
 
 
+@covers("VAL-4", "LIST-3")
 @pytest.mark.parametrize("page_size", [1, 100])
-async def test_val_4_the_page_sizes_1_and_100_are_valid(watched: Watched, page_size: int) -> None:
+async def test_the_page_sizes_1_and_100_are_valid(watched: Watched, page_size: int) -> None:
     response = await watched.served.stub.ListTasks(ListTasksRequest(page_size=page_size), metadata=V1)
     assert response.page_size == page_size
 
 
-async def test_val_5_a_page_token_of_a_list_with_other_filters_is_refused(watched: Watched) -> None:
+@covers("VAL-5", "OPEN-17", "LIST-10")
+async def test_a_page_token_of_a_list_with_other_filters_is_refused(watched: Watched) -> None:
     for _ in range(2):
         await watched.served.send(request())
     stub = watched.served.stub
@@ -556,10 +575,11 @@ async def test_val_5_a_page_token_of_a_list_with_other_filters_is_refused(watche
     assert len((await stub.ListTasks(ListTasksRequest(page_size=1, page_token=token), metadata=V1)).tasks) == 1
 
 
-# -- VAL-8: nothing moved
+# -- nothing moved
 
 
-async def test_val_8_a_refused_follow_up_changes_nothing_of_its_task(served: Served) -> None:
+@covers("VAL-8")
+async def test_a_refused_follow_up_changes_nothing_of_its_task(served: Served) -> None:
     before = (await served.send(scripted({"input": "Which date?"}))).task
     bad: list[tuple[SendMessageRequest, list[str]]] = [
         (sent(task_id=before.id, parts=[]), ["message.parts"]),
@@ -581,29 +601,33 @@ async def test_val_8_a_refused_follow_up_changes_nothing_of_its_task(served: Ser
     assert len(answered.history) == 3
 
 
-async def test_val_8_a_message_that_the_skill_s_own_validation_refuses_is_not_stored(served: Served) -> None:
+@covers("VAL-8")
+async def test_a_message_that_the_skill_s_own_validation_refuses_is_not_stored(served: Served) -> None:
     for method in SENDS:
         refused = await raw_refusal(served, method, scripted({"status": 5}).SerializeToString())
         assert (refused.code, refused.reason, refused.fields) == (*INVALID, ["script[0]"])
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
-async def test_val_8_a_list_refused_by_its_filters_moves_no_page(watched: Watched) -> None:
+@covers("VAL-8")
+async def test_a_list_refused_by_its_filters_moves_no_page(watched: Watched) -> None:
     await watched.served.send(request())
     before = await watched.served.stub.ListTasks(ListTasksRequest(), metadata=V1)
     await refusal(watched.served.stub.ListTasks(ListTasksRequest(page_size=0), metadata=V1))
     assert await watched.served.stub.ListTasks(ListTasksRequest(), metadata=V1) == before
 
 
-# -- OPEN-26: the order of the checks
+# -- the order of the checks
 
 
-async def test_open_26_the_version_is_checked_before_the_bytes_are_read(watched: Watched) -> None:
+@covers("OPEN-26")
+async def test_the_version_is_checked_before_the_bytes_are_read(watched: Watched) -> None:
     refused = await refusal(raw_call(watched.served, "SendMessage", b"\xff\xff", metadata=()))
     assert refused.reason == "VERSION_NOT_SUPPORTED"
 
 
-async def test_open_26_fields_are_checked_before_the_streaming_capability() -> None:
+@covers("OPEN-26")
+async def test_fields_are_checked_before_the_streaming_capability() -> None:
     agent = Agent("Still", "Does not stream.", streaming=False)
 
     @agent.skill()
@@ -617,7 +641,8 @@ async def test_open_26_fields_are_checked_before_the_streaming_capability() -> N
         assert (refused.code, refused.reason, refused.fields) == (*INVALID, ["id"])
 
 
-async def test_open_26_fields_are_checked_before_existence_and_id_consistency_before_state(served: Served) -> None:
+@covers("OPEN-26")
+async def test_fields_are_checked_before_existence_and_id_consistency_before_state(served: Served) -> None:
     refused = await refusal(served.send(sent(task_id="nowhere", parts=[])))
     assert refused.fields == ["message.parts"]
     ended = (await served.send(request())).task
@@ -625,7 +650,7 @@ async def test_open_26_fields_are_checked_before_existence_and_id_consistency_be
     assert (refused.code, refused.reason, refused.fields) == (*INVALID, ["message.context_id"])
 
 
-# -- VAL-9: what the agent gives
+# -- what the agent gives
 
 
 class Odd:
@@ -708,9 +733,10 @@ WAYS = {
 }
 
 
+@covers("VAL-9")
 @pytest.mark.few(30)
 @pytest.mark.parametrize(("output", "way"), WAYS.values(), ids=WAYS)
-async def test_val_9_an_output_that_is_not_valid_fails_the_task_in_general_words(
+async def test_an_output_that_is_not_valid_fails_the_task_in_general_words(
     output: Any, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
@@ -746,10 +772,11 @@ REPLIES: dict[str, Any] = {
 }
 
 
+@covers("VAL-9")
 @pytest.mark.few(15)
 @pytest.mark.parametrize("method", SENDS)
 @pytest.mark.parametrize("output", REPLIES.values(), ids=REPLIES)
-async def test_val_9_a_reply_that_is_not_valid_is_an_invalid_agent_response(output: Any, method: str) -> None:
+async def test_a_reply_that_is_not_valid_is_an_invalid_agent_response(output: Any, method: str) -> None:
     async with serving(replying(output)) as served:
         refused = await raw_refusal(served, method, request(message(context_id="c-1")).SerializeToString())
         listed = await served.stub.ListTasks(ListTasksRequest(), metadata=V1)
@@ -758,7 +785,8 @@ async def test_val_9_a_reply_that_is_not_valid_is_an_invalid_agent_response(outp
     assert listed.total_size == 0
 
 
-async def test_val_9_a_valid_message_that_the_agent_made_by_hand_leaves_as_it_is() -> None:
+@covers("VAL-9")
+async def test_a_valid_message_that_the_agent_made_by_hand_leaves_as_it_is() -> None:
     made = said(parts=[Part(text="hello")], metadata=struct({"k": 1}))
     async with serving(replying(made)) as served:
         asked = request(message(context_id="c-1"))
@@ -767,8 +795,9 @@ async def test_val_9_a_valid_message_that_the_agent_made_by_hand_leaves_as_it_is
     assert [unary.message, *(element.message for element in streamed)] == [made, made]
 
 
+@covers("VAL-9")
 @pytest.mark.parametrize("empty", ["message_id", "role", "context_id"])
-async def test_val_9_what_a_message_made_by_hand_leaves_empty_is_filled_in(empty: str) -> None:
+async def test_what_a_message_made_by_hand_leaves_empty_is_filled_in(empty: str) -> None:
     made = said()
     made.ClearField(empty)
     async with serving(replying(made)) as served:
@@ -789,8 +818,9 @@ def replying(output: Any) -> Agent:
     return agent
 
 
+@covers("VAL-9", "ERR-7")
 @pytest.mark.parametrize("where", ["before", "after an artifact"])
-async def test_val_9_the_text_of_an_agent_s_exception_never_reaches_the_client(
+async def test_the_text_of_an_agent_s_exception_never_reaches_the_client(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = Agent("Raising", "Raises.")
@@ -813,8 +843,9 @@ async def test_val_9_the_text_of_an_agent_s_exception_never_reaches_the_client(
     assert "SECRET-PASSWORD" in caplog.text
 
 
+@covers("VAL-9", "ERR-7")
 @pytest.mark.parametrize("method", SENDS)
-async def test_val_9_the_text_of_a_replying_agent_s_exception_never_reaches_the_client(
+async def test_the_text_of_a_replying_agent_s_exception_never_reaches_the_client(
     method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = Agent("Raising", "Raises.")
@@ -830,8 +861,9 @@ async def test_val_9_the_text_of_a_replying_agent_s_exception_never_reaches_the_
     assert "SECRET-PASSWORD" in caplog.text
 
 
+@covers("VAL-9", "ERR-7")
 @pytest.mark.parametrize("method", SENDS)
-async def test_val_9_the_text_of_an_exception_of_a_router_never_reaches_the_client(
+async def test_the_text_of_an_exception_of_a_router_never_reaches_the_client(
     method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = Agent("Lost", "Does not find its skills.")
@@ -856,7 +888,8 @@ async def test_val_9_the_text_of_an_exception_of_a_router_never_reaches_the_clie
     assert "SECRET-TABLE" in caplog.text
 
 
-async def test_val_9_after_a_bad_output_the_server_serves_the_next_message() -> None:
+@covers("VAL-9")
+async def test_after_a_bad_output_the_server_serves_the_next_message() -> None:
     outputs: list[Any] = [Odd(), "fine"]
     agent = Agent("Mixed", "Gives one bad thing, then a good one.", streaming=True)
 

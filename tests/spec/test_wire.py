@@ -1,4 +1,4 @@
-"""Section A of the requirements: the service on the wire, its messages, its JSON."""
+"""The service on the wire, its messages and its JSON (spec §5, §10)."""
 
 import json
 import math
@@ -42,6 +42,7 @@ from a2a_grpc.wire import (
     Task,
     TaskPushNotificationConfig,
 )
+from tests.covers import covers
 from tests.harness import V1, Served, elements, message, refusal, request, scripted, scripted_agent, serving, texts
 from tests.spec.raw_calls import SERVICE as PATH
 from tests.spec.raw_calls import STREAMS, field, number, raw_call, raw_message, raw_refusal, raw_send
@@ -59,15 +60,17 @@ RICH = [
 ]
 """Steps that make an agent say all that it can say while it works."""
 
-# -- WIRE-1, WIRE-2
+# -- the service
 
 
-async def test_wire_1_the_service_answers_at_its_path_on_a_plain_channel_of_bytes(served: Served) -> None:
+@covers("WIRE-1")
+async def test_the_service_answers_at_its_path_on_a_plain_channel_of_bytes(served: Served) -> None:
     response = await raw_call(served, "SendMessage", raw_send(raw_message()))
     assert SendMessageResponse.FromString(response).task.status.state == COMPLETED
 
 
-async def test_wire_1_no_other_package_answers(served: Served) -> None:
+@covers("WIRE-1")
+async def test_no_other_package_answers(served: Served) -> None:
     refused = await refusal(raw_call(served, "GetTask", b"", service="/a2a.v1.A2AService"))
     assert refused.code is grpc.StatusCode.UNIMPLEMENTED
 
@@ -95,8 +98,9 @@ def requests_of_all_methods(task_id: str) -> dict[str, tuple[ProtobufMessage, st
 METHODS = list(requests_of_all_methods(""))
 
 
+@covers("WIRE-2")
 @pytest.mark.parametrize("method", METHODS)
-async def test_wire_2_the_method_exists_and_answers_on_its_path(served: Served, method: str) -> None:
+async def test_the_method_exists_and_answers_on_its_path(served: Served, method: str) -> None:
     waiting = (await served.send(scripted({"input": "Which date?"}))).task
     asked, answer = requests_of_all_methods(waiting.id)[method]
     call = raw_call(served, method, asked.SerializeToString())
@@ -113,24 +117,27 @@ async def test_wire_2_the_method_exists_and_answers_on_its_path(served: Served, 
     assert faults(kind.FromString(raw)) == []
 
 
-def test_wire_2_there_are_eleven_methods_two_of_them_streaming_and_none_streams_from_the_client() -> None:
+@covers("WIRE-2")
+def test_there_are_eleven_methods_two_of_them_streaming_and_none_streams_from_the_client() -> None:
     assert sorted(method.name for method in SERVICE.methods) == sorted(METHODS)
     assert len(METHODS) == 11
     assert sorted(method.name for method in SERVICE.methods if method.server_streaming) == sorted(STREAMS)
     assert not any(method.client_streaming for method in SERVICE.methods)
 
 
-async def test_wire_2_a_method_that_the_service_does_not_have_is_unimplemented(served: Served) -> None:
+@covers("WIRE-2")
+async def test_a_method_that_the_service_does_not_have_is_unimplemented(served: Served) -> None:
     refused = await raw_refusal(served, "DeleteTask", b"")
     assert refused.code is grpc.StatusCode.UNIMPLEMENTED
 
 
-# -- WIRE-5
+# -- unknown fields
 
 UNKNOWN = field(4000, b"from the future") + number(4001, 7)
 
 
-async def test_wire_5_unknown_fields_at_every_level_are_ignored_and_not_stored(served: Served) -> None:
+@covers("WIRE-5")
+async def test_unknown_fields_at_every_level_are_ignored_and_not_stored(served: Served) -> None:
     in_value = field(3, b"v") + UNKNOWN
     in_struct = field(1, field(1, b"k") + field(2, in_value)) + UNKNOWN
     sent = raw_message(field(6, in_struct), UNKNOWN, part=field(1, b"hello") + field(5, in_struct) + UNKNOWN)
@@ -142,7 +149,8 @@ async def test_wire_5_unknown_fields_at_every_level_are_ignored_and_not_stored(s
     assert b"from the future" not in response + stored
 
 
-async def test_wire_5_unknown_fields_do_not_reach_the_agent() -> None:
+@covers("WIRE-5")
+async def test_unknown_fields_do_not_reach_the_agent() -> None:
     seen: list[bytes] = []
     agent = Agent("Watching", "Keeps what it gets.")
 
@@ -156,8 +164,9 @@ async def test_wire_5_unknown_fields_do_not_reach_the_agent() -> None:
     assert Message.FromString(seen[0]).parts == [Part(text="hello")]
 
 
+@covers("WIRE-5")
 @pytest.mark.parametrize("method", ["GetTask", "ListTasks", "CancelTask", "SubscribeToTask"])
-async def test_wire_5_a_request_with_unknown_fields_is_served(served: Served, method: str) -> None:
+async def test_a_request_with_unknown_fields_is_served(served: Served, method: str) -> None:
     task = await served.start({"input": "?"})
     known = b"" if method == "ListTasks" else field(2, task.id.encode())
     call = raw_call(served, method, known + UNKNOWN)
@@ -168,10 +177,11 @@ async def test_wire_5_a_request_with_unknown_fields_is_served(served: Served, me
     assert task.id.encode() in await call
 
 
-# -- WIRE-6: outbound messages; inbound ones are in test_validation
+# -- required fields of outbound messages; those of inbound ones are in test_validation
 
 
-def test_wire_6_the_checker_of_these_tests_sees_what_is_missing() -> None:
+@covers("WIRE-6")
+def test_the_checker_of_these_tests_sees_what_is_missing() -> None:
     task = Task(id="t", artifacts=[Artifact(artifact_id="a", parts=[Part(data=Value(number_value=math.nan))])])
     task.status.message.parts.add()
     assert faults(task) == [
@@ -199,8 +209,8 @@ def messages_of(response: ProtobufMessage) -> Iterator[Message]:
 
 
 def assert_conforming(*responses: ProtobufMessage) -> None:
-    """REQUIRED fields (WIRE-6); in every message its context, and its task if there is one (SEND-15); a time in every
-    status (ST-5)."""
+    """REQUIRED fields; in every message its context, and its task if there is one; a time in every
+    status."""
     assert responses
     for response in responses:
         assert faults(response) == [], response
@@ -228,8 +238,9 @@ ENDS: dict[str, list[Any]] = {
 }
 
 
+@covers("WIRE-6", "OPEN-21")
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-async def test_wire_6_every_required_field_of_every_response_is_set(served: Served, end: list[Any]) -> None:
+async def test_every_required_field_of_every_response_is_set(served: Served, end: list[Any]) -> None:
     blocking = await served.send(scripted(*RICH, *end))
     task = blocking.task
     listed = await served.stub.ListTasks(ListTasksRequest(include_artifacts=True), metadata=V1)
@@ -238,8 +249,9 @@ async def test_wire_6_every_required_field_of_every_response_is_set(served: Serv
     assert [len(found.artifacts) for found in listed.tasks] == [5]
 
 
+@covers("WIRE-6")
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-async def test_wire_6_every_required_field_of_every_stream_element_is_set(served: Served, end: list[Any]) -> None:
+async def test_every_required_field_of_every_stream_element_is_set(served: Served, end: list[Any]) -> None:
     call = served.stream(scripted(*RICH, *end))
     # A send's stream stays open in AUTH_REQUIRED, whose event is the last of this script.
     limit = 1 + 1 + len(RICH) + 2 + 1 if "auth" in (end or [{}])[0] else None
@@ -250,7 +262,8 @@ async def test_wire_6_every_required_field_of_every_stream_element_is_set(served
     assert {element.WhichOneof("payload") for element in read} == {"task", "status_update", "artifact_update"}
 
 
-async def test_wire_6_every_required_field_is_set_when_a_task_is_asked_answered_watched_and_canceled(
+@covers("WIRE-6")
+async def test_every_required_field_is_set_when_a_task_is_asked_answered_watched_and_canceled(
     served: Served,
 ) -> None:
     asking = (await served.send(scripted(*RICH, {"input": "Which date?"}))).task
@@ -263,13 +276,15 @@ async def test_wire_6_every_required_field_is_set_when_a_task_is_asked_answered_
     assert_conforming(*await elements(watching))
 
 
-async def test_wire_6_every_required_field_of_a_message_reply_is_set(served: Served) -> None:
+@covers("WIRE-6")
+async def test_every_required_field_of_a_message_reply_is_set(served: Served) -> None:
     unary = await served.send(scripted({"message": "Hello back."}))
     streamed = await elements(served.stream(scripted({"message": "Hello back."})))
     assert_conforming(unary, *streamed)
 
 
-async def test_wire_6_every_required_field_of_the_cards_is_set() -> None:
+@covers("WIRE-6", "OPEN-21")
+async def test_every_required_field_of_the_cards_is_set() -> None:
     agent = Agent("Bare", "Says as little about itself as it may.")
 
     @agent.skill()
@@ -287,10 +302,11 @@ async def test_wire_6_every_required_field_of_the_cards_is_set() -> None:
     assert faults(private) == []
 
 
-# -- WIRE-7
+# -- optional fields
 
 
-async def test_wire_7_a_history_length_of_zero_is_not_the_same_as_none_given(served: Served) -> None:
+@covers("WIRE-7", "HIST-2")
+async def test_a_history_length_of_zero_is_not_the_same_as_none_given(served: Served) -> None:
     zero = (await served.send(request(history_length=0))).task
     unset = (await served.send(SendMessageRequest(message=message()))).task
     assert len(zero.history) == 0
@@ -299,13 +315,15 @@ async def test_wire_7_a_history_length_of_zero_is_not_the_same_as_none_given(ser
     assert len((await served.stub.GetTask(GetTaskRequest(id=unset.id), metadata=V1)).history) == 1
 
 
-async def test_wire_7_an_explicit_page_size_of_zero_is_refused_while_none_given_means_fifty(served: Served) -> None:
+@covers("WIRE-7")
+async def test_an_explicit_page_size_of_zero_is_refused_while_none_given_means_fifty(served: Served) -> None:
     refused = await refusal(served.stub.ListTasks(ListTasksRequest(page_size=0), metadata=V1))
     assert refused.fields == ["page_size"]
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).page_size == 50
 
 
-async def test_wire_7_artifacts_and_history_of_a_list_follow_presence(served: Served) -> None:
+@covers("WIRE-7")
+async def test_artifacts_and_history_of_a_list_follow_presence(served: Served) -> None:
     await served.send(request("hello"))
 
     async def listed(asked: ListTasksRequest) -> tuple[int, int]:
@@ -317,7 +335,8 @@ async def test_wire_7_artifacts_and_history_of_a_list_follow_presence(served: Se
     assert await listed(ListTasksRequest(include_artifacts=True, history_length=0)) == (1, 0)
 
 
-async def test_wire_7_a_capability_that_is_unset_counts_as_absent_and_the_served_card_states_all_three() -> None:
+@covers("WIRE-7", "STRM-1")
+async def test_a_capability_that_is_unset_counts_as_absent_and_the_served_card_states_all_three() -> None:
     async with serving(scripted_agent(), http_listen="127.0.0.1:0") as served:
         capabilities = json.loads(await http_text(served))["capabilities"]
         refused = await refusal(served.stub.GetExtendedAgentCard(GetExtendedAgentCardRequest(), metadata=V1))
@@ -329,10 +348,11 @@ async def test_wire_7_a_capability_that_is_unset_counts_as_absent_and_the_served
     assert refused.reason == "UNSUPPORTED_OPERATION"
 
 
-# -- WIRE-8
+# -- times
 
 
-async def test_wire_8_every_status_has_a_utc_time_with_millisecond_precision(served: Served) -> None:
+@covers("WIRE-8")
+async def test_every_status_has_a_utc_time_with_millisecond_precision(served: Served) -> None:
     before_ms = time.time_ns() // 1_000_000
     read = await elements(served.stream(scripted({"status": "one"}, {"status": "two"})))
     after_ms = time.time_ns() // 1_000_000
@@ -348,14 +368,15 @@ async def test_wire_8_every_status_has_a_utc_time_with_millisecond_precision(ser
     assert told[-1] <= after_ms
 
 
-async def test_wire_8_the_time_of_a_stored_status_is_the_time_that_was_streamed(served: Served) -> None:
+@covers("WIRE-8")
+async def test_the_time_of_a_stored_status_is_the_time_that_was_streamed(served: Served) -> None:
     last = (await elements(served.stream(request())))[-1].status_update
     stored = await served.get(last.task_id)
     assert stored.status.timestamp == last.status.timestamp
     assert stored.status.timestamp.ToJsonString().endswith("Z")
 
 
-# -- WIRE-9
+# -- JSON
 
 
 async def http_text(served: Served) -> str:
@@ -392,7 +413,8 @@ def keys_of(json_value: Any) -> Iterator[str]:
             yield from keys_of(item)
 
 
-async def test_wire_9_the_card_is_protojson_with_lower_camel_case_names(carded: Served) -> None:
+@covers("WIRE-9")
+async def test_the_card_is_protojson_with_lower_camel_case_names(carded: Served) -> None:
     text = await http_text(carded)
     names = set(keys_of(json.loads(text)))
     assert names >= {"supportedInterfaces", "protocolBinding", "defaultInputModes", "documentationUrl", "inputModes"}
@@ -400,12 +422,13 @@ async def test_wire_9_the_card_is_protojson_with_lower_camel_case_names(carded: 
     assert json_format.Parse(text, AgentCard()) == carded.server.card
 
 
-async def test_wire_9_keys_of_a_struct_in_the_card_stay_as_they_are(carded: Served) -> None:
+@covers("WIRE-9")
+async def test_keys_of_a_struct_in_the_card_stay_as_they_are(carded: Served) -> None:
     extensions = json.loads(await http_text(carded))["capabilities"]["extensions"]
     assert {"uri": "urn:example:1", "params": {"snake_key": 1.0}} in extensions
 
 
-# -- WIRE-11
+# -- parts
 
 CONTENTS = {
     "text": Part(text="Grüße 👋"),
@@ -425,8 +448,9 @@ CONTENTS = {
 }
 
 
+@covers("WIRE-11")
 @pytest.mark.parametrize("part", CONTENTS.values(), ids=CONTENTS)
-async def test_wire_11_a_part_of_any_kind_goes_to_the_agent_and_back_unchanged(served: Served, part: Part) -> None:
+async def test_a_part_of_any_kind_goes_to_the_agent_and_back_unchanged(served: Served, part: Part) -> None:
     sent = Message(message_id="m", role=ROLE_USER, parts=[part])
     task = (await served.send(request(sent))).task
     assert list(task.artifacts[0].parts) == [part]
@@ -434,7 +458,8 @@ async def test_wire_11_a_part_of_any_kind_goes_to_the_agent_and_back_unchanged(s
     assert (await served.get(task.id)).artifacts[0].parts[0].WhichOneof("content") == part.WhichOneof("content")
 
 
-async def test_wire_11_of_two_contents_of_one_part_on_the_wire_only_the_last_counts(served: Served) -> None:
+@covers("WIRE-11")
+async def test_of_two_contents_of_one_part_on_the_wire_only_the_last_counts(served: Served) -> None:
     both = field(1, b"first") + field(3, b"https://example.org/second")
     response = await raw_call(served, "SendMessage", raw_send(raw_message(part=both)))
     task = SendMessageResponse.FromString(response).task
@@ -442,7 +467,8 @@ async def test_wire_11_of_two_contents_of_one_part_on_the_wire_only_the_last_cou
     assert b"first" not in response
 
 
-async def test_wire_11_integers_travel_as_doubles(served: Served) -> None:
+@covers("WIRE-11")
+async def test_integers_travel_as_doubles(served: Served) -> None:
     """The largest that a double holds with all those below it, and a larger double that another client may send."""
     numbers = [value(2**53), value(-(2**53)), Value(number_value=2.0**60)]
     sent = Message(message_id="m", role=ROLE_USER, parts=[Part(data=number) for number in numbers])
@@ -450,8 +476,9 @@ async def test_wire_11_integers_travel_as_doubles(served: Served) -> None:
     assert [part.data for part in task.artifacts[0].parts] == numbers
 
 
+@covers("WIRE-11")
 @pytest.mark.parametrize("depth", [1, MAX_DEPTH])
-async def test_wire_11_data_as_deep_as_the_limit_comes_back_in_every_response(served: Served, depth: int) -> None:
+async def test_data_as_deep_as_the_limit_comes_back_in_every_response(served: Served, depth: int) -> None:
     deep: Any = "leaf"
     for _ in range(depth):
         deep = {"k": deep}
@@ -467,7 +494,8 @@ async def test_wire_11_data_as_deep_as_the_limit_comes_back_in_every_response(se
     assert artifact.parts[0] == part
 
 
-async def test_wire_11_a_status_message_of_the_agent_has_parts_with_content() -> None:
+@covers("WIRE-11")
+async def test_a_status_message_of_the_agent_has_parts_with_content() -> None:
     agent = Agent("Terse", "Says nothing in particular.")
 
     @agent.skill()
@@ -485,7 +513,8 @@ async def test_wire_11_a_status_message_of_the_agent_has_parts_with_content() ->
             assert_conforming(*await elements(served.stream(asked)))
 
 
-def test_wire_1_the_path_of_these_tests_is_that_of_the_contract() -> None:
+@covers("WIRE-1")
+def test_the_path_of_these_tests_is_that_of_the_contract() -> None:
     assert f"/{SERVICE.full_name}" == PATH
     assert SendMessageConfiguration.DESCRIPTOR.full_name == "lf.a2a.v1.SendMessageConfiguration"
     assert Empty.DESCRIPTOR is SERVICE.methods_by_name["DeleteTaskPushNotificationConfig"].output_type
