@@ -14,8 +14,11 @@ from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.store import Append, StoreUnavailable
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.sql.migrations import upgrade
+from tests.covers import covers
 from tests.harness import elements, eventually, message, refusal, request, serving
 from tests.proxy import Proxy
+
+pytestmark = covers("P5")
 
 
 class Away(MemoryStore):

@@ -8,6 +8,7 @@ import pytest
 from a2a_grpc import Agent, Turn
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.wire import CancelTaskRequest
+from tests.covers import covers
 from tests.guarantees.rig import Workers, engine_of, following, total_tasks, user_texts
 from tests.harness import (
     V1,
@@ -37,6 +38,7 @@ async def _assert_state(served: Served, task_id: str, state: int) -> None:
     assert await state_of(served, task_id) == state
 
 
+@covers("Q7")
 @pytest.mark.parametrize("limit", [1, 2, 5])
 async def test_no_more_runs_than_the_limit_are_at_work_and_all_get_done(limit: int) -> None:
     workers = Workers()
@@ -66,6 +68,7 @@ async def test_tasks_over_the_limit_wait_in_submitted_and_begin_in_the_order_in_
         assert workers.started == [str(n) for n in range(10)]
 
 
+@covers("CANC-1")
 async def test_a_waiting_task_is_canceled_without_ever_running_and_the_others_move_up() -> None:
     workers = Workers()
     async with serving(workers.agent, max_runs=1) as served, asyncio.timeout(60):
@@ -82,6 +85,7 @@ async def test_a_waiting_task_is_canceled_without_ever_running_and_the_others_mo
         _assert_taken(served, 0)
 
 
+@covers("G11")
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize(("runs", "queue"), [(1, 0), (1, 2), (2, 1)])
 async def test_over_the_bound_of_the_queue_a_send_is_refused_and_nothing_stored(

@@ -28,6 +28,7 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.store import Scope, open_store
 from a2a_grpc.wire import CancelTaskRequest, SendMessageRequest
 from tests.auth.callers import as_caller, site
+from tests.covers import covers
 from tests.guarantees.rig import Workers, engine_of, total_tasks
 from tests.harness import V1, Served, eventually, message, refusal, request, scripted, scripted_agent, serving, texts
 from tests.replicas.rig import Site
@@ -534,6 +535,7 @@ async def test_a_caller_at_its_limit_that_fills_the_queue_takes_no_free_place_fr
         await eventually(lambda: _assert_begun_exactly(steps, "a 0", "b 0"))
 
 
+@covers("G11")
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_send_over_the_number_of_waiting_runs_of_a_caller_is_refused_and_stores_nothing(
     streaming: bool,

@@ -11,6 +11,7 @@ from a2a_grpc import Agent, Turn, connect
 from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.parts import files_of, text_of
 from a2a_grpc.wire import Part, Task
+from tests.covers import covers
 from tests.harness import ROOT, serving
 
 pytestmark = pytest.mark.usefixtures("any_way")
@@ -64,6 +65,7 @@ def test_the_page_has_a_row_for_each_size() -> None:
     assert sorted(ROWS) == [1, 5, 20, 100]
 
 
+@covers("VAL-6")
 @pytest.mark.parametrize("megabytes", [1, 5, 20, pytest.param(100, marks=pytest.mark.long)])
 async def test_a_file_goes_in_and_comes_out_with_the_flags_of_its_row(megabytes: int) -> None:
     server, client_flags = map(settings_of, ROWS[megabytes])

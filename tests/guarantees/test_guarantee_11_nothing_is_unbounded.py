@@ -12,6 +12,7 @@ from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import struct, text_of, value
 from a2a_grpc.store import MemoryStore
 from a2a_grpc.wire import Artifact, Message, Part, SendMessageRequest, Task
+from tests.covers import covers
 from tests.guarantees.rig import Asker, Workers, engine_of, following, records_of, serving_on, total_tasks, user_texts
 from tests.harness import (
     Refusal,
@@ -27,6 +28,8 @@ from tests.harness import (
     serving,
     texts,
 )
+
+pytestmark = covers("G11")
 
 
 def assert_exhausted(refused: Refusal, text: str = "") -> None:
@@ -59,7 +62,7 @@ def said_at_end(task: Task) -> str:
          "limit of 3 artifacts"),
     ],
 )  # fmt: skip
-async def test_guarantee_11_an_agent_over_a_limit_fails_with_the_limit_and_what_it_made_before_stays(
+async def test_an_agent_over_a_limit_fails_with_the_limit_and_what_it_made_before_stays(
     settings: dict[str, int], script: list[Any], kept: list[str], said: str
 ) -> None:
     async with serving(scripted_agent(), **settings) as served:
@@ -73,7 +76,7 @@ async def test_guarantee_11_an_agent_over_a_limit_fails_with_the_limit_and_what_
         assert texts(task) == kept
 
 
-async def test_guarantee_11_what_is_exactly_at_its_limit_passes() -> None:
+async def test_what_is_exactly_at_its_limit_passes() -> None:
     async with serving(scripted_agent(), max_task_records=6, max_artifacts=2) as served:
         script = [{"artifact": {"id": "a", "text": "1"}}, {"artifact": {"id": "b", "text": "2"}},
                   {"artifact": {"id": "b", "text": "3", "append": True}}]  # fmt: skip
@@ -83,7 +86,7 @@ async def test_guarantee_11_what_is_exactly_at_its_limit_passes() -> None:
         assert len(await records_of(engine_of(served).log, task.id)) == 6
 
 
-async def test_guarantee_11_an_outcome_over_a_limit_fails_the_task_with_the_limit() -> None:
+async def test_an_outcome_over_a_limit_fails_the_task_with_the_limit() -> None:
     agent = Agent("Verbose", "Says too much.")
 
     @agent.skill()
@@ -102,7 +105,7 @@ async def test_guarantee_11_an_outcome_over_a_limit_fails_the_task_with_the_limi
 
 
 @pytest.mark.parametrize("asks", [True, False])
-async def test_guarantee_11_a_follow_up_to_a_task_at_its_limit_is_refused_with_the_limit(asks: bool) -> None:
+async def test_a_follow_up_to_a_task_at_its_limit_is_refused_with_the_limit(asks: bool) -> None:
     """Whether the run waits in `ask` or has ended in INPUT_REQUIRED."""
     script = [{"input": "more?"}, {"complete": "x"}] if asks else [{"input": "more?"}]
     async with serving(scripted_agent(), max_task_records=3) as served:
@@ -114,7 +117,7 @@ async def test_guarantee_11_a_follow_up_to_a_task_at_its_limit_is_refused_with_t
         assert await served.get(task.id) == task
 
 
-async def test_guarantee_11_the_messages_of_a_task_count_as_its_size() -> None:
+async def test_the_messages_of_a_task_count_as_its_size() -> None:
     async with serving(scripted_agent(), max_task_bytes=50_000) as served:
         task = (await served.send(scripted({"input": "more?"}))).task
         sent = scripted({"input": "more?"}, task_id=task.id)
@@ -128,7 +131,7 @@ async def test_guarantee_11_the_messages_of_a_task_count_as_its_size() -> None:
         assert 1 <= accepted < 5
 
 
-async def test_guarantee_11_messages_beyond_a_tasks_queue_are_refused_and_the_queued_ones_played() -> None:
+async def test_messages_beyond_a_tasks_queue_are_refused_and_the_queued_ones_played() -> None:
     asker = Asker()
     async with serving(asker.agent, max_queued_turns=2) as served:
         task_id = (await served.send(request("first", immediately=True))).task.id
@@ -153,7 +156,7 @@ def _assert_queued(served: Served, count: int) -> None:
 # -- how much at a time
 
 
-async def test_guarantee_11_unary_calls_over_their_number_are_refused_and_the_others_served() -> None:
+async def test_unary_calls_over_their_number_are_refused_and_the_others_served() -> None:
     workers = Workers()
     async with serving(workers.agent, max_calls=2) as served:
         held = [asyncio.create_task(served.send(request(text))) for text in ("a", "b")]
@@ -171,7 +174,7 @@ def _assert_at_work(workers: Workers, count: int) -> None:
     assert workers.at_work == count
 
 
-async def test_guarantee_11_streams_over_their_number_are_refused_and_the_others_served() -> None:
+async def test_streams_over_their_number_are_refused_and_the_others_served() -> None:
     workers = Workers()
     async with serving(workers.agent, max_streams=2) as served:
         held = [served.stream(request("a"))]
@@ -186,7 +189,7 @@ async def test_guarantee_11_streams_over_their_number_are_refused_and_the_others
         assert event_state((await elements(served.stream(request("b"))))[-1]) == COMPLETED
 
 
-async def test_guarantee_11_the_bytes_of_requests_in_flight_are_bounded() -> None:
+async def test_the_bytes_of_requests_in_flight_are_bounded() -> None:
     workers = Workers()
     async with serving(workers.agent, max_bytes_in_flight=4096, max_receive_bytes=4096) as served:
         held = asyncio.create_task(served.send(request("a" * 3000)))
@@ -199,7 +202,7 @@ async def test_guarantee_11_the_bytes_of_requests_in_flight_are_bounded() -> Non
         assert texts((await served.send(request("b" * 3000))).task) == ["b" * 3000]
 
 
-async def test_guarantee_11_threads_are_bounded_and_what_waits_for_one_is_done() -> None:
+async def test_threads_are_bounded_and_what_waits_for_one_is_done() -> None:
     agent = Agent("Threaded", "Works in threads.")
     at_work, peak, go = 0, 0, asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -239,7 +242,7 @@ def _assert_equal(number: Callable[[], int], expected: int) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_tasks": 2}, {"max_bytes": 800}])
-async def test_guarantee_11_a_full_store_refuses_new_tasks_and_keeps_those_it_has(limits: dict[str, Any]) -> None:
+async def test_a_full_store_refuses_new_tasks_and_keeps_those_it_has(limits: dict[str, Any]) -> None:
     async with serving_on(MemoryStore(**limits), scripted_agent()) as served:
         kept = [await served.start({"input": "?"}) for _ in range(2)]
         assert_exhausted(await refusal(served.send(request("no room"))), "limited to")
@@ -308,7 +311,7 @@ def _with_request_metadata(metadata: dict[str, Any]) -> SendMessageRequest:
 
 @pytest.mark.parametrize(("make", "field", "said"), REFUSED, ids=[f"{field}: {said}" for _, field, said in REFUSED])
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_guarantee_11_a_request_over_a_limit_is_refused_by_its_field(
+async def test_a_request_over_a_limit_is_refused_by_its_field(
     make: Callable[[], SendMessageRequest], field: str, said: str, streaming: bool
 ) -> None:
     async with serving(scripted_agent(), **LIMITS) as served:
@@ -320,7 +323,7 @@ async def test_guarantee_11_a_request_over_a_limit_is_refused_by_its_field(
         assert await total_tasks(served) == 0
 
 
-async def test_guarantee_11_a_request_at_every_limit_passes() -> None:
+async def test_a_request_at_every_limit_passes() -> None:
     sent = request(message(message_id="i" * 16, context_id="c" * 16), tenant="t" * 16,
                    accepted_output_modes=["a/a", "b/b"])  # fmt: skip
     sent.message.parts[0].metadata.update(keys(3))

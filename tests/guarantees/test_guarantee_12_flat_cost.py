@@ -16,8 +16,11 @@ from a2a_grpc.log import Log
 from a2a_grpc.parts import agent_message
 from a2a_grpc.store import WHOLE, Append, MemoryStore, Record, Snapshot, TaskKey, TaskView
 from a2a_grpc.wire import Artifact, Part
+from tests.covers import covers
 from tests.guarantees.rig import engine_on, incoming, stored_task
 from tests.harness import scripted, scripted_agent
+
+pytestmark = covers("G12")
 
 EVENTS = 128
 """As many as ids are drawn at a time: so many events draw once, whenever they begin."""
@@ -92,7 +95,7 @@ async def write(writer: Writer, kind: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["status", "append", "replace"])
-async def test_guarantee_12_an_event_of_a_large_task_costs_as_many_calls_as_one_of_a_small_task(kind: str) -> None:
+async def test_an_event_of_a_large_task_costs_as_many_calls_as_one_of_a_small_task(kind: str) -> None:
     writer = await writer_on(MemoryStore())
     await write(writer, kind, EVENTS)
     with counting_calls() as small:
@@ -105,7 +108,7 @@ async def test_guarantee_12_an_event_of_a_large_task_costs_as_many_calls_as_one_
 
 
 @pytest.mark.parametrize("kind", ["status", "append", "replace"])
-async def test_guarantee_12_an_event_of_a_large_task_stores_as_many_bytes_as_one_of_a_small_task(kind: str) -> None:
+async def test_an_event_of_a_large_task_stores_as_many_bytes_as_one_of_a_small_task(kind: str) -> None:
     store = CountingStore()
     writer = await writer_on(store)
     await write(writer, kind, 5000)
@@ -126,14 +129,14 @@ async def played(count: int) -> tuple[int, CountingStore]:
     return calls.made, store
 
 
-async def test_guarantee_12_running_and_following_cost_the_same_per_event_whatever_the_number_of_events() -> None:
+async def test_running_and_following_cost_the_same_per_event_whatever_the_number_of_events() -> None:
     await played(100)
     few, _ = await played(500)
     many, _ = await played(5000)
     assert many / 5000 <= few / 500 * 1.05
 
 
-async def test_guarantee_12_a_follower_reads_each_event_once_and_no_event_makes_a_snapshot() -> None:
+async def test_a_follower_reads_each_event_once_and_no_event_makes_a_snapshot() -> None:
     _, few = await played(500)
     _, many = await played(5000)
     for store in (few, many):
@@ -141,7 +144,7 @@ async def test_guarantee_12_a_follower_reads_each_event_once_and_no_event_makes_
     assert many.loads == few.loads
 
 
-async def test_guarantee_12_a_follower_of_a_large_task_reads_from_its_cursor_and_not_from_the_start() -> None:
+async def test_a_follower_of_a_large_task_reads_from_its_cursor_and_not_from_the_start() -> None:
     store = CountingStore()
     writer = await writer_on(store)
     await write(writer, "append", LARGE)

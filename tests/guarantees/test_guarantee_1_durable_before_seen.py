@@ -6,8 +6,11 @@ from a2a_grpc.lifecycle import COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.store import Append
 from a2a_grpc.wire import StreamResponse
+from tests.covers import covers
 from tests.guarantees.rig import HeldStore, YieldingStore, following, seq_of, serving_on
 from tests.harness import elements, event_state, scripted, scripted_agent
+
+pytestmark = covers("G1")
 
 
 class NotingStore(YieldingStore):
@@ -32,7 +35,7 @@ class FullStore(YieldingStore):
         return await super().append(append)
 
 
-async def test_guarantee_1_a_record_is_durable_when_a_stream_sees_it() -> None:
+async def test_a_record_is_durable_when_a_stream_sees_it() -> None:
     store = NotingStore()
     async with serving_on(store, scripted_agent()) as served:
         call = served.stream(scripted({"chunks": {"count": 20}}, {"status": "nearly"}))
@@ -44,7 +47,7 @@ async def test_guarantee_1_a_record_is_durable_when_a_stream_sees_it() -> None:
         assert seq == 24
 
 
-async def test_guarantee_1_a_stream_sees_no_end_that_is_not_durable_yet() -> None:
+async def test_a_stream_sees_no_end_that_is_not_durable_yet() -> None:
     store = HeldStore(lambda record: record.state == COMPLETED)
     async with serving_on(store, scripted_agent()) as served:
         call = served.stream(scripted({"status": "at it"}))
@@ -63,7 +66,7 @@ async def test_guarantee_1_a_stream_sees_no_end_that_is_not_durable_yet() -> Non
         assert await elements(call) == []
 
 
-async def test_guarantee_1_a_blocking_send_waits_until_the_end_is_durable() -> None:
+async def test_a_blocking_send_waits_until_the_end_is_durable() -> None:
     store = HeldStore(lambda record: record.state == COMPLETED)
     async with serving_on(store, scripted_agent()) as served:
         sending = asyncio.create_task(served.send(scripted({"artifact": {"text": "done"}})))
@@ -75,7 +78,7 @@ async def test_guarantee_1_a_blocking_send_waits_until_the_end_is_durable() -> N
         assert (await sending).task.status.state == COMPLETED
 
 
-async def test_guarantee_1_what_the_store_refused_is_seen_by_nobody() -> None:
+async def test_what_the_store_refused_is_seen_by_nobody() -> None:
     async with serving_on(FullStore(), scripted_agent()) as served:
         read = await elements(served.stream(scripted({"artifact": {"text": "lost"}}, {"status": "not reached"})))
         assert [element.WhichOneof("payload") for element in read] == ["task", "status_update", "status_update"]

@@ -1,10 +1,12 @@
 """Guarantee 2: every follower sees the same records in the same order: no gap, no repeat, byte-identical."""
 
+from tests.covers import covers
 from tests.guarantees.rig import YieldingStore, engine_of, following, raw_subscription, records_of, seq_of, serving_on
 from tests.harness import Served, elements, scripted, scripted_agent
 
 
-async def test_guarantee_2_every_follower_gets_the_bytes_of_the_log_from_its_cursor_on() -> None:
+@covers("G2")
+async def test_every_follower_gets_the_bytes_of_the_log_from_its_cursor_on() -> None:
     async with serving_on(YieldingStore(), scripted_agent()) as served:
         task = await served.start({"input": "go?"}, {"chunks": {"count": 60}}, {"status": "soon"})
         subscriptions = [raw_subscription(served, task.id) for _ in range(3)]
@@ -21,7 +23,8 @@ async def test_guarantee_2_every_follower_gets_the_bytes_of_the_log_from_its_cur
         assert len({bytes(first) for first in firsts}) == len(set(cursors))
 
 
-async def test_guarantee_2_followers_that_join_while_events_flow_see_the_same_rest(served: Served) -> None:
+@covers("G2")
+async def test_followers_that_join_while_events_flow_see_the_same_rest(served: Served) -> None:
     call = served.stream(scripted({"chunks": {"count": 200}}))
     first = await following(call)
     late = []

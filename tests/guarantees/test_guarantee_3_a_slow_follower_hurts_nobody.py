@@ -3,6 +3,7 @@
 import grpc
 
 from a2a_grpc.lifecycle import COMPLETED
+from tests.covers import covers
 from tests.guarantees.rig import engine_of, following, records_of
 from tests.harness import Served, elements, event_state, eventually, scripted
 
@@ -10,7 +11,8 @@ BIG = {"chunks": {"count": 160, "text": "{i} " + "x" * 100_000}}
 """16 MB: more than flow control lets through to a client that does not read."""
 
 
-async def test_guarantee_3_a_client_that_does_not_read_stops_neither_agent_nor_followers(served: Served) -> None:
+@covers("G3", "EVT-7")
+async def test_a_client_that_does_not_read_stops_neither_agent_nor_followers(served: Served) -> None:
     task = await served.start({"input": "go?"}, BIG)
     stalled, reading = served.subscribe(task.id), served.subscribe(task.id)
     await following(stalled)
@@ -27,7 +29,8 @@ async def test_guarantee_3_a_client_that_does_not_read_stops_neither_agent_nor_f
     assert await stalled.code() is grpc.StatusCode.OK
 
 
-async def test_guarantee_3_a_follower_that_leaves_disturbs_no_other(served: Served) -> None:
+@covers("G3")
+async def test_a_follower_that_leaves_disturbs_no_other(served: Served) -> None:
     task = await served.start({"input": "go?"}, {"chunks": {"count": 50}})
     leaving, staying = served.subscribe(task.id), served.subscribe(task.id)
     await following(leaving)

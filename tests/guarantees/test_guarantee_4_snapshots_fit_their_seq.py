@@ -4,6 +4,7 @@ import asyncio
 
 from a2a_grpc.engine import Opened
 from a2a_grpc.wire import StreamResponse, Task
+from tests.covers import covers
 from tests.guarantees.rig import YieldingStore, engine_on, folded, incoming, records_of, without_user_messages
 from tests.harness import Served, elements, eventually, scripted, scripted_agent, texts
 
@@ -16,7 +17,8 @@ STEPS = (
 )
 
 
-async def test_guarantee_4_a_snapshot_at_any_instant_with_the_records_after_it_is_the_fold_of_the_log() -> None:
+@covers("G4")
+async def test_a_snapshot_at_any_instant_with_the_records_after_it_is_the_fold_of_the_log() -> None:
     async with engine_on(YieldingStore(), scripted_agent()) as engine:
         opened = await engine.open(incoming(scripted(*STEPS)))
         assert isinstance(opened, Opened)
@@ -31,7 +33,8 @@ async def test_guarantee_4_a_snapshot_at_any_instant_with_the_records_after_it_i
             assert without_user_messages(folded(rest, Task.FromString(snapshot.task))) == final
 
 
-async def test_guarantee_4_a_subscriber_that_joins_mid_stream_folds_to_the_stored_task(served: Served) -> None:
+@covers("G4", "SUB-6")
+async def test_a_subscriber_that_joins_mid_stream_folds_to_the_stored_task(served: Served) -> None:
     chunks = {"chunks": {"count": 60, "text": "{i},", "interval_s": 0.0005}}
     task = await served.start({"input": "go?"}, chunks, {"status": "nearly"}, {"input": "end?"}, {"complete": "bye"})
     call = served.stream(scripted(task_id=task.id))

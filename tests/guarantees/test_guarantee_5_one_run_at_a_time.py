@@ -14,6 +14,7 @@ from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of
 from a2a_grpc.store import MemoryStore, StaleAppend
 from a2a_grpc.wire import Artifact, Part, Task
+from tests.covers import covers
 from tests.guarantees.rig import (
     Asker,
     YieldingStore,
@@ -55,8 +56,9 @@ class Clerk:
         raise InputRequired("more?")
 
 
+@covers("G5", "OPEN-15")
 @STORES
-async def test_guarantee_5_messages_that_come_together_are_played_one_after_the_other(
+async def test_messages_that_come_together_are_played_one_after_the_other(
     make_store: Callable[[], MemoryStore],
 ) -> None:
     clerk = Clerk()
@@ -71,8 +73,9 @@ async def test_guarantee_5_messages_that_come_together_are_played_one_after_the_
         assert user_texts(ended) == [*clerk.played]
 
 
+@covers("G5")
 @STORES
-async def test_guarantee_5_messages_with_keys_to_a_working_task_are_played_once_each(
+async def test_messages_with_keys_to_a_working_task_are_played_once_each(
     make_store: Callable[[], MemoryStore],
 ) -> None:
     clerk = Clerk()
@@ -90,8 +93,9 @@ async def test_guarantee_5_messages_with_keys_to_a_working_task_are_played_once_
         assert user_texts(await served.get(task.id)) == clerk.played
 
 
+@covers("G5", "OPEN-15")
 @STORES
-async def test_guarantee_5_every_message_is_a_turn_of_its_own(make_store: Callable[[], MemoryStore]) -> None:
+async def test_every_message_is_a_turn_of_its_own(make_store: Callable[[], MemoryStore]) -> None:
     clerk = Clerk()
     async with engine_on(make_store(), clerk.agent) as engine, asyncio.timeout(60):
         first = await engine.open(incoming(request("first")))
@@ -106,8 +110,9 @@ async def test_guarantee_5_every_message_is_a_turn_of_its_own(make_store: Callab
         assert set(turns) == set(range(1, 10))
 
 
+@covers("G5")
 @STORES
-async def test_guarantee_5_a_lost_claim_writes_nothing(make_store: Callable[[], MemoryStore]) -> None:
+async def test_a_lost_claim_writes_nothing(make_store: Callable[[], MemoryStore]) -> None:
     log = Log(make_store(), LocalBus())
     key = await stored_task(log.store, "t-1")
     stale = Writer(log, EngineSettings(), key, await log.head(key))
@@ -129,7 +134,8 @@ async def test_guarantee_5_a_lost_claim_writes_nothing(make_store: Callable[[], 
     assert [record.state for record in await records_of(log, "t-1")][1:] == [WORKING, COMPLETED]
 
 
-async def test_guarantee_5_a_replica_that_lost_its_task_stops_the_agent_at_its_next_write() -> None:
+@covers("G5")
+async def test_a_replica_that_lost_its_task_stops_the_agent_at_its_next_write() -> None:
     began, go, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
     seen: list[BaseException] = []
     agent = Agent("Writer", "Writes when told.")
@@ -162,7 +168,8 @@ async def test_guarantee_5_a_replica_that_lost_its_task_stops_the_agent_at_its_n
         assert [record.state for record in records][-1] == CANCELED
 
 
-async def test_guarantee_5_a_follow_up_to_a_parked_task_starts_one_run_whoever_else_sends() -> None:
+@covers("G5")
+async def test_a_follow_up_to_a_parked_task_starts_one_run_whoever_else_sends() -> None:
     clerk = Clerk()
     async with serving_on(YieldingStore(), clerk.agent) as served, asyncio.timeout(60):
         task = (await served.send(request("first"))).task
@@ -174,7 +181,8 @@ async def test_guarantee_5_a_follow_up_to_a_parked_task_starts_one_run_whoever_e
         assert sorted(clerk.played) == ["a", "b", "c", "first"]
 
 
-async def test_send_2_a_blocking_send_gives_the_task_as_its_own_turn_left_it() -> None:
+@covers("SEND-2")
+async def test_a_blocking_send_gives_the_task_as_its_own_turn_left_it() -> None:
     asker = Asker()
     async with engine_on(MemoryStore(), asker.agent) as engine, asyncio.timeout(60):
         first = await engine.open(incoming(request("first")))

@@ -26,6 +26,7 @@ from a2a_grpc.lifecycle import (
 from a2a_grpc.log import Log
 from a2a_grpc.store import Append, MemoryStore, StaleAppend
 from a2a_grpc.wire import CancelTaskRequest, Task, TaskState
+from tests.covers import covers
 from tests.guarantees.rig import (
     YieldingStore,
     engine_of,
@@ -37,6 +38,8 @@ from tests.guarantees.rig import (
     stored_task,
 )
 from tests.harness import V1, Served, elements, event_state, message, refusal, request, scripted
+
+pytestmark = covers("G6")
 
 STORES = pytest.mark.parametrize("make_store", [MemoryStore, YieldingStore])
 
@@ -55,7 +58,7 @@ def counting_agent() -> Agent:
 
 
 @STORES
-async def test_guarantee_6_of_racing_terminal_writers_one_wins(make_store: Callable[[], MemoryStore]) -> None:
+async def test_of_racing_terminal_writers_one_wins(make_store: Callable[[], MemoryStore]) -> None:
     log = Log(make_store(), LocalBus())
     for rounds in range(20):
         key = await stored_task(log.store, f"t-{rounds}")
@@ -73,7 +76,7 @@ async def test_guarantee_6_of_racing_terminal_writers_one_wins(make_store: Calla
 
 
 @pytest.mark.parametrize("end", sorted(TERMINAL))
-async def test_guarantee_6_nothing_is_appended_after_a_terminal_state(end: TaskState) -> None:
+async def test_nothing_is_appended_after_a_terminal_state(end: TaskState) -> None:
     log = Log(MemoryStore(), LocalBus())
     key = await stored_task(log.store, "t-1", end)
     before = await records_of(log, "t-1")
@@ -87,7 +90,7 @@ async def test_guarantee_6_nothing_is_appended_after_a_terminal_state(end: TaskS
 
 
 @STORES
-async def test_guarantee_6_a_cancel_that_races_the_end_sees_the_winner(make_store: Callable[[], MemoryStore]) -> None:
+async def test_a_cancel_that_races_the_end_sees_the_winner(make_store: Callable[[], MemoryStore]) -> None:
     won = set()
     async with engine_on(make_store(), counting_agent()) as engine:
         for length in range(8):
@@ -110,7 +113,7 @@ async def test_guarantee_6_a_cancel_that_races_the_end_sees_the_winner(make_stor
 
 
 @STORES
-async def test_guarantee_6_over_the_wire_every_caller_sees_the_same_end(make_store: Callable[[], MemoryStore]) -> None:
+async def test_over_the_wire_every_caller_sees_the_same_end(make_store: Callable[[], MemoryStore]) -> None:
     async def race(length: int) -> None:
         call = served.stream(request(str(length)))
         first = await following(call)
@@ -134,7 +137,7 @@ async def _outcome(served: Served, task_id: str) -> int:
     return COMPLETED
 
 
-async def test_guarantee_6_cancels_that_come_together_have_one_effect(served: Served) -> None:
+async def test_cancels_that_come_together_have_one_effect(served: Served) -> None:
     task = await served.start({"sleep": 60})
     canceled = await asyncio.gather(
         *(served.stub.CancelTask(CancelTaskRequest(id=task.id), metadata=V1) for _ in range(10))
@@ -150,7 +153,7 @@ async def test_guarantee_6_cancels_that_come_together_have_one_effect(served: Se
     ("script", "state"),
     [([{"complete": "x"}], "COMPLETED"), ([{"fail": "x"}], "FAILED"), ([{"reject": "x"}], "REJECTED")],
 )
-async def test_guarantee_6_an_ended_task_takes_no_message_and_no_cancel(
+async def test_an_ended_task_takes_no_message_and_no_cancel(
     served: Served, script: list[dict[str, str]], state: str
 ) -> None:
     task = (await served.send(scripted(*script))).task
@@ -162,7 +165,7 @@ async def test_guarantee_6_an_ended_task_takes_no_message_and_no_cancel(
     assert await served.get(task.id) == task
 
 
-async def test_guarantee_6_a_handler_that_outlives_its_cancel_changes_nothing() -> None:
+async def test_a_handler_that_outlives_its_cancel_changes_nothing() -> None:
     began, go, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
     refused: list[str] = []
     agent = Agent("Stubborn", "Does not stop.")

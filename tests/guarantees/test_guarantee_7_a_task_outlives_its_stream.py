@@ -11,8 +11,11 @@ import pytest
 from a2a_grpc import Agent, Turn
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, WORKING
 from a2a_grpc.wire import A2AServiceStub
+from tests.covers import covers
 from tests.guarantees.rig import Workers, engine_of, following, key_of
 from tests.harness import V1, Served, elements, event_state, eventually, refusal, request, serving, texts
+
+pytestmark = covers("G7")
 
 OPT_IN = ("a2a-grpc-cancel-on-disconnect", "true")
 OPT_OUT = ("a2a-grpc-cancel-on-disconnect", "false")
@@ -48,7 +51,8 @@ async def assert_started(workers: Workers) -> None:
     assert workers.at_work == 1
 
 
-async def test_guarantee_7_canceling_a_streaming_send_leaves_its_task_at_work() -> None:
+@covers("EVT-4", "SEND-19")
+async def test_canceling_a_streaming_send_leaves_its_task_at_work() -> None:
     workers = Workers()
     async with serving(workers.agent) as served:
         call = served.stream(request())
@@ -58,7 +62,8 @@ async def test_guarantee_7_canceling_a_streaming_send_leaves_its_task_at_work() 
         await assert_survives(served, workers)
 
 
-async def test_guarantee_7_canceling_a_blocking_send_leaves_its_task_at_work() -> None:
+@covers("EVT-4", "SEND-19")
+async def test_canceling_a_blocking_send_leaves_its_task_at_work() -> None:
     workers = Workers()
     async with serving(workers.agent) as served:
         call = served.stub.SendMessage(request(), metadata=V1)
@@ -68,7 +73,7 @@ async def test_guarantee_7_canceling_a_blocking_send_leaves_its_task_at_work() -
         await assert_survives(served, workers)
 
 
-async def test_guarantee_7_canceling_a_subscription_leaves_its_task_and_its_other_streams() -> None:
+async def test_canceling_a_subscription_leaves_its_task_and_its_other_streams() -> None:
     workers = Workers()
     async with serving(workers.agent, cancel_on_disconnect=True) as served:
         call = served.stream(request())
@@ -88,8 +93,9 @@ def _assert_streams(served: Served, count: int) -> None:
     assert served.server._calls.streams == count
 
 
+@covers("EVT-4", "SEND-19")
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_guarantee_7_a_connection_that_is_lost_leaves_its_task_at_work(streaming: bool) -> None:
+async def test_a_connection_that_is_lost_leaves_its_task_at_work(streaming: bool) -> None:
     workers = Workers()
     async with serving(workers.agent) as served:
         options = [("grpc.use_local_subchannel_pool", 1)]
@@ -101,7 +107,7 @@ async def test_guarantee_7_a_connection_that_is_lost_leaves_its_task_at_work(str
         await assert_survives(served, workers)
 
 
-async def test_guarantee_7_a_deadline_ends_the_call_and_not_the_task() -> None:
+async def test_a_deadline_ends_the_call_and_not_the_task() -> None:
     blocked, streamed = Workers(), Workers()
     async with serving(blocked.agent) as one, serving(streamed.agent) as other:
         unary = one.stub.SendMessage(request(), metadata=V1, timeout=1.0)
@@ -117,7 +123,7 @@ async def test_guarantee_7_a_deadline_ends_the_call_and_not_the_task() -> None:
     ("setting", "metadata", "canceled"),
     [(True, (), True), (False, (OPT_IN,), True), (True, (OPT_OUT,), False), (False, (OPT_OUT,), False)],
 )
-async def test_guarantee_7_cancel_on_disconnect_is_an_opt_in_of_the_deployment_or_the_request(
+async def test_cancel_on_disconnect_is_an_opt_in_of_the_deployment_or_the_request(
     streaming: bool, setting: bool, metadata: tuple[tuple[str, str], ...], canceled: bool
 ) -> None:
     workers = Workers()
@@ -134,7 +140,7 @@ async def test_guarantee_7_cancel_on_disconnect_is_an_opt_in_of_the_deployment_o
         assert workers.at_work == 0
 
 
-async def test_guarantee_7_cancel_on_disconnect_holds_for_a_client_that_leaves_amid_the_flow() -> None:
+async def test_cancel_on_disconnect_holds_for_a_client_that_leaves_amid_the_flow() -> None:
     """The server is then writing to the client, which has not read what came before."""
     agent = Agent("Torrent", "Says more than anybody reads.")
 
@@ -169,13 +175,13 @@ async def _assert_canceled(served: Served, task_id: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", "TRUE", "1", ""])
-async def test_guarantee_7_an_opt_in_that_is_neither_true_nor_false_is_refused(served: Served, value: str) -> None:
+async def test_an_opt_in_that_is_neither_true_nor_false_is_refused(served: Served, value: str) -> None:
     refused = await refusal(served.send(request(), ("a2a-grpc-cancel-on-disconnect", value)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PARAMS")
     assert refused.fields == ["a2a-grpc-cancel-on-disconnect"]
 
 
-async def test_guarantee_7_cancel_on_disconnect_leaves_an_ended_task_as_it_is() -> None:
+async def test_cancel_on_disconnect_leaves_an_ended_task_as_it_is() -> None:
     workers = Workers()
     workers.go.set()
     async with serving(workers.agent, cancel_on_disconnect=True) as served:

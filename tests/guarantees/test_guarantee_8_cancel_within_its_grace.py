@@ -16,6 +16,7 @@ from a2a_grpc.engine import Opened
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.store import MemoryStore
 from a2a_grpc.wire import CancelTaskRequest, Task
+from tests.covers import covers
 from tests.guarantees.rig import engine_of, engine_on, following, incoming, records_of
 from tests.harness import (
     V1,
@@ -30,6 +31,8 @@ from tests.harness import (
     scripted_agent,
     serving,
 )
+
+pytestmark = covers("G8")
 
 
 async def cancel(served: Served, task_id: str) -> Task:
@@ -154,8 +157,9 @@ UNRULY = pytest.mark.parametrize(
 )  # fmt: skip
 
 
+@covers("CANC-8")
 @UNRULY
-async def test_guarantee_8_whatever_the_agent_does_the_task_is_canceled(skill: str) -> None:
+async def test_whatever_the_agent_does_the_task_is_canceled(skill: str) -> None:
     unruly = Unruly()
     async with serving(unruly.agent, cancel_grace_s=0.03) as served:
         try:
@@ -171,7 +175,7 @@ async def test_guarantee_8_whatever_the_agent_does_the_task_is_canceled(skill: s
 
 
 @pytest.mark.parametrize("skill", ["sleeps", "swallows_forever", "sits_in_a_thread"])
-async def test_guarantee_8_a_message_that_waits_for_its_turn_is_told_that_the_task_was_canceled(skill: str) -> None:
+async def test_a_message_that_waits_for_its_turn_is_told_that_the_task_was_canceled(skill: str) -> None:
     unruly = Unruly()
     async with serving(unruly.agent, cancel_grace_s=0.03) as served:
         try:
@@ -192,7 +196,7 @@ def _assert_waiting_turns(served: Served, count: int) -> None:
 
 
 @UNRULY
-async def test_guarantee_8_a_blocking_send_sees_its_own_task_canceled(skill: str) -> None:
+async def test_a_blocking_send_sees_its_own_task_canceled(skill: str) -> None:
     unruly = Unruly()
     async with serving(unruly.agent, cancel_grace_s=0.03) as served, asyncio.timeout(60):
         try:
@@ -205,7 +209,7 @@ async def test_guarantee_8_a_blocking_send_sees_its_own_task_canceled(skill: str
             unruly.let_go()
 
 
-async def test_guarantee_8_a_task_that_waits_for_a_place_is_canceled() -> None:
+async def test_a_task_that_waits_for_a_place_is_canceled() -> None:
     async with serving(scripted_agent(), max_runs=1) as served:
         blocker = await served.start({"sleep": 60})
         sent = served.stream(scripted({"sleep": 60}))
@@ -220,14 +224,14 @@ async def test_guarantee_8_a_task_that_waits_for_a_place_is_canceled() -> None:
 
 
 @pytest.mark.parametrize("script", [[{"input": "?"}, {"complete": "x"}], [{"input": "?"}], [{"auth": "?"}]])
-async def test_guarantee_8_a_parked_task_is_canceled(served: Served, script: list[dict[str, str]]) -> None:
+async def test_a_parked_task_is_canceled(served: Served, script: list[dict[str, str]]) -> None:
     task = (await served.send(scripted(*script))).task
     subscribed = served.subscribe(task.id)
     await following(subscribed)
     await assert_all_canceled(served, task.id, subscribed)
 
 
-async def test_guarantee_8_a_task_that_asked_and_waits_for_its_place_again_is_canceled() -> None:
+async def test_a_task_that_asked_and_waits_for_its_place_again_is_canceled() -> None:
     async with serving(scripted_agent(), max_runs=1) as served:
         asking = (await served.send(scripted({"input": "?"}, {"sleep": 60}))).task
         assert asking.status.state == INPUT_REQUIRED
@@ -240,7 +244,7 @@ async def test_guarantee_8_a_task_that_asked_and_waits_for_its_place_again_is_ca
         assert (await served.send(request("free again"))).task.status.state == COMPLETED
 
 
-async def test_guarantee_8_a_run_that_has_not_begun_is_canceled_and_its_agent_never_called() -> None:
+async def test_a_run_that_has_not_begun_is_canceled_and_its_agent_never_called() -> None:
     called: list[str] = []
     agent = Agent("Noter", "Notes that it was called.")
 
@@ -257,7 +261,7 @@ async def test_guarantee_8_a_run_that_has_not_begun_is_canceled_and_its_agent_ne
         assert called == []
 
 
-async def test_guarantee_8_an_agent_within_its_grace_is_waited_for() -> None:
+async def test_an_agent_within_its_grace_is_waited_for() -> None:
     cleaning, finish = asyncio.Event(), asyncio.Event()
     agent = Agent("Tidy", "Cleans up.")
 
@@ -284,7 +288,7 @@ async def test_guarantee_8_an_agent_within_its_grace_is_waited_for() -> None:
         assert [artifact.parts[0].text for artifact in task.artifacts] == ["tidied"]
 
 
-async def test_guarantee_8_an_agent_that_is_given_up_on_leaves_its_place(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_agent_that_is_given_up_on_leaves_its_place(caplog: pytest.LogCaptureFixture) -> None:
     unruly = Unruly()
     async with serving(unruly.agent, cancel_grace_s=0.0, max_runs=1, max_queued_runs=0) as served:
         try:
@@ -305,7 +309,7 @@ def _only_working(served: Served) -> str:
     return key.id
 
 
-async def test_guarantee_8_a_server_stops_though_an_agent_swallows_its_cancellation() -> None:
+async def test_a_server_stops_though_an_agent_swallows_its_cancellation() -> None:
     unruly = Unruly()
     try:
         async with asyncio.timeout(60):

@@ -23,6 +23,7 @@ from a2a_grpc.lifecycle import (
 from a2a_grpc.parts import text_of
 from a2a_grpc.store import MemoryStore, TaskKey
 from a2a_grpc.wire import StreamResponse
+from tests.covers import covers
 from tests.guarantees.rig import Asker, Workers, YieldingStore, engine_of, following, key_of, serving_on
 from tests.harness import (
     Served,
@@ -36,6 +37,8 @@ from tests.harness import (
     scripted_agent,
     serving,
 )
+
+pytestmark = covers("G9")
 
 BIG = {"chunks": {"count": 160, "text": "{i} " + "x" * 100_000}}
 """16 MB: more than flow control lets through to a client that does not read."""
@@ -52,6 +55,7 @@ async def read_to_end(call: Any) -> tuple[list[StreamResponse], Any]:
     return read, None
 
 
+@covers("OPEN-1")
 @pytest.mark.parametrize(
     ("script", "state"),
     [
@@ -60,7 +64,7 @@ async def read_to_end(call: Any) -> tuple[list[StreamResponse], Any]:
         ([{"input": "x"}, {"status": "y"}], INPUT_REQUIRED),
     ],
 )  # fmt: skip
-async def test_guarantee_9_a_sends_stream_ends_ok_after_the_event_that_settles_it(
+async def test_a_sends_stream_ends_ok_after_the_event_that_settles_it(
     served: Served, script: list[dict[str, str]], state: int
 ) -> None:
     read, error = await read_to_end(served.stream(scripted({"status": "at it"}, *script)))
@@ -68,7 +72,8 @@ async def test_guarantee_9_a_sends_stream_ends_ok_after_the_event_that_settles_i
     assert [event_state(element) for element in read] == [SUBMITTED, WORKING, WORKING, state]
 
 
-async def test_guarantee_9_a_sends_stream_goes_on_in_auth_required(served: Served) -> None:
+@covers("OPEN-1", "STRM-9")
+async def test_a_sends_stream_goes_on_in_auth_required(served: Served) -> None:
     call = served.stream(scripted({"auth": "log in there"}))
     read = list(await elements(call, 3))
     assert event_state(read[-1]) == AUTH_REQUIRED
@@ -78,7 +83,8 @@ async def test_guarantee_9_a_sends_stream_goes_on_in_auth_required(served: Serve
     assert [event_state(element) for element in rest] == [WORKING, WORKING, COMPLETED]
 
 
-async def test_guarantee_9_a_subscription_goes_on_through_input_required(served: Served) -> None:
+@covers("OPEN-1")
+async def test_a_subscription_goes_on_through_input_required(served: Served) -> None:
     task = (await served.send(scripted({"input": "1"}))).task
     call = served.subscribe(task.id)
     await following(call)
@@ -89,7 +95,7 @@ async def test_guarantee_9_a_subscription_goes_on_through_input_required(served:
     assert [event_state(element) for element in rest] == [WORKING, INPUT_REQUIRED, WORKING, COMPLETED]
 
 
-async def test_guarantee_9_a_sends_stream_does_not_end_at_the_question_of_an_earlier_turn() -> None:
+async def test_a_sends_stream_does_not_end_at_the_question_of_an_earlier_turn() -> None:
     asker = Asker()
     async with serving(asker.agent) as served:
         first = served.stream(request("one"))
@@ -107,7 +113,7 @@ async def test_guarantee_9_a_sends_stream_does_not_end_at_the_question_of_an_ear
         assert [text_of(element.status_update.status.message) for element in read] == ["what after one?"]
 
 
-async def test_guarantee_9_a_repeated_send_whose_turn_waits_for_input_is_told_so_and_ends(served: Served) -> None:
+async def test_a_repeated_send_whose_turn_waits_for_input_is_told_so_and_ends(served: Served) -> None:
     """The repeat joins after the event that ended the first one's stream: its first element says it already."""
     key = ("idempotency-key", "k-1")
     first, _ = await read_to_end(served.stream(scripted({"input": "which?"}), key))
@@ -118,8 +124,9 @@ async def test_guarantee_9_a_repeated_send_whose_turn_waits_for_input_is_told_so
     assert again[0].task.id == first[0].task.id
 
 
+@covers("OPEN-4")
 @pytest.mark.parametrize("make_store", [MemoryStore, YieldingStore])
-async def test_guarantee_9_no_stream_ends_ok_before_the_terminal_event(make_store: Callable[[], MemoryStore]) -> None:
+async def test_no_stream_ends_ok_before_the_terminal_event(make_store: Callable[[], MemoryStore]) -> None:
     async with serving_on(make_store(), scripted_agent()) as served:
         for length in range(40):
             read, error = await read_to_end(served.stream(scripted(*[{"sleep": 0}] * length, {"status": "x"})))
@@ -143,7 +150,7 @@ class EndingAfterRead(MemoryStore):
         return records
 
 
-async def test_guarantee_9_an_end_that_falls_between_two_looks_of_a_follower_is_not_skipped() -> None:
+async def test_an_end_that_falls_between_two_looks_of_a_follower_is_not_skipped() -> None:
     store = EndingAfterRead()
     async with serving_on(store, scripted_agent()) as served, asyncio.timeout(60):
         task = (await served.send(scripted({"input": "?"}, immediately=True))).task
@@ -163,7 +170,7 @@ async def _assert_head(served: Served, task_id: str, state: int) -> None:
     assert (await engine_of(served).log.head(key_of(task_id))).state == state
 
 
-async def test_guarantee_9_a_drain_ends_the_stream_of_a_parked_task_with_unavailable() -> None:
+async def test_a_drain_ends_the_stream_of_a_parked_task_with_unavailable() -> None:
     async with serving(scripted_agent()) as served:
         task = (await served.send(scripted({"input": "?"}))).task
         call = served.subscribe(task.id)
@@ -176,7 +183,7 @@ async def test_guarantee_9_a_drain_ends_the_stream_of_a_parked_task_with_unavail
     assert error.retry_after_s > 0
 
 
-async def test_guarantee_9_a_drain_fails_a_working_task_with_the_reason() -> None:
+async def test_a_drain_fails_a_working_task_with_the_reason() -> None:
     async with serving(scripted_agent(), cancel_grace_s=0.05) as served:
         call = served.stream(scripted({"sleep": 60}))
         sending = asyncio.create_task(served.send(scripted({"sleep": 60})))
@@ -198,7 +205,7 @@ def _assert_runs(served: Served, count: int) -> None:
     assert len(engine_of(served)._runs._active) == count
 
 
-async def test_guarantee_9_a_drain_lets_runs_finish_within_its_grace() -> None:
+async def test_a_drain_lets_runs_finish_within_its_grace() -> None:
     workers = Workers()
     async with serving(workers.agent, drain_grace_s=60.0) as served, asyncio.timeout(60):
         call = served.stream(request())
@@ -219,7 +226,7 @@ def _assert_draining(served: Served) -> None:
     assert engine_of(served).is_draining
 
 
-async def test_guarantee_9_a_draining_server_refuses_a_send_with_unavailable_and_a_time() -> None:
+async def test_a_draining_server_refuses_a_send_with_unavailable_and_a_time() -> None:
     workers = Workers()
     async with serving(workers.agent, drain_grace_s=60.0) as served, asyncio.timeout(60):
         task = (await served.send(request(immediately=True))).task
@@ -242,7 +249,7 @@ def _assert_at_work(workers: Workers) -> None:
 
 
 @pytest.mark.parametrize("script", [[BIG], [BIG, {"input": "?"}, {"complete": "x"}]])
-async def test_guarantee_9_a_client_that_does_not_read_during_a_drain_is_not_told_ok(script: list[Any]) -> None:
+async def test_a_client_that_does_not_read_during_a_drain_is_not_told_ok(script: list[Any]) -> None:
     async with serving(scripted_agent()) as served, asyncio.timeout(60):
         task = await served.start({"input": "go?"}, *script)
         call = served.subscribe(task.id)
@@ -261,7 +268,7 @@ async def _assert_seq(served: Served, task_id: str, seq: int) -> None:
     assert (await engine_of(served).log.head(key_of(task_id))).seq >= seq
 
 
-async def test_guarantee_9_a_stream_whose_task_is_purged_before_it_was_read_is_not_told_ok() -> None:
+async def test_a_stream_whose_task_is_purged_before_it_was_read_is_not_told_ok() -> None:
     async with serving(scripted_agent()) as served, asyncio.timeout(60):
         task = await served.start({"input": "go?"}, {"chunks": {"count": 800, "text": "x" * 30_000}})
         call = served.subscribe(task.id)

@@ -15,6 +15,7 @@ from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.parts import struct
 from a2a_grpc.store import Binding, MemoryStore, Scope
 from a2a_grpc.wire import Role
+from tests.covers import covers
 from tests.guarantees.rig import (
     Asker,
     Workers,
@@ -39,7 +40,7 @@ from tests.harness import (
     texts,
 )
 
-pytestmark = pytest.mark.usefixtures("any_way")
+pytestmark = [pytest.mark.usefixtures("any_way"), covers("SEND-12", "OPEN-3")]
 
 KEY = ("idempotency-key", "k-1")
 STORES = pytest.mark.parametrize("make_store", [MemoryStore, YieldingStore])

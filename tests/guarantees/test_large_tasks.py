@@ -34,6 +34,7 @@ from a2a_grpc.wire import (
     Task,
     TaskArtifactUpdateEvent,
 )
+from tests.covers import covers
 from tests.harness import V1, Served, request, serving
 
 MiB = 1 << 20
@@ -117,6 +118,7 @@ async def test_a_stock_client_cancels_a_task_whatever_its_size(
             assert bool(task.history) == ("history" not in left_out)
 
 
+@covers("EXT-7")
 async def test_a_value_of_the_extension_that_means_nothing_is_refused(store_url: str) -> None:
     async with serving(filling(0), store=store_url) as served:
         with pytest.raises(grpc.aio.AioRpcError, match="must be 'none' or 'all'"):
@@ -216,6 +218,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await store.close()
 
 
+@covers("G11")
 @pytest.mark.parametrize(
     ("view", "artifact", "history"),
     [(TaskView(artifacts=False), 4 * MiB, 10), (CORE, 2 * MiB, MiB), (TaskView(False, 1), 3 * MiB, 100_000)],
@@ -242,6 +245,7 @@ async def test_a_list_holds_in_memory_what_it_returns(
     await reading.close()
 
 
+@covers("G11")
 async def test_a_page_of_large_tasks_loads_one_and_not_all(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/tasks.db"
     writing = open_store(url)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INTERRUPTED, REJECTED, TERMINAL
 from a2a_grpc.wire import StreamResponse, Task
+from tests.covers import covers
 from tests.guarantees.rig import folded, seq_of, without_user_messages
 from tests.harness import Served, elements, refusal, scripted
 
@@ -64,6 +65,7 @@ FOLLOWS = st.builds(
 )
 
 
+@covers("G1", "G2", "G4")
 @settings(
     max_examples=60, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -7,8 +7,11 @@ import grpc
 import pytest
 
 from a2a_grpc.lifecycle import COMPLETED
+from tests.covers import covers
 from tests.guarantees.rig import engine_of, following, raw_subscription, records_of
 from tests.harness import Served, elements, event_state, eventually, refusal, request, scripted
+
+pytestmark = covers("OPEN-30")
 
 AFTER = "a2a-grpc-after"
 

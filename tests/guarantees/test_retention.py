@@ -21,8 +21,11 @@ from a2a_grpc.lifecycle import (
 )
 from a2a_grpc.store import ListFilter, MemoryStore, Scope
 from a2a_grpc.wire import TaskState
+from tests.covers import covers
 from tests.guarantees.rig import Workers, engine_of, key_of, serving_on, stored_task
 from tests.harness import eventually, refusal, request, scripted, scripted_agent, serving
+
+pytestmark = covers("SEC-9", "Q8")
 
 DAY_S = 86_400.0
 
@@ -48,6 +51,7 @@ async def test_every_terminal_state_is_an_end(state: TaskState) -> None:
     assert await kept(store, ["t"]) == []
 
 
+@covers("Q12")
 async def test_tasks_that_have_not_ended_stay_whatever_their_age_and_number() -> None:
     store = MemoryStore()
     states = [SUBMITTED, WORKING, INPUT_REQUIRED, AUTH_REQUIRED]
@@ -108,6 +112,7 @@ async def test_all_tenants_are_swept_and_the_lists_show_what_is_left() -> None:
         assert ([listed.position.id for listed in page.tasks], page.total) == (["new"], 1)
 
 
+@covers("OPEN-28")
 async def test_a_server_sweeps_by_itself_and_a_removed_task_is_not_found() -> None:
     workers = Workers()
     async with serving(workers.agent, sweep_interval_s=0.01, retention_s=0.0, max_runs=2) as served:
@@ -128,6 +133,7 @@ async def _assert_gone(store: object, task_id: str) -> None:
     assert await store.head(key_of(task_id)) is None
 
 
+@covers("Q12")
 async def test_a_running_task_outlives_every_sweep_of_its_server() -> None:
     workers = Workers()
     settings = EngineSettings(retention_s=0.0, max_ended_tasks=0)

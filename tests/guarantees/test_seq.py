@@ -4,8 +4,11 @@ import asyncio
 
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.wire import StreamResponse
+from tests.covers import covers
 from tests.guarantees.rig import engine_of, following, records_of, seq_of
 from tests.harness import Served, elements, event_state, request, scripted
+
+pytestmark = covers("OPEN-30")
 
 SEQ = "a2a-grpc-seq"
 

@@ -16,6 +16,7 @@ from a2a_grpc.engine.sweep import sweep
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import A2AServiceStub
+from tests.covers import covers
 from tests.guarantees.rig import engine_of, total_tasks
 from tests.harness import V1, Served, event_state, eventually, message, request, serving
 
@@ -110,6 +111,7 @@ def tasks() -> int:
     return sum(not task.get_name().startswith("accept ") for task in asyncio.all_tasks())
 
 
+@covers("G2")
 @pytest.mark.long
 async def test_a_thousand_streams_get_every_event_in_order_and_leave_nothing_behind() -> None:
     choir = Choir()

@@ -10,6 +10,7 @@ import pytest
 from a2a_grpc import Agent, AuthRequired, InputRequired, Turn
 from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import text_of
+from tests.covers import covers
 from tests.guarantees.rig import engine_of
 from tests.harness import Served, elements, event_state, eventually, message, refusal, request, serving, texts
 
@@ -53,6 +54,7 @@ def answer(task_id: str) -> Any:
 # -- their number
 
 
+@covers("G11")
 @pytest.mark.parametrize("how", ["ask", "input", "auth"])
 async def test_over_their_number_a_new_task_is_refused_with_the_flag_and_when_to_retry(store: str, how: str) -> None:
     async with serving(asker(), store=store, max_waiting_tasks=3) as served:

@@ -12,6 +12,7 @@ from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.store import Append, StoreUnavailable
 from a2a_grpc.wire import ROLE_USER, CancelTaskRequest, StreamResponse
+from tests.covers import covers
 from tests.guarantees.rig import YieldingStore, engine_of, records_of, serving_on
 from tests.harness import V1, eventually, message, request, texts
 
@@ -70,6 +71,7 @@ def joined(pieces: list[str]) -> str:
     return "".join(pieces)
 
 
+@covers("G1")
 async def test_what_is_yielded_may_be_on_its_way_and_arrives_in_order_and_whole() -> None:
     store, yielder = AwayStore(), Yielder()
     yielder.go.set()
@@ -95,6 +97,7 @@ async def test_a_generator_is_not_further_ahead_of_a_store_that_is_slow_than_its
         assert (await sending).task.status.state == COMPLETED
 
 
+@covers("G1")
 @pytest.mark.parametrize("does", [False, True])
 async def test_the_run_learns_that_its_events_cannot_be_stored_and_fails_with_the_reason_once_that_can_be(
     does: bool, caplog: pytest.LogCaptureFixture
@@ -213,6 +216,7 @@ async def test_pieces_that_could_not_be_stored_end_the_run_and_leave_no_gap() ->
         assert [record.seq for record in records] == list(range(1, len(records) + 1))
 
 
+@covers("G8")
 async def test_a_cancel_while_pieces_are_on_their_way_comes_after_them() -> None:
     store, yielder = AwayStore(), Yielder()
     async with serving_on(store, yielder.agent) as served:

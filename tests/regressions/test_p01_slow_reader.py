@@ -8,6 +8,7 @@ import pytest
 from a2a_grpc import Agent, TaskState, Turn
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import StreamResponse, SubscribeToTaskRequest
+from tests.covers import covers
 from tests.harness import V1, Served, elements, request, serving
 from tests.regressions.faults import UNBUFFERED, blocked, connection, followers, open_streams, reaches
 
@@ -34,7 +35,8 @@ def chunks(events: list[StreamResponse]) -> list[str]:
     return [text.rstrip(".") for text in said]
 
 
-async def test_p1_a_reader_that_sleeps_through_the_whole_task_gets_all_4003_events_in_order(chatty: Served) -> None:
+@covers("P1", "EVT-7")
+async def test_a_reader_that_sleeps_through_the_whole_task_gets_all_4003_events_in_order(chatty: Served) -> None:
     async with connection(chatty.server.grpc_address, UNBUFFERED) as slow:
         call = slow.SendStreamingMessage(request(), metadata=V1)
         [first] = await elements(call, 1)
@@ -49,7 +51,8 @@ async def test_p1_a_reader_that_sleeps_through_the_whole_task_gets_all_4003_even
         assert events[-1].status_update.status.state == TaskState.TASK_STATE_COMPLETED
 
 
-async def test_p1_a_reader_that_leaves_midway_gets_the_rest_when_it_resumes(chatty: Served) -> None:
+@covers("P1")
+async def test_a_reader_that_leaves_midway_gets_the_rest_when_it_resumes(chatty: Served) -> None:
     async with connection(chatty.server.grpc_address, UNBUFFERED) as slow:
         call = slow.SendStreamingMessage(request(), metadata=V1)
         first_part = list(await elements(call, 1000))

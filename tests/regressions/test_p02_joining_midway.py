@@ -8,14 +8,16 @@ import pytest
 from a2a_grpc import Agent, TaskState, Turn
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import A2AServiceStub, SubscribeToTaskRequest
+from tests.covers import covers
 from tests.harness import V1, event_state, request, serving, texts
 from tests.regressions.faults import connection
 
 WAVES, WAVE, CHUNKS_PER_WAVE = 20, 50, 3
 
 
+@covers("P2", "SUB-6")
 @pytest.mark.long
-async def test_p2_of_1000_subscribers_that_join_midway_none_has_a_duplicated_or_missing_chunk() -> None:
+async def test_of_1000_subscribers_that_join_midway_none_has_a_duplicated_or_missing_chunk() -> None:
     go = asyncio.Semaphore(0)
     emitted = asyncio.Semaphore(0)
     agent = Agent("Counter", "Counts, a number at a time.")

@@ -7,11 +7,13 @@ from typing import Any
 import grpc
 
 from a2a_grpc.wire import CancelTaskRequest, ListTasksRequest
+from tests.covers import covers
 from tests.harness import V1, Served, eventually, refusal, scripted
 from tests.regressions.counting import asyncio_tasks
 
 
-async def test_p3_20_unary_calls_that_time_out_leave_no_asyncio_task_but_the_runs_that_go_on(served: Served) -> None:
+@covers("P3")
+async def test_20_unary_calls_that_time_out_leave_no_asyncio_task_but_the_runs_that_go_on(served: Served) -> None:
     await served.stub.ListTasks(ListTasksRequest(), metadata=V1)
     before = asyncio_tasks()
 

@@ -10,7 +10,10 @@ from a2a_grpc import Agent, Message, TaskState, Turn
 from a2a_grpc.lifecycle import CANCELED
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import CancelTaskRequest
+from tests.covers import covers
 from tests.harness import V1, Served, elements, event_state, request, scripted, serving
+
+pytestmark = covers("P5")
 
 
 class Stubborn:
@@ -45,7 +48,7 @@ async def stubborn() -> AsyncIterator[Stubborn]:
     agent.release.set()
 
 
-async def test_p5_every_stream_of_a_canceled_task_gets_canceled_and_then_ends_ok(served: Served) -> None:
+async def test_every_stream_of_a_canceled_task_gets_canceled_and_then_ends_ok(served: Served) -> None:
     sending = served.stream(scripted({"status": "at work"}, {"sleep": 600}))
     first = (await elements(sending, 3))[0].task
     subscription = served.subscribe(first.id)
@@ -58,7 +61,7 @@ async def test_p5_every_stream_of_a_canceled_task_gets_canceled_and_then_ends_ok
         assert await stream.code() is grpc.StatusCode.OK
 
 
-async def test_p5_a_cancel_ends_within_its_grace_though_agent_code_swallows_its_cancellation(
+async def test_a_cancel_ends_within_its_grace_though_agent_code_swallows_its_cancellation(
     stubborn: Stubborn,
 ) -> None:
     async with serving(stubborn.agent, cancel_grace_s=0.05) as served:
@@ -77,7 +80,7 @@ async def test_p5_a_cancel_ends_within_its_grace_though_agent_code_swallows_its_
         assert (task.status.state, list(task.artifacts)) == (CANCELED, [])
 
 
-async def test_p5_a_shutdown_is_bounded_though_agent_code_swallows_its_cancellation(stubborn: Stubborn) -> None:
+async def test_a_shutdown_is_bounded_though_agent_code_swallows_its_cancellation(stubborn: Stubborn) -> None:
     async with serving(stubborn.agent, cancel_grace_s=0.05) as served:
         stream = served.stream(request())
         await elements(stream, 2)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import A2AServiceStub, SubscribeToTaskRequest
+from tests.covers import covers
 from tests.harness import V1, Program, event_state, scripted, scripted_agent, serving, texts
 
 NEVER_S = "3600"
@@ -24,7 +25,8 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_store"))
 
 
-async def test_p9_a_follower_at_another_process_is_woken_and_does_not_poll(store_url: str) -> None:
+@covers("P9")
+async def test_a_follower_at_another_process_is_woken_and_does_not_poll(store_url: str) -> None:
     await upgrade(store_url)
     options = ("--store", store_url, "--poll-interval-s", NEVER_S, "--lease-s", NEVER_S)
     async with (
@@ -46,8 +48,9 @@ async def test_p9_a_follower_at_another_process_is_woken_and_does_not_poll(store
             assert len([element for element in events if element.HasField("artifact_update")]) == 20
 
 
+@covers("P12")
 @pytest.mark.long
-async def test_p12_two_thousand_tokens_into_sqlite_are_the_bytes_of_their_events(tmp_path: Path) -> None:
+async def test_two_thousand_tokens_into_sqlite_are_the_bytes_of_their_events(tmp_path: Path) -> None:
     sent = 0
 
     def count(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:

@@ -9,6 +9,7 @@ from a2a_grpc import TaskState
 from a2a_grpc.lifecycle import INPUT_REQUIRED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, ListTasksRequest, Task
+from tests.covers import covers
 from tests.harness import (
     V1,
     Refusal,
@@ -26,11 +27,10 @@ from tests.harness import (
 from tests.regressions.faults import every_rpc, reaches
 
 
+@covers("P10")
 @pytest.mark.parametrize("rpc", every_rpc())
 @pytest.mark.parametrize("version", ["garbage", "1.0-garbage", "v1.0", "1", "0.3"])
-async def test_p10_a_version_that_is_not_supported_is_refused_on_every_rpc(
-    served: Served, rpc: str, version: str
-) -> None:
+async def test_a_version_that_is_not_supported_is_refused_on_every_rpc(served: Served, rpc: str, version: str) -> None:
     refused = await refusal(getattr(served.stub, rpc)(every_rpc()[rpc], metadata=(("a2a-version", version),)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "VERSION_NOT_SUPPORTED")
     assert refused.metadata["requested_version"] == version
@@ -38,7 +38,8 @@ async def test_p10_a_version_that_is_not_supported_is_refused_on_every_rpc(
     assert tasks.total_size == 0
 
 
-async def test_p10_the_text_of_an_agents_exception_stays_on_the_server(
+@covers("P10")
+async def test_the_text_of_an_agents_exception_stays_on_the_server(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = served.stream(scripted({"raise": "password hunter2"}))
@@ -65,8 +66,9 @@ async def _calls_on_a_task(served: Served, task_id: str, tenant: str) -> dict[st
     return {name: await refusal(call) for name, call in calls.items()}
 
 
+@covers("P11", "TEN-5")
 @pytest.mark.parametrize(("owner", "other"), [("a", "b"), ("a", ""), ("", "b")])
-async def test_p11_a_task_of_another_tenant_is_not_found_in_the_words_of_an_unknown_one(
+async def test_a_task_of_another_tenant_is_not_found_in_the_words_of_an_unknown_one(
     served: Served, owner: str, other: str
 ) -> None:
     task = await served.start({"status": "at work"}, {"sleep": 600}, tenant=owner)
@@ -83,7 +85,8 @@ async def test_p11_a_task_of_another_tenant_is_not_found_in_the_words_of_an_unkn
     assert len(now.history) == 1
 
 
-async def test_p11_a_list_has_only_the_tasks_of_its_tenant(served: Served) -> None:
+@covers("P11")
+async def test_a_list_has_only_the_tasks_of_its_tenant(served: Served) -> None:
     owned = {tenant: (await served.start({"sleep": 600}, tenant=tenant)).id for tenant in ("a", "b", "")}
     for tenant, task_id in owned.items():
         listed = await served.stub.ListTasks(ListTasksRequest(tenant=tenant), metadata=V1)
@@ -105,12 +108,14 @@ async def _parked(served: Served, tenant: str) -> Task:
     return task
 
 
-async def test_q9_get_honours_the_tenant(served: Served) -> None:
+@covers("Q9")
+async def test_get_honours_the_tenant(served: Served) -> None:
     task = await _parked(served, "acme")
     assert (await served.get(task.id, tenant="acme")).status.state == INPUT_REQUIRED
 
 
-async def test_q9_subscribe_and_cancel_honour_the_tenant(served: Served) -> None:
+@covers("Q9")
+async def test_subscribe_and_cancel_honour_the_tenant(served: Served) -> None:
     task = await _parked(served, "acme")
     subscription = served.subscribe(task.id, tenant="acme")
     [first] = await elements(subscription, 1)
@@ -122,7 +127,8 @@ async def test_q9_subscribe_and_cancel_honour_the_tenant(served: Served) -> None
     assert [event_state(event) for event in await elements(subscription)] == [TaskState.TASK_STATE_CANCELED]
 
 
-async def test_q9_a_send_and_a_streaming_send_to_a_task_honour_the_tenant(served: Served) -> None:
+@covers("Q9")
+async def test_a_send_and_a_streaming_send_to_a_task_honour_the_tenant(served: Served) -> None:
     task = await _parked(served, "acme")
     again = (await served.send(scripted({"input": "And?"}, task_id=task.id, tenant="acme"))).task
     assert (again.id, again.status.state) == (task.id, INPUT_REQUIRED)
@@ -133,8 +139,9 @@ async def test_q9_a_send_and_a_streaming_send_to_a_task_honour_the_tenant(served
     assert event_state(events[-1]) == TaskState.TASK_STATE_COMPLETED
 
 
+@covers("Q9")
 @pytest.mark.parametrize("rpc", every_rpc())
-async def test_q9_a_server_of_one_tenant_refuses_every_rpc_of_another(rpc: str) -> None:
+async def test_a_server_of_one_tenant_refuses_every_rpc_of_another(rpc: str) -> None:
     async with serving(scripted_agent(), tenant="acme", only_tenant=True) as served:
         refused = await refusal(getattr(served.stub, rpc)(every_rpc(tenant="other")[rpc], metadata=V1))
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PARAMS")
@@ -142,14 +149,16 @@ async def test_q9_a_server_of_one_tenant_refuses_every_rpc_of_another(rpc: str) 
         assert refused.text == "tenant: is not served here"
 
 
-async def test_q9_two_tenants_work_side_by_side_under_one_task_name_each(served: Served) -> None:
+@covers("Q9")
+async def test_two_tenants_work_side_by_side_under_one_task_name_each(served: Served) -> None:
     sent = await asyncio.gather(*[served.send(request("mine", tenant=tenant)) for tenant in ("a", "b")])
     assert sent[0].task.id != sent[1].task.id
     for response, tenant in zip(sent, ("a", "b"), strict=True):
         assert (await served.get(response.task.id, tenant=tenant)).artifacts[0].parts[0].text == "mine"
 
 
-async def test_q9_a_task_of_no_tenant_is_reached_without_one(served: Served) -> None:
+@covers("Q9")
+async def test_a_task_of_no_tenant_is_reached_without_one(served: Served) -> None:
     task = await served.start({"sleep": 600})
     await reaches(served, task.id, WORKING)
     canceled = await served.stub.CancelTask(CancelTaskRequest(id=task.id), metadata=V1)

@@ -10,13 +10,15 @@ import pytest
 from a2a_grpc import Agent, TaskState, Turn
 from a2a_grpc.parts import struct
 from a2a_grpc.wire import GetTaskRequest, ListTasksRequest, SendMessageRequest
+from tests.covers import covers
 from tests.harness import V1, Served, elements, eventually, message, request, scripted, serving
 from tests.regressions.counting import Calls, asyncio_tasks, counted
 
 WINDOW = 64
 
 
-async def test_p13_an_event_costs_at_10000_chunks_what_it_costs_at_100_for_writer_and_follower() -> None:
+@covers("P13", "G12")
+async def test_an_event_costs_at_10000_chunks_what_it_costs_at_100_for_writer_and_follower() -> None:
     go = asyncio.Semaphore(0)
     agent = Agent("Counter", "Counts.")
 
@@ -47,7 +49,8 @@ async def test_p13_an_event_costs_at_10000_chunks_what_it_costs_at_100_for_write
     assert cost[10_000].all <= 1.5 * cost[100].all
 
 
-async def test_p13_the_row_of_a_task_costs_the_same_to_read_at_10000_chunks(served: Served) -> None:
+@covers("P13", "G12")
+async def test_the_row_of_a_task_costs_the_same_to_read_at_10000_chunks(served: Served) -> None:
     """A subscription that resumes at the end of a long task pays for what it gets, not for what was."""
     cost = dict[int, int]()
     for chunks in (100, 10_000):
@@ -87,14 +90,16 @@ async def _ended() -> None:
     await asyncio.sleep(0)  # for what is called once a task has ended
 
 
-async def test_p14_50_keys_of_call_metadata_cost_no_python_call_of_the_server_more(served: Served) -> None:
+@covers("P14")
+async def test_50_keys_of_call_metadata_cost_no_python_call_of_the_server_more(served: Served) -> None:
     bare = await _cost(served)
     loaded = await _cost(served, *((f"x-key-{i}", "value") for i in range(50)))
     assert loaded.ours == bare.ours > 0
     assert loaded.all - bare.all <= 50 * 10
 
 
-async def test_p14_50_keys_of_a_messages_metadata_cost_a_few_python_calls_each(served: Served) -> None:
+@covers("P14")
+async def test_50_keys_of_a_messages_metadata_cost_a_few_python_calls_each(served: Served) -> None:
     def sent(keys: int) -> SendMessageRequest:
         made = message()
         made.metadata.CopyFrom(struct({f"key-{i}": "value" for i in range(keys)}))
@@ -111,9 +116,10 @@ async def test_p14_50_keys_of_a_messages_metadata_cost_a_few_python_calls_each(s
     assert cost[50] - cost[1] <= 49 * 10
 
 
+@covers("P15")
 @pytest.mark.long
 @pytest.mark.parametrize("step", [{"input": "Which?"}, {"auth": "Log in at https://login.example/"}])
-async def test_p15_1000_tasks_that_wait_for_their_user_cost_no_asyncio_task_and_little_memory(
+async def test_1000_tasks_that_wait_for_their_user_cost_no_asyncio_task_and_little_memory(
     served: Served, step: dict[str, str]
 ) -> None:
     await served.send(scripted(step))

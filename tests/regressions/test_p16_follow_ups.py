@@ -1,10 +1,13 @@
 """P16: a follow-up belongs to its task, and no message is lost."""
 
 from a2a_grpc import TaskState
+from tests.covers import covers
 from tests.harness import Served, elements, message, request, scripted
 
+pytestmark = covers("P16")
 
-async def test_p16_a_follow_up_with_only_a_task_id_has_the_context_id_of_its_task(served: Served) -> None:
+
+async def test_a_follow_up_with_only_a_task_id_has_the_context_id_of_its_task(served: Served) -> None:
     task = (await served.send(scripted({"input": "Which?"}))).task
     assert task.context_id
 
@@ -16,7 +19,7 @@ async def test_p16_a_follow_up_with_only_a_task_id_has_the_context_id_of_its_tas
     assert (await served.get(task.id)).context_id == task.context_id
 
 
-async def test_p16_the_events_of_a_follow_up_carry_the_context_id_of_the_task(served: Served) -> None:
+async def test_the_events_of_a_follow_up_carry_the_context_id_of_the_task(served: Served) -> None:
     task = (await served.send(scripted({"input": "Which?"}))).task
     events = await elements(served.stream(request(message("this", task_id=task.id, message_id="m-2"))))
     assert events[0].task.context_id == task.context_id
@@ -27,7 +30,7 @@ async def test_p16_the_events_of_a_follow_up_carry_the_context_id_of_the_task(se
         assert (update.task_id, update.context_id) == (task.id, task.context_id)
 
 
-async def test_p16_a_message_with_a_repeated_id_is_kept_in_the_history(served: Served) -> None:
+async def test_a_message_with_a_repeated_id_is_kept_in_the_history(served: Served) -> None:
     task = (await served.send(scripted({"input": "Which?"}))).task
 
     again = (await served.send(request(message("this", task_id=task.id, message_id="m-1")))).task
@@ -38,7 +41,7 @@ async def test_p16_a_message_with_a_repeated_id_is_kept_in_the_history(served: S
     assert users[1].parts[0].text == "this"
 
 
-async def test_p16_a_repeated_message_id_makes_a_task_of_its_own(served: Served) -> None:
+async def test_a_repeated_message_id_makes_a_task_of_its_own(served: Served) -> None:
     first, second = [(await served.send(request())).task for _ in range(2)]
     assert first.id != second.id
     assert [sent.message_id for sent in second.history] == ["m-1"]

@@ -9,6 +9,7 @@ import pytest
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.wire import A2AServiceStub
+from tests.covers import covers
 from tests.harness import V1, request, scripted_agent, serving, texts
 
 FORMS = {
@@ -27,15 +28,17 @@ FORMS = {
 }
 
 
+@covers("P18")
 @pytest.mark.parametrize("given", FORMS)
-async def test_p18_an_advertised_address_of_any_form_is_host_and_port_in_the_card(given: str) -> None:
+async def test_an_advertised_address_of_any_form_is_host_and_port_in_the_card(given: str) -> None:
     async with serving(scripted_agent(), advertise=given) as served:
         [interface] = served.server.card.supported_interfaces
         assert interface.url == FORMS[given]
         assert (interface.protocol_binding, interface.protocol_version) == ("GRPC", "1.0")
 
 
-async def test_p18_the_card_that_is_fetched_says_the_same() -> None:
+@covers("P18")
+async def test_the_card_that_is_fetched_says_the_same() -> None:
     async with (
         serving(scripted_agent(), advertise="https://agents.example", http_listen="127.0.0.1:0") as served,
         aiohttp.ClientSession() as http,
@@ -45,14 +48,16 @@ async def test_p18_the_card_that_is_fetched_says_the_same() -> None:
     assert [interface["url"] for interface in card["supportedInterfaces"]] == ["agents.example:443"]
 
 
-async def test_p18_without_an_advertised_address_the_card_has_the_one_that_is_listened_on() -> None:
+@covers("P18")
+async def test_without_an_advertised_address_the_card_has_the_one_that_is_listened_on() -> None:
     async with serving(scripted_agent()) as served:
         assert [interface.url for interface in served.server.card.supported_interfaces] == [served.server.grpc_address]
         assert not served.server.grpc_address.endswith(":0")
 
 
+@covers("P18")
 @pytest.mark.parametrize("given", ["ftp://agents.example", "agents.example", "https://", "https://agents.example:x"])
-async def test_p18_an_address_that_cannot_be_is_refused_by_name(given: str) -> None:
+async def test_an_address_that_cannot_be_is_refused_by_name(given: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         async with serving(scripted_agent(), advertise=given):
             pass

@@ -25,6 +25,7 @@ from a2a_grpc.wire import (
     StreamResponse,
     SubscribeToTaskRequest,
 )
+from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
@@ -131,6 +132,7 @@ async def test_a_connection_that_opens_and_resets_streams_in_a_hurry_disturbs_no
 # -- keepalive
 
 
+@covers("Q2")
 async def test_pings_at_the_permitted_interval_are_answered_without_end() -> None:
     async with (
         serving(scripted_agent(), min_ping_interval_s=0.02) as served,
@@ -143,6 +145,7 @@ async def test_pings_at_the_permitted_interval_are_answered_without_end() -> Non
             await asyncio.sleep(0.06)
 
 
+@covers("Q2")
 async def test_pings_in_a_hurry_end_their_connection_with_too_many_pings_if_an_interval_is_set() -> None:
     async with (
         serving(scripted_agent(), min_ping_interval_s=10.0) as served,
@@ -157,6 +160,7 @@ async def test_pings_in_a_hurry_end_their_connection_with_too_many_pings_if_an_i
         assert answers[-1].payload[8:] == b"too_many_pings"
 
 
+@covers("OPEN-27")
 @pytest.mark.parametrize("steps", [[{"sleep": 600}], LARGE], ids=["silent", "blocked in a write"])
 async def test_keepalive_ends_the_calls_of_a_peer_that_stalls(steps: list[Any]) -> None:
     async with (
@@ -206,6 +210,7 @@ class Leaky:
             raise RuntimeError("password hunter2")
 
 
+@covers("P10")
 @pytest.mark.parametrize("rpc", ["SendMessage", "SendStreamingMessage"])
 @pytest.mark.parametrize("where", ["validator", "router", "reply"])
 async def test_an_unhandled_exception_of_a_send_is_internal_and_its_text_stays_in_the_log(
@@ -216,6 +221,7 @@ async def test_an_unhandled_exception_of_a_send_is_internal_and_its_text_stays_i
         assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
+@covers("P10")
 async def test_an_unhandled_exception_of_the_extended_card_is_internal_and_its_text_stays_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -262,6 +268,7 @@ async def test_an_rpc_that_is_not_there_is_unimplemented(served: Served) -> None
 # -- streams that end before their time
 
 
+@covers("P3")
 @pytest.mark.parametrize("how", ["canceled", "disconnected", "timed out"])
 async def test_a_client_that_leaves_during_a_blocked_write_leaves_nothing_behind(
     served: Served, how: str, caplog: pytest.LogCaptureFixture
@@ -289,6 +296,7 @@ async def test_a_client_that_leaves_during_a_blocked_write_leaves_nothing_behind
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+@covers("G9")
 async def test_a_stream_that_is_blocked_in_a_write_when_the_server_drains_does_not_end_ok(served: Served) -> None:
     async with connection(served.server.grpc_address, UNBUFFERED) as slow:
         call: Any = slow.SendStreamingMessage(scripted(*LARGE, {"sleep": 600}), metadata=V1)
@@ -326,6 +334,7 @@ async def test_stop_returns_after_the_handlers_of_the_streams_that_it_ended(serv
         assert ended.retry_after_s == 1.0
 
 
+@covers("OPEN-27")
 async def test_connection_age_cuts_with_unavailable_and_resuming_loses_and_repeats_nothing() -> None:
     cuts, wanted = list[grpc.StatusCode](), 3
     agent = Agent("Endless", "Goes on until its reader was cut off often enough.")
@@ -369,6 +378,7 @@ def serialized(events: list[StreamResponse]) -> list[bytes]:
 # -- admission
 
 
+@covers("OPEN-27")
 async def test_over_max_calls_a_call_is_refused_at_once_while_streams_are_still_let_in() -> None:
     async with serving(scripted_agent(), max_calls=1) as served:
         stream = served.stream(scripted({"input": "Which?"}))
@@ -400,6 +410,7 @@ def _fail(text: str) -> None:
     raise AssertionError(text)
 
 
+@covers("OPEN-27")
 async def test_over_max_streams_a_stream_is_refused_at_once_while_calls_are_still_let_in() -> None:
     async with serving(scripted_agent(), max_streams=2) as served:
         task = await served.start({"input": "Which?"})
@@ -423,6 +434,7 @@ async def test_over_max_streams_a_stream_is_refused_at_once_while_calls_are_stil
         assert event_state((await elements(served.stream(request())))[-1]) == COMPLETED
 
 
+@covers("G11")
 async def test_over_the_bytes_in_flight_a_request_is_refused_at_once_and_taken_when_there_is_room() -> None:
     agent, go = Agent("Waits", "Waits for a word."), asyncio.Event()
 
@@ -449,6 +461,7 @@ async def test_over_the_bytes_in_flight_a_request_is_refused_at_once_and_taken_w
         assert (await served.send(body)).task.status.state == COMPLETED
 
 
+@covers("G11")
 async def test_call_metadata_that_is_too_large_is_refused_and_the_connection_goes_on(served: Served) -> None:
     call: Any = served.stub.ListTasks(ListTasksRequest(), metadata=(*V1, ("x-large", "x" * 20_000)))
     assert (await refusal(call)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -456,6 +469,7 @@ async def test_call_metadata_that_is_too_large_is_refused_and_the_connection_goe
     assert (await call).total_size == 0
 
 
+@covers("OPEN-27")
 async def test_a_request_that_is_too_large_is_refused_and_the_connection_goes_on(served: Served) -> None:
     refused = await refusal(served.send(request("x" * (4 << 20))))
     assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -505,6 +519,7 @@ async def test_a_watcher_of_health_hears_not_serving_while_runs_are_still_finish
         await stopping
 
 
+@covers("S2-53")
 async def test_a_run_that_finishes_in_the_grace_is_seen_to_its_end_by_every_stream() -> None:
     agent, go = Agent("Waits", "Waits for a word."), asyncio.Event()
 
@@ -611,6 +626,7 @@ async def test_health_and_reflection_are_off_where_they_are_turned_off() -> None
         assert absent.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@covers("G8")
 async def test_a_task_is_canceled_for_every_reader_even_one_that_is_blocked_in_a_write(served: Served) -> None:
     async with connection(served.server.grpc_address, UNBUFFERED) as slow:
         call: Any = slow.SendStreamingMessage(scripted(*LARGE, {"sleep": 600}), metadata=V1)

@@ -10,6 +10,7 @@ import pytest
 from a2a_grpc import Agent, InputRequired, Task, TaskState, Turn
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, WORKING
 from a2a_grpc.wire import CancelTaskRequest, ListTasksRequest, StreamResponse, SubscribeToTaskRequest
+from tests.covers import covers
 from tests.harness import V1, Served, elements, event_state, eventually, refusal, request, scripted, serving, texts
 from tests.regressions.faults import UNBUFFERED, connection, followers, open_streams, reaches
 
@@ -43,7 +44,8 @@ def serialized(events: list[StreamResponse]) -> list[bytes]:
     return [event.SerializeToString() for event in events]
 
 
-async def test_q4_two_subscribers_each_get_every_event() -> None:
+@covers("Q4")
+async def test_two_subscribers_each_get_every_event() -> None:
     gated = Gated()
     async with serving(gated.agent) as served:
         sending = served.stream(request())
@@ -59,8 +61,9 @@ async def test_q4_two_subscribers_each_get_every_event() -> None:
         assert both == [whole, whole]
 
 
+@covers("Q4")
 @pytest.mark.parametrize("leaver", ["the sender", "a subscriber"])
-async def test_q4_one_stream_that_is_left_ends_no_other(leaver: str) -> None:
+async def test_one_stream_that_is_left_ends_no_other(leaver: str) -> None:
     gated = Gated()
     async with serving(gated.agent) as served:
         sending = served.stream(request())
@@ -85,13 +88,15 @@ async def test_q4_one_stream_that_is_left_ends_no_other(leaver: str) -> None:
         assert await staying.code() is grpc.StatusCode.OK
 
 
-async def test_q5_a_cancel_of_an_unknown_id_is_not_found(served: Served) -> None:
+@covers("Q5")
+async def test_a_cancel_of_an_unknown_id_is_not_found(served: Served) -> None:
     refused = await refusal(cancel(served, "no-such-task"))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
     assert refused.text == "task 'no-such-task' was not found"
 
 
-async def test_q5_a_cancel_stops_the_agents_code_at_its_next_await() -> None:
+@covers("Q5")
+async def test_a_cancel_stops_the_agents_code_at_its_next_await() -> None:
     stopped = asyncio.get_running_loop().create_future()
     agent = Agent("Sleeper", "Sleeps.")
 
@@ -114,10 +119,11 @@ async def test_q5_a_cancel_stops_the_agents_code_at_its_next_await() -> None:
         assert (await served.get(task_id)).status.state == CANCELED
 
 
+@covers("Q5")
 @pytest.mark.parametrize(
     ("step", "state"), [("complete", "COMPLETED"), ("fail", "FAILED"), ("reject", "REJECTED"), ("raise", "FAILED")]
 )
-async def test_q5_a_cancel_after_the_end_is_refused_and_changes_nothing(served: Served, step: str, state: str) -> None:
+async def test_a_cancel_after_the_end_is_refused_and_changes_nothing(served: Served, step: str, state: str) -> None:
     ended = (await served.send(scripted({step: "that was it"}))).task
     assert ended.status.state == TaskState.Value(f"TASK_STATE_{state}")
 
@@ -145,7 +151,8 @@ async def flooding() -> AsyncIterator[Served]:
         yield served
 
 
-async def test_q6_a_reader_that_never_reads_stops_neither_the_agent_nor_a_cancel_nor_another_task(
+@covers("Q6")
+async def test_a_reader_that_never_reads_stops_neither_the_agent_nor_a_cancel_nor_another_task(
     flooding: Served,
 ) -> None:
     async with connection(flooding.server.grpc_address, UNBUFFERED) as idle:
@@ -170,8 +177,9 @@ async def test_q6_a_reader_that_never_reads_stops_neither_the_agent_nor_a_cancel
         assert event_state(events[-1]) == CANCELED
 
 
+@covers("Q6")
 @pytest.mark.long
-async def test_q6_twenty_readers_that_never_read_hold_up_nobody_else(flooding: Served) -> None:
+async def test_twenty_readers_that_never_read_hold_up_nobody_else(flooding: Served) -> None:
     async with connection(flooding.server.grpc_address, UNBUFFERED) as idle:
         task_id = (await flooding.send(request("flood", immediately=True))).task.id
         await reaches(flooding, task_id, WORKING)
@@ -193,7 +201,8 @@ async def test_q6_twenty_readers_that_never_read_hold_up_nobody_else(flooding: S
         await eventually(nothing)
 
 
-async def test_q7_with_a_limit_of_2_all_tasks_finish_two_at_a_time_never_more() -> None:
+@covers("Q7")
+async def test_with_a_limit_of_2_all_tasks_finish_two_at_a_time_never_more() -> None:
     agent, pair = Agent("Pairs", "Works in pairs."), asyncio.Barrier(2)
     at_work, most = 0, 0
 
@@ -213,7 +222,8 @@ async def test_q7_with_a_limit_of_2_all_tasks_finish_two_at_a_time_never_more() 
         assert most == 2
 
 
-async def test_q7_with_a_limit_of_2_a_task_gives_its_place_back_however_it_ends() -> None:
+@covers("Q7")
+async def test_with_a_limit_of_2_a_task_gives_its_place_back_however_it_ends() -> None:
     agent = Agent("Ends", "Ends in many ways.")
     at_work, most = 0, 0
 

@@ -20,6 +20,7 @@ import trustme
 from a2a_grpc import TaskState
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest, SubscribeToTaskRequest
+from tests.covers import covers
 from tests.harness import (
     ROOT,
     V1,
@@ -75,6 +76,7 @@ async def test_a_signal_ends_a_start_that_waits_for_its_database() -> None:
     assert (process.returncode, out) == (0, b'{"event": "stopped"}\n')
 
 
+@covers("G9")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.few(1)
 async def test_a_signal_drains_the_server_which_then_exits_with_0(number: signal.Signals) -> None:
@@ -88,6 +90,7 @@ async def test_a_signal_drains_the_server_which_then_exits_with_0(number: signal
         assert await program.process.stderr.read() == b""
 
 
+@covers("S2-53", "G9")
 @pytest.mark.few
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_task_that_does_not_end_in_the_grace_tells_its_stream_why(number: signal.Signals) -> None:
@@ -144,6 +147,7 @@ async def test_while_a_server_drains_it_is_alive_not_ready_refuses_sends_and_let
         assert await program.process.wait() == 0
 
 
+@covers("P5")
 @pytest.mark.few
 @pytest.mark.parametrize(
     "step",
@@ -163,7 +167,8 @@ async def test_a_second_sigint_ends_at_once_whatever_the_agent_does(step: dict[s
         await refusal(call)
 
 
-async def test_p5_a_program_whose_agent_swallows_its_cancellation_ends_all_the_same() -> None:
+@covers("P5")
+async def test_a_program_whose_agent_swallows_its_cancellation_ends_all_the_same() -> None:
     options = ("--drain-grace-s", "0", "--cancel-grace-s", "0.05")
     async with Program.server(SCRIPTED, *options) as program, connection(program.address) as stub:
         call: Any = stub.SendStreamingMessage(scripted({"status": "at work"}, {"ignore_cancel": 600}), metadata=V1)
@@ -209,6 +214,7 @@ async def encrypted(address: str, authority: bytes) -> AsyncIterator[A2AServiceS
         yield A2AServiceStub(channel)
 
 
+@covers("WIRE-3", "SEC-1")
 async def test_with_a_certificate_both_ports_speak_tls_and_only_tls(certificates: Certificates) -> None:
     async with Program.server(SCRIPTED, *certificates.options) as program:
         assert program.http.startswith("https://")
@@ -261,6 +267,7 @@ async def test_a_key_that_does_not_belong_to_the_certificate_is_refused(
     assert str(other) in line
 
 
+@covers("WIRE-3", "SEC-1", "S0-12")
 @pytest.mark.parametrize("option", ["--listen", "--http-listen"])
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
 async def test_plaintext_beyond_this_machine_is_refused_and_the_line_names_what_to_do(
@@ -274,6 +281,7 @@ async def test_plaintext_beyond_this_machine_is_refused_and_the_line_names_what_
     )
 
 
+@covers("WIRE-3", "SEC-1", "S0-12")
 async def test_plaintext_beyond_this_machine_is_served_with_insecure() -> None:
     options = ("-o", "json", "--listen", "0.0.0.0:0", "--http-listen", "0.0.0.0:0", "--insecure")
     async with Program(SCRIPTED, *options) as program:
