@@ -13,6 +13,7 @@ from a2a_grpc.parts import Json
 from a2a_grpc.wire import TaskArtifactUpdateEvent
 from tests.agent.agents import GENERIC
 from tests.client.local_agents import Sleeper, Writer, client_of, foreman, observer, script
+from tests.covers import covers
 from tests.harness import Served, eventually, serving
 from tests.regressions.faults import open_streams, reaches
 
@@ -42,7 +43,8 @@ async def told_by(agent: Agent, content: Json) -> tuple[Task, list[str]]:
     return events.task, told
 
 
-async def test_s1_48_a_handler_runs_a_remote_agent_as_a_function(served: Served) -> None:
+@covers("S1-48")
+async def test_a_handler_runs_a_remote_agent_as_a_function(served: Served) -> None:
     async def lead(turn: Turn) -> str:
         return f"they say: {await RemoteAgent(address(served)).run(turn.text)}"
 
@@ -50,7 +52,8 @@ async def test_s1_48_a_handler_runs_a_remote_agent_as_a_function(served: Served)
     assert (task.status.state, text_of(task)) == (COMPLETED, "they say: hello")
 
 
-async def test_s1_48_canceling_the_parents_task_cancels_the_remote_one() -> None:
+@covers("S1-48")
+async def test_canceling_the_parents_task_cancels_the_remote_one() -> None:
     sleeper = Sleeper()
     async with serving(sleeper.agent) as there:
 
@@ -68,7 +71,8 @@ async def test_s1_48_canceling_the_parents_task_cancels_the_remote_one() -> None
             assert (await other.get(sleeper.started[0])).status.state == CANCELED
 
 
-async def test_s1_48_so_it_goes_through_three_agents() -> None:
+@covers("S1-48")
+async def test_a_cancel_goes_through_three_agents() -> None:
     sleeper = Sleeper()
     async with serving(sleeper.agent) as bottom:
 
@@ -139,7 +143,8 @@ async def test_without_the_turn_nothing_of_it_shows(served: Served) -> None:
     assert text_of(task) == "done"
 
 
-async def test_s1_40_a_handler_passes_on_the_pieces_as_they_come() -> None:
+@covers("S1-40")
+async def test_a_handler_passes_on_the_pieces_as_they_come() -> None:
     writer = Writer()
     async with serving(writer.agent) as there:
 
@@ -263,7 +268,8 @@ async def test_leaving_the_parents_stream_leaves_the_remote_task_alone() -> None
             assert text_of(await client.wait(events.task_id)) == "Once upon a time"
 
 
-async def test_s1_44_context_and_references_are_carried_from_agent_to_agent() -> None:
+@covers("S1-44")
+async def test_context_and_references_are_carried_from_agent_to_agent() -> None:
     async with serving(observer()) as there, client_of(there) as other:
 
         async def lead(turn: Turn) -> dict[str, Json]:

@@ -29,6 +29,7 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.wire import AgentCard, TaskPushNotificationConfig
 from tests.client.local_agents import GUARD_S, Passage, Sleeper, Writer, client_of, descriptors, observer, script
 from tests.client.peers import silent_port
+from tests.covers import covers
 from tests.harness import ROOT, Program, Served, eventually, serving, texts
 from tests.ports import free_port
 from tests.regressions.faults import open_streams
@@ -71,7 +72,8 @@ def no_stream(served: Served) -> None:
 # -- every operation
 
 
-async def test_s2_11_send_start_wait_get_cancel_and_list(served: Served) -> None:
+@covers("S2-11")
+async def test_send_start_wait_get_cancel_and_list(served: Served) -> None:
     def work(client: BlockingClient) -> None:
         sent = task_of(client.send("hello", context_id="c-1"))
         assert (sent.status.state, texts(sent)) == (COMPLETED, ["hello"])
@@ -99,7 +101,8 @@ async def test_s2_11_send_start_wait_get_cancel_and_list(served: Served) -> None
     await plainly(served, work)
 
 
-async def test_s2_11_streams_and_subscriptions(served: Served) -> None:
+@covers("S2-11")
+async def test_streams_and_subscriptions(served: Served) -> None:
     def work(client: BlockingClient) -> None:
         with client.stream(script({"chunks": {"count": 3}}, {"complete": "done"})) as events:
             read = list(events)
@@ -121,7 +124,8 @@ def first_seq(read: list[Any]) -> int:
     return 1 if read[0].status.state == SUBMITTED else 2
 
 
-async def test_s2_11_cards() -> None:
+@covers("S2-11")
+async def test_cards() -> None:
     agent = observer()
 
     @agent.extended_card
@@ -142,7 +146,8 @@ async def test_s2_11_cards() -> None:
         await asyncio.to_thread(work)
 
 
-async def test_s2_11_push_configs_are_there_too(served: Served) -> None:
+@covers("S2-11")
+async def test_push_configs_are_there_too(served: Served) -> None:
     config = TaskPushNotificationConfig(task_id="t-1", id="p-1", url="https://hooks.example/")
     operations: list[Callable[[BlockingClient], Any]] = [
         lambda client: client.create_push_config(config),
@@ -159,7 +164,8 @@ async def test_s2_11_push_configs_are_there_too(served: Served) -> None:
     await plainly(served, work)
 
 
-async def test_s2_11_the_operations_take_what_those_of_a_client_take(served: Served) -> None:
+@covers("S2-11")
+async def test_the_operations_take_what_those_of_a_client_take(served: Served) -> None:
     old = [("a2a-version", "0.2")]
 
     def work(client: BlockingClient) -> None:
@@ -193,7 +199,8 @@ async def test_options_and_settings_reach_the_agent() -> None:
 # -- streams
 
 
-async def test_s2_36_the_first_event_is_there_before_the_last_is_made() -> None:
+@covers("S2-36")
+async def test_the_first_event_is_there_before_the_last_is_made() -> None:
     writer = Writer()
     async with serving(writer.agent) as served:
         loop = asyncio.get_running_loop()
@@ -212,7 +219,8 @@ async def test_s2_36_the_first_event_is_there_before_the_last_is_made() -> None:
         assert await plainly(served, work) == ["Once ", "upon a time"]
 
 
-async def test_s2_36_leaving_the_block_of_a_stream_cancels_its_rpc_and_the_task_goes_on() -> None:
+@covers("S2-36")
+async def test_leaving_the_block_of_a_stream_cancels_its_rpc_and_the_task_goes_on() -> None:
     writer = Writer()
     left, go_on = threading.Event(), threading.Event()
     async with serving(writer.agent) as served:
@@ -324,7 +332,8 @@ async def test_a_block_that_cannot_be_entered_leaves_no_thread() -> None:
 # -- threads
 
 
-async def test_s2_11_many_threads_share_a_client_and_its_connection(served: Served) -> None:
+@covers("S2-11")
+async def test_many_threads_share_a_client_and_its_connection(served: Served) -> None:
     async with Passage(served.server.grpc_address) as passage:
 
         def work() -> list[tuple[str, int]]:
@@ -359,7 +368,8 @@ async def test_a_thread_that_waits_holds_up_no_other() -> None:
         await plainly(served, work)
 
 
-async def test_s2_11_it_works_in_a_thread_whose_own_event_loop_runs() -> None:
+@covers("S2-11")
+async def test_it_works_in_a_thread_whose_own_event_loop_runs() -> None:
     """As in a notebook, whose cells run in a loop."""
     async with Program.server("servers/scripted.py", "--drain-grace-s", "0") as program:
         with BlockingClient(program.address) as client:
@@ -400,8 +410,9 @@ WAITS: dict[str, Callable[[BlockingClient, str], Any]] = {
 }
 
 
+@covers("S2-11")
 @pytest.mark.parametrize("name", WAITS)
-async def test_s2_11_leaving_the_block_ends_what_other_threads_wait_for_with_an_error_and_the_tasks_go_on(
+async def test_leaving_the_block_ends_what_other_threads_wait_for_with_an_error_and_the_tasks_go_on(
     name: str,
 ) -> None:
     sleeper = Sleeper()
@@ -431,7 +442,8 @@ async def test_s2_11_leaving_the_block_ends_what_other_threads_wait_for_with_an_
     assert "closed" in str(outcome)
 
 
-async def test_s2_11_threads_that_call_while_the_client_closes_get_an_answer_or_an_error_and_never_hang(
+@covers("S2-11")
+async def test_threads_that_call_while_the_client_closes_get_an_answer_or_an_error_and_never_hang(
     served: Served,
 ) -> None:
     def call(client: BlockingClient, begun: threading.Event) -> None:
@@ -552,7 +564,8 @@ async def test_a_client_that_is_used_in_its_own_event_loop_says_so_and_does_not_
     await asyncio.to_thread(work)
 
 
-async def test_s0_22_closing_leaves_no_descriptor(served: Served) -> None:
+@covers("S0-22")
+async def test_closing_leaves_no_descriptor(served: Served) -> None:
     await plainly(served, lambda client: client.send("hello"))
     before = descriptors()
     for _ in range(5):
@@ -595,9 +608,10 @@ with BlockingClient(sys.argv[1]) as client:
 """
 
 
+@covers("S2-11")
 @pytest.mark.few
 @pytest.mark.parametrize("operation", ["send", "wait", "stream"])
-async def test_s2_11_ctrl_c_leaves_the_block_and_the_task_goes_on(operation: str) -> None:
+async def test_ctrl_c_leaves_the_block_and_the_task_goes_on(operation: str) -> None:
     async with Program.server("servers/scripted.py", "--drain-grace-s", "0") as program:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-X", "dev", "-c", INTERRUPTED, program.address, operation, cwd=ROOT,

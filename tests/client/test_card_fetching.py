@@ -1,4 +1,4 @@
-"""Cards over HTTP: how long they are kept (CARD-4, RFC 9111), and what is said of one that cannot be had."""
+"""Cards over HTTP: how long they are kept (RFC 9111), and what is said of one that cannot be had."""
 
 import asyncio
 from email.utils import formatdate
@@ -11,6 +11,7 @@ from a2a_grpc.client import AgentCardError, Cards, UnreachableError
 from a2a_grpc.client.target import CardFile, CardUrl, parse
 from a2a_grpc.wire import AgentCard
 from tests.client.peers import Page, Site, black_hole, peering, silent_port
+from tests.covers import covers
 from tests.ports import free_port
 
 
@@ -59,21 +60,24 @@ STALE = {
 }
 
 
+@covers("CARD-4")
 @pytest.mark.parametrize("headers", FRESH.values(), ids=FRESH)
-async def test_card_4_a_fresh_card_costs_no_request(headers: list[tuple[str, str]]) -> None:
+async def test_a_fresh_card_costs_no_request(headers: list[tuple[str, str]]) -> None:
     async with Site(card(*headers)) as site, Cards() as cards:
         assert (await loaded(cards, site, 3)).name == "Elsewhere"
     assert len(site.requests) == 1
 
 
+@covers("CARD-4")
 @pytest.mark.parametrize("headers", STALE.values(), ids=STALE)
-async def test_card_4_a_stale_card_is_asked_for_again(headers: list[tuple[str, str]]) -> None:
+async def test_a_stale_card_is_asked_for_again(headers: list[tuple[str, str]]) -> None:
     async with Site(card(*headers)) as site, Cards() as cards:
         await loaded(cards, site, 3)
     assert len(site.requests) == 3
 
 
-async def test_card_4_a_stale_card_is_asked_for_with_its_etag_and_may_stay() -> None:
+@covers("CARD-4")
+async def test_a_stale_card_is_asked_for_with_its_etag_and_may_stay() -> None:
     stale = ("Cache-Control", "max-age=0")
     pages = [card(stale, ("ETag", '"v1"'), ("Last-Modified", HOUR_AGO)), not_modified(stale)]
     async with Site(*pages) as site, Cards() as cards:
@@ -85,14 +89,16 @@ async def test_card_4_a_stale_card_is_asked_for_with_its_etag_and_may_stay() -> 
     assert "If-Modified-Since" not in headers[1]
 
 
-async def test_card_4_a_304_gives_the_card_another_lifetime() -> None:
+@covers("CARD-4")
+async def test_a_304_gives_the_card_another_lifetime() -> None:
     pages = [card(("Cache-Control", "max-age=0"), ("ETag", '"v1"')), not_modified(("Cache-Control", "max-age=600"))]
     async with Site(*pages) as site, Cards() as cards:
         await loaded(cards, site, 5)
     assert len(site.requests) == 2
 
 
-async def test_card_4_a_304_that_says_nothing_of_a_lifetime_leaves_it_as_it_was() -> None:
+@covers("CARD-4")
+async def test_a_304_that_says_nothing_of_a_lifetime_leaves_it_as_it_was() -> None:
     """RFC 9111 §4.3.4: fields that the 304 does not have are kept."""
     pages = [card(("Cache-Control", "no-cache"), ("ETag", '"v1"')), not_modified()]
     async with Site(*pages) as site, Cards() as cards:
@@ -100,7 +106,8 @@ async def test_card_4_a_304_that_says_nothing_of_a_lifetime_leaves_it_as_it_was(
     assert [headers.get("If-None-Match") for _, headers in site.requests] == [None, '"v1"', '"v1"', '"v1"']
 
 
-async def test_card_4_a_card_that_changed_replaces_the_kept_one() -> None:
+@covers("CARD-4")
+async def test_a_card_that_changed_replaces_the_kept_one() -> None:
     stale = ("Cache-Control", "max-age=0")
     pages = [card(stale, ("ETag", '"v1"')), Page.card("127.0.0.1:2", ("ETag", '"v2"'), name="Changed")]
     async with Site(*pages) as site, Cards() as cards:
@@ -110,8 +117,9 @@ async def test_card_4_a_card_that_changed_replaces_the_kept_one() -> None:
     assert len(site.requests) == 2
 
 
+@covers("CARD-4")
 @pytest.mark.parametrize("directive", ["no-store", "No-Store", "private, no-store"])
-async def test_card_4_what_must_not_be_stored_is_asked_for_without_validators(directive: str) -> None:
+async def test_what_must_not_be_stored_is_asked_for_without_validators(directive: str) -> None:
     async with Site(card(("Cache-Control", directive), ("ETag", '"v1"'))) as site, Cards() as cards:
         await loaded(cards, site, 2)
     assert ["If-None-Match" in headers for _, headers in site.requests] == [False, False]
@@ -257,39 +265,45 @@ async def test_a_large_card_of_less_than_that_is_read() -> None:
         assert len((await loaded(cards, site)).description) == 1_000_000
 
 
-async def test_s0_38_a_closed_port_is_told() -> None:
+@covers("S0-38")
+async def test_a_closed_port_is_told() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UnreachableError, match="nothing listens at") as failed:
         await use(url)
     assert url in str(failed.value)
 
 
-async def test_s0_38_a_host_that_does_not_exist_is_told() -> None:
+@covers("S0-38")
+async def test_a_host_that_does_not_exist_is_told() -> None:
     with pytest.raises(UnreachableError, match=r"there is no host 'agents\.invalid'"):
         await use("http://agents.invalid")
 
 
-async def test_s0_38_a_server_that_does_not_answer_is_waited_for_as_long_as_connecting_may_take() -> None:
+@covers("S0-38")
+async def test_a_server_that_does_not_answer_is_waited_for_as_long_as_connecting_may_take() -> None:
     async with silent_port() as address:
         with pytest.raises(UnreachableError, match=r"does not answer within 0\.5 s") as failed:
             await use(f"http://{address}")
     assert address in str(failed.value)
 
 
-async def test_s0_38_a_server_that_cannot_be_connected_to_is_waited_for_as_long() -> None:
+@covers("S0-38")
+async def test_a_server_that_cannot_be_connected_to_is_waited_for_as_long() -> None:
     async with black_hole() as address:
         with pytest.raises(UnreachableError, match=r"does not answer within 0\.5 s"):
             await use(f"http://{address}")
 
 
-async def test_s0_38_a_server_that_stops_in_the_middle_is_waited_for_as_long() -> None:
+@covers("S0-38")
+async def test_a_server_that_stops_in_the_middle_is_waited_for_as_long() -> None:
     async with Site(card()) as site:
         site.held = asyncio.Event()
         with pytest.raises(UnreachableError, match="does not answer within"):
             await use(site.url)
 
 
-async def test_s0_38_a_grpc_port_called_by_http_is_told_as_such() -> None:
+@covers("S0-38")
+async def test_a_grpc_port_called_by_http_is_told_as_such() -> None:
     async with peering() as peer:
         with pytest.raises(
             UnreachableError, match="if this is the gRPC port of the agent, give its address without http://"

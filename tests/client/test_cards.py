@@ -26,6 +26,7 @@ from a2a_grpc.errors import (
 from a2a_grpc.lifecycle import CANCELED, COMPLETED
 from a2a_grpc.wire import AgentCard, AgentInterface, Task
 from tests.client.peers import CONFIG, OPERATIONS, RPCS, Page, Site, card_json, collected, interface_json, peering
+from tests.covers import covers
 from tests.harness import scripted_agent, serving
 
 HTTP = "127.0.0.1:0"
@@ -45,7 +46,8 @@ def chosen(*interfaces: dict[str, Any]) -> str:
 # -- an interface is chosen
 
 
-def test_sel_1_the_first_grpc_interface_is_taken_whatever_stands_before_it() -> None:
+@covers("SEL-1", "VER-7")
+def test_the_first_grpc_interface_is_taken_whatever_stands_before_it() -> None:
     assert (
         chosen(
             interface_json("https://a.example/rpc", binding="JSONRPC"),
@@ -56,26 +58,30 @@ def test_sel_1_the_first_grpc_interface_is_taken_whatever_stands_before_it() -> 
     )
 
 
-def test_sel_4_an_interface_of_another_version_is_passed_over() -> None:
+@covers("SEL-4", "VER-7")
+def test_an_interface_of_another_version_is_passed_over() -> None:
     assert (
         chosen(interface_json("old:1", version="0.3"), interface_json("new:2", version="2.0"), interface_json("it:3"))
         == "it:3"
     )
 
 
+@covers("VER-4")
 @pytest.mark.parametrize("version", ["1.0", "1.0.0", "1.0.3"])
-def test_ver_4_the_patch_number_of_a_version_does_not_count(version: str) -> None:
+def test_the_patch_number_of_a_version_does_not_count(version: str) -> None:
     assert chosen(interface_json("it:1", version=version)) == "it:1"
 
 
+@covers("SEL-4", "VER-9", "VER-6")
 @pytest.mark.parametrize("version", ["0.3", "0.3.0", "1.1", "1", "10.0", "2.0", "v1.0"])
-def test_sel_4_ver_9_no_other_version_will_do(version: str) -> None:
+def test_no_other_version_will_do(version: str) -> None:
     with pytest.raises(AgentCardError, match=r"no GRPC interface for A2A 1\.0"):
         chosen(interface_json("it:1", version=version))
 
 
+@covers("SEL-4")
 @pytest.mark.parametrize("binding", ["HTTP+JSON", "JSONRPC", "https://bindings.example/grpc", ""])
-def test_sel_4_the_binding_is_the_word(binding: str) -> None:
+def test_the_binding_is_the_word(binding: str) -> None:
     with pytest.raises(AgentCardError, match="no GRPC interface"):
         chosen(interface_json("it:1", binding=binding))
 
@@ -91,7 +97,8 @@ def test_a_card_without_a_grpc_interface_says_what_it_has_instead() -> None:
 # -- it is read
 
 
-def test_wire_5_members_that_this_client_does_not_know_are_ignored_at_every_depth() -> None:
+@covers("WIRE-5")
+def test_members_that_this_client_does_not_know_are_ignored_at_every_depth() -> None:
     members = card_json("a.example:1", iconColour="red", novelty={"deep": [1, 2]})
     members["skills"][0]["price"] = 5
     members["supportedInterfaces"][0]["weight"] = 1
@@ -100,7 +107,8 @@ def test_wire_5_members_that_this_client_does_not_know_are_ignored_at_every_dept
     assert (card.name, card.supported_interfaces[0].url) == ("Elsewhere", "a.example:1")
 
 
-def test_wire_5_names_as_in_the_proto_are_read_too() -> None:
+@covers("WIRE-5")
+def test_names_as_in_the_proto_are_read_too() -> None:
     members = card_json("a.example:1")
     members["supported_interfaces"] = members.pop("supportedInterfaces")
     assert read_card(json.dumps(members), "here").supported_interfaces[0].url == "a.example:1"
@@ -185,8 +193,9 @@ REQUIRED = ["name", "description", "version", "supportedInterfaces", "capabiliti
 REQUIRED += ["defaultInputModes", "defaultOutputModes"]
 
 
+@covers("CARD-9")
 @pytest.mark.parametrize("name", REQUIRED)
-def test_card_9_a_required_field_that_is_missing_is_named(name: str) -> None:
+def test_a_required_field_that_is_missing_is_named(name: str) -> None:
     card = read_card(json.dumps(card_json("a.example:1", **cast("Any", {name: None}))), "here")
     assert problems(card)[0] == f"{name} is missing"
 
@@ -195,7 +204,8 @@ def problems(card: AgentCard) -> list[str]:
     return problems_of(card, "here", card_host="", any_host=False)
 
 
-def test_card_9_fields_deep_inside_are_named_by_their_path() -> None:
+@covers("CARD-9")
+def test_fields_deep_inside_are_named_by_their_path() -> None:
     members = card_json("a.example:1")
     members["skills"].append({"id": "t", "name": "T", "description": "Does."})
     del members["supportedInterfaces"][0]["protocolVersion"]
@@ -248,8 +258,9 @@ def test_a_card_from_a_file_may_name_any_host() -> None:
     assert where("agents.example:443") == "agents.example:443"
 
 
+@covers("CARD-8")
 @pytest.mark.parametrize("url", ["ftp://agents.example", "agents.example:x", "http://"])
-def test_card_8_an_interface_that_cannot_be_called_is_the_cards_fault(url: str) -> None:
+def test_an_interface_that_cannot_be_called_is_the_cards_fault(url: str) -> None:
     with pytest.raises(AgentCardError) as refused:
         where(url)
     assert "the card at here" in str(refused.value)
@@ -270,16 +281,18 @@ async def test_a_client_is_held_to_the_cards_host_and_may_be_let_go() -> None:
 # -- its tenant
 
 
+@covers("OP-3", "SEL-2")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_op_3_sel_2_the_tenant_of_the_interface_goes_on_every_request(rpc: str) -> None:
+async def test_the_tenant_of_the_interface_goes_on_every_request(rpc: str) -> None:
     async with peering() as peer, Site(Page.card(peer.address, tenant="acme")) as site:
         async with connect(site.url) as client:
             await OPERATIONS[rpc](client)
     assert [call.request.tenant for call in peer.of(rpc)] == ["acme"]
 
 
+@covers("SEL-2")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_sel_2_without_a_tenant_the_field_stays_unset(rpc: str) -> None:
+async def test_without_a_tenant_the_field_stays_unset(rpc: str) -> None:
     async with peering() as peer, Site(Page.card(peer.address)) as site:
         async with connect(site.url) as client:
             await OPERATIONS[rpc](client)
@@ -294,7 +307,8 @@ async def test_a_tenant_of_the_callers_choice_replaces_that_of_the_card(rpc: str
     assert [call.request.tenant for call in peer.of(rpc)] == ["other"]
 
 
-async def test_sel_2_the_interface_that_is_chosen_gives_the_tenant_and_not_another_one() -> None:
+@covers("SEL-2")
+async def test_the_interface_that_is_chosen_gives_the_tenant_and_not_another_one() -> None:
     interfaces = [interface_json("x:1", binding="JSONRPC", tenant="wrong"), interface_json("", tenant="right")]
     async with peering() as peer:
         interfaces[1]["url"] = peer.address
@@ -303,14 +317,16 @@ async def test_sel_2_the_interface_that_is_chosen_gives_the_tenant_and_not_anoth
     assert [call.request.tenant for call in peer.calls] == ["right"]
 
 
-async def test_q9_a_push_config_that_is_created_is_not_changed_by_it() -> None:
+@covers("Q9")
+async def test_a_push_config_that_is_created_is_not_changed_by_it() -> None:
     async with peering() as peer, Site(Page.card(peer.address, tenant="acme")) as site:
         async with connect(site.url) as client:
             await client.create_push_config(CONFIG)
     assert CONFIG.tenant == ""
 
 
-async def test_op_3_a_server_of_one_tenant_serves_a_client_that_read_its_card() -> None:
+@covers("OP-3")
+async def test_a_server_of_one_tenant_serves_a_client_that_read_its_card() -> None:
     async with serving(scripted_agent(), tenant="acme", only_tenant=True, http_listen=HTTP) as served:
         assert served.server.http_url is not None
         async with connect(served.server.http_url) as client:
@@ -385,14 +401,16 @@ async def test_a_card_file_that_cannot_be_read_is_named(
     assert target in str(refused.value)
 
 
-async def test_p18_a_card_with_an_interface_of_an_older_form_leads_to_the_agent() -> None:
+@covers("P18")
+async def test_a_card_with_an_interface_of_an_older_form_leads_to_the_agent() -> None:
     async with peering() as peer:
         for url in (f"http://{peer.address}", f"grpc://{peer.address}/a2a/v1", f"dns:///{peer.address}"):
             async with Site(Page.card(url)) as site, connect(site.url) as client:
                 assert (await client.get("t-1")).id == "t-1"
 
 
-async def test_card_10_an_agent_whose_card_says_that_it_does_not_stream_is_not_asked_to() -> None:
+@covers("CARD-10")
+async def test_an_agent_whose_card_says_that_it_does_not_stream_is_not_asked_to() -> None:
     async with peering() as peer, Site(Page.card(peer.address, capabilities={"streaming": False})) as site:
         async with connect(site.url) as client:
             assert isinstance(await client.send("hello"), Task)

@@ -11,6 +11,7 @@ from a2a_grpc import ClientManager, RemoteAgent, connect
 from a2a_grpc.client import AgentCardError
 from tests.cli.terminal import run
 from tests.client.peers import Page, Site, card_json, interface_json, peering
+from tests.covers import covers
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -87,6 +88,7 @@ def card_with(change: Change, address: str) -> dict[str, Any]:
     return card
 
 
+@covers("OPEN-21", "WIRE-5")
 @pytest.mark.few(8)
 @pytest.mark.parametrize("name", CARDS)
 async def test_an_odd_card_with_a_usable_interface_leads_to_its_agent(name: str) -> None:

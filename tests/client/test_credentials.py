@@ -1,4 +1,4 @@
-"""What a client shows of itself: on each call, as it is at that moment, and never in a message (META-5, S2-21)."""
+"""What a client shows of itself: on each call, as it is at that moment, and never in a message."""
 
 import asyncio
 import traceback
@@ -14,6 +14,7 @@ from a2a_grpc.errors import A2AError, PermissionDeniedError, UnauthenticatedErro
 from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.wire import Task, TaskStatus
 from tests.client.peers import DONE, OPERATIONS, RPCS, Failure, Page, Peer, Site, collected, peering
+from tests.covers import covers
 from tests.harness import eventually
 from tests.ports import free_address
 
@@ -36,15 +37,17 @@ class Tokens:
         return f"token-{self.given}"
 
 
+@covers("META-5", "SEC-6")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_meta_5_every_call_carries_the_bearer_token(rpc: str) -> None:
+async def test_every_call_carries_the_bearer_token(rpc: str) -> None:
     async with peering() as peer, connect(peer.address, credentials=bearer(SECRET)) as client:
         await OPERATIONS[rpc](client)
     assert authorizations(peer) == [[f"Bearer {SECRET}"]]
 
 
+@covers("META-5", "SEC-6", "SCHM-1")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_meta_5_every_call_carries_the_api_key_under_its_name_in_lower_case(rpc: str) -> None:
+async def test_every_call_carries_the_api_key_under_its_name_in_lower_case(rpc: str) -> None:
     async with peering() as peer, connect(peer.address, credentials=api_key("X-API-Key", SECRET)) as client:
         await OPERATIONS[rpc](client)
     assert [call.values("x-api-key") for call in peer.calls] == [[SECRET]]
@@ -60,7 +63,8 @@ async def test_an_api_key_may_come_from_a_file_or_a_function(tmp_path: Path) -> 
     assert [call.values("x-api-key") for call in peer.calls] == [["from-file"], ["token-1"]]
 
 
-async def test_s2_21_a_file_is_read_for_each_call(tmp_path: Path) -> None:
+@covers("S2-21")
+async def test_a_file_is_read_for_each_call(tmp_path: Path) -> None:
     token = tmp_path / "token"
     async with peering() as peer, connect(peer.address, credentials=bearer(token)) as client:
         for written in ("one", "two\n", "  three  "):
@@ -69,7 +73,8 @@ async def test_s2_21_a_file_is_read_for_each_call(tmp_path: Path) -> None:
     assert authorizations(peer) == [["Bearer one"], ["Bearer two"], ["Bearer three"]]
 
 
-async def test_s2_21_a_token_that_is_renewed_in_the_middle_of_a_job_counts_from_the_next_call(tmp_path: Path) -> None:
+@covers("S2-21")
+async def test_a_token_that_is_renewed_in_the_middle_of_a_job_counts_from_the_next_call(tmp_path: Path) -> None:
     token, peer = tmp_path / "token", Peer()
     token.write_text("old")
     peer.answers["GetTask"] = Task(id="t-1", context_id="c-1", status=TaskStatus(state=WORKING))
@@ -87,7 +92,8 @@ async def test_s2_21_a_token_that_is_renewed_in_the_middle_of_a_job_counts_from_
     assert authorizations(peer)[-1] == ["Bearer new"]
 
 
-async def test_s2_21_a_function_is_asked_for_each_call_and_for_each_retry() -> None:
+@covers("S2-21")
+async def test_a_function_is_asked_for_each_call_and_for_each_retry() -> None:
     peer, tokens = Peer(failures=[Failure.of(UnavailableError()), None, None]), Tokens()
     async with peering(peer), connect(peer.address, credentials=bearer(tokens), retry_initial_s=0.01) as client:
         await client.get("t-1")
@@ -96,7 +102,8 @@ async def test_s2_21_a_function_is_asked_for_each_call_and_for_each_retry() -> N
     assert tokens.given == 3
 
 
-async def test_q11_an_authorization_that_the_caller_gives_is_the_only_one() -> None:
+@covers("Q11")
+async def test_an_authorization_that_the_caller_gives_is_the_only_one() -> None:
     headers = [("Authorization", "Basic dTpw")]
     async with peering() as peer, connect(peer.address, credentials=bearer(SECRET), headers=headers) as client:
         await client.get("t-1")
@@ -174,6 +181,7 @@ FAILURES: dict[str, Failure] = {
 }
 
 
+@covers("SEC-7")
 @pytest.mark.parametrize("rpc", RPCS)
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failed_call_does_not_tell_the_secret(failure: str, rpc: str) -> None:
@@ -186,6 +194,7 @@ async def test_a_failed_call_does_not_tell_the_secret(failure: str, rpc: str) ->
     assert SECRET not in told(failed.value)
 
 
+@covers("SEC-7")
 async def test_an_agent_that_is_not_reached_does_not_tell_the_secret() -> None:
     target = free_address()
     async with connect(target, credentials=bearer(SECRET), connect_timeout_s=0.05) as client:
@@ -194,6 +203,7 @@ async def test_an_agent_that_is_not_reached_does_not_tell_the_secret() -> None:
     assert SECRET not in told(failed.value)
 
 
+@covers("SEC-7")
 def test_clients_and_credentials_do_not_show_the_secret() -> None:
     client = connect("127.0.0.1:1", credentials=bearer(SECRET), headers=[("x-api-key", SECRET)])
     for shown in (client, client.settings, bearer(SECRET), api_key("x-api-key", SECRET)):

@@ -1,4 +1,4 @@
-"""How long a call may take and how often it is made (S1-13, S1-14)."""
+"""How long a call may take and how often it is made."""
 
 import asyncio
 import json
@@ -27,6 +27,7 @@ from tests.client.peers import (
     collected,
     peering,
 )
+from tests.covers import covers
 from tests.harness import eventually, scripted_agent, serving
 from tests.ports import free_address
 
@@ -51,8 +52,9 @@ def received(peer: Peer, count: int) -> Callable[[], None]:
 # -- deadlines
 
 
+@covers("S1-13")
 @pytest.mark.parametrize("rpc", UNARY)
-async def test_s1_13_a_unary_call_that_is_not_answered_ends_in_time_and_says_so(rpc: str) -> None:
+async def test_a_unary_call_that_is_not_answered_ends_in_time_and_says_so(rpc: str) -> None:
     async with peering(Peer(held=asyncio.Event())) as peer, connect(peer.address, timeout_s=0.25) as client:
         with pytest.raises(DeadlineExceededError) as failed:
             await OPERATIONS[rpc](client)
@@ -66,7 +68,8 @@ async def test_s1_13_a_unary_call_that_is_not_answered_ends_in_time_and_says_so(
         await eventually(ended)
 
 
-async def test_s1_13_retries_are_within_the_time_of_the_call_and_the_message_names_all_of_it() -> None:
+@covers("S1-13")
+async def test_retries_are_within_the_time_of_the_call_and_the_message_names_all_of_it() -> None:
     peer = Peer(failures=[UNAVAILABLE, UNAVAILABLE], held=asyncio.Event(), held_from=3)
     async with peering(peer), connect(peer.address, timeout_s=0.5, **QUICK) as client:
         with pytest.raises(DeadlineExceededError, match=r"did not answer GetTask within 0\.5 s"):
@@ -74,7 +77,8 @@ async def test_s1_13_retries_are_within_the_time_of_the_call_and_the_message_nam
     assert len(peer.calls) == 3
 
 
-async def test_s1_13_each_retry_has_the_time_that_is_left() -> None:
+@covers("S1-13")
+async def test_each_retry_has_the_time_that_is_left() -> None:
     peer = Peer(failures=[Failure.of(UnavailableError(retry_after_s=0.3))] * 2)
     async with peering(peer), connect(peer.address, timeout_s=9.0) as client:
         await client.get("t-1")
@@ -83,7 +87,8 @@ async def test_s1_13_each_retry_has_the_time_that_is_left() -> None:
         assert 0 < left_s <= at_most_s
 
 
-async def test_s1_13_an_agent_that_stays_unavailable_is_given_up_on_within_the_time_of_the_call() -> None:
+@covers("S1-13")
+async def test_an_agent_that_stays_unavailable_is_given_up_on_within_the_time_of_the_call() -> None:
     async with peering(Peer(always=UNAVAILABLE)) as peer:
         async with connect(peer.address, timeout_s=0.3, max_retries=10**6, **QUICK) as client:
             with pytest.raises(A2AError) as failed:
@@ -92,8 +97,9 @@ async def test_s1_13_an_agent_that_stays_unavailable_is_given_up_on_within_the_t
     assert len(peer.calls) > 2
 
 
+@covers("S1-13")
 @pytest.mark.parametrize("rpc", UNARY)
-async def test_s1_13_a_unary_call_has_a_deadline_by_default(rpc: str) -> None:
+async def test_a_unary_call_has_a_deadline_by_default(rpc: str) -> None:
     async with peering() as peer, connect(peer.address) as client:
         await OPERATIONS[rpc](client)
     [call] = peer.calls
@@ -101,14 +107,16 @@ async def test_s1_13_a_unary_call_has_a_deadline_by_default(rpc: str) -> None:
     assert call.remaining_s <= 31.0  # it travels rounded up
 
 
+@covers("S1-13")
 @pytest.mark.parametrize("rpc", STREAMS)
-async def test_s1_13_a_stream_has_no_deadline_whatever_a_call_may_take(rpc: str) -> None:
+async def test_a_stream_has_no_deadline_whatever_a_call_may_take(rpc: str) -> None:
     async with peering() as peer, connect(peer.address, timeout_s=0.05) as client:
         await OPERATIONS[rpc](client)
     assert [call.remaining_s for call in peer.calls] == [None]
 
 
-async def test_s1_13_a_job_may_take_longer_than_any_call() -> None:
+@covers("S1-13")
+async def test_a_job_may_take_longer_than_any_call() -> None:
     """The job is released after three calls have timed out beside it."""
     job, calls = Peer(held=asyncio.Event()), Peer(held=asyncio.Event())
     async with peering(job), peering(calls), connect(job.address, timeout_s=0.1) as client:
@@ -136,8 +144,9 @@ async def test_a_deadline_that_the_agent_itself_tells_is_told_in_its_words() -> 
 # -- retries
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("rpc", UNARY)
-async def test_s1_14_an_answer_is_not_tried_again(rpc: str) -> None:
+async def test_an_answer_is_not_tried_again(rpc: str) -> None:
     """What no agent has answered is tried again: tests/client/test_transport_failures.py."""
     for code in grpc.StatusCode:
         if code is grpc.StatusCode.OK or code in MADE_UP:
@@ -148,8 +157,9 @@ async def test_s1_14_an_answer_is_not_tried_again(rpc: str) -> None:
         assert (code, len(peer.calls)) == (code, 1)
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_s1_14_an_error_that_may_pass_is_not_tried_again_if_the_agent_names_no_time(rpc: str) -> None:
+async def test_an_error_that_may_pass_is_not_tried_again_if_the_agent_names_no_time(rpc: str) -> None:
     failure = Failure.of(ResourceExhaustedError("the task is too large"))
     async with peering(Peer(always=failure)) as peer, connect(peer.address, **QUICK) as client:
         with pytest.raises(ResourceExhaustedError, match="the task is too large") as failed:
@@ -159,19 +169,21 @@ async def test_s1_14_an_error_that_may_pass_is_not_tried_again_if_the_agent_name
     assert len(peer.calls) == 1
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_s1_14_an_agent_that_is_unavailable_for_a_moment_is_called_again(rpc: str) -> None:
+async def test_an_agent_that_is_unavailable_for_a_moment_is_called_again(rpc: str) -> None:
     peer = Peer(failures=[UNAVAILABLE, Failure(grpc.StatusCode.UNAVAILABLE, "restarting"), UNAVAILABLE])
     async with peering(peer), connect(peer.address, **QUICK) as client:
         await OPERATIONS[rpc](client)
     assert [call.rpc for call in peer.calls] == [rpc] * 4
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
 @pytest.mark.parametrize(
     "failure", [UNAVAILABLE, Failure(grpc.StatusCode.UNAVAILABLE, "too busy")], ids=["details", "bare"]
 )
-async def test_s1_14_a_call_is_made_again_so_many_times_and_no_more(failure: Failure, max_retries: int) -> None:
+async def test_a_call_is_made_again_so_many_times_and_no_more(failure: Failure, max_retries: int) -> None:
     async with peering(Peer(always=failure)) as peer:
         async with connect(peer.address, max_retries=max_retries, **QUICK) as client:
             with pytest.raises(UnavailableError, match="too busy"):
@@ -179,8 +191,9 @@ async def test_s1_14_a_call_is_made_again_so_many_times_and_no_more(failure: Fai
     assert len(peer.calls) == max_retries + 1
 
 
+@covers("ERR-6")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_err_6_the_agents_word_on_how_long_to_wait_is_kept(rpc: str) -> None:
+async def test_the_agents_word_on_how_long_to_wait_is_kept(rpc: str) -> None:
     peer = Peer(failures=[Failure.of(UnavailableError(retry_after_s=0.2))])
     async with peering(peer), connect(peer.address, **QUICK) as client:
         await OPERATIONS[rpc](client)
@@ -188,7 +201,8 @@ async def test_err_6_the_agents_word_on_how_long_to_wait_is_kept(rpc: str) -> No
     assert second - first >= 0.2
 
 
-async def test_err_6_an_agent_that_asks_for_more_patience_than_there_is_gets_none() -> None:
+@covers("ERR-6")
+async def test_an_agent_that_asks_for_more_patience_than_there_is_gets_none() -> None:
     """With an hour to wait, this test would not end."""
     failure = Failure.of(UnavailableError("come back later", retry_after_s=3600.0))
     async with peering(Peer(always=failure)) as peer, connect(peer.address) as client:
@@ -204,8 +218,9 @@ async def test_err_6_an_agent_that_asks_for_more_patience_than_there_is_gets_non
 OFFERED = {"streaming": True, "extensions": [{"uri": IDEMPOTENT_SEND_EXTENSION}]}
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_s1_14_a_send_is_not_repeated_at_an_agent_whose_card_does_not_offer_it(operation: str) -> None:
+async def test_a_send_is_not_repeated_at_an_agent_whose_card_does_not_offer_it(operation: str) -> None:
     peer = Peer(always=UNAVAILABLE)
     async with peering(peer), Site(Page.card(peer.address)) as site, connect(site.url, **QUICK) as client:
         with pytest.raises(UnavailableError, match="too busy"):
@@ -213,8 +228,9 @@ async def test_s1_14_a_send_is_not_repeated_at_an_agent_whose_card_does_not_offe
     assert len(peer.calls) == 1
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_s1_14_not_even_where_the_agent_names_a_time(operation: str) -> None:
+async def test_a_send_is_not_repeated_although_the_agent_names_a_time(operation: str) -> None:
     peer = Peer(always=Failure.of(UnavailableError(retry_after_s=0.01)))
     async with peering(peer), Site(Page.card(peer.address)) as site, connect(site.url, **QUICK) as client:
         with pytest.raises(UnavailableError):
@@ -222,8 +238,9 @@ async def test_s1_14_not_even_where_the_agent_names_a_time(operation: str) -> No
     assert len(peer.calls) == 1
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_s1_14_nor_where_the_agent_itself_failed_to_connect_to_something(operation: str) -> None:
+async def test_a_send_is_not_repeated_if_the_agent_itself_failed_to_connect_to_something(operation: str) -> None:
     """The words are those of a call that never left; but it did, and may have had its effect."""
     peer = Peer(always=Failure(grpc.StatusCode.UNAVAILABLE, "failed to connect to the model"))
     async with peering(peer), Site(Page.card(peer.address)) as site, connect(site.url, **QUICK) as client:
@@ -232,8 +249,9 @@ async def test_s1_14_nor_where_the_agent_itself_failed_to_connect_to_something(o
     assert len(peer.calls) == 1
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_s1_14_a_send_is_repeated_where_the_card_offers_it(operation: str) -> None:
+async def test_a_send_is_repeated_where_the_card_offers_it(operation: str) -> None:
     peer = Peer(failures=[UNAVAILABLE, UNAVAILABLE])
     async with peering(peer), Site(Page.card(peer.address, capabilities=OFFERED)) as site:
         async with connect(site.url, **QUICK) as client:
@@ -242,8 +260,9 @@ async def test_s1_14_a_send_is_repeated_where_the_card_offers_it(operation: str)
     assert len({key for call in peer.calls for key in call.values("idempotency-key")}) == 1
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_s1_14_an_agent_known_by_its_address_is_asked_before_a_send_is_repeated(operation: str) -> None:
+async def test_an_agent_known_by_its_address_is_asked_before_a_send_is_repeated(operation: str) -> None:
     peer = Peer(failures=[UNAVAILABLE, UNAVAILABLE])
     async with peering(peer), connect(peer.address, **QUICK) as client:
         await SENDS[operation](client)
@@ -252,8 +271,9 @@ async def test_s1_14_an_agent_known_by_its_address_is_asked_before_a_send_is_rep
     assert (len(peer.calls), peer.questions) == (5, 1)  # what it said is remembered
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_s1_14_and_if_it_does_not_say_so_the_send_is_not_repeated(operation: str) -> None:
+async def test_a_send_is_not_repeated_if_an_agent_known_by_its_address_does_not_offer_it(operation: str) -> None:
     peer = Peer(always=UNAVAILABLE, repeats_safely=False)
     async with peering(peer), connect(peer.address, **QUICK) as client:
         with pytest.raises(UnavailableError, match="too busy"):
@@ -261,8 +281,9 @@ async def test_s1_14_and_if_it_does_not_say_so_the_send_is_not_repeated(operatio
     assert (len(peer.calls), peer.questions) == (1, 1)
 
 
+@covers("S1-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_s1_14_a_send_that_never_left_is_sent_once_the_agent_is_there(operation: str, tmp_path: Path) -> None:
+async def test_a_send_that_never_left_is_sent_once_the_agent_is_there(operation: str, tmp_path: Path) -> None:
     address = free_address()
     (tmp_path / "card.json").write_text(json.dumps(card_json(address)))
     async with connect(f"{tmp_path}/card.json", connect_timeout_s=60.0, **QUICK) as client:
@@ -277,7 +298,8 @@ async def test_s1_14_a_send_that_never_left_is_sent_once_the_agent_is_there(oper
         assert len(peer.calls) == 1
 
 
-async def test_s1_14_what_is_no_send_is_repeated_whatever_the_card_says() -> None:
+@covers("S1-14")
+async def test_what_is_no_send_is_repeated_whatever_the_card_says() -> None:
     peer = Peer(failures=[UNAVAILABLE, UNAVAILABLE])
     async with peering(peer), Site(Page.card(peer.address)) as site, connect(site.url, **QUICK) as client:
         await client.cancel("t-1")

@@ -35,6 +35,7 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.wire import SERVICE_NAME
 from tests.client.peers import DONE, OPERATIONS, RPCS, STREAMS, UNARY, Failure, Peer, peering
+from tests.covers import covers
 
 pytestmark = pytest.mark.usefixtures("any_way")
 
@@ -77,8 +78,9 @@ def with_details(code: grpc.StatusCode, *details: Any, text: str = "what happene
 # -- a round trip
 
 
+@covers("ERR-2", "OPEN-2")
 @pytest.mark.parametrize("kind", CLASSES)
-async def test_err_2_every_class_comes_out_as_it_went_in(kind: type[A2AError]) -> None:
+async def test_every_class_comes_out_as_it_went_in(kind: type[A2AError]) -> None:
     sent = kind(
         "what happened",
         metadata={"task_id": "t-1", "limit": "7"},
@@ -98,19 +100,21 @@ async def test_err_2_every_class_comes_out_as_it_went_in(kind: type[A2AError]) -
         assert error.retryable is kind.retryable
 
 
+@covers("ERR-2")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_err_2_the_class_is_the_same_on_all_rpcs(rpc: str) -> None:
+async def test_the_class_is_the_same_on_all_rpcs(rpc: str) -> None:
     [error] = await raised(Failure.of(TaskNotFoundError.of("t-1")), rpc)
     assert type(error) is TaskNotFoundError
     assert error.message == "task 't-1' was not found"
     assert error.metadata == {"task_id": "t-1"}
 
 
+@covers("OPEN-2")
 @pytest.mark.parametrize(
     "kind", [PushNotificationNotSupportedError, UnsupportedOperationError, VersionNotSupportedError]
 )
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.FAILED_PRECONDITION])
-async def test_open_2_the_reason_decides_whatever_generation_the_status_code_is_of(
+async def test_the_reason_decides_whatever_generation_the_status_code_is_of(
     kind: type[A2AError], code: grpc.StatusCode
 ) -> None:
     for error in await raised(Failure.of(kind("no"), code=code), *UNARY, "SendStreamingMessage"):
@@ -118,8 +122,9 @@ async def test_open_2_the_reason_decides_whatever_generation_the_status_code_is_
         assert (error.code, error.reason, error.message) == (code, kind.reason, "no")
 
 
+@covers("OPEN-2")
 @pytest.mark.parametrize("kind", CLASSES)
-async def test_open_2_the_reason_decides_against_any_status_code(kind: type[A2AError]) -> None:
+async def test_the_reason_decides_against_any_status_code(kind: type[A2AError]) -> None:
     [error] = await raised(Failure.of(kind("no"), code=grpc.StatusCode.ABORTED), "GetTask")
     assert isinstance(error, kind)
 
@@ -137,6 +142,7 @@ BY_CODE = {
 """A proxy may have made up the others: docs/client.md."""
 
 
+@covers("ERR-4")
 @pytest.mark.parametrize("code", [code for code in CODES if code is not grpc.StatusCode.UNIMPLEMENTED])
 async def test_without_details_the_status_code_decides_and_a_code_of_several_errors_names_none(
     code: grpc.StatusCode,
@@ -152,6 +158,7 @@ async def test_a_failure_without_a_text_is_called_by_its_code(code: grpc.StatusC
     assert error.message == code.name
 
 
+@covers("ERR-15")
 async def test_a_reason_that_this_client_does_not_know_is_kept_and_the_code_decides() -> None:
     info = ErrorInfo(reason="QUOTA_OF_TODAY", domain="agents.example", metadata={"left": "0"})
     [error] = await raised(with_details(grpc.StatusCode.RESOURCE_EXHAUSTED, info), "GetTask")
@@ -162,6 +169,7 @@ async def test_a_reason_that_this_client_does_not_know_is_kept_and_the_code_deci
     assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "QUOTA_OF_TODAY")
 
 
+@covers("ERR-3")
 async def test_details_in_any_order_and_beside_unknown_ones_are_found() -> None:
     bad = BadRequest(field_violations=[BadRequest.FieldViolation(field="tenant", description="is unknown")])
     info = ErrorInfo(reason="INVALID_PARAMS", domain="a2a-protocol.org")

@@ -12,6 +12,7 @@ from a2a_grpc.errors import ExtendedAgentCardNotConfiguredError, PermissionDenie
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.wire import AgentCard, Task
 from tests.client.peers import Failure, Page, Peer, Site, card_json, collected, peering
+from tests.covers import covers
 
 EXTENDED = "GetExtendedAgentCard"
 
@@ -25,7 +26,8 @@ def names(peer: Peer) -> list[str]:
     return [call.rpc for call in peer.calls]
 
 
-async def test_xcrd_5_the_extended_card_is_fetched_once_and_used() -> None:
+@covers("XCRD-5")
+async def test_the_extended_card_is_fetched_once_and_used() -> None:
     async with peering() as peer, Site(Page.card(peer.address)) as site:
         peer.answers[EXTENDED] = extended(peer)
         async with connect(site.url, credentials=bearer("t")) as client:
@@ -49,6 +51,7 @@ async def test_what_the_extended_card_offers_counts() -> None:
     assert names(peer) == [EXTENDED, "SendStreamingMessage", "GetTaskPushNotificationConfig", EXTENDED]
 
 
+@covers("XCRD-3")
 @pytest.mark.parametrize("shown", [{}, {"credentials": []}])
 async def test_it_is_not_fetched_without_credentials(shown: Any) -> None:
     async with peering() as peer, Site(Page.card(peer.address)) as site, connect(site.url, **shown) as client:

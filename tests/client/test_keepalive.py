@@ -1,4 +1,4 @@
-"""Pings (Q2): none unless asked for, so that stock servers have nothing to complain of; safe ones where asked for."""
+"""Pings: none unless asked for, so that stock servers have nothing to complain of; safe ones where asked for."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,8 +12,11 @@ from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.wire import Task
 from tests.client.peers import Peer, peering
+from tests.covers import covers
 from tests.harness import eventually, scripted_agent, serving
 from tests.proxy import Proxy
+
+pytestmark = covers("Q2")
 
 PING_BYTES = 34
 """A PING frame of HTTP/2 with its answer."""
@@ -32,11 +35,11 @@ def options(**settings: Any) -> dict[str, Any]:
     return dict(_options(grpc_address("agents.example:443"), ClientSettings(**settings), True))
 
 
-def test_q2_by_default_a_channel_is_told_nothing_of_pings() -> None:
+def test_by_default_a_channel_is_told_nothing_of_pings() -> None:
     assert [name for name in options() if "keepalive" in name or "ping" in name] == []
 
 
-def test_q2_with_keepalive_a_channel_pings_after_so_much_silence_and_notices_a_peer_that_stalls() -> None:
+def test_with_keepalive_a_channel_pings_after_so_much_silence_and_notices_a_peer_that_stalls() -> None:
     told = options(keepalive_s=30.0)
     assert told["grpc.keepalive_time_ms"] == 30_000
     assert told["grpc.keepalive_timeout_ms"] == 10_000
@@ -45,11 +48,11 @@ def test_q2_with_keepalive_a_channel_pings_after_so_much_silence_and_notices_a_p
     assert "grpc.keepalive_permit_without_calls" not in told
 
 
-def test_q2_our_server_allows_a_ping_every_ten_seconds() -> None:
+def test_our_server_allows_a_ping_every_ten_seconds() -> None:
     assert TransportSettings().min_ping_interval_s <= 10.0
 
 
-async def test_q2_a_silent_stream_carries_no_byte_by_default_and_pings_where_asked_for() -> None:
+async def test_a_silent_stream_carries_no_byte_by_default_and_pings_where_asked_for() -> None:
     """The client that pings is the clock: while it pings, the other one's connection carries nothing."""
     script: Any = {"script": [{"sleep": 600}]}
     async with AsyncExitStack() as stack:
@@ -74,7 +77,7 @@ async def test_q2_a_silent_stream_carries_no_byte_by_default_and_pings_where_ask
         await asyncio.gather(*readers, return_exceptions=True)
 
 
-async def test_q2_the_default_client_survives_a_stock_server_that_cuts_one_that_pings() -> None:
+async def test_the_default_client_survives_a_stock_server_that_cuts_one_that_pings() -> None:
     """The client that pings is the clock: once a stock server has cut it, the other is still on its first call."""
     async with AsyncExitStack() as stack:
         peers, sendings = [], []
@@ -102,7 +105,7 @@ async def test_q2_the_default_client_survives_a_stock_server_that_cuts_one_that_
         assert len(default.calls) == 1
 
 
-async def test_q2_our_server_tolerates_a_client_that_pings_as_often_as_it_allows() -> None:
+async def test_our_server_tolerates_a_client_that_pings_as_often_as_it_allows() -> None:
     """Ten times as fast as by default, which is ten seconds for both. A stock server cuts after four pings."""
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(serving(scripted_agent(), min_ping_interval_s=SOON_S))

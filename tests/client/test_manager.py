@@ -12,6 +12,7 @@ from a2a_grpc.client import AgentCardError, UnreachableError
 from a2a_grpc.config import ConfigurationError
 from tests.client.local_agents import GUARD_S, Passage, Sleeper, client_of, descriptors, observer
 from tests.client.peers import Page, Site, silent_port
+from tests.covers import covers
 from tests.harness import Served, eventually, serving
 from tests.ports import free_port
 
@@ -38,7 +39,8 @@ def all_closed(passage: Passage) -> Callable[[], None]:
 # -- names
 
 
-async def test_s1_43_a_registered_agent_is_there_by_its_name(served: Served) -> None:
+@covers("S1-43")
+async def test_a_registered_agent_is_there_by_its_name(served: Served) -> None:
     async with ClientManager() as agents:
         agents.register("echo", served.server.grpc_address)
         assert echoed(await agents.get("echo").send("hello")) == "hello"
@@ -46,15 +48,17 @@ async def test_s1_43_a_registered_agent_is_there_by_its_name(served: Served) -> 
         assert agents.agent("echo").name == "echo"
 
 
-def test_s1_43_names_come_in_the_order_of_registration() -> None:
+@covers("S1-43")
+def test_names_come_in_the_order_of_registration() -> None:
     agents = ClientManager()
     for name in ("poet", "critic", "baker"):
         agents.register(name, "127.0.0.1:1")
     assert agents.names == ["poet", "critic", "baker"]
 
 
+@covers("S1-43")
 @pytest.mark.parametrize("way", ["get", "agent", "blocking"])
-async def test_s1_43_an_unknown_name_is_refused_and_the_text_lists_the_known_ones(way: str) -> None:
+async def test_an_unknown_name_is_refused_and_the_text_lists_the_known_ones(way: str) -> None:
     async with ClientManager() as agents:
         with pytest.raises(ConfigurationError, match=r"'poet'.*none"):
             getattr(agents, way)("poet")
@@ -64,7 +68,8 @@ async def test_s1_43_an_unknown_name_is_refused_and_the_text_lists_the_known_one
             getattr(agents, way)("poet")
 
 
-def test_s1_43_a_name_means_one_target() -> None:
+@covers("S1-43")
+def test_a_name_means_one_target() -> None:
     agents = ClientManager()
     agents.register("poet", "127.0.0.1:1")
     agents.register("poet", "127.0.0.1:1")
@@ -97,7 +102,8 @@ async def test_the_settings_are_those_of_every_client(served: Served) -> None:
 # -- one connection
 
 
-async def test_s1_43_two_names_of_one_target_share_its_connection(passage: Passage) -> None:
+@covers("S1-43")
+async def test_two_names_of_one_target_share_its_connection(passage: Passage) -> None:
     async with ClientManager() as agents:
         agents.register("one", passage.address)
         agents.register("two", passage.address)
@@ -144,7 +150,8 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
     return results
 
 
-async def test_s1_43_threads_without_event_loops_share_one_connection_and_one_thread(passage: Passage) -> None:
+@covers("S1-43")
+async def test_threads_without_event_loops_share_one_connection_and_one_thread(passage: Passage) -> None:
     async with ClientManager() as agents:
         agents.register("one", passage.address)
         agents.register("two", passage.address)
@@ -162,7 +169,8 @@ async def test_s1_43_threads_without_event_loops_share_one_connection_and_one_th
     await eventually(all_closed(passage))
 
 
-async def test_s1_43_each_event_loop_has_a_client_of_its_own(passage: Passage) -> None:
+@covers("S1-43")
+async def test_each_event_loop_has_a_client_of_its_own(passage: Passage) -> None:
     async with ClientManager() as agents:
         agents.register("echo", passage.address)
         here = agents.get("echo")
@@ -183,7 +191,8 @@ async def test_s1_43_each_event_loop_has_a_client_of_its_own(passage: Passage) -
         assert passage.taken == 5
 
 
-async def test_s1_43_closing_closes_the_clients_of_loops_that_run_in_other_threads(passage: Passage) -> None:
+@covers("S1-43")
+async def test_closing_closes_the_clients_of_loops_that_run_in_other_threads(passage: Passage) -> None:
     agents, used, leave = ClientManager(), threading.Event(), threading.Event()
     agents.register("echo", passage.address)
 
@@ -205,7 +214,8 @@ async def test_s1_43_closing_closes_the_clients_of_loops_that_run_in_other_threa
         await asyncio.to_thread(thread.join)
 
 
-async def test_s1_43_closing_closes_the_clients_of_loops_that_have_ended(passage: Passage) -> None:
+@covers("S1-43")
+async def test_closing_closes_the_clients_of_loops_that_have_ended(passage: Passage) -> None:
     agents = ClientManager()
     agents.register("echo", passage.address)
 
@@ -220,7 +230,8 @@ async def test_s1_43_closing_closes_the_clients_of_loops_that_have_ended(passage
     await eventually(all_closed(passage))
 
 
-async def test_s1_43_a_manager_does_not_keep_the_clients_of_loops_that_have_ended(passage: Passage) -> None:
+@covers("S1-43")
+async def test_a_manager_does_not_keep_the_clients_of_loops_that_have_ended(passage: Passage) -> None:
     """A program that calls `asyncio.run` for each piece of work keeps no connection for each."""
     async with ClientManager() as agents:
         agents.register("echo", passage.address)
@@ -238,7 +249,8 @@ async def test_s1_43_a_manager_does_not_keep_the_clients_of_loops_that_have_ende
         assert passage.taken == 5
 
 
-async def test_s1_43_registering_and_getting_from_many_threads_gives_one_client_for_each_target() -> None:
+@covers("S1-43")
+async def test_registering_and_getting_from_many_threads_gives_one_client_for_each_target() -> None:
     agents = ClientManager()
 
     def work(number: int) -> Any:
@@ -302,7 +314,8 @@ async def test_a_closed_manager_opens_nothing_any_more(way: str) -> None:
     assert _portals() == 0
 
 
-async def test_s0_22_a_manager_leaves_no_descriptor_and_no_thread(served: Served) -> None:
+@covers("S0-22")
+async def test_a_manager_leaves_no_descriptor_and_no_thread(served: Served) -> None:
     async def used() -> None:
         async with ClientManager() as agents:
             agents.register("echo", served.server.grpc_address)
@@ -329,7 +342,8 @@ def _portals() -> int:
 # -- discovery
 
 
-async def test_s1_45_what_is_discovered_can_be_used_by_its_name() -> None:
+@covers("S1-45")
+async def test_what_is_discovered_can_be_used_by_its_name() -> None:
     async with serving(observer(), http_listen="127.0.0.1:0") as served, ClientManager() as agents:
         assert served.server.http_url
         [found] = await agents.discover([served.server.http_url])
@@ -339,7 +353,8 @@ async def test_s1_45_what_is_discovered_can_be_used_by_its_name() -> None:
         assert echoed(await agents.get("Observer").send("hello", metadata={"skill": "shout"})) == "HELLO"
 
 
-async def test_s1_45_failures_are_reported_in_the_order_of_the_urls_and_nothing_is_raised() -> None:
+@covers("S1-45")
+async def test_failures_are_reported_in_the_order_of_the_urls_and_nothing_is_raised() -> None:
     async with serving(observer(), http_listen="127.0.0.1:0") as served, silent_port() as silent:
         async with Site(Page(b"nothing here", status=404)) as missing, Site(Page(b"<html>")) as no_card:
             async with Site(Page.card(description=None)) as incomplete, ClientManager() as agents:
@@ -365,7 +380,8 @@ async def test_s1_45_failures_are_reported_in_the_order_of_the_urls_and_nothing_
     assert names == ["Observer", "Elsewhere"]
 
 
-async def test_s1_45_all_urls_are_asked_at_the_same_time() -> None:
+@covers("S1-45")
+async def test_all_urls_are_asked_at_the_same_time() -> None:
     """Each site answers only once all of them have been asked."""
     sites = [Site(Page.card(name=f"agent {number}")) for number in range(6)]
     answer = asyncio.Event()
@@ -386,7 +402,8 @@ async def test_s1_45_all_urls_are_asked_at_the_same_time() -> None:
         assert agents.names == [f"agent {number}" for number in range(6)]
 
 
-async def test_s1_45_silent_urls_take_their_time_together_and_not_one_after_the_other() -> None:
+@covers("S1-45")
+async def test_silent_urls_take_their_time_together_and_not_one_after_the_other() -> None:
     """Forty at half a second each would be twenty seconds in a row."""
     async with silent_port() as silent, ClientManager() as agents:
         async with asyncio.timeout(15):
@@ -394,7 +411,8 @@ async def test_s1_45_silent_urls_take_their_time_together_and_not_one_after_the_
     assert [type(one.error) for one in found] == [UnreachableError] * 40
 
 
-async def test_s1_45_a_name_that_is_taken_stays_whose_it_is() -> None:
+@covers("S1-45")
+async def test_a_name_that_is_taken_stays_whose_it_is() -> None:
     async with serving(observer(), http_listen="127.0.0.1:0") as served, ClientManager() as agents:
         assert served.server.http_url
         agents.register("Observer", "127.0.0.1:1")
@@ -403,14 +421,16 @@ async def test_s1_45_a_name_that_is_taken_stays_whose_it_is() -> None:
         assert agents.get("Observer").target == "127.0.0.1:1"
 
 
-async def test_s1_45_roots_that_cannot_be_read_are_a_failure_like_any_other() -> None:
+@covers("S1-45")
+async def test_roots_that_cannot_be_read_are_a_failure_like_any_other() -> None:
     async with ClientManager(ca_cert="/none/roots.pem") as agents:
         [found] = await agents.discover([f"https://127.0.0.1:{free_port()}"])
     assert found.card is None
     assert "/none/roots.pem" in str(found.error)
 
 
-async def test_s1_45_of_no_urls_there_is_no_result() -> None:
+@covers("S1-45")
+async def test_of_no_urls_there_is_no_result() -> None:
     async with ClientManager() as agents:
         assert await agents.discover([]) == []
 

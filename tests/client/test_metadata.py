@@ -1,4 +1,4 @@
-"""The metadata of calls: ours on each of them, the caller's beside it, neither instead of the other (OP-3, Q11)."""
+"""The metadata of calls: ours on each of them, the caller's beside it, neither instead of the other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +13,7 @@ from a2a_grpc.errors import TaskNotFoundError, UnavailableError, UnsupportedOper
 from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.wire import StreamResponse, Task, TaskStatus
 from tests.client.peers import OPERATIONS, RPCS, Failure, Page, Peer, Received, Site, collected, peering
+from tests.covers import covers
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SENDS = ("SendMessage", "SendStreamingMessage")
@@ -29,18 +30,21 @@ async def received(rpc: str, **arguments: Any) -> Received:
     return call
 
 
+@covers("VER-1", "OP-3")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_ver_1_op_3_every_call_says_its_version_once(rpc: str) -> None:
+async def test_every_call_says_its_version_once(rpc: str) -> None:
     assert (await received(rpc)).values("a2a-version") == ["1.0"]
 
 
+@covers("Q11")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_q11_a_version_that_the_caller_gives_stays_the_only_one(rpc: str) -> None:
+async def test_a_version_that_the_caller_gives_stays_the_only_one(rpc: str) -> None:
     assert (await received(rpc, headers=[("A2A-Version", "1.1")])).values("a2a-version") == ["1.1"]
 
 
+@covers("Q11", "META-6")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_q11_headers_of_the_caller_go_with_every_call_beside_ours(rpc: str) -> None:
+async def test_headers_of_the_caller_go_with_every_call_beside_ours(rpc: str) -> None:
     headers = [("traceparent", TRACE), ("X-Request-Id", "7"), ("x-tag", "a"), ("x-tag", "b")]
     call = await received(rpc, headers=headers)
     assert call.values("traceparent") == [TRACE]
@@ -49,18 +53,21 @@ async def test_q11_headers_of_the_caller_go_with_every_call_beside_ours(rpc: str
     assert call.values("a2a-version") == ["1.0"]
 
 
+@covers("EXT-1", "META-3")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_ext_1_meta_3_extensions_go_with_every_call_in_one_entry(rpc: str) -> None:
+async def test_extensions_go_with_every_call_in_one_entry(rpc: str) -> None:
     call = await received(rpc, extensions=["urn:x:1", "urn:y:1"])
     assert call.values("a2a-extensions") == ["urn:x:1,urn:y:1"]
 
 
+@covers("EXT-1")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_ext_1_extensions_are_inactive_unless_asked_for(rpc: str) -> None:
+async def test_extensions_are_inactive_unless_asked_for(rpc: str) -> None:
     assert (await received(rpc)).values("a2a-extensions") == []
 
 
-async def test_meta_3_extensions_in_the_callers_headers_join_the_others_in_one_entry() -> None:
+@covers("META-3")
+async def test_extensions_in_the_callers_headers_join_the_others_in_one_entry() -> None:
     call = await received("GetTask", extensions=["urn:x:1"], headers=[("a2a-extensions", "urn:y:1")])
     [entry] = call.values("a2a-extensions")
     assert sorted(entry.split(",")) == ["urn:x:1", "urn:y:1"]
@@ -137,8 +144,9 @@ def tracing() -> list[Any]:
     return [UnaryTracing(), StreamTracing()]
 
 
+@covers("Q11", "META-6")
 @pytest.mark.parametrize("rpc", RPCS)
-async def test_q11_what_an_interceptor_adds_survives_and_so_does_ours(rpc: str) -> None:
+async def test_what_an_interceptor_adds_survives_and_so_does_ours(rpc: str) -> None:
     call = await received(rpc, interceptors=tracing(), headers=[("x-request-id", "7")], extensions=["urn:x:1"])
     assert call.values("traceparent") == [TRACE]
     assert [value.rpartition("/")[2] for value in call.values("x-interceptor")] == [rpc]
@@ -181,6 +189,7 @@ async def test_a_send_has_an_idempotency_key_and_nothing_else_has(rpc: str) -> N
     assert len((await received(rpc)).values("idempotency-key")) == (rpc in SENDS)
 
 
+@covers("SEND-12")
 @pytest.mark.parametrize("rpc", SENDS)
 async def test_all_attempts_of_one_send_have_one_key_and_the_next_send_another(rpc: str) -> None:
     peer = Peer(failures=[UNAVAILABLE, UNAVAILABLE])

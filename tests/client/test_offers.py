@@ -9,13 +9,15 @@ from a2a_grpc import connect
 from a2a_grpc.errors import A2AError, PushNotificationNotSupportedError, TaskNotFoundError, UnsupportedOperationError
 from tests.cli.terminal import run
 from tests.client.peers import CONFIG, OPERATIONS, Failure, Page, Peer, Site, collected, peering
+from tests.covers import covers
 
 PUSH = [rpc for rpc in OPERATIONS if "Push" in rpc]
 NOTHING: list[Any] = [{}, {"streaming": True}, {"pushNotifications": False, "extendedAgentCard": False}]
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("capabilities", NOTHING)
-async def test_card_10_optional_operations_that_the_card_does_not_offer_are_not_sent(capabilities: Any) -> None:
+async def test_optional_operations_that_the_card_does_not_offer_are_not_sent(capabilities: Any) -> None:
     async with peering() as peer, Site(Page.card(peer.address, capabilities=capabilities)) as site:
         async with connect(site.url) as client:
             for rpc in PUSH:
@@ -31,8 +33,9 @@ async def test_card_10_optional_operations_that_the_card_does_not_offer_are_not_
     assert peer.calls == []
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("rpc", [*PUSH, "GetExtendedAgentCard"])
-async def test_card_10_what_the_card_offers_is_sent_and_without_a_card_everything(rpc: str) -> None:
+async def test_what_the_card_offers_is_sent_and_without_a_card_everything(rpc: str) -> None:
     async with peering() as peer, Site(Page.card(peer.address)) as site:
         for target in (site.url, peer.address):
             async with connect(target) as client:

@@ -52,6 +52,7 @@ from tests.client.local_agents import (
     observer,
     script,
 )
+from tests.covers import covers
 from tests.harness import Served, eventually, message, serving, texts
 from tests.regressions.faults import open_streams, reaches
 
@@ -153,11 +154,12 @@ async def test_metadata_chooses_among_the_skills() -> None:
             await client.send("hello", metadata={"skill": "sing"})
 
 
+@covers("HIST-1")
 @pytest.mark.parametrize(
     ("length", "expected"),
     [(None, ["hello", "one", "two", "three"]), (0, []), (1, ["three"]), (9, ["hello", "one", "two", "three"])],
 )
-async def test_hist_1_the_task_that_a_send_gives_has_as_much_history_as_was_asked_for(
+async def test_the_task_that_a_send_gives_has_as_much_history_as_was_asked_for(
     length: int | None, expected: list[str]
 ) -> None:
     async def handler(turn: Turn) -> None:
@@ -171,8 +173,9 @@ async def test_hist_1_the_task_that_a_send_gives_has_as_much_history_as_was_aske
         assert task == await client.get(task.id, history_length=length)
 
 
+@covers("HIST-1")
 @pytest.mark.parametrize("length", [0, 1, 2])
-async def test_hist_1_also_where_the_agent_does_not_stream(length: int) -> None:
+async def test_the_task_of_an_agent_that_does_not_stream_has_as_much_history_as_was_asked_for(length: int) -> None:
     agent = Agent("Worker", "Works.", streaming=False)
 
     @agent.skill()
@@ -205,6 +208,7 @@ async def test_the_same_idempotency_key_is_the_same_send(operation: str, served:
     assert (len(ids), await stored_tasks(served)) == (1, 1)
 
 
+@covers("SEND-12")
 @pytest.mark.parametrize("operation", ["send", "start", "stream"])
 async def test_without_a_key_each_send_is_a_send_of_its_own(operation: str, served: Served, client: Client) -> None:
     ids = {await same_task_by(operation, client, None) for _ in range(2)}
@@ -262,6 +266,7 @@ async def test_the_headers_of_a_call_go_with_it_and_with_no_other(client: Client
 # -- a send waits until the task is settled
 
 
+@covers("SEND-2")
 @pytest.mark.parametrize(
     ("step", "state"),
     [
@@ -295,7 +300,8 @@ def _has(items: list[Any]) -> None:
     assert items
 
 
-async def test_s1_13_a_send_waits_for_a_job_that_takes_longer_than_the_timeout_of_a_call() -> None:
+@covers("S1-13")
+async def test_a_send_waits_for_a_job_that_takes_longer_than_the_timeout_of_a_call() -> None:
     asked = asyncio.Event()
 
     async def handler(turn: Turn) -> str:
@@ -326,6 +332,7 @@ async def test_canceling_who_waits_for_a_send_cancels_the_call_and_never_the_tas
         assert sleeper.canceled == []
 
 
+@covers("SEND-3", "S0-5")
 async def test_start_returns_the_task_while_it_is_at_work() -> None:
     writer = Writer()
     async with asyncio.timeout(GUARD_S), serving(writer.agent) as served, client_of(served) as client:
@@ -345,7 +352,8 @@ async def test_an_agent_that_answers_with_a_message_has_it_returned(client: Clie
     assert text_of(reply) == "no task needed"
 
 
-async def test_strm_a_bare_message_is_the_only_event_of_its_stream(client: Client) -> None:
+@covers("STRM-3")
+async def test_a_bare_message_is_the_only_event_of_its_stream(client: Client) -> None:
     async with client.stream(script({"message": "no task needed"})) as events:
         read = [event async for event in events]
         assert (events.task, events.task_id, events.is_settled) == (None, "", False)
@@ -394,7 +402,8 @@ async def test_a_send_to_a_task_that_waits_for_authorisation_waits_for_its_own_e
     assert (task.id, task.status.state, texts(task)) == (waiting.id, COMPLETED, ["signed in"])
 
 
-async def test_open_15_a_message_to_a_task_at_work_is_its_next_turn_and_its_send_waits_for_that() -> None:
+@covers("OPEN-15")
+async def test_a_message_to_a_task_at_work_is_its_next_turn_and_its_send_waits_for_that() -> None:
     gate = Gate()
 
     async def handler(turn: Turn) -> str:
@@ -450,7 +459,8 @@ async def test_a_stream_gives_the_task_and_then_what_changes_and_knows_how_it_st
     ]
 
 
-async def test_s0_10_s2_6_a_call_beside_an_open_stream_uses_the_same_connection() -> None:
+@covers("S0-10", "S2-6")
+async def test_a_call_beside_an_open_stream_uses_the_same_connection() -> None:
     writer = Writer()
     async with asyncio.timeout(GUARD_S), serving(writer.agent) as served:
         async with Passage(served.server.grpc_address) as passage, connect(passage.address) as client:
@@ -465,7 +475,8 @@ async def test_s0_10_s2_6_a_call_beside_an_open_stream_uses_the_same_connection(
             assert (passage.taken, passage.open) == (1, 1)
 
 
-async def test_s0_6_a_subscription_begins_with_the_task_as_it_is() -> None:
+@covers("S0-6")
+async def test_a_subscription_begins_with_the_task_as_it_is() -> None:
     writer = Writer()
     async with asyncio.timeout(GUARD_S), serving(writer.agent) as served, client_of(served) as client:
         task = task_of(await client.start("a story"))
@@ -481,7 +492,8 @@ async def test_s0_6_a_subscription_begins_with_the_task_as_it_is() -> None:
         assert events.task == await client.get(task.id)
 
 
-async def test_s2_3_several_subscribers_each_see_all_of_it() -> None:
+@covers("S2-3")
+async def test_several_subscribers_each_see_all_of_it() -> None:
     writer = Writer()
     async with asyncio.timeout(GUARD_S), serving(writer.agent) as served, client_of(served) as client:
         task = task_of(await client.start("a story"))
@@ -494,8 +506,9 @@ async def test_s2_3_several_subscribers_each_see_all_of_it() -> None:
     assert all(other == first for other in others)
 
 
+@covers("SUB-3", "SUB-9")
 @pytest.mark.parametrize("state", sorted(TERMINAL))
-async def test_sub_3_a_subscription_to_a_task_that_has_ended_gives_the_task_and_ends(
+async def test_a_subscription_to_a_task_that_has_ended_gives_the_task_and_ends(
     client: Client, state: TaskState
 ) -> None:
     step: dict[TaskState, dict[str, Any]] = {
@@ -545,14 +558,16 @@ UNKNOWN: dict[str, Callable[[Client], Awaitable[Any]]] = {
 }
 
 
+@covers("S0-40")
 @pytest.mark.parametrize("operation", UNKNOWN)
-async def test_s0_40_an_unknown_id_is_not_found_and_never_an_empty_stream(client: Client, operation: str) -> None:
+async def test_an_unknown_id_is_not_found_and_never_an_empty_stream(client: Client, operation: str) -> None:
     with pytest.raises(TaskNotFoundError, match="t-none") as error:
         await UNKNOWN[operation](client)
     assert type(error.value) is TaskNotFoundError
 
 
-async def test_s2_39_a_loop_may_be_left_at_completed(served: Served, client: Client) -> None:
+@covers("S2-39")
+async def test_a_loop_may_be_left_at_completed(served: Served, client: Client) -> None:
     async with client.stream(script({"chunks": {"count": 2}})) as events:
         async for _ in events:
             if events.state == COMPLETED:
@@ -561,7 +576,8 @@ async def test_s2_39_a_loop_may_be_left_at_completed(served: Served, client: Cli
     await eventually(lambda: _no_stream(served))
 
 
-async def test_q10_s2_39_leaving_a_stream_cancels_its_rpc_at_once_and_the_task_goes_on() -> None:
+@covers("Q10", "S2-39")
+async def test_leaving_a_stream_cancels_its_rpc_at_once_and_the_task_goes_on() -> None:
     writer = Writer()
     async with asyncio.timeout(GUARD_S), serving(writer.agent) as served, client_of(served) as client:
         async with client.stream("a story") as events:
@@ -647,7 +663,8 @@ async def test_cancel_stops_the_agent_and_gives_the_canceled_task() -> None:
         assert await client.cancel(task.id) == canceled == await client.get(task.id)
 
 
-async def test_canc_a_completed_task_cannot_be_canceled(client: Client) -> None:
+@covers("CANC-3")
+async def test_a_completed_task_cannot_be_canceled(client: Client) -> None:
     task = task_of(await client.send("hello"))
     with pytest.raises(TaskNotCancelableError, match=task.id):
         await client.cancel(task.id)
@@ -657,8 +674,9 @@ async def test_canc_a_completed_task_cannot_be_canceled(client: Client) -> None:
 # -- get
 
 
+@covers("HIST-3")
 @pytest.mark.parametrize(("length", "expected"), [(None, ["q", "go"]), (0, []), (1, ["go"]), (5, ["q", "go"])])
-async def test_hist_3_get_gives_as_much_history_as_was_asked_for(
+async def test_get_gives_as_much_history_as_was_asked_for(
     client: Client, length: int | None, expected: list[str]
 ) -> None:
     task = task_of(await client.send(script({"input": "q"}, {"complete": "done"})))
@@ -718,7 +736,8 @@ def _code_file(task: asyncio.Task[Any]) -> str:
     return str(getattr(getattr(task.get_coro(), "cr_code", None), "co_filename", ""))
 
 
-async def test_s0_22_closing_a_client_leaves_no_task_and_no_descriptor() -> None:
+@covers("S0-22")
+async def test_closing_a_client_leaves_no_task_and_no_descriptor() -> None:
     sleeper = Sleeper()
     async with asyncio.timeout(GUARD_S), serving(sleeper.agent) as served:
 

@@ -11,6 +11,7 @@ from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import Json, data_of, file_part, files_of, text_of, to_dict, user_message, value
 from a2a_grpc.wire import ROLE_USER, TaskStatus
 from tests.client.local_agents import client_of, script
+from tests.covers import covers
 from tests.harness import Served
 
 
@@ -33,22 +34,26 @@ TEXT, PDF = Part(text="text"), Part(url="https://files.example/a.pdf")
 RAW = Part(raw=b"\x00", filename="a.bin")
 
 
-def test_s1_18_the_text_of_a_task_is_that_of_all_its_artifacts_in_their_order() -> None:
+@covers("S1-18")
+def test_the_text_of_a_task_is_that_of_all_its_artifacts_in_their_order() -> None:
     made = task(artifact(Part(text="one, ")), artifact(Part(text="t"), RAW, Part(text="wo")))
     assert text_of(made) == "one, two"
 
 
-def test_s1_18_an_artifact_without_text_does_not_hide_an_earlier_one_that_has_some() -> None:
+@covers("S1-18")
+def test_an_artifact_without_text_does_not_hide_an_earlier_one_that_has_some() -> None:
     made = task(artifact(Part(text="the answer")), artifact(data({"progress": 1})), artifact(RAW))
     assert text_of(made) == "the answer"
 
 
-def test_s1_18_without_text_in_any_artifact_it_is_that_of_the_status() -> None:
+@covers("S1-18")
+def test_without_text_in_any_artifact_it_is_that_of_the_status() -> None:
     assert text_of(task(artifact(data(1)), says=[Part(text="done"), Part(text=" now")])) == "done now"
     assert text_of(task(says=[Part(text="done")])) == "done"
 
 
-def test_s1_18_the_text_of_an_artifact_wins_over_that_of_the_status() -> None:
+@covers("S1-18")
+def test_the_text_of_an_artifact_wins_over_that_of_the_status() -> None:
     assert text_of(task(artifact(Part(text="the answer")), says=[Part(text="done")])) == "the answer"
 
 
@@ -67,8 +72,9 @@ SOURCES: dict[str, Callable[[list[Part]], Any]] = {
 }
 
 
+@covers("S1-46")
 @pytest.mark.parametrize("name", SOURCES)
-def test_s1_46_text_data_and_files_come_out_of_whatever_holds_parts(name: str) -> None:
+def test_text_data_and_files_come_out_of_whatever_holds_parts(name: str) -> None:
     pieces = [Part(text="a"), data({"n": 1}), RAW, Part(text="b"), PDF, data({"n": 2})]
     assert text_of(SOURCES[name](pieces)) == "ab"
     assert data_of(SOURCES[name](pieces)) == {"n": 1}
@@ -141,6 +147,7 @@ def test_a_message_of_the_user_holds_what_it_is_made_of() -> None:
     assert to_dict(message.metadata) == {"skill": "read", "n": 1}
 
 
+@covers("IDS-3")
 def test_a_message_of_the_user_has_an_id_of_its_own_and_nothing_that_was_not_given() -> None:
     first, second = user_message("hello"), user_message("hello")
     assert first.message_id

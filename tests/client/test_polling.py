@@ -19,6 +19,7 @@ from tests.client.foreign import Foreign, Play, breaks_off, chunk, foreign, play
 from tests.client.local_agents import GUARD_S, client_of
 from tests.client.peers import Page, Site
 from tests.client.test_resume import SOON
+from tests.covers import covers
 from tests.harness import eventually, message, serving
 from tests.regressions.faults import reaches
 
@@ -50,31 +51,35 @@ GROWING = (task(WORKING), task(WORKING, "one "), task(WORKING, "one ", "two"), t
 EVENTS: list[Event] = [task(WORKING), chunk("one ", append=False), chunk("two"), status(COMPLETED)]
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("way", WAYS)
-async def test_card_10_a_stream_of_an_agent_that_does_not_stream_gives_the_same_events(way: str) -> None:
+async def test_a_stream_of_an_agent_that_does_not_stream_gives_the_same_events(way: str) -> None:
     async with plain(way, *GROWING) as (agent, client), client.stream("go") as events:
         assert [event async for event in events] == EVENTS
         assert events.task == GROWING[-1]
     assert agent.calls[way in REFUSALS :] == ["SendMessage", "GetTask", "GetTask", "GetTask"]
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("way", WAYS)
-async def test_card_10_so_does_a_subscription(way: str) -> None:
+async def test_so_does_a_subscription(way: str) -> None:
     async with plain(way, task(WORKING), *GROWING) as (agent, client), client.subscribe("t-1") as events:
         assert [event async for event in events] == EVENTS
     assert agent.calls[way in REFUSALS :] == ["GetTask"] * 4
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("way", WAYS)
-async def test_card_10_a_remote_agent_that_does_not_stream_runs_and_streams(way: str) -> None:
+async def test_a_remote_agent_that_does_not_stream_runs_and_streams(way: str) -> None:
     async with plain(way, *GROWING) as (_, client):
         assert await RemoteAgent(client=client).run("go") == "one two"
     async with plain(way, *GROWING) as (_, client):
         assert [piece async for piece in RemoteAgent(client=client).stream("go")] == ["one ", "two"]
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("way", WAYS)
-async def test_card_10_waiting_and_sending_work(way: str) -> None:
+async def test_waiting_and_sending_work(way: str) -> None:
     async with plain(way, *GROWING) as (_, client):
         assert await client.send("go") == GROWING[-1]
     async with plain(way, *GROWING) as (_, client):

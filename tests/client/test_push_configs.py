@@ -29,6 +29,7 @@ from a2a_grpc.wire import (
 )
 from tests.agent.agents import stored_tasks
 from tests.client.local_agents import client_of
+from tests.covers import covers
 from tests.harness import Served
 
 CONFIG = TaskPushNotificationConfig(
@@ -128,6 +129,7 @@ OPERATIONS: dict[str, Callable[[Client], Awaitable[Any]]] = {
 }
 
 
+@covers("PCFG-1")
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_a_server_without_push_notifications_says_so(served: Served, operation: str) -> None:
     async with client_of(served) as client:
@@ -142,10 +144,9 @@ SENDS: dict[str, Callable[[Client], Awaitable[Any]]] = {
 }
 
 
+@covers("OPEN-14")
 @pytest.mark.parametrize("operation", SENDS)
-async def test_open_14_a_config_that_goes_with_a_message_is_refused_and_no_task_begins(
-    served: Served, operation: str
-) -> None:
+async def test_a_config_that_goes_with_a_message_is_refused_and_no_task_begins(served: Served, operation: str) -> None:
     async with client_of(served) as client:
         with pytest.raises(PushNotificationNotSupportedError):
             await SENDS[operation](client)
@@ -193,7 +194,8 @@ async def test_the_configs_of_a_task_come_from_all_pages_each_asked_for_when_it_
         assert await listed(client, "t-3") == []
 
 
-async def test_op_3_all_four_go_to_the_clients_tenant() -> None:
+@covers("OP-3")
+async def test_all_four_go_to_the_clients_tenant() -> None:
     async with keeping(tenant="acme") as (keeper, client):
         made = await client.create_push_config(CONFIG)
         assert list(keeper.configs) == [("acme", "t-1", made.id)]

@@ -21,6 +21,7 @@ from a2a_grpc.rpc.responses import Responses
 from a2a_grpc.wire import StreamResponse, TaskStatus
 from tests.cli.terminal import error_of, run, run_all
 from tests.client.peers import ANSWERS, OPERATIONS, RPCS, UNARY, Failure, Page, Peer, Site, collected, peering
+from tests.covers import covers
 from tests.harness import eventually
 
 QUICK: dict[str, Any] = {"retry_initial_s": 0.001, "retry_maximum_s": 0.01}
@@ -28,6 +29,7 @@ FULL = Failure.of(ResourceExhaustedError("1 call a second, the limit", retry_aft
 FULL_FOR_LONG = Failure.of(ResourceExhaustedError("60 tasks wait", retry_after_s=60.0))
 
 
+@covers("ERR-6", "ERR-17")
 @pytest.mark.parametrize("rpc", RPCS)
 async def test_a_call_over_a_limit_is_made_again_whatever_the_agent_says_of_keys(rpc: str) -> None:
     peer = Peer(failures=[FULL, FULL], repeats_safely=False)

@@ -15,6 +15,7 @@ from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, FAILED, INPUT
 from a2a_grpc.parts import Contents, value
 from a2a_grpc.wire import Artifact, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent
 from tests.client.local_agents import GUARD_S, Passage, Sleeper, Writer, client_of, observer, script
+from tests.covers import covers
 from tests.harness import Served, eventually, serving
 from tests.ports import free_address, free_port
 from tests.regressions.faults import open_streams, reaches
@@ -40,7 +41,8 @@ def no_stream(served: Served) -> None:
 # -- run
 
 
-async def test_s1_41_an_agent_is_run_and_gives_its_answer_as_text(served: Served) -> None:
+@covers("S1-41")
+async def test_an_agent_is_run_and_gives_its_answer_as_text(served: Served) -> None:
     agent = RemoteAgent(served.server.grpc_address)
     assert await agent.run("hello") == "hello"
     assert await agent.run(script({"chunks": {"count": 3, "text": "{i};"}})) == "0;1;2;"
@@ -49,7 +51,8 @@ async def test_s1_41_an_agent_is_run_and_gives_its_answer_as_text(served: Served
     assert await agent.run(script({"status": "busy"})) == ""
 
 
-async def test_s1_41_in_a_block_an_agent_keeps_one_connection_and_outside_none(served: Served) -> None:
+@covers("S1-41")
+async def test_in_a_block_an_agent_keeps_one_connection_and_outside_none(served: Served) -> None:
     async with asyncio.timeout(GUARD_S), Passage(served.server.grpc_address) as passage:
 
         def closed() -> None:
@@ -65,7 +68,8 @@ async def test_s1_41_in_a_block_an_agent_keeps_one_connection_and_outside_none(s
         await eventually(closed)
 
 
-async def test_s1_41_an_agent_uses_the_client_that_it_is_given_and_does_not_close_it(served: Served) -> None:
+@covers("S1-41")
+async def test_an_agent_uses_the_client_that_it_is_given_and_does_not_close_it(served: Served) -> None:
     async with asyncio.timeout(GUARD_S), Passage(served.server.grpc_address) as passage:
         async with connect(passage.address) as client:
             agent = RemoteAgent(client=client)
@@ -116,7 +120,8 @@ async def test_options_of_a_send_go_with_a_run() -> None:
 # -- stream
 
 
-async def test_s1_40_the_first_piece_is_there_before_the_last_is_made() -> None:
+@covers("S1-40")
+async def test_the_first_piece_is_there_before_the_last_is_made() -> None:
     writer = Writer()
     async with asyncio.timeout(GUARD_S), serving(writer.agent) as served:
         async with RemoteAgent(served.server.grpc_address) as agent:
@@ -127,7 +132,8 @@ async def test_s1_40_the_first_piece_is_there_before_the_last_is_made() -> None:
             assert [piece async for piece in story] == ["upon a time"]
 
 
-async def test_s1_46_only_what_is_text_is_a_piece(remote: RemoteAgent) -> None:
+@covers("S1-46")
+async def test_only_what_is_text_is_a_piece(remote: RemoteAgent) -> None:
     steps: list[dict[str, Any]] = [
         {"status": "not a piece"},
         {"artifact": {"id": "a", "data": {"progress": 0.5}}},
@@ -153,7 +159,8 @@ async def test_a_stream_outside_of_a_block_closes_its_connection(served: Served)
 # -- describe
 
 
-async def test_s1_42_an_agent_describes_itself_from_memory_after_its_block_was_entered() -> None:
+@covers("S1-42")
+async def test_an_agent_describes_itself_from_memory_after_its_block_was_entered() -> None:
     async with serving(observer(), http_listen="127.0.0.1:0") as served:
         agent = RemoteAgent(_url(served))
         with pytest.raises(RuntimeError, match=r"await agent\.card\(\)"):
@@ -169,7 +176,8 @@ async def test_s1_42_an_agent_describes_itself_from_memory_after_its_block_was_e
     assert "defaultInputModes" in described
 
 
-async def test_s1_42_or_after_its_card_was_asked_for() -> None:
+@covers("S1-42")
+async def test_an_agent_describes_itself_after_its_card_was_asked_for() -> None:
     async with serving(observer(), http_listen="127.0.0.1:0") as served:
         agent = RemoteAgent(_url(served))
         assert (await agent.card()).name == "Observer"
@@ -181,7 +189,8 @@ def _url(served: Served) -> str:
     return served.server.http_url
 
 
-async def test_s1_41_a_name_that_is_given_wins_over_the_cards() -> None:
+@covers("S1-41")
+async def test_a_name_that_is_given_wins_over_the_cards() -> None:
     async with serving(observer(), http_listen="127.0.0.1:0") as served:
         async with RemoteAgent(_url(served), name="eyes") as agent:
             assert (agent.name, agent.describe()["name"]) == ("eyes", "Observer")
@@ -213,7 +222,8 @@ async def test_a_card_that_cannot_be_used_is_told_by_the_block() -> None:
             raise AssertionError("there is no card")
 
 
-async def test_s1_42_the_card_of_a_given_client_is_in_memory_once_the_block_is_entered() -> None:
+@covers("S1-42")
+async def test_the_card_of_a_given_client_is_in_memory_once_the_block_is_entered() -> None:
     async with serving(observer(), http_listen="127.0.0.1:0") as served, connect(_url(served)) as client:
         async with RemoteAgent(client=client) as agent:
             assert agent.describe()["name"] == agent.name == "Observer"
@@ -293,9 +303,10 @@ async def canceled_once_started(sleeper: Sleeper, running: asyncio.Task[Any]) ->
         await running
 
 
+@covers("S1-48")
 @pytest.mark.parametrize("way", ["run", "stream"])
 @pytest.mark.parametrize("in_a_block", [True, False])
-async def test_s1_48_canceling_who_awaits_an_agent_cancels_the_remote_task(way: str, in_a_block: bool) -> None:
+async def test_canceling_who_awaits_an_agent_cancels_the_remote_task(way: str, in_a_block: bool) -> None:
     sleeper = Sleeper()
     async with asyncio.timeout(GUARD_S), serving(sleeper.agent) as served, client_of(served) as client:
         agent = RemoteAgent(client=client) if in_a_block else RemoteAgent(served.server.grpc_address)
@@ -306,7 +317,8 @@ async def test_s1_48_canceling_who_awaits_an_agent_cancels_the_remote_task(way: 
         await eventually(lambda: no_stream(served))
 
 
-async def test_s1_48_also_where_nothing_was_heard_of_the_task_yet() -> None:
+@covers("S1-48")
+async def test_canceling_cancels_a_remote_task_of_which_nothing_was_heard_yet() -> None:
     sleeper = Sleeper()
     async with asyncio.timeout(GUARD_S), serving(sleeper.agent) as served:
         async with Passage(served.server.grpc_address) as passage, RemoteAgent(passage.address) as agent:

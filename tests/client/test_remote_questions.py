@@ -11,6 +11,7 @@ from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, INPUT_REQUIRE
 from a2a_grpc.parts import Json
 from tests.agent.agents import agent_of
 from tests.client.local_agents import client_of, foreman, script
+from tests.covers import covers
 from tests.harness import Served, serving
 
 pytestmark = pytest.mark.usefixtures("any_way")
@@ -55,6 +56,7 @@ async def test_several_questions_go_through_two_agents_with_their_parts() -> Non
                 assert data_of(task) == {"first": {"choice": 2}, "second": "twice", "turn": "go"}
 
 
+@covers("AUTHT-5")
 async def test_an_authorization_that_the_other_agent_noticed_itself_takes_the_question_back() -> None:
     granted = asyncio.Event()
 

@@ -16,6 +16,7 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.wire import Task, TaskArtifactUpdateEvent
 from tests.client.authority import CLIENT_ID, CLIENT_SECRET, Authority
 from tests.client.peers import OPERATIONS, RPCS, Failure, Peer, collected, peering
+from tests.covers import covers
 from tests.harness import scripted, scripted_agent
 
 
@@ -61,6 +62,7 @@ def chunks_of(events: list[Any]) -> list[str]:
     return [text_of(event.artifact) for event in events if isinstance(event, TaskArtifactUpdateEvent)]
 
 
+@covers("SEC-5")
 async def test_a_stream_goes_on_with_a_new_token_and_loses_no_event() -> None:
     brief = Brief(0.6)
     async with Authority() as authority, serving(brief) as server, client_of(server, authority) as client:

@@ -21,6 +21,7 @@ from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, TERMINAL, WORKING, Fold
 from a2a_grpc.parts import Json
 from a2a_grpc.store import MemoryStore
+from tests.covers import covers
 from tests.guarantees.rig import Asker, Workers, serving_on, total_tasks, without_user_messages
 from tests.harness import Program, Served, eventually, scripted, scripted_agent, serving, texts
 from tests.ports import free_address
@@ -76,6 +77,7 @@ def drawn(seed: int, *, total_bytes: int = LONG_BYTES, times: int | None = None)
 # -- cut anywhere, any number of times
 
 
+@covers("OPEN-30")
 @pytest.mark.few(4)
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_stream_cut_anywhere_delivers_each_of_2000_events_once_in_order(served: Served, seed: int) -> None:
@@ -97,12 +99,14 @@ async def test_a_stream_cut_anywhere_delivers_each_of_2000_events_once_in_order(
     assert stream.task == await served.get(stream.task_id)
 
 
+@covers("S0-47")
 @pytest.mark.few(3)
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_stream_that_began_and_is_cut_anywhere_delivers_exactly_the_2000_events(seed: int) -> None:
     await assert_delivers_all(drawn(seed))
 
 
+@covers("OPEN-30")
 async def test_a_stream_that_is_cut_forty_times_delivers_exactly_the_2000_events() -> None:
     chance = random.Random(40)
     await assert_delivers_all([chance.randint(1000, 5000) for _ in range(40)])
@@ -157,6 +161,7 @@ async def test_a_subscription_after_a_seq_cut_anywhere_delivers_exactly_the_even
     assert stream.seq == EVENTS
 
 
+@covers("OPEN-30")
 @pytest.mark.few(2)
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_subscription_cut_anywhere_is_its_snapshot_and_exactly_the_events_after_it(
@@ -217,7 +222,7 @@ async def test_a_subscription_cut_at_any_byte_of_its_beginning_begins_with_the_t
 
 
 async def test_a_stream_that_pauses_for_input_is_resumed_and_ends_there_too() -> None:
-    """A send's stream ends in INPUT_REQUIRED; the subscription by which it is resumed stays open there (OPEN-1)."""
+    """A send's stream ends in INPUT_REQUIRED; the subscription by which it is resumed stays open there."""
     asker = Asker()
     async with serving(asker.agent) as served, proxied(served) as (proxy, client):
         async with client.stream("one") as stream:
@@ -368,7 +373,8 @@ async def test_canceling_a_send_cancels_its_rpc_and_not_its_task() -> None:
             await assert_rpc_is_gone_and_task_goes_on(served, workers, await only_task(client))
 
 
-async def test_q10_leaving_a_streams_block_cancels_its_rpc_at_once() -> None:
+@covers("Q10")
+async def test_leaving_a_streams_block_cancels_its_rpc_at_once() -> None:
     async with working() as (served, workers):
         async with connect(served.server.grpc_address) as client:
             async with client.stream("hello") as events:
@@ -377,7 +383,8 @@ async def test_q10_leaving_a_streams_block_cancels_its_rpc_at_once() -> None:
             await assert_rpc_is_gone_and_task_goes_on(served, workers, events.task_id)
 
 
-async def test_q10_an_error_in_a_streams_block_cancels_its_rpc_at_once() -> None:
+@covers("Q10")
+async def test_an_error_in_a_streams_block_cancels_its_rpc_at_once() -> None:
     async with working() as (served, workers):
         async with connect(served.server.grpc_address) as client:
             with pytest.raises(ZeroDivisionError):
@@ -386,7 +393,8 @@ async def test_q10_an_error_in_a_streams_block_cancels_its_rpc_at_once() -> None
             await assert_rpc_is_gone_and_task_goes_on(served, workers, events.task_id)
 
 
-async def test_q10_breaking_out_of_a_bare_async_for_cancels_its_rpc_at_once() -> None:
+@covers("Q10")
+async def test_breaking_out_of_a_bare_async_for_cancels_its_rpc_at_once() -> None:
     async with working() as (served, workers):
         async with connect(served.server.grpc_address) as client:
             task_id = ""
@@ -397,7 +405,8 @@ async def test_q10_breaking_out_of_a_bare_async_for_cancels_its_rpc_at_once() ->
             await assert_rpc_is_gone_and_task_goes_on(served, workers, task_id)
 
 
-async def test_q10_canceling_the_reader_of_a_stream_cancels_its_rpc_at_once() -> None:
+@covers("Q10")
+async def test_canceling_the_reader_of_a_stream_cancels_its_rpc_at_once() -> None:
     async with working() as (served, workers):
         async with connect(served.server.grpc_address) as client:
             stream = client.stream("hello")
@@ -410,7 +419,8 @@ async def test_q10_canceling_the_reader_of_a_stream_cancels_its_rpc_at_once() ->
             await assert_rpc_is_gone_and_task_goes_on(served, workers, stream.task_id)
 
 
-async def test_q10_closing_a_client_ends_its_streams_and_not_their_tasks() -> None:
+@covers("Q10")
+async def test_closing_a_client_ends_its_streams_and_not_their_tasks() -> None:
     async with working() as (served, workers):
         async with connect(served.server.grpc_address) as client:
             stream = client.stream("hello")
@@ -419,7 +429,8 @@ async def test_q10_closing_a_client_ends_its_streams_and_not_their_tasks() -> No
         stream.close()
 
 
-async def test_q10_leaving_a_subscription_leaves_other_streams_of_the_task_alone() -> None:
+@covers("Q10")
+async def test_leaving_a_subscription_leaves_other_streams_of_the_task_alone() -> None:
     async with working() as (served, workers):
         async with connect(served.server.grpc_address) as client, client.stream("hello") as events:
             read_by_one: list[Event] = [await anext(events)]
@@ -457,7 +468,7 @@ async def only_task(client: Client) -> str:
 
 
 async def assert_rpc_is_gone_and_task_goes_on(served: Served, workers: Workers, task_id: str) -> None:
-    """Guarantee 7. The agent waits all the while: only the client can have ended the stream."""
+    """The agent waits all the while: only the client can have ended the stream."""
 
     def gone() -> None:
         assert open_streams(served) == 0
@@ -571,6 +582,7 @@ async def test_an_agent_that_comes_up_while_it_is_being_connected_to_is_reached(
     assert texts(task) == ["hello"]
 
 
+@covers("S0-47")
 async def test_a_server_killed_and_restarted_without_its_tasks_is_told_with_the_last_known_task() -> None:
     """SIGKILL in the middle of a stream; the same port, a new `memory:` store."""
     serve = ("servers/scripted.py", "-o", "json", "--listen", free_address(), "--http-listen", "off")

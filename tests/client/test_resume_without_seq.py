@@ -33,6 +33,7 @@ from tests.client.foreign import (
     task,
 )
 from tests.client.test_resume import SOON
+from tests.covers import covers
 from tests.harness import eventually
 from tests.proxy import Proxy
 
@@ -57,6 +58,7 @@ async def streamed(agent: Foreign) -> tuple[list[Event], TaskStream]:
 # -- cuts
 
 
+@covers("STRM-11", "SUB-7", "EVT-5", "OPEN-4")
 @pytest.mark.parametrize(
     "cut",
     [
@@ -66,7 +68,7 @@ async def streamed(agent: Foreign) -> tuple[list[Event], TaskStream]:
     ],
     ids=["OK in WORKING", "UNAVAILABLE", "CANCELLED by the peer"],
 )
-async def test_strm_11_a_stream_that_ends_before_its_task_goes_on_from_a_snapshot(cut: Play) -> None:
+async def test_a_stream_that_ends_before_its_task_goes_on_from_a_snapshot(cut: Play) -> None:
     end = task(COMPLETED, "one", "two", "three")
     async with foreign(
         sends=[cut],
@@ -82,6 +84,7 @@ async def test_strm_11_a_stream_that_ends_before_its_task_goes_on_from_a_snapsho
     assert agent.calls == ["SendStreamingMessage", "SubscribeToTask", "GetTask"]
 
 
+@covers("SUB-7", "EVT-5")
 async def test_a_stream_broken_off_with_rst_stream_goes_on_from_a_snapshot() -> None:
     async with foreign(
         sends=[stays_open(task(WORKING))],
@@ -99,6 +102,7 @@ async def test_a_stream_broken_off_with_rst_stream_goes_on_from_a_snapshot() -> 
     assert events == [task(WORKING), chunk("one", append=False), status(COMPLETED)]
 
 
+@covers("SUB-7", "EVT-5")
 async def test_a_stream_cut_with_its_connection_goes_on_from_a_snapshot() -> None:
     async with foreign(
         sends=[stays_open(task(SUBMITTED), status(WORKING))],
@@ -133,6 +137,7 @@ async def test_a_snapshot_without_news_gives_no_event() -> None:
     assert agent.calls.count("SubscribeToTask") == 6
 
 
+@covers("P2")
 @pytest.mark.parametrize(
     "doubled_or_lost",
     [
@@ -144,7 +149,7 @@ async def test_a_snapshot_without_news_gives_no_event() -> None:
     ],
     ids=["doubled", "doubled later", "lost", "whole again", "exact"],
 )
-async def test_p2_the_task_is_right_in_the_end_whatever_came_between_snapshot_and_subscription(
+async def test_the_task_is_right_in_the_end_whatever_came_between_snapshot_and_subscription(
     doubled_or_lost: list[TaskArtifactUpdateEvent],
 ) -> None:
     end = task(COMPLETED, "one", "two", "three")
@@ -163,8 +168,9 @@ async def test_p2_the_task_is_right_in_the_end_whatever_came_between_snapshot_an
     assert told == ["one", "two", "three"], "what a reader of the events has made of them"
 
 
+@covers("SUB-3", "SUB-9")
 @pytest.mark.parametrize("code", UNSUPPORTED)
-async def test_sub_3_a_task_that_ended_meanwhile_is_read_by_get(code: grpc.StatusCode) -> None:
+async def test_a_task_that_ended_meanwhile_is_read_by_get(code: grpc.StatusCode) -> None:
     end = task(COMPLETED, "one", "two", said="done")
     async with foreign(
         sends=[plays(task(WORKING), chunk("one", append=False))],
@@ -475,8 +481,9 @@ async def test_an_agent_may_answer_with_a_message(operation: str) -> None:
 # -- agents that do not stream
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("code", UNSUPPORTED)
-async def test_card_10_a_send_to_an_agent_that_does_not_stream_asks_until_the_task_is_settled(
+async def test_a_send_to_an_agent_that_does_not_stream_asks_until_the_task_is_settled(
     code: grpc.StatusCode,
 ) -> None:
     end = task(COMPLETED, "one")
@@ -526,7 +533,8 @@ async def test_waiting_for_an_ended_task_reads_it() -> None:
         assert agent.calls == ["SubscribeToTask", "GetTask"]
 
 
-async def test_s2_5_waiting_with_an_interval_makes_exactly_one_call_an_interval_until_it_is_settled() -> None:
+@covers("S2-5")
+async def test_waiting_with_an_interval_makes_exactly_one_call_an_interval_until_it_is_settled() -> None:
     end = task(COMPLETED)
     async with foreign(gets=[task(WORKING), task(WORKING), task(WORKING), end]) as agent:
         async with connect(agent.address) as client:
@@ -579,7 +587,8 @@ async def test_a_status_with_metadata_in_a_snapshot_comes_as_an_event() -> None:
 # -- histories
 
 
-async def test_hist_5_a_question_that_a_server_put_into_the_history_at_once_stands_there_once() -> None:
+@covers("HIST-5")
+async def test_a_question_that_a_server_put_into_the_history_at_once_stands_there_once() -> None:
     question = Message(message_id="q", role=ROLE_AGENT, parts=[Part(text="Which date?")])
     answer = Message(message_id="a", role=ROLE_USER, parts=[Part(text="tomorrow")])
     asked = task(INPUT_REQUIRED)

@@ -12,7 +12,10 @@ from a2a_grpc.client import BlockingClient, Cards, ConfigurationError
 from a2a_grpc.client.target import CardUrl, parse, shown
 from a2a_grpc.errors import A2AError
 from tests.client.peers import OPERATIONS, Page, Site, card_json, peering, silent_port
+from tests.covers import covers
 from tests.ports import free_address, free_port
+
+pytestmark = covers("SEC-7")
 
 CANARY = "c4n4ry"
 

@@ -16,6 +16,7 @@ from a2a_grpc.errors import UnauthenticatedError
 from a2a_grpc.wire import AgentCard
 from tests.client.peers import Failure, Page, Peer, Site, peering
 from tests.client.test_credentials import SECRET, told
+from tests.covers import covers
 
 SCHEMES = {
     "key": {"apiKeySecurityScheme": {"location": "header", "name": "X-Key"}},
@@ -78,6 +79,7 @@ async def test_the_first_requirement_that_can_be_met(
     assert await sent(card(*requirements), given) == expected
 
 
+@covers("OPEN-13")
 @pytest.mark.parametrize(
     ("requirements", "given", "missing"),
     [
@@ -127,6 +129,7 @@ def secured(peer: Peer, *requirements: list[str]) -> Page:
     )
 
 
+@covers("META-5", "SCHM-1")
 async def test_connect_sends_the_key_under_the_name_of_the_card() -> None:
     async with peering() as peer, Site(secured(peer, ["bearer"], ["key"])) as site:
         async with connect(site.url, credentials=api_key(None, SECRET)) as client:

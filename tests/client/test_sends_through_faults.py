@@ -9,6 +9,7 @@ from a2a_grpc import Client, Message, Task, connect
 from a2a_grpc.errors import UnavailableError
 from a2a_grpc.lifecycle import COMPLETED
 from tests.client.test_resume import SOON
+from tests.covers import covers
 from tests.guarantees.rig import Asker, total_tasks
 from tests.harness import Served, eventually, request, serving, texts
 from tests.proxy import Proxy
@@ -87,6 +88,7 @@ async def test_sends_that_share_connections_which_are_cut_again_and_again_make_o
     assert await total_tasks(served) == 300
 
 
+@covers("SEND-12")
 @pytest.mark.parametrize("operation", ["send", "stream", "start"])
 async def test_a_send_whose_answer_is_lost_five_times_makes_one_task(served: Served, operation: str) -> None:
     async with Proxy(served.server.grpc_address, loses_answer=lambda number: number <= 5) as proxy:

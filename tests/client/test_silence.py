@@ -11,13 +11,15 @@ from a2a_grpc.errors import DeadlineExceededError
 from a2a_grpc.lifecycle import COMPLETED, SUBMITTED, WORKING
 from tests.client.foreign import Context, Play, foreign, plays, status, task
 from tests.client.test_resume import Teller, log_of, packed, proxied
+from tests.covers import covers
 from tests.guarantees.rig import Workers
 from tests.harness import serving, texts
 from tests.proxy import Proxy
 from tests.regressions.faults import reaches
 
 
-async def test_s1_13_streams_carry_no_deadline_and_unary_calls_the_one_that_was_set() -> None:
+@covers("S1-13")
+async def test_streams_carry_no_deadline_and_unary_calls_the_one_that_was_set() -> None:
     left: dict[str, float | None] = {}
 
     def noting(name: str, play: Play) -> Play:
@@ -45,8 +47,9 @@ async def test_s1_13_streams_carry_no_deadline_and_unary_calls_the_one_that_was_
     assert 50 < left["get"] < 110, "gRPC rounds it up"
 
 
+@covers("Q1")
 @pytest.mark.parametrize("operation", ["send", "stream", "wait", "poll"])
-async def test_q1_a_job_may_be_silent_for_longer_than_any_call_may_take(operation: str) -> None:
+async def test_a_job_may_be_silent_for_longer_than_any_call_may_take(operation: str) -> None:
     """Also than an agent may be away."""
     workers = Workers()
     async with (
@@ -78,7 +81,8 @@ async def test_q1_a_job_may_be_silent_for_longer_than_any_call_may_take(operatio
         assert texts(ended) == ["hello"]
 
 
-async def test_s2_28_a_silent_stream_carries_no_byte_and_the_end_comes_with_its_event() -> None:
+@covers("S2-28")
+async def test_a_silent_stream_carries_no_byte_and_the_end_comes_with_its_event() -> None:
     workers = Workers()
     async with (
         serving(workers.agent, keepalive_time_s=0) as served,

@@ -1,4 +1,4 @@
-"""What a user may write for an agent (P18, OPEN-6): every form, every default, every refusal."""
+"""What a user may write for an agent: every form, every default, every refusal."""
 
 import pytest
 from hypothesis import given
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from a2a_grpc import connect
 from a2a_grpc.client.target import Address, CardFile, CardUrl, grpc_address, parse
 from a2a_grpc.config import ConfigurationError
+from tests.covers import covers
 
 CARD = "/.well-known/agent-card.json"
 
@@ -55,13 +56,15 @@ CARD_FILES = {
 }
 
 
+@covers("P18")
 @pytest.mark.parametrize("target", ADDRESSES)
-def test_p18_every_form_of_an_address_is_taken_apart(target: str) -> None:
+def test_every_form_of_an_address_is_taken_apart(target: str) -> None:
     assert parse(target) == ADDRESSES[target]
 
 
+@covers("CARD-2")
 @pytest.mark.parametrize("target", CARD_URLS)
-def test_card_2_a_web_address_is_where_a_card_is_at_its_well_known_path(target: str) -> None:
+def test_a_web_address_is_where_a_card_is_at_its_well_known_path(target: str) -> None:
     assert parse(target) == CARD_URLS[target]
 
 
@@ -70,6 +73,7 @@ def test_a_path_or_a_file_url_is_a_card_to_be_read(target: str) -> None:
     assert parse(target) == CARD_FILES[target]
 
 
+@covers("P18", "CARD-8")
 @pytest.mark.parametrize(
     ("url", "dial", "tls"),
     [
@@ -83,13 +87,12 @@ def test_a_path_or_a_file_url_is_a_card_to_be_read(target: str) -> None:
         ("dns:///agents.example:7000", "dns:///agents.example:7000", None),
     ],
 )
-def test_p18_card_8_the_url_of_a_cards_interface_may_have_any_scheme_and_a_path(
-    url: str, dial: str, tls: bool | None
-) -> None:
+def test_the_url_of_a_cards_interface_may_have_any_scheme_and_a_path(url: str, dial: str, tls: bool | None) -> None:
     address = grpc_address(url)
     assert (address.dial, address.tls) == (dial, tls)
 
 
+@covers("OPEN-6")
 @pytest.mark.parametrize(
     "target",
     [
@@ -102,16 +105,17 @@ def test_p18_card_8_the_url_of_a_cards_interface_may_have_any_scheme_and_a_path(
         "unix:/run/agent.sock",
     ],
 )
-def test_open_6_what_does_not_leave_this_machine_is_local(target: str) -> None:
+def test_what_does_not_leave_this_machine_is_local(target: str) -> None:
     assert isinstance(address := parse(target), Address)
     assert address.is_local
 
 
+@covers("OPEN-6")
 @pytest.mark.parametrize(
     "target",
     ["0.0.0.0:1", "10.0.0.7:1", "[::]:1", "agents.example:1", "localhost.example:1", "dns:///agents.example:1"],
 )
-def test_open_6_all_else_is_not_local(target: str) -> None:
+def test_all_else_is_not_local(target: str) -> None:
     assert isinstance(address := parse(target), Address)
     assert not address.is_local
 
@@ -149,8 +153,9 @@ BAD = [
 ]
 
 
+@covers("S0-38")
 @pytest.mark.parametrize("target", BAD)
-def test_s0_38_a_target_that_cannot_be_is_refused_and_the_text_names_it(target: str) -> None:
+def test_a_target_that_cannot_be_is_refused_and_the_text_names_it(target: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         parse(target)
     assert "target is '" in str(refused.value)

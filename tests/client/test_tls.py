@@ -1,4 +1,4 @@
-"""Encryption: on by default beyond this machine, verified, and told apart from plaintext (OPEN-6, S0-12)."""
+"""Encryption: on by default beyond this machine, verified, and told apart from plaintext."""
 
 import ssl
 from pathlib import Path
@@ -13,6 +13,7 @@ from a2a_grpc.client.channel import speaks_tls
 from a2a_grpc.client.target import grpc_address
 from a2a_grpc.config import ConfigurationError
 from tests.client.peers import Certificate, Page, Site, certificate, collected, peering
+from tests.covers import covers
 from tests.harness import scripted_agent, serving
 
 ELSEWHERE = "0.0.0.0"
@@ -49,6 +50,7 @@ async def why_not(target: str, **settings: Any) -> str:
 # -- what is spoken
 
 
+@covers("OPEN-6", "SEC-1", "WIRE-3")
 @pytest.mark.parametrize(
     ("target", "tls"),
     [
@@ -68,12 +70,13 @@ async def why_not(target: str, **settings: Any) -> str:
         ("grpcs://agents.example", True),
     ],
 )
-def test_open_6_tls_is_the_default_beyond_this_machine_and_plaintext_on_it(target: str, tls: bool) -> None:
+def test_tls_is_the_default_beyond_this_machine_and_plaintext_on_it(target: str, tls: bool) -> None:
     assert speaks_tls(grpc_address(target), ClientSettings()) is tls
 
 
+@covers("S0-12")
 @pytest.mark.parametrize("target", ["agents.example:443", "grpc://10.0.0.7", "127.0.0.1:1", "unix:/run/agent.sock"])
-def test_s0_12_plaintext_is_spoken_beyond_this_machine_only_when_asked_for(target: str) -> None:
+def test_plaintext_is_spoken_beyond_this_machine_only_when_asked_for(target: str) -> None:
     assert speaks_tls(grpc_address(target), ClientSettings(plaintext=True)) is False
 
 
@@ -81,18 +84,21 @@ def test_with_certificates_tls_is_spoken_on_this_machine_too() -> None:
     assert speaks_tls(grpc_address("127.0.0.1:50051"), ClientSettings(ca_cert="roots.pem")) is True
 
 
-async def test_open_6_beyond_this_machine_a_plaintext_agent_is_not_spoken_to() -> None:
+@covers("OPEN-6")
+async def test_beyond_this_machine_a_plaintext_agent_is_not_spoken_to() -> None:
     async with peering() as peer:
         assert "speaks plaintext, and was called with TLS" in await why_not(by_other_name(peer.address))
         assert peer.calls == []
 
 
-async def test_s0_12_unless_plaintext_is_asked_for() -> None:
+@covers("S0-12")
+async def test_beyond_this_machine_a_plaintext_agent_is_called_if_that_is_asked_for() -> None:
     async with peering() as peer:
         await use(by_other_name(peer.address), plaintext=True)
 
 
-async def test_open_6_beyond_this_machine_an_encrypted_agent_is_reached_without_a_scheme(ours: Certificate) -> None:
+@covers("OPEN-6")
+async def test_beyond_this_machine_an_encrypted_agent_is_reached_without_a_scheme(ours: Certificate) -> None:
     async with peering(credentials=ours.server_credentials()) as peer:
         await use(by_other_name(peer.address), ca_cert=ours.roots_file)
 
@@ -125,6 +131,7 @@ async def test_roots_of_ones_own_are_trusted(ours: Certificate) -> None:
         await use(f"dns:///{peer.address}", ca_cert=ours.roots_file)
 
 
+@covers("SEC-2")
 async def test_an_unknown_authority_is_told_with_what_to_do(ours: Certificate, tmp_path: Path) -> None:
     other = certificate(tmp_path, "127.0.0.1")
     async with peering(credentials=ours.server_credentials()) as peer:
@@ -135,6 +142,7 @@ async def test_an_unknown_authority_is_told_with_what_to_do(ours: Certificate, t
         assert peer.calls == []
 
 
+@covers("SEC-2")
 async def test_a_certificate_for_another_host_is_told_with_what_to_do(tmp_path: Path) -> None:
     another = certificate(tmp_path, "agents.example")
     async with peering(credentials=another.server_credentials()) as peer:

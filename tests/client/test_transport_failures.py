@@ -33,6 +33,7 @@ from tests.client.failing import LOST, UNSENT, FailingServer, Failure, bare, pag
 from tests.client.foreign import status, task
 from tests.client.peers import DONE, Peer, card_json, collected, peering
 from tests.client.peers import Failure as PeerFailure
+from tests.covers import covers
 from tests.harness import eventually
 from tests.proxy import Proxy
 
@@ -92,6 +93,7 @@ async def fail_all(
     return wrong
 
 
+@covers("S1-14")
 @pytest.mark.few(3)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_what_no_agent_has_answered_is_tried_again_where_that_is_safe(name: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An agent that is not reached (S0-38): one line that names the target and says what to do, soon enough."""
+"""An agent that is not reached: one line that names the target and says what to do, soon enough."""
 
 import asyncio
 import socket
@@ -24,6 +24,7 @@ from tests.client.peers import (
     peering,
     silent_port,
 )
+from tests.covers import covers
 from tests.harness import eventually
 from tests.ports import free_address, free_port
 from tests.proxy import Proxy
@@ -49,37 +50,43 @@ async def why_not(target: str, **settings: Any) -> str:
     return str(failed.value)
 
 
-async def test_s0_38_a_wrong_port() -> None:
+@covers("S0-38")
+async def test_a_wrong_port() -> None:
     address = free_address()
     said = await why_not(address)
     assert f"nothing listens at {address}" in said
     assert "check the port, and that the agent is running" in said
 
 
-async def test_s0_38_a_wrong_port_called_with_tls() -> None:
+@covers("S0-38")
+async def test_a_wrong_port_called_with_tls() -> None:
     address = free_address()
     assert f"nothing listens at {address}" in await why_not(f"grpcs://{address}")
 
 
-async def test_s0_38_a_wrong_host() -> None:
+@covers("S0-38")
+async def test_a_wrong_host() -> None:
     said = await why_not("agents.invalid:50051")
     assert "there is no host 'agents.invalid'" in said
     assert "check the name" in said
     assert "Compose" in said
 
 
-async def test_s0_38_a_wrong_host_of_a_dns_target() -> None:
+@covers("S0-38")
+async def test_a_wrong_host_of_a_dns_target() -> None:
     assert "there is no host 'agents.invalid'" in await why_not("dns:///agents.invalid:50051")
 
 
-async def test_s0_38_a_port_that_speaks_http_1() -> None:
+@covers("S0-38")
+async def test_a_port_that_speaks_http_1() -> None:
     async with http_1_server() as web_server:
         said = await why_not(web_server)
     assert f"{web_server} speaks HTTP/1, not gRPC" in said
     assert f"http://{web_server}" in said
 
 
-async def test_s0_38_a_port_that_accepts_and_says_nothing() -> None:
+@covers("S0-38")
+async def test_a_port_that_accepts_and_says_nothing() -> None:
     async with silent_port() as address:
         said = await why_not(address)
     assert address in said
@@ -87,26 +94,30 @@ async def test_s0_38_a_port_that_accepts_and_says_nothing() -> None:
     assert "gRPC port" in said or "check" in said
 
 
-async def test_s0_38_a_port_that_accepts_and_says_nothing_called_with_tls() -> None:
+@covers("S0-38")
+async def test_a_port_that_accepts_and_says_nothing_called_with_tls() -> None:
     async with silent_port() as address:
         said = await why_not(f"grpcs://{address}")
     assert f"{address} accepts connections, but does not answer TLS" in said
 
 
-async def test_s0_38_a_black_hole() -> None:
+@covers("S0-38")
+async def test_a_black_hole() -> None:
     async with black_hole() as address:
         said = await why_not(address)
     assert f"{address} does not answer within" in said
     assert "check host, port and firewalls" in said
 
 
-async def test_s0_38_a_unix_socket_that_is_missing(tmp_path: Path) -> None:
+@covers("S0-38")
+async def test_a_unix_socket_that_is_missing(tmp_path: Path) -> None:
     said = await why_not(f"unix:{tmp_path}/agent.sock")
     assert f"there is no socket unix:{tmp_path}/agent.sock" in said
     assert "check the path" in said
 
 
-async def test_s0_38_a_unix_socket_that_nobody_listens_at(tmp_path: Path) -> None:
+@covers("S0-38")
+async def test_a_unix_socket_that_nobody_listens_at(tmp_path: Path) -> None:
     path = f"{tmp_path}/agent.sock"
     with socket.socket(socket.AF_UNIX) as abandoned:
         abandoned.bind(path)
@@ -120,16 +131,18 @@ async def test_a_unix_socket_that_somebody_listens_at_is_reached(tmp_path: Path)
         assert (await client.get("t-1")).id == "t-1"
 
 
+@covers("S0-38")
 @pytest.mark.parametrize("rpc", OPERATIONS)
-async def test_s0_38_every_operation_tells_the_same(rpc: str) -> None:
+async def test_every_operation_tells_the_same(rpc: str) -> None:
     address = free_address()
     async with connect(address, connect_timeout_s=0.1) as client:
         with pytest.raises(UnreachableError, match=f"nothing listens at {address}"):
             await OPERATIONS[rpc](client)
 
 
+@covers("S0-38")
 @pytest.mark.parametrize("operation", ["send", "wait"])
-async def test_s0_38_waiting_for_a_task_tells_the_same(operation: str) -> None:
+async def test_waiting_for_a_task_tells_the_same(operation: str) -> None:
     address = free_address()
     async with connect(address, connect_timeout_s=0.1) as client:
         with pytest.raises(UnreachableError, match=f"nothing listens at {address}"):

@@ -12,6 +12,7 @@ from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, FAILED, INPUT
 from a2a_grpc.wire import TaskState
 from tests.agent.agents import Gate, agent_of
 from tests.client.local_agents import GUARD_S, Counted, Sleeper, client_of, script
+from tests.covers import covers
 from tests.harness import Served, eventually, serving, texts
 from tests.regressions.faults import open_streams, reaches
 
@@ -60,9 +61,10 @@ def asked(counted: Counted, at_least: int) -> None:
     assert counted.calls["GetTask"] >= at_least
 
 
+@covers("S2-2", "S2-27")
 @pytest.mark.parametrize("poll_s", WAYS)
 @pytest.mark.parametrize(("step", "state"), ENDS, ids=lambda shown: next(iter(shown)) if type(shown) is dict else "")
-async def test_s2_2_s2_27_a_wait_ends_at_every_settled_state(
+async def test_a_wait_ends_at_every_settled_state(
     client: Client, step: dict[str, Any], state: TaskState, poll_s: float | None
 ) -> None:
     task = await client.start(script({"status": "at work"}, {"sleep": 0.05}, step))
@@ -72,8 +74,9 @@ async def test_s2_2_s2_27_a_wait_ends_at_every_settled_state(
     assert settled == await client.get(task.id)
 
 
+@covers("S2-27")
 @pytest.mark.parametrize("poll_s", WAYS)
-async def test_s2_27_a_wait_ends_when_the_task_is_canceled(poll_s: float | None) -> None:
+async def test_a_wait_ends_when_the_task_is_canceled(poll_s: float | None) -> None:
     sleeper = Sleeper()
     async with asyncio.timeout(GUARD_S), serving(sleeper.agent) as served:
         counted = Counted()
@@ -103,8 +106,9 @@ async def test_a_wait_for_a_task_that_is_settled_already_returns_it(
     assert await client.wait(task.id, poll_s=poll_s) == task
 
 
+@covers("S1-13", "S2-1")
 @pytest.mark.parametrize("poll_s", WAYS)
-async def test_s1_13_s2_1_a_wait_goes_on_for_longer_than_the_timeout_of_a_call(poll_s: float | None) -> None:
+async def test_a_wait_goes_on_for_longer_than_the_timeout_of_a_call(poll_s: float | None) -> None:
     held = Held()
     async with asyncio.timeout(GUARD_S), serving(held.agent) as served:
         async with client_of(served, timeout_s=2) as client, client_of(served) as other:
@@ -128,7 +132,8 @@ async def test_a_wait_follows_the_events_and_asks_for_nothing() -> None:
         assert counted.calls == {"SendMessage": 1}
 
 
-async def test_s2_2_with_poll_s_a_wait_asks_again_and_again_and_opens_no_stream() -> None:
+@covers("S2-2")
+async def test_with_poll_s_a_wait_asks_again_and_again_and_opens_no_stream() -> None:
     held, counted = Held(), Counted()
     async with asyncio.timeout(GUARD_S), serving(held.agent) as served:
         async with client_of(served, interceptors=[counted]) as client:
@@ -140,7 +145,8 @@ async def test_s2_2_with_poll_s_a_wait_asks_again_and_again_and_opens_no_stream(
             assert texts(await waiting) == ["done"]
 
 
-async def test_s2_5_a_wait_that_asks_seldom_asks_once_at_first_and_then_not_before_its_interval() -> None:
+@covers("S2-5")
+async def test_a_wait_that_asks_seldom_asks_once_at_first_and_then_not_before_its_interval() -> None:
     held, counted = Held(), Counted()
     async with asyncio.timeout(GUARD_S), serving(held.agent) as served:
         async with client_of(served, interceptors=[counted]) as client:
@@ -156,8 +162,9 @@ async def test_s2_5_a_wait_that_asks_seldom_asks_once_at_first_and_then_not_befo
                 await waiting
 
 
+@covers("S0-40")
 @pytest.mark.parametrize("poll_s", WAYS)
-async def test_s0_40_waiting_for_an_unknown_task_is_not_found(client: Client, poll_s: float | None) -> None:
+async def test_waiting_for_an_unknown_task_is_not_found(client: Client, poll_s: float | None) -> None:
     with pytest.raises(TaskNotFoundError, match="t-none"):
         await client.wait("t-none", poll_s=poll_s)
 
@@ -181,9 +188,10 @@ async def test_canceling_who_waits_leaves_the_task_alone(poll_s: float | None) -
             assert sleeper.canceled == []
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("knows_the_card", [False, True])
 @pytest.mark.parametrize("operation", ["send", "wait"])
-async def test_card_10_an_agent_that_does_not_stream_is_asked_until_its_task_is_settled(
+async def test_an_agent_that_does_not_stream_is_asked_until_its_task_is_settled(
     operation: str, knows_the_card: bool
 ) -> None:
     held, counted = Held(streaming=False), Counted()
