@@ -17,6 +17,7 @@ from a2a_grpc import Agent, Message, Turn
 from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.parts import text_of
 from tests.agent.agents import GENERIC, agent_of, result
+from tests.covers import covers
 from tests.harness import Program, elements, refusal, request, serving
 
 
@@ -81,8 +82,9 @@ def handlers(kind: type[BaseException]) -> list[Callable[[Turn], Any]]:
     return [*[coming_from(way, kind) for way in WAYS], yielding(kind)]
 
 
+@covers("ERR-7")
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-async def test_err_7_an_exception_of_any_kind_fails_the_task_and_the_server_goes_on(
+async def test_an_exception_of_any_kind_fails_the_task_and_the_server_goes_on(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     for handler in handlers(kind):

@@ -9,9 +9,11 @@ import pytest
 from a2a_grpc import Completed, InputRequired, Turn
 from a2a_grpc.lifecycle import CANCELED, INPUT_REQUIRED, WORKING
 from tests.agent.agents import Gate, agent_of, cancel, follow_up, told
+from tests.covers import covers
 from tests.harness import Served, elements, eventually, request, serving, texts
 
 
+@covers("Q5")
 async def test_cancelled_error_is_raised_at_the_next_await_and_finally_runs() -> None:
     gate, seen = Gate(), list[str]()
 
@@ -107,7 +109,8 @@ async def test_a_generator_that_is_canceled_runs_its_finally_and_what_it_gave_st
         assert (canceled.status.state, texts(canceled)) == (CANCELED, ["first"])
 
 
-async def test_canc_6_the_turn_knows_that_it_was_canceled_and_with_which_metadata() -> None:
+@covers("CANC-6", "S0-8")
+async def test_the_turn_knows_that_it_was_canceled_and_with_which_metadata() -> None:
     gate, seen = Gate(), list[tuple[bool, object]]()
 
     async def handler(turn: Turn) -> None:
@@ -176,6 +179,7 @@ async def test_a_handler_that_answers_its_cancellation_with_another_end_is_cance
         assert (await cancel(served, task.id)).status.state == CANCELED
 
 
+@covers("G8", "P5")
 async def test_a_swallowing_handler_is_given_up_on_after_the_grace_and_can_no_longer_write(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

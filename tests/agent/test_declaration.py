@@ -19,6 +19,7 @@ from a2a_grpc.parts import text_of
 from a2a_grpc.server import ServerSettings
 from a2a_grpc.wire import AgentCapabilities, AgentCard
 from tests.agent.agents import agent_of, follow_up, result, stored_tasks, told
+from tests.covers import covers
 from tests.harness import elements, refusal, request, serving, texts
 
 
@@ -171,6 +172,7 @@ def offering_push() -> Agent:
     return agent
 
 
+@covers("CARD-11")
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -183,7 +185,7 @@ def offering_push() -> Agent:
     ],
     ids=["no skill", "unknown default skill", "no name", "no description", "no version", "push notifications"],
 )
-async def test_card_11_an_agent_that_can_have_no_valid_card_is_refused_before_a_port_is_bound(
+async def test_an_agent_that_can_have_no_valid_card_is_refused_before_a_port_is_bound(
     make: Callable[[], Agent], said: str
 ) -> None:
     server = Server(make(), ServerSettings(listen="127.0.0.1:0", http_listen="off"))
@@ -212,8 +214,9 @@ def validating(validate: Callable[[Message], None], played: list[str], **declara
     return agent_of(note, validate=validate, **declaration)
 
 
+@covers("VAL-8")
 @pytest.mark.parametrize("answers", ["task", "message"])
-async def test_val_8_validate_refuses_a_message_before_anything_is_stored_or_played(answers: str) -> None:
+async def test_validate_refuses_a_message_before_anything_is_stored_or_played(answers: str) -> None:
     played: list[str] = []
     async with serving(validating(no_numbers, played, answers=answers)) as served:
         for call in (served.send(request("room 7")), served.stream(request("room 7"))):
@@ -227,7 +230,8 @@ async def test_val_8_validate_refuses_a_message_before_anything_is_stored_or_pla
     assert played == ["room seven"]
 
 
-async def test_val_8_validate_sees_follow_ups_and_leaves_the_task_as_it_was() -> None:
+@covers("VAL-8")
+async def test_validate_sees_follow_ups_and_leaves_the_task_as_it_was() -> None:
     played: list[str] = []
     async with serving(validating(no_numbers, played)) as served:
         waiting = (await served.send(request("ask"))).task
@@ -253,7 +257,8 @@ async def test_validate_sees_only_the_messages_of_its_own_skill() -> None:
         assert (await refusal(served.send(request("strict 7")))).code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_err_7_a_bug_of_validate_is_internal_and_its_text_stays_in_the_log(
+@covers("ERR-7")
+async def test_a_bug_of_validate_is_internal_and_its_text_stays_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(sent: Message) -> None:

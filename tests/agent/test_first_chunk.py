@@ -9,7 +9,10 @@ from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import StreamResponse
 from tests.agent.agents import agent_of, follow_up, played, told
+from tests.covers import covers
 from tests.harness import elements, request, serving, texts
+
+pytestmark = covers("ART-2")
 
 
 def flags(stream: list[StreamResponse]) -> list[tuple[str, bool, str]]:
@@ -18,7 +21,7 @@ def flags(stream: list[StreamResponse]) -> list[tuple[str, bool, str]]:
     return [(update.artifact.artifact_id, update.append, text_of(update.artifact)) for update in updates]
 
 
-async def test_art_2_the_first_chunk_of_each_artifact_of_a_turn_does_not_append() -> None:
+async def test_the_first_chunk_of_each_artifact_of_a_turn_does_not_append() -> None:
     async def handler(turn: Turn) -> AsyncIterator[str]:
         for text in ("1", "2", "3"):
             await turn.artifact(text, id="a", append=True)
@@ -40,7 +43,7 @@ async def test_art_2_the_first_chunk_of_each_artifact_of_a_turn_does_not_append(
     assert texts(task) == ["123", "4", "", "67", "89"]
 
 
-async def test_art_2_a_chunk_in_a_later_turn_of_the_task_appends_to_what_is_there() -> None:
+async def test_a_chunk_in_a_later_turn_of_the_task_appends_to_what_is_there() -> None:
     async def handler(turn: Turn) -> None:
         await turn.artifact(turn.text, id="a", append=True)
         await turn.artifact(turn.text, id=turn.text, append=True)
@@ -58,7 +61,7 @@ async def test_art_2_a_chunk_in_a_later_turn_of_the_task_appends_to_what_is_ther
     assert [(artifact, append) for artifact, append, _ in flags(second)] == [("a", True), ("two", False)]
 
 
-async def test_art_2_a_chunk_after_one_that_was_refused_is_the_first() -> None:
+async def test_a_chunk_after_one_that_was_refused_is_the_first() -> None:
     async def handler(turn: Turn) -> Completed:
         with pytest.raises(Failed):
             await turn.artifact("x" * 2000, id="a", append=True)
@@ -70,7 +73,7 @@ async def test_art_2_a_chunk_after_one_that_was_refused_is_the_first() -> None:
     assert flags(stream) == [("a", False, "y")]
 
 
-async def test_art_2_a_replaced_artifact_is_extended_by_what_follows() -> None:
+async def test_a_replaced_artifact_is_extended_by_what_follows() -> None:
     async def handler(turn: Turn) -> None:
         await turn.artifact("1", id="a", append=True)
         await turn.artifact("2", id="a")

@@ -13,6 +13,7 @@ from a2a_grpc.engine.runs import Runs
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import text_of
 from tests.agent.agents import agent_of, cancel, follow_up, said, told
+from tests.covers import covers
 from tests.guarantees.rig import engine_of
 from tests.harness import Served, elements, eventually, message, request, serving, texts
 
@@ -227,6 +228,7 @@ async def test_over_their_number_the_one_that_waited_longest_is_let_go_at_once()
     assert [texts(task) for task in ended] == [[f"task {number} yes"] for number in range(5)]
 
 
+@covers("P15")
 @pytest.mark.few
 @pytest.mark.parametrize("how", ["ask", "InputRequired"])
 async def test_a_task_that_waits_costs_at_most_four_kib(tmp_path: Path, how: str, full: bool) -> None:

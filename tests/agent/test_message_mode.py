@@ -13,6 +13,7 @@ from a2a_grpc.agent import Outcome
 from a2a_grpc.parts import data_of, text_of, value
 from a2a_grpc.wire import ROLE_AGENT, ROLE_USER
 from tests.agent.agents import Gate, agent_of, stored_tasks, told
+from tests.covers import covers
 from tests.harness import Refusal, elements, eventually, message, refusal, request, serving
 
 
@@ -37,7 +38,8 @@ async def refused(handler: Callable[[Turn], Any]) -> Refusal:
         return unary
 
 
-async def test_send_15_the_answer_is_a_message_of_the_agent_in_the_context_and_of_no_task() -> None:
+@covers("SEND-15")
+async def test_the_answer_is_a_message_of_the_agent_in_the_context_and_of_no_task() -> None:
     async def handler(turn: Turn) -> str:
         return f"you said {turn.text}"
 
@@ -49,7 +51,8 @@ async def test_send_15_the_answer_is_a_message_of_the_agent_in_the_context_and_o
         assert other.message_id != made.message_id
 
 
-async def test_ids_1_a_message_without_a_context_gets_one_and_the_turn_knows_it() -> None:
+@covers("IDS-1")
+async def test_a_message_without_a_context_gets_one_and_the_turn_knows_it() -> None:
     contexts: list[str] = []
 
     async def handler(turn: Turn) -> str:
@@ -109,7 +112,8 @@ async def test_completed_is_an_answer_with_its_words(way: str) -> None:
     assert [part.text for part in made.parts] == ["bye"]
 
 
-async def test_strm_3_a_stream_is_exactly_one_message_and_then_ends_ok() -> None:
+@covers("STRM-3")
+async def test_a_stream_is_exactly_one_message_and_then_ends_ok() -> None:
     async def handler(turn: Turn) -> str:
         await asyncio.sleep(0)
         return "hi"
@@ -120,7 +124,8 @@ async def test_strm_3_a_stream_is_exactly_one_message_and_then_ends_ok() -> None
         assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_send_4_return_immediately_is_ignored() -> None:
+@covers("SEND-4")
+async def test_return_immediately_is_ignored() -> None:
     gate = Gate()
 
     async def handler(turn: Turn) -> str:
@@ -135,9 +140,10 @@ async def test_send_4_return_immediately_is_ignored() -> None:
         assert text_of((await sending).message) == "the answer"
 
 
+@covers("VAL-9")
 @pytest.mark.parametrize("outcome", [InputRequired, AuthRequired, Rejected, Failed])
 @pytest.mark.parametrize("way", ["returned", "raised"])
-async def test_val_9_an_outcome_that_only_a_task_can_have_is_an_invalid_agent_response(
+async def test_an_outcome_that_only_a_task_can_have_is_an_invalid_agent_response(
     outcome: Callable[[str], Outcome], way: str
 ) -> None:
     async def handler(turn: Turn) -> Outcome:
@@ -150,7 +156,8 @@ async def test_val_9_an_outcome_that_only_a_task_can_have_is_an_invalid_agent_re
     assert "'work'" in found.text
 
 
-async def test_send_15_a_message_that_the_handler_made_itself_is_completed() -> None:
+@covers("SEND-15")
+async def test_a_message_that_the_handler_made_itself_is_completed() -> None:
     async def handler(turn: Turn) -> Message:
         return Message(parts=[Part(text="hi")], extensions=["urn:x"])
 
@@ -202,17 +209,19 @@ async def a_part_without_content(turn: Turn) -> Part:
     return Part(filename="x")
 
 
+@covers("VAL-9")
 @pytest.mark.parametrize(
     "handler",
     [none, an_artifact, artifacts, no_piece, an_artifact_as_a_piece, a_message_of_the_user,
      a_message_of_another_context, a_message_of_a_task, a_message_without_parts, a_part_without_content],
 )  # fmt: skip
-async def test_val_9_what_is_no_valid_message_is_an_invalid_agent_response(handler: Callable[[Turn], Any]) -> None:
+async def test_what_is_no_valid_message_is_an_invalid_agent_response(handler: Callable[[Turn], Any]) -> None:
     found = await refused(handler)
     assert (found.code, found.reason) == (grpc.StatusCode.INTERNAL, "INVALID_AGENT_RESPONSE")
 
 
-async def test_err_7_an_exception_is_internal_with_a_generic_text_and_its_traceback_only_in_the_log(
+@covers("ERR-7")
+async def test_an_exception_is_internal_with_a_generic_text_and_its_traceback_only_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def handler(turn: Turn) -> str:

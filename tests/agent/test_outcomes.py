@@ -13,6 +13,7 @@ from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, FAILED, INPUT_REQUIRED,
 from a2a_grpc.parts import data_of, text_of, value
 from a2a_grpc.wire import ROLE_AGENT
 from tests.agent.agents import GENERIC, agent_of, follow_up, played, result, said, told
+from tests.covers import covers
 from tests.harness import event_state, request, serving, texts
 
 ENDS: list[tuple[Callable[[str], Outcome], int]] = [
@@ -108,7 +109,8 @@ async def test_a_task_that_was_asked_back_goes_on_with_a_new_turn_that_sees_what
     assert said(booked.history) == ["book", "Which date?", "tomorrow"]
 
 
-async def test_send_13_a_message_to_a_task_that_waits_for_authorisation_starts_a_new_turn() -> None:
+@covers("SEND-13")
+async def test_a_message_to_a_task_that_waits_for_authorisation_starts_a_new_turn() -> None:
     async def handler(turn: Turn) -> str:
         if len(turn.history) == 1:
             raise AuthRequired("Sign in at https://a.example")
@@ -148,12 +150,13 @@ async def raise_an_assertion(turn: Turn) -> None:
     raise AssertionError("the secret")
 
 
+@covers("ERR-7")
 @pytest.mark.parametrize(
     "handler",
     [raise_value_error, yield_then_raise, raise_an_error_of_the_protocol, raise_a_group, raise_a_timeout,
      raise_an_assertion],
 )  # fmt: skip
-async def test_err_7_any_other_exception_fails_the_task_with_a_generic_text_and_its_traceback_only_in_the_log(
+async def test_any_other_exception_fails_the_task_with_a_generic_text_and_its_traceback_only_in_the_log(
     handler: Callable[[Turn], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     task = await result(handler)

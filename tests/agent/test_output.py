@@ -12,6 +12,7 @@ from a2a_grpc import Artifact, Completed, Part, Task, Turn, connect
 from a2a_grpc.lifecycle import COMPLETED, FAILED, is_seal
 from a2a_grpc.parts import struct, text_of, value
 from tests.agent.agents import GENERIC, SKILL, agent_of, played, result, told
+from tests.covers import covers
 from tests.harness import elements, request, serving, texts
 
 ONE_PART = {
@@ -48,7 +49,8 @@ async def test_a_returned_value_is_one_complete_artifact_named_after_the_skill(k
     assert not completed.status_update.status.HasField("message")
 
 
-async def test_send_16_a_blocking_send_gives_the_returned_value_as_an_artifact_and_not_as_a_message() -> None:
+@covers("SEND-16")
+async def test_a_blocking_send_gives_the_returned_value_as_an_artifact_and_not_as_a_message() -> None:
     async def handler(turn: Turn) -> str:
         return "Bonjour"
 
@@ -93,7 +95,8 @@ async def test_a_returned_artifact_arrives_as_it_is() -> None:
     assert list((await result(handler)).artifacts) == [made]
 
 
-async def test_wire_6_a_returned_artifact_without_an_id_gets_one() -> None:
+@covers("WIRE-6")
+async def test_a_returned_artifact_without_an_id_gets_one() -> None:
     async def handler(turn: Turn) -> Artifact:
         return Artifact(name="report", parts=[Part(text="found")])
 
@@ -129,8 +132,9 @@ UNFIT: dict[str, Any] = {
 }
 
 
+@covers("VAL-9")
 @pytest.mark.parametrize("kind", UNFIT)
-async def test_val_9_output_that_the_contract_cannot_carry_fails_the_task_and_is_logged(
+async def test_output_that_the_contract_cannot_carry_fails_the_task_and_is_logged(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(turn: Turn) -> Any:
@@ -172,7 +176,8 @@ async def test_the_stored_task_has_the_pieces_as_one_artifact() -> None:
     assert (texts(task), task.artifacts[0].name) == (["one two three"], SKILL)
 
 
-async def test_strm_2_a_piece_arrives_the_moment_it_is_yielded() -> None:
+@covers("STRM-2")
+async def test_a_piece_arrives_the_moment_it_is_yielded() -> None:
     go_on = [asyncio.Event(), asyncio.Event()]
 
     async def handler(turn: Turn) -> AsyncIterator[str]:
@@ -191,6 +196,7 @@ async def test_strm_2_a_piece_arrives_the_moment_it_is_yielded() -> None:
         assert told(await elements(call)) == ["artifact 'third' append", "artifact '' append last", "COMPLETED"]
 
 
+@covers("G1")
 async def test_a_piece_is_stored_before_the_generator_goes_on() -> None:
     go_on = asyncio.Event()
 
@@ -278,7 +284,8 @@ async def test_what_a_generator_gave_before_it_failed_stays_and_is_not_sealed() 
         assert texts(await served.get(stream[0].task.id)) == ["half"]
 
 
-async def test_art_1_a_generator_that_ends_with_completed_seals_its_artifact_too() -> None:
+@covers("ART-1")
+async def test_a_generator_that_ends_with_completed_seals_its_artifact_too() -> None:
     async def handler(turn: Turn) -> AsyncIterator[str]:
         yield "all"
         raise Completed("done")
@@ -314,7 +321,8 @@ async def test_each_turn_of_a_generator_makes_an_artifact_of_its_own() -> None:
         assert other.artifacts[0].artifact_id != first.artifacts[0].artifact_id
 
 
-async def test_art_2_the_stored_artifacts_are_the_fold_of_the_streamed_ones() -> None:
+@covers("ART-2")
+async def test_the_stored_artifacts_are_the_fold_of_the_streamed_ones() -> None:
     async def handler(turn: Turn) -> AsyncIterator[Any]:
         yield "a"
         yield Artifact(artifact_id="x", parts=[Part(text="x")])

@@ -17,6 +17,7 @@ from a2a_grpc.store import CORE, WHOLE, MemoryStore, Record, Snapshot, TaskKey, 
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import SendMessageRequest, StreamResponse
 from tests.agent.agents import agent_of
+from tests.covers import covers
 from tests.harness import Served, message, refusal, request, serving, texts
 
 
@@ -74,6 +75,7 @@ async def said(served: Served, text: str, **more: Any) -> Task:
     return task
 
 
+@covers("IDS-4")
 async def test_the_other_tasks_of_the_context_come_newest_first_as_many_as_are_asked_for(served: Served) -> None:
     for text in ("one", "two", "three"):
         await said(served, text, context_id="c")
@@ -88,6 +90,7 @@ async def test_the_other_tasks_of_the_context_come_newest_first_as_many_as_are_a
     assert of_theirs == ["of another tenant>OF ANOTHER TENANT"]
 
 
+@covers("SEND-14")
 async def test_the_tasks_that_a_message_names_come_in_its_order_and_unknown_ones_are_left_out(served: Served) -> None:
     one, two = await said(served, "one", context_id="c"), await said(served, "two", context_id="d")
     foreign = await said(served, "theirs", tenant="other")
@@ -110,6 +113,7 @@ async def test_together_the_tasks_are_no_larger_than_one_may_be_except_that_one_
         assert [str(task)[0] for task in found] == ["d"]
 
 
+@covers("SEC-4")
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_tasks_of_another_owner_are_unknown(kind: str, tmp_path: Path) -> None:
     store = open_store("memory:" if kind == "memory" else f"sqlite:///{tmp_path}/tasks.db")

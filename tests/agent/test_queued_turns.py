@@ -1,4 +1,4 @@
-"""Messages that arrive while a run is at work (OPEN-15)."""
+"""Messages that arrive while a run is at work."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,10 @@ from a2a_grpc.agent import Outcome
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING, state_name
 from a2a_grpc.wire import StreamResponse
 from tests.agent.agents import Gate, agent_of, cancel, follow_up, said, told
+from tests.covers import covers
 from tests.harness import elements, eventually, refusal, request, serving, texts
+
+pytestmark = covers("OPEN-15")
 
 
 class Slow:
@@ -79,7 +82,8 @@ async def test_each_stream_of_a_queued_message_ends_with_the_end_of_its_own_turn
         assert told(await elements(third)) == turns
 
 
-async def test_send_2_a_blocking_send_of_a_queued_message_waits_for_its_own_turn() -> None:
+@covers("SEND-2")
+async def test_a_blocking_send_of_a_queued_message_waits_for_its_own_turn() -> None:
     slow = Slow(lambda turn: InputRequired("more?") if turn.text == "one" else Completed(f"did {turn.text}"))
     async with serving(agent_of(slow.execute)) as served, asyncio.timeout(30):
         stream = served.stream(request("one"))
@@ -97,8 +101,9 @@ async def reading(stream: Any, into: list[StreamResponse]) -> None:
         into.append(element)
 
 
+@covers("SEND-7")
 @pytest.mark.parametrize("outcome", [Completed, Rejected, Failed])
-async def test_send_7_a_queued_message_is_told_if_the_task_ends_before_its_turn(
+async def test_a_queued_message_is_told_if_the_task_ends_before_its_turn(
     outcome: Callable[[str], Outcome],
 ) -> None:
     slow = Slow(lambda turn: outcome("over"))

@@ -11,6 +11,7 @@ from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.parts import Json, text_of
 from a2a_grpc.wire import SendMessageRequest
 from tests.agent.agents import agent_of, follow_up, stored_tasks, with_metadata
+from tests.covers import covers
 from tests.harness import refusal, request, serving, texts
 
 Route = Callable[[Message], str | None]
@@ -128,6 +129,7 @@ async def test_the_default_skill_gets_every_message_that_names_none_without_a_ro
     assert await skill_played(agent_of_two(default_skill="mul"), naming("add")) == "add"
 
 
+@covers("VAL-2")
 @pytest.mark.parametrize(
     ("sent", "field", "said"),
     [
@@ -146,7 +148,7 @@ async def test_the_default_skill_gets_every_message_that_names_none_without_a_ro
     ],
     ids=["unknown in the message", "unknown in the request", "none"],
 )
-async def test_val_2_an_unknown_or_missing_skill_is_refused_with_field_and_choices_and_nothing_is_stored(
+async def test_an_unknown_or_missing_skill_is_refused_with_field_and_choices_and_nothing_is_stored(
     sent: SendMessageRequest, field: str, said: str
 ) -> None:
     async with serving(agent_of_two()) as served:
@@ -176,8 +178,9 @@ def choose_what_is_not_there(sent: Message) -> str:
     return "the secret"
 
 
+@covers("ERR-7")
 @pytest.mark.parametrize("route", [raise_an_error, choose_what_is_not_there])
-async def test_err_7_a_bug_of_the_router_is_internal_and_its_text_stays_in_the_log(
+async def test_a_bug_of_the_router_is_internal_and_its_text_stays_in_the_log(
     route: Route, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(agent_of_two(route)) as served:

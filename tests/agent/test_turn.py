@@ -12,6 +12,7 @@ from a2a_grpc.parts import MAX_DEPTH, data_of, struct, text_of, value
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import ROLE_AGENT, Role
 from tests.agent.agents import GENERIC, SKILL, agent_of, follow_up, played, result, said, told, with_metadata
+from tests.covers import covers
 from tests.harness import elements, eventually, message, request, serving, texts
 
 # -- what it knows
@@ -38,7 +39,8 @@ async def test_a_turn_knows_its_message_and_who_sent_it() -> None:
     assert said(turn.history) == ["hello"]
 
 
-async def test_send_9_a_caller_that_names_no_output_modes_takes_any() -> None:
+@covers("SEND-9")
+async def test_a_caller_that_names_no_output_modes_takes_any() -> None:
     modes: list[list[str]] = []
 
     async def handler(turn: Turn) -> None:
@@ -170,6 +172,7 @@ async def test_a_status_that_is_superseded_stands_in_the_history() -> None:
     assert [one.role for one in task.history] == [Role.ROLE_USER, ROLE_AGENT, ROLE_AGENT]
 
 
+@covers("G1")
 async def test_a_status_is_stored_once_the_call_returns() -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -243,6 +246,7 @@ async def test_an_artifact_of_a_value_is_made_with_what_is_said_about_it_and_giv
     assert (first.name, first.description, data_of(first)) == ("numbers", "Some numbers.", {"n": 1})
 
 
+@covers("S0-7", "ART-1")
 async def test_an_artifact_with_a_known_id_is_replaced() -> None:
     async def handler(turn: Turn) -> None:
         await turn.artifact("draft", id="a", name="Draft", description="Not yet.")
@@ -259,7 +263,8 @@ async def test_an_artifact_with_a_known_id_is_replaced() -> None:
     ]
 
 
-async def test_art_2_an_artifact_is_extended_by_chunks_until_the_last() -> None:
+@covers("ART-2")
+async def test_an_artifact_is_extended_by_chunks_until_the_last() -> None:
     async def handler(turn: Turn) -> None:
         await turn.artifact("one ", id="a", name="Numbers")
         await turn.artifact("two ", id="a", append=True)
@@ -274,7 +279,8 @@ async def test_art_2_an_artifact_is_extended_by_chunks_until_the_last() -> None:
     assert (artifact.name, [part.text for part in artifact.parts]) == ("Numbers", ["one ", "two ", "three"])
 
 
-async def test_art_2_appending_to_an_unknown_artifact_makes_it() -> None:
+@covers("ART-2", "OPEN-23")
+async def test_appending_to_an_unknown_artifact_makes_it() -> None:
     async def handler(turn: Turn) -> None:
         await turn.artifact("tail", id="new", name="New", append=True)
 
@@ -283,7 +289,8 @@ async def test_art_2_appending_to_an_unknown_artifact_makes_it() -> None:
     ]
 
 
-async def test_art_2_appending_an_artifact_upserts_its_metadata_and_unites_its_extensions() -> None:
+@covers("ART-2")
+async def test_appending_an_artifact_upserts_its_metadata_and_unites_its_extensions() -> None:
     async def handler(turn: Turn) -> None:
         await turn.artifact(
             Artifact(
@@ -324,6 +331,7 @@ async def test_an_artifact_of_an_earlier_turn_can_be_extended() -> None:
         assert texts((await served.send(follow_up(task, "two"))).task) == ["onetwo"]
 
 
+@covers("WIRE-6")
 @pytest.mark.parametrize(
     ("unfit", "said_of_it"),
     [
@@ -331,7 +339,7 @@ async def test_an_artifact_of_an_earlier_turn_can_be_extended() -> None:
         (Artifact(artifact_id="a", parts=[Part(text="x"), Part(filename="y")]), r"1\b.* has no content"),
     ],
 )
-async def test_wire_6_an_artifact_that_breaks_the_contract_is_refused_where_it_is_made(
+async def test_an_artifact_that_breaks_the_contract_is_refused_where_it_is_made(
     unfit: Artifact, said_of_it: str
 ) -> None:
     async def handler(turn: Turn) -> str:
@@ -342,7 +350,8 @@ async def test_wire_6_an_artifact_that_breaks_the_contract_is_refused_where_it_i
     assert told(await played(handler))[2:] == ["artifact 'went on' last", "COMPLETED"]
 
 
-async def test_evt_1_updates_arrive_in_the_order_in_which_they_were_made() -> None:
+@covers("EVT-1")
+async def test_updates_arrive_in_the_order_in_which_they_were_made() -> None:
     async def handler(turn: Turn) -> None:
         for number in range(40):
             if number % 3:
@@ -354,6 +363,7 @@ async def test_evt_1_updates_arrive_in_the_order_in_which_they_were_made() -> No
     assert told(await played(handler)) == ["task SUBMITTED", "WORKING", *expected, "COMPLETED"]
 
 
+@covers("EVT-1")
 async def test_a_handler_that_makes_updates_at_the_same_time_has_each_of_them_stored_once() -> None:
     async def handler(turn: Turn) -> None:
         async with asyncio.TaskGroup() as group:
@@ -537,6 +547,7 @@ WRITES: dict[str, Callable[[Turn], Any]] = {
 }
 
 
+@covers("ST-4")
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("end", [None, InputRequired("and now?")], ids=["completed", "input required"])
 async def test_a_turn_that_a_handler_kept_beyond_its_end_writes_nothing_any_more(

@@ -5,6 +5,7 @@ import pytest
 
 from a2a_grpc.wire import A2AServiceStub
 from tests.attacks.rig import Target, attacked, run
+from tests.covers import covers
 from tests.harness import V1, eventually, scripted
 
 pytestmark = pytest.mark.alone
@@ -45,6 +46,7 @@ ANSWERS = [
 ]
 
 
+@covers("G3", "EVT-7")
 @pytest.mark.few
 @pytest.mark.parametrize(("store", "connections", "full"), ANSWERS)
 @pytest.mark.parametrize("name", ["answers", "subscriptions"])

@@ -15,6 +15,7 @@ from a2a_grpc.server.width import Width
 from a2a_grpc.wire import SERVICE, AgentCard, Message, Part, SendMessageRequest
 from tests.attacks.rig import Target, attacked, run
 from tests.attacks.wide import wide_requests
+from tests.covers import covers
 from tests.harness import Served
 from tests.spec.raw_calls import raw_refusal
 
@@ -32,6 +33,7 @@ def wide() -> list[tuple[str, str, bytes]]:
     return list(wide_requests())
 
 
+@covers("VAL-6", "G11")
 async def test_a_wide_request_of_every_method_is_refused_by_the_field_that_is_wide(
     served: Served, wide: list[tuple[str, str, bytes]]
 ) -> None:

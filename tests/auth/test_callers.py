@@ -23,6 +23,7 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import admission
 from a2a_grpc.wire import GetTaskRequest, ListTasksRequest
 from tests.auth.callers import Site, as_caller, site
+from tests.covers import covers
 from tests.harness import V1, decoded, elements, eventually, refusal, request, scripted, scripted_agent, texts
 from tests.regressions.faults import every_rpc
 
@@ -42,6 +43,7 @@ async def refused(call: Any) -> tuple[Any, list[Any]]:
     raise AssertionError("the call did not fail")
 
 
+@covers("OP-1", "ERR-10", "SEC-3", "XCRD-3")
 @pytest.mark.parametrize("is_intercepted", [False, True])
 async def test_every_rpc_is_refused_without_credentials_and_with_wrong_ones_in_the_same_words(
     is_intercepted: bool,
@@ -67,6 +69,7 @@ class Seeing(grpc.aio.ServerInterceptor):
         return await continuation(handler_call_details)
 
 
+@covers("OPEN-26")
 async def test_who_calls_is_checked_before_version_tenant_and_fields() -> None:
     async with site(scripted_agent()) as running:
         wrong = request(tenant="\0")
@@ -82,6 +85,7 @@ async def test_a_request_is_not_asked_for_before_its_caller_is_known() -> None:
         assert await call.code() is UNAUTHENTICATED
 
 
+@covers("SEC-11")
 async def test_health_needs_no_credentials_and_reflection_does() -> None:
     async with site(scripted_agent()) as running:
         health = health_pb2_grpc.HealthStub(running.channel)
@@ -95,6 +99,7 @@ async def test_health_needs_no_credentials_and_reflection_does() -> None:
         assert [answer async for answer in call]
 
 
+@covers("SEC-11")
 async def test_reflection_on_the_admin_port_needs_no_credentials() -> None:
     async with site(scripted_agent(), admin_listen="127.0.0.1:0") as running:
         assert running.server.admin_address
@@ -124,6 +129,7 @@ async def test_anonymous_callers_beside_known_ones_have_tasks_of_their_own() -> 
         assert (await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=wrong))).code is UNAUTHENTICATED
 
 
+@covers("ERR-7")
 async def test_what_an_authenticator_raises_reaches_the_log_and_not_the_caller(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -201,6 +207,7 @@ async def test_an_authenticator_that_fails_often_writes_few_tracebacks(caplog: p
     assert 1 <= caplog.text.count("Traceback (most recent call last)") <= 1 + seconds
 
 
+@covers("SEC-7")
 async def test_the_log_has_the_reason_and_nothing_of_the_credentials(caplog: pytest.LogCaptureFixture) -> None:
     async with site(scripted_agent()) as running:
         call = running.stub.ListTasks(ListTasksRequest(), metadata=(*V1, ("authorization", "canary-1234 x")))
@@ -209,6 +216,7 @@ async def test_the_log_has_the_reason_and_nothing_of_the_credentials(caplog: pyt
     assert "canary" not in caplog.text
 
 
+@covers("SEC-8")
 async def test_refusals_of_an_address_are_limited_and_valid_credentials_are_not() -> None:
     async with site(scripted_agent(), callers=AuthSettings(auth_failures_per_minute=3)) as running:
         wrong = (*V1, ("authorization", "nonsense x"))
@@ -219,6 +227,7 @@ async def test_refusals_of_an_address_are_limited_and_valid_credentials_are_not(
         await running.stub.ListTasks(ListTasksRequest(), metadata=as_caller("jwt"))
 
 
+@covers("SEC-8", "ERR-17")
 async def test_each_caller_has_its_own_rate_of_calls() -> None:
     limits = AuthSettings(calls_per_second=0.001, calls_burst=3)
     async with site(scripted_agent(), callers=limits) as running:
@@ -301,6 +310,7 @@ def _to_skill(skill: str, **settings: Any) -> Any:
     return asked
 
 
+@covers("ERR-11", "ERR-16")
 async def test_a_skill_needs_its_scopes_and_the_refusal_names_those_that_are_missing() -> None:
     async with site(_agent_with_scopes()) as running:
         for name in ("SendMessage", "SendStreamingMessage"):
@@ -323,6 +333,7 @@ async def test_skills_with_scopes_are_not_served_without_authentication() -> Non
         Server(_agent_with_scopes(), ServerSettings(listen="127.0.0.1:0", http_listen="off"))
 
 
+@covers("OP-1")
 async def test_a_policy_sees_caller_operation_and_task_and_may_refuse() -> None:
     asked: list[tuple[str, str, str]] = []
 
@@ -376,6 +387,7 @@ async def test_a_stream_whose_credentials_end_is_no_guess_of_credentials() -> No
         assert found.code is UNAUTHENTICATED
 
 
+@covers("SEC-5")
 async def test_a_stream_ends_with_the_credentials_of_its_caller_and_its_task_goes_on() -> None:
     async with site(scripted_agent()) as running:
         steps = [{"status": "at work"}, {"sleep": 2.0}, {"artifact": "done"}]
@@ -428,6 +440,7 @@ async def test_a_turn_knows_its_caller() -> None:
         assert len(keys) == 4
 
 
+@covers("SEC-8")
 async def test_the_audit_log_has_a_line_for_each_call_and_no_content(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     async with site(scripted_agent(), callers=AuthSettings(audit_log=str(path))) as running:

@@ -16,6 +16,7 @@ from a2a_grpc.auth.keys import ApiKeys
 from a2a_grpc.wire import A2AServiceStub
 from tests.auth.issuer import AUDIENCE, Issuer
 from tests.auth.test_keys import add
+from tests.covers import covers
 from tests.harness import V1, request
 from tests.regressions.faults import every_rpc
 
@@ -61,6 +62,7 @@ async def _try(stub: A2AServiceStub, *credentials: tuple[str, str]) -> list[str]
     return said
 
 
+@covers("SEC-7")
 async def test_credentials_are_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("a2a_grpc", "grpc", "asyncio"):

@@ -22,6 +22,7 @@ from a2a_grpc.wire import (
     SecurityScheme,
     StringList,
 )
+from tests.covers import covers
 from tests.harness import ROOT
 
 KEYS, CERTIFICATES = ApiKeys("keys.toml"), ClientCertificates()
@@ -58,6 +59,7 @@ def requirements(of: AgentCard | AgentSkill) -> list[dict[str, list[str]]]:
     ]
 
 
+@covers("SEC-3", "SCHM-1")
 def test_each_authenticator_is_a_scheme_and_an_alternative() -> None:
     declared = card()
     secured = secure(declared, [KEYS, CERTIFICATES, undescribed])

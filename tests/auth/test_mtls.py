@@ -25,6 +25,7 @@ from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, Task
 from tests.attacks.test_accept_loop import main_loops
 from tests.auth.pki import DAY, Authority, Pair, write
+from tests.covers import covers
 from tests.harness import V1, Program, Served, eventually, refusal, request, scripted, scripted_agent, serving, texts
 
 SERVERS, CLIENTS, FOREIGN = Authority("Servers"), Authority("Clients"), Authority("Foreign")
@@ -135,6 +136,7 @@ class Seen(grpc.aio.ServerInterceptor):
 # -- who is let in
 
 
+@covers("SCHM-1", "SEC-1")
 @pytest.mark.parametrize(
     "pair",
     [
@@ -186,6 +188,7 @@ async def test_callers_with_and_without_certificates_have_a_port_each(files: Fil
         assert await asyncio.to_thread(shown, served.server.http_url) == await asyncio.to_thread(shown, plain)
 
 
+@covers("SEC-4")
 async def test_each_certificate_is_a_caller_with_its_own_tasks(files: Files) -> None:
     agent = Agent("Names", "Names its caller.")
 

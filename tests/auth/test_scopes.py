@@ -26,6 +26,7 @@ from a2a_grpc.wire import (
     TaskState,
 )
 from tests.auth.callers import ISSUERS, Site, as_caller, site
+from tests.covers import covers
 from tests.harness import elements, eventually, message, refusal, request, scripted, scripted_agent, texts
 
 NOT_FOUND, DENIED = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED
@@ -82,6 +83,7 @@ def operations(running: Site, task_id: str, caller: Any) -> dict[str, Any]:
     }
 
 
+@covers("SEC-4", "IDS-10", "LIST-1", "GET-3", "ERR-16")
 async def test_a_task_of_one_kind_of_caller_does_not_exist_for_the_others(replicas: tuple[Site, Site]) -> None:
     here, there = replicas
     tasks = {kind: await start(here, as_caller(kind), {"status": "at work"}, {"sleep": 600}) for kind in ISSUERS}
@@ -102,6 +104,7 @@ async def test_a_task_of_one_kind_of_caller_does_not_exist_for_the_others(replic
         assert canceled.status.state == TaskState.TASK_STATE_CANCELED
 
 
+@covers("SEC-4")
 async def test_contexts_references_page_tokens_and_idempotency_keys_are_of_one_caller(
     replicas: tuple[Site, Site],
 ) -> None:
@@ -171,6 +174,7 @@ async def test_members_of_a_group_share_their_tasks() -> None:
 # -- tenants
 
 
+@covers("TEN-5")
 @pytest.mark.parametrize("only_tenant", [False, True])
 async def test_a_tenant_that_the_credentials_do_not_cover_is_denied_like_an_unknown_one(only_tenant: bool) -> None:
     async with site(scripted_agent(), tenant="acme", only_tenant=only_tenant) as running:

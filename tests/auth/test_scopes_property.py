@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, ListTasksRequest, SubscribeToTaskRequest, TaskState
 from tests.auth.callers import ISSUERS, Site, as_caller, site
+from tests.covers import covers
 from tests.harness import elements, message, request, scripted, scripted_agent
 
 CALLERS = st.tuples(
@@ -63,6 +64,7 @@ async def try_step(running: Site, caller: tuple[str, str, str, str], step: str, 
     return code
 
 
+@covers("SEC-4", "LIST-1")
 @given(steps=STEPS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_each_caller_sees_the_tasks_that_it_made_and_no_others(running: Site, steps: Any) -> None:

@@ -11,6 +11,7 @@ from a2a_grpc.auth import AuthSettings
 from a2a_grpc.auth.jwt import Jwt
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest
 from tests.auth.issuer import AUDIENCE, LEFT, REFUSED, Issuer
+from tests.covers import covers
 from tests.harness import V1, decoded
 from tests.regressions.faults import every_rpc
 
@@ -49,6 +50,7 @@ async def ended(call: Any) -> tuple[grpc.StatusCode, str, str]:
     return grpc.StatusCode.OK, "", ""
 
 
+@covers("SEC-3", "ERR-10")
 @pytest.mark.parametrize("name", WRONG)
 async def test_a_wrong_token_is_refused_on_every_rpc(site: tuple[Issuer, A2AServiceStub, list[str]], name: str) -> None:
     issuer, stub, seen = site

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from a2a_grpc.wire import AgentCard, AgentInterface
 from tests.cli.terminal import Done, run, run_all
 from tests.client.peers import Page, Peer, Site, card_json, interface_json, peering
+from tests.covers import covers
 from tests.harness import Served, scripted_agent, serving
 from tests.ports import free_address
 
@@ -138,7 +139,8 @@ async def test_the_address_where_agents_listen_by_default_is_an_address_too() ->
 # -- checking
 
 
-async def test_card_9_each_problem_of_a_card_is_named_and_the_exit_code_tells_of_them_where_asked_to(
+@covers("CARD-9")
+async def test_each_problem_of_a_card_is_named_and_the_exit_code_tells_of_them_where_asked_to(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "card.json"
@@ -167,7 +169,8 @@ async def test_card_9_each_problem_of_a_card_is_named_and_the_exit_code_tells_of
     )
 
 
-async def test_sel_1_a_card_whose_grpc_cannot_be_called_is_not_valid(tmp_path: Path) -> None:
+@covers("SEL-1")
+async def test_a_card_whose_grpc_cannot_be_called_is_not_valid(tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.json" for name in ("other", "nonsense")}
     jsonrpc = [interface_json("https://agents.example", binding="JSONRPC")]
     files["other"].write_text(json.dumps(card_json("", supportedInterfaces=jsonrpc)))

@@ -9,7 +9,10 @@ import pytest
 from tests.cli.hostile import Ran, run_many
 from tests.cli.terminal import run
 from tests.client.peers import Failure, Page, Peer, Site, peering
+from tests.covers import covers
 from tests.ports import free_port
+
+pytestmark = covers("SEC-7")
 
 CANARY = "C4nary-s3cret.v4lue"
 

@@ -13,6 +13,7 @@ from a2a_grpc.parts import Json
 from a2a_grpc.wire import Task
 from tests.agent.agents import Gate, agent_of
 from tests.cli.terminal import Done, at, command_in, error_of, objects, run, run_all, run_line, running
+from tests.covers import covers
 from tests.harness import Served, request, scripted, serving
 from tests.regressions.faults import reaches
 
@@ -155,8 +156,8 @@ async def test_list_refuses_a_state_that_is_none_and_asks_for_all_pages(served: 
     assert len(ids(limited)) == 6
 
 
+@covers("P11")
 async def test_list_shows_the_tasks_of_the_tenant_alone(served: Served) -> None:
-    """P11."""
     mine = await ended(served, {"complete": "x"}, tenant="mine")
     await ended(served, {"complete": "x"}, tenant="yours")
     listed, got = await asyncio.gather(

@@ -10,6 +10,7 @@ from google.rpc.status_pb2 import Status
 from a2a_grpc.errors import InvalidRequestError, UnauthenticatedError, Violation
 from tests.cli.terminal import Done, at, run, run_all
 from tests.client.peers import Failure, Page, Peer, Site, peering
+from tests.covers import covers
 from tests.harness import Served
 from tests.ports import free_port
 
@@ -57,7 +58,8 @@ async def test_every_try_is_told() -> None:
     assert [line for line in lines(done, "<") if line[:2] in ("UN", "OK")] == ["UNAVAILABLE come again", "OK"]
 
 
-async def test_err_3_trailers_are_shown_with_the_status_details_decoded() -> None:
+@covers("ERR-3")
+async def test_trailers_are_shown_with_the_status_details_decoded() -> None:
     violation = Violation("message.parts", "must not be empty")
     refused = Failure.of(InvalidRequestError("not like this", violations=[violation], retry_after_s=2.5))
     refused.trailers = (*refused.trailers, ("x-request-id", "r-7"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import a2a_grpc
+from tests.covers import covers
 from tests.harness import ROOT, run_program
 from tests.interop.contract import installed, official, ours
 
@@ -23,11 +24,13 @@ async def printed(*command: str) -> Any:
     return json.loads(out)
 
 
+@covers("WIRE-13", "WIRE-4")
 def test_the_embedded_descriptor_is_byte_identical_with_the_official_sdks() -> None:
     assert ours() == official()
     assert len(ours()) == 12_005
 
 
+@covers("WIRE-4")
 @pytest.mark.parametrize("order", [("a2a_grpc", "a2a.types"), ("a2a.types", "a2a_grpc")], ids="-then-".join)
 async def test_both_packages_import_in_either_order_and_share_one_set_of_classes(order: tuple[str, str]) -> None:
     found = await printed("-m", "tests.interop.imports", *order)
@@ -68,6 +71,7 @@ async def test_generated_code_imports_without_a_warning() -> None:
     await printed("-W", "error", "-m", "tests.interop.imports", "a2a_grpc_pb.a2a_pb2", "a2a_grpc_pb.a2a_pb2_grpc")
 
 
+@covers("WIRE-4")
 def test_wire_is_the_only_door_to_generated_code() -> None:
     doors = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if names_generated_code(path)}
     assert doors == {"wire.py", "sentinel/wire.py", "registry/wire.py"}, "of contract, sentinel and registry"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.covers import covers
 from tests.harness import Program, run_program
 
 Seen = dict[str, Any]
@@ -61,7 +62,8 @@ def state(task: Any) -> str:
     return str(task["status"]["state"]).removeprefix("TASK_STATE_")
 
 
-def test_card_2_the_card_resolver_finds_the_card_and_the_factory_its_address(seen: Seen) -> None:
+@covers("CARD-2")
+def test_the_card_resolver_finds_the_card_and_the_factory_its_address(seen: Seen) -> None:
     assert seen["card"]["name"] == "Scripted"
     assert seen["card"]["supported_interfaces"] == [
         {"url": seen["address"], "protocol_binding": "GRPC", "tenant": seen["tenant"], "protocol_version": "1.0"}
@@ -70,13 +72,15 @@ def test_card_2_the_card_resolver_finds_the_card_and_the_factory_its_address(see
     assert {skill["id"] for skill in seen["card"]["skills"]} == {"reply", "play"}
 
 
-def test_send_2_a_blocking_send_gives_the_completed_task_with_its_artifacts(seen: Seen) -> None:
+@covers("SEND-2")
+def test_a_blocking_send_gives_the_completed_task_with_its_artifacts(seen: Seen) -> None:
     task = seen["blocking_send"]["task"]
     assert state(task) == "COMPLETED"
     assert task["artifacts"] == [{"artifact_id": "a-1", "parts": [{"text": "done"}]}]
 
 
-def test_send_3_a_polling_send_gives_the_task_at_once_and_get_gives_what_it_became(seen: Seen) -> None:
+@covers("SEND-3")
+def test_a_polling_send_gives_the_task_at_once_and_get_gives_what_it_became(seen: Seen) -> None:
     first, later = seen["polling_send"]["first"], seen["polling_send"]["later"]
     assert state(first) == "SUBMITTED"
     assert "artifacts" not in first
@@ -85,7 +89,8 @@ def test_send_3_a_polling_send_gives_the_task_at_once_and_get_gives_what_it_beca
     assert [text(artifact) for artifact in later["artifacts"]] == ["draft"]
 
 
-def test_strm_4_a_stream_is_the_task_then_its_events_then_an_ok_end(seen: Seen) -> None:
+@covers("STRM-4")
+def test_a_stream_is_the_task_then_its_events_then_an_ok_end(seen: Seen) -> None:
     elements = seen["stream"]["elements"]
     assert shape(elements) == [
         "task SUBMITTED",
@@ -102,7 +107,8 @@ def test_strm_4_a_stream_is_the_task_then_its_events_then_an_ok_end(seen: Seen) 
     assert text(elements[-1]["status_update"]["status"]["message"]) == "all done"
 
 
-def test_art_2_the_stored_task_equals_the_fold_of_the_streamed_chunks(seen: Seen) -> None:
+@covers("ART-2")
+def test_the_stored_task_equals_the_fold_of_the_streamed_chunks(seen: Seen) -> None:
     stored, elements = seen["stream"]["stored"], seen["stream"]["elements"]
     chunks = [element["artifact_update"]["artifact"] for element in elements if "artifact_update" in element]
     assert stored["artifacts"] == [
@@ -111,14 +117,16 @@ def test_art_2_the_stored_task_equals_the_fold_of_the_streamed_chunks(seen: Seen
     assert stored["status"] == elements[-1]["status_update"]["status"]
 
 
-def test_err_7_an_agent_that_raises_fails_its_task_and_the_exceptions_text_stays_inside(seen: Seen) -> None:
+@covers("ERR-7")
+def test_an_agent_that_raises_fails_its_task_and_the_exceptions_text_stays_inside(seen: Seen) -> None:
     elements = seen["failed_stream"]
     assert shape(elements) == ["task SUBMITTED", "status_update WORKING", "status_update FAILED"]
     assert text(elements[-1]["status_update"]["status"]["message"])
     assert "swordfish" not in json.dumps(elements[1:])
 
 
-def test_st_3_a_question_ends_the_first_stream_and_its_answer_continues_the_task(seen: Seen) -> None:
+@covers("ST-3")
+def test_a_question_ends_the_first_stream_and_its_answer_continues_the_task(seen: Seen) -> None:
     turns = seen["turns"]
     assert shape(turns["first"]) == ["task SUBMITTED", "status_update WORKING", "status_update INPUT_REQUIRED"]
     assert text(turns["first"][-1]["status_update"]["status"]["message"]) == "Which date?"
@@ -127,7 +135,8 @@ def test_st_3_a_question_ends_the_first_stream_and_its_answer_continues_the_task
     assert turns["second"][0]["task"]["context_id"] == turns["first"][0]["task"]["context_id"]
 
 
-def test_hist_3_history_is_chronological_and_as_long_as_asked_for(seen: Seen) -> None:
+@covers("HIST-3")
+def test_history_is_chronological_and_as_long_as_asked_for(seen: Seen) -> None:
     turns = seen["turns"]
     assert [message["role"] for message in turns["stored"]["history"]] == ["ROLE_USER", "ROLE_AGENT", "ROLE_USER"]
     assert text(turns["stored"]["history"][1]) == "Which date?"
@@ -136,7 +145,8 @@ def test_hist_3_history_is_chronological_and_as_long_as_asked_for(seen: Seen) ->
     assert "history" not in turns["none"]
 
 
-def test_strm_3_a_bare_message_comes_alone_blocking_and_streamed(seen: Seen) -> None:
+@covers("STRM-3")
+def test_a_bare_message_comes_alone_blocking_and_streamed(seen: Seen) -> None:
     for response in (seen["bare_message"]["blocking"], *seen["bare_message"]["streamed"]):
         message = response["message"]
         assert (text(message), message["role"], message["context_id"]) == ("Good morning", "ROLE_AGENT", "c-bare")
@@ -144,18 +154,21 @@ def test_strm_3_a_bare_message_comes_alone_blocking_and_streamed(seen: Seen) -> 
     assert len(seen["bare_message"]["streamed"]) == 1
 
 
-def test_canc_8_a_cancel_gives_the_canceled_task_and_ends_the_subscription_with_that_event(seen: Seen) -> None:
+@covers("CANC-8")
+def test_a_cancel_gives_the_canceled_task_and_ends_the_subscription_with_that_event(seen: Seen) -> None:
     cancel = seen["cancel"]
     assert state(cancel["canceled"]) == "CANCELED"
     assert shape(cancel["watched"]) == ["task WORKING", "status_update CANCELED"]
     assert cancel["watched"][-1]["status_update"]["status"] == cancel["canceled"]["status"]
 
 
-def test_canc_5_a_second_cancel_gives_the_same_task(seen: Seen) -> None:
+@covers("CANC-5")
+def test_a_second_cancel_gives_the_same_task(seen: Seen) -> None:
     assert seen["cancel"]["again"] == seen["cancel"]["canceled"]
 
 
-def test_sub_5_a_subscription_begins_with_the_task_and_lasts_over_the_answer_until_the_end(seen: Seen) -> None:
+@covers("SUB-5")
+def test_a_subscription_begins_with_the_task_and_lasts_over_the_answer_until_the_end(seen: Seen) -> None:
     watched = seen["subscribe"]["watched"]
     assert shape(watched) == [
         "task INPUT_REQUIRED",
@@ -168,7 +181,8 @@ def test_sub_5_a_subscription_begins_with_the_task_and_lasts_over_the_answer_unt
     assert {next(iter(element.values())).get("task_id") for element in watched[1:]} == {watched[0]["task"]["id"]}
 
 
-def test_list_4_pages_hold_each_task_once_newest_first(seen: Seen) -> None:
+@covers("LIST-4")
+def test_pages_hold_each_task_once_newest_first(seen: Seen) -> None:
     pages = seen["pages"]
     assert [len(page) for page in pages["pages"]] == [4, 2]
     listed = [task_id for page in pages["pages"] for task_id, _ in page]
@@ -178,7 +192,8 @@ def test_list_4_pages_hold_each_task_once_newest_first(seen: Seen) -> None:
     assert (pages["last"]["page_size"], pages["last"]["total_size"]) == (4, 6)
 
 
-def test_list_2_a_list_filters_by_state_and_list_7_gives_artifacts_only_when_asked(seen: Seen) -> None:
+@covers("LIST-2", "LIST-7")
+def test_a_list_filters_by_state_and_gives_artifacts_only_when_asked(seen: Seen) -> None:
     pages = seen["pages"]
     (waiting,) = pages["by_state"]["tasks"]
     assert (waiting["id"], state(waiting), pages["by_state"]["total_size"]) == (
@@ -191,6 +206,7 @@ def test_list_2_a_list_filters_by_state_and_list_7_gives_artifacts_only_when_ask
     assert all(text(task["artifacts"][0]).startswith("result ") for task in done)
 
 
+@covers("ERR-2")
 @pytest.mark.parametrize(
     ("call", "error"),
     [
@@ -206,11 +222,12 @@ def test_list_2_a_list_filters_by_state_and_list_7_gives_artifacts_only_when_ask
         ("get_push", "PushNotificationNotSupportedError"),
     ],
 )
-def test_err_2_the_client_raises_its_own_error_for_ours(seen: Seen, call: str, error: str) -> None:
+def test_the_client_raises_its_own_error_for_ours(seen: Seen, call: str, error: str) -> None:
     assert seen["errors"][call]["type"] == error
 
 
-def test_err_6_the_text_of_an_error_names_the_task_and_why(seen: Seen) -> None:
+@covers("ERR-6")
+def test_the_text_of_an_error_names_the_task_and_why(seen: Seen) -> None:
     errors = seen["errors"]
     assert "t-unknown" in errors["get_unknown"]["text"]
     for call in ("cancel_done", "subscribe_done", "send_to_done", "stream_to_done"):
@@ -218,6 +235,7 @@ def test_err_6_the_text_of_an_error_names_the_task_and_why(seen: Seen) -> None:
         assert "COMPLETED" in errors[call]["text"]
 
 
+@covers("VAL-2")
 @pytest.mark.parametrize(
     ("call", "field"),
     [
@@ -227,7 +245,7 @@ def test_err_6_the_text_of_an_error_names_the_task_and_why(seen: Seen) -> None:
         ("other_version", "a2a-version"),
     ],
 )
-def test_val_2_the_client_learns_which_field_was_refused(seen: Seen, call: str, field: str) -> None:
+def test_the_client_learns_which_field_was_refused(seen: Seen, call: str, field: str) -> None:
     """`other_version`: the client adds a version that a caller gives to its own, which contradict each other."""
     error = seen["errors"][call]
     assert error["type"] == "InvalidParamsError"
@@ -235,22 +253,26 @@ def test_val_2_the_client_learns_which_field_was_refused(seen: Seen, call: str, 
     assert error["data"]["errors"][0]["message"]
 
 
-def test_evt_4_a_deadline_ends_the_clients_call_and_not_the_task(seen: Seen) -> None:
+@covers("EVT-4")
+def test_a_deadline_ends_the_clients_call_and_not_the_task(seen: Seen) -> None:
     assert seen["deadline"]["error"]["type"] == "A2AClientTimeoutError"
     assert state(seen["deadline"]["canceled"]) == "CANCELED"  # it was WORKING after the deadline, else the client hangs
 
 
-def test_ext_2_a_requested_extension_does_no_harm_nor_does_an_unknown_one(seen: Seen) -> None:
+@covers("EXT-2")
+def test_a_requested_extension_does_no_harm_nor_does_an_unknown_one(seen: Seen) -> None:
     assert state(seen["extensions"]["task"]) == "COMPLETED"
 
 
-def test_xcrd_5_without_an_extended_card_the_client_keeps_the_public_one(seen: Seen) -> None:
+@covers("XCRD-5")
+def test_without_an_extended_card_the_client_keeps_the_public_one(seen: Seen) -> None:
     """It does not call the server where the public card does not offer an extended one."""
     assert seen["extended_card"] == seen["card"]
 
 
+@covers("TEN-5")
 @pytest.mark.parametrize("seen", ["direct"], indirect=True)
-def test_ten_5_tasks_of_one_tenant_are_not_there_for_another(seen: Seen) -> None:
+def test_tasks_of_one_tenant_are_not_there_for_another(seen: Seen) -> None:
     tenants = seen["tenants"]
     ours, theirs = tenants["ids"]
     assert (tenants["ours"]["id"], tenants["theirs"]["id"]) == (ours, theirs)
@@ -261,8 +283,9 @@ def test_ten_5_tasks_of_one_tenant_are_not_there_for_another(seen: Seen) -> None
     assert tenants["listed"][1] == [theirs]
 
 
+@covers("SEL-2")
 @pytest.mark.long
-async def test_sel_2_the_client_sends_the_cards_tenant_in_every_request() -> None:
+async def test_the_client_sends_the_cards_tenant_in_every_request() -> None:
     """Here a request for any other tenant, or for none, is refused."""
     scenarios = ("blocking_send", "polling_send", "stream", "turns", "cancel", "subscribe", "pages")
     async with Program.server("servers/scripted.py", "--tenant", "acme", "--only-tenant") as server:
@@ -275,8 +298,9 @@ async def test_sel_2_the_client_sends_the_cards_tenant_in_every_request() -> Non
     assert seen["pages"]["last"]["total_size"] == 6
 
 
+@covers("TEN-2")
 @pytest.mark.long
-async def test_ten_2_a_client_of_a_card_without_a_tenant_sends_none() -> None:
+async def test_a_client_of_a_card_without_a_tenant_sends_none() -> None:
     async with Program.server("servers/scripted.py", "--only-tenant") as server:
         seen = await seen_by_client(server, "card", "blocking_send", "stream")
     assert "tenant" not in seen["card"]["supported_interfaces"][0]

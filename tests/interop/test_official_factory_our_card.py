@@ -26,6 +26,7 @@ from a2a_grpc.wire import (
     StreamResponse,
 )
 from tests.client.peers import certificate
+from tests.covers import covers
 from tests.harness import Served, scripted, scripted_agent, serving
 
 
@@ -80,8 +81,9 @@ def hello() -> SendMessageRequest:
     return SendMessageRequest(message=Message(message_id="m-1", role=ROLE_USER, parts=[Part(text="hello")]))
 
 
-async def test_sel_1_the_factory_asks_for_a_channel_to_exactly_the_address_of_the_server(served: Served) -> None:
-    """It hands the interface's url to the channel as it is: only `host:port` works (OPEN-6)."""
+@covers("SEL-1")
+async def test_the_factory_asks_for_a_channel_to_exactly_the_address_of_the_server(served: Served) -> None:
+    """It hands the interface's url to the channel as it is: only `host:port` works."""
     channels = Channels()
     async with made(await resolved(served), grpc_channel_factory=channels) as client:
         elements = await answers(client, hello())
@@ -90,7 +92,8 @@ async def test_sel_1_the_factory_asks_for_a_channel_to_exactly_the_address_of_th
     assert text_of(elements[-2].artifact_update.artifact) == "hello"
 
 
-async def test_card_2_the_sdks_shortest_way_from_a_url_to_a_client_works(served: Served) -> None:
+@covers("CARD-2")
+async def test_the_sdks_shortest_way_from_a_url_to_a_client_works(served: Served) -> None:
     config = ClientConfig(supported_protocol_bindings=["GRPC"], grpc_channel_factory=Channels(), streaming=False)
     client = await create_client(url_of(served), client_config=config)
     try:
@@ -102,7 +105,8 @@ async def test_card_2_the_sdks_shortest_way_from_a_url_to_a_client_works(served:
     assert text_of(answer.task) == "hello"
 
 
-async def test_card_2_both_clients_read_the_same_card_and_each_can_use_the_others(served: Served) -> None:
+@covers("CARD-2")
+async def test_both_clients_read_the_same_card_and_each_can_use_the_others(served: Served) -> None:
     theirs = await resolved(served)
     async with connect(url_of(served)) as client:
         ours = await client.card()
@@ -113,6 +117,7 @@ async def test_card_2_both_clients_read_the_same_card_and_each_can_use_the_other
     assert text_of(answer.task) == "hello"
 
 
+@covers("SEL-1")
 @pytest.mark.parametrize(
     "config",
     [
@@ -121,23 +126,23 @@ async def test_card_2_both_clients_read_the_same_card_and_each_can_use_the_other
     ],
     ids=["the server's order", "the client's order"],
 )
-async def test_sel_1_a_factory_that_knows_several_bindings_chooses_grpc(served: Served, config: Any) -> None:
+async def test_a_factory_that_knows_several_bindings_chooses_grpc(served: Served, config: Any) -> None:
     channels = Channels()
     async with made(await resolved(served), grpc_channel_factory=channels, **config) as client:
         assert await answers(client, hello())
     assert channels.asked == [served.server.grpc_address]
 
 
-async def test_sel_1_a_factory_that_knows_no_grpc_says_that_nothing_fits(served: Served) -> None:
+@covers("SEL-1")
+async def test_a_factory_that_knows_no_grpc_says_that_nothing_fits(served: Served) -> None:
     """This is the SDK's default."""
     with pytest.raises(ValueError, match="no compatible transports"):
         ClientFactory(ClientConfig()).create(await resolved(served))
 
 
+@covers("SEL-4")
 @pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
-async def test_sel_4_an_interface_of_an_older_version_in_the_same_card_is_passed_over(
-    served: Served, first: bool
-) -> None:
+async def test_an_interface_of_an_older_version_in_the_same_card_is_passed_over(served: Served, first: bool) -> None:
     card = await resolved(served)
     older = AgentInterface(url="127.0.0.1:1", protocol_binding="GRPC", protocol_version="0.3")
     interfaces = [older, *card.supported_interfaces] if first else [*card.supported_interfaces, older]
@@ -151,7 +156,8 @@ async def test_sel_4_an_interface_of_an_older_version_in_the_same_card_is_passed
     assert channels.asked == [served.server.grpc_address]
 
 
-async def test_ten_2_the_tenant_of_the_card_goes_with_the_factorys_client() -> None:
+@covers("TEN-2")
+async def test_the_tenant_of_the_card_goes_with_the_factorys_client() -> None:
     async with serving(scripted_agent(), http_listen="127.0.0.1:0", tenant="acme") as served:
         card = await resolved(served)
         async with made(card, streaming=False) as client:
@@ -165,7 +171,8 @@ async def test_ten_2_the_tenant_of_the_card_goes_with_the_factorys_client() -> N
     assert canceled.id == task.id
 
 
-async def test_tls_the_factorys_client_speaks_tls_where_its_channels_do(tmp_path: Path) -> None:
+@covers("SEC-1")
+async def test_the_factorys_client_speaks_tls_where_its_channels_do(tmp_path: Path) -> None:
     issued = certificate(tmp_path, "localhost", "127.0.0.1")
     settings = {"http_listen": "127.0.0.1:0", "tls_cert": issued.cert_file, "tls_key": issued.key_file}
 

@@ -49,6 +49,7 @@ from a2a_grpc.errors import (
 from a2a_grpc.lifecycle import Event, Fold, state_name
 from a2a_grpc.parts import file_part, files_of, value
 from a2a_grpc.wire import ROLE_USER, A2AServiceStub, TaskPushNotificationConfig
+from tests.covers import covers
 from tests.harness import V1, Program, event_state, eventually, scripted
 from tests.interop.environments import Environment, python_of
 from tests.interop.test_versions_of_dependencies import NEWEST
@@ -188,7 +189,8 @@ async def until_state(client: Client, task_id: str, name: str) -> None:
 # -- sending
 
 
-async def test_send_2_a_send_gives_the_completed_task_as_get_does(client: Client) -> None:
+@covers("SEND-2")
+async def test_a_send_gives_the_completed_task_as_get_does(client: Client) -> None:
     task = is_task(await client.send(script({"status": "half way"}, {"chunks": {"count": 3}}, {"complete": "done"})))
 
     assert state(task) == "COMPLETED"
@@ -197,7 +199,8 @@ async def test_send_2_a_send_gives_the_completed_task_as_get_does(client: Client
     assert task == await client.get(task.id)
 
 
-async def test_send_3_start_returns_at_once_and_wait_gives_what_it_became(
+@covers("SEND-3")
+async def test_start_returns_at_once_and_wait_gives_what_it_became(
     client: Client, official: Official, gate: str
 ) -> None:
     started = is_task(await client.start(script({"wait": gate}, {"complete": "late"})))
@@ -211,7 +214,8 @@ async def test_send_3_start_returns_at_once_and_wait_gives_what_it_became(
     assert await followed == await asked == await client.get(started.id)
 
 
-async def test_strm_4_a_stream_is_the_task_then_its_events_and_folds_to_what_get_says(client: Client) -> None:
+@covers("STRM-4")
+async def test_a_stream_is_the_task_then_its_events_and_folds_to_what_get_says(client: Client) -> None:
     async with client.stream(script({"status": "half way"}, {"chunks": {"count": 2}}, {"complete": "done"})) as events:
         seen = [event async for event in events]
 
@@ -226,6 +230,7 @@ async def test_strm_4_a_stream_is_the_task_then_its_events_and_folds_to_what_get
     assert events.task == await client.get(events.task_id)
 
 
+@covers("SEND-2")
 @pytest.mark.parametrize(
     ("step", "ended"),
     [
@@ -235,14 +240,15 @@ async def test_strm_4_a_stream_is_the_task_then_its_events_and_folds_to_what_get
         ({"input": "no luck"}, "INPUT_REQUIRED"),
     ],
 )
-async def test_send_2_a_send_ends_with_every_settled_state(client: Client, step: Any, ended: str) -> None:
+async def test_a_send_ends_with_every_settled_state(client: Client, step: Any, ended: str) -> None:
     task = is_task(await client.send(script({"status": "at it"}, step)))
 
     assert (state(task), text_of(task.status.message)) == (ended, "no luck")
     assert task == await client.get(task.id)
 
 
-async def test_strm_3_a_bare_message_comes_as_it_is_from_send_start_and_stream(client: Client) -> None:
+@covers("STRM-3")
+async def test_a_bare_message_comes_as_it_is_from_send_start_and_stream(client: Client) -> None:
     for reply in (
         await client.send(script({"message": "Good morning"})),
         await client.start(script({"message": "Good morning"})),
@@ -252,7 +258,8 @@ async def test_strm_3_a_bare_message_comes_as_it_is_from_send_start_and_stream(c
         assert text_of(reply) == "Good morning"
 
 
-async def test_part_files_and_data_go_there_and_come_back(client: Client, tmp_path: Path) -> None:
+@covers("WIRE-11")
+async def test_files_and_data_go_there_and_come_back(client: Client, tmp_path: Path) -> None:
     """The agent's artifact is what it was sent."""
     (tmp_path / "pixel.png").write_bytes(b"\x89PNG\x00\xff")
     sent = [
@@ -270,7 +277,8 @@ async def test_part_files_and_data_go_there_and_come_back(client: Client, tmp_pa
     assert data_of(task) == {"count": 3, "ratio": 0.5, "names": ["a", None, True]}
 
 
-async def test_strm_3_an_agent_that_sends_no_task_first_is_understood(client: Client) -> None:
+@covers("STRM-3")
+async def test_an_agent_that_sends_no_task_first_is_understood(client: Client) -> None:
     """A stream should begin with the task; the SDK lets its agents begin with an artifact."""
     async with client.stream(script({"without_task": True}, {"chunks": {"count": 2}})) as events:
         seen = [event async for event in events]
@@ -282,7 +290,8 @@ async def test_strm_3_an_agent_that_sends_no_task_first_is_understood(client: Cl
     assert sent == await client.get(sent.id)
 
 
-async def test_err_7_a_send_to_an_agent_that_raises_gives_the_failed_task(pinned: Official) -> None:
+@covers("ERR-7")
+async def test_a_send_to_an_agent_that_raises_gives_the_failed_task(pinned: Official) -> None:
     """Its stream ends UNKNOWN, with a text and no reason; asked for, the task is FAILED."""
     async with connect(pinned.address) as client:
         task = is_task(await client.send(script({"status": "at it"}, {"raise": "out of paper"})))
@@ -291,7 +300,8 @@ async def test_err_7_a_send_to_an_agent_that_raises_gives_the_failed_task(pinned
         assert task == await client.get(task.id)
 
 
-async def test_err_7_whoever_waits_for_an_agent_that_raises_gets_the_failed_task(pinned: Official, gate: str) -> None:
+@covers("ERR-7")
+async def test_whoever_waits_for_an_agent_that_raises_gets_the_failed_task(pinned: Official, gate: str) -> None:
     async with connect(pinned.address) as client:
         started = is_task(await client.start(script({"status": "at it"}, {"wait": gate}, {"raise": "out of paper"})))
         async with client.subscribe(started.id) as events:
@@ -306,8 +316,9 @@ async def test_err_7_whoever_waits_for_an_agent_that_raises_gets_the_failed_task
 # -- questions and answers
 
 
-async def test_st_3_an_answer_goes_on_with_the_task(client: Client) -> None:
-    """The events that follow an answer begin without a Task, and name another context than the task's (P16)."""
+@covers("ST-3")
+async def test_an_answer_goes_on_with_the_task(client: Client) -> None:
+    """The events that follow an answer begin without a Task, and name another context than the task's."""
     asked = is_task(await client.send(script({"input": "Which date?"})))
     answered = is_task(await client.send("tomorrow", task_id=asked.id))
 
@@ -317,7 +328,8 @@ async def test_st_3_an_answer_goes_on_with_the_task(client: Client) -> None:
     assert answered == await client.get(asked.id)
 
 
-async def test_st_3_the_stream_of_an_answer_knows_its_task(client: Client) -> None:
+@covers("ST-3")
+async def test_the_stream_of_an_answer_knows_its_task(client: Client) -> None:
     asked = is_task(await client.send(script({"input": "Which date?"})))
     async with client.stream("tomorrow", task_id=asked.id) as events:
         seen = [event async for event in events]
@@ -327,8 +339,9 @@ async def test_st_3_the_stream_of_an_answer_knows_its_task(client: Client) -> No
     assert events.task == await client.get(asked.id)
 
 
+@covers("ST-3")
 @pytest.mark.parametrize("steps", [({"input": "At what time?"},), ({"status": "hm"}, {"input": "At what time?"})])
-async def test_st_3_an_answer_can_lead_to_the_next_question(client: Client, steps: Any) -> None:
+async def test_an_answer_can_lead_to_the_next_question(client: Client, steps: Any) -> None:
     asked = is_task(await client.send(script({"input": "Which date?"})))
     again = is_task(await client.send(script(*steps), task_id=asked.id, context_id=asked.context_id))
     answered = is_task(await client.send("at noon", task_id=asked.id, context_id=asked.context_id))
@@ -339,7 +352,8 @@ async def test_st_3_an_answer_can_lead_to_the_next_question(client: Client, step
     assert [text for text in questions if text != "hm"] == ["Which date?", "At what time?"]
 
 
-async def test_st_3_an_answer_that_is_started_can_be_waited_for(client: Client, official: Official, gate: str) -> None:
+@covers("ST-3")
+async def test_an_answer_that_is_started_can_be_waited_for(client: Client, official: Official, gate: str) -> None:
     asked = is_task(await client.send(script({"input": "Which date?"})))
     started = is_task(
         await client.start(
@@ -356,7 +370,8 @@ async def test_st_3_an_answer_that_is_started_can_be_waited_for(client: Client, 
     assert text_of((await waiting).status.message) == "booked"
 
 
-async def test_hist_1_a_send_and_a_get_give_as_much_history_as_was_asked_for(client: Client) -> None:
+@covers("HIST-1")
+async def test_a_send_and_a_get_give_as_much_history_as_was_asked_for(client: Client) -> None:
     steps = script({"status": "one"}, {"status": "two"}, {"complete": "three"})
     whole = is_task(await client.send(steps))
     short = is_task(await client.send(steps, history_length=1))
@@ -369,7 +384,8 @@ async def test_hist_1_a_send_and_a_get_give_as_much_history_as_was_asked_for(cli
 # -- tasks
 
 
-async def test_sub_5_a_subscription_begins_with_the_task_and_lasts_until_its_end(
+@covers("SUB-5")
+async def test_a_subscription_begins_with_the_task_and_lasts_until_its_end(
     client: Client, official: Official, gate: str
 ) -> None:
     started = is_task(await client.start(script({"status": "at it"}, {"wait": gate}, {"chunks": {"count": 2}})))
@@ -383,7 +399,8 @@ async def test_sub_5_a_subscription_begins_with_the_task_and_lasts_until_its_end
     assert events.task == await client.get(started.id)
 
 
-async def test_sub_3_a_subscription_to_an_ended_task_gives_the_task(client: Client) -> None:
+@covers("SUB-3")
+async def test_a_subscription_to_an_ended_task_gives_the_task(client: Client) -> None:
     """The SDK refuses it, up to 1.1 as INVALID_PARAMS, since then as UNSUPPORTED_OPERATION."""
     done = is_task(await client.send(script({"complete": "done"})))
 
@@ -405,7 +422,8 @@ async def test_a_subscription_after_a_seq_gets_a_snapshot_from_a_server_that_kno
     assert events.seq is None
 
 
-async def test_evt_4_leaving_a_stream_leaves_the_task_at_work(client: Client, official: Official, gate: str) -> None:
+@covers("EVT-4")
+async def test_leaving_a_stream_leaves_the_task_at_work(client: Client, official: Official, gate: str) -> None:
     async with client.stream(script({"status": "at it"}, {"wait": gate}, {"complete": "done"})) as events:
         await anext(events)
     await official.open(gate)
@@ -413,7 +431,8 @@ async def test_evt_4_leaving_a_stream_leaves_the_task_at_work(client: Client, of
     assert text_of((await client.wait(events.task_id)).status.message) == "done"
 
 
-async def test_list_4_a_list_gives_every_task_once_over_all_pages_newest_first(client: Client) -> None:
+@covers("LIST-4")
+async def test_a_list_gives_every_task_once_over_all_pages_newest_first(client: Client) -> None:
     context_id = f"c-{uuid4()}"
     made = [is_task(await client.send(script({"complete": "x"}), context_id=context_id)).id for _ in range(5)]
     waiting = is_task(await client.send(script({"input": "?"}), context_id=context_id)).id
@@ -427,7 +446,8 @@ async def test_list_4_a_list_gives_every_task_once_over_all_pages_newest_first(c
     assert [task.id async for task in client.list(context_id=context_id, since=tomorrow)] == []
 
 
-async def test_list_7_a_list_has_artifacts_and_history_as_asked(client: Client) -> None:
+@covers("LIST-7")
+async def test_a_list_has_artifacts_and_history_as_asked(client: Client) -> None:
     context_id = f"c-{uuid4()}"
     done = is_task(await client.send("echo me", context_id=context_id))
 
@@ -438,7 +458,8 @@ async def test_list_7_a_list_has_artifacts_and_history_as_asked(client: Client) 
     assert whole == done
 
 
-async def test_canc_8_a_cancel_gives_the_canceled_task_and_ends_who_follows_with_it(
+@covers("CANC-8")
+async def test_a_cancel_gives_the_canceled_task_and_ends_who_follows_with_it(
     client: Client, official: Official, gate: str
 ) -> None:
     started = is_task(await client.start(script({"status": "at it"}, {"wait": gate})))
@@ -489,7 +510,8 @@ async def test_a_send_can_bring_a_push_config(client: Client) -> None:
 # -- cards and tenants
 
 
-async def test_card_2_the_card_that_the_sdk_writes_leads_to_its_grpc(official: Official) -> None:
+@covers("CARD-2")
+async def test_the_card_that_the_sdk_writes_leads_to_its_grpc(official: Official) -> None:
     """It holds the members of 0.3 as well."""
     async with connect(official.http) as client:
         card = await client.card()
@@ -500,14 +522,16 @@ async def test_card_2_the_card_that_the_sdk_writes_leads_to_its_grpc(official: O
     assert text_of(task) == "hello"
 
 
-async def test_xcrd_the_extended_card_is_the_callers(official: Official) -> None:
+@covers("XCRD-4")
+async def test_the_extended_card_is_the_callers(official: Official) -> None:
     async with connect(f"{official.http}/tenant/acme") as client:
         extended = await client.extended_card()
 
     assert (extended.name, extended.description) == ("Official, extended", "for tenant 'acme'")
 
 
-async def test_sel_2_the_cards_tenant_goes_with_every_request(official: Official, release: Release, gate: str) -> None:
+@covers("SEL-2")
+async def test_the_cards_tenant_goes_with_every_request(official: Official, release: Release, gate: str) -> None:
     """Tasks are a tenant's own here: what one made, another does not find."""
     context_id = f"c-{uuid4()}"
     async with (
@@ -545,8 +569,9 @@ async def test_sel_2_the_cards_tenant_goes_with_every_request(official: Official
 # -- an agent that does not stream
 
 
+@covers("CARD-10")
 @pytest.mark.parametrize("by_card", [True, False], ids=["by card", "by address"])
-async def test_card_10_an_agent_that_does_not_stream_is_sent_to_and_waited_for_all_the_same(
+async def test_an_agent_that_does_not_stream_is_sent_to_and_waited_for_all_the_same(
     official: Official, gate: str, by_card: bool
 ) -> None:
     async with connect(f"{official.http}/bare" if by_card else official.bare) as client:
@@ -575,7 +600,8 @@ async def failure(call: Any) -> tuple[type[A2AError], str, grpc.StatusCode]:
     return type(raised.value), raised.value.reason, raised.value.code
 
 
-async def test_err_2_the_reason_decides_the_error_whatever_the_status_code_is(
+@covers("ERR-2")
+async def test_the_reason_decides_the_error_whatever_the_status_code_is(
     client: Client, official: Official, release: Release, gate: str
 ) -> None:
     """Up to 1.0.2 three reasons came as UNIMPLEMENTED, up to 1.1 an ended task refused messages as INVALID_PARAMS."""
@@ -612,7 +638,8 @@ async def test_err_2_the_reason_decides_the_error_whatever_the_status_code_is(
         assert await failure(bare.delete_push_config("t", "p")) == no_push
 
 
-async def test_err_5_the_fields_that_the_sdk_refuses_are_named(client: Client) -> None:
+@covers("ERR-5")
+async def test_the_fields_that_the_sdk_refuses_are_named(client: Client) -> None:
     with pytest.raises(InvalidRequestError) as raised:
         await client.send(Message(message_id="m-1", role=ROLE_USER))
 
@@ -689,8 +716,9 @@ async def test_whatever_is_cut_the_final_task_is_the_one_that_get_gives(official
     assert sum(run.result() for run in runs) >= 10
 
 
+@covers("P2")
 @pytest.mark.long
-async def test_p2_whoever_joins_midway_gets_the_final_task_that_get_gives(client: Client) -> None:
+async def test_whoever_joins_midway_gets_the_final_task_that_get_gives(client: Client) -> None:
     """What is sent between the snapshot and the subscription, the SDK sends twice."""
     joined: list[asyncio.Task[Task]] = []
     async with client.stream(STORY) as events:
@@ -766,8 +794,9 @@ async def test_a_send_whose_answer_is_lost_is_not_repeated_where_the_card_does_n
         assert len([task async for task in direct.list(context_id=context_id)]) == 1
 
 
+@covers("P1")
 @pytest.mark.long
-async def test_p1_a_slow_reader_whose_stream_the_sdk_ends_in_working_gets_the_right_task(
+async def test_a_slow_reader_whose_stream_the_sdk_ends_in_working_gets_the_right_task(
     pinned: Official, gate: str
 ) -> None:
     """Beyond 1,024 events the SDK ends the stream OK, with whatever was the last event sent."""
@@ -846,7 +875,8 @@ async def test_a_manager_discovers_agents_on_the_sdk(official: Official) -> None
     assert [each.card.name if each.card else "" for each in found] == ["Official", "Official, bare", ""]
 
 
-async def test_wire_messages_of_the_sdk_are_the_ones_of_this_client(pinned: Official) -> None:
+@covers("WIRE-13")
+async def test_messages_of_the_sdk_are_the_ones_of_this_client(pinned: Official) -> None:
     """Both contracts have one set of classes, in either direction."""
     theirs = official_types.Message(
         message_id="m-theirs",

@@ -11,6 +11,7 @@ from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, INPUT_REQUIRE
 from a2a_grpc.parts import to_dict
 from a2a_grpc.protocol import REMOTE
 from tests.client.local_agents import client_of, foreman, script
+from tests.covers import covers
 from tests.harness import Served, eventually, serving
 from tests.interop.test_our_client_official_server import Official
 
@@ -59,6 +60,7 @@ async def test_questions_go_to_the_user_and_answers_back(official: Official, way
         assert (task.status.state, text_of(task)) == (COMPLETED, "0 1 so yes")
 
 
+@covers("AUTHT-5")
 @pytest.mark.parametrize("lets_go", [False, True])
 async def test_an_authorization_goes_to_the_user_and_the_task_ends_with_the_message_after_it(
     official: Official, lets_go: bool

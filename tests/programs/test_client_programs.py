@@ -42,6 +42,7 @@ from a2a_grpc.wire import (
     TaskState,
     TaskStatus,
 )
+from tests.covers import covers
 from tests.harness import ROOT, V1, Program, Served, run_program, serving, stop_listening
 from tests.programs.test_programs import PROGRAMS
 from tests.proxy import Proxy
@@ -170,10 +171,10 @@ async def working(worker: Worker) -> AsyncIterator[Worker]:
         await server.stop(None)
 
 
+@covers("S2-5", "S2-27")
 @pytest.mark.few
 @pytest.mark.parametrize("looks", [1, 2, 7])
 async def test_poll_asks_until_the_task_is_settled_and_not_once_more(looks: int) -> None:
-    """S2-5, S2-27."""
     async with working(Worker(looks_until_settled=looks)) as worker:
         options = ("--task-id=job", "--interval=0.02")
         exit_code, out, err = await run_program("clients/poll.py", "--agent", worker.address, *options)
@@ -182,9 +183,10 @@ async def test_poll_asks_until_the_task_is_settled_and_not_once_more(looks: int)
     assert (worker.looks, worker.sends, worker.versions) == (looks, 0, {"1.0"})
 
 
+@covers("S2-5")
 @pytest.mark.long
 async def test_a_job_of_three_seconds_polled_every_two_is_asked_for_twice() -> None:
-    """S2-5: ceil(job / interval), by the clock of the job; a second away from one more and from one less."""
+    """One look for each interval, by the clock of the job: a second away from one more, and from one less."""
     async with working(Worker()) as worker:
         exit_code, out, err = await run_program(
             "clients/poll.py", "--agent", worker.address, "--seconds=3", "--interval=2"
@@ -194,13 +196,13 @@ async def test_a_job_of_three_seconds_polled_every_two_is_asked_for_twice() -> N
     assert (worker.looks, worker.sends) == (2, 1)
 
 
+@covers("S2-27")
 @pytest.mark.few
 @pytest.mark.parametrize("state", [FAILED, CANCELED, REJECTED, INPUT_REQUIRED, AUTH_REQUIRED])
 @pytest.mark.parametrize("once", [(), ("--once",)], ids=["loop", "once"])
 async def test_poll_stops_at_any_settled_state_and_says_what_the_agent_said(
     state: TaskState, once: tuple[str, ...]
 ) -> None:
-    """S2-27."""
     async with working(Worker(settled=state, looks_until_settled=1)) as worker:
         options = ("--task-id=job", "--interval=0.02", *once)
         exit_code, out, err = await run_program("clients/poll.py", "--agent", worker.address, *options)
@@ -209,8 +211,9 @@ async def test_poll_stops_at_any_settled_state_and_says_what_the_agent_said(
     assert worker.looks == 1
 
 
+@covers("S2-22")
 async def test_poll_once_looks_once_at_once_and_its_exit_code_tells_whether_the_task_is_done() -> None:
-    """S2-22: 3 not yet, 0 done; the interval does not matter."""
+    """Exit code 3 means not yet, 0 means done; the interval does not matter."""
     async with working(Worker(looks_until_settled=2)) as worker:
         look = command("poll", worker.address, "--task-id=job", "--interval=1000", "--once")
         assert await run_program(*look) == (3, "polled WORKING\n", "")
@@ -219,11 +222,12 @@ async def test_poll_once_looks_once_at_once_and_its_exit_code_tells_whether_the_
         assert worker.looks == 2
 
 
+@covers("S2-14")
 @pytest.mark.parametrize(("options", "connections"), [((), 1), (("--fresh-channel",), 4)], ids=["kept", "fresh"])
 async def test_poll_makes_a_new_connection_for_each_call_if_it_is_told_to(
     options: tuple[str, ...], connections: int
 ) -> None:
-    """S2-14: a send and three looks."""
+    """A send and three looks."""
     async with working(Worker(looks_until_settled=3)) as worker:
         exit_code, _, err = await run_program("clients/poll.py", "--agent", worker.address, "--interval=0.02", *options)
     assert (exit_code, err) == (0, "")
@@ -231,9 +235,9 @@ async def test_poll_makes_a_new_connection_for_each_call_if_it_is_told_to(
     assert len(set(worker.peers)) == connections
 
 
+@covers("S2-2", "S2-11")
 @pytest.mark.long
 async def test_poll_waits_for_a_job_of_the_cancellable_agent() -> None:
-    """S2-2, S2-11."""
     async with Program.server("servers/cancellable.py") as agent:
         options = ("--seconds=0.2", "--interval=0.1")
         exit_code, out, err = await run_program("clients/poll.py", "--agent", agent.address, *options)
@@ -247,8 +251,9 @@ async def test_poll_waits_for_a_job_of_the_cancellable_agent() -> None:
 # -- subscribe, resume
 
 
+@covers("S2-3", "S2-6", "S2-39")
 async def test_subscribe_prints_each_state_and_message_of_one_stream_and_ends_with_the_task(served: Served) -> None:
-    """S2-3, S2-6, S2-39: one RPC, one TCP connection."""
+    """One RPC, one TCP connection."""
     async with Proxy(served.server.grpc_address) as proxy:
         exit_code, out, err = await run_program(*command("subscribe", proxy.address))
     assert (exit_code, err) == (0, "")
@@ -266,8 +271,9 @@ async def test_subscribe_prints_each_state_and_message_of_one_stream_and_ends_wi
     assert (proxy.accepted, proxy.requests) == (1, 1)
 
 
+@covers("S2-39")
 async def test_subscribe_joins_a_task_that_is_at_work_and_leaving_it_hurts_nobody(served: Served) -> None:
-    """S2-39: leaving ends the stream, not the task."""
+    """Leaving ends the stream, not the task."""
     task = await served.start({"input": "go on?"}, {"complete": "went on"})
     async with start(*command("subscribe", served.server.grpc_address, "--task-id", task.id)) as client:
         while (await read_line(client)) != "[INPUT_REQUIRED] go on?":
@@ -295,9 +301,9 @@ async def test_subscribe_sends_a_text_to_any_agent(served: Served) -> None:
     assert out.splitlines()[-2:] == ["  echo: hello", "[COMPLETED]"]
 
 
+@covers("S0-47", "S2-15")
 @pytest.mark.long
 async def test_resume_loses_its_connection_and_sees_every_step_once() -> None:
-    """S0-47, S2-15."""
     async with Program.server("servers/cancellable.py") as agent:
         exit_code, out, err = await run_program(*command("resume", agent.address, "--step-seconds=0.05"))
     assert (exit_code, err) == (0, "")
@@ -340,9 +346,9 @@ async def three_roles() -> AsyncIterator[list[str]]:
         yield [program.address for program in programs]
 
 
+@covers("S1-44")
 @pytest.mark.long
 async def test_the_pipeline_carries_one_conversation_and_the_tasks_before_through_three_agents() -> None:
-    """S1-44."""
     async with three_roles() as addresses:
         exit_code, out, err = await run_program("clients/pipeline.py", "a lighthouse", "--agent", *addresses)
     assert (exit_code, err) == (0, "")
@@ -401,9 +407,9 @@ async def test_an_unknown_role_is_refused_with_those_there_are() -> None:
     assert "invalid choice: 'edit' (choose from" in err
 
 
+@covers("S1-45", "S1-17")
 @pytest.mark.long
 async def test_discovery_lists_the_agents_that_are_there_and_reports_the_one_that_is_not() -> None:
-    """S1-45, S1-17."""
     async with Program.server("servers/translator.py") as first, Program.server("servers/cancellable.py") as second:
         urls = (first.http, f"http://{NOBODY}", second.http, second.address)
         exit_code, out, err = await run_program("clients/discovery.py", "--agent", *urls)
@@ -455,9 +461,9 @@ async def test_fan_out_prints_each_answer_as_it_comes_and_one_agent_that_is_down
             assert await client.wait() == 1
 
 
+@covers("S1-43")
 @pytest.mark.long
 async def test_threads_ask_over_one_connection(served: Served) -> None:
-    """S1-43."""
     async with Proxy(served.server.grpc_address) as proxy:
         exit_code, out, err = await run_program(*command("threads", proxy.address, "--threads=8"))
     assert (exit_code, err) == (0, "")
@@ -583,6 +589,7 @@ async def test_a_target_that_cannot_be_is_said_in_one_line(client: str) -> None:
     assert err.count("\n") == expected, err
 
 
+@covers("S0-40")
 @pytest.mark.few
 @pytest.mark.parametrize(
     ("client", "said"),
@@ -592,7 +599,6 @@ async def test_a_target_that_cannot_be_is_said_in_one_line(client: str) -> None:
     ],
 )
 async def test_an_unknown_task_is_said_in_one_line(client: str, said: str, served: Served) -> None:
-    """S0-40."""
     address = served.server.grpc_address
     exit_code, out, err = await run_program(
         *command(client, address, "--task-id=nope", *["--once"] * (client == "poll"))

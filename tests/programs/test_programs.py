@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.covers import covers
 from tests.harness import ROOT, Program, run_program
 
 PROGRAMS = sorted(
@@ -41,6 +42,7 @@ def test_a_program_is_short_enough_to_read(program: str) -> None:
     assert len((ROOT / program).read_text().splitlines()) <= 80
 
 
+@covers("S0-29")
 async def test_the_cancellable_pair_prints_the_transcript() -> None:
     async with Program.server("servers/cancellable.py") as agent:
         exit_code, out, err = await run_program(
@@ -89,10 +91,10 @@ async def test_the_cancellable_task_completes_if_nobody_cancels_it() -> None:
 ORDERS = ["sentinel,agent,client", "agent,sentinel,client", "client,agent,sentinel", "client,sentinel,agent"]
 
 
+@covers("S0-1", "S0-11", "S0-28", "S0-29", "S0-39", "S0-48")
 @pytest.mark.few
 @pytest.mark.parametrize("order", ORDERS)
 async def test_the_demonstration_runs_sentinel_agent_and_client_in_any_order(order: str) -> None:
-    """S0-1, S0-11, S0-28, S0-29, S0-39, S0-48."""
     options = ("--listen=127.0.0.1:0", f"--order={order}", "--step-seconds=0.3")
     exit_code, out, err = await run_program("clients/demo.py", *options)
     assert exit_code == 0, err
@@ -102,9 +104,9 @@ async def test_the_demonstration_runs_sentinel_agent_and_client_in_any_order(ord
     assert ("not attached" in err) == (order.index("agent") < order.index("sentinel")), err
 
 
+@covers("S0-41")
 @pytest.mark.long
 async def test_the_demonstration_names_a_port_that_is_taken() -> None:
-    """S0-41."""
     async with Program("servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off") as other:
         exit_code, out, err = await run_program("clients/demo.py", f"--listen={other.address}")
     assert (exit_code, out) == (2, f"Starting the sentinel at {other.address}\n")

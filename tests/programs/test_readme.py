@@ -14,6 +14,7 @@ import typer.main
 
 from a2a_grpc import Task, TaskArtifactUpdateEvent, connect, data_of, text_of
 from a2a_grpc.cli.app import app
+from tests.covers import covers
 from tests.docs import pages
 from tests.docs.pages import PAGES
 from tests.docs.shell import commands
@@ -46,12 +47,14 @@ def greeter(tmp_path: Path) -> Path:
     return path
 
 
+@covers("P19")
 def test_the_hello_world_agent_has_at_most_ten_lines_without_blanks() -> None:
     assert len([line for line in snippet("greeter.py").splitlines() if line.strip()]) <= 10
 
 
+@covers("P19")
 def test_the_hello_world_client_has_five_lines() -> None:
-    assert len([line for line in snippet("run").splitlines() if line.strip()]) <= 5  # P19
+    assert len([line for line in snippet("run").splitlines() if line.strip()]) <= 5
 
 
 async def test_the_hello_world_agent_runs_as_a_program(greeter: Path) -> None:

@@ -18,6 +18,7 @@ from a2a_grpc.cli.load import load_agent
 from a2a_grpc.config import variable_of
 from a2a_grpc.lifecycle import FAILED
 from a2a_grpc.wire import A2AServiceStub, Task
+from tests.covers import covers
 from tests.harness import ROOT, V1, Program, request, run_program, serving, texts
 from tests.programs.test_programs import PROGRAMS
 from tests.test_surface import SERVER_SETTINGS
@@ -264,8 +265,9 @@ async def test_a_command_line_that_cannot_be_read_exits_with_2_and_names_what_is
     assert "Traceback" not in err
 
 
+@covers("Q3")
 @pytest.mark.parametrize("protocol", ["gRPC", "HTTP"])
-async def test_q3_a_busy_port_exits_with_2_and_one_line(folder: Path, protocol: str) -> None:
+async def test_a_busy_port_exits_with_2_and_one_line(folder: Path, protocol: str) -> None:
     agent = Agent("First", "Holds the ports.")
 
     @agent.skill()
@@ -493,6 +495,7 @@ async def run_in(folder: Path, *arguments: str | Path) -> tuple[list[str], async
     return lines, process
 
 
+@covers("P6")
 async def test_tasks_are_kept_in_a_file_named_after_the_agent_which_is_said_and_outlive_kill_9(
     folder: Path, tmp_path: Path
 ) -> None:

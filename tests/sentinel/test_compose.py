@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.covers import covers
 from tests.harness import ROOT, eventually, run_program
 from tests.ports import free_address
 
@@ -84,9 +85,9 @@ async def up(services: dict[str, Any], folder: Path) -> AsyncIterator[tuple[str,
                 await service.process.communicate()
 
 
+@covers("S0-31", "S0-32")
 @pytest.mark.long
 async def test_the_services_become_healthy_serve_a_client_and_stop(services: dict[str, Any], tmp_path: Path) -> None:
-    """S0-31, S0-32."""
     (tmp_path / "cancellable.py").write_bytes((ROOT / "servers/cancellable.py").read_bytes())
     async with up(services, tmp_path) as (front, sentinel, agent):
         options = ("--agent", services["agent"]["environment"]["A2A_GRPC_ADDRESS"], "--step-seconds=0.05")

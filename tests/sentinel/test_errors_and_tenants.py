@@ -12,6 +12,7 @@ import pytest
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest
+from tests.covers import covers
 from tests.harness import V1, Served, message, refusal, request, scripted, scripted_agent
 from tests.sentinel.everywhere import Streaming, Unary
 from tests.sentinel.tunnels import ADDRESS, attached, sentinel
@@ -104,8 +105,9 @@ async def two_addresses(folder: Path) -> AsyncIterator[Served]:
         yield served
 
 
+@covers("TEN-5")
 @pytest.mark.parametrize("rpc", TASK_RPCS)
-async def test_ten_5_a_task_of_one_address_is_unknown_at_another(rpc: str, tmp_path: Path) -> None:
+async def test_a_task_of_one_address_is_unknown_at_another(rpc: str, tmp_path: Path) -> None:
     async with two_addresses(tmp_path) as served:
         waiting = (await served.send(scripted({"input": "Which?"}, tenant=ONE))).task
         refused = await refusal(call_of(served, rpc, *V1, tenant=OTHER, task_id=waiting.id))
@@ -113,7 +115,8 @@ async def test_ten_5_a_task_of_one_address_is_unknown_at_another(rpc: str, tmp_p
         assert await served.get(waiting.id, tenant=ONE) == waiting
 
 
-async def test_ten_5_a_message_to_another_address_does_not_reach_the_task(tmp_path: Path) -> None:
+@covers("TEN-5")
+async def test_a_message_to_another_address_does_not_reach_the_task(tmp_path: Path) -> None:
     async with two_addresses(tmp_path) as served:
         waiting = (await served.send(scripted({"input": "Which?"}, tenant=ONE))).task
         sent = request(message("red", task_id=waiting.id), tenant=OTHER)
@@ -123,7 +126,8 @@ async def test_ten_5_a_message_to_another_address_does_not_reach_the_task(tmp_pa
         assert await served.get(waiting.id, tenant=ONE) == waiting
 
 
-async def test_ten_5_each_address_lists_its_own_tasks_and_has_its_own_idempotency_keys(tmp_path: Path) -> None:
+@covers("TEN-5", "LIST-1")
+async def test_each_address_lists_its_own_tasks_and_has_its_own_idempotency_keys(tmp_path: Path) -> None:
     key = ("idempotency-key", "k-1")
     async with two_addresses(tmp_path) as served:
         made = [(await served.send(request(tenant=tenant), key)).task.id for tenant in (ONE, OTHER, ONE)]
@@ -133,7 +137,8 @@ async def test_ten_5_each_address_lists_its_own_tasks_and_has_its_own_idempotenc
             assert ([task.id for task in page.tasks], page.total_size) == ([task_id], 1)
 
 
-async def test_ten_3_the_address_reaches_the_agent_as_the_tenant() -> None:
+@covers("TEN-3")
+async def test_the_address_reaches_the_agent_as_the_tenant() -> None:
     agent = Agent("Teller", "Tells the tenant.", default_skill="task")
 
     @agent.skill()
@@ -146,8 +151,9 @@ async def test_ten_3_the_address_reaches_the_agent_as_the_tenant() -> None:
         assert [one.tenant for one in served.server.card.supported_interfaces] == [ADDRESS]
 
 
+@covers("TEN-1")
 @pytest.mark.parametrize("tenant", ["", "acme", "Some/Team é #1", "t" * 256, "t" * 257, "a\0b"])
-async def test_ten_1_a_tenant_that_is_no_address_is_refused_on_every_rpc(tenant: str) -> None:
+async def test_a_tenant_that_is_no_address_is_refused_on_every_rpc(tenant: str) -> None:
     async with sentinel() as front, attached(scripted_agent(), front.address) as served:
         refused = await asyncio.gather(*(refusal(call_of(served, rpc, *V1, tenant=tenant)) for rpc in RPCS))
     assert {(one.code, tuple(one.fields)) for one in refused} == {(grpc.StatusCode.INVALID_ARGUMENT, ("tenant",))}

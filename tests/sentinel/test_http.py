@@ -24,6 +24,7 @@ from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.wire import AgentFrame, Described
 from a2a_grpc.wire import Task
 from tests.cli.terminal import run
+from tests.covers import covers
 from tests.harness import Program, eventually, run_program, scripted_agent
 from tests.sentinel.test_attaching import attach, hello, kind_of
 from tests.sentinel.tunnels import ADDRESS, attached, channel_to, sentinel
@@ -127,6 +128,7 @@ async def test_an_address_may_be_escaped_in_the_path_of_its_card(path: str) -> N
         assert headers["Content-Type"] == "application/json"
 
 
+@covers("CARD-3")
 async def test_a_card_has_validators() -> None:
     async with sentinel(http_listen=HTTP, card_max_age_s=7) as running, agents(running, WEATHER):
         url = f"{running.http_url}/agents/weather@acme{CARD}"
@@ -356,6 +358,7 @@ async def by_token(credentials: CallCredentials) -> Principal | None:
     return Principal(subject=name, tenants=frozenset(tenants.split(",")) if tenants else None)
 
 
+@covers("SEC-4")
 async def test_a_caller_sees_what_it_may_call_and_nothing_else() -> None:
     settings = SentinelSettings(listen=HTTP, http_listen=HTTP, drain_grace_s=0, pass_credentials=True)
     async with Sentinel(settings, auth=[by_token]) as running, agents(running, WEATHER, TRANSLATOR, token="owner"):

@@ -31,6 +31,7 @@ from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, ListTasksRequest, Task
 from tests.auth.callers import Named, as_caller
 from tests.auth.issuer import AUDIENCE, Issuer
 from tests.auth.test_keys import add
+from tests.covers import covers
 from tests.harness import V1, Served, eventually, refusal, request
 from tests.ports import free_address
 from tests.sentinel.tunnels import ADDRESS, attached, attached_raw, attaching, channel_to, sentinel, unary
@@ -104,6 +105,7 @@ def listed(stub: Any, *entries: tuple[str, str]) -> Any:
     return stub.ListTasks(ListTasksRequest(tenant=ADDRESS), metadata=(*V1, *entries))
 
 
+@covers("SEC-4")
 async def test_two_callers_see_only_their_own_tasks_and_the_same_ones_as_directly() -> None:
     async with sentinel((known,)) as running:
         async with attached(told(), running.address, token="agent", auth=(Named(),)) as served:
@@ -168,6 +170,7 @@ async def test_credentials_stay_at_the_sentinel_and_one_signed_entry_reaches_the
     assert seen == [shown[:1], [*shown[:2], *rest], [*shown[:2], *rest]], "the entry of the caller is removed always"
 
 
+@covers("SEC-6")
 async def test_a_signed_principal_is_believed_on_the_tunnel_only() -> None:
     async with both() as (running, served), channel_to(served.server.grpc_address) as direct:
         assert running._signer is not None
@@ -290,6 +293,7 @@ def test_a_private_socket_without_its_authenticator_is_refused(tmp_path: Path) -
             Server(told(scopes=False), **one)
 
 
+@covers("SEC-5")
 async def test_a_stream_ends_when_the_credentials_of_its_caller_end() -> None:
     async with both() as (_, served):
         stream: Any = served.stub.SendStreamingMessage(asked(skill="wait"), metadata=as_caller("jwt", ends_in=2))
@@ -477,6 +481,7 @@ async def test_a_welcome_with_a_malformed_key_is_no_proper_welcome(tmp_path: Pat
                     await lost.welcome()
 
 
+@covers("SEC-7")
 async def test_no_secret_is_in_a_log_a_status_or_the_audit_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,6 +23,7 @@ from tests.attacks import http2
 from tests.attacks.rig import Process
 from tests.attacks.test_accept_loop import PATHS, main_loops, throw
 from tests.auth.pki import Authority, write
+from tests.covers import covers
 from tests.harness import eventually, scripted_agent, texts
 from tests.sentinel.tunnels import ADDRESS, attached, sentinel
 
@@ -120,6 +121,7 @@ def tls_of(files: dict[str, str]) -> dict[str, Any]:
     return {"tls_cert": files["tls.crt"], "tls_key": files["tls.key"]}
 
 
+@covers("SEC-1")
 async def test_agents_and_clients_use_tls_and_a_replaced_certificate_is_taken_into_use(
     files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +271,7 @@ async def test_health_says_serving_and_needs_no_credentials_and_other_methods_do
             await stopping
 
 
+@covers("SEC-11")
 async def test_only_the_exact_names_of_health_are_exempt_from_authentication() -> None:
     async def known(credentials: object) -> None:
         return None

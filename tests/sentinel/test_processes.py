@@ -21,6 +21,7 @@ from a2a_grpc.auth.keyfile import Key, digest_of
 from a2a_grpc.parts import text_of
 from a2a_grpc.sentinel import SentinelSettings
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, SubscribeToTaskRequest, Task, TaskArtifactUpdateEvent
+from tests.covers import covers
 from tests.harness import ROOT, V1, Program, eventually, refusal, run_program, scripted
 from tests.ports import free_address
 from tests.sentinel.tunnels import ADDRESS, channel_to
@@ -147,6 +148,7 @@ async def test_a_stopped_agent_is_detached_after_two_heartbeats_and_back_when_it
         assert isinstance(await client.send("hello"), Task)
 
 
+@covers("S0-39")
 @pytest.mark.long
 async def test_an_agent_that_comes_before_its_sentinel_is_attached_once_the_sentinel_is_there() -> None:
     address = free_address()

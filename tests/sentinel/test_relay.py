@@ -23,6 +23,7 @@ from a2a_grpc.wire import (
     Task,
     TaskState,
 )
+from tests.covers import covers
 from tests.harness import V1, Served, decoded, eventually, refusal, request, scripted, scripted_agent, texts
 from tests.sentinel.tunnels import ADDRESS, attached, attached_raw, channel_to, ended, sentinel, stream, unary
 
@@ -77,6 +78,7 @@ async def test_each_refusal_of_the_agent_is_the_same_through_the_sentinel_byte_f
                 assert ours[1] is not grpc.StatusCode.OK
 
 
+@covers("META-6")
 async def test_metadata_of_every_kind_pass_in_both_directions() -> None:
     seen: list[Any] = []
 

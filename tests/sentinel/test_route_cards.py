@@ -13,6 +13,7 @@ from a2a_grpc.errors import PermissionDeniedError
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules import Rule, Rules
 from a2a_grpc.wire import Task
+from tests.covers import covers
 from tests.harness import eventually, run_program, scripted_agent, serving
 from tests.sentinel.test_attaching import attachment, by_token
 from tests.sentinel.test_http import CARD, HTTP, WEATHER, card_of, got, listed
@@ -30,6 +31,7 @@ def card_file(folder: Path, **more: Any) -> Path:
     return path
 
 
+@covers("TEN-4")
 async def test_an_agent_of_a_plain_route_is_in_all_lists_with_the_card_that_the_sentinel_fetches() -> None:
     async with serving(scripted_agent(), http_listen=HTTP) as served:
         route, card = f"{ADDRESS}={served.server.grpc_address}", f"{ADDRESS}={served.server.http_url}"

@@ -1,4 +1,4 @@
-"""The same client and agent code in one process, over a direct connection, and through a sentinel (S0-37)."""
+"""The same client and agent code in one process, over a direct connection, and through a sentinel."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,9 +24,12 @@ from a2a_grpc.wire import (
     SendMessageRequest,
     SubscribeToTaskRequest,
 )
+from tests.covers import covers
 from tests.harness import ROOT, V1, Program, load_program, serving, texts
 from tests.proxy import Proxy
 from tests.sentinel.tunnels import channel_to, ended, stream, unary
+
+pytestmark = covers("S0-37")
 
 AGENTS = ("cancellable", "scripted", "translator")
 HERE, DIRECT, SENTINEL = "in one process", "direct", "through a sentinel"
@@ -99,8 +102,9 @@ def script(*steps: Any) -> Any:
     return {"script": list(steps)}
 
 
+@covers("S0-5", "S0-6", "S0-7", "S0-8", "S0-9", "S0-10", "S0-11")
 async def test_a_task_is_started_followed_and_canceled_half_way(placed: Placed) -> None:
-    """S0-5 to S0-11: two more calls while the stream of events is open."""
+    """Two more calls while the stream of events is open."""
     seen: list[str | float] = []
     async with client_of(placed("cancellable")) as agent:
         started = task_of(await agent.start({"steps": 10, "step_seconds": 0.02}))
@@ -179,6 +183,7 @@ async def test_files_and_data_arrive_as_they_were_sent(placed: Placed) -> None:
     assert len(echo.parts[2].raw) == 1_000_000
 
 
+@covers("S0-40")
 async def test_tasks_are_read_and_listed_page_by_page(placed: Placed) -> None:
     async with client_of(placed("scripted")) as agent:
         first = task_of(await agent.send("task 0"))
@@ -190,7 +195,7 @@ async def test_tasks_are_read_and_listed_page_by_page(placed: Placed) -> None:
         assert (await agent.get(first.id)).status.state in TERMINAL
         with pytest.raises(TaskNotFoundError, match="'unknown'"):
             await agent.get("unknown")
-        with pytest.raises(TaskNotFoundError):  # S0-40: no stream that is silent
+        with pytest.raises(TaskNotFoundError):  # no stream that is silent
             async with agent.subscribe("unknown") as events:
                 [event async for event in events]
         with pytest.raises(TaskNotCancelableError) as refused:

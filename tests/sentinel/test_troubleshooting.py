@@ -1,4 +1,4 @@
-"""The tables of docs/sentinel.md: what they quote is what the programs print (S0-38 to S0-41)."""
+"""The tables of docs/sentinel.md: what they quote is what the programs print."""
 
 import ast
 import asyncio
@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from tests.covers import covers
 from tests.harness import ROOT, Program, run_program
 from tests.ports import free_address
+
+pytestmark = covers("S0-38", "S0-39", "S0-40", "S0-41")
 
 CLI = ("-m", "a2a_grpc")
 PAGE = (ROOT / "docs" / "sentinel.md").read_text()
