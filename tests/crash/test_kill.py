@@ -17,6 +17,7 @@ import pytest
 from a2a_grpc import connect
 from a2a_grpc.lifecycle import COMPLETED, state_name
 from a2a_grpc.store import open_store
+from tests.covers import covers
 from tests.crash.journal import entries_of, overlaps
 from tests.crash.notes import check_notes, stored_tasks
 from tests.crash.server import WorkerServer
@@ -88,6 +89,7 @@ async def kill_at_random(server: WorkerServer, chance: random.Random, rounds: in
     return killed
 
 
+@covers("G1", "G2")
 async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Path, full: bool) -> None:
     file = tmp_path / "tasks.db"
     await crash(f"sqlite:///{file}", tmp_path, ROUNDS if full else 2)
@@ -95,6 +97,7 @@ async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Pat
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+@covers("G1", "G2")
 @pytest.mark.long
 async def test_kill_9_under_load_loses_nothing_acknowledged_postgres(tmp_path: Path, postgres_store: str) -> None:
     await crash(postgres_store, tmp_path, ROUNDS)

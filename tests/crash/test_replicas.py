@@ -20,6 +20,7 @@ import pytest
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, TERMINAL, state_name
 from a2a_grpc.store import TaskStore, open_store
 from a2a_grpc.store.sql.migrations import upgrade
+from tests.covers import covers
 from tests.crash.journal import entries_of, overlaps
 from tests.crash.notes import check_notes, stored_task, stored_tasks
 from tests.crash.server import WorkerServer
@@ -97,6 +98,7 @@ async def opened(url: str) -> AsyncIterator[TaskStore]:
         await store.close()
 
 
+@covers("G2", "G5", "G10")
 @pytest.mark.long
 async def test_every_subscriber_sees_the_stored_task_and_no_task_runs_at_two_places_while_replicas_fail(
     tmp_path: Path, postgres_url: str
@@ -179,6 +181,7 @@ async def use(users: Users, chance: random.Random, followed: list[Followed]) -> 
         followed.append(sent)
 
 
+@covers("G5")
 @pytest.mark.long
 async def test_what_a_paused_replica_writes_late_is_refused(tmp_path: Path, postgres_url: str) -> None:
     async with AsyncExitStack() as stack:

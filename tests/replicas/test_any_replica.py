@@ -6,6 +6,7 @@ import grpc
 
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.wire import GetTaskRequest
+from tests.covers import covers
 from tests.guarantees.rig import folded, user_texts, without_user_messages
 from tests.harness import V1, elements, event_state, eventually, refusal, texts
 from tests.replicas.rig import Replica, Site, count_of, raw_stream, saying
@@ -36,7 +37,8 @@ async def test_a_read_after_an_acknowledged_write_sees_it_at_every_replica(site:
         assert await a.get(parked.id) == ended
 
 
-async def test_guarantee_2_every_follower_gets_the_same_bytes_through_either_replica(site: Site) -> None:
+@covers("G2")
+async def test_every_follower_gets_the_same_bytes_through_either_replica(site: Site) -> None:
     a, b = await site.join(), await site.join()
     task_id = await a.begin("ask which?; count 20; ask more?; hold")
     await b.reaches(task_id, INPUT_REQUIRED)
@@ -53,7 +55,8 @@ async def test_guarantee_2_every_follower_gets_the_same_bytes_through_either_rep
         assert await follower == log[7:]
 
 
-async def test_guarantee_4_a_subscription_anywhere_is_a_snapshot_and_all_that_follows_it(site: Site) -> None:
+@covers("G4")
+async def test_a_subscription_anywhere_is_a_snapshot_and_all_that_follows_it(site: Site) -> None:
     a, b = await site.join(), await site.join()
     task_id = await a.begin("count 10")
     streams = []
@@ -120,6 +123,7 @@ async def test_what_is_unknown_is_unknown_everywhere(site: Site) -> None:
         assert (await refusal(call)).code is grpc.StatusCode.NOT_FOUND
 
 
+@covers("SEC-4")
 async def test_one_callers_tasks_are_nobody_elses_at_any_replica(site: Site) -> None:
     a, b = await site.join(), await site.join()
     task = await a.say("word")
@@ -127,7 +131,8 @@ async def test_one_callers_tasks_are_nobody_elses_at_any_replica(site: Site) -> 
     assert (await refusal(foreign)).code is grpc.StatusCode.NOT_FOUND
 
 
-async def test_s3_24_to_28_a_send_is_answered_at_once_then_worked_on_and_read_later(site: Site) -> None:
+@covers("S3-24")
+async def test_a_send_is_answered_at_once_then_worked_on_and_read_later(site: Site) -> None:
     a, b = await site.join(), await site.join()
     sent = (await a.send(saying("count 2; hold", immediately=True))).task  # before the agent has done anything
     assert sent.status.state == SUBMITTED
@@ -141,7 +146,8 @@ async def test_s3_24_to_28_a_send_is_answered_at_once_then_worked_on_and_read_la
     assert states == [SUBMITTED, WORKING, WORKING, WORKING, COMPLETED], "what was made stands before the end"
 
 
-async def test_s0_45_a_restarted_agent_reads_the_checkpoint_that_it_stored(site: Site) -> None:
+@covers("S0-45")
+async def test_a_restarted_agent_reads_the_checkpoint_that_it_stored(site: Site) -> None:
     a = await site.join()
     task_id = await a.begin("count 6")
     a.hand.allow(4)
@@ -154,7 +160,8 @@ async def test_s0_45_a_restarted_agent_reads_the_checkpoint_that_it_stored(site:
     assert [artifact.artifact_id for artifact in ended.artifacts] == ["checkpoint"]
 
 
-async def test_p6_s4_16_after_a_restart_no_task_is_working_that_nobody_works_on(site: Site) -> None:
+@covers("P6", "S4-16")
+async def test_after_a_restart_no_task_is_working_that_nobody_works_on(site: Site) -> None:
     a = await site.join(resumable=False)
     lost = [await a.begin("hold") for _ in range(3)]
     parked, ended = await a.say("park which?"), await a.say("word")
@@ -169,7 +176,8 @@ async def test_p6_s4_16_after_a_restart_no_task_is_working_that_nobody_works_on(
     assert await b.get(ended.id) == ended
 
 
-async def test_q12_subscribing_after_a_restart_tells_of_no_end_that_was_not(site: Site) -> None:
+@covers("Q12")
+async def test_subscribing_after_a_restart_tells_of_no_end_that_was_not(site: Site) -> None:
     a = await site.join()
     asked = await a.say("ask which?")
     await a.die()

@@ -7,6 +7,7 @@ import pytest
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED, WORKING
 from a2a_grpc.store import TaskKey
 from a2a_grpc.wire import Task
+from tests.covers import covers
 from tests.harness import eventually
 from tests.replicas.rig import Replica, Site, artifact_of, reason_of
 
@@ -25,6 +26,7 @@ async def sent(replica: Replica, text: str) -> tuple[asyncio.Task[Task], str]:
     return sending, task_id
 
 
+@covers("SEND-2")
 @pytest.mark.parametrize(("text", "state"), [("word", COMPLETED), ("word; park which?", INPUT_REQUIRED)])
 async def test_a_send_that_is_waited_for_gives_the_task_as_every_replica_has_it(
     site: Site, text: str, state: int

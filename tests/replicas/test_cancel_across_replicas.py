@@ -1,4 +1,4 @@
-"""Cancel reaches the agent wherever it runs (P8), and ends the task whatever has become of its replica."""
+"""Cancel reaches the agent wherever it runs, and ends the task whatever has become of its replica."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from sqlalchemy import event
 
 from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, INPUT_REQUIRED, TERMINAL, WORKING
 from a2a_grpc.wire import TaskState
+from tests.covers import covers
 from tests.harness import elements, event_state, eventually, refusal
 from tests.replicas.rig import Replica, Site, count_of
 
@@ -29,8 +30,9 @@ async def at_work(replica: Replica, text: str) -> str:
     return task_id
 
 
+@covers("P8")
 @pytest.mark.parametrize("resumable", [True, False])
-async def test_p8_a_cancel_at_b_stops_the_agent_at_a_and_brings_its_metadata(site: Site, resumable: bool) -> None:
+async def test_a_cancel_at_b_stops_the_agent_at_a_and_brings_its_metadata(site: Site, resumable: bool) -> None:
     a, b = await site.join(resumable=resumable), await site.join(resumable=resumable)
     task_id = await at_work(a, "count 1; hold")
     a.hand.allow(1)
@@ -44,7 +46,8 @@ async def test_p8_a_cancel_at_b_stops_the_agent_at_a_and_brings_its_metadata(sit
     assert (await site.head(task_id)).replica == ""
 
 
-async def test_p8_an_idle_agent_is_stopped_by_a_cancel_at_another_replica(site: Site) -> None:
+@covers("P8")
+async def test_an_idle_agent_is_stopped_by_a_cancel_at_another_replica(site: Site) -> None:
     a, b = await site.join(), await site.join()
     task_id = await at_work(a, "ask which?")
     await b.reaches(task_id, INPUT_REQUIRED)
@@ -53,6 +56,7 @@ async def test_p8_an_idle_agent_is_stopped_by_a_cancel_at_another_replica(site: 
     assert a.hand.cancels == [{"why": "no more"}]
 
 
+@covers("CANC-8", "G8")
 async def test_streams_at_every_replica_get_the_canceled_event_and_end_ok(site: Site) -> None:
     a, b, c = [await site.join() for _ in range(3)]
     task_id = await at_work(a, "hold")
@@ -66,6 +70,7 @@ async def test_streams_at_every_replica_get_the_canceled_event_and_end_ok(site: 
         assert await stream.code() is grpc.StatusCode.OK
 
 
+@covers("G8")
 async def test_an_agent_that_swallows_its_cancellation_at_a_does_not_keep_the_cancel_at_b_waiting(site: Site) -> None:
     a, b = await site.join(), await site.join()
     task_id = await at_work(a, "stay; word")
@@ -132,6 +137,7 @@ async def test_a_task_that_waits_for_a_place_at_a_is_canceled_at_b_and_never_beg
     assert a.hand.begun == [("hold", 1)]
 
 
+@covers("G6", "CANC-7")
 async def test_a_cancel_that_races_the_end_tells_the_truth(site: Site) -> None:
     a, b = await site.join(), await site.join()
     for delay_s in (0.0, 0.0, 0.001, 0.002, 0.004, 0.008, 0.016):
@@ -201,6 +207,7 @@ async def test_the_end_of_a_small_task_is_read_with_the_task(tmp_path: Path) -> 
             await eventually(lambda: _equal(a.hand.at_work, 0))
 
 
+@covers("CANC-3")
 async def test_an_ended_task_of_another_replica_is_not_cancelable_and_stays_as_it_is(site: Site) -> None:
     a, b = await site.join(), await site.join()
     ended = await a.say("word")

@@ -9,6 +9,7 @@ import pytest
 from a2a_grpc.client import connect
 from a2a_grpc.engine.run import SHUTDOWN_FAILURE
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED, WORKING
+from tests.covers import covers
 from tests.harness import elements, eventually, refusal, texts
 from tests.proxy import Proxy
 from tests.replicas.rig import MEMORY, Replica, Site, artifact_of, count_of, reason_of
@@ -32,6 +33,7 @@ async def working(replica: Replica, text: str) -> str:
     return task_id
 
 
+@covers("S2-53")
 async def test_what_can_be_finished_within_the_grace_is(site: Site) -> None:
     a, b = await pair(site, drain_grace_s=30.0)
     task_id = await working(a, "hold; word")
@@ -45,6 +47,7 @@ async def test_what_can_be_finished_within_the_grace_is(site: Site) -> None:
     assert b.hand.begun == []
 
 
+@covers("S2-53")
 async def test_a_run_that_is_not_finished_goes_on_at_another_replica_without_waiting_for_the_lease(site: Site) -> None:
     a, b = await pair(site)
     task_id = await working(a, "count 10")
@@ -57,7 +60,8 @@ async def test_a_run_that_is_not_finished_goes_on_at_another_replica_without_wai
     assert (a.hand.begun, b.hand.begun) == ([("count 10", 1)], [("count 10", 2)])
 
 
-async def test_s2_53_a_run_that_nobody_can_go_on_with_ends_in_failed_with_the_reason(site: Site) -> None:
+@covers("S2-53")
+async def test_a_run_that_nobody_can_go_on_with_ends_in_failed_with_the_reason(site: Site) -> None:
     a, b = await pair(site, resumable=False)
     task_id = await working(a, "hold")
     await a.server.stop()
@@ -106,6 +110,7 @@ async def test_a_draining_replica_takes_no_new_message_and_says_that_others_do(s
     await draining
 
 
+@covers("G9")
 async def test_its_streams_end_unavailable_and_are_resumed_at_another_replica_by_their_seq(site: Site) -> None:
     a, b = await pair(site)
     task_id = await working(a, "count 10")

@@ -8,8 +8,11 @@ import pytest
 from a2a_grpc.engine.recovery import ATTEMPTS_FAILURE, LOST_FAILURE
 from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, FAILED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.wire import TaskState
+from tests.covers import covers
 from tests.harness import event_state, eventually, refusal
 from tests.replicas.rig import Site, artifact_of, count_of, reason_of
+
+pytestmark = covers("G10", "P6")
 
 TEN = [str(i) for i in range(10)]
 

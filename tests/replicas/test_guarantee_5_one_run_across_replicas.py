@@ -1,4 +1,4 @@
-"""Guarantee 5 across replicas (P7): one run at a time per task; who lost its claim can write nothing more."""
+"""Guarantee 5 across replicas: one run at a time per task; who lost its claim can write nothing more."""
 
 import asyncio
 import time
@@ -7,9 +7,12 @@ import pytest
 
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED, WORKING
 from a2a_grpc.store import TaskKey
+from tests.covers import covers
 from tests.guarantees.rig import user_texts
 from tests.harness import eventually, texts
 from tests.replicas.rig import MEMORY, Replica, Site, artifact_of, count_of
+
+pytestmark = covers("G5", "P7")
 
 
 async def counting(replica: Replica, count: int) -> str:
@@ -20,7 +23,8 @@ async def counting(replica: Replica, count: int) -> str:
     return task_id
 
 
-async def test_p7_of_replicas_that_race_for_a_lost_task_one_runs_it(site: Site) -> None:
+@covers("P7")
+async def test_of_replicas_that_race_for_a_lost_task_one_runs_it(site: Site) -> None:
     a = await site.join()
     task_id = await counting(a, 3)
     others = [await site.join() for _ in range(4)]
@@ -33,7 +37,8 @@ async def test_p7_of_replicas_that_race_for_a_lost_task_one_runs_it(site: Site) 
     assert [text for other in others for text, _ in other.hand.begun] == ["count 10"]
 
 
-async def test_p7_every_artifact_of_tasks_that_change_replicas_is_whole(site: Site) -> None:
+@covers("P7")
+async def test_every_artifact_of_tasks_that_change_replicas_is_whole(site: Site) -> None:
     a = await site.join()
     tasks = [await a.begin("count 10") for _ in range(6)]
     a.hand.allow(23)

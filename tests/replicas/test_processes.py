@@ -20,6 +20,7 @@ from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.store import Record, TaskKey, open_store
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import TaskState
+from tests.covers import covers
 from tests.harness import Program, eventually
 from tests.ports import free_address
 from tests.proxy import Proxy
@@ -146,6 +147,7 @@ async def pair(url: str, *options: str, resumable: bool = True) -> AsyncIterator
                     send_signal(program, signal.SIGCONT)
 
 
+@covers("G10")
 async def test_a_run_whose_process_is_killed_goes_on_in_another_and_nobody_who_watches_misses_a_thing(url: str) -> None:
     async with pair(url) as (a, b), client_of(a) as at_a, client_of(b) as at_b:
         task_id = await began(at_a)
@@ -158,6 +160,7 @@ async def test_a_run_whose_process_is_killed_goes_on_in_another_and_nobody_who_w
         await assert_each_once(url, task_id, await watching)
 
 
+@covers("G10")
 @pytest.mark.long
 async def test_a_run_that_cannot_go_on_ends_in_failed_with_the_reason_when_its_process_is_killed(url: str) -> None:
     async with pair(url, "--lease-s", "3", resumable=False) as (a, b), client_of(a) as at_a, client_of(b) as at_b:
@@ -174,6 +177,7 @@ async def test_a_run_that_cannot_go_on_ends_in_failed_with_the_reason_when_its_p
         assert count_of(answered) == ["0", "1", "2"]
 
 
+@covers("G5")
 @pytest.mark.long
 async def test_a_stopped_process_keeps_no_task_and_its_late_writes_change_nothing(url: str) -> None:
     async with pair(url, "--cancel-grace-s", "0.2") as (a, b), client_of(a) as at_a, client_of(b) as at_b:

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
+from tests.covers import covers
 from tests.guarantees.rig import user_texts
 from tests.harness import Refusal, eventually, refusal
 from tests.replicas.rig import Replica, Site
@@ -26,6 +27,7 @@ def texts_begun(*replicas: Replica) -> list[str]:
     return [text for replica in replicas for text, _ in replica.hand.begun]
 
 
+@covers("OPEN-15")
 async def test_messages_to_every_replica_become_turns_in_the_order_in_which_they_were_accepted(site: Site) -> None:
     a, b, c = [await site.join() for _ in range(3)]
     task_id = await busy(a)
@@ -90,6 +92,7 @@ async def test_the_messages_that_may_wait_are_counted_across_all_replicas(site: 
     assert "one too many" not in texts_begun(a, b, c)
 
 
+@covers("OPEN-15")
 async def test_of_messages_that_race_for_the_last_places_as_many_are_accepted_as_may_wait(site: Site) -> None:
     replicas = [await site.join(max_queued_turns=5) for _ in range(3)]
     a, _, c = replicas
@@ -104,6 +107,7 @@ async def test_of_messages_that_race_for_the_last_places_as_many_are_accepted_as
     await eventually(lambda: _said(c, task_id, texts_begun(a)[1:]))
 
 
+@covers("SEND-12")
 async def test_a_message_sent_twice_with_one_key_to_two_replicas_is_one_turn(site: Site) -> None:
     a, b, c = [await site.join() for _ in range(3)]
     task_id = await busy(a)
@@ -115,6 +119,7 @@ async def test_a_message_sent_twice_with_one_key_to_two_replicas_is_one_turn(sit
     assert texts_begun(a, b, c) == ["hold; park first", "park once", "park last"]
 
 
+@covers("SEND-12")
 async def test_a_first_message_sent_twice_with_one_key_to_two_replicas_is_one_task_and_one_run(site: Site) -> None:
     replicas = [await site.join() for _ in range(3)]
     key = ("idempotency-key", "k-1")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.covers import covers
 from tests.harness import ROOT
 from tests.simulation.checker import violations
 from tests.simulation.history import Follow, History
@@ -39,6 +40,7 @@ def simulated(seed: int) -> History:
     return simulate(seed)
 
 
+@covers("G1", "G2", "G4", "G5", "G6", "G10")
 @pytest.mark.parametrize("seeds", [range(int(ONE), int(ONE) + 1)] if ONE else PARTS, ids=str)
 def test_every_history_keeps_the_rules(seeds: range) -> None:
     for seed in seeds:

@@ -12,6 +12,7 @@ from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, Record, StoreFull, TaskStore, open_store
 from a2a_grpc.store.contract import KEY, StoreContract, append, born, chunk, create, status
 from a2a_grpc.store.memory import EVICTED_TASKS, FREED_RECORDS
+from tests.covers import covers
 
 
 class TestMemoryStore(StoreContract):
@@ -34,6 +35,7 @@ async def test_a_new_task_makes_room_by_removing_the_oldest_that_ended() -> None
     assert sorted(listed.position.id for listed in left.tasks) == ["t-1", "t-3", "t-4"]
 
 
+@covers("Q12")
 async def test_a_task_that_has_not_ended_is_never_evicted() -> None:
     store = MemoryStore(max_tasks=2)
     await create(store, KEY._replace(id="t-0"))
@@ -44,6 +46,7 @@ async def test_a_task_that_has_not_ended_is_never_evicted() -> None:
     assert await store.head(KEY._replace(id="t-2")) is None
 
 
+@covers("G11")
 async def test_the_bytes_of_all_events_are_bounded_for_new_tasks() -> None:
     store = MemoryStore(max_bytes=len(born().event) + 5_000)
     epoch = await create(store)

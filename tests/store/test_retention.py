@@ -1,4 +1,4 @@
-"""Retention on every store: what ended long enough ago goes, page by page, and nothing else (Q8)."""
+"""Retention on every store: what ended long enough ago goes, page by page, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,8 +22,11 @@ from a2a_grpc.lifecycle import (
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, Scope, TaskStore, open_store
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import TaskState
+from tests.covers import covers
 from tests.guarantees.rig import believe_ages, key_of, serving_on, stored_task
 from tests.harness import eventually, refusal, scripted, scripted_agent, texts
+
+pytestmark = covers("Q8", "SEC-9")
 
 OLD = 2500
 HOUR_S = 3600.0
@@ -82,7 +85,8 @@ async def names(store: TaskStore, tenant: str = "") -> list[str]:
     return sorted(listed.position.id for listed in page.tasks)
 
 
-async def test_q8_2500_ended_tasks_older_than_the_limit_are_gone_after_a_sweep_and_no_other(store: TaskStore) -> None:
+@covers("Q8")
+async def test_2500_ended_tasks_older_than_the_limit_are_gone_after_a_sweep_and_no_other(store: TaskStore) -> None:
     await fill(store)
     stay = await put_what_stays(store)
     assert await sweep(store, SETTINGS) == OLD
@@ -97,7 +101,8 @@ async def test_q8_2500_ended_tasks_older_than_the_limit_are_gone_after_a_sweep_a
     assert await sweep(store, SETTINGS) == 0
 
 
-async def test_s4_48_the_end_counts_by_its_time_in_utc_to_the_second(store: TaskStore) -> None:
+@covers("S4-48")
+async def test_the_end_counts_by_its_time_in_utc_to_the_second(store: TaskStore) -> None:
     for age_s in (HOUR_S + 30, HOUR_S - 30):
         await put(store, f"ended-{age_s:.0f}-s-ago", COMPLETED, age_s)
     await believe_ages(store)
@@ -114,7 +119,8 @@ async def test_beyond_their_number_the_oldest_go_and_whoever_has_not_ended_is_no
     assert await names(store) == [f"ended-{n}" for n in range(15, 20)] + [f"open-{n}" for n in range(4)]
 
 
-async def test_q12_with_room_for_none_a_sweep_removes_no_task_that_has_not_ended(store: TaskStore) -> None:
+@covers("Q12")
+async def test_with_room_for_none_a_sweep_removes_no_task_that_has_not_ended(store: TaskStore) -> None:
     for n, state in enumerate(OPEN):
         await put(store, f"open-{n}", state, 1000 * HOUR_S)
     nothing = EngineSettings(retention_s=0.0, max_ended_tasks=0, idempotency_retention_s=0.0)
@@ -138,7 +144,8 @@ async def test_idempotency_keys_are_forgotten_by_their_age_alone(store: TaskStor
     assert await names(store) == ["open"]
 
 
-async def test_s4_47_a_running_server_sweeps_by_itself_and_goes_on_serving(store_url: str, store: TaskStore) -> None:
+@covers("S4-47")
+async def test_a_running_server_sweeps_by_itself_and_goes_on_serving(store_url: str, store: TaskStore) -> None:
     await fill(store)
     stay = await put_what_stays(store)
     agent = scripted_agent()

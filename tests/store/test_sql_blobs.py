@@ -17,6 +17,7 @@ from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.keeper import Superfluous, keep
 from a2a_grpc.store.views import cut, split
 from a2a_grpc.wire import Artifact, Part, StreamResponse, Task, TaskArtifactUpdateEvent
+from tests.covers import covers
 
 MiB = 1 << 20
 LEAN = TaskView(artifacts=False)
@@ -148,9 +149,10 @@ async def test_no_value_of_more_than_a_mebibyte_of_a_snapshot_passes_through_a_s
     assert PART < max(seen) <= MiB
 
 
+@covers("G4")
 @pytest.mark.parametrize("load", [load_whole, list_whole, load_lean, list_lean])
 @pytest.mark.parametrize("change", ["a newer snapshot", "a purge"])
-async def test_guarantee_4_a_snapshot_that_changes_while_it_is_read_is_read_as_it_was(
+async def test_a_snapshot_that_changes_while_it_is_read_is_read_as_it_was(
     writing: SqlStore, reading: SqlStore, load: Load, change: str
 ) -> None:
     """The change comes between the statement that finds the snapshot and the opening of its blobs."""
@@ -188,9 +190,8 @@ async def test_guarantee_4_a_snapshot_that_changes_while_it_is_read_is_read_as_i
     assert (after.seq if after else None) == (None if change == "a purge" else 8)
 
 
-async def test_guarantee_4_snapshots_fit_their_seq_while_another_connection_writes(
-    writing: SqlStore, reading: SqlStore
-) -> None:
+@covers("G4")
+async def test_snapshots_fit_their_seq_while_another_connection_writes(writing: SqlStore, reading: SqlStore) -> None:
     epoch = await large_task(writing)
     await grow(writing, epoch, 5)
 

@@ -20,6 +20,7 @@ from a2a_grpc.store.contract import KEY, append, born, chunk, create, filled, he
 from a2a_grpc.store.sql import SqlStore, bulk
 from a2a_grpc.store.sql.bulk import ROW_BY_ROW_BEFORE
 from a2a_grpc.wire import Task
+from tests.covers import covers
 from tests.harness import eventually
 
 
@@ -67,6 +68,7 @@ async def _append_chunks(store: SqlStore, epoch: int, first: int, count: int) ->
         await asyncio.gather(*(append(store, chunk(seq, "x" * 50), epoch=epoch) for seq in range(start, start + 100)))
 
 
+@covers("G12")
 async def test_an_event_costs_the_same_however_long_the_log_is(store: SqlStore) -> None:
     epoch = await create(store)
     await append(store, status(2), epoch=epoch)
