@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.server import ListenError, ServerSettings
 from a2a_grpc.wire import SERVICE_NAME, A2AServiceStub, ListTasksRequest
+from tests.covers import covers
 from tests.harness import V1, Program, run_program, scripted_agent, serving
 from tests.ports import free_address
 
@@ -89,6 +90,7 @@ async def test_the_agents_port_has_what_the_settings_name(settings: dict[str, bo
         assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
+@covers("SEC-11")
 async def test_on_a_port_of_their_own_they_are_there_and_not_on_the_agents() -> None:
     async with serving(scripted_agent(), channelz=True, admin_listen="127.0.0.1:0") as served:
         assert await offered(served.channel) == set()
@@ -122,7 +124,8 @@ async def test_health_on_a_port_of_its_own_says_that_the_server_drains() -> None
             assert (await told).status == NOT_SERVING
 
 
-async def test_q3_an_admin_port_that_is_taken_is_an_error_and_leaves_no_port_behind() -> None:
+@covers("Q3")
+async def test_an_admin_port_that_is_taken_is_an_error_and_leaves_no_port_behind() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         free = free_address()

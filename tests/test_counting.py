@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from a2a_grpc.counting import FIELDS_PER_STEP, Counter, Malformed, TooMany
 from a2a_grpc.parts import struct, value
 from a2a_grpc.wire import AgentCard, Artifact, Message, Part, SendMessageRequest, Task
+from tests.covers import covers
 
 PARTS = "lf.a2a.v1.Message.parts"
 VALUES = "google.protobuf.ListValue.values"
@@ -167,6 +168,7 @@ WIDE: dict[str, bytes] = {
 }
 
 
+@covers("VAL-6")
 @pytest.mark.parametrize("path", WIDE)
 def test_a_wide_message_is_refused_by_its_field_after_as_many_fields_as_the_limit(path: str) -> None:
     limits = counter(parts=1000, values=1000, fields=1000, references=1000, whole=5000)

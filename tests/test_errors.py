@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from a2a_grpc import errors
 from a2a_grpc.errors import A2AError, Violation
 from a2a_grpc.rpc.status import MAX_VIOLATIONS, to_status
+from tests.covers import covers
 
 CLASSES = [
     member
@@ -32,7 +33,8 @@ SPECIFIED = {
 """The nine errors of spec §5.4, with the status codes of 1.0.1."""
 
 
-def test_err_4_the_nine_errors_have_the_codes_of_the_specification() -> None:
+@covers("ERR-4")
+def test_the_nine_errors_have_the_codes_of_the_specification() -> None:
     assert {kind.reason: kind.code for kind in CLASSES if kind.reason in SPECIFIED} == SPECIFIED
 
 
@@ -48,8 +50,9 @@ def test_a_class_says_itself_what_it_means(kind: type[A2AError]) -> None:
     assert kind.__name__ in (errors.__doc__ or ""), "the tree at the head of the module is complete"
 
 
+@covers("ERR-2")
 @pytest.mark.parametrize("kind", CLASSES)
-def test_err_2_the_status_carries_code_message_and_error_info(kind: type[A2AError]) -> None:
+def test_the_status_carries_code_message_and_error_info(kind: type[A2AError]) -> None:
     status = to_status(kind("what happened", metadata={"task_id": "t-17"}))
     info = ErrorInfo()
     assert (status.code, status.message) == (kind.code.value[0], "what happened")
@@ -58,7 +61,8 @@ def test_err_2_the_status_carries_code_message_and_error_info(kind: type[A2AErro
     assert (info.reason, info.domain, dict(info.metadata)) == (kind.reason, "a2a-protocol.org", {"task_id": "t-17"})
 
 
-def test_err_5_violations_travel_as_bad_request_and_stand_in_the_message() -> None:
+@covers("ERR-5")
+def test_violations_travel_as_bad_request_and_stand_in_the_message() -> None:
     error = errors.InvalidRequestError.of(Violation("page_size", "is 0"), Violation("status", "99 is not a state"))
     bad = BadRequest()
     assert to_status(error).details[1].Unpack(bad)
@@ -66,14 +70,16 @@ def test_err_5_violations_travel_as_bad_request_and_stand_in_the_message() -> No
     assert error.message == "page_size: is 0; status: 99 is not a state"
 
 
-def test_err_6_a_retry_hint_travels_as_retry_info() -> None:
+@covers("ERR-6")
+def test_a_retry_hint_travels_as_retry_info() -> None:
     retry = RetryInfo()
     assert to_status(errors.ResourceExhaustedError(retry_after_s=1.5)).details[1].Unpack(retry)
     assert retry.retry_delay.ToMilliseconds() == 1500
 
 
+@covers("ERR-8")
 @given(st.lists(st.tuples(st.text(max_size=300), st.text(max_size=300)), max_size=200))
-def test_err_8_details_stay_small_whatever_was_wrong(found: list[tuple[str, str]]) -> None:
+def test_details_stay_small_whatever_was_wrong(found: list[tuple[str, str]]) -> None:
     status = to_status(errors.InvalidRequestError.of(*(Violation(*pair) for pair in found)))
     bad = BadRequest()
     if found:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from a2a_grpc import Server, ServerSettings
 from a2a_grpc.lifecycle import CANCELED, COMPLETED
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, SubscribeToTaskRequest
+from tests.covers import covers
 from tests.harness import V1, elements, event_state, eventually, refusal, request, scripted, scripted_agent
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
@@ -71,6 +72,7 @@ async def serving(*interceptors: grpc.aio.ServerInterceptor, **settings: Any) ->
         yield A2AServiceStub(channel)
 
 
+@covers("Q11")
 async def test_a_call_says_what_an_interceptor_makes_it_say() -> None:
     async with serving(SpeaksForTheCaller()) as stub:
         sent = await stub.SendMessage(request())
@@ -129,6 +131,7 @@ def traced(request: pytest.FixtureRequest) -> Iterator[Traced]:
     instrumentor.uninstrument()
 
 
+@covers("META-6")
 async def test_streams_and_calls_work_under_opentelemetry_and_each_has_its_span(traced: Traced) -> None:
     async with serving(*traced.interceptors) as stub:
         sent = await stub.SendMessage(request(), metadata=V1)
@@ -177,6 +180,7 @@ async def test_health_is_watched_and_reflection_answers_under_opentelemetry(trac
 LEFT = {"while it waits": [{"sleep": 60}], "while it writes": [{"chunks": {"count": 100_000}}, {"sleep": 60}]}
 
 
+@covers("P3")
 @pytest.mark.parametrize("steps", LEFT.values(), ids=LEFT)
 async def test_a_client_that_leaves_its_stream_leaves_nothing_behind_under_opentelemetry(
     traced: Traced, steps: Any

@@ -40,6 +40,7 @@ from a2a_grpc.wire import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
+from tests.covers import covers
 
 UNSPECIFIED = TaskState.TASK_STATE_UNSPECIFIED
 STATES = [
@@ -65,9 +66,10 @@ def test_the_states_are_those_of_the_contract() -> None:
     assert sorted(TaskState.values()) == sorted(STATES)
 
 
+@covers("ST-2")
 @pytest.mark.parametrize("before", STATES, ids=state_name)
 @pytest.mark.parametrize("after", STATES, ids=state_name)
-def test_st_2_a_state_may_follow_another_exactly_as_the_table_says(before: TaskState, after: TaskState) -> None:
+def test_a_state_may_follow_another_exactly_as_the_table_says(before: TaskState, after: TaskState) -> None:
     if (before, after) in LEGAL:
         check(before, after)
         return
@@ -76,6 +78,7 @@ def test_st_2_a_state_may_follow_another_exactly_as_the_table_says(before: TaskS
     assert str(refused.value) == f"{state_name(after)} cannot follow {state_name(before)}"
 
 
+@covers("ST-1")
 def test_terminal_is_final_interrupted_is_not_and_both_are_settled() -> None:
     assert {COMPLETED, FAILED, CANCELED, REJECTED} == TERMINAL
     assert {INPUT_REQUIRED, AUTH_REQUIRED} == INTERRUPTED
@@ -193,9 +196,10 @@ def test_the_fold_changes_its_task_in_place_and_no_event(log: list[Step]) -> Non
     assert [(event.SerializeToString(deterministic=True), message) for event, message in log] == before
 
 
+@covers("HIST-5")
 @steady
 @given(steps)
-def test_hist_5_the_history_is_what_was_said_in_order_the_question_before_its_answer(log: list[Step]) -> None:
+def test_the_history_is_what_was_said_in_order_the_question_before_its_answer(log: list[Step]) -> None:
     expected, standing = list(new_task().history), None
     for event, message in log:
         if not event.HasField("status_update"):
@@ -237,9 +241,10 @@ class Model:
     extensions: list[str] = field(default_factory=list)
 
 
+@covers("ART-2")
 @steady
 @given(steps)
-def test_art_2_artifacts_are_made_replaced_and_extended(log: list[Step]) -> None:
+def test_artifacts_are_made_replaced_and_extended(log: list[Step]) -> None:
     """Parts are concatenated, metadata upserted, extensions united, a name or description that is given again wins."""
     expected: dict[str, Model] = {}
     for event, _ in log:

@@ -38,6 +38,7 @@ from a2a_grpc.wire import (
     TaskStatus,
     TaskStatusUpdateEvent,
 )
+from tests.covers import covers
 
 steady = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 """The same examples each time, however slow the machine."""
@@ -107,9 +108,10 @@ def test_what_comes_back_is_json(value_: Any) -> None:
     json.dumps(to_python(value(value_)), allow_nan=False)
 
 
+@covers("WIRE-11")
 @steady
 @given(st.integers(-EXACT, EXACT))
-def test_wire_11_integers_stay_integers(number: int) -> None:
+def test_integers_stay_integers(number: int) -> None:
     back = to_python(value(number))
     assert type(back) is int
     assert back == number
@@ -123,9 +125,10 @@ def test_a_fraction_stays_a_float(number: float) -> None:
     assert back == number
 
 
+@covers("WIRE-11")
 @steady
 @given(st.integers() | st.integers(2**53 - 9, 2**53 + 9) | st.integers(-(2**53) - 9, 9 - 2**53) | st.integers(2**1000))
-def test_wire_11_an_integer_comes_back_as_it_was_or_is_refused(number: int) -> None:
+def test_an_integer_comes_back_as_it_was_or_is_refused(number: int) -> None:
     for holder in (value, lambda inner: struct({"n": [inner]}), lambda inner: part([inner])):
         if abs(number) > EXACT:
             with pytest.raises(ValueError, match="2\\^53 lose digits, give it as a string"):
@@ -203,9 +206,10 @@ PLACES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@covers("VAL-9")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", UNFIT)
-def test_val_9_what_json_does_not_have_is_refused_wherever_it_stands(kind: str, place: str) -> None:
+def test_what_json_does_not_have_is_refused_wherever_it_stands(kind: str, place: str) -> None:
     unfit, error, said = UNFIT[kind]
     with pytest.raises(error, match=said):
         value(PLACES[place](unfit))
@@ -317,7 +321,8 @@ def test_the_data_is_that_of_the_first_data_part() -> None:
     assert data_of(Message()) is None
 
 
-def test_send_15_a_message_of_the_agent_has_an_id_of_its_own_and_its_role() -> None:
+@covers("SEND-15")
+def test_a_message_of_the_agent_has_an_id_of_its_own_and_its_role() -> None:
     first, second = (agent_message("hi", context_id="c", task_id="t") for _ in range(2))
     assert first.message_id
     assert first.message_id != second.message_id
