@@ -25,6 +25,7 @@ from a2a_grpc.engine import EngineSettings  # noqa: E402
 from a2a_grpc.rpc import TransportSettings  # noqa: E402
 from a2a_grpc.sentinel import AttachSettings, RegisterSettings, SentinelSettings  # noqa: E402
 from a2a_grpc.server import RequestLimits, ServerSettings  # noqa: E402
+from tools.traceability import traceability_page  # noqa: E402
 
 sys.path.insert(0, str(FOLDER))
 
@@ -220,6 +221,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "messages.md": messages_page,
     **REFERENCE_PAGES,
     "settings.md": settings_page,
+    "traceability.md": traceability_page,
 }
 """The generated pages of this folder."""
 
