@@ -45,6 +45,7 @@ FLOORS = {
     "backoff": 0,
     "counting": 0,
     "surely": 0,
+    "deadlines": 0,
     "unclosed": 0,
     "libc": 0,
     "offload": 0,

@@ -15,6 +15,7 @@ from a2a_grpc.auth import CallCredentials
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import NOBODY, Callers
 from a2a_grpc.auth.protocol import EXPIRED, Certificate
+from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc.status import CODES
@@ -79,10 +80,9 @@ class Admission:
         self._certificate = certificate
         self._audit = audit
         self._loop = asyncio.get_running_loop()
-        self._asking: dict[asyncio.Task[Any], float] = {}
-        """The calls whose authenticators are being asked, with the loop's time at which that began."""
+        self._asking: Deadlines[asyncio.Task[Any]] = Deadlines(self._end_late, look_s=LOOK_S)
+        """The calls whose authenticators are being asked."""
         self._late: set[asyncio.Task[Any]] = set()
-        self._is_looking = False
 
     @property
     def is_needed(self) -> bool:
@@ -149,16 +149,10 @@ class Admission:
         return True
 
     async def _identified(self, credentials: CallCredentials) -> Principal:
-        """Ask the authenticators. Raise UnavailableError if they do not answer in time.
-
-        One timer looks after all calls: a timer for each of thousands of calls a second would cost more than the rest.
-        """
+        """Ask the authenticators. Raise UnavailableError if they do not answer in time."""
         task = asyncio.current_task(self._loop)
         assert task is not None
-        self._asking[task] = self._loop.time()
-        if not self._is_looking:
-            self._is_looking = True
-            self._loop.call_later(LOOK_S, self._look)
+        self._asking.add(task, IDENTIFY_TIMEOUT_S)
         try:
             return await self._callers.identify(credentials)
         except asyncio.CancelledError:
@@ -167,18 +161,13 @@ class Admission:
             self._callers.note_timeout(IDENTIFY_TIMEOUT_S)
             raise UnavailableError("the credentials were not checked in time", retry_after_s=1.0) from None
         finally:
-            del self._asking[task]
+            self._asking.remove(task)
             self._late.discard(task)
 
-    def _look(self) -> None:
-        """End the calls whose authenticators have not answered in time."""
-        self._is_looking = bool(self._asking)
-        if self._is_looking:
-            self._loop.call_later(LOOK_S, self._look)
-        before = self._loop.time() - IDENTIFY_TIMEOUT_S
-        for task in [task for task, began in self._asking.items() if began < before and task not in self._late]:
-            self._late.add(task)
-            task.cancel()
+    def _end_late(self, task: "asyncio.Task[Any]") -> None:
+        """End a call whose authenticators have not answered in time."""
+        self._late.add(task)
+        task.cancel()
 
     async def _refuse(self, context: Context, error: A2AError) -> None:
         if isinstance(error, UnauthenticatedError):

@@ -8,18 +8,15 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
+from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedError
 from a2a_grpc.rpc.interceptors import without_interceptors
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
 from a2a_grpc.rpc.traffic import Account, Traffic
 
-LOOK_S, HURRIED_LOOK_S = 1.0, 0.1
-"""Between two looks at requests that are late; the second while places are scarce."""
 HURRIED_S = 2.0
 """How long a request may take to arrive while half of all places, or of its connection's, are taken."""
-ROUNDS = 4
-"""Rounds of the event loop in which a request that has arrived is seen, and its task resumed."""
 PENALTY_S = 30.0
 """How long a connection may use the first half of the places only, after a request of the connection was late."""
 WAIT_S = 10.0
@@ -43,7 +40,7 @@ class Arrivals:
 
     - At most `places` requests are asked for at a time, a quarter of them for one connection.
     - A request arrives within `timeout_s`; within two seconds if places are scarce. Otherwise its call is
-      RESOURCE_EXHAUSTED.
+      RESOURCE_EXHAUSTED. Time in which the event loop does not run does not count.
     - Connections with late requests, and those of which no request has arrived yet, share half of the places: there is
       room for the others.
     - Of the connections that wait for a place, the one that has fewest is served first.
@@ -54,13 +51,11 @@ class Arrivals:
         self._timeout_s = timeout_s
         self._refuse = refuse
         self._traffic = traffic
-        self._deadlines: dict[asyncio.Task[Any], float] = {}
+        self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(self._end)
         self._late: set[asyncio.Task[Any]] = set()
-        self._late_peers: dict[str, float] = {}
+        self._late_peers: Deadlines[str] = Deadlines(lambda _: self._shares.serve())
         self._trimmer = Trimmer()
         self._loop = asyncio.get_running_loop()
-        self._looking: asyncio.TimerHandle | None = None
-        self._is_hurried = False
 
     def asked_for(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler that asks for the request when there is room for it, then does what `handler` does."""
@@ -117,10 +112,7 @@ class Arrivals:
             return None
         task = asyncio.current_task(self._loop)
         assert task is not None
-        is_scarce = self._is_scarce(peer)
-        self._deadlines[task] = self._loop.time() + (HURRIED_S if is_scarce else self._timeout_s)
-        if self._looking is None or (is_scarce and not self._is_hurried):
-            self._look_later(is_scarce)
+        self._deadlines.add(task, HURRIED_S if self._is_scarce(peer) else self._timeout_s)
         account.arriving += 1
         try:
             return await context.read()
@@ -129,11 +121,11 @@ class Arrivals:
                 self._trimmer.wake()
                 raise  # the client is gone
             self._late.discard(task)
-            self._late_peers[peer] = self._loop.time() + PENALTY_S
+            self._late_peers.add(peer, PENALTY_S)
             task.uncancel()
             return None
         finally:
-            del self._deadlines[task]
+            self._deadlines.remove(task)
             self._shares.give_back(peer, 1)
             account.arriving -= 1
 
@@ -144,34 +136,9 @@ class Arrivals:
         shares = self._shares
         return 2 * shares.held > shares.total or 2 * shares.held_by(peer) > shares.per_peer
 
-    def _look_later(self, is_hurried: bool) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-        self._is_hurried = is_hurried
-        self._looking = self._loop.call_later(HURRIED_LOOK_S if is_hurried else LOOK_S, self._look)
-
-    def _look(self) -> None:
-        self._looking = None
-        now = self._loop.time()
-        if over := [peer for peer, until in self._late_peers.items() if until < now]:
-            for peer in over:
-                del self._late_peers[peer]
-            self._shares.serve()
-        if not self._deadlines and not self._late_peers:
-            return
-        self._look_later(2 * self._shares.held > self._shares.total or bool(self._late_peers))
-        if late := [task for task, deadline in self._deadlines.items() if deadline < now]:
-            self._end(late, ROUNDS)
-
-    def _end(self, late: "list[asyncio.Task[Any]]", rounds: int) -> None:
-        """End calls whose requests have not arrived once the event loop has gone round so often."""
-        if rounds:
-            self._loop.call_soon(self._end, late, rounds - 1)
-            return
-        for task in late:
-            if task in self._deadlines and task not in self._late:
-                self._late.add(task)
-                task.cancel()
+    def _end(self, late: "asyncio.Task[Any]") -> None:
+        self._late.add(late)
+        late.cancel()
 
 
 class Asking(grpc.aio.ServerInterceptor):

@@ -15,6 +15,7 @@ import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.status_pb2 import Status
 
+from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError, is_closing
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.responses import TINY_BYTES, Responses
@@ -109,6 +110,7 @@ class Calls:
         self.unread_by: set[str] = set()
         """Peers, as gRPC names them, that did not read what was written to a call before it was ended."""
         self._loop = asyncio.get_running_loop()
+        self._limits: Deadlines[asyncio.Timeout] = Deadlines(lambda late: late.reschedule(0.0))
 
     @property
     def is_tight(self) -> bool:
@@ -239,12 +241,16 @@ class Calls:
         A status is passed, not an error: a frame that keeps an exception whose traceback holds the frame keeps all that
         its callers hold, the request's bytes among it, until the garbage collector comes.
         """
+        limit = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(ABORT_TIMEOUT_S):
+            async with limit:
+                self._limits.add(limit, ABORT_TIMEOUT_S)
                 await abort(context, status)
         except TimeoutError:
             self._lines.warning("unread status", "the client does not read; its call ends without a status")
             return False
         except (grpc.aio.InternalError, grpc.aio.UsageError):
             pass  # the client is gone, and with it the reader of the status
+        finally:
+            self._limits.remove(limit)
         return True

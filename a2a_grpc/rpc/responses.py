@@ -5,6 +5,7 @@ import logging
 import math
 from typing import Any
 
+from a2a_grpc.deadlines import RunningClock
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.rpc.reset import outer_task, reset
 from a2a_grpc.rpc.shares import Shares
@@ -15,7 +16,7 @@ logger = logging.getLogger("a2a_grpc.rpc")
 TINY_BYTES = 4096
 """Responses up to this size are not counted: what gRPC holds for their calls is more."""
 LOOK_S = 0.25
-"""Between two looks at responses that are not read, while a call waits for room."""
+"""Between two looks at responses that are not read."""
 
 
 class Hold:
@@ -28,7 +29,7 @@ class Hold:
         self.size = size
         self.outer = outer_task.get()
         self.since = math.inf
-        """When gRPC got the response, by the event loop's clock."""
+        """When gRPC got the response, by the clock of the responses."""
 
 
 class Responses:
@@ -39,7 +40,7 @@ class Responses:
     - Together they have at most `max_bytes`, those of one connection at most half as much; a single one may be larger.
     - A call waits for room for at most twice `unread_s`, then it is RESOURCE_EXHAUSTED.
     - While a call waits, responses that were not read for `unread_s` are ended, those of the connection that holds most
-      first. Their streams are reset.
+      first. Their streams are reset. Time in which the event loop does not run does not count.
     """
 
     def __init__(self, *, max_bytes: int, unread_s: float) -> None:
@@ -47,6 +48,7 @@ class Responses:
         self._unread_s = unread_s
         self._holds: dict[asyncio.Task[Any], Hold] = {}
         self._loop = asyncio.get_running_loop()
+        self._clock = RunningClock()
         self._looking: asyncio.TimerHandle | None = None
         self._lines = Throttle(logger)
 
@@ -71,22 +73,22 @@ class Responses:
             return
         if size <= TINY_BYTES:
             return
-        if not self._shares.take(peer, size):
-            self._look_later()
-            if not await self._shares.wait(peer, size, 2 * self._unread_s):
-                advice = "the call has had its effect" if has_acted else "try again"
-                raise ResourceExhaustedError(
-                    f"responses that clients have not read yet leave no room for one of {size} bytes; {advice}",
-                    retry_after_s=None if has_acted else 1.0,
-                )
+        if not self._shares.take(peer, size) and not await self._shares.wait(peer, size, 2 * self._unread_s):
+            advice = "the call has had its effect" if has_acted else "try again"
+            raise ResourceExhaustedError(
+                f"responses that clients have not read yet leave no room for one of {size} bytes; {advice}",
+                retry_after_s=None if has_acted else 1.0,
+            )
         self._holds[task] = Hold(peer, size)
+        if self._looking is None:
+            self._look_later()
         task.add_done_callback(self.release)
 
     def sent(self, task: "asyncio.Task[Any]") -> None:
         """Note that the response of a call is gRPC's now: from here on it waits for the client to read."""
         hold = self._holds.get(task)
         if hold is not None:
-            hold.since = self._loop.time()
+            hold.since = self._clock.time()
 
     def release(self, task: "asyncio.Task[Any]") -> None:
         """Count the response of a call no longer. Does nothing if none is counted."""
@@ -103,16 +105,19 @@ class Responses:
         hold.size = size
 
     def _look_later(self) -> None:
-        if self._looking is None:
-            self._looking = self._loop.call_later(LOOK_S, self._look)
+        self._clock.look(LOOK_S)
+        self._looking = self._loop.call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
         """End responses that their clients do not read, as many as the waiting calls need."""
         self._looking = None
-        if not self._shares.is_wanted:
+        if not self._holds:
+            self._clock.look(math.inf)
             return
         self._look_later()
-        unread_since = self._loop.time() - self._unread_s
+        if not self._shares.is_wanted:
+            return
+        unread_since = self._clock.time() - self._unread_s
         unread = [(task, hold) for task, hold in self._holds.items() if hold.since < unread_since]
         unread.sort(key=lambda item: (-self._shares.held_by(item[1].peer), item[1].since))
         freed = 0

@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from a2a_grpc.deadlines import Deadlines
+
 
 class Shares:
     """Gives parts of a total to peers, and takes the parts back.
@@ -22,7 +24,8 @@ class Shares:
         self.per_peer = per_peer
         self.held = 0
         self._by_peer: dict[str, int] = {}
-        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
+        self._waiting: dict[str, deque[tuple[int, asyncio.Future[bool]]]] = {}
+        self._deadlines: Deadlines[asyncio.Future[bool]] = Deadlines(_too_late)
 
     @property
     def is_wanted(self) -> bool:
@@ -45,22 +48,23 @@ class Shares:
         return True
 
     async def wait(self, peer: str, size: int, timeout_s: float) -> bool:
-        """Wait for a part. Return False if there was no room in time."""
-        place: tuple[int, asyncio.Future[None]] = size, asyncio.get_running_loop().create_future()
+        """Wait for a part. Return False if there was no room in time, see `Deadlines`."""
+        place: tuple[int, asyncio.Future[bool]] = size, asyncio.get_running_loop().create_future()
         self._waiting.setdefault(peer, deque()).append(place)
         given = place[1]
+        self._deadlines.add(given, timeout_s)
+        is_given = False
         try:
-            async with asyncio.timeout(timeout_s):
-                await given
-        except BaseException as error:
-            if given.done() and not given.cancelled():
+            is_given = await given
+        except asyncio.CancelledError:
+            if given.done() and not given.cancelled() and given.result():
                 self.give_back(peer, size)
-            elif place in self._waiting.get(peer, ()):
-                self._leave(peer, place)
-            if isinstance(error, TimeoutError):
-                return False
             raise
-        return True
+        finally:
+            self._deadlines.remove(given)
+            if not is_given and place in self._waiting.get(peer, ()):
+                self._leave(peer, place)
+        return is_given
 
     def enlarge(self, peer: str, by: int) -> None:
         """Make a part that is held larger, whether there is room or not."""
@@ -102,7 +106,7 @@ class Shares:
                     break
                 if self._fits(peer, size):
                     self._give(peer, size)
-                    given.set_result(None)
+                    given.set_result(True)
                     self._leave(peer, place)
                     break
             else:
@@ -118,8 +122,14 @@ class Shares:
                 yield peer
         yield from sorted(holding, key=self.held_by)
 
-    def _leave(self, peer: str, place: "tuple[int, asyncio.Future[None]]") -> None:
+    def _leave(self, peer: str, place: "tuple[int, asyncio.Future[bool]]") -> None:
         line = self._waiting[peer]
         line.remove(place)
         if not line:
             del self._waiting[peer]
+
+
+def _too_late(given: "asyncio.Future[bool]") -> None:
+    """Have a peer's call go on without its part."""
+    if not given.done():
+        given.set_result(False)

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import (
     InvalidRequestError,
     PermissionDeniedError,
@@ -191,7 +192,7 @@ class Attaching:
         with self._traffic.receiving(context.peer()) as explain:
             while True:
                 try:
-                    async with asyncio.timeout(2 * self._settings.heartbeat_s):
+                    async with time_limit(2 * self._settings.heartbeat_s):
                         raw: Any = await context.read()
                 except TimeoutError:
                     raise UnavailableError("the agent was silent for two heartbeats") from None

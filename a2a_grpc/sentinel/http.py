@@ -1,6 +1,5 @@
 """HTTP beside the sentinel's gRPC: cards, the registry, catalogs, and probes."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlencode
@@ -9,6 +8,7 @@ from aiohttp import web
 
 from a2a_grpc.address import join_address, split_address
 from a2a_grpc.agent.card import card_json
+from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import InvalidRequestError, UnimplementedError, Violation
 from a2a_grpc.listening.descriptors import shares
 from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
@@ -132,7 +132,7 @@ class SentinelHttp(HttpPort):
 
     async def _search(self, request: web.Request, caller: Principal) -> web.Response:
         try:
-            async with asyncio.timeout(BODY_S):
+            async with time_limit(BODY_S):
                 query = query_of(await request.read())
         except TimeoutError:
             raise web.HTTPRequestTimeout from None

@@ -1,6 +1,5 @@
 """Callers over HTTP: headers are credentials as the metadata of a call is, and certificates are those of gRPC."""
 
-import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -13,6 +12,7 @@ from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.auth.certificates import certificate_of
 from a2a_grpc.auth.protocol import Certificate
+from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc.admission import IDENTIFY_TIMEOUT_S
@@ -78,7 +78,7 @@ class Visitors:
 
     async def _identified(self, credentials: CallCredentials) -> Principal:
         try:
-            async with asyncio.timeout(IDENTIFY_TIMEOUT_S):
+            async with time_limit(IDENTIFY_TIMEOUT_S):
                 return await self._callers.identify(credentials, may_ask=True)
         except TimeoutError:
             self._callers.note_timeout(IDENTIFY_TIMEOUT_S)

@@ -11,6 +11,7 @@ import grpc.aio
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.status import to_error
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnavailableError
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.pipes import Pipes
@@ -76,7 +77,7 @@ class Link:
     async def open(self) -> Welcome:
         """Say Hello. Return the answer. Raise the error of a sentinel that refuses, or does not answer."""
         try:
-            async with asyncio.timeout(WELCOME_S):
+            async with time_limit(WELCOME_S):
                 self._attach = self._pool.begin("attach", None, metadata=self._metadata)
                 await self._attach.write(AgentFrame(hello=self._hello).SerializeToString())
                 frame = await self._read()
@@ -176,7 +177,7 @@ class Link:
         """Do what the sentinel says. Return at the end of the stream."""
         while True:
             try:
-                async with asyncio.timeout(2 * self._heartbeat_s):
+                async with time_limit(2 * self._heartbeat_s):
                     frame = await self._read()
             except TimeoutError:
                 raise UnavailableError("the sentinel was silent for two heartbeats") from None

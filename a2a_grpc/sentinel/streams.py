@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc.aio
 
+from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InternalError, InvalidRequestError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.rpc import Context
@@ -111,7 +112,7 @@ async def first_message(context: Context, what: str) -> bytes:
         what: The name of the message, for errors.
     """
     try:
-        async with asyncio.timeout(FIRST_S):
+        async with time_limit(FIRST_S):
             raw: Any = await context.read()
     except TimeoutError:
         raise InvalidRequestError(f"{what} did not come within {FIRST_S:g} s") from None

@@ -11,6 +11,7 @@ import grpc.aio
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, is_http2, join
@@ -205,7 +206,7 @@ class Tunnel(Way):
         connection = self._dialed[dial] = _Connection(reader, writer)
         self._say(SentinelFrame(dial=Dial(id=dial)))
         try:
-            async with asyncio.timeout(DIAL_S):
+            async with time_limit(DIAL_S):
                 await connection.taken.wait()
             if dial not in self._dialed:  # otherwise the tunnel was closed
                 await connection.done.wait()

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from a2a_grpc.deadlines import time_limit
 from a2a_grpc.store import StoreUnavailable, TaskStore
 
 logger = logging.getLogger("a2a_grpc.server")
@@ -49,7 +50,7 @@ class Readiness:
 
     async def _ask(self) -> None:
         try:
-            async with asyncio.timeout(STORE_ANSWERS_WITHIN_S):
+            async with time_limit(STORE_ANSWERS_WITHIN_S):
                 await self._store.ping()
             self._answers = True
         except (TimeoutError, StoreUnavailable):

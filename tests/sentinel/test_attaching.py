@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -253,6 +254,15 @@ async def test_a_silent_agent_is_detached_after_two_heartbeats_and_one_that_says
             await asyncio.sleep(HEARTBEAT_S)
             alive = GetTaskRequest(tenant="alive@fame.fabric").SerializeToString()
             assert await unary(channel)(alive) == alive
+            assert running._routes.all() == tunnels
+
+
+async def test_a_process_that_was_held_up_for_longer_than_two_heartbeats_loses_no_tunnel() -> None:
+    async with sentinel(heartbeat_s=0.5) as running:
+        async with attached_raw(echo, running.address) as (channel, _):
+            tunnels = running._routes.all()
+            time.sleep(1.6)  # the event loop of both ends stands still
+            assert await unary(channel)(REQUEST) == REQUEST
             assert running._routes.all() == tunnels
 
 
