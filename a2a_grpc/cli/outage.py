@@ -68,4 +68,4 @@ class WatchedClient(Client):
 
     def __init__(self, outage: Outage, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._calls.watcher = outage
+        self._calls.contact.watcher = outage

@@ -10,19 +10,18 @@ import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.client.connection import Connection, Link, closed
+from a2a_grpc.client.contact import Contact
 from a2a_grpc.client.credentials import AUTHORIZATION, check_entry
 from a2a_grpc.client.disconnects import Passing, is_refused_for_now, is_unsent
-from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
+from a2a_grpc.client.errors import ConnectionLostError
 from a2a_grpc.client.extended import Extended
 from a2a_grpc.client.identity import Identity, check_privacy
 from a2a_grpc.client.offers import check_offered
-from a2a_grpc.client.origin import Origin, page_of
-from a2a_grpc.client.probe import ProbeFailure, explain
+from a2a_grpc.client.origin import page_of
 from a2a_grpc.client.responses import accepted, too_many_bytes
 from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.client.security import Given, asked_by
 from a2a_grpc.client.status import explain_size, lost, to_error
-from a2a_grpc.client.watcher import Watcher
 from a2a_grpc.errors import (
     A2AError,
     DeadlineExceededError,
@@ -45,9 +44,6 @@ TOO_LARGE = "CLIENT: Received message larger than max"
 
 LATE_S = 0.01
 """A call with fewer seconds left counts as late. The agent may report the deadline a little before the client."""
-
-SECOND_LOOK_S = 1.0
-"""Seconds to find out why an agent was not reached, if no time is left for it."""
 
 
 class Calls:
@@ -76,14 +72,12 @@ class Calls:
         self.connection = connection
         self.settings = connection.settings
         self._identity = Identity(connection, credentials)
-        self._extended = Extended()
+        self.contact = Contact(connection)
+        self._extended = Extended(self.contact)
         self._metadata = metadata
         self._extensions = extensions
         self._repeats_safely: bool | None = None
         self._streams_sends = self._streams_tasks = True
-        self.watcher: Watcher | None = None
-        self.was_reached = False
-        """True once the agent, or a proxy before the agent, has answered."""
 
     async def unary(
         self,
@@ -133,11 +127,11 @@ class Calls:
         It is the extended card if the client has one and the public card is still of the same version (XCRD-5).
         """
         public = await self.connection.card()
-        return public if public is None else self._extended.in_place_of(self, public)
+        return public if public is None else self._extended.in_place_of(public)
 
     def retry_policy(self) -> RetryPolicy:
         """Return the policy of one unary call."""
-        return RetryPolicy(self, within_s=self.settings.timeout_s, max_retries=self.settings.max_retries)
+        return RetryPolicy(self.contact, within_s=self.settings.timeout_s, max_retries=self.settings.max_retries)
 
     async def may_repeat(self, error: Passing, retry: RetryPolicy, *, is_safe: bool, is_keyed: bool = True) -> bool:
         """Wait until the next try of a call. Return False if the next try could have the same effect twice.
@@ -216,7 +210,7 @@ class Calls:
 
     async def _extended_link(self, link: Link) -> Link:
         """Return the link with the extended card, if the agent offers one and there are credentials."""
-        return await self._extended.link(self, link) if self._identity.is_given else link
+        return await self._extended.link(link, self.unary) if self._identity.is_given else link
 
     async def repeats_safely(self, retry: RetryPolicy) -> bool:
         """Return True if a send that was lost can be sent again without making a second task.
@@ -270,8 +264,8 @@ class Calls:
         """
         error = to_error(failure, is_late=is_late)
         if isinstance(error, ConnectionLostError):
-            return self._lost(error)
-        self.was_reached = True
+            return self.contact.lost(error)
+        self.contact.was_reached = True
         explain_size(error)
         if isinstance(error, ResourceExhaustedError) and not error.reason and TOO_LARGE in error.message:
             return too_many_bytes(error.message)
@@ -287,13 +281,7 @@ class Calls:
 
     def canceled(self) -> Exception:
         """Return why a call was canceled that no caller canceled: the client was closed, or the peer canceled it."""
-        return closed() if self.connection.is_closed else self._lost(lost(grpc.StatusCode.CANCELLED))
-
-    def _lost(self, error: ConnectionLostError) -> ConnectionLostError:
-        if error.origin is not Origin.UNREACHED:
-            self.was_reached = True
-            error.say(f"lost contact with '{self.connection.target}': {error.message}")
-        return error
+        return closed() if self.connection.is_closed else self.contact.lost(lost(grpc.StatusCode.CANCELLED))
 
     async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
         """Return the metadata of one call. The caller's entries come first, then the client's, then the defaults."""
@@ -342,33 +330,8 @@ class Calls:
             if is_canceled():
                 raise
             raise self.canceled() from None
-        self.answered()
+        self.contact.answered()
         return accepted(method, response)
-
-    def answered(self) -> None:
-        """Take note of an answer of the agent."""
-        self.was_reached = True
-        if self.watcher is not None:
-            self.watcher.answered()
-
-    async def unreachable(self, error: UnavailableError, timeout_s: float) -> UnreachableError:
-        """Return an error with the reason why the agent was not reached. Raise the error if waiting would not help.
-
-        Each step of a connection is tried to find the reason.
-        """
-        link = await self.connection.open()
-        if "http1.x server" in error.message:
-            raise UnreachableError(
-                f"{link.address} speaks HTTP/1, not gRPC; if it serves the agent's card, call http://{link.address}"
-            ) from error
-        try:
-            await explain(link.address, self.settings, tls=link.tls, timeout_s=max(timeout_s, SECOND_LOOK_S))
-        except ProbeFailure as failure:
-            found = UnreachableError(str(failure))
-            if failure.is_final:
-                raise found from error
-            return found
-        return UnreachableError(f"{link.address} cannot be reached: {error.message}")
 
 
 def is_canceled() -> bool:

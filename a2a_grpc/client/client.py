@@ -203,7 +203,7 @@ class Client:
             UnreachableError: The agent cannot be reached with TLS. The message says what does not fit.
         """
         if (await self._connection.open()).tls:
-            await self._calls.unreachable(UnavailableError(), self.settings.connect_timeout_s)
+            await self._calls.contact.unreachable(UnavailableError(), self.settings.connect_timeout_s)
 
     async def explained(self, error: A2AError) -> A2AError:
         """Return the error of a call, or an UnreachableError with the reason if the agent was never reached.
@@ -211,8 +211,8 @@ class Client:
         Args:
             error: The error of a call that a stub has made.
         """
-        if isinstance(error, UnavailableError) and not self._calls.was_reached:
-            return await self._calls.unreachable(error, self.settings.connect_timeout_s)
+        if isinstance(error, UnavailableError) and not self._calls.contact.was_reached:
+            return await self._calls.contact.unreachable(error, self.settings.connect_timeout_s)
         return error
 
     # -- messages

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from a2a_grpc.client.card import MAX_NAMED, missing_fields
 from a2a_grpc.client.connection import Link
+from a2a_grpc.client.contact import Contact
 from a2a_grpc.client.disconnects import Passing, is_refused_for_now
 from a2a_grpc.client.errors import ConnectionLostError
 from a2a_grpc.client.retry import RetryPolicy
@@ -13,8 +15,8 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
 
-if TYPE_CHECKING:
-    from a2a_grpc.client.calls import Calls
+Unary: TypeAlias = Callable[..., Awaitable[Any]]
+"""`Calls.unary`, which makes a unary call."""
 
 logger = logging.getLogger("a2a_grpc.client")
 
@@ -42,7 +44,8 @@ class Extended:
       why. After a lost connection the next call tries again.
     """
 
-    def __init__(self) -> None:  # has no reference to its calls, since the cycle would keep the channel open
+    def __init__(self, contact: Contact) -> None:  # without its calls, since the cycle would keep the channel open
+        self._contact = contact
         self._lock = asyncio.Lock()
         self._is_known = False
         """True if there is nothing more to fetch."""
@@ -55,16 +58,16 @@ class Extended:
         """True if an extended card is in place of the public one."""
         return self._card is not None
 
-    async def link(self, calls: "Calls", link: Link) -> Link:
+    async def link(self, link: Link, unary: Unary) -> Link:
         """Return the link with the card that the agent shows to this caller."""
         if self._is_known or link.card is None or not link.card.capabilities.extended_agent_card:
             return link
         async with self._lock:
             if not self._is_known:
-                await self._fetch(calls, link.card)
-        return calls.connection.link or link
+                await self._fetch(link.card, unary)
+        return self._contact.connection.link or link
 
-    def in_place_of(self, calls: "Calls", public: AgentCard) -> AgentCard:
+    def in_place_of(self, public: AgentCard) -> AgentCard:
         """Return the extended card, or the public card if there is no extended one of this version.
 
         If the version has changed, the next call fetches the extended card again.
@@ -72,26 +75,25 @@ class Extended:
         if self._card is None or public.version == self._version:
             return self._card or public
         self._card, self._is_known = None, False
-        calls.connection.replace_card(public)
+        self._contact.connection.replace_card(public)
         return public
 
-    async def _fetch(self, calls: "Calls", public: AgentCard) -> None:
+    async def _fetch(self, public: AgentCard, unary: Unary) -> None:
         request = GetExtendedAgentCardRequest()
-        timeout_s = min(TIMEOUT_S, calls.settings.timeout_s)
-        retry = Once(calls, within_s=timeout_s)
+        timeout_s = min(TIMEOUT_S, self._contact.settings.timeout_s)
+        retry = Once(self._contact, within_s=timeout_s)
         try:
-            card = cast(AgentCard, await calls.unary("GetExtendedAgentCard", request, retry=retry))
+            card: AgentCard = await unary("GetExtendedAgentCard", request, retry=retry)
         except (A2AError, ConfigurationError) as error:
             # The call that is about to be made reports a connection or credentials that do not work.
             self._is_known = isinstance(error, A2AError) and not isinstance(error, ConnectionLostError)
-            return _unused(calls, type(error).__name__)
+            return self._unused(type(error).__name__)
         self._is_known = True
         if missing := missing_fields(card):
-            return _unused(calls, f"{', '.join(missing[:MAX_NAMED])} is missing")
+            return self._unused(f"{', '.join(missing[:MAX_NAMED])} is missing")
         self._card, self._version = card, public.version
-        calls.connection.replace_card(card)
+        self._contact.connection.replace_card(card)
         return None
 
-
-def _unused(calls: "Calls", problem: str) -> None:
-    logger.info("extended card not used agent=%s problem=%s", calls.connection.target, problem)
+    def _unused(self, problem: str) -> None:
+        logger.info("extended card not used agent=%s problem=%s", self._contact.connection.target, problem)

@@ -47,7 +47,7 @@ class EventReader:
         self._send = send
         self._metadata = metadata
         self._send_metadata = send_metadata
-        self._retry = RetryPolicy(calls)
+        self._retry = RetryPolicy(calls.contact)
         self.call: StreamCall | PolledCall | None = None
         self._asked: Metadata = ()
         self._sent: list[tuple[str, str]] = []
@@ -99,7 +99,7 @@ class EventReader:
                 if resumption.step is Step.READ:
                     await self._read()
         except TimeoutError:
-            self._calls.was_reached = True  # an agent that is not reached fails within `connect_timeout_s`
+            self._calls.contact.was_reached = True  # an agent that is not reached fails within `connect_timeout_s`
             resumption.failed(UnavailableError(f"the agent took the subscription, and sent nothing for {limit_s:g} s"))
 
     async def _begin(self) -> None:
@@ -231,7 +231,7 @@ class EventReader:
 
     def _answered(self) -> None:
         """Record that the server has answered."""
-        self._calls.answered()
+        self._calls.contact.answered()
         self._retry.renew()
 
 

@@ -1,15 +1,12 @@
 """The time for which a client tries again, with one object for each wait of a caller."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.client.contact import Contact
 from a2a_grpc.client.disconnects import Passing, is_refused_for_now, is_unsent
 from a2a_grpc.client.errors import ConnectionLostError, CredentialsUnavailableError
 from a2a_grpc.errors import ResourceExhaustedError
-
-if TYPE_CHECKING:
-    from a2a_grpc.client.calls import Calls
 
 
 class RetryPolicy:
@@ -23,9 +20,9 @@ class RetryPolicy:
     that were refused together do not come back together. A delay longer than `timeout_s` is not waited for.
     """
 
-    def __init__(self, calls: "Calls", *, within_s: float | None = None, max_retries: int | None = None) -> None:
-        settings = calls.settings
-        self._calls = calls
+    def __init__(self, contact: Contact, *, within_s: float | None = None, max_retries: int | None = None) -> None:
+        settings = contact.settings
+        self._contact = contact
         self._timeout_s = settings.timeout_s
         self._give_up_after_s = settings.give_up_after_s
         self._connect_timeout_s = min(settings.connect_timeout_s, within_s or settings.connect_timeout_s)
@@ -67,7 +64,7 @@ class RetryPolicy:
         self._waits_for = None
 
     async def _delay_s(self, error: Passing) -> float:
-        if isinstance(error, CredentialsUnavailableError) and not self._calls.was_reached:
+        if isinstance(error, CredentialsUnavailableError) and not self._contact.was_reached:
             raise error
         self._tries += 1
         self.may_have_acted |= not is_unsent(error)
@@ -77,7 +74,7 @@ class RetryPolicy:
         delay_s = asked_s + own_s if is_full else max(own_s, asked_s)
         if is_full and asked_s > self._timeout_s:
             raise error
-        if isinstance(error, ResourceExhaustedError) or self._calls.was_reached:
+        if isinstance(error, ResourceExhaustedError) or self._contact.was_reached:
             end = since + self._give_up_after_s
             if self._until is not None:  # an agent that answers UNAVAILABLE, or that it is full, is in contact
                 end = min(end, self._until) if isinstance(error, ConnectionLostError) else self._until
@@ -89,9 +86,8 @@ class RetryPolicy:
             left_s = limit_s - (now - self._begun)
             is_last = delay_s > left_s
             if is_last or self._tries == 1:
-                found = await self._calls.unreachable(error, left_s)
+                found = await self._contact.unreachable(error, left_s)
                 if is_last:
                     raise found from error
-        if self._calls.watcher is not None:
-            self._calls.watcher.failed(error, limit_s)
+        self._contact.failed(error, limit_s)
         return delay_s

@@ -22,7 +22,7 @@ async def poll(calls: Calls, task_id: str, *, interval_s: float | None = None) -
     An agent that does not answer is asked again for `give_up_after_s`. Raise ConnectionLostError after that time.
     Errors of GetTask are raised as they come.
     """
-    retry = RetryPolicy(calls)
+    retry = RetryPolicy(calls.contact)
     pace = Backoff(FIRST_INTERVAL_S, LAST_INTERVAL_S)
     task: Task | None = None
     while True:
