@@ -14,7 +14,7 @@ from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.store import StoreUnavailable
-from a2a_grpc.store.open import db_command
+from a2a_grpc.store.command import db_command
 
 T = TypeVar("T")
 

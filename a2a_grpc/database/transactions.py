@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from a2a_grpc.database import write_lock
 from a2a_grpc.database.clock import MachineClock
-from a2a_grpc.database.faults import POOL, quiet_drivers
+from a2a_grpc.database.faults import POOL
 from a2a_grpc.database.file import DatabaseFile, Watch, mark
 from a2a_grpc.database.urls import Place
 from a2a_grpc.surely import surely
@@ -88,19 +88,6 @@ class HintingCompiler(SQLiteCompiler):
 
     def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
         return text
-
-
-def connect(place: Place, *, busy_s: float = BUSY_S) -> Database:
-    """The database at a place; nothing is opened yet. `busy_s` is how long SQLite waits for another process."""
-    quiet_drivers()
-    match place.dialect:
-        case "sqlite":
-            return _sqlite(place, min(busy_s, BUSY_S))
-        case "mysql":
-            return _mysql(place)
-    from a2a_grpc.database.postgresql import AsyncpgDatabase  # asyncpg is an extra
-
-    return AsyncpgDatabase(place)
 
 
 class ThreadedPool:
@@ -239,8 +226,8 @@ class ThreadedDatabase:
         return {self._reading, self._reading_at_once, self._writing, self._writing_apart}
 
 
-def _sqlite(place: Place, busy_s: float) -> ThreadedDatabase:
-    """One thread writes, a few read. Several processes of a machine may share the file."""
+def sqlite_database(place: Place, busy_s: float) -> ThreadedDatabase:
+    """Return the database in an SQLite file: one thread writes, a few read. Several processes may share the file."""
 
     file = DatabaseFile(place.path)
     watch = Watch(file)
@@ -301,7 +288,8 @@ def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
-def _mysql(place: Place) -> ThreadedDatabase:
+def mysql_database(place: Place) -> ThreadedDatabase:
+    """Return a database of MySQL or MariaDB."""
     session = (
         f"SET SESSION innodb_lock_wait_timeout={LOCK_S}, wait_timeout={4 * IDLE_S}, "
         "sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"

@@ -5,11 +5,10 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TypeVar
 
-import a2a_grpc
-
 E = TypeVar("E", bound=BaseException)
 
-OURS = str(Path(a2a_grpc.__file__).parent)
+OURS = str(Path(__file__).parent.parent)
+"""The folder of this package."""
 
 
 def frame_of(called: object) -> FrameType | None:

@@ -3,18 +3,17 @@
 import asyncio
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from a2a_grpc.engine.settings import EngineSettings
 
-if TYPE_CHECKING:
-    from a2a_grpc.engine.run import Run
+Run = TypeVar("Run")
 
 PAGE = 32
 """Runs that are let go at a time."""
 
 
-class Held:
+class Held(Generic[Run]):
     """Waiting runs, in the order in which they began to wait.
 
     Guarantees: `due` gives each run that has waited for `ask_hold_s`, and at once the longest waiting ones beyond
@@ -30,18 +29,18 @@ class Held:
     def __len__(self) -> int:
         return len(self._since)
 
-    def enter(self, run: "Run") -> None:
+    def enter(self, run: Run) -> None:
         """Note that the run begins to wait now."""
         self._since.pop(run, None)
         self._since[run] = asyncio.get_running_loop().time()
         if len(self._since) == 1 or len(self._since) > self._limit:
             self._changed.set()
 
-    def leave(self, run: "Run") -> None:
+    def leave(self, run: Run) -> None:
         """Note that the run does not wait any more."""
         self._since.pop(run, None)
 
-    async def due(self) -> "list[Run]":
+    async def due(self) -> list[Run]:
         """Wait until runs are to be let go. Return up to PAGE of them, the longest waiting first."""
         loop = asyncio.get_running_loop()
         while True:

@@ -109,7 +109,7 @@ class Run(Stage):
         writer: Writer,
         replica: Replica,
         slots: Slots,
-        held: Held,
+        held: "Held[Run]",
         threads: Threads,
         watch: Watch,
         inbox: "deque[Queued]",

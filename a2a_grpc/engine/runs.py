@@ -64,7 +64,7 @@ class Runs:
             per_caller=settings.max_runs_per_caller,
             queued_per_caller=settings.max_queued_per_caller,
         )
-        self.held = Held(settings)
+        self.held = Held[Run](settings)
         self.waiting = Waiting(settings.max_waiting_tasks)
         self.threads = Threads(settings.max_threads)
         self.watch = Watch(settings.block_warning_s)

@@ -9,10 +9,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.connect import connect
 from a2a_grpc.database.faults import distrust, is_fault, passes
 from a2a_grpc.database.patience import Outage, persist, reason
 from a2a_grpc.database.together import Together
-from a2a_grpc.database.transactions import Database, connect
+from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.database.usable import check_file, unusable

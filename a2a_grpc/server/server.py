@@ -62,7 +62,7 @@ from a2a_grpc.server.settings import ServerSettings, advertised
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.width import Width
 from a2a_grpc.store import TaskStore, open_store
-from a2a_grpc.store.open import db_command
+from a2a_grpc.store.command import db_command
 from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:

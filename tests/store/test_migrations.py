@@ -17,7 +17,7 @@ from sqlalchemy import Connection, make_url, text
 
 import a2a_grpc.store.sql.migrations as migrations
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.transactions import connect
+from a2a_grpc.database.connect import connect
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.lifecycle import INPUT_REQUIRED
 from a2a_grpc.store import open_store

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Select, text
 
-from a2a_grpc.database.transactions import Database, connect
+from a2a_grpc.database.connect import connect
+from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import ListFilter, Position

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, select
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.transactions import connect
+from a2a_grpc.database.connect import connect
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.database.usable import is_there, reaching
 from a2a_grpc.store.sql.migrations import HEAD, check_known, outdated, version

@@ -7,9 +7,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
+from a2a_grpc.database.connect import connect
 from a2a_grpc.database.patience import Outage, persist, reason
 from a2a_grpc.database.together import Together
-from a2a_grpc.database.transactions import Database, connect
+from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.connect import connect
 from a2a_grpc.database.faults import distrust, is_fault, passes
-from a2a_grpc.database.transactions import LOCK_S, Database, connect
+from a2a_grpc.database.transactions import LOCK_S, Database
 from a2a_grpc.database.urls import Place, place_of
 from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
-from a2a_grpc.store.open import db_command
+from a2a_grpc.store.command import db_command
 from a2a_grpc.store.sql.schema import VERSION_TABLE, clock, replica
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
