@@ -68,20 +68,20 @@ The modules, by floor. A module imports only from its own package and from lower
                     followed, taken: what it knows of the task; reader: its calls; disconnects: what a failed call means
                     for a stream; snapshot_diff: what a snapshot adds to known events; pieces: the contents of events;
                     polling, waiting: asking for a task from time to time; offers: what a card does not offer; origin:
-                    whether a failure came from the agent; retry: how long to try again; calls: metadata, deadlines,
-                    retries; responses: checks of responses; inflating: compressed content; renewal: certificates that
-                    were replaced; growth: a limit for a followed task; pages: lists; connection, channel, pool, target,
-                    credentials, card, fetch, fresh, page, guarded: the way to an agent; probe: why an agent cannot be
-                    reached; lenient: cards with mistakes; status: failures as errors; remote, manager, blocking,
-                    portal: other ways to use a client; registry: finding agents; delegated, noted: remote tasks for a
-                    turn of an agent here; identity: the credentials of a call; security: which credentials a card asks
-                    for; oauth2, command: tokens from an authorization server or a command; tokens: renewing them;
-                    device: signing in with a browser; endpoint, issuer: requests to authorization servers; extended:
-                    the card for a known caller
+                    whether a failure came from the agent; contact: whether the agent was reached; retry: how long to
+                    try again; calls: metadata, deadlines, retries; responses: checks of responses; inflating:
+                    compressed content; renewal: certificates that were replaced; growth: a limit for a followed task;
+                    pages: lists; connection, channel, pool, target, credentials, card, fetch, fresh, page, guarded: the
+                    way to an agent; probe: why an agent cannot be reached; lenient: cards with mistakes; status:
+                    failures as errors; remote, manager, blocking, portal: other ways to use a client; registry: finding
+                    agents; delegated, noted: remote tasks for a turn of an agent here; identity: the credentials of a
+                    call; security: which credentials a card asks for; oauth2, command: tokens from an authorization
+                    server or a command; tokens: renewing them; device: signing in with a browser; endpoint, issuer:
+                    requests to authorization servers; extended: the card for a known caller
     2  agent        what authors of agents use. talk: one question to a user at a time
        store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
                     memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL;
-                    sharing: names of stores
+                    sharing: names of stores; command: `a2a-grpc db` in messages
        registry     which agents a sentinel knows. entry: an entry, and what is looked for; words: what of a card can be
                     found; protocol: EntryStore; memory, wordlist, sql, schema, statements: its stores; pages; wire
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres

@@ -1,7 +1,8 @@
-"""The architecture as a test: a module imports only from floors strictly below its own."""
+"""The architecture as a test: imports lead to floors strictly below, and never round in a circle."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,24 @@ def test_a_module_imports_only_from_floors_strictly_below(path: Path) -> None:
         if other != own:
             assert other in FLOORS, f"{name} has no floor"
             assert FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {other} (floor {FLOORS[other]})"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_imports_of_modules_lead_round_in_a_circle() -> None:
+    """Imports inside of functions and for types count too. A package is its `__init__`, and not its modules."""
+    modules = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+    imported = {
+        module: {name if name in modules else name.rpartition(".")[0] for name in imports(path)} & modules.keys()
+        for module, path in modules.items()
+    }
+    try:
+        TopologicalSorter({module: names - {module} for module, names in imported.items()}).prepare()
+    except CycleError as circle:
+        pytest.fail(" imports ".join(reversed(circle.args[1])))
 
 
 def test_every_unit_has_a_floor() -> None:
