@@ -150,7 +150,7 @@ async def raise_an_assertion(turn: Turn) -> None:
     raise AssertionError("the secret")
 
 
-@covers("ERR-7")
+@covers("ERR-7", "P10")
 @pytest.mark.parametrize(
     "handler",
     [raise_value_error, yield_then_raise, raise_an_error_of_the_protocol, raise_a_group, raise_a_timeout,

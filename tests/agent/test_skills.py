@@ -170,29 +170,6 @@ async def test_an_agent_with_one_skill_refuses_an_unknown_one_too() -> None:
     assert "its skills are 'work'" in refused.text
 
 
-def raise_an_error(sent: Message) -> str:
-    raise ValueError("the secret")
-
-
-def choose_what_is_not_there(sent: Message) -> str:
-    return "the secret"
-
-
-@covers("ERR-7")
-@pytest.mark.parametrize("route", [raise_an_error, choose_what_is_not_there])
-async def test_a_bug_of_the_router_is_internal_and_its_text_stays_in_the_log(
-    route: Route, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with serving(agent_of_two(route)) as served:
-        for call in (served.send(request()), served.stream(request())):
-            refused = await refusal(call)
-            assert (refused.code, refused.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL_ERROR")
-            assert "secret" not in refused.text
-        assert await stored_tasks(served) == 0
-    assert caplog.text.count("Traceback") == 2
-    assert "the secret" in caplog.text
-
-
 async def test_a_follow_up_keeps_the_skill_of_its_task_without_the_router() -> None:
     asked: list[str] = []
 

@@ -51,7 +51,7 @@ async def assert_started(workers: Workers) -> None:
     assert workers.at_work == 1
 
 
-@covers("EVT-4", "SEND-19")
+@covers("EVT-4", "SEND-19", "EVT-6")
 async def test_canceling_a_streaming_send_leaves_its_task_at_work() -> None:
     workers = Workers()
     async with serving(workers.agent) as served:
@@ -62,7 +62,7 @@ async def test_canceling_a_streaming_send_leaves_its_task_at_work() -> None:
         await assert_survives(served, workers)
 
 
-@covers("EVT-4", "SEND-19")
+@covers("EVT-4", "SEND-19", "EVT-6")
 async def test_canceling_a_blocking_send_leaves_its_task_at_work() -> None:
     workers = Workers()
     async with serving(workers.agent) as served:
@@ -107,6 +107,7 @@ async def test_a_connection_that_is_lost_leaves_its_task_at_work(streaming: bool
         await assert_survives(served, workers)
 
 
+@covers("EVT-4", "EVT-6", "SEND-19")
 async def test_a_deadline_ends_the_call_and_not_the_task() -> None:
     blocked, streamed = Workers(), Workers()
     async with serving(blocked.agent) as one, serving(streamed.agent) as other:

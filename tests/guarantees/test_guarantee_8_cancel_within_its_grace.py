@@ -2,7 +2,6 @@
 ends OK."""
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator
@@ -307,18 +306,3 @@ async def test_an_agent_that_is_given_up_on_leaves_its_place(caplog: pytest.LogC
 def _only_working(served: Served) -> str:
     (key,) = engine_of(served)._runs._active
     return key.id
-
-
-async def test_a_server_stops_though_an_agent_swallows_its_cancellation() -> None:
-    unruly = Unruly()
-    try:
-        async with asyncio.timeout(60):
-            async with serving(unruly.agent, cancel_grace_s=0.05) as served:
-                call = served.stream(request("swallows_forever"))
-                await elements(call, 2)
-                await served.server.stop()
-                with contextlib.suppress(grpc.aio.AioRpcError):
-                    await elements(call)
-                assert await call.code() in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE)
-    finally:
-        unruly.let_go()

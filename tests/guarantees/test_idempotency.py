@@ -91,6 +91,7 @@ async def test_a_repeated_send_gives_the_task_of_the_first(served: Served) -> No
     assert await total_tasks(served) == 1
 
 
+@covers("P16")
 async def test_without_a_key_the_same_message_id_makes_another_task(served: Served) -> None:
     first, again = (await served.send(request())).task, (await served.send(request())).task
     assert first.id != again.id

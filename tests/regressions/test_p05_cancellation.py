@@ -11,7 +11,7 @@ from a2a_grpc.lifecycle import CANCELED
 from a2a_grpc.parts import text_of
 from a2a_grpc.wire import CancelTaskRequest
 from tests.covers import covers
-from tests.harness import V1, Served, elements, event_state, request, scripted, serving
+from tests.harness import V1, elements, event_state, request, serving
 
 pytestmark = covers("P5")
 
@@ -48,19 +48,6 @@ async def stubborn() -> AsyncIterator[Stubborn]:
     agent.release.set()
 
 
-async def test_every_stream_of_a_canceled_task_gets_canceled_and_then_ends_ok(served: Served) -> None:
-    sending = served.stream(scripted({"status": "at work"}, {"sleep": 600}))
-    first = (await elements(sending, 3))[0].task
-    subscription = served.subscribe(first.id)
-    await elements(subscription, 1)
-
-    await served.stub.CancelTask(CancelTaskRequest(id=first.id), metadata=V1)
-
-    for stream in (sending, subscription):
-        assert [event_state(event) for event in await elements(stream)] == [CANCELED]
-        assert await stream.code() is grpc.StatusCode.OK
-
-
 async def test_a_cancel_ends_within_its_grace_though_agent_code_swallows_its_cancellation(
     stubborn: Stubborn,
 ) -> None:
@@ -80,6 +67,7 @@ async def test_a_cancel_ends_within_its_grace_though_agent_code_swallows_its_can
         assert (task.status.state, list(task.artifacts)) == (CANCELED, [])
 
 
+@covers("G8")
 async def test_a_shutdown_is_bounded_though_agent_code_swallows_its_cancellation(stubborn: Stubborn) -> None:
     async with serving(stubborn.agent, cancel_grace_s=0.05) as served:
         stream = served.stream(request())

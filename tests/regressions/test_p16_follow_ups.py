@@ -7,18 +7,6 @@ from tests.harness import Served, elements, message, request, scripted
 pytestmark = covers("P16")
 
 
-async def test_a_follow_up_with_only_a_task_id_has_the_context_id_of_its_task(served: Served) -> None:
-    task = (await served.send(scripted({"input": "Which?"}))).task
-    assert task.context_id
-
-    answered = (await served.send(request(message("this", task_id=task.id, message_id="m-2")))).task
-
-    assert (answered.id, answered.context_id) == (task.id, task.context_id)
-    assert [sent.context_id for sent in answered.history] == [task.context_id] * 3
-    assert [sent.task_id for sent in answered.history] == [task.id] * 3
-    assert (await served.get(task.id)).context_id == task.context_id
-
-
 async def test_the_events_of_a_follow_up_carry_the_context_id_of_the_task(served: Served) -> None:
     task = (await served.send(scripted({"input": "Which?"}))).task
     events = await elements(served.stream(request(message("this", task_id=task.id, message_id="m-2"))))
@@ -39,9 +27,3 @@ async def test_a_message_with_a_repeated_id_is_kept_in_the_history(served: Serve
     users = [sent for sent in again.history if sent.message_id == "m-1"]
     assert len(users) == 2
     assert users[1].parts[0].text == "this"
-
-
-async def test_a_repeated_message_id_makes_a_task_of_its_own(served: Served) -> None:
-    first, second = [(await served.send(request())).task for _ in range(2)]
-    assert first.id != second.id
-    assert [sent.message_id for sent in second.history] == ["m-1"]

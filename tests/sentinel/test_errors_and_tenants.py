@@ -17,8 +17,7 @@ from tests.harness import V1, Served, message, refusal, request, scripted, scrip
 from tests.sentinel.everywhere import Streaming, Unary
 from tests.sentinel.tunnels import ADDRESS, attached, sentinel
 from tests.spec import test_error_details as errors
-from tests.spec.rpcs import RPCS, call_of
-from tests.spec.test_tenancy import TASK_RPCS
+from tests.spec.rpcs import RPCS, TASK_RPCS, call_of
 
 pytestmark = pytest.mark.long
 

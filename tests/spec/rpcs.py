@@ -37,6 +37,7 @@ PAST_THE_FIRST_CHECKS = {
 accepted."""
 
 RPCS = tuple(PAST_THE_FIRST_CHECKS)
+TASK_RPCS = ("GetTask", "CancelTask", "SubscribeToTask")
 PUSH_RPCS = tuple(rpc for rpc in RPCS if "Push" in rpc)
 
 

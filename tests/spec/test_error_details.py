@@ -19,7 +19,6 @@ from a2a_grpc.wire import (
     AgentExtension,
     CancelTaskRequest,
     GetExtendedAgentCardRequest,
-    GetTaskRequest,
     ListTasksRequest,
     Part,
     TaskPushNotificationConfig,
@@ -272,7 +271,7 @@ def leaking(place: str) -> Agent:
     return agent
 
 
-@covers("ERR-7")
+@covers("ERR-7", "P10", "VAL-9")
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("place", ["validate", "router", "choice", "reply"])
 async def test_the_text_of_an_exception_never_leaves_the_server(
@@ -282,25 +281,12 @@ async def test_the_text_of_an_exception_never_leaves_the_server(
         async with serving(leaking(place)) as served:
             stream = aiter(served.stream(request()))
             error, status = await failed(anext(stream) if streaming else served.send(request()))
+            total = (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size
     assert error.code() == grpc.StatusCode.INTERNAL
     assert error_details_pb2.ErrorInfo.FromString(status.details[0].value).reason == "INTERNAL_ERROR"
-    assert SECRET not in str(error.details())
+    assert (error.details(), total) == ("Internal error; the server's log says more.", 0)
     assert SECRET.encode() not in status.SerializeToString()
     assert SECRET in caplog.text
-
-
-@covers("ERR-7")
-async def test_the_text_of_a_handlers_exception_is_in_the_log_and_not_in_the_task(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.ERROR, "a2a_grpc"):
-        async with serving(leaking("")) as served:
-            task = (await served.send(request())).task
-    assert task.status.state == TaskState.TASK_STATE_FAILED
-    assert text_of(task.status.message)
-    assert SECRET.encode() not in task.SerializeToString()
-    assert SECRET in caplog.text
-    assert task.id in caplog.text
 
 
 def too_many_bad_parts() -> Any:
@@ -379,34 +365,6 @@ async def test_an_agents_own_long_refusal_is_cut() -> None:
     assert error.code() == INVALID_ARGUMENT
     assert str(error.details()).startswith("no: xxx")
     assert len(status.SerializeToString()) < EIGHT_KIB
-
-
-@covers("ERR-13", "ERR-16", "ERR-11", "IDS-10")
-async def test_a_foreign_task_and_a_missing_one_are_refused_in_the_same_words(served: Served) -> None:
-    started = await served.start({"sleep": 60}, tenant="a")
-
-    async def words(task_id: str) -> bytes:
-        _, status = await failed(served.stub.GetTask(GetTaskRequest(id=task_id, tenant="b"), metadata=V1))
-        serialized: bytes = status.SerializeToString(deterministic=True)
-        return serialized
-
-    absent = "0" * len(started.id)
-    assert await words(started.id) == (await words(absent)).replace(absent.encode(), started.id.encode())
-
-
-@covers("OPEN-26")
-async def test_fields_are_checked_before_the_capability() -> None:
-    agent = Agent("Quiet", "Does not stream.", streaming=False)
-
-    @agent.skill()
-    async def echo(turn: Turn) -> str:
-        return turn.text
-
-    async with serving(agent) as served:
-        invalid = request(message(message_id=""))
-        refused = await refusal(served.stream(invalid))
-        assert (refused.code, refused.fields) == (INVALID_ARGUMENT, ["message.message_id"])
-        assert (await refusal(served.subscribe(""))).fields == ["id"]
 
 
 @covers("OPEN-26", "OP-2")

@@ -91,7 +91,7 @@ async def test_the_extended_card_may_depend_on_who_calls() -> None:
         assert [card.description for card in cards] == ["for tenant ''", "for tenant 'acme'"]
 
 
-@covers("XCRD-6", "ERR-7")
+@covers("XCRD-6", "ERR-7", "P10")
 async def test_a_failure_while_the_card_is_made_does_not_leave_the_server() -> None:
     agent = declared()
 

@@ -93,19 +93,6 @@ async def test_get_task_changes_nothing(served: Served) -> None:
     assert list(listed.tasks) == [await get(served, task_id)]
 
 
-@covers("GET-1", "HIST-3")
-@pytest.mark.parametrize("length", [None, 0, 1, 2, 5, 6, 2**31 - 1])
-async def test_history_length_keeps_the_most_recent_messages(served: Served, length: int | None) -> None:
-    task_id = (await served.send(scripted({"input": "first?"}))).task.id
-    await served.send(scripted({"input": "second?"}, task_id=task_id))
-    await served.send(scripted({"complete": "thanks"}, task_id=task_id))
-    whole = [m.message_id for m in (await get(served, task_id)).history]
-    assert len(whole) == 5
-    kept = [m.message_id for m in (await get(served, task_id, length)).history]
-    assert kept == (whole if length is None else whole[max(0, 5 - length) :])
-    assert (await get(served, task_id, length)).status.message.parts[0].text == "thanks"
-
-
 @covers("GET-2")
 async def test_an_unknown_id_is_not_found_and_the_error_names_it(served: Served) -> None:
     refused = await refusal(served.get("nowhere"))
@@ -125,21 +112,6 @@ async def test_a_purged_task_is_not_found() -> None:
             assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 
         await eventually(gone)
-
-
-@covers("GET-2", "GET-3", "ERR-13", "P11")
-@pytest.mark.direct
-async def test_a_task_of_another_tenant_is_not_found_in_the_same_words_as_an_unknown_one(
-    served: Served,
-) -> None:
-    task_id = (await served.send(request(tenant="red"))).task.id
-    assert (await served.get(task_id, tenant="red")).id == task_id
-    for tenant in ("blue", "", "RED"):
-        refused = await refusal(served.get(task_id, tenant=tenant))
-        unknown = await refusal(served.get("nowhere", tenant=tenant))
-        assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
-        assert refused.text.replace(task_id, "nowhere") == unknown.text
-        assert refused.metadata.keys() == unknown.metadata.keys()
 
 
 @covers("GET-2")

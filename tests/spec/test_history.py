@@ -85,7 +85,7 @@ async def test_superseded_status_messages_move_into_the_history(served: Served) 
     assert text_of(task.status.message) == "three"
 
 
-@covers("HIST-1", "HIST-2", "HIST-3")
+@covers("HIST-1", "HIST-2", "HIST-3", "GET-1", "WIRE-7")
 @pytest.mark.parametrize(("length", "expected"), LENGTHS)
 async def test_get_task_gives_the_most_recent_messages_asked_for(
     served: Served, length: int | None, expected: list[str]
@@ -96,7 +96,7 @@ async def test_get_task_gives_the_most_recent_messages_asked_for(
     assert len(task.status.message.parts) == 1
 
 
-@covers("HIST-1", "HIST-2", "HIST-3")
+@covers("HIST-1", "HIST-2", "HIST-3", "LIST-8", "WIRE-7")
 @pytest.mark.parametrize(("length", "expected"), LENGTHS)
 async def test_list_tasks_gives_the_most_recent_messages_asked_for(
     served: Served, length: int | None, expected: list[str]
@@ -106,7 +106,7 @@ async def test_list_tasks_gives_the_most_recent_messages_asked_for(
     assert [said(task) for task in page.tasks] == [expected]
 
 
-@covers("HIST-1", "HIST-2", "HIST-3")
+@covers("HIST-1", "HIST-2", "HIST-3", "SEND-10", "WIRE-7")
 @pytest.mark.parametrize(("length", "expected"), LENGTHS)
 async def test_send_message_gives_the_most_recent_messages_asked_for(
     served: Served, length: int | None, expected: list[str]
@@ -126,7 +126,7 @@ async def test_the_task_of_a_sends_stream_has_the_most_recent_messages_asked_for
     assert said((await elements(served.stream(sent)))[0].task) == expected
 
 
-@covers("HIST-3")
+@covers("HIST-3", "SEND-10")
 async def test_a_response_without_waiting_is_trimmed_too(served: Served) -> None:
     task_id = await asked_twice(served)
     sent = saying("large", {"sleep": 60}, task_id=task_id, length=1)

@@ -69,7 +69,7 @@ async def test_fields_are_checked_before_the_capability(
     assert refused.fields == fields
 
 
-@covers("OPEN-14")
+@covers("OPEN-14", "SEND-11")
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_an_inline_config_is_refused_before_any_task_exists(served: Served, streaming: bool) -> None:
     sent = request("hello", task_push_notification_config=TaskPushNotificationConfig(url="https://hook.example/a"))
@@ -78,14 +78,16 @@ async def test_an_inline_config_is_refused_before_any_task_exists(served: Served
     assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
 
 
-@covers("OPEN-14")
-async def test_an_inline_config_does_not_continue_a_task_either(served: Served) -> None:
+@covers("OPEN-14", "SEND-11")
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("names_it", [False, True])
+async def test_an_inline_config_does_not_continue_a_task_either(
+    served: Served, streaming: bool, names_it: bool
+) -> None:
     waiting = (await served.send(scripted({"input": "Which?"}))).task
-    sent = request(
-        message("red", task_id=waiting.id),
-        task_push_notification_config=TaskPushNotificationConfig(url="https://hook.example/a"),
-    )
-    refused = await refusal(served.send(sent))
+    config = TaskPushNotificationConfig(url="https://hook.example/a", task_id=waiting.id if names_it else "")
+    sent = request(message("red", task_id=waiting.id), task_push_notification_config=config)
+    refused = await refusal(served.stream(sent) if streaming else served.send(sent))
     assert (refused.code, refused.reason) == NOT_SUPPORTED
     assert await served.get(waiting.id) == waiting
 

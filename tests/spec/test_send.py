@@ -17,18 +17,15 @@ from a2a_grpc.wire import (
     ListTasksRequest,
     Message,
     Part,
-    SendMessageConfiguration,
     SendMessageRequest,
     SendMessageResponse,
     Task,
-    TaskPushNotificationConfig,
     TaskState,
 )
 from tests.covers import covers
 from tests.harness import (
     V1,
     Served,
-    elements,
     eventually,
     message,
     refusal,
@@ -223,7 +220,7 @@ async def test_return_immediately_is_ignored_when_the_answer_is_a_message() -> N
 # -- tasks that take no message
 
 
-@covers("SEND-6")
+@covers("SEND-6", "IDS-6")
 @pytest.mark.parametrize("method", SENDS)
 async def test_an_unknown_task_id_is_not_found_and_makes_no_task(served: Served, method: str) -> None:
     mine = str(uuid.uuid4())
@@ -231,17 +228,6 @@ async def test_an_unknown_task_id_is_not_found_and_makes_no_task(served: Served,
     assert (refused.code, refused.reason, refused.metadata) == (*NOT_FOUND, {"task_id": mine})
     assert mine in refused.text
     assert await total(served) == 0
-
-
-@covers("SEND-6", "OP-1", "ERR-13")
-@pytest.mark.parametrize("method", SENDS)
-async def test_a_task_of_another_tenant_is_not_found_and_stays_as_it_is(served: Served, method: str) -> None:
-    theirs = await send(served, scripted({"input": "?"}, tenant="red"))
-    for tenant in ("blue", ""):
-        asked = request(message(task_id=theirs.id), tenant=tenant)
-        refused = await raw_refusal(served, method, asked.SerializeToString())
-        assert (refused.code, refused.reason, refused.metadata) == (*NOT_FOUND, {"task_id": theirs.id})
-    assert await served.get(theirs.id, tenant="red") == theirs
 
 
 @covers("SEND-7", "ST-1")
@@ -419,85 +405,6 @@ async def test_the_agent_sees_output_modes_references_extensions_and_metadata() 
     stored = task.history[0]
     assert (stored.metadata, stored.extensions) == (sent.metadata, sent.extensions)
     assert stored.reference_task_ids == sent.reference_task_ids
-
-
-# -- history
-
-
-@covers("SEND-10")
-@pytest.mark.parametrize(("length", "kept"), [(None, 3), (0, 0), (1, 1), (2, 2), (3, 3), (100, 3)])
-async def test_history_length_keeps_the_most_recent_messages_of_the_answer_only(
-    served: Served, length: int | None, kept: int
-) -> None:
-    task_id = (await send(served, scripted({"input": "?"}))).id
-    asked = scripted({"complete": "!"}, task_id=task_id)
-    asked.configuration.CopyFrom(SendMessageConfiguration(history_length=length))
-    answered = await send(served, asked)
-    stored = await served.get(task_id)
-    assert len(stored.history) == 3
-    assert list(answered.history) == list(stored.history)[3 - kept :]
-    assert answered.status == stored.status
-
-
-@covers("SEND-10")
-async def test_history_length_applies_to_an_immediate_answer(served: Served) -> None:
-    asked = scripted({"sleep": 60})
-    asked.configuration.CopyFrom(SendMessageConfiguration(history_length=0, return_immediately=True))
-    assert len((await send(served, asked)).history) == 0
-
-
-# -- push configs
-
-
-@covers("SEND-11", "OPEN-14")
-@pytest.mark.parametrize("method", SENDS)
-async def test_an_inline_push_config_is_refused_before_any_task_exists(method: str) -> None:
-    gated = Gated()
-    async with serving(gated.agent) as served:
-        config = TaskPushNotificationConfig(url="https://example.org/hook", token="t")
-        asked = request(task_push_notification_config=config)
-        refused = await raw_refusal(served, method, asked.SerializeToString())
-        assert await total(served) == 0
-    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert refused.reason == "PUSH_NOTIFICATION_NOT_SUPPORTED"
-    assert gated.texts == []
-
-
-@covers("SEND-11", "OPEN-14")
-@pytest.mark.parametrize("method", SENDS)
-@pytest.mark.parametrize("names_it", [False, True])
-async def test_an_inline_push_config_on_a_follow_up_leaves_the_task_as_it_is(
-    served: Served, method: str, names_it: bool
-) -> None:
-    before = await send(served, scripted({"input": "?"}))
-    config = TaskPushNotificationConfig(url="https://example.org/hook", task_id=before.id if names_it else "")
-    asked = scripted({"complete": "!"}, task_id=before.id)
-    asked.configuration.task_push_notification_config.CopyFrom(config)
-    refused = await raw_refusal(served, method, asked.SerializeToString())
-    assert refused.reason == "PUSH_NOTIFICATION_NOT_SUPPORTED"
-    assert await served.get(before.id) == before
-
-
-# -- keys
-
-
-@covers("SEND-12")
-async def test_a_message_id_is_no_key_and_two_sends_with_one_are_two_tasks(served: Served) -> None:
-    one, two = await send(served, request()), await send(served, request())
-    assert one.history[0].message_id == two.history[0].message_id == "m-1"
-    assert one.id != two.id
-    assert await total(served) == 2
-
-
-@covers("SEND-12", "OPEN-3")
-async def test_a_repeated_idempotency_key_leads_to_the_task_of_the_first_send(served: Served) -> None:
-    key = ("idempotency-key", "k-1")
-    first = (await served.send(request(), key)).task
-    again = (await served.send(request(), key)).task
-    other = await refusal(served.send(request("something else"), key))
-    assert again == first
-    assert await total(served) == 1
-    assert (other.code, other.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["idempotency-key"])
 
 
 # -- follow-ups
@@ -693,126 +600,7 @@ async def test_what_a_handler_returns_is_an_artifact_and_no_message(served: Serv
     assert [said.role for said in task.history] == [ROLE_USER]
 
 
-# -- callers that leave
-
-
-async def cut_by_its_deadline(served: Served) -> None:
-    """A send that its deadline ended; one whose deadline came before the request did is tried again."""
-    for timeout_s in (0.1, 1.0, 10.0):
-        refused = await refusal(served.stub.SendMessage(request("it"), metadata=V1, timeout=timeout_s))
-        assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        if await total(served):
-            return
-
-
-@covers("SEND-19", "G7")
-@pytest.mark.parametrize("leaving", ["cancel", "deadline"])
-async def test_a_task_outlives_the_call_of_its_send(leaving: str) -> None:
-    gated = Gated()
-    async with asyncio.timeout(30), serving(gated.agent) as served:
-        if leaving == "cancel":
-            call = served.stub.SendMessage(request("it"), metadata=V1)
-            working = await gated.task_at_work(served)
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-        else:
-            await cut_by_its_deadline(served)
-            working = await gated.task_at_work(served)
-        assert (await served.get(working.id)).status.state == WORKING
-        gated.gate.set()
-        await eventually(lambda: _ended(served, working.id))
-        assert texts(await served.get(working.id)) == ["partial", "it is done"]
-
-
-@covers("SEND-19")
-async def test_a_server_that_is_asked_to_may_cancel_with_the_caller() -> None:
-    gated = Gated()
-    async with asyncio.timeout(30), serving(gated.agent, cancel_on_disconnect=True) as served:
-        call = served.stub.SendMessage(request("it"), metadata=V1)
-        working = await gated.task_at_work(served)
-        call.cancel()
-
-        async def canceled() -> None:
-            assert (await served.get(working.id)).status.state == CANCELED
-
-        await eventually(canceled)
-
-
-# -- ids
-
-
-@covers("IDS-1")
-async def test_a_context_id_is_made_and_told_where_the_message_has_none(served: Served) -> None:
-    one, two = await send(served, request()), await send(served, request())
-    assert one.context_id
-    assert one.context_id != two.context_id
-    assert one.history[0].context_id == one.context_id
-
-
-@covers("IDS-2")
-async def test_a_context_id_of_the_client_is_kept(served: Served) -> None:
-    task = await send(served, request(message(context_id="mine")))
-    reply = (await served.send(scripted({"message": "hi"}, context_id="mine"))).message
-    read = await elements(served.stream(request(message(context_id="mine"))))
-    assert (task.context_id, reply.context_id, read[0].task.context_id) == ("mine", "mine", "mine")
-    assert read[-1].status_update.context_id == "mine"
-
-
-@covers("IDS-5")
-async def test_task_ids_are_made_by_the_server_each_its_own(served: Served) -> None:
-    tasks = await asyncio.gather(*(send(served, request(message(context_id="one"))) for _ in range(20)))
-    assert len({task.id for task in tasks}) == 20
-    assert {task.context_id for task in tasks} == {"one"}
-    assert all(task.history[0].task_id == task.id for task in tasks)
-
-
-@covers("IDS-7")
-async def test_the_task_id_alone_is_enough_to_continue_a_task(served: Served) -> None:
-    asking = await send(served, scripted({"input": "?"}, context_id="mine"))
-    done = await send(served, request(message(task_id=asking.id)))
-    assert (done.id, done.context_id) == (asking.id, "mine")
-    assert done.history[-1].context_id == "mine"
-
-
-@covers("IDS-9")
-async def test_task_and_context_id_together_continue_a_task(served: Served) -> None:
-    asking = await send(served, scripted({"input": "?"}, context_id="mine"))
-    done = await send(served, request(message(task_id=asking.id, context_id="mine")))
-    assert (done.id, done.status.state) == (asking.id, COMPLETED)
-
-
-@covers("IDS-8")
-@pytest.mark.parametrize("method", SENDS)
-async def test_a_context_id_that_is_not_the_task_s_is_refused_and_the_task_stays_as_it_is(
-    served: Served, method: str
-) -> None:
-    before = await send(served, scripted({"input": "?"}, context_id="mine"))
-    asked = request(message(task_id=before.id, context_id="another"))
-    refused = await raw_refusal(served, method, asked.SerializeToString())
-    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PARAMS")
-    assert refused.fields == ["message.context_id"]
-    assert await served.get(before.id) == before
-
-
-@covers("IDS-9")
-async def test_the_context_id_of_an_ended_task_begins_a_new_task_in_the_same_conversation(
-    served: Served,
-) -> None:
-    ended = await send(served, request(message(context_id="mine")))
-    new = await send(served, request(message(context_id="mine")))
-    assert new.id != ended.id
-    assert (new.context_id, new.status.state) == ("mine", COMPLETED)
-    assert len(new.history) == 1
-
-
-@covers("IDS-10")
-async def test_the_same_context_id_of_two_tenants_is_two_conversations(served: Served) -> None:
-    red = await send(served, scripted({"input": "?"}, context_id="shared", tenant="red"))
-    blue = await send(served, scripted({"input": "?"}, context_id="shared", tenant="blue"))
-    listed = await served.stub.ListTasks(ListTasksRequest(context_id="shared", tenant="red"), metadata=V1)
-    assert [task.id for task in listed.tasks] == [red.id]
-    assert (await total(served, "blue"), blue.context_id) == (1, "shared")
+# -- many at a time
 
 
 @covers("SEND-2")

@@ -25,7 +25,6 @@ from a2a_grpc.wire import (
     CancelTaskRequest,
     ListTasksRequest,
     Part,
-    SendMessageConfiguration,
     StreamResponse,
     Task,
     TaskPushNotificationConfig,
@@ -37,7 +36,6 @@ from tests.harness import (
     Served,
     elements,
     event_state,
-    eventually,
     message,
     refusal,
     request,
@@ -379,67 +377,7 @@ async def test_a_failure_after_elements_is_told_as_failed_and_the_stream_ends_ok
     assert not any(b"SECRET" in element.SerializeToString() for element in read[1:])
 
 
-# -- history, callers that leave, metadata, order
-
-
-@covers("HIST-6")
-@pytest.mark.parametrize(("length", "kept"), [(None, 3), (0, 0), (1, 1), (3, 3), (9, 3)])
-async def test_history_length_applies_to_the_task_of_a_stream(served: Served, length: int | None, kept: int) -> None:
-    task_id = (await served.send(scripted({"input": "?"}))).task.id
-    asked = scripted({"input": "more?"}, task_id=task_id)
-    asked.configuration.CopyFrom(SendMessageConfiguration(history_length=length))
-    first = (await elements(served.stream(asked)))[0].task
-    assert len(first.history) == kept
-    assert len((await served.get(task_id)).history) == 3
-    if kept:
-        assert first.history[-1].parts == asked.message.parts
-
-
-async def cut_by_its_deadline(served: Served) -> str:
-    """The task of a stream that its deadline ended; a deadline that came before the request did is tried again."""
-    for timeout_s in (0.1, 1.0, 10.0):
-        refused = await refusal(served.stub.SendStreamingMessage(request("it"), metadata=V1, timeout=timeout_s))
-        assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        listed = await served.stub.ListTasks(ListTasksRequest(), metadata=V1)
-        if listed.tasks:
-            break
-    return str(listed.tasks[0].id)
-
-
-@covers("SEND-19", "G7", "EVT-4")
-@pytest.mark.parametrize("leaving", ["cancel", "deadline"])
-async def test_a_task_outlives_the_stream_of_its_send(leaving: str) -> None:
-    gated = Gated()
-    async with asyncio.timeout(30), serving(gated.agent) as served:
-        if leaving == "cancel":
-            call = served.stream(request("it"))
-            task_id = (await elements(call, 4))[0].task.id
-            call.cancel()
-        else:
-            task_id = await cut_by_its_deadline(served)
-        gated.gate.set()
-
-        async def completed() -> None:
-            assert (await served.get(task_id)).status.state == COMPLETED
-
-        await eventually(completed)
-        assert texts(await served.get(task_id)) == ["partial", "it is done"]
-
-
-@covers("EVT-9")
-async def test_initial_metadata_arrives_while_the_agent_is_still_silent() -> None:
-    gate = asyncio.Event()
-    agent = Agent("Silent", "Says nothing for a while.")
-
-    @agent.skill()
-    async def wait(turn: Turn) -> None:
-        await gate.wait()
-
-    async with asyncio.timeout(30), serving(agent) as served:
-        call = served.stream(request())
-        assert dict(await call.initial_metadata()).get("a2a-grpc-seq") == "1"
-        gate.set()
-        assert states(await elements(call)) == [SUBMITTED, WORKING, COMPLETED]
+# -- order
 
 
 @covers("EVT-1")

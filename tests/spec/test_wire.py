@@ -305,36 +305,6 @@ async def test_every_required_field_of_the_cards_is_set() -> None:
 # -- optional fields
 
 
-@covers("WIRE-7", "HIST-2")
-async def test_a_history_length_of_zero_is_not_the_same_as_none_given(served: Served) -> None:
-    zero = (await served.send(request(history_length=0))).task
-    unset = (await served.send(SendMessageRequest(message=message()))).task
-    assert len(zero.history) == 0
-    assert len(unset.history) == 1
-    assert len((await served.stub.GetTask(GetTaskRequest(id=unset.id, history_length=0), metadata=V1)).history) == 0
-    assert len((await served.stub.GetTask(GetTaskRequest(id=unset.id), metadata=V1)).history) == 1
-
-
-@covers("WIRE-7")
-async def test_an_explicit_page_size_of_zero_is_refused_while_none_given_means_fifty(served: Served) -> None:
-    refused = await refusal(served.stub.ListTasks(ListTasksRequest(page_size=0), metadata=V1))
-    assert refused.fields == ["page_size"]
-    assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).page_size == 50
-
-
-@covers("WIRE-7")
-async def test_artifacts_and_history_of_a_list_follow_presence(served: Served) -> None:
-    await served.send(request("hello"))
-
-    async def listed(asked: ListTasksRequest) -> tuple[int, int]:
-        task = (await served.stub.ListTasks(asked, metadata=V1)).tasks[0]
-        return len(task.artifacts), len(task.history)
-
-    assert await listed(ListTasksRequest()) == (0, 1)
-    assert await listed(ListTasksRequest(include_artifacts=False)) == (0, 1)
-    assert await listed(ListTasksRequest(include_artifacts=True, history_length=0)) == (1, 0)
-
-
 @covers("WIRE-7", "STRM-1")
 async def test_a_capability_that_is_unset_counts_as_absent_and_the_served_card_states_all_three() -> None:
     async with serving(scripted_agent(), http_listen="127.0.0.1:0") as served:
