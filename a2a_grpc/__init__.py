@@ -79,9 +79,10 @@ The modules, by floor. A module imports only from its own package and from lower
                     server or a command; tokens: renewing them; device: signing in with a browser; endpoint, issuer:
                     requests to authorization servers; extended: the card for a known caller
     2  agent        what authors of agents use. talk: one question to a user at a time
-       store        keeping logs. protocol: TaskStore and its values; contract: its tests; memory, order: the store in
-                    memory; views, growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL;
-                    sharing: names of stores; command: `a2a-grpc db` in messages
+       store        keeping logs. protocol: TaskStore and its values; written: the future of a write; in_order: writes
+                    that take a while; contract: the tests of a store; memory, order: the store in memory; views,
+                    growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL; sharing: names of
+                    stores; command: `a2a-grpc db` in messages
        registry     which agents a sentinel knows. entry: an entry, and what is looked for; words: what of a card can be
                     found; protocol: EntryStore; memory, wordlist, sql, schema, statements: its stores; pages; wire
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
@@ -127,7 +128,7 @@ The route of a message:
                   claims the task if it is free; starts a run
     run           runs the handler; each event goes through its writer
     writer        checks state and limits, serialises the event        → Record(seq, bytes, …)
-    log.append    appends to the store, if seq and claim are right; then wakes readers, here and at other replicas
+    log.write     has the store append, if seq and claim are right; then wakes readers, here and at other replicas
     log.follow    reads the bytes of the records for each stream or waiting caller
 
 One replica at a time holds a task, by a claim with an epoch. The next claim makes this epoch void. A replica renews one

@@ -187,7 +187,7 @@ def token_authenticator():
 async def fill(store, count):
     """Completed tasks of the caller without a name, many at a time."""
     from a2a_grpc.lifecycle import COMPLETED
-    from a2a_grpc.store import Record, TaskKey
+    from a2a_grpc.store import Create, Record, TaskKey
 
     for begin in range(0, count, 500):
         tasks = [stored(number) for number in range(begin, min(begin + 500, count))]
@@ -198,7 +198,7 @@ async def fill(store, count):
         ]
         await asyncio.gather(
             *(
-                store.create(TaskKey("", "", task.id), record, context_id=task.context_id, replica="")
+                store.write(Create(TaskKey("", "", task.id), record, task.context_id, ""))
                 for task, record in zip(tasks, records, strict=True)
             )
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import SDK_SQLITE, SQLITE, Contenders, Load, Row, Workload, in_words, stream
 
 from a2a_grpc import lifecycle
-from a2a_grpc.store import Append, Record, TaskKey, open_store
+from a2a_grpc.store import Append, Create, Record, TaskKey, open_store
 from a2a_grpc.wire import Artifact, Part, StreamResponse, Task, TaskArtifactUpdateEvent, TaskStatus
 
 CHUNKS = 10_000
@@ -41,9 +41,7 @@ async def long_task(folder: Path) -> None:
     await store.open()
     key = TaskKey("", "", "t-1")
     born = StreamResponse(task=Task(id=key.id, context_id="c", status=TaskStatus(state=lifecycle.WORKING)))
-    epoch = await store.create(
-        key, Record(1, born.SerializeToString(), lifecycle.WORKING, 1, 1), context_id="c", replica="r"
-    )
+    epoch = await store.write(Create(key, Record(1, born.SerializeToString(), lifecycle.WORKING, 1, 1), "c", "r"))
     update = TaskArtifactUpdateEvent(
         task_id=key.id, context_id="c", artifact=Artifact(artifact_id="a", parts=[Part(text="x" * 20)]), append=True
     )
@@ -53,7 +51,7 @@ async def long_task(folder: Path) -> None:
         begin, before = time.perf_counter(), written()
         for _ in range(1000):
             seq += 1
-            await store.append(Append(key, Record(seq, event, lifecycle.WORKING, 1), epoch))
+            await store.write(Append(key, Record(seq, event, lifecycle.WORKING, 1), epoch))
         if not thousand:
             continue  # it warms up
         spans.append(time.perf_counter() - begin)

@@ -19,7 +19,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -42,7 +41,9 @@ from a2a_grpc.store import (
     AlreadyBound,
     Append,
     Binding,
+    Create,
     Head,
+    InOrder,
     Listed,
     ListFilter,
     Page,
@@ -57,6 +58,7 @@ from a2a_grpc.store import (
     StoreUnavailable,
     TaskKey,
     TaskView,
+    Written,
 )
 from a2a_grpc.store.views import cut
 from a2a_grpc.wire import Task
@@ -90,7 +92,7 @@ class RedisStore:
         self._budget_s = budget_s
         self._script = redis.register_script(Path(__file__).with_suffix(".lua").read_text())
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)  # first come, first served; the pool's own limit is not
-        self._in_order: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
+        self._in_order = InOrder(self._perform)
         self._is_closed = False
 
     @classmethod
@@ -114,6 +116,7 @@ class RedisStore:
 
     async def close(self) -> None:
         self._is_closed = True
+        await self._in_order.finish()
         await self._redis.aclose()
 
     async def ping(self) -> None:
@@ -143,32 +146,28 @@ class RedisStore:
     async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
         return [(_key(name), _head(fields)) for name, fields in await self._read("wanted", replica)]
 
-    async def create(
-        self,
-        key: TaskKey,
-        record: Record,
-        *,
-        context_id: str,
-        replica: str,
-        bind: tuple[str, Binding] | None = None,
-        pending: Pending | None = None,
-    ) -> int:
-        waits = (pending.turn, *_waiting(pending)) if pending else ("", "", "", "")
-        opened = (_name(key), _scope(key.scope), key.id, context_id, replica, *_event(record))
+    def write(self, write: Create | Append) -> Written:
+        return self._in_order.write(write)
+
+    async def _perform(self, write: Create | Append) -> int:
+        return await (self._create(write) if isinstance(write, Create) else self._append(write))
+
+    async def _create(self, create: Create) -> int:
+        key, record = create.key, create.record
+        waits = (create.pending.turn, *_waiting(create.pending)) if create.pending else ("", "", "", "")
+        opened = (_name(key), _scope(key.scope), key.id, create.context_id, create.replica, *_event(record))
         try:
-            return int(await self._write("create", *opened, *_bound(key.scope, bind), *waits))
+            return int(await self._write("create", *opened, *_bound(key.scope, create.bind), *waits))
         except StoreUnavailable as error:
             if isinstance(error.__cause__, OutOfMemoryError):
                 raise StoreFull("Redis has no memory for another task") from error
             raise
 
-    async def append(self, append: Append) -> int:
+    async def _append(self, append: Append) -> int:
         key, record = append.key, append.record
         what = (_name(key), append.epoch, record.seq, *_event(record), append.done, int(append.release))
         kept = (append.keep.turn, *_waiting(append.keep)) if append.keep else ("", "", "", "")
-        in_order = self._in_order.setdefault(key, asyncio.Lock())
-        async with in_order:  # two connections would race
-            return int(await self._write("append", *what, *_bound(key.scope, append.bind), *kept))
+        return int(await self._write("append", *what, *_bound(key.scope, append.bind), *kept))
 
     async def enqueue(
         self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None
@@ -202,6 +201,9 @@ class RedisStore:
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         entries = await self._read("read", _name(key), after, limit)
         return None if entries is None else [_record(entry) for entry in entries]
+
+    def recent(self, key: TaskKey, after: int, limit: int) -> None:
+        return None
 
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         seqs: list[int] = []

@@ -1,6 +1,6 @@
 """A lock per key, for as long as somebody wants it."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from types import TracebackType
 
 from a2a_grpc.engine.line import Line
@@ -12,6 +12,13 @@ class KeyLocks:
     def __init__(self) -> None:
         self._waiting: dict[Hashable, Line | None] = {}
         """Of each key that is held: who comes next, where somebody has come."""
+
+    def take(self, key: Hashable) -> Callable[[], None]:
+        """Take the lock of a key that no caller holds, without waiting. Return the function that gives it back."""
+        if key in self._waiting:
+            raise RuntimeError("the lock is held")
+        self._waiting[key] = None
+        return Holding(self._waiting, key).release
 
     def holding(self, key: Hashable) -> "Holding":
         """Holds the key's lock while an `async with` block runs."""
@@ -34,14 +41,14 @@ class Holding:
         line = self._waiting[self._key]
         if line is None:
             line = self._waiting[self._key] = Line()
-        await line.wait(self._pass_on)
+        await line.wait(self.release)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pass_on()
+        self.release()
 
-    def _pass_on(self) -> None:
+    def release(self) -> None:
         """Gives the lock to the next who still waits for it."""
         line = self._waiting[self._key]
         if line is None or not line.serve():

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, cast
@@ -407,8 +407,8 @@ class Run(Stage):
     async def _whole(self, output: Output, *, name: str = "") -> None:
         """Writes artifacts that are complete."""
         if isinstance(output, str):  # what most return
-            if (late := self._text(self.new_artifact_id(), output, name=name, last_chunk=True)) is not None:
-                await late
+            await self.writer.ready()
+            self._text(self.new_artifact_id(), output, name=name, last_chunk=True)
             return
         for made in artifacts(output, name=name):
             made.artifact_id = made.artifact_id or self.new_artifact_id()
@@ -463,8 +463,8 @@ class Run(Stage):
                         break
                     try:
                         if artifact_id and isinstance(piece, str):  # what most yield
-                            if (late := self._text(artifact_id, piece, append=True)) is not None:
-                                await late
+                            await self.writer.ready()
+                            self._text(artifact_id, piece, append=True)
                         else:
                             artifact_id = await self._piece(piece, artifact_id)
                     except UNFIT as unfit:
@@ -484,8 +484,8 @@ class Run(Stage):
         append, name = bool(artifact_id), "" if artifact_id else self._queued.skill.id
         artifact_id = artifact_id or self.new_artifact_id()
         if isinstance(piece, str):
-            if (late := self._text(artifact_id, piece, name=name, append=append)) is not None:
-                await late
+            await self.writer.ready()
+            self._text(artifact_id, piece, name=name, append=append)
         else:
             made = artifact(cast("Contents", piece), artifact_id=artifact_id, name=name)
             await self._put(made, append=append, last_chunk=False)
@@ -493,12 +493,11 @@ class Run(Stage):
 
     def _text(
         self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
-    ) -> "Coroutine[Any, Any, None] | None":
-        """Writes a text that the handler gave away; what to await where it cannot be on its way at once."""
+    ) -> None:
+        """Write a text that the handler gave away, once the writer is ready."""
         self._check_going_on()
-        if self._is_written:
-            return None
-        return self.writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
+        if not self._is_written:
+            self.writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Writes what the handler gave away: nobody was promised that it is stored before the handler goes on."""

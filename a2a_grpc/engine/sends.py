@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any, TypeVar
 
 from a2a_grpc import lifecycle
@@ -44,6 +44,8 @@ from a2a_grpc.store import (
     StaleAppend,
     StoreFull,
     TaskKey,
+    Written,
+    when_over,
 )
 from a2a_grpc.wire import Message, Task, task_element
 
@@ -143,10 +145,7 @@ class Sends:
         create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
         witness = Witness(task) if incoming.waits else None
         try:
-            if self._log.create_now is not None:
-                self._start(create, self._log.create_now(create), first, serialized, witness)
-            else:
-                await self._create(create, first, serialized, witness)
+            await asyncio.shield(self._create(create, first, serialized, witness))
         except StoreFull as full:
             raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
         return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
@@ -156,23 +155,23 @@ class Sends:
         self._runs.check_room(scope)
         self._runs.waiting.check()
 
-    async def _create(self, create: Create, first: Queued, serialized: bytes, witness: Witness | None) -> None:
-        """Creates a task where that takes a while. Once it is there it has its run, whether the caller is still there
-        or not."""
-        epochs: list[int] = []
-        creating = asyncio.get_running_loop().create_future()
-        self._accepting.add(creating)
-        try:
-            async with self._runs.locks.holding(create.key):  # until its run is there
-                with self._runs.slots.expecting(create.key.scope):
-                    try:
-                        await self._log.create(create, epochs.append)
-                    finally:
-                        for epoch in epochs:
-                            self._start(create, epoch, first, serialized, witness)
-        finally:
-            self._accepting.discard(creating)
-            creating.set_result(None)
+    def _create(self, create: Create, first: Queued, serialized: bytes, witness: Witness | None) -> Written:
+        """Begin to create a task. Its run starts as soon as it is stored, even if the caller has gone."""
+        written = self._log.write(create)
+
+        def start(written: Written) -> None:
+            if written.exception() is None:
+                self._start(create, written.result(), first, serialized, witness)
+
+        when_over(written, start)
+        if not written.done():
+            held = ExitStack()
+            held.callback(self._runs.locks.take(create.key))  # until its run is there
+            held.enter_context(self._runs.slots.expecting(create.key.scope))
+            self._accepting.add(written)
+            written.add_done_callback(self._accepting.discard)
+            written.add_done_callback(lambda _: held.close())
+        return written
 
     def _start(self, create: Create, epoch: int, first: Queued, serialized: bytes, witness: Witness | None) -> None:
         """Starts the run of a task that was created."""

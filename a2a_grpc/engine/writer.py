@@ -1,12 +1,9 @@
 """The pen of one run: makes its events into records of the task's log."""
 
-import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
@@ -16,7 +13,7 @@ from a2a_grpc.engine.witness import Witness
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import check_content, encodable
-from a2a_grpc.store import Append, Head, Pending, Record, StaleAppend, TaskKey
+from a2a_grpc.store import Append, Head, Pending, Record, StaleAppend, TaskKey, Written, over
 from a2a_grpc.store.views import artifact_ids
 from a2a_grpc.wire import (
     Artifact,
@@ -174,7 +171,7 @@ class Writer:
         self._chunk_of = ""
         """The artifact that it extends."""
         self._refills = 0
-        self._on_the_way: deque[asyncio.Future[int]] = deque()
+        self._on_the_way: deque[Written] = deque()
         self._failure: BaseException | None = None
         """What the first write failed with since the log was looked at."""
         self._is_told = False
@@ -217,20 +214,19 @@ class Writer:
         element = status_event(self.key, self.context_id, state, at_us, message)
         event = element.SerializeToString()
         serialized = incoming.SerializeToString() if incoming is not None else b""
-        if len(self._on_the_way) >= MAX_BEHIND or self._is_unsure:
-            await self._ready()
+        await self.ready()
         lifecycle.check(self.state, state)
         if state not in lifecycle.TERMINAL or len(event) > MAX_END_BYTES:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
         if self._waiting is not None:
             self._waiting.move(self.state, state)
-        writing = self._append(record, len(event) + len(serialized), done, release, keep)
+        written = self._append(record, len(event) + len(serialized), done, release, keep)
         if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.move(element.status_update, incoming)
             self.witness.folding.grown(record.size)
-        if writing is not None and not behind:
-            await self._written(writing)
+        if not behind:
+            await self._stored(written)
         if self.witness is not None and state in lifecycle.SETTLED:
             self.witness.tell(record)
             self.witness = None
@@ -243,17 +239,29 @@ class Writer:
         """
         check_content(artifact)
         element = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
-        if len(self._on_the_way) >= MAX_BEHIND or self._is_unsure:
-            await self._ready()
-        writing = self._extend(artifact.artifact_id, element)
-        if writing is not None and not behind:
-            await self._written(writing)
+        await self.ready()
+        written = self._extend(artifact.artifact_id, element)
+        if not behind:
+            await self._stored(written)
+
+    async def ready(self) -> None:
+        """Return once there is room for another write, and it is known what was written so far.
+
+        Raise the error of a write that no caller waited for; StaleAppend, StoreUnavailable.
+        """
+        while len(self._on_the_way) >= MAX_BEHIND:
+            await self._land(self._on_the_way[0])
+        while self._is_unsure:
+            failure, self._failure = self._failure, None
+            if failure is not None and not self._is_told:
+                raise failure
+            await self.look()
 
     def text(
         self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
-    ) -> "Coroutine[Any, Any, None] | None":
-        """The text as a part of an artifact that is made or extended, not waited for; what to await where it cannot be
-        on its way at once. Raises like `artifact`."""
+    ) -> None:
+        """Write a text as a part of an artifact that is made or extended, without waiting for the write. Call this
+        after `ready`. Raise like `artifact`."""
         encodable(text, ("text",))
         if append and artifact_id in self._artifacts and not name and not last_chunk:
             element = self._filled(artifact_id, text)
@@ -261,10 +269,7 @@ class Writer:
             element = text_event(
                 self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
             )
-        if len(self._on_the_way) >= MAX_BEHIND or self._is_unsure:
-            return self._extend_late(artifact_id, element)
         self._extend(artifact_id, element)
-        return None
 
     def _filled(self, artifact_id: str, text: str) -> StreamResponse:
         """The event of a text that is appended: one and the same for many texts, as only the text differs."""
@@ -279,11 +284,7 @@ class Writer:
             self._refills += 1
         return self._chunk
 
-    async def _extend_late(self, artifact_id: str, element: StreamResponse) -> None:
-        await self._ready()
-        self._extend(artifact_id, element)
-
-    def _extend(self, artifact_id: str, element: StreamResponse) -> "asyncio.Future[int] | None":
+    def _extend(self, artifact_id: str, element: StreamResponse) -> Written:
         if artifact_id not in self._artifacts:
             if len(self._artifacts) >= self._settings.max_artifacts:
                 raise OverLimit(
@@ -293,11 +294,11 @@ class Writer:
             self._chunk_of = ""  # the next text that is appended gets an event of its own
         event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
-        writing = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
+        written = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
         self._artifacts.add(artifact_id)
         if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.splice(element.artifact_update, event)
-        return writing
+        return written
 
     def dismiss(self) -> None:
         """Others may write from now on, or it is not known what was written: who waits has to read it in the log."""
@@ -317,7 +318,7 @@ class Writer:
         """
         while self._on_the_way:
             await self._land(self._on_the_way[0])
-        await self._ready()
+        await self.ready()
 
     async def task(self) -> bytes:
         """The serialised task as it is now, for the agent to read. To be asked for before the first artifact is
@@ -328,46 +329,44 @@ class Writer:
 
     def _append(
         self, record: Record, size: int, done: int = 0, release: bool = False, keep: Pending | None = None
-    ) -> "asyncio.Future[int] | None":
-        """Writes a record of so many bytes, or has it on its way: then what to wait for."""
-        written = self._log.append(Append(self.key, record, self.epoch, None, done, release, keep))
+    ) -> Written:
+        """Begin to write a record of so many bytes. Raise the error of a write that has failed already."""
+        written = self._log.write(Append(self.key, record, self.epoch, None, done, release, keep))
+        if not written.done():
+            self._on_the_way.append(written)
+        else:
+            self._note(written)
+            if self._is_unsure:
+                self._check(written)
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
         self._size += size
-        if isinstance(written, int):
-            self.last_turn = written
-            return None
-        self._on_the_way.append(written)
         return written
 
-    async def _written(self, writing: "asyncio.Future[int]") -> None:
-        """Waits until a write has happened."""
-        await self._land(writing)
-        if (failure := writing.exception()) is not None:
+    async def _stored(self, written: Written) -> None:
+        """Wait until a write has happened."""
+        if not written.done():
+            await self._land(written)
+        self._check(written)
+
+    def _check(self, written: Written) -> None:
+        """Raise the error of a write that is over, if there is one."""
+        if (failure := written.exception()) is not None:
             self._is_told = True
             raise self._failure or failure  # what failed first: the others only came too late
 
-    async def _ready(self) -> None:
-        """Returns once there is room for another write, and it is known what was written so far. What a write that
-        nobody waited for has failed with is raised here."""
-        while len(self._on_the_way) >= MAX_BEHIND:
-            await self._land(self._on_the_way[0])
-        while self._is_unsure:
-            failure, self._failure = self._failure, None
-            if failure is not None and not self._is_told:
-                raise failure
-            await self.look()
-
-    async def _land(self, writing: "asyncio.Future[int]") -> None:
-        """Waits until a write is over, and takes note of all that are."""
-        if not writing.done():
-            await _over(writing)
+    async def _land(self, written: Written) -> None:
+        """Wait until a write is over. Take note of all writes that are."""
+        await over(written)
         while self._on_the_way and self._on_the_way[0].done():
-            over = self._on_the_way.popleft()
-            if (failure := over.exception()) is None:
-                self.last_turn = over.result()
-            elif self._failure is None:
-                self._failure, self._is_told, self._is_unsure = failure, False, True
-                self.dismiss()
+            self._note(self._on_the_way.popleft())
+
+    def _note(self, written: Written) -> None:
+        """Take note of a write that is over."""
+        if (failure := written.exception()) is None:
+            self.last_turn = written.result()
+        elif self._failure is None:
+            self._failure, self._is_told, self._is_unsure = failure, False, True
+            self.dismiss()
 
     async def look(self) -> None:
         """Takes the log as it is, where a write may or may not have happened, or the claim be lost. Raises StaleAppend
@@ -382,18 +381,3 @@ class Writer:
         self.seq, self.state, self.turn, self._size = head.seq, head.state, head.turn, head.size
         self.last_turn = head.last_turn
         self._failure, self._is_unsure = None, False
-
-
-async def _over(writing: "asyncio.Future[int]") -> None:
-    """Returns once a write is over, whatever came of it; whoever is canceled meanwhile leaves it as it is."""
-    waiter = asyncio.get_running_loop().create_future()
-
-    def tell(_: "asyncio.Future[int]") -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    writing.add_done_callback(tell)
-    try:
-        await waiter
-    finally:
-        writing.remove_done_callback(tell)

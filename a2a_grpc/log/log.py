@@ -1,20 +1,28 @@
 """The log of each task: the store keeps the records, the bus wakes whoever follows them."""
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 from a2a_grpc.bus import Bus, Topic
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
-from a2a_grpc.store import WHOLE, Append, Create, Head, Record, Snapshot, TaskKey, TaskStore, TaskView
-from a2a_grpc.surely import surely
+from a2a_grpc.store import (
+    WHOLE,
+    Append,
+    Create,
+    Head,
+    Record,
+    Snapshot,
+    TaskKey,
+    TaskStore,
+    TaskView,
+    Written,
+)
 from a2a_grpc.wire import TaskState
-
-Recent: TypeAlias = Callable[[TaskKey, int, int], Sequence[Record] | None]
 
 READ_BATCH = 256
 """Records a follower takes from the store at a time, at most."""
@@ -36,51 +44,26 @@ class Log:
     def __init__(self, store: TaskStore, bus: Bus) -> None:
         self.store = store
         self.bus = bus
-        self.create_now: Callable[[Create], int] | None = getattr(store, "create_now", None)
-        """Creates a task at once, where the store can: the claim's epoch. Raises like `create`."""
-        self._create_then: Callable[[Create, Callable[[int], None]], Awaitable[None]]
-        self._create_then = getattr(store, "create_then", None) or self._create_in_a_task
-        self._append_now: Callable[[Append], int] | None = getattr(store, "append_now", None)
-        self._submit = getattr(store, "submit", None) or self._append_in_a_task
-        self.recent: Recent | None = getattr(store, "recent", None)
         self.is_closing = False
         self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
 
-    def create(self, create: Create, then: Callable[[int], None]) -> Awaitable[None]:
-        """Creates a task, and calls `then` with the claim's epoch once it is there: also where the caller is canceled,
-        before the CancelledError arrives. Raises AlreadyBound, StoreFull."""
-        return self._create_then(create, then)
+    def write(self, write: Create | Append) -> Written:
+        """Begin to create a task or to append a record. Wake the followers of the task once a record is appended.
 
-    async def _create_in_a_task(self, create: Create, then: Callable[[int], None]) -> None:
-        async def write() -> None:
-            key, record, context_id, replica, bind, pending = create
-            then(
-                await self.store.create(key, record, context_id=context_id, replica=replica, bind=bind, pending=pending)
-            )
-
-        await surely(asyncio.create_task(write(), name=f"a2a-grpc:create:{create.key.id}"))
-
-    def append(self, append: Append) -> "int | asyncio.Future[int]":
-        """Appends what the store takes at once, or has it on its way: the newest turn that a message was accepted for,
-        as it is or as the future's result. The appends of one task happen in the order of these calls.
-
-        Raises StaleAppend or AlreadyBound, like the store, or has it in the future, where it need not be looked at.
+        Return the outcome as the store does. The writes of one task happen in the order of the calls.
         """
-        if self._append_now is not None:
-            last_turn = self._append_now(append)
-            self.bus.wake(append.key)
-            return last_turn
-        return self._submit(append, lambda _: self.bus.wake(append.key))
+        written = self.store.write(write)
+        if isinstance(write, Create):
+            return written  # the task has no followers yet
+        if written.done():
+            self._wake(write.key, written)
+        else:
+            written.add_done_callback(partial(self._wake, write.key))
+        return written
 
-    def _append_in_a_task(self, append: Append, then: Callable[[int], None]) -> "asyncio.Future[int]":
-        async def write() -> int:
-            last_turn = await self.store.append(append)
-            then(last_turn)
-            return last_turn
-
-        writing = asyncio.create_task(write(), name=f"a2a-grpc:append:{append.key.id}")
-        writing.add_done_callback(_look_at)
-        return writing
+    def _wake(self, key: TaskKey, written: Written) -> None:
+        if written.exception() is None:
+            self.bus.wake(key)
 
     async def heal(self) -> None:
         """Wakes the followers of logs that have grown since the last time: a wake of another process may be lost."""
@@ -94,7 +77,7 @@ class Log:
 
     def _is_own(self, key: TaskKey, seq: int) -> bool:
         """Whether the newest record was appended here: then each had its wake."""
-        return self.recent is not None and self.recent(key, seq, 1) == ()
+        return self.store.recent(key, seq, 1) == ()
 
     def look_again(self, key: TaskKey) -> None:
         """Has the next `heal` wake the followers of this log in any case."""
@@ -125,12 +108,6 @@ class Log:
         return Follower(self, key, after, state)
 
 
-def _look_at(writing: "asyncio.Future[int]") -> None:
-    """Whoever waits hears of an error; nobody has to."""
-    if not writing.cancelled():
-        writing.exception()
-
-
 class Follower:
     """Iterates the records of one task; a context manager, so that leaving it is prompt.
 
@@ -158,7 +135,7 @@ class Follower:
 
     def __enter__(self) -> Self:
         self._topic = self._listening.__enter__()
-        if self._log.recent is not None and self._state is not None:  # then the caller has just looked
+        if self._state is not None:  # then the caller has just looked
             self._doubts = self._topic.doubts
             self._log.look_again(self._key)
         return self
@@ -193,9 +170,9 @@ class Follower:
     async def _read(self) -> Sequence[Record]:
         """What there is after the cursor, up to a batch."""
         seen, doubts = self._topic.wakes, self._topic.doubts
-        records, recent, limit = None, self._log.recent, self._limit
-        if recent is not None and doubts == self._doubts:  # all that there may be was appended here
-            records = recent(self._key, self._seq, limit)
+        records, limit = None, self._limit
+        if doubts == self._doubts:  # all that there may be was appended here
+            records = self._log.store.recent(self._key, self._seq, limit)
         if records is None:
             records = await self._log.store.read(self._key, self._seq, limit)
             if records is None:

@@ -159,7 +159,7 @@ class Server:
         private_callers: Vouching | None = None,
     ) -> None:
         check_agent(agent, Agent)
-        if store is not None and not all(hasattr(store, name) for name in ("open", "append", "close")):
+        if store is not None and not all(hasattr(store, name) for name in ("open", "write", "close")):
             raise TypeError(f"Server(): store is of type {type(store).__name__}; it must be a TaskStore")
         self.agent = agent
         self.settings = settings or ServerSettings()

@@ -1,5 +1,6 @@
 """Stores of tasks: the `TaskStore` protocol with its values, the memory store, and `open_store` for all others."""
 
+from a2a_grpc.store.in_order import InOrder
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.open import open_store
 from a2a_grpc.store.protocol import (
@@ -27,6 +28,7 @@ from a2a_grpc.store.protocol import (
     TaskStore,
     TaskView,
 )
+from a2a_grpc.store.written import Writing, Written, over, refused, when_over, written
 
 __all__ = [
     "CORE",
@@ -36,6 +38,7 @@ __all__ = [
     "Binding",
     "Create",
     "Head",
+    "InOrder",
     "ListFilter",
     "Listed",
     "MemoryStore",
@@ -53,5 +56,11 @@ __all__ = [
     "TaskKey",
     "TaskStore",
     "TaskView",
+    "Writing",
+    "Written",
     "open_store",
+    "over",
+    "refused",
+    "when_over",
+    "written",
 ]

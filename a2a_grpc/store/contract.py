@@ -25,6 +25,9 @@ from a2a_grpc.store import (
     TaskKey,
     TaskStore,
     TaskView,
+    Written,
+    over,
+    when_over,
 )
 from a2a_grpc.wire import (
     ROLE_AGENT,
@@ -76,13 +79,15 @@ async def create(
     store: TaskStore, key: TaskKey = KEY, *, at_us: int = 1_000_000, context_id: str = "c-1", **more: Any
 ) -> int:
     """Create a task that ME holds. Return the epoch of its claim."""
-    return await store.create(
-        key, born(key, at_us=at_us, context_id=context_id), context_id=context_id, replica=ME, **more
-    )
+    return await store.write(Create(key, born(key, at_us=at_us, context_id=context_id), context_id, ME, **more))
 
 
 async def append(store: TaskStore, record: Record, *, epoch: int, key: TaskKey = KEY, **more: Any) -> int:
-    return await store.append(Append(key, record, epoch, **more))
+    return await store.write(Append(key, record, epoch, **more))
+
+
+async def _outcome(written: Written) -> int:
+    return await written
 
 
 async def head_of(store: TaskStore, key: TaskKey = KEY) -> Head:
@@ -154,7 +159,7 @@ async def filled(store: TaskStore, count: int, *, artifact: int = 0, history: in
         key = KEY._replace(id=f"t-{place:02}")
         task = Task(id=key.id, context_id="c-1", status=TaskStatus(state=SUBMITTED), history=[said("x" * history)])
         record = Record(1, StreamResponse(task=task).SerializeToString(), SUBMITTED, 1, place + 1)
-        epoch = await store.create(key, record, context_id="c-1", replica=ME)
+        epoch = await store.write(Create(key, record, "c-1", ME))
         added = said("x" * history).SerializeToString()
         await append(store, status(2, at_us=place + 1, message=added, turn=2), epoch=epoch, key=key)
         await append(store, chunk(3, "x" * artifact)._replace(turn=2), epoch=epoch, key=key)
@@ -307,40 +312,47 @@ class StoreContract:
         assert records is not None
         assert [record.seq for record in records] == list(range(1, seq + 1))
 
-    async def test_a_create_that_tells_when_the_task_is_there(self, store: TaskStore) -> None:
-        if (create_then := getattr(store, "create_then", None)) is None:
-            pytest.skip("this store has no create_then")
+    async def test_a_write_tells_when_it_has_happened(self, store: TaskStore) -> None:
         told: list[int] = []
-        await create_then(Create(KEY, born(), "c-1", ME), told.append)
-        assert told == [(await head_of(store)).epoch]
-        assert await append(store, status(2), epoch=told[0]) == 1
+        written = store.write(Create(KEY, born(), "c-1", ME))
+        when_over(written, lambda write: told.append(write.result()))
+        assert await written == (await head_of(store)).epoch
+        assert told == [written.result()]
+        written = store.write(Append(KEY, status(2), told[0]))
+        when_over(written, lambda write: told.append(write.result()))
+        assert await written == 1
+        assert told == [told[0], 1]
+        assert await store.read(KEY, 0, 10) == [born(), status(2)]
+
+    async def test_a_write_that_fails_has_its_error_in_the_future(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        for append in (Append(KEY, status(3), epoch), Append(KEY, status(2), epoch + 1)):
+            written = store.write(append)
+            await over(written)
+            assert isinstance(written.exception(), StaleAppend)
+        assert await store.read(KEY, 0, 10) == [born()]
 
     @pytest.mark.parametrize("turns", range(6))
-    async def test_a_create_that_is_canceled_has_told_that_the_task_is_there_or_it_is_not(
-        self, store: TaskStore, turns: int
-    ) -> None:
-        if (create_then := getattr(store, "create_then", None)) is None:
-            pytest.skip("this store has no create_then")
+    async def test_a_create_whose_caller_is_canceled_happens_and_tells(self, store: TaskStore, turns: int) -> None:
         told: list[int] = []
-        creating = asyncio.ensure_future(create_then(Create(KEY, born(), "c-1", ME), told.append))
+        written = store.write(Create(KEY, born(), "c-1", ME))
+        when_over(written, lambda write: told.append(write.result()))
+        waiting = asyncio.create_task(_outcome(written))
         for _ in range(turns):
             await asyncio.sleep(0)
-        creating.cancel()
-        await asyncio.wait([creating])
-        head = await store.head(KEY)
-        assert told == ([] if head is None else [head.epoch])
-        await create(store, KEY._replace(id="t-2"))  # all that was on its way has arrived by now
-        assert await store.head(KEY) == head
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert written.cancel() is False
+        assert [await written] == told == [(await head_of(store)).epoch]
 
-    async def test_a_create_and_an_append_at_once_do_what_others_do(self, store: TaskStore) -> None:
-        create_now, append_now = getattr(store, "create_now", None), getattr(store, "append_now", None)
-        if create_now is None or append_now is None:
-            pytest.skip("this store does nothing at once")
-        epoch = create_now(Create(KEY, born(), "c-1", ME))
-        assert append_now(Append(KEY, status(2), epoch)) == 1
-        assert await store.read(KEY, 0, 10) == [born(), status(2)]
-        with pytest.raises(StaleAppend):
-            append_now(Append(KEY, status(2), epoch))
+    async def test_writes_to_one_task_tell_in_the_order_of_their_calls(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        order: list[int] = []
+        writes = [store.write(Append(KEY, chunk(seq, f"{seq} "), epoch)) for seq in range(2, 20)]
+        for seq, written in enumerate(writes, 2):
+            when_over(written, lambda _, seq=seq: order.append(seq))  # type: ignore[misc]
+        assert await asyncio.gather(*writes) == [1] * 18
+        assert order == list(range(2, 20))
 
     async def test_a_list_runs_from_the_newest_status_to_the_oldest(self, store: TaskStore) -> None:
         for place, at_us in enumerate([5, 9, 7, 9, 1]):
@@ -407,7 +419,7 @@ class StoreContract:
         self, store: TaskStore, view: TaskView
     ) -> None:
         records, whole = talk(), Task()
-        epoch = await store.create(KEY, records[0], context_id="c-1", replica=ME)
+        epoch = await store.write(Create(KEY, records[0], "c-1", ME))
         for record in records:
             if record.seq > 1:
                 await append(store, record, epoch=epoch)

@@ -43,6 +43,7 @@ from a2a_grpc.store.views import (
     size_of,
     told_by,
 )
+from a2a_grpc.store.written import Written, refused, written
 from a2a_grpc.wire import TaskState
 
 FREED_RECORDS = 5_000
@@ -220,7 +221,7 @@ class MemoryStore:
 
     - The time of an append does not depend on the size of the task.
     - The store holds at most `max_tasks` tasks and about `max_bytes` of events. For a new task it deletes the tasks
-      that ended first. If none has ended, `create` raises StoreFull. It never deletes a task that has not ended.
+      that ended first. If none has ended, a `Create` fails with StoreFull. It never deletes a task that has not ended.
     - The store holds at most `max_bindings` idempotency keys. For a new one it deletes the oldest.
 
     Args:
@@ -298,22 +299,11 @@ class MemoryStore:
         held = [(key, self._logs[key]) for key in self._held.get(replica, ())]
         return [(key, self._head(log)) for key, log in held if log.cancel is not None or log.last_turn > log.last.turn]
 
-    async def create(
-        self,
-        key: TaskKey,
-        record: Record,
-        *,
-        context_id: str,
-        replica: str,
-        bind: tuple[str, Binding] | None = None,
-        pending: Pending | None = None,
-    ) -> int:
-        return self._create(Create(key, record, context_id, replica, bind, pending))
-
-    @property
-    def create_now(self) -> Callable[[Create], int] | None:
-        """`create` as a plain function; None in a subclass that creates in its own way."""
-        return self._create if type(self).create is MemoryStore.create else None
+    def write(self, write: Create | Append) -> Written:
+        try:
+            return written(self._create(write) if isinstance(write, Create) else self._append(write))
+        except (StaleAppend, AlreadyBound, StoreFull) as error:
+            return refused(error)
 
     def _create(self, create: Create) -> int:
         key, record, context_id, replica, bind, pending = create
@@ -334,14 +324,6 @@ class MemoryStore:
         if bind:
             self._bind(key.scope, *bind)
         return log.epoch
-
-    async def append(self, append: Append) -> int:
-        return self._append(append)
-
-    @property
-    def append_now(self) -> Callable[[Append], int] | None:
-        """`append` as a plain function; None in a subclass that appends in its own way."""
-        return self._append if type(self).append is MemoryStore.append else None
 
     def _append(self, append: Append) -> int:
         key, record, epoch, bind, done, release, keep = append
@@ -472,6 +454,9 @@ class MemoryStore:
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         log = self._logs.get(key)
         return log.records[after : after + limit] if log else None
+
+    def recent(self, key: TaskKey, after: int, limit: int) -> Sequence[Record] | None:
+        return None
 
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         return [self._logs[key].last.seq if key in self._logs else 0 for key in keys]

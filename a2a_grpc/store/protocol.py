@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from a2a_grpc.database.unavailable import StoreLost as StoreLost
 from a2a_grpc.database.unavailable import StoreUnavailable as StoreUnavailable
+from a2a_grpc.store.written import Written
 from a2a_grpc.wire import Message, StreamResponse, TaskState
 
 
@@ -172,11 +173,11 @@ class Pending(NamedTuple):
 
 
 class Create(NamedTuple):
-    """A new task. `TaskStore.create` documents the fields.
+    """A task to create with its first record, and to claim for a replica.
 
     Attributes:
-        key: The name of the task.
-        record: Its first record.
+        key: The name of the task. It is new.
+        record: The first record, with seq 1.
         context_id: The conversation that the task belongs to.
         replica: The replica that holds the task from now on.
         bind: An idempotency key to bind, with its binding.
@@ -304,13 +305,14 @@ class TaskStore(Protocol):
 
     Guarantees:
 
-    - A write is durable when it returns, as far as the store is durable. Then each read of each replica reflects it.
-    - A write that raises another error than StoreUnavailable has written nothing. The store retries transient faults
+    - A change is durable when its call returns, or when the future of its `write` has a result, as far as the store is
+      durable. Then each read of each replica reflects it.
+    - A call that raises another error than StoreUnavailable has changed nothing. The store retries transient faults
       for a while, and never writes twice.
-    - A call that is canceled is over when its CancelledError arrives. Its write has happened or not, and does not
-      happen later.
-    - Appends to one task happen in the order in which they were called, whether the caller awaits each of them or not.
-    - `append` succeeds only if the record is the next one of the log and the writer has the newest claim. Of several
+    - A call that is canceled is over when its CancelledError arrives. Its change has happened or not, and does not
+      happen later. Only `write` cannot be canceled.
+    - Writes to one task happen in the order in which they were called, whether the caller awaits each of them or not.
+    - An append succeeds only if the record is the next one of the log and the writer has the newest claim. Of several
       writers at the same time, one succeeds. Nothing is appended after a terminal state.
     - A replica is alive from `join` until it leaves, or until it does not renew its lease in time. A replica that
       another one has declared dead is never alive again. No other replica gets the tasks of one that is alive.
@@ -318,17 +320,6 @@ class TaskStore(Protocol):
     - Keys are exact. The id of a task of another tenant or owner is an unknown id.
 
     Each method may raise StoreUnavailable.
-
-    A store may have these further methods, which make a server faster:
-
-    - `create_now(create) -> int` and `append_now(append) -> int`, or None: a `create` and an `append` that never wait.
-    - `async create_then(create, then)`: a `create` that calls `then(epoch)` once the task is stored, even if its caller
-      was canceled.
-    - `submit(append, then) -> asyncio.Future[int]`: an `append` without a coroutine. The future cannot be canceled.
-      The store calls `then(last_turn)` once the record is stored.
-    - `recent(key, after, limit) -> Sequence[Record] | None`: a `read` of records that this object has appended itself,
-      without waiting. It returns an empty list if the newest of them is the one at `after`. It returns None if the
-      store cannot tell which record is next.
 
     Attributes:
         durable: True if tasks outlive the process, and other processes can share the store.
@@ -412,42 +403,22 @@ class TaskStore(Protocol):
 
     # -- a task
 
-    async def create(
-        self,
-        key: TaskKey,
-        record: Record,
-        *,
-        context_id: str,
-        replica: str,
-        bind: tuple[str, Binding] | None = None,
-        pending: Pending | None = None,
-    ) -> int:
-        """Create a task with its first record, and claim it for a replica. Return the epoch of the claim.
+    def write(self, write: Create | Append) -> Written:
+        """Begin to create a task or to append a record. Return the future of this, and raise nothing.
 
-        Args:
-            key: The name of the task. It is new.
-            record: The first record, with seq 1.
-            context_id: The conversation that the task belongs to.
-            replica: The replica that holds the task from now on.
-            bind: An idempotency key to bind, with its binding.
-            pending: The message of the first turn, to be kept until an append is `done` with it.
-
-        Raises:
-            AlreadyBound: The idempotency key is bound.
-            StoreFull: There is no room for another task.
-        """
-
-    async def append(self, append: Append) -> int:
-        """Append a record. Return the newest turn for which a message was accepted.
+        The writes of one task happen in the order of the calls. Once it was called, a write happens or fails: its
+        callers cannot cancel it. If a store can write at once, the future that it returns is done.
 
         A record with a terminal state releases the task, and deletes the messages and the request to cancel that wait.
 
         Args:
-            append: The record and the further changes.
+            write: The task to create, or the record to append, with further changes that happen in the same
+                transaction.
 
-        Raises:
-            StaleAppend: The seq is not the next one, the epoch is not that of the newest claim, or the task has ended.
-            AlreadyBound: The idempotency key is bound.
+        Returns:
+            A future. Its result is the epoch of the new claim for a `Create`, and the newest turn for which a message
+            was accepted for an `Append`. Its error is StaleAppend, AlreadyBound or StoreFull if nothing was written. It
+            is StoreUnavailable if the write may have happened or not. Then callers read what is stored.
         """
 
     async def enqueue(
@@ -537,6 +508,21 @@ class TaskStore(Protocol):
             key: The name of the task.
             after: The seq before the first record; 0 for all records.
             limit: The largest number of records.
+        """
+
+    def recent(self, key: TaskKey, after: int, limit: int) -> Sequence[Record] | None:
+        """Return the records after a seq that this object has appended itself, without waiting.
+
+        A store whose reads take a while keeps its newest records in memory for this. Any other store returns None.
+
+        Args:
+            key: The name of the task.
+            after: The seq before the first record.
+            limit: The largest number of records.
+
+        Returns:
+            The records. An empty list if this object has appended the record at `after`, and no later one. None if the
+            store cannot tell which record is next.
         """
 
     # -- many tasks

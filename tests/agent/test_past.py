@@ -13,7 +13,7 @@ from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, data_of, text_of
 from a2a_grpc.server.serve import make_server
-from a2a_grpc.store import CORE, WHOLE, MemoryStore, Record, Snapshot, TaskKey, TaskView, open_store
+from a2a_grpc.store import CORE, WHOLE, Create, MemoryStore, Record, Snapshot, TaskKey, TaskView, open_store
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import SendMessageRequest, StreamResponse
 from tests.agent.agents import agent_of
@@ -123,7 +123,7 @@ async def test_tasks_of_another_owner_are_unknown(kind: str, tmp_path: Path) -> 
         for key in keys:
             task = Task(id=key.id, context_id="c")
             element = StreamResponse(task=task).SerializeToString()
-            await store.create(key, Record(1, element, SUBMITTED, 1, 1), context_id="c", replica="r")
+            await store.write(Create(key, Record(1, element, SUBMITTED, 1, 1), "c", "r"))
         past = Past(Log(store, LocalBus()), 1_000_000)
         ids = [key.id for key in keys]
         for key in keys:

@@ -21,7 +21,9 @@ from a2a_grpc.store import (
     WHOLE,
     Append,
     Binding,
+    Create,
     Head,
+    InOrder,
     MemoryStore,
     Pending,
     Record,
@@ -30,6 +32,7 @@ from a2a_grpc.store import (
     TaskKey,
     TaskStore,
     TaskView,
+    Written,
 )
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.schema import task as sql_task
@@ -61,11 +64,15 @@ class YieldingStore(MemoryStore):
         finally:
             await asyncio.sleep(0)
 
-    async def create(self, key: TaskKey, record: Record, **more: Any) -> int:
-        return await self._slowly(super().create(key, record, **more))
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_order = InOrder(self.perform)
 
-    async def append(self, append: Append) -> int:
-        return await self._slowly(super().append(append))
+    def write(self, write: Create | Append) -> Written:
+        return self._in_order.write(write)
+
+    async def perform(self, write: Create | Append) -> int:
+        return await self._slowly(super().write(write))
 
     async def enqueue(self, key: TaskKey, pending: Pending, **more: Any) -> Head | None:
         return await self._slowly(super().enqueue(key, pending, **more))
@@ -101,11 +108,16 @@ class HeldStore(MemoryStore):
         self.reached = asyncio.Event()
         self.free = asyncio.Event()
 
-    async def append(self, append: Append) -> int:
-        if self._holds(append.record):
+        self._in_order = InOrder(self._perform)
+
+    def write(self, write: Create | Append) -> Written:
+        return self._in_order.write(write)
+
+    async def _perform(self, write: Create | Append) -> int:
+        if isinstance(write, Append) and self._holds(write.record):
             self.reached.set()
             await self.free.wait()
-        return await super().append(append)
+        return await super().write(write)
 
 
 class Workers:
@@ -242,7 +254,7 @@ async def stored_task(
     key = key_of(task_id, tenant)
     event = StreamResponse(task=Task(id=task_id, context_id="c-1", status=TaskStatus(state=state)))
     record = Record(1, event.SerializeToString(), state, 1, now_us() - int(age_s * 1e6))
-    await store.create(key, record, context_id="c-1", replica="")
+    await store.write(Create(key, record, "c-1", ""))
     if isinstance(store, MemoryStore) and key in store._ended:
         store._ended[key] -= age_s
     return key

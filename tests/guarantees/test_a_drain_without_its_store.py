@@ -11,7 +11,7 @@ from a2a_grpc_pb.a2a_pb2_grpc import A2AServiceStub
 
 from a2a_grpc import Agent, Server, ServerSettings, Turn
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.store import Append, StoreUnavailable
+from a2a_grpc.store import Append, Create, InOrder, StoreUnavailable, Written
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.covers import covers
@@ -28,13 +28,17 @@ class Away(MemoryStore):
         super().__init__()
         self.is_away = False
         self.is_closed = asyncio.Event()
+        self._in_order = InOrder(self._perform)
 
-    async def append(self, append: Append) -> int:
-        if self.is_away:
+    def write(self, write: Create | Append) -> Written:
+        return self._in_order.write(write)
+
+    async def _perform(self, write: Create | Append) -> int:
+        if self.is_away and isinstance(write, Append):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.is_closed.wait(), 30.0)
             raise StoreUnavailable("away")
-        return await super().append(append)
+        return await super().write(write)
 
     async def close(self) -> None:
         self.is_closed.set()

@@ -14,7 +14,7 @@ from a2a_grpc.engine.writer import Writer
 from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.log import Log
 from a2a_grpc.parts import agent_message
-from a2a_grpc.store import WHOLE, Append, MemoryStore, Record, Snapshot, TaskKey, TaskView
+from a2a_grpc.store import WHOLE, Append, Create, MemoryStore, Record, Snapshot, TaskKey, TaskView, Written
 from a2a_grpc.wire import Artifact, Part
 from tests.covers import covers
 from tests.guarantees.rig import engine_on, incoming, stored_task
@@ -58,9 +58,10 @@ class CountingStore(MemoryStore):
         self.read_bytes = 0
         self.loads = 0
 
-    async def append(self, append: Append) -> int:
-        self.appended.append(append.record.size)
-        return await super().append(append)
+    def write(self, write: Create | Append) -> Written:
+        if isinstance(write, Append):
+            self.appended.append(write.record.size)
+        return super().write(write)
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         records = await super().read(key, after, limit)

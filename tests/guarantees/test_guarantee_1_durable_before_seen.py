@@ -4,7 +4,7 @@ import asyncio
 
 from a2a_grpc.lifecycle import COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
-from a2a_grpc.store import Append
+from a2a_grpc.store import Append, Create
 from a2a_grpc.wire import StreamResponse
 from tests.covers import covers
 from tests.guarantees.rig import HeldStore, YieldingStore, following, seq_of, serving_on
@@ -20,19 +20,19 @@ class NotingStore(YieldingStore):
         super().__init__()
         self.committed: set[int] = set()
 
-    async def append(self, append: Append) -> int:
-        last_turn = await super().append(append)
-        self.committed.add(append.record.seq)
-        return last_turn
+    async def perform(self, write: Create | Append) -> int:
+        result = await super().perform(write)
+        self.committed.add(write.record.seq)
+        return result
 
 
 class FullStore(YieldingStore):
     """Refuses every artifact, as a full disk would."""
 
-    async def append(self, append: Append) -> int:
-        if StreamResponse.FromString(append.record.event).HasField("artifact_update"):
+    async def perform(self, write: Create | Append) -> int:
+        if StreamResponse.FromString(write.record.event).HasField("artifact_update"):
             raise OSError("no space left on /secret/disk")
-        return await super().append(append)
+        return await super().perform(write)
 
 
 async def test_a_record_is_durable_when_a_stream_sees_it() -> None:

@@ -85,7 +85,7 @@ async def test_nothing_is_appended_after_a_terminal_state(end: TaskState) -> Non
         with pytest.raises(IllegalTransition):
             await writer.status(state)
     with pytest.raises(StaleAppend):
-        log.append(Append(key, before[0]._replace(seq=2), writer.epoch))
+        await log.write(Append(key, before[0]._replace(seq=2), writer.epoch))
     assert await records_of(log, "t-1") == before
 
 

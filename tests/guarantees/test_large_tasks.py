@@ -322,7 +322,7 @@ async def test_a_list_of_many_tasks_in_memory_shares_the_event_loop() -> None:
     store = MemoryStore()
     for place in range(20_000):
         key = KEY._replace(id=f"t-{place:05}")
-        store._create(Create(key, born(key, at_us=place + 1, context_id=f"c-{place % 50}"), f"c-{place % 50}", ME))
+        store.write(Create(key, born(key, at_us=place + 1, context_id=f"c-{place % 50}"), f"c-{place % 50}", ME))
     async with counting_steps() as steps:
         page = await store.list(KEY.scope, ListFilter(context_id="c-7"), None, 10)
         assert (page.total, page.tasks[0].position.id) == (400, "t-19957")

@@ -10,7 +10,7 @@ from a2a_grpc.engine.run import STORE_FAILURE
 from a2a_grpc.engine.writer import MAX_BEHIND
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
-from a2a_grpc.store import Append, StoreUnavailable
+from a2a_grpc.store import Append, Create, StoreUnavailable, Written
 from a2a_grpc.wire import ROLE_USER, CancelTaskRequest, StreamResponse
 from tests.covers import covers
 from tests.guarantees.rig import YieldingStore, engine_of, records_of, serving_on
@@ -30,16 +30,22 @@ class AwayStore(YieldingStore):
         self.waiting = 0
         self.most = 0
 
-    async def append(self, append: Append) -> int:
-        self.waiting += 1
-        self.most = max(self.most, self.waiting)
+    def write(self, write: Create | Append) -> Written:
+        if isinstance(write, Append):
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+        return super().write(write)
+
+    async def perform(self, write: Create | Append) -> int:
+        if isinstance(write, Create):
+            return await super().perform(write)
         try:
             await self.gate.wait()
             if not self.away:
-                return await super().append(append)
+                return await super().perform(write)
             self.refused += 1
             if self.does:
-                await super().append(append)
+                await super().perform(write)
             raise StoreUnavailable("away")
         finally:
             self.waiting -= 1
@@ -164,11 +170,11 @@ class ForgetfulStore(YieldingStore):
         super().__init__()
         self.refused = 0
 
-    async def append(self, append: Append) -> int:
-        if append.record.message and not self.refused:
+    async def perform(self, write: Create | Append) -> int:
+        if isinstance(write, Append) and write.record.message and not self.refused:
             self.refused += 1
             raise StoreUnavailable("nobody knows")
-        return await super().append(append)
+        return await super().perform(write)
 
 
 async def test_messages_that_waited_answer_in_their_order_though_the_store_takes_the_first_at_the_second_try_only() -> (

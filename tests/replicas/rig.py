@@ -14,7 +14,19 @@ from a2a_grpc.engine import Engine
 from a2a_grpc.engine.recovery import LOST
 from a2a_grpc.parts import Json, text_of
 from a2a_grpc.server.serve import make_server
-from a2a_grpc.store import Append, Head, MemoryStore, Record, StoreUnavailable, TaskKey, TaskStore, open_store
+from a2a_grpc.store import (
+    Append,
+    Create,
+    Head,
+    InOrder,
+    MemoryStore,
+    Record,
+    StoreUnavailable,
+    TaskKey,
+    TaskStore,
+    Written,
+    open_store,
+)
 from a2a_grpc.wire import (
     SERVICE_NAME,
     A2AServiceStub,
@@ -52,6 +64,7 @@ class Line:
         self._whole = asyncio.Event()
         self._whole.set()
         self._hangs = False
+        self._in_order = InOrder(self._write)
         self._meanwhile: dict[str, Callable[[], Awaitable[None]]] = {}
 
     def meanwhile(self, name: str, happens: Callable[[], Awaitable[None]]) -> None:
@@ -69,13 +82,9 @@ class Line:
         await self._store.close()
 
     def __getattr__(self, name: str) -> Any:
-        call = getattr(self._store, name)  # a store may have more than every store has
-        if name in ("create_now", "append_now"):
-            return None  # nothing is there at once that comes by a line
+        call = getattr(self._store, name)
         if name == "recent":
             return call  # which is on this side of it
-        if name == "submit":
-            return self._submit
 
         async def through(*given: Any, **named: Any) -> Any:
             if not self._whole.is_set():
@@ -83,17 +92,27 @@ class Line:
                     await self._whole.wait()
                 raise StoreUnavailable("the line is cut")
             answer = await call(*given, **named)
-            if (happens := self._meanwhile.pop(name.removesuffix("_then"), None)) is not None:
+            if (happens := self._meanwhile.pop(name, None)) is not None:
                 await happens()
             return answer
 
         return through
 
-    def _submit(self, append: Append, then: Callable[[int], None]) -> "asyncio.Future[int]":
-        if self._whole.is_set():
-            return cast("asyncio.Future[int]", cast(Any, self._store).submit(append, then))
-        refused: asyncio.Task[int] = asyncio.ensure_future(self.append(append))
-        return refused
+    def write(self, write: Create | Append) -> Written:
+        if self._whole.is_set() and not self._meanwhile:
+            return self._store.write(write)
+        return self._in_order.write(write)
+
+    async def _write(self, write: Create | Append) -> int:
+        if not self._whole.is_set():
+            if self._hangs:
+                await self._whole.wait()
+            raise StoreUnavailable("the line is cut")
+        answer = await self._store.write(write)
+        name = "create" if isinstance(write, Create) else "append"
+        if (happens := self._meanwhile.pop(name, None)) is not None:
+            await happens()
+        return answer
 
 
 class Hand:

@@ -15,7 +15,6 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Record, Snapshot, StoreUnavailable, TaskKey
-from a2a_grpc.wire import Message
 from tests.harness import message, request
 from tests.simulation.history import Ack, Cancel, Follow, Read, Refusal, Send
 from tests.simulation.replica import Gone, SimulatedReplica
@@ -74,20 +73,34 @@ class Client:
         return await self._send(sent, script, task_id)
 
     async def _send(self, sent: str, script: str, task_id: str) -> Opened | None:
-        async def ask(replica: SimulatedReplica) -> Opened | Message:
-            incoming = Incoming(Principal(), request(message(script, task_id=task_id, message_id=sent)), f"key-{sent}")
-            return await replica.engine.open(incoming)
+        waits = self._random.random() < 0.3
+
+        async def ask(replica: SimulatedReplica) -> tuple[Opened, Snapshot | None]:
+            sending = request(message(script, task_id=task_id, message_id=sent))
+            opened = await replica.engine.open(Incoming(Principal(), sending, f"key-{sent}", waits))
+            assert isinstance(opened, Opened)
+            return opened, await self._settled(replica, opened) if waits else None
 
         asked = self._now
         try:
-            opened = await self._surely(ask, "send")
+            opened, found = await self._surely(ask, "send", 30.0 if waits else 2.0)
         except UnsupportedOperationError:
             self._history.refusals.append(Refusal(self._now, sent, task_id))
             return None
-        assert isinstance(opened, Opened)
         self._history.sends.append(Send(self._now, f"key-{sent}", sent, opened.key.id, opened.turn))
-        self._read(asked, opened.key, opened.snapshot)
+        if found is None:
+            self._read(asked, opened.key, opened.snapshot)
+        else:
+            self._history.settles += 1
+            self._read(0.0, opened.key, found)  # it may be history
         return opened
+
+    async def _settled(self, replica: SimulatedReplica, opened: Opened) -> Snapshot | None:
+        """The task once the turn is over, as a blocking send gives it; None if the task ended before."""
+        try:
+            return await replica.engine.settled(opened)
+        except UnsupportedOperationError:
+            return None
 
     def _read(self, asked: float, key: TaskKey, snapshot: Snapshot) -> None:
         self._history.reads.append(Read(asked, self._now, key.id, snapshot.seq, snapshot.task))

@@ -117,6 +117,8 @@ class History:
     cancels: list[Cancel] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     follows: list[Follow] = field(default_factory=list)
+    settles: int = 0
+    """Blocking sends that were answered with the task as their turn left it."""
     complaints: list[str] = field(default_factory=list)
     """What must never happen: errors in the log, exceptions that are not for callers, promises that were not kept."""
     logs: dict[str, list[Record]] = field(default_factory=dict)

@@ -6,7 +6,18 @@ from functools import partial
 from typing import Any, cast
 
 from a2a_grpc.lifecycle import TERMINAL
-from a2a_grpc.store import Append, Head, MemoryStore, Record, StoreUnavailable, TaskKey, TaskStore
+from a2a_grpc.store import (
+    Append,
+    Create,
+    Head,
+    MemoryStore,
+    Record,
+    StoreUnavailable,
+    TaskKey,
+    TaskStore,
+    Writing,
+    Written,
+)
 from a2a_grpc.store.sql.tail import Tails
 from tests.simulation.faults import Faults
 from tests.simulation.history import Ack, Claim, Commit, History
@@ -41,6 +52,10 @@ class FaultyStore(MemoryStore):
 
     def happen(self, name: str, method: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Does what a replica asked for. Raises what the store raises."""
+        if method == "write":
+            result = self.write(args[0]).result()
+            self._note_write(name, args[0], result)
+            return result
         call = getattr(self, method)(*args, **options)
         try:
             call.send(None)
@@ -50,15 +65,17 @@ class FaultyStore(MemoryStore):
             return sorted(done.value) if method in ("lost", "wanted", "held") else done.value
         raise AssertionError("the memory store does not wait")
 
+    def _note_write(self, name: str, write: Create | Append, result: int) -> None:
+        now, writes, task_id, seq = self.loop.time(), self.history.writes, write.key.id, write.record.seq
+        if isinstance(write, Create):
+            writes.append(Claim(now, task_id, result, name))
+            writes.append(Commit(now, task_id, seq, result, name))
+        else:
+            writes.append(Commit(now, task_id, seq, write.epoch, name))
+
     def _note(self, name: str, method: str, args: Sequence[Any], options: dict[str, Any], given: Any) -> None:
         now, writes = self.loop.time(), self.history.writes
-        if method == "append":
-            append: Append = args[0]
-            writes.append(Commit(now, append.key.id, append.record.seq, append.epoch, name))
-        elif method == "create":
-            writes.append(Claim(now, args[0].id, given, name))
-            writes.append(Commit(now, args[0].id, args[1].seq, given, name))
-        elif method in ("claim", "enqueue"):
+        if method in ("claim", "enqueue"):
             replica = args[1] if method == "claim" else options["replica"]
             if given and given.replica == replica and given.state not in TERMINAL:
                 writes.append(Claim(now, args[0].id, given.epoch, name))
@@ -68,19 +85,18 @@ class View:
     """The way of one replica to the store."""
 
     durable = True
-    append_now = create_now = None
 
     def __init__(self, store: FaultyStore, name: str) -> None:
         self._store = store
         self._name = name
         self.is_cut = False
-        self._arrivals: dict[TaskKey, float] = {}  # of the newest append of each task
+        self._arrivals: dict[TaskKey, float] = {}  # of the newest write of each task
         self._tails = Tails()
 
     def delay_s(self, method: str, args: Sequence[Any]) -> float:
-        """Until a call arrives: appends of one task arrive in the order in which they were asked for."""
+        """Until a call arrives: writes to one task arrive in the order in which they were asked for."""
         delay_s = self._store.faults.delay_s()
-        if method != "append":
+        if method != "write":
             return delay_s
         now, key = self._store.loop.time(), args[0].key
         self._arrivals[key] = max(now + delay_s, self._arrivals.get(key, 0.0) + 1e-6)
@@ -93,26 +109,30 @@ class View:
         return self._tails.known(key, after, limit)
 
     def __getattr__(self, method: str) -> Any:
-        if method in ("submit", "create_then"):  # which a store may have or not
+        if method.startswith("_") or method not in vars(TaskStore):  # a store has no others
             raise AttributeError(method)
         return partial(self._call, method)
 
     async def _call(self, method: str, *args: Any, **options: Any) -> Any:
-        call = _Call(self._store, self._name, method, args, options)
-        result = await call.result(self)
-        if method == "append":
-            self._acknowledged(args[0].key, args[0].record)
-        elif method == "create":
-            self._acknowledged(args[0], args[1])
-        return result
+        return await _Call(self._store, self._name, method, args, options).result(self)
 
-    def _acknowledged(self, key: TaskKey, record: Record) -> None:
-        self._tails.add(key, record)
-        self._store.history.acks.append(Ack(self._store.loop.time(), key.id, record))
+    def write(self, write: Create | Append) -> Written:
+        call, written = _Call(self._store, self._name, "write", (write,), {}), Writing()
+        call.send(self).add_done_callback(lambda _: self._written(write, call, written))
+        return written
+
+    def _written(self, write: Create | Append, call: "_Call", written: Writing) -> None:
+        """The replica hears of its write."""
+        if call.error is not None:
+            written.set_exception(call.error)
+            return
+        self._tails.add(write.key, write.record)
+        self._store.history.acks.append(Ack(self._store.loop.time(), write.key.id, write.record))
+        written.set_result(call.value)
 
 
 class _Call:
-    """One call on its way. A caller that is canceled meanwhile knows that it will not happen later."""
+    """One call on its way. If its caller is canceled meanwhile, it does not happen later, unless it is a `write`."""
 
     def __init__(
         self, store: FaultyStore, name: str, method: str, args: Sequence[Any], options: dict[str, Any]
@@ -120,29 +140,36 @@ class _Call:
         self._store = store
         self._what = (name, method, args, options)
         self._has_happened = False
-        self._value: Any = None
-        self._error: Exception | None = None
+        self._arriving: asyncio.Handle
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def send(self, view: View) -> "asyncio.Future[None]":
+        """What is done once the replica hears what came of the call."""
+        loop = self._store.loop
+        answer: asyncio.Future[None] = loop.create_future()
+        delay_s = view.delay_s(*self._what[1:3])
+        self._arriving = loop.call_later(delay_s, self._arrive, view, answer, context=NOBODY)
+        return answer
 
     async def result(self, view: View) -> Any:
-        loop, faults = self._store.loop, self._store.faults
-        answer = loop.create_future()
-        arriving = loop.call_later(view.delay_s(*self._what[1:3]), self._arrive, view, answer, context=NOBODY)
+        answer = self.send(view)
         try:
             await answer
         except asyncio.CancelledError:
-            arriving.cancel()
-            if not self._has_happened and not view.is_cut and faults.happens(0.5):
+            self._arriving.cancel()
+            if not self._has_happened and not view.is_cut and self._store.faults.happens(0.5):
                 self._happen()
             raise
-        if self._error is not None:
-            raise self._error
-        return self._value
+        if self.error is not None:
+            raise self.error
+        return self.value
 
     def _arrive(self, view: View, answer: "asyncio.Future[None]") -> None:
         """The call reaches the store, or does not."""
         loop, faults = self._store.loop, self._store.faults
         if view.is_cut:
-            self._error = StoreUnavailable("cut off")
+            self.error = StoreUnavailable("cut off")
             loop.call_later(faults.random.random() * CUT_S, self._tell, answer, context=NOBODY)
             return
         if not faults.happens(faults.doubtful):
@@ -153,20 +180,20 @@ class _Call:
             loop.call_later(faults.random.random() * CUT_S, self._happen, context=NOBODY)
         elif faults.happens(0.5):
             self._happen()
-        self._error = StoreUnavailable("nobody knows")
+        self.error = StoreUnavailable("nobody knows")
         loop.call_later(faults.random.random() * 0.1, self._tell, answer, context=NOBODY)
 
     def _happen(self) -> None:
         self._has_happened = True
         try:
-            self._value = self._store.happen(*self._what)
+            self.value = self._store.happen(*self._what)
         except Exception as error:
-            if self._error is None:
-                self._error = error
+            if self.error is None:
+                self.error = error
 
     def _return(self, view: View, answer: "asyncio.Future[None]") -> None:
         if view.is_cut:
-            self._error = StoreUnavailable("cut off before the answer")
+            self.error = StoreUnavailable("cut off before the answer")
         self._tell(answer)
 
     def _tell(self, answer: "asyncio.Future[None]") -> None:

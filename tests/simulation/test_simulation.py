@@ -57,6 +57,7 @@ def test_the_simulations_see_what_they_are_about() -> None:
     assert sum(len(history.troubles) for history in histories) > 5
     assert sum(len(history.cancels) for history in histories) > 20
     assert sum(len(history.refusals) for history in histories) > 5
+    assert sum(history.settles for history in histories) > 50
     assert sum(len(history.follows) for history in histories) > 100
     assert sum(follow.is_complete for history in histories for follow in history.follows) > 100
     assert any(step.attempt > 1 for history in histories for step in history.steps)

@@ -170,6 +170,7 @@ class World:
                     self.history.complaints.append(f"{replica.name} is not healthy in the end")
                 replica.is_up = False
                 await replica.call(lambda: replica.engine.drain(0.0), "drain", CALM_S)  # noqa: B023
+                await asyncio.sleep(LEASE_S)  # its last call to the store may outlive it by a moment
                 left = [task.get_name() for task in self.loop.tasks_behind(replica.gate)]
                 if left:
                     self.history.complaints.append(f"{replica.name} left {left}")

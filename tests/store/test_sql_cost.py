@@ -144,21 +144,15 @@ async def test_a_batch_is_the_same_whether_its_rows_go_together_or_not(
     assert bool(together) == (since == ROW_BY_ROW_BEFORE)
 
 
-def submit(log: Log, append: Append) -> "asyncio.Future[int]":
-    writing = log.append(append)
-    assert isinstance(writing, asyncio.Future)
-    return writing
-
-
 async def test_who_follows_what_this_process_appends_asks_the_database_nothing(store: SqlStore) -> None:
     log = Log(store, LocalBus())
     epoch = await create(store)
     with log.follow(KEY, 1, born().state) as follower:
         with sending() as sent:
             for seq in range(2, 40):
-                submit(log, Append(KEY, status(seq), epoch))
+                log.write(Append(KEY, status(seq), epoch))
                 assert await anext(follower) == status(seq)
-            await submit(log, Append(KEY, status(40, COMPLETED), epoch))
+            await log.write(Append(KEY, status(40, COMPLETED), epoch))
             assert [record async for record in follower] == [status(40, COMPLETED)]
     asked = [statement for statement in sent.statements if statement.startswith("SELECT")]
     assert len(asked) <= 39 + 3  # each append reads its row; snapshots are made now and then
@@ -200,13 +194,13 @@ async def test_who_follows_sees_what_another_process_appends_in_between_at_its_w
         assert claimed is not None
         for _ in range(chance.choice([1, 2, 5, 300])):
             seq += 1
-            writing = submit(log, Append(KEY, status(seq), claimed.epoch))
+            writing = log.write(Append(KEY, status(seq), claimed.epoch))
             if chance.random() < 0.2:
                 await writing
         await writing
     claimed = await logs[0].store.claim(KEY, "last", force=True)
     assert claimed is not None
-    await submit(logs[0], Append(KEY, status(seq + 1, COMPLETED), claimed.epoch))
+    await logs[0].write(Append(KEY, status(seq + 1, COMPLETED), claimed.epoch))
     async with asyncio.timeout(30):
         for after, told in following:
             assert await told == list(range(after + 1, seq + 2))

@@ -214,7 +214,7 @@ class Load:
         while not self._is_stopping:
             self.acknowledged[key] = seq
             seq += 1
-            await self._store.append(Append(key, status(seq), epoch))
+            await self._store.write(Append(key, status(seq), epoch))
         self.acknowledged[key] = seq
 
     async def during(self, fault: Callable[[], Awaitable[Any]]) -> None:

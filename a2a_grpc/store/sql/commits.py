@@ -13,7 +13,7 @@ from a2a_grpc.database.together import TURNS
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.store.protocol import Append, Create, StoreLost, StoreUnavailable
 from a2a_grpc.store.sql.batch import Item, commit
-from a2a_grpc.surely import wait_for_end
+from a2a_grpc.store.written import Writing, Written, refused
 
 logger = logging.getLogger("a2a_grpc.store")
 
@@ -25,39 +25,18 @@ MAX_BYTES = 4 << 20
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Waiting(Item):
-    """A write on its way, with whoever waits for it."""
+    """A write on its way, with the future of its callers."""
 
     size: int
-    done: asyncio.Future[int]
     until: float
-    then: Callable[[int], None] | None = None
-    """Called with its outcome once it is durable, whether somebody waits or not."""
-    is_sent: bool = False
-    """Whether it is in the transaction under way."""
-    over: asyncio.Future[None] | None = None
-    """What a caller that is canceled waits for: the end of that transaction."""
+    written: Writing
 
-    def tell(self) -> None:
-        """What came of it is told."""
+    def settle(self) -> None:
+        """Tell the callers what became of the write."""
         if isinstance(self.outcome, int):
-            if self.then is not None:
-                self.then(self.outcome)
-            if not self.done.cancelled():
-                self.done.set_result(self.outcome)
-        elif not self.done.cancelled():
-            self.fail(self.outcome or StoreUnavailable("the write was not decided"))
-        self.end()  # also for a caller that is canceled before it hears of it
-
-    def fail(self, error: BaseException) -> None:
-        self.done.set_exception(error)
-        if self.then is not None:
-            self.done.exception()  # who only wants to hear of its success need not look at it
-
-    def end(self) -> None:
-        """It is in no transaction any more."""
-        self.is_sent = False
-        if self.over is not None and not self.over.done():
-            self.over.set_result(None)
+            self.written.set_result(self.outcome)
+        else:
+            self.written.set_exception(self.outcome or StoreUnavailable("the write was not decided"))
 
 
 class Commits:
@@ -84,7 +63,6 @@ class Commits:
         self._budget_s = budget_s
         self._outage = outage
         self._committed = committed  # called after each commit, before anybody learns of it
-        self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._batch: Sequence[_Waiting] = ()
@@ -106,46 +84,15 @@ class Commits:
     def is_healthy(self) -> bool:
         return self._flusher is not None and not self._flusher.done()
 
-    def submit(self, append: Append, pk: int | None, then: Callable[[int], None]) -> "asyncio.Future[int]":
-        """What comes of an append to a task whose number is `pk`, if that is known; calls `then` with it once it is
-        durable. Raises StoreUnavailable."""
-        return self._enqueue(append, pk, b"", then).done
-
-    def _enqueue(
-        self, write: Create | Append, pk: int | None, token: bytes, then: Callable[[int], None] | None
-    ) -> _Waiting:
+    def write(self, write: Create | Append, pk: int | None = None, token: bytes = b"") -> Written:
+        """Begin a write to the task with the number `pk`, if the number is known. Return its future."""
         if self._is_closing or not self.is_healthy:
-            raise StoreUnavailable("the store is closed")
-        waiting = _Waiting(
-            write,
-            pk,
-            token,
-            size=write.record.size,
-            done=self._loop.create_future(),
-            until=time.monotonic() + self._budget_s,
-            then=then,
-        )
+            return refused(StoreUnavailable("the store is closed"))
+        until = time.monotonic() + self._budget_s
+        waiting = _Waiting(write, pk, token, size=write.record.size, until=until, written=Writing())
         self._queue.append(waiting)
         self._arrived.set()
-        return waiting
-
-    async def write(
-        self,
-        write: Create | Append,
-        pk: int | None = None,
-        token: bytes = b"",
-        then: Callable[[int], None] | None = None,
-    ) -> int:
-        """What comes of a write, once it is durable. A caller that is canceled waits for the transaction under way, if
-        the write is in it: after that nothing happens. Raises StaleAppend, AlreadyBound, StoreUnavailable."""
-        waiting = self._enqueue(write, pk, token, then)
-        try:
-            return await waiting.done
-        except asyncio.CancelledError:
-            if waiting.is_sent:
-                waiting.over = self._loop.create_future()
-                await wait_for_end(waiting.over)
-            raise
+        return waiting.written
 
     async def _flush_forever(self) -> None:
         waits = pauses()
@@ -184,9 +131,6 @@ class Commits:
         size = 0
         while self._queue and len(batch) < MAX_ITEMS and (not batch or size + self._queue[0].size <= MAX_BYTES):
             waiting = self._queue.popleft()
-            if waiting.done.cancelled():
-                continue
-            waiting.is_sent = True
             size += waiting.size
             batch.append(waiting)
         return batch
@@ -235,14 +179,12 @@ class Commits:
         await self._database.write(commit, batch, self._number)
         self._committed(batch)
         for waiting in batch:
-            waiting.tell()
+            waiting.settle()
 
     def _put_back(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Puts what was not resolved in front of the queue; refuses all whose budget is spent."""
         now = time.monotonic()
-        for waiting in batch:
-            waiting.end()
-        left = [waiting for waiting in batch if not waiting.done.done()]
+        left = [waiting for waiting in batch if not waiting.written.done()]
         self._queue.extendleft(reversed([waiting for waiting in left if waiting.until > now]))
         self._refuse([waiting for waiting in left if waiting.until <= now], error)
         while self._queue and self._queue[0].until <= now:
@@ -250,13 +192,12 @@ class Commits:
 
     def _refuse(self, batch: Sequence[_Waiting], error: BaseException) -> None:
         for waiting in batch:
-            if not waiting.done.done():
+            if not waiting.written.done():
                 refused = error
                 if passes(error):
                     refused = StoreUnavailable(f"the store did not answer in time: {reason(error)}")
                     refused.__cause__ = error
-                waiting.fail(refused)
-            waiting.end()
+                waiting.written.set_exception(refused)
 
     def _ended(self, flusher: asyncio.Task[None]) -> None:
         """Nobody waits for a task that has ended."""

@@ -47,6 +47,7 @@ from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
 from a2a_grpc.store.sql.purging import purge
 from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.views import cost_of, cut
+from a2a_grpc.store.written import Written, refused
 from a2a_grpc.surely import look_at_error
 
 P = ParamSpec("P")
@@ -194,30 +195,12 @@ class SqlStore:
 
     # -- a task
 
-    async def create(
-        self,
-        key: TaskKey,
-        record: Record,
-        *,
-        context_id: str,
-        replica: str,
-        bind: tuple[str, Binding] | None = None,
-        pending: Pending | None = None,
-    ) -> int:
-        return await self._create(Create(key, record, context_id, replica, bind, pending))
-
-    async def create_then(self, create: Create, then: Callable[[int], None]) -> None:
-        await self._create(create, then)
-
-    async def _create(self, create: Create, then: Callable[[int], None] | None = None) -> int:
-        token = secrets.token_bytes(16) if create.pending else b""
-        return await self._open_commits().write(create, None, token, then)
-
-    async def append(self, append: Append) -> int:
-        return await self._open_commits().write(append, self._pks.get(append.key))
-
-    def submit(self, append: Append, then: Callable[[int], None]) -> "asyncio.Future[int]":
-        return self._open_commits().submit(append, self._pks.get(append.key), then)
+    def write(self, write: Create | Append) -> Written:
+        if self._commits is None:
+            return refused(StoreUnavailable("the store is closed"))
+        if isinstance(write, Append):
+            return self._commits.write(write, self._pks.get(write.key))
+        return self._commits.write(write, token=secrets.token_bytes(16) if write.pending else b"")
 
     def _committed(self, items: Sequence[Item]) -> None:
         for item in items:
@@ -424,11 +407,6 @@ class SqlStore:
         if self._database is None:
             raise StoreUnavailable("the store is closed")
         return self._database
-
-    def _open_commits(self) -> Commits:
-        if self._commits is None:
-            raise StoreUnavailable("the store is closed")
-        return self._commits
 
 
 def _put_together(found: Sequence[Parts]) -> list[tuple[Parts, Snapshot, Snapshot]]:
