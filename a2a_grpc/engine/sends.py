@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from a2a_grpc import lifecycle
@@ -45,7 +46,7 @@ from a2a_grpc.store import (
     StoreFull,
     TaskKey,
     Written,
-    when_over,
+    over,
 )
 from a2a_grpc.wire import Message, Task, task_element
 
@@ -144,8 +145,11 @@ class Sends:
         self._check_room(scope)  # again, as other messages may have come meanwhile
         create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
         witness = Witness(task) if incoming.waits else None
+        created = self._create(create, first, serialized, witness)
+        if not created.done():
+            await over(created)
         try:
-            await asyncio.shield(self._create(create, first, serialized, witness))
+            created.result()
         except StoreFull as full:
             raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
         return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
@@ -158,25 +162,26 @@ class Sends:
     def _create(self, create: Create, first: Queued, serialized: bytes, witness: Witness | None) -> Written:
         """Begin to create a task. Its run starts as soon as it is stored, even if the caller has gone."""
         written = self._log.write(create)
-
-        def start(written: Written) -> None:
-            if written.exception() is None:
-                self._start(create, written.result(), first, serialized, witness)
-
-        when_over(written, start)
-        if not written.done():
-            held = ExitStack()
-            held.callback(self._runs.locks.take(create.key))  # until its run is there
-            held.enter_context(self._runs.slots.expecting(create.key.scope))
-            self._accepting.add(written)
-            written.add_done_callback(self._accepting.discard)
-            written.add_done_callback(lambda _: held.close())
+        if written.done():
+            self._start(create, first, serialized, witness, written)
+            return written
+        written.add_done_callback(partial(self._start, create, first, serialized, witness))
+        held = ExitStack()
+        held.callback(self._runs.locks.take(create.key))  # until its run is there
+        held.enter_context(self._runs.slots.expecting(create.key.scope))
+        self._accepting.add(written)
+        written.add_done_callback(self._accepting.discard)
+        written.add_done_callback(lambda _: held.close())
         return written
 
-    def _start(self, create: Create, epoch: int, first: Queued, serialized: bytes, witness: Witness | None) -> None:
-        """Starts the run of a task that was created."""
+    def _start(
+        self, create: Create, first: Queued, serialized: bytes, witness: Witness | None, written: Written
+    ) -> None:
+        """Start the run of a task, if the task was created."""
+        if written.exception() is not None:
+            return
         key, record, context_id, replica, *_ = create
-        head = Head(1, record.state, 1, epoch, context_id, record.size, 1, replica=replica)
+        head = Head(1, record.state, 1, written.result(), context_id, record.size, 1, replica=replica)
         self._runs.start(first, self._runs.writer(key, head, witness), serialized)
 
     async def _continue(self, incoming: Incoming) -> Opened:

@@ -225,7 +225,7 @@ class Writer:
         if self.witness is not None and not self.witness.settled.done():
             self.witness.folding.move(element.status_update, incoming)
             self.witness.folding.grown(record.size)
-        if not behind:
+        if not behind and not written.done():
             await self._stored(written)
         if self.witness is not None and state in lifecycle.SETTLED:
             self.witness.tell(record)
@@ -241,7 +241,7 @@ class Writer:
         element = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
         await self.ready()
         written = self._extend(artifact.artifact_id, element)
-        if not behind:
+        if not behind and not written.done():
             await self._stored(written)
 
     async def ready(self) -> None:
@@ -334,18 +334,18 @@ class Writer:
         written = self._log.write(Append(self.key, record, self.epoch, None, done, release, keep))
         if not written.done():
             self._on_the_way.append(written)
+        elif written.exception() is None:
+            self.last_turn = written.result()
         else:
             self._note(written)
-            if self._is_unsure:
-                self._check(written)
+            self._check(written)
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
         self._size += size
         return written
 
     async def _stored(self, written: Written) -> None:
         """Wait until a write has happened."""
-        if not written.done():
-            await self._land(written)
+        await self._land(written)
         self._check(written)
 
     def _check(self, written: Written) -> None:

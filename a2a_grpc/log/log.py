@@ -55,10 +55,10 @@ class Log:
         written = self.store.write(write)
         if isinstance(write, Create):
             return written  # the task has no followers yet
-        if written.done():
-            self._wake(write.key, written)
-        else:
+        if not written.done():
             written.add_done_callback(partial(self._wake, write.key))
+        elif written.exception() is None:
+            self.bus.wake(write.key)
         return written
 
     def _wake(self, key: TaskKey, written: Written) -> None:

@@ -301,7 +301,7 @@ class MemoryStore:
 
     def write(self, write: Create | Append) -> Written:
         try:
-            return written(self._create(write) if isinstance(write, Create) else self._append(write))
+            return written(self._append(write) if isinstance(write, Append) else self._create(write))
         except (StaleAppend, AlreadyBound, StoreFull) as error:
             return refused(error)
 
