@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import islice, takewhile
 from typing import NamedTuple
 
@@ -258,6 +259,7 @@ class MemoryStore:
         self._orders: dict[Scope, Order] = {}
         self._bindings: dict[tuple[Scope, str], tuple[float, Binding]] = {}  # in the order in which they were bound
         self._agent: str | None = None
+        self._written = lru_cache(maxsize=64)(written)  # a future that is done serves all writes with its result
 
     async def open(self) -> None:
         pass
@@ -301,7 +303,7 @@ class MemoryStore:
 
     def write(self, write: Create | Append) -> Written:
         try:
-            return written(self._append(write) if isinstance(write, Append) else self._create(write))
+            return self._written(self._append(write) if isinstance(write, Append) else self._create(write))
         except (StaleAppend, AlreadyBound, StoreFull) as error:
             return refused(error)
 
