@@ -161,6 +161,7 @@ CHAPTERS = (
                     "Create",
                     "Append",
                     "InOrder",
+                    "Written",
                     "Writing",
                     "written",
                     "refused",
