@@ -3,7 +3,7 @@
 from a2a_grpc.listening.counters import Counters
 from a2a_grpc.listening.debt import BURST, CREDIT, LATE_S, RATE, REACTIONS, SENT_SHARE, SILENT_S, Allowance, Debt
 from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
-from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Account, Traffic
+from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, RESET_BYTES, Account, Traffic
 
 
 class Figures:
@@ -68,7 +68,7 @@ def test_an_account_is_forgotten_once_its_connection_is_missed_twice() -> None:
     assert traffic.account("new").explained == 0
 
 
-ALLOWANCE = Allowance(request_bytes=4 << 20, metadata_bytes=16 * 1024)
+ALLOWANCE = Allowance(request_bytes=4 << 20, metadata_bytes=16 * 1024, streams=100)
 PENDING_BYTES = 16 * 1024 + CALL_BYTES + FIRST_WINDOW_BYTES
 """What one call that waits in gRPC may have sent."""
 ALWAYS_BYTES = BURST + 2 * READ_BYTES
@@ -113,17 +113,30 @@ def test_a_call_that_is_begun_or_freed_explains_nothing_more() -> None:
 
 def test_refusals_of_streams_are_a_flood_and_answers_of_calls_are_not() -> None:
     debt, figures, account = Debt(0.0), Figures(), Account()
-    figures.received = 2 * BURST
+    figures.received, account.begun = 2 * BURST, 1
     assert not floods(debt, figures, account, Counted(100))
     figures.unsent = 2 * REACTIONS
-    assert not floods(debt, figures, account, Counted(100)), "calls may have been answered"
-    figures.unsent += 2 * REACTIONS
-    account.begun = 1
     assert not floods(debt, figures, account, Counted(100)), "a call is being answered"
-    account.waiting = 1
-    assert not floods(debt, figures, account, Counted(100)), "and now it waits for its request"
     figures.unsent += 2 * REACTIONS
-    assert floods(debt, figures, account, Counted(100))
+    account.waiting = 1
+    assert not floods(debt, figures, account, Counted(100)), "it was being answered at the look before"
+    figures.unsent += 2 * REACTIONS
+    assert floods(debt, figures, account, Counted(100)), "it waits for its request, and only refusals are written"
+
+
+def test_calls_that_were_reset_before_they_are_begun_are_charged_once() -> None:
+    debt, figures, account = Debt(0.0), Figures(), Account()
+    figures.received, account.begun, account.waiting = 2 * BURST, 10, 9
+    limit = ALARM_BYTES // RESET_BYTES
+    held = 2 * ALLOWANCE.streams + account.begun
+    assert not floods(debt, figures, account, Counted(held)), "as many may be open, and about to be freed"
+    assert debt.charges == 0
+    for _ in range(3):
+        assert not floods(debt, figures, account, Counted(held + limit))
+    assert debt.charges == limit * RESET_BYTES
+    account.dropped = 5  # they were charged when they were dropped
+    assert not floods(debt, figures, account, Counted(held + limit + 5))
+    assert floods(debt, figures, account, Counted(held + limit + 6))
 
 
 def test_what_happened_while_the_event_loop_was_blocked_is_no_refusal() -> None:

@@ -40,6 +40,25 @@ async def test_connections_take_turns_and_calls_of_one_stay_in_order() -> None:
     assert [call for call in begun if call[0] == "flood"] == [("flood", number) for number in range(100)]
 
 
+async def test_connections_of_which_a_call_was_answered_have_every_second_turn() -> None:
+    traffic = Traffic()
+    waiting, begun = turns(traffic)
+    for peer in ("good", "bad"):
+        traffic.account(peer)
+        traffic.answered(peer)
+    traffic.charge("bad", 1)
+    traffic.answered("gone")  # an account that is forgotten is not made again
+    assert not traffic.is_proven("gone")
+    for number in range(40):
+        waiting.add(f"new-{number}", "/x", "new")
+        waiting.add("bad", "/x", "bad")
+    for _ in range(20):
+        waiting.add("good", "/x", "good")
+    await all_begun(waiting)
+    assert len(begun) == 100
+    assert begun[:41].count("good") == 20
+
+
 async def test_a_quick_round_doubles_what_the_next_round_begins_up_to_a_limit() -> None:
     waiting, begun = turns()
     counts = []

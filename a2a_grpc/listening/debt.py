@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from a2a_grpc.listening.connections import Connection
 from a2a_grpc.listening.counters import Channelz, Counters
 from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
-from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Account
+from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, RESET_BYTES, Account
 
 RATE = 64 * 1024
 """Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
@@ -39,6 +39,8 @@ class Allowance:
     """Size of a request."""
     metadata_bytes: int
     """Size of a call's metadata."""
+    streams: int
+    """Calls that may be open on one connection."""
 
     def known(self, account: Account) -> int:
         """Return how many bytes are explained by the calls that were begun."""
@@ -48,6 +50,13 @@ class Allowance:
     def pending(self, calls: int, unread: int) -> int:
         """Return how many more are explained by calls that wait in gRPC, and by bytes that gRPC has yet to look at."""
         return calls * (self.metadata_bytes + CALL_BYTES + FIRST_WINDOW_BYTES) + unread + 2 * READ_BYTES
+
+    def resets(self, started: int, account: Account) -> int:
+        """Return how many of the calls that gRPC has let in must have been reset before they were begun.
+
+        Calls that are open wait to be begun, at most, and as many that were reset and are not yet freed.
+        """
+        return max(0, started - account.begun - account.dropped - 2 * self.streams)
 
 
 class Debt:
@@ -60,6 +69,7 @@ class Debt:
         "_explained",
         "_marked",
         "_received",
+        "_resets",
         "_sent",
         "_silent_since",
         "charges",
@@ -72,7 +82,7 @@ class Debt:
         self.charges = 0.0
         """Bytes among them that were charged: for calls that were reset, for metadata over the limit."""
         self._at = now
-        self._received = self._sent = self._explained = self._charged = self._begun = 0
+        self._received = self._sent = self._explained = self._charged = self._begun = self._resets = 0
         self._silent_since = math.inf
         self._marked: tuple[int, int, Counters | None] | None = None
 
@@ -116,11 +126,20 @@ class Debt:
             self._silent_since = min(self._silent_since, self._at)
             if self._at - self._silent_since >= SILENT_S:
                 return True
-        if self.size > known and (counters := counted.of(connection.peer)) is not None:
+        has_lost_calls = account.begun > account.arrived + account.waiting
+        if (self.size > known or has_lost_calls) and (counters := counted.of(connection.peer)) is not None:
+            if self._is_resetting(allowance.resets(counters.started, account)):
+                return True
             pending = counters.pending(account.begun)
             if self.size > known + allowance.pending(pending, connection.unread):
                 return True
         return self._is_refused(connection, account, counted)
+
+    def _is_resetting(self, resets: int) -> bool:
+        """Charge for the calls that were reset since the last look. Return True if these are too many."""
+        self.charges += RESET_BYTES * max(0, resets - self._resets)
+        self._resets = max(resets, self._resets)
+        return self.charges > ALARM_BYTES
 
     def _is_refused(self, connection: Connection, account: Account, counted: Channelz) -> bool:
         """Return True if gRPC answers frames of the connection, and these are not calls.
@@ -129,14 +148,16 @@ class Debt:
         or not. The kernel counts the bytes. They are compared only while no call of the connection is being answered.
         """
         written = connection.sent + connection.unsent
-        if self._marked is None:
-            self._marked = written, self._received, None
-        written_then, received_then, then = self._marked
-        excess = written - written_then - REACTIONS - (self._received - received_then) / REACTION_SHARE
-        if excess <= 0 or (now := counted.of(connection.peer)) is None:
+        excess = 0.0
+        if self._marked is not None:
+            written_then, received_then, then = self._marked
+            excess = written - written_then - REACTIONS - (self._received - received_then) / REACTION_SHARE
+            if excess <= 0:
+                return False
+        if (now := counted.of(connection.peer)) is None:
             return False
         is_answered = now.started - now.ended > account.waiting + now.pending(account.begun)
-        if then is None or is_answered or now.messages != then.messages:
-            self._marked = written, self._received, now
+        if self._marked is None or then is None or is_answered or now.messages != then.messages:
+            self._marked = written, self._received, None if is_answered else now
             return False
         return excess > END_BYTES * (now.ended - then.ended)

@@ -112,7 +112,9 @@ class Front:
         if self._is_guarded:
             transport = self._transport
             allowance = Allowance(
-                request_bytes=transport.max_receive_bytes, metadata_bytes=transport.max_call_metadata_bytes
+                request_bytes=transport.max_receive_bytes,
+                metadata_bytes=transport.max_call_metadata_bytes,
+                streams=transport.max_streams_per_connection,
             )
             buffer_bytes = transport.socket_buffer_bytes
             self._guard = Guard(self._ports, self.traffic, allowance=allowance, buffer_bytes=buffer_bytes)

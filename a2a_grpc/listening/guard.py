@@ -18,12 +18,14 @@ logger = logging.getLogger("a2a_grpc.listening")
 
 LOOK_S, HURRIED_LOOK_S = 0.025, 0.01
 """Between two looks at the connections; the second during an attack."""
-LOOK_SHARE = 20
+LOOK_SHARE = 10
 """The time between two looks is at least so many times what a look takes: with thousands of connections, a second."""
 IDLE_LOOKS = 40
 """Looks of which one is made although the process is not busy."""
 BUSY = 0.5
 """Share of a processor that the process uses if there may be an attack."""
+STARVED_S = 0.025
+"""A look that comes so much later than planned may mean an attack, too: the process lacks time, or a processor."""
 ATTACK_S = 10.0
 """How long an attack counts as one after the last connection was ended."""
 LET_IN_S, SLOW_LET_IN_S = 0.025, 0.075
@@ -48,10 +50,11 @@ class Guard:
 
     Guarantees:
 
-    - A connection is reset if it sends what none of its calls explains while the process is busy: neither calls that
-      were begun nor those that wait in gRPC, of which gRPC's own counters tell. Streams that gRPC refuses explain
-      nothing, and a few hundred of them are a flood while no call of the connection is answered. Metadata that HPACK
-      makes 256 KiB or more count as they are when decoded.
+    - A connection is reset if it sends what none of its calls explains while the process is busy, or gets too little of
+      a processor: neither calls that were begun nor those that wait in gRPC, of which gRPC's own counters tell. Streams
+      that gRPC refuses explain nothing, and a thousand of them are a flood while no call of the connection is answered.
+      So are a few hundred calls that were reset before they were begun. Metadata that HPACK makes 256 KiB or more count
+      as they are when decoded.
     - For ten seconds from then on, the bytes of new connections are let in at a pace that the process keeps up with;
       hosts take turns, those without an ended connection first. Calls of connections that are gone are dropped.
     - Meanwhile a connection of which no request has arrived is reset if it sends 64 KiB and none becomes a call.
@@ -74,6 +77,7 @@ class Guard:
         self._gone: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._attacked_until = 0.0
         self._is_holding = False
         self._let_in: set[str] = set()
@@ -102,7 +106,9 @@ class Guard:
             self._timer.cancel()
         if delay_s is None:
             delay_s = HURRIED_LOOK_S if self._is_attacked else LOOK_S
-        self._timer = self._loop.call_later(max(delay_s, LOOK_SHARE * self._took_s), self._look)
+        delay_s = max(delay_s, LOOK_SHARE * self._took_s)
+        self._due = self._loop.time() + delay_s
+        self._timer = self._loop.call_later(delay_s, self._look)
 
     @property
     def _is_attacked(self) -> bool:
@@ -115,10 +121,11 @@ class Guard:
         self._look_at_all(is_busy=True)
 
     def _look(self) -> None:
+        is_starved = self._loop.time() - self._due >= STARVED_S
         self._later()
         self._looks += 1
         self._usage.look()
-        is_busy = self._usage.process >= BUSY
+        is_busy = is_starved or self._usage.process >= BUSY
         if is_busy or self._is_attacked or self._is_holding or self._looks % IDLE_LOOKS == 0:
             self._look_at_all(is_busy=is_busy)
 

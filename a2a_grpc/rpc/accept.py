@@ -126,6 +126,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         self._running_loop = loop
         self._ours = interceptors
         self._methods = Methods({})
+        self._traffic = traffic
         self.calls: set[asyncio.Task[None]] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
         self._side_by_side: Counter[bytes | None] = Counter()
@@ -241,7 +242,9 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         By now gRPC has freed the call: nothing but its status may be read from the state.
         """
         self.calls.discard(task)
-        if not cygrpc._ServicerContext(state, None, None, self._running_loop).done():
+        if cygrpc._ServicerContext(state, None, None, self._running_loop).done():
+            self._traffic.answered(peer)
+        else:
             self._methods.unanswered(peer, metadata_bytes)
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.DEBUG if isinstance(error, cygrpc.ExecuteBatchError) else logging.ERROR

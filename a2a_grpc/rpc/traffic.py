@@ -20,7 +20,7 @@ calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default=
 class Account:
     """What the calls of one connection explain."""
 
-    __slots__ = ("arrived", "arriving", "begun", "charged", "explained", "waiting")
+    __slots__ = ("answered", "arrived", "arriving", "begun", "charged", "dropped", "explained", "waiting")
 
     def __init__(self) -> None:
         self.begun = 0
@@ -35,6 +35,10 @@ class Account:
         """Calls that have begun and whose request has not arrived."""
         self.arriving = 0
         """Calls of those whose request has been asked for."""
+        self.dropped = 0
+        """Calls that were accepted and not begun, because they must have been reset. Each was charged."""
+        self.answered = 0
+        """Calls that have ended with a status of the server."""
 
 
 class Traffic:
@@ -73,6 +77,11 @@ class Traffic:
             account.waiting -= 1
             account.arriving -= 1
 
+    def drop(self, peer: str) -> None:
+        """Charge a connection for a call that is not begun, because it must have been reset."""
+        self.account(peer).dropped += 1
+        self.charge(peer, RESET_BYTES)
+
     def charge(self, peer: str, size: int) -> None:
         """Take bytes from what a connection's calls explain: the server had work that no call was worth."""
         account = self.account(peer)
@@ -80,6 +89,16 @@ class Traffic:
         account.charged += size
         if size >= ALARM_BYTES:
             self.on_alarm()
+
+    def answered(self, peer: str) -> None:
+        """Note that a call has ended with a status of the server."""
+        if (account := self._accounts.get(peer)) is not None:
+            account.answered += 1
+
+    def is_proven(self, peer: str) -> bool:
+        """Return True if a call of the connection was answered, and none was charged: no flood begins so."""
+        account = self._accounts.get(peer)
+        return account is not None and account.answered > 0 and not account.charged
 
     def forget_idle(self) -> None:
         """Forget the accounts of connections on which no call waits for its request."""

@@ -3,9 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
-from a2a_grpc.rpc.traffic import RESET_BYTES, Traffic
+from a2a_grpc.rpc.traffic import Traffic
 
 AT_ONCE = 16
 """Calls begun in one round of the event loop, at most."""
@@ -13,6 +14,9 @@ SLOW_S = 0.005
 """A round that takes longer makes the next one begin a single call."""
 MANY = 16
 """Calls accepted in one round that make the others of the round wait: those in gRPC are accepted first."""
+
+Lines: TypeAlias = dict[str, deque[tuple[str, Any]]]
+"""Accepted calls that wait, by connection. The connection that comes first has the next turn."""
 
 
 class Turns:
@@ -27,6 +31,8 @@ class Turns:
     - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`. While
       many calls come, it stays at one, so that the calls that wait in gRPC are accepted first.
     - The connections with waiting calls take turns. Calls of one connection are begun in order.
+    - Connections that are proven (`Traffic.is_proven`) have every second turn at least: the first calls of forty new
+      connections may be attacks, and take milliseconds each.
     - At most `max_line` calls of a connection wait. A connection cannot have more calls open than that, so the oldest
       ones were reset meanwhile: they are dropped, and the connection is charged.
     - Calls of connections that are gone are dropped if `only` or `drop` say so. gRPC cancels a dropped call.
@@ -44,7 +50,9 @@ class Turns:
         self._begin = begin
         self._traffic = traffic
         self._max_line = max_line
-        self._waiting: dict[str, deque[tuple[str, Any]]] = {}
+        self._proven: Lines = {}
+        self._others: Lines = {}
+        self._is_turn_of_proven = False
         self._is_open: Callable[[str], bool] | None = None
         self._room = self._at_once = 1
         self._came = 0
@@ -57,23 +65,27 @@ class Turns:
 
     def drop(self, open_peers: Collection[str]) -> None:
         """Drop the waiting calls of all other peers."""
-        for gone in self._waiting.keys() - set(open_peers):
-            del self._waiting[gone]
+        for lines in (self._proven, self._others):
+            for gone in lines.keys() - set(open_peers):
+                del lines[gone]
 
     def add(self, peer: str, name: str, call: Any) -> None:
         """Begin a call of a method, now or in its turn."""
         if self._is_open is not None and not self._is_open(peer):
             return
         self._came += 1
-        if self._room and not self._waiting:
+        if self._room and not self._is_any_waiting:
             self._room -= 1
             self._begin(peer, name, call)
         else:
-            line = self._waiting.setdefault(peer, deque())
+            line = self._proven.get(peer) or self._others.get(peer)
+            if line is None:
+                line = deque()
+                self._line_up(peer, line)
             line.append((name, call))
             if len(line) > self._max_line:
                 line.popleft()
-                self._traffic.charge(peer, RESET_BYTES)
+                self._traffic.drop(peer)
         if not self._is_scheduled:
             self._is_scheduled = True
             self._round_at = self._loop.time()
@@ -86,12 +98,12 @@ class Turns:
 
     async def wait(self) -> None:
         """Wait until the calls that wait now are begun."""
-        for _ in range(1 + sum(map(len, self._waiting.values()))):
+        for _ in range(1 + sum(map(len, chain(self._proven.values(), self._others.values())))):
             await asyncio.sleep(0)
 
     def _round(self) -> None:
         now = self._loop.time()
-        if self._waiting:
+        if self._is_any_waiting:
             is_quick = now - self._round_at < SLOW_S and self._came < MANY
             self._at_once = min(AT_ONCE, 2 * self._at_once) if is_quick else 1
             self._loop.call_soon(self._round)
@@ -100,11 +112,28 @@ class Turns:
             self._is_scheduled = False
         self._round_at, self._came = now, 0
         self._room = self._at_once
-        while self._waiting and self._room:
+        while self._is_any_waiting and self._room:
             self._room -= 1
-            peer = next(iter(self._waiting))
-            line = self._waiting.pop(peer)
+            lines = self._next_lines()
+            peer = next(iter(lines))
+            line = lines.pop(peer)
             name, call = line.popleft()
             if line:
-                self._waiting[peer] = line  # at the end: the other connections are next
+                self._line_up(peer, line)
             self._begin(peer, name, call)
+
+    @property
+    def _is_any_waiting(self) -> bool:
+        return bool(self._proven or self._others)
+
+    def _next_lines(self) -> Lines:
+        """Return the lines whose turn it is."""
+        if self._proven and self._others:
+            self._is_turn_of_proven = not self._is_turn_of_proven
+            return self._proven if self._is_turn_of_proven else self._others
+        return self._proven or self._others
+
+    def _line_up(self, peer: str, line: deque[tuple[str, Any]]) -> None:
+        """Put the calls of a connection behind those of the others."""
+        lines = self._proven if self._traffic.is_proven(peer) else self._others
+        lines[peer] = line

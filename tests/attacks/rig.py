@@ -83,7 +83,8 @@ class Process:
             try:
                 await asyncio.wait_for(self.process.communicate(), GOODBYE_S)
             except TimeoutError:
-                self.process.send_signal(signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended at this moment
+                    self.process.send_signal(signal.SIGKILL)
                 await self.process.communicate()
         self._log.close()
 

@@ -8,7 +8,6 @@ import pytest
 
 from a2a_grpc.listening.connections import can_look
 from tests.attacks.rig import Process, Target, attack, attacked
-from tests.attacks.test_guard import ENDED
 from tests.sentinel.tunnels import attached_raw, channel_to, request_of, stream
 
 ADDRESS = "scripted@fame.fabric"
@@ -70,8 +69,8 @@ async def test_what_an_agent_sends_through_its_pipes_is_no_flood_even_during_one
             for received in await asyncio.gather(*map(_sizes, calls)):
                 assert received == [1 << 20] * MESSAGES
             await flooding
-            assert running.log().count(ENDED) <= 1, "the pinging connections, in one line"
-            assert "AGENT_GONE" not in running.log()
+            for said in ("an agent was lost", "AGENT_GONE"):
+                assert said not in running.log()
 
 
 async def _sizes(call: Any) -> list[int]:
