@@ -72,7 +72,7 @@ collect: $(VENV)/.dev ## Import all tests, which compiles them: otherwise each p
 	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null || $(BIN)/python -m pytest --collect-only --quiet
 
 test: $(VENV)/.dev ## Run the tests, in their quick forms, in about five minutes (ARGS='tests/cli -k help': some of them).
-	$(BIN)/python -m pytest $(or $(ARGS),--durations 25 $(IN_PARALLEL))
+	TESTS_FORK=1 $(BIN)/python -m pytest $(or $(ARGS),--durations 25 $(IN_PARALLEL))
 
 MORE_EXAMPLES := PROPERTY_EXAMPLES=100 FUZZ_EXAMPLES=200
 # Tests that measure how long good calls take during an attack run alone: nothing else runs at the same time.

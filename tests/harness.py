@@ -34,8 +34,9 @@ from a2a_grpc.wire import (
     SubscribeToTaskRequest,
     Task,
 )
+from tests.forks import ROOT as ROOT
+from tests.forks import Forked, Forks, can_fork
 
-ROOT = Path(__file__).parent.parent
 V1 = (("a2a-version", "1.0"),)
 """Metadata that every call of these tests carries, unless the test is about its absence."""
 
@@ -243,7 +244,7 @@ class Program:
         self._command = [sys.executable, *command]
         self._env = {**os.environ, **(env or {})}
         self.events: list[dict[str, Any]] = []
-        self.process: asyncio.subprocess.Process
+        self.process: asyncio.subprocess.Process | Forked
 
     @classmethod
     def server(cls, path: str, *options: str) -> "Program":
@@ -259,9 +260,7 @@ class Program:
         return next(str(event["http"]) for event in self.events if event["event"] == "ready")
 
     async def __aenter__(self) -> Self:
-        self.process = await asyncio.create_subprocess_exec(
-            *self._command, cwd=ROOT, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        self.process = await _started(self._command, self._env)
         await self.until("ready")
         return self
 
@@ -287,12 +286,18 @@ class Program:
                 await self.process.communicate()
 
 
+async def _started(command: Sequence[str], env: dict[str, str]) -> asyncio.subprocess.Process | Forked:
+    """Begin a program; in `make test` a Python program is a fork of a process that has imported gRPC."""
+    if os.environ.get("TESTS_FORK") and command[0] == sys.executable and can_fork(command[1:], env):
+        return await Forks.open().run_piped(command[1:], env)
+    return await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
 async def run_program(*command: str, timeout_s: float = 60, env: dict[str, str] | None = None) -> tuple[int, str, str]:
     """Runs a Python program of this repository to its end: exit code, standard output, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, env={**os.environ, **(env or {})},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = await _started([sys.executable, *command], {**os.environ, **(env or {})})
     try:
         out, err = await asyncio.wait_for(process.communicate(), timeout_s)
     except TimeoutError:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cli.forks import Forked, Forks
+from tests.forks import Forked, Forks, can_fork
 from tests.harness import ROOT, Served
 
 WITHIN_S = 30.0
@@ -25,8 +25,6 @@ AT_ONCE = 4
 """Commands that `run_all` runs at the same time: with more of them each takes longer, and all no less."""
 
 A2A_GRPC = (sys.executable, "-m", "a2a_grpc")
-
-_forks: Forks | None = None
 
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07)")
 """The sequences by which a terminal is told colours, and where to write."""
@@ -167,11 +165,9 @@ async def _started(
     program: tuple[str, ...], arguments: tuple[str, ...], env: dict[str, str], descriptors: list[int]
 ) -> asyncio.subprocess.Process | Forked:
     """Begin a command: `a2a-grpc` in a fork of a process that has imported it, other programs in the ordinary way."""
-    global _forks
-    if program == A2A_GRPC and Forks.can_run(arguments, env):
-        if _forks is None:
-            _forks = Forks()
-        return await _forks.run(arguments, env, descriptors)
+    command = (*program[1:], *arguments)
+    if program == A2A_GRPC and can_fork(command, env):
+        return await Forks.open().run(command, env, descriptors)
     stdin, stdout, stderr = descriptors
     return await asyncio.create_subprocess_exec(
         *program, *arguments, cwd=ROOT, env=env, stdin=stdin, stdout=stdout, stderr=stderr

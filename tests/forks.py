@@ -1,8 +1,11 @@
-"""Runs commands without starting Python for each: a process that has imported what they need forks for every one.
+"""Run Python programs without starting Python for each: a process that has imported what they need forks for each.
 
-To start Python and to import gRPC takes ten times longer than what most commands do. A fork has its own arguments,
-environment, standard streams and exit code, and ends as a process of Python ends. What depends on how Python itself
-starts (a variable of Python's, another program) is run in the ordinary way.
+To start Python and to import gRPC takes ten times longer than what most programs do. A fork has its own arguments,
+environment, standard streams and exit code, and ends as a process of Python ends. A program that depends on how Python
+itself starts (a variable of Python, an option) is run in the ordinary way.
+
+Commands of `a2a-grpc` in tests/cli are always forks. Other programs are forks in `make test`, which sets TESTS_FORK,
+and in `make test-all` they are processes that start Python.
 """
 
 import asyncio
@@ -21,10 +24,12 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from tests.harness import ROOT
+ROOT = Path(__file__).parent.parent
 
 LIBRARIES = (
     "a2a_grpc.client", "a2a_grpc.cli.app", "a2a_grpc.engine", "a2a_grpc.server", "aiohttp", "alembic", "grpc.aio",
@@ -33,14 +38,20 @@ LIBRARIES = (
     "a2a_grpc.cli.follow", "importlib.metadata",
 )  # fmt: skip
 MESSAGE_BYTES = 1 << 16
+OUTPUT_BYTES = 1 << 26
+"""How much of the output of a program may wait to be read."""
 
 
 class Forked:
-    """A command at work; has what is needed of `asyncio.subprocess.Process`."""
+    """A program at work. It has what tests need of `asyncio.subprocess.Process`."""
+
+    stdin = None
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
         self._ended = asyncio.Event()
 
     def end(self, code: int) -> None:
@@ -59,14 +70,32 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        """Return the rest of both outputs, when the program has ended."""
+        out, err = [await output.read() if output else b"" for output in (self.stdout, self.stderr)]
+        await self.wait()
+        return out, err
+
 
 class Forks:
-    """The process that forks, as the tests see it."""
+    """The process that forks, as the tests see it. There is one for each process of pytest."""
+
+    _only: "Forks | None" = None
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cli.forks", str(theirs.fileno())], cwd=ROOT, pass_fds=[theirs.fileno()]
+            [sys.executable, "-m", "tests.forks", str(theirs.fileno())],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                **AT_THE_START,
+                "GRPC_ENABLE_FORK_SUPPORT": "0",
+            },  # as `a2a-grpc` says before it imports gRPC
+            pass_fds=[theirs.fileno()],
         )
         theirs.close()
         self._begun: list[asyncio.Future[Forked]] = []
@@ -75,18 +104,37 @@ class Forks:
         self._loop.add_reader(self._socket, self._hear)
         atexit.register(self._close)
 
-    @staticmethod
-    def can_run(arguments: tuple[str, ...], env: dict[str, str]) -> bool:
-        """False for what depends on the start of Python, and for very long command lines."""
-        is_ordinary = all(env.get(name) == os.environ.get(name) for name in (*env, *os.environ) if _is_pythons(name))
-        return is_ordinary and len(_request(arguments, env)) < MESSAGE_BYTES
+    @classmethod
+    def open(cls) -> "Forks":
+        """Return the process that forks, which is started at the first call."""
+        if cls._only is None:
+            cls._only = cls()
+        return cls._only
 
-    async def run(self, arguments: tuple[str, ...], env: dict[str, str], descriptors: list[int]) -> Forked:
-        """Begin a command with standard input, output and error."""
+    async def run(self, command: Sequence[str], env: dict[str, str], descriptors: list[int]) -> Forked:
+        """Begin a program with standard input, output and error."""
         begun: asyncio.Future[Forked] = self._loop.create_future()
         self._begun.append(begun)
-        socket.send_fds(self._socket, [_request(arguments, env)], descriptors)
+        socket.send_fds(self._socket, [_request(command, env)], descriptors)
         return await begun
+
+    async def run_piped(self, command: Sequence[str], env: dict[str, str]) -> Forked:
+        """Begin a program whose outputs are read by the tests. Its input is that of pytest."""
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        try:
+            forked = await self.run(command, env, [0, out_end, err_end])
+        finally:
+            os.close(out_end)
+            os.close(err_end)
+        forked.stdout, forked.stderr = await self._reader(out), await self._reader(err)
+        return forked
+
+    async def _reader(self, descriptor: int) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader(limit=OUTPUT_BYTES)
+        await self._loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        return reader
 
     def _hear(self) -> None:
         try:
@@ -110,19 +158,30 @@ class Forks:
         self._process.wait()
 
 
-def _request(arguments: tuple[str, ...], env: dict[str, str]) -> bytes:
-    return json.dumps([arguments, env]).encode()
+def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
+    """Return False for a program that depends on the start of Python, and for a very long command line."""
+    is_program = command[0] == "-m" or command[0].endswith(".py")
+    is_ordinary = {name: value for name, value in env.items() if _counts_at_the_start(name)} == AT_THE_START
+    return is_program and is_ordinary and len(_request(command, env)) < MESSAGE_BYTES
 
 
-def _is_pythons(name: str) -> bool:
-    return name.startswith(("PYTHON", "LC_", "LANG"))
+def _request(command: Sequence[str], env: dict[str, str]) -> bytes:
+    return json.dumps([list(command), env]).encode()
+
+
+def _counts_at_the_start(name: str) -> bool:
+    return name.startswith(("PYTHON", "LC_", "LANG", "GRPC_"))
+
+
+AT_THE_START = {name: value for name, value in os.environ.items() if _counts_at_the_start(name)}
+"""Variables that Python and gRPC read when they are started or imported."""
 
 
 # -- the process that forks
 
 
 def main(ours: socket.socket) -> None:
-    """Fork for each request until the tests have gone. In a fork, return once it is ready to be the command."""
+    """Fork for each request until the tests have gone. In a fork, return once it is ready to be the program."""
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.collect()
@@ -146,8 +205,8 @@ def main(ours: socket.socket) -> None:
             signal.set_wakeup_fd(-1)
             for descriptor in (ours.detach(), woken, wake):
                 os.close(descriptor)
-            arguments, env = json.loads(request)
-            become(arguments, env, descriptors)
+            command, env = json.loads(request)
+            become(command, env, descriptors)
             return
         for descriptor in descriptors:
             os.close(descriptor)
@@ -167,7 +226,7 @@ def ended() -> list[tuple[int, int]]:
         found.append((pid, os.waitstatus_to_exitcode(status)))
 
 
-def become(arguments: list[str], env: dict[str, str], descriptors: list[int]) -> None:
+def become(command: list[str], env: dict[str, str], descriptors: list[int]) -> None:
     """Make this process what a fresh one would be."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -177,7 +236,12 @@ def become(arguments: list[str], env: dict[str, str], descriptors: list[int]) ->
     os.environ.clear()
     os.environ.update(env)
     random.seed()
-    sys.argv = ["a2a-grpc", *arguments]
+    sys.orig_argv = [sys.executable, *command]
+    if command[0] == "-m":
+        sys.argv = command[1:]
+    else:
+        sys.argv = command
+        sys.path[0] = str(Path(command[0]).resolve().parent)
     sys.stdin = stream(0)
     sys.stdout = stream(1)
     sys.stderr = stream(2, errors="backslashreplace", line_buffering=True)
@@ -191,13 +255,20 @@ def stream(number: int, errors: str = "strict", line_buffering: bool = False) ->
 
 
 def play() -> None:
-    """Be the command to its end. Of Python's own end only what users see is done: to take apart everything that was
-    imported takes longer than the command."""
+    """Be the program to its end. Of the end of Python only what users see is done: to take apart everything that was
+    imported takes longer than the program."""
     code: Any = 0
     try:
-        runpy.run_module("a2a_grpc", run_name="__main__", alter_sys=True)
+        if sys.orig_argv[1] == "-m":
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as ended:
         code = ended.code
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except BaseException:
         traceback.print_exc()
         code = 1
