@@ -38,6 +38,7 @@ class AsyncpgDatabase:
         self._reading_at_once = _engine(place, READERS, "REPEATABLE READ", self._connections)
         self._writing = _engine(place, WRITERS, "READ COMMITTED", self._connections)
         self._writing_apart = _engine(place, 1, "READ COMMITTED", self._connections)
+        self._writing_unsynced = _engine(place, 1, "AUTOCOMMIT", self._connections, synchronous_commit="off")
         self._under_way: set[asyncio.Task[Any]] = set()
         self._is_given_up = False
 
@@ -60,11 +61,7 @@ class AsyncpgDatabase:
     async def write_unsynced(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        def unsynced(connection: Connection) -> T:
-            connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
-            return transaction(connection, *args, **kwargs)
-
-        return await surely(self._run(self._writing, unsynced))
+        return await surely(self._run(self._writing_unsynced, lambda found: transaction(found, *args, **kwargs)))
 
     def _run(self, engine: AsyncEngine, transaction: Callable[[Connection], T]) -> asyncio.Task[T]:
         async def run() -> T:
@@ -91,7 +88,8 @@ class AsyncpgDatabase:
     async def close(self) -> None:
         if self._under_way:
             await asyncio.wait(set(self._under_way))
-        for engine in (self._reading, self._reading_at_once, self._writing, self._writing_apart):
+        both = self._reading, self._reading_at_once
+        for engine in (*both, self._writing, self._writing_apart, self._writing_unsynced):
             await engine.dispose()
 
     async def give_up(self) -> None:
@@ -104,8 +102,10 @@ class AsyncpgDatabase:
             connecting.cancel()
 
 
-def _engine(place: Place, size: int, isolation: IsolationLevel, connections: "WeakSet[Any]") -> AsyncEngine:
-    """Return an engine whose connections are added to `connections`."""
+def _engine(
+    place: Place, size: int, isolation: IsolationLevel, connections: "WeakSet[Any]", **more: str
+) -> AsyncEngine:
+    """Return an engine whose connections are added to `connections`, with more settings of the session."""
     connecting = place.connecting
     assert connecting is not None
     # No statement names a schema: each finds the tables, and each migration makes them, along the search path.
@@ -116,6 +116,7 @@ def _engine(place: Place, size: int, isolation: IsolationLevel, connections: "We
         "lock_timeout": str(1000 * LOCK_S),
         "idle_in_transaction_session_timeout": str(1000 * IDLE_S),
         **path,
+        **more,
     }
 
     async def connect() -> Any:

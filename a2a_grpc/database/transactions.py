@@ -74,7 +74,8 @@ class Database(Protocol):
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Like `write`, but the commit does not wait for the disk, if the database lets a transaction choose: a power
-        cut may take the write back, and nothing that was written before it."""
+        cut may take the write back, and nothing that was written before it. PostgreSQL commits each statement by
+        itself, so that a transaction of one statement is one round trip."""
 
     async def close(self) -> None:
         """Waits for what is under way, then closes every connection."""

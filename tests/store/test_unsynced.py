@@ -29,9 +29,11 @@ async def test_only_a_request_to_cancel_is_committed_without_waiting_for_the_dis
         seen.append(connection.exec_driver_sql(ask).scalar())
 
     database: Any = store._database
-    writing = database._writing
-    engine = writing.sync_engine if kind == "postgres" else writing.engine
-    event.listen(engine, "commit", committing)
+    engines = [database._writing.engine]
+    if kind == "postgres":
+        engines = [database._writing.sync_engine, database._writing_unsynced.sync_engine]
+    for engine in engines:
+        event.listen(engine, "commit", committing)
     try:
         await store.join("a", 10.0)
         await store.ask_cancel(TaskKey("", "", "t-1"), b"")
@@ -41,5 +43,6 @@ async def test_only_a_request_to_cancel_is_committed_without_waiting_for_the_dis
         await store.join("c", 10.0)
         assert seen == [synced, unsynced, synced, synced]
     finally:
-        event.remove(engine, "commit", committing)
+        for engine in engines:
+            event.remove(engine, "commit", committing)
         await store.close()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, case, column, func, select, tuple_
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Scope, TaskKey
@@ -40,8 +41,15 @@ _COLUMNS = (
 _BY_KEY = (task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id"))
 _ROW = select(*_COLUMNS).where(*_BY_KEY)
 _ROW_TO_WRITE = _ROW.with_for_update()
+_NAMES = (task.c.tenant, task.c.owner, task.c.id.label("task_id"))
+SHOWN_COLUMNS = (
+    *_COLUMNS,
+    select(replica.c.id).where(replica.c.id == task.c.replica).scalar_subquery().label("living"),
+    *_NAMES,
+)
+"""What `shown` reads of a row."""
 ROW_TO_SHOW = (
-    select(*_COLUMNS, replica.c.id.label("living"), task.c.tenant, task.c.owner, task.c.id.label("task_id"))
+    select(*_COLUMNS, replica.c.id.label("living"), *_NAMES)
     .select_from(task.outerjoin(replica, replica.c.id == task.c.replica))
     .order_by(task.c.pk)
 )
@@ -130,8 +138,11 @@ def rows_to_write(connection: Connection, pks: Iterable[int]) -> dict[int, Row]:
     return {row.pk: _row(row) for row in found}
 
 
-def shown(connection: Connection, query: Select[Any], names: dict[str, Any]) -> list[tuple[TaskKey, Row]]:
-    """Return the rows that a query made of ROW_TO_SHOW finds, each with its key and the truth about its holder."""
+def shown(
+    connection: Connection, query: "Select[Any] | ReturningUpdate[Any]", names: dict[str, Any]
+) -> list[tuple[TaskKey, Row]]:
+    """Return the rows that a query made of ROW_TO_SHOW finds, or an update of SHOWN_COLUMNS returns, each with its key
+    and the truth about its holder."""
     rows = []
     for found in connection.execute(query, names):
         row = _row(found)

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, func, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, case, func, select, tuple_
 
 from a2a_grpc.database.columns import now_us
+from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, TaskKey
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import (
     ROW_TO_SHOW,
+    SHOWN_COLUMNS,
     bind_all,
     bindings,
     check_unbound,
@@ -78,6 +80,15 @@ WAITING_LONGER = (
     .limit(bindparam("at_most"))
 )
 COUNT_WAITING = select(func.count()).select_from(task).where(task.c.waiting_us.is_not(None))
+_LOCKED = select(task.c.pk).where(_BY_KEYS).order_by(task.c.pk).with_for_update().cte("locked")
+_IS_ASKED_NOW = and_(task.c.state.not_in(sorted(TERMINAL)), task.c.cancel.is_(None))
+_ASK_AND_SHOW = (
+    task.update()
+    .where(task.c.pk == _LOCKED.c.pk)
+    .values(cancel=case((_IS_ASKED_NOW, bindparam("new_cancel")), else_=task.c.cancel))
+    .returning(*SHOWN_COLUMNS)
+)
+"""For PostgreSQL: leaves requests to cancel, all with the same metadata, and shows the rows."""
 _ASK = task.update().where(task.c.pk.in_(bindparam("pks", expanding=True))).values(cancel=bindparam("new_cancel"))
 _LEASE = now_us() + bindparam("lease_us")
 _THIS = replica.c.id == bindparam("of_id")
@@ -208,7 +219,12 @@ def release(connection: Connection, key: TaskKey, epoch: int) -> None:
 def ask_cancels(
     connection: Connection, asked: Sequence[tuple[TaskKey, bytes]]
 ) -> dict[tuple[TaskKey, bytes], Head | None]:
-    """Leave requests to cancel, each a task's key and its metadata. The rows after that; None for each unknown task."""
+    """Leave requests to cancel, each a task's key and its metadata. The rows after that; None for each unknown task.
+
+    On PostgreSQL each statement may be committed by itself: one statement serves all requests with the same metadata.
+    """
+    if connection.dialect.name == "postgresql":
+        return _ask_and_show(connection, asked)
     rows = rows_to_write_by_key(connection, [key for key, _ in asked])
     left: dict[bytes, list[int]] = {}
     for key, metadata in asked:
@@ -219,6 +235,17 @@ def ask_cancels(
     for metadata, pks in left.items():
         connection.execute(_ASK, {"pks": padded(pks), "new_cancel": metadata})
     return {(key, metadata): rows[key].head if key in rows else None for key, metadata in asked}
+
+
+def _ask_and_show(
+    connection: Connection, asked: Sequence[tuple[TaskKey, bytes]]
+) -> dict[tuple[TaskKey, bytes], Head | None]:
+    heads: dict[TaskKey, Head] = {}
+    for new_cancel in {metadata for _, metadata in asked}:
+        names = padded(sorted((digest_of(key.scope), key.id) for key, metadata in asked if metadata == new_cancel))
+        found = shown(connection, _ASK_AND_SHOW, {"names": names, "new_cancel": new_cancel})
+        heads |= {key: row.head for key, row in found}
+    return {(key, metadata): heads.get(key) for key, metadata in asked}
 
 
 def bind(connection: Connection, scope: Scope, key: str, value: Binding, is_repeat: bool) -> None:
