@@ -61,8 +61,8 @@ The modules, by floor. A module imports only from its own package and from lower
                     path; naming: the names of methods that gRPC does not know; turns: the order of accepted calls;
                     traffic: the bytes of a connection that belong to calls; limits: refusals before the request is
                     read; arrivals: memory for requests; responses: memory for unread responses; shares: fair sharing;
-                    reset: ending calls; memory: returning memory to the system; elsewhere: callers of other versions;
-                    interceptors: streams that interceptors can iterate
+                    reset: ending calls; memory: returning memory to the system; other_versions: callers of
+                    other versions; interceptors: streams that interceptors can iterate
        client       calling agents. client: the operations; sending: the options of a message; stream: events across
                     connections; resumption: how a stream goes on, without I/O; steps: its table; progress, places,
                     followed, taken: what it knows of the task; reader: its calls; disconnects: what a failed call means

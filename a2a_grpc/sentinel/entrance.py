@@ -11,8 +11,8 @@ from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.admin import HEALTH_METHODS
 from a2a_grpc.listening.front import Front
 from a2a_grpc.rpc import Admission, Arrivals, Calls, Methods, Responses, TransportSettings, invocation_metadata
-from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
+from a2a_grpc.rpc.other_versions import UNKNOWN, other_versions, refusal
 from a2a_grpc.sentinel.settings import SentinelSettings
 
 REQUEST_BYTES = 256 << 20

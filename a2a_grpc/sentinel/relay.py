@@ -17,7 +17,7 @@ from a2a_grpc.protocol import Key
 from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.admission import Metadata
 from a2a_grpc.rpc.calls import Behavior
-from a2a_grpc.rpc.elsewhere import UNKNOWN
+from a2a_grpc.rpc.other_versions import UNKNOWN
 from a2a_grpc.rpc.status import end
 from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError, SentinelUnreachedError
 from a2a_grpc.sentinel.peers import Peers

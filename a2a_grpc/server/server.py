@@ -50,8 +50,8 @@ from a2a_grpc.rpc import (
     server_options,
 )
 from a2a_grpc.rpc.arrivals import Adapt
-from a2a_grpc.rpc.elsewhere import UNKNOWN, other_versions, refusal
 from a2a_grpc.rpc.limits import MetadataLimit
+from a2a_grpc.rpc.other_versions import UNKNOWN, other_versions, refusal
 from a2a_grpc.server.gate import Gate
 from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace

@@ -1,4 +1,4 @@
-"""Answers to calls of methods that are not served: the name of the service that is."""
+"""Refuse calls of methods that this server does not have, and name the service that it has."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ OTHER_METHODS = (
     "ListTaskPushNotificationConfig",
     "GetAgentCard",
 )
-"""Methods of those services, by all the names that they had."""
+"""Methods of these services, by all the names that they had."""
 
 
 def other_versions() -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-    """Return handlers that tell callers of another version's service which service is served."""
+    """Return handlers that refuse the methods of other versions. The refusal names the service of this server."""
     return {
         f"/{service}/{method}": refusal(
             f"this server speaks A2A 1.0, which is the service {SERVICE_NAME}; {service} is another version's"
