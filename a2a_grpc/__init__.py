@@ -47,22 +47,21 @@ The modules, by floor. A module imports only from its own package and from lower
                     rerun, replay: running them again with the recorded answers; farewell: running the handler of an
                     ended task, so that it cancels its remote task; blame: the line of a handler for an error; watch:
                     handlers that block the event loop; past: other tasks, for a handler; waiting: counting tasks that
-                    wait for users; slots, priority: which waiting run gets a place; locks, line: locks of tasks;
-                    sweep: retention and expiry
+                    wait for users; slots, priority: which waiting run gets a place; locks, line: locks of tasks; sweep:
+                    retention and expiry
        listening    the ports of a server or a sentinel. front: all gRPC ports of a program; port, ports: one of them,
                     which is bound again after a failure; listeners: the addresses of `listen`; tls: certificates, which
                     are read again when they change; admin: health, reflection, channelz; health: grpc.health.v1;
                     sockets: the connections of a port; guard, debt, connections, counters: ending connections that
-                    flood; http, acceptor: HTTP; descriptors: the limit of open files; noise: gRPC's log lines;
-                    settings
+                    flood; http, acceptor: HTTP; descriptors: the limit of open files; noise: gRPC's log lines; settings
     3  log          appending events and waking readers. Follower: records after a seq, without gaps
-       rpc          everything between gRPC and the server. admission: the first check, who calls; calls: the frame
-                    around each call; metadata, status, options, reflection; accept: a grpc.aio server that serves any
-                    path; naming: the names of methods that gRPC does not know; turns: the order of accepted calls;
-                    traffic: the bytes of a connection that belong to calls; limits: refusals before the request is
-                    read; arrivals: memory for requests; responses: memory for unread responses; shares: fair sharing;
-                    reset: ending calls; memory: returning memory to the system; other_versions: callers of
-                    other versions; interceptors: streams that interceptors can iterate
+       rpc          everything between gRPC and the server. authentication: who calls; calls: the frame around each
+                    call; metadata, status, options, reflection; accept: a grpc.aio server that serves any path; naming:
+                    the names of methods that gRPC does not know; turns: the order of accepted calls; traffic: the bytes
+                    of a connection that belong to calls; limits: refusals before the request is read; arrivals: memory
+                    for requests; responses: memory for unread responses; shares: fair sharing; reset: ending calls;
+                    memory: returning memory to the system; other_versions: callers of other versions; interceptors:
+                    streams that interceptors can iterate
        client       calling agents. client: the operations; sending: the options of a message; stream: events across
                     connections; resumption: how a stream goes on, without I/O; steps: its table; progress, places,
                     followed, taken: what it knows of the task; reader: its calls; disconnects: what a failed call means

@@ -1,8 +1,8 @@
 """gRPC as this project uses it: call metadata, status details, channel arguments, the frame around every call."""
 
 from a2a_grpc.rpc.accept import AcceptingServer
-from a2a_grpc.rpc.admission import Admission, Caller, current_caller
 from a2a_grpc.rpc.arrivals import Arrivals, Asking
+from a2a_grpc.rpc.authentication import Authentication, Caller, current_caller
 from a2a_grpc.rpc.calls import Calls, Context, Methods, invocation_metadata
 from a2a_grpc.rpc.interceptors import for_interceptors, instrumented
 from a2a_grpc.rpc.metadata import CallMetadata
@@ -11,7 +11,7 @@ from a2a_grpc.rpc.responses import Responses
 
 __all__ = [
     "AcceptingServer",
-    "Admission",
+    "Authentication",
     "Arrivals",
     "Asking",
     "CallMetadata",

@@ -1,4 +1,4 @@
-"""The frame around every call of the service: admission, errors as statuses, an orderly end.
+"""The frame around every call of the service: authentication, errors as statuses, an orderly end.
 
 It stands where a gRPC interceptor could, but sees the request's bytes: it counts them before anything is parsed, and a
 request that cannot be parsed gets a status with details. Health and reflection are not framed: they know no version.

@@ -10,7 +10,7 @@ from a2a_grpc.auth.callers import Callers
 from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.admin import HEALTH_METHODS
 from a2a_grpc.listening.front import Front
-from a2a_grpc.rpc import Admission, Arrivals, Calls, Methods, Responses, TransportSettings, invocation_metadata
+from a2a_grpc.rpc import Arrivals, Authentication, Calls, Methods, Responses, TransportSettings, invocation_metadata
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.other_versions import UNKNOWN, other_versions, refusal
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -70,18 +70,20 @@ class Entrance:
             refuse=self._refuse,
             traffic=front.traffic,
         )
-        admission = Admission(callers, self._refuse, invocation_metadata, certificate=front.certificate, audit=audit)
+        authentication = Authentication(
+            callers, self._refuse, invocation_metadata, certificate=front.certificate, audit=audit
+        )
 
-        def admitted(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
+        def authenticated(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
             handler = arrivals.asked_for(handler)
-            is_guarded = admission.is_needed and name not in HEALTH_METHODS
-            return admission.guarded(name, handler) if is_guarded else handler
+            is_guarded = authentication.is_needed and name not in HEALTH_METHODS
+            return authentication.guarded(name, handler) if is_guarded else handler
 
         def later(name: str) -> "grpc.RpcMethodHandler[Any, Any] | None":
             handler = named(name)
-            return handler and admitted(name, handler)
+            return handler and authenticated(name, handler)
 
-        known = {name: admitted(name, handler) for name, handler in (dict(handlers) | other_versions()).items()}
+        known = {name: authenticated(name, handler) for name, handler in (dict(handlers) | other_versions()).items()}
         limit = MetadataLimit(self._transport.max_call_metadata_bytes, front.traffic)
         return Methods(known, refusal(UNKNOWN), limit, later)
 

@@ -15,7 +15,7 @@ from a2a_grpc.auth.protocol import Certificate
 from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.principal import Principal
-from a2a_grpc.rpc.admission import IDENTIFY_TIMEOUT_S
+from a2a_grpc.rpc.authentication import IDENTIFY_TIMEOUT_S
 from a2a_grpc.sentinel.http_errors import refusal
 
 Serve: TypeAlias = Callable[[web.Request, Principal], Awaitable[web.Response]]

@@ -15,7 +15,7 @@ from a2a_grpc.logical import FORM, is_logical
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import Key
 from a2a_grpc.rpc import Calls, Context, current_caller, invocation_metadata
-from a2a_grpc.rpc.admission import Metadata
+from a2a_grpc.rpc.authentication import Metadata
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.rpc.other_versions import UNKNOWN
 from a2a_grpc.rpc.status import end

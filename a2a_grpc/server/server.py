@@ -37,9 +37,9 @@ from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import (
     AcceptingServer,
-    Admission,
     Arrivals,
     Asking,
+    Authentication,
     Calls,
     Methods,
     Responses,
@@ -297,7 +297,7 @@ class Server:
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = self._build_card(address)
             methods, admin_methods = self._methods(), self._admin.handlers()
-            self._admission = self._admitting(self._callers, front.certificate)
+            self._authentication = self._authenticating(self._callers, front.certificate)
             undo.push_async_callback(self._store.close)
             await self._store.open()
             await self._check_owner()
@@ -483,8 +483,8 @@ class Server:
     async def _refuse(self, context: Any, error: A2AError) -> None:
         await self._calls.refuse(context, error)
 
-    def _admitting(self, callers: Callers, certificate: Callable[[Any], Certificate | None]) -> Admission:
-        return Admission(callers, self._refuse, invocation_metadata, certificate=certificate, audit=self._audit)
+    def _authenticating(self, callers: Callers, certificate: Callable[[Any], Certificate | None]) -> Authentication:
+        return Authentication(callers, self._refuse, invocation_metadata, certificate=certificate, audit=self._audit)
 
     def _asked_for(
         self,
@@ -508,23 +508,23 @@ class Server:
         return Methods(handlers, adapt(UNKNOWN_METHOD, refusal(UNKNOWN)), limit)
 
     def _adapted(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
-        return self._admitted(self._admission, method, handler)
+        return self._authenticated(self._authentication, method, handler)
 
-    def _admitted(
-        self, admission: Admission, method: str, handler: "grpc.RpcMethodHandler[Any, Any]"
+    def _authenticated(
+        self, authentication: Authentication, method: str, handler: "grpc.RpcMethodHandler[Any, Any]"
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler that finds out who calls, and reads the request when there is room for it."""
         handler = self._arrivals.asked_for(handler)
-        if method in self._open_to_all or not admission.is_needed:
+        if method in self._open_to_all or not authentication.is_needed:
             return handler
-        return admission.guarded(method, handler)
+        return authentication.guarded(method, handler)
 
     async def _listen_privately(
         self, path: Path, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]"
     ) -> AcceptingServer:
         """Serve methods on a Unix socket as well. Its connections have no largest age: a sentinel keeps them."""
         callers = self._callers.after(self._vouching) if self._vouching else self._callers
-        adapt = partial(self._admitted, self._admitting(callers, _no_certificate))
+        adapt = partial(self._authenticated, self._authenticating(callers, _no_certificate))
         transport = replace(
             self._transport,
             max_connection_age_s=0,

@@ -1,7 +1,7 @@
 """The eleven RPCs: each reads its request, checks it, asks the engine, answers.
 
 The checks come in this order (OPEN-26): version, tenant, required extensions, fields, capability, existence,
-authorisation, id consistency, state. Before them, `rpc/admission.py` finds out who calls.
+authorisation, id consistency, state. Before them, `rpc/authentication.py` finds out who calls.
 """
 
 import asyncio

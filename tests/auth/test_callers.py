@@ -20,7 +20,7 @@ from a2a_grpc.auth.rates import MAX_KNOWN, Rates
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import UnavailableError
 from a2a_grpc.principal import Principal
-from a2a_grpc.rpc import admission
+from a2a_grpc.rpc import authentication
 from a2a_grpc.wire import GetTaskRequest, ListTasksRequest
 from tests.auth.callers import Site, as_caller, site
 from tests.covers import covers
@@ -585,8 +585,8 @@ async def test_a_call_whose_authenticator_hangs_is_unavailable_in_time(
         await asyncio.sleep(600)
         return None
 
-    monkeypatch.setattr(admission, "IDENTIFY_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(admission, "LOOK_S", 0.1)
+    monkeypatch.setattr(authentication, "IDENTIFY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(authentication, "LOOK_S", 0.1)
     async with site(scripted_agent(), auth=[hangs]) as running:
         found = await refusal(running.stub.ListTasks(ListTasksRequest(), metadata=V1))
         assert (found.code, found.text) == (

@@ -55,8 +55,8 @@ def current_caller() -> Caller:
     return _caller.get() or Caller()
 
 
-class Admission:
-    """Lets the calls of known callers pass to their handlers.
+class Authentication:
+    """Find out who calls, and let only known callers pass to the handlers.
 
     Guarantees:
 
