@@ -18,7 +18,7 @@ The modules, by floor. A module imports only from its own package and from lower
                     printing tasks and events; described: short descriptions; output: standard output and standard
                     error; screen: terminals; usage: errors in a command line; exits: exit codes; examples: those of
                     each verb's help; credentials: their options; stored: the tokens of logins
-    5  server       the server. server: card, store, drain; gate: the checks of every call; requests: validation of
+    5  server       the server. server: card, store, drain; admission: the checks of every call; requests: validation of
                     requests; limits: whether settings fit each other; width: counting the fields of large requests;
                     pace: long work in steps; loads: loading tasks for responses; published: the card with the right
                     address; http: the card and the probes; servicer: the eleven RPCs; serve: a server as a program;
@@ -121,7 +121,7 @@ The modules, by floor. A module imports only from its own package and from lower
 
 The route of a message:
 
-    gate          reads the metadata and the request                   → Call, or VersionNotSupportedError, …
+    admission     reads the metadata and the request                   → Call, or VersionNotSupportedError, …
     servicer      has the request checked                              → InvalidRequestError, …
     engine.open   creates the task, or stores the message with it;     → Opened, or a Message
                   claims the task if it is free; starts a run

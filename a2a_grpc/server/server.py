@@ -52,7 +52,7 @@ from a2a_grpc.rpc import (
 from a2a_grpc.rpc.arrivals import Adapt
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.other_versions import UNKNOWN, other_versions, refusal
-from a2a_grpc.server.gate import Gate
+from a2a_grpc.server.admission import Admission
 from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.readiness import Readiness
@@ -469,7 +469,7 @@ class Server:
             authorize=self._authorize,
         )
         checks, pace = Checks(self.card, self._limits), Pace()
-        gate = Gate(
+        admission = Admission(
             self.card,
             checks,
             Width(self._limits),
@@ -477,7 +477,7 @@ class Server:
             lenient_version=settings.lenient_version,
             only_tenant=settings.tenant if settings.only_tenant else None,
         )
-        servicer = Servicer(self.agent, self._engine, self.card, gate, checks, pace, self._calls, options)
+        servicer = Servicer(self.agent, self._engine, self.card, admission, checks, pace, self._calls, options)
         return {**servicer.handlers(), **other_versions()}
 
     async def _refuse(self, context: Any, error: A2AError) -> None:

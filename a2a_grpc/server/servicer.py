@@ -34,7 +34,7 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import LEFT_OUT, NO_ARTIFACTS, Key
 from a2a_grpc.rpc import Calls, Context
 from a2a_grpc.server import paging
-from a2a_grpc.server.gate import Call, Gate
+from a2a_grpc.server.admission import Admission, Call
 from a2a_grpc.server.loads import Loads
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.published import card_at, host_towards
@@ -105,7 +105,7 @@ class Servicer:
         agent: Agent,
         engine: Engine,
         card: AgentCard,
-        gate: Gate,
+        admission: Admission,
         checks: Checks,
         pace: Pace,
         calls: Calls,
@@ -115,7 +115,7 @@ class Servicer:
         self._engine = engine
         self._log = engine.log
         self._card = card
-        self._accept = gate.accept
+        self._accept = admission.accept
         self._checks = checks
         self._pace = pace
         self._calls = calls

@@ -70,7 +70,7 @@ class Call(NamedTuple):
         return ((Key.EXTENSIONS, ",".join(self.extensions)),) if self.extensions else ()
 
 
-class Gate:
+class Admission:
     """Lets calls in that the card and the settings allow; which those are is read from the served card (CARD-11)."""
 
     def __init__(
