@@ -34,7 +34,7 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
         SystemExit: The sentinel refuses the agent. A line on standard error says so.
         ServerFailedError: The server failed.
     """
-    tell = program.tell
+    report = program.report
     if not settings.shared_store:
         settings = replace(settings, shared_store=shared_name(program.store))
     with tempfile.TemporaryDirectory(prefix="a2a-grpc-") as folder:  # which no other user can read
@@ -50,13 +50,13 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
                 say_failure(f"cannot attach to {settings.attach}: {error.message}", hint)
                 sys.exit(exit_code_of(error))
             if welcome is None:
-                tell("stopped", {})
+                report("stopped", {})
                 return
             public, tenant = welcome
             path = Path(folder) / "s"
             server = program.make({"advertise": public, "tenant": tenant}, path, attachment.callers)
 
-            def tell_both(event: str, values: Mapping[str, Any]) -> None:
+            def report_both(event: str, values: Mapping[str, Any]) -> None:
                 if event == "ready":
                     attachment.serve(path)
                     attachment.describe(card_json(server.card))
@@ -64,12 +64,12 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
                         attachment.callers.is_vouching or attachment.callers.passes_credentials
                     ):
                         logger.warning("the sentinel passes no credentials on sentinel=%s", settings.attach)
-                    tell("note", {"text": f"attached to {settings.attach} as {tenant}"})
+                    report("note", {"text": f"attached to {settings.attach} as {tenant}"})
                 if event == "draining":
                     attachment.drain()
-                tell(event, values)
+                report(event, values)
 
-            await run(server, tell=tell_both, is_worker=program.is_worker)
+            await run(server, report=report_both, is_worker=program.is_worker)
 
 
 async def _welcomed(attachment: Attachment, *, is_worker: bool) -> tuple[str, str] | None:

@@ -33,18 +33,18 @@ async def serve_registered(settings: RegisterSettings, program: Program) -> None
         )
     async with Registration(settings) as registration:
 
-        def tell(event: str, values: Mapping[str, Any]) -> None:
+        def report(event: str, values: Mapping[str, Any]) -> None:
             if event == "ready":
                 name = settings.register_as or server.card.name
                 url = settings.register_url or url_of(server)
                 tenant = server.card.supported_interfaces[0].tenant
                 registration.register(name=name, url=url, tenant=tenant, card=server.card.SerializeToString())
-                program.tell("note", {"text": f"registers at {settings.register} as {name}, with {url}"})
+                program.report("note", {"text": f"registers at {settings.register} as {name}, with {url}"})
             if event == "draining":
                 registration.leave()
-            program.tell(event, values)
+            program.report(event, values)
 
-        await run(server, tell=tell, is_worker=program.is_worker)
+        await run(server, report=report, is_worker=program.is_worker)
 
 
 def url_of(server: Server) -> str:

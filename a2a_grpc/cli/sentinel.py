@@ -11,16 +11,16 @@ import typer
 from a2a_grpc.auth import AuthSettings
 from a2a_grpc.auth.file import OF_SENTINELS, accepted
 from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
-from a2a_grpc.cli.serve import LogLevel, guarded, teller
+from a2a_grpc.cli.serve import LogLevel, guarded, reporter
 from a2a_grpc.config import load
 from a2a_grpc.harmless import log_to_stderr
 from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules_file import RulesFile
-from a2a_grpc.server.serve import client_ca_of, ready_at, run_to_end, tell_listeners
+from a2a_grpc.server.serve import client_ca_of, ready_at, report_listeners, run_to_end
 from a2a_grpc.server.stopping import signals
-from a2a_grpc.server.worker import Tell
+from a2a_grpc.server.worker import Reporter
 
 HELP = "Serve agents that attach from anywhere, at one address, until Ctrl-C."
 
@@ -58,19 +58,19 @@ def _serve(options: dict[str, Any]) -> None:
     sentinel = Sentinel(settings, auth=found.authenticators, rules=rules, callers=callers)
     raise_limit()
     return_large_blocks()
-    run_to_end(_run(sentinel, teller(output)), asyncio.new_event_loop())
+    run_to_end(_run(sentinel, reporter(output)), asyncio.new_event_loop())
 
 
-async def _run(sentinel: Sentinel, tell: Tell) -> None:
+async def _run(sentinel: Sentinel, report: Reporter) -> None:
     with signals() as told:
         async with sentinel:
-            tell_listeners(sentinel.settings, sentinel.addresses, tell)
-            tell("ready", {**ready_at(sentinel.addresses), "http": sentinel.http_url})
+            report_listeners(sentinel.settings, sentinel.addresses, report)
+            report("ready", {**ready_at(sentinel.addresses), "http": sentinel.http_url})
             failing = asyncio.create_task(sentinel.wait_failed(), name="a2a-grpc:failing")
             both: list[asyncio.Future[Any]] = [told, failing]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             failing.cancel()
             if not told.done():
                 raise SystemExit(f"Error: {failing.result()}")
-            tell("draining", {"signal": told.result()})
-    tell("stopped", {})
+            report("draining", {"signal": told.result()})
+    report("stopped", {})

@@ -22,7 +22,7 @@ from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.sentinel.agent_settings import AttachSettings, RegisterSettings
 from a2a_grpc.server import ListenError
 from a2a_grpc.server.serve import SETTINGS, Served, describe, run_program
-from a2a_grpc.server.worker import Tell
+from a2a_grpc.server.worker import Reporter
 from a2a_grpc.store import StoreUnavailable
 
 HELP = "Serve an agent over gRPC, and its card over HTTP, until Ctrl-C."
@@ -95,14 +95,14 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
 def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     output, level = options.pop("output"), options.pop("log_level")
     log_to_stderr(level.upper())
-    tell = teller(output)
+    report = reporter(output)
     settings = given_settings(options)
     attaching, registering = load(AttachSettings, settings), load(RegisterSettings, settings)
     settings = {name: value for name, value in settings.items() if name not in ATTACHING}
     if not attaching.attach:
         if attaching.address:
             raise ConfigurationError("--attach is missing; an address is one at a sentinel")
-        _serve_directly(find, settings, registering, tell)
+        _serve_directly(find, settings, registering, report)
         return
     if registering.register:
         raise ConfigurationError("--attach and --register exclude each other; an attached agent is in the registry")
@@ -111,21 +111,23 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     from a2a_grpc.cli.attach import serve_attached  # imports the client
 
     calls = load(TransportSettings, settings).max_streams_per_connection
-    run_program(find, settings, tell=tell, around=lambda program: serve_attached(attaching, program, max_calls=calls))
+    run_program(
+        find, settings, report=report, around=lambda program: serve_attached(attaching, program, max_calls=calls)
+    )
 
 
 def _serve_directly(
-    find: Callable[[], Served], settings: dict[str, Any], registering: RegisterSettings, tell: Tell
+    find: Callable[[], Served], settings: dict[str, Any], registering: RegisterSettings, report: Reporter
 ) -> None:
     """Serve an agent that clients call directly, and that perhaps registers."""
     if not registering.register:
         if registering.register_as or registering.register_url:
             raise ConfigurationError("--register is missing; it names the registry")
-        run_program(find, settings, tell=tell)
+        run_program(find, settings, report=report)
         return
     from a2a_grpc.cli.register import serve_registered  # imports the client
 
-    run_program(find, settings, tell=tell, around=lambda program: serve_registered(registering, program))
+    run_program(find, settings, report=report, around=lambda program: serve_registered(registering, program))
 
 
 def guarded(work: Callable[[], None]) -> None:
@@ -145,20 +147,20 @@ def guarded(work: Callable[[], None]) -> None:
         raise typer.Exit(130) from None
 
 
-def teller(output: OutputFormat) -> Tell:
+def reporter(output: OutputFormat) -> Reporter:
     """Return the function that prints the events of a server."""
-    return _tell_json if output is OutputFormat.JSON else _tell_text()
+    return _report_json if output is OutputFormat.JSON else _text_reporter()
 
 
-def _tell_json(event: str, values: Mapping[str, Any]) -> None:
+def _report_json(event: str, values: Mapping[str, Any]) -> None:
     print(json.dumps({"event": event, **values}), flush=True)  # noqa: T201
 
 
-def _tell_text() -> Tell:
+def _text_reporter() -> Reporter:
     screen = Screen.of_stdout()
     styles = {"ready": "bold green", "draining": "yellow", "restarted": "yellow", "note": "dim"}
 
-    def tell(event: str, values: Mapping[str, Any]) -> None:
+    def report(event: str, values: Mapping[str, Any]) -> None:
         screen.say(one_line(describe(event, values)), style=styles.get(event, ""))
 
-    return tell
+    return report

@@ -11,9 +11,9 @@ from a2a_grpc.rpc.responses import Responses
 
 __all__ = [
     "AcceptingServer",
-    "Authentication",
     "Arrivals",
     "Asking",
+    "Authentication",
     "CallMetadata",
     "Caller",
     "Calls",

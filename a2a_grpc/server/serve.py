@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -46,7 +46,7 @@ from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.servicer import Authorize
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.server.stopping import signals
-from a2a_grpc.server.worker import Tell, Worker
+from a2a_grpc.server.worker import Reporter, Worker, report_if_read
 from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers
 from a2a_grpc.store import StoreUnavailable, TaskStore
 
@@ -126,7 +126,7 @@ def serve(
         return
     log_to_stderr("WARNING")
     try:
-        run_program(lambda: Served(agent, interceptors, authenticators, authorize), settings, tell=_print)
+        run_program(lambda: Served(agent, interceptors, authenticators, authorize), settings, report=_print)
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         print(f"Error: {one_line(mask_url(str(error)))}", file=sys.stderr)  # noqa: T201
         sys.exit(3 if isinstance(error, StoreUnavailable) else 2)
@@ -150,13 +150,13 @@ class Program:
     Attributes:
         make: Makes the server.
         store: The URL of the store.
-        tell: A function that reports an event.
+        report: A function that reports an event.
         is_worker: True if a supervisor looks after this process.
     """
 
     make: Make
     store: str
-    tell: Tell
+    report: Reporter
     is_worker: bool
 
 
@@ -164,7 +164,7 @@ def run_program(
     find: Callable[[], Served],
     settings: Mapping[str, Any],
     *,
-    tell: Tell,
+    report: Reporter,
     around: Callable[[Program], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve until a signal comes, in this process or in as many others as the setting `workers` says.
@@ -172,7 +172,7 @@ def run_program(
     Args:
         find: A function that finds the agent. If other processes serve, they call it.
         settings: The settings, which count before the environment.
-        tell: A function that reports an event, such as "ready".
+        report: A function that reports an event, such as "ready".
         around: A function that runs the server that it is to make; by default `run`.
 
     Raises:
@@ -186,13 +186,13 @@ def run_program(
     if worker is None:  # otherwise the supervisor has warned
         warn_of_variables()
     if worker is not None:
-        settings, tell = {**settings, **worker.settings}, worker.tell
+        settings, report = {**settings, **worker.settings}, worker.report
     raise_limit()
     settings, _ = _with_callers(settings)  # before workers start, so that a wrong file is reported once
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
         found = find()
-        _check_unused(found.unused, settings, tell=tell if worker is None else None)
+        _check_unused(found.unused, settings, report=report if worker is None else None)
         settings = with_store(found.agent, settings)
 
         def make(
@@ -214,23 +214,23 @@ def run_program(
         loop = event_loop(server_settings)
         try:
             if server is not None:
-                run_to_end(run(server, tell=tell, is_worker=worker is not None), loop)
+                run_to_end(run(server, report=report, is_worker=worker is not None), loop)
             elif around is not None:
                 store = load(ServerSettings, settings).store
-                run_to_end(around(Program(make, store, tell, worker is not None)), loop)
+                run_to_end(around(Program(make, store, report, worker is not None)), loop)
         except ServerFailedError as error:
             sys.exit(f"Error: {error}")
         return
     check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
     try:
-        run_to_end(_run_workers(server_settings, tell), asyncio.new_event_loop())
+        run_to_end(_run_workers(server_settings, report), asyncio.new_event_loop())
     except NeverReadyError as error:
         if error.code > 0:
             sys.exit(error.code)  # the worker has printed the reason
         sys.exit(f"Error: {error}")
 
 
-def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, tell: Tell | None) -> None:
+def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, report: Reporter | None) -> None:
     """Report the settings of a loaded file that have no effect, except those that the command has been given, too.
 
     Raise ConfigurationError if one of them names credentials: without it the server would accept every call.
@@ -243,13 +243,13 @@ def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, tell: Te
             "this command ignores settings of serve(…) in the file, and these name the credentials that the server "
             f"accepts: give {', '.join(credentials)} as well"
         )
-    if unused and tell is not None:
+    if unused and report is not None:
         text = f"this command ignores settings of serve(…) in the file: {', '.join(unused)}; give them as options"
-        tell("note", {"text": text})
+        report("note", {"text": text})
 
 
-async def _run_workers(settings: ServerSettings, tell: Tell) -> None:
-    workers = Workers(settings, tell=tell)
+async def _run_workers(settings: ServerSettings, report: Reporter) -> None:
+    workers = Workers(settings, report=report)
     with signals(last=workers.kill) as told:
         await workers.run(told)
 
@@ -353,12 +353,12 @@ def where_tasks_are(store: str) -> str:
     return f"tasks are kept in {scheme}://{place}" + (f", schema {schema}" if schema else "")
 
 
-async def run(server: Server, *, tell: Tell, is_worker: bool = False) -> None:
+async def run(server: Server, *, report: Reporter, is_worker: bool = False) -> None:
     """Start a server, wait for a signal, and drain. A signal that comes during the start ends the start.
 
     Args:
         server: A server that was not started yet.
-        tell: A function that reports each step, such as "ready", with its values.
+        report: A function that reports each step, such as "ready", with its values.
         is_worker: True if a supervisor looks after this process. Only the first signal counts then.
 
     Raises:
@@ -367,17 +367,17 @@ async def run(server: Server, *, tell: Tell, is_worker: bool = False) -> None:
     return_large_blocks()
     with signals(is_worker=is_worker) as told:
         if not await _started(server, told):
-            _tell_if_heard(tell, "stopped", {})
+            report_if_read(report, "stopped", {})
             return
         garbage = Garbage(lambda: server.is_idle)
         try:
             garbage.start()
-            _announce(server, tell)
-            await server.serve_until(told, draining=lambda name: _tell_if_heard(tell, "draining", {"signal": name}))
+            _announce(server, report)
+            await server.serve_until(told, draining=lambda name: report_if_read(report, "draining", {"signal": name}))
         finally:
             garbage.stop()
             await server.stop()
-    _tell_if_heard(tell, "stopped", {})
+    report_if_read(report, "stopped", {})
 
 
 async def _started(server: Server, told: "asyncio.Future[str]") -> bool:
@@ -392,12 +392,6 @@ async def _started(server: Server, told: "asyncio.Future[str]") -> bool:
     except asyncio.CancelledError:
         return False
     return True
-
-
-def _tell_if_heard(tell: Tell, event: str, values: Mapping[str, Any]) -> None:
-    """Report an event. Do nothing if the output is closed, since a server has to end in any case."""
-    with suppress(OSError):
-        tell(event, values)
 
 
 def event_loop(settings: ServerSettings) -> asyncio.AbstractEventLoop:
@@ -439,32 +433,32 @@ def run_to_end(main: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop)
         loop.close()
 
 
-def _announce(server: Server, tell: Tell) -> None:
+def _announce(server: Server, report: Reporter) -> None:
     settings = server.settings
-    tell_listeners(settings, server.grpc_addresses, tell)
+    report_listeners(settings, server.grpc_addresses, report)
     if server.admin_address:
-        tell("listening", {"protocol": "admin", "address": server.admin_address, "tls": bool(settings.tls_cert)})
+        report("listening", {"protocol": "admin", "address": server.admin_address, "tls": bool(settings.tls_cert)})
     if server.http_url:
-        tell("listening", {"protocol": "http", "address": server.http_url})
+        report("listening", {"protocol": "http", "address": server.http_url})
     if settings.names_asked_host and server.http_url:
         port = split_address("listen", server.grpc_address)[1]
         text = f"the card names the host that it is asked at, with port {port}; --advertise HOST:PORT names another"
-        tell("note", {"text": text})
-    tell("note", {"text": where_tasks_are(settings.store)})
+        report("note", {"text": text})
+    report("note", {"text": where_tasks_are(settings.store)})
     if server.auth and anonymous not in server.auth:
         schemes = ", ".join(sorted(server.card.security_schemes))
-        tell("note", {"text": f"callers need credentials{f': {schemes}' if schemes else ''}"})
+        report("note", {"text": f"callers need credentials{f': {schemes}' if schemes else ''}"})
     if not settings.lenient_version and is_loopback(settings.listening[0].host):
-        tell("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
+        report("note", {"text": "calls need the header 'a2a-version: 1.0' (grpcurl: -H 'a2a-version: 1.0')"})
     admin = {"admin": server.admin_address} if server.admin_address else {}
-    tell("ready", {**ready_at(server.grpc_addresses), "http": server.http_url, **admin})
+    report("ready", {**ready_at(server.grpc_addresses), "http": server.http_url, **admin})
 
 
-def tell_listeners(settings: ListenSettings, addresses: Sequence[str], tell: Tell) -> None:
+def report_listeners(settings: ListenSettings, addresses: Sequence[str], report: Reporter) -> None:
     """Report the addresses of gRPC ports, with port numbers that were chosen, and which of them use TLS."""
     for listener, address in zip(settings.public_listeners, addresses, strict=True):
         mutual = {"mtls": True} if listener.is_mutual else {}
-        tell("listening", {"protocol": "grpc", "address": address, "tls": bool(settings.tls_cert), **mutual})
+        report("listening", {"protocol": "grpc", "address": address, "tls": bool(settings.tls_cert), **mutual})
 
 
 def ready_at(addresses: Sequence[str]) -> dict[str, Any]:

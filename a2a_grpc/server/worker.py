@@ -1,4 +1,4 @@
-"""The side of a worker: what its supervisor has ordered, how it tells it what happens, how it notices its end."""
+"""A process that is one of the workers of a server: its orders, its events, and the end of its supervisor."""
 
 import json
 import os
@@ -11,52 +11,57 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-Tell = Callable[[str, Mapping[str, Any]], None]
-"""Takes an event's name with its values."""
+Reporter = Callable[[str, Mapping[str, Any]], None]
+"""A function that reports an event, for example "ready", with its values."""
 
 VARIABLE = "A2A_GRPC_WORKER"
-"""Holds the orders of a process that is a worker; what it starts itself does not inherit it."""
+"""The variable with the orders of a worker. Processes that the worker starts do not inherit it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a supervisor says to a worker."""
+    """The orders that a supervisor gives to a worker.
+
+    Attributes:
+        line: The file descriptor of a socket to the supervisor. The worker writes its events to this socket, each as
+            a line of JSON. The socket is closed when the supervisor ends.
+        settings: Settings that count before all others.
+        drain_s: The time in seconds that the worker has to drain.
+    """
 
     line: int
-    """File descriptor of a socket to the supervisor: events go there, one JSON object a line. It ends with the
-    supervisor."""
     settings: dict[str, Any]
-    """Settings that count before all others."""
-    patience_s: float
-    """How long the worker may take to drain."""
+    drain_s: float
 
     def environment(self) -> dict[str, str]:
-        """The variables of the worker."""
+        """Return the environment variables of the worker."""
         return {**os.environ, VARIABLE: json.dumps(asdict(self))}
 
 
 class Worker:
     """This process, if it is a worker.
 
-    Guarantees: once the supervisor is gone the process drains, as after SIGTERM, and takes no longer than it may.
+    Guarantees:
+
+    - If the supervisor ends, this process drains as after SIGTERM. It ends after `Orders.drain_s` at the latest.
     """
 
     def __init__(self, orders: Orders) -> None:
         self.settings = orders.settings
-        self._patience_s = orders.patience_s
+        self._drain_s = orders.drain_s
         self._line = socket.socket(fileno=orders.line)
         self._line.set_inheritable(False)
-        # A thread, as the agent may take its time to load, and may keep the event loop busy.
+        # A thread, because an agent that is loading, or that blocks the event loop, would delay a task of the loop.
         threading.Thread(target=self._watch, name="a2a-grpc-supervisor", daemon=True).start()
 
     @classmethod
     def of_environment(cls) -> "Worker | None":
-        """This process as a worker; None if nobody has ordered it to be one."""
+        """Return this process as a worker, or None if the environment has no orders."""
         orders = os.environ.pop(VARIABLE, None)
         return None if orders is None else cls(Orders(**json.loads(orders)))
 
-    def tell(self, event: str, values: Mapping[str, Any]) -> None:
-        """Tells the supervisor, if it is still there."""
+    def report(self, event: str, values: Mapping[str, Any]) -> None:
+        """Send an event to the supervisor, if it still runs."""
         with suppress(OSError):
             self._line.sendall(json.dumps({"event": event, **values}).encode() + b"\n")
 
@@ -65,5 +70,11 @@ class Worker:
             while self._line.recv(1):
                 pass
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(self._patience_s)
+        time.sleep(self._drain_s)
         os._exit(1)
+
+
+def report_if_read(report: Reporter, event: str, values: Mapping[str, Any]) -> None:
+    """Report an event. If standard output is broken, for example a closed pipe, nothing is reported."""
+    with suppress(OSError):
+        report(event, values)

@@ -5,7 +5,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.ports import check_free, held
 from a2a_grpc.server.settings import ServerSettings
-from a2a_grpc.server.worker import Orders, Tell
+from a2a_grpc.server.worker import Orders, Reporter, report_if_read
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """How long a worker that ended waits to be started again."""
@@ -21,20 +21,21 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 STEADY_S = 30.0
 """A worker that lived so long is started again as quickly as the first time."""
 
-PATIENCE_S = 15.0
-"""How much longer than the grace a worker may take to drain."""
+MORE_DRAIN_S = 15.0
+"""Seconds that a worker may take to drain, in addition to the grace."""
 
-LAST_WORDS_S = 1.0
-"""How long the events of a worker that ended may take to arrive; a process that it forked may hold the line."""
+LAST_EVENTS_S = 1.0
+"""Seconds to wait for the last events of a worker that has ended. Its socket stays open if a process that the worker
+forked still has it."""
 
 
 class NeverReadyError(RuntimeError):
-    """A worker that ended before it was ready for the first time: another try would end the same way."""
+    """A worker ended before it was ready for the first time. It is not started again, as it would end the same way."""
 
     def __init__(self, number: int, code: int) -> None:
         super().__init__(f"worker {number} ended ({how_ended(code)}) before it was ready")
         self.code = code
-        """Its exit code; a negative number is a signal's."""
+        """The exit code of the worker; a negative number is that of a signal."""
 
 
 class Workers:
@@ -42,46 +43,53 @@ class Workers:
 
     Guarantees:
 
-    - The ports are taken before the first worker starts, and until the last one has ended.
-    - The first worker shows whether the others can start: what keeps it from serving is told once, by itself.
-    - A worker that was ready and ends is started again, after a while that grows if it does not last.
-    - However this process ends, its workers end too: they drain, and those that take longer than they may are killed.
+    - This process holds the ports before the first worker starts, and until the last worker has ended.
+    - The other workers start when the first one is ready. So an error that all workers would have is printed once.
+    - A worker that was ready and ends is started again. The pause before grows if workers end soon after their start.
+    - If this process ends in any way, the workers drain. A worker that takes too long to drain is killed.
 
-    Each worker is this program's command once more, never a fork: gRPC has threads that a fork would not have. It has a
-    session of its own, so that Ctrl-C reaches this process alone.
+    Each worker runs the command of this program again, and is not a fork, because a fork does not have the threads of
+    gRPC. Each worker has a session of its own, so that Ctrl-C reaches only this process.
     """
 
-    def __init__(self, settings: ServerSettings, *, tell: Tell) -> None:
+    def __init__(self, settings: ServerSettings, *, report: Reporter) -> None:
         self._settings = settings
-        self._tell = tell
-        self._patience_s = settings.drain_grace_s + PATIENCE_S
+        self._report = report
+        self._drain_s = settings.drain_grace_s + MORE_DRAIN_S
         self._ordered: dict[str, Any] = {}
         self._ready = {number: asyncio.Event() for number in range(1, settings.workers + 1)}
         self._addresses: dict[str, Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._processes: set[asyncio.subprocess.Process] = set()
 
-    async def run(self, told: "asyncio.Future[str]") -> None:
-        """Serves until `told` names a signal, then drains. Raises ListenError for a port that is taken,
-        NeverReadyError."""
+    async def run(self, signaled: "asyncio.Future[str]") -> None:
+        """Serve until a signal comes, then drain.
+
+        Args:
+            signaled: The name of the signal, once it has come.
+
+        Raises:
+            ListenError: A port is taken.
+            NeverReadyError: A worker ended before it was ready for the first time.
+        """
         with ExitStack() as ports:
             self._take_ports(ports)
             never_ready: NeverReadyError | None = None
             try:
                 async with asyncio.TaskGroup() as group:
                     self._spawn(group, self._start(group), "a2a-grpc-workers")
-                    await asyncio.wait([told])
-                    self._say("draining", {"signal": told.result()})
+                    await asyncio.wait([signaled])
+                    report_if_read(self._report, "draining", {"signal": signaled.result()})
                     for task in self._tasks:
                         task.cancel()
             except* NeverReadyError as errors:
                 never_ready = next(error for error in errors.exceptions if isinstance(error, NeverReadyError))
             if never_ready is not None:
                 raise never_ready
-        self._say("stopped", {})
+        report_if_read(self._report, "stopped", {})
 
     def kill(self) -> None:
-        """Ends all workers at once."""
+        """Kill all workers."""
         for process in self._processes:
             with suppress(ProcessLookupError):  # it has just ended
                 process.kill()
@@ -101,17 +109,17 @@ class Workers:
         self._tasks.append(group.create_task(work, name=name))
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
-        """Starts the workers; tells it once all are ready."""
+        """Start the workers. Report "ready" when all of them are."""
         for number, ready in self._ready.items():
             self._spawn(group, self._keep(number), f"a2a-grpc-worker-{number}")
             if number == 1:
                 await ready.wait()
         for ready in self._ready.values():
             await ready.wait()
-        self._tell("ready", {**self._addresses, "workers": len(self._ready)})
+        self._report("ready", {**self._addresses, "workers": len(self._ready)})
 
     async def _keep(self, number: int) -> None:
-        """Keeps a worker running, until canceled."""
+        """Start a worker, and start it again each time that it ends."""
         backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         ended = ""
         while True:
@@ -125,11 +133,11 @@ class Workers:
             await asyncio.sleep(backoff.next_s())
 
     async def _run_one(self, number: int, before: str) -> int:
-        """One life of a worker: its exit code. Canceled, it lets the worker drain."""
+        """Run a worker until it ends. Return its exit code. If canceled, let the worker drain."""
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_unix_connection(sock=ours)
-            orders = Orders(theirs.fileno(), self._ordered, self._patience_s)
+            orders = Orders(theirs.fileno(), self._ordered, self._drain_s)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *sys.orig_argv[1:],
                 stdin=asyncio.subprocess.DEVNULL, pass_fds=[orders.line], env=orders.environment(),
@@ -139,17 +147,17 @@ class Workers:
         listening = asyncio.create_task(self._listen(number, reader), name=f"a2a-grpc-worker-{number}-events")
         try:
             if before:
-                self._say("restarted", {"worker": number, "ended": before})
+                report_if_read(self._report, "restarted", {"worker": number, "ended": before})
             return await process.wait()
         finally:
             await self._end(process)
             self._processes.remove(process)
-            await asyncio.wait([listening], timeout=LAST_WORDS_S)
+            await asyncio.wait([listening], timeout=LAST_EVENTS_S)
             listening.cancel()
             writer.close()
 
     async def _listen(self, number: int, reader: asyncio.StreamReader) -> None:
-        """Hears what a worker tells; the first one's is told further, until it is ready for the first time."""
+        """Read the events of a worker. Report those of the first worker until it is ready for the first time."""
         async for line in reader:
             values = json.loads(line)
             event = values.pop("event")
@@ -157,12 +165,12 @@ class Workers:
                 self._addresses = values
                 self._ready[number].set()
             elif number == 1 and not self._ready[number].is_set():
-                self._tell(event, values)
+                self._report(event, values)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         try:
             process.terminate()
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._drain_s):
                 await process.wait()
         except ProcessLookupError:
             return  # it has ended
@@ -170,13 +178,9 @@ class Workers:
             process.kill()
             await process.wait()
 
-    def _say(self, event: str, values: Mapping[str, Any]) -> None:
-        with suppress(OSError):  # the program that started this one may not read any more
-            self._tell(event, values)
-
 
 def check_workers(settings: ServerSettings, *, store: str) -> None:
-    """Raises ConfigurationError for workers that could not share the ports, or a store that somebody has named."""
+    """Raise ConfigurationError if workers cannot share the ports, or the store that the settings name."""
     if store.startswith("memory"):
         raise ConfigurationError(
             f"workers is {settings.workers}, store is '{store}': each worker would know its own tasks only; "
@@ -190,5 +194,5 @@ def check_workers(settings: ServerSettings, *, store: str) -> None:
 
 
 def how_ended(code: int) -> str:
-    """How a process ended, by its exit code as Python gives it."""
+    """Return how a process ended, for its exit code in the form of `subprocess`."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -181,4 +181,4 @@ def test_credentials_that_a_loaded_file_names_are_never_ignored(name: str) -> No
     """Otherwise `a2a-grpc serve FILE` would serve to every caller what `python FILE` serves to known ones."""
     served = Served(scripted_agent(), unused=["max_runs", name])
     with pytest.raises(ConfigurationError, match=f"give --{name.replace('_', '-')} as well$"):
-        serve_program(lambda: served, {"store": "memory:"}, tell=lambda event, values: None)
+        serve_program(lambda: served, {"store": "memory:"}, report=lambda event, values: None)
