@@ -14,13 +14,14 @@ MAX_QUESTIONS = 500
 """In one transaction."""
 TURNS = 3
 """Turns of the event loop for which a transaction waits, so that more questions or writes can join it."""
-MAX_TURNS = 40
-"""Turns for which a patient transaction waits at most, while more questions join it."""
+PAUSE_S, MAX_PAUSES = 0.002, 5
+"""Pauses of a patient transaction, and their number at most. It begins after the first pause in which no question has
+joined it. Of thirty requests at once, the first went alone without a pause, and the others waited for its commits."""
 
 
 class Together(Generic[Q, A]):
     """Guarantees: an answer is as new as the question: the transaction begins after the question was asked. What is
-    asked while a transaction is under way goes into the next one; there is no timer unless `gather_s` asks for one.
+    asked while a transaction is under way goes into the next one. There is no timer, unless the arguments ask for one.
     Equal questions are one."""
 
     def __init__(
@@ -30,12 +31,17 @@ class Together(Generic[Q, A]):
         is_patient: bool = False,
         gather_s: float = 0.0,
     ) -> None:
-        """`ask` answers every question, each of which it gets once. With `is_patient` a transaction waits as long as
-        questions join it: fit for what starts work elsewhere that is better done at once. With `gather_s` it waits for
-        so many seconds: fit for many small writes whose callers have time."""
+        """Ask with `ask`, which answers every question and gets each question once.
+
+        Args:
+            ask: Makes one transaction of some questions. Returns the answer to each.
+            is_patient: Whether a transaction waits for some milliseconds while questions join it: fit for what starts
+                work elsewhere that is better done at once.
+            gather_s: Seconds that each transaction waits: fit for many small writes whose callers have time.
+        """
         self._ask = ask
         self._gather_s = gather_s
-        self._max_turns = MAX_TURNS if is_patient else TURNS
+        self._is_patient = is_patient
         self._waiting: dict[Q, asyncio.Future[A]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -77,13 +83,13 @@ class Together(Generic[Q, A]):
         if self._gather_s:
             await asyncio.sleep(self._gather_s)
             return
-        count = quiet = 0
-        for _ in range(self._max_turns):
-            await asyncio.sleep(0)
-            quiet = quiet + 1 if len(self._waiting) == count else 0
+        for _ in range(MAX_PAUSES if self._is_patient else 0):
             count = len(self._waiting)
-            if quiet == TURNS:
+            await asyncio.sleep(PAUSE_S)
+            if len(self._waiting) == count:
                 return
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     async def stop(self) -> None:
         if self._asking is not None and not self._asking.done():
