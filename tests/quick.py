@@ -2,7 +2,8 @@
 
 - A test that has a store as a parameter runs on one store in `make test`, on all of them in `make test-all`. Tests take
   turns: one runs on memory, another one on SQLite or PostgreSQL.
-- Of the tests that need MariaDB or Redis, `make test` runs one in twenty.
+- Of the tests that need MariaDB, and of those that need Redis, `make test` runs one: each process of pytest that runs
+  such a test starts a server.
 - A contract is a class of tests that every store passes. `make test` runs all of it on memory and on SQLite, and one in
   three of its tests on PostgreSQL.
 - Tests with the mark `direct` do not run through a sentinel. Of a test with parameters, one version does: the versions
@@ -22,12 +23,10 @@ STORES = ("memory", "memory:", "sqlite", "postgres", "mariadb")
 """Values of the parameter."""
 PARAMETERS = ("store", "store_url", "shared_url", "empty_url", "process_url", "url")
 """Names of the parameter."""
-RARE = {"mariadb_url", "mariadb_server", "redis_url", "redis_server"}
-"""Fixtures of the servers that few tests of `make test` start."""
+RARE = ({"mariadb_url", "mariadb_server"}, {"redis_url", "redis_server"})
+"""Fixtures of the servers that one test of `make test` starts."""
 AT_SENTINEL = "through a sentinel"
 """A part of the names of the tests that the fixture `any_way` runs through a sentinel."""
-SHARE = 20
-"""One in so many tests that need MariaDB or Redis is in `make test`."""
 CONTRACT_SHARE = 3
 """One in so many tests of a contract on PostgreSQL is in `make test`."""
 LONG_TIMEOUT_S = 900
@@ -38,8 +37,7 @@ LONG_TIMEOUT_S = 900
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if not (item.get_closest_marker("direct") and AT_SENTINEL in item.name)]
     once_through_a_sentinel(items)
-    rare = {item for item in items if RARE & set(getattr(item, "fixturenames", ()))}
-    leave_out(item for item in rare if place_of(item.name) % SHARE)
+    rare = {item for servers in RARE for item in one_with(servers, items)}
     leave_out(item for item in items if is_contract_on_postgres(item) and place_of(item.name) % CONTRACT_SHARE)
     one_store_each(item for item in items if item not in rare)
     few_versions(item for item in items if not item.get_closest_marker("long"))
@@ -56,6 +54,15 @@ def once_through_a_sentinel(items: list[pytest.Item]) -> None:
             versions[item.nodeid.partition("[")[0]].append(item)
     dropped = {item for test, found in versions.items() for item in found if item is not turn_of(test, found)}
     items[:] = [item for item in items if item not in dropped]
+
+
+def one_with(servers: set[str], items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Leave one of the tests that need one of these servers. Return all of them."""
+    found = [item for item in items if servers & set(getattr(item, "fixturenames", ()))]
+    quick = [item for item in found if not item.get_closest_marker("long")]
+    kept = min(quick, key=lambda item: place_of(item.nodeid), default=None)
+    leave_out(item for item in found if item is not kept)
+    return found
 
 
 def is_contract_on_postgres(item: pytest.Item) -> bool:

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
+
 from a2a_grpc import connect
 from a2a_grpc.client import ClientSettings
 from a2a_grpc.client.channel import _options
@@ -52,6 +54,7 @@ def test_our_server_allows_a_ping_every_ten_seconds() -> None:
     assert TransportSettings().min_ping_interval_s <= 10.0
 
 
+@pytest.mark.long  # pings come seconds apart
 async def test_a_silent_stream_carries_no_byte_by_default_and_pings_where_asked_for() -> None:
     """The client that pings is the clock: while it pings, the other one's connection carries nothing."""
     script: Any = {"script": [{"sleep": 600}]}
@@ -77,6 +80,7 @@ async def test_a_silent_stream_carries_no_byte_by_default_and_pings_where_asked_
         await asyncio.gather(*readers, return_exceptions=True)
 
 
+@pytest.mark.long  # pings come seconds apart
 async def test_the_default_client_survives_a_stock_server_that_cuts_one_that_pings() -> None:
     """The client that pings is the clock: once a stock server has cut it, the other is still on its first call."""
     async with AsyncExitStack() as stack:
@@ -105,6 +109,7 @@ async def test_the_default_client_survives_a_stock_server_that_cuts_one_that_pin
         assert len(default.calls) == 1
 
 
+@pytest.mark.long  # pings come seconds apart
 async def test_our_server_tolerates_a_client_that_pings_as_often_as_it_allows() -> None:
     """Ten times as fast as by default, which is ten seconds for both. A stock server cuts after four pings."""
     async with AsyncExitStack() as stack:
