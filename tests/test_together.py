@@ -55,3 +55,16 @@ async def test_a_patient_transaction_does_not_wait_for_ever() -> None:
             await asyncio.sleep(0)
     assert await asyncio.gather(*answers) == list(range(len(answers)))
     await together.stop()
+
+
+async def test_a_transaction_has_no_more_questions_than_its_limit() -> None:
+    transactions: list[int] = []
+
+    async def ask(questions: Sequence[int]) -> Mapping[int, int]:
+        transactions.append(len(questions))
+        return {question: question for question in questions}
+
+    together = Together(ask, max_questions=10)
+    await asyncio.gather(*(together.answer_surely(question) for question in range(25)))
+    assert transactions == [10, 10, 5]
+    await together.stop()

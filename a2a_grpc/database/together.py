@@ -11,7 +11,7 @@ Q = TypeVar("Q", bound=Hashable)
 A = TypeVar("A")
 
 MAX_QUESTIONS = 500
-"""In one transaction."""
+"""Questions in one transaction, unless the caller sets another limit."""
 TURNS = 3
 """Turns of the event loop for which a transaction waits, so that more questions or writes can join it."""
 PAUSE_S, MAX_PAUSES = 0.002, 5
@@ -30,6 +30,7 @@ class Together(Generic[Q, A]):
         *,
         is_patient: bool = False,
         gather_s: float = 0.0,
+        max_questions: int = MAX_QUESTIONS,
     ) -> None:
         """Ask with `ask`, which answers every question and gets each question once.
 
@@ -38,10 +39,12 @@ class Together(Generic[Q, A]):
             is_patient: Whether a transaction waits for some milliseconds while questions join it: fit for what starts
                 work elsewhere that is better done at once.
             gather_s: Seconds that each transaction waits: fit for many small writes whose callers have time.
+            max_questions: The largest number of questions in one transaction.
         """
         self._ask = ask
         self._gather_s = gather_s
         self._is_patient = is_patient
+        self._max_questions = max_questions
         self._waiting: dict[Q, asyncio.Future[A]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -67,7 +70,9 @@ class Together(Generic[Q, A]):
         try:
             while self._waiting:
                 await self._wait_for_others()
-                asked = {question: self._waiting.pop(question) for question in list(self._waiting)[:MAX_QUESTIONS]}
+                asked = {
+                    question: self._waiting.pop(question) for question in list(self._waiting)[: self._max_questions]
+                }
                 try:
                     answers = await self._ask(list(asked))
                 except Exception as error:

@@ -5,13 +5,14 @@ words     what of a card can be looked for
 protocol  the store of entries
 memory    entries in memory
 sql       entries in SQLite or PostgreSQL
-schema    the tables of such a database; statements: the transactions on them
+schema    the tables of such a database; statements: the transactions on them; queries: what is looked for
+rivals    which of several entries with one name stays
 open      stores by their URLs
 wire      the messages of the registry's gRPC service
 """
 
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
 from a2a_grpc.registry.open import open_entries
-from a2a_grpc.registry.protocol import EntryStore, ReplacedError
+from a2a_grpc.registry.protocol import EntryStore, OccupiedError, ReplacedError
 
-__all__ = ["Entry", "EntryStore", "Found", "Key", "Place", "ReplacedError", "Search", "open_entries"]
+__all__ = ["Entry", "EntryStore", "Found", "Key", "OccupiedError", "Place", "ReplacedError", "Search", "open_entries"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from a2a_grpc.registry.words import NOTHING, Indexed, indexed
@@ -42,6 +42,7 @@ class Entry:
         tenant: The tenant of requests to the agent. Only callers whose credentials cover the tenant see the entry.
         store: What tells the task store of an attached agent from others; empty if the agent shares it with none.
         replaces: True if the agent was attached to replace the others at its address.
+        age_s: Seconds for which an attached agent has been attached. It does not count when entries are compared.
         card: The agent's card, a serialised AgentCard; empty as long as it is not known.
         body: The card in JSON, byte for byte as an attached agent has sent it; empty if it is not known.
         indexed: What of the card can be looked for.
@@ -53,6 +54,7 @@ class Entry:
     tenant: str = ""
     store: str = ""
     replaces: bool = False
+    age_s: float = field(default=0.0, compare=False)
     card: bytes = b""
     body: bytes = b""
     indexed: Indexed = NOTHING

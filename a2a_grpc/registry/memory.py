@@ -5,13 +5,14 @@ import heapq
 import itertools
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from a2a_grpc.database.together import Together
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
-from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, ReplacedError, sees
+from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, OccupiedError, Owned, ReplacedError, sees
+from a2a_grpc.registry.rivals import Added, refusal, rivals
 from a2a_grpc.registry.wordlist import Wordlist
 
 
@@ -19,6 +20,7 @@ from a2a_grpc.registry.wordlist import Wordlist
 class _Kept:
     entry: Entry
     until: float
+    since: float
 
 
 class MemoryEntries:
@@ -37,7 +39,7 @@ class MemoryEntries:
         """The keys in order, so that a page is found without a look at all entries."""
         self._swept = time.monotonic()
         self._words = Wordlist()
-        self._renewals: Together[tuple[Key, str], bool] = Together(self._renew_all, gather_s=GATHER_S)
+        self._renewals: Together[Owned, bool] = Together(self._renewed, gather_s=GATHER_S)
         self._secret = secrets.token_bytes(32)
 
     async def open(self) -> None:
@@ -56,24 +58,25 @@ class MemoryEntries:
     async def add(self, entry: Entry) -> None:
         self._sweep()
         others = list(self._named(entry.name))
-        if any(other.owner != entry.owner for other in others):
-            raise taken(entry.name)
-        if any(other.replaces and other.excludes(entry.key.instance, entry.store) for other in others):
-            raise ReplacedError
+        if (refused := refusal(entry, others)) is not None:
+            raise error_of(refused, entry.name, self._max_entries)
+        for rival in rivals(entry, others):
+            self._drop(rival.key)
         if entry.key not in self._kept:
             if len(self._keys) >= self._max_entries:
-                raise full(self._max_entries)
+                raise error_of(Added.FULL, entry.name, self._max_entries)
             bisect.insort(self._keys, entry.key)
         else:
             self._words.remove(entry.key, self._kept[entry.key].entry.indexed.words.split())
         self._words.add(entry.key, entry.indexed.words.split())
-        self._kept[entry.key] = _Kept(entry, time.monotonic() + self.lease_s)
+        now = time.monotonic()
+        self._kept[entry.key] = _Kept(entry, now + self.lease_s, now - entry.age_s)
 
     async def replace(self, entry: Entry) -> list[Key]:
         others = list(self._named(entry.name))
-        if any(other.owner != entry.owner for other in others):
-            raise taken(entry.name)
-        replaced = [other.key for other in others if other.excludes(entry.key.instance, entry.store)]
+        if refusal(entry, others) is Added.TAKEN:
+            raise error_of(Added.TAKEN, entry.name, self._max_entries)
+        replaced = [rival.key for rival in rivals(entry, others)]
         for key in replaced:
             self._drop(key)
         await self.add(entry)
@@ -82,7 +85,10 @@ class MemoryEntries:
     async def renew(self, key: Key, owner: str) -> bool:
         return await self._renewals.answer((key, owner))
 
-    async def _renew_all(self, asked: Sequence[tuple[Key, str]]) -> Mapping[tuple[Key, str], bool]:
+    async def renew_all(self, asked: Collection[Owned]) -> Set[Owned]:
+        return {one for one in asked if self._renew(*one)}
+
+    async def _renewed(self, asked: Sequence[Owned]) -> Mapping[Owned, bool]:
         return {one: self._renew(*one) for one in asked}
 
     def _renew(self, key: Key, owner: str) -> bool:
@@ -136,7 +142,7 @@ class MemoryEntries:
             if key.name != name:
                 return
             if (kept := self._kept[key]).until > now:
-                yield kept.entry
+                yield replace(kept.entry, age_s=now - kept.since)
 
     def _sweep(self) -> None:
         """Remove entries whose leases have ended, from time to time."""
@@ -153,22 +159,22 @@ class MemoryEntries:
         self._words.remove(key, kept.entry.indexed.words.split())
 
 
-def taken(name: str) -> PermissionDeniedError:
-    """Return the error for a name that belongs to another owner.
+def error_of(refused: Added, name: str, limit: int) -> Exception:
+    """Return the error of an entry that was not added.
 
     Args:
-        name: The name.
+        refused: Why it was not added.
+        name: The name of the entry.
+        limit: The number of entries that the store may have.
     """
-    return PermissionDeniedError("the name belongs to another principal", metadata={"name": name})
-
-
-def full(limit: int) -> ResourceExhaustedError:
-    """Return the error of a store that has as many entries as it may.
-
-    Args:
-        limit: The number of entries.
-    """
-    return ResourceExhaustedError(f"the registry has {limit} entries, the limit", retry_after_s=SWEEP_S)
+    match refused:
+        case Added.TAKEN:
+            return PermissionDeniedError("the name belongs to another principal", metadata={"name": name})
+        case Added.FULL:
+            return ResourceExhaustedError(f"the registry has {limit} entries, the limit", retry_after_s=SWEEP_S)
+        case Added.REPLACED:
+            return ReplacedError()
+    return OccupiedError()
 
 
 def _meets(entry: Entry, search: Search) -> bool:

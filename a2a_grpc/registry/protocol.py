@@ -1,13 +1,20 @@
 """The protocol of a store of entries."""
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Set
+from typing import Protocol, TypeAlias
 
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
+
+Owned: TypeAlias = tuple[Key, str]
+"""The full name of an entry, and the owner of the entry."""
 
 
 class ReplacedError(Exception):
     """Another agent has taken the address of an attached one, perhaps at another sentinel."""
+
+
+class OccupiedError(Exception):
+    """Another agent was attached at the address of this one before it, at another sentinel."""
 
 
 class EntryStore(Protocol):
@@ -18,7 +25,8 @@ class EntryStore(Protocol):
     - An entry is there until its lease ends, by the clock of the store. A lease lasts `lease_s` from the last `add` or
       `renew` on.
     - While an entry is there, its name belongs to the owner of the entry. Entries of other owners are refused.
-    - Of two attached agents that share no store, and replace one another, the last one has an entry.
+    - Of two attached agents that share no store, and replace one another, the last one has an entry. If neither
+      replaces the other, the one that has been attached longer has an entry.
     - Lists are in the order of `Place`. The entries after a place are the same for each reader.
 
     Raises:
@@ -46,6 +54,8 @@ class EntryStore(Protocol):
     async def add(self, entry: Entry) -> None:
         """Add an entry, or replace the one with the same key and owner.
 
+        The entries of attached agents that this agent excludes are removed.
+
         Args:
             entry: The entry.
 
@@ -53,6 +63,7 @@ class EntryStore(Protocol):
             PermissionDeniedError: The name belongs to another owner.
             ResourceExhaustedError: The store has as many entries as it may.
             ReplacedError: An agent that replaces the one of this entry has taken the name.
+            OccupiedError: An agent that excludes the one of this entry has been attached longer.
         """
 
     async def replace(self, entry: Entry) -> list[Key]:
@@ -74,6 +85,13 @@ class EntryStore(Protocol):
         Args:
             key: The full name of the entry.
             owner: The owner of the entry.
+        """
+
+    async def renew_all(self, asked: Collection[Owned]) -> Set[Owned]:
+        """Begin the leases of entries again, in as few transactions as possible. Return those that are there.
+
+        Args:
+            asked: The full names of the entries, and their owners.
         """
 
     async def remove(self, key: Key, owner: str) -> bool:

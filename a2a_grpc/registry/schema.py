@@ -6,7 +6,7 @@ from sqlalchemy.schema import CreateSchema
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.columns import Exact, blob_type, digest_type, text_type
 
-VERSION = 4
+VERSION = 5
 """The version of the tables, which is larger for each change of them."""
 LOCK = text("SELECT pg_advisory_xact_lock(4202025002)")
 """What keeps other processes out on PostgreSQL, until the transaction ends."""
@@ -26,6 +26,8 @@ agent = Table(
     Column("owner", Exact, nullable=False),
     # Until when the entry is there, by the database's clock. No index has it, so that a renewal is cheap.
     Column("until_us", BigInteger, nullable=False),
+    # Since when an attached agent has been attached, by the database's clock.
+    Column("since_us", BigInteger, nullable=False),
     # Where clients call the agent, and the tenant of their requests.
     Column("url", text_type(), nullable=False),
     Column("tenant", Exact, nullable=False),

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -17,16 +17,21 @@ from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.database.usable import check_file, unusable
-from a2a_grpc.registry import schema, statements
+from a2a_grpc.registry import queries, schema, statements
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
-from a2a_grpc.registry.memory import full, taken
-from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, ReplacedError
+from a2a_grpc.registry.memory import error_of
+from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, Owned
+from a2a_grpc.registry.rivals import Added
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
+MAX_ADDS = 100
+"""Entries that are added in one transaction: 500 took a busy PostgreSQL more than the time that a caller waits."""
+MAX_RENEWALS = 1000
+"""Leases that are renewed in one transaction."""
 CLOSE_S = 1.0
 """Seconds that transactions in progress have to end before the database is given up."""
 
@@ -56,7 +61,7 @@ class SqlEntries:
         self._budget_s = budget_s
         self._outage = Outage(self._place.shown)
         self._renewals: Together[bytes, bool] = Together(self._renew, gather_s=GATHER_S)
-        self._adds: Together[Entry, statements.Added] = Together(self._add_all)
+        self._adds: Together[Entry, Added] = Together(self._add_all, max_questions=MAX_ADDS)
         self._database: Database | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._count = 0
@@ -118,34 +123,37 @@ class SqlEntries:
     async def renew(self, key: Key, owner: str) -> bool:
         return await self._renewals.answer_surely(key.digest(owner))
 
+    async def renew_all(self, asked: Collection[Owned]) -> Set[Owned]:
+        owned = {key.digest(owner): (key, owner) for key, owner in asked}
+        ids, there = list(owned), set[Owned]()
+        for first in range(0, len(ids), MAX_RENEWALS):
+            renewed = await self._write(statements.renew, ids[first : first + MAX_RENEWALS], self._lease_us)
+            there.update(owned[id] for id in renewed)
+        return there
+
     async def remove(self, key: Key, owner: str) -> bool:
         return await self._write(statements.remove, key.digest(owner))
 
     async def at(self, name: str) -> list[Entry]:
-        return await self._read(statements.at, name)
+        return await self._read(queries.at, name)
 
     async def find(self, search: Search, *, after: Place | None = None, limit: int) -> list[Found]:
-        return await self._read(statements.find, search, after, limit)
+        return await self._read(queries.find, search, after, limit)
 
-    def _check(self, entry: Entry, outcome: statements.Added) -> None:
+    def _check(self, entry: Entry, outcome: Added) -> None:
         """Raise the error of an entry that was not added."""
-        match outcome:
-            case statements.Added.TAKEN:
-                raise taken(entry.name)
-            case statements.Added.FULL:
-                raise full(self._max_entries)
-            case statements.Added.REPLACED:
-                raise ReplacedError
+        if outcome not in (Added.NEW, Added.AGAIN):
+            raise error_of(outcome, entry.name, self._max_entries)
 
     @property
     def _lease_us(self) -> int:
         return int(self.lease_s * 1_000_000)
 
-    async def _add_all(self, entries: Sequence[Entry]) -> Mapping[Entry, statements.Added]:
+    async def _add_all(self, entries: Sequence[Entry]) -> Mapping[Entry, Added]:
         """Add entries in one transaction: agents that have lost a sentinel come back together."""
         room = self._max_entries - self._count
         outcomes = await self._write(statements.add_all, entries, self._lease_us, room)
-        self._count += list(outcomes.values()).count(statements.Added.NEW)
+        self._count += list(outcomes.values()).count(Added.NEW)
         return outcomes
 
     async def _renew(self, ids: Sequence[bytes]) -> Mapping[bytes, bool]:

@@ -7,7 +7,7 @@ import time
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import one_line
-from a2a_grpc.registry import Entry, EntryStore, Key, ReplacedError
+from a2a_grpc.registry import Entry, EntryStore, Key, OccupiedError, ReplacedError
 from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.tunnel import Tunnel
@@ -34,6 +34,8 @@ class Presence:
     - If the sentinel is lost, its entries end with their leases.
     - An agent that replaces others also takes the place of those at other sentinels of the store. These sentinels are
       asked to look. One that does not hear of it looks when it renews its leases.
+    - Of two agents that were attached to two sentinels while the store did not answer, and cannot both have their
+      address, the one that was attached first stays. The other one is asked to attach again, and is refused.
 
     Args:
         entries: The store of the entries.
@@ -50,6 +52,8 @@ class Presence:
         self._looked_for: set[str] = set()
         self._have_replaced: set[Key] = set()
         self._written: dict[Key, tuple[Entry, object]] = {}
+        self._since: dict[Key, float] = {}
+        """When each agent was attached, by the clock of this process."""
         self._renew_at = time.monotonic()
         self._lines = Throttle(logger)
         self._keeping = asyncio.create_task(self._keep(), name="a2a-grpc:presence")
@@ -98,6 +102,7 @@ class Presence:
     async def _write(self) -> bool:
         """Write what has changed, and renew what is due. Return False if the store refused an entry."""
         ways = {self._key(way): way for way in self._routes.ways()}
+        self._since = {key: self._since.get(key, time.monotonic()) for key in ways}
         for key in [key for key in self._written if key not in ways]:
             await self._entries.remove(key, self._written[key][0].owner)
             del self._written[key]  # not before: the sentinel may be stopped meanwhile
@@ -113,10 +118,10 @@ class Presence:
             try:
                 await self._add(way, entry)
                 self._written[key] = (entry, description)
-            except ReplacedError:
+            except (ReplacedError, OccupiedError) as error:
                 del self._written[key]
                 self._have_replaced.discard(key)
-                self._give_way(way)
+                self._give_way(way, is_replaced=isinstance(error, ReplacedError))
             except A2AError as error:  # the address is another principal's at another sentinel, for example
                 del self._written[key]
                 said = one_line(error.message)
@@ -136,12 +141,12 @@ class Presence:
         if self._peers is not None:
             self._peers.ask_to_look({key.sentinel for key in replaced}, entry.name)
 
-    def _give_way(self, way: Way) -> None:
-        """Let an agent at another sentinel take the place of one that is attached here."""
+    def _give_way(self, way: Way, *, is_replaced: bool) -> None:
+        """Let an agent at another sentinel have the address of one that is attached here."""
         if self._peers is not None:
             self._peers.forget(way.address)
         if isinstance(way, Tunnel):
-            self._routes.give_way(way)
+            self._routes.give_way(way, is_replaced=is_replaced)
 
     async def _renew(self) -> None:
         """Renew the leases that are due, and those at addresses to look at. An entry that is gone is written again."""
@@ -149,17 +154,24 @@ class Presence:
         if is_due:
             self._renew_at = time.monotonic() + self._entries.lease_s / 3
         looked_for, self._looked_for = self._looked_for, set()
-        keys = [key for key in self._written if is_due or key.name in looked_for]
-        renewed = await asyncio.gather(*(self._entries.renew(key, self._written[key][0].owner) for key in keys))
-        for key, is_there in zip(keys, renewed, strict=True):
-            if not is_there:
+        asked = [(key, entry.owner) for key, (entry, _) in self._written.items() if is_due or key.name in looked_for]
+        there = await self._entries.renew_all(asked)
+        for key, owner in asked:
+            if (key, owner) not in there:
                 self._written[key] = (self._written[key][0], UNKNOWN)
 
     def _key(self, way: Way) -> Key:
         return Key(way.address, way.instance, self._sentinel)
 
     def _entry(self, key: Key, way: Way) -> Entry:
-        entry = Entry(key=key, owner=way.owner, tenant=way.address, store=way.store, replaces=way.replaces)
+        entry = Entry(
+            key=key,
+            owner=way.owner,
+            tenant=way.address,
+            store=way.store,
+            replaces=way.replaces,
+            age_s=time.monotonic() - self._since[key],
+        )
         if way.description is None:
             return entry.with_card(b"")
         return entry.with_card(way.description.card.SerializeToString(), way.description.body)

@@ -130,14 +130,15 @@ class Routes:
         self.changed.set()
         logger.info("detached address=%s agents=%d", tunnel.address, len(tunnels))
 
-    def give_way(self, tunnel: Tunnel) -> None:
-        """Route no further calls to an agent whose place an agent at another sentinel has taken. Its calls may finish.
+    def give_way(self, tunnel: Tunnel, *, is_replaced: bool) -> None:
+        """Route no further calls to an agent whose address an agent at another sentinel has. Its calls may finish.
 
         Args:
-            tunnel: The former agent.
+            tunnel: The agent that gives way.
+            is_replaced: True if the other agent has replaced this one, which then does not attach again.
         """
         self.remove(tunnel)
-        self._retire(tunnel, is_replaced=True)
+        self._retire(tunnel, is_replaced=is_replaced)
 
     async def close(self) -> None:
         """Close the plain routes. End the waits for the calls of replaced tunnels."""

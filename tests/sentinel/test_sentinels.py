@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +262,36 @@ async def test_calls_go_on_while_the_database_of_the_sentinels_is_down(postgres_
             assert (await ended(unary(here)(REQUEST)))[1] is grpc.StatusCode.OK
             await postgres_server.start()
             await seen(there)
+
+
+@pytest.mark.long
+async def test_of_two_agents_that_attach_while_the_database_is_down_the_first_one_stays(
+    postgres_server: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "a2a_grpc.sentinel")
+    async with two(postgres_server.url(), registry_lease_s=3.0) as (one, other):
+        await postgres_server.kill()
+        async with AsyncExitStack() as stack:
+            first = await stack.enter_async_context(attachment(one.address))
+            await first.welcome()
+            async with attachment(other.address) as second:
+                await second.welcome()
+                assert [len(running._routes.all()) for running in (one, other)] == [1, 1]
+                await postgres_server.start()
+
+                async def is_refused() -> None:
+                    assert other._routes.all() == []
+                    assert "another agent is attached at this address, to another sentinel" in caplog.text
+                    assert [entry.key.sentinel for entry in await one.entries.at(ADDRESS)] == [one.address]
+
+                await eventually(is_refused, within_s=60)
+                assert len(one._routes.all()) == 1
+                await stack.aclose()
+
+                async def has_come() -> None:
+                    assert len(other._routes.all()) == 1
+
+                await eventually(has_come, within_s=60)
 
 
 async def test_an_agent_whose_only_sentinel_cannot_be_reached_is_not_attached(store: str) -> None:

@@ -12,7 +12,18 @@ from sqlalchemy.event import listen, remove
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
-from a2a_grpc.registry import Entry, EntryStore, Key, Place, ReplacedError, Search, open_entries, statements
+from a2a_grpc.registry import (
+    Entry,
+    EntryStore,
+    Key,
+    OccupiedError,
+    Place,
+    ReplacedError,
+    Search,
+    open_entries,
+    queries,
+    statements,
+)
 from a2a_grpc.registry.sql import SqlEntries
 from a2a_grpc.registry.words import asked, indexed
 from a2a_grpc.wire import AgentCard, AgentSkill
@@ -161,12 +172,12 @@ async def test_a_search_in_a_database_is_one_statement_that_is_made_once(sql_url
             executed.append(about[2])
 
         listen(connection, "before_cursor_execute", note)
-        found = statements.find(connection, Search(words=words, tags=("tag",)), None, 10)
+        found = queries.find(connection, Search(words=words, tags=("tag",)), None, 10)
         remove(connection, "before_cursor_execute", note)
         return [(one.place.matched, one.entry.name, one.entry.card) for one in found]
 
     cards = {name: (await store.at(name))[0].card for name in "abc"}
-    statements._page_query.cache_clear()
+    queries._page_query.cache_clear()
     first = await store._read(find, "alpha", "beta", "gam")
     assert first == [(3, "a", cards["a"]), (2, "b", cards["b"]), (1, "c", cards["c"])]
     assert await store._read(find, "delta", "al", "gamma") == [
@@ -174,7 +185,7 @@ async def test_a_search_in_a_database_is_one_statement_that_is_made_once(sql_url
     ]  # fmt: skip
     assert len(executed) == 2
     assert executed[0] == executed[1]
-    assert statements._page_query.cache_info().misses == 1
+    assert queries._page_query.cache_info().misses == 1
     assert "> (SELECT " in executed[0], "the clock is read once, not for each of thousands of entries"
     await store.close()
 
@@ -304,6 +315,63 @@ async def test_of_agents_that_replace_one_another_at_the_same_time_the_last_one_
         if one.key != left.key:
             with pytest.raises(ReplacedError):
                 await entries.add(one)
+
+
+async def test_of_agents_that_exclude_one_another_the_one_that_was_attached_first_stays(entries: EntryStore) -> None:
+    """They were attached to several sentinels while the store was down, and are written in any order."""
+    young, old, middle = (replace(attached_entry(str(age)), age_s=age) for age in (10.0, 100.0, 50.0))
+    await entries.add(young)
+    await entries.add(old)
+    for refused in (young, middle):
+        with pytest.raises(OccupiedError):
+            await entries.add(refused)
+    assert not await entries.renew(young.key, "o")
+    await entries.add(replace(old, age_s=101.0))  # its card has changed
+    await entries.add(replace(attached_entry("c", store="s"), age_s=200.0))
+    assert [one.key.instance for one in await entries.at("poet@acme")] == ["c"]
+    await entries.add(replace(attached_entry("d", store="s"), age_s=1.0))
+    await entries.add(attached_entry("c", store="s"))  # another tunnel of the same process
+    assert [one.key.instance for one in await entries.at("poet@acme")] == ["c", "d"]
+
+
+async def test_entries_that_are_added_at_once_are_judged_as_those_that_are_added_in_turn(entries: EntryStore) -> None:
+    ages = [5.0, 40.0, 7.0, 90.0, 20.0]
+    asked = [entries.add(replace(attached_entry(str(age)), age_s=age)) for age in ages]
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), type(None), OccupiedError, type(None), OccupiedError]
+    assert [one.key.instance for one in await entries.at("poet@acme")] == ["90.0"]
+
+
+async def test_many_entries_are_added_with_as_few_statements_as_a_few(sql_url: str) -> None:
+    """500 registrations took a busy PostgreSQL more than the five seconds for which an agent waits."""
+    store = open_entries(sql_url, lease_s=60)
+    await store.open()
+    assert isinstance(store, SqlEntries)
+
+    def add(connection: Connection, entries: list[Entry]) -> int:
+        executed: list[str] = []
+
+        def note(*about: Any) -> None:
+            executed.append(about[2])
+
+        listen(connection, "before_cursor_execute", note)
+        statements.add_all(connection, entries, 60_000_000, 1000)
+        remove(connection, "before_cursor_execute", note)
+        return len(executed)
+
+    made = [entry(f"agent-{number}", of=card("A", "some words", ("skill", "tag"))) for number in range(300)]
+    few, many = await store._write(add, made[:3]), await store._write(add, made[3:])
+    assert few == many
+    assert len(await store.find(Search(words=("words",)), limit=1000)) == 300
+    await store.close()
+
+
+async def test_renewals_of_all_entries_return_those_that_are_there(entries: EntryStore) -> None:
+    for number in range(3):
+        await entries.add(entry(f"agent-{number}", owner="o"))
+    asked = [(Key(f"agent-{number}", "i"), "o") for number in range(5)]
+    assert await entries.renew_all([*asked, (Key("agent-0", "i"), "other")]) == set(asked[:3])
+    assert await entries.renew_all([]) == set()
 
 
 async def open_and_list(url: str) -> list[str]:
