@@ -38,8 +38,9 @@ The modules, by floor. A module imports only from its own package and from lower
                     catalogs; http_search: the search of ARD; http_errors: errors in JSON; settings, agent_settings;
                     errors; wire: messages; caller: how callers are described; signing: saying to agents who calls;
                     vouched: the agent's side of this; rules, rules_file: who may attach, and who may call; registry:
-                    the service in which agents are found; presence: the attached ones in it; registration: the side of
-                    an agent that registers
+                    the service in which agents are found; presence: the attached ones in it; heartbeats: those of
+                    registered agents; rounds: waiting for the same moment together; registration: the side of an agent
+                    that registers; beating: its heartbeats
     4  engine       the execution of handlers. engine: open, settled, cancel, drain; sends: what happens to a message;
                     run: one execution of a handler; runs: all executions; writer: writing the events of a run; witness:
                     folding them for a waiting caller; reply: answers without a task; replica: the lease of this
@@ -83,7 +84,8 @@ The modules, by floor. A module imports only from its own package and from lower
                     growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL; sharing: names of
                     stores; command: `a2a-grpc db` in messages
        registry     which agents a sentinel knows. entry: an entry, and what is looked for; words: what of a card can be
-                    found; protocol: EntryStore; memory, wordlist, sql, schema, statements: its stores; pages; wire
+                    found; protocol: EntryStore; memory, wordlist, sql, schema, statements, queries: its stores; rivals:
+                    which of several agents stays; pages; wire
        bus          waking readers. protocol; local: in one process; machine: processes with one SQLite file; postgres
        auth         who calls. protocol: the seam between a call and its caller; callers: asking the authenticators;
                     rates: limits of callers; audit: the audit log; settings; certificates; keys: callers with API keys;

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import grpc.aio
 
@@ -33,11 +34,18 @@ BEATING = 1_000
 """Heartbeats a second, one for each of so many agents."""
 CONNECTIONS = 100
 """Connections of these agents together. Each agent has one in reality, which one process here could not serve."""
+LEASE_S = 3
+"""The time of a lease, in which an agent sends three heartbeats."""
 SECONDS = 5
 ROUNDS = 3
-"""The figure is that of the round that cost least."""
+
+Beat: TypeAlias = Callable[[int], Awaitable[None]]
+"""Sends a heartbeat of an agent, given by its number."""
+Beats: TypeAlias = Callable[[list[Any]], AbstractAsyncContextManager[Beat]]
 
 _random = random.Random(18)
+ORDER = _random.sample(range(BEATING), BEATING)
+"""The order of the agents in a second: those of one connection do not beat one after the other."""
 WORDS = ["".join(_random.choices("abcdefghijklmnoprstu", k=_random.randint(3, 9))) for _ in range(3000)]
 
 
@@ -113,8 +121,13 @@ import asyncio, grpc
 async def main():
     async def answer(request, context):
         return request
+    async def read(requests, context):
+        while await context.read() is not grpc.aio.EOF:
+            pass
     class Any(grpc.GenericRpcHandler):
         def service(self, details):
+            if details.method.endswith("s"):
+                return grpc.stream_stream_rpc_method_handler(read)
             return grpc.unary_unary_rpc_method_handler(answer)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((Any(),))
@@ -123,7 +136,7 @@ async def main():
     await server.wait_for_termination()
 asyncio.run(main())
 """
-"""A server of grpc.aio that answers each request with its bytes."""
+"""A server of grpc.aio that answers each request of a call with its bytes, and reads the messages of streams."""
 
 
 @contextmanager
@@ -144,31 +157,43 @@ def registration(number: int) -> RegisterRequest:
 
 
 async def heartbeats(url: str) -> None:
-    """Print the share of a core that a sentinel takes for heartbeats, and a bare server for as many calls."""
-    options = ["--listen", "127.0.0.1:0", "--http-listen", "off", "--store", url, "--registry-lease-s", "3600"]
+    """Print the share of a core that a sentinel and a bare server take for heartbeats, on streams and by calls."""
+    options = ["--listen", "127.0.0.1:0", "--http-listen", "off", "--store", url, "--registry-lease-s", str(LEASE_S)]
     with process("-m", "a2a_grpc", "sentinel", *options) as (address, pid), process("-c", BARE) as (bare, bare_pid):
         async with stubs(address) as ours, stubs(bare) as others:
-            for first in range(0, BEATING, 50):
-                await asyncio.gather(
-                    *(ours[n % CONNECTIONS].Register(registration(n)) for n in range(first, first + 50))
-                )
-            await asyncio.sleep(1)
-            idle = await share(pid, 2)
-            costs: dict[int, list[float]] = {pid: [], bare_pid: []}
+            idle = await share(pid, 1)
+            forms: dict[str, tuple[int, list[Any], Beats]] = {
+                "on a stream": (pid, ours, streamed),
+                "by a call": (pid, ours, called),
+                "on a stream of a bare server": (bare_pid, others, streamed),
+                "by a call of a bare server": (bare_pid, others, called),
+            }
+            found: dict[str, list[float]] = {form: [] for form in forms}
+            memory = 0.0
             for _ in range(ROUNDS):  # in turns, since other programs may load the machine
-                for measured, called in ((pid, ours), (bare_pid, others)):
-                    costs[measured].append(await cost(measured, called))
-    sentinel, server = (min(costs[one]) for one in (pid, bare_pid))
-    print(
-        f"  a heartbeat takes {1e6 * sentinel:.0f} µs of a core in the sentinel, and a call {1e6 * server:.0f} µs in a "
-        f"bare server: {100 * BEATING * sentinel:.0f} % and {100 * BEATING * server:.0f} % at {BEATING:,} a second "
-        f"(idle {100 * idle:.1f} %)",
-        flush=True,
-    )
+                for form, (measured, used_stubs, beats) in forms.items():
+                    before = resident(measured)
+                    if used_stubs is ours:
+                        await register(ours)
+                        before = resident(measured)
+                    async with beats(used_stubs) as beat:
+                        await paced(beat, 1)
+                        if form == "on a stream":
+                            memory = max(memory, (resident(measured) - before) / BEATING)
+                        found[form].append(await cost(measured, beat))
+    for form, costs in found.items():
+        low, middle = (100 * BEATING * one for one in (min(costs), sorted(costs)[len(costs) // 2]))
+        print(f"  {BEATING:,} heartbeats a second {form}: {low:.1f} % of a core, the median of {ROUNDS} {middle:.1f} %")
+    print(f"  a stream takes {memory / 1024:.0f} KiB; the sentinel without agents takes {100 * idle:.1f} %", flush=True)
+
+
+async def register(called: list[Any]) -> None:
+    for first in range(0, BEATING, 50):
+        await asyncio.gather(*(called[n % CONNECTIONS].Register(registration(n)) for n in range(first, first + 50)))
 
 
 @asynccontextmanager
-async def stubs(address: str) -> AsyncIterator[list[RegistryStub]]:
+async def stubs(address: str) -> AsyncIterator[list[Any]]:
     """Stubs with a connection each."""
     own = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(address, options=own) for _ in range(CONNECTIONS)]
@@ -176,28 +201,66 @@ async def stubs(address: str) -> AsyncIterator[list[RegistryStub]]:
     await asyncio.gather(*(channel.close() for channel in channels))
 
 
-async def cost(pid: int, called: list[RegistryStub]) -> float:
-    """Make as many calls a second as there are agents. Return the seconds of a core that one takes in a process."""
-    begin, before, calls = time.perf_counter(), used(pid), set()
-    failed = 0
+@asynccontextmanager
+async def called(by: list[Any]) -> AsyncIterator[Beat]:
+    """Heartbeats that are calls."""
+
+    async def beat(number: int) -> None:
+        await by[number % CONNECTIONS].Heartbeat(HeartbeatRequest(name=f"beat-{number}", instance="i"))
+
+    yield beat
+
+
+@asynccontextmanager
+async def streamed(by: list[Any]) -> AsyncIterator[Beat]:
+    """Heartbeats on a stream for each agent."""
+    calls = [by[number % CONNECTIONS].Heartbeats() for number in range(BEATING)]
+
+    async def read(call: Any) -> None:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+
+    reading = [asyncio.create_task(read(call)) for call in calls]
+    for number, call in enumerate(calls):
+        await call.write(HeartbeatRequest(name=f"beat-{number}", instance="i"))
+
+    async def beat(number: int) -> None:
+        await calls[number].write(HeartbeatRequest())
+
+    yield beat
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*reading, return_exceptions=True)
+
+
+async def cost(pid: int, beat: Beat) -> float:
+    """Return the seconds of a core that one of so many heartbeats a second takes in a process."""
+    begin, before = time.perf_counter(), used(pid)
+    failed = await paced(beat, SECONDS)
+    late_s = time.perf_counter() - begin - SECONDS
+    if late_s > 0.1 * SECONDS or failed:
+        print(f"  the machine is too busy: {SECONDS} s took {late_s:.1f} s longer, {failed} failed", flush=True)
+    return (used(pid) - before) / (BEATING * SECONDS)
+
+
+async def paced(beat: Beat, seconds: int) -> int:
+    """Send a heartbeat of each agent in each second. Return how many failed."""
+    begin, tasks, failed = time.perf_counter(), set(), 0
 
     async def one(number: int) -> None:
         nonlocal failed
         try:
-            await called[number % CONNECTIONS].Heartbeat(HeartbeatRequest(name=f"beat-{number}", instance="i"))
-        except grpc.aio.AioRpcError:  # gRPC's core cancels calls if 1,000 wait for the process
+            await beat(number)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # gRPC cancels calls if 1,000 wait for the process
             failed += 1
 
-    for place in range(BEATING * SECONDS):
+    for place in range(BEATING * seconds):
         await asyncio.sleep(max(0.0, begin + place / BEATING - time.perf_counter()))
-        call = asyncio.create_task(one(place % BEATING))
-        calls.add(call)
-        call.add_done_callback(calls.discard)
-    await asyncio.gather(*calls)
-    late_s = time.perf_counter() - begin - SECONDS
-    if late_s > 0.1 * SECONDS or failed:
-        print(f"  the machine is too busy: {SECONDS} s took {late_s:.1f} s longer, {failed} calls failed", flush=True)
-    return (used(pid) - before) / (BEATING * SECONDS)
+        task = asyncio.create_task(one(ORDER[place % BEATING]))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    return failed
 
 
 async def share(pid: int, seconds: float) -> float:
@@ -212,6 +275,11 @@ def used(pid: int) -> float:
     """Return the seconds of a core that a process has used."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules_file import RulesFile
+from a2a_grpc.server.garbage import Garbage
 from a2a_grpc.server.serve import client_ca_of, ready_at, report_listeners, run_to_end
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Reporter
@@ -64,12 +65,17 @@ def _serve(options: dict[str, Any]) -> None:
 async def _run(sentinel: Sentinel, report: Reporter) -> None:
     with signals() as told:
         async with sentinel:
-            report_listeners(sentinel.settings, sentinel.addresses, report)
-            report("ready", {**ready_at(sentinel.addresses), "http": sentinel.http_url})
-            failing = asyncio.create_task(sentinel.wait_failed(), name="a2a-grpc:failing")
-            both: list[asyncio.Future[Any]] = [told, failing]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            failing.cancel()
+            garbage = Garbage(lambda: sentinel.is_idle)
+            garbage.start()
+            try:
+                report_listeners(sentinel.settings, sentinel.addresses, report)
+                report("ready", {**ready_at(sentinel.addresses), "http": sentinel.http_url})
+                failing = asyncio.create_task(sentinel.wait_failed(), name="a2a-grpc:failing")
+                both: list[asyncio.Future[Any]] = [told, failing]
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                failing.cancel()
+            finally:
+                garbage.stop()
             if not told.done():
                 raise SystemExit(f"Error: {failing.result()}")
             report("draining", {"signal": told.result()})

@@ -1,9 +1,10 @@
 """Finding agents in the registry of a sentinel."""
 
+import asyncio
 import inspect
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -16,7 +17,7 @@ from a2a_grpc.client.calls import Metadata
 from a2a_grpc.client.client import Client, connect, load_settings
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.status import to_error
+from a2a_grpc.client.status import failure_of, to_error
 from a2a_grpc.client.target import grpc_address, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError, NoAgentFound, UnimplementedError
@@ -185,10 +186,35 @@ class Registry:
         try:
             return await getattr(stub, method)(request, metadata=metadata, timeout=self._client.settings.timeout_s)
         except grpc.aio.AioRpcError as failure:
-            error: A2AError = to_error(failure)
-            if isinstance(error, UnimplementedError):
-                error.say(f"{self._address} speaks gRPC, but has no registry of a sentinel")
-            raise await self._client.explained(error) from failure
+            raise await self._failed(failure) from failure
+
+    @asynccontextmanager
+    async def stream(self, method: str) -> AsyncIterator[Any]:
+        """Open a stream in both directions, for as long as the block runs. The block gets gRPC's call.
+
+        Args:
+            method: The name of the method.
+
+        Raises:
+            A2AError: The registry does not answer, or has refused or ended the stream.
+        """
+        stub: Any = RegistryStub((await self._client.link()).channel)
+        call = getattr(stub, method)(metadata=await self._client.metadata())
+        try:
+            yield call
+        except grpc.aio.AioRpcError as failure:
+            raise await self._failed(failure) from failure
+        except (asyncio.InvalidStateError, grpc.aio.BaseError) as failure:  # a write to a stream that has ended
+            raise await self._failed(await failure_of(call)) from failure
+        finally:
+            call.cancel()
+
+    async def _failed(self, failure: grpc.aio.AioRpcError) -> A2AError:
+        """Return the error of a call that has failed."""
+        error: A2AError = to_error(failure)
+        if isinstance(error, UnimplementedError):
+            error.say(f"{self._address} speaks gRPC, but has no registry of a sentinel")
+        return await self._client.explained(error)
 
     async def _all(self, method: str, request: ListRequest | FindRequest) -> AsyncGenerator[FoundAgent, None]:
         for _ in range(MAX_PAGES):

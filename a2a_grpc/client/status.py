@@ -60,6 +60,16 @@ def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError, *, is_late: bool = T
     return error
 
 
+async def failure_of(call: Any) -> grpc.aio.AioRpcError:
+    """Return the failure of a stream that has ended, for which gRPC has raised another exception.
+
+    Args:
+        call: gRPC's call.
+    """
+    code, text = await call.code(), await call.details()
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), await call.trailing_metadata(), text)
+
+
 def lost(code: grpc.StatusCode, text: str = "", origin: Origin = Origin.LOST) -> ConnectionLostError:
     """Return the error for a status that is not the agent's."""
     error = ConnectionLostError(text if origin is Origin.UNREACHED else in_words(code, text), origin=origin)

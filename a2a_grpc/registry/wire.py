@@ -18,8 +18,11 @@ from a2a_grpc_pb.sentinel_pb2_grpc import RegistryStub
 
 REGISTRY = DESCRIPTOR.services_by_name["Registry"]
 REGISTRY_SERVICE = REGISTRY.full_name
+HEARTBEATS = f"/{REGISTRY_SERVICE}/Heartbeats"
+"""The method whose requests and responses are both streams."""
 
 __all__ = [
+    "HEARTBEATS",
     "REGISTRY",
     "REGISTRY_SERVICE",
     "AgentsPage",

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.client.pool import Pool
-from a2a_grpc.client.status import to_error
+from a2a_grpc.client.status import failure_of, to_error
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnavailableError
@@ -206,11 +206,9 @@ class Link:
         if not isinstance(error, grpc.aio.AioRpcError):
             try:
                 async with asyncio.timeout(LEAVE_S):
-                    code, said = await self._attach.code(), await self._attach.details()
-                    trailers = await self._attach.trailing_metadata()
+                    error = await failure_of(self._attach)
             except TimeoutError:
                 return UnavailableError(BROKEN_OFF)
-            error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, said)
         if error.code() is grpc.StatusCode.CANCELLED:  # by this side, after a heartbeat that did not come
             return UnavailableError(BROKEN_OFF)
         return to_error(error)

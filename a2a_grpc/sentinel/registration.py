@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import random
 import secrets
+import time
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +19,7 @@ from a2a_grpc.errors import A2AError, NoAgentFound
 from a2a_grpc.harmless import one_line
 from a2a_grpc.registry.wire import HeartbeatRequest, RegisterRequest, UnregisterRequest
 from a2a_grpc.sentinel.agent_settings import RegisterSettings, token_in
+from a2a_grpc.sentinel.beating import beat, period_of
 from a2a_grpc.sentinel.direct import renamed
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -29,8 +32,10 @@ RETRY_INITIAL_S, RETRY_MAXIMUM_S = 0.5, 10.0
 """Seconds before the first and the later attempts to register again."""
 LEAVE_S = 2.0
 """Seconds to unregister at the end."""
-RENEWALS = 3
-"""Renewals in the time of a lease: a registry that does not answer once does not lose the agent."""
+SPREAD_S = 1.0
+"""Seconds over which the agents of a registry come back to it after a cut."""
+NO_STREAM_S = 600.0
+"""Seconds for which heartbeats are calls after a stream was refused, for example by a proxy or an older sentinel."""
 
 
 class Registration:
@@ -38,7 +43,9 @@ class Registration:
 
     Guarantees:
 
-    - The lease is renewed three times in its time. After a restart of the registry the agent registers again.
+    - The lease is renewed three times in its time, by a stream of heartbeats. If no stream can be opened, each
+      heartbeat is a call.
+    - After a restart of the registry the agent registers again.
     - If the registry does not answer, or refuses the agent, the agent serves all the same, and tries again.
     - At the end the agent is removed. If the process is killed, the agent is gone with its lease.
 
@@ -58,6 +65,12 @@ class Registration:
         self._registry = Registry(settings.register, settings=self._client, credentials=_credentials(settings))
         self._request = RegisterRequest()
         self._is_registered = False
+        self._is_renewed = False
+        """True once the registry has renewed the lease since the last failure."""
+        self._no_stream_until = 0.0
+        """When to try again to open a stream, after one was refused."""
+        self._backoff = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S)
+        self._said = ""
         self._keeping: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
 
@@ -112,35 +125,64 @@ class Registration:
 
     async def _keep(self) -> None:
         """Register, and renew the lease. Try again after each failure."""
-        backoff, said = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S), ""
         while True:
+            self._is_renewed = False
             try:
-                wait_s = await (self._renew() if self._is_registered else self._register())
-                backoff.reset()
-                said = ""
-            except NoAgentFound:
-                self._is_registered = False  # the registry was restarted, or the lease has ended
-                continue
+                if not self._is_registered:
+                    await self._register()
+                await self._renew()
+            except NoAgentFound as error:  # the registry was restarted, or the lease has ended
+                self._is_registered = False
+                if not self._is_renewed:
+                    await self._retry(error)
             except (A2AError, ConfigurationError) as error:
-                wait_s = backoff.next_s()
-                if str(error) != said:
-                    said = str(error)
-                    logger.warning(
-                        "not registered name=%s registry=%s reason=%s; trying again",
-                        *(self._request.name, self._settings.register, one_line(said)),
-                    )
-            await asyncio.sleep(wait_s)
+                if self._is_renewed:  # a cut: all agents of the registry come back
+                    await asyncio.sleep(random.uniform(0, SPREAD_S))
+                else:
+                    await self._retry(error)
 
-    async def _register(self) -> float:
-        """Register. Return the seconds until the lease is to be renewed."""
-        response = await self._registry.call("Register", self._request)
+    async def _retry(self, error: Exception) -> None:
+        """Write a failure to the log, unless it is the last one again. Wait until the next attempt."""
+        if str(error) != self._said:
+            self._said = str(error)
+            logger.warning(
+                "not registered name=%s registry=%s reason=%s; trying again",
+                *(self._request.name, self._settings.register, one_line(self._said)),
+            )
+        await asyncio.sleep(self._backoff.next_s())
+
+    async def _register(self) -> None:
+        await self._registry.call("Register", self._request)
         self._is_registered = True
         logger.info("registered name=%s registry=%s", self._request.name, self._settings.register)
-        return float(response.lease_s) / RENEWALS
 
-    async def _renew(self) -> float:
-        request = HeartbeatRequest(name=self._request.name, instance=self._request.instance)
-        return float((await self._registry.call("Heartbeat", request)).lease_s) / RENEWALS
+    async def _renew(self) -> None:
+        """Renew the lease until this fails: by a stream of heartbeats if the registry takes one, else by calls."""
+        name, instance = self._request.name, self._request.instance
+        if time.monotonic() >= self._no_stream_until:
+            try:
+                await beat(self._registry, name, instance, self._renewed)
+            except NoAgentFound:
+                raise
+            except A2AError as error:
+                if self._is_renewed:
+                    raise
+                logger.debug("the registry takes no stream of heartbeats: %s", one_line(error.message))
+        request = HeartbeatRequest(name=name, instance=instance)
+        while True:
+            response = await self._registry.call("Heartbeat", request)
+            if not self._is_renewed:
+                self._no_stream_until = time.monotonic() + NO_STREAM_S
+            self._renewed()
+            await asyncio.sleep(period_of(response.lease_s))
+            if time.monotonic() >= self._no_stream_until:
+                return
+
+    def _renewed(self) -> None:
+        """Note that the registry has renewed the lease."""
+        self._is_renewed = True
+        self._backoff.reset()
+        self._said = ""
 
 
 def _client_of(settings: RegisterSettings) -> ClientSettings:

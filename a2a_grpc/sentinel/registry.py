@@ -43,7 +43,7 @@ Request = TypeVar("Request", bound=Message)
 
 
 class RegistryService:
-    """Serves the gRPC service of the registry.
+    """Serves the gRPC service of the registry, except for Heartbeats.
 
     Guarantees:
 
@@ -76,8 +76,8 @@ class RegistryService:
             "Find": _served(FindRequest, self._find),
         }
         return {
-            f"/{REGISTRY_SERVICE}/{method.name}": calls.handler(method, behaviors[method.name])
-            for method in REGISTRY.methods
+            f"/{REGISTRY_SERVICE}/{name}": calls.handler(REGISTRY.methods_by_name[name], behavior)
+            for name, behavior in behaviors.items()
         }
 
     async def _register(self, request: RegisterRequest) -> RegisterResponse:

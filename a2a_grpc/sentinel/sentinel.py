@@ -29,6 +29,7 @@ from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.directory import Directory
 from a2a_grpc.sentinel.entrance import Entrance
 from a2a_grpc.sentinel.fit import callers_of, check_fit, names_of
+from a2a_grpc.sentinel.heartbeats import Heartbeats
 from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.sentinel.looking import looking
 from a2a_grpc.sentinel.membership import Membership
@@ -130,6 +131,7 @@ class Sentinel:
         self._membership = Membership(self.entries, self._routes, self.settings, self._hops)
         self._entrance: Entrance
         self._attaching: Attaching
+        self._heartbeats: Heartbeats
         self._streams: AgentStreams
         self.address = ""
         self.addresses: tuple[str, ...] = ()
@@ -171,6 +173,8 @@ class Sentinel:
             await self._membership.open(self.address)
             undo.push_async_callback(self._membership.close)
             self._streams = AgentStreams()
+            self._heartbeats = Heartbeats(self.entries, self._streams, max_streams=settings.max_streams)
+            undo.push_async_callback(self._heartbeats.close)
             self._attaching = Attaching(
                 self._routes,
                 self._rules,
@@ -206,6 +210,7 @@ class Sentinel:
         self._admin.leave()
         self._streams.is_draining = True
         self._renew()
+        self._heartbeats.drain()
         await self._membership.leave()  # first, so that other sentinels pass no more calls on
         await self._entrance.calls.end_streams()
         if ways := self._routes.ways():
@@ -213,6 +218,11 @@ class Sentinel:
             await asyncio.wait([asyncio.create_task(way.finish(grace_s), name="a2a-grpc:finish") for way in ways])
         await asyncio.gather(self._entrance.calls.wait(CLOSE_S), self._admin.end())
         await self._undo.aclose()
+
+    @property
+    def is_idle(self) -> bool:
+        """True while no call of a client is open."""
+        return self._entrance.calls.is_idle
 
     async def wait_failed(self) -> str:
         """Wait until a port is lost for good, although the sentinel was not stopped. Return the reason."""
@@ -268,5 +278,5 @@ class Sentinel:
         handlers = relay.handlers() | RegistryService(self.entries, self._rules).handlers(calls)
         if peers is not None:
             handlers |= looking(calls, self._hops, self._membership.look)
-        handlers |= {**self._attaching.handlers(), **self._admin.handlers()}
+        handlers |= {**self._attaching.handlers(), **self._heartbeats.handlers(), **self._admin.handlers()}
         return self._entrance.methods(handlers, relay.named, front=front, callers=self._callers, audit=self._audit)

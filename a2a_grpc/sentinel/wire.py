@@ -19,7 +19,7 @@ from a2a_grpc_pb.sentinel_pb2 import (
     SentinelFrame,
     Welcome,
 )
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.logical import FORM, is_logical
@@ -35,7 +35,7 @@ LOOK_PATH = f"/{SENTINEL_SERVICE}/{LOOK.name}"
 MAX_INSTANCE_CHARS = 64
 MAX_STORE_CHARS = 128
 
-Frame = TypeVar("Frame", AgentFrame, SentinelFrame, PipeFrame, LookRequest, Routed, RoutedList)
+Frame = TypeVar("Frame", bound=Message)
 
 
 def parsed(kind: type[Frame], raw: bytes) -> Frame:

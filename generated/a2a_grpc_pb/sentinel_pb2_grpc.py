@@ -207,6 +207,11 @@ class RegistryStub(object):
                 request_serializer=sentinel__pb2.HeartbeatRequest.SerializeToString,
                 response_deserializer=sentinel__pb2.HeartbeatResponse.FromString,
                 _registered_method=True)
+        self.Heartbeats = channel.stream_stream(
+                '/a2a_grpc.sentinel.v1.Registry/Heartbeats',
+                request_serializer=sentinel__pb2.HeartbeatRequest.SerializeToString,
+                response_deserializer=sentinel__pb2.HeartbeatResponse.FromString,
+                _registered_method=True)
         self.Unregister = channel.unary_unary(
                 '/a2a_grpc.sentinel.v1.Registry/Unregister',
                 request_serializer=sentinel__pb2.UnregisterRequest.SerializeToString,
@@ -242,6 +247,16 @@ class RegistryServicer(object):
 
     def Heartbeat(self, request, context):
         """Begins the lease again. NOT_FOUND if the caller has registered no such agent, or the lease has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Heartbeats(self, request_iterator, context):
+        """Begins the lease again with each message, at a fourth of the cost. The first message names the agent, and further
+        ones are empty. The agent sends three in the time of a lease. The sentinel answers the first one, and then at least
+        one in the time of a lease. The stream ends with NOT_FOUND once there is no lease, and with UNAVAILABLE if the
+        sentinel is about to end. A further stream for the same lease ends the former one. The lease goes on without it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -286,6 +301,11 @@ def add_RegistryServicer_to_server(servicer, server):
             ),
             'Heartbeat': grpc.unary_unary_rpc_method_handler(
                     servicer.Heartbeat,
+                    request_deserializer=sentinel__pb2.HeartbeatRequest.FromString,
+                    response_serializer=sentinel__pb2.HeartbeatResponse.SerializeToString,
+            ),
+            'Heartbeats': grpc.stream_stream_rpc_method_handler(
+                    servicer.Heartbeats,
                     request_deserializer=sentinel__pb2.HeartbeatRequest.FromString,
                     response_serializer=sentinel__pb2.HeartbeatResponse.SerializeToString,
             ),
@@ -363,6 +383,33 @@ class Registry(object):
             request,
             target,
             '/a2a_grpc.sentinel.v1.Registry/Heartbeat',
+            sentinel__pb2.HeartbeatRequest.SerializeToString,
+            sentinel__pb2.HeartbeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Heartbeats(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/a2a_grpc.sentinel.v1.Registry/Heartbeats',
             sentinel__pb2.HeartbeatRequest.SerializeToString,
             sentinel__pb2.HeartbeatResponse.FromString,
             options,

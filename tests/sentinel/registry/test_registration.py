@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 from a2a_grpc import connect
@@ -14,12 +16,14 @@ from a2a_grpc.auth import ClientCertificates
 from a2a_grpc.client import Registry
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.registry.memory import MemoryEntries
+from a2a_grpc.registry.wire import RegisterResponse
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.agent_settings import RegisterSettings
 from a2a_grpc.sentinel.registration import Registration
 from tests.auth.pki import Authority, write
 from tests.harness import Program, eventually, run_program
-from tests.ports import free_port
+from tests.ports import free_address, free_port
+from tests.proxy import Proxy
 from tests.sentinel.registry.test_entries import card
 from tests.sentinel.registry.test_service import sentinel
 
@@ -42,7 +46,7 @@ async def becomes(at: str, expected: list[str]) -> None:
     async def is_so() -> None:
         assert await names(at) == expected
 
-    await eventually(is_so)
+    await eventually(is_so, within_s=60)
 
 
 async def test_an_agent_is_in_the_registry_until_it_leaves() -> None:
@@ -65,6 +69,72 @@ async def test_the_lease_is_renewed() -> None:
             assert kept.until > first
 
         await eventually(is_later)
+
+
+class OlderRegistry:
+    """A registry of a former version, without streams of heartbeats."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    async def answer(self, request: bytes, context: Any) -> bytes:
+        return RegisterResponse(lease_s=1.0).SerializeToString()
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        name = details.method.rpartition("/")[2]
+        self.calls.append(name)
+        return None if name == "Heartbeats" else grpc.unary_unary_rpc_method_handler(self.answer)
+
+
+async def test_heartbeats_are_calls_at_a_registry_that_takes_no_stream() -> None:
+    server, registry = grpc.aio.server(), OlderRegistry()
+    handler: Any = type("Handler", (grpc.GenericRpcHandler,), {"service": registry.service})()
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with registration(f"127.0.0.1:{port}"):
+
+        async def beats() -> None:
+            assert registry.calls.count("Heartbeat") >= 3
+
+        await eventually(beats, within_s=30)
+    await server.stop(None)
+    assert registry.calls[:2] == ["Register", "Heartbeats"]
+    assert registry.calls.count("Heartbeats") == registry.calls.count("Register") == 1
+    assert registry.calls[-1] == "Unregister"
+
+
+async def test_the_heartbeats_of_an_agent_come_on_a_stream_which_ends_with_the_agent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with sentinel() as running:
+        async with registration(running.address):
+
+            async def is_open() -> None:
+                assert [key.name for key, _ in running._heartbeats._open] == ["poet"]
+
+            await eventually(is_open)
+        assert running._heartbeats._open == {}
+        assert await names(running.address) == []
+    assert "lost" not in caplog.text
+
+
+async def test_an_agent_whose_stream_is_cut_opens_another_one_and_reports_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with sentinel() as running:
+        async with Proxy(running.address) as proxy, registration(proxy.address):
+            seen: set[Any] = set()
+
+            async def is_open(number: int) -> None:
+                seen.update(running._heartbeats._open.values())
+                assert len(seen) == number
+
+            await eventually(lambda: is_open(1))
+            proxy.cut()
+            await eventually(lambda: is_open(2), within_s=30)
+            assert await names(running.address) == ["poet"]
+    assert "not registered" not in caplog.text
 
 
 async def test_an_agent_whose_entry_is_lost_registers_again() -> None:
@@ -196,6 +266,11 @@ async def test_serve_register_is_found_and_leaves_with_sigterm_and_with_its_leas
     async with sentinel(registry_lease_s=3.0) as running:
         async with served(running.address) as program, served(running.address) as other:
             await becomes(running.address, ["scripted", "scripted"])
+
+            async def beat_on_streams() -> None:
+                assert len(running._heartbeats._open) == 2
+
+            await eventually(beat_on_streams)
             async with Registry(running.address) as registry:
                 agents = [agent async for agent in registry.list()]
             assert sorted(agent.url for agent in agents) == sorted([program.http, other.http])
@@ -205,6 +280,36 @@ async def test_serve_register_is_found_and_leaves_with_sigterm_and_with_its_leas
             await becomes(running.address, ["scripted"])
             other.process.kill()
             await becomes(running.address, [])
+
+
+@pytest.mark.long
+async def test_an_agent_that_is_stopped_is_gone_with_its_lease_and_comes_back_when_it_goes_on() -> None:
+    async with sentinel(registry_lease_s=3.0) as running, served(running.address) as program:
+        await becomes(running.address, ["scripted"])
+        program.process.send_signal(signal.SIGSTOP)
+        await becomes(running.address, [])
+
+        async def is_ended() -> None:
+            assert running._heartbeats._open == {}
+
+        await eventually(is_ended, within_s=60)
+        program.process.send_signal(signal.SIGCONT)
+        await becomes(running.address, ["scripted"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+async def test_an_agent_registers_again_at_a_sentinel_that_was_killed_or_drained_and_is_back(
+    kind: signal.Signals,
+) -> None:
+    address = free_address()
+    command = ("-m", "a2a_grpc", "sentinel", "-o", "json", "--listen", address, "--http-listen", "off")
+    async with Program(*command) as first, served(address):
+        await becomes(address, ["scripted"])
+        first.process.send_signal(kind)
+        await first.process.wait()
+        async with Program(*command):
+            await becomes(address, ["scripted"])
 
 
 @pytest.mark.parametrize(
