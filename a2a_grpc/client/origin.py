@@ -96,7 +96,7 @@ def origin_of(code: grpc.StatusCode, text: str, *, has_details: bool, is_late: b
     if found := RESET.match(text):
         return Origin.REFUSED if int(found[1]) == REFUSED_STREAM else Origin.LOST
     if (status := page_of(text)) is not None:
-        return Origin.LOST if passes(status) else Origin.ANSWERED
+        return Origin.LOST if is_transient(status) else Origin.ANSWERED
     if code not in MADE_UP or TOO_LARGE.search(text) or CRASHED.match(text):
         return Origin.ANSWERED
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and is_late and text in OWN_DEADLINE:
@@ -110,7 +110,7 @@ def page_of(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def passes(status: int) -> bool:
+def is_transient(status: int) -> bool:
     """Return True for an HTTP status that the same request may not get again."""
     if 300 <= status < 500:
         return status in PASSING_PAGES

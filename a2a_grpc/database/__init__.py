@@ -8,7 +8,7 @@ columns       types of columns that are the same on all databases, and the time 
 clock         the clock of an SQLite file
 file          the file of an SQLite database
 write_lock    waiting for the write lock of such a file
-faults        which errors pass by themselves
-patience      trying again within a budget of time
+transient     which errors may be gone at the next try
+retry         trying again within a budget of time
 unavailable   the errors of a database that does not answer; without SQLAlchemy
 """

@@ -1,7 +1,7 @@
 """The database at a place: in threads for SQLite and MySQL, on asyncpg for PostgreSQL."""
 
-from a2a_grpc.database.faults import quiet_drivers
 from a2a_grpc.database.transactions import BUSY_S, Database, mysql_database, sqlite_database
+from a2a_grpc.database.transient import quiet_drivers
 from a2a_grpc.database.urls import Place
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.clock import MachineClock
-from a2a_grpc.database.faults import POOL
 from a2a_grpc.database.transactions import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS
+from a2a_grpc.database.transient import POOL
 from a2a_grpc.database.urls import Place
 from a2a_grpc.masking import mask_url
 from a2a_grpc.surely import surely

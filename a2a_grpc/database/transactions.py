@@ -21,8 +21,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from a2a_grpc.database import write_lock
 from a2a_grpc.database.clock import MachineClock
-from a2a_grpc.database.faults import POOL
 from a2a_grpc.database.file import DatabaseFile, Watch, mark
+from a2a_grpc.database.transient import POOL
 from a2a_grpc.database.urls import Place
 from a2a_grpc.surely import surely
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.faults import distrust, is_fault, passes
-from a2a_grpc.database.patience import reason
+from a2a_grpc.database.retry import reason
+from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import Place
 from a2a_grpc.masking import mask_url
@@ -20,9 +20,9 @@ async def reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
             check_file(place)
         return await ask()
     except Exception as error:
-        if not is_fault(error):
+        if not is_database_error(error):
             raise
-        if passes(error) and not distrust(error):
+        if is_transient(error) and not tls_problem(error):
             raise StoreUnavailable(f"'{place.shown}' does not answer: {reason(error)}") from error
         raise unusable(place, error) from error
 
@@ -45,7 +45,7 @@ def check_file(place: Place) -> None:
 
 
 def unusable(place: Place, error: BaseException) -> ConfigurationError:
-    if why := distrust(error):
+    if why := tls_problem(error):
         root = "sslrootcert" if place.dialect == "postgresql" else "ssl_ca"
         return ConfigurationError(f"store is '{place.shown}'; {why}; check {root} and the host in the URL")
     said = mask_url(str(getattr(error, "orig", None) or error).strip().splitlines()[0])

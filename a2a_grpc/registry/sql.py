@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
-from a2a_grpc.database.faults import distrust, is_fault, passes
-from a2a_grpc.database.patience import Outage, persist, reason
+from a2a_grpc.database.retry import Outage, reason, retry
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
+from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import place_of
 from a2a_grpc.database.usable import check_file, unusable
@@ -80,12 +80,12 @@ class SqlEntries:
                     check_file(self._place)
                 await database.write(prepare)
             except Exception as error:
-                if not is_fault(error) or (passes(error) and not distrust(error)):
+                if not is_database_error(error) or (is_transient(error) and not tls_problem(error)):
                     raise
                 raise unusable(self._place, error) from error
 
         try:
-            await persist(attempt, budget_s=self._budget_s, outage=self._outage)
+            await retry(attempt, budget_s=self._budget_s, outage=self._outage)
         except BaseException:
             await asyncio.shield(database.close())
             raise
@@ -186,9 +186,9 @@ class SqlEntries:
         if database is None:
             raise StoreUnavailable("the registry is closed")
         try:
-            return await persist(lambda _: run(database), budget_s=self._budget_s, outage=self._outage)
+            return await retry(lambda _: run(database), budget_s=self._budget_s, outage=self._outage)
         except Exception as error:
-            if not is_fault(error):
+            if not is_database_error(error):
                 raise
             logger.error("the registry's database failed store=%s error=%s", self._place.shown, reason(error))
             raise StoreUnavailable(f"'{self._place.shown}' failed: {reason(error)}") from error

@@ -14,8 +14,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from a2a_grpc.database.faults import passes
 from a2a_grpc.database.file import DatabaseFile, mark
+from a2a_grpc.database.transient import is_transient
 from a2a_grpc.store import StoreLost, StoreUnavailable, open_store
 from a2a_grpc.store.contract import KEY, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
@@ -286,7 +286,7 @@ def test_a_disk_that_can_only_be_read_is_a_fault_that_may_pass(tmp_path: Path) -
     with pytest.raises(sqlite3.OperationalError, match="readonly") as refused:
         connection.execute("INSERT INTO t VALUES (1)")
     connection.close()
-    assert passes(refused.value)
+    assert is_transient(refused.value)
 
 
 async def test_a_server_whose_database_is_gone_refuses_sends_and_says_why(tmp_path: Path) -> None:

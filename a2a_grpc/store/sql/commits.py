@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from a2a_grpc.database.faults import is_conflict, passes
-from a2a_grpc.database.patience import CONFLICTS, Outage, pauses, reason
+from a2a_grpc.database.retry import CONFLICTS, Outage, pauses, reason
 from a2a_grpc.database.together import TURNS
 from a2a_grpc.database.transactions import Database
+from a2a_grpc.database.transient import is_conflict, is_transient
 from a2a_grpc.store.protocol import Append, Create, StoreLost, StoreUnavailable
 from a2a_grpc.store.sql.batch import Item, commit
 from a2a_grpc.store.written import Writing, Written, refused
@@ -145,7 +145,7 @@ class Commits:
         except Exception as error:
             for waiting in batch:
                 waiting.is_repeat = True
-            if passes(error):
+            if is_transient(error):
                 return error
             if len(batch) == 1 and not is_conflict(error):
                 raise
@@ -165,7 +165,7 @@ class Commits:
             except StoreLost:
                 raise
             except Exception as error:
-                if passes(error):
+                if is_transient(error):
                     return error
                 refused = error
                 if not is_conflict(error):
@@ -194,7 +194,7 @@ class Commits:
         for waiting in batch:
             if not waiting.written.done():
                 refused = error
-                if passes(error):
+                if is_transient(error):
                     refused = StoreUnavailable(f"the store did not answer in time: {reason(error)}")
                     refused.__cause__ = error
                 waiting.written.set_exception(refused)

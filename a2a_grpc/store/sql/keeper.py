@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy import Connection, bindparam
 from sqlalchemy.exc import IntegrityError
 
-from a2a_grpc.database.patience import reason
+from a2a_grpc.database.retry import reason
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.offload import offload
 from a2a_grpc.store.protocol import Snapshot, TaskKey

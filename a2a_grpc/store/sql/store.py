@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from a2a_grpc.database.connect import connect
-from a2a_grpc.database.patience import Outage, persist, reason
+from a2a_grpc.database.retry import Outage, reason, retry
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.urls import place_of
@@ -117,7 +117,7 @@ class SqlStore:
         database = connect(self._place, busy_s=self._budget_s)
         try:
             budget_s = min(self._budget_s, OPEN_S)
-            await persist(lambda _: prepare(database, self._place), budget_s=budget_s, outage=self._outage)
+            await retry(lambda _: prepare(database, self._place), budget_s=budget_s, outage=self._outage)
         except BaseException:
             await asyncio.shield(database.close())
             raise
@@ -401,7 +401,7 @@ class SqlStore:
         return await self._persist(lambda is_repeat: self._open_database().write(transaction, is_repeat))
 
     async def _persist(self, attempt: Callable[[bool], Awaitable[T]]) -> T:
-        return await persist(attempt, budget_s=self._budget_s, outage=self._outage)
+        return await retry(attempt, budget_s=self._budget_s, outage=self._outage)
 
     def _open_database(self) -> Database:
         if self._database is None:

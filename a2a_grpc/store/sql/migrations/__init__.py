@@ -11,8 +11,8 @@ from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
-from a2a_grpc.database.faults import distrust, is_fault, passes
 from a2a_grpc.database.transactions import LOCK_S, Database
+from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.urls import Place, place_of
 from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
 from a2a_grpc.store.command import db_command
@@ -90,7 +90,7 @@ async def prepare(database: Database, place: Place) -> None:
             return
         at = await database.read(version)
     except Exception as error:
-        if not is_fault(error) or (passes(error) and not distrust(error)):
+        if not is_database_error(error) or (is_transient(error) and not tls_problem(error)):
             raise
         raise unusable(place, error) from error
     check_known(place, at)

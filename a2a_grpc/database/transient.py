@@ -32,19 +32,19 @@ NO_TLS = 2026
 PASSING_SQLITE = ("locked", "busy", "disk is full", "disk i/o error", "unable to open", "readonly", "out of memory")
 
 
-def is_fault(error: BaseException) -> bool:
+def is_database_error(error: BaseException) -> bool:
     """Whether the error comes from a database, its driver or the way there."""
     return isinstance(error, (SQLAlchemyError, OSError, TimeoutError)) or hasattr(error, "sqlstate")
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may succeed a moment later."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return any(_passes(cause) for cause in _causes(error))
+    return any(_is_transient(cause) for cause in _causes(error))
 
 
-def distrust(error: BaseException) -> str:
+def tls_problem(error: BaseException) -> str:
     """Return why no connection over TLS was made, as a sentence; "" if something else is wrong.
 
     A server that runs waits until the certificate is renewed. A server that starts would wait for what no time mends.
@@ -63,7 +63,7 @@ def is_conflict(error: BaseException) -> bool:
     return isinstance(error, IntegrityError)
 
 
-def _passes(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if isinstance(error, (OSError, TimeoutError, PoolTimeout)):
         return True
     if (state := getattr(error, "sqlstate", None)) is not None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.faults import is_conflict, passes
+from a2a_grpc.database.transient import is_conflict, is_transient
 from a2a_grpc.database.unavailable import StoreLost, StoreUnavailable
 from a2a_grpc.masking import mask_url
 
@@ -50,7 +50,7 @@ def reason(error: BaseException) -> str:
     return f"{type(cause).__name__}: {said.splitlines()[0] if said else 'no answer'}"
 
 
-async def persist(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, outage: Outage) -> T:
+async def retry(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, outage: Outage) -> T:
     """Awaits `attempt(is_repeat)` until it succeeds, or raises something that does not pass.
 
     `is_repeat` tells that an earlier try may have been committed. Raises StoreUnavailable once the budget is spent.
@@ -68,7 +68,7 @@ async def persist(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, o
             if is_conflict(error) and conflicts < CONFLICTS:
                 conflicts += 1
                 continue
-            if not passes(error):
+            if not is_transient(error):
                 raise
             outage.begin(error)
             is_repeat, wait_s = True, waits.next_s()
