@@ -42,14 +42,19 @@ class BadOption(ValueError):
 
 
 class Connecting(NamedTuple):
-    """What asyncpg connects with."""
+    """The arguments of `asyncpg.connect` for a URL.
+
+    Attributes:
+        dsn: The URL as asyncpg reads it.
+        arguments: More arguments.
+        application_name: The name of the connection in `pg_stat_activity`.
+        schema: The schema for the tables of a store, which is no option of libpq. None if the URL names none.
+    """
 
     dsn: str
     arguments: dict[str, Any]
-    """More keywords of `asyncpg.connect`."""
     application_name: str
     schema: str | None
-    """The schema for the tables of a store, which is no option of libpq; None if the URL names none."""
 
 
 def is_postgres(url: str) -> bool:
@@ -80,6 +85,11 @@ def schema_of(url: str) -> str:
     """Return the schema that a URL names; empty if there is none, whatever else is wrong with the URL."""
     found = _SCHEMA.search(url)
     return unquote(found[1]) if found else ""
+
+
+def location_of(url: str) -> str:
+    """Return a URL without its login and its options."""
+    return f"postgresql://{_split(url)[1]}"
 
 
 def with_one_host(url: str) -> str:

@@ -128,6 +128,6 @@ def _print(line: str) -> None:
 
 def _shown(store: str) -> str:
     """Return the URL of a database without its password."""
-    from a2a_grpc.database.urls import place_of
+    from a2a_grpc.database.urls import DatabaseUrl
 
-    return place_of(store).shown
+    return DatabaseUrl.parse(store).shown

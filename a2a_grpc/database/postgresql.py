@@ -14,7 +14,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.clock import MachineClock
 from a2a_grpc.database.transactions import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S, READERS, WRITERS
 from a2a_grpc.database.transient import POOL
-from a2a_grpc.database.urls import Place
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.masking import mask_url
 from a2a_grpc.surely import surely
 
@@ -32,13 +32,13 @@ class AsyncpgDatabase:
     dialect = "postgresql"
     clock: MachineClock | None = None
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self._connections: WeakSet[Any] = WeakSet()
-        self._reading = _engine(place, READERS, "AUTOCOMMIT", self._connections)
-        self._reading_at_once = _engine(place, READERS, "REPEATABLE READ", self._connections)
-        self._writing = _engine(place, WRITERS, "READ COMMITTED", self._connections)
-        self._writing_apart = _engine(place, 1, "READ COMMITTED", self._connections)
-        self._writing_unsynced = _engine(place, 1, "AUTOCOMMIT", self._connections, synchronous_commit="off")
+        self._reading = _engine(url, READERS, "AUTOCOMMIT", self._connections)
+        self._reading_at_once = _engine(url, READERS, "REPEATABLE READ", self._connections)
+        self._writing = _engine(url, WRITERS, "READ COMMITTED", self._connections)
+        self._writing_apart = _engine(url, 1, "READ COMMITTED", self._connections)
+        self._writing_unsynced = _engine(url, 1, "AUTOCOMMIT", self._connections, synchronous_commit="off")
         self._under_way: set[asyncio.Task[Any]] = set()
         self._is_given_up = False
 
@@ -103,13 +103,13 @@ class AsyncpgDatabase:
 
 
 def _engine(
-    place: Place, size: int, isolation: IsolationLevel, connections: "WeakSet[Any]", **more: str
+    url: DatabaseUrl, size: int, isolation: IsolationLevel, connections: "WeakSet[Any]", **more: str
 ) -> AsyncEngine:
     """Return an engine whose connections are added to `connections`, with more settings of the session."""
-    connecting = place.connecting
+    connecting = url.connecting
     assert connecting is not None
     # No statement names a schema: each finds the tables, and each migration makes them, along the search path.
-    path = {"search_path": f'"{place.schema}"'} if place.schema else {}
+    path = {"search_path": f'"{url.schema}"'} if url.schema else {}
     settings = {
         "application_name": connecting.application_name,
         "jit": "off",
@@ -126,10 +126,10 @@ def _engine(
             connections.add(made)
             return made
         except asyncpg.ClientConfigurationError as error:  # such as verify-full without a root certificate
-            raise ConfigurationError(f"store is '{place.shown}'; {mask_url(str(error))}") from error
+            raise ConfigurationError(f"store is '{url.shown}'; {mask_url(str(error))}") from error
 
     return create_async_engine(
-        place.url,
+        url.engine_url,
         async_creator=connect,
         pool_size=size,
         max_overflow=0,

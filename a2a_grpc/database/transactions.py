@@ -23,7 +23,7 @@ from a2a_grpc.database import write_lock
 from a2a_grpc.database.clock import MachineClock
 from a2a_grpc.database.file import DatabaseFile, Watch, mark
 from a2a_grpc.database.transient import POOL
-from a2a_grpc.database.urls import Place
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.surely import surely
 
 P = ParamSpec("P")
@@ -108,7 +108,7 @@ class ThreadedPool:
         self.engine = engine
         self._synchronous = synchronous
         self.check = check
-        """Raises StoreLost if the database is not at its place any more."""
+        """Raises StoreLost if the database is not at its path any more."""
         self.explain = explain
         """The same, after a transaction that failed."""
         self.writes = writes
@@ -227,16 +227,16 @@ class ThreadedDatabase:
         return {self._reading, self._reading_at_once, self._writing, self._writing_apart}
 
 
-def sqlite_database(place: Place, busy_s: float) -> ThreadedDatabase:
+def sqlite_database(url: DatabaseUrl, busy_s: float) -> ThreadedDatabase:
     """Return the database in an SQLite file: one thread writes, a few read. Several processes may share the file."""
 
-    file = DatabaseFile(place.path)
+    file = DatabaseFile(url.path)
     watch = Watch(file)
     clock = MachineClock()
 
     def engine(size: int, begin: Callable[[Connection], object], *pragmas: str, writes: bool = False) -> Engine:
         made = create_engine(
-            place.url,
+            url.engine_url,
             creator=lambda: file.connect(busy_s),
             poolclass=QueuePool,
             pool_size=size,
@@ -258,7 +258,7 @@ def sqlite_database(place: Place, busy_s: float) -> ThreadedDatabase:
         event.listen(made, "begin", begin)
         return made
 
-    pragmas = ("journal_mode=WAL", f"synchronous={place.synchronous}", "journal_size_limit=67108864")
+    pragmas = ("journal_mode=WAL", f"synchronous={url.synchronous}", "journal_size_limit=67108864")
     writer = engine(1, lambda connection: write_lock.begin(connection, busy_s), *pragmas, writes=True)
     event.listen(writer, "connect", lambda *_: watch.connected())
     writing = ThreadedPool(
@@ -266,7 +266,7 @@ def sqlite_database(place: Place, busy_s: float) -> ThreadedDatabase:
         check=watch.check,
         explain=watch.explain,
         writes=True,
-        synchronous=place.synchronous if place.synchronous in ("full", "extra") else "",
+        synchronous=url.synchronous if url.synchronous in ("full", "extra") else "",
     )
 
     def reading(name: str, begin: Callable[[Connection], object]) -> ThreadedPool:
@@ -289,7 +289,7 @@ def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
-def mysql_database(place: Place) -> ThreadedDatabase:
+def mysql_database(url: DatabaseUrl) -> ThreadedDatabase:
     """Return a database of MySQL or MariaDB."""
     session = (
         f"SET SESSION innodb_lock_wait_timeout={LOCK_S}, wait_timeout={4 * IDLE_S}, "
@@ -298,7 +298,7 @@ def mysql_database(place: Place) -> ThreadedDatabase:
 
     def pool(name: str, size: int, isolation: IsolationLevel) -> ThreadedPool:
         engine = create_engine(
-            place.url,
+            url.engine_url,
             pool_size=size,
             max_overflow=0,
             pool_recycle=2 * IDLE_S,  # before the server ends them
@@ -311,7 +311,7 @@ def mysql_database(place: Place) -> ThreadedDatabase:
                 "write_timeout": ATTEMPT_S,
                 "init_command": session,
                 "charset": "utf8mb4",
-                **place.arguments,
+                **url.arguments,
             },
         )
         made = ThreadedPool(name, engine, size)

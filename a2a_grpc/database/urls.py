@@ -1,4 +1,4 @@
-"""What the URL of a database may say."""
+"""Read the URLs of databases."""
 
 import importlib.util
 import re
@@ -21,110 +21,152 @@ DRIVERS = {
     "mysql": ("mysql", "pymysql", "pymysql", "mysql"),
     "mariadb": ("mysql", "pymysql", "pymysql", "mysql"),
 }
-"""By scheme: the dialect, the driver that it is used with, that driver's module, the extra that installs it."""
+"""For each scheme: the dialect, the driver, the module of the driver, and the extra that installs the module."""
 
 QUERY = {
     "sqlite": {"synchronous"},
     "postgresql": libpq.OPTIONS,
     "mysql": {"ssl_mode", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_identity", "unix_socket"},
 }
-"""By dialect: what may stand behind the question mark."""
+"""The options that a URL of each dialect may have."""
 
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
-"""MySQL's own; `ssl-mode` and `sslmode` are read as `ssl_mode`."""
+"""The modes of MySQL. `ssl-mode` and `sslmode` are read as `ssl_mode`."""
 
 SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 SYNCHRONOUS = ("full", "normal", "extra", "off")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a database is."""
+class DatabaseUrl:
+    """The URL of a database, after it was checked.
+
+    Attributes:
+        dialect: `sqlite`, `postgresql` or `mysql`, which stands for MariaDB, too.
+        engine_url: The URL for SQLAlchemy, with the driver.
+        shown: The URL as it was given, with its secrets masked, for errors and log lines.
+        location: The file of SQLite. For others the URL without login and options, and the schema if one is named.
+        schema: The schema of PostgreSQL that has the tables; "" for the first schema of the user's search path.
+        synchronous: The setting of SQLite. With `normal` a power failure may undo the last commits.
+        connecting: The arguments of asyncpg, for PostgreSQL.
+        arguments: More arguments of PyMySQL, for MySQL.
+    """
 
     dialect: str
-    """sqlite, postgresql or mysql (MariaDB is the same)."""
-    url: URL
-    """For SQLAlchemy, driver included."""
+    engine_url: URL
     shown: str
-    """The URL as it was given, its secrets masked, for errors and log lines."""
+    location: str
     schema: str = ""
-    """PostgreSQL's schema that has the tables; empty for the first one of the user's search path."""
     synchronous: str = "full"
-    """SQLite's; with `normal` a power failure may take the last commits, a crash of the process none."""
-
     connecting: libpq.Connecting | None = None
-    """What asyncpg connects with, for PostgreSQL."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """More arguments of PyMySQL, for MySQL."""
+
+    @classmethod
+    def parse(cls, text: str) -> "DatabaseUrl":
+        """Read a URL.
+
+        Raises:
+            ConfigurationError: The URL names no database, or the driver of its database is not installed.
+        """
+        try:
+            return _parse(text)
+        except _WrongUrlError as error:
+            raise ConfigurationError(f"store is '{mask_url(text)}'; {error}") from None
 
     @property
     def path(self) -> str:
-        """SQLite's file."""
-        return self.url.database or ""
+        """The file of SQLite."""
+        return self.engine_url.database or ""
 
 
-def place_of(text: str) -> Place:
-    """Reads the URL. Raises ConfigurationError naming what it cannot be, or the extra that has to be installed."""
-    shown = mask_url(text)
-    connecting: libpq.Connecting | None = None
+class _WrongUrlError(ValueError):
+    """A URL names no database. The text says why, without the URL."""
+
+
+def _parse(text: str) -> DatabaseUrl:
     try:
-        if libpq.is_postgres(text):
-            connecting = libpq.connecting(text)
-            text = libpq.with_one_host(text)
-        url = make_url(text)
+        url = make_url(libpq.with_one_host(text) if libpq.is_postgres(text) else text)
     except libpq.BadOption as error:
-        raise ConfigurationError(f"store is '{shown}'; {error}") from None
+        raise _WrongUrlError(error) from None
     except (ArgumentError, ValueError):
-        raise ConfigurationError(f"store is '{shown}'; it cannot be read as a URL such as sqlite:///tasks.db") from None
+        raise _WrongUrlError("it cannot be read as a URL such as sqlite:///tasks.db") from None
     scheme, _, driver = url.drivername.partition("+")
     if scheme not in DRIVERS:
-        raise ConfigurationError(f"store is '{shown}'; it must be one of {', '.join(f'{name}:' for name in DRIVERS)}")
+        raise _WrongUrlError(f"it must be one of {', '.join(f'{name}:' for name in DRIVERS)}")
     dialect, wanted, module, extra = DRIVERS[scheme]
     if driver not in ("", wanted):
-        raise ConfigurationError(f"store is '{shown}'; the driver for {scheme} is {wanted}, not {driver}")
+        raise _WrongUrlError(f"the driver for {scheme} is {wanted}, not {driver}")
     if importlib.util.find_spec(module) is None:
-        raise ConfigurationError(f"store is '{shown}'; it needs {module}: pip install \"a2a-grpc[{extra}]\"")
-    if dialect == "mysql":
-        names = {name: "ssl_mode" if name in ("ssl-mode", "sslmode") else name for name in url.query}
-        url = url.set(query={names[name]: value for name, value in url.query.items()})
+        raise _WrongUrlError(f'it needs {module}: pip install "a2a-grpc[{extra}]"')
+    match dialect:
+        case "sqlite":
+            return _sqlite(url, text)
+        case "postgresql":
+            return _postgresql(url.set(drivername=f"{dialect}+{wanted}"), text)
+    return _mysql(url.set(drivername=f"{dialect}+{wanted}"), text)
+
+
+def _check_options(url: URL, dialect: str) -> None:
     if unknown := sorted(set(url.query) - QUERY[dialect]):
-        raise ConfigurationError(
-            f"store is '{shown}'; it has no option {', '.join(unknown)}, only {', '.join(sorted(QUERY[dialect]))}"
-        )
-    if dialect == "sqlite":
-        return _sqlite_place(url, shown)
+        raise _WrongUrlError(f"it has no option {', '.join(unknown)}, only {', '.join(sorted(QUERY[dialect]))}")
+
+
+def _check_database(url: URL) -> None:
     if not url.database:
-        raise ConfigurationError(f"store is '{shown}'; it names no database")
-    if connecting is not None:
-        if connecting.schema is not None and not SCHEMA.fullmatch(connecting.schema):
-            raise ConfigurationError(
-                f"store is '{shown}'; a schema has up to 63 letters, digits and underscores, and begins with no digit"
-            )
-        driver = f"{dialect}+{wanted}"
-        return Place(dialect, url.set(drivername=driver), shown, connecting.schema or "", connecting=connecting)
-    return _mysql_place(url.set(drivername=f"{dialect}+{wanted}"), shown)
+        raise _WrongUrlError("it names no database")
 
 
-def _mysql_place(url: URL, shown: str) -> Place:
-    query = dict(url.query)
+def _sqlite(url: URL, text: str) -> DatabaseUrl:
+    _check_options(url, "sqlite")
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise _WrongUrlError("it names no file: sqlite:///tasks.db, or memory: without any")
+    if url.host:
+        raise _WrongUrlError("three slashes stand before a relative path, four before an absolute")
+    synchronous = str(url.query.get("synchronous", "full")).lower()
+    if synchronous not in SYNCHRONOUS:
+        raise _WrongUrlError(f"synchronous must be one of {', '.join(SYNCHRONOUS)}")
+    engine_url = url.set(drivername="sqlite", query={})
+    return DatabaseUrl("sqlite", engine_url, mask_url(text), url.database, synchronous=synchronous)
+
+
+def _postgresql(url: URL, text: str) -> DatabaseUrl:
+    try:
+        connecting = libpq.connecting(text)
+    except libpq.BadOption as error:
+        raise _WrongUrlError(error) from None
+    _check_database(url)
+    schema = connecting.schema
+    if schema is not None and not SCHEMA.fullmatch(schema):
+        raise _WrongUrlError("a schema has up to 63 letters, digits and underscores, and begins with no digit")
+    location = libpq.location_of(text) + (f", schema {schema}" if schema else "")
+    return DatabaseUrl("postgresql", url, mask_url(text), location, schema or "", connecting=connecting)
+
+
+def _mysql(url: URL, text: str) -> DatabaseUrl:
+    query = {"ssl_mode" if name in ("ssl-mode", "sslmode") else name: value for name, value in url.query.items()}
+    url = url.set(query=query)
+    _check_options(url, "mysql")
+    _check_database(url)
     mode = str(query.pop("ssl_mode", "")).lower().replace("-", "_")
     if mode and mode not in SSL_MODES:
-        raise ConfigurationError(f"store is '{shown}'; ssl_mode must be one of {', '.join(SSL_MODES)}")
+        raise _WrongUrlError(f"ssl_mode must be one of {', '.join(SSL_MODES)}")
+    arguments: dict[str, Any] = {}
     if mode == "disabled":
-        return Place("mysql", url.set(query=query), shown, arguments={"ssl_disabled": True})
-    if mode in ("", "preferred"):
-        return Place("mysql", url.set(query=query), shown)
-    files = [query.pop(name, None) for name in ("ssl_ca", "ssl_cert", "ssl_key")]
-    query.pop("ssl_verify_identity", None)
-    try:
-        tls = _tls(mode, *(None if file is None else str(file) for file in files))
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(f"store is '{shown}'; its TLS files cannot be used: {error}") from None
-    return Place("mysql", url.set(query=query), shown, arguments={"ssl": tls})
+        arguments = {"ssl_disabled": True}
+    elif mode not in ("", "preferred"):
+        files = [query.pop(name, None) for name in ("ssl_ca", "ssl_cert", "ssl_key")]
+        query.pop("ssl_verify_identity", None)
+        try:
+            arguments = {"ssl": _tls(mode, *(None if file is None else str(file) for file in files))}
+        except OSError as error:  # ssl.SSLError is one
+            raise _WrongUrlError(f"its TLS files cannot be used: {error}") from None
+    scheme = text.partition(":")[0]
+    location = URL.create(scheme, host=url.host, port=url.port, database=url.database).render_as_string()
+    return DatabaseUrl("mysql", url.set(query=query), mask_url(text), location, arguments=arguments)
 
 
 def _tls(mode: str, ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
-    """Return what a mode of MySQL means: encrypted, the certificate checked, its name checked."""
+    """Return the TLS settings for a mode of MySQL: `required`, `verify_ca` or `verify_identity`."""
     context = ssl.create_default_context(cafile=ca)
     context.check_hostname = mode == "verify_identity"
     if mode == "required":
@@ -132,16 +174,3 @@ def _tls(mode: str, ca: str | None, cert: str | None, key: str | None) -> ssl.SS
     if cert:
         context.load_cert_chain(cert, key)
     return context
-
-
-def _sqlite_place(url: URL, shown: str) -> Place:
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ConfigurationError(f"store is '{shown}'; it names no file: sqlite:///tasks.db, or memory: without any")
-    if url.host:
-        raise ConfigurationError(
-            f"store is '{shown}'; three slashes stand before a relative path, four before an absolute"
-        )
-    synchronous = str(url.query.get("synchronous", "full")).lower()
-    if synchronous not in SYNCHRONOUS:
-        raise ConfigurationError(f"store is '{shown}'; synchronous must be one of {', '.join(SYNCHRONOUS)}")
-    return Place("sqlite", url.set(drivername="sqlite", query={}), shown, synchronous=synchronous)

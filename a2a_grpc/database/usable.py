@@ -8,45 +8,45 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.retry import reason
 from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.unavailable import StoreUnavailable
-from a2a_grpc.database.urls import Place
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.masking import mask_url
 
 
-async def reaching(place: Place, ask: Callable[[], Awaitable[str]]) -> str:
+async def reaching(url: DatabaseUrl, ask: Callable[[], Awaitable[str]]) -> str:
     """Return the answer of a database. Raise ConfigurationError if it cannot be used, StoreUnavailable if it does not
     answer."""
     try:
-        if place.dialect == "sqlite":
-            check_file(place)
+        if url.dialect == "sqlite":
+            check_file(url)
         return await ask()
     except Exception as error:
         if not is_database_error(error):
             raise
         if is_transient(error) and not tls_problem(error):
-            raise StoreUnavailable(f"'{place.shown}' does not answer: {reason(error)}") from error
-        raise unusable(place, error) from error
+            raise StoreUnavailable(f"'{url.shown}' does not answer: {reason(error)}") from error
+        raise unusable(url, error) from error
 
 
-def is_there(place: Place) -> bool:
+def is_there(url: DatabaseUrl) -> bool:
     """Return True if an SQLite file exists. Raise ConfigurationError for a path that cannot be one."""
-    check_file(place)
-    return Path(place.path).exists()
+    check_file(url)
+    return Path(url.path).exists()
 
 
-def check_file(place: Place) -> None:
+def check_file(url: DatabaseUrl) -> None:
     """Raises ConfigurationError for what SQLite would say less well."""
-    path = Path(place.path)
+    path = Path(url.path)
     if path.is_dir():
-        raise ConfigurationError(f"store is '{place.shown}'; {path} is a directory")
+        raise ConfigurationError(f"store is '{url.shown}'; {path} is a directory")
     if not path.parent.is_dir():
-        raise ConfigurationError(f"store is '{place.shown}'; there is no directory {path.parent}")
+        raise ConfigurationError(f"store is '{url.shown}'; there is no directory {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
-        raise ConfigurationError(f"store is '{place.shown}'; {path} cannot be written")
+        raise ConfigurationError(f"store is '{url.shown}'; {path} cannot be written")
 
 
-def unusable(place: Place, error: BaseException) -> ConfigurationError:
+def unusable(url: DatabaseUrl, error: BaseException) -> ConfigurationError:
     if why := tls_problem(error):
-        root = "sslrootcert" if place.dialect == "postgresql" else "ssl_ca"
-        return ConfigurationError(f"store is '{place.shown}'; {why}; check {root} and the host in the URL")
+        root = "sslrootcert" if url.dialect == "postgresql" else "ssl_ca"
+        return ConfigurationError(f"store is '{url.shown}'; {why}; check {root} and the host in the URL")
     said = mask_url(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
-    return ConfigurationError(f"store is '{place.shown}'; it cannot be used: {said}")
+    return ConfigurationError(f"store is '{url.shown}'; it cannot be used: {said}")

@@ -15,7 +15,7 @@ from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.unavailable import StoreUnavailable
-from a2a_grpc.database.urls import place_of
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import check_file, unusable
 from a2a_grpc.registry import queries, schema, statements
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
@@ -52,14 +52,14 @@ class SqlEntries:
     def __init__(self, url: str, *, lease_s: float, max_entries: int, budget_s: float = 5.0) -> None:
         self.lease_s = lease_s
         self._max_entries = max_entries
-        self._place = place_of(url)
-        if self._place.dialect not in ("sqlite", "postgresql"):
+        self._url = DatabaseUrl.parse(url)
+        if self._url.dialect not in ("sqlite", "postgresql"):
             raise ConfigurationError(
-                f"store is '{self._place.shown}'; the store of a sentinel must be memory:, sqlite:///sentinel.db or "
+                f"store is '{self._url.shown}'; the store of a sentinel must be memory:, sqlite:///sentinel.db or "
                 "postgresql://…"
             )
         self._budget_s = budget_s
-        self._outage = Outage(self._place.shown)
+        self._outage = Outage(self._url.shown)
         self._renewals: Together[bytes, bool] = Together(self._renew, gather_s=GATHER_S)
         self._adds: Together[Entry, Added] = Together(self._add_all, max_questions=MAX_ADDS)
         self._database: Database | None = None
@@ -67,22 +67,22 @@ class SqlEntries:
         self._count = 0
 
     async def open(self) -> None:
-        database = connect(self._place, busy_s=self._budget_s)
+        database = connect(self._url, busy_s=self._budget_s)
 
         def prepare(connection: Connection) -> None:
-            schema.make_tables(connection, self._place.shown, self._place.schema)
+            schema.make_tables(connection, self._url.shown, self._url.schema)
             if database.clock is not None:
                 database.clock.anchor(connection, schema.clock, schema.agent)
 
         async def attempt(_: bool) -> None:
             try:
-                if self._place.dialect == "sqlite":
-                    check_file(self._place)
+                if self._url.dialect == "sqlite":
+                    check_file(self._url)
                 await database.write(prepare)
             except Exception as error:
                 if not is_database_error(error) or (is_transient(error) and not tls_problem(error)):
                     raise
-                raise unusable(self._place, error) from error
+                raise unusable(self._url, error) from error
 
         try:
             await retry(attempt, budget_s=self._budget_s, outage=self._outage)
@@ -190,5 +190,5 @@ class SqlEntries:
         except Exception as error:
             if not is_database_error(error):
                 raise
-            logger.error("the registry's database failed store=%s error=%s", self._place.shown, reason(error))
-            raise StoreUnavailable(f"'{self._place.shown}' failed: {reason(error)}") from error
+            logger.error("the registry's database failed store=%s error=%s", self._url.shown, reason(error))
+            raise StoreUnavailable(f"'{self._url.shown}' failed: {reason(error)}") from error

@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
 
 import grpc.aio
 
@@ -343,14 +342,11 @@ def _names_store(settings: Mapping[str, Any]) -> bool:
 
 def where_tasks_are(store: str) -> str:
     """Return a sentence that says where a store keeps tasks, without its password."""
-    scheme, _, rest = store.partition(":")
-    if scheme == "memory":
+    if store.partition(":")[0] == "memory":
         return "tasks are kept in memory and end with this process"
-    if scheme == "sqlite":
-        return f"tasks are kept in {rest.removeprefix('///').partition('?')[0]}"
-    place, _, query = rest.removeprefix("//").rpartition("@")[2].partition("?")
-    schema = dict(parse_qsl(query)).get("schema")
-    return f"tasks are kept in {scheme}://{place}" + (f", schema {schema}" if schema else "")
+    from a2a_grpc.database.urls import DatabaseUrl  # imports SQLAlchemy
+
+    return f"tasks are kept in {DatabaseUrl.parse(store).location}"
 
 
 async def run(server: Server, *, report: Reporter, is_worker: bool = False) -> None:

@@ -29,22 +29,23 @@ def shared_name(url: str) -> str:
     """
     if url.partition(":")[0] == "memory":
         return ""
-    from a2a_grpc.database.urls import place_of  # imports SQLAlchemy
+    from a2a_grpc.database.urls import DatabaseUrl  # imports SQLAlchemy
 
-    place = place_of(url)
-    if place.dialect == "sqlite":
-        file = Path(place.path).resolve()
+    database = DatabaseUrl.parse(url)
+    if database.dialect == "sqlite":
+        file = Path(database.path).resolve()
         try:
             folder = file.parent.stat()
         except OSError:
             return ""
         return _hashed(["sqlite", _machine(), folder.st_dev, folder.st_ino, file.name])
-    hosts = _hosts(place.connecting.dsn) if place.connecting else [_with_port(place.url.host or "", place.url.port)]
-    default = f":{PORTS[place.dialect]}"
-    said = [place.dialect, [_where(host.lower().removesuffix(default)) for host in hosts], place.url.database]
-    if place.dialect == "postgresql":
-        said += [place.schema] if place.schema else ["", place.url.username]  # the search path may name the user
-    socket = place.url.query.get("unix_socket", "")
+    named = database.engine_url
+    hosts = _hosts(database.connecting.dsn) if database.connecting else [_with_port(named.host or "", named.port)]
+    default = f":{PORTS[database.dialect]}"
+    said = [database.dialect, [_where(host.lower().removesuffix(default)) for host in hosts], named.database]
+    if database.dialect == "postgresql":
+        said += [database.schema] if database.schema else ["", named.username]  # the search path may name the user
+    socket = named.query.get("unix_socket", "")
     return _hashed([*said, _where(str(socket)) if socket else ""])
 
 

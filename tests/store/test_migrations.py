@@ -18,7 +18,7 @@ from sqlalchemy import Connection, make_url, text
 import a2a_grpc.store.sql.migrations as migrations
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
-from a2a_grpc.database.urls import place_of
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import INPUT_REQUIRED
 from a2a_grpc.store import open_store
 from a2a_grpc.store.contract import KEY, append, create, status
@@ -38,7 +38,7 @@ async def _differences(url: str) -> list[object]:
         context = MigrationContext.configure(connection, opts={**opts, "include_object": is_here})
         return list(compare_metadata(context, metadata))
 
-    database = connect(place_of(url))
+    database = connect(DatabaseUrl.parse(url))
     try:
         return await database.read(compare)
     finally:
@@ -49,7 +49,7 @@ async def _run(url: str, statement: str) -> None:
     def run(connection: Connection) -> None:
         connection.execute(text(statement))
 
-    database = connect(place_of(url))
+    database = connect(DatabaseUrl.parse(url))
     try:
         await database.write(run)
     finally:

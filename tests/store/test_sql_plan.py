@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, text
 
 from a2a_grpc.database.connect import connect
 from a2a_grpc.database.transactions import Database
-from a2a_grpc.database.urls import place_of
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import ListFilter, Position
 from a2a_grpc.store.contract import KEY, append, create, status
@@ -43,7 +43,7 @@ async def populated(url: str) -> AsyncIterator[Database]:
         )
     )
     await store.close()
-    database = connect(place_of(url))
+    database = connect(DatabaseUrl.parse(url))
     await database.write(_analyze)
     yield database
     await database.close()

@@ -12,7 +12,7 @@ import pytest
 from a2a_grpc import Agent, Turn
 from a2a_grpc.bus.postgres import CHANNEL, channel_of
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.urls import place_of
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.libpq import connecting
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.store import MemoryStore
@@ -171,13 +171,13 @@ async def test_a_user_who_may_make_no_schema_uses_one_that_is_there(postgres_url
 @pytest.mark.parametrize("schema", ["1a", "a-b", 'a"b', "a" * 64, "a;b", "pg catalog"])
 def test_a_schema_that_cannot_be_is_refused(schema: str) -> None:
     with pytest.raises(ConfigurationError, match="a schema has up to 63 letters"):
-        place_of(f"postgresql://u@h/db?schema={quote(schema)}&ssl=require")
+        DatabaseUrl.parse(f"postgresql://u@h/db?schema={quote(schema)}&ssl=require")
 
 
 def test_other_databases_have_no_schemas() -> None:
     for url in ("sqlite:///a.db?schema=x", "mysql://u@h/db?schema=x"):
         with pytest.raises(ConfigurationError, match="no option schema"):
-            place_of(url)
+            DatabaseUrl.parse(url)
 
 
 def test_the_buss_driver_is_not_given_the_schema() -> None:

@@ -11,7 +11,7 @@ from a2a_grpc.database.connect import connect
 from a2a_grpc.database.retry import Outage, reason, retry
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
-from a2a_grpc.database.urls import place_of
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload
 from a2a_grpc.store.growing import folded
@@ -82,11 +82,11 @@ class SqlStore:
 
     def __init__(self, url: str, *, budget_s: float = 20.0) -> None:
         """Raises ConfigurationError for a URL that names no database, or a driver that is not installed."""
-        self._place = place_of(url)
-        self.dialect = self._place.dialect
+        self._url = DatabaseUrl.parse(url)
+        self.dialect = self._url.dialect
         """sqlite, postgresql or mysql."""
         self._budget_s = budget_s
-        self._outage = Outage(self._place.shown)
+        self._outage = Outage(self._url.shown)
         self._numbers = Numbers()
         self._pks: Recent[TaskKey, int] = Recent(KNOWN_NUMBERS)
         self._tails = Tails()
@@ -114,10 +114,10 @@ class SqlStore:
         )
 
     async def open(self) -> None:
-        database = connect(self._place, busy_s=self._budget_s)
+        database = connect(self._url, busy_s=self._budget_s)
         try:
             budget_s = min(self._budget_s, OPEN_S)
-            await retry(lambda _: prepare(database, self._place), budget_s=budget_s, outage=self._outage)
+            await retry(lambda _: prepare(database, self._url), budget_s=budget_s, outage=self._outage)
         except BaseException:
             await asyncio.shield(database.close())
             raise

@@ -13,7 +13,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
 from a2a_grpc.database.transactions import LOCK_S, Database
 from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
-from a2a_grpc.database.urls import Place, place_of
+from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
 from a2a_grpc.store.command import db_command
 from a2a_grpc.store.sql.schema import VERSION_TABLE, clock, replica
@@ -52,11 +52,11 @@ async def upgrade(url: str) -> tuple[str, str]:
 
     Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
     """
-    place = place_of(url)
-    database = connect(place)
+    database_url = DatabaseUrl.parse(url)
+    database = connect(database_url)
     await asyncio.to_thread(_import_alembic)  # in the transaction it could take longer than a database waits
     try:
-        return await reaching(place, lambda: database.write(migrate, place.schema)), HEAD
+        return await reaching(database_url, lambda: database.write(migrate, database_url.schema)), HEAD
     finally:
         await database.close()
 
@@ -66,22 +66,22 @@ async def current(url: str) -> tuple[str, str]:
 
     Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
     """
-    place = place_of(url)
-    if place.dialect == "sqlite" and not is_there(place):
+    database_url = DatabaseUrl.parse(url)
+    if database_url.dialect == "sqlite" and not is_there(database_url):
         return NONE, HEAD  # to look at a file must not make one
-    database = connect(place)
+    database = connect(database_url)
     try:
-        return await reaching(place, lambda: database.read(version)), HEAD
+        return await reaching(database_url, lambda: database.read(version)), HEAD
     finally:
         await database.close()
 
 
-async def prepare(database: Database, place: Place) -> None:
+async def prepare(database: Database, url: DatabaseUrl) -> None:
     """Raises ConfigurationError unless the schema is the one that this version needs. A fault that passes is raised as
     it is."""
     try:
-        if place.dialect == "sqlite":
-            check_file(place)
+        if url.dialect == "sqlite":
+            check_file(url)
             if await database.read(version) != HEAD:
                 await asyncio.to_thread(_import_alembic)  # it takes a while, and would keep other processes waiting
                 await database.write(migrate)
@@ -92,15 +92,15 @@ async def prepare(database: Database, place: Place) -> None:
     except Exception as error:
         if not is_database_error(error) or (is_transient(error) and not tls_problem(error)):
             raise
-        raise unusable(place, error) from error
-    check_known(place, at)
+        raise unusable(url, error) from error
+    check_known(url, at)
     if at != HEAD:
-        raise outdated(place, at)
+        raise outdated(url, at)
 
 
-def outdated(place: Place, at: str) -> ConfigurationError:
+def outdated(url: DatabaseUrl, at: str) -> ConfigurationError:
     """Return the error for a database whose schema is missing or too old. It names the command to run."""
-    return ConfigurationError(f"store is '{place.shown}'; {lacks(at)}; {db_command('upgrade', place.shown)}")
+    return ConfigurationError(f"store is '{url.shown}'; {lacks(at)}; {db_command('upgrade', url.shown)}")
 
 
 def lacks(at: str) -> str:
@@ -159,9 +159,9 @@ def _run_alembic(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def check_known(place: Place, at: str) -> None:
+def check_known(url: DatabaseUrl, at: str) -> None:
     if at not in (NONE, *REVISIONS):
         raise ConfigurationError(
-            f"store is '{place.shown}'; the schema is at {at}, which is newer than this version of a2a-grpc knows "
+            f"store is '{url.shown}'; the schema is at {at}, which is newer than this version of a2a-grpc knows "
             f"({HEAD}); install a newer version"
         )
