@@ -35,9 +35,9 @@ class AsyncpgDatabase:
     def __init__(self, url: DatabaseUrl) -> None:
         self._connections: WeakSet[Any] = WeakSet()
         self._reading = _engine(url, READERS, "AUTOCOMMIT", self._connections)
-        self._reading_at_once = _engine(url, READERS, "REPEATABLE READ", self._connections)
+        self._reading_snapshot = _engine(url, READERS, "REPEATABLE READ", self._connections)
         self._writing = _engine(url, WRITERS, "READ COMMITTED", self._connections)
-        self._writing_apart = _engine(url, 1, "READ COMMITTED", self._connections)
+        self._writing_priority = _engine(url, 1, "READ COMMITTED", self._connections)
         self._writing_unsynced = _engine(url, 1, "AUTOCOMMIT", self._connections, synchronous_commit="off")
         self._under_way: set[asyncio.Task[Any]] = set()
         self._is_given_up = False
@@ -45,18 +45,20 @@ class AsyncpgDatabase:
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.shield(self._run(self._reading, lambda found: query(found, *args, **kwargs)))
 
-    async def read_at_once(
+    async def read_snapshot(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await asyncio.shield(self._run(self._reading_at_once, lambda found: transaction(found, *args, **kwargs)))
+        return await asyncio.shield(
+            self._run(self._reading_snapshot, lambda found: transaction(found, *args, **kwargs))
+        )
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await surely(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
 
-    async def write_apart(
+    async def write_priority(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await surely(self._run(self._writing_apart, lambda found: transaction(found, *args, **kwargs)))
+        return await surely(self._run(self._writing_priority, lambda found: transaction(found, *args, **kwargs)))
 
     async def write_unsynced(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -88,8 +90,8 @@ class AsyncpgDatabase:
     async def close(self) -> None:
         if self._under_way:
             await asyncio.wait(set(self._under_way))
-        both = self._reading, self._reading_at_once
-        for engine in (*both, self._writing, self._writing_apart, self._writing_unsynced):
+        both = self._reading, self._reading_snapshot
+        for engine in (*both, self._writing, self._writing_priority, self._writing_unsynced):
             await engine.dispose()
 
     async def give_up(self) -> None:

@@ -56,7 +56,7 @@ class Database(Protocol):
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs what writes nothing; each of its statements sees the database as of an instant of its own."""
 
-    async def read_at_once(
+    async def read_snapshot(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Runs a transaction that sees the database as of one instant and writes nothing."""
@@ -64,7 +64,7 @@ class Database(Protocol):
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a transaction; it may have been committed even if an error of the connection is raised."""
 
-    async def write_apart(
+    async def write_priority(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Like `write`, on a connection for which no other write waits, where the database takes several: for what has
@@ -151,35 +151,37 @@ class ThreadedDatabase:
         dialect: str,
         *,
         reading: ThreadedPool,
-        reading_at_once: ThreadedPool,
+        reading_snapshot: ThreadedPool,
         writing: ThreadedPool,
-        writing_apart: ThreadedPool,
+        writing_priority: ThreadedPool,
         clock: MachineClock | None = None,
     ) -> None:
         self.dialect = dialect
         self.clock = clock
         self._reading = reading
-        self._reading_at_once = reading_at_once
+        self._reading_snapshot = reading_snapshot
         self._writing = writing
-        self._writing_apart = writing_apart
+        self._writing_priority = writing_priority
         self._under_way: set[asyncio.Future[Any]] = set()
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         # A thread cannot be canceled: it reads on by itself.
         return await asyncio.shield(self._run(self._reading, lambda found: query(found, *args, **kwargs)))
 
-    async def read_at_once(
+    async def read_snapshot(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await asyncio.shield(self._run(self._reading_at_once, lambda found: transaction(found, *args, **kwargs)))
+        return await asyncio.shield(
+            self._run(self._reading_snapshot, lambda found: transaction(found, *args, **kwargs))
+        )
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await surely(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
 
-    async def write_apart(
+    async def write_priority(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await surely(self._run(self._writing_apart, lambda found: transaction(found, *args, **kwargs)))
+        return await surely(self._run(self._writing_priority, lambda found: transaction(found, *args, **kwargs)))
 
     async def write_unsynced(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -224,7 +226,7 @@ class ThreadedDatabase:
 
     @property
     def _pools(self) -> "set[ThreadedPool]":
-        return {self._reading, self._reading_at_once, self._writing, self._writing_apart}
+        return {self._reading, self._reading_snapshot, self._writing, self._writing_priority}
 
 
 def sqlite_database(url: DatabaseUrl, busy_s: float) -> ThreadedDatabase:
@@ -276,9 +278,9 @@ def sqlite_database(url: DatabaseUrl, busy_s: float) -> ThreadedDatabase:
     return ThreadedDatabase(
         "sqlite",
         reading=reading("read", bool),
-        reading_at_once=reading("read-at-once", lambda connection: connection.exec_driver_sql("BEGIN")),
+        reading_snapshot=reading("read-snapshot", lambda connection: connection.exec_driver_sql("BEGIN")),
         writing=writing,
-        writing_apart=writing,  # there is but one writer
+        writing_priority=writing,  # there is but one writer
         clock=clock,
     )
 
@@ -321,7 +323,7 @@ def mysql_database(url: DatabaseUrl) -> ThreadedDatabase:
     return ThreadedDatabase(
         "mysql",
         reading=pool("read", READERS, "AUTOCOMMIT"),
-        reading_at_once=pool("read-at-once", READERS, "REPEATABLE READ"),
+        reading_snapshot=pool("read-snapshot", READERS, "REPEATABLE READ"),
         writing=pool("write", WRITERS, "READ COMMITTED"),
-        writing_apart=pool("write-apart", 1, "READ COMMITTED"),
+        writing_priority=pool("write-priority", 1, "READ COMMITTED"),
     )

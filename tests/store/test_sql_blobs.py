@@ -176,7 +176,7 @@ async def test_a_snapshot_that_changes_while_it_is_read_is_read_as_it_was(
             asyncio.run_coroutine_threadsafe(meddle(), loop).result(30)
 
     database: Any = reading._database
-    for way in (database._reading, database._reading_at_once):
+    for way in (database._reading, database._reading_snapshot):
         event.listen(way.engine, "after_cursor_execute", change_it)
     found = await load(reading)
     assert changed

@@ -175,7 +175,7 @@ class SqlStore:
 
     async def renew(self, replica: str, lease_s: float) -> bool:
         is_alive, lapsed = await self._persist(
-            lambda _: self._open_database().write_apart(statements.renew, replica, lease_s)
+            lambda _: self._open_database().write_priority(statements.renew, replica, lease_s)
         )
         if lapsed:
             await self._write(statements.bury, lapsed)
@@ -388,7 +388,7 @@ class SqlStore:
     async def _read_at_once(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await self._persist(lambda _: self._open_database().read_at_once(transaction, *args, **kwargs))
+        return await self._persist(lambda _: self._open_database().read_snapshot(transaction, *args, **kwargs))
 
     async def _write(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
