@@ -115,7 +115,7 @@ The modules, by floor. A module imports only from its own package and from lower
        text         which text a store can keep
        offload      large work in a thread
        deadlines    time limits that count only the time in which the event loop runs
-       surely       waiting for work that must be finished even if the caller is canceled
+       uncancelled  waiting for work that must be finished even if the caller is canceled
        unclosed     code of other authors that raises GeneratorExit
        throttle     log lines at a limited rate
        signals      SIGTERM and others for an event loop, on Windows too

@@ -45,7 +45,7 @@ FLOORS = {
     "protocol": 0,
     "backoff": 0,
     "counting": 0,
-    "surely": 0,
+    "uncancelled": 0,
     "deadlines": 0,
     "unclosed": 0,
     "libc": 0,

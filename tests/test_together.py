@@ -21,7 +21,7 @@ async def asked_in_turns(turns: Sequence[int], *, is_patient: bool) -> list[list
     for question, pause in enumerate(turns):
         for _ in range(pause):
             await asyncio.sleep(0)
-        answers.append(asyncio.create_task(together.answer_surely(question)))
+        answers.append(asyncio.create_task(together.answer_uncancelled(question)))
     assert await asyncio.gather(*answers) == list(range(len(turns)))
     await together.stop()
     return transactions
@@ -51,7 +51,7 @@ async def test_a_patient_transaction_does_not_wait_for_ever() -> None:
     answers = list[asyncio.Task[int]]()
     async with asyncio.timeout(20):
         while not has_begun.is_set():
-            answers.append(asyncio.create_task(together.answer_surely(len(answers))))
+            answers.append(asyncio.create_task(together.answer_uncancelled(len(answers))))
             await asyncio.sleep(0)
     assert await asyncio.gather(*answers) == list(range(len(answers)))
     await together.stop()
@@ -65,6 +65,6 @@ async def test_a_transaction_has_no_more_questions_than_its_limit() -> None:
         return {question: question for question in questions}
 
     together = Together(ask, max_questions=10)
-    await asyncio.gather(*(together.answer_surely(question) for question in range(25)))
+    await asyncio.gather(*(together.answer_uncancelled(question) for question in range(25)))
     assert transactions == [10, 10, 5]
     await together.stop()

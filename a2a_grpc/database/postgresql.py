@@ -16,7 +16,7 @@ from a2a_grpc.database.transactions import ATTEMPT_S, CONNECT_S, IDLE_S, LOCK_S,
 from a2a_grpc.database.transient import POOL
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.masking import mask_url
-from a2a_grpc.surely import surely
+from a2a_grpc.uncancelled import uncancelled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,17 +53,17 @@ class AsyncpgDatabase:
         )
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await surely(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
+        return await uncancelled(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
 
     async def write_priority(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await surely(self._run(self._writing_priority, lambda found: transaction(found, *args, **kwargs)))
+        return await uncancelled(self._run(self._writing_priority, lambda found: transaction(found, *args, **kwargs)))
 
     async def write_unsynced(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await surely(self._run(self._writing_unsynced, lambda found: transaction(found, *args, **kwargs)))
+        return await uncancelled(self._run(self._writing_unsynced, lambda found: transaction(found, *args, **kwargs)))
 
     def _run(self, engine: AsyncEngine, transaction: Callable[[Connection], T]) -> asyncio.Task[T]:
         async def run() -> T:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from a2a_grpc.database.unavailable import StoreUnavailable
-from a2a_grpc.surely import surely
+from a2a_grpc.uncancelled import uncancelled
 
 Q = TypeVar("Q", bound=Hashable)
 A = TypeVar("A")
@@ -53,9 +53,9 @@ class Together(Generic[Q, A]):
         raises."""
         return await asyncio.shield(self._asked(question))
 
-    async def answer_surely(self, question: Q) -> A:
+    async def answer_uncancelled(self, question: Q) -> A:
         """Return the answer. A caller that is canceled waits for the transaction: fit for what writes."""
-        return await surely(self._asked(question))
+        return await uncancelled(self._asked(question))
 
     def _asked(self, question: Q) -> "asyncio.Future[A]":
         waiting = self._waiting.get(question)

@@ -24,7 +24,7 @@ from a2a_grpc.database.clock import MachineClock
 from a2a_grpc.database.file import DatabaseFile, Watch, mark
 from a2a_grpc.database.transient import POOL
 from a2a_grpc.database.urls import DatabaseUrl
-from a2a_grpc.surely import surely
+from a2a_grpc.uncancelled import uncancelled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -176,18 +176,18 @@ class ThreadedDatabase:
         )
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await surely(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
+        return await uncancelled(self._run(self._writing, lambda found: transaction(found, *args, **kwargs)))
 
     async def write_priority(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await surely(self._run(self._writing_priority, lambda found: transaction(found, *args, **kwargs)))
+        return await uncancelled(self._run(self._writing_priority, lambda found: transaction(found, *args, **kwargs)))
 
     async def write_unsynced(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         running = self._run(self._writing, lambda found: transaction(found, *args, **kwargs), is_synced=False)
-        return await surely(running)
+        return await uncancelled(running)
 
     def _run(
         self, pool: ThreadedPool, transaction: Callable[[Connection], T], *, is_synced: bool = True

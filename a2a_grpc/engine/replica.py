@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.store import StoreUnavailable, TaskStore
-from a2a_grpc.surely import look_at_error
+from a2a_grpc.uncancelled import look_at_error
 
 LEAVE_S = 1.0
 """How long a store may take to confirm that a replica leaves."""

@@ -112,7 +112,7 @@ class SqlEntries:
         return await self._write(statements.secret, secrets.token_bytes(32))
 
     async def add(self, entry: Entry) -> None:
-        self._check(entry, await self._adds.answer_surely(entry))
+        self._check(entry, await self._adds.answer_uncancelled(entry))
 
     async def replace(self, entry: Entry) -> list[Key]:
         room = self._max_entries - self._count
@@ -121,7 +121,7 @@ class SqlEntries:
         return replaced
 
     async def renew(self, key: Key, owner: str) -> bool:
-        return await self._renewals.answer_surely(key.digest(owner))
+        return await self._renewals.answer_uncancelled(key.digest(owner))
 
     async def renew_all(self, asked: Collection[Owned]) -> Set[Owned]:
         owned = {key.digest(owner): (key, owner) for key, owner in asked}

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
-from a2a_grpc.surely import look_at_error
+from a2a_grpc.uncancelled import look_at_error
 
 Written: TypeAlias = "asyncio.Future[int]"
 """What `TaskStore.write` returns. The result is the epoch of the new claim for a `Create`, and the newest turn for

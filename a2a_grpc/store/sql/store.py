@@ -48,7 +48,7 @@ from a2a_grpc.store.sql.purging import purge
 from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.views import cost_of, cut
 from a2a_grpc.store.written import Written, refused
-from a2a_grpc.surely import look_at_error
+from a2a_grpc.uncancelled import look_at_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -237,7 +237,7 @@ class SqlStore:
         self._forget(key)  # a task without a run is read seldom, and may be written elsewhere: it costs no memory here
 
     async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
-        return await self._asks.answer_surely((key, metadata))
+        return await self._asks.answer_uncancelled((key, metadata))
 
     async def head(self, key: TaskKey) -> Head | None:
         return await self._heads.answer(key)

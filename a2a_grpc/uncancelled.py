@@ -1,4 +1,4 @@
-"""Waiting for what must not be left half done, however often the one who waits is canceled."""
+"""Wait for work that must not be left half done, even if the caller that waits is canceled."""
 
 import asyncio
 from typing import Any, TypeVar
@@ -7,8 +7,7 @@ T = TypeVar("T")
 
 
 async def wait_for_end(running: asyncio.Future[Any]) -> None:
-    """Waits until a future is done, however often the caller is canceled meanwhile; looks at its error, for nobody else
-    may."""
+    """Wait until a future is done, even if the caller is canceled meanwhile. Mark an error of the future as read."""
     while not running.done():
         try:
             await asyncio.wait([running])
@@ -18,13 +17,13 @@ async def wait_for_end(running: asyncio.Future[Any]) -> None:
 
 
 def look_at_error(done: asyncio.Future[Any]) -> None:
-    """The callback of a future that nobody may be left to wait for, so that asyncio does not log its error."""
+    """Mark the error of a future as read, so that asyncio logs nothing if no caller waits for the future."""
     if not done.cancelled():
         done.exception()
 
 
-async def surely(running: "asyncio.Future[T]") -> T:
-    """What a future gives; a caller that is canceled waits for its end."""
+async def uncancelled(running: "asyncio.Future[T]") -> T:
+    """Return the result of a future. If the caller is canceled, wait for the end of the future, and then raise."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
