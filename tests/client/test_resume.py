@@ -78,7 +78,7 @@ def drawn(seed: int, *, total_bytes: int = LONG_BYTES, times: int | None = None)
 
 
 @covers("OPEN-30")
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_stream_cut_anywhere_delivers_each_of_2000_events_once_in_order(served: Served, seed: int) -> None:
     points = drawn(seed)
@@ -100,7 +100,7 @@ async def test_a_stream_cut_anywhere_delivers_each_of_2000_events_once_in_order(
 
 
 @covers("S0-47")
-@pytest.mark.few(3)
+@pytest.mark.few
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_stream_that_began_and_is_cut_anywhere_delivers_exactly_the_2000_events(seed: int) -> None:
     await assert_delivers_all(drawn(seed))
@@ -143,7 +143,7 @@ class Teller:
             await turn.artifact(f"chunk {number} ", id="chunks", append=number > 0)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_subscription_after_a_seq_cut_anywhere_delivers_exactly_the_events_after_it(
     served: Served, seed: int
@@ -162,7 +162,7 @@ async def test_a_subscription_after_a_seq_cut_anywhere_delivers_exactly_the_even
 
 
 @covers("OPEN-30")
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_subscription_cut_anywhere_is_its_snapshot_and_exactly_the_events_after_it(
     served: Served, seed: int
@@ -182,7 +182,7 @@ async def test_a_subscription_cut_anywhere_is_its_snapshot_and_exactly_the_event
     assert packed(rest) == packed(log[3:])
 
 
-@pytest.mark.few(2)
+@pytest.mark.few
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_send_cut_anywhere_gives_the_task_as_get_gives_it(served: Served, seed: int) -> None:
     points = drawn(seed)
