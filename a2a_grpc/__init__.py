@@ -79,10 +79,11 @@ The modules, by floor. A module imports only from its own package and from lower
                     server or a command; tokens: renewing them; device: signing in with a browser; endpoint, issuer:
                     requests to authorization servers; extended: the card for a known caller
     2  agent        what authors of agents use. talk: one question to a user at a time
-       store        keeping logs. protocol: TaskStore and its values; written: the future of a write; in_order: writes
-                    that take a while; contract: the tests of a store; memory, order: the store in memory; views,
-                    growing: parts of tasks and whole tasks as bytes; sql: SQLite, PostgreSQL, MySQL; sharing: names of
-                    stores; command: `a2a-grpc db` in messages
+       store        keeping logs. protocol: TaskStore; records, coordination, mailbox: its three parts; values: what
+                    these take and return; written: the future of a write; in_order: writes that take a while; contract:
+                    the tests of a store; one_server, row, leases, bindings: coordination and mailbox in memory; memory,
+                    memory_log, order: the store in memory; views, growing: parts of tasks and whole tasks as bytes;
+                    sql: SQLite, PostgreSQL, MySQL; sharing: names of stores; command: `a2a-grpc db` in messages
        registry     which agents a sentinel knows. entry: an entry, and what is looked for; words: what of a card can be
                     found; protocol: EntryStore; memory, wordlist, sql, schema, statements, queries: its stores; rivals:
                     which of several agents stays; pages; wire

@@ -147,6 +147,10 @@ CHAPTERS = (
                 *(
                     "open_store",
                     "TaskStore",
+                    "Records",
+                    "Coordination",
+                    "Mailbox",
+                    "OneServer",
                     "MemoryStore",
                     "Scope",
                     "TaskKey",
@@ -176,16 +180,16 @@ CHAPTERS = (
                 ),
                 *("StaleAppend", "AlreadyBound", "QueueFull", "StoreFull", "StoreUnavailable", "StoreLost"),
             ],
-            "a2a_grpc.store.contract": ["StoreContract"],
+            "a2a_grpc.store.contract": ["StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract"],
         },
     ),
 )
 
-LIKE = {"BlockingClient": "Client", "MemoryStore": "TaskStore"}
+LIKE = {"BlockingClient": "Client", "MemoryStore": "TaskStore", "OneServer": "TaskStore"}
 """Classes whose methods are documented at those of another class."""
 
-WITHOUT_METHODS = {"StoreContract"}
-"""Classes whose methods are not listed. Those of this one are tests."""
+WITHOUT_METHODS = {"StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract"}
+"""Classes whose methods are not listed. Those of these are tests."""
 
 SETTINGS = {
     "ServerSettings": "server",

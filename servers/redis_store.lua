@@ -277,7 +277,7 @@ function writes.keep(name, seq, state, turn, task)
   return {'ok'}
 end
 
-function writes.purge(ended_age_us, keep, bound_age_us, limit)
+function writes.purge(ended_age_us, keep, limit)
   local now = now_us()
   local surplus, removed = call('ZCARD', 'a2a:ended') - keep, 0
   local ended = call('ZRANGE', 'a2a:ended', 0, limit - 1, 'WITHSCORES')
@@ -291,12 +291,16 @@ function writes.purge(ended_age_us, keep, bound_age_us, limit)
       removed = removed + 1
     end
   end
-  for _, binding in ipairs(call('ZRANGEBYSCORE', 'a2a:bindings', '-inf', now - bound_age_us, 'LIMIT', 0, limit)) do
+  return {'ok', removed}
+end
+
+function writes.forget(bound_age_us, limit)
+  local old = call('ZRANGEBYSCORE', 'a2a:bindings', '-inf', now_us() - bound_age_us, 'LIMIT', 0, limit)
+  for _, binding in ipairs(old) do
     call('DEL', 'a2a:binding:' .. binding)
     call('ZREM', 'a2a:bindings', binding)
-    removed = removed + 1
   end
-  return {'ok', removed}
+  return {'ok', #old}
 end
 
 function reads.head(name)

@@ -16,7 +16,7 @@ acknowledged. The example does not work on a cluster, as its scripts touch many 
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -84,7 +84,7 @@ class RedisStore:
     - What an append costs does not grow with its task.
     """
 
-    durable = True
+    durable = shared = keeps_messages = True
 
     def __init__(self, redis: Redis, *, budget_s: float = 20.0) -> None:
         """`redis` gives bytes, has timeouts and does not retry by itself; the store closes it."""
@@ -104,7 +104,7 @@ class RedisStore:
             raise ConfigurationError(f"the URL of the Redis store: {error}") from None
         return cls(redis, budget_s=budget_s)
 
-    async def open(self) -> None:
+    async def open(self) -> Collection[TaskKey]:
         try:
             memory = await self._retried(lambda: self._redis.info("memory"))
         except StoreUnavailable as error:
@@ -113,6 +113,7 @@ class RedisStore:
             raise
         if (policy := memory["maxmemory_policy"]) != "noeviction":
             raise ConfigurationError(f"Redis has maxmemory-policy {policy}; tasks would vanish: set it to noeviction")
+        return ()
 
     async def close(self) -> None:
         self._is_closed = True
@@ -249,8 +250,11 @@ class RedisStore:
         fields = await self._read("bound", _scope(scope) + key)
         return _binding(fields) if fields else None
 
-    async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
-        return int(await self._write("purge", int(ended_age_s * 1e6), keep, int(bound_age_s * 1e6), limit))
+    async def forget(self, *, bound_age_s: float, limit: int) -> int:
+        return int(await self._write("forget", int(bound_age_s * 1e6), limit))
+
+    async def purge(self, *, ended_age_s: float, keep: int, limit: int) -> int:
+        return int(await self._write("purge", int(ended_age_s * 1e6), keep, limit))
 
     async def _fold(self, name: str, known: Sequence[Any], entries: Sequence[Any]) -> Snapshot | None:
         """Return the task that a stored snapshot and the records after it make."""

@@ -46,13 +46,17 @@ PUBLIC = {
     "a2a_grpc.principal": ["Principal"],
     "a2a_grpc.rpc": ["TransportSettings"],
     "a2a_grpc.store": [
-        *("AlreadyBound", "Append", "Binding", "Create", "Head", "InOrder", "ListFilter", "Listed", "MemoryStore"),
+        *("AlreadyBound", "Append", "Binding", "Coordination", "Create", "Head", "InOrder", "ListFilter", "Listed"),
         *(
+            "Mailbox",
+            "MemoryStore",
+            "OneServer",
             "Page",
             "Pending",
             "Position",
             "QueueFull",
             "Record",
+            "Records",
             "Scope",
             "Snapshot",
             "StaleAppend",
@@ -80,7 +84,7 @@ PUBLIC = {
 MADE_BY_THE_PACKAGE = {"Answer", "BlockingStream", "Pages", "TaskStream", "Turn"}
 """Classes whose constructors users do not call."""
 
-DOCUMENTED_BY: dict[str, type] = {"MemoryStore": TaskStore}
+DOCUMENTED_BY: dict[str, type] = {"MemoryStore": TaskStore, "OneServer": TaskStore}
 """Classes whose methods have their docstrings in a protocol."""
 
 TARGETS = [(module, name) for module, names in PUBLIC.items() for name in names]
@@ -141,7 +145,7 @@ def functions(module: str, name: str) -> list[tuple[str, object]]:
         for key, value in own
         if not key.startswith("_")
         and (inspect.isroutine(value) or isinstance(value, property))
-        and (value.__doc__ or key not in vars(DOCUMENTED_BY.get(name, object)))
+        and (value.__doc__ or not hasattr(DOCUMENTED_BY.get(name, object), key))
     ]
 
 

@@ -107,7 +107,7 @@ class Engine:
         if not is_over(found.state, found.turn, turn):
             witness, told = opened.witness, None
             if witness is not None:
-                told = await (self._trusted(opened.key, witness) if self.log.store.durable else witness.settled)
+                told = await (self._trusted(opened.key, witness) if self.log.store.shared else witness.settled)
             found = await _snapshot(told, witness.folding) if witness and told else await self._followed(opened)
         if found.turn < turn:
             raise ended_before(opened.key, found.state)

@@ -72,11 +72,12 @@ class Recovery:
         upkeep.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
         upkeep.every(0.0, "let-go", self._let_go)
         if not self._log.store.durable:
-            return  # there is nobody else, and never was
+            return  # no earlier process has left a task, and no write is in doubt
         lost = self._listening.enter_context(self._log.bus.listen(LOST))
         upkeep.every(0.0, "attend", self._attend)
         upkeep.every(settings.lease_s / 3, "take-over", self._take_over, lost)
-        upkeep.every(settings.poll_interval_s, "heal", self._log.heal)
+        if self._log.store.shared:
+            upkeep.every(settings.poll_interval_s, "heal", self._log.heal)
 
     async def stop(self, *, is_stored: bool = True) -> bool:
         """Leave the group of replicas, so that the others may claim this replica's tasks at once.

@@ -74,7 +74,7 @@ class Runs:
         self._log = log
         self._settings = settings
         self.locks = KeyLocks()
-        self.keeps_messages = agent.resumable and log.store.durable
+        self.keeps_messages = agent.resumable and log.store.keeps_messages
         """Whether the store keeps a message until its run is over, so that another replica can begin anew."""
         self.is_draining = False
         self._active: dict[TaskKey, Active] = {}

@@ -18,14 +18,12 @@ DAY_S = 86_400.0
 
 
 async def sweep(store: TaskStore, settings: EngineSettings) -> int:
-    """Removes ended tasks by age and number, and idempotency keys by age: how many. Never a task that runs."""
+    """Delete ended tasks by age and number, and idempotency keys by age. Return the number of both."""
     removed = 0
-    while page := await store.purge(
-        ended_age_s=settings.retention_s,
-        keep=settings.max_ended_tasks,
-        bound_age_s=settings.idempotency_retention_s,
-        limit=PAGE,
-    ):
+    while page := await store.purge(ended_age_s=settings.retention_s, keep=settings.max_ended_tasks, limit=PAGE):
+        removed += page
+        await asyncio.sleep(0)
+    while page := await store.forget(bound_age_s=settings.idempotency_retention_s, limit=PAGE):
         removed += page
         await asyncio.sleep(0)
     return removed

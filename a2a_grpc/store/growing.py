@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from a2a_grpc.lifecycle import Fold, is_seal
 from a2a_grpc.piecewise import Raw, fields, joined
-from a2a_grpc.store.protocol import Record
+from a2a_grpc.store.values import Record
 from a2a_grpc.wire import Artifact, StreamResponse, Task, TaskArtifactUpdateEvent, framing
 
 ARTIFACTS = Task.DESCRIPTOR.fields_by_name["artifacts"].number

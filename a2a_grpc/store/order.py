@@ -5,7 +5,7 @@ from bisect import bisect_left, insort
 from itertools import islice
 from typing import Protocol
 
-from a2a_grpc.store.protocol import Position
+from a2a_grpc.store.values import Position
 
 BLOCK = 512
 """Positions in one block of a sorted list."""

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from a2a_grpc.piecewise import fields, joined
 from a2a_grpc.store.growing import ARTIFACTS, HISTORY, id_of
-from a2a_grpc.store.protocol import Record, TaskView
+from a2a_grpc.store.values import Record, TaskView
 from a2a_grpc.wire import Message, StreamResponse, Task
 
 RECORD_COST = 256

@@ -131,7 +131,9 @@ async def test_a_cut_is_not_seen() -> None:
 class LastingStore(MemoryStore):
     """Keeps its tasks when its server closes it, as a durable one does."""
 
-    durable = True
+    def __init__(self) -> None:
+        super().__init__()
+        self.durable = self.shared = self.keeps_messages = True
 
     async def close(self) -> None:
         pass

@@ -617,7 +617,9 @@ async def test_a_task_that_never_was_is_not_found_and_not_lost(served: Served) -
 class LastingStore(MemoryStore):
     """Keeps its tasks when its server closes it, as a durable one does."""
 
-    durable = True
+    def __init__(self) -> None:
+        super().__init__()
+        self.durable = self.shared = self.keeps_messages = True
 
     async def close(self) -> None:
         pass

@@ -6,7 +6,8 @@ Each block of code is one of these. The comment stands on the line before the bl
   `a2a-grpc serve …` or `a2a-grpc sentinel …` is a server that goes on until the end of the page.
 - `console`: a line that begins with `$ ` is a command, and what follows is what it prints, with `…` for anything.
 - `python` after `<!-- file: NAME -->`: saved as a file. `<!-- serve: NAME -->`: saved and served. `<!-- run -->`: run
-  as a program, which has to end with 0. `<!-- test: NAME -->`: saved, and run by pytest.
+  as a program, which has to end with 0. `<!-- run with: PATH -->`: run beside a copy of a file of this repository.
+  `<!-- test: NAME -->`: saved, and run by pytest.
 - `python` after `<!-- handler -->`: skills of an agent that the page does not declare again; served.
   `<!-- client -->`: calls of a `client` that the page does not open again; run.
 - a block without a language is what a program prints, or a drawing. After `<!-- prints -->` it is compared with what
@@ -23,6 +24,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -138,6 +140,9 @@ class Player:
             case "python", "handler":
                 yield from self._serve(f"a2a-grpc serve {self._save('agent.py', AGENT + text)}")
             case "python", "run":
+                yield from self._run(self._save("program.py", text))
+            case "python", "run with":
+                shutil.copy(ROOT / block.name, self._folder)
                 yield from self._run(self._save("program.py", text))
             case "python", "client":
                 whole = self._free(CLIENT).format(textwrap.indent(text, " " * 8))

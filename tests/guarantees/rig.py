@@ -12,7 +12,7 @@ from a2a_grpc import Agent, InputRequired, Turn
 from a2a_grpc.bus import LocalBus
 from a2a_grpc.engine import Engine, EngineSettings, Incoming
 from a2a_grpc.engine.writer import now_us
-from a2a_grpc.lifecycle import SUBMITTED, fold
+from a2a_grpc.lifecycle import SUBMITTED, TERMINAL, fold
 from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of
 from a2a_grpc.principal import Principal
@@ -34,6 +34,7 @@ from a2a_grpc.store import (
     TaskView,
     Written,
 )
+from a2a_grpc.store.memory import MemoryRecords
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.schema import task as sql_task
 from a2a_grpc.wire import (
@@ -55,8 +56,6 @@ T = TypeVar("T")
 class YieldingStore(MemoryStore):
     """Lets the event loop go round before and after every operation, as a store behind a socket does."""
 
-    durable = True
-
     async def _slowly(self, operation: Awaitable[T]) -> T:
         await asyncio.sleep(0)
         try:
@@ -66,6 +65,7 @@ class YieldingStore(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
+        self.durable = self.shared = self.keeps_messages = True
         self._in_order = InOrder(self.perform)
 
     def write(self, write: Create | Append) -> Written:
@@ -255,8 +255,9 @@ async def stored_task(
     event = StreamResponse(task=Task(id=task_id, context_id="c-1", status=TaskStatus(state=state)))
     record = Record(1, event.SerializeToString(), state, 1, now_us() - int(age_s * 1e6))
     await store.write(Create(key, record, "c-1", ""))
-    if isinstance(store, MemoryStore) and key in store._ended:
-        store._ended[key] -= age_s
+    if isinstance(store, MemoryStore) and state in TERMINAL:
+        assert isinstance(store._records, MemoryRecords)
+        store._records._ended[key] -= age_s
     return key
 
 

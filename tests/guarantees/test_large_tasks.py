@@ -21,7 +21,7 @@ from a2a_grpc.parts import text_of
 from a2a_grpc.protocol import LEFT_OUT
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.store import CORE, WHOLE, Create, ListFilter, MemoryStore, Record, TaskStore, TaskView, open_store
-from a2a_grpc.store.contract import KEY, ME, append, born, filled, status
+from a2a_grpc.store.contract.given import KEY, ME, append, born, filled, status
 from a2a_grpc.wire import (
     Artifact,
     CancelTaskRequest,

@@ -154,11 +154,11 @@ class FailingOnce(MemoryStore):
         super().__init__()
         self.purges = 0
 
-    async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
+    async def purge(self, *, ended_age_s: float, keep: int, limit: int) -> int:
         self.purges += 1
         if self.purges == 1:
             raise OSError("no connection")
-        return await super().purge(ended_age_s=ended_age_s, keep=keep, bound_age_s=bound_age_s, limit=limit)
+        return await super().purge(ended_age_s=ended_age_s, keep=keep, limit=limit)
 
 
 async def test_a_sweep_that_failed_is_tried_again_and_the_server_stays_ready() -> None:

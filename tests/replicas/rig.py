@@ -47,7 +47,9 @@ CHECKPOINT = "checkpoint"
 class SharedStore(MemoryStore):
     """A store in memory that several servers share: whoever closes it takes nothing from the others."""
 
-    durable = True
+    def __init__(self) -> None:
+        super().__init__()
+        self.durable = self.shared = self.keeps_messages = True
 
     async def close(self) -> None:
         pass
@@ -57,7 +59,7 @@ class Line:
     """One replica's way to the store. While it is cut, every call fails, or `hangs` until it is mended and then fails;
     nothing of it reaches the store."""
 
-    durable = True
+    durable = shared = keeps_messages = True
 
     def __init__(self, store: TaskStore) -> None:
         self._store = store

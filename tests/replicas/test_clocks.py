@@ -15,7 +15,7 @@ from a2a_grpc.database.clock import MachineClock, boot_id
 from a2a_grpc.engine.recovery import LOST_FAILURE
 from a2a_grpc.lifecycle import COMPLETED, FAILED
 from a2a_grpc.store import Binding, Scope, open_store
-from a2a_grpc.store.contract import ME, create
+from a2a_grpc.store.contract.given import ME, create
 from a2a_grpc.store.sql import SqlStore, schema
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.harness import Program, eventually, run_program

@@ -1,9 +1,9 @@
 """The memory store as replicas reach it: calls take time, fail, happen or not."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.store import (
@@ -23,6 +23,10 @@ from tests.simulation.faults import Faults
 from tests.simulation.history import Ack, Claim, Commit, History
 from tests.simulation.loop import NOBODY
 
+T = TypeVar("T")
+
+MAX_RECORDS = 1_000_000
+"""Records that no simulated task has."""
 CUT_S = 0.4
 """At most: until a call is given up on by a replica that does not reach the store."""
 
@@ -30,21 +34,21 @@ CUT_S = 0.4
 class FaultyStore(MemoryStore):
     """The database of all replicas: what each of them does is one instant here, and written down."""
 
-    durable = True
-
     def __init__(self, loop: asyncio.AbstractEventLoop, history: History, faults: Faults) -> None:
         super().__init__(clock=loop.time)
         self.loop = loop
         self.history = history
         self.faults = faults
+        self._created: list[TaskKey] = []
 
     @property
     def heads(self) -> dict[TaskKey, Head]:
         """The rows of all tasks."""
-        return {key: self._head(log) for key, log in self._logs.items()}
+        heads = {key: _at_once(self.head(key)) for key in self._created}
+        return {key: head for key, head in heads.items() if head is not None}
 
     def records(self, key: TaskKey) -> list[Record]:
-        return list(self._logs[key].records)
+        return _at_once(self.read(key, 0, MAX_RECORDS)) or []
 
     def view(self, name: str) -> "View":
         """The store as a replica reaches it."""
@@ -56,18 +60,15 @@ class FaultyStore(MemoryStore):
             result = self.write(args[0]).result()
             self._note_write(name, args[0], result)
             return result
-        call = getattr(self, method)(*args, **options)
-        try:
-            call.send(None)
-        except StopIteration as done:
-            self._note(name, method, args, options, done.value)
-            # the memory store has sets, which have another order in each process
-            return sorted(done.value) if method in ("lost", "wanted", "held") else done.value
-        raise AssertionError("the memory store does not wait")
+        given = _at_once(getattr(self, method)(*args, **options))
+        self._note(name, method, args, options, given)
+        # the memory store has sets, which have another order in each process
+        return sorted(given) if method in ("lost", "wanted", "held") else given
 
     def _note_write(self, name: str, write: Create | Append, result: int) -> None:
         now, writes, task_id, seq = self.loop.time(), self.history.writes, write.key.id, write.record.seq
         if isinstance(write, Create):
+            self._created.append(write.key)
             writes.append(Claim(now, task_id, result, name))
             writes.append(Commit(now, task_id, seq, result, name))
         else:
@@ -81,10 +82,19 @@ class FaultyStore(MemoryStore):
                 writes.append(Claim(now, args[0].id, given.epoch, name))
 
 
+def _at_once(call: Coroutine[Any, Any, T]) -> T:
+    """Return what a call of the memory store gives, which never waits."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    raise AssertionError("the memory store does not wait")
+
+
 class View:
     """The way of one replica to the store."""
 
-    durable = True
+    durable = shared = keeps_messages = True
 
     def __init__(self, store: FaultyStore, name: str) -> None:
         self._store = store
@@ -109,7 +119,7 @@ class View:
         return self._tails.known(key, after, limit)
 
     def __getattr__(self, method: str) -> Any:
-        if method.startswith("_") or method not in vars(TaskStore):  # a store has no others
+        if method.startswith("_") or not hasattr(TaskStore, method):  # a store has no others
             raise AttributeError(method)
         return partial(self._call, method)
 

@@ -10,8 +10,10 @@ import pytest
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, Record, StoreFull, TaskStore, open_store
-from a2a_grpc.store.contract import KEY, StoreContract, append, born, chunk, create, status
-from a2a_grpc.store.memory import EVICTED_TASKS, FREED_RECORDS
+from a2a_grpc.store.contract import StoreContract
+from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, status
+from a2a_grpc.store.memory import EVICTED_TASKS
+from a2a_grpc.store.memory_log import FREED_RECORDS
 from tests.covers import covers
 
 
@@ -101,7 +103,7 @@ async def test_a_purge_goes_on_if_tasks_are_evicted_meanwhile() -> None:
         for seq in range(2, 2 * FREED_RECORDS):
             await append(store, Record(seq, b"event", WORKING, 1), epoch=epoch, key=key)
         await append(store, status(2 * FREED_RECORDS, COMPLETED), epoch=epoch, key=key)
-    purging = asyncio.create_task(store.purge(ended_age_s=0.0, keep=0, bound_age_s=3600.0, limit=10))
+    purging = asyncio.create_task(store.purge(ended_age_s=0.0, keep=0, limit=10))
     await asyncio.sleep(0)  # the first one is removed, and its records are freed in steps
     for place in range(2):
         await create(store, KEY._replace(id=f"new-{place}"))

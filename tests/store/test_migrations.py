@@ -21,7 +21,7 @@ from a2a_grpc.database.connect import connect
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import INPUT_REQUIRED
 from a2a_grpc.store import open_store
-from a2a_grpc.store.contract import KEY, append, create, status
+from a2a_grpc.store.contract.given import KEY, append, create, status
 from a2a_grpc.store.sql.migrations import HEAD, NONE, REVISIONS, current, upgrade
 from a2a_grpc.store.sql.schema import VERSION_TABLE, is_index_of, metadata
 from tests.databases import mariadb_connection, postgres_connection

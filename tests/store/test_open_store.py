@@ -13,7 +13,7 @@ import pytest
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.store import MemoryStore, open_store
-from a2a_grpc.store.contract import KEY, create
+from a2a_grpc.store.contract.given import KEY, create
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.harness import ROOT

@@ -13,13 +13,13 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.server.serve import make_server
 from a2a_grpc.store import AlreadyBound, Binding, ListFilter, StoreFull, StoreUnavailable, TaskStore
-from a2a_grpc.store.contract import (
+from a2a_grpc.store.contract import StoreContract
+from a2a_grpc.store.contract.given import (
     KEY,
     LEASE_S,
     ME,
     OTHER,
     WAITING,
-    StoreContract,
     append,
     chunk,
     claim,
@@ -215,8 +215,8 @@ async def test_nothing_is_left_of_what_was_removed(redis_url: str) -> None:
             await store.load(key)
             await append(store, status(80, COMPLETED), epoch=epoch, key=key)
         await store.leave(ME)
-        removed = await store.purge(ended_age_s=0.0, keep=0, bound_age_s=0.0, limit=100)
-        assert removed == 6
+        assert await store.purge(ended_age_s=0.0, keep=0, limit=100) == 3
+        assert await store.forget(bound_age_s=0.0, limit=100) == 3
         assert [key for key in await redis.keys() if b"a2a:reply:" not in key] == []
         assert all([0 < await redis.ttl(key) <= 300 for key in await redis.keys()])
 
@@ -228,7 +228,7 @@ async def test_2500_ended_tasks_go_in_pages_and_no_other(redis_url: str) -> None
             epochs = await asyncio.gather(*(create(store, key, at_us=1) for key in keys))
             ends = zip(keys, epochs, strict=True)
             await asyncio.gather(*(append(store, status(2, state, at_us=2), epoch=e, key=k) for k, e in ends))
-        pages = [await store.purge(ended_age_s=0.0, keep=10_000, bound_age_s=1e6, limit=1000) for _ in range(4)]
+        pages = [await store.purge(ended_age_s=0.0, keep=10_000, limit=1000) for _ in range(4)]
         assert pages == [1000, 1000, 500, 0]
         assert (await store.list(KEY.scope, ListFilter(), None, 1)).total == 5
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Pool, event
 
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.store import WHOLE, ListFilter, Record, Snapshot, TaskView
-from a2a_grpc.store.contract import KEY, append, create, said, status
+from a2a_grpc.store.contract.given import KEY, append, create, said, status
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.keeper import Superfluous, keep
 from a2a_grpc.store.views import cut, split
@@ -163,7 +163,7 @@ async def test_a_snapshot_that_changes_while_it_is_read_is_read_as_it_was(
     async def meddle() -> None:
         if change == "a purge":
             await append(writing, status(8, COMPLETED, turn=4), epoch=epoch)
-            assert await writing.purge(ended_age_s=0.0, keep=0, bound_age_s=1e6, limit=5) == 1
+            assert await writing.purge(ended_age_s=0.0, keep=0, limit=5) == 1
         else:
             await grow(writing, epoch, 8)
 

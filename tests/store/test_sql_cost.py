@@ -16,7 +16,7 @@ from a2a_grpc.bus.protocol import Key
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.log import Log
 from a2a_grpc.store import Append, ListFilter, Record, Snapshot, TaskKey, TaskView
-from a2a_grpc.store.contract import KEY, append, born, chunk, create, filled, head_of, status
+from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, filled, head_of, status
 from a2a_grpc.store.sql import SqlStore, bulk
 from a2a_grpc.store.sql.bulk import ROW_BY_ROW_BEFORE
 from a2a_grpc.wire import Task
@@ -291,7 +291,7 @@ async def test_a_purged_task_leaves_nothing_behind(store: SqlStore, tmp_path: Pa
         for seq in range(2, 40):
             await append(store, status(seq), epoch=epoch, key=key)
         await append(store, status(40, COMPLETED), epoch=epoch, key=key)
-    removed = await store.purge(ended_age_s=0.0, keep=100, bound_age_s=1e6, limit=100)
+    removed = await store.purge(ended_age_s=0.0, keep=100, limit=100)
     assert removed == 5
     assert await store.read(KEY._replace(id="t-3"), 10, 10) is None
     await store.close()

@@ -27,7 +27,7 @@ from a2a_grpc.store import (
     StoreUnavailable,
     TaskKey,
 )
-from a2a_grpc.store.contract import KEY, ME, OTHER, WAITING, append, born, chunk, create, status
+from a2a_grpc.store.contract.given import KEY, ME, OTHER, WAITING, append, born, chunk, create, status
 from a2a_grpc.store.sql import SqlStore, statements
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.databases import Mariadb, Postgres, postgres_connection
@@ -492,7 +492,7 @@ async def test_two_stores_on_one_file_see_what_the_other_writes(tmp_path: Path) 
                 assert await store.read(KEY, seq, 100) == []
         await append(two, status(30, COMPLETED), epoch=epoch)
         assert await one.read(KEY, 29, 100) == [status(30, COMPLETED)]
-        assert await two.purge(ended_age_s=0.0, keep=0, bound_age_s=1e6, limit=10) == 1
+        assert await two.purge(ended_age_s=0.0, keep=0, limit=10) == 1
         assert await one.read(KEY, 29, 100) is None
         assert await one.load(KEY) is None
 

@@ -15,7 +15,7 @@ from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import ListFilter, Position
-from a2a_grpc.store.contract import KEY, append, create, status
+from a2a_grpc.store.contract.given import KEY, append, create, status
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.listing import page_statement
 from a2a_grpc.store.sql.migrations import upgrade

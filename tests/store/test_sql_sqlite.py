@@ -8,7 +8,8 @@ import pytest
 
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import AlreadyBound, Binding, ListFilter, Record, StaleAppend, TaskStore, open_store
-from a2a_grpc.store.contract import KEY, ME, OTHER, StoreContract, append, create, head_of, status
+from a2a_grpc.store.contract import StoreContract
+from a2a_grpc.store.contract.given import KEY, ME, OTHER, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
 
 
@@ -73,7 +74,7 @@ class SqlContract(StoreContract):
 
         async def sweep() -> int:
             removed = 0
-            while page := await store.purge(ended_age_s=1e6, keep=13, bound_age_s=1e6, limit=5):
+            while page := await store.purge(ended_age_s=1e6, keep=13, limit=5):
                 removed += page
             return removed
 

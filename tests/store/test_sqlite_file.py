@@ -17,7 +17,7 @@ import pytest
 from a2a_grpc.database.file import DatabaseFile, mark
 from a2a_grpc.database.transient import is_transient
 from a2a_grpc.store import StoreLost, StoreUnavailable, open_store
-from a2a_grpc.store.contract import KEY, append, create, head_of, status
+from a2a_grpc.store.contract.given import KEY, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
 from tests.guarantees.rig import serving_on
 from tests.harness import refusal, request, run_program, scripted_agent
@@ -26,7 +26,7 @@ WRITER = """
 import asyncio, os, sys
 os.umask(int(sys.argv[2], 8))
 from a2a_grpc.store import open_store
-from a2a_grpc.store.contract import create
+from a2a_grpc.store.contract.given import create
 async def main():
     store = open_store(sys.argv[1])
     await store.open()

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from a2a_grpc.store.protocol import Scope
+from a2a_grpc.store.values import Scope
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, or_, select
 
-from a2a_grpc.store.protocol import ListFilter, Position, Scope, TaskView
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.parts import ENTRY_COLUMNS, Parts, Recall, entry_of, read_parts
 from a2a_grpc.store.sql.schema import task
+from a2a_grpc.store.values import ListFilter, Position, Scope, TaskView
 
 
 class Found(NamedTuple):

@@ -1,12 +1,12 @@
 """Removing what is past its retention, page by page."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
 
 from a2a_grpc.database.columns import now_us
-from a2a_grpc.store.protocol import TaskKey
 from a2a_grpc.store.sql.schema import binding, pending, record, snapshot, task
+from a2a_grpc.store.values import TaskKey
 
 MAX_RECORDS = 20_000
 """Records that one page removes, or those of one task: appends wait no longer than that takes."""
@@ -17,19 +17,9 @@ _REMOVE = task.delete().where(task.c.pk == bindparam("of_pk"))
 _FORGET = binding.delete().where(binding.c.scope == bindparam("of_scope"), binding.c.key == bindparam("of_key"))
 
 
-class Purged(NamedTuple):
-    removed: int
-    keys: list[TaskKey]
-
-
-def purge(connection: Connection, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> Purged:
-    now = connection.scalars(select(now_us())).one()
-    keys = _purge_tasks(connection, _before(now, ended_age_s), keep, limit)
-    return Purged(len(keys) + _purge_bindings(connection, _before(now, bound_age_s), limit), keys)
-
-
-def _before(now: int, age_s: float) -> int:
+def _before(connection: Connection, age_s: float) -> int:
     """Return the moment from which on all is younger than the age."""
+    now: int = connection.scalars(select(now_us())).one()
     return now + 1 - int(age_s * 1e6)
 
 
@@ -58,7 +48,9 @@ def ended_statement(ended_before_us: int, surplus: tuple[int, int] | None, limit
     )
 
 
-def _purge_tasks(connection: Connection, ended_before_us: int, keep: int, limit: int) -> list[TaskKey]:
+def purge(connection: Connection, ended_age_s: float, keep: int, limit: int) -> list[TaskKey]:
+    """Delete ended tasks. Return their names."""
+    ended_before_us = _before(connection, ended_age_s)
     surplus = connection.execute(surplus_statement(keep)).first()
     found = connection.execute(
         ended_statement(ended_before_us, (surplus.ended_us, surplus.pk) if surplus else None, limit)
@@ -77,7 +69,9 @@ def _purge_tasks(connection: Connection, ended_before_us: int, keep: int, limit:
     return [TaskKey(row.tenant, row.owner, row.id) for row in page]
 
 
-def _purge_bindings(connection: Connection, bound_before_us: int, limit: int) -> int:
+def forget(connection: Connection, bound_age_s: float, limit: int) -> int:
+    """Delete idempotency keys by their age. Return their number."""
+    bound_before_us = _before(connection, bound_age_s)
     found = connection.execute(
         select(binding.c.scope, binding.c.key)
         .where(binding.c.at_us < bound_before_us)

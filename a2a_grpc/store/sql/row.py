@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from a2a_grpc.lifecycle import INTERRUPTED, SETTLED, TERMINAL
-from a2a_grpc.store.protocol import Append, Head, QueueFull, Record, StaleAppend
+from a2a_grpc.store.values import Append, Head, QueueFull, Record, StaleAppend
 from a2a_grpc.wire import TaskState
 
 SNAPSHOT_AT_REST = 32

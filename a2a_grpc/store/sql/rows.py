@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Select, bindparam, case, column, func, select
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from a2a_grpc.database.columns import now_us
-from a2a_grpc.store.protocol import AlreadyBound, Binding, Scope, TaskKey
 from a2a_grpc.store.sql.bulk import goes_together
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.row import Row
 from a2a_grpc.store.sql.schema import binding, replica, task
+from a2a_grpc.store.values import AlreadyBound, Binding, Scope, TaskKey
 
 T = TypeVar("T")
 

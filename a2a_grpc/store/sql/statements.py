@@ -7,7 +7,6 @@ from sqlalchemy import Connection, and_, bindparam, case, func, select, tuple_
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.lifecycle import TERMINAL
-from a2a_grpc.store.protocol import AlreadyBound, Binding, Head, Pending, Record, Scope, TaskKey
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import (
     ROW_TO_SHOW,
@@ -24,6 +23,7 @@ from a2a_grpc.store.sql.rows import (
     shown,
 )
 from a2a_grpc.store.sql.schema import pending, record, replica, task
+from a2a_grpc.store.values import AlreadyBound, Binding, Head, Pending, Record, Scope, TaskKey
 
 READ_COLUMNS = (record.c.seq, record.c.event, record.c.state, record.c.turn, record.c.at_us, record.c.message)
 

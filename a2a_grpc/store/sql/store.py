@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -15,7 +15,19 @@ from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload
 from a2a_grpc.store.growing import folded
-from a2a_grpc.store.protocol import (
+from a2a_grpc.store.sql import statements
+from a2a_grpc.store.sql.bases import Base, Wanted, bases, large_base
+from a2a_grpc.store.sql.batch import Item
+from a2a_grpc.store.sql.commits import Commits
+from a2a_grpc.store.sql.keeper import Keeper
+from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
+from a2a_grpc.store.sql.listing import page
+from a2a_grpc.store.sql.migrations import prepare
+from a2a_grpc.store.sql.owner import belong_to
+from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
+from a2a_grpc.store.sql.purging import forget, purge
+from a2a_grpc.store.sql.tail import Snapshots, Tails
+from a2a_grpc.store.values import (
     WHOLE,
     Append,
     Binding,
@@ -34,18 +46,6 @@ from a2a_grpc.store.protocol import (
     TaskKey,
     TaskView,
 )
-from a2a_grpc.store.sql import statements
-from a2a_grpc.store.sql.bases import Base, Wanted, bases, large_base
-from a2a_grpc.store.sql.batch import Item
-from a2a_grpc.store.sql.commits import Commits
-from a2a_grpc.store.sql.keeper import Keeper
-from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
-from a2a_grpc.store.sql.listing import page
-from a2a_grpc.store.sql.migrations import prepare
-from a2a_grpc.store.sql.owner import belong_to
-from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
-from a2a_grpc.store.sql.purging import purge
-from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.views import cost_of, cut
 from a2a_grpc.store.written import Written, refused
 from a2a_grpc.uncancelled import look_at_error
@@ -79,6 +79,8 @@ class SqlStore:
     """
 
     durable = True
+    shared = True
+    keeps_messages = True
 
     def __init__(self, url: str, *, budget_s: float = 20.0) -> None:
         """Raises ConfigurationError for a URL that names no database, or a driver that is not installed."""
@@ -113,7 +115,7 @@ class SqlStore:
             and self._keeper.is_healthy
         )
 
-    async def open(self) -> None:
+    async def open(self) -> Collection[TaskKey]:
         database = connect(self._url, busy_s=self._budget_s)
         try:
             budget_s = min(self._budget_s, OPEN_S)
@@ -132,6 +134,7 @@ class SqlStore:
         self._keeper = Keeper(database, self.load)
         self._commits.start()
         self._keeper.start()
+        return ()
 
     async def close(self) -> None:
         commits, keeper, database = self._commits, self._keeper, self._database
@@ -374,11 +377,14 @@ class SqlStore:
     async def bound(self, scope: Scope, key: str) -> Binding | None:
         return await self._read(statements.bound, scope, key)
 
-    async def purge(self, *, ended_age_s: float, keep: int, bound_age_s: float, limit: int) -> int:
-        removed, keys = await self._write(purge, ended_age_s, keep, bound_age_s, limit)
+    async def purge(self, *, ended_age_s: float, keep: int, limit: int) -> int:
+        keys = await self._write(purge, ended_age_s, keep, limit)
         for key in keys:
             self._forget(key)
-        return removed
+        return len(keys)
+
+    async def forget(self, *, bound_age_s: float, limit: int) -> int:
+        return await self._write(forget, bound_age_s, limit)
 
     # -- the way to the database
 

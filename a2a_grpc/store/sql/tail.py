@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from a2a_grpc.store.protocol import Record, Snapshot, TaskKey
+from a2a_grpc.store.values import Record, Snapshot, TaskKey
 
 MAX_RECORDS = 1024
 """Records kept of one task."""

@@ -1,0 +1,24 @@
+"""The tests that each task store has to pass. They need pytest, and pytest-asyncio in its automatic mode."""
+
+from a2a_grpc.store.contract.coordination import CoordinationContract
+from a2a_grpc.store.contract.mailbox import MailboxContract
+from a2a_grpc.store.contract.records import RecordsContract
+
+
+class StoreContract(RecordsContract, CoordinationContract, MailboxContract):
+    """The tests that each task store has to pass. Each test is one guarantee of `TaskStore`.
+
+    Make a subclass with a fixture `store`, which gives each test a store that is open and empty. Run it with pytest.
+
+    Example:
+        class TestMyStore(StoreContract):
+            @pytest.fixture
+            async def store(self):
+                store = MyStore()
+                await store.open()
+                yield store
+                await store.close()
+    """
+
+
+__all__ = ["CoordinationContract", "MailboxContract", "RecordsContract", "StoreContract"]
