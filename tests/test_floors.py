@@ -88,6 +88,11 @@ def test_a_module_imports_only_from_floors_strictly_below() -> None:
                 assert FLOORS[other] < FLOORS[own], f"{path} (floor {FLOORS[own]}) imports {other} ({FLOORS[other]})"
 
 
+def test_rpc_knows_neither_stores_nor_databases() -> None:
+    names = {name for path in PACKAGE.glob("rpc/*.py") for name in imports(path)}
+    assert not [name for name in names if name.startswith(("a2a_grpc.store", "a2a_grpc.database", "a2a_grpc.bus"))]
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

@@ -1,4 +1,11 @@
-"""The errors of a database that does not answer, or is not the one that was opened."""
+"""The errors of a database that does not answer, or is not the one that was opened. Needs no SQLAlchemy."""
+
+import logging
+
+from a2a_grpc.errors import A2AError, UnavailableError
+from a2a_grpc.throttle import Throttle
+
+logger = logging.getLogger("a2a_grpc.store")
 
 
 class StoreUnavailable(Exception):
@@ -21,3 +28,17 @@ class StoreLost(StoreUnavailable):
         "the database file of the task store was deleted, moved or replaced; the server accepts no messages until the "
         "file is back or the server is restarted; the server's log names the file"
     )
+
+
+class StoreErrors:
+    """The errors of calls that fail because the store does not answer."""
+
+    def __init__(self) -> None:
+        self._lines = Throttle(logger)
+
+    def translate(self, raised: BaseException) -> A2AError | None:
+        """Return UnavailableError if the store raised the exception because it does not answer, else None."""
+        if not isinstance(raised, StoreUnavailable):
+            return None
+        self._lines.warning("store", "the store does not answer: %s", raised)
+        return UnavailableError(raised.said, retry_after_s=1.0)

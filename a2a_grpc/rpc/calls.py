@@ -20,7 +20,6 @@ from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, Una
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.responses import TINY_BYTES, Responses
 from a2a_grpc.rpc.status import abort, to_status
-from a2a_grpc.store import StoreUnavailable
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.rpc")
@@ -92,18 +91,36 @@ class Calls:
 
     Guarantees:
 
-    - Whatever a behavior raises, the client gets a status of the error tree; no other exception's text leaves.
-    - Over `max_calls`, `max_streams` or `max_bytes` (of requests being served) a call is RESOURCE_EXHAUSTED at once.
+    - If a behavior raises an exception, the client gets a status of the error tree. The text of an exception that is
+      no A2AError does not leave the server.
+    - A call over `max_calls`, `max_streams` or `max_bytes` gets RESOURCE_EXHAUSTED at once.
     - Responses of more than 4 KiB are counted until gRPC has sent them, see `Responses`.
-    - `end_streams` ends every stream with a status, a slow reader's within seconds. Calls that come from then on are
-      UNAVAILABLE, and so is what `wait` does not see end in time.
+    - `end_streams` ends every stream with a status, within seconds even if the client does not read. Calls that come
+      later get UNAVAILABLE. `wait` ends the calls that are left with UNAVAILABLE.
+
+    Args:
+        max_calls: The number of unary calls that may be open.
+        max_streams: The number of streams that may be open.
+        max_bytes: The size of all requests that are being served together.
+        responses: The memory for responses that clients have not read.
+        translate: A function that returns the error for an exception of the server's own parts, such as its store, or
+            None for an exception that is a bug.
     """
 
-    def __init__(self, *, max_calls: int, max_streams: int, max_bytes: int, responses: Responses) -> None:
+    def __init__(
+        self,
+        *,
+        max_calls: int,
+        max_streams: int,
+        max_bytes: int,
+        responses: Responses,
+        translate: Callable[[BaseException], A2AError | None] = lambda raised: None,
+    ) -> None:
         self._room = {False: max_calls, True: max_streams}
         self._running: dict[bool, set[asyncio.Task[Any]]] = {False: set(), True: set()}
         self._max_bytes = max_bytes
         self._responses = responses
+        self._translate = translate
         self._bytes = 0
         self._lines = Throttle(logger)
         self._is_ending = False
@@ -161,16 +178,12 @@ class Calls:
                 else:
                     logger.exception("call failed")  # it awaited something that was canceled: the client waits on
                     status = to_status(InternalError())
-            except StoreUnavailable as unavailable:
-                self._lines.warning("store", "the store does not answer: %s", unavailable)
-                status = to_status(UnavailableError(unavailable.said, retry_after_s=1.0))
             except grpc.aio.InternalError:
                 return None  # a write to a client that is gone
             except BaseException as raised:  # a validator, or a router, may raise anything
                 if is_closing(raised, task):
                     raise
-                logger.exception("call failed")  # a bug, not a refusal: every traceback is worth its line
-                status = to_status(InternalError())
+                status = self._status_of(raised)
             finally:
                 running.discard(task)
                 self._bytes -= size
@@ -182,6 +195,13 @@ class Calls:
         if streaming:
             return grpc.unary_stream_rpc_method_handler(serve)
         return grpc.unary_unary_rpc_method_handler(serve)
+
+    def _status_of(self, raised: BaseException) -> Status:
+        """Return the status for an exception that is no A2AError. Log the exception if it is a bug."""
+        error = self._translate(raised)
+        if error is None:
+            logger.exception("call failed")
+        return to_status(error or InternalError())
 
     async def room_for(self, context: Context, size: int) -> None:
         """Wait for room for a response of about so many bytes. Call it before they are read.

@@ -7,6 +7,7 @@ import grpc
 
 from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
+from a2a_grpc.database.unavailable import StoreErrors
 from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.admin import HEALTH_METHODS
 from a2a_grpc.listening.front import Front
@@ -44,6 +45,7 @@ class Entrance:
             max_streams=settings.max_streams,
             max_bytes=REQUEST_BYTES,
             responses=Responses(max_bytes=RESPONSE_BYTES, unread_s=UNREAD_S),
+            translate=StoreErrors().translate,
         )
 
     def methods(

@@ -1,4 +1,4 @@
-"""Whether a server takes work: its own state at once, its store's answer at most once a second."""
+"""Find out whether a server accepts calls, and whether its store answers."""
 
 import asyncio
 import logging
@@ -11,9 +11,9 @@ from a2a_grpc.store import StoreUnavailable, TaskStore
 logger = logging.getLogger("a2a_grpc.server")
 
 STORE_ANSWERS_WITHIN_S = 1.0
-"""A store that takes longer makes the server not ready."""
+"""Seconds that the store has to answer. If it takes longer, the server is not ready."""
 ANSWER_KEEPS_S = 1.0
-"""How long an answer of the store serves all who ask."""
+"""Seconds for which an answer of the store is used, before the store is asked again."""
 
 
 class Readiness:
@@ -21,8 +21,8 @@ class Readiness:
 
     Guarantees:
 
-    - The store is asked at most once in `ANSWER_KEEPS_S`, however many ask: all who wait share one question.
-    - A server that does not take work is not ready at once, whatever the store said.
+    - The store is asked at most once in `ANSWER_KEEPS_S`. All callers that wait share one question.
+    - A server that stops accepting calls is not ready from then on, even if the store answers.
     """
 
     def __init__(self, store: TaskStore, takes_work: Callable[[], bool]) -> None:
@@ -39,7 +39,7 @@ class Readiness:
         if time.monotonic() >= self._keeps_until:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._ask(), name="a2a-grpc:ready")
-            await asyncio.wait([self._asking])  # a caller that goes away leaves the question to the others
+            await asyncio.wait([self._asking])  # `await` would cancel it for all callers if one is canceled
         return self._answers and self._takes_work()
 
     async def stop(self) -> None:

@@ -23,6 +23,7 @@ from a2a_grpc.auth.protocol import Certificate, Vouching
 from a2a_grpc.auth.settings import AuthSettings
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.unavailable import StoreErrors
 from a2a_grpc.engine import Engine, EngineSettings, Upkeep
 from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.admin import HEALTH_METHODS, Admin
@@ -461,6 +462,7 @@ class Server:
             max_streams=settings.max_streams,
             max_bytes=settings.max_bytes_in_flight,
             responses=Responses(max_bytes=settings.max_response_bytes_in_flight, unread_s=settings.unread_response_s),
+            translate=StoreErrors().translate,
         )
         options = ServicerOptions(
             cancel_on_disconnect=settings.cancel_on_disconnect,
