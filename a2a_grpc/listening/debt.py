@@ -126,10 +126,8 @@ class Debt:
             self._silent_since = min(self._silent_since, self._at)
             if self._at - self._silent_since >= SILENT_S:
                 return True
-            if (
-                not account.begun
-            ):  # judged soon, without gRPC's counters: their answer may hold the event loop for 100 ms
-                return False
+            if not account.begun:
+                return False  # judged soon, without gRPC's counters: to read them may hold the event loop for 100 ms
         has_lost_calls = account.begun > account.arrived + account.waiting
         if (self.size > known or has_lost_calls) and (counters := counted.of(connection.peer)) is not None:
             if self._is_resetting(allowance.resets(counters.started, account)):
