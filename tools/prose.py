@@ -40,7 +40,7 @@ COVERED = (
     "a2a_grpc/parts.py",
     "a2a_grpc/principal.py",
     "a2a_grpc/private.py",
-    "a2a_grpc/rpc/options.py",
+    "a2a_grpc/rpc/*.py",
     "a2a_grpc/server/__init__.py",
     "a2a_grpc/server/serve.py",
     "a2a_grpc/server/server.py",

@@ -1,4 +1,4 @@
-"""gRPC as this project uses it: call metadata, status details, channel arguments, the frame around every call."""
+"""Use gRPC as this project needs it: metadata, status details, channel arguments, the frame around every call."""
 
 from a2a_grpc.rpc.accept import AcceptingServer
 from a2a_grpc.rpc.arrivals import Arrivals, Asking

@@ -1,12 +1,12 @@
 """A grpc.aio server whose accept loop survives every path that a call can name.
 
-grpc.aio decodes the path of each call in the loop that accepts calls. Since 1.84 a path that is not UTF-8 ends that
-loop, and nothing is accepted any more. The core tells calls of registered methods apart by itself, so their paths need
-no decoding. Therefore every method is registered here, with a loop of its own, and a call of any other path is answered
-without a look at the path.
+grpc.aio decodes the path of each call in the loop that accepts calls. Since 1.84 a path that is not UTF-8 ends this
+loop, and the server accepts no further calls. gRPC's core tells calls of registered methods apart without their paths.
+So each method is registered here, with a loop of its own. A call of any other path gets its answer without a look at
+the path.
 
-This overrides two methods of grpc.aio's `AioServer`. If a version of grpc.aio has other methods, its own loop serves,
-and `AcceptingServer.ended` tells when that loop ends.
+This overrides two methods of grpc.aio's `AioServer`. If a version of grpc.aio has other methods, its own loop accepts
+the calls, and `AcceptingServer.ended` reports the end of this loop.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ KNOWN_SIGNATURES = {
     "_handle_rpc": ("method_name", "method_resolver", "interceptors", "rpc_state", "loop", "concurrency_exceeded"),
     "_schedule_rpc_coro": ("rpc_coro", "rpc_state", "loop", "method_name"),
 }
-"""What the functions of grpc.aio 1.84 and 1.85 take that serve an accepted call."""
+"""The arguments of the functions of grpc.aio 1.84 and 1.85 that serve an accepted call."""
 
 SIDE_BY_SIDE = 32
-"""Tasks that accept calls of one method, at most. gRPC hands over a call to each without waiting for the event loop."""
+"""The largest number of tasks that accept calls of one method. gRPC gives each task a call at once."""
 
 
 class AcceptingServer(grpc_aio_server.Server):
@@ -47,8 +47,8 @@ class AcceptingServer(grpc_aio_server.Server):
     Guarantees:
 
     - With the versions of grpc.aio that `accepts_any_path` knows, no path ends the accept loop.
-    - If the accept loop ends nevertheless, `ended` has the reason, calls in progress go on, and `stop` works as usual.
-    - gRPC's core writes into no memory that was freed, whatever ends the accept loop.
+    - If the accept loop ends for another reason, `ended` has the reason. Calls in progress go on, and `stop` works.
+    - gRPC's core writes into no memory that was freed, also after the end of the accept loop.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class AcceptingServer(grpc_aio_server.Server):
         traffic: Traffic | None = None,
         max_streams: int = UNLIMITED,
     ) -> None:
-        # Not the parent's: it would make an AioServer of its own, and those that never start are leaked.
+        # The constructor of the parent would make another AioServer, which leaks if it never starts.
         self._loop = cygrpc.get_working_loop()
         augmented = grpc_aio_server._augment_channel_arguments(tuple(options), None)
         self._server = _AioServer(self._loop, augmented, tuple(interceptors), traffic or Traffic(), max_streams)
         FORK.uses_grpc(self)
 
     async def stop(self, grace: float | None) -> None:
-        """As grpc.aio.Server.stop."""
+        """Stop, as `grpc.aio.Server.stop` does."""
         await super().stop(grace)
         if self._server.naming is not None:
             await self._server.naming.close()
@@ -74,7 +74,8 @@ class AcceptingServer(grpc_aio_server.Server):
 
     @property
     def ended(self) -> "asyncio.Future[BaseException | None]":
-        """Done once the accept loop has ended, with the exception that ended it, or None after `stop`."""
+        """A future that is done when the accept loop ends. Its exception is the reason. After `stop` its result is
+        None."""
         ended: asyncio.Future[BaseException | None] = self._server.ended
         return ended
 
@@ -84,12 +85,13 @@ class AcceptingServer(grpc_aio_server.Server):
 
     @property
     def turns(self) -> Turns:
-        """The accepted calls that wait to be begun."""
+        """The accepted calls that were not begun yet."""
         turns: Turns = self._server.turns
         return turns
 
     async def wait_for_calls(self, timeout_s: float) -> None:
-        """Wait until no call is open or waits for its turn, and all answers are written; or for `timeout_s`."""
+        """Wait until no call is open or waits for its turn, and all answers are written. Wait at most `timeout_s`
+        seconds."""
         end = self._loop.time() + timeout_s
         await self.turns.wait()
         while (calls := list(self._server.calls)) and (left_s := end - self._loop.time()) > 0:
@@ -144,7 +146,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             self.add_generic_rpc_handlers((methods,))
 
     async def _server_main_loop(self, server_started: "asyncio.Future[None]") -> None:
-        """Run grpc.aio's loop. Return when it ends, whatever ends it: `shutdown` could not complete after an error."""
+        """Run the loop of grpc.aio. Return when it ends, also after an error, because `shutdown` waits for the end."""
         error: BaseException | None = None
         try:
             await super()._server_main_loop(server_started)
@@ -154,22 +156,22 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
             self.ended.set_result(error)
 
     def _make_request_call_future(self, method: bytes | None) -> "asyncio.Future[Any]":
-        """Return what grpc.aio's loop waits for: not one call of the method, but tasks that serve all of them.
+        """Return a future for the loop of grpc.aio to wait for, while tasks accept the calls.
 
-        grpc.aio's loop cancels what it waits for when it ends. The core then still holds pointers into the request for
-        a call, and writes to them when the server stops; canceling the request would free that memory. So the loop gets
-        a future, not the tasks. They end when the server stops, and serve calls until then.
+        The loop cancels what it waits for when it ends. If this were the request for a call, its memory would be freed,
+        and gRPC's core would write into it when the server stops. So the loop gets a future, and not the tasks. The
+        tasks end when the server stops, and accept calls until then.
         """
         waited_for: asyncio.Future[Any] = self._running_loop.create_future()
         if accepts_any_path():
-            for _ in range(2):  # two in one round of the event loop tell that more wait
+            for _ in range(2):  # two calls in one round of the event loop mean that more are waiting
                 self._accept_beside(method, waited_for)
         else:
             self._watch(super()._make_request_call_future(method), waited_for)
         return waited_for
 
     def _accept_beside(self, method: bytes | None, waited_for: "asyncio.Future[Any]") -> None:
-        """Accept calls of a method in a further task."""
+        """Start a further task that accepts calls of a method."""
         self._side_by_side[method] += 1
         task = self._running_loop.create_task(self._accept(method, waited_for), name=f"accept {method!r}")
         self._watch(task, waited_for)
@@ -179,7 +181,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         task.add_done_callback(lambda done: self._accepted(done, waited_for))
 
     def _accepted(self, task: "asyncio.Task[Any]", waited_for: "asyncio.Future[Any]") -> None:
-        """Pass on how accepting ended, to grpc.aio's loop or, if that has ended before, to the log."""
+        """Pass the end of accepting to the loop of grpc.aio, or to the log if that loop has ended before."""
         self._accepting.discard(task)
         if task.cancelled():
             waited_for.cancel()
@@ -194,9 +196,9 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                 logger.error("accepting a call failed", exc_info=error)
 
     async def _accept(self, method: bytes | None, waited_for: "asyncio.Future[Any]") -> None:
-        """Accept calls of a registered method, or of all other methods if None, until the server stops.
+        """Accept calls of a registered method until the server stops. None means all other methods.
 
-        If several calls come in one round of the event loop, a further task accepts them beside this one.
+        If several calls come in one round of the event loop, a further task accepts calls, too.
         """
         name = "" if method is None else method.decode()
         while True:
@@ -204,7 +206,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                 state = await (self._request_call() if method is None else self._request_registered_call(method))
             except cygrpc._RequestCallError:
                 if not self.is_running():
-                    raise  # grpc.aio's loop expects it
+                    raise  # the loop of grpc.aio expects it
                 continue
             peer = cygrpc._ServicerContext(state, None, None, self._running_loop).peer()
             self.turns.add(peer, name, state)
@@ -237,9 +239,10 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         task.add_done_callback(lambda done: self._served(done, peer, state, call.metadata_bytes))
 
     def _served(self, task: "asyncio.Task[None]", peer: str, state: Any, metadata_bytes: int) -> None:
-        """Look at what serving a call raised, so that asyncio does not log it; gRPC fails so once a client has gone.
+        """Mark the error of a call as read, so that asyncio does not log it. gRPC raises such an error if a client has
+        left.
 
-        By now gRPC has freed the call: nothing but its status may be read from the state.
+        gRPC has freed the call by now, so only its status may be read.
         """
         self.calls.discard(task)
         if cygrpc._ServicerContext(state, None, None, self._running_loop).done():
@@ -260,9 +263,9 @@ class _Accepted:
         self._methods = methods
         self._peer = peer
         self.metadata_bytes = 0
-        """The size of what the caller sent, which may be too much to keep; 0 until gRPC asks for the handler."""
+        """The size in bytes of what the caller sent, or 0 until gRPC asks for the handler."""
         self.outer: asyncio.Task[None] | None = None
-        """The task that owns the call. The task that asks for the handler, and runs it, is started by this one."""
+        """The task that owns the call. It starts another task, which asks for the handler and runs it."""
 
     def resolve_handler(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         outer_task.set(self.outer)

@@ -1,4 +1,4 @@
-"""Bound the requests that are on their way in: gRPC lets a client send what it was asked for, and no more."""
+"""Bound the memory for requests that are arriving."""
 
 import asyncio
 import inspect
@@ -16,34 +16,34 @@ from a2a_grpc.rpc.shares import Shares
 from a2a_grpc.rpc.traffic import Account, Traffic
 
 HURRIED_S = 2.0
-"""How long a request may take to arrive while half of all places, or of its connection's, are taken."""
+"""Seconds that a request may take to arrive while half of all places, or of those of its connection, are taken."""
 PENALTY_S = 30.0
-"""How long a connection may use the first half of the places only, after a request of the connection was late."""
+"""Seconds after a late request in which its connection gets only places of the first half."""
 WAIT_S = 10.0
-"""How long a call waits for its turn to send its request."""
+"""Seconds that a call waits for its turn to send its request."""
 
 Refuse: TypeAlias = "Callable[[Any, A2AError], Awaitable[None]]"
-"""Ends a call, given by its context, with an error."""
+"""A function that ends a call, given by its context, with an error."""
 
 Adapt: TypeAlias = "Callable[[str, grpc.RpcMethodHandler[Any, Any]], grpc.RpcMethodHandler[Any, Any]]"
-"""Returns the handler to use in place of another one, for a method given by its full name."""
+"""A function that returns the handler to use in place of another one, for the full name of a method."""
 
 
 class Arrivals:
     """Reads the requests of unary calls.
 
-    grpc.aio asks for the request of a unary call before any handler runs, and the request's bytes stay in memory until
-    the last has come. As a call whose request is a stream, the call is there first, and its request is asked for here.
-    Until then gRPC takes no more than the first window of 16 KiB.
+    grpc.aio asks for the request of a unary call before any handler runs. The bytes that have arrived stay in memory
+    until the last byte is there. This class serves a unary call as one whose request is a stream. Then the handler runs
+    first, and asks for the request when there is room. Until then gRPC takes only the first window of 16 KiB.
 
     Guarantees:
 
     - At most `places` requests are asked for at a time, a quarter of them for one connection.
-    - A request arrives within `timeout_s`; within two seconds if places are scarce. Otherwise its call is
+    - A request arrives within `timeout_s`, or within two seconds if places are scarce. Otherwise its call gets
       RESOURCE_EXHAUSTED. Time in which the event loop does not run does not count.
-    - Connections with late requests, and those of which no request has arrived yet, share half of the places: there is
-      room for the others.
-    - Of the connections that wait for a place, the one that has fewest is served first.
+    - Connections with late requests, and new connections from which no request has arrived, share half of the places.
+      So there is room for the others.
+    - Of the connections that wait for a place, the connection with the fewest places is served first.
     """
 
     def __init__(self, *, places: int, timeout_s: float, refuse: Refuse, traffic: Traffic) -> None:
@@ -58,7 +58,7 @@ class Arrivals:
         self._loop = asyncio.get_running_loop()
 
     def asked_for(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
-        """Return a handler that asks for the request when there is room for it, then does what `handler` does."""
+        """Return a handler that asks for the request when there is room for it, and then does what `handler` does."""
         behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
         if handler.request_streaming or not (
             inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)
@@ -107,7 +107,7 @@ class Arrivals:
         return None
 
     async def _arrived(self, context: Any, peer: str, account: Account) -> Any:
-        """Ask for a request once there is a place. Return None if there is none in time, or if the request is late."""
+        """Ask for a request when there is a place. Return None if there is none in time, or if the request is late."""
         if not self._shares.take(peer, 1) and not await self._shares.wait(peer, 1, WAIT_S):
             return None
         task = asyncio.current_task(self._loop)
@@ -142,7 +142,7 @@ class Arrivals:
 
 
 class Asking(grpc.aio.ServerInterceptor):
-    """Adapts the handlers of a server with interceptors, which see the handlers as they were before."""
+    """Adapts the handlers of a server with interceptors. The interceptors see the handlers as they were before."""
 
     def __init__(self, adapt: Adapt) -> None:
         self._adapt = adapt

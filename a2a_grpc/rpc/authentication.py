@@ -1,4 +1,4 @@
-"""Identify the caller of a call before any handler, and any request, is looked at."""
+"""Find out who makes a call, before any handler runs and any request is read."""
 
 import asyncio
 import sys
@@ -51,7 +51,8 @@ _caller: ContextVar[Caller | None] = ContextVar("a2a_grpc caller of the call", d
 
 
 def current_caller() -> Caller:
-    """Return the caller of the call that the current task serves; an anonymous one if callers are not looked at."""
+    """Return the caller of the call that the current task serves. Return an anonymous one if calls are not
+    authenticated."""
     return _caller.get() or Caller()
 
 
@@ -86,7 +87,7 @@ class Authentication:
 
     @property
     def is_needed(self) -> bool:
-        """True if calls have to be looked at."""
+        """True if calls have to be authenticated, or written to the audit log."""
         return self._callers.is_needed or self._audit is not None
 
     def guarded(self, method: str, handler: Handler) -> Handler:

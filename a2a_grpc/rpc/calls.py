@@ -1,7 +1,7 @@
-"""The frame around every call of the service: authentication, errors as statuses, an orderly end.
+"""Serve each call: count it, turn errors into statuses, and end it when the server stops.
 
-It stands where a gRPC interceptor could, but sees the request's bytes: it counts them before anything is parsed, and a
-request that cannot be parsed gets a status with details. Health and reflection are not framed: they know no version.
+This could be an interceptor of gRPC. But `Calls` sees the bytes of requests, so it counts them before they are parsed.
+A request that cannot be parsed gets a status with details. Health and reflection do not pass through `Calls`.
 """
 
 import asyncio
@@ -26,26 +26,30 @@ logger = logging.getLogger("a2a_grpc.rpc")
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behavior: TypeAlias = "Callable[[bytes, Context], Awaitable[bytes | None]]"
-"""Serves one call: takes the request's bytes; a unary one gives the response's bytes, a streaming one writes them."""
+"""A function that serves a call, given the bytes of the request. For a unary call it returns the bytes of the response.
+For a stream it writes the bytes of each element."""
 
 Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 
 ABORT_TIMEOUT_S = 1.0
-"""How long a status may wait behind data that the peer does not read."""
+"""Seconds that a status may wait behind data that the client does not read."""
 
 _metadata: ContextVar[Metadata] = ContextVar("a2a_grpc metadata of the call", default=())
 
 
 def invocation_metadata(context: Context) -> Metadata:
-    """Return the call's metadata. gRPC has read it once to find the method, and would read it a second time."""
+    """Return the metadata of the call, which gRPC has read before to find the method."""
     return _metadata.get() or tuple(context.invocation_metadata() or ())
 
 
 class Methods(grpc.GenericRpcHandler):
-    """The handlers of a port's methods by the methods' full names.
+    """The handlers of the methods of a port.
 
-    `other` handles calls of all other methods; if None, those calls are UNIMPLEMENTED. `named` returns the handler of
-    another method by its name, or None if `other` is to handle it. `limit` takes over the calls with too much metadata.
+    Args:
+        handlers: The handlers, by the full names of their methods.
+        other: The handler of calls of all other methods. If None, these calls get UNIMPLEMENTED.
+        limit: The limit of metadata. It handles calls that exceed it.
+        named: A function that returns the handler of another method by its name, or None if `other` is to handle it.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class Methods(grpc.GenericRpcHandler):
 
     @property
     def needs_names(self) -> bool:
-        """True if calls of other methods are told apart by their names."""
+        """True if the name of any other method has to be found out."""
         return self._named is not None
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
@@ -81,7 +85,7 @@ class Methods(grpc.GenericRpcHandler):
         return found or self._other
 
     def unanswered(self, peer: str, metadata_bytes: int) -> None:
-        """Take note of a call that has ended without a status: the client, or gRPC itself, has ended it."""
+        """Note a call that ended without a status, because its client, or gRPC itself, has ended it."""
         if self._limit is not None:
             self._limit.unanswered(peer, metadata_bytes)
 
@@ -125,7 +129,7 @@ class Calls:
         self._lines = Throttle(logger)
         self._is_ending = False
         self.unread_by: set[str] = set()
-        """Peers, as gRPC names them, that did not read what was written to a call before it was ended."""
+        """The clients, as gRPC names them, that did not read what was written to a call before it was ended."""
         self._loop = asyncio.get_running_loop()
         self._limits: Deadlines[asyncio.Timeout] = Deadlines(lambda late: late.reschedule(0.0))
 
@@ -144,8 +148,7 @@ class Calls:
         return len(self._running[True])
 
     def handler(self, method: MethodDescriptor, behavior: Behavior) -> "grpc.RpcMethodHandler[Any, Any]":
-        """A handler for a method of the service. Requests and responses pass as bytes: nothing is serialised twice,
-        and a request that cannot be parsed gets a proper status."""
+        """Return a handler for a method of the service, which gets the request and gives the response as bytes."""
         streaming = method.server_streaming
         running = self._running[streaming]
 
@@ -176,11 +179,11 @@ class Calls:
                 elif task.cancelling():
                     raise  # the client is gone
                 else:
-                    logger.exception("call failed")  # it awaited something that was canceled: the client waits on
+                    logger.exception("call failed")  # code awaited something that was canceled; the client still waits
                     status = to_status(InternalError())
             except grpc.aio.InternalError:
                 return None  # a write to a client that is gone
-            except BaseException as raised:  # a validator, or a router, may raise anything
+            except BaseException as raised:  # code of other authors may raise anything
                 if is_closing(raised, task):
                     raise
                 status = self._status_of(raised)
@@ -204,9 +207,10 @@ class Calls:
         return to_status(error or InternalError())
 
     async def room_for(self, context: Context, size: int) -> None:
-        """Wait for room for a response of about so many bytes. Call it before they are read.
+        """Wait for room for a response of about `size` bytes. Call this before the response is read from the store.
 
-        Raises ResourceExhaustedError if there is none in time.
+        Raises:
+            ResourceExhaustedError: There is no room in time.
         """
         task = asyncio.current_task(self._loop)
         assert task is not None
@@ -232,8 +236,8 @@ class Calls:
         return ResourceExhaustedError("the requests being served have reached their limit", retry_after_s=1.0)
 
     async def end_streams(self) -> None:
-        """Gives every open stream a second to end by itself, then ends it with UNAVAILABLE; returns once their handlers
-        have ended, or after a bounded wait."""
+        """Give every open stream a second to end, then end it with UNAVAILABLE. Return when the handlers have ended, or
+        after two more seconds."""
         self._is_ending = True
         for timeout_s in (ABORT_TIMEOUT_S, 2 * ABORT_TIMEOUT_S):
             if streams := list(self._running[True]):
@@ -258,8 +262,8 @@ class Calls:
         """End the call with a status. Return False if the client did not read what was written before, so that the
         status could not be sent.
 
-        A status is passed, not an error: a frame that keeps an exception whose traceback holds the frame keeps all that
-        its callers hold, the request's bytes among it, until the garbage collector comes.
+        The argument is a status and not an exception. The traceback of an exception holds the frame of the handler, and
+        so the request, until the garbage collector runs.
         """
         limit = asyncio.timeout(None)
         try:
@@ -270,7 +274,7 @@ class Calls:
             self._lines.warning("unread status", "the client does not read; its call ends without a status")
             return False
         except (grpc.aio.InternalError, grpc.aio.UsageError):
-            pass  # the client is gone, and with it the reader of the status
+            pass  # the client is gone
         finally:
             self._limits.remove(limit)
         return True

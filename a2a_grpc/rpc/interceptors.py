@@ -1,6 +1,7 @@
-"""What interceptors of other libraries need: streams that can be iterated, and a server that instrumentations find.
+"""Serve interceptors of other libraries: streams that can be iterated, and a server that instrumentations find.
 
-A handler of a stream here is a coroutine that writes. Interceptors for telemetry iterate over what a handler returns.
+In this package the handler of a stream is a coroutine that writes. Interceptors for telemetry iterate over what a
+handler returns.
 """
 
 import inspect
@@ -20,7 +21,8 @@ def instrumented(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> tuple[gr
     """Return the interceptors of a server, with those that an instrumentation adds to each server.
 
     An instrumentation, for example `opentelemetry-instrument`, replaces `grpc.aio.server` by a function that adds an
-    interceptor. Servers of this project are made without that function, so it is asked what it would have made.
+    interceptor. This package does not make its servers with that function, so it calls the function only to get the
+    interceptors.
     """
     if grpc.aio.server is grpc_aio_server.server:
         return tuple(interceptors)
@@ -36,7 +38,7 @@ def instrumented(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> tuple[gr
 
 
 def for_interceptors(handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
-    """Return a handler that does the same. If it streams, what its behavior returns can be awaited and iterated."""
+    """Return a handler that does the same. If it streams, the result of its behavior can be awaited or iterated."""
     behavior = _behavior(handler)
     return _streaming(handler, EitherWay(behavior)) if inspect.iscoroutinefunction(behavior) else handler
 
@@ -48,7 +50,7 @@ def without_interceptors(handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.Rp
 
 
 def _behavior(handler: "grpc.RpcMethodHandler[Any, Any]") -> Any:
-    """The behavior of a handler that streams; None if it does not."""
+    """Return the behavior of a handler that streams, or None if the handler does not stream."""
     if not handler.response_streaming:
         return None
     return handler.stream_stream if handler.request_streaming else handler.unary_stream
@@ -60,7 +62,7 @@ def _streaming(handler: "grpc.RpcMethodHandler[Any, Any]", behavior: Any) -> "gr
 
 
 class EitherWay:
-    """The behavior of a stream: what a call of it returns can be awaited, or iterated for the elements."""
+    """The behavior of a stream. The result of a call can be awaited, or iterated for the elements."""
 
     __slots__ = ("behavior",)
 
@@ -81,7 +83,7 @@ class _Call:
         return self._behavior(self._request, self._context).__await__()
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        """Run the behavior, in the task that iterates. Each element that it writes is yielded instead."""
+        """Run the behavior in the task that iterates. Yield each element that the behavior writes."""
         steps = self._behavior(self._request, _Yielding(self._context)).__await__()
         resume: Callable[[], Any] = partial(next, steps)
         try:
@@ -97,7 +99,7 @@ class _Call:
                 try:
                     result = await _passed_on(step)
                     resume = partial(steps.send, result)
-                except BaseException as raised:  # the behavior is to see it, its cancellation too
+                except BaseException as raised:  # the behavior has to see every exception, also its cancellation
                     resume = partial(steps.throw, raised)
         finally:
             steps.close()
@@ -105,12 +107,12 @@ class _Call:
 
 @coroutine
 def _passed_on(step: Any) -> Generator[Any, Any, Any]:
-    """Hand to the event loop what a coroutine waits for. Return what the event loop sends back."""
+    """Give the event loop what a coroutine waits for. Return what the event loop sends back."""
     return (yield step)
 
 
 class _Element:
-    """An element of a stream on its way from a behavior to the interceptor that iterates."""
+    """An element of a stream, on its way from a behavior to the interceptor that iterates."""
 
     __slots__ = ("value",)
 
@@ -122,7 +124,7 @@ class _Element:
 
 
 class _Yielding:
-    """A call's context whose elements are yielded, not written."""
+    """The context of a call whose elements are yielded instead of written."""
 
     __slots__ = ("_context",)
 

@@ -1,4 +1,4 @@
-"""The limit of a call's metadata, applied before the call's request is awaited."""
+"""Limit the metadata of a call before its request is awaited."""
 
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -13,15 +13,16 @@ from a2a_grpc.rpc.status import abort, to_status
 from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Traffic, calling_peer
 
 ENTRY_BYTES = 32
-"""What HPACK counts for each entry of a header list, beside its name and its value (RFC 7541 section 4.1)."""
+"""The bytes that HPACK counts for each entry of a header list, in addition to name and value (RFC 7541 section 4.1)."""
 
 
 CUT_BYTES = 600
-"""Metadata so close to the limit may be what gRPC has left of larger ones; it counts more than it hands over."""
+"""The difference to the limit from which metadata may be the rest of larger ones, since gRPC counts more than it gives.
+"""
 CUT_CHARGE_BYTES = ALARM_BYTES // 4
 
 counted_bytes: ContextVar[int] = ContextVar("a2a_grpc size of the metadata of the call", default=0)
-"""In a handler's task: the size of the call's metadata as HPACK counts it. 0 if there is no limit."""
+"""In the task of a handler: the size of the call's metadata as HPACK counts it. 0 if there is no limit."""
 
 
 def _counted(metadata: Sequence[tuple[str, str | bytes]]) -> int:
@@ -32,8 +33,8 @@ def _counted(metadata: Sequence[tuple[str, str | bytes]]) -> int:
 class MetadataLimit:
     """Refuses the calls that carry too much metadata.
 
-    gRPC's own limit begins when the client acknowledges the server's SETTINGS. Before that the limit is 16 MiB a call,
-    and the calls of an HPACK bomb held as much each for as long as their requests were not sent. This refusal does not
+    gRPC's own limit begins when the client acknowledges the SETTINGS of the server. Before that the limit is 16 MiB for
+    each call. The calls of an HPACK bomb held this much memory until their requests were sent. This refusal does not
     wait for the request.
     """
 
@@ -46,8 +47,8 @@ class MetadataLimit:
     def is_exceeded(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
         """Return True if names and values together are larger than the limit.
 
-        The caller's connection is charged then, before further calls of the connection are begun. Otherwise the
-        metadata explain what the connection has sent for them.
+        In this case charge the connection, before further calls of the connection are begun. Otherwise count the
+        metadata as bytes that the connection had a reason to send.
         """
         counted = _counted(metadata)
         counted_bytes.set(counted)
@@ -65,7 +66,8 @@ class MetadataLimit:
     def unanswered(self, peer: str, counted: int) -> None:
         """Charge a call that ended without a status if its metadata are as large as metadata can be.
 
-        gRPC decodes larger metadata, hands over what is within the limit, and ends the call: HPACK bombs end so.
+        gRPC decodes larger metadata, gives what is within the limit, and ends the call. Calls of HPACK bombs end like
+        this.
         """
         if counted > self._max_bytes - CUT_BYTES:
             self._traffic.charge(peer, CUT_CHARGE_BYTES)

@@ -1,4 +1,4 @@
-"""What the metadata of a call says: version, extensions, where to resume, which key makes a send idempotent."""
+"""Read the metadata of a call: version, extensions, the place to resume at, the key of an idempotent send."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from a2a_grpc.text import MAX_CHARS, flaw
 from a2a_grpc.wire import AgentCard
 
 UNSTATED_VERSION = "0.3"
-"""What a call without `a2a-version` speaks (VER-3)."""
+"""The version of a call without `a2a-version` (VER-3)."""
 
 NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS})
-"""The entries that are read; all others belong to the agent."""
+"""The entries that are read. All others are for the agent."""
 SINGLE = NAMES - {Key.EXTENSIONS}
-"""The entries that have one value; repeated, they have to say the same."""
+"""The entries that have one value. If such an entry is repeated, all its values must be equal."""
 
 
 class CallMetadata(NamedTuple):
@@ -35,9 +35,10 @@ class CallMetadata(NamedTuple):
 
     @classmethod
     def read(cls, metadata: Iterable[tuple[str, str | bytes]]) -> "CallMetadata":
-        """Repeated and comma-separated entries are the same (META-3); white space does not count.
+        """Read metadata. Repeated and comma-separated entries mean the same (META-3). White space does not count.
 
-        Raises InvalidRequestError for entries that contradict each other (META-7) and for values that cannot be.
+        Raises:
+            InvalidRequestError: Entries contradict each other (META-7), or a value is not possible.
         """
         version = ""
         extensions: list[str] = []
@@ -76,9 +77,12 @@ class CallMetadata(NamedTuple):
 
 
 def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> None:
-    """Raises VersionNotSupportedError unless Major.Minor of `version` is supported (VER-2, VER-4).
+    """Raise VersionNotSupportedError if Major.Minor of `version` is not supported (VER-2, VER-4).
 
-    None given counts as 0.3 (VER-3); `lenient` accepts its absence (VER-10).
+    Args:
+        version: The version that the call names. "" counts as 0.3 (VER-3).
+        supported: The supported versions.
+        lenient: True if a call may name no version (VER-10).
     """
     if not version and lenient:
         return
@@ -106,9 +110,10 @@ def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> N
 
 
 def activate(requested: Iterable[str], card: AgentCard) -> tuple[str, ...]:
-    """The requested extensions that the card offers; others are ignored (EXT-2).
+    """Return the requested extensions that the card offers. Ignore others (EXT-2).
 
-    Raises ExtensionSupportRequiredError for one that the card requires and the call does not declare (EXT-3).
+    Raises:
+        ExtensionSupportRequiredError: The card requires an extension that the call does not declare (EXT-3).
     """
     wanted = set(requested)
     offered = card.capabilities.extensions

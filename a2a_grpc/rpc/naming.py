@@ -1,8 +1,8 @@
-"""Find out which method a call names that gRPC does not know, although its path may be any bytes.
+"""Find out which method a call names if gRPC does not know it, although its path may be any bytes.
 
-Only grpc.aio's accept loop can read the path of such a call, and a path that is not UTF-8 ends that loop, see `accept`.
-So a loop of another server, which has no port, gets the accepted calls and reads their paths. If one ends the loop, the
-next server takes its place.
+Only the accept loop of grpc.aio can read the path of such a call, and a path that is not UTF-8 ends this loop (see
+`accept`). So the loop of another server, which has no port, reads the paths of such calls. If a path ends this loop,
+the next server takes its place.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ import grpc
 from grpc._cython import cygrpc
 
 RENEW_S = 1.0
-"""Seconds between two servers. Meanwhile the calls are begun without their names: bad paths are cheap to send."""
+"""Seconds between two servers. Calls of this time are begun without their names, because bad paths are cheap to send.
+"""
 
 
 class Naming:
@@ -76,7 +77,7 @@ class Naming:
         return self._resolve(self._named.popleft(), details)
 
     def ended(self, reader: "_PathReader", *, is_bad_path: bool) -> None:
-        """Go on without a server whose loop has ended."""
+        """Continue without a server whose loop has ended."""
         if self._reader is not reader:
             return
         self._reader = None

@@ -1,4 +1,4 @@
-"""The arguments of the server's gRPC channels. The reason for each was measured."""
+"""The arguments of gRPC servers. The reason for each was measured."""
 
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ def server_options(
 ) -> list[tuple[str, int]]:
     """Return the arguments for `grpc.aio.server`.
 
-    If connections are guarded, a new one has `FIRST_BUFFER_BYTES` at most; the guard widens it.
+    If connections are guarded, a new connection has at most `FIRST_BUFFER_BYTES`, and the guard gives it more later.
     """
     buffer_bytes = settings.socket_buffer_bytes
     if is_guarded:

@@ -1,4 +1,4 @@
-"""What server reflection looks its symbols up in, under both of its versions."""
+"""The descriptors that server reflection looks symbols up in, for both of its versions."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 V1 = "grpc.reflection.v1.ServerReflection"
-"""Newer tools ask for this one. Its messages are those of v1alpha, byte for byte, under another package."""
+"""The name of reflection v1, which newer tools use. Its messages are those of v1alpha in another package."""
 
 METHOD = "ServerReflectionInfo"
 _V1_PACKAGE, _V1_FILE = "grpc.reflection.v1", "grpc/reflection/v1/reflection.proto"
 
 
 class Symbols:
-    """Protobuf's default pool, which also finds methods: `grpcurl describe` asks for them, the pool knows services.
+    """The default pool of protobuf, with methods: `grpcurl describe` asks for them, and the pool only knows services.
 
-    The file of reflection v1, which grpcio does not have, is made from that of v1alpha, in a pool of its own: another
-    package of the process may register that file one day.
+    grpcio does not have the file of reflection v1, so it is made from the file of v1alpha. It has a pool of its own,
+    because another package of the process may register the same file.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Symbols:
         self._v1.Add(_v1_file())
 
     def FindFileByName(self, name: str) -> FileDescriptor:
-        """The file of that name. Raises KeyError."""
+        """Return the file with a name. Raise KeyError if there is none."""
         return (self._v1 if name == _V1_FILE else self._pool).FindFileByName(name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
-        """The file of a message, enum, service or method. Raises KeyError."""
+        """Return the file of a message, enum, service or method. Raise KeyError if there is none."""
         pool = self._v1 if symbol.startswith(f"{_V1_PACKAGE}.") else self._pool
         try:
             return pool.FindFileContainingSymbol(symbol)
@@ -47,7 +47,7 @@ class Symbols:
 
 
 def _v1_file() -> FileDescriptorProto:
-    """Return the file of reflection v1: that of v1alpha, with its own names."""
+    """Return the file of reflection v1, made from that of v1alpha with its own names."""
     file = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(file)
     before, after = f".{file.package}.", f".{_V1_PACKAGE}."

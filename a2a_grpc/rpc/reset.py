@@ -1,4 +1,4 @@
-"""End calls from the server's side: grpc.aio has no method for it."""
+"""End calls from the side of the server, for which grpc.aio has no method."""
 
 import asyncio
 import gc
@@ -8,18 +8,20 @@ from typing import Any, TypeAlias
 Task: TypeAlias = asyncio.Task[Any]
 
 outer_task: ContextVar[Task | None] = ContextVar("a2a_grpc outer task of the call", default=None)
-"""In a handler's task: the task of grpc.aio that owns the call. None if grpc.aio's own loop has accepted the call."""
+"""In the task of a handler: the task of grpc.aio that owns the call. None if the loop of grpc.aio has accepted the
+call."""
 
 OUTER = "_schedule_rpc_coro"
-"""The coroutine of the task that owns a call; it starts the handler's task, and waits until the client has left."""
+"""The coroutine of the task that owns a call. It starts the task of the handler, and waits until the client has left.
+"""
 
 
 def reset(handler: Task, outer: Task | None) -> bool:
     """Reset the stream of a call. Return False if the task that owns the call was not found.
 
-    A status cannot end a call whose client does not read: the status waits behind the data, and gRPC keeps the data. A
-    call that is no longer referred to is canceled by gRPC's core, which resets the stream and frees what it holds. So
-    both tasks of the call are canceled.
+    A status cannot end a call whose client does not read, because the status waits behind the data. gRPC's core cancels
+    a call that is not referred to any more, resets its stream and frees its memory. So both tasks of the call are
+    canceled.
     """
     outer = outer or _outer_of(handler)
     if outer is None:
@@ -32,7 +34,7 @@ def reset(handler: Task, outer: Task | None) -> bool:
 def _outer_of(handler: Task) -> Task | None:
     """Return the task that owns a call, found by the objects that its coroutine refers to.
 
-    For the versions of grpc.aio whose own loop accepts calls: these versions name the task nowhere.
+    This is for versions of grpc.aio whose own loop accepts calls, because no attribute there names the task.
     """
     for task in asyncio.all_tasks():
         coroutine = task.get_coro()

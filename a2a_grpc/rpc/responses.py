@@ -1,4 +1,4 @@
-"""Bound the bytes of responses that wait for their clients to read."""
+"""Bound the memory for responses that clients have not read yet."""
 
 import asyncio
 import logging
@@ -14,13 +14,13 @@ from a2a_grpc.throttle import Throttle
 logger = logging.getLogger("a2a_grpc.rpc")
 
 TINY_BYTES = 4096
-"""Responses up to this size are not counted: what gRPC holds for their calls is more."""
+"""The largest size in bytes of responses that are not counted, since gRPC holds more than that for their calls."""
 LOOK_S = 0.25
-"""Between two looks at responses that are not read."""
+"""Seconds between two looks for responses that are not read."""
 
 
 class Hold:
-    """A response on its way, or room for it."""
+    """A response that was given to gRPC, or the room for one."""
 
     __slots__ = ("outer", "peer", "since", "size")
 
@@ -29,18 +29,19 @@ class Hold:
         self.size = size
         self.outer = outer_task.get()
         self.since = math.inf
-        """When gRPC got the response, by the clock of the responses."""
+        """The time at which gRPC got the response."""
 
 
 class Responses:
-    """The responses that are on their way, by the tasks of their calls.
+    """The responses that gRPC has not sent yet, by the tasks of their calls.
 
     Guarantees:
 
-    - Together they have at most `max_bytes`, those of one connection at most half as much; a single one may be larger.
-    - A call waits for room for at most twice `unread_s`, then it is RESOURCE_EXHAUSTED.
-    - While a call waits, responses that were not read for `unread_s` are ended, those of the connection that holds most
-      first. Their streams are reset. Time in which the event loop does not run does not count.
+    - All responses together have at most `max_bytes`, and those of one connection at most half as much. A single
+      response may be larger.
+    - A call waits for room for at most twice `unread_s`. Then it gets RESOURCE_EXHAUSTED.
+    - While a call waits, responses that were not read for `unread_s` are ended, and their streams reset. Those of the
+      connection that holds most are ended first. Time in which the event loop does not run does not count.
     """
 
     def __init__(self, *, max_bytes: int, unread_s: float) -> None:
@@ -62,10 +63,13 @@ class Responses:
         return task in self._holds
 
     async def hold(self, task: "asyncio.Task[Any]", peer: str, size: int, *, has_acted: bool = True) -> None:
-        """Count a response until `release` or the end of its call; if the call has room already, change its size.
+        """Count a response until `release` or the end of its call. If the call has room already, change its size.
 
-        Call it in the task of the call. Waits for room. Raises ResourceExhaustedError if there is none in time. The
-        error names a time for another try only if the call has not acted yet: a second send would be a second message.
+        Call this in the task of the call. It waits for room.
+
+        Raises:
+            ResourceExhaustedError: There is no room in time. The error says when to try again, unless the call has
+                acted already, because a second send would be a second message.
         """
         hold = self._holds.get(task)
         if hold is not None:
@@ -85,13 +89,13 @@ class Responses:
         task.add_done_callback(self.release)
 
     def sent(self, task: "asyncio.Task[Any]") -> None:
-        """Note that the response of a call is gRPC's now: from here on it waits for the client to read."""
+        """Note that gRPC has got the response of a call, which from now on waits for the client to read."""
         hold = self._holds.get(task)
         if hold is not None:
             hold.since = self._clock.time()
 
     def release(self, task: "asyncio.Task[Any]") -> None:
-        """Count the response of a call no longer. Does nothing if none is counted."""
+        """Stop counting the response of a call, if one is counted."""
         hold = self._holds.pop(task, None)
         if hold is not None:
             task.remove_done_callback(self.release)
@@ -109,7 +113,7 @@ class Responses:
         self._looking = self._loop.call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
-        """End responses that their clients do not read, as many as the waiting calls need."""
+        """End responses that clients do not read, as many as the waiting calls need."""
         self._looking = None
         if not self._holds:
             self._clock.look(math.inf)

@@ -1,4 +1,4 @@
-"""An amount that the connected peers share fairly."""
+"""Share an amount fairly among the connected peers."""
 
 import asyncio
 from collections import deque
@@ -12,10 +12,10 @@ class Shares:
 
     Guarantees:
 
-    - All peers together hold at most `total`, and one peer at most `per_peer`. A single part that is larger is given if
-      nothing else is held.
-    - A peer of which `is_limited` says so is given nothing while half of the total is held.
-    - Of the peers that wait, the one that holds least is served first; the parts of one peer are given in order.
+    - All peers together hold at most `total`, and one peer at most `per_peer`. A larger part is given if nothing else
+      is held.
+    - A peer for which `is_limited` returns True gets nothing while half of the total is held.
+    - Of the peers that wait, the peer that holds least is served first. The parts of one peer are given in order.
     """
 
     def __init__(self, total: int, per_peer: int, *, is_limited: Callable[[str], bool] = lambda peer: False) -> None:
@@ -34,7 +34,7 @@ class Shares:
 
     @property
     def wanted(self) -> int:
-        """The smallest part that is next of a peer that waits; 0 if none waits."""
+        """The smallest of the parts that the waiting peers need next. 0 if no peer waits."""
         return min((line[0][0] for line in self._waiting.values()), default=0)
 
     def held_by(self, peer: str) -> int:
@@ -48,7 +48,7 @@ class Shares:
         return True
 
     async def wait(self, peer: str, size: int, timeout_s: float) -> bool:
-        """Wait for a part. Return False if there was no room in time, see `Deadlines`."""
+        """Wait for a part. Return False if there was no room in time (see `Deadlines`)."""
         place: tuple[int, asyncio.Future[bool]] = size, asyncio.get_running_loop().create_future()
         self._waiting.setdefault(peer, deque()).append(place)
         given = place[1]
@@ -67,11 +67,11 @@ class Shares:
         return is_given
 
     def enlarge(self, peer: str, by: int) -> None:
-        """Make a part that is held larger, whether there is room or not."""
+        """Make a part larger that is held, even if there is no room."""
         self._give(peer, by)
 
     def give_back(self, peer: str, size: int) -> None:
-        """Give a part back, or some of it, and serve those that wait."""
+        """Give a part back, or some of it. Then serve the peers that wait."""
         self.held -= size
         left = self._by_peer[peer] - size
         if left:
@@ -94,9 +94,9 @@ class Shares:
         self._by_peer[peer] = self._by_peer.get(peer, 0) + size
 
     def serve(self) -> None:
-        """Give those that wait what there is room for.
+        """Give parts to the peers that wait, as far as there is room.
 
-        While many peers wait, most calls give one part: the search ends with the first peer that can be given one.
+        While many peers wait, most calls give one part, so the search ends with the first peer that gets one.
         """
         while self._waiting and self.held < self.total:
             for peer in self._by_need():
@@ -113,7 +113,7 @@ class Shares:
                 return
 
     def _by_need(self) -> Iterator[str]:
-        """Yield the peers that wait: those that hold nothing, and then the others, those that hold least first."""
+        """Yield the peers that wait: first those that hold nothing, then the others, those that hold least first."""
         holding = []
         for peer in self._waiting:
             if peer in self._by_peer:
@@ -130,6 +130,6 @@ class Shares:
 
 
 def _too_late(given: "asyncio.Future[bool]") -> None:
-    """Have a peer's call go on without its part."""
+    """Continue the call of a peer without its part."""
     if not given.done():
         given.set_result(False)

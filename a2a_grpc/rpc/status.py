@@ -1,4 +1,4 @@
-"""Errors as gRPC statuses with `google.rpc` details (spec §10.6)."""
+"""Convert errors to gRPC statuses with `google.rpc` details (spec §10.6)."""
 
 from collections.abc import Sequence
 from typing import Any as Any_
@@ -24,7 +24,7 @@ MAX_VIOLATIONS_BYTES = 2048
 
 
 def to_status(error: A2AError) -> Status:
-    """Code, message, and ErrorInfo; BadRequest where fields were refused; RetryInfo where waiting helps."""
+    """Return the status of an error: code, message, ErrorInfo, and BadRequest or RetryInfo if the error has them."""
     metadata = {key: _cut(text, MAX_DETAIL_BYTES) for key, text in error.metadata.items()}
     details = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if error.violations:
@@ -42,7 +42,7 @@ def to_status(error: A2AError) -> Status:
 
 
 async def abort(context: "grpc.aio.ServicerContext[Any_, Any_]", status: Status) -> None:
-    """End a call with a status of ours, then return."""
+    """End a call with a status, then return."""
     metadata = (*(context.trailing_metadata() or ()), *trailing_metadata(status))
     await end(context, CODES[status.code], status.message, metadata)
 
@@ -55,8 +55,8 @@ async def end(
 ) -> None:
     """End a call with a code, a message and trailing metadata, then return.
 
-    grpc.aio raises its AbortError once the handler has ended. It keeps the error with the call. The error's traceback
-    would keep the frames of the handler, and the frames the call and its request, until the garbage collector comes.
+    grpc.aio raises its AbortError once the handler has ended, and keeps the error with the call. The traceback of the
+    error would keep the frames of the handler, and so the request, until the garbage collector runs.
     """
     try:
         await context.abort(code, message, tuple(metadata))
@@ -65,7 +65,7 @@ async def end(
 
 
 def _bad_request(violations: Sequence[Violation]) -> BadRequest:
-    """The first violations, as many as there is room for."""
+    """Return the first violations, as many as there is room for."""
     bad, room = BadRequest(), MAX_VIOLATIONS_BYTES
     for field, description in violations[:MAX_VIOLATIONS]:
         item = BadRequest.FieldViolation(
@@ -79,7 +79,8 @@ def _bad_request(violations: Sequence[Violation]) -> BadRequest:
 
 
 def _cut(text: str, limit: int) -> str:
-    """As much of a text as fits, counted as `grpc-message` is encoded: three bytes for each that is not plain ASCII."""
+    """Return the beginning of a text that fits. `grpc-message` encodes each byte that is not plain ASCII as three
+    bytes."""
     size = 0
     for place, character in enumerate(text):
         size += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
@@ -89,5 +90,5 @@ def _cut(text: str, limit: int) -> str:
 
 
 def trailing_metadata(status: Status) -> tuple[tuple[str, bytes], ...]:
-    """The trailer that carries the details."""
+    """Return the trailer that carries the details."""
     return ((STATUS_DETAILS, status.SerializeToString()),)

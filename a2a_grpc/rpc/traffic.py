@@ -1,57 +1,57 @@
-"""What the calls of each connection explain of the bytes that the connection sends."""
+"""Count the bytes that each connection had a reason to send, which are those of its calls."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 CALL_BYTES = 256
-"""Frames of a call, beside its metadata and its request."""
+"""Bytes for the frames of a call, in addition to its metadata and its request."""
 RESET_BYTES = 1024
-"""What a call costs its connection if it must have been reset before it was begun: as much work as many frames."""
+"""The charge for a call that was reset before it was begun. The server does the work of many frames for it."""
 MESSAGE_BYTES = 64
-"""Frames of a further message of a call, and what TLS adds to them."""
+"""Bytes for the frames of a further message of a call, with what TLS adds to them."""
 ALARM_BYTES = 256 * 1024
-"""A charge of this size is an attack: sixteen times the metadata that a call may have."""
+"""A charge of this size is an attack. It is sixteen times the metadata that a call may have."""
 
 calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default="")
-"""Who makes the current call, as gRPC names it; empty if grpc.aio's own loop has accepted the call."""
+"""The peer of the current call, as gRPC names it. "" if the loop of grpc.aio has accepted the call."""
 
 
 class Account:
-    """What the calls of one connection explain."""
+    """The account of a connection: its calls, and the bytes that belong to them."""
 
     __slots__ = ("answered", "arrived", "arriving", "begun", "charged", "dropped", "explained", "waiting")
 
     def __init__(self) -> None:
         self.begun = 0
-        """Calls that were begun: their metadata are counted."""
+        """The number of calls that were begun, so that their metadata are counted."""
         self.explained = 0
-        """Bytes of metadata and frames of calls that were begun, and of requests that arrived, less charges."""
+        """Bytes of metadata and frames of calls that were begun, and of requests that arrived, minus charges."""
         self.arrived = 0
-        """Calls whose request has arrived."""
+        """The number of calls whose request has arrived."""
         self.charged = 0
-        """Sum of all charges."""
+        """The sum of all charges."""
         self.waiting = 0
-        """Calls that have begun and whose request has not arrived."""
+        """The number of calls that have begun and whose request has not arrived."""
         self.arriving = 0
-        """Calls of those whose request has been asked for."""
+        """The number of calls among these whose request was asked for."""
         self.dropped = 0
-        """Calls that were accepted and not begun, because they must have been reset. Each was charged."""
+        """The number of calls that were accepted but not begun, because they were reset. Each was charged."""
         self.answered = 0
-        """Calls that have ended with a status of the server."""
+        """The number of calls that have ended with a status of the server."""
 
 
 class Traffic:
-    """The accounts of all connections, by peer as gRPC names it."""
+    """The accounts of all connections, by the peer as gRPC names it."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
         self._absent: set[str] = set()
         self.on_alarm: Callable[[], None] = lambda: None
-        """Called at once if a single call is charged `ALARM_BYTES` or more."""
+        """A function that is called at once if a single call is charged `ALARM_BYTES` or more."""
 
     def account(self, peer: str) -> Account:
-        """Return the account of a connection; a new one if there is none."""
+        """Return the account of a connection, or a new one if there is none."""
         account = self._accounts.get(peer)
         if account is None:
             account = self._accounts[peer] = Account()
@@ -61,7 +61,7 @@ class Traffic:
     def receiving(self, peer: str) -> Iterator[Callable[[bytes], None]]:
         """Yield a function to call with each message of a call that receives many. The call lasts while the block runs.
 
-        Without it the messages of such a call would count as a flood. Meanwhile one more message may be on its way.
+        Without it the messages of such a call would count as a flood. One more message may be on its way.
         """
         account = self.account(peer)
 
@@ -78,12 +78,12 @@ class Traffic:
             account.arriving -= 1
 
     def drop(self, peer: str) -> None:
-        """Charge a connection for a call that is not begun, because it must have been reset."""
+        """Charge a connection for a call that is not begun, because it was reset."""
         self.account(peer).dropped += 1
         self.charge(peer, RESET_BYTES)
 
     def charge(self, peer: str, size: int) -> None:
-        """Take bytes from what a connection's calls explain: the server had work that no call was worth."""
+        """Subtract bytes from the account of a connection, for work of the server that belongs to no useful call."""
         account = self.account(peer)
         account.explained -= size
         account.charged += size
@@ -96,7 +96,7 @@ class Traffic:
             account.answered += 1
 
     def is_proven(self, peer: str) -> bool:
-        """Return True if a call of the connection was answered, and none was charged: no flood begins so."""
+        """Return True if a call of the connection was answered and none was charged, which is no flood."""
         account = self._accounts.get(peer)
         return account is not None and account.answered > 0 and not account.charged
 
@@ -105,7 +105,7 @@ class Traffic:
         self.keep([peer for peer, account in self._accounts.items() if account.waiting])
 
     def keep(self, peers: Collection[str]) -> None:
-        """Forget the accounts of all other peers, at the second time: a connection may be newer than `peers`."""
+        """Forget the accounts of all other peers at the second call, since a connection may be newer than `peers`."""
         absent = self._accounts.keys() - set(peers)
         for gone in absent & self._absent:
             del self._accounts[gone]

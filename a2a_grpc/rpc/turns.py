@@ -1,4 +1,4 @@
-"""The order in which accepted calls are begun: connections take turns."""
+"""Begin accepted calls in an order in which connections take turns."""
 
 import asyncio
 from collections import deque
@@ -9,33 +9,34 @@ from typing import Any, TypeAlias
 from a2a_grpc.rpc.traffic import Traffic
 
 AT_ONCE = 16
-"""Calls begun in one round of the event loop, at most."""
+"""The largest number of calls that are begun in one round of the event loop."""
 SLOW_S = 0.005
-"""A round that takes longer makes the next one begin a single call."""
+"""Seconds. If a round takes longer, the next round begins a single call."""
 MANY = 16
-"""Calls accepted in one round that make the others of the round wait: those in gRPC are accepted first."""
+"""If so many calls are accepted in one round, the others of the round wait, so that calls in gRPC are accepted first.
+"""
 
 Lines: TypeAlias = dict[str, deque[tuple[str, Any]]]
-"""Accepted calls that wait, by connection. The connection that comes first has the next turn."""
+"""The accepted calls that wait, by connection. The first connection has the next turn."""
 
 
 class Turns:
     """Begins accepted calls.
 
-    gRPC hands out calls in the order in which they came, so that a flood of one connection delays the calls of all. To
-    accept a call is quick; to begin it costs ten times as much, and a thousand times if its metadata are an attack. So
-    calls are accepted at once and begun in turns.
+    gRPC gives calls in the order in which they came, so a flood of one connection delays the calls of all. To accept a
+    call is quick. To begin a call costs ten times as much, and a thousand times as much if its metadata are an attack.
+    So calls are accepted at once, and begun in turns.
 
     Guarantees:
 
     - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`. While
-      many calls come, it stays at one, so that the calls that wait in gRPC are accepted first.
+      many calls come, the number stays at one, so that calls that wait in gRPC are accepted first.
     - The connections with waiting calls take turns. Calls of one connection are begun in order.
-    - Connections that are proven (`Traffic.is_proven`) have every second turn at least: the first calls of forty new
+    - Connections that are proven (`Traffic.is_proven`) have at least every second turn. The first calls of forty new
       connections may be attacks, and take milliseconds each.
-    - At most `max_line` calls of a connection wait. A connection cannot have more calls open than that, so the oldest
-      ones were reset meanwhile: they are dropped, and the connection is charged.
-    - Calls of connections that are gone are dropped if `only` or `drop` say so. gRPC cancels a dropped call.
+    - At most `max_line` calls of a connection wait. A connection cannot have more open calls than that, so the oldest
+      calls were reset meanwhile. They are dropped, and the connection is charged.
+    - Calls of closed connections are dropped if `only` or `drop` say so. gRPC cancels a dropped call.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Turns:
         self._is_scheduled = False
 
     def only(self, is_open: Callable[[str], bool] | None) -> None:
-        """Drop the calls that come from now on, and whose peer has no open connection; with None, drop none."""
+        """Drop the calls that come from now on if their peer has no open connection. With None, drop no calls."""
         self._is_open = is_open
 
     def drop(self, open_peers: Collection[str]) -> None:
@@ -134,6 +135,6 @@ class Turns:
         return self._proven or self._others
 
     def _line_up(self, peer: str, line: deque[tuple[str, Any]]) -> None:
-        """Put the calls of a connection behind those of the others."""
+        """Move the calls of a connection behind those of the others."""
         lines = self._proven if self._traffic.is_proven(peer) else self._others
         lines[peer] = line
