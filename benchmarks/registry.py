@@ -9,6 +9,7 @@ the CPU time of the process, in percent of one core. Beside them is the cost of 
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import subprocess
@@ -44,8 +45,9 @@ Beat: TypeAlias = Callable[[int], Awaitable[None]]
 Beats: TypeAlias = Callable[[list[Any]], AbstractAsyncContextManager[Beat]]
 
 _random = random.Random(18)
-ORDER = _random.sample(range(BEATING), BEATING)
-"""The order of the agents in a second: those of one connection do not beat one after the other."""
+SPREAD = [_random.random() for _ in range(BEATING)]
+OFFSETS = list(SPREAD)
+"""When each agent sends its heartbeat in a second."""
 WORDS = ["".join(_random.choices("abcdefghijklmnoprstu", k=_random.randint(3, 9))) for _ in range(3000)]
 
 
@@ -216,11 +218,12 @@ async def streamed(by: list[Any]) -> AsyncIterator[Beat]:
     """Heartbeats on a stream for each agent."""
     calls = [by[number % CONNECTIONS].Heartbeats() for number in range(BEATING)]
 
-    async def read(call: Any) -> None:
-        while await call.read() is not grpc.aio.EOF:
-            pass
+    async def read(number: int) -> None:
+        """Send the heartbeats of an agent at the moments at which the sentinel asks for them, as an agent does."""
+        while (answer := await calls[number].read()) is not grpc.aio.EOF:
+            OFFSETS[number] = (time.monotonic() + answer.next_s) % 1
 
-    reading = [asyncio.create_task(read(call)) for call in calls]
+    reading = [asyncio.create_task(read(number)) for number in range(BEATING)]
     for number, call in enumerate(calls):
         await call.write(HeartbeatRequest(name=f"beat-{number}", instance="i"))
 
@@ -231,13 +234,14 @@ async def streamed(by: list[Any]) -> AsyncIterator[Beat]:
     for call in calls:
         call.cancel()
     await asyncio.gather(*reading, return_exceptions=True)
+    OFFSETS[:] = SPREAD
 
 
 async def cost(pid: int, beat: Beat) -> float:
     """Return the seconds of a core that one of so many heartbeats a second takes in a process."""
     begin, before = time.perf_counter(), used(pid)
     failed = await paced(beat, SECONDS)
-    late_s = time.perf_counter() - begin - SECONDS
+    late_s = time.perf_counter() - begin - SECONDS - 1  # it begins with a whole second
     if late_s > 0.1 * SECONDS or failed:
         print(f"  the machine is too busy: {SECONDS} s took {late_s:.1f} s longer, {failed} failed", flush=True)
     return (used(pid) - before) / (BEATING * SECONDS)
@@ -245,7 +249,7 @@ async def cost(pid: int, beat: Beat) -> float:
 
 async def paced(beat: Beat, seconds: int) -> int:
     """Send a heartbeat of each agent in each second. Return how many failed."""
-    begin, tasks, failed = time.perf_counter(), set(), 0
+    begin, tasks, failed = math.ceil(time.monotonic()), set(), 0
 
     async def one(number: int) -> None:
         nonlocal failed
@@ -254,11 +258,13 @@ async def paced(beat: Beat, seconds: int) -> int:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # gRPC cancels calls if 1,000 wait for the process
             failed += 1
 
-    for place in range(BEATING * seconds):
-        await asyncio.sleep(max(0.0, begin + place / BEATING - time.perf_counter()))
-        task = asyncio.create_task(one(ORDER[place % BEATING]))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+    for second in range(begin, begin + seconds):
+        for at, number in sorted((at, number) for number, at in enumerate(OFFSETS)):
+            if (wait_s := second + at - time.monotonic()) > 0:
+                await asyncio.sleep(wait_s)
+            task = asyncio.create_task(one(number))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
     return failed
 

@@ -58,9 +58,9 @@ async def beat(registry: Registry, name: str, instance: str, answered: Callable[
                 await asyncio.wait([reading], timeout=max(0.0, min(beat_at, silent_at) - clock()))
                 now = clock()
                 if reading.done():
-                    lease_s = _lease_of(reading.result())
+                    lease_s, next_s = _answer_of(reading.result())
                     answered()
-                    beat_at, silent_at = min(beat_at, now + period_of(lease_s)), now + PATIENCE * lease_s
+                    beat_at, silent_at = now + next_s, now + PATIENCE * lease_s
                     reading = _reading(call)
                 elif now >= silent_at:
                     raise UnavailableError("the registry did not answer heartbeats in time")
@@ -78,11 +78,13 @@ def _reading(call: Any) -> "asyncio.Task[Any]":
     return asyncio.create_task(call.read(), name="a2a-grpc:heartbeats")
 
 
-def _lease_of(response: Any) -> float:
-    """Return the time of the lease that an answer names. Raise UnavailableError for the end of the stream."""
+def _answer_of(response: Any) -> tuple[float, float]:
+    """Return the time of the lease, and the seconds until the next heartbeat. Raise UnavailableError for the end."""
     if not isinstance(response, HeartbeatResponse):
         raise UnavailableError("the registry has ended the stream of heartbeats")
-    return max(response.lease_s, SHORTEST_LEASE_S)
+    period_s = period_of(response.lease_s)
+    next_s = response.next_s if 0 < response.next_s < period_s else period_s
+    return max(response.lease_s, SHORTEST_LEASE_S), next_s
 
 
 async def _leave(call: Any, reading: "asyncio.Task[Any]") -> None:

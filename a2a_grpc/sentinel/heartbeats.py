@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,9 @@ WRITTEN_AFTER, ANSWERED_AFTER = 0.25, 0.9
 ROUND_S, ROUND = 0.5, 1 / 6
 """Seconds between two rounds, and the largest share of a lease. In a round the heartbeats that have come are read, and
 then written to the store."""
+SLOT_S = 0.1
+"""Seconds between two moments at which agents are asked for heartbeats. To receive those of many agents together takes
+half of the time that it takes to receive them one after the other."""
 READ = 0.2
 """The share of a round in which heartbeats are read."""
 LATE_S = 1.0
@@ -49,6 +53,7 @@ class Heartbeats:
     - While the store does not answer, streams stay open, and heartbeats are written later.
     - A stream whose lease is gone ends with NoAgentFound.
     - An agent has one stream. A further one ends the former one.
+    - Agents are asked to send their heartbeats ten times a second, each at one of these moments. So they come together.
 
     Args:
         entries: The store of the entries.
@@ -100,10 +105,10 @@ class Heartbeats:
         if (former := self._open.get(owned)) is not None:
             former.end(UnavailableError("the agent has opened another stream"))
         now = self._loop.time()
-        self._open[owned] = beating = _Beating(task, now, now)
+        self._open[owned] = beating = _Beating(task, random.random() * self._round_s // SLOT_S * SLOT_S, now, now)
         agent.is_attached = True
         try:
-            await context.write(self._answer())
+            await context.write(self._answer(beating, now))
             await self._hear(owned, beating, context)
         except asyncio.CancelledError:
             if beating.fault is None:
@@ -137,7 +142,7 @@ class Heartbeats:
                 self._due.add(owned)
             if now >= beating.answered_at + ANSWERED_AFTER * lease_s:
                 beating.answered_at = now
-                await context.write(self._answer())
+                await context.write(self._answer(beating, now))
             if now > asked_at + period_s / 2:  # so no heartbeat has waited
                 may_wait, read_at = False, now
             elif number % PROBE == FIRST_PROBE or now > read_at + period_s:
@@ -174,8 +179,11 @@ class Heartbeats:
             if (beating := self._open.get(owned)) is not None:
                 beating.end(NoAgentFound.of(owned[0].name))
 
-    def _answer(self) -> bytes:
-        return HeartbeatResponse(lease_s=self._entries.lease_s).SerializeToString()
+    def _answer(self, beating: "_Beating", now: float) -> bytes:
+        """Return an answer, which asks for the next heartbeat shortly before the round in which it will be read."""
+        lease_s, round_s = self._entries.lease_s, self._round_s
+        next_at = (now // round_s - 1) * round_s + period_of(lease_s) + beating.slot_s + SLOT_S / 2
+        return HeartbeatResponse(lease_s=lease_s, next_s=max(0.0, next_at - now)).SerializeToString()
 
 
 class SilentError(UnavailableError):
@@ -190,6 +198,8 @@ class _Beating:
     """The stream of an agent. The times are those of the event loop."""
 
     task: asyncio.Task[Any]
+    slot_s: float
+    """The part of a round after which the agent is asked for heartbeats."""
     written_at: float
     answered_at: float
     fault: A2AError | None = None

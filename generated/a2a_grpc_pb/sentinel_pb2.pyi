@@ -161,10 +161,12 @@ class HeartbeatRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., instance: _Optional[str] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
-    __slots__ = ("lease_s",)
+    __slots__ = ("lease_s", "next_s")
     LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    NEXT_S_FIELD_NUMBER: _ClassVar[int]
     lease_s: float
-    def __init__(self, lease_s: _Optional[float] = ...) -> None: ...
+    next_s: float
+    def __init__(self, lease_s: _Optional[float] = ..., next_s: _Optional[float] = ...) -> None: ...
 
 class UnregisterRequest(_message.Message):
     __slots__ = ("name", "instance")
