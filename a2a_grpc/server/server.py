@@ -62,7 +62,7 @@ from a2a_grpc.server.servicer import Authorize, Servicer, ServicerOptions
 from a2a_grpc.server.settings import ServerSettings, advertised
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.width import Width
-from a2a_grpc.store import TaskStore, open_store
+from a2a_grpc.store import Coordination, Mailbox, Records, TaskStore, open_store
 from a2a_grpc.store.command import db_command
 from a2a_grpc.wire import AgentCard
 
@@ -160,8 +160,8 @@ class Server:
         private_callers: Vouching | None = None,
     ) -> None:
         check_agent(agent, Agent)
-        if store is not None and not all(hasattr(store, name) for name in ("open", "write", "close")):
-            raise TypeError(f"Server(): store is of type {type(store).__name__}; it must be a TaskStore")
+        if store is not None:
+            _check_store(store)
         self.agent = agent
         self.settings = settings or ServerSettings()
         self._engine_settings = engine or EngineSettings()
@@ -574,6 +574,19 @@ def _no_certificate(context: grpc.aio.ServicerContext[Any, Any]) -> None:
 
 def _for_interceptors(method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
     return for_interceptors(handler)
+
+
+def _check_store(store: object) -> None:
+    """Raise TypeError for an object that lacks a method of a store."""
+    kind = type(store).__name__
+    if not _has_methods(store, Records):
+        raise TypeError(f"Server(): store is of type {kind}; it must be a TaskStore")
+    if not (_has_methods(store, Coordination) and _has_methods(store, Mailbox)):
+        raise TypeError(f"Server(): store is of type {kind}, which only keeps tasks; give OneServer(store)")
+
+
+def _has_methods(store: object, part: type) -> bool:
+    return all(hasattr(store, name) for name in vars(part) if not name.startswith("_"))
 
 
 def _check_scopes(agent: Agent, callers: Callers) -> None:

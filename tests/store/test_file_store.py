@@ -9,6 +9,7 @@ import pytest
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import text_of
+from a2a_grpc.server import Server
 from a2a_grpc.store import OneServer, Records, StoreUnavailable, TaskStore
 from a2a_grpc.store.contract import RecordsContract, StoreContract
 from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, head_of, status
@@ -120,6 +121,11 @@ async def test_a_full_disk_fails_the_write_and_leaves_no_part_of_a_line(path: Pa
     await store.close()
     with pytest.raises(StoreUnavailable, match="the store is closed"):
         await append(store, chunk(3, "late"), epoch=1)
+
+
+def test_a_server_refuses_a_store_that_only_keeps_tasks(path: Path) -> None:
+    with pytest.raises(TypeError, match=r"FileStore, which only keeps tasks; give OneServer\(store\)"):
+        Server(scripted_agent(), store=FileStore(path))
 
 
 async def test_a_server_that_starts_again_goes_on_with_the_tasks_of_the_file(path: Path) -> None:
