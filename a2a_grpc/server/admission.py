@@ -1,4 +1,4 @@
-"""What every call of a known caller passes first: version, request, tenant, the extensions that the card requires."""
+"""Check each call of a known caller: version, request, tenant, and the extensions that the card requires."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -35,17 +35,17 @@ OF_ONE_TASK = (
     ListTaskPushNotificationConfigsRequest,
     DeleteTaskPushNotificationConfigRequest,
 )
-"""The requests that name a task. Others make tasks, or list them."""
+"""The requests that name a task. Other requests create tasks or list them."""
 
 NO_OWNER = "-"
-"""An owner that no caller is."""
+"""An owner that no caller has."""
 
 KNOWN_CALLERS = 512
-"""Metadata, tenants and lists of extensions that are remembered: callers say the same again and again."""
+"""The number of metadata, tenants and lists of extensions that are remembered, because callers repeat them."""
 
 
 class Call(NamedTuple):
-    """One call, past its first checks."""
+    """A call that has passed the first checks."""
 
     caller: Caller
     principal: Principal
@@ -71,7 +71,7 @@ class Call(NamedTuple):
 
 
 class Admission:
-    """Lets calls in that the card and the settings allow; which those are is read from the served card (CARD-11)."""
+    """Lets calls pass that the served card and the settings allow (CARD-11)."""
 
     def __init__(
         self,
@@ -106,8 +106,14 @@ class Admission:
         )
 
     async def accept(self, kind: type[Request], raw: bytes, context: Context) -> tuple[Call, Request]:
-        """The call with its request. Raises VersionNotSupportedError, InvalidRequestError, PermissionDeniedError,
-        ExtensionSupportRequiredError, in this order (OPEN-26)."""
+        """Return the call with its request. The checks come in this order (OPEN-26).
+
+        Raises:
+            VersionNotSupportedError: The call names a version that is not served here.
+            InvalidRequestError: The bytes are no such request, or the tenant is not possible.
+            PermissionDeniedError: The credentials of the caller do not cover the tenant.
+            ExtensionSupportRequiredError: The card requires an extension that the call does not declare.
+        """
         metadata = self._read(tuple([entry for entry in invocation_metadata(context) if entry[0] in NAMES]))
         if len(raw) > LARGE_BYTES:
             await self._pace.run(self._width.steps(kind, raw))
@@ -132,7 +138,7 @@ class Admission:
         """Return the caller within the tenant of a request, and the owner of the tasks that the call can see.
 
         Credentials for a single tenant are for this tenant if the request names none. If the credentials do not cover
-        the tenant, a call for one task finds no task, as if the task did not exist, and other calls are refused.
+        the tenant, a call for one task finds no task. Other calls are refused.
         """
         tenant, tenants = request.tenant, principal.tenants
         if not tenant and tenants is not None and len(tenants) == 1:
@@ -150,7 +156,8 @@ class Admission:
         raise PermissionDeniedError(f"the credentials do not cover the tenant '{tenant}'", metadata={"tenant": tenant})
 
     def _check_tenant(self, tenant: str) -> bool:
-        """Return True if the server serves a tenant. Raise InvalidRequestError if no tenant can be called so."""
+        """Return True if the server serves a tenant. Raise InvalidRequestError if the name of the tenant is not
+        possible."""
         self._checks.tenant(tenant)
         return self._only_tenant is None or tenant == self._only_tenant
 

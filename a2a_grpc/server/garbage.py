@@ -6,23 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 IDLE_LOOK_S = 60.0
-"""Between two looks whether the server is idle, so that a full collection delays no call."""
+"""Seconds between two looks whether the server is idle, so that a full collection delays no call."""
 FULL_INTERVAL_S = 600.0
-"""Least time between two collections of all objects."""
+"""Seconds that are at least between two collections of all objects."""
 THRESHOLDS = (700, 3, 2)
-"""When the collector starts: its oldest generation then has about 8,000 objects, which take 4 ms."""
+"""The thresholds of the collector. With them its oldest generation has about 8,000 objects, which take 4 ms."""
 
 
 class Garbage:
     """Sets up the garbage collector of a program that serves.
 
-    A full collection looks at every object: with 50,000 tasks in memory it took 400 ms, in which no call was served.
-    Reference counts free nearly all objects; the collector only frees those that refer to each other in a circle, and
-    most of these are found while they are young.
+    A full collection looks at every object. With 50,000 tasks in memory it took 400 ms, in which no call was served.
+    Reference counts free nearly all objects. The collector only frees objects that refer to each other in a circle. It
+    finds most of these while they are young.
 
     Guarantees:
 
-    - An object that survives a collection of the oldest generation is frozen: automatic collections ignore it then.
+    - An object that survives a collection of the oldest generation is frozen, so automatic collections ignore it.
     - Frozen objects are looked at again while no call is open, at most once in ten minutes.
     - `stop` restores the settings of the collector.
     """
@@ -33,10 +33,10 @@ class Garbage:
         self._looking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Set the collector up. Call it once all that the program needs is loaded."""
+        """Set up the collector. Call this when the program has loaded all that it needs."""
         collect_all()
         gc.freeze()
-        gc.collect()  # of nothing: the collector waits for a quarter of what its last full collection has left
+        gc.collect()  # a collection of no objects, since the next one waits for a quarter of those left
         self._thresholds = gc.get_threshold()
         gc.set_threshold(*THRESHOLDS)
         gc.callbacks.append(_freeze_survivors)
@@ -63,12 +63,12 @@ class Garbage:
 
 
 def collect_all() -> None:
-    """Do a full collection of all objects, frozen ones included."""
+    """Do a full collection of all objects, also of frozen ones."""
     gc.unfreeze()
     gc.collect()
 
 
 def _freeze_survivors(phase: str, about: dict[str, Any]) -> None:
-    """Freeze what survived a full collection."""
+    """Freeze the objects that survived a full collection."""
     if phase == "stop" and about["generation"] == 2:
         gc.freeze()

@@ -1,4 +1,4 @@
-"""The HTTP port of a server: the agent card, which gRPC has no method for, with the probes."""
+"""The HTTP port of a server, with the agent card, for which gRPC has no method, and the probes."""
 
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -13,17 +13,17 @@ from a2a_grpc.server.published import card_at
 from a2a_grpc.wire import AgentCard
 
 CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
-"""The well-known path of the specification (§8.2), then what older clients ask for."""
+"""The well-known path of the specification (§8.2), and the path that older clients use."""
 
 KNOWN_HOSTS = 64
-"""Hosts whose card is remembered."""
+"""The number of hosts whose cards are remembered."""
 
 
 class CardPort(HttpPort):
-    """Serves the card with its validators, `/livez` (the process can serve) and `/readyz` (it takes work).
+    """Serves the card with its validators, `/livez` (the process can serve) and `/readyz` (the server accepts calls).
 
-    The bytes of the card are made once; its ETag is a hash of them (CARD-3, CARD-6). A card that names the host that it
-    is asked at is made once for each of the last KNOWN_HOSTS.
+    The bytes of the card are made once, and its ETag is a hash of them (CARD-3, CARD-6). If the card names the host of
+    the request, it is made once for each of the last KNOWN_HOSTS hosts.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CardPort(HttpPort):
         return document(request, *self._made(self._host(request)))
 
     def _host(self, request: web.Request) -> str:
-        """Return the host that the card has to name; "" for the one that it names itself."""
+        """Return the host that the card has to name, or "" if the card keeps its own."""
         if not self._names_asked_host:
             return ""
         if host := asked_host(request.headers.get("Host", "")):

@@ -6,14 +6,14 @@ from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server.settings import ServerSettings
 
 FRAMING_BYTES = 4096
-"""What a response holds beside a task, and what the end of a task adds to the task over its limit."""
+"""Bytes of a response in addition to its task, and bytes that the end of a task adds to a task at its limit."""
 
 
 def check_limits_fit(server: ServerSettings, engine: EngineSettings, transport: TransportSettings) -> None:
-    """Raise ConfigurationError, naming both settings with their values, for limits by which a task could grow that no
-    caller can read, or by which a request is accepted at one place and refused at the next.
+    """Raise ConfigurationError if the limits do not fit each other. The error names both settings with their values.
 
-    A request has no limit beside a task's: one that is too large for a task is refused when it comes. So is an event;
+    Limits do not fit if a task could grow so that no caller can read it. They do not fit either if one check accepts a
+    request that a later check refuses. Requests and events that are too large for a task are refused when they come. So
     a limit of events above that of tasks is an error only if it is not the default.
     """
     if transport.max_send_bytes < (needed := engine.max_task_bytes + FRAMING_BYTES):

@@ -1,4 +1,4 @@
-"""Load tasks for responses, large ones only when there is room for them."""
+"""Load tasks for responses. Load large tasks only when there is room for them."""
 
 import asyncio
 
@@ -8,16 +8,18 @@ from a2a_grpc.store import Snapshot, TaskKey, TaskView
 
 LARGE_TASK_BYTES = 64 * 1024
 MAX_LARGE_LOADS = 1
-"""Tasks that are loaded at a time, if they are large or if their size is not known."""
+"""The number of tasks that are loaded at the same time, if they are large or if their size is not known."""
 KNOWN_SIZES = 4096
-"""Views of tasks whose size is remembered."""
+"""The number of views of tasks whose size is remembered."""
 
 
 class Loads:
     """Loads tasks.
 
-    Guarantee: a large task is loaded once there is room for a response of its size; one more, whose size is not known,
-    may be loaded while responses are few.
+    Guarantees:
+
+    - A large task is loaded when there is room for a response of its size. While responses are few, one more task whose
+      size is not known may be loaded.
     """
 
     def __init__(self, log: Log, calls: Calls) -> None:
@@ -27,7 +29,7 @@ class Loads:
         self._sizes: dict[tuple[TaskKey, TaskView], int] = {}
 
     async def load(self, context: Context, key: TaskKey, view: TaskView) -> Snapshot:
-        """Load a task for the response of a call. Raises TaskNotFoundError, ResourceExhaustedError."""
+        """Load a task for the response of a call. Raise TaskNotFoundError or ResourceExhaustedError."""
         size = self._sizes.get((key, view))
         if size is None and (self._turn.locked() or self._calls.is_tight):
             size = (await self._log.head(key)).size

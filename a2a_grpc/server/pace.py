@@ -1,4 +1,4 @@
-"""Long work on the event loop, a step at a time."""
+"""Do long work on the event loop in steps."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ class Pace:
 
     Guarantees:
 
-    - Between two steps the event loop goes round, so that other calls are served.
-    - Only one step is done in a round, of all work together. Works take turns: a short one does not wait for a long
-      one to end.
+    - Other calls are served between two steps.
+    - In one round of the event loop only one step of all work is done. Works take turns, so that a short one does not
+      wait for a long one to end.
     """
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def run(self, steps: Iterator[None]) -> None:
-        """Do all steps. Raises what they raise."""
+        """Do all steps. Raise the exception of a step."""
         while True:
             async with self._turn:
                 try:

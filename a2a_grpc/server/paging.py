@@ -1,4 +1,4 @@
-"""Page tokens: the place a page ended at, bound to the list it belongs to."""
+"""Page tokens, which name the place at which a page ended, and belong to one list."""
 
 import base64
 import binascii
@@ -13,16 +13,17 @@ _HEAD = struct.Struct(">8sq")
 
 
 def encode(position: Position, scope: Scope, where: ListFilter) -> str:
-    """An opaque token: the page after `position`, of this list and no other (LIST-10)."""
+    """Return the token of the page after `position`. The token is valid for this list only (LIST-10)."""
     raw = _HEAD.pack(_fingerprint(scope, where), position.at_us) + position.id.encode()
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def decode(token: str, scope: Scope, where: ListFilter) -> Position | None:
-    """The position in a token, None for the empty one.
+    """Return the position in a token, or None for the empty token. A token gives no rights: a list has only the
+    caller's tasks.
 
-    Raises InvalidRequestError for a token that is malformed, or was made for other filters or another caller. A token
-    grants nothing: the list it continues is the caller's own.
+    Raises:
+        InvalidRequestError: The token is malformed, or was made for other filters or another caller.
     """
     if not token:
         return None

@@ -1,7 +1,7 @@
-"""The card as a caller reads it: with an address that the caller can reach.
+"""Give each caller a card with an address that the caller can reach.
 
-A server that listens on every address of its machine has no address of its own to name. The caller knows one: the host
-that the card was asked at.
+A server that listens on every address of its machine has no address of its own for the card. So the card has the host
+at which the caller asked for it.
 """
 
 import re
@@ -15,7 +15,7 @@ _PEER = re.compile(r"(ipv4|ipv6):(.*):(\d+)", re.DOTALL)
 
 
 def card_at(card: AgentCard, host: str) -> AgentCard:
-    """Return a card whose first interface, this server's, is at another host, with the port that it has."""
+    """Return a card whose first interface, that of this server, has another host and the same port."""
     moved = AgentCard()
     moved.CopyFrom(card)
     ours = moved.supported_interfaces[0]
@@ -24,8 +24,11 @@ def card_at(card: AgentCard, host: str) -> AgentCard:
 
 
 def host_towards(peer: str) -> str:
-    """Return this machine's address on the way to a peer, which gRPC names as `ipv4:192.0.2.7:4711`; "" if there is
-    none. Nothing is sent."""
+    """Return the address of this machine on the way to a peer, or "" if there is none. Send nothing.
+
+    Args:
+        peer: The peer as gRPC names it, for example `ipv4:192.0.2.7:4711`.
+    """
     found = _PEER.fullmatch(peer)
     if found is None:
         return ""

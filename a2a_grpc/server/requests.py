@@ -1,4 +1,4 @@
-"""Whether a request is valid: pure functions over requests, before any change of state (VAL-1, VAL-8)."""
+"""Check requests, with pure functions, before any state changes (VAL-1, VAL-8)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from a2a_grpc.wire import (
 )
 
 Findings: TypeAlias = Iterator[Violation | None]
-"""The violations of a request; None is a pause in the search for them."""
+"""The violations of a request. None is a pause in the search for them."""
 
 Request = TypeVar("Request", bound=ProtobufMessage)
 
@@ -37,10 +37,10 @@ DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 100
 
 KNOWN_MEDIA_TYPES = 128
-"""Of which it is remembered whether the agent takes them."""
+"""The number of media types for which it is remembered whether the agent accepts them."""
 
 MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
-"""The years 1 to 9999, as `google.protobuf.Timestamp` has them."""
+"""The years 1 to 9999, which `google.protobuf.Timestamp` can have."""
 
 
 @checked()
@@ -68,9 +68,10 @@ class RequestLimits:
 
 
 def parse(kind: type[Request], raw: bytes) -> Request:
-    """The request, without fields that the contract does not know (WIRE-5).
+    """Return the request, without fields that the contract does not know (WIRE-5).
 
-    Raises InvalidRequestError for bytes that are no such message, or one nested deeper than protobuf reads.
+    Raises:
+        InvalidRequestError: The bytes are no such message, or the message is nested deeper than protobuf reads.
     """
     request = kind()
     try:
@@ -82,7 +83,7 @@ def parse(kind: type[Request], raw: bytes) -> Request:
 
 
 def parsing(request: ProtobufMessage, raw: bytes) -> Iterator[None]:
-    """Do what `parse` does with an empty request, in steps."""
+    """Do what `parse` does, in steps. The request has to be empty."""
     try:
         yield from piecewise.parsing(request, raw)
     except DecodeError:
@@ -99,9 +100,9 @@ def unreadable(kind: type[ProtobufMessage]) -> InvalidRequestError:
 
 
 class Checks:
-    """The checks of one agent: its card says which media types it takes.
+    """The checks of one agent, whose card says which media types it accepts.
 
-    Every method raises InvalidRequestError with all that is wrong, each under its field path; nothing else.
+    Each method raises InvalidRequestError with all violations, each with the path of its field.
     """
 
     def __init__(self, card: AgentCard, limits: RequestLimits) -> None:
@@ -110,18 +111,23 @@ class Checks:
         self._takes = lru_cache(KNOWN_MEDIA_TYPES)(self._takes_anew)
 
     def send(self, request: SendMessageRequest) -> None:
-        """A send's fields (VAL-3 to VAL-6). Raises ContentTypeNotSupportedError for a part of another type (SEND-8)."""
+        """Check the fields of a send (VAL-3 to VAL-6).
+
+        Raises:
+            InvalidRequestError: A field is not possible.
+            ContentTypeNotSupportedError: A part has a type that the agent does not accept (SEND-8).
+        """
         if not self._is_plain(request):
             for _ in self.sending(request):
                 pass
 
     def sending(self, request: SendMessageRequest) -> Iterator[None]:
-        """Do what `send` does, with pauses: the JSON values of a large request take long to look at."""
+        """Do what `send` does, in steps, because the JSON values of a large request take long to check."""
         yield from _refusing(self._send(request))
         self._check_media_types(request.message.parts)
 
     def _is_plain(self, request: SendMessageRequest) -> bool:
-        """Whether a quick look shows that nothing is wrong: most messages are some texts or files, and little else."""
+        """Return True if a quick look finds nothing wrong. Most messages have only a few texts or files."""
         message, limits = request.message, self._limits
         ids = message.message_id + message.context_id + message.task_id
         if (
@@ -151,13 +157,13 @@ class Checks:
         return True
 
     def get(self, request: GetTaskRequest) -> None:
-        """A get's id and history length, violations reported together."""
+        """Check the id and the history length of a request for a task."""
         task_id = request.id
         if not 0 < len(task_id) <= self._limits.max_id_chars or "\0" in task_id or request.history_length < 0:
             _refuse_if_any(chain(self._id("id", task_id, required=True), _history_length("history_length", request)))
 
     def task_id(self, task_id: str) -> None:
-        """The id of a task, required."""
+        """Check the id of a task, which is required."""
         if not 0 < len(task_id) <= self._limits.max_id_chars or "\0" in task_id:
             _refuse_if_any(self._id("id", task_id, required=True))
 
@@ -168,11 +174,11 @@ class Checks:
         _refuse_if_any(self._metadata("metadata", metadata))
 
     def list(self, request: ListTasksRequest) -> None:
-        """A list's filters and page size, violations reported together (VAL-4)."""
+        """Check the filters and the page size of a request for a list (VAL-4)."""
         _refuse_if_any(self._list(request))
 
     def push_config(self, request: ProtobufMessage) -> None:
-        """The fields of any of the four push notification requests (VAL-3)."""
+        """Check the fields of a push notification request of any kind (VAL-3)."""
         _refuse_if_any(self._push_request(request))
 
     def _push_request(self, request: ProtobufMessage) -> Findings:
@@ -311,11 +317,11 @@ def _push_target(prefix: str, config: TaskPushNotificationConfig) -> Findings:
 
 
 MEANT = {"text": "text/plain", "data": "application/json"}
-"""The media type of a part that names none, by its kind of content."""
+"""The media type of a part that declares none, by the kind of its content."""
 
 
 def _media_type(declared: str, kind: str) -> str:
-    """The declared type without parameters, in lower case; else what the kind of content stands for (OPEN-19)."""
+    """Return the declared type without parameters, in lower case, or the type for the kind of the content (OPEN-19)."""
     if declared:
         return declared.partition(";")[0].strip().lower()
     return MEANT.get(kind, "application/octet-stream")
@@ -331,7 +337,7 @@ def _refuse_if_any(findings: Findings) -> None:
 
 
 def _refusing(findings: Findings) -> Iterator[None]:
-    """Raise InvalidRequestError with all violations that are found; pause where the search for them does."""
+    """Raise InvalidRequestError with all violations. Pause when the search for violations does."""
     found: list[Violation] = []
     for violation in findings:
         if violation is None:

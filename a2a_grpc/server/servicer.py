@@ -1,4 +1,4 @@
-"""The eleven RPCs: each reads its request, checks it, asks the engine, answers.
+"""Serve the eleven RPCs: read the request, check it, ask the engine, answer.
 
 The checks come in this order (OPEN-26): version, tenant, required extensions, fields, capability, existence,
 authorisation, id consistency, state. Before them, `rpc/authentication.py` finds out who calls.
@@ -69,13 +69,13 @@ logger = logging.getLogger("a2a_grpc.server")
 
 
 GONE = (asyncio.CancelledError, grpc.aio.InternalError, GeneratorExit)
-"""What a handler sees of a caller that went away: while it waits, while it writes, while others write for it."""
+"""The exceptions that a handler gets if its caller has left: while it waits, while it writes, and in a write."""
 
 
 PAGE_FRAMING_BYTES = 2048 + 8 * MAX_PAGE_SIZE
-"""Room for what a page holds beside its tasks: a token, two numbers, eight bytes a task."""
+"""Bytes of a page in addition to its tasks: a token, two numbers, and eight bytes for each task."""
 CANCELED_BYTES = 4 * 1024 * 1024
-"""What gRPC's clients read unless told otherwise: an answer to CancelTask has no more, if it can be."""
+"""The largest message that gRPC's clients read by default. An answer to CancelTask is not larger, if possible."""
 
 
 Authorize: TypeAlias = Callable[[Principal, str, Task | None], Awaitable[bool]]
@@ -86,7 +86,7 @@ the call pass. If it returns False, the call is PERMISSION_DENIED."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicerOptions:
-    """What of the server's settings concerns the RPCs."""
+    """The settings of the server that concern the RPCs."""
 
     cancel_on_disconnect: bool = False
     max_send_bytes: int = 65 << 20
@@ -95,9 +95,11 @@ class ServicerOptions:
 
 
 class Servicer:
-    """Serves `lf.a2a.v1.A2AService` with one agent's engine.
+    """Serves `lf.a2a.v1.A2AService` with the engine of one agent.
 
-    Guarantee: a stream ends OK only after a terminal event, or, on a send's stream, after INPUT_REQUIRED (OPEN-1).
+    Guarantees:
+
+    - A stream ends OK only after a terminal event or, if it is the stream of a send, after INPUT_REQUIRED (OPEN-1).
     """
 
     def __init__(
@@ -210,9 +212,11 @@ class Servicer:
         return opened
 
     async def _authorized(self, call: Call, operation: str, key: TaskKey | None = None) -> None:
-        """Raise PermissionDeniedError if the policy of the deployment refuses an operation.
+        """Ask the policy of the deployment whether the caller may do something.
 
-        Raise TaskNotFoundError if the caller has no such task: the policy is not asked about tasks of others.
+        Raises:
+            PermissionDeniedError: The policy refuses the operation.
+            TaskNotFoundError: The caller has no such task. The policy is not asked about tasks of other callers.
         """
         authorize = self._options.authorize
         if authorize is None:
@@ -226,9 +230,9 @@ class Servicer:
             raise PermissionDeniedError(f"the caller may not do this: {what}", metadata={"operation": operation})
 
     def _on_disconnect(self, call: Call, opened: Opened) -> None:
-        """A task outlives the call that made it, unless the deployment or the request says otherwise.
+        """Cancel the task of a caller that has disconnected, if the deployment or the request asks for this.
 
-        A caller whose credentials have ended is not gone: it takes new ones and subscribes to the task.
+        A caller whose credentials have ended has not disconnected. It gets new credentials and subscribes to the task.
         """
         asked = call.metadata.cancel_on_disconnect
         is_wanted = self._options.cancel_on_disconnect if asked is None else asked
@@ -288,8 +292,8 @@ class Servicer:
         return await self._answer(call, context, task)
 
     async def _fitting(self, key: TaskKey, ended: Head | Snapshot, view: TaskView) -> tuple[bytes, str]:
-        """Return a task that has ended, for a client that reads what gRPC's clients read by default, with the names of
-        the parts that were left out because they are too large."""
+        """Return a task that has ended, as large as clients read by default, and the names of the parts that are left
+        out."""
         room = min(CANCELED_BYTES, self._options.max_send_bytes) - PAGE_FRAMING_BYTES
         if isinstance(ended, Snapshot):
             if len(ended.task) <= room:
@@ -323,7 +327,7 @@ class Servicer:
         snapshot = await self._loads.load(context, key, _view(call, request))
         first, snapshot = snapshot.task, snapshot._replace(task=b"")
         following = self._stream(call, context, key, snapshot, first=first)
-        del first  # a follower holds no task, however long it follows
+        del first  # a stream that is followed for long must not keep the task in memory
         await following
 
     async def _stream(
@@ -336,8 +340,10 @@ class Servicer:
         first: bytes = b"",
         is_over: Callable[[TaskState, int], bool] = lambda state, turn: False,
     ) -> tuple[TaskState, int]:
-        """The task `first`, if given, then every record after the snapshot's seq: until the task has ended, or until
-        `is_over` says so of a state in a turn. Gives the last of them."""
+        """Write the task `first`, if given, and every record after the seq of the snapshot. Return the last record.
+
+        Stop when the task has ended, or when `is_over` returns True for a state in a turn.
+        """
         state, turn = snapshot.state, snapshot.turn
         place = (Key.SEQ if first else Key.AFTER, str(snapshot.seq))
         with self._log.follow(key, snapshot.seq, state if first else None) as records:
@@ -389,7 +395,7 @@ class Servicer:
             raise UnsupportedOperationError("this agent does not stream", metadata={"capability": "streaming"})
 
     async def _answer(self, call: Call, context: Context, response: bytes) -> bytes:
-        """A unary response; before it goes the initial metadata, which an error does without."""
+        """Serve a unary call. Send the initial metadata before the response, but not before an error."""
         self._sized(response)
         if call.extensions:
             await context.send_initial_metadata(call.echo)
@@ -411,11 +417,11 @@ class Servicer:
 
 
 async def _element(task: bytes) -> bytes:
-    """Return the element of a stream, or the response to a send, that holds a serialised task."""
+    """Return the element of a stream, or the response of a send, for a serialised task."""
     return await whole((framing(1, len(task)), task))
 
 
 def _view(call: Call, request: Any) -> TaskView:
-    """Return the parts of a task that a call wants. HIST-1 to HIST-3: unset means all, 0 none, n the n most recent."""
+    """Return the parts of a task that a call asks for (HIST-1 to HIST-3). Without a history length it is the whole history."""
     has_length = "history_length" in request.DESCRIPTOR.fields_by_name and request.HasField("history_length")
     return TaskView(call.metadata.artifacts, request.history_length if has_length else None)

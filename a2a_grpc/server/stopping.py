@@ -1,4 +1,4 @@
-"""Signals that ask a server to stop, and one that does not."""
+"""Handle the signals that ask a server to stop, and SIGHUP, which does not."""
 
 import asyncio
 import logging
@@ -11,17 +11,20 @@ from a2a_grpc.signals import STOP, signals_to
 logger = logging.getLogger("a2a_grpc.server")
 
 HANG_UP = tuple(signal.Signals[name] for name in ("SIGHUP",) if name in signal.Signals.__members__)
-"""Comes when a terminal closes, and from service managers that mean "read your files again". Windows has none."""
+"""The signal of a terminal that is closed, or of a service manager that asks a program to read its files again. Windows
+does not have this signal."""
 
 
 @contextmanager
 def signals(last: Callable[[], None] | None = None, *, is_worker: bool = False) -> Iterator["asyncio.Future[str]"]:
     """Yield a future for the name of the first SIGTERM or SIGINT that comes while the block runs.
 
-    The next such signal ends the process at once; `last` is called before, if the event loop is free to call it. A
-    worker ignores the next signal: service managers signal a worker as well as its supervisor, which does so too, and
-    which kills workers that take too long. SIGHUP does nothing except a line in the log. Raises RuntimeError outside of
-    the main thread, which alone gets signals.
+    The next such signal ends the process at once. `last` is called before, if the event loop is free. A worker ignores
+    the next signal, because service managers signal workers as well as the supervisor. The supervisor signals the
+    workers, too, and kills those that take too long. SIGHUP only writes a line to the log.
+
+    Raises:
+        RuntimeError: The current thread is not the main thread, which gets the signals.
     """
     told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

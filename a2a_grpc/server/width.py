@@ -9,23 +9,24 @@ from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.server.requests import RequestLimits, unreadable
 
 LARGE_BYTES = 8 * 1024
-"""Requests up to this size are parsed and checked in one go: 4,000 empty parts take half a millisecond."""
+"""Requests up to this size are parsed and checked in one step, because 4,000 empty parts take half a millisecond."""
 
 MARGIN = 5
-"""Times the limit of parts or references that are parsed nevertheless: 5,000 parts take a millisecond."""
+"""The margin: a request with this many times the limit of parts is parsed. 5,000 parts take a millisecond."""
 
 FIELDS_PER_VALUE = 4
-"""Of a JSON value in an object: the entry, its key, its value, the kind of value."""
+"""The fields of a JSON value in an object: the entry, its key, its value, the kind of the value."""
 FIELDS_PER_PART = 8
 OTHER_FIELDS = 1000
-"""Fields of a request beside parts, references and JSON values; those that the contract does not know count too."""
+"""Fields of a request in addition to parts, references and JSON values. Fields that the contract does not know count.
+"""
 
 
 class Width:
     """Refuses requests that have more fields than the limits of requests allow.
 
     The limits here are those of `Checks` with a margin. A request within the margin is parsed, and `Checks` reports all
-    that is wrong with it; a request beyond is refused at its first field over the limit.
+    that is wrong with it. A larger request is refused at its first field over the limit.
     """
 
     def __init__(self, limits: RequestLimits) -> None:
@@ -47,7 +48,7 @@ class Width:
         self._counters: dict[type[ProtobufMessage], Counter] = {}
 
     def steps(self, kind: type[ProtobufMessage], raw: bytes) -> Iterator[None]:
-        """Count the fields of a request, in steps. Raises InvalidRequestError that names the field over its limit."""
+        """Count the fields of a request, in steps. Raise InvalidRequestError that names the field over its limit."""
         try:
             yield from self._counter(kind).steps(raw)
         except TooMany as error:
