@@ -35,6 +35,7 @@ COVERED = (
     "a2a_grpc/cli/*.py",
     "a2a_grpc/client/*.py",
     "a2a_grpc/config.py",
+    "a2a_grpc/database/*.py",
     "a2a_grpc/engine/settings.py",
     "a2a_grpc/errors.py",
     "a2a_grpc/parts.py",

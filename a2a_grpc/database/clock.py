@@ -1,4 +1,4 @@
-"""The clock of an SQLite store: the same for all processes of a machine, and moved by no change of the wall clock."""
+"""The clock of an SQLite file: the same for all processes of a machine. A change of the wall clock does not move it."""
 
 import sqlite3
 import time
@@ -8,12 +8,14 @@ from sqlalchemy import Connection, Table, delete, insert, select
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FUNCTION = "a2a_now_us"
-"""What statements call the clock."""
+"""The name of the clock in statements."""
 
 
 def boot_id() -> str:
-    """Return what names the time since the machine was started, for all its containers; empty if the system does not
-    tell."""
+    """Return a text that is different after each start of the machine, and the same in all its containers.
+
+    Return "" if the system has no such text.
+    """
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
@@ -21,12 +23,13 @@ def boot_id() -> str:
 
 
 class MachineClock:
-    """Microseconds since the epoch, as the wall clock had it when the first process since the machine's start opened
-    the database; from then on the monotonic clock counts.
+    """Gives the time in microseconds since the epoch.
 
-    A wall clock that jumps moves no lease and no retention. Processes agree, because they share the monotonic clock of
-    the machine and the offset that is stored in the database. Where the system does not tell one start of the machine
-    from the next (other than on Linux), the wall clock is used as it is.
+    The first process that opens the database after a start of the machine takes the time from the wall clock. From then
+    on the monotonic clock counts. So a jump of the wall clock moves no lease and no retention. Processes agree on the
+    time, because they share the monotonic clock of the machine and the offset that the database stores. If the system
+    cannot distinguish one start of the machine from the next, the wall clock is used. This is so on all systems except
+    Linux.
     """
 
     def __init__(self, boot: str | None = None) -> None:
@@ -41,8 +44,11 @@ class MachineClock:
         connection.create_function(FUNCTION, 0, self.now_us)
 
     def anchor(self, connection: Connection, clock: Table, leases: Table) -> None:
-        """Agree with the other processes on the offset. The first process since the machine was started sets the
-        offset, and declares dead what was alive before: leases of another monotonic clock mean nothing."""
+        """Agree with the other processes on the offset.
+
+        The first process after a start of the machine sets the offset. It deletes the leases, because they are times of
+        another monotonic clock.
+        """
         if not self._boot:
             return
         stored = connection.execute(select(clock.c.boot, clock.c.offset_us)).first()

@@ -13,9 +13,9 @@ from a2a_grpc.database.clock import FUNCTION
 
 
 class Exact(TypeDecorator[str]):
-    """Text of up to 256 characters, exact to the last trailing space and ordered by code point, that fits an index.
+    """Text of up to 256 characters that fits an index. It is exact to the last space and ordered by code point.
 
-    MySQL keeps it as UTF-8 in VARBINARY: its collations ignore case or trailing spaces.
+    MySQL stores the text as UTF-8 in VARBINARY, because its collations ignore case or trailing spaces.
     """
 
     impl = Text
@@ -37,27 +37,27 @@ class Exact(TypeDecorator[str]):
 
 
 def digest_type(size: int) -> TypeEngine[bytes]:
-    """A few bytes that fit an index."""
+    """Return the type of a few bytes that fit an index."""
     return LargeBinary().with_variant(mysql.VARBINARY(size), "mysql", "mariadb")
 
 
 def blob_type() -> TypeEngine[bytes]:
-    """Bytes up to the size of a message of gRPC; MySQL's plain BLOB ends at 64 KiB."""
+    """Return the type of bytes up to the size of a gRPC message. MySQL's plain BLOB ends at 64 KiB."""
     return LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
 def key_type() -> TypeEngine[int]:
-    """The number of a task; on SQLite INTEGER, so that it is the row's own id."""
+    """Return the type of the number of a task. On SQLite it is INTEGER, so that it is the row's own id."""
     return BIGINT().with_variant(INTEGER(), "sqlite")
 
 
 def text_type() -> TypeEngine[str]:
-    """Text that no index holds."""
+    """Return the type of text that no index holds."""
     return Text().with_variant(mysql.LONGTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
 
 
 class now_us(FunctionElement[int]):
-    """Now by the store's clock: the database's, or that of the machine on which processes share an SQLite file."""
+    """The time by the clock of the database, or of the machine on which processes share an SQLite file."""
 
     type = BigInteger()
     inherit_cache = True

@@ -1,4 +1,4 @@
-"""The file of an SQLite database: readable by its owner alone, and noticed if it is not the same file any more."""
+"""The file of an SQLite database. Only its owner can read it, and a change to another file is noticed."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ PRIVATE = 0o600
 """Mode of the file. SQLite gives the write-ahead log and its index the mode that the database file has."""
 LOG, INDEX = "-wal", "-shm"
 CORRUPT_TRIES, CORRUPT_PAUSE_S = 20, 0.005
-"""How often, and after which pauses, a file is read that looks corrupt."""
+"""How often a file that looks corrupt is read again, and the pause in seconds before."""
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
@@ -29,8 +29,8 @@ class DatabaseFile:
 
     Guarantees:
 
-    - The file is created with mode 0600, whatever the umask: no other user can read the file at any moment. If an
-      existing file has a wider mode, the mode is narrowed and a warning is logged.
+    - The file is created with mode 0600 under any umask, so no other user can read it at any moment. If an existing
+      file has a wider mode, the mode is narrowed and a warning is logged.
     - All connections open the same file as the first connection. Only the first connection may create the file.
     - `check` raises StoreLost if the path names no file or another file, because writes to the old file would be lost.
     - `check` raises StoreLost if another database was copied over the file. An older copy of the same database has the
@@ -42,12 +42,12 @@ class DatabaseFile:
         self._identity: Identity | None = None
         self._size = 0
         self._mark = 0
-        """The mark that was read in the file; 0 if none was there yet."""
+        """The mark that was read in the file, or 0 if there was none yet."""
         self._changed_ns = 0
-        """When the file was last changed before its mark was read."""
+        """The time of the last change of the file before its mark was read."""
 
     def connect(self, timeout_s: float) -> sqlite3.Connection:
-        """Open a connection. Raises StoreLost if the file is not the one that was opened first."""
+        """Open a connection. Raise StoreLost if the file is not the one that was opened first."""
         if self._identity is None:
             create_private(self.path)
         found = self.check() if self._identity else _identity(os.stat(self.path))
@@ -69,7 +69,7 @@ class DatabaseFile:
         return connection
 
     def check(self) -> Identity:
-        """Return the identity of the file, or raise StoreLost. A few microseconds."""
+        """Return the identity of the file, or raise StoreLost. This takes a few microseconds."""
         try:
             found = os.stat(self.path)
         except OSError:
@@ -100,10 +100,11 @@ class DatabaseFile:
         self._mark = mark
 
     def _read_mark(self) -> int:
-        """Return the mark in the file. Raises sqlite3.DatabaseError.
+        """Return the mark in the file. Raise sqlite3.DatabaseError.
 
-        While another process copies its log into the file, the first page may count pages that are not there yet, and
-        SQLite calls the file corrupt. So this is tried again for a while. The process may have been stopped meanwhile.
+        While another process copies its log into the file, the first page may count pages that are not there yet. Then
+        SQLite calls the file corrupt. So this function tries again for a while, because the other process may have been
+        stopped.
         """
         tries = CORRUPT_TRIES
         while True:
@@ -119,15 +120,18 @@ class DatabaseFile:
                 time.sleep(CORRUPT_PAUSE_S)
 
     def side_files(self) -> tuple[Identity, Identity]:
-        """Return the identities of the write-ahead log and its index, which are there as long as a connection is in
-        use. Raises StoreLost if one is missing."""
+        """Return the identities of the write-ahead log and its index, which exist while a connection is in use.
+
+        Raises:
+            StoreLost: One of the files is missing.
+        """
         try:
             return _identity(os.stat(self.path + LOG)), _identity(os.stat(self.path + INDEX))
         except OSError:
             raise self._side_file_lost() from None
 
     def check_side_files(self, known: tuple[Identity, Identity]) -> None:
-        """Raises StoreLost unless the write-ahead log and its index are those that a connection has open."""
+        """Raise StoreLost unless the write-ahead log and its index are those that a connection has open."""
         if self.side_files() != known:
             raise self._side_file_lost()
 
@@ -145,7 +149,7 @@ class DatabaseFile:
 
 
 class Watch:
-    """Checks that the connection that writes still has the files open that are at the database's path."""
+    """Checks that the files that the writing connection has open are still at the path of the database."""
 
     def __init__(self, file: DatabaseFile) -> None:
         self._file = file
@@ -160,8 +164,9 @@ class Watch:
     def check(self) -> None:
         """Raise StoreLost if a file was deleted or replaced.
 
-        Called in each transaction before the first write, and again after the commit before the write is acknowledged:
-        so an acknowledged write is in the files that the next process opens."""
+        Each transaction calls this before its first write, and after its commit before the write is acknowledged. So an
+        acknowledged write is in the files that the next process opens.
+        """
         self._file.check()
         if self._side_files is None:
             self._side_files = self._file.side_files()
@@ -175,7 +180,7 @@ class Watch:
 
 
 def mark(connection: sqlite3.Connection) -> None:
-    """Give a database that has no mark one: a random number as its application id, which no other database has."""
+    """Give a database a mark if it has none. The mark is a random application id, which no other database has."""
     if _mark_of(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -195,8 +200,8 @@ def create_private(path: str) -> None:
     """Create the file with mode 0600 if it is missing."""
     if os.name != "posix" or os.path.lexists(path):
         return
-    # A descriptor of the file must not be opened: to close it would end the locks that SQLite has on the file, for
-    # every connection of this process. Where there is no other way, the file is new, and no connection has a lock yet.
+    # No descriptor of the file is opened here, because closing it would end the locks that SQLite has on the file, for
+    # every connection of this process. On macOS it is opened all the same, but there the file is new and has no locks.
     try:
         os.mknod(path, PRIVATE | stat.S_IFREG)
     except PermissionError:  # macOS keeps mknod for root
@@ -207,7 +212,7 @@ def create_private(path: str) -> None:
 
 
 def narrow(path: str) -> None:
-    """Take from a file the modes that let other users read it. A file that is missing stays so."""
+    """Remove from a file the modes that let other users read it. Do nothing if the file is missing."""
     if os.name != "posix":
         return
     try:

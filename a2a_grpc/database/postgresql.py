@@ -22,12 +22,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TERMINATED_S = 0.1
-"""How long a transaction may take to notice that its connection was terminated."""
+"""Seconds that a transaction may take to notice that its connection was terminated."""
 
 
 class AsyncpgDatabase:
-    """A `Database`; each transaction runs in a task of its own, so that no cancellation reaches a connection that is in
-    the middle of something."""
+    """A `Database` on asyncpg.
+
+    Each transaction runs in a task of its own, so that no cancellation reaches a connection in the middle of a
+    statement.
+    """
 
     dialect = "postgresql"
     clock: MachineClock | None = None
@@ -68,12 +71,12 @@ class AsyncpgDatabase:
     def _run(self, engine: AsyncEngine, transaction: Callable[[Connection], T]) -> asyncio.Task[T]:
         async def run() -> T:
             try:
-                # A peer that is cut off says nothing at all: the limit discards the connection.
+                # A peer that was cut off sends nothing, so the limit ends the connection.
                 async with asyncio.timeout(ATTEMPT_S):
                     async with engine.begin() as connection:
                         return await connection.run_sync(transaction)
             except (Exception, asyncio.CancelledError):
-                if self._is_given_up:  # whatever the driver says of a connection that is ended here
+                if self._is_given_up:  # drivers raise different errors for it
                     raise TimeoutError("no answer before the store was closed") from None
                 raise
 
@@ -85,7 +88,7 @@ class AsyncpgDatabase:
     def _finish(self, running: asyncio.Task[Any]) -> None:
         self._under_way.discard(running)
         if not running.cancelled():
-            running.exception()  # nobody may be left to look at it
+            running.exception()  # marked as read, as the caller may be gone
 
     async def close(self) -> None:
         if self._under_way:
@@ -98,7 +101,7 @@ class AsyncpgDatabase:
         self._is_given_up = True
         for connection in list(self._connections):
             connection.terminate()
-        if self._under_way:  # those that are terminated end by themselves
+        if self._under_way:  # terminated connections end by themselves
             await asyncio.wait(set(self._under_way), timeout=TERMINATED_S)
         for connecting in self._under_way:
             connecting.cancel()

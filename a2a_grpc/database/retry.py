@@ -1,4 +1,4 @@
-"""Trying again, within a budget of time, what a database could not do for a while."""
+"""Try again, within a budget of time, if a database fails in a way that may be gone soon."""
 
 import asyncio
 import logging
@@ -16,20 +16,20 @@ logger = logging.getLogger("a2a_grpc.store")
 T = TypeVar("T")
 
 CONFLICTS = 5
-"""How often a transaction is decided anew because another wrote the same key first."""
+"""The number of times that a transaction is repeated because another one wrote the same key first."""
 
 
 def pauses() -> Backoff:
-    """The waits between two tries."""
+    """Return the waits between two tries."""
     return Backoff(0.02, 1.0)
 
 
 class Outage:
-    """Says once that the database is gone, and once that it is back."""
+    """Logs once that the database does not answer, and once that it answers again."""
 
     def __init__(self, shown: str) -> None:
         self.shown = shown
-        """The database's URL, its secrets masked."""
+        """The URL of the database, with its secrets masked."""
         self._since: float | None = None
 
     def begin(self, error: BaseException) -> None:
@@ -44,16 +44,22 @@ class Outage:
 
 
 def reason(error: BaseException) -> str:
-    """Return the driver's words in one line: no statement, no parameters, no password of a URL."""
+    """Return the error of the driver in one line, without statement, parameters and the password of a URL."""
     cause = getattr(error, "orig", None) or error
     said = mask_url(str(cause).strip())
     return f"{type(cause).__name__}: {said.splitlines()[0] if said else 'no answer'}"
 
 
 async def retry(attempt: Callable[[bool], Awaitable[T]], *, budget_s: float, outage: Outage) -> T:
-    """Awaits `attempt(is_repeat)` until it succeeds, or raises something that does not pass.
+    """Return the result of `attempt`. Repeat it while it raises errors that are transient.
 
-    `is_repeat` tells that an earlier try may have been committed. Raises StoreUnavailable once the budget is spent.
+    Args:
+        attempt: A function that tries once. Its argument is True if an earlier try may have been committed.
+        budget_s: Seconds for all tries.
+        outage: Logs the beginning and the end of an outage.
+
+    Raises:
+        StoreUnavailable: The budget is used up.
     """
     end, waits, conflicts, is_repeat = time.monotonic() + budget_s, pauses(), 0, False
     while True:

@@ -1,4 +1,4 @@
-"""One transaction for all callers that want the same kind of thing at the same time."""
+"""Answer the questions of several callers in one transaction, if they ask at about the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
@@ -20,9 +20,22 @@ joined it. Of thirty requests at once, the first went alone without a pause, and
 
 
 class Together(Generic[Q, A]):
-    """Guarantees: an answer is as new as the question: the transaction begins after the question was asked. What is
-    asked while a transaction is under way goes into the next one. There is no timer, unless the arguments ask for one.
-    Equal questions are one."""
+    """Answers questions, many of them in one transaction.
+
+    Guarantees:
+
+    - A transaction begins after its questions were asked, so an answer is as new as its question.
+    - Questions that are asked during a transaction go into the next one. There is no timer, unless the arguments ask
+      for one.
+    - Equal questions are asked once.
+
+    Args:
+        ask: A function that answers some questions in one transaction. It gets each question once.
+        is_patient: True if a transaction waits some milliseconds for more questions. Use this if answers start work
+            in other places, which is better done together.
+        gather_s: Seconds that each transaction waits. Use this for many small writes whose callers have time.
+        max_questions: The largest number of questions in one transaction.
+    """
 
     def __init__(
         self,
@@ -32,15 +45,6 @@ class Together(Generic[Q, A]):
         gather_s: float = 0.0,
         max_questions: int = MAX_QUESTIONS,
     ) -> None:
-        """Ask with `ask`, which answers every question and gets each question once.
-
-        Args:
-            ask: Makes one transaction of some questions. Returns the answer to each.
-            is_patient: Whether a transaction waits for some milliseconds while questions join it: fit for what starts
-                work elsewhere that is better done at once.
-            gather_s: Seconds that each transaction waits: fit for many small writes whose callers have time.
-            max_questions: The largest number of questions in one transaction.
-        """
         self._ask = ask
         self._gather_s = gather_s
         self._is_patient = is_patient
@@ -49,12 +53,11 @@ class Together(Generic[Q, A]):
         self._asking: asyncio.Task[None] | None = None
 
     async def answer(self, question: Q) -> A:
-        """Return the answer. A caller that is canceled goes at once: fit for what only reads. Raises what `ask`
-        raises."""
+        """Return the answer. If the caller is canceled, end at once. Use this only for transactions that read."""
         return await asyncio.shield(self._asked(question))
 
     async def answer_uncancelled(self, question: Q) -> A:
-        """Return the answer. A caller that is canceled waits for the transaction: fit for what writes."""
+        """Return the answer. If the caller is canceled, wait for the transaction, which may write."""
         return await uncancelled(self._asked(question))
 
     def _asked(self, question: Q) -> "asyncio.Future[A]":
@@ -81,7 +84,7 @@ class Together(Generic[Q, A]):
                 for question, waiting in asked.items():
                     waiting.set_result(answers[question])
         finally:
-            # Only if this task is canceled any question is left.
+            # Questions are left only if this task was canceled.
             _fail({**asked, **self._waiting}, StoreUnavailable("the store is closed"))
 
     async def _wait_for_others(self) -> None:

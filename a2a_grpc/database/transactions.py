@@ -32,60 +32,68 @@ T = TypeVar("T")
 READERS = 4
 """Connections that read at the same time, in one process."""
 WRITERS = 4
-"""Connections that write at the same time, but for SQLite."""
+"""The number of connections that write at the same time, except on SQLite, which has one."""
 BUSY_S = 2.0
-"""How long one try waits on SQLite for the writer of another process: short beside a store's budget, for the writes of
-this process wait behind it."""
+"""Seconds that one try on SQLite waits for the writer of another process. It is short, because the writes of this
+process wait meanwhile."""
 CONNECT_S = 5
 ATTEMPT_S = 15
-"""How long a transaction on PostgreSQL or MySQL may take before its connection is given up."""
+"""Seconds that a transaction on PostgreSQL or MySQL may take before its connection is closed."""
 LOCK_S = 1
-"""How long a row may be locked by another replica."""
+"""Seconds that a transaction waits for a row that another replica has locked."""
 IDLE_S = 2
-"""How long a replica may stand still in a transaction, with its locks, before the database ends it."""
+"""Seconds that a transaction may do nothing, while it has locks, before the database ends it."""
 
 
 class Database(Protocol):
-    """Guarantees: a caller that is canceled leaves no connection and no transaction behind, and its write is over when
-    its CancelledError arrives; writes do not keep reads waiting for a connection."""
+    """A database. A transaction is a function over a connection.
+
+    Guarantees:
+
+    - A caller that is canceled leaves no connection and no transaction open. Its write has ended when the caller gets
+      its CancelledError.
+    - Reads do not wait for a connection because of writes.
+    """
 
     dialect: str
     clock: MachineClock | None
-    """What `now_us` is on SQLite; None if the database has a clock of its own."""
+    """The clock that `now_us` reads on SQLite. None if the database has a clock of its own."""
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs what writes nothing; each of its statements sees the database as of an instant of its own."""
+        """Run a query. Each of its statements sees the database at a time of its own."""
 
     async def read_snapshot(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Runs a transaction that sees the database as of one instant and writes nothing."""
+        """Run a transaction that writes nothing and sees the database at one moment."""
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a transaction; it may have been committed even if an error of the connection is raised."""
+        """Run a transaction that writes. If an error of the connection is raised, it may have been committed all the
+        same."""
 
     async def write_priority(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Like `write`, on a connection for which no other write waits, where the database takes several: for what has
-        to be in time."""
+        """Do what `write` does on a connection for which no other write waits. SQLite has only one for all writes."""
 
     async def write_unsynced(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Like `write`, but the commit does not wait for the disk, if the database lets a transaction choose: a power
-        cut may take the write back, and nothing that was written before it. PostgreSQL commits each statement by
-        itself, so that a transaction of one statement is one round trip."""
+        """Do what `write` does, but let the commit not wait for the disk, if the database has this choice.
+
+        A power failure may undo such a write, but none that was written before it. PostgreSQL commits each statement by
+        itself, so that a transaction of one statement is one round trip.
+        """
 
     async def close(self) -> None:
-        """Waits for what is under way, then closes every connection."""
+        """Wait for the transactions that run, then close every connection."""
 
     async def give_up(self) -> None:
-        """Break off what waits for a database that does not answer, so that `close` returns soon."""
+        """Stop waiting for a database that does not answer, so that `close` returns soon."""
 
 
 class HintingCompiler(SQLiteCompiler):
-    """Writes the hints of a statement, such as INDEXED BY, behind the table: SQLAlchemy has none for SQLite."""
+    """Writes the hints of a statement, such as INDEXED BY, after the table. SQLAlchemy has none for SQLite."""
 
     def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
         return text
@@ -108,17 +116,17 @@ class ThreadedPool:
         self.engine = engine
         self._synchronous = synchronous
         self.check = check
-        """Raises StoreLost if the database is not at its path any more."""
+        """A function that raises StoreLost if the database file was moved or replaced."""
         self.explain = explain
-        """The same, after a transaction that failed."""
+        """Does the same as `check`, after a transaction that failed."""
         self.writes = writes
         self.sockets: WeakSet[socket.socket] = WeakSet()
-        """Of connections to a database elsewhere."""
+        """The sockets of connections to a database server."""
         self.threads = ThreadPoolExecutor(size, f"a2a-grpc-store-{name}")
 
     @contextmanager
     def transaction(self, *, is_synced: bool = True) -> Iterator[Connection]:
-        """A transaction, whose commit waits for the disk unless told otherwise."""
+        """Begin a transaction. Its commit waits for the disk if `is_synced`."""
         if is_synced or not self._synchronous:
             with self.engine.begin() as connection:
                 yield connection
@@ -137,14 +145,14 @@ class ThreadedPool:
         self.engine.dispose()
 
     def give_up(self) -> None:
-        """Wake the threads that wait for an answer of a database elsewhere."""
+        """Wake the threads that wait for an answer of a database server."""
         for waiting in list(self.sockets):
             with suppress(OSError):  # it was closed by the other end
                 waiting.shutdown(socket.SHUT_RDWR)
 
 
 class ThreadedDatabase:
-    """A database with a driver that blocks: each transaction is one trip to a thread."""
+    """A database whose driver blocks, so that each transaction runs in a thread."""
 
     def __init__(
         self,
@@ -165,7 +173,7 @@ class ThreadedDatabase:
         self._under_way: set[asyncio.Future[Any]] = set()
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        # A thread cannot be canceled: it reads on by itself.
+        # A thread cannot be canceled, so it continues to read.
         return await asyncio.shield(self._run(self._reading, lambda found: query(found, *args, **kwargs)))
 
     async def read_snapshot(
@@ -212,7 +220,7 @@ class ThreadedDatabase:
     def _finish(self, running: asyncio.Future[Any]) -> None:
         self._under_way.discard(running)
         if not running.cancelled():
-            running.exception()  # nobody may be left to look at it
+            running.exception()  # marked as read, as the caller may be gone
 
     async def close(self) -> None:
         if self._under_way:
@@ -230,7 +238,8 @@ class ThreadedDatabase:
 
 
 def sqlite_database(url: DatabaseUrl, busy_s: float) -> ThreadedDatabase:
-    """Return the database in an SQLite file: one thread writes, a few read. Several processes may share the file."""
+    """Return the database in an SQLite file, with one thread that writes and a few that read. Processes may share the
+    file."""
 
     file = DatabaseFile(url.path)
     watch = Watch(file)
@@ -280,7 +289,7 @@ def sqlite_database(url: DatabaseUrl, busy_s: float) -> ThreadedDatabase:
         reading=reading("read", bool),
         reading_snapshot=reading("read-snapshot", lambda connection: connection.exec_driver_sql("BEGIN")),
         writing=writing,
-        writing_priority=writing,  # there is but one writer
+        writing_priority=writing,  # SQLite has one writer
         clock=clock,
     )
 

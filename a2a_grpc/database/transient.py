@@ -1,4 +1,4 @@
-"""Which errors of a database pass by themselves."""
+"""Find out which errors of a database may be gone at the next try."""
 
 import logging
 import ssl
@@ -33,12 +33,12 @@ PASSING_SQLITE = ("locked", "busy", "disk is full", "disk i/o error", "unable to
 
 
 def is_database_error(error: BaseException) -> bool:
-    """Whether the error comes from a database, its driver or the way there."""
+    """Return True if an error comes from a database, its driver, or the network."""
     return isinstance(error, (SQLAlchemyError, OSError, TimeoutError)) or hasattr(error, "sqlstate")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same transaction may succeed a moment later."""
+    """Return True if the same transaction may succeed a moment later."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return any(_is_transient(cause) for cause in _causes(error))
@@ -59,7 +59,7 @@ def tls_problem(error: BaseException) -> str:
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether another transaction has written the same key first: to be decided anew, knowing that."""
+    """Return True if another transaction has written the same key first. Then read again, and decide again."""
     return isinstance(error, IntegrityError)
 
 
@@ -82,7 +82,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error of the driver, below what wraps it."""
+    """Yield the error, and the errors that it wraps."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
@@ -90,14 +90,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 class _Quiet(logging.Filter):
-    """Lets no traceback through."""
+    """Drops log records with a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.exc_info
 
 
 class _NoLostHandshakes(logging.Filter):
-    """Lets nothing through about connections of asyncpg that were cut while they were made: who wanted one was told."""
+    """Drops log records about connections of asyncpg that were cut while they were made."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -108,8 +108,10 @@ POOL = "a2a_grpc"
 
 
 def quiet_drivers() -> None:
-    """Stops pools and drivers of this store from logging a traceback for each connection that an outage took: the store
-    says once that the database is gone."""
+    """Stop drivers from logging a traceback for each connection that an outage ends.
+
+    The store logs once that the database does not answer.
+    """
     quiet = {f"sqlalchemy.pool.impl.{kind}.{POOL}": _Quiet() for kind in ("QueuePool", "AsyncAdaptedQueuePool")}
     for name, silence in {**quiet, "asyncio": _NoLostHandshakes()}.items():
         logger = logging.getLogger(name)

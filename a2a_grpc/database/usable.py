@@ -1,4 +1,4 @@
-"""Whether the database of a URL can be used, and if not, why."""
+"""Find out whether the database of a URL can be used, and if not, why."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ def is_there(url: DatabaseUrl) -> bool:
 
 
 def check_file(url: DatabaseUrl) -> None:
-    """Raises ConfigurationError for what SQLite would say less well."""
+    """Raise ConfigurationError if a file cannot be used, since the error of SQLite would say less."""
     path = Path(url.path)
     if path.is_dir():
         raise ConfigurationError(f"store is '{url.shown}'; {path} is a directory")

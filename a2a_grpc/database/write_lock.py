@@ -1,7 +1,8 @@
 """Wait for the write lock of an SQLite file, which one connection of all processes can have.
 
-SQLite itself waits 1, 2, 5, 10, 15, 20 and then 25 ms between its looks at the lock. A transaction here holds the lock
-for 1 to 4 ms: so a process that is refused twice waits longer than it has to, and other processes go before it.
+SQLite itself waits 1, 2, 5, 10, 15, 20 and then 25 ms between its looks at the lock. A transaction of this package
+holds the lock for 1 to 4 ms. So a process that is refused twice waits longer than necessary, and other processes get
+the lock first.
 """
 
 import sqlite3
@@ -12,9 +13,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 BEGIN = "BEGIN IMMEDIATE"
-"""It takes the lock at once, so that what the transaction reads is what it writes over."""
+"""The statement that takes the lock at once, so that no other process writes between the reads and the writes."""
 FIRST_LOOKS, FIRST_PAUSE_S, PAUSE_S = 40, 0.0005, 0.005
-"""How often to look at the lock after the first pause, before the pauses become longer."""
+"""The number of looks after short pauses, in seconds, before the pauses become longer."""
 
 
 def begin(connection: Connection, busy_s: float) -> None:

@@ -422,6 +422,6 @@ async def _element(task: bytes) -> bytes:
 
 
 def _view(call: Call, request: Any) -> TaskView:
-    """Return the parts of a task that a call asks for (HIST-1 to HIST-3). Without a history length it is the whole history."""
+    """Return the parts of a task that a call asks for (HIST-1 to HIST-3). Without a length it has all history."""
     has_length = "history_length" in request.DESCRIPTOR.fields_by_name and request.HasField("history_length")
     return TaskView(call.metadata.artifacts, request.history_length if has_length else None)
