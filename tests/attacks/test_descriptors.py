@@ -103,12 +103,12 @@ async def eat(turn: Turn) -> str:
         os.close(file)
     return str(len(opened))
 
-def tell(event, values):
+def report(event, values):
     print(json.dumps({{"event": event, **values}}), flush=True)
 
 from a2a_grpc.server.serve import Served, run_program
 settings = {{"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", "store": "memory:"}}
-run_program(lambda: Served(agent), settings, tell=tell)
+run_program(lambda: Served(agent), settings, report=report)
 """
 
 
