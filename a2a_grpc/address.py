@@ -1,4 +1,4 @@
-"""`HOST:PORT` taken apart, put together, told apart."""
+"""Split and join addresses of the form `HOST:PORT`, and find out what a host is."""
 
 import ipaddress
 
@@ -6,7 +6,7 @@ from a2a_grpc.config import ConfigurationError
 
 
 def split_address(name: str, address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`. Raises ConfigurationError naming the setting."""
+    """Return the host and the port of `host:port` or `[v6]:port`. Raise ConfigurationError, which names the setting."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdecimal()) or len(port) > 5 or int(port) > 65535:
         raise ConfigurationError(f"{name} is '{address}'; it must be HOST:PORT with a port from 0 to 65535")
@@ -23,8 +23,8 @@ def join_address(host: str, port: int) -> str:
 
 
 def is_wildcard(host: str) -> bool:
-    """Return True if the host stands for every address of a machine: a server can listen there, no client can connect
-    there from another machine."""
+    """Return True if the host stands for every address of a machine. A server can listen there, but no client on
+    another machine can connect there."""
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -34,7 +34,7 @@ def is_wildcard(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host."""
+    """Return True if only this machine reaches the host."""
     host = host.lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True

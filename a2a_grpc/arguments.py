@@ -1,7 +1,7 @@
 """Refuse wrong arguments of public functions before anything is done with them.
 
-The annotations of a function are its rules. A keyword that no parameter has is refused with the nearest name that one
-has, a value of another type with the name, the value and the type that is expected.
+The annotations of a function are its rules. A keyword that no parameter has is refused, with the nearest name of a
+parameter. A value of another type is refused, with the name, the value and the expected type.
 """
 
 import inspect
@@ -158,8 +158,8 @@ class Parameters:
 
 
 def rule_of(hint: Any, text: Rule = TEXT) -> Rule | None:
-    """Return what a value must be by its annotation. None: it may be anything, or is checked where it is used, as
-    content is."""
+    """Return what a value must be by its annotation. Return None if it may be anything, or if another function
+    checks it."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, UnionType):
         return _any_of([rule_of(arm, text) for arm in inner])
@@ -218,7 +218,8 @@ def _tuple(rules: Sequence[Rule | None]) -> Rule:
 
 
 def _list(item: Rule | None, kind: Any) -> Rule:
-    """Return the rule of a list and the like. An iterator is not looked into: that would take its items."""
+    """Return the rule of a list or a similar type. The items of an iterator are not checked, because that would take
+    them."""
 
     def fits(value: Any) -> bool:
         if not _is_list(value, kind):

@@ -1,8 +1,8 @@
 """Count the fields of a serialised protobuf message before anything is parsed.
 
-An empty part takes two bytes on the wire and a hundred once it is parsed, so that 4 MB become 200 MB. A `Counter` walks
-the bytes instead: it makes no objects, jumps over strings and bytes, and stops at the first field over its limit. The
-work is bounded by the limits, whatever the size of the message.
+An empty part has two bytes in a message, and takes a hundred bytes when it is parsed, so that 4 MB become 200 MB. A
+`Counter` reads the bytes instead. It makes no objects, skips strings and bytes, and stops at the first field over its
+limit. So the limits bound the work for a message of any size.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,23 +11,25 @@ from typing import Any, TypeAlias
 from google.protobuf.message import Message as ProtobufMessage
 
 FIELDS_PER_STEP = 1000
-"""Fields between two pauses of `Counter.steps`: less than a millisecond of work."""
+"""Fields between two pauses of `Counter.steps`. They take less than a millisecond."""
 
 MAX_DEPTH = 128
-"""Levels of nesting; protobuf itself reads 100."""
+"""Levels of nesting. Protobuf itself reads 100."""
 
 SHORTEST_FIELD_BYTES = 2
-"""A tag and a length, or the two tags of a group."""
+"""The smallest size of a field: a tag and a length, or the two tags of a group."""
 
 VARINT, FIXED64, DELIMITED, GROUP, END_GROUP, FIXED32 = range(6)
 
 WHOLE = 0
-"""Place of the limit for all fields of a message together."""
+"""The place of the limit for all fields of a message together."""
 
 
 class TooMany(ValueError):
-    """A message has more of a field than its limit. `path` names the field from the outermost message on, and is empty
-    for the limit of all fields together."""
+    """A message has more of a field than its limit.
+
+    `path` names the field, beginning with the outermost message. It is empty for the limit of all fields together.
+    """
 
     def __init__(self, path: str, limit: int) -> None:
         super().__init__(f"{path or 'the message'} has more than {limit} {'items' if path else 'fields'}")
@@ -41,21 +43,25 @@ class Malformed(ValueError):
 
 Table: TypeAlias = "dict[int, tuple[str, int, Table | None]]"
 """The fields of a message that hold messages or have a limit, by tag: name, place of the limit, fields of the message.
-A field without a limit of its own has place 0."""
+
+A field without a limit of its own has place 0.
+"""
 
 
 class Counter:
     """Counts the fields of serialised messages of one kind.
 
-    `limits` are by the full name of a field (`lf.a2a.v1.Message.parts`), counted over the whole message wherever the
-    field occurs; a field that this kind does not have is ignored. `whole` is the limit of all fields together, unknown
-    ones included.
-
     Guarantees:
 
-    - A message that passes has no more of any field than its limit, once parsed.
-    - A message that is within the limits, and that protobuf parses, passes.
-    - The work is bounded by `whole`, whatever the size of the message.
+    - A message that `check` accepts has no more of any field than its limit, when it is parsed.
+    - `check` accepts each message that is within the limits and that protobuf can parse.
+    - The work is bounded by `whole` for a message of any size.
+
+    Args:
+        kind: The kind of message.
+        limits: The limits by the full name of a field (`lf.a2a.v1.Message.parts`), each for all its places in the
+            message. A field that this kind does not have is ignored.
+        whole: The limit of all fields together, also of unknown ones.
     """
 
     def __init__(self, kind: type[ProtobufMessage], limits: Mapping[str, int], *, whole: int) -> None:
@@ -64,7 +70,7 @@ class Counter:
         self._tables: dict[str, Table] = {}
         self._root = self._table(kind.DESCRIPTOR)
         self._harmless = SHORTEST_FIELD_BYTES * min(self._limits)
-        """A message of at most so many bytes cannot exceed a limit."""
+        """The size in bytes up to which a message cannot exceed a limit."""
 
     def check(self, raw: bytes) -> None:
         """Raise TooMany at the first field over its limit, or Malformed."""
@@ -130,7 +136,7 @@ class Counter:
                 at += 8
             elif wire_type == FIXED32:
                 at += 4
-            elif wire_type == GROUP:  # proto3 has none: an unknown field, with all that it holds
+            elif wire_type == GROUP:  # proto3 has no groups, so this is an unknown field
                 outer.append((fields, end, group, ""))
                 if len(outer) > MAX_DEPTH:
                     raise Malformed("a group is nested too deeply")
@@ -141,7 +147,7 @@ class Counter:
                 raise Malformed(f"tag {tag} is none")
 
     def _spend(self, left: list[int], fields: int) -> None:
-        """Take fields that were looked at from the limit of the whole. Raise TooMany if it is used up."""
+        """Subtract fields that were read from the limit of the whole. Raise TooMany if it is used up."""
         left[WHOLE] -= fields
         if left[WHOLE] < 0:
             raise TooMany("", self._limits[WHOLE])
@@ -149,7 +155,7 @@ class Counter:
     def _table(self, kind: Any) -> Table:
         table = self._tables.get(kind.full_name)
         if table is None:
-            table = self._tables[kind.full_name] = {}  # known before its fields are: a Value holds Values
+            table = self._tables[kind.full_name] = {}  # stored before its fields are, because a Value holds Values
             for field in kind.fields:
                 if field.is_packed:
                     raise ValueError(f"{field.full_name} is packed: its items are no fields, and cannot be counted")
@@ -162,7 +168,7 @@ class Counter:
 
 
 def varint(raw: bytes | memoryview, at: int) -> tuple[int, int]:
-    """Return the number that begins at a place, and the place after it."""
+    """Return the number at a place, and the place after it."""
     number = shift = 0
     while True:
         byte = raw[at]

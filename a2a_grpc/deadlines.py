@@ -1,7 +1,7 @@
 """Time limits for peers, which count only the time in which the event loop of this process runs.
 
-A process that is stopped, or gets no processor, reads nothing meanwhile. When the process goes on, every limit by the
-clock is over, although the peers may have sent everything in time.
+A process that is stopped, or gets no processor, reads nothing. When it continues, every limit by the clock is over,
+although the peers may have sent everything in time.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 LOOK_S = 0.1
-"""Between two looks at what may be late."""
+"""Seconds between two looks at work that may be late."""
 LATE_S = 0.1
-"""An event loop that comes to a look so much later than planned was held up."""
+"""Seconds. If a look comes so much later than planned, the event loop was held up."""
 ROUNDS = 4
-"""Rounds of the event loop in which what has arrived is seen, before it counts as late."""
+"""Rounds of the event loop in which data that have arrived are read, before their work counts as late."""
 LOOKS = 8
-"""Looks in which the time of a `time_limit` passes, at least."""
+"""The least number of looks in the time of a `time_limit`."""
 MAX_LOOK_S = 1.0
-"""Between two looks of a `time_limit`, at most."""
+"""The largest number of seconds between two looks of a `time_limit`."""
 
 
 class RunningClock:
@@ -30,8 +30,8 @@ class RunningClock:
     Guarantees:
 
     - Of the time between two looks, no more counts than was planned. If the event loop was held up, nothing counts, so
-      that what waits can be read before the next look judges.
-    - An event loop that is held up again and again does not stop the clock: of such looks in a row, only the first
+      that waiting data can be read before the next look.
+    - The clock does not stop if the event loop is held up again and again. Of such looks in a row, only the first
       counts for nothing.
     """
 
@@ -45,11 +45,11 @@ class RunningClock:
         self._was_late = False
 
     def time(self) -> float:
-        """Return the seconds that count, since an unknown moment."""
+        """Return the seconds that count. Only differences have a meaning."""
         return min(self._loop.time(), self._due) - self._lost_s
 
     def look(self, next_s: float) -> None:
-        """Note that the event loop runs. The next look is planned in `next_s` seconds; never, if that is infinite."""
+        """Note that the event loop runs. The next look is planned in `next_s` seconds, which may be infinite."""
         now = self._loop.time()
         late_s = max(0.0, now - self._due)
         is_late = late_s > LATE_S
@@ -59,17 +59,17 @@ class RunningClock:
 
 
 class Deadlines(Generic[T]):
-    """Ends what takes too long. One timer looks after everything: a timer for each call would cost more than the rest.
+    """Ends work that takes too long, with one timer for all work, because a timer for each call would cost more.
 
     Guarantees:
 
-    - Nothing is ended before its time, measured by a `RunningClock`. While the event loop runs, everything is ended at
-      the second look after its time at the latest.
-    - There is no timer while there is nothing to look after.
+    - No work is ended before its time, measured by a `RunningClock`. While the event loop runs, work is ended at the
+      second look after its time at the latest.
+    - There is no timer while there is no work.
 
     Args:
-        end: Called with what is late. By then it is looked after no longer.
-        look_s: The time between two looks.
+        end: A function that is called with work that is late. The work is forgotten before.
+        look_s: Seconds between two looks.
     """
 
     def __init__(self, end: Callable[[T], None], *, look_s: float = LOOK_S) -> None:
@@ -84,17 +84,17 @@ class Deadlines(Generic[T]):
         return item in self._until
 
     def add(self, item: T, limit_s: float) -> None:
-        """Look after something that may take so many seconds from now on."""
+        """Add work that may take this many seconds from now on."""
         if self._timer is None:
             self._look_later()
         self._until[item] = self._clock.time() + limit_s
 
     def remove(self, item: T) -> None:
-        """Look after something no longer. Does nothing if it is not known."""
+        """Forget work. Do nothing if it is not known."""
         self._until.pop(item, None)
 
     def close(self) -> None:
-        """Look after nothing any more."""
+        """Forget all work."""
         self._until.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -114,20 +114,21 @@ class Deadlines(Generic[T]):
             self._end_late(late, ROUNDS)
 
     def _end_late(self, late: list[T], rounds: int) -> None:
-        """End what is late once the event loop has gone round so often, except what is over by then."""
+        """End the work that is late, after some rounds of the event loop in which it may still end by itself."""
         if rounds:
             self._loop.call_soon(self._end_late, late, rounds - 1)
             return
         now = self._clock.time()
         for item in late:
-            if self._until.get(item, math.inf) <= now:  # it may be looked after again, with more time
+            if self._until.get(item, math.inf) <= now:  # it may have been added again, with more time
                 del self._until[item]
                 self._end(item)
 
 
 @asynccontextmanager
 async def time_limit(limit_s: float) -> AsyncIterator[None]:
-    """Limit the time of a block as `asyncio.timeout` does, by a `RunningClock`. Raise TimeoutError if it is over."""
+    """Limit the time of a block as `asyncio.timeout` does, but by a `RunningClock`. Raise TimeoutError when it is
+    over."""
     async with asyncio.timeout(None) as timeout:
         deadlines: Deadlines[asyncio.Timeout] = Deadlines(
             lambda late: late.reschedule(0.0), look_s=min(limit_s / LOOKS, MAX_LOOK_S)

@@ -1,4 +1,4 @@
-"""Text of others, made harmless before a person or a program reads it beside ours: on a terminal, in a log."""
+"""Make text of other programs harmless before it is shown on a terminal or written to a log."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from a2a_grpc.masking import mask_url
 
 LINE_MAX = 2000
-"""Characters of a text that is shown as one line: about a screen."""
+"""Characters of a text that is shown as one line. They fill about a screen."""
 
 LOG_LINE_MAX = 8000
 """Characters of a line of the log."""
@@ -17,10 +17,10 @@ TRACEBACK_MAX = 200_000
 """Characters of a traceback in the log."""
 
 BLOCK_MAX = 20_000
-"""Characters of a text that is shown beside others, as a message of a history is."""
+"""Characters of a text that is shown together with other texts, for example a message of a history."""
 
 GUTTER = "  | "
-"""Stands before each further line of an agent's text, so that no such line looks like one of ours."""
+"""The beginning of each further line of an agent's text, so that it does not look like a line of this program."""
 
 _EMOJI = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
 _JOINED_SCRIPTS = "\u0600-\u0dff"  # Arabic to Sinhala: words are written with joiners
@@ -38,37 +38,37 @@ _HARMFUL = re.compile(
 )
 _STACKED = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{8})"
                       "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")  # fmt: skip
-"""Accents above each other that reach into the lines around."""
+"""Accents above each other that would cover the lines above and below."""
 
 _LINE_END = re.compile("\r+\n")
 _BREAKS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def harmless(text: str) -> str:
-    """Replace what controls a terminal, reorders a line or cannot be seen by U+FFFD. Line ends and tabs stay."""
+    """Replace by U+FFFD what controls a terminal, reorders a line or cannot be seen. Keep line ends and tabs."""
     return _STACKED.sub(r"\1", _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", _LINE_END.sub("\n", text)))
 
 
 def flat(text: str) -> str:
-    """Replace the line breaks of a text by spaces, whatever else the text holds."""
+    """Replace the line breaks of a text by spaces."""
     return _BREAKS.sub(" ", text)
 
 
 def one_line(text: str, limit: int = LINE_MAX) -> str:
-    """Make a text a harmless line: without breaks and tabs, cut off after `limit` characters."""
+    """Return a text as one harmless line, without breaks and tabs. Cut it off after `limit` characters."""
     line = harmless(flat(text[: limit + 1])).replace("\t", " ")
     return line if len(text) <= limit else line[:limit] + "…"
 
 
 def block(text: str, limit: int = BLOCK_MAX) -> str:
-    """Make a text harmless lines, each after the first behind a gutter, cut off after `limit` characters."""
+    """Return a text as harmless lines, cut off after `limit` characters. Lines after the first begin with a gutter."""
     cut = text if len(text) <= limit else text[:limit] + "…"
     lines = harmless(_BREAKS.sub("\n", cut)).replace("\t", " ").split("\n")
     return f"\n{GUTTER}".join(lines)
 
 
 def harmless_json(text: str) -> str:
-    """Escape in a text of JSON what `harmless` would replace: the text means the same as before."""
+    """Escape in a JSON text what `harmless` would replace. The text means the same as before."""
     return _HARMFUL.sub(lambda found: _escaped(found[0]), text)
 
 
@@ -80,8 +80,11 @@ def _escaped(character: str) -> str:
 class LogLines(logging.Formatter):
     """Formats log records so that no text of a caller looks like a line of the log.
 
-    Guarantees: a record is one line; the lines of a traceback stand behind a gutter; nothing controls a terminal or a
-    reader of the file; secrets of URLs are masked.
+    Guarantees:
+
+    - A record is one line. The lines of a traceback begin with a gutter.
+    - No character controls a terminal or a reader of the file.
+    - Secrets of URLs are masked.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -98,7 +101,7 @@ class LogLines(logging.Formatter):
 
 
 def log_to_stderr(level: str) -> None:
-    """Send the log to standard error from this level on, unless the program has arranged its log already."""
+    """Send the log to standard error from this level on, unless the program has configured logging already."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])

@@ -1,19 +1,19 @@
-"""Identifiers that are made here: of tasks, contexts, messages, artifacts."""
+"""Make identifiers of tasks, contexts, messages and artifacts."""
 
 import os
 from collections.abc import Iterator
 
 _VARIANTS = "89ab89ab89ab89ab"
 _DRAWN = 128
-"""Ids that are made at a time: asking the system for each costs more than the rest."""
+"""The number of ids that are made at a time, because a call of the system for each costs more than the rest."""
 
 _ready: list[str] = []
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ready.clear)  # else both processes would give the same ones
+    os.register_at_fork(after_in_child=_ready.clear)  # otherwise both processes would use the same ids
 
 
 def new_id() -> str:
-    """A random UUID, version 4, as RFC 9562 writes it. Safe from any thread."""
+    """Return a random UUID, version 4, in the form of RFC 9562. Any thread may call this."""
     while True:
         try:
             return _ready.pop()

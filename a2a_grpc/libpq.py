@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL as its own tools read them, for the driver asyncpg: one reading for the store and the bus."""
+"""Read URLs of PostgreSQL as its own tools do, for the driver asyncpg. The store and the bus share this reader."""
 
 import re
 import ssl
@@ -23,7 +23,7 @@ UNUSED = frozenset(
         *("client_encoding", "sslcompression", "sslsni", "fallback_application_name", "gssencmode"),
     }
 )
-"""Options that are taken and not needed: asyncpg has none like them, and no answer depends on them."""
+"""Options that are accepted and have no effect, because asyncpg has none like them and no result depends on them."""
 OPTIONS = frozenset(
     {
         *UNUSED,
@@ -34,11 +34,11 @@ OPTIONS = frozenset(
         *CHOICES,
     }
 )
-"""What may stand behind the question mark: names of libpq, and `ssl`, which is sslmode."""
+"""The options that a URL may have: names of libpq, and `ssl`, which means sslmode."""
 
 
 class BadOption(ValueError):
-    """An option that cannot be; the text says which, and what it must be."""
+    """An option is not possible. The text names the option and what it must be."""
 
 
 class Connecting(NamedTuple):
@@ -63,13 +63,14 @@ def is_postgres(url: str) -> bool:
 
 
 def connecting(url: str) -> Connecting:
-    """Read a URL of PostgreSQL. Raises ValueError for another URL, BadOption."""
+    """Return the arguments of asyncpg for a URL. Raise ValueError for a URL of another database, BadOption for a
+    wrong option."""
     login, place, options = _split(url)
     arguments: dict[str, Any] = {}
     if (timeout := options.pop("connect_timeout", None)) is not None:
         arguments["timeout"] = _seconds(timeout)
     fallback = options.get("fallback_application_name", "a2a-grpc")
-    for unused in (*UNUSED, "channel_binding"):  # asyncpg does none
+    for unused in (*UNUSED, "channel_binding"):  # asyncpg has none of them
         options.pop(unused, None)
     if options.get("sslrootcert") == "system":
         if options.pop("sslmode", "verify-full") != "verify-full":
@@ -82,7 +83,7 @@ def connecting(url: str) -> Connecting:
 
 
 def schema_of(url: str) -> str:
-    """Return the schema that a URL names; empty if there is none, whatever else is wrong with the URL."""
+    """Return the schema that a URL names, or "". Other options of the URL may be wrong."""
     found = _SCHEMA.search(url)
     return unquote(found[1]) if found else ""
 
@@ -93,14 +94,14 @@ def location_of(url: str) -> str:
 
 
 def with_one_host(url: str) -> str:
-    """Return the URL with the first of its hosts, and without options."""
+    """Return a URL with the first of its hosts, and without options."""
     login, place, _ = _split(url)
     hosts, slash, database = place.partition("/")
     return f"postgresql://{login}{hosts.partition(',')[0]}{slash}{database}"
 
 
 def _split(url: str) -> tuple[str, str, dict[str, str]]:
-    """Return the login with its `@`, the hosts with the database, the options as libpq names them."""
+    """Return the login with its `@`, the hosts with the database, and the options with the names of libpq."""
     found = _URL.fullmatch(url)
     if found is None:
         raise ValueError("no URL of PostgreSQL")
@@ -108,7 +109,7 @@ def _split(url: str) -> tuple[str, str, dict[str, str]]:
     assert given is not None  # it may be empty
     place, _, query = found[1][given.end() :].partition("?")
     login = given[1] or ""
-    if given[2] is not None:  # whatever is in a password, to the driver it is a password
+    if given[2] is not None:  # a driver must read each character of a password as part of it
         login += f":{quote(unquote(given[2]), safe='')}"
     return f"{login}@" if given[0] else "", place, _options(query)
 
@@ -135,4 +136,4 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         raise BadOption("connect_timeout must be a number of seconds") from None
-    return max(seconds, 1.0) if seconds > 0 else 60.0  # 0 is "as long as it takes"; a lease does not wait for it
+    return max(seconds, 1.0) if seconds > 0 else 60.0  # libpq waits without limit at 0, but a lease does not wait

@@ -38,7 +38,7 @@ AUTH_REQUIRED = TaskState.TASK_STATE_AUTH_REQUIRED
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELED, REJECTED})
 INTERRUPTED = frozenset({INPUT_REQUIRED, AUTH_REQUIRED})
 SETTLED = TERMINAL | INTERRUPTED
-"""States that end the wait of a blocking send (SEND-2)."""
+"""The states that end the wait of a blocking send (SEND-2)."""
 
 _ONWARD = frozenset({WORKING}) | SETTLED
 NEXT: dict[TaskState, frozenset[TaskState]] = {
@@ -51,7 +51,7 @@ NEXT: dict[TaskState, frozenset[TaskState]] = {
 
 
 class IllegalTransition(ValueError):
-    """A status that may not follow the task's present one."""
+    """A status may not follow the present status of the task."""
 
 
 def state_name(state: int) -> str:
@@ -65,23 +65,27 @@ def state_name(state: int) -> str:
 
 
 def check(before: TaskState, after: TaskState) -> None:
-    """Raises IllegalTransition unless a status `after` may follow a status `before`."""
+    """Raise IllegalTransition unless a status `after` may follow a status `before`."""
     if after not in NEXT.get(before, frozenset()):
         raise IllegalTransition(f"{state_name(after)} cannot follow {state_name(before)}")
 
 
 class Fold:
-    """A task that grows with the events of its log; an event costs what it holds, whatever the task has already."""
+    """A task to which the events of its log are added. The cost of an event does not depend on the size of the task.
+
+    Args:
+        task: The task, which is changed in place.
+        is_told: True if the history has the message of the task's status already.
+    """
 
     def __init__(self, task: Task, *, is_told: bool = False) -> None:
-        """`is_told` says that the message of the task's status stands in its history already."""
         self.task = task
         """Changed in place."""
         self._is_told = is_told
         self._artifacts = {artifact.artifact_id: artifact for artifact in task.artifacts} if task.artifacts else {}
 
     def apply(self, event: StreamResponse | Event, message: Message | None = None) -> None:
-        """Applies the next event, with the user's message that came with it. A bare message changes nothing."""
+        """Apply the next event, with the user's message that came with it. A bare message changes nothing."""
         match payload_of(event) if isinstance(event, StreamResponse) else event:
             case TaskArtifactUpdateEvent() as update:
                 self.put(update)
@@ -96,7 +100,7 @@ class Fold:
         self._artifacts = {artifact.artifact_id: artifact for artifact in self.task.artifacts}
 
     def put(self, update: TaskArtifactUpdateEvent) -> None:
-        """Makes, replaces or extends an artifact."""
+        """Add, replace or extend an artifact."""
         artifact = update.artifact
         known = self._artifacts.get(artifact.artifact_id)
         if known is not None and is_seal(update):
@@ -109,8 +113,11 @@ class Fold:
             known.CopyFrom(artifact)
 
     def move(self, update: TaskStatusUpdateEvent, message: Message | None = None) -> None:
-        """A status message that is superseded moves into the history, then comes the user's message, then the new
-        status applies: so a question stands before its answer."""
+        """Apply a new status, with the user's message that came with it.
+
+        First the message of the old status is added to the history, then the user's message. So a question is before
+        its answer.
+        """
         task = self.task
         status = task.status
         if status.HasField("message") and not self._is_told:
@@ -124,7 +131,7 @@ class Fold:
 
 
 def fold(task: Task, steps: Iterable[tuple[StreamResponse, Message | None]]) -> Task:
-    """Applies events, each with the user's message that came with it, to `task` in place, in order; returns it."""
+    """Apply events in order to `task` in place. Each comes with the user's message that came with it. Return `task`."""
     folding = Fold(task)
     for event, message in steps:
         folding.apply(event, message)
@@ -132,7 +139,7 @@ def fold(task: Task, steps: Iterable[tuple[StreamResponse, Message | None]]) -> 
 
 
 def payload_of(element: StreamResponse) -> Event | None:
-    """What an element of a stream holds, unwrapped; None for nothing that this contract knows."""
+    """Return the payload of an element of a stream, or None if this contract knows no such payload."""
     match element.WhichOneof("payload"):
         case "artifact_update":
             return element.artifact_update
@@ -146,7 +153,7 @@ def payload_of(element: StreamResponse) -> Event | None:
 
 
 def element_of(event: Event) -> StreamResponse:
-    """The element of a stream that holds an event: the way back."""
+    """Return the element of a stream for an event. This is the inverse of `payload_of`."""
     match event:
         case Task():
             return StreamResponse(task=event)
@@ -158,8 +165,9 @@ def element_of(event: Event) -> StreamResponse:
 
 
 def is_seal(update: TaskArtifactUpdateEvent) -> bool:
-    """Return True for an appended last chunk that has nothing except one empty text: it ends an artifact, and adds no
-    part. The contract has no chunk without parts, and whether a generator's piece is the last is known after it went.
+    """Return True for an appended last chunk that has only one empty text. It ends an artifact and adds no part.
+
+    The contract has no chunk without parts. A generator's piece is sent before it is known that it was the last one.
     """
     if not (update.append and update.last_chunk and len(update.artifact.parts) == 1):
         return False
@@ -167,7 +175,11 @@ def is_seal(update: TaskArtifactUpdateEvent) -> bool:
 
 
 def extend(artifact: Artifact, chunk: Artifact) -> None:
-    """ART-2: parts are concatenated, metadata upserted, extensions united, a name or description given again wins."""
+    """Add a chunk to an artifact (ART-2).
+
+    Parts are appended, metadata merged, extensions united. A name or a description in the chunk replaces the former
+    one.
+    """
     extensions = list(artifact.extensions)
     artifact.MergeFrom(chunk)
     if chunk.extensions:

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 MASK = "***"
 
 # A password may contain any character, even an "@", "/" or "?" that is not escaped: the password ends at the last "@".
-# If a text begins with a URL, the whole text counts as one URL, because a password may also contain spaces; but a word
-# with another URL is not part of it.
+# If a text begins with a URL, the whole text counts as one URL, because a password may also contain spaces. A later
+# word with another URL is not part of it.
 # No pattern scans a character more than a few times, because a text from a peer may be long.
 _SCHEME = r"[A-Za-z][\w+.-]*:"
 _USER = r"[^\s:/?#@'\"=,;()]"
@@ -31,10 +31,11 @@ _SECRET_WORD = frozenset({"sig", "code", "otp", "pin", "sas", "sid", "pw", "nonc
 
 
 def mask_url(text: str) -> str:
-    """Replace the secrets of every URL in a text with `***`: a lone URL, or a sentence with URLs in it.
+    """Replace the secrets of the URLs in a text with `***`. The text is a URL, or a sentence with URLs.
 
-    Secrets are the password before a host, a user name alone before the host of an http URL (a token is often put
-    there), and the value of each `name=value` if the name looks secret. What only looks like a secret is masked, too.
+    Secrets are the password before a host, and the value of each `name=value` if the name looks secret. A user name
+    alone before the host of an http URL is a secret, too, because a token is often there. Text that only looks like a
+    secret is masked as well.
     """
     return _PAIR.sub(_without_value, _without_logins(text))
 

@@ -1,4 +1,4 @@
-"""Work in a thread if it is large, so that the event loop goes on meanwhile."""
+"""Do large work in a thread, so that the event loop continues meanwhile."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,14 +8,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGE_BYTES = 256 * 1024
-"""Size from which on work goes to a thread: below it takes less than a millisecond, about what a thread costs."""
+"""The size in bytes from which work is done in a thread. Smaller work takes less time than a thread costs."""
 
 
 async def offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `work` and return its result: at once if it handles less than `LARGE_BYTES`, else in a thread.
+    """Call `work` and return its result. Call it in a thread if it handles `LARGE_BYTES` or more.
 
-    `size` is in bytes. `work` must touch nothing that the event loop may change meanwhile. If the caller is canceled,
-    the thread goes on and its result is dropped.
+    Args:
+        size: The size in bytes of what is handled.
+        work: The function. It must not use anything that the event loop may change meanwhile. If the caller is
+            canceled, a thread continues, and its result is dropped.
+        *args: The arguments of the function.
     """
     if size < LARGE_BYTES:
         return work(*args, **kwargs)
@@ -23,6 +26,6 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kw
 
 
 async def breathe(size: int) -> None:
-    """Let the event loop go round if so many bytes were handled since it last did."""
+    """Let the event loop do other work if this many bytes were handled since it last could."""
     if size >= LARGE_BYTES:
         await asyncio.sleep(0)

@@ -1,8 +1,8 @@
-"""Read, parse and join large messages a piece at a time.
+"""Read, parse and join large messages in steps.
 
-Protobuf and `bytes` keep the interpreter to themselves for as long as one call takes, in a thread as well: 60 MiB take
-40 ms to join and 120 ms to serialise, and the event loop stands still meanwhile. Here no call handles more than about
-a MiB, so that other threads, or the event loop, go on in between.
+A call of protobuf or `bytes` holds the interpreter until its end, in a thread as well. To join 60 MiB takes 40 ms, and
+to serialise them takes 120 ms, in which the event loop does not run. Here no call handles more than about a MiB, so
+that other threads, or the event loop, run between the calls.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,23 +19,23 @@ Parsed = TypeVar("Parsed", bound=ProtobufMessage)
 Raw: TypeAlias = bytes | memoryview
 
 COPIED_BYTES = 1 << 20
-"""Bytes that are copied at a time: less than a millisecond."""
+"""Bytes that are copied at a time, in less than a millisecond."""
 PARSED_BYTES = 16 * 1024
-"""Bytes that are parsed at a time, unless a single text is larger. Small values take longest: a millisecond."""
+"""Bytes that are parsed at a time, unless a single text is larger. Small values take longest, about a millisecond."""
 
 
 class Field(NamedTuple):
-    """Where one field of a serialised message stands."""
+    """The places of one field in a serialised message."""
 
     number: int
     start: int
     content: int
-    """Where the field's content begins, after the tag and the length."""
+    """The place of the field's content, after the tag and the length."""
     end: int
 
 
 def fields(message: Raw) -> Iterator[Field]:
-    """Yield the fields at the top level of a serialised message. Raise Malformed if a field is none."""
+    """Yield the fields at the top level of a serialised message. Raise Malformed for bytes that are no field."""
     start, size = 0, len(message)
     while start < size:
         tag, at = (message[start], start + 1) if message[start] < 0x80 else varint(message, start)
@@ -75,9 +75,9 @@ async def whole(pieces: Sequence[Raw]) -> bytes:
 
 
 def parsing(message: ProtobufMessage, raw: Raw) -> Iterator[None]:
-    """Merge a serialised message into `message`, in steps. Raise DecodeError like protobuf.
+    """Merge a serialised message into `message`, in steps. Raise DecodeError as protobuf does.
 
-    A field that is larger than a step, and holds a message, is parsed in steps itself.
+    A field that is larger than a step, and holds a message, is parsed in steps as well.
     """
     whole, done = memoryview(raw), 0
     if len(whole) > PARSED_BYTES:
@@ -126,7 +126,8 @@ def _parsing_field(message: ProtobufMessage, field: Field, whole: memoryview) ->
 
 
 def _entry(content: memoryview) -> tuple[str, memoryview] | None:
-    """Return the key of a serialised map entry with the bytes of its value. Return None if it is not as expected."""
+    """Return the key of a serialised map entry, and the bytes of its value. Return None for an entry of another
+    form."""
     parts = {field.number: content[field.content : field.end] for field in fields(content)}
     if parts.keys() != {1, 2}:
         return None
@@ -137,7 +138,7 @@ def _entry(content: memoryview) -> tuple[str, memoryview] | None:
 
 
 def parsed(message: Parsed, raw: Raw) -> Parsed:
-    """Merge a serialised message into `message`, in steps between which other threads go on. Return `message`."""
+    """Merge a serialised message into `message`, in steps between which other threads run. Return `message`."""
     for _ in parsing(message, raw):
         pass
     return message

@@ -1,4 +1,4 @@
-"""Python objects that JSON does not have, as JSON values."""
+"""Convert Python objects that JSON does not have to JSON values."""
 
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -34,20 +34,21 @@ class Model(Protocol):
 
 
 Object: TypeAlias = Enum | date | time | UUID | Decimal | Dataclass | Model
-"""What `plain` knows."""
+"""The kinds of objects that `plain` converts."""
 
 
 Path: TypeAlias = tuple[str | int, ...]
-"""The name of a value, then the keys and places that lead to a value inside of it."""
+"""The name of a value, then the keys and places that lead to a value inside it."""
 
 MAX_KEY_CHARS = 48
 MAX_PATH_CHARS = 240
 MAX_LOOKS = 32
-"""Levels of a model that are looked into for a value that cannot be serialized: a model may contain itself."""
+"""The number of levels of a model that are searched for a value that cannot be serialized. A model may contain
+itself."""
 
 
 def dotted(path: Path) -> str:
-    """Return a path as text: `data.order.ids[3]`. The middle of a long one is left out."""
+    """Return a path as text: `data.order.ids[3]`. The middle of a long path is left out."""
     name, *inner = path
     text = str(name) + "".join(map(_step, inner))
     half = MAX_PATH_CHARS // 2
@@ -63,11 +64,18 @@ def _step(key: str | int) -> str:
 
 
 def plain(thing: object, path: Path) -> Any:
-    """Return the value that stands for an object: the fields of a dataclass or of a pydantic model as a dict, the value
-    of an Enum, the text of a date, time, UUID or Decimal. Values inside of it may need the same.
+    """Return the value that stands for an object. Values inside the result may have to be converted, too.
 
-    Raise TypeError for any other object, ValueError for a Decimal that is no number, and for a field that has no value
-    or none that can be sent. `path` leads to the object in what is sent; the message has it.
+    The value for a dataclass or a pydantic model is a dict of its fields. For an Enum it is the enum's value. For a
+    date, time, UUID or Decimal it is a text.
+
+    Args:
+        thing: The object.
+        path: The path to the object in the value that is sent, for errors.
+
+    Raises:
+        TypeError: The object is of another kind.
+        ValueError: A Decimal is no number, or a field has no value or one that cannot be sent.
     """
     match thing:
         case Enum():
@@ -98,7 +106,8 @@ def _value_of(thing: object, name: str, path: Path) -> object:
 
 
 def _dumped(model: Any, path: Path) -> Any:
-    """Return what pydantic makes of a model. Raise ValueError with the path of the value that it cannot serialize."""
+    """Return the value that pydantic makes of a model. Raise ValueError with the path of a value that it cannot
+    serialize."""
     if not hasattr(model, "model_dump"):
         return model.dict()
     try:
@@ -110,7 +119,7 @@ def _dumped(model: Any, path: Path) -> Any:
 
 
 def _unfit_in(thing: Any, path: Path) -> tuple[Path, Any]:
-    """Return the innermost value that pydantic cannot serialize, with the path that leads to it."""
+    """Return the innermost value that pydantic cannot serialize, with its path."""
     to_json = sys.modules["pydantic_core"].to_jsonable_python
     inner: list[tuple[str | int, Any]] = []
     if hasattr(thing, "model_dump"):
@@ -137,6 +146,6 @@ def _fails(dump: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
 
 
 def _models_of_version_1() -> tuple[type, ...]:
-    """Return the models' base class of pydantic's first version, which the second has inside of it, if it is in use."""
+    """Return the base class of the models of pydantic's first version, which the second contains, if it is in use."""
     first = sys.modules.get("pydantic.v1.main")
     return () if first is None else (first.BaseModel,)

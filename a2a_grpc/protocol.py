@@ -1,10 +1,10 @@
-"""The names of the protocol that are not messages: metadata keys, versions, bindings, extensions, paths."""
+"""The names of the protocol that are no messages: metadata keys, versions, bindings, extensions, paths."""
 
 PROTOCOL_VERSION = "1.0"
 GRPC_BINDING = "GRPC"
 
 CARD_PATH = "/.well-known/agent-card.json"
-"""Where an agent's host serves its card (spec §8.2)."""
+"""The path at which an agent's host serves its card (spec §8.2)."""
 
 STATUS_DETAILS = "grpc-status-details-bin"
 """The trailer with the serialised `google.rpc.Status` of an error (ERR-3)."""
@@ -18,19 +18,25 @@ ARTIFACTS_EXTENSION = "urn:a2a-grpc:extension:artifacts:1"
 """URI of the optional extension by which a caller leaves artifacts out of the tasks that it is given."""
 
 LEFT_OUT = "urn:a2a-grpc:left-out"
-"""Where the metadata of a canceled task says which of its parts were too large for the answer: `artifacts`, or
-`artifacts, history`."""
+"""The key in the metadata of a canceled task that names the parts that were too large for the answer.
+
+The value is `artifacts`, or `artifacts, history`.
+"""
 CREATED = "urn:a2a-grpc:created"
-"""Where a task's metadata says when it was created: ISO 8601, UTC. `status.timestamp` says when it last changed."""
+"""The key in a task's metadata for the time of its creation in ISO 8601, UTC. `status.timestamp` is that of its
+change."""
 PRIORITY = "priority"
 """The key in the metadata of a message or a request with which a caller asks for a priority."""
 REMOTE = "urn:a2a-grpc:remote"
-"""Where the metadata of a question says for which other agent's task it is asked: the `call` of the handler, the `task`
-there, the message id of the `question` there, and the number of parts of each of the `artifacts` by then."""
+"""The key in the metadata of a question that is asked for a task of another agent.
+
+The value has the `call` of the handler, the `task` there, and the message id of the `question` there. It also has the
+number of parts that each of the `artifacts` had at that time.
+"""
 
 
 class Key:
-    """Metadata keys; those of the specification begin with `a2a-`, ours with `a2a-grpc-`."""
+    """Metadata keys. Those of the specification begin with `a2a-`, those of this package with `a2a-grpc-`."""
 
     VERSION = "a2a-version"
     EXTENSIONS = "a2a-extensions"
@@ -45,5 +51,5 @@ class Key:
 
 
 NO_ARTIFACTS = "none"
-"""The value of `a2a-grpc-artifacts` that leaves artifacts out; `all` is the other one."""
+"""The value of `a2a-grpc-artifacts` that leaves artifacts out. The other value is `all`."""
 ALL_ARTIFACTS = "all"

@@ -1,4 +1,4 @@
-"""Signals of the operating system for an event loop, also on Windows, whose loops take none."""
+"""Handle signals of the operating system in an event loop, also on Windows, whose loops have no signal handlers."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ STOP = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGINT", "SIGBREAK") 
 """The signals that ask a server to stop. SIGBREAK is Ctrl-Break, which exists on Windows only."""
 
 LOOK_EVERY_S = 0.25
-"""How often a loop without signal handlers wakes up: on Windows a signal does not wake every kind of loop."""
+"""Seconds after which a loop without signal handlers wakes up, since on Windows a signal does not wake every loop."""
 
 
 @contextmanager
@@ -19,8 +19,8 @@ def signals_to(
 ) -> Iterator[Callable[[], None]]:
     """Call `heard` in the running loop for each of these signals that comes while the block runs.
 
-    Yield a function that gives the signals their default effect instead, which ends the process. Afterwards they have
-    the effect that they had before. The block must run in the main thread.
+    Yield a function that gives the signals their default effect, which ends the process. After the block the signals
+    have the effect that they had before. The block must run in the main thread.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in numbers}
@@ -51,7 +51,7 @@ def signals_to(
 def _without_the_loop(
     loop: asyncio.AbstractEventLoop, heard: Callable[[signal.Signals], None], numbers: Sequence[signal.Signals]
 ) -> Callable[[], None]:
-    """Have Python itself pass the signals to a loop that cannot. Return a function that ends that."""
+    """Have Python itself give the signals to a loop that has no handlers for them. Return a function that ends this."""
     timer: asyncio.TimerHandle
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""Log lines at a bounded rate: one of a kind in an interval, with a count of those left out."""
+"""Write log lines at a bounded rate: one of a kind in an interval, with a count of the lines that are left out."""
 
 import asyncio
 import logging
@@ -8,22 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_KINDS = 256
-"""Kinds that a throttle remembers; a kind that is forgotten starts again with a line of its own."""
+"""The number of kinds that a throttle remembers. The next line of a forgotten kind is written at once."""
 
 
 class Throttle:
-    """Write log lines of a kind at most once in `interval_s`.
+    """Writes log lines of a kind at most once in `interval_s`.
 
     Guarantees:
 
     - The first line of a kind is written at once.
-    - Further lines of the kind are counted until the interval is over. Then one line says how many were left out: the
-      next line of the kind, or, if an event loop runs, the first line again without waiting for a next one.
+    - Further lines of the kind are counted until the interval is over. Then one line has the number of lines left out.
+      It is the next line of the kind. If an event loop runs, it is the first line again, without waiting for a next
+      one.
     - Kinds do not delay each other.
     - Arguments of lines that are left out are neither formatted nor kept, and at most `MAX_KINDS` kinds are remembered.
-    - After `close` no count is written.
-
-    `log` may be called by any thread.
+    - After `close` no count is written. `log` may be called by any thread.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Throttle:
         self.log(logging.ERROR, kind, message, *values, exc_info=exc_info)
 
     def close(self) -> None:
-        """Forget what was left out: no count of it is written any more."""
+        """Forget the lines that were left out, so that no count of them is written."""
         with self._lock:
             self._kinds.clear()
 
@@ -69,11 +68,12 @@ class Throttle:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return  # a thread without an event loop: the next line of the kind has the count
+            return  # in a thread without an event loop the next line of the kind has the count
         loop.call_later(self._interval_s, self._summarise, kind, known)
 
     def _summarise(self, kind: str, known: "_Kind") -> None:
-        """Write the count of lines left out, unless a line of the kind did; it counts as a line of the kind."""
+        """Write the count of lines left out, unless a line of the kind had it. The count is a line of the kind
+        itself."""
         with self._lock:
             if self._kinds.get(kind) is not known:
                 return
@@ -87,7 +87,7 @@ class Throttle:
 
 
 class _Kind:
-    """What was last written of a kind, until when it is not written again, and how many were left out since."""
+    """The last line of a kind, the end of its interval, and the number of lines left out since."""
 
     __slots__ = ("left_out", "level", "text", "until")
 

@@ -1,4 +1,4 @@
-"""Runs code of others so that a GeneratorExit which they await is an error like any other."""
+"""Run code of other authors so that a GeneratorExit that it awaits is an error like any other."""
 
 from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -9,9 +9,9 @@ T = TypeVar("T")
 class Unclosed(Coroutine[Any, Any, T]):
     """A coroutine for `asyncio.create_task` that is not closed by what it awaits.
 
-    A task throws the exception of a future into its coroutine. Python takes a GeneratorExit that is thrown as an order
-    to close every coroutine of the chain, and one that is closed cannot await anything: it could store no end of a
-    task. So the chain gets a RuntimeError instead, as Python itself does for StopIteration.
+    A task throws the exception of a future into its coroutine. If the exception is a GeneratorExit, Python closes every
+    coroutine of the chain, and a closed coroutine cannot await anything. So it could not store the end of a task.
+    Therefore the chain gets a RuntimeError instead, as Python itself does for StopIteration.
     """
 
     __slots__ = ("_coroutine",)

@@ -1,8 +1,9 @@
-"""The only door to the generated code: message classes, enums, the service's descriptor, its stub.
+"""The only module that imports the generated code: message classes, enums, the descriptor of the service, its stub.
 
-Another copy of the contract may live in the same process: the official SDK registers the same file, `a2a.proto`, in
-protobuf's default pool. Where the two descriptors are byte-identical (they are; a test watches it) protobuf shares one
-set of classes. Where they are not, and the other copy came first, the classes it registered are used.
+Another copy of the contract may be in the same process, because the official SDK registers the same file, `a2a.proto`,
+in protobuf's default pool. If the two descriptors are byte-identical, protobuf shares one set of classes. A test checks
+that they are. If they differ and the other copy came first, this module uses the classes that the other copy
+registered.
 """
 
 import copyreg
@@ -23,13 +24,13 @@ SERVICE_NAME = "lf.a2a.v1.A2AService"
 def _load_contract() -> ModuleType:
     try:
         return importlib.import_module(GENERATED)
-    except TypeError:  # protobuf's answer to a second, different registration of the same file
+    except TypeError:  # protobuf raises this for a different file of the same name
         module = sys.modules[GENERATED] = _registered_contract()
         return module
 
 
 def _registered_contract() -> ModuleType:
-    """A stand-in for the generated module, made of the classes that some other package registered."""
+    """Return a module like the generated one, made of the classes that another package registered."""
     module = ModuleType(GENERATED, "Classes of the a2a.proto that was registered first in this process.")
     file = descriptor_pool.Default().FindFileContainingSymbol(SERVICE_NAME)
     module.DESCRIPTOR = file  # type: ignore[attr-defined]
@@ -111,14 +112,14 @@ def tasks_page(tasks: Iterable[bytes], rest: ListTasksResponse) -> list[bytes]:
 
 
 def message_element(message: Message) -> bytes:
-    """The same with a `Message`."""
+    """Return the serialised `StreamResponse` or `SendMessageResponse` whose payload is a serialised `Message`."""
     payload = message.SerializeToString()
     return framing(2, len(payload)) + payload
 
 
 @lru_cache(1024)
 def framing(field: int, length: int) -> bytes:
-    """The tag and the length that stand before the bytes of a field that is a message, for fields 1 to 15."""
+    """Return the tag and the length before the bytes of a field that is a message, for fields 1 to 15."""
     framed = bytearray([field << 3 | 2])
     while length > 0x7F:
         framed.append(length & 0x7F | 0x80)
