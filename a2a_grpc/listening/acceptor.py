@@ -1,4 +1,5 @@
-"""Accepting HTTP connections: a bounded number, the oldest given up for the newest, some even without descriptors."""
+"""Accept HTTP connections: a bounded number, of which the oldest is closed for a new one, and some without
+descriptors."""
 
 import asyncio
 import errno
@@ -15,21 +16,21 @@ logger = logging.getLogger("a2a_grpc.listening")
 
 BACKLOG = 128
 AT_ONCE = 16
-"""Connections accepted of one socket before the event loop does other work."""
+"""Connections that are accepted from one socket before the event loop does other work."""
 PAUSE_S = 0.5
-"""How long nothing is accepted once no descriptor is left; what waits stays in the system's queue."""
+"""Seconds in which no connection is accepted after the last descriptor is used. New connections wait in the system."""
 TLS_HANDSHAKE_S = 10.0
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """Accepts connections of one listening socket and hands them to protocols.
+    """Accepts connections of one listening socket and gives them to protocols.
 
     Guarantees:
 
-    - At most `limit` connections are open, and some more for a moment: over the limit `give_up` is called first.
-    - Without a descriptor left, connections are accepted from a reserve as far as that goes. A line in ten seconds says
-      that there are none.
+    - At most `limit` connections are open, and some more for a moment. Over the limit `give_up` is called first.
+    - If no descriptor is left, connections are accepted with those of a reserve, while it has some. The log has a line
+      about this at most once in ten seconds.
     - A connection that fails, in a TLS handshake or before, leaves no task and no line in the log.
     """
 
@@ -53,7 +54,7 @@ class Acceptor:
         self._accepting: list[asyncio.Task[None]] = []
 
     def start(self, sockets: Sequence[socket.socket], tls: Callable[[], ssl.SSLContext] | None) -> None:
-        """Listen on bound sockets, which belong to the acceptor from now on. `tls` is asked for each connection."""
+        """Listen on bound sockets, which the acceptor closes. Ask `tls` for the context of each connection."""
         self._tls = tls
         self._reserve.fill()
         for listening in sockets:
@@ -64,7 +65,7 @@ class Acceptor:
             self._accepting.append(asyncio.create_task(accepting, name="a2a-grpc:http-accept"))
 
     async def stop(self) -> None:
-        """Accept no more; end connections that are just beginning."""
+        """Stop accepting, and end connections that have just begun."""
         if ending := [*self._accepting, *self._beginning]:
             for task in ending:
                 task.cancel()
@@ -76,8 +77,10 @@ class Acceptor:
         self._reserve.close()
 
     async def _accept(self, listening: socket.socket) -> None:
-        """Accept the connections of one socket until canceled. The loop's `add_reader` would do with less, but Windows
-        has no such function."""
+        """Accept the connections of one socket until canceled.
+
+        `add_reader` of the event loop would be cheaper, but Windows does not have it.
+        """
         while True:
             for _ in range(AT_ONCE):
                 try:
@@ -95,7 +98,7 @@ class Acceptor:
             await asyncio.sleep(0)
 
     def _make_room(self) -> None:
-        """Over the limit, give up the oldest connection; one whose TLS handshake goes on, if those are the most."""
+        """Close the oldest connection if there are too many. If most are in their TLS handshake, close one of those."""
         if self._count() + len(self._beginning) < self._limit:
             return
         if len(self._beginning) > self._count():
@@ -104,7 +107,7 @@ class Acceptor:
         self._give_up()
 
     async def _accepted(self, listening: socket.socket) -> socket.socket:
-        """Wait for a connection and accept it, from the reserve if need be."""
+        """Wait for a connection and accept it, with a descriptor of the reserve if necessary."""
         loop = asyncio.get_running_loop()
         try:
             connected, _ = await loop.sock_accept(listening)

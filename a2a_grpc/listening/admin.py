@@ -1,4 +1,4 @@
-"""What operators look into a server with: health, reflection, channelz."""
+"""The services for operators: health, reflection, channelz."""
 
 import importlib
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from a2a_grpc.wire import SERVICE_NAME
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 HEALTH_METHODS = tuple(f"/{HEALTH}/{method}" for method in ("Check", "List", "Watch"))
-"""The methods that need no credentials: load balancers call them."""
+"""The methods that need no credentials, because load balancers call them."""
 CHANNELZ = "grpc.channelz.v1.Channelz"
 
 
 class Collected:
-    """Takes the place of a gRPC server for generated code that adds a service: keeps the handlers in `handlers`."""
+    """Takes the place of a gRPC server in generated code that adds a service, and keeps the handlers in `handlers`."""
 
     def __init__(self) -> None:
         self.handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        """Do nothing: the same handlers come by `add_registered_method_handlers`."""
+        """Do nothing, because `add_registered_method_handlers` gets the same handlers."""
 
     def add_registered_method_handlers(
         self, service: str, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]"
@@ -38,7 +38,7 @@ class Collected:
 
 
 class Admin:
-    """The services beside the agent's that a server offers, each if the settings name it."""
+    """The services that a server offers in addition to the agent's, if the settings name them."""
 
     def __init__(self, settings: ListenSettings, services: Sequence[str] = (SERVICE_NAME,)) -> None:
         """Raise ConfigurationError if channelz is wanted and not installed.
@@ -53,7 +53,7 @@ class Admin:
         self._channelz = _find_channelz() if settings.channelz else None
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """Return the services' handlers. Reflection knows the other services, whichever port serves them."""
+        """Return the handlers of the services. Reflection knows the services of all ports."""
         names, collected = [*self._services], Collected()
         if self._health is not None:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
@@ -69,12 +69,12 @@ class Admin:
         return collected.handlers
 
     def tell(self, ready: bool) -> None:
-        """Have the health service say whether the server is ready."""
+        """Set whether the health service reports that the server is ready."""
         if self._health is not None:
             self._health.tell(ready)
 
     def leave(self) -> None:
-        """Have the health service report NOT_SERVING for good: the server is about to stop."""
+        """Report NOT_SERVING from now on, because the server is about to stop."""
         if self._health is not None:
             self._health.leave()
 

@@ -1,7 +1,7 @@
-"""The connections of gRPC's ports as the kernel sees them: their bytes, their end, and a wait before their first byte.
+"""The connections of gRPC's ports in the kernel: their bytes, their end, and a wait before their first byte.
 
-gRPC reads every frame that comes, and neither counts frames nor offers a way to end a connection. The kernel does both
-for any process that has the socket, and gRPC's sockets are file descriptors of this process. Linux only.
+gRPC reads every frame that comes. It counts no frames, and offers no way to end a connection. The kernel does both for
+a process that has the socket, and gRPC's sockets are file descriptors of this process. Linux only.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ from a2a_grpc.listening.sockets import descriptors, duplicate, own_port
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 DROP_PAYLOAD = struct.pack("HBBI", 0x06, 0, 0, 1)
-"""A packet filter of one instruction: keep the header of each segment, and nothing of its payload.
+"""A packet filter of one instruction, which keeps the header of each segment and nothing of its payload.
 
-The peer's acknowledgements and the end of the connection get through; bytes do not, and the peer sends them again.
+Acknowledgements of the client and the end of the connection get through. Bytes do not, and the client sends them again.
 """
 TCP_INFO_BYTES = 136
 """The part of the kernel's `struct tcp_info` that ends with `tcpi_bytes_received`, which follows `tcpi_bytes_acked`."""
@@ -30,7 +30,7 @@ ANY_ADDRESS = struct.pack("H14x", socket.AF_UNSPEC)
 
 
 class Connection:
-    """A connection of a client, as of the last look. Its methods are for the duration of that look."""
+    """A connection of a client at the last look. Its methods may be called only during this look."""
 
     __slots__ = ("_socket", "host", "is_held", "is_wide", "peer", "received", "sent")
 
@@ -39,18 +39,18 @@ class Connection:
         self.host = host.partition("%")[0].removeprefix("::ffff:")
         zone = f"%25{scope[1]}" if scope and scope[1] else ""
         self.peer = f"ipv6:%5B{self.host}{zone}%5D:{port}" if ":" in self.host else f"ipv4:{self.host}:{port}"
-        """As gRPC names it."""
+        """The name that gRPC gives the client."""
         self.received = 0
-        """Bytes received since the connection began."""
+        """The number of bytes received since the connection began."""
         self.sent = 0
-        """Bytes sent and acknowledged."""
+        """The number of bytes sent and acknowledged."""
         self.is_held = False
-        """True if bytes of the client are not let in."""
+        """True if the filter holds the bytes of the client."""
         self.is_wide = False
         """True once `widen` was called."""
 
     def look(self, connected: socket.socket, *, may_be_held: bool) -> None:
-        """Read the kernel's figures. Raises OSError if the connection has ended."""
+        """Read the figures of the kernel. Raise OSError if the connection has ended."""
         self._socket = connected
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         if info[0] == TCP_CLOSE:
@@ -60,25 +60,25 @@ class Connection:
 
     @property
     def unread(self) -> int:
-        """Bytes received that gRPC has not read; 0 if the connection has ended."""
+        """The number of bytes received that gRPC has not read. 0 if the connection has ended."""
         return _queued(self._socket, "FIONREAD")
 
     @property
     def unsent(self) -> int:
-        """Bytes written that the client has not acknowledged; 0 if the connection has ended."""
+        """The number of bytes written that the client has not acknowledged. 0 if the connection has ended."""
         return _queued(self._socket, "TIOCOUTQ")
 
     def let_in(self) -> None:
-        """Accept what the client sends from now on."""
+        """Let the bytes of the client pass from now on."""
         _hold(self._socket, False)
 
     def widen(self, size: int) -> None:
-        """Let so many bytes of the client wait in the kernel."""
+        """Let this many bytes of the client wait in the kernel."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
         self.is_wide = True
 
     def end(self) -> None:
-        """Reset the connection. What the client has sent and gRPC has not read is dropped: it may be megabytes."""
+        """Reset the connection. Drop what gRPC has not read, which may be megabytes."""
         libc("connect").connect(self._socket.fileno(), ANY_ADDRESS, len(ANY_ADDRESS))
 
 
@@ -92,9 +92,9 @@ class Connections:
         self._holds = False
 
     def look(self, *, hold_new: bool) -> Iterator[Connection]:
-        """Yield the connections that are open, and those alone that can be read. Take all of them.
+        """Yield the open connections, or only those that can be read. Take all of them.
 
-        `hold_new`: from now on no byte of a new connection is let in until `let_in`.
+        If `hold_new`, no byte of a new connection passes from now on until `let_in`.
         """
         ports = self._ports()
         may_be_held = hold_new or self._holds
@@ -123,7 +123,7 @@ class Connections:
 
 
 def can_look() -> bool:
-    """Return True if the kernel offers what is needed."""
+    """Return True if the kernel has the functions that this class needs."""
     if libc("connect") is None:
         return False
     with socket.socket() as probe, suppress(OSError):

@@ -1,4 +1,4 @@
-"""gRPC's counters of the calls of each connection. gRPC keeps them for channelz; nothing is served."""
+"""The counters of gRPC for the calls of each connection, which it keeps for channelz."""
 
 import json
 from collections.abc import Collection
@@ -8,21 +8,21 @@ from typing import NamedTuple
 from grpc._cython import cygrpc
 
 PAGE = 500
-"""Connections that gRPC lists at a time."""
+"""The number of connections that gRPC lists at a time."""
 
 
 class Counters(NamedTuple):
     """The calls of one connection since the connection began."""
 
     started: int
-    """Calls that gRPC has let in. Calls beyond the limit of streams are refused and not counted."""
+    """Calls that gRPC has accepted. Calls beyond the limit of streams are refused and not counted."""
     ended: int
-    """Calls among them that gRPC has freed. gRPC frees no call that was not handed over."""
+    """The accepted calls that gRPC has freed. gRPC frees only calls that it has given to this process."""
     messages: int
     """Messages sent."""
 
     def pending(self, begun: int) -> int:
-        """Return how many calls wait to be begun, given how many were."""
+        """Return the number of calls that wait to be begun, for the number of calls that were begun."""
         return max(0, self.started - max(begun, self.ended))
 
 
@@ -33,9 +33,9 @@ class Channelz:
         self._ids: dict[str, int] = {}
 
     def of(self, peer: str) -> Counters | None:
-        """Return the counters of a connection, by its peer as gRPC names it; None if gRPC does not know the peer.
+        """Return the counters of a connection, or None if gRPC does not know the client.
 
-        The answer takes a quarter of a millisecond: gRPC waits for the thread that reads the connection, for at most
+        The answer takes a quarter of a millisecond. gRPC waits for the thread that reads the connection, for at most
         100 ms. So ask only if there is a reason.
         """
         if (counters := self._read(peer)) is None:
@@ -44,7 +44,7 @@ class Channelz:
         return counters
 
     def keep(self, peers: Collection[str]) -> None:
-        """Forget all other peers."""
+        """Forget all other clients."""
         for gone in self._ids.keys() - set(peers):
             del self._ids[gone]
 

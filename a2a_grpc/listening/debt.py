@@ -1,4 +1,4 @@
-"""The bytes that a connection sent and its calls do not explain, and whether they are a flood."""
+"""Count the bytes that a connection sent without a reason, and decide whether they are a flood."""
 
 import math
 from dataclasses import dataclass
@@ -9,52 +9,55 @@ from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
 from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, RESET_BYTES, Account
 
 RATE = 64 * 1024
-"""Unexplained bytes a second that a connection may send for ever: pings, resets, windows."""
+"""Bytes a second that a connection may always send without a call: pings, resets, windows."""
 BURST = 64 * 1024
-"""Unexplained bytes that a connection may send at once."""
+"""Bytes that a connection may send at once without a call."""
 CREDIT = 4 << 20
-"""What a connection whose calls explain more than it sends can save for later."""
+"""The credit in bytes that a connection can save if its calls explain more than it sends."""
 SENT_SHARE = 4
-"""Bytes sent to a client that explain one of the client's: it says that it has read them, and pings to measure."""
+"""Bytes sent to a client that explain one byte from the client, which acknowledges reading, and pings to measure."""
 REQUESTS_AT_ONCE = 4
-"""Requests of the largest size that are explained before they have arrived."""
+"""The number of requests of the largest size that count before they have arrived."""
 SILENT_S = 0.03
-"""During an attack: how long a connection may have too many bytes and none of its calls is begun."""
+"""Seconds of an attack in which a connection may have too many bytes while none of its calls is begun."""
 LATE_S = 0.5
-"""Two looks that are so far apart do not show a flood by their difference: the event loop was busy."""
+"""Seconds. The difference of two looks that are so far apart shows no flood, because the event loop was busy."""
 REACTIONS = 16 * 1024
-"""What gRPC writes to an honest client, at most, while it answers no call of the client: acknowledgements, windows, and
-hundreds of refusals of calls beyond the limit of streams."""
+"""The largest number of bytes that gRPC writes to an honest client while it answers no call of the client.
+
+They are acknowledgements, windows, and hundreds of refusals of calls beyond the limit of streams.
+"""
 REACTION_SHARE = 128
-"""Bytes of requests that explain one more such byte: gRPC opens windows for them."""
+"""Bytes of requests that explain one more such byte, because gRPC opens windows for them."""
 END_BYTES = 1024
-"""What gRPC may write when a call ends without a message: its status."""
+"""Bytes that gRPC may write for its status when a call ends without a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What gRPC takes in for calls before this process knows it."""
+    """The sizes of data that gRPC accepts for calls before this process knows the calls."""
 
     request_bytes: int
-    """Size of a request."""
+    """The size of a request."""
     metadata_bytes: int
-    """Size of a call's metadata."""
+    """The size of the metadata of a call."""
     streams: int
-    """Calls that may be open on one connection."""
+    """The number of calls that may be open on one connection."""
 
     def known(self, account: Account) -> int:
-        """Return how many bytes are explained by the calls that were begun."""
+        """Return the number of bytes that the begun calls explain."""
         arriving = self.request_bytes * min(account.arriving, REQUESTS_AT_ONCE)
         return BURST + arriving + FIRST_WINDOW_BYTES * account.waiting
 
     def pending(self, calls: int, unread: int) -> int:
-        """Return how many more are explained by calls that wait in gRPC, and by bytes that gRPC has yet to look at."""
+        """Return the number of bytes that are explained by calls that wait in gRPC, and by bytes that gRPC has not
+        read."""
         return calls * (self.metadata_bytes + CALL_BYTES + FIRST_WINDOW_BYTES) + unread + 2 * READ_BYTES
 
     def resets(self, started: int, account: Account) -> int:
-        """Return how many of the calls that gRPC has let in must have been reset before they were begun.
+        """Return how many of the calls that gRPC has accepted were reset before they were begun.
 
-        Calls that are open wait to be begun, at most, and as many that were reset and are not yet freed.
+        At most the open calls wait to be begun, and as many that were reset and are not freed yet.
         """
         return max(0, started - account.begun - account.dropped - 2 * self.streams)
 
@@ -78,16 +81,16 @@ class Debt:
 
     def __init__(self, now: float) -> None:
         self.size = 0.0
-        """Unexplained bytes. Below zero if the connection has saved credit."""
+        """The number of bytes without a reason. It is below zero if the connection has saved credit."""
         self.charges = 0.0
-        """Bytes among them that were charged: for calls that were reset, for metadata over the limit."""
+        """The bytes among them that were charged for calls that were reset, or for metadata over the limit."""
         self._at = now
         self._received = self._sent = self._explained = self._charged = self._begun = self._resets = 0
         self._silent_since = math.inf
         self._marked: tuple[int, int, Counters | None] | None = None
 
     def look(self, now: float, connection: Connection, account: Account) -> None:
-        """Add what has come since the last look."""
+        """Add the bytes that have come since the last look."""
         is_late = now - self._at > LATE_S
         unexplained = (
             (connection.received - self._received)
@@ -110,10 +113,8 @@ class Debt:
     def is_flood(
         self, connection: Connection, account: Account, counted: Channelz, allowance: Allowance, *, is_attacked: bool
     ) -> bool:
-        """Return True if the connection has sent what no call of it, begun or waiting in gRPC, can explain.
-
-        Call it once after each look.
-        """
+        """Return True if the connection has sent bytes that no call explains, neither begun nor waiting in gRPC.
+        Call this once after each look."""
         if self.charges > ALARM_BYTES:
             return True
         if self.size <= BURST:
@@ -127,7 +128,7 @@ class Debt:
             if self._at - self._silent_since >= SILENT_S:
                 return True
             if not account.begun:
-                return False  # judged soon, without gRPC's counters: to read them may hold the event loop for 100 ms
+                return False  # later, without gRPC's counters, which may hold the event loop for 100 ms
         has_lost_calls = account.begun > account.arrived + account.waiting
         if (self.size > known or has_lost_calls) and (counters := counted.of(connection.peer)) is not None:
             if self._is_resetting(allowance.resets(counters.started, account)):
@@ -144,10 +145,10 @@ class Debt:
         return self.charges > ALARM_BYTES
 
     def _is_refused(self, connection: Connection, account: Account, counted: Channelz) -> bool:
-        """Return True if gRPC answers frames of the connection, and these are not calls.
+        """Return True if gRPC answers frames of the connection that are no calls.
 
-        A client that opens more streams than it may gets a refusal for each, whether gRPC has handed over the others
-        or not. The kernel counts the bytes. They are compared only while no call of the connection is being answered.
+        A client that opens too many streams gets a refusal for each, even if gRPC has not given the others to this
+        process. The kernel counts the bytes. They are compared only while no call of the connection is being answered.
         """
         written = connection.sent + connection.unsent
         excess = 0.0

@@ -1,4 +1,4 @@
-"""File descriptors: how many this process may open, and who may take which share of them."""
+"""Count the file descriptors that this process may open, and give each part of the program a share."""
 
 import logging
 import os
@@ -13,27 +13,27 @@ except ImportError:  # a platform without such limits
 logger = logging.getLogger("a2a_grpc.listening")
 
 OWN = 96
-"""Descriptors kept for what is not a connection of a client: store, bus, files, the agent's own connections."""
+"""Descriptors for all except connections of clients: store, bus, files, connections of the agent itself."""
 FEW = 1024
-"""A limit below this is worth a warning."""
+"""If the limit is lower, a warning is logged."""
 MANY = 1 << 20
-"""As many as are shared out if there is no limit."""
+"""The number of descriptors that are shared out if there is no limit."""
 MAX_HTTP_CONNECTIONS = 128
 SPARE = 4
-"""Descriptors held open by a reserve, to be given up for connections of probes."""
+"""Descriptors that a reserve holds open, to use them for connections of probes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many connections each kind of port may have."""
+    """The number of connections that each kind of port may have."""
 
     grpc: int
-    """Of each gRPC port."""
+    """The number for each gRPC port."""
     http: int
 
 
 def raise_limit() -> None:
-    """Raise this process's soft limit of open files to the hard one; warn if that is low."""
+    """Raise this process's soft limit of open files to the hard limit. Log a warning if the hard limit is low."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -45,9 +45,10 @@ def raise_limit() -> None:
 
 
 def shares(grpc_ports: int, max_connections: int) -> Shares:
-    """Return how many connections fit into the limit of open files, with what the process needs itself set aside.
+    """Return the number of connections that fit into the limit of open files, without those that the process itself
+    needs.
 
-    `max_connections` bounds each gRPC port's share, unless it is 0.
+    `max_connections` bounds the share of each gRPC port, unless it is 0.
     """
     free = max(_limit() - OWN - SPARE, 4 * grpc_ports)
     http = max(2, min(MAX_HTTP_CONNECTIONS, free // 8))
@@ -63,13 +64,13 @@ def _limit() -> int:
 
 
 class Reserve:
-    """Descriptors that are held open while there are enough, so that some can be had when there are none left."""
+    """Descriptors that are held open while there are enough, so that some are there when none is left."""
 
     def __init__(self) -> None:
         self._held: list[int] = []
 
     def fill(self) -> None:
-        """Hold as many as the reserve should have, or as many as can be had."""
+        """Open as many descriptors as the reserve should have, or as many as possible."""
         with suppress(OSError):
             while len(self._held) < SPARE:
                 self._held.append(os.open(os.devnull, os.O_RDONLY))

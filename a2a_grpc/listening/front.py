@@ -1,4 +1,4 @@
-"""The gRPC ports of a program together: bound and served, with one set of certificates and one guard against floods."""
+"""Bind and serve the gRPC ports of a program, with one set of certificates and one guard against floods."""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -64,12 +64,12 @@ class Front:
         self._on_bound_again = on_bound_again
         self._interceptors = interceptors
         self._reuse_port = reuse_port
-        # Only our own accept loop can say which bytes of a connection belong to calls.
+        # Only the accept loop of this package knows which bytes of a connection belong to calls.
         self._is_guarded = settings.end_floods and accepts_any_path() and can_look()
         self._guard: Guard | None = None
         self._ports: list[GrpcPort] = []
         self.traffic = Traffic()
-        """What the calls of each connection explain of the bytes of the connection."""
+        """The bytes of each connection that its calls explain."""
         self.tls = TlsFiles(settings) if settings.tls_cert else None
         """The certificates; None without TLS."""
         if settings.tls_client_ca:

@@ -1,4 +1,4 @@
-"""End connections that flood a port with frames, and let new ones in slowly while they do."""
+"""End connections that flood a port with frames. During a flood, accept new connections slowly."""
 
 import asyncio
 import logging
@@ -17,19 +17,21 @@ from a2a_grpc.throttle import Throttle
 logger = logging.getLogger("a2a_grpc.listening")
 
 LOOK_S, HURRIED_LOOK_S = 0.025, 0.01
-"""Between two looks at the connections; the second during an attack."""
+"""Seconds between two looks at the connections, without and with an attack."""
 LOOK_SHARE = 10
-"""The time between two looks is at least so many times what a look takes: with thousands of connections, a second."""
+"""The time between two looks is at least this many times the time of a look. With thousands of connections it is a
+second."""
 IDLE_LOOKS = 40
-"""Looks of which one is made although the process is not busy."""
+"""If the process is not busy, one of so many looks is made."""
 BUSY = 0.5
-"""Share of a processor that the process uses if there may be an attack."""
+"""The share of a processor that the process uses if there may be an attack."""
 STARVED_S = 0.025
-"""A look that comes so much later than planned may mean an attack, too: the process lacks time, or a processor."""
+"""Seconds. A look that comes so much later than planned may mean an attack, because the process has too little time."""
 ATTACK_S = 10.0
-"""How long an attack counts as one after the last connection was ended."""
+"""Seconds for which an attack lasts after the last connection was ended."""
 LET_IN_S, SLOW_LET_IN_S = 0.025, 0.075
-"""Between two new connections that are let in during an attack; the second if one was ended within a second."""
+"""Seconds between two new connections during an attack. The second number is for a second after a connection was
+ended."""
 
 
 class Port(Protocol):
@@ -43,25 +45,26 @@ class Port(Protocol):
 
 
 class Guard:
-    """Guards the ports of a server against floods of frames, whatever their kind.
+    """Guards the ports of a server against floods of frames of any kind.
 
-    gRPC reads all frames of all connections, in no fair order, and most floods never become calls: pings, settings,
-    resets, header lists that grow when they are decoded. What they have in common is bytes that no call explains.
+    gRPC reads all frames of all connections, in no fair order. Most floods never become calls: pings, settings, resets,
+    header lists that grow when they are decoded. All of them send bytes that no call explains.
 
     Guarantees:
 
-    - A connection is reset if it sends what none of its calls explains while the process is busy, or gets too little of
-      a processor: neither calls that were begun nor those that wait in gRPC, of which gRPC's own counters tell. Streams
-      that gRPC refuses explain nothing, and a thousand of them are a flood while no call of the connection is answered.
-      So are a few hundred calls that were reset before they were begun. Metadata that HPACK makes 256 KiB or more count
-      as they are when decoded.
-    - For ten seconds from then on, the bytes of new connections are let in at a pace that the process keeps up with;
-      hosts take turns, those without an ended connection first. Calls of connections that are gone are dropped.
-    - Meanwhile a connection of which no request has arrived is reset if it sends 64 KiB and none becomes a call.
-    - Without an attack, a burst of a hundred calls with all the metadata they may have ends no connection, however late
-      gRPC and the event loop are.
-    - A connection may have 64 KiB waiting in the kernel until its first request has arrived, then `buffer_bytes`: what
-      waits is read before the connection's end is seen, and a few KiB of a header list can be megabytes of memory.
+    - A connection is reset if it sends bytes that none of its calls explains while the process is busy or gets too
+      little of a processor. Calls that were begun and calls that wait in gRPC can explain bytes. Streams that gRPC
+      refuses explain nothing. A thousand refused streams are a flood while no call of the connection is answered. So
+      are a few hundred calls that were reset before they were begun. Metadata of 256 KiB or more count with their
+      decoded size.
+    - For ten seconds from then on, the bytes of new connections pass at a pace that the process can serve. Hosts take
+      turns, and those without an ended connection come first. Calls of ended connections are dropped.
+    - During an attack a connection of which no request has arrived is reset if it sends 64 KiB that become no call.
+    - Without an attack, a burst of a hundred calls with all the metadata they may have ends no connection, even if gRPC
+      and the event loop are late.
+    - At most 64 KiB of a connection wait in the kernel until its first request has arrived, and then `buffer_bytes`.
+      What waits is read before the end of the connection is seen, and a few KiB of a header list can take megabytes of
+      memory.
     """
 
     def __init__(self, ports: Collection[Port], traffic: Traffic, *, allowance: Allowance, buffer_bytes: int) -> None:
@@ -94,7 +97,7 @@ class Guard:
         self._later()
 
     def stop(self) -> None:
-        """End nothing any more, and let in all that waits."""
+        """Stop ending connections, and let the waiting ones pass."""
         self._attacked_until = 0.0
         self._look_at_all(is_busy=False)
         self._traffic.on_alarm = lambda: None
@@ -115,7 +118,7 @@ class Guard:
         return self._loop.time() < self._attacked_until
 
     def _look_now(self) -> None:
-        """Look at once: a single call was an attack. Its connection may be gone, and the next one on its way."""
+        """Look now, because a single call was an attack. Its connection may be closed, and the next one may come."""
         self._attacked_until = self._loop.time() + ATTACK_S
         self._later()
         self._look_at_all(is_busy=True)
@@ -173,7 +176,7 @@ class Guard:
                 self._look_at_all(is_busy=is_busy)
 
     def _is_open(self, peer: str) -> bool:
-        """Return True if a call's connection is open. A connection may have come since the last look."""
+        """Return True if the connection of a call is open. It may have come after the last look."""
         if peer not in self._open and peer not in self._gone:
             self._look_at_all(is_busy=True)
             if peer not in self._open:
@@ -192,7 +195,7 @@ class Guard:
         )
 
     def _next(self, waiting: list[Connection], now: float) -> set[str]:
-        """Return the peers of the connections to let in at the next look."""
+        """Return the clients whose connections may pass at the next look."""
         is_slow = now < self._attacked_until - ATTACK_S + 1.0
         if not waiting or now - self._let_in_at < (SLOW_LET_IN_S if is_slow else LET_IN_S):
             return set()
@@ -202,14 +205,14 @@ class Guard:
 
 
 class Usage:
-    """How much of a processor the process uses."""
+    """Measures how much of a processor the process uses."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._at = clock()
         self._used = time.process_time()
         self.process = 0.0
-        """Processors used since the look before the last one: 1.0 is a whole one."""
+        """Return the processors used since the look before the last one, where 1.0 is one processor."""
 
     def look(self) -> None:
         at, used = self._clock(), time.process_time()

@@ -11,9 +11,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 
 MAX_WATCHES = 1000
-"""Watches that may be open: each takes a stream of its connection and some memory."""
+"""The number of watches that may be open. Each takes a stream of its connection and some memory."""
 END_S = 1.0
-"""How long the watches may take to end; a watcher that does not read delays the end of its watch."""
+"""Seconds that the watches have to end. A watcher that does not read delays the end of its watch."""
 
 Context = grpc.aio.ServicerContext
 
@@ -24,7 +24,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     Guarantees:
 
     - A watcher that does not read delays neither `tell` nor other watchers.
-    - Every watcher that reads sees the last status before `end` ends its watch with UNAVAILABLE.
+    - Every watcher that reads gets the last status before `end` ends its watch with UNAVAILABLE.
     """
 
     def __init__(self, services: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
             self._set(response.SERVING if ready else response.NOT_SERVING)
 
     def leave(self) -> None:
-        """Set the status of all services to NOT_SERVING for good."""
+        """Set the status of all services to NOT_SERVING. Later changes have no effect."""
         self._has_left = True
         self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
 
@@ -59,7 +59,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
             changed.set()
 
     async def Check(self, request: Any, context: "Context[Any, Any]") -> Any:
-        """Return the status of a service; NOT_FOUND if the server has no such service."""
+        """Return the status of a service. End the call with NOT_FOUND if the server has no such service."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the server has no such service")
         return health_pb2.HealthCheckResponse(status=self._status)
@@ -70,7 +70,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, status))
 
     async def Watch(self, request: Any, context: "Context[Any, Any]") -> None:
-        """Write the status of a service now, and again each time that it has changed."""
+        """Write the status of a service now, and each time that it changes."""
         if len(self._watches) >= MAX_WATCHES:
             await context.abort(ResourceExhaustedError.code, f"{MAX_WATCHES} watches are open, the limit")
         watch = asyncio.current_task()

@@ -74,7 +74,7 @@ class HttpPort:
 
         def give_up() -> None:
             if oldest := next((one for one in server.connections if one.transport is not None), None):
-                oldest.force_close()  # it has no transport from now on, and leaves the list in a moment
+                oldest.force_close()  # it has no transport from now on, and leaves the list soon
 
         self._acceptor = Acceptor(
             server,
@@ -93,7 +93,8 @@ class HttpPort:
 
 
 def _is_no_client_fault(record: logging.LogRecord) -> bool:
-    """Return False for a request that aiohttp could not read: anyone could fill the log with tracebacks of those."""
+    """Return False for a request that aiohttp could not read, because clients could fill the log with such
+    tracebacks."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
@@ -143,8 +144,7 @@ def document(
 
 
 def asked_host(header: str) -> str:
-    """Return the host of an HTTP request's Host header, in lower case. Return "" for one that names none: any client
-    writes there what it likes."""
+    """Return the host of the Host header of an HTTP request, in lower case. Return "" if the header is no host."""
     try:
         host, _ = split_address("Host", header if has_port(header) else f"{header}:0")
     except ConfigurationError:

@@ -1,4 +1,4 @@
-"""The addresses that a server listens on, and which of them ask callers for a client certificate."""
+"""Read the addresses that a server listens on, and which of them ask callers for a client certificate."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from a2a_grpc.address import is_loopback, join_address, split_address
 from a2a_grpc.config import ConfigurationError
 
 TLS, MUTUAL_TLS = "/tls", "/mtls"
-"""What may follow an address of `listen`: callers show no client certificate there, or have to."""
+"""The endings of an address of `listen`. With them callers show no client certificate, or have to show one."""
 
 
 class Listener(NamedTuple):
@@ -18,7 +18,7 @@ class Listener(NamedTuple):
     host: str
     port: int
     ending: str = ""
-    """What follows the address in the setting: `TLS`, `MUTUAL_TLS`, or nothing."""
+    """The ending of the address in the setting: `TLS`, `MUTUAL_TLS`, or ""."""
     is_mutual: bool = False
     """True if callers must show a client certificate."""
 

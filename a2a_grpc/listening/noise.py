@@ -1,4 +1,7 @@
-"""gRPC's own log lines about what clients send or cut: a line a second for each kind, without traceback or payload."""
+"""Shorten and limit gRPC's own log lines about what clients send or cut.
+
+A kind of line is written once in a second, without traceback or payload.
+"""
 
 import asyncio
 import logging
@@ -18,11 +21,11 @@ KNOWN = {
     "Failed sending error status": "a call ended while it was being refused",
     "Aborting method": "a call was open when gRPC stopped",
 }
-"""How the lines begin that a client can cause, each with what is written instead."""
+"""The beginnings of the lines that a client can cause, each with the text that is written instead."""
 
 
 class QuietGrpc(logging.Filter):
-    """While the block runs, lines of grpc.aio that a client can cause are rare and short. All others stay as they are.
+    """While the block runs, lines of grpc.aio that a client can cause are rare and short. Other lines stay as they are.
 
     `with QuietGrpc(): …`
     """
@@ -41,7 +44,7 @@ class QuietGrpc(logging.Filter):
         logging.getLogger(GRPC).removeFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return False for a line that is written, or counted, in other words."""
+        """Return False for a line that is written in other words, or counted."""
         if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
             self._throttle.warning("canceled", "a call was canceled before its handler started")
             return False

@@ -1,4 +1,4 @@
-"""A gRPC port: bound, served, bound again if gRPC's accept loop ends, closed without a call cut in silence."""
+"""A gRPC port, which is bound again if gRPC's accept loop ends, and is closed without cutting calls."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ from a2a_grpc.throttle import Throttle
 logger = logging.getLogger("a2a_grpc.listening")
 
 BIND_AGAIN_FOR_S = 1.0
-"""How long a port that was lost is tried again before the server counts as failed."""
+"""Seconds for which a port that was lost is tried again, before the server counts as failed."""
 BIND_AGAIN_EVERY_S = 0.02
 OLD_CALLS_S = 600.0
-"""How long calls that were open when the accept loop ended may go on."""
+"""Seconds for which calls that were open when the accept loop ended may continue."""
 CALLS_S = 1.0
-"""How long calls that are open when a port is closed may take to end."""
+"""Seconds that calls that are open when a port is closed have to end."""
 CLOSE_S = 1.0
-"""How long gRPC may take to close connections on which nothing happens any more."""
+"""Seconds that gRPC has to close connections without calls."""
 
 
 class GrpcPort:
@@ -35,9 +35,9 @@ class GrpcPort:
     Guarantees:
 
     - If gRPC's accept loop ends before `close`, the port is bound again at once, with the same methods. Calls that are
-      open then go on for ten minutes, and `on_bound_again` is called.
-    - If the port cannot be bound again, `on_failure` is called with the reason, once.
-    - After `close` nothing of the port is left: no listener, no connection, no task.
+      open then may continue for ten minutes, and `on_bound_again` is called.
+    - If the port cannot be bound again, `on_failure` is called once, with the reason.
+    - After `close` no listener, connection or task of the port is left.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class GrpcPort:
         self._setting = setting
         self._options = options
         self._credentials = credentials
-        self._bound_with: list[grpc.ServerCredentials] = []  # kept, since gRPC calls into them at each handshake
+        self._bound_with: list[grpc.ServerCredentials] = []  # kept, because gRPC calls them at each handshake
         self._interceptors = interceptors
         self._shared = shared
         self._on_failure = on_failure
@@ -87,11 +87,11 @@ class GrpcPort:
 
     @property
     def turns(self) -> Turns | None:
-        """The accepted calls that wait to be begun; None before `bind`."""
+        """The accepted calls that wait to be begun. None before `bind`."""
         return self._server.turns if self._server is not None else None
 
     def bind(self) -> None:
-        """Take the port; a port of 0 becomes a free one. Raises ListenError."""
+        """Bind the port. If it is 0, a free one is chosen. Raise ListenError."""
         if self._port and not self._shared:
             check_free(self._host, self._port, self._setting)  # gRPC says that it could not bind, but not why
         self._server = self._bound()
@@ -106,10 +106,11 @@ class GrpcPort:
         self._keeper = asyncio.create_task(self._keep(), name=f"a2a-grpc:port:{self._port}")
 
     async def close(self, unread_by: Collection[str] = ()) -> None:
-        """Wait for the calls that are open, a second at most. Then end the connections and free the port.
+        """Wait a second at most for the open calls. Then end the connections and free the port.
 
-        A client whose call is cut or comes too late sees the end of its connection, which is UNAVAILABLE. Connections
-        of the peers `unread_by` are left to gRPC, which ends their calls so that what was written can still be read.
+        If a call is cut or comes too late, its client sees the end of the connection, which is UNAVAILABLE. Connections
+        of the peers `unread_by` are left to gRPC, which ends their calls so that the client can still read what was
+        written.
         """
         self.is_accepting = False
         if self._keeper is None:
@@ -133,7 +134,7 @@ class GrpcPort:
         await asyncio.gather(*stopping, return_exceptions=True)
 
     async def _free(self) -> None:
-        """Free a port that was bound and never served: gRPC keeps the port of a server that never started."""
+        """Free a port that was bound and never served, because gRPC keeps the port of a server that never started."""
         if self._server is not None:
             await self._server.start()
             await self._server.stop(None)
@@ -157,7 +158,7 @@ class GrpcPort:
         return server
 
     async def _keep(self) -> None:
-        """Serve on a new server each time that the accept loop of the last one has ended."""
+        """Start a new server each time that the accept loop of the last one has ended."""
         while True:
             assert self._server is not None
             error = await asyncio.shield(self._server.ended)
@@ -178,7 +179,7 @@ class GrpcPort:
             self._on_bound_again()
 
     def _retire(self, server: AcceptingServer) -> None:
-        """Free a server's port, let its calls go on, close it once they have ended."""
+        """Free the port of a server, let its calls continue, and close it when they have ended."""
         retiring = asyncio.create_task(_stopped(server, OLD_CALLS_S), name=f"a2a-grpc:retired:{self._port}")
         self._retired.add(retiring)
         retiring.add_done_callback(self._retired.discard)
@@ -198,7 +199,7 @@ class GrpcPort:
 
 
 async def _stopped(server: AcceptingServer, grace_s: float) -> None:
-    """Stop a server; if canceled, without waiting for its calls."""
+    """Stop a server. If canceled, do not wait for its calls."""
     try:
         await server.stop(grace_s)
     except asyncio.CancelledError:

@@ -17,14 +17,14 @@ class ListenError(OSError):
 
 
 def cannot_listen(host: str, port: int, setting: str, error: Exception) -> ListenError:
-    """Return the error for an address that a setting names. It says why, and what to do."""
+    """Return the error for an address that a setting names, with the reason and what to do."""
     protocol = "HTTP" if setting == "http_listen" else "gRPC"
     advice = _advice(setting, error)
     return ListenError(f"cannot listen on {join_address(host, port)} for {protocol}: {_reason(error)}{advice}")
 
 
 def check_free(host: str, port: int, setting: str) -> None:
-    """Raises ListenError where nobody can listen there, or somebody does, willing to share the port or not."""
+    """Raise ListenError if the address cannot be listened on, or if a program listens there already."""
     try:
         family, address = _resolve(host, port)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -36,9 +36,13 @@ def check_free(host: str, port: int, setting: str) -> None:
 
 @contextmanager
 def held(host: str, port: int, setting: str) -> Iterator[int]:
-    """While the block runs the port is taken, for all but processes of this user that ask to share it: its number.
+    """Hold a port while the block runs, so that only processes of this user that share it can have it. Yield its
+    number.
 
-    Nothing listens on it, so no connection comes here. Port 0 takes a free one. Raises ListenError.
+    No socket listens on the port, so no connection comes here. Port 0 chooses a free port.
+
+    Raises:
+        ListenError: The port cannot be had.
     """
     try:
         family, address = _resolve(host, port)
@@ -61,9 +65,9 @@ def held(host: str, port: int, setting: str) -> Iterator[int]:
 
 
 async def bound(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
-    """Return a bound TCP socket for each address of a host; all have one port. Raises OSError.
+    """Return a bound TCP socket for each address of a host, all with one port. Raise OSError.
 
-    The socket of `::` takes IPv4 connections too, as gRPC's does.
+    As with gRPC, the socket of `::` accepts IPv4 connections, too.
     """
     sockets: list[socket.socket] = []
     addresses = await _addresses(host, port)
@@ -95,7 +99,7 @@ async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, s
 
 
 def _let_bind(binding: socket.socket) -> None:
-    """Let a socket have a port on which old connections linger, and no port on which another socket listens."""
+    """Let a socket have a port with closing connections, but no port on which another socket listens."""
     if sys.platform == "win32":  # on Windows SO_REUSEADDR takes the port from another program that listens
         binding.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     else:
@@ -108,7 +112,7 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
 
 
 def _advice(setting: str, error: Exception) -> str:
-    """Return what to do, to be added to the message of an error; "" if the reason is a rare one."""
+    """Return what to do, for the end of an error message, or "" if the reason is a rare one."""
     option = f"{setting} ({flag_of(setting)})"
     match error:
         case OSError(errno=errno.EADDRINUSE):

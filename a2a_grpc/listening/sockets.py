@@ -1,8 +1,7 @@
-"""The sockets of a port that gRPC holds, found among this process's file descriptors.
+"""Find the sockets of a port among this process's file descriptors, although gRPC holds them.
 
-gRPC has no way to end a connection that leaves it to us what becomes of calls that arrive meanwhile: once its server
-stops, such calls are CANCELLED, which no client repeats. A socket that is shut down is another matter: clients see the
-connection end and their calls UNAVAILABLE.
+If gRPC ends its server, calls that arrive meanwhile are CANCELLED, which no client repeats. If this process shuts a
+socket down, the client sees the end of the connection, and its calls are UNAVAILABLE.
 """
 
 import errno
@@ -22,9 +21,10 @@ def listeners(port: int) -> frozenset[int]:
 
 
 def limit_waiting(port: int, own: frozenset[int], size: int) -> None:
-    """Let so many received bytes of each new connection wait in the kernel, from the connection's first moment.
+    """Let so many received bytes of each new connection wait in the kernel, from its first moment on.
 
-    gRPC does so once it has accepted a connection. Until then the kernel lets megabytes wait, and gRPC reads them all.
+    gRPC sets this limit when it has accepted a connection. Before, the kernel lets megabytes wait, and gRPC reads them
+    all.
     """
     for found in _sockets(port):
         if _inode(found) in own:
@@ -33,11 +33,11 @@ def limit_waiting(port: int, own: frozenset[int], size: int) -> None:
 
 
 def stop_listening(own: frozenset[int]) -> None:
-    """Close the sockets of a server that listen, given by their inodes. gRPC keeps their descriptors.
+    """Close the listening sockets of a server, given by their inodes, although gRPC keeps their descriptors.
 
-    gRPC closes its listeners some time after its server has begun to stop. A connection that it accepts meanwhile is
-    not ended by `end_connections`, and its calls would be CANCELLED. So each descriptor gets a socket to which no
-    client can connect. gRPC would log an error if the sockets that listen were shut down.
+    gRPC closes its listeners some time after its server begins to stop. A connection that it accepts meanwhile is not
+    ended by `end_connections`, and its calls would be CANCELLED. So each descriptor gets another socket to which no
+    client can connect. If the sockets were shut down instead, gRPC would log an error.
     """
     for descriptor, inode in descriptors():
         if inode in own:
@@ -46,12 +46,10 @@ def stop_listening(own: frozenset[int]) -> None:
 
 
 def end_connections(port: int, own: frozenset[int], spared: Collection[int] = ()) -> None:
-    """Send the end of the stream on all connections that came to a port; what was written arrives before.
+    """Send the end of the stream on all connections of a port. What was written arrives before.
 
-    Connections from a port of the peer that is `spared` are left alone.
-
-    Do nothing if another socket than its `own` listens on the port: the connections may be those of another server of
-    this process.
+    Leave connections from a port of the peer alone that is `spared`. Do nothing if another socket than its `own`
+    listens on the port, because the connections may be those of another server of this process.
     """
     if listeners(port) - own:
         return
@@ -71,7 +69,8 @@ def _inode(found: socket.socket) -> int:
 
 
 def descriptors() -> Iterator[tuple[int, int]]:
-    """Yield the number and the inode of each socket of this process; none on a platform that does not list them."""
+    """Yield the number and the inode of each socket of this process. Yield none on a platform that does not list
+    them."""
     with suppress(OSError):
         for name in os.listdir(DESCRIPTORS):
             with suppress(OSError):  # closed meanwhile
@@ -82,7 +81,7 @@ def descriptors() -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def duplicate(descriptor: int, inode: int) -> Iterator[socket.socket]:
-    """Open a duplicate of a socket's descriptor. Raises OSError if the descriptor is another socket's by now."""
+    """Open a duplicate of a socket's descriptor. Raise OSError if the descriptor is another socket by now."""
     with socket.socket(fileno=os.dup(descriptor)) as found:
         if _inode(found) != inode:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -90,7 +89,7 @@ def duplicate(descriptor: int, inode: int) -> Iterator[socket.socket]:
 
 
 def _sockets(port: int) -> Iterator[socket.socket]:
-    """Yield a duplicate of each TCP socket of this process whose own port it is, closed afterwards."""
+    """Yield a duplicate of each TCP socket of this process that has this port. Close it afterwards."""
     for descriptor, inode in descriptors():
         with suppress(OSError), duplicate(descriptor, inode) as found:
             if found.type == socket.SOCK_STREAM and own_port(found) == port:
@@ -98,7 +97,7 @@ def _sockets(port: int) -> Iterator[socket.socket]:
 
 
 def own_port(found: socket.socket) -> int | None:
-    """Return the port that a TCP socket is bound to; None for a socket of another kind."""
+    """Return the port that a TCP socket is bound to, or None for a socket of another kind."""
     if found.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:

@@ -20,7 +20,7 @@ LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The contents of the TLS files at one moment; `client_ca` is empty without a client CA."""
+    """The contents of the TLS files at one moment. `client_ca` is empty without a client CA."""
 
     certificate: bytes
     key: bytes
@@ -29,7 +29,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """TLS files that were checked, in the forms that gRPC and HTTP take."""
+    """TLS files that were checked, in the forms that gRPC and HTTP need."""
 
     contents: Contents
     plain: grpc.ServerCertificateConfiguration
@@ -37,9 +37,9 @@ class Loaded:
     mutual: grpc.ServerCertificateConfiguration
     """For ports that ask for one."""
     http: ssl.SSLContext
-    """For HTTP that asks for no client certificate."""
+    """For HTTP ports that ask for no client certificate."""
     http_asking: ssl.SSLContext
-    """For HTTP that asks for one if there is a client CA, and serves callers without one, too."""
+    """For HTTP ports that ask for one if there is a client CA. They serve callers without one, too."""
 
 
 class TlsFiles:
@@ -47,14 +47,15 @@ class TlsFiles:
 
     Guarantees:
 
-    - Each connection gets the files that were last read and found good. Connections that are open keep theirs.
-    - A certificate is used only with its own key. Files that do not fit each other, or cannot be read, change nothing.
-      A line in the log says so once, unless the files are in order one look later: tools replace them one by one.
+    - Each connection gets the files that were last read and could be used. Open connections keep theirs.
+    - A certificate is used only with its own key. If files do not fit each other, or cannot be read, the former files
+      remain in use. The log says so once, unless the files are correct at the next look, since tools replace them one
+      by one.
     - Looking at the files delays no call and no handshake.
     """
 
     def __init__(self, settings: ListenSettings) -> None:
-        """Read the files of the settings. Raises ConfigurationError if they cannot be used."""
+        """Read the files of the settings. Raise ConfigurationError if they cannot be used."""
         self._settings = settings
         self._paths = [path for path in (settings.tls_cert, settings.tls_key, settings.tls_client_ca) if path]
         self._loaded = self._load(self._read())
@@ -74,9 +75,10 @@ class TlsFiles:
         return self._loaded.http_asking
 
     def credentials(self, *, mutual: bool) -> grpc.ServerCredentials:
-        """Return credentials for one port that is bound once: gRPC's credentials remember what they gave to a port.
+        """Return credentials for one port that is bound once, because gRPC's credentials remember what they gave to a
+        port.
 
-        They must be kept as long as the port is open, since gRPC does not keep what it calls for each connection.
+        Keep them while the port is open, because gRPC does not keep the function that it calls for each connection.
 
         Args:
             mutual: True if callers must show a certificate of the client CA.
@@ -96,7 +98,7 @@ class TlsFiles:
         return grpc.dynamic_ssl_server_credentials(first, changed, mutual)  # type: ignore[arg-type]
 
     async def look(self) -> None:
-        """Read the files, and take them into use if they have changed and are in order."""
+        """Read the files, and use them if they have changed and fit each other."""
         fault = ""
         try:
             loaded = await asyncio.to_thread(self._reloaded)
@@ -113,7 +115,7 @@ class TlsFiles:
         self._fault = fault
 
     def _reloaded(self) -> Loaded | None:
-        """Return the files if their contents have changed; None if not. Raises ConfigurationError."""
+        """Return the files if their contents have changed, else None. Raise ConfigurationError."""
         contents = self._read()
         return None if contents == self._loaded.contents else self._load(contents)
 
@@ -136,7 +138,7 @@ class TlsFiles:
             raise ConfigurationError(f"{name}: {path}: {error.strerror}") from error
 
     def _load(self, contents: Contents) -> Loaded:
-        """Return contents in the forms that are used, if they fit each other. Raises ConfigurationError."""
+        """Return contents in the forms that are used. Raise ConfigurationError if they do not fit each other."""
         http, http_asking = self._http_context(), self._http_context()
         if self._read() != contents:  # the context was made of files, since Python makes none of bytes
             raise ConfigurationError("the TLS files changed while they were read")
