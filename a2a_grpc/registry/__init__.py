@@ -1,4 +1,4 @@
-"""The registry of a sentinel: which agents there are, and where they are called.
+"""The registry of a sentinel: its agents, and the addresses at which clients call them.
 
 entry     an entry, what is looked for, and the place of an entry in a list
 words     what of a card can be looked for

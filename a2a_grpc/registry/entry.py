@@ -37,13 +37,13 @@ class Entry:
     Attributes:
         key: The full name of the entry.
         owner: The owner of the principal that has added the entry (`Principal.owner`).
-        url: Where clients call the agent: the URL of its card, or the address of its gRPC. Empty for an attached agent,
-            which is called at any sentinel of the registry.
+        url: The URL of the agent's card, or its gRPC address. Empty for an attached agent, which is called at any
+            sentinel of the registry.
         tenant: The tenant of requests to the agent. Only callers whose credentials cover the tenant see the entry.
-        store: What tells the task store of an attached agent from others; empty if the agent shares it with none.
+        store: A name for the task store of an attached agent. Empty if the agent shares the store with no other.
         replaces: True if the agent was attached to replace the others at its address.
         age_s: Seconds for which an attached agent has been attached. It does not count when entries are compared.
-        card: The agent's card, a serialised AgentCard; empty as long as it is not known.
+        card: The agent's card, a serialised AgentCard. Empty while it is not known.
         body: The card in JSON, byte for byte as an attached agent has sent it; empty if it is not known.
         indexed: What of the card can be looked for.
     """

@@ -43,7 +43,7 @@ class MemoryEntries:
         self._secret = secrets.token_bytes(32)
 
     async def open(self) -> None:
-        """Do nothing: the store is ready."""
+        """Do nothing, because the store is ready."""
 
     async def close(self) -> None:
         """Forget all entries."""

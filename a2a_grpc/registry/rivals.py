@@ -1,4 +1,4 @@
-"""Which of several entries with one name the store keeps."""
+"""Decide which of several entries with one name the store keeps."""
 
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
@@ -7,7 +7,7 @@ from a2a_grpc.registry.entry import Entry
 
 
 class Added(Enum):
-    """What has become of an entry that was to be added."""
+    """The result of adding an entry."""
 
     NEW = auto()
     AGAIN = auto()
@@ -18,7 +18,7 @@ class Added(Enum):
 
 
 def refusal(entry: Entry, others: Sequence[Entry]) -> Added | None:
-    """Return why an entry cannot be added; None if it can.
+    """Return why an entry cannot be added, or None if it can.
 
     Of two attached agents that cannot both have their address, the one that replaces the other stays. If neither does,
     the one that has been attached longer stays.

@@ -24,16 +24,16 @@ agent = Table(
     Column("sentinel", Exact, nullable=False),
     # The owner of the principal that has added the entry.
     Column("owner", Exact, nullable=False),
-    # Until when the entry is there, by the database's clock. No index has it, so that a renewal is cheap.
+    # The end of the lease, by the database's clock. No index has it, so that a renewal is cheap.
     Column("until_us", BigInteger, nullable=False),
-    # Since when an attached agent has been attached, by the database's clock.
+    # The time at which an attached agent attached, by the database's clock.
     Column("since_us", BigInteger, nullable=False),
-    # Where clients call the agent, and the tenant of their requests.
+    # The address at which clients call the agent, and the tenant of their requests.
     Column("url", text_type(), nullable=False),
     Column("tenant", Exact, nullable=False),
-    # What tells the task store of an attached agent from others.
+    # A name for the task store of an attached agent.
     Column("store", Exact, nullable=False),
-    # Whether an attached agent takes the place of others at its address.
+    # True if an attached agent replaces the others at its address.
     Column("replaces", Boolean, nullable=False),
     # What can be looked for: ids of skills, and tags, each with a line end before and after it.
     Column("skills", text_type(), nullable=False),

@@ -150,7 +150,7 @@ class SqlEntries:
         return int(self.lease_s * 1_000_000)
 
     async def _add_all(self, entries: Sequence[Entry]) -> Mapping[Entry, Added]:
-        """Add entries in one transaction: agents that have lost a sentinel come back together."""
+        """Add entries in one transaction, because agents that have lost a sentinel come back together."""
         room = self._max_entries - self._count
         outcomes = await self._write(statements.add_all, entries, self._lease_us, room)
         self._count += list(outcomes.values()).count(Added.NEW)
@@ -181,7 +181,7 @@ class SqlEntries:
         return await self._persist(lambda database: database.write(transaction, *args, **kwargs))
 
     async def _persist(self, run: Callable[[Database], Awaitable[T]]) -> T:
-        """Run a transaction. Repeat it while the database fails in a way that passes."""
+        """Run a transaction. Repeat it while the errors of the database are transient."""
         database = self._database
         if database is None:
             raise StoreUnavailable("the registry is closed")

@@ -1,4 +1,4 @@
-"""Which entries have which words, in memory."""
+"""The words of entries, in memory."""
 
 import bisect
 from collections import Counter

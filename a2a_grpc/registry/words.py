@@ -1,4 +1,4 @@
-"""What of an agent's card can be looked for: skills, tags and words."""
+"""Find out what a search can find in an agent's card: skills, tags and words."""
 
 import re
 from collections.abc import Iterable
