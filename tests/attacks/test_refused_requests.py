@@ -60,7 +60,8 @@ async def test_refusals_leave_no_cycles() -> None:
 
 
 async def test_refused_requests_of_4_mib_leave_no_memory_behind() -> None:
-    """Without a garbage collector: eight of each kind and method were 32 MiB at the least."""
-    grown = json.loads(await run("-m", "tests.attacks.refused", "8"))
+    """Without a garbage collector, 24 of each kind and method were 96 MiB at the least. Pieces of freed requests that the
+    allocator keeps were 8 to 27 MiB, whatever their number."""
+    grown = json.loads(await run("-m", "tests.attacks.refused", "24"))
     assert len(grown) == 3
-    assert max(grown.values()) < 24, grown
+    assert max(grown.values()) < 64, grown
