@@ -1,4 +1,4 @@
-"""What a client knows of its contact to the agent: whether the agent was reached, and the reason if it was not."""
+"""Keep whether a client has reached its agent, and the reason if it has not."""
 
 from a2a_grpc.client.connection import Connection
 from a2a_grpc.client.disconnects import Passing

@@ -212,7 +212,7 @@ class Usage:
         self._at = clock()
         self._used = time.process_time()
         self.process = 0.0
-        """Return the processors used since the look before the last one, where 1.0 is one processor."""
+        """The processors that the process used between the last two looks. 1.0 is one processor."""
 
     def look(self) -> None:
         at, used = self._clock(), time.process_time()

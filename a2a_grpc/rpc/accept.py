@@ -1,7 +1,7 @@
 """A grpc.aio server whose accept loop survives every path that a call can name.
 
 grpc.aio decodes the path of each call in the loop that accepts calls. Since 1.84 a path that is not UTF-8 ends this
-loop, and the server accepts no further calls. gRPC's core tells calls of registered methods apart without their paths.
+loop, and the server accepts no further calls. gRPC's core needs no path to tell apart the calls of registered methods.
 So each method is registered here, with a loop of its own. A call of any other path gets its answer without a look at
 the path.
 

@@ -7,8 +7,8 @@ from typing import TypeAlias
 from a2a_grpc.uncancelled import look_at_error
 
 Written: TypeAlias = "asyncio.Future[int]"
-"""What `TaskStore.write` returns. The result is the epoch of the new claim for a `Create`, and the newest turn for
-which a message was accepted for an `Append`."""
+"""The future that `TaskStore.write` returns. Its result is the epoch of the new claim for a `Create`, and
+the newest turn for which a message was accepted for an `Append`."""
 
 
 class Writing(asyncio.Future[int]):

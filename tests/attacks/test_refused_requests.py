@@ -60,8 +60,8 @@ async def test_refusals_leave_no_cycles() -> None:
 
 
 async def test_refused_requests_of_4_mib_leave_no_memory_behind() -> None:
-    """Without a garbage collector, 24 of each kind and method were 96 MiB at the least. Pieces of freed requests that the
-    allocator keeps were 8 to 27 MiB, whatever their number."""
+    """Without a garbage collector, 24 of each kind and method were 96 MiB at the least. The allocator keeps pieces of
+    freed requests, 8 to 27 MiB, whatever the number of requests."""
     grown = json.loads(await run("-m", "tests.attacks.refused", "24"))
     assert len(grown) == 3
     assert max(grown.values()) < 64, grown

@@ -132,7 +132,7 @@ class View:
         return written
 
     def _written(self, write: Create | Append, call: "_Call", written: Writing) -> None:
-        """The replica hears of its write."""
+        """Tell the replica how its write has ended."""
         if call.error is not None:
             written.set_exception(call.error)
             return
@@ -155,7 +155,7 @@ class _Call:
         self.error: Exception | None = None
 
     def send(self, view: View) -> "asyncio.Future[None]":
-        """What is done once the replica hears what came of the call."""
+        """Send the call. Return a future that is done when the replica knows the result."""
         loop = self._store.loop
         answer: asyncio.Future[None] = loop.create_future()
         delay_s = view.delay_s(*self._what[1:3])
