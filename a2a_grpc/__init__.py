@@ -50,6 +50,8 @@ The modules, by floor. A module imports only from its own package and from lower
                     handlers that block the event loop; past: other tasks, for a handler; waiting: counting tasks that
                     wait for users; slots, priority: which waiting run gets a place; locks, line: locks of tasks; sweep:
                     retention and expiry
+       push         sending the events of tasks to those who asked for them. delivery: what is sent, and the outcome of
+                    an attempt
        listening    the ports of a server or a sentinel. front: all gRPC ports of a program; port, ports: one of them,
                     which is bound again after a failure; listeners: the addresses of `listen`; tls: certificates, which
                     are read again when they change; admin: health, reflection, channelz; health: grpc.health.v1;

@@ -14,6 +14,7 @@ FLOORS = {
     "server": 5,
     "sentinel": 5,
     "engine": 4,
+    "push": 4,
     "listening": 4,
     "log": 3,
     "client": 3,

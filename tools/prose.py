@@ -37,6 +37,7 @@ COVERED = (
     "a2a_grpc/database/*.py",
     "a2a_grpc/engine/settings.py",
     "a2a_grpc/listening/*.py",
+    "a2a_grpc/push/*.py",
     "a2a_grpc/registry/*.py",
     "a2a_grpc/rpc/*.py",
     "a2a_grpc/server/*.py",
