@@ -1,6 +1,7 @@
 """The architecture as a test: imports lead to floors strictly below, and never round in a circle."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -58,6 +59,7 @@ FLOORS = {
 PACKAGE = ROOT / "a2a_grpc"
 ENTRY = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}
 MODULES = sorted(set(PACKAGE.rglob("*.py")) - ENTRY)
+PACKAGES = sorted({path.parent for path in PACKAGE.glob("*/**/__init__.py")} - set(PACKAGE.rglob("migrations/**")))
 FORBIDDEN = {"utils", "helpers", "common", "base", "core", "types"}
 
 
@@ -116,13 +118,34 @@ def test_every_unit_has_a_floor() -> None:
     assert {unit(path) for path in MODULES} == set(FLOORS)
 
 
+def docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text())) or ""
+
+
+def test_the_map_of_the_floors_is_true_and_fits_on_a_screen() -> None:
+    text = docstring(PACKAGE / "__init__.py")
+    floor, found = -1, []
+    for number, name in re.findall(r"^    ([0-9 ])  (\w+) {2,}\S", text, re.MULTILINE):
+        floor = int(number) if number.strip() else floor
+        found.append((name, floor))
+    assert sorted(found) == sorted(FLOORS.items())
+    assert len(text.splitlines()) <= 60
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_map_of_a_package_names_each_of_its_modules_once(package: Path) -> None:
+    named = re.findall(r"^(\w+) {2,}\S", docstring(package / "__init__.py"), re.MULTILINE)
+    found = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
+    assert sorted(named) == sorted(found - {"__init__"})
+
+
 def test_no_module_is_named_after_nothing() -> None:
     assert {path.stem for path in MODULES} & FORBIDDEN == set()
     assert {path.parent.name for path in MODULES} & FORBIDDEN == set()
 
 
 def test_every_module_says_what_it_is() -> None:
-    assert [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))] == []
+    assert [path for path in MODULES if not docstring(path)] == []
 
 
 def test_the_top_level_of_the_repository_is_as_designed() -> None:

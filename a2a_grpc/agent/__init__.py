@@ -1,4 +1,14 @@
-"""Writing an agent: `Agent` declares it, a handler gets a `Turn`, and outcomes end a turn."""
+"""Writing an agent: `Agent` declares it, a handler gets a `Turn`, and outcomes end a turn.
+
+agent    the declaration of an agent
+card     the agent card
+handler  checks of handlers and agents
+turn     one incoming message
+outcome  the end of a turn in another way than by a result
+output   artifacts from what a handler returns or yields
+talk     one question to a user at a time
+threads  blocking work in threads
+"""
 
 from a2a_grpc.agent.agent import Agent, Skill
 from a2a_grpc.agent.card import build_card

@@ -1,4 +1,15 @@
-"""How followers learn that a log has grown: the `Bus`, in this process or between processes, chosen by URL."""
+"""How followers learn that a log has grown: the `Bus`, in this process or between processes, chosen by URL.
+
+protocol   what a bus is
+open       a bus by its URL
+urls       what the URLs of stores say to a bus
+topic      what the listeners of one key wait on
+local      wakes in one process
+shared     what the buses between processes share
+machine    wakes between the processes of one machine
+directory  the directory in which these processes meet
+postgres   wakes through PostgreSQL
+"""
 
 from a2a_grpc.bus.local import LocalBus
 from a2a_grpc.bus.open import open_bus

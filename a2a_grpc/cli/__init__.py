@@ -1,4 +1,56 @@
-"""The command line: `a2a-grpc`, one file per verb."""
+"""The command line `a2a-grpc`.
+
+app          the command with all its verbs
+verb         what the verbs that call an agent share
+
+Verbs, one file each:
+
+send         send a message and print the answer
+stream       send a message and print the events of its task
+subscribe    print the events of a task
+get          show a task
+list         list tasks
+wait         wait until a task is settled
+cancel       cancel a task
+push         manage push configs
+card         show an agent card
+agents       find agents in a registry
+health       ask grpc.health.v1
+ping         measure round trips
+doctor       check each step of a call
+login        sign in with a browser
+logout       remove the tokens of a login
+serve        serve an agent
+sentinel     serve a sentinel
+keys         manage the file of API keys
+db           manage the database of a store
+completion   print a script for the completion of words in a shell
+
+Options and arguments:
+
+options      options made from settings classes
+credentials  the options for credentials
+message      the options of verbs that send a message
+content      parts and JSON values from texts
+stored       the tokens that `login` has obtained
+usage        usage errors that repeat no secret
+examples     the examples in the help of each verb
+load         loading the agent that the command line names
+attach       serving an agent that is attached to a sentinel
+register     serving an agent that registers
+
+Output:
+
+show         printing tasks and events
+follow       watching a task until it is settled
+described    times, messages and files in a few words
+grpcurl      calls as commands for grpcurl
+outage       the line that says that an agent does not answer
+trace        the metadata and status of each call
+output       standard output and standard error
+screen       terminals
+exits        exit codes, and the line that says what went wrong
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,81 @@
-"""The client: a remote agent's operations, resumed across lost connections."""
+"""The client: a remote agent's operations, resumed across lost connections.
+
+client         the operations
+settings       the settings of a client
+sending        the options of a message that is sent
+pages          lists that come in pages
+waiting        polling a task until it is settled
+offers         what a card does not offer
+errors         the errors that only a client finds
+
+Other ways to use a client:
+
+remote         a remote agent that is called like a coroutine
+manager        many agents by name
+registry       finding agents in the registry of a sentinel
+blocking       the operations as plain functions
+portal         an event loop in a thread of its own
+delegated      remote tasks for a turn of an agent here
+noted          the metadata of their questions
+
+Streams that continue after a lost connection:
+
+stream         the stream of a task's events
+resumption     how a stream goes on, without I/O
+steps          the table of this
+progress       what the elements of a stream say of the task
+places         the places of events in their task
+followed       the task that the events build
+growth         a limit for this task
+taken          whether a task has taken a message
+reader         making the calls
+disconnects    what a failed call means for a stream
+snapshot_diff  what a snapshot adds to known events
+polling        the events of an agent that does not stream
+pieces         the contents of events
+
+Calls:
+
+calls          metadata, deadlines and retries of calls
+responses      checks of responses
+status         failures of gRPC as errors
+origin         whether a failure came from the agent
+retry          how long to try again
+contact        whether the agent was reached
+watcher        the observer of outages
+
+The way to an agent:
+
+target         the target that a user writes
+connection     the connection to one agent
+pool           as many connections as the open calls need
+channel        one channel, with its encryption
+renewal        certificates that were replaced
+probe          why an agent cannot be reached
+
+Agent cards:
+
+card           reading and checking cards, and choosing an interface
+fetch          cards over HTTP
+fresh          how long an HTTP response stays fresh
+page           one HTTP page within bounds
+inflating      compressed content within a bound
+lenient        cards with mistakes
+extended       the card for a known caller
+
+Credentials:
+
+credentials    the credentials of each call
+guarded        credentials for the server of a card
+security       which credentials a card asks for
+identity       what a client shows of itself
+tokens         tokens that are renewed before they end
+oauth2         tokens from an authorization server
+command        tokens from a command
+device         signing in with a browser
+issuer         the endpoints of an authorization server
+endpoint       requests to these
+"""
 
 from a2a_grpc.client.blocking import BlockingClient, BlockingStream
 from a2a_grpc.client.client import Client, connect

@@ -1,4 +1,7 @@
-"""The one mechanism: append to a task's log, follow it from a cursor."""
+"""The one mechanism: append to a task's log, follow it from a cursor.
+
+log  the log of each task, and followers of it
+"""
 
 from a2a_grpc.log.log import Follower, Log
 

@@ -1,4 +1,30 @@
-"""Use gRPC as this project needs it: metadata, status details, channel arguments, the frame around every call."""
+"""Use gRPC as this project needs it: metadata, status details, channel arguments, the frame around every call.
+
+accept          a grpc.aio server that serves any path
+options         the arguments of gRPC servers
+naming          the names of methods that gRPC does not know
+other_versions  callers of other versions of the service
+reflection      descriptors for server reflection
+turns           the order of accepted calls
+traffic         the bytes of a connection that belong to calls
+
+Each call:
+
+calls           the frame around each call
+authentication  who calls
+metadata        the metadata of a call
+status          errors as gRPC statuses
+interceptors    interceptors of other libraries
+reset           ending calls
+
+Memory:
+
+limits          refusals before the request is read
+arrivals        memory for requests that arrive
+responses       memory for responses that clients have not read
+shares          fair shares for connections
+memory          returning memory to the system
+"""
 
 from a2a_grpc.rpc.accept import AcceptingServer
 from a2a_grpc.rpc.arrivals import Arrivals, Asking

@@ -1,4 +1,70 @@
-"""The sentinel: one address in front of agents that attach to it from anywhere."""
+"""The sentinel: one address in front of agents that attach to it from anywhere.
+
+sentinel        the sentinel, from its start to its end
+settings        its settings
+agent_settings  those of an agent that attaches or registers
+fit             whether settings, authenticators and rules fit each other
+errors          the errors that only a sentinel gives
+wire            the messages between agents and sentinels
+
+Calls of clients:
+
+ports           the gRPC ports
+entrance        the checks of every call
+routes          which agents are reached at which address
+relay           passing calls on
+way             the calls that are open to one agent
+tunnel          the way to an attached agent
+direct          the way to an agent that the sentinel can reach
+rules           who may attach, and who may call
+rules_file      the file of the rules
+caller          how callers are described
+signing         signing the callers for the agents
+
+Attached agents:
+
+attaching       the service that agents call
+streams         the end of each of their streams
+described       what an agent says of itself
+pipe            the bytes of a connection in a stream
+
+The agent's side:
+
+attachment      staying attached to one sentinel or several
+keeper          staying attached to one sentinel
+coming          when agents attach again
+link            the frames of one Attach stream
+pipes           its pipes
+vouched         the callers that its sentinel names
+registration    registering, renewing the lease, unregistering
+beating         the heartbeats
+
+Other sentinels that share the store:
+
+membership      a sentinel in the store
+peers           the other sentinels
+peer            the way to one of them
+whereabouts     at which sentinels an agent is attached
+looking         whether an agent was replaced from another sentinel
+hop             the mark of calls that one sentinel passes on to another
+
+The registry:
+
+registry        its gRPC service
+presence        the entries of the agents that are reached through this sentinel
+heartbeats      the heartbeats of registered agents
+rounds          waiting for the same moment together
+
+HTTP:
+
+http            the HTTP port
+http_callers    who calls
+http_catalog    agents as entries of catalogs
+http_search     the search of ARD
+http_errors     errors in JSON
+directory       the agents that a caller finds
+route_cards     the cards of agents of plain routes
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,33 @@
-"""Stores of tasks: the `TaskStore` protocol with its values, the memory store, and `open_store` for all others."""
+"""Stores of tasks: the `TaskStore` protocol with its values, the memory store, and `open_store` for all others.
+
+protocol      `TaskStore`
+records       its part that keeps tasks
+coordination  its part that says which server runs which task
+mailbox       its part that keeps what is left for that server
+values        what these take and return
+written       the future of a write
+contract      the tests of a store
+open          stores by their URLs
+sharing       names of stores, the same in every process
+
+Stores:
+
+memory        the store in memory
+memory_log    the log of one task in it
+order         the tasks of one scope in order
+sql           SQLite, PostgreSQL, MySQL and MariaDB
+command       `a2a-grpc db` in messages
+
+For any store:
+
+one_server    coordination and mailbox in memory
+row           the row of a task in memory
+leases        the replicas of one process
+bindings      idempotency keys in memory
+in_order      writes that take a while
+views         parts of tasks as bytes
+growing       whole tasks as bytes
+"""
 
 from a2a_grpc.store.coordination import Coordination
 from a2a_grpc.store.in_order import InOrder

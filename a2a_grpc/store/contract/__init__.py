@@ -1,4 +1,11 @@
-"""The tests that each task store has to pass. They need pytest, and pytest-asyncio in its automatic mode."""
+"""The tests that each task store has to pass. They need pytest, and pytest-asyncio in its automatic mode.
+
+records       keeping tasks
+lists         lists of tasks, and their retention
+coordination  claims and leases
+mailbox       messages that wait, requests to cancel, idempotency keys
+given         the tasks, records and messages of these tests
+"""
 
 from a2a_grpc.store.contract.coordination import CoordinationContract
 from a2a_grpc.store.contract.mailbox import MailboxContract
