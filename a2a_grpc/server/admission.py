@@ -9,7 +9,8 @@ from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 from a2a_grpc.rpc import Caller, CallMetadata, Context, current_caller, invocation_metadata
 from a2a_grpc.rpc.metadata import NAMES, activate, check_version
 from a2a_grpc.server.pace import Pace
-from a2a_grpc.server.requests import Checks, parse, parsing
+from a2a_grpc.server.parsing import parse, parsing
+from a2a_grpc.server.requests import Checks
 from a2a_grpc.server.width import LARGE_BYTES, Width
 from a2a_grpc.store import Scope, TaskKey
 from a2a_grpc.wire import (

@@ -1,16 +1,24 @@
-"""Load tasks for responses. Load large tasks only when there is room for them."""
+"""Load tasks for responses, with the parts that a call asks for. Load large tasks only when there is room for them."""
 
 import asyncio
+from typing import Any
 
 from a2a_grpc.log import Log
+from a2a_grpc.offload import offload
+from a2a_grpc.protocol import LEFT_OUT
 from a2a_grpc.rpc import Calls, Context
-from a2a_grpc.store import Snapshot, TaskKey, TaskView
+from a2a_grpc.server.admission import Call
+from a2a_grpc.store import CORE, Head, Snapshot, TaskKey, TaskView
+from a2a_grpc.store.views import cut
+from a2a_grpc.wire import Task
 
 LARGE_TASK_BYTES = 64 * 1024
 MAX_LARGE_LOADS = 1
 """The number of tasks that are loaded at the same time, if they are large or if their size is not known."""
 KNOWN_SIZES = 4096
 """The number of views of tasks whose size is remembered."""
+CANCELED_BYTES = 4 * 1024 * 1024
+"""The largest message that gRPC's clients read by default. An answer to CancelTask is not larger, if possible."""
 
 
 class Loads:
@@ -44,3 +52,37 @@ class Loads:
         if len(self._sizes) > KNOWN_SIZES:
             del self._sizes[next(iter(self._sizes))]
         return snapshot
+
+    async def load_canceled(self, key: TaskKey, ended: Head | Snapshot, view: TaskView, room: int) -> tuple[bytes, str]:
+        """Return a task that has ended in at most `room` bytes, and the names of the parts that are left out for this.
+
+        The metadata of the task names these parts, too.
+        """
+        task, left_out = await self._fitting(key, ended, view, room)
+        if left_out:
+            noted = Task()
+            noted.metadata.fields[LEFT_OUT].string_value = left_out
+            task += noted.SerializeToString()  # the fields of a message may come one after the other
+        return task, left_out
+
+    async def _fitting(self, key: TaskKey, ended: Head | Snapshot, view: TaskView, room: int) -> tuple[bytes, str]:
+        if isinstance(ended, Snapshot):
+            if len(ended.task) <= room:
+                return await seen(ended, view), ""
+        elif view.artifacts and ended.size <= room:
+            return (await self._log.snapshot(key, view)).task, ""
+        lean = await self._log.snapshot(key, view._replace(artifacts=False))
+        if len(lean.task) <= room:
+            return lean.task, "artifacts" if view.artifacts else ""
+        return (await self._log.snapshot(key, CORE)).task, "artifacts, history" if view.artifacts else "history"
+
+
+async def seen(snapshot: Snapshot, view: TaskView) -> bytes:
+    """Return the parts of a serialised task that a view names."""
+    return await offload(len(snapshot.task), cut, snapshot.task, view)
+
+
+def view_of(call: Call, request: Any) -> TaskView:
+    """Return the parts of a task that a call asks for (HIST-1 to HIST-3). Without a length it has all history."""
+    has_length = "history_length" in request.DESCRIPTOR.fields_by_name and request.HasField("history_length")
+    return TaskView(call.metadata.artifacts, request.history_length if has_length else None)

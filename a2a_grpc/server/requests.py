@@ -1,21 +1,17 @@
 """Check requests, with pure functions, before any state changes (VAL-1, VAL-8)."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
-from a2a_grpc import piecewise
-from a2a_grpc.arguments import checked
-from a2a_grpc.config import check_ranges, documented, setting
-from a2a_grpc.errors import ContentTypeNotSupportedError, InvalidRequestError, Violation
+from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.parts import Budget, json_steps
-from a2a_grpc.text import MAX_CHARS, flaw
+from a2a_grpc.server.media_types import MediaTypes
+from a2a_grpc.server.settings import RequestLimits
+from a2a_grpc.text import flaw
 from a2a_grpc.wire import (
     ROLE_USER,
     AgentCard,
@@ -31,72 +27,11 @@ from a2a_grpc.wire import (
 Findings: TypeAlias = Iterator[Violation | None]
 """The violations of a request. None is a pause in the search for them."""
 
-Request = TypeVar("Request", bound=ProtobufMessage)
-
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 100
 
-KNOWN_MEDIA_TYPES = 128
-"""The number of media types for which it is remembered whether the agent accepts them."""
-
 MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, which `google.protobuf.Timestamp` can have."""
-
-
-@checked()
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLimits:
-    """Limits of one request."""
-
-    max_id_chars: int = setting(
-        MAX_CHARS, "Largest length of an id or a tenant, in characters.", minimum=16, maximum=MAX_CHARS
-    )
-    max_parts: int = setting(1000, "Largest number of parts of a message.", minimum=1)
-    max_part_metadata_keys: int = setting(1000, "Largest number of metadata keys of all parts of a message.", minimum=1)
-    max_metadata_bytes: int = setting(16 * 1024, "Largest size of a metadata field, in bytes.", minimum=16)
-    max_metadata_keys: int = setting(
-        200, "Largest number of keys of a metadata field, with those of nested objects.", minimum=1
-    )
-    max_data_values: int = setting(20_000, "Largest number of JSON values in the data parts of a message.", minimum=1)
-    max_references: int = setting(
-        100, "Largest number of reference task ids, extensions or output modes of a message.", minimum=1
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-def parse(kind: type[Request], raw: bytes) -> Request:
-    """Return the request, without fields that the contract does not know (WIRE-5).
-
-    Raises:
-        InvalidRequestError: The bytes are no such message, or the message is nested deeper than protobuf reads.
-    """
-    request = kind()
-    try:
-        request.ParseFromString(raw)
-    except DecodeError:
-        raise unreadable(kind) from None
-    request.DiscardUnknownFields()
-    return request
-
-
-def parsing(request: ProtobufMessage, raw: bytes) -> Iterator[None]:
-    """Do what `parse` does, in steps. The request has to be empty."""
-    try:
-        yield from piecewise.parsing(request, raw)
-    except DecodeError:
-        raise unreadable(type(request)) from None
-    request.DiscardUnknownFields()
-
-
-def unreadable(kind: type[ProtobufMessage]) -> InvalidRequestError:
-    """Return the error for bytes that are no message of this kind."""
-    name = kind.DESCRIPTOR.name
-    return InvalidRequestError.of(
-        Violation(name, f"the request is not a valid {name}: malformed, not UTF-8, or nested too deeply")
-    )
 
 
 class Checks:
@@ -107,8 +42,7 @@ class Checks:
 
     def __init__(self, card: AgentCard, limits: RequestLimits) -> None:
         self._limits = limits
-        self._modes = _modes([*card.default_input_modes, *(mode for s in card.skills for mode in s.input_modes)])
-        self._takes = lru_cache(KNOWN_MEDIA_TYPES)(self._takes_anew)
+        self._media_types = MediaTypes(card)
 
     def send(self, request: SendMessageRequest) -> None:
         """Check the fields of a send (VAL-3 to VAL-6).
@@ -124,7 +58,7 @@ class Checks:
     def sending(self, request: SendMessageRequest) -> Iterator[None]:
         """Do what `send` does, in steps, because the JSON values of a large request take long to check."""
         yield from _refusing(self._send(request))
-        self._check_media_types(request.message.parts)
+        self._media_types.check(request.message.parts)
 
     def _is_plain(self, request: SendMessageRequest) -> bool:
         """Return True if a quick look finds nothing wrong. Most messages have only a few texts or files."""
@@ -152,7 +86,11 @@ class Checks:
                 return False
         for part in message.parts:
             kind = part.WhichOneof("content")
-            if kind not in ("text", "raw") or part.HasField("metadata") or not self._takes(part.media_type, kind):
+            if (
+                kind not in ("text", "raw")
+                or part.HasField("metadata")
+                or not self._media_types.accept(part.media_type, kind)
+            ):
                 return False
         return True
 
@@ -272,23 +210,6 @@ class Checks:
         if not MIN_SECONDS <= request.status_timestamp_after.seconds <= MAX_SECONDS:
             yield Violation("status_timestamp_after", "is not a date between the years 1 and 9999")
 
-    def _check_media_types(self, parts: Iterable[Part]) -> None:
-        for place, part in enumerate(parts):
-            kind = part.WhichOneof("content") or ""
-            if not self._takes(part.media_type, kind):
-                media_type = _media_type(part.media_type, kind)
-                accepted = ", ".join(sorted(self._modes))
-                raise ContentTypeNotSupportedError(
-                    f"message.parts[{place}]: media type '{media_type[:100]}' is not supported; there are {accepted}",
-                    metadata={"media_type": media_type[:100]},
-                    violations=[Violation(f"message.parts[{place}].media_type", f"must be one of {accepted}")],
-                )
-
-    def _takes_anew(self, declared: str, kind: str) -> bool:
-        media_type = _media_type(declared, kind)
-        family = media_type.partition("/")[0]
-        return bool(self._modes & {media_type, f"{family}/*", "*/*", "*"})
-
 
 def _json(path: str, root: Value | Struct, budget: Budget) -> Findings:
     if problem := (yield from json_steps(root, path, budget)):
@@ -314,21 +235,6 @@ def _push_target(prefix: str, config: TaskPushNotificationConfig) -> Findings:
         yield Violation(f"{prefix}url", "is required")
     if config.HasField("authentication") and not config.authentication.scheme:
         yield Violation(f"{prefix}authentication.scheme", "is required")
-
-
-MEANT = {"text": "text/plain", "data": "application/json"}
-"""The media type of a part that declares none, by the kind of its content."""
-
-
-def _media_type(declared: str, kind: str) -> str:
-    """Return the declared type without parameters, in lower case, or the type for the kind of the content (OPEN-19)."""
-    if declared:
-        return declared.partition(";")[0].strip().lower()
-    return MEANT.get(kind, "application/octet-stream")
-
-
-def _modes(modes: Iterable[str]) -> frozenset[str]:
-    return frozenset(mode.partition(";")[0].strip().lower() for mode in modes)
 
 
 def _refuse_if_any(findings: Findings) -> None:

@@ -40,10 +40,9 @@ from a2a_grpc.masking import mask_url
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.server.garbage import Garbage
-from a2a_grpc.server.requests import RequestLimits
+from a2a_grpc.server.policy import Authorize
 from a2a_grpc.server.server import Server, ServerFailedError
-from a2a_grpc.server.servicer import Authorize
-from a2a_grpc.server.settings import ServerSettings
+from a2a_grpc.server.settings import RequestLimits, ServerSettings
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Reporter, Worker, report_if_read
 from a2a_grpc.server.workers import NeverReadyError, Workers, check_workers

@@ -56,10 +56,11 @@ from a2a_grpc.rpc.other_versions import UNKNOWN, other_versions, refusal
 from a2a_grpc.server.admission import Admission
 from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace
+from a2a_grpc.server.policy import Authorize
 from a2a_grpc.server.readiness import Readiness
-from a2a_grpc.server.requests import Checks, RequestLimits
-from a2a_grpc.server.servicer import Authorize, Servicer, ServicerOptions
-from a2a_grpc.server.settings import ServerSettings, advertised
+from a2a_grpc.server.requests import Checks
+from a2a_grpc.server.servicer import Servicer, ServicerOptions
+from a2a_grpc.server.settings import RequestLimits, ServerSettings, advertised
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.width import Width
 from a2a_grpc.store import Coordination, Mailbox, Records, TaskStore, open_store

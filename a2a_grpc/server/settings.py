@@ -1,12 +1,13 @@
-"""The settings of a server."""
+"""The settings of a server, and the limits of requests."""
 
 from dataclasses import dataclass
 
 from a2a_grpc.address import is_wildcard, join_address, split_address
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import ConfigurationError, documented, setting
+from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.settings import ListenSettings
+from a2a_grpc.text import MAX_CHARS
 
 MiB = 1 << 20
 OFF = "off"
@@ -114,3 +115,27 @@ def advertised(url: str) -> str:
     if not authority:
         raise ConfigurationError(f"advertise is '{url}'; it names no host")
     return f"{authority}:{ports[scheme]}"
+
+
+@checked()
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """Limits of one request."""
+
+    max_id_chars: int = setting(
+        MAX_CHARS, "Largest length of an id or a tenant, in characters.", minimum=16, maximum=MAX_CHARS
+    )
+    max_parts: int = setting(1000, "Largest number of parts of a message.", minimum=1)
+    max_part_metadata_keys: int = setting(1000, "Largest number of metadata keys of all parts of a message.", minimum=1)
+    max_metadata_bytes: int = setting(16 * 1024, "Largest size of a metadata field, in bytes.", minimum=16)
+    max_metadata_keys: int = setting(
+        200, "Largest number of keys of a metadata field, with those of nested objects.", minimum=1
+    )
+    max_data_values: int = setting(20_000, "Largest number of JSON values in the data parts of a message.", minimum=1)
+    max_references: int = setting(
+        100, "Largest number of reference task ids, extensions or output modes of a message.", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

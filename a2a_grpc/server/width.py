@@ -6,7 +6,8 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.counting import Counter, Malformed, TooMany
 from a2a_grpc.errors import InvalidRequestError, Violation
-from a2a_grpc.server.requests import RequestLimits, unreadable
+from a2a_grpc.server.parsing import unreadable
+from a2a_grpc.server.settings import RequestLimits
 
 LARGE_BYTES = 8 * 1024
 """Requests up to this size are parsed and checked in one step, because 4,000 empty parts take half a millisecond."""

@@ -10,7 +10,8 @@ import pytest
 from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.parts import value
 from a2a_grpc.server.pace import Pace
-from a2a_grpc.server.requests import Checks, RequestLimits
+from a2a_grpc.server.requests import Checks
+from a2a_grpc.server.settings import RequestLimits
 from a2a_grpc.server.width import Width
 from a2a_grpc.wire import SERVICE, AgentCard, Message, Part, SendMessageRequest
 from tests.attacks.rig import Target, attacked, run

@@ -17,7 +17,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.rpc.metadata import CallMetadata
 from a2a_grpc.server.paging import encode
-from a2a_grpc.server.requests import RequestLimits
+from a2a_grpc.server.settings import RequestLimits
 from a2a_grpc.store import ListFilter, Position, Scope, open_store
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.text import flaw
