@@ -1,4 +1,18 @@
 """Push notifications: sends the events of tasks to webhooks, and to the agents that asked for them.
 
 delivery  what is delivered to a destination, and the outcome of an attempt
+
+Webhooks:
+
+webhooks   posting notifications to webhooks
+settings   the settings of webhooks
+place      reading a url strictly
+addresses  whether an address is one of the public internet
+allowed    the places that are allowed: `push_allow`
+dialling   connections, whose addresses are checked before they are dialled
+headers    the headers of a notification
+signing    signatures, the key of `v1a`, and the published key set
+answer     what follows from the answer of a receiver
+schedule   when an attempt follows a failed one
+slots      limits of what is at work at a time
 """
