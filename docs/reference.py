@@ -81,7 +81,7 @@ CHAPTERS = (
         {
             "a2a_grpc": ["RemoteAgent", "connect", "Client", "ClientManager"],
             "a2a_grpc.client": [
-                *("SendOptions", "TaskStream", "BlockingClient", "BlockingStream", "Discovered", "Cards"),
+                *("SendOptions", "RemoteTask", "TaskStream", "BlockingClient", "BlockingStream", "Discovered", "Cards"),
                 *("ClientSettings", "bearer", "oauth2", "token_command", "api_key", "Credentials"),
                 *("find_agent", "Registry", "FoundAgent"),
                 *("Event", "state_name", "progress_of"),

@@ -74,7 +74,7 @@ async def wait_for(
     If the command is interrupted, print how to continue, or cancel the task.
     """
     try:
-        return await client.wait(task_id, poll_s=poll_s)
+        return await client.wait(task_id, strategy="poll", poll_s=poll_s)
     except asyncio.CancelledError:
         cancel = cancel_on_interrupt and session.interrupted.is_set()
         await _let_go(session, client, ["wait", task_id], cancel=cancel)

@@ -11,6 +11,7 @@ errors         the errors that only a client finds
 Other ways to use a client:
 
 remote         a remote agent that is called like a coroutine
+started        a task that was started, to wait for later
 manager        many agents by name
 registry       finding agents in the registry of a sentinel
 blocking       the operations as plain functions
@@ -97,6 +98,7 @@ from a2a_grpc.client.registry import FoundAgent, Registry, find_agent
 from a2a_grpc.client.remote import RemoteAgent, progress_of
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.started import RemoteTask
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import NoAgentFound
@@ -121,6 +123,7 @@ __all__ = [
     "NoAgentFound",
     "Registry",
     "RemoteAgent",
+    "RemoteTask",
     "ResponseTooLargeError",
     "SendOptions",
     "TaskLostError",

@@ -14,6 +14,7 @@ from a2a_grpc.client.portal import Portal
 from a2a_grpc.client.sending import SendOptions, shows_options
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
+from a2a_grpc.client.waiting import Strategy
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json
 from a2a_grpc.wire import AgentCard, Message, Task, TaskPushNotificationConfig, TaskState
@@ -136,8 +137,11 @@ class BlockingClient:
     def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> BlockingStream:
         return BlockingStream(self._portal, self.client.stream(content, **options))
 
-    def subscribe(self, task_id: str, *, after: int | None = None, headers: Metadata = ()) -> BlockingStream:
-        return BlockingStream(self._portal, self.client.subscribe(task_id, after=after, headers=headers))
+    def subscribe(
+        self, task_id: str, *, after: int | None = None, max_lost: int | None = None, headers: Metadata = ()
+    ) -> BlockingStream:
+        stream = self.client.subscribe(task_id, after=after, max_lost=max_lost, headers=headers)
+        return BlockingStream(self._portal, stream)
 
     def get(
         self, task_id: str, *, history_length: int | None = None, artifacts: bool = True, headers: Metadata = ()
@@ -168,8 +172,8 @@ class BlockingClient:
     def cancel(self, task_id: str, *, metadata: dict[str, Json] | None = None, headers: Metadata = ()) -> Task:
         return self._portal.call(self.client.cancel(task_id, metadata=metadata, headers=headers))
 
-    def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
-        return self._portal.call(self.client.wait(task_id, poll_s=poll_s))
+    def wait(self, task: Task | str, *, strategy: Strategy = "auto", poll_s: float | None = None) -> Task:
+        return self._portal.call(self.client.wait(task, strategy=strategy, poll_s=poll_s))
 
     def create_push_config(self, config: TaskPushNotificationConfig) -> TaskPushNotificationConfig:
         return self._portal.call(self.client.create_push_config(config))

@@ -19,7 +19,7 @@ from a2a_grpc.client.security import Given
 from a2a_grpc.client.sending import SendOptions, send_headers, send_request, shows_options, with_history
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
-from a2a_grpc.client.waiting import poll
+from a2a_grpc.client.waiting import Strategy, poll
 from a2a_grpc.config import load, refuse_unknown
 from a2a_grpc.errors import A2AError, TaskNotCancelableError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.parts import Contents, Json, struct
@@ -287,7 +287,9 @@ class Client:
 
     # -- tasks
 
-    def subscribe(self, task_id: str, *, after: int | None = None, headers: Metadata = ()) -> TaskStream:
+    def subscribe(
+        self, task_id: str, *, after: int | None = None, max_lost: int | None = None, headers: Metadata = ()
+    ) -> TaskStream:
         """Return a stream of the events of a task that exists (spec §3.1.6).
 
         The stream begins with the task as it is, and ends when the task has ended. For a task that has ended it has one
@@ -298,12 +300,14 @@ class Client:
             after: The place in the task after which the events begin, as `TaskStream.seq` gives it. Then the stream
                 does not begin with the task. None for the task and all later events. Servers that do not number their
                 events ignore it.
+            max_lost: The number of connections that the stream may lose. After that the client reads the task from time
+                to time, and the events are the same. None for a stream that connects again each time.
             headers: gRPC metadata of the call.
 
         Returns:
             The stream. Reading it raises TaskNotFoundError if the agent does not know the task.
         """
-        return TaskStream(self._calls, task_id=task_id, after=after, metadata=headers)
+        return TaskStream(self._calls, task_id=task_id, after=after, metadata=headers, max_lost=max_lost)
 
     async def get(
         self, task_id: str, *, history_length: int | None = None, artifacts: bool = True, headers: Metadata = ()
@@ -396,24 +400,38 @@ class Client:
                 raise
             return task
 
-    async def wait(self, task_id: str, *, poll_s: float | None = None) -> Task:
+    async def wait(self, task: Task | str, *, strategy: Strategy = "auto", poll_s: float | None = None) -> Task:
         """Wait until a task has ended or waits for its user. Return the task.
 
-        There is no time limit. The client watches the events of the task.
+        There is no time limit. No strategy loses the result. They differ in the calls and connections that they cost:
+
+        - `"subscribe"`: one stream of the events of the task. A lost stream is begun again, as often as needed. The
+          tasks of an agent that does not stream are polled.
+        - `"poll"`: the task is read from time to time. Between two looks nothing is sent.
+        - `"auto"`: as `"subscribe"`. If `max_lost_streams` streams were lost, the task is polled. With `poll_s`, as
+          `"poll"`.
 
         Args:
-            task_id: The task.
-            poll_s: Seconds between two looks at the task, if the client is to read the task from time to time instead
-                of watching its events. Use this behind a proxy that cuts long streams.
+            task: The task, or its id. A task that `start` has just returned is not polled before the first interval is
+                over, so that a job takes ceil(job / `poll_s`) calls. A task of which only the id is given is read at
+                once, because it may have ended.
+            strategy: How to wait: `"auto"`, `"subscribe"` or `"poll"`.
+            poll_s: Seconds between two looks at a task that is polled. By default the pauses grow from 0.1 to 5
+                seconds.
 
         Raises:
+            ValueError: `poll_s` was given for the strategy `"subscribe"`, or is not positive.
             TaskNotFoundError: The agent does not know the task.
             TaskLostError: The agent was restarted and does not know the task any more.
             ConnectionLostError: The agent was lost for `give_up_after_s` seconds. `task` is the last known task.
         """
-        if poll_s is None:
-            return await self._follow(task_id)
-        return await poll(self._calls, task_id, interval_s=poll_s)
+        task_id = task if isinstance(task, str) else task.id
+        if poll_s is not None and (strategy == "subscribe" or not poll_s > 0):
+            raise ValueError(f"poll_s is {poll_s:g}; it must be positive, and is not for the strategy 'subscribe'")
+        if strategy == "poll" or poll_s is not None:
+            at_work = isinstance(task, Task) and task.status.state not in lifecycle.SETTLED
+            return await poll(self._calls, task_id, interval_s=poll_s, at_once=not at_work)
+        return await self._follow(task_id, max_lost=self.settings.max_lost_streams if strategy == "auto" else None)
 
     # -- push notifications
 
@@ -519,8 +537,8 @@ class Client:
         assert events.task is not None  # a send's stream ends after a message or a settled task
         return events.task
 
-    async def _follow(self, task_id: str) -> Task:
-        async with self.subscribe(task_id) as events:
+    async def _follow(self, task_id: str, *, max_lost: int | None) -> Task:
+        async with self.subscribe(task_id, max_lost=max_lost) as events:
             async for _ in events:
                 if events.is_paused:
                     break

@@ -43,7 +43,7 @@ def is_passing(error: A2AError) -> bool:
     return isinstance(error, UnavailableError) or is_refused_for_now(error)
 
 
-def is_unsent(error: Passing) -> bool:
+def is_unsent(error: A2AError) -> bool:
     """Return True if no agent has begun with the call that failed, so that any call may be sent again."""
     if isinstance(error, CredentialsUnavailableError) or is_refused_for_now(error):
         return True

@@ -39,11 +39,14 @@ class PolledCall:
         *,
         metadata: Metadata = (),
         send_metadata: Metadata = (),
+        could_stream: bool = False,
     ) -> None:
         self._calls = calls
         self._request = request
         self._metadata = metadata
         self._send_metadata = send_metadata
+        self._could_stream = could_stream
+        """True if the agent streams, and only the connections of this stream were lost."""
         self._elements = self._look()
         self._reading: asyncio.Task[Any] | None = None
         self._is_canceled = False
@@ -83,7 +86,8 @@ class PolledCall:
                 return
             task = response.task
         is_send = isinstance(request, SendMessageRequest)
-        if is_send or task.status.state not in lifecycle.TERMINAL:  # an ended task cannot be subscribed to anywhere
+        is_ended = task.status.state in lifecycle.TERMINAL  # such a task cannot be subscribed to anywhere
+        if not self._could_stream and (is_send or not is_ended):
             self._calls.found_not_streaming(is_send=is_send)
         yield StreamResponse(task=task)
         pace = Backoff(FIRST_INTERVAL_S, LAST_INTERVAL_S)

@@ -131,7 +131,14 @@ class EventReader:
     ) -> "StreamCall | PolledCall":
         self._sent = []
         if self._resumption.is_polled or not await self._calls.may_stream(is_send=request is self._send):
-            return PolledCall(self._calls, request, metadata=self._metadata, send_metadata=metadata)
+            could_stream = self._resumption.is_polled and not self._resumption.is_refused
+            return PolledCall(
+                self._calls,
+                request,
+                metadata=self._metadata,
+                send_metadata=metadata,
+                could_stream=could_stream,
+            )
         self._asked = [*self._metadata, *metadata]
         call, self._sent = await self._calls.stream(method, request, metadata=self._asked)
         return call

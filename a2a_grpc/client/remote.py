@@ -17,6 +17,7 @@ from a2a_grpc.client.errors import TaskNotCompletedError
 from a2a_grpc.client.pieces import Pieces
 from a2a_grpc.client.sending import SendOptions, shows_options
 from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.client.started import RemoteTask
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.target import shown
 from a2a_grpc.errors import A2AError
@@ -172,6 +173,27 @@ class RemoteAgent:
         call = call_of(turn, content, options)
         async with self._client() as client, delegated(client, turn, call, self.name, content, options) as work:
             yield work
+
+    async def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> RemoteTask | Message:
+        """Send a message, and return as soon as the agent has accepted it.
+
+        The agent's task goes on when this program ends.
+
+        Args:
+            content: What to send, as for `Client.send`.
+            **options: The options of a message, as `SendOptions` lists them.
+
+        Returns:
+            The task, to be waited for later, or the message of an agent that answers without a task.
+
+        Raises:
+            A2AError: The agent refuses the message, with the same classes as in `Client.send`.
+            TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
+            ValueError: The content holds a value that the wire cannot carry.
+        """
+        async with self._client() as client:
+            reply = await client.start(content, **options)
+        return reply if isinstance(reply, Message) else RemoteTask(reply, self._client)
 
     @asynccontextmanager
     async def events(self, content: Contents | Message, **options: Unpack[SendOptions]) -> AsyncIterator[TaskStream]:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.disconnects import Remedy, given_up, gone, is_passing, remedy_for
+from a2a_grpc.client.disconnects import Remedy, given_up, gone, is_passing, is_unsent, remedy_for
 from a2a_grpc.client.errors import ConnectionLostError, CredentialsUnavailableError, UnreachableError
 from a2a_grpc.client.progress import Progress
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.steps import Happening, Step, check
+from a2a_grpc.client.steps import WITH_CALL, Happening, Step, check
 from a2a_grpc.errors import A2AError, TaskNotFoundError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.wire import SendMessageRequest, Task
@@ -31,7 +31,8 @@ class Resumption:
         step: The step that the reader has to do next.
         problem: The error that WAIT, ASK, RENEW or LOOK is about.
         progress: The state of the task as far as it was read, with the events that the caller has not read yet.
-        is_polled: True once the agent has refused to stream.
+        is_polled: True once the agent has refused to stream, or `max_lost` calls of the stream were lost.
+        is_refused: True once the agent has refused to stream.
     """
 
     def __init__(
@@ -42,14 +43,17 @@ class Resumption:
         send: SendMessageRequest | None = None,
         task_id: str = "",
         after: int | None = None,
+        max_lost: int | None = None,
     ) -> None:
         self._target = target
+        self._max_lost = max_lost
+        self._lost = 0
         self._give_up_after_s = settings.give_up_after_s
         self._send = send
         self.step = Step.CONNECT
         self.problem: A2AError | None = None
         self.progress = Progress(settings, send=send, task_id=task_id, after=after)
-        self.is_polled = False
+        self.is_polled = self.is_refused = False
         self._has_streamed = self._has_polled = False
         """What the last call is; neither of them before it has begun."""
         self._is_accepted = True
@@ -183,7 +187,7 @@ class Resumption:
             case Remedy.LOOK:
                 return self._go(Happening.ERROR, Step.LOOK, error)
             case Remedy.POLL:
-                self.is_polled = True
+                self.is_polled = self.is_refused = True
             case Remedy.SNAPSHOT:
                 places.forget()
             case Remedy.NONE:
@@ -228,7 +232,10 @@ class Resumption:
         self._raise(given_up(error, self.progress.followed, self._give_up_after_s), cause=error)
 
     def _lose(self, error: A2AError, happening: Happening) -> None:
-        """Go on over another connection."""
+        """Go on over another connection, or poll the task if enough connections of the stream were lost."""
+        if self._has_streamed and self.step in WITH_CALL and not is_unsent(error):
+            self._lost += 1
+            self.is_polled = self.is_polled or self._lost == self._max_lost
         self._go(happening, self._after_loss(Step.WAIT), error)
 
     def _after_loss(self, step: Step) -> Step:

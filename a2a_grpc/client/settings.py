@@ -24,6 +24,11 @@ class ClientSettings:
         "Seconds to wait for the first event of a subscription; then the connection counts as lost.",
         minimum=0.001,
     )
+    max_lost_streams: int = setting(
+        5,
+        "Number of connections that one wait for a task may lose before it polls the task instead of following it.",
+        minimum=1,
+    )
     max_retries: int | None = setting(
         None, "Number of retries of a unary call; by default as many as its time allows.", minimum=0
     )

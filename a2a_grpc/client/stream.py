@@ -56,10 +56,13 @@ class TaskStream:
         after: int | None = None,
         metadata: Metadata = (),
         send_metadata: Metadata = (),
+        max_lost: int | None = None,
     ) -> None:
         target = calls.connection.target
         self.error: Exception | None = None
-        self._resumption = Resumption(calls.settings, target, send=send, task_id=task_id, after=after)
+        self._resumption = Resumption(
+            calls.settings, target, send=send, task_id=task_id, after=after, max_lost=max_lost
+        )
         self._ready = self._resumption.progress.ready
         self._new_reader = partial(
             EventReader, calls, self._resumption, send=send, metadata=metadata, send_metadata=send_metadata

@@ -120,6 +120,7 @@ async def test_a_wait_goes_on_for_longer_than_the_timeout_of_a_call(poll_s: floa
             assert texts(await waiting) == ["done"]
 
 
+@covers("S2-17")
 async def test_a_wait_follows_the_events_and_asks_for_nothing() -> None:
     held, counted = Held(), Counted()
     async with asyncio.timeout(GUARD_S), serving(held.agent) as served:

@@ -22,7 +22,7 @@ PAGES = {name: (ROOT / "docs" / name).read_text() for name in reference.PAGES}
 OPTIONS = list(SendOptions.__annotations__)
 SENDS = {
     Client: ("send", "start", "stream"),
-    RemoteAgent: ("run", "stream", "events"),
+    RemoteAgent: ("run", "start", "stream", "events"),
     BlockingClient: ("send", "start", "stream"),
 }
 
