@@ -27,8 +27,8 @@ class Ticks:
 
     Guarantees:
 
-    - The looks of a wait are whole intervals after its beginning, however long a look takes. So a job needs
-      ceil(job / interval) looks.
+    - The looks of a wait are whole intervals after its beginning. The time that a look takes does not move the later
+      ones. So a job needs ceil(job / interval) looks.
     - A look that takes longer than the interval is followed by the next whole one. None is made up for.
     """
 

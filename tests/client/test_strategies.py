@@ -171,7 +171,7 @@ async def test_a_remote_task_is_waited_for_by_any_strategy() -> None:
         for strategy in ("auto", "subscribe", "poll"):
             started = await remote.start(f"by {strategy}")
             assert isinstance(started, RemoteTask)
-            assert await started.result(strategy=strategy) == f"by {strategy}"  # type: ignore[arg-type]
+            assert await started.result(strategy=strategy) == f"by {strategy}"
             assert started.task == await served.get(started.id)
 
 
