@@ -97,7 +97,7 @@ async def check(function: Callable[..., Any]) -> int:
     count = 0
     for name, keywords in parameters(function):
         count += 1
-        said = SAID.get(name, rf"\b{name} is .*\bWrong\b.* (must be|not) (an? |'task'|'high')")
+        said = SAID.get(name, rf"\b{name} is .*\bWrong\b.* (must be|not) (an? |'task'|'high'|'auto')")
         with pytest.raises(TypeError, match=said):
             await called(function, keywords)
     return count

@@ -24,7 +24,8 @@ PUBLIC = {
     ],
     "a2a_grpc.client": [
         *("AgentCardError", "BlockingClient", "BlockingStream", "Cards", "Client", "ClientManager", "ClientSettings"),
-        *("ConnectionLostError", "Discovered", "RemoteAgent", "ResponseTooLargeError", "SendOptions", "TaskLostError"),
+        *("ConnectionLostError", "Discovered", "RemoteAgent", "RemoteTask"),
+        *("ResponseTooLargeError", "SendOptions", "TaskLostError"),
         *("TaskNotCompletedError", "TaskStream", "UnreachableError", "api_key", "bearer", "connect", "progress_of"),
         *("CredentialsUnavailableError", "oauth2", "token_command", "FoundAgent", "NoAgentFound", "Registry"),
         *("find_agent", "state_name"),
@@ -81,7 +82,7 @@ PUBLIC = {
 }
 """Public names by module."""
 
-MADE_BY_THE_PACKAGE = {"Answer", "BlockingStream", "Pages", "TaskStream", "Turn"}
+MADE_BY_THE_PACKAGE = {"Answer", "BlockingStream", "Pages", "RemoteTask", "TaskStream", "Turn"}
 """Classes whose constructors users do not call."""
 
 DOCUMENTED_BY: dict[str, type] = {"MemoryStore": TaskStore, "OneServer": TaskStore}
