@@ -17,6 +17,16 @@ IDEMPOTENT_SEND_EXTENSION = "urn:a2a-grpc:extension:idempotent-send:1"
 ARTIFACTS_EXTENSION = "urn:a2a-grpc:extension:artifacts:1"
 """URI of the optional extension by which a caller leaves artifacts out of the tasks that it is given."""
 
+CALLBACK_EXTENSION = "urn:a2a-grpc:extension:callback:1"
+"""URI of the optional extension by which an agent sends the result of a task to another agent.
+
+It is also the key in the metadata of a message with which a caller asks for this.
+"""
+CALLBACK_TASK = "callback_task"
+"""Another key for the same, without the URI."""
+CALLBACK = "urn:a2a-grpc:callback"
+"""The key in the metadata of the message that brings the result of a task to an agent."""
+
 LEFT_OUT = "urn:a2a-grpc:left-out"
 """The key in the metadata of a canceled task that names the parts that were too large for the answer.
 
@@ -48,6 +58,7 @@ class Key:
     LEFT_OUT = "a2a-grpc-left-out"
     PRINCIPAL = "a2a-grpc-principal"
     HOP = "a2a-grpc-hop"
+    TOKEN = "x-a2a-notification-token"
 
 
 NO_ARTIFACTS = "none"

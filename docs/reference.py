@@ -51,7 +51,7 @@ CHAPTERS = (
                 *("Agent", "Turn", "Completed", "InputRequired", "AuthRequired", "Rejected", "Failed"),
                 *("serve", "Server", "ServerSettings"),
             ],
-            "a2a_grpc.agent": ["Answer", "Outcome", "Skill", "Output"],
+            "a2a_grpc.agent": ["Answer", "Outcome", "Skill", "Output", "Callback", "Callbacks", "CallbackTask"],
             "(a2a_grpc.agent.agent)": ["Handler", "Router", "Validator", "ExtendedCard"],
             "a2a_grpc.principal": ["Principal"],
             "a2a_grpc.engine": ["EngineSettings"],

@@ -56,6 +56,7 @@ SAID = {
     "content": r"data: Wrong is not a JSON value; possible are None, bool",
     "question": r"data: Wrong is not a JSON value; possible are None, bool",
     "agent": r"Wrong object .* is not an Agent",
+    "function": r"Wrong object .* must be `async def`",
 }
 """Of parameters with a sentence of their own."""
 

@@ -16,7 +16,7 @@ from tools.docstrings import Docstring, attributes, parameters, parse
 PUBLIC = {
     "a2a_grpc.agent": [
         *("Agent", "Answer", "AuthRequired", "Completed", "Failed", "InputRequired", "Outcome", "Rejected", "Skill"),
-        *("Threads", "Turn", "build_card"),
+        *("Threads", "Turn", "build_card", "Callback", "CallbackTask", "Callbacks"),
     ],
     "a2a_grpc.auth": [
         *("ApiKeys", "AuthSettings", "Authenticator", "CallCredentials", "Certificate", "ClientCertificates"),

@@ -7,10 +7,14 @@ turn     one incoming message
 outcome  the end of a turn in another way than by a result
 output   artifacts from what a handler returns or yields
 talk     one question to a user at a time
+callback    callbacks in the metadata of messages
+callbacks   the tokens and the function of an agent for callbacks
 threads  blocking work in threads
 """
 
 from a2a_grpc.agent.agent import Agent, Skill
+from a2a_grpc.agent.callback import CallbackTask
+from a2a_grpc.agent.callbacks import Callback, Callbacks
 from a2a_grpc.agent.card import build_card
 from a2a_grpc.agent.handler import INSTEAD, check_agent, is_executor
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
@@ -23,6 +27,9 @@ __all__ = [
     "Agent",
     "Answer",
     "AuthRequired",
+    "Callback",
+    "CallbackTask",
+    "Callbacks",
     "Completed",
     "Failed",
     "InputRequired",

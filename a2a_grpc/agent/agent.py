@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
-from a2a_grpc.agent.handler import handler_of
+from a2a_grpc.agent.callback import is_callback
+from a2a_grpc.agent.callbacks import Callbacks, OnCallback, check_brings_result
+from a2a_grpc.agent.handler import check_called, handler_of
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.turn import Turn
 from a2a_grpc.arguments import checked
@@ -26,6 +28,7 @@ Validator: TypeAlias = Callable[[Message], None]
 ExtendedCard: TypeAlias = Callable[[AgentCard, Principal], AgentCard | Awaitable[AgentCard]]
 """A function that makes the extended agent card for a caller from a copy of the public card."""
 Decorated = TypeVar("Decorated")
+Called = TypeVar("Called", bound=OnCallback)
 
 SKILL = "skill"
 """The key in the metadata of a message or a request with which a caller names the skill."""
@@ -91,6 +94,7 @@ class Agent:
     Attributes:
         skills: The declared skills by id, in the order of their declaration.
         extended: The function that `extended_card` declared, or None.
+        callbacks: The tokens for callbacks. `callbacks.issue()` gives what asks another agent to call this one back.
     """
 
     def __init__(
@@ -117,6 +121,8 @@ class Agent:
         self.card = card or AgentCard()
         self.skills: dict[str, Skill] = {}
         self.extended: ExtendedCard | None = None
+        self.callbacks = Callbacks(name)
+        self._callback_skill = ""
         self._router: Router | None = None
 
     def skill(
@@ -186,6 +192,34 @@ class Agent:
 
         return declare
 
+    def on_callback(self, function: Called) -> Called:
+        """Declare the function that gets the results of other agents' tasks. Use it as a decorator.
+
+        The function runs once for each result, also if the other agent sends the result several times. It is a skill of
+        this agent, so each result is a task here, and what the function returns is its output. Only calls with a token
+        from `callbacks.issue()` reach it.
+
+        Args:
+            function: A coroutine function that takes the `Callback`.
+
+        Raises:
+            TypeError: The function is not a coroutine function, or takes other arguments.
+            ValueError: The agent has such a function already, or a skill with its name.
+        """
+        if self.callbacks.function is not None:
+            raise ValueError(f"the agent '{self.name}' has two functions for callbacks")
+        check_called(function)
+        name = getattr(function, "__name__", "callback")
+        self.skill(
+            name,
+            description=inspect.getdoc(function) or "Takes the results of tasks of other agents.",
+            tags=("callback",),
+            input_modes=("*/*",),
+            validate=check_brings_result,
+        )(self.callbacks.take)
+        self.callbacks.function, self._callback_skill = function, name
+        return function
+
     def router(self, route: Router) -> Router:
         """Declare the function that chooses the skill for a message that names none. Use it as a decorator.
 
@@ -215,7 +249,8 @@ class Agent:
         """Return the skill that a message is for.
 
         This is the skill that the metadata of the message or the request names. Without such a name it is the first of
-        these that exists: `previous`, the only skill of the agent, the choice of the router, `default_skill`.
+        these that exists: `previous`, the only skill of the agent, the choice of the router, `default_skill`. The
+        function for callbacks gets the messages that bring results, and no others.
 
         Args:
             request: The request with the message.
@@ -230,6 +265,10 @@ class Agent:
         unnamed = f"message.metadata.{SKILL}", ""
         field, named = named_in_metadata(request, SKILL, "a text: the id of a skill") or unnamed
         skill_id = named or previous
+        if not skill_id and is_callback(request.message):
+            skill_id = self._callback_skill
+        if not skill_id and len(ordinary := [one for one in self.skills if one != self._callback_skill]) == 1:
+            skill_id = ordinary[0]
         if not skill_id and len(self.skills) == 1:
             skill_id = next(iter(self.skills))
         if not skill_id and self._router is not None:

@@ -30,6 +30,17 @@ def handler_of(target: Any) -> Any:
     return handler
 
 
+def check_called(function: Any) -> None:
+    """Raise TypeError for a function for callbacks that is not asynchronous, or takes other arguments."""
+    name = getattr(function, "__qualname__", repr(function))
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"{name} must be `async def`: a coroutine function that takes the callback")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        raise TypeError(f"{name}{inspect.signature(function)} must take one argument, the callback") from None
+
+
 def check_agent(agent: object, kind: type) -> None:
     """Raise TypeError for an agent that is not of this kind, `Agent`."""
     if is_executor(agent):

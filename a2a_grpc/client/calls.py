@@ -76,7 +76,8 @@ class Calls:
         self._extended = Extended(self.contact)
         self._metadata = metadata
         self._extensions = extensions
-        self._repeats_safely: bool | None = None
+        self._offered: dict[str, bool] = {}
+        """Which extensions the agent offers, as far as this was asked."""
         self._streams_sends = self._streams_tasks = True
 
     async def unary(
@@ -217,12 +218,19 @@ class Calls:
 
         The card says so, or else the agent is asked. Raise UnavailableError if the agent cannot be asked in time.
         """
-        while self._repeats_safely is None:
+        return await self.offers(IDEMPOTENT_SEND_EXTENSION, retry)
+
+    async def offers(self, uri: str, retry: RetryPolicy) -> bool:
+        """Return True if the agent offers an extension. The agent is asked once.
+
+        Raise UnavailableError if the agent cannot be asked in time.
+        """
+        while uri not in self._offered:
             try:
-                self._repeats_safely = await self._offers(IDEMPOTENT_SEND_EXTENSION)
+                self._offered[uri] = await self._offers(uri)
             except UnavailableError as error:
                 await retry.wait(error)
-        return self._repeats_safely
+        return self._offered[uri]
 
     async def _offers(self, uri: str) -> bool:
         """Return True if the agent offers an extension.

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack, cast
@@ -10,20 +11,22 @@ import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc import lifecycle
+from a2a_grpc.agent import Agent
 from a2a_grpc.arguments import checked, checking
 from a2a_grpc.client.calls import Calls, Metadata
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.offers import check_callbacks
 from a2a_grpc.client.pages import Pages
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.sending import SendOptions, send_headers, send_request, shows_options, with_history
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
-from a2a_grpc.client.waiting import Strategy, poll
+from a2a_grpc.client.waiting import NO_CALLBACKS, Strategy, be_called_back, poll
 from a2a_grpc.config import load, refuse_unknown
 from a2a_grpc.errors import A2AError, TaskNotCancelableError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.parts import Contents, Json, struct
-from a2a_grpc.protocol import NO_ARTIFACTS, Key
+from a2a_grpc.protocol import CALLBACK_EXTENSION, NO_ARTIFACTS, Key
 from a2a_grpc.wire import (
     AgentCard,
     CancelTaskRequest,
@@ -41,7 +44,7 @@ from a2a_grpc.wire import (
     TaskState,
 )
 
-CONNECT_ARGUMENTS = ("credentials", "headers", "extensions", "interceptors", "cards")
+CONNECT_ARGUMENTS = ("credentials", "headers", "extensions", "interceptors", "cards", "callback")
 """The arguments of `connect` that are no settings."""
 
 
@@ -54,6 +57,7 @@ def connect(
     extensions: Sequence[str] = (),
     interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     cards: Cards | None = None,
+    callback: Agent | None = None,
     **settings: object,
 ) -> "Client":
     """Return a client of an agent. Use it in an `async with` block, which opens and closes the connection.
@@ -75,6 +79,8 @@ def connect(
         extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
         interceptors: Client interceptors of `grpc.aio`, for example for tracing. They see every call.
         cards: Agent cards that several clients share; by default each client fetches the card itself.
+        callback: An agent that this process serves, and that has a function under `@agent.on_callback`. `wait` then has
+            the other agent call it back, instead of following the task.
         **settings: Fields of ClientSettings. Each has an environment variable, too, for example `A2A_GRPC_TIMEOUT_S`. A
             setting that is given here counts before the variable.
 
@@ -90,6 +96,7 @@ def connect(
         extensions=extensions,
         interceptors=interceptors,
         cards=cards,
+        callback=callback,
     )
 
 
@@ -126,6 +133,7 @@ class Client:
         extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
         interceptors: Client interceptors of `grpc.aio`. They see every call.
         cards: Agent cards that several clients share; by default this client fetches the card itself.
+        callback: An agent that this process serves, to be called back by `wait`, as `connect` takes it.
 
     Raises:
         ConfigurationError: The target is none of the forms that `connect` takes.
@@ -141,8 +149,10 @@ class Client:
         extensions: Sequence[str] = (),
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
         cards: Cards | None = None,
+        callback: Agent | None = None,
     ) -> None:
         self.target = target
+        self._callbacks = callback.callbacks if callback is not None else None
         self._connection = Connection(
             target, settings or ClientSettings(), cards=cards, interceptors=interceptors, credentials=credentials
         )
@@ -408,29 +418,44 @@ class Client:
         - `"subscribe"`: one stream of the events of the task. A lost stream is begun again, as often as needed. The
           tasks of an agent that does not stream are polled.
         - `"poll"`: the task is read from time to time. Between two looks nothing is sent.
-        - `"auto"`: as `"subscribe"`. If `max_lost_streams` streams were lost, the task is polled. With `poll_s`, as
-          `"poll"`.
+        - `"callback"`: the agent calls back the agent that `connect` was given as `callback`. Nothing is sent
+          meanwhile, except that the task is read every `callback_look_s`.
+        - `"auto"`: as `"callback"` if `connect` was given an agent that can be called back, and the other agent calls
+          back. Otherwise as `"subscribe"`; if `max_lost_streams` streams were lost, the task is polled. With
+          `poll_s`, as `"poll"`.
 
         Args:
             task: The task, or its id. A task that `start` has just returned is not polled before the first interval is
                 over, so that a job takes ceil(job / `poll_s`) calls. A task of which only the id is given is read at
                 once, because it may have ended.
-            strategy: How to wait: `"auto"`, `"subscribe"` or `"poll"`.
+            strategy: How to wait: `"auto"`, `"subscribe"`, `"poll"` or `"callback"`.
             poll_s: Seconds between two looks at a task that is polled. By default the pauses grow from 0.1 to 5
                 seconds.
 
         Raises:
-            ValueError: `poll_s` was given for the strategy `"subscribe"`, or is not positive.
+            ValueError: `poll_s` is not positive, or was given for a strategy that does not poll. Or the strategy is
+                `"callback"`, and `connect` was given no `callback`.
+            ConfigurationError: The strategy is `"callback"`, and this process does not serve the agent.
+            PushNotificationNotSupportedError: The strategy is `"callback"`, and the agent does not call back.
+            InvalidRequestError: The strategy is `"callback"`, and the agent does not call this address.
             TaskNotFoundError: The agent does not know the task.
             TaskLostError: The agent was restarted and does not know the task any more.
             ConnectionLostError: The agent was lost for `give_up_after_s` seconds. `task` is the last known task.
         """
         task_id = task if isinstance(task, str) else task.id
-        if poll_s is not None and (strategy == "subscribe" or not poll_s > 0):
-            raise ValueError(f"poll_s is {poll_s:g}; it must be positive, and is not for the strategy 'subscribe'")
+        callbacks = self._callbacks
+        if poll_s is not None and (strategy in ("subscribe", "callback") or not poll_s > 0):
+            raise ValueError(f"poll_s is {poll_s:g}; it must be positive, and is not for the strategy '{strategy}'")
+        if strategy == "callback":
+            if callbacks is None:
+                raise ValueError("the strategy 'callback' needs an agent to call back: connect(…, callback=agent)")
+            return await be_called_back(self._calls, task, callbacks)
         if strategy == "poll" or poll_s is not None:
             at_work = isinstance(task, Task) and task.status.state not in lifecycle.SETTLED
             return await poll(self._calls, task_id, interval_s=poll_s, at_once=not at_work)
+        if strategy == "auto" and callbacks is not None and callbacks.address:
+            with suppress(*NO_CALLBACKS):
+                return await be_called_back(self._calls, task, callbacks)
         return await self._follow(task_id, max_lost=self.settings.max_lost_streams if strategy == "auto" else None)
 
     # -- push notifications
@@ -552,6 +577,9 @@ class Client:
 
     async def _start(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
         request.configuration.return_immediately = True
+        if "callback" in options and await self._connection.card() is None:  # a card is looked at before each call
+            retry = self._calls.retry_policy()
+            check_callbacks(await self._calls.offers(CALLBACK_EXTENSION, retry), self._connection.target)
         metadata = (*options.get("headers", ()), *send_headers(options))
         response: SendMessageResponse = await self._calls.unary(
             "SendMessage", request, metadata=metadata, is_safe=False

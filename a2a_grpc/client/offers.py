@@ -3,6 +3,7 @@
 from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.errors import A2AError, PushNotificationNotSupportedError, UnsupportedOperationError
+from a2a_grpc.protocol import CALLBACK_EXTENSION
 from a2a_grpc.wire import (
     AgentCard,
     DeleteTaskPushNotificationConfigRequest,
@@ -27,6 +28,8 @@ def check_offered(request: ProtobufMessage, card: AgentCard, target: str) -> Non
     Streams are not checked, since the tasks of an agent that does not stream are polled.
     """
     offers = card.capabilities
+    if isinstance(request, SendMessageRequest) and CALLBACK_EXTENSION in request.message.metadata.fields:
+        check_callbacks(any(extension.uri == CALLBACK_EXTENSION for extension in offers.extensions), target)
     pushes = isinstance(request, OF_PUSH) or (
         isinstance(request, SendMessageRequest) and request.configuration.HasField("task_push_notification_config")
     )
@@ -34,6 +37,14 @@ def check_offered(request: ProtobufMessage, card: AgentCard, target: str) -> Non
         raise _refusal(PushNotificationNotSupportedError, target, "push notifications", "pushNotifications")
     if isinstance(request, GetExtendedAgentCardRequest) and not offers.extended_agent_card:
         raise _refusal(UnsupportedOperationError, target, "an extended card", "extendedAgentCard")
+
+
+def check_callbacks(are_offered: bool, target: str) -> None:
+    """Raise UnsupportedOperationError for a callback that the agent would never make."""
+    if not are_offered:
+        raise UnsupportedOperationError(
+            f"'{target}' does not offer callbacks (the extension {CALLBACK_EXTENSION}); the message was not sent"
+        )
 
 
 def _refusal(kind: type[A2AError], target: str, what: str, member: str) -> A2AError:

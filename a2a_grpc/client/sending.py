@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Literal, TypedDict, TypeVar, Unpack
 
+from a2a_grpc.agent import Agent, CallbackTask
 from a2a_grpc.client.calls import Metadata
 from a2a_grpc.parts import Contents, Json, struct, user_message
-from a2a_grpc.protocol import PRIORITY, Key
+from a2a_grpc.protocol import CALLBACK_EXTENSION, PRIORITY, Key
 from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskPushNotificationConfig
 
 Kind = TypeVar("Kind", bound=type)
@@ -42,6 +43,9 @@ class SendOptions(TypedDict, total=False):
         history_length: The number of messages that the returned task has in its history, the newest ones; 0 for none
             (spec §3.2.4); by default all.
         push_config: A URL that the agent calls with the events of the task (spec §3.1.7); by default none.
+        callback: The agent that is called with the result when the task is settled; by default none. It is an `Agent`
+            of this process that has a function under `@agent.on_callback`, or the address of an agent, or a
+            `CallbackTask` with address, headers and data.
         idempotency_key: A text that identifies this send; by default a new one for each call. An agent that honours the
             key answers a second send with the same key with the task of the first.
         cancel_on_disconnect: True to have the server cancel the task if this call is cut. Then the client cannot resume
@@ -57,6 +61,7 @@ class SendOptions(TypedDict, total=False):
     accepted_output_modes: Sequence[str]
     history_length: int
     push_config: TaskPushNotificationConfig
+    callback: Agent | CallbackTask | str
     idempotency_key: str
     cancel_on_disconnect: bool
     headers: Metadata
@@ -99,6 +104,8 @@ def send_request(content: Contents | Message, options: SendOptions) -> SendMessa
     message.reference_task_ids.extend(options.get("reference_task_ids", ()))
     if priority := options.get("priority"):
         message.metadata[PRIORITY] = priority
+    if (callback := options.get("callback")) is not None:
+        callback_task(callback).put(message)
     request = SendMessageRequest(message=message)
     configuration = request.configuration
     configuration.accepted_output_modes.extend(options.get("accepted_output_modes", ()))
@@ -111,11 +118,23 @@ def send_request(content: Contents | Message, options: SendOptions) -> SendMessa
     return request
 
 
+def callback_task(callback: Agent | CallbackTask | str) -> CallbackTask:
+    """Return what asks for a callback. Raise ConfigurationError for an agent that cannot be called back."""
+    match callback:
+        case Agent():
+            return callback.callbacks.issue()
+        case str():
+            return CallbackTask(callback)
+    return callback
+
+
 def send_headers(options: SendOptions) -> Metadata:
     """Return the metadata of a send. It always has an idempotency key."""
     headers = [(Key.IDEMPOTENCY, options.get("idempotency_key") or str(uuid.uuid4()))]
     if (cancel := options.get("cancel_on_disconnect")) is not None:
         headers.append((Key.CANCEL_ON_DISCONNECT, str(cancel).lower()))
+    if options.get("callback") is not None:
+        headers.append((Key.EXTENSIONS, CALLBACK_EXTENSION))
     return headers
 
 

@@ -29,6 +29,11 @@ class ClientSettings:
         "Number of connections that one wait for a task may lose before it polls the task instead of following it.",
         minimum=1,
     )
+    callback_look_s: float = setting(
+        300.0,
+        "Seconds between two looks at a task whose callback is awaited, since callbacks can be lost; 0: never.",
+        minimum=0,
+    )
     max_retries: int | None = setting(
         None, "Number of retries of a unary call; by default as many as its time allows.", minimum=0
     )

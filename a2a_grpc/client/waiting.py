@@ -2,14 +2,25 @@
 
 import asyncio
 import math
+import uuid
+from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from a2a_grpc import lifecycle
+from a2a_grpc.agent.callback import asked_in, config_of
+from a2a_grpc.agent.callbacks import Callbacks
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.client.calls import Calls
 from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
 from a2a_grpc.client.retry import RetryPolicy
-from a2a_grpc.errors import UnavailableError
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import (
+    InvalidRequestError,
+    PushNotificationNotSupportedError,
+    UnavailableError,
+    UnimplementedError,
+    UnsupportedOperationError,
+)
 from a2a_grpc.wire import GetTaskRequest, Task
 
 FIRST_INTERVAL_S = 0.1
@@ -18,8 +29,18 @@ LAST_INTERVAL_S = 5.0
 seen soon, and a long task is polled seldom."""
 
 
-Strategy: TypeAlias = Literal["auto", "subscribe", "poll"]
+Strategy: TypeAlias = Literal["auto", "subscribe", "poll", "callback"]
 """How a client waits for a task."""
+
+
+NO_CALLBACKS = (
+    PushNotificationNotSupportedError,
+    UnsupportedOperationError,
+    UnimplementedError,
+    InvalidRequestError,
+    ConfigurationError,
+)
+"""The errors of an agent that does not call this one back, or may not."""
 
 
 class Ticks:
@@ -50,21 +71,65 @@ async def poll(calls: Calls, task_id: str, *, interval_s: float | None = None, a
     An agent that does not answer is asked again for `give_up_after_s`. Raise ConnectionLostError after that time.
     Errors of GetTask are raised as they come.
     """
-    retry = RetryPolicy(calls.contact)
     pace = Backoff(FIRST_INTERVAL_S, LAST_INTERVAL_S)
     now = asyncio.get_running_loop().time
     ticks = None if interval_s is None else Ticks(interval_s, now())
-    task: Task | None = None
+    looks = _Looks(calls, task_id)
     while True:
-        if task is not None or not at_once:
+        if looks.task is not None or not at_once:
             await asyncio.sleep(pace.next_s() if ticks is None else ticks.next_after(now()) - now())
         at_once = False
+        if (task := await looks.settled()) is not None:
+            return task
+
+
+async def be_called_back(calls: Calls, task: Task | str, callbacks: Callbacks) -> Task:
+    """Wait until the agent calls back, then read the task. Return it when it has ended or waits for its user.
+
+    A callback may be lost, or come to another process. So the task is also read every `callback_look_s`.
+
+    Raise one of `NO_CALLBACKS` if the agent cannot be asked for a callback.
+    """
+    task_id = task if isinstance(task, str) else task.id
+    looks, look_s = _Looks(calls, task_id), calls.settings.callback_look_s
+    with callbacks.waiting(task_id) as arrived:
+        if isinstance(task, str) or not _is_asked(task, callbacks.address):
+            config = config_of(callbacks.issue())
+            config.task_id, config.id = task_id, str(uuid.uuid5(uuid.NAMESPACE_URL, config.url))
+            await calls.unary("CreateTaskPushNotificationConfig", config, retry=RetryPolicy(calls.contact))
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(look_s or None):
+                    await arrived.wait()
+            arrived.clear()
+            if (settled := await looks.settled()) is not None:
+                return settled
+
+
+def _is_asked(task: Task, address: str) -> bool:
+    """Return True if the message that has begun a task asks for a callback to an address."""
+    asked = (asked_in(message) for message in task.history[:1])
+    return any(one is not None and one.endpoint == address for one in asked)
+
+
+class _Looks:
+    """Reads a task again and again."""
+
+    def __init__(self, calls: Calls, task_id: str) -> None:
+        self._calls = calls
+        self._id = task_id
+        self._retry = RetryPolicy(calls.contact)
+        self.task: Task | None = None
+        """The task as it was read last."""
+
+    async def settled(self) -> Task | None:
+        """Read the task. Return it if it has ended or waits for its user."""
         try:
-            task = await calls.unary("GetTask", GetTaskRequest(id=task_id), retry=retry)
+            self.task = await self._calls.unary("GetTask", GetTaskRequest(id=self._id), retry=self._retry)
         except UnreachableError:
             raise
         except UnavailableError as error:
-            raise ConnectionLostError(f"gave up waiting for task '{task_id}': {error.message}", task=task) from error
-        retry.renew()
-        if task.status.state in lifecycle.SETTLED:
-            return task
+            lost = f"gave up waiting for task '{self._id}': {error.message}"
+            raise ConnectionLostError(lost, task=self.task) from error
+        self._retry.renew()
+        return self.task if self.task is not None and self.task.status.state in lifecycle.SETTLED else None

@@ -15,4 +15,11 @@ signing    signatures, the key of `v1a`, and the published key set
 answer     what follows from the answer of a receiver
 schedule   when an attempt follows a failed one
 slots      limits of what is at work at a time
+
+Callbacks to agents:
+
+callbacks          calling back agents
+result             the message that brings a result
+lines              the connections to agents
+callback_settings  the settings of callbacks
 """

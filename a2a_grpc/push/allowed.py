@@ -117,8 +117,9 @@ class Gate:
 
 
 def _form_problem(place: Place) -> str:
-    if place.scheme != "https":
-        return "begins with http://, which is not allowed for this host; it must begin with https://"
+    if not place.is_encrypted:
+        said = place.scheme
+        return f"begins with {said}://, which is not allowed for this host; it must begin with {said}s://"
     if place.port != 443:
         return f"has the port {place.port}, which is not allowed for this host; it must be 443"
     return ""

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from a2a_grpc.address import join_address
@@ -30,7 +31,7 @@ class Place:
     """The place of a webhook: what its url names.
 
     Attributes:
-        scheme: "https" or "http".
+        scheme: "https" or "http" for a webhook, "grpcs" or "grpc" for an agent.
         host: The name in small letters, or the IP address in its usual spelling, without brackets.
         port: The port.
         target: The path and the query, as they were given.
@@ -40,6 +41,11 @@ class Place:
     host: str
     port: int
     target: str
+
+    @property
+    def is_encrypted(self) -> bool:
+        """True if the scheme means TLS."""
+        return self.scheme.endswith("s")
 
     @property
     def url(self) -> str:
@@ -55,8 +61,12 @@ class Place:
             return None
 
 
-def read(url: str) -> Place:
+def read(url: str, ports: Mapping[str, int] = PORTS) -> Place:
     """Return the place that a url names.
+
+    Args:
+        url: The url.
+        ports: The schemes that the url may have, each with its port. The first one is encrypted.
 
     Raises:
         PlaceError: The url is of another scheme, or has a part or a spelling that is not accepted.
@@ -65,16 +75,16 @@ def read(url: str) -> Place:
         raise PlaceError(f"has {len(url)} characters; the limit is {MAX_URL_CHARS}")
     found = _URL.fullmatch(url)
     if found is None:
-        raise PlaceError("is not a URL of the form https://HOST/PATH, without a fragment and in ASCII")
+        raise PlaceError(f"is not a URL of the form {next(iter(ports))}://HOST/PATH, without a fragment and in ASCII")
     scheme = found["scheme"].lower()
-    if scheme not in PORTS:
-        raise PlaceError(f"has the scheme '{scheme}'; it must be https")
+    if scheme not in ports:
+        raise PlaceError(f"has the scheme '{scheme}'; it must be {next(iter(ports))}")
     if "@" in found["authority"]:
         raise PlaceError("has a user name or a password; give credentials in `authentication`")
     authority = _AUTHORITY.fullmatch(found["authority"])
     if authority is None:
         raise PlaceError("has no valid HOST or HOST:PORT")
-    port = int(authority["port"] or PORTS[scheme])
+    port = int(authority["port"] or ports[scheme])
     if not 0 < port < 65536:
         raise PlaceError(f"has the port {port}; a port is from 1 to 65535")
     target = found["target"]

@@ -16,9 +16,19 @@ from a2a_grpc.wire import AgentCard
 UNSTATED_VERSION = "0.3"
 """The version of a call without `a2a-version` (VER-3)."""
 
-NAMES = frozenset({Key.VERSION, Key.EXTENSIONS, Key.IDEMPOTENCY, Key.AFTER, Key.CANCEL_ON_DISCONNECT, Key.ARTIFACTS})
+NAMES = frozenset(
+    {
+        Key.VERSION,
+        Key.EXTENSIONS,
+        Key.IDEMPOTENCY,
+        Key.AFTER,
+        Key.CANCEL_ON_DISCONNECT,
+        Key.ARTIFACTS,
+        Key.TOKEN,
+    }
+)
 """The entries that are read. All others are for the agent."""
-SINGLE = NAMES - {Key.EXTENSIONS}
+SINGLE = NAMES - {Key.EXTENSIONS, Key.TOKEN}
 """The entries that have one value. If such an entry is repeated, all its values must be equal."""
 
 
@@ -32,6 +42,8 @@ class CallMetadata(NamedTuple):
     cancel_on_disconnect: bool | None = None
     artifacts: bool = True
     """False if the tasks that the call is given hold no artifacts."""
+    token: str = ""
+    """The token of a callback."""
 
     @classmethod
     def read(cls, metadata: Iterable[tuple[str, str | bytes]]) -> "CallMetadata":
@@ -42,7 +54,7 @@ class CallMetadata(NamedTuple):
         """
         version = ""
         extensions: list[str] = []
-        key, after, cancel, artifacts = "", None, None, True
+        key, after, cancel, artifacts, token = "", None, None, True, ""
         known: dict[str, str] = {}
         for name, value in metadata:
             if name in SINGLE:
@@ -73,7 +85,9 @@ class CallMetadata(NamedTuple):
                     if value not in (NO_ARTIFACTS, ALL_ARTIFACTS):
                         raise _refuse(Key.ARTIFACTS, f"must be '{NO_ARTIFACTS}' or '{ALL_ARTIFACTS}'")
                     artifacts = value == ALL_ARTIFACTS
-        return cls(version, tuple(dict.fromkeys(extensions)), key, after, cancel, artifacts)
+                case Key.TOKEN:
+                    token = _text(value).strip()
+        return cls(version, tuple(dict.fromkeys(extensions)), key, after, cancel, artifacts, token)
 
 
 def check_version(version: str, supported: Iterable[str], *, lenient: bool) -> None:

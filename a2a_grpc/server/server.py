@@ -60,7 +60,7 @@ from a2a_grpc.server.policy import Authorize
 from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
-from a2a_grpc.server.settings import RequestLimits, ServerSettings, advertised
+from a2a_grpc.server.settings import RequestLimits, ServerSettings, advertised, callback_endpoint
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.width import Width
 from a2a_grpc.store import Coordination, Mailbox, Records, TaskStore, open_store
@@ -322,6 +322,7 @@ class Server:
                 self._private = await self._listen_privately(self._private_socket, methods)
             undo.enter_context(self._quiet)
             undo.pop_all()
+        self.agent.callbacks.serve(callback_endpoint(self.settings, address))
         self._is_serving = True
         if settings.health:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
@@ -414,6 +415,7 @@ class Server:
             await self._closed.wait()
             return
         self._stopping.set()
+        self.agent.callbacks.serve("")
         try:
             await self._close(grace_s)
         finally:

@@ -12,9 +12,11 @@ import grpc
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
+from a2a_grpc.agent.callback import is_callback
 from a2a_grpc.engine import Engine, Incoming, Opened, ended_before
 from a2a_grpc.errors import (
     InvalidRequestError,
+    PermissionDeniedError,
     PushNotificationNotSupportedError,
     UnsupportedOperationError,
     Violation,
@@ -175,6 +177,8 @@ class Servicer:
             self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
             raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
+        if is_callback(request.message):
+            self._check_token(call)
         task_id = request.message.task_id
         await self._policy.check(call.principal, operation, call.key(task_id) if task_id else None)
         incoming = Incoming(call.principal, request, call.metadata.idempotency_key, waits, size)
@@ -182,6 +186,14 @@ class Servicer:
         if isinstance(opened, Opened):
             call.caller.task = opened.key.id
         return opened
+
+    def _check_token(self, call: Call) -> None:
+        """Raise PermissionDeniedError for a result that the agent has not asked for."""
+        callbacks = self._agent.callbacks
+        if callbacks.function is not None and not callbacks.accepts(call.metadata.token):
+            raise PermissionDeniedError(
+                f"the message brings the result of a task without a token of this agent in the metadata '{Key.TOKEN}'"
+            )
 
     # -- tasks
 

@@ -7,6 +7,7 @@ from a2a_grpc.arguments import checked
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.settings import ListenSettings
+from a2a_grpc.logical import is_logical
 from a2a_grpc.text import MAX_CHARS
 
 MiB = 1 << 20
@@ -115,6 +116,22 @@ def advertised(url: str) -> str:
     if not authority:
         raise ConfigurationError(f"advertise is '{url}'; it names no host")
     return f"{authority}:{ports[scheme]}"
+
+
+def callback_endpoint(settings: ServerSettings, address: str) -> str:
+    """Return the endpoint at which other agents call this server back; "" if none is known.
+
+    An agent behind a sentinel is called at its logical address there.
+
+    Args:
+        settings: The settings of the server.
+        address: The address that the agent card names.
+    """
+    if is_logical(settings.tenant):
+        return settings.tenant
+    if settings.names_asked_host or address.startswith("unix:"):
+        return ""
+    return f"{'grpcs' if settings.tls_cert or settings.tls_terminated else 'grpc'}://{address}"
 
 
 @checked()
