@@ -14,7 +14,7 @@ from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.store import WHOLE, ListFilter, Record, Snapshot, TaskView
 from a2a_grpc.store.contract.given import KEY, append, create, said, status
 from a2a_grpc.store.sql import SqlStore
-from a2a_grpc.store.sql.keeper import Superfluous, keep
+from a2a_grpc.store.sql.snapshots import Superfluous, keep
 from a2a_grpc.store.views import cut, split
 from a2a_grpc.wire import Artifact, Part, StreamResponse, Task, TaskArtifactUpdateEvent
 from tests.covers import covers

@@ -10,17 +10,17 @@ owner       the name of the agent whose tasks a database keeps
 keys        how tasks are named in the database
 row         the row of a task and what is decided on it
 rows        reading and writing that row
-statements  the transactions about one task, one key or one replica
+mailbox     the transactions about one task, one key or one replica
 parts       reading less than a whole task
-bases       reading whole tasks
-blobs       reading and writing large values in steps
+loading     reading whole tasks
+sqlite      reading and writing large values in steps
 listing     lists of tasks
 purging     removing what is past its retention
 batch       many creates and appends in one transaction
 commits     who calls that: group commit
 bulk        the few statements of the append path, sent the short way
 tail        what was appended here lately, in memory
-keeper      stored snapshots
+snapshots   stored snapshots
 """
 
 from a2a_grpc.store.sql.store import SqlStore

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Update, bindparam, null, select
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.sql.bulk import Bulk, goes_together
 from a2a_grpc.store.sql.keys import digest_of
+from a2a_grpc.store.sql.mailbox import wait
 from a2a_grpc.store.sql.row import Row
 from a2a_grpc.store.sql.rows import bind_all, bindings, listed, names_of, padded, rows_to_write
 from a2a_grpc.store.sql.schema import pending, record, task
-from a2a_grpc.store.sql.statements import wait
 from a2a_grpc.store.values import AlreadyBound, Append, Binding, Create, Pending, Record, Scope, StaleAppend, TaskKey
 from a2a_grpc.store.views import Told, core_of, merged_core, tells_status, told_by
 

@@ -19,10 +19,10 @@ from sqlalchemy import (
 )
 
 from a2a_grpc.store.growing import folded
-from a2a_grpc.store.sql.blobs import value_or_size, whole
+from a2a_grpc.store.sql.mailbox import READ_COLUMNS, record_of
 from a2a_grpc.store.sql.rows import names_of, padded
 from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, STATUS_INDEX, record, snapshot, task
-from a2a_grpc.store.sql.statements import READ_COLUMNS, record_of
+from a2a_grpc.store.sql.sqlite import value_or_size, whole
 from a2a_grpc.store.values import WHOLE, Position, Record, Snapshot, TaskKey, TaskView
 from a2a_grpc.store.views import cost_of, cut, recent, size_of
 from a2a_grpc.wire import TaskState

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, literal, select, tuple_
 
-from a2a_grpc.store.sql.blobs import value_or_size, whole
 from a2a_grpc.store.sql.keys import digest_of
+from a2a_grpc.store.sql.mailbox import READ_COLUMNS, record_of, records
 from a2a_grpc.store.sql.parts import SMALL_BYTES
 from a2a_grpc.store.sql.rows import padded
 from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, record, snapshot, task
-from a2a_grpc.store.sql.statements import READ_COLUMNS, record_of, records
+from a2a_grpc.store.sql.sqlite import value_or_size, whole
 from a2a_grpc.store.values import Record, Snapshot, TaskKey
 from a2a_grpc.wire import TaskState
 

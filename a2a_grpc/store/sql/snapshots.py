@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from a2a_grpc.database.retry import reason
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.offload import offload
-from a2a_grpc.store.sql.blobs import fill, room_for
 from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, snapshot, task
+from a2a_grpc.store.sql.sqlite import fill, room_for
 from a2a_grpc.store.values import Snapshot, TaskKey
 from a2a_grpc.store.views import split
 
