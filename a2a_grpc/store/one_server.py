@@ -9,7 +9,7 @@ from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
 from a2a_grpc.store.bindings import Bindings
 from a2a_grpc.store.leases import Leases
 from a2a_grpc.store.records import Records
-from a2a_grpc.store.row import Row
+from a2a_grpc.store.row import MemoryRow
 from a2a_grpc.store.values import (
     WHOLE,
     AlreadyBound,
@@ -21,7 +21,6 @@ from a2a_grpc.store.values import (
     Page,
     Pending,
     Position,
-    QueueFull,
     Record,
     Scope,
     Snapshot,
@@ -71,7 +70,7 @@ class OneServer:
         self.durable = records.durable
         self._records = records
         self._clock = clock
-        self._rows: dict[TaskKey, Row] = {}  # of the tasks that have not ended
+        self._rows: dict[TaskKey, MemoryRow] = {}  # of the tasks that have not ended
         self._newest: dict[TaskKey, Written] = {}  # the newest write of each task that has one under way
         self._unsure: dict[TaskKey, list[Create | Append]] = {}  # writes that may have happened or not
         self._leases = Leases(clock)
@@ -85,7 +84,7 @@ class OneServer:
     async def open(self) -> Collection[TaskKey]:
         for key in await self._records.open():
             if (head := await self._records.head(key)) is not None and head.state not in TERMINAL:
-                row = self._rows[key] = Row(*head[:6])
+                row = self._rows[key] = MemoryRow(*head[:6], head.turn)
                 if head.state in INTERRUPTED:
                     self._waiting[key] = self._clock()
                 else:
@@ -137,7 +136,7 @@ class OneServer:
         elif write.bind is not None:
             self._bindings.drop(write.key.scope, write.bind[0])
 
-    async def _settled(self, key: TaskKey) -> Row | None:
+    async def _settled(self, key: TaskKey) -> MemoryRow | None:
         """Return the row of a task once all its writes are over and known; None if it has ended or is unknown."""
         while key in self._newest or key in self._unsure:
             if (newest := self._newest.get(key)) is not None:
@@ -182,7 +181,8 @@ class OneServer:
         """Begin the row of a task that was created, unless the task has ended. Return its epoch."""
         key, record = create.key, create.record
         if record.state not in TERMINAL:
-            row = self._rows[key] = Row(1, record.state, record.turn, 1, create.context_id, record.size)
+            first = record.state, record.turn, 1, create.context_id, record.size, record.turn
+            row = self._rows[key] = MemoryRow(1, *first)
             row.pending = (create.pending,) if create.pending else ()
             self._hold(key, row, create.replica)
         return 1
@@ -205,7 +205,7 @@ class OneServer:
         head = await self._records.head(key)
         return head and head._replace(last_turn=head.turn)
 
-    def _head(self, row: Row) -> Head:
+    def _head(self, row: MemoryRow) -> Head:
         return row.head(is_lost=bool(row.replica) and row.replica not in self._leases)
 
     async def purge(self, *, ended_age_s: float, keep: int, limit: int) -> int:
@@ -239,9 +239,7 @@ class OneServer:
         if (row := await self._settled(key)) is None:
             return await self._ended(key)
         if force or row.replica in ("", replica) or row.replica not in self._leases:
-            row.epoch += 1
-            if row.replica and row.state not in INTERRUPTED:
-                row.attempt += 1
+            row.count_claim()
             self._hold(key, row, replica)
         return self._head(row)
 
@@ -250,7 +248,7 @@ class OneServer:
         if row is not None and row.epoch == epoch and row.last_turn == row.turn:
             self._hold(key, row, "")
 
-    def _hold(self, key: TaskKey, row: Row, replica: str) -> None:
+    def _hold(self, key: TaskKey, row: MemoryRow, replica: str) -> None:
         """Record that a replica holds the task, or, with "", that it is free."""
         self._leases.move(key, row.replica, replica)
         row.replica = replica
@@ -276,9 +274,7 @@ class OneServer:
             if await self._records.head(key) is None:
                 return None
             raise StaleAppend
-        waiting = row.last_turn - row.turn
-        if waiting >= max(limit, row.state in INTERRUPTED):
-            raise QueueFull(waiting)
+        row.check_room(limit)
         turn = row.last_turn + 1
         if bind:
             self._bindings.check(key.scope, bind[0])
@@ -286,7 +282,7 @@ class OneServer:
         row.last_turn = turn
         row.pending += (pending._replace(turn=turn),)
         if not row.replica:
-            row.epoch += 1
+            row.count_claim()
             self._hold(key, row, replica)
         return self._head(row)
 

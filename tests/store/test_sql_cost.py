@@ -17,8 +17,8 @@ from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.log import Log
 from a2a_grpc.store import Append, ListFilter, Record, Snapshot, TaskKey, TaskView
 from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, filled, head_of, status
-from a2a_grpc.store.sql import SqlStore, bulk
-from a2a_grpc.store.sql.bulk import ROW_BY_ROW_BEFORE
+from a2a_grpc.store.sql import SqlStore, sqlite
+from a2a_grpc.store.sql.sqlite import ROWS_TOGETHER_SINCE
 from a2a_grpc.wire import Task
 from tests.covers import covers
 from tests.harness import eventually
@@ -121,11 +121,11 @@ async def test_a_list_takes_the_same_number_of_queries_whatever_the_page(store: 
     assert counts[0] <= 5
 
 
-@pytest.mark.parametrize("since", [ROW_BY_ROW_BEFORE, (99,)], ids=["this SQLite", "one before 3.38"])
+@pytest.mark.parametrize("since", [ROWS_TOGETHER_SINCE, (99,)], ids=["this SQLite", "one before 3.38"])
 async def test_a_batch_is_the_same_whether_its_rows_go_together_or_not(
     store: SqlStore, since: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "ROW_BY_ROW_BEFORE", since)
+    monkeypatch.setattr(sqlite, "ROWS_TOGETHER_SINCE", since)
     keys = [TaskKey("", "", f"t-{number}") for number in range(23)]
     for key in keys:
         await create(store, key=key)
@@ -141,7 +141,7 @@ async def test_a_batch_is_the_same_whether_its_rows_go_together_or_not(
         assert records is not None
         assert head.size == sum(record.size for record in records)
     together = [statement for statement in sent.statements if statement.startswith("UPDATE") and " FROM " in statement]
-    assert bool(together) == (since == ROW_BY_ROW_BEFORE)
+    assert bool(together) == (since == ROWS_TOGETHER_SINCE)
 
 
 async def test_who_follows_what_this_process_appends_asks_the_database_nothing(store: SqlStore) -> None:

@@ -28,7 +28,7 @@ from a2a_grpc.store import (
     TaskKey,
 )
 from a2a_grpc.store.contract.given import KEY, ME, OTHER, WAITING, append, born, chunk, create, status
-from a2a_grpc.store.sql import SqlStore, mailbox
+from a2a_grpc.store.sql import SqlStore, coordination
 from a2a_grpc.store.sql.migrations import upgrade
 from tests.databases import Mariadb, Postgres, postgres_connection
 from tests.harness import eventually, stop_listening
@@ -343,7 +343,7 @@ async def test_a_ping_that_fails_when_nobody_waits_for_it_any_more_logs_no_trace
         has_failed.set()
         raise OperationalError("SELECT 1", {}, TimeoutError())
 
-    monkeypatch.setattr(mailbox, "ping", ping)
+    monkeypatch.setattr(coordination, "ping", ping)
     async with opened(f"sqlite:///{tmp_path}/tasks.db") as store:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):

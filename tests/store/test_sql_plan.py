@@ -17,10 +17,9 @@ from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import ListFilter, Position
 from a2a_grpc.store.contract.given import KEY, append, create, status
 from a2a_grpc.store.sql import SqlStore
-from a2a_grpc.store.sql.listing import page_statement
-from a2a_grpc.store.sql.mailbox import COUNT_WAITING, WAITING_LONGER
 from a2a_grpc.store.sql.migrations import upgrade
-from a2a_grpc.store.sql.purging import ended_statement, surplus_statement
+from a2a_grpc.store.sql.statements.lists import ended_statement, page_statement, surplus_statement
+from a2a_grpc.store.sql.statements.tasks import COUNT_WAITING, WAITING_LONGER
 
 TASKS = 2_000
 MIDDLE = Position(500_000, "t-0500")

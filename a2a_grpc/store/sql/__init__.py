@@ -1,26 +1,27 @@
 """The SQL store: one implementation for SQLite, PostgreSQL, MySQL and MariaDB.
 
-Importing this package imports SQLAlchemy; `a2a_grpc.store.open_store` does so only for the URL of a database.
-Connections and transactions are those of `a2a_grpc.database`.
+Importing this package imports SQLAlchemy. `a2a_grpc.store.open_store` does so only for the URL of a database.
+Connections, transactions and retries are those of `a2a_grpc.database`.
 
-store       the `TaskStore` made of these
-schema      the tables, every column explained
-migrations  how they came to be, for Alembic
-owner       the name of the agent whose tasks a database keeps
-keys        how tasks are named in the database
-row         the row of a task and what is decided on it
-rows        reading and writing that row
-mailbox     the transactions about one task, one key or one replica
-parts       reading less than a whole task
-loading     reading whole tasks
-sqlite      reading and writing large values in steps
-listing     lists of tasks
-purging     removing what is past its retention
-batch       many creates and appends in one transaction
-commits     who calls that: group commit
-bulk        the few statements of the append path, sent the short way
-tail        what was appended here lately, in memory
-snapshots   stored snapshots
+schema        the tables, with a comment for each column
+statements    all statements, with a line of description for each
+sqlite        what only SQLite needs: many rows as one, large values in pieces
+migrations    the history of the schema, for Alembic
+owner         changing the agent whose tasks these are
+keys          the names and numbers of tasks in the database
+row           the row of a task, and what is decided on it
+rows          reading and writing rows
+batch         many creates and appends in one transaction
+bulk          statements for many rows, without SQLAlchemy's handling of parameters
+commits       group commit: the next batch is what arrives during a transaction
+coordination  transactions about replicas and claims
+mailbox       transactions about messages, requests to cancel, and idempotency keys
+loading       reading records and whole tasks
+parts         reading less than a whole task, and pages of lists
+purging       deleting what is past its retention
+snapshots     storing snapshots in the background
+tail          the newest records and snapshots, in memory
+store         the `TaskStore` made of these
 """
 
 from a2a_grpc.store.sql.store import SqlStore

@@ -3,114 +3,139 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, null, select
+from sqlalchemy import Connection
 
-from a2a_grpc.database.columns import now_us
-from a2a_grpc.store.sql.bulk import Bulk, goes_together
+from a2a_grpc.store.sql.bulk import Bulk
 from a2a_grpc.store.sql.keys import digest_of
-from a2a_grpc.store.sql.mailbox import wait
-from a2a_grpc.store.sql.row import Row
-from a2a_grpc.store.sql.rows import bind_all, bindings, listed, names_of, padded, rows_to_write
-from a2a_grpc.store.sql.schema import pending, record, task
-from a2a_grpc.store.values import AlreadyBound, Append, Binding, Create, Pending, Record, Scope, StaleAppend, TaskKey
+from a2a_grpc.store.sql.mailbox import Bindings, bind_all, bindings, keep
+from a2a_grpc.store.sql.row import StoredRow
+from a2a_grpc.store.sql.rows import name_of, padded, rows_to_write
+from a2a_grpc.store.sql.sqlite import goes_together
+from a2a_grpc.store.sql.statements import coordination, records, tasks
+from a2a_grpc.store.values import AlreadyBound, Append, Binding, Create, Pending, Record, Scope, StaleAppend
 from a2a_grpc.store.views import Told, core_of, merged_core, tells_status, told_by
 
-NOTHING = Told(None, False)
-"""For records that bring no status."""
+NO_STATUS = Told(None, False)
+"""What is known of a record that brings no status."""
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A create or an append with what came of it."""
+    """A create or an append with its outcome.
+
+    Attributes:
+        write: The create or append.
+        pk: The number of the task, if it is known.
+        token: The mark of a message that is kept.
+        is_repeat: True if an earlier try may have been committed, or met a conflict.
+        tried: The numbers under which the task may have been created.
+        outcome: The result of the write, or its error; None until it is decided.
+        wants_snapshot: True if a new snapshot of the task should be stored.
+    """
 
     write: Create | Append
     pk: int | None = None
-    """The number of the task where it is known."""
     token: bytes = b""
-    """By which a message that is kept is known again."""
     is_repeat: bool = False
-    """Whether an earlier try may have been committed, or met something that was there already."""
     tried: tuple[int, ...] = ()
-    """The numbers under which a task may have been created."""
     outcome: int | Exception | None = None
-    """What the write gives, or its error; None while nothing is decided."""
     wants_snapshot: bool = False
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What a transaction will write."""
+    """What a transaction will write.
 
-    rows: dict[int, Row] = field(default_factory=dict)
-    known: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
-    bindings: dict[tuple[bytes, str], Binding] = field(default_factory=dict)
-    tasks: list[tuple[Any, ...]] = field(default_factory=list)
-    born_ended: list[dict[str, int]] = field(default_factory=list)
-    grown: dict[int, Row] = field(default_factory=dict)
-    records: list[tuple[int, int, Record, int | None]] = field(default_factory=list)
+    Attributes:
+        rows: The rows of all tasks that are written, by number.
+        bound: The idempotency keys that were bound before.
+        bindings: The keys to bind.
+        created: The rows of new tasks, as `INSERT_TASK` takes them.
+        created_ended: The numbers of new tasks that have ended.
+        grown: The rows of tasks to which records are appended.
+        records: The records, as `INSERT_RECORD` takes them.
+        cores: Records whose metadata is merged into the cores of their tasks.
+        messages: Messages to store, each with the number of its task and a token.
+        kept: The message to keep for each task, in the place of one that may be there.
+        done: Turns up to which messages are deleted, by task.
+        ended: The numbers of tasks that end.
+    """
+
+    rows: dict[int, StoredRow]
+    bound: Bindings
+    bindings: Bindings = field(default_factory=dict)
+    created: list[tuple[Any, ...]] = field(default_factory=list)
+    created_ended: list[int] = field(default_factory=list)
+    grown: dict[int, StoredRow] = field(default_factory=dict)
+    records: list[tuple[Any, ...]] = field(default_factory=list)
     cores: list[tuple[int, Record]] = field(default_factory=list)
-    waiting: list[tuple[int, Pending, bytes]] = field(default_factory=list)
+    messages: list[tuple[int, Pending, bytes]] = field(default_factory=list)
     kept: dict[int, Pending] = field(default_factory=dict)
-    done: list[dict[str, int]] = field(default_factory=list)
+    done: list[tuple[int, int]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
 
-    def bind(self, scope: Scope, bind: tuple[str, Binding]) -> None:
-        """Raises AlreadyBound."""
-        name = (digest_of(scope), bind[0])
-        if (known := self.bindings.get(name) or self.known.get(name)) is not None:
-            raise AlreadyBound(known)
-        self.bindings[name] = bind[1]
+    def bind(self, scope: Scope, bind: tuple[str, Binding] | None) -> None:
+        """Plan to bind a key, if there is one. Raise AlreadyBound if it is bound."""
+        if bind is not None:
+            name = (digest_of(scope), bind[0])
+            if (known := self.bindings.get(name) or self.bound.get(name)) is not None:
+                raise AlreadyBound(known)
+            self.bindings[name] = bind[1]
+
+    def add(self, pk: int, epoch: int, record: Record, messages: int | None) -> None:
+        seq, event, state, turn, at_us, message = record
+        self.records.append((pk, seq, event, state, turn, at_us, epoch, message or None, messages))
 
 
 def commit(connection: Connection, items: Sequence[Item], number: Callable[[], int]) -> None:
-    """Decides each item, in order, and writes those that may be; one that may not fails alone. `number` gives numbers
-    for new tasks, another one each time."""
+    """Decide each item, in order, and write those that are accepted. A refused item fails alone.
+
+    Args:
+        connection: A transaction.
+        items: The items. Their outcomes are set.
+        number: A function that returns a number for a new task, another one at each call.
+    """
     for item in items:
         if isinstance(item.write, Create):
             item.pk = number()
             item.tried += (item.pk,)
-    plan = _Plan(rows=_lock(connection, items))
-    plan.known = bindings(connection, ((item.write.key.scope, item.write.bind[0]) for item in items if item.write.bind))
+    asked = [(item.write.key.scope, item.write.bind[0]) for item in items if item.write.bind]
+    plan = _Plan(_lock(connection, items), bindings(connection, asked))
     for item in items:
         item.outcome = None
         try:
-            if not (item.is_repeat and _was_written(connection, item)):
-                if isinstance(item.write, Create):
-                    _plan_create(plan, item, item.write)
-                else:
-                    _plan_append(plan, item, item.write)
+            if item.is_repeat and _was_written(connection, item):
+                continue
+            if isinstance(item.write, Create):
+                _plan_create(plan, item, item.write)
+            else:
+                _plan_append(plan, item, item.write)
         except (StaleAppend, AlreadyBound) as refused:
             item.outcome = refused
     _write(connection, plan)
 
 
-_EXISTS = select(task.c.pk, task.c.last_turn).where(
-    task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id")
-)
-_WRITTEN = select(record.c.event, record.c.message, record.c.epoch).where(
-    record.c.task == bindparam("of_pk"), record.c.seq == bindparam("of_seq")
-)
-
-
-def _lock(connection: Connection, items: Sequence[Item]) -> dict[int, Row]:
-    """The rows of all tasks that are appended to."""
-    appends = [item for item in items if isinstance(item.write, Append)]
-    fresh = {item.write.key: item.pk for item in items if isinstance(item.write, Create)}
-    for item in appends:
+def _lock(connection: Connection, items: Sequence[Item]) -> dict[int, StoredRow]:
+    """Find the numbers of all tasks that are appended to, and lock the rows of those that exist. Return the rows."""
+    created = {item.write.key: item.pk for item in items if isinstance(item.write, Create)}
+    for item in items:
         if item.pk is None:
-            item.pk = fresh.get(item.write.key)
-        if item.pk is None and (found := connection.execute(_EXISTS, names_of(item.write.key)).first()):
+            item.pk = created.get(item.write.key)
+        if item.pk is None and (found := connection.execute(tasks.NUMBER_OF_TASK, name_of(item.write.key)).first()):
             item.pk = found.pk
-    pks = {item.pk for item in appends if item.pk is not None} - set(fresh.values())
-    return rows_to_write(connection, (pk for pk in pks if pk is not None)) if pks else {}
+    return rows_to_write(connection, {item.pk for item in items if item.pk is not None} - set(created.values()))
 
 
 def _was_written(connection: Connection, item: Item) -> bool:
-    """Whether an earlier try was committed: then the task has one of its numbers; the record is there, byte for byte,
-    under the claim it came with. Raises StaleAppend for a task that somebody else has created."""
-    found = connection.execute(_EXISTS, names_of(item.write.key)).first()
+    """Return True if an earlier try was committed. Then the outcome of the item is set.
+
+    A task was created by an earlier try if it has one of the numbers of the item. A record was appended by one if the
+    same bytes are there, under the same claim. Raise StaleAppend for a task that another process has created.
+    """
+    found = connection.execute(tasks.NUMBER_OF_TASK, name_of(item.write.key)).first()
     if found is None:
         return False
     if isinstance(item.write, Create):
@@ -118,27 +143,28 @@ def _was_written(connection: Connection, item: Item) -> bool:
             raise StaleAppend
         item.pk, item.outcome = found.pk, 1
         return True
-    wanted = item.write.record
-    written = connection.execute(_WRITTEN, {"of_pk": found.pk, "of_seq": wanted.seq}).first()
+    sought = item.write.record
+    written = connection.execute(records.RECORD_WRITTEN, {"of_pk": found.pk, "of_seq": sought.seq}).first()
     if written is None:
         return False
-    if (written[0], written[1] or b"", written[2]) != (wanted.event, wanted.message, item.write.epoch):
+    if (written[0], written[1] or b"", written[2]) != (sought.event, sought.message, item.write.epoch):
         return False
     item.pk, item.outcome = found.pk, found.last_turn
     return True
 
 
 def _plan_create(plan: _Plan, item: Item, create: Create) -> None:
-    if create.bind:
-        plan.bind(create.key.scope, create.bind)
+    key, record = create.key, create.record
+    plan.bind(key.scope, create.bind)
     assert item.pk is not None
-    row = plan.rows[item.pk] = Row.born(item.pk, create.record, create.context_id, create.replica)
-    plan.tasks.append(_born(row, create.key, core_of(create.record.event)))
+    row = plan.rows[item.pk] = StoredRow.created(item.pk, create)
+    named = (row.pk, digest_of(key.scope), key.tenant, key.owner, key.id)
+    plan.created.append((*named, *_created(row), core_of(record.event)))
     if row.has_ended:
-        plan.born_ended.append({"of_pk": row.pk})
-    plan.records.append((row.pk, row.epoch, create.record, told_by(create.record).messages))
-    if create.pending and not row.has_ended:
-        plan.waiting.append((row.pk, create.pending, item.token))
+        plan.created_ended.append(row.pk)
+    elif create.pending:
+        plan.messages.append((row.pk, create.pending, item.token))
+    plan.add(row.pk, row.epoch, record, told_by(record).messages)
     item.outcome = row.epoch
 
 
@@ -147,18 +173,18 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
     if row is None:
         raise StaleAppend
     row.check_append(append)
-    if append.bind:
-        plan.bind(append.key.scope, append.bind)
+    plan.bind(append.key.scope, append.bind)
     row.append(append)
     plan.grown[row.pk] = row
-    told = told_by(append.record) if tells_status(append.record) else NOTHING
-    plan.records.append((row.pk, append.epoch, append.record, told.messages))
-    if told.has_metadata or (told.messages is None and tells_status(append.record)):
+    has_status = tells_status(append.record)
+    told = told_by(append.record) if has_status else NO_STATUS
+    plan.add(row.pk, append.epoch, append.record, told.messages)
+    if told.has_metadata or (told.messages is None and has_status):
         plan.cores.append((row.pk, append.record))
     if row.has_ended:
         plan.ended.append(row.pk)
     elif append.done:
-        plan.done.append({"of_pk": row.pk, "upto": append.done})
+        plan.done.append((row.pk, append.done))
     if row.has_ended or append.done:
         plan.kept.pop(row.pk, None)
     elif append.keep:
@@ -167,87 +193,53 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
     item.wants_snapshot = row.wants_snapshot
 
 
-_BORN = (
-    *("pk", "scope", "tenant", "owner", "id", "context_id", "seq", "state", "turn", "last_turn", "attempt", "epoch"),
-    *("size", "at_us", "replica", "snapshot_seq", "snapshot_size", "core"),
-)
-_GROWN = ("seq", "size")
-_MOVED = ("seq", "state", "turn", "last_turn", "attempt", "size", "at_us", "replica")
-
-
-def _set(*columns: str) -> Update:
-    return (
-        task.update()
-        .where(task.c.pk == bindparam("of_pk"))
-        .values({name: bindparam(f"new_{name}") for name in columns})
-    )
-
-
-_BEAR = Bulk(task.insert().values({name: bindparam(name) for name in _BORN}), _BORN)
-_GROW = Bulk(_set(*_GROWN), [*(f"new_{name}" for name in _GROWN), "of_pk"])
-_MOVE = Bulk(_set(*_MOVED).values(waiting_us=null()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
-_WAIT = Bulk(_set(*_MOVED).values(waiting_us=now_us()), [*(f"new_{name}" for name in _MOVED), "of_pk"])
-_END = Bulk(
-    _set(*_MOVED).values(waiting_us=null(), cancel=null(), ended_us=now_us()),
-    [*(f"new_{name}" for name in _MOVED), "of_pk"],
-)
-_STAMP = task.update().where(task.c.pk == bindparam("of_pk")).values(ended_us=now_us())
-_ADD = Bulk(record.insert(), [column.name for column in record.c])
-_CORE = select(task.c.core).where(task.c.pk == bindparam("of_pk"))
-_KEEP_CORE = _set("core")
-_FORGET = pending.delete().where(pending.c.task == bindparam("of_pk"), pending.c.turn <= bindparam("upto"))
-_FORGET_ALL = pending.delete().where(pending.c.task.in_(bindparam("pks", expanding=True)))
-_FORGET_TOGETHER = pending.delete().where(pending.c.task.in_(listed("pks")))
+_created = attrgetter(*("holder" if name == "replica" else name for name in tasks.TASK_COLUMNS[5:-1]))
+_size = attrgetter(*tasks.SIZE_COLUMNS, "pk")
+_status = attrgetter(*("holder" if name == "replica" else name for name in tasks.STATUS_COLUMNS), "pk")
+_STATUS_PARAMETERS = [*(f"new_{name}" for name in tasks.STATUS_COLUMNS), "of_pk"]
+_INSERT_TASK = Bulk(tasks.INSERT_TASK, tasks.TASK_COLUMNS)
+_UPDATE_SIZE = Bulk(tasks.UPDATE_SIZE, [*(f"new_{name}" for name in tasks.SIZE_COLUMNS), "of_pk"])
+_UPDATE_STATUS = Bulk(tasks.UPDATE_STATUS, _STATUS_PARAMETERS)
+_UPDATE_STATUS_WAITING = Bulk(tasks.UPDATE_STATUS_WAITING, _STATUS_PARAMETERS)
+_UPDATE_STATUS_ENDED = Bulk(tasks.UPDATE_STATUS_ENDED, _STATUS_PARAMETERS)
+_INSERT_RECORD = Bulk(records.INSERT_RECORD, records.INSERTED_COLUMNS)
 
 
 def _write(connection: Connection, plan: _Plan) -> None:
-    _BEAR.execute(connection, plan.tasks)
-    if plan.born_ended:
-        connection.execute(_STAMP, plan.born_ended)
-    rows = sorted(plan.grown.values(), key=lambda row: row.pk)
-    _GROW.execute(connection, [(row.seq, row.size, row.pk) for row in rows if not row.is_moved])
-    _MOVE.execute(connection, [_moved(row) for row in rows if row.is_moved and not (row.has_ended or row.is_waiting)])
-    _WAIT.execute(connection, [_moved(row) for row in rows if row.is_moved and row.is_waiting])
-    _END.execute(connection, [_moved(row) for row in rows if row.has_ended])
-    _ADD.execute(connection, [_added(*added) for added in plan.records])
+    _INSERT_TASK.execute(connection, plan.created)
+    if plan.created_ended:
+        connection.execute(tasks.UPDATE_ENDED, [{"of_pk": pk} for pk in plan.created_ended])
+    grown = sorted(plan.grown.values(), key=lambda row: row.pk)
+    moved = [row for row in grown if row.has_moved]
+    ended = [row for row in moved if row.has_ended]
+    waiting = [row for row in moved if row.is_waiting]
+    _UPDATE_SIZE.execute(connection, [_size(row) for row in grown if not row.has_moved])
+    _UPDATE_STATUS.execute(connection, [_status(row) for row in moved if not (row.has_ended or row.is_waiting)])
+    _UPDATE_STATUS_WAITING.execute(connection, [_status(row) for row in waiting])
+    _UPDATE_STATUS_ENDED.execute(connection, [_status(row) for row in ended])
+    _INSERT_RECORD.execute(connection, plan.records)
     for pk, added in plan.cores:
         _merge_core(connection, pk, added)
     bind_all(connection, plan.bindings)
-    if plan.waiting:
-        wait(connection, plan.waiting)
-    if plan.done:
-        connection.execute(_FORGET, plan.done)
-    if plan.kept:  # it may have been kept by a write whose answer was lost
-        connection.execute(_FORGET, [{"of_pk": pk, "upto": kept.turn} for pk, kept in plan.kept.items()])
-        wait(connection, [(pk, kept, b"") for pk, kept in plan.kept.items()])
+    keep(connection, plan.messages)
+    _delete_messages(connection, plan.done)
+    # A message to keep may be there already, from a write whose answer was lost.
+    _delete_messages(connection, [(pk, kept.turn) for pk, kept in plan.kept.items()])
+    keep(connection, [(pk, kept, b"") for pk, kept in plan.kept.items()])
     if plan.ended and goes_together(connection.dialect):
-        connection.execute(_FORGET_TOGETHER, {"pks": json.dumps(plan.ended)})
+        connection.execute(coordination.DELETE_MESSAGES_OF_JSON, {"pks": json.dumps(plan.ended)})
     elif plan.ended:
-        connection.execute(_FORGET_ALL, {"pks": padded(plan.ended)})
+        connection.execute(coordination.DELETE_MESSAGES_OF, {"pks": padded(plan.ended)})
 
 
 def _merge_core(connection: Connection, pk: int, added: Record) -> None:
-    """Bring the metadata of a status into the core of its task; forget the core if the record is not understood."""
-    if (core := connection.scalars(_CORE, {"of_pk": pk}).first()) is not None:
+    """Merge the metadata of a status into the core of its task. Delete the core if the record is not understood."""
+    if (core := connection.scalars(tasks.CORE, {"of_pk": pk}).first()) is not None:
         merged = merged_core(core, added) if told_by(added).has_metadata else None
-        connection.execute(_KEEP_CORE, {"of_pk": pk, "new_core": merged})
+        connection.execute(tasks.UPDATE_CORE, {"of_pk": pk, "new_core": merged})
 
 
-def _born(row: Row, key: TaskKey, core: bytes | None) -> tuple[Any, ...]:
-    return (
-        *(row.pk, digest_of(key.scope), key.tenant, key.owner, key.id, row.context_id),
-        *(row.seq, row.state, row.turn, row.last_turn, row.attempt, row.epoch, row.size, row.at_us),
-        *(row.replica or None, 0, 0, core),
-    )
-
-
-def _moved(row: Row) -> tuple[Any, ...]:
-    return (
-        *(row.seq, row.state, row.turn, row.last_turn, row.attempt, row.size, row.at_us),
-        *(row.replica or None, row.pk),
-    )
-
-
-def _added(pk: int, epoch: int, added: Record, messages: int | None) -> tuple[Any, ...]:
-    seq, event, state, turn, at_us, message = added
-    return pk, seq, event, state, turn, at_us, epoch, message or None, messages
+def _delete_messages(connection: Connection, upto: Sequence[tuple[int, int]]) -> None:
+    """Delete messages of tasks, each up to a turn."""
+    if upto:
+        connection.execute(coordination.DELETE_MESSAGES, [{"of_pk": pk, "upto": turn} for pk, turn in upto])

@@ -1,36 +1,13 @@
-"""The name of the agent whose tasks a database keeps."""
+"""Change the name of the agent whose tasks a database keeps."""
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import is_there, reaching
+from a2a_grpc.store.sql.coordination import rename
 from a2a_grpc.store.sql.migrations import HEAD, check_known, outdated, version
-from a2a_grpc.store.sql.schema import agent
-
-ONE = 1
-"""The key of the only row."""
-
-
-def belong_to(connection: Connection, name: str) -> str:
-    """Keep the name if none is kept. Return the name that is kept. Of two agents that come at the same time one meets a
-    conflict, and reads the other's name at its next try."""
-    kept: str | None = connection.scalars(select(agent.c.name)).first()
-    if kept is None:
-        connection.execute(agent.insert().values(one=ONE, name=name))
-        return name
-    return kept
-
-
-def rename(connection: Connection, name: str) -> str:
-    """Keep another name. Return the name that was kept before; "" if there was none."""
-    before: str | None = connection.scalars(select(agent.c.name).with_for_update()).first()
-    if before is None:
-        connection.execute(agent.insert().values(one=ONE, name=name))
-        return ""
-    connection.execute(agent.update().values(name=name))
-    return before
 
 
 async def rename_at(url: str, name: str) -> str:

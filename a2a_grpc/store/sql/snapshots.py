@@ -4,25 +4,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from a2a_grpc.database.retry import reason
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.offload import offload
-from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS, snapshot, task
+from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS
 from a2a_grpc.store.sql.sqlite import fill, room_for
+from a2a_grpc.store.sql.statements.records import DELETE_OLDER_SNAPSHOT, INSERT_SNAPSHOT, UPDATE_SNAPSHOT_SEQ
 from a2a_grpc.store.values import Snapshot, TaskKey
 from a2a_grpc.store.views import split
 
 logger = logging.getLogger("a2a_grpc.store")
-
-_NOTE = (
-    task.update()
-    .where(task.c.pk == bindparam("of_pk"), task.c.snapshot_seq < bindparam("new_seq"))
-    .values(snapshot_seq=bindparam("new_seq"), snapshot_size=task.c.size)
-)
-_DROP = snapshot.delete().where(snapshot.c.task == bindparam("of_pk"), snapshot.c.seq < bindparam("new_seq"))
 
 
 class Superfluous(Exception):
@@ -32,12 +26,12 @@ class Superfluous(Exception):
 def keep(connection: Connection, pk: int, taken: Snapshot, parts: Sequence[bytes]) -> None:
     """Store the snapshot of a task, which is in `parts`. The task's row is locked last, because an append may wait for
     it."""
-    connection.execute(_DROP, {"of_pk": pk, "new_seq": taken.seq})
+    connection.execute(DELETE_OLDER_SNAPSHOT, {"of_pk": pk, "new_seq": taken.seq})
     values = {column.name: room_for(connection, part) for column, part in zip(SNAPSHOT_PARTS, parts, strict=True)}
-    connection.execute(snapshot.insert().values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, **values))
+    connection.execute(INSERT_SNAPSHOT.values(task=pk, seq=taken.seq, state=taken.state, turn=taken.turn, **values))
     for column, part in zip(SNAPSHOT_PARTS, parts, strict=True):
         fill(connection, pk, column, part)
-    if not connection.execute(_NOTE, {"of_pk": pk, "new_seq": taken.seq}).rowcount:
+    if not connection.execute(UPDATE_SNAPSHOT_SEQ, {"of_pk": pk, "new_seq": taken.seq}).rowcount:
         raise Superfluous
 
 

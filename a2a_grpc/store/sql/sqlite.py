@@ -1,4 +1,8 @@
-"""Read and write large values of SQLite tables a MiB at a time.
+"""What only SQLite needs: many rows as one, and large values a MiB at a time.
+
+The driver lets other threads run, and waits for its turn again, at each step of a statement. A row that is read is a
+step, and so is a row that is written alone. Waiting takes longer than the steps. So many rows are read as one JSON
+array, and written by one statement.
 
 The driver of SQLite copies a value that is bound or read in one call, and no other thread runs meanwhile: the event
 loop stands still for 40 ms while a thread reads 60 MiB. A value that is opened as a blob is copied in pieces, and other
@@ -8,18 +12,47 @@ A blob is opened by a call of its own, after the statement that finds the row. T
 both in one transaction.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, func
+from sqlalchemy import Column, ColumnElement, Connection, Dialect, Select, bindparam, func, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
 
 from a2a_grpc.piecewise import COPIED_BYTES, joined
+
+ROWS_TOGETHER_SINCE = (3, 38)
+"""The first version of SQLite that can both update many rows by a statement (since 3.33) and read JSON."""
+
+
+def goes_together(dialect: Dialect) -> bool:
+    """Return True if many rows are better read, or written, as one."""
+    return dialect.name == "sqlite" and (dialect.server_version_info or ()) >= ROWS_TOGETHER_SINCE
+
+
+def json_numbers(name: str) -> Select[tuple[int]]:
+    """Return a query for the numbers in a parameter that is a JSON array."""
+    return select(literal_column("value")).select_from(func.json_each(bindparam(name)))
+
+
+def for_many_rows(text: str, width: int, count: int) -> str:
+    """Return the text of an INSERT or UPDATE of one row, changed for `count` rows of `width` parameters.
+
+    A row whose deciding parameter is NULL is skipped: the first one of an INSERT, and the one that an UPDATE finds the
+    row by.
+    """
+    values = ", ".join([f"({', '.join('?' * width)})"] * count)
+    if text.startswith("INSERT"):
+        return f"{text.partition('VALUES')[0]} SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"
+    columns = iter(range(1, width + 1))
+    setting, _, matching = re.sub(r"\?", lambda _: f"many.column{next(columns)}", text).partition(" WHERE ")
+    return f"{setting} FROM (VALUES {values}) AS many WHERE {matching}"
+
 
 Read: TypeAlias = bytes | int | None
 """A value that was read; or the size of one that is too large to be read in one go."""

@@ -15,15 +15,13 @@ from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload
 from a2a_grpc.store.growing import folded
-from a2a_grpc.store.sql import mailbox
+from a2a_grpc.store.sql import coordination, loading, mailbox, rows
 from a2a_grpc.store.sql.batch import Item
 from a2a_grpc.store.sql.commits import Commits
 from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
-from a2a_grpc.store.sql.listing import page
 from a2a_grpc.store.sql.loading import Base, Wanted, bases, large_base
 from a2a_grpc.store.sql.migrations import prepare
-from a2a_grpc.store.sql.owner import belong_to
-from a2a_grpc.store.sql.parts import Parts, Recall, parts_of_one
+from a2a_grpc.store.sql.parts import Parts, Recall, page, parts_of_one
 from a2a_grpc.store.sql.purging import forget, purge
 from a2a_grpc.store.sql.snapshots import Keeper
 from a2a_grpc.store.sql.tail import Snapshots, Tails
@@ -94,11 +92,11 @@ class SqlStore:
         self._tails = Tails()
         self._snapshots = Snapshots()
         self._news: Together[int, int] = Together(self._last_seqs)
-        self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(mailbox.heads, keys))
+        self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(rows.heads, keys))
         self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
         self._asks: Together[tuple[TaskKey, bytes], Head | None] = Together(
             # No caller is told that its request is kept: each waits for the end of its task, which is synced.
-            lambda asked: self._persist(lambda _: self._open_database().write_unsynced(mailbox.ask_cancels, asked)),
+            lambda asked: self._persist(lambda _: self._open_database().write_unsynced(mailbox.request_cancels, asked)),
             is_patient=True,  # requests that arrive together at the other replica end their tasks in one transaction
         )
         self._database: Database | None = None
@@ -162,39 +160,39 @@ class SqlStore:
             raise StoreUnavailable("the store is closed, or a task of it has died")
         try:
             # It writes nothing: who asks does not wait until a database that says nothing is given up.
-            asking = asyncio.ensure_future(self._open_database().write(mailbox.ping))
+            asking = asyncio.ensure_future(self._open_database().write(coordination.ping))
             asking.add_done_callback(look_at_error)
             await asyncio.shield(asking)
         except Exception as error:
             raise StoreUnavailable(f"the store does not answer: {reason(error)}") from error
 
     async def belong_to(self, agent: str) -> str:
-        return await self._write(belong_to, agent)
+        return await self._write(coordination.belong_to, agent)
 
     # -- replicas
 
     async def join(self, replica: str, lease_s: float) -> None:
-        await self._write(mailbox.join, replica, lease_s)
+        await self._write(coordination.join, replica, lease_s)
 
     async def renew(self, replica: str, lease_s: float) -> bool:
         is_alive, lapsed = await self._persist(
-            lambda _: self._open_database().write_priority(mailbox.renew, replica, lease_s)
+            lambda _: self._open_database().write_priority(coordination.renew, replica, lease_s)
         )
         if lapsed:
-            await self._write(mailbox.bury, lapsed)
+            await self._write(coordination.expire, lapsed)
         return is_alive
 
     async def leave(self, replica: str) -> None:
-        await self._write(mailbox.leave, replica)
+        await self._write(coordination.leave, replica)
 
     async def lost(self, limit: int) -> list[TaskKey]:
-        return await self._read(mailbox.lost, limit)
+        return await self._read(coordination.orphaned, limit)
 
     async def held(self, replica: str) -> list[TaskKey]:
-        return await self._read(mailbox.held, replica)
+        return await self._read(coordination.claimed_by, replica)
 
     async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
-        return await self._read(mailbox.wanted, replica)
+        return await self._read(mailbox.needing_attention, replica)
 
     # -- a task
 
@@ -228,13 +226,13 @@ class SqlStore:
         return await self._write_once(transaction)
 
     async def pending(self, key: TaskKey) -> list[Pending]:
-        return await self._read(mailbox.waiting, key)
+        return await self._read(mailbox.messages, key)
 
     async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
-        return await self._write(mailbox.claim, key, replica, force)
+        return await self._write(coordination.claim, key, replica, force)
 
     async def release(self, key: TaskKey, epoch: int) -> None:
-        await self._write(mailbox.release, key, epoch)
+        await self._write(coordination.release, key, epoch)
         self._forget(key)  # a task without a run is read seldom, and may be written elsewhere: it costs no memory here
 
     async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
@@ -270,7 +268,7 @@ class SqlStore:
             after = start.seq if start else 0
             records = base.records or self._tails.after(key, after, base.seq - after)
             if len(records) < base.seq - after:
-                records = await self._read(mailbox.records, base.pk, after, base.seq)
+                records = await self._read(loading.records, base.pk, after, base.seq)
             if len(records) == base.seq - after:
                 break
             self._forget(key)  # it was purged a moment ago
@@ -311,14 +309,14 @@ class SqlStore:
             seq = await self._news.answer(pk)
             if seq == at:
                 return recent
-        rest = await self._read(mailbox.read, key, at, limit - len(recent))
+        rest = await self._read(loading.read, key, at, limit - len(recent))
         if rest is None:
             self._forget(key)
             return None
         return recent + rest
 
     async def _last_seqs(self, pks: Sequence[int]) -> dict[int, int]:
-        by_pk, _ = await self._read(mailbox.seqs, pks, ())
+        by_pk, _ = await self._read(rows.seqs, pks, ())
         return dict.fromkeys(pks, 0) | by_pk  # 0 if the task is gone
 
     # -- many tasks
@@ -332,7 +330,7 @@ class SqlStore:
     async def _some_seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         pks = {key: pk for key in keys if (pk := self._pks.get(key)) is not None}
         unknown = [key for key in keys if key not in pks]
-        by_pk, by_name = await self._read(mailbox.seqs, list(pks.values()), unknown)
+        by_pk, by_name = await self._read(rows.seqs, list(pks.values()), unknown)
         found = []
         for key in keys:
             if key in pks:
@@ -345,10 +343,10 @@ class SqlStore:
         return found
 
     async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
-        return await self._read(mailbox.waiting_longer, than_s, limit)
+        return await self._read(coordination.waiting_longer, than_s, limit)
 
     async def count_waiting(self) -> int:
-        return await self._read(mailbox.count_waiting)
+        return await self._read(coordination.count_waiting)
 
     async def list(
         self,
