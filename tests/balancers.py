@@ -12,7 +12,10 @@ from tests.harness import ROOT, eventually
 from tests.ports import free_address
 from tests.tools import find, need
 
-CONFIGURATIONS = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}
+CONFIGURATIONS = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml"}
+ADDRESS = re.compile(r"[\d.]+:\d+")
+SEPARATE = ("--concurrency", "1", "--disable-hot-restart")
+"""Options of Envoy: without them two processes on one machine take each other for a restart."""
 
 
 @asynccontextmanager
@@ -45,6 +48,7 @@ async def before_sentinel(kind: str, sentinel: str, *, timeout_s: int | None = N
             ["client_max_body_size 0;", *(f"{n} {timeout_s}s;" for n in shorter)]
         )
         moved |= {f"timeout {side} 50s": f"timeout {side} {timeout_s}s" for side in ("client", "server")}
+        moved["stream_idle_timeout: 300s"] = f"stream_idle_timeout: {timeout_s}s"
     async with running(kind, ROOT / "servers/attached" / CONFIGURATIONS[kind], moved, address):
         yield address
 
@@ -53,11 +57,16 @@ async def before_sentinel(kind: str, sentinel: str, *, timeout_s: int | None = N
 async def running(kind: str, configuration: Path, moved: dict[str, str], address: str) -> AsyncIterator[None]:
     """Run a proxy until the block ends, with other text in the places of its configuration that `moved` names."""
     need(kind)
+    moved = moved | {in_envoy(old): in_envoy(new) for old, new in moved.items() if ADDRESS.fullmatch(old)}
     text = re.sub("|".join(map(re.escape, moved)), lambda found: moved[found[0]], configuration.read_text())
     with TemporaryDirectory() as folder:
         path = Path(folder, configuration.name)
         path.write_text(text)
-        options = ["-db", "-f", str(path)] if kind == "haproxy" else ["-p", folder, "-c", str(path)]
+        options = {
+            "nginx": ["-p", folder, "-c", str(path)],
+            "haproxy": ["-db", "-f", str(path)],
+            "envoy": ["-c", str(path), "--log-level", "warning", *SEPARATE],
+        }[kind]
         with Path(folder, "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 find(kind, kind), *options, stdout=log, stderr=subprocess.STDOUT
@@ -78,3 +87,9 @@ async def running(kind: str, configuration: Path, moved: dict[str, str], address
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+
+
+def in_envoy(address: str) -> str:
+    """Return HOST:PORT as a configuration of Envoy has it."""
+    host, _, port = address.rpartition(":")
+    return f"address: {host}, port_value: {port}"

@@ -1,4 +1,4 @@
-"""Replicas that are restarted in turn behind nginx and HAProxy: no send fails, no stream misses a number.
+"""Replicas that are restarted in turn behind nginx, HAProxy and Envoy: no send fails, no stream misses a number.
 
 `make test ARGS="tests/programs/test_rolling_balancers.py -m long"` makes 1,000 sends through replicas in processes of
 their own; ROLLING_SENDS is how many.

@@ -1,4 +1,4 @@
-"""An agent that attaches through nginx or HAProxy stays attached while it is idle.
+"""An agent that attaches through nginx, HAProxy or Envoy stays attached while it is idle.
 
 `make test-nightly` waits ten minutes (ATTACHED_S=600), with the defaults of the product and of the proxies. Otherwise
 the proxies cut after a few seconds without data, and heartbeats are as much more frequent.
