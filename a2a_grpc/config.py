@@ -37,6 +37,11 @@ OPTIONS = frozenset([
 ])  # fmt: skip
 """Options of the command line that are no settings, and `worker`, which a supervisor sets. Each has a variable, too."""
 
+GRPC_MOST = (1 << 31) - 1
+"""The largest number that gRPC takes as an argument. As a time in milliseconds it is "never"."""
+MOST_S = 1e12
+"""The largest time in seconds of a setting, 30,000 years. A call with a much later deadline ends at once."""
+
 Settings = TypeVar("Settings")
 
 
@@ -101,11 +106,18 @@ def check_ranges(settings: Any) -> None:
         minimum, value = item.metadata.get("minimum"), getattr(settings, item.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigurationError(f"{item.name} is {value}; it must be a finite number")
+        if isinstance(value, float) and value > MOST_S:
+            raise ConfigurationError(f"{item.name} is {value}; it must be at most {MOST_S:.0f}")
         if minimum is not None and value is not None and value < minimum:
             raise ConfigurationError(f"{item.name} is {value}; it must be at least {minimum}")
         maximum = item.metadata.get("maximum")
         if maximum is not None and value is not None and value > maximum:
             raise ConfigurationError(f"{item.name} is {value}; it must be at most {maximum}")
+
+
+def for_grpc(value: float) -> int:
+    """Return a number as an argument of gRPC. A larger number than gRPC takes becomes the largest, `GRPC_MOST`."""
+    return int(min(value, GRPC_MOST))
 
 
 def load(

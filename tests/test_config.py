@@ -1,12 +1,16 @@
 """Settings: default, then environment, then caller."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from a2a_grpc.config import PREFIX, ConfigurationError, check_ranges, load, plain_type, setting
+from a2a_grpc.client import ClientSettings, channel
+from a2a_grpc.client.target import grpc_address
+from a2a_grpc.config import GRPC_MOST, PREFIX, ConfigurationError, check_ranges, load, plain_type, setting
+from a2a_grpc.rpc import TransportSettings, server_options
 
 steady = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 """The same examples each time, however slow the machine."""
@@ -131,3 +135,24 @@ def test_the_minimum_itself_is_allowed() -> None:
 
 def test_the_type_of_a_field_that_may_be_none_is_the_other_one() -> None:
     assert [plain_type(hint) for hint in (int, int | None, None | str)] == [int, int, str]
+
+
+def test_a_time_that_no_clock_can_count_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^seconds is 1e\+300; it must be at most 1000000000000$"):
+        Example(seconds=1e300)
+
+
+def test_arguments_of_grpc_are_never_larger_than_grpc_takes() -> None:
+    """gRPC raises OverflowError for some larger numbers, and takes others for small ones."""
+    transport = TransportSettings(**largest(TransportSettings))
+    assert max(value for _, value in server_options(transport, is_guarded=True)) == GRPC_MOST
+    client = ClientSettings(**largest(ClientSettings))
+    made = channel._options(grpc_address("127.0.0.1:1"), client, tls=False)
+    assert max(value for _, value in made if isinstance(value, int)) == GRPC_MOST
+
+
+def largest(kind: type[TransportSettings] | type[ClientSettings]) -> dict[str, Any]:
+    """The largest value of each number."""
+    hints = {item.name: plain_type(get_type_hints(kind)[item.name]) for item in fields(kind)}
+    values: dict[type, Any] = {int: 10**20, float: 1e12}
+    return {name: values[hint] for name, hint in hints.items() if hint in values}

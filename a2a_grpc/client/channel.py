@@ -10,7 +10,7 @@ import grpc.aio
 
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
-from a2a_grpc.config import ConfigurationError
+from a2a_grpc.config import ConfigurationError, for_grpc
 from a2a_grpc.pem import check_plain_key
 
 MAX_METADATA_BYTES = 1 << 20
@@ -89,7 +89,7 @@ def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tupl
     options: list[tuple[str, int | str]] = [
         ("grpc.primary_user_agent", user_agent()),
         ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection; channels share nothing
-        ("grpc.max_receive_message_length", settings.max_response_bytes),
+        ("grpc.max_receive_message_length", for_grpc(settings.max_response_bytes)),
         ("grpc.max_send_message_length", -1),
         # Above its limit the core drops the status of a call with its code. An agent's text may be long.
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
@@ -101,7 +101,7 @@ def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tupl
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5000),
         # This is also the time that an attempt to connect may take, 20 seconds by default.
-        ("grpc.min_reconnect_backoff_ms", max(100, int(settings.connect_timeout_s * 1000))),
+        ("grpc.min_reconnect_backoff_ms", max(100, for_grpc(1000 * settings.connect_timeout_s))),
     ]
     if address.is_local:
         options.append(("grpc.enable_http_proxy", 0))
@@ -111,7 +111,7 @@ def _options(address: Address, settings: ClientSettings, tls: bool) -> list[tupl
             options.append(("grpc.ssl_target_name_override", settings.authority))
     if settings.keepalive_s:
         options += [
-            ("grpc.keepalive_time_ms", int(settings.keepalive_s * 1000)),
+            ("grpc.keepalive_time_ms", for_grpc(1000 * settings.keepalive_s)),
             ("grpc.keepalive_timeout_ms", 10_000),
             # The keepalive timeout alone does not notice a peer that stalls; this one does.
             ("grpc.http2.ping_timeout_ms", 10_000),

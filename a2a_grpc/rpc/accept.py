@@ -20,11 +20,11 @@ import grpc.aio
 from grpc._cython import cygrpc
 from grpc.aio import _server as grpc_aio_server
 
+from a2a_grpc.config import GRPC_MOST
 from a2a_grpc.forking import FORK
 from a2a_grpc.rpc.calls import Methods
 from a2a_grpc.rpc.limits import counted_bytes
 from a2a_grpc.rpc.naming import Naming
-from a2a_grpc.rpc.options import UNLIMITED
 from a2a_grpc.rpc.reset import outer_task
 from a2a_grpc.rpc.traffic import Traffic, calling_peer
 from a2a_grpc.rpc.turns import Turns
@@ -57,7 +57,7 @@ class AcceptingServer(grpc_aio_server.Server):
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         *,
         traffic: Traffic | None = None,
-        max_streams: int = UNLIMITED,
+        max_streams: int = GRPC_MOST,
     ) -> None:
         # The constructor of the parent would make another AioServer, which leaks if it never starts.
         self._loop = cygrpc.get_working_loop()

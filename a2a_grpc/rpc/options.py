@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from a2a_grpc.arguments import checked
-from a2a_grpc.config import check_ranges, documented, setting
+from a2a_grpc.config import GRPC_MOST, check_ranges, documented, for_grpc, setting
 
 MiB = 1 << 20
 
@@ -15,9 +15,6 @@ FIRST_BUFFER_BYTES = 64 * 1024
 
 READ_BYTES = 64 * 1024
 """Bytes that gRPC reads from a connection at once."""
-
-UNLIMITED = (1 << 31) - 1
-"""The time in milliseconds that gRPC understands as "never"."""
 
 
 @checked()
@@ -75,24 +72,24 @@ def server_options(
         ("grpc.enable_channelz", int(channelz or is_guarded)),
         # Without it one connection that opens and resets streams in a hurry starves all others. It also bounds what a
         # connection's header lists can hold.
-        ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
+        ("grpc.max_concurrent_streams", for_grpc(settings.max_streams_per_connection)),
         # gRPC counts streams that were reset and are not yet freed, and refuses new ones beyond the limit. Without
         # this protection rapid resets of one connection took 1.2 GiB in three seconds. A client may cancel all its
         # streams and open as many at once. So as many may be about to be freed: with half of them, calls of such a
         # client were refused while the processor was busy. gRPC 1.80 and older do not know the second argument and
         # still refuse those calls.
         ("grpc.http.overload_protection", 1),
-        ("grpc.http2.max_deallocating_streams", settings.max_streams_per_connection),
+        ("grpc.http2.max_deallocating_streams", for_grpc(settings.max_streams_per_connection)),
         # Without it gRPC reads megabytes of a connection at once if they come quickly. Versions before 1.85 ignore it.
         ("grpc.experimental.tcp_max_read_buffer_size", READ_BYTES),
-        ("grpc.max_receive_message_length", settings.max_receive_bytes),
-        ("grpc.max_send_message_length", settings.max_send_bytes),
+        ("grpc.max_receive_message_length", for_grpc(settings.max_receive_bytes)),
+        ("grpc.max_send_message_length", for_grpc(settings.max_send_bytes)),
         # With its defaults gRPC lets a client send megabytes that no handler has asked for.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", FIRST_WINDOW_BYTES),
-        ("grpc.max_metadata_size", settings.max_call_metadata_bytes),
-        ("grpc.absolute_max_metadata_size", settings.max_call_metadata_bytes),
-        ("grpc.keepalive_time_ms", _ms(settings.keepalive_time_s) or UNLIMITED),
+        ("grpc.max_metadata_size", for_grpc(settings.max_call_metadata_bytes)),
+        ("grpc.absolute_max_metadata_size", for_grpc(settings.max_call_metadata_bytes)),
+        ("grpc.keepalive_time_ms", _ms(settings.keepalive_time_s) or GRPC_MOST),
         ("grpc.keepalive_timeout_ms", _ms(settings.keepalive_timeout_s)),
         # The keepalive timeout alone does not notice a peer that stalls; this one does.
         ("grpc.http2.ping_timeout_ms", _ms(settings.keepalive_timeout_s)),
@@ -102,19 +99,19 @@ def server_options(
         # before it. A flood from forty connections kept two cores busy for minutes after the flood had ended.
         ("grpc.http2.max_ping_strikes", 2 if settings.min_ping_interval_s else 0),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.max_connection_age_ms", _ms(settings.max_connection_age_s) or UNLIMITED),
+        ("grpc.max_connection_age_ms", _ms(settings.max_connection_age_s) or GRPC_MOST),
         ("grpc.max_connection_age_grace_ms", _ms(settings.max_connection_age_grace_s)),
-        ("grpc.max_connection_idle_ms", _ms(settings.max_connection_idle_s) or UNLIMITED),
+        ("grpc.max_connection_idle_ms", _ms(settings.max_connection_idle_s) or GRPC_MOST),
         ("grpc.server_handshake_timeout_ms", _ms(settings.handshake_timeout_s)),
         # gRPC's limits of streams and metadata begin when the client acknowledges them; it has so long.
         ("grpc.http2.settings_timeout", _ms(settings.handshake_timeout_s)),
         # Over these limits (1,000 and 3,000) gRPC cancels calls that wait to be accepted, which no client repeats.
         # Each accepted call is either served, or refused by `Calls` with a status that says when to try again.
-        ("grpc.server.max_pending_requests", UNLIMITED),
-        ("grpc.server.max_pending_requests_hard_limit", UNLIMITED),
-        *([("grpc.tcp_receive_buffer_size", buffer_bytes)] if buffer_bytes else []),
+        ("grpc.server.max_pending_requests", GRPC_MOST),
+        ("grpc.server.max_pending_requests_hard_limit", GRPC_MOST),
+        *([("grpc.tcp_receive_buffer_size", for_grpc(buffer_bytes))] if buffer_bytes else []),
     ]
 
 
 def _ms(seconds: float) -> int:
-    return min(int(seconds * 1000), UNLIMITED)
+    return for_grpc(1000 * seconds)

@@ -11,6 +11,7 @@ import grpc.aio
 from a2a_grpc.client.pool import Pool
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.config import for_grpc
 from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
@@ -183,7 +184,7 @@ class Tunnel(Way):
             ("grpc.use_local_subchannel_pool", 1),  # a closed channel closes its connection
             ("grpc.enable_retries", 0),  # the caller decides
             ("grpc.enable_http_proxy", 0),
-            ("grpc.max_receive_message_length", self._max_response_bytes),
+            ("grpc.max_receive_message_length", for_grpc(self._max_response_bytes)),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
