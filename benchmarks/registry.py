@@ -37,7 +37,10 @@ CONNECTIONS = 100
 """Connections of these agents together. Each agent has one in reality, which one process here could not serve."""
 LEASE_S = 3
 """The time of a lease, in which an agent sends three heartbeats."""
-SECONDS = 5
+BATCH = 50
+"""Agents that register at the same time."""
+WARM_S, SECONDS = 3, 5
+"""Seconds of heartbeats before those that are measured, and of these."""
 ROUNDS = 3
 
 Beat: TypeAlias = Callable[[int], Awaitable[None]]
@@ -181,11 +184,10 @@ async def heartbeats(url: str) -> None:
                         await register(ours)
                         before = resident(measured)
                     async with beats(used_stubs) as beat:
-                        await paced(beat, 1)
-                        if form == "on a stream":
-                            memory = max(memory, (resident(measured) - before) / BEATING)
                         if (seconds := await cost(measured, beat, form)) is not None:
                             found[form].append(seconds)
+                        if form == "on a stream":
+                            memory = max(memory, (resident(measured) - before) / BEATING)
     for form, costs in found.items():
         if not costs:
             continue
@@ -196,8 +198,18 @@ async def heartbeats(url: str) -> None:
 
 
 async def register(called: list[Any]) -> None:
-    for first in range(0, BEATING, 50):
-        await asyncio.gather(*(called[n % CONNECTIONS].Register(registration(n)) for n in range(first, first + 50)))
+    """Register all agents. Renew the leases of the first ones meanwhile: SQLite takes most of a lease for all."""
+
+    async def renew(number: int) -> None:
+        await called[number % CONNECTIONS].Heartbeat(HeartbeatRequest(name=f"beat-{number}", instance="i"))
+
+    renewed_at = time.monotonic()
+    for first in range(0, BEATING, BATCH):
+        batch = range(first, first + BATCH)
+        await asyncio.gather(*(called[number % CONNECTIONS].Register(registration(number)) for number in batch))
+        if time.monotonic() > renewed_at + LEASE_S / 3:
+            renewed_at = time.monotonic()
+            await asyncio.gather(*map(renew, range(first + BATCH)))
 
 
 @asynccontextmanager
@@ -223,6 +235,7 @@ async def called(by: list[Any]) -> AsyncIterator[Beat]:
 async def streamed(by: list[Any]) -> AsyncIterator[Beat]:
     """Heartbeats on a stream for each agent."""
     calls: dict[int, Any] = {}
+    answered: set[int] = set()
 
     async def run(number: int) -> None:
         """Beat at the moments that the sentinel names, and register again if the lease is lost, as agents do."""
@@ -231,15 +244,16 @@ async def streamed(by: list[Any]) -> AsyncIterator[Beat]:
             try:
                 await call.write(HeartbeatRequest(name=f"beat-{number}", instance="i"))
                 while (answer := await call.read()) is not grpc.aio.EOF:
+                    answered.add(number)
                     OFFSETS[number] = (time.monotonic() + answer.next_s) % 1
             except grpc.aio.AioRpcError:
                 await by[number % CONNECTIONS].Register(registration(number))
 
     reading = [asyncio.create_task(run(number)) for number in range(BEATING)]
-    await asyncio.sleep(2)
 
     async def beat(number: int) -> None:
-        await calls[number].write(HeartbeatRequest())
+        if number in answered:
+            await calls[number].write(HeartbeatRequest())
 
     yield beat
     for task in reading:
@@ -253,20 +267,12 @@ async def streamed(by: list[Any]) -> AsyncIterator[Beat]:
 async def cost(pid: int, beat: Beat, form: str) -> float | None:
     """Return the seconds of a core that one of so many heartbeats a second takes in a process.
 
-    Return None if the machine was too busy: agents had lost their leases before they could send heartbeats.
+    The heartbeats begin at once, so that no lease ends before them, and are measured after `WARM_S` seconds. Return
+    None if the machine was too busy: heartbeats were late, or agents had lost their leases.
     """
-    begin, before = time.perf_counter(), used(pid)
-    failed = await paced(beat, SECONDS)
-    late_s = time.perf_counter() - begin - SECONDS - 1  # it begins with a whole second
-    if late_s > 0.1 * SECONDS or failed:
-        print(f"  the machine is too busy: {late_s:.1f} s late, {failed} failed {form}", flush=True)
-        return None
-    return (used(pid) - before) / (BEATING * SECONDS)
-
-
-async def paced(beat: Beat, seconds: int) -> int:
-    """Send a heartbeat of each agent in each second. Return how many failed."""
-    begin, tasks, failed = math.ceil(time.monotonic()), set(), 0
+    begin = math.ceil(time.monotonic())
+    late_s, before, failed = 0.0, 0.0, 0
+    tasks: set[asyncio.Task[None]] = set()
 
     async def one(number: int) -> None:
         nonlocal failed
@@ -275,15 +281,22 @@ async def paced(beat: Beat, seconds: int) -> int:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # gRPC cancels calls if 1,000 wait for the process
             failed += 1
 
-    for second in range(begin, begin + seconds):
+    for second in range(begin, begin + WARM_S + SECONDS):
+        if second == begin + WARM_S:
+            before, failed = used(pid), 0
         for at, number in sorted((at, number) for number, at in enumerate(OFFSETS)):
             if (wait_s := second + at - time.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
             task = asyncio.create_task(one(number))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    return failed
+        late_s = time.monotonic() - second - 1
+    if tasks:
+        await asyncio.wait(tasks)
+    if late_s > 0.1 * SECONDS or failed:
+        print(f"  the machine is too busy: {late_s:.1f} s late, {failed} failed {form}", flush=True)
+        return None
+    return (used(pid) - before) / (BEATING * SECONDS)
 
 
 async def share(pid: int, seconds: float) -> float:

@@ -31,7 +31,7 @@ WRITTEN_AFTER, ANSWERED_AFTER = 0.25, 0.9
 ROUND_S, ROUND = 0.5, 1 / 6
 """Seconds between two rounds, and the largest share of a lease. In a round the heartbeats that have come are read, and
 then written to the store."""
-SLOT_S = 0.1
+SLOT_S = 0.25
 """Seconds between two moments at which agents are asked for heartbeats. To receive those of many agents together takes
 half of the time that it takes to receive them one after the other."""
 READ = 0.2
@@ -53,7 +53,8 @@ class Heartbeats:
     - While the store does not answer, streams stay open, and heartbeats are written later.
     - A stream whose lease is gone ends with NoAgentFound.
     - An agent has one stream. A further one ends the former one.
-    - Agents are asked to send their heartbeats ten times a second, each at one of these moments. So they come together.
+    - Agents are asked to send their heartbeats four times a second, each at one of these moments, so that they come
+      together.
 
     Args:
         entries: The store of the entries.
@@ -69,6 +70,7 @@ class Heartbeats:
         self._due: set[Owned] = set()
         self._loop = asyncio.get_running_loop()
         self._round_s = min(ROUND_S, ROUND * entries.lease_s)
+        self._slot_s = min(SLOT_S, self._round_s)
         self._rounds = Rounds(self._round_s)
         self._silent: Deadlines[_Beating] = Deadlines(lambda silent: silent.end(SilentError()), look_s=ROUND_S)
         self._lines = Throttle(logger)
@@ -105,7 +107,7 @@ class Heartbeats:
         if (former := self._open.get(owned)) is not None:
             former.end(UnavailableError("the agent has opened another stream"))
         now = self._loop.time()
-        self._open[owned] = beating = _Beating(task, random.random() * self._round_s // SLOT_S * SLOT_S, now, now)
+        self._open[owned] = beating = _Beating(task, self._slot(), now, now)
         agent.is_attached = True
         try:
             await context.write(self._answer(beating, now))
@@ -179,10 +181,14 @@ class Heartbeats:
             if (beating := self._open.get(owned)) is not None:
                 beating.end(NoAgentFound.of(owned[0].name))
 
+    def _slot(self) -> float:
+        """Return the part of a round after which an agent is asked for heartbeats."""
+        return random.random() * self._round_s // self._slot_s * self._slot_s
+
     def _answer(self, beating: "_Beating", now: float) -> bytes:
         """Return an answer, which asks for the next heartbeat shortly before the round in which it will be read."""
         lease_s, round_s = self._entries.lease_s, self._round_s
-        next_at = (now // round_s - 1) * round_s + period_of(lease_s) + beating.slot_s + SLOT_S / 2
+        next_at = (now // round_s - 1) * round_s + period_of(lease_s) + beating.slot_s + self._slot_s / 2
         return HeartbeatResponse(lease_s=lease_s, next_s=max(0.0, next_at - now)).SerializeToString()
 
 
