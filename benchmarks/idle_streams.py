@@ -1,11 +1,12 @@
-"""Measure what idle subscriptions take in a sentinel: python benchmarks/idle_streams.py [--streams 10000] [--of KIND]
+"""Measure what idle subscriptions take in a sentinel: python benchmarks/idle_streams.py [--of KIND] [--first-call]
 
 Starts a sentinel and an attached agent, each a process of its own, and opens subscriptions through the one tunnel. The
 agent writes one small event to each and then nothing. Prints one line of JSON: the resident memory of the sentinel
 before and after, the growth in all and for each stream, and the greatest memory while the streams were opened.
 
 For comparison, KIND is `proxy` for a plain proxy of grpc.aio that dials the agent, or `server` for the agent itself, a
-bare server of grpc.aio: the least that an idle stream can take.
+bare server of grpc.aio: the least that an idle stream can take. With --first-call each connection of a client makes a
+call that ends before its streams: gRPC then knows how much memory a call needs, and takes it at once.
 
 The clients are plain sockets with HTTP/2 frames, so that ten thousand of them fit beside what is measured.
 """
@@ -27,7 +28,7 @@ from a2a_grpc.wire import SERVICE_NAME, SubscribeToTaskRequest  # noqa: E402
 from tests.attacks import http2  # noqa: E402
 from tests.attacks.rig import MiB, Process  # noqa: E402
 
-PATH = f"/{SERVICE_NAME}/SubscribeToTask"
+PATH, FIRST_PATH = f"/{SERVICE_NAME}/SubscribeToTask", f"/{SERVICE_NAME}/GetTask"
 ADDRESS = "idle@bench.example"
 EACH = 90
 """Streams on one connection of a client."""
@@ -84,7 +85,7 @@ async def proxy(to: str) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-def opened(at: str, streams: int) -> list[http2.Peer]:
+def opened(at: str, streams: int, first_call: bool) -> list[http2.Peer]:
     """Open subscriptions on as many connections as they need. Return once each has its first event."""
     request = SubscribeToTaskRequest(tenant=ADDRESS, id="t").SerializeToString()
     peers = []
@@ -92,7 +93,10 @@ def opened(at: str, streams: int) -> list[http2.Peer]:
         number = min(EACH, streams)
         streams -= number
         peer = http2.Peer.connect(at)
-        ids = range(1, 2 * number, 2)
+        ids = range(3, 2 * number + 3, 2)
+        if first_call:
+            peer.send(http2.request(1, FIRST_PATH, request))
+            next(frame for frame in peer.frames(timeout_s=30.0) if frame.flags & http2.END_STREAM and frame.stream == 1)
         for stream in ids:
             peer.send(http2.request(stream, PATH, request))
         waiting = set(ids)
@@ -124,14 +128,14 @@ async def running(kind: str) -> AsyncIterator[Process]:
                 yield found
 
 
-async def measured(kind: str, streams: int) -> dict[str, Any]:
+async def measured(kind: str, streams: int, first_call: bool) -> dict[str, Any]:
     """Return what the process took."""
     async with running(kind) as process:
         at = str(process.ready["grpc"])
-        kept = await asyncio.to_thread(opened, at, 1)
+        kept = await asyncio.to_thread(opened, at, 1, first_call)
         await asyncio.sleep(SETTLE_S)
         before = peak = process.rss_bytes()
-        opening = asyncio.create_task(asyncio.to_thread(opened, at, streams - 1))
+        opening = asyncio.create_task(asyncio.to_thread(opened, at, streams - 1, first_call))
         while not opening.done():
             await asyncio.wait([opening], timeout=0.1)
             peak = max(peak, process.rss_bytes())
@@ -155,6 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what idle subscriptions take in a sentinel.")
     parser.add_argument("--streams", type=int, default=10_000, help="number of subscriptions")
     parser.add_argument("--of", choices=("sentinel", "proxy", "server"), default="sentinel", help="what is measured")
+    parser.add_argument("--first-call", action="store_true", help="let each connection make a call first")
     parser.add_argument("--proxy", help=argparse.SUPPRESS)
     parser.add_argument("--agent", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -164,7 +169,7 @@ def main() -> None:
     if options.proxy:
         asyncio.run(proxy(options.proxy))
         return
-    print(json.dumps(asyncio.run(measured(options.of, options.streams))))
+    print(json.dumps(asyncio.run(measured(options.of, options.streams, options.first_call))))
 
 
 if __name__ == "__main__":
