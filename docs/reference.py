@@ -86,7 +86,7 @@ CHAPTERS = (
                 *("find_agent", "Registry", "FoundAgent"),
                 *("Event", "state_name", "progress_of"),
             ],
-            "(a2a_grpc.client.calls)": ["Metadata"],
+            "(a2a_grpc.client.headers)": ["Metadata"],
             "(a2a_grpc.client.pages)": ["Pages"],
             "(a2a_grpc.client.security)": ["Given"],
         },

@@ -14,7 +14,8 @@ from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.exits import EPILOG, ExitCode
 from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.cli.verb import Session, Verb, verb
-from a2a_grpc.client.registry import FoundAgent, Registry, no_agent, registry_at
+from a2a_grpc.client.finding import no_agent
+from a2a_grpc.client.registry import FoundAgent, Registry, registry_at
 from a2a_grpc.masking import mask_url
 from a2a_grpc.registry.wire import REGISTRY_SERVICE, FindRequest, GetRequest, ListRequest
 

@@ -16,8 +16,7 @@ from a2a_grpc.cli.described import age, describe_file, moment, said_in
 from a2a_grpc.cli.output import Output
 from a2a_grpc.cli.screen import Guarded, Piece, Screen, errors
 from a2a_grpc.client import Event
-from a2a_grpc.client.pieces import Pieces
-from a2a_grpc.client.remote import progress_in
+from a2a_grpc.client.pieces import Pieces, progress_in
 from a2a_grpc.errors import InvalidAgentResponseError
 from a2a_grpc.harmless import block, flat, harmless_json, one_line
 from a2a_grpc.lifecycle import element_of, state_name

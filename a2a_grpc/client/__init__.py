@@ -13,11 +13,15 @@ Other ways to use a client:
 remote         a remote agent that is called like a coroutine
 started        a task that was started, to wait for later
 manager        many agents by name
-registry       finding agents in the registry of a sentinel
+discovery      the cards at several URLs, or of all agents in a registry
+registry       the registry of a sentinel
+finding        the agent of a registry that fits best
 blocking       the operations as plain functions
 portal         an event loop in a thread of its own
 delegated      remote tasks for a turn of an agent here
-noted          the metadata of their questions
+questions      asking the user what a remote agent asks
+noted          the metadata of these questions
+canceling      canceling a remote task although its caller was canceled
 
 Streams that continue after a lost connection:
 
@@ -33,13 +37,16 @@ reader         making the calls
 disconnects    what a failed call means for a stream
 snapshot_diff  what a snapshot adds to known events
 polling        the events of an agent that does not stream
-pieces         the contents of events
+pieces         the contents of events, and the progress of the work
 
 Calls:
 
-calls          metadata, deadlines and retries of calls
+calls          deadlines and retries of calls
+headers        the metadata of calls
 responses      checks of responses
 status         failures of gRPC as errors
+failures       what the client adds to these errors
+extensions     the extensions that the agent offers
 origin         whether a failure came from the agent
 retry          how long to try again
 contact        whether the agent was reached
@@ -57,7 +64,9 @@ probe          why an agent cannot be reached
 Agent cards:
 
 card           reading and checking cards, and choosing an interface
+card_source    cards in files and on pages
 fetch          cards over HTTP
+unfetched      why a card cannot be fetched
 fresh          how long an HTTP response stays fresh
 page           one HTTP page within bounds
 inflating      compressed content within a bound
@@ -82,6 +91,7 @@ from a2a_grpc.client.blocking import BlockingClient, BlockingStream
 from a2a_grpc.client.client import Client, connect
 from a2a_grpc.client.command import token_command
 from a2a_grpc.client.credentials import Credentials, api_key, bearer
+from a2a_grpc.client.discovery import Discovered
 from a2a_grpc.client.errors import (
     AgentCardError,
     ConnectionLostError,
@@ -92,10 +102,12 @@ from a2a_grpc.client.errors import (
     UnreachableError,
 )
 from a2a_grpc.client.fetch import Cards
-from a2a_grpc.client.manager import ClientManager, Discovered
+from a2a_grpc.client.finding import find_agent
+from a2a_grpc.client.manager import ClientManager
 from a2a_grpc.client.oauth2 import oauth2
-from a2a_grpc.client.registry import FoundAgent, Registry, find_agent
-from a2a_grpc.client.remote import RemoteAgent, progress_of
+from a2a_grpc.client.pieces import progress_of
+from a2a_grpc.client.registry import FoundAgent, Registry
+from a2a_grpc.client.remote import RemoteAgent
 from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.started import RemoteTask

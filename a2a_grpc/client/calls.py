@@ -1,46 +1,33 @@
-"""The calls of a client: the metadata, deadline and retries of a call, and its failure as an error of the tree."""
+"""The calls of a client: deadlines, retries, and what the client has found out about its agent."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import grpc
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
-from a2a_grpc.client.connection import Connection, Link, closed
+from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.contact import Contact
-from a2a_grpc.client.credentials import AUTHORIZATION, check_entry
 from a2a_grpc.client.disconnects import Passing, is_refused_for_now, is_unsent
 from a2a_grpc.client.errors import ConnectionLostError
 from a2a_grpc.client.extended import Extended
-from a2a_grpc.client.identity import Identity, check_privacy
+from a2a_grpc.client.extensions import Extensions
+from a2a_grpc.client.failures import Failures, is_canceled
+from a2a_grpc.client.headers import Headers, Metadata
+from a2a_grpc.client.identity import Identity
 from a2a_grpc.client.offers import check_offered
-from a2a_grpc.client.origin import page_of
-from a2a_grpc.client.responses import accepted, too_many_bytes
+from a2a_grpc.client.responses import accepted
 from a2a_grpc.client.retry import RetryPolicy
-from a2a_grpc.client.security import Given, asked_by
-from a2a_grpc.client.status import explain_size, lost, to_error
-from a2a_grpc.errors import (
-    A2AError,
-    DeadlineExceededError,
-    ResourceExhaustedError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnimplementedError,
-)
-from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, PROTOCOL_VERSION, Key
-from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest, ListTasksRequest
+from a2a_grpc.client.security import Given
+from a2a_grpc.errors import DeadlineExceededError, ResourceExhaustedError, UnauthenticatedError, UnavailableError
+from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, Key
+from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
 
 logger = logging.getLogger("a2a_grpc.client")
 
-Metadata: TypeAlias = Sequence[tuple[str, str]]
-"""gRPC metadata: pairs of a name and a value. Names are in small letters."""
 StreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, Any]"
-
-TOO_LARGE = "CLIENT: Received message larger than max"
-"""What gRPC says of a response over `max_response_bytes`."""
 
 LATE_S = 0.01
 """A call with fewer seconds left counts as late. The agent may report the deadline a little before the client."""
@@ -71,13 +58,12 @@ class Calls:
     ) -> None:
         self.connection = connection
         self.settings = connection.settings
-        self._identity = Identity(connection, credentials)
         self.contact = Contact(connection)
+        self._identity = Identity(connection, credentials)
+        self.headers = Headers(connection, self._identity, metadata, extensions)
+        self.failures = Failures(self.contact, self._identity)
+        self.extensions = Extensions(connection, self.headers, self.failures)
         self._extended = Extended(self.contact)
-        self._metadata = metadata
-        self._extensions = extensions
-        self._offered: dict[str, bool] = {}
-        """Which extensions the agent offers, as far as this was asked."""
         self._streams_sends = self._streams_tasks = True
 
     async def unary(
@@ -105,7 +91,7 @@ class Calls:
             link = await self._open_for(request)
             try:
                 sent = []
-                sent, fresh = fresh or await self.merged(metadata), None
+                sent, fresh = fresh or await self.headers.merged(metadata), None
                 left_s = timeout_s if retry.left_s is None else max(retry.left_s, 0.001)
                 return await self._once(link, method, request, sent, left_s)
             except (UnavailableError, ResourceExhaustedError) as error:
@@ -117,7 +103,7 @@ class Calls:
                     error.say(f"{error.message}; before, it answered: {refused.message}")
                 raise
             except UnauthenticatedError:
-                fresh = await self.renewed(sent, metadata) if sent and may_renew else None
+                fresh = await self.headers.renewed(sent, metadata) if sent and may_renew else None
                 if fresh is None:
                     raise
                 may_renew = False
@@ -148,7 +134,7 @@ class Calls:
             if retry.may_have_acted and not is_safe:
                 error.say(f"{error.message}; whether an earlier try has had its effect is not known")
             raise
-        if is_safe or is_unsent(error) or (is_keyed and await self.repeats_safely(retry)):
+        if is_safe or is_unsent(error) or (is_keyed and await self.extensions.offers(IDEMPOTENT_SEND_EXTENSION, retry)):
             return True
         if isinstance(error, ConnectionLostError):
             error.say(f"{error.message}; whether the call has had its effect is not known")
@@ -157,7 +143,7 @@ class Calls:
     async def may_stream(self, *, is_send: bool) -> bool:
         """Return False if the agent is known not to stream, by its card (CARD-10) or by experience."""
         streams = self._streams_sends if is_send else self._streams_tasks
-        return streams and (await self._extended_link(await self.open())).may_stream
+        return streams and (await self._extended_link(await self.connection.open())).may_stream
 
     def found_not_streaming(self, *, is_send: bool) -> None:
         """Record that the agent does not stream, so that no stream is tried again.
@@ -177,7 +163,7 @@ class Calls:
     ) -> tuple[StreamCall, list[tuple[str, str]]]:
         """Begin a streaming call, which has no deadline. Return gRPC's call, and the metadata that was sent."""
         link = await self._open_for(request)
-        sent = await self.merged(metadata)
+        sent = await self.headers.merged(metadata)
         call: StreamCall = link.pool.begin(method, request, metadata=sent)
         return call, sent
 
@@ -191,16 +177,9 @@ class Calls:
         else:
             link.pool.end(call)
 
-    async def open(self, request: ProtobufMessage | None = None) -> Link:
-        """Return the open link. If a request is given, set the tenant of the link in the request (SEL-2, TEN-2)."""
-        link = await self.connection.open()
-        if link.tenant and request is not None:
-            request.tenant = link.tenant  # type: ignore[attr-defined]
-        return link
-
     async def _open_for(self, request: ProtobufMessage) -> Link:
         """Return the link for a request that is about to be sent, if the agent offers the operation (CARD-10)."""
-        link = await self.open(request)
+        link = await self.connection.open(request)
         if link.card is None or (isinstance(request, GetExtendedAgentCardRequest) and self._extended.is_used):
             return link
         if not isinstance(request, GetExtendedAgentCardRequest):
@@ -213,113 +192,6 @@ class Calls:
         """Return the link with the extended card, if the agent offers one and there are credentials."""
         return await self._extended.link(link, self.unary) if self._identity.is_given else link
 
-    async def repeats_safely(self, retry: RetryPolicy) -> bool:
-        """Return True if a send that was lost can be sent again without making a second task.
-
-        The card says so, or else the agent is asked. Raise UnavailableError if the agent cannot be asked in time.
-        """
-        return await self.offers(IDEMPOTENT_SEND_EXTENSION, retry)
-
-    async def offers(self, uri: str, retry: RetryPolicy) -> bool:
-        """Return True if the agent offers an extension. The agent is asked once.
-
-        Raise UnavailableError if the agent cannot be asked in time.
-        """
-        while uri not in self._offered:
-            try:
-                self._offered[uri] = await self._offers(uri)
-            except UnavailableError as error:
-                await retry.wait(error)
-        return self._offered[uri]
-
-    async def _offers(self, uri: str) -> bool:
-        """Return True if the agent offers an extension.
-
-        Without a card the agent is asked. It repeats those of the requested extensions that it knows (OPEN-11).
-        """
-        request = ListTasksRequest(page_size=1)
-        link = await self.open(request)
-        if link.card is not None:
-            return any(extension.uri == uri for extension in link.card.capabilities.extensions)
-        asked = [(Key.EXTENSIONS, uri)]
-        sent: list[tuple[str, str]] | None = await self.merged(asked)
-        may_renew = True
-        while sent is not None:
-            call: Any = link.pool.begin("ListTasks", request, metadata=sent, timeout=self.settings.timeout_s)
-            try:
-                await call
-            except grpc.aio.AioRpcError as failure:
-                error = self.failed(failure)
-                if is_refused_for_now(error):  # the question, not the send, which may have had its effect
-                    raise UnavailableError(error.message, retry_after_s=error.retry_after_s) from failure
-                if isinstance(error, UnavailableError):
-                    raise error from failure
-                if isinstance(error, UnauthenticatedError) and may_renew:
-                    sent, may_renew = await self.renewed(sent, asked), False
-                    continue
-            except asyncio.CancelledError:
-                if is_canceled():
-                    raise
-                raise self.canceled() from None
-            break
-        entries = (*(await call.initial_metadata() or ()), *(await call.trailing_metadata() or ()))
-        return any(key == Key.EXTENSIONS and uri in map(str.strip, value.split(",")) for key, value in entries)
-
-    def failed(self, failure: grpc.aio.AioRpcError, *, is_late: bool = False) -> A2AError:
-        """Return the error for a failed call; remember whether the agent, or a proxy before the agent, was reached.
-
-        `is_late`: the deadline of the call may have passed.
-        """
-        error = to_error(failure, is_late=is_late)
-        if isinstance(error, ConnectionLostError):
-            return self.contact.lost(error)
-        self.contact.was_reached = True
-        explain_size(error)
-        if isinstance(error, ResourceExhaustedError) and not error.reason and TOO_LARGE in error.message:
-            return too_many_bytes(error.message)
-        if isinstance(error, UnimplementedError) and not error.reason and page_of(failure.details() or "") is None:
-            error.say(
-                f"'{self.connection.target}' speaks gRPC, but is no A2A {PROTOCOL_VERSION} agent: {error.message}"
-            )
-        link = self.connection.link
-        is_anonymous = isinstance(error, UnauthenticatedError) and not self._identity.is_given
-        if is_anonymous and link is not None and link.card is not None and (asked := asked_by(link.card)):
-            error.say(f"{error.message.rstrip('.')}; the card asks for {asked}")
-        return error
-
-    def canceled(self) -> Exception:
-        """Return why a call was canceled that no caller canceled: the client was closed, or the peer canceled it."""
-        return closed() if self.connection.is_closed else self.contact.lost(lost(grpc.StatusCode.CANCELLED))
-
-    async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
-        """Return the metadata of one call. The caller's entries come first, then the client's, then the defaults."""
-        entries = [(key.lower(), value) for key, value in (*metadata, *self._metadata)]
-        given = {key for key, _ in entries}
-        if Key.VERSION not in given:
-            entries.append((Key.VERSION, PROTOCOL_VERSION))
-        if self._extensions:  # one entry (META-3), with what the caller asks for as well
-            asked = [value for key, value in entries if key == Key.EXTENSIONS]
-            entries = [entry for entry in entries if entry[0] != Key.EXTENSIONS]
-            entries.append((Key.EXTENSIONS, ",".join((*asked, *self._extensions))))
-        link = await self.connection.open()
-        if AUTHORIZATION in given:
-            check_privacy(link, self.connection.target)
-        entries += [(key, secret) for key, secret in await self._identity.entries(link) if key not in given]
-        for key, value in entries:
-            check_entry(key, value)
-        return entries
-
-    async def renewed(self, sent: list[tuple[str, str]], metadata: Metadata = ()) -> list[tuple[str, str]] | None:
-        """Return the metadata of a call that the agent has refused with UNAUTHENTICATED, with other credentials.
-
-        `sent` is what was refused. Return None if the credentials are the same as before, and the certificate too: the
-        agent would refuse them again.
-        """
-        self._identity.refused(sent)
-        fresh = await self.merged(metadata)
-        link = await self.connection.open()
-        return None if fresh == sent and not link.pool.has_former_certificates() else fresh
-
     async def _once(self, link: Link, method: str, request: Any, metadata: Metadata, left_s: float) -> Any:
         now = asyncio.get_running_loop().time
         deadline = now() + left_s
@@ -327,7 +199,7 @@ class Calls:
             response = await link.pool.unary(method, request, metadata=metadata, timeout=left_s)
         except grpc.aio.AioRpcError as failure:
             is_late = deadline - now() < LATE_S
-            error = self.failed(failure, is_late=is_late)
+            error = self.failures.error_of(failure, is_late=is_late)
             if isinstance(error, DeadlineExceededError) and not error.reason and is_late:
                 error.say(f"{link.address} did not answer {method} within {self.settings.timeout_s:g} s")
             try:
@@ -337,12 +209,6 @@ class Calls:
         except asyncio.CancelledError:
             if is_canceled():
                 raise
-            raise self.canceled() from None
+            raise self.failures.error_of_cancel() from None
         self.contact.answered()
         return accepted(method, response)
-
-
-def is_canceled() -> bool:
-    """Return True if the current Python task was canceled. A CANCELLED status of the peer can look the same."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

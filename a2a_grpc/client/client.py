@@ -13,9 +13,10 @@ from google.protobuf.message import Message as ProtobufMessage
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
 from a2a_grpc.arguments import checked, checking
-from a2a_grpc.client.calls import Calls, Metadata
+from a2a_grpc.client.calls import Calls
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.offers import check_callbacks
 from a2a_grpc.client.pages import Pages
 from a2a_grpc.client.security import Given
@@ -198,11 +199,11 @@ class Client:
             ConfigurationError: A certificate cannot be read.
             RuntimeError: The client is closed, or was opened before a fork.
         """
-        return await self._calls.open(request)
+        return await self._connection.open(request)
 
     async def metadata(self) -> list[tuple[str, str]]:
         """Return the metadata of this client's calls, with the credentials. Stubs of other services can use it."""
-        return await self._calls.merged()
+        return await self._calls.headers.merged()
 
     async def check_encryption(self) -> None:
         """Check the TLS of the agent before the first call. Do nothing if this client does not use TLS.
@@ -579,7 +580,7 @@ class Client:
         request.configuration.return_immediately = True
         if "callback" in options and await self._connection.card() is None:  # a card is looked at before each call
             retry = self._calls.retry_policy()
-            check_callbacks(await self._calls.offers(CALLBACK_EXTENSION, retry), self._connection.target)
+            check_callbacks(await self._calls.extensions.offers(CALLBACK_EXTENSION, retry), self._connection.target)
         metadata = (*options.get("headers", ()), *send_headers(options))
         response: SendMessageResponse = await self._calls.unary(
             "SendMessage", request, metadata=metadata, is_safe=False

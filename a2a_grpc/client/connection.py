@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc.aio
+from google.protobuf.message import Message as ProtobufMessage
 
 from a2a_grpc.client.card import usable_interface
 from a2a_grpc.client.channel import open_channel, speaks_tls
@@ -75,21 +76,26 @@ class Connection:
         self._process = 0
         """The id of the process in which the link was opened; 0 before."""
 
-    async def open(self) -> Link:
+    async def open(self, request: ProtobufMessage | None = None) -> Link:
         """Open the link, unless it is open. Return the link.
+
+        If a request is given, set the tenant of the link in the request (SEL-2, TEN-2).
 
         Raise AgentCardError, UnreachableError or ConfigurationError if the agent cannot be called. Raise RuntimeError
         if the connection is closed, or the process was forked.
         """
         self.check_fork()
-        if self.link is not None:
-            return self.link
-        async with self._opening:
-            if self.is_closed:
-                raise closed()
-            if self.link is None:
-                self.link = await self._open()
-            return self.link
+        link = self.link
+        if link is None:
+            async with self._opening:
+                if self.is_closed:
+                    raise closed()
+                if self.link is None:
+                    self.link = await self._open()
+                link = self.link
+        if link.tenant and request is not None:
+            request.tenant = link.tenant  # type: ignore[attr-defined]
+        return link
 
     @property
     def card_host(self) -> str:

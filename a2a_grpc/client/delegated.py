@@ -1,30 +1,24 @@
 """Follows a task that another agent has for a turn here, and passes its questions to the user of the turn."""
 
 import asyncio
-import hashlib
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Self, cast
+from typing import Self
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Answer, Turn
+from a2a_grpc.client.canceling import cancel_remote
 from a2a_grpc.client.client import Client
-from a2a_grpc.client.noted import as_of, call_in, note_of, noted_in
-from a2a_grpc.client.sending import SendOptions, send_request
+from a2a_grpc.client.noted import as_of, call_in, noted_in
+from a2a_grpc.client.questions import Questions, answer_options
+from a2a_grpc.client.sending import SendOptions
 from a2a_grpc.client.snapshot_diff import snapshot_diff
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.errors import A2AError, UnsupportedOperationError
 from a2a_grpc.lifecycle import Event
-from a2a_grpc.parts import Contents, Json
-from a2a_grpc.wire import Message, Part, Task, TaskState, TaskStatus
-
-CANCEL_TIMEOUT_S = 5.0
-"""Seconds that a canceled caller waits for the cancellation of the remote task."""
-
-KEPT = ("metadata", "priority", "accepted_output_modes", "history_length", "cancel_on_disconnect", "headers")
-"""Options of a send that go with the answers to its agent's questions, too."""
+from a2a_grpc.parts import Contents
+from a2a_grpc.wire import Message, Task, TaskStatus
 
 
 class Delegated:
@@ -49,7 +43,7 @@ class Delegated:
         self._client = client
         self._turn = turn
         self._call = call
-        self._name = name
+        self._questions = Questions(turn, call, name)
         self._content = content
         self._options = options
         self._key = options.get("idempotency_key") or call
@@ -144,7 +138,7 @@ class Delegated:
         assert stream.task is not None
         task, status = stream.task, TaskStatus()
         status.CopyFrom(stream.task.status)
-        asking = asyncio.create_task(self._ask(task, status), name="a2a-grpc:ask")
+        asking = asyncio.create_task(self._questions.pass_on(task, status), name="a2a-grpc:ask")
         moving = None
         if status.state == lifecycle.AUTH_REQUIRED:
             moving = asyncio.create_task(self._moved(stream), name="a2a-grpc:moved")
@@ -166,21 +160,6 @@ class Delegated:
             return
         await self._send(task, answer)
 
-    async def _ask(self, task: Task, status: TaskStatus) -> Answer:
-        said: list[Part] = list(status.message.parts)
-        question: Contents = said or f"The agent '{self._name}' waits for {_wish(status.state)}."
-        return await self._speak(question, status.state == lifecycle.AUTH_REQUIRED, note_of(self._call, task))
-
-    async def _speak(self, question: Contents, is_auth: bool, metadata: dict[str, Json]) -> Answer:
-        async with self._turn.talk.speaking(self._may_speak):
-            return await self._turn.ask(question, auth=is_auth, metadata=metadata)
-
-    def _may_speak(self) -> bool:
-        """Return True unless the next recorded answer is for another call that is at work."""
-        recorded = self._turn.recorded_questions
-        call = call_in(recorded[0]) if recorded else ""
-        return call in ("", self._call) or call not in self._turn.talk.calls
-
     async def _moved(self, stream: TaskStream) -> bool:
         """Return True once the task has gone on without an answer; False if the stream cannot tell."""
         with suppress(A2AError):
@@ -192,12 +171,7 @@ class Delegated:
 
     async def _send(self, task: Task, answer: Answer) -> None:
         self._answers += 1
-        kept: dict[str, object] = {name: value for name, value in self._options.items() if name in KEPT}
-        key = f"{self._key}-answer-{self._answers}"
-        kept |= {"task_id": task.id, "idempotency_key": key}
-        if task.context_id:  # the official SDK gives a message without it a context of its own, and refuses it then
-            kept["context_id"] = task.context_id
-        options = cast(SendOptions, kept)
+        options = answer_options(self._options, task, f"{self._key}-answer-{self._answers}")
         try:
             await self._start(self._client.stream(list(answer.message.parts), **options))
         except UnsupportedOperationError:  # the task ended while the user was asked
@@ -224,7 +198,7 @@ class Delegated:
             return
         question = self._recorded.popleft()
         self._is_shown = False
-        answer = await self._speak(list(question.parts), False, {})
+        answer = await self._questions.ask(list(question.parts), False, {})
         if self._recorded:
             self._answers += 1
             return
@@ -282,31 +256,6 @@ async def delegated(
         await work.close()
 
 
-def call_of(turn: Turn, content: Contents | Message, options: SendOptions) -> str:
-    """Return an id for a call, the same in every run of the handler if the call has the same content."""
-    request = send_request(content, options)
-    if not isinstance(content, Message):
-        request.message.ClearField("message_id")
-    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{turn.new_call_id()} {digest}"))
-
-
-async def cancel_remote(client: Client, events: TaskStream, beginning: "asyncio.Task[None]") -> None:
-    """Cancel a remote task, although the caller itself was canceled. Wait at most `CANCEL_TIMEOUT_S` for it."""
-
-    async def cancel() -> None:
-        await beginning  # the message may have made a task whose first event has not come yet
-        if events.task_id and events.state not in lifecycle.TERMINAL:
-            await client.cancel(events.task_id)
-
-    canceling = asyncio.create_task(cancel(), name="a2a-grpc:cancel")
-    with suppress(A2AError, TimeoutError):
-        async with asyncio.timeout(CANCEL_TIMEOUT_S):
-            await asyncio.shield(canceling)
-    for task in (canceling, beginning):
-        task.cancel()
-
-
 async def _ended(*tasks: "asyncio.Task[Answer] | asyncio.Task[bool] | None") -> None:
     """Cancel tasks, and wait until they have ended."""
     left = [task for task in tasks if task is not None and not task.done()]
@@ -314,7 +263,3 @@ async def _ended(*tasks: "asyncio.Task[Answer] | asyncio.Task[bool] | None") -> 
         task.cancel()
     if left:
         await asyncio.wait(left)
-
-
-def _wish(state: TaskState) -> str:
-    return "an authorization" if state == lifecycle.AUTH_REQUIRED else "an answer"

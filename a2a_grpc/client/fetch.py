@@ -1,34 +1,26 @@
 """Agent cards over HTTP, kept for as long as their servers say (RFC 9111, spec §8.6.2)."""
 
-import errno
-import socket
 import ssl
 import time
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-from a2a_grpc.address import is_loopback, join_address
-from a2a_grpc.client.card import read_card
-from a2a_grpc.client.errors import AgentCardError, UnreachableError
+from a2a_grpc.address import is_loopback
+from a2a_grpc.client.card_source import read_card_file, read_card_page
+from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fresh import directives, lifetime_s, validators_of
 from a2a_grpc.client.guarded import ASKING, Entries, entries_of, may_show, refusal, refused
 from a2a_grpc.client.page import Page, fetch_page
-from a2a_grpc.client.probe import accepts_tls
 from a2a_grpc.client.security import Given
-from a2a_grpc.client.target import Address, CardFile, CardUrl, shown
+from a2a_grpc.client.target import CardFile, CardUrl
+from a2a_grpc.client.unfetched import unreachable
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import AgentCard
 
 DEFAULT_MAX_AGE_S = 60.0
 """Seconds for which a card is fresh if its server does not say it (spec §8.6.2)."""
-
-TLS_TIMEOUT_S = 1.0
-"""Seconds to find out if a peer that does not speak HTTP speaks TLS."""
 
 
 @dataclass(slots=True)
@@ -154,30 +146,19 @@ class Cards:
                 self._session(where), where.url, validators, secrets=shown, tls=tls, timeout_s=self._timeout_s
             )
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, EOFError, TimeoutError) as error:
-            babbled = isinstance(
-                error, (aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError, aiohttp.ClientOSError)
-            )
-            was_connected = not isinstance(error, aiohttp.ClientConnectorError)
-            if babbled and was_connected and where.url.startswith("http:") and await speaks_tls(where):
-                raise UnreachableError(f"{where} speaks TLS, and was called in plaintext; is it https://?") from None
-            if babbled and was_connected and where.url.startswith("https:") and self._client_cert:
-                raise UnreachableError(
-                    f"the server at {_place(where)} has ended the connection; does it accept the certificate in "
-                    f"client_cert '{self._client_cert}' (--client-cert)?"
-                ) from None
-            raise UnreachableError(_why(error, where, self._timeout_s)) from None  # aiohttp's own text has the URL
+            raise await unreachable(error, where, self._timeout_s, self._client_cert) from None
         except (ValueError, OSError) as error:  # a name that cannot be one, a header that cannot be
             raise UnreachableError(f"the card at {where} cannot be had: {mask_url(str(error))}") from None
 
     def _read(self, where: CardUrl, page: Page, shown: Entries) -> AgentCard:
         """Return the card of a page. Keep the card, if its server allows that."""
-        told = page.headers
-        card = read_card(decoded(page.content, told), str(where), self._problems_of(where))
+        headers = page.headers
+        card = read_card_page(page.content, headers, str(where), self._problems_of(where))
         self._kept.pop(where.url, None)
-        if "no-store" not in directives(told):
-            max_age_s = lifetime_s(told)
+        if "no-store" not in directives(headers):
+            max_age_s = lifetime_s(headers)
             max_age_s = DEFAULT_MAX_AGE_S if max_age_s is None else max_age_s
-            self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators_of(told), shown)
+            self._kept[where.url] = Kept(card, max_age_s, time.monotonic() + max_age_s, validators_of(headers), shown)
         return card
 
     def _problems_of(self, where: CardUrl | CardFile) -> list[str]:
@@ -197,47 +178,6 @@ class Cards:
                 trust_env=not is_local,
             )
         return self._sessions[is_local]
-
-
-def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
-    """Return a sentence about a failed request that says what to do."""
-    import aiohttp
-
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return (
-                f"the certificate of {where} is not accepted: {error.certificate_error}; "
-                "give its roots as ca_cert (--ca-cert)"
-            )
-        case aiohttp.ClientConnectorError() if isinstance(error.os_error, socket.gaierror):
-            return f"there is no host '{where.host}'; check the name in {where}"
-        case aiohttp.ClientConnectorSSLError():
-            return f"the server at {_place(where)} does not speak TLS; try http:// in place of https:// in {where}"
-        case aiohttp.ClientConnectorError() if error.os_error.errno == errno.ECONNREFUSED:
-            return f"nothing listens at {where}; check the port, and that the agent is running"
-        case aiohttp.ClientConnectorError():
-            return f"{where} cannot be reached: {error.os_error.strerror}"
-        case TimeoutError():
-            return f"{where} does not answer within {timeout_s:g} s"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError() | aiohttp.ClientOSError():
-            place = _place(where)
-            return (
-                f"the server at {place} does not speak HTTP; if this is the gRPC port of the agent, give its address "
-                f"without http:// (--agent {place})"
-            )
-    return f"the card at {where} cannot be had: {mask_url(str(error)) or type(error).__name__}"
-
-
-def _place(where: CardUrl) -> str:
-    """Return the host and the port of a URL."""
-    parts = urlsplit(where.url)
-    return join_address(where.host, parts.port or (443 if parts.scheme == "https" else 80))
-
-
-async def speaks_tls(where: CardUrl) -> bool:
-    """Return True if the server speaks TLS, although its URL says plaintext."""
-    address = Address(where.url, where.host, urlsplit(where.url).port or 80, None)
-    return await accepts_tls(address, TLS_TIMEOUT_S)
 
 
 def trusting(ca_cert: str | None, client_cert: str | None = None, client_key: str | None = None) -> ssl.SSLContext:
@@ -263,27 +203,3 @@ def trusting(ca_cert: str | None, client_cert: str | None = None, client_key: st
                 f"cannot read client_cert '{client_cert}' and client_key '{client_key}': {why}"
             ) from error
     return context
-
-
-def decoded(content: bytes, headers: Any) -> bytes | str:
-    """Return the text of a page that is not UTF-8, as its Content-Type says. Return any other page as it is."""
-    charset = str(headers.get("Content-Type", "")).lower().partition("charset=")[2].split(";")[0].strip(' "')
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(charset) if charset else content
-    return content
-
-
-def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
-    """Return the card in a file. Raise AgentCardError, which names the path."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        # The error of the system names the path, which may be a URL with a secret.
-        without_path = OSError(error.errno, error.strerror)
-        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from without_path
-    except ValueError as error:  # no path at all, such as one with a NUL
-        raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
-    return read_card(content, shown(path), problems)

@@ -3,46 +3,19 @@
 import asyncio
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from a2a_grpc.arguments import Parameters, checked
 from a2a_grpc.client.blocking import BlockingClient
 from a2a_grpc.client.client import CONNECT_ARGUMENTS, Client, connect, load_settings
-from a2a_grpc.client.connection import cards_for
-from a2a_grpc.client.errors import UnreachableError
-from a2a_grpc.client.fetch import Cards
+from a2a_grpc.client.discovery import Discovered, discover_registry, discover_urls
 from a2a_grpc.client.portal import Portal
-from a2a_grpc.client.registry import FoundAgent, Registry
 from a2a_grpc.client.remote import RemoteAgent
-from a2a_grpc.client.security import Given
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.target import Address, CardUrl, parse, shown
+from a2a_grpc.client.target import parse, shown
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.errors import A2AError
 from a2a_grpc.logical import is_logical
-from a2a_grpc.wire import AgentCard
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Discovered:
-    """The result of `ClientManager.discover` for one URL.
-
-    Attributes:
-        url: The URL.
-        card: The agent's card; None if there is none.
-        error: The reason why there is no card; None if there is one.
-    """
-
-    url: str
-    card: AgentCard | None
-    error: A2AError | ConfigurationError | None
-
-    def __repr__(self) -> str:
-        """Return a text with the URL without its secrets, and the name on the card."""
-        name = self.card.name if self.card else None
-        return f"Discovered(url={shown(self.url)!r}, card={name!r}, error={self.error!r})"
 
 
 @checked()
@@ -191,37 +164,21 @@ class ClientManager:
             timeout_s: Seconds for each card, and for the list of the registry.
         """
         if isinstance(urls, str):
-            return await self._discover_registry(urls, timeout_s)
-        credentials = self._settings.get("credentials")
-        async with cards_for(self._loaded(), timeout_s) as cards:
-            found = await asyncio.gather(*(_discover(cards, url, timeout_s, credentials) for url in urls))
-        for one in found:
-            if one.card is not None and one.card.name:
-                with self._lock:
+            shown_to = {name: self._settings[name] for name in ("credentials", "headers") if name in self._settings}
+            agents = await discover_registry(urls, self._loaded(), timeout_s, **shown_to)
+            with self._lock:
+                for agent, result in agents:
+                    if agent is None or result.error is not None:
+                        continue
+                    if self._targets.setdefault(agent.name, agent.target) == agent.target:
+                        self._extras[agent.target] = agent.settings
+            return [result for _, result in agents]
+        found = await discover_urls(urls, self._loaded(), timeout_s, self._settings.get("credentials"))
+        with self._lock:
+            for one in found:
+                if one.card is not None and one.card.name:
                     self._targets.setdefault(one.card.name, one.url)
         return found
-
-    async def _discover_registry(self, registry: str, timeout_s: float) -> list[Discovered]:
-        """Return a result for each agent in a registry, and one with the error if the registry fails."""
-        loaded = self._loaded()
-        shown_to = {name: self._settings[name] for name in ("credentials", "headers") if name in self._settings}
-        found: dict[str, FoundAgent] = {}
-        try:
-            async with asyncio.timeout(timeout_s), Registry(registry, settings=loaded, **shown_to) as opened:
-                async for agent in opened.list():
-                    found.setdefault(agent.name, agent)
-        except TimeoutError:
-            late = UnreachableError(f"{shown(registry)} does not answer within {timeout_s:g} s")
-            return [Discovered(registry, None, late)]
-        except (A2AError, ConfigurationError) as error:
-            return [Discovered(registry, None, error)]
-        async with cards_for(loaded, timeout_s) as cards:
-            results = await asyncio.gather(*(_discover_agent(cards, agent, timeout_s) for agent in found.values()))
-        with self._lock:
-            for agent, result in zip(found.values(), results, strict=True):
-                if result.error is None and self._targets.setdefault(agent.name, agent.target) == agent.target:
-                    self._extras[agent.target] = agent.settings
-        return results
 
     async def close(self) -> None:
         """Close all clients, for good. The agents' tasks go on. The block calls this."""
@@ -258,31 +215,6 @@ class ClientManager:
             except KeyError:
                 known = ", ".join(self._targets) or "none"
                 raise ConfigurationError(f"there is no agent '{name}'; registered are: {known}") from None
-
-
-async def _discover(cards: Cards, url: str, timeout_s: float, credentials: Given | None = None) -> Discovered:
-    try:
-        where = parse(url)
-        if isinstance(where, Address):
-            raise ConfigurationError(f"'{shown(url)}' is an address; cards are at http(s):// URLs")
-        async with asyncio.timeout(timeout_s):
-            card = await cards.load(where, credentials)
-    except TimeoutError:
-        return Discovered(url, None, UnreachableError(f"{shown(url)} does not answer within {timeout_s:g} s"))
-    except (A2AError, ConfigurationError) as error:
-        return Discovered(url, None, error)
-    return Discovered(url, card, None)
-
-
-async def _discover_agent(cards: Cards, agent: FoundAgent, timeout_s: float) -> Discovered:
-    """Return the result for an agent of a registry. A card at a URL is fetched, so that the agent is known to answer.
-
-    Of an agent at a sentinel, or with the address of its gRPC, the registry has the card. No credentials go to a URL
-    that the registry names, since any agent can register one.
-    """
-    if agent.url and isinstance(parse(agent.url), CardUrl):
-        return await _discover(cards, agent.url, timeout_s)
-    return Discovered(agent.target, agent.card, None)
 
 
 def _close_blocking(portal: Portal, clients: list[BlockingClient]) -> None:

@@ -1,11 +1,24 @@
-"""The metadata of a question that is passed on for another agent's task."""
+"""The metadata of a question that is passed on for another agent's task, and the id of the call that it is for."""
 
+import hashlib
+import uuid
 from typing import cast
 
 from a2a_grpc import lifecycle
-from a2a_grpc.parts import Json, to_dict
+from a2a_grpc.agent import Turn
+from a2a_grpc.client.sending import SendOptions, send_request
+from a2a_grpc.parts import Contents, Json, to_dict
 from a2a_grpc.protocol import REMOTE
 from a2a_grpc.wire import Message, Task
+
+
+def call_of(turn: Turn, content: Contents | Message, options: SendOptions) -> str:
+    """Return an id for a call, the same in every run of the handler if the call has the same content."""
+    request = send_request(content, options)
+    if not isinstance(content, Message):
+        request.message.ClearField("message_id")
+    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{turn.new_call_id()} {digest}"))
 
 
 def note_of(call: str, task: Task) -> dict[str, Json]:

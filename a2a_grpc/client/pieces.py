@@ -1,10 +1,11 @@
-"""The contents of an agent's answer, given to a reader as its events come."""
+"""The contents of an agent's answer, given to a reader as its events come, and the progress of the work."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from a2a_grpc.lifecycle import COMPLETED, Event
-from a2a_grpc.parts import text_of
+from a2a_grpc.parts import data_of, text_of
 from a2a_grpc.wire import Artifact, Message, Part, Task, TaskArtifactUpdateEvent, TaskStatus, TaskStatusUpdateEvent
 
 
@@ -102,3 +103,24 @@ def _compared(part: Part) -> str | bytes:
     if part.WhichOneof("content") == "text":
         return part.text
     return hashlib.blake2b(part.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
+def progress_of(event: Event) -> float | None:
+    """Return how much of the work is done, from 0 to 1. Return None for an event that does not say it.
+
+    An event says it if it is an artifact with structured data that has a number `progress`.
+
+    Args:
+        event: An event of a stream.
+    """
+    if not isinstance(event, TaskArtifactUpdateEvent):
+        return None
+    return progress_in(event.artifact)
+
+
+def progress_in(artifact: Artifact) -> float | None:
+    """Return how much is done, from 0 to 1, if an artifact's data has a numeric `progress`."""
+    found = data_of(artifact)
+    progress = found.get("progress") if isinstance(found, dict) else None
+    is_number = isinstance(progress, (int, float)) and not isinstance(progress, bool)
+    return float(cast(float, progress)) if is_number and 0 <= cast(float, progress) <= 1 else None

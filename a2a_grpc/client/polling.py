@@ -8,7 +8,8 @@ import grpc.aio
 
 from a2a_grpc import lifecycle
 from a2a_grpc.backoff import Backoff
-from a2a_grpc.client.calls import Calls, Metadata
+from a2a_grpc.client.calls import Calls
+from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.waiting import FIRST_INTERVAL_S, LAST_INTERVAL_S
 from a2a_grpc.wire import (
     GetTaskRequest,

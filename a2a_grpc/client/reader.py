@@ -8,15 +8,17 @@ from typing import Any
 import grpc.aio
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.calls import Calls, Metadata, StreamCall, is_canceled
+from a2a_grpc.client.calls import Calls, StreamCall
 from a2a_grpc.client.disconnects import Passing
+from a2a_grpc.client.failures import is_canceled
+from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.client.resumption import Resumption
 from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.client.steps import WITH_CALL, Step
 from a2a_grpc.errors import A2AError, UnavailableError
-from a2a_grpc.protocol import NO_ARTIFACTS, Key
+from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, NO_ARTIFACTS, Key
 from a2a_grpc.wire import GetTaskRequest, SendMessageRequest, SubscribeToTaskRequest, Task
 
 FAREWELL_S = 1.0
@@ -168,13 +170,13 @@ class EventReader:
         return None
 
     def _error_of(self, failure: grpc.aio.AioRpcError) -> A2AError:
-        error = self._calls.failed(failure)
+        error = self._calls.failures.error_of(failure)
         error.__cause__ = failure
         return error
 
     def _lost(self) -> A2AError:
         """Return the error for a call that the peer has canceled. Raise RuntimeError if the client was closed."""
-        error = self._calls.canceled()
+        error = self._calls.failures.error_of_cancel()
         if isinstance(error, A2AError):
             return error
         raise error from None
@@ -220,7 +222,7 @@ class EventReader:
 
     async def _ask(self) -> None:
         try:
-            may_go_on = await self._calls.repeats_safely(self._retry)
+            may_go_on = await self._calls.extensions.offers(IDEMPOTENT_SEND_EXTENSION, self._retry)
         except A2AError as error:
             return self._resumption.failed(error)
         return self._resumption.waited(may_go_on=may_go_on)
@@ -231,7 +233,7 @@ class EventReader:
         await asyncio.sleep(self._renewed_at + RENEWED_S - now())
         self._renewed_at = now()
         try:
-            fresh = await self._calls.renewed(self._sent, self._asked)
+            fresh = await self._calls.headers.renewed(self._sent, self._asked)
         except A2AError as error:
             return self._resumption.failed(error)
         return self._resumption.renewed(are_others=fresh is not None)

@@ -1,26 +1,24 @@
-"""Finding agents in the registry of a sentinel."""
+"""The registry of a sentinel, as a client calls it."""
 
 import asyncio
-import inspect
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from a2a_grpc.arguments import checking
-from a2a_grpc.client.calls import Metadata
 from a2a_grpc.client.client import Client, connect, load_settings
+from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.status import failure_of, to_error
 from a2a_grpc.client.target import grpc_address, shown
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.errors import A2AError, InvalidAgentResponseError, NoAgentFound, UnimplementedError
+from a2a_grpc.errors import A2AError, InvalidAgentResponseError, UnimplementedError
 from a2a_grpc.registry.wire import (
     AgentsPage,
     FindRequest,
@@ -34,8 +32,6 @@ from a2a_grpc.wire import AgentCard
 REGISTRY_URL = "REGISTRY_URL"
 """The environment variable that names a registry if neither the caller nor `A2A_GRPC_SENTINEL` does."""
 PAGE_SIZE = 100
-MAX_OFFERED = 1000
-"""The number of agents that a selection function may choose from."""
 MAX_PAGES = 10_000
 
 
@@ -79,10 +75,6 @@ class FoundAgent:
             ConfigurationError: The registry has an address that cannot be called.
         """
         return connect(self.target, **{**self.settings, **settings})
-
-
-Select: TypeAlias = Callable[[Sequence[FoundAgent], str], FoundAgent | Awaitable[FoundAgent | None] | None]
-"""Chooses one of several agents for a query; None if no agent is suitable."""
 
 
 class Registry:
@@ -232,79 +224,6 @@ class Registry:
             raise InvalidAgentResponseError(f"the card of '{agent.name}' in the registry is no AgentCard") from None
         sentinel = self._address if agent.attached else ""
         return FoundAgent(name=agent.name, url=agent.url, sentinel=sentinel, tenant=agent.tenant, card=card)
-
-
-@checking
-async def find_agent(
-    registry: str | None = None,
-    *,
-    skill: str = "",
-    tags: Sequence[str] = (),
-    query: str = "",
-    select: Select | None = None,
-    credentials: Given | None = None,
-    headers: Metadata = (),
-    **settings: object,
-) -> FoundAgent:
-    """Return the agent in a registry that fits best.
-
-    Without a selection function this is the agent whose card has most words of the query. Agents with as many words
-    are taken in the order of their names.
-
-    Example:
-        found = await find_agent("127.0.0.1:8000", skill="translate")
-        async with found.connect() as agent:
-            print(await agent.send("hello"))
-
-    Args:
-        registry: HOST:PORT or URL of the registry; by default that of `A2A_GRPC_SENTINEL`, then of `REGISTRY_URL`.
-        skill: The id of a skill that the agent must have.
-        tags: Tags that the agent's skills must have.
-        query: What the agent is for, in words. A selection function gets the query as it is.
-        select: A function that chooses one of the agents with the skill and the tags, or None. It may be a coroutine
-            function, for example one that asks a language model.
-        credentials: Credentials for the registry, as `connect` takes them.
-        headers: gRPC metadata of every call.
-        **settings: Fields of ClientSettings.
-
-    Raises:
-        NoAgentFound: No agent that the caller may call fits.
-        ConfigurationError: No registry is named, or its address is wrong.
-        A2AError: The registry does not answer, or refuses the call.
-    """
-    loaded = load_settings(settings)
-    async with Registry(registry, credentials=credentials, headers=headers, settings=loaded) as opened:
-        offered: list[FoundAgent] = []
-        async with aclosing(opened.find(skill=skill, tags=tags, query="" if select else query)) as agents:
-            async for agent in agents:
-                offered.append(agent)
-                if select is None or len(offered) == MAX_OFFERED:
-                    break
-    chosen: Any = offered[0] if offered else None
-    if select is not None and offered:
-        chosen = select(offered, query)
-        if inspect.isawaitable(chosen):
-            chosen = await chosen
-    if chosen is None:
-        raise no_agent(opened.address, skill, tags, query)
-    if not isinstance(chosen, FoundAgent):
-        raise TypeError(f"select returned a {type(chosen).__name__}; it must return one of the agents, or None")
-    return chosen
-
-
-def no_agent(registry: str, skill: str, tags: Sequence[str], query: str) -> NoAgentFound:
-    """Return the error about a search that has found no agent.
-
-    Args:
-        registry: The address of the registry.
-        skill: The id of the skill that was looked for.
-        tags: The tags that were looked for.
-        query: The words that were looked for.
-    """
-    conditions = [f"the skill '{skill}'"] * bool(skill) + [f"the tag '{tag}'" for tag in tags]
-    conditions += [f"'{query[:200]}' in its card"] * bool(query)
-    wanted = f" with {' and '.join(conditions)}" if conditions else ""
-    return NoAgentFound(f"the registry {registry} has no agent that you may call{wanted}")
 
 
 def registry_at(address: str | None, settings: ClientSettings) -> str:

@@ -11,10 +11,12 @@ from google.protobuf import json_format
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Turn
 from a2a_grpc.arguments import checked
+from a2a_grpc.client.canceling import cancel_remote
 from a2a_grpc.client.client import Client, connect
-from a2a_grpc.client.delegated import Delegated, call_of, cancel_remote, delegated
+from a2a_grpc.client.delegated import Delegated, delegated
 from a2a_grpc.client.errors import TaskNotCompletedError
-from a2a_grpc.client.pieces import Pieces
+from a2a_grpc.client.noted import call_of
+from a2a_grpc.client.pieces import Pieces, progress_of
 from a2a_grpc.client.sending import SendOptions, shows_options
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.started import RemoteTask
@@ -22,8 +24,8 @@ from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.target import shown
 from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import Event
-from a2a_grpc.parts import Contents, Json, data_of
-from a2a_grpc.wire import AgentCard, Artifact, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
+from a2a_grpc.parts import Contents, Json
+from a2a_grpc.wire import AgentCard, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
 
 @shows_options
@@ -269,24 +271,3 @@ async def _relay(event: Event, turn: Turn) -> None:
         case TaskArtifactUpdateEvent() if progress_of(event) is not None:
             artifact = event.artifact
             await turn.artifact(list(artifact.parts), id=artifact.artifact_id, name=artifact.name)
-
-
-def progress_of(event: Event) -> float | None:
-    """Return how much of the work is done, from 0 to 1. Return None for an event that does not say it.
-
-    An event says it if it is an artifact with structured data that has a number `progress`.
-
-    Args:
-        event: An event of a stream.
-    """
-    if not isinstance(event, TaskArtifactUpdateEvent):
-        return None
-    return progress_in(event.artifact)
-
-
-def progress_in(artifact: Artifact) -> float | None:
-    """Return how much is done, from 0 to 1, if an artifact's data has a numeric `progress`."""
-    found = data_of(artifact)
-    progress = found.get("progress") if isinstance(found, dict) else None
-    is_number = isinstance(progress, (int, float)) and not isinstance(progress, bool)
-    return float(cast(float, progress)) if is_number and 0 <= cast(float, progress) <= 1 else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, TypedDict, TypeVar, Unpack
 
 from a2a_grpc.agent import Agent, CallbackTask
-from a2a_grpc.client.calls import Metadata
+from a2a_grpc.client.headers import Metadata
 from a2a_grpc.parts import Contents, Json, struct, user_message
 from a2a_grpc.protocol import CALLBACK_EXTENSION, PRIORITY, Key
 from a2a_grpc.wire import Message, SendMessageRequest, Task, TaskPushNotificationConfig

@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from a2a_grpc import lifecycle
-from a2a_grpc.client.calls import Calls, Metadata
+from a2a_grpc.client.calls import Calls
+from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.reader import EventReader
 from a2a_grpc.client.resumption import Resumption
 from a2a_grpc.lifecycle import Event

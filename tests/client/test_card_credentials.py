@@ -164,11 +164,11 @@ async def test_plaintext_to_another_machine_is_refused_before_anything_is_sent(
 
 async def test_a_registry_that_names_a_url_does_not_lead_credentials_there() -> None:
     """Only URLs that the caller has named are asked with credentials."""
-    from a2a_grpc.client.manager import _discover_agent
+    from a2a_grpc.client.discovery import discover_agent
     from a2a_grpc.client.registry import FoundAgent
 
     async with Guarded(Page.card()) as trap, Cards() as cards:
-        found = await _discover_agent(cards, FoundAgent(name="trap", url=trap.url), 5)
+        found = await discover_agent(cards, FoundAgent(name="trap", url=trap.url), 5)
         assert isinstance(found.error, UnauthenticatedError)
         assert trap.shown == [""]
 
