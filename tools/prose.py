@@ -40,6 +40,7 @@ COVERED = (
     "a2a_grpc/push/*.py",
     "a2a_grpc/registry/*.py",
     "a2a_grpc/rpc/*.py",
+    "a2a_grpc/sentinel/*.py",
     "a2a_grpc/server/*.py",
     "a2a_grpc/store/__init__.py",
     "a2a_grpc/store/contract/*.py",

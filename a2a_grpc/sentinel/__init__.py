@@ -3,19 +3,19 @@
 sentinel        the sentinel, from its start to its end
 settings        its settings
 agent_settings  those of an agent that attaches or registers
-fit             whether settings, authenticators and rules fit each other
+consistency     whether settings, authenticators and rules fit each other
 errors          the errors that only a sentinel gives
 wire            the messages between agents and sentinels
 
 Calls of clients:
 
 ports           the gRPC ports
-entrance        the checks of every call
-routes          which agents are reached at which address
+admission       the checks of every call
+routes          the agents at each address, and the owners of the addresses
 relay           passing calls on
-way             the calls that are open to one agent
-tunnel          the way to an attached agent
-direct          the way to an agent that the sentinel can reach
+upstream        an agent to which calls are passed on
+tunnel          an attached agent, which is called through pipes
+direct          an agent of a plain route, which the sentinel calls at its HOST:PORT
 rules           who may attach, and who may call
 rules_file      the file of the rules
 caller          how callers are described
@@ -32,10 +32,10 @@ The agent's side:
 
 attachment      staying attached to one sentinel or several
 keeper          staying attached to one sentinel
-coming          when agents attach again
-link            the frames of one Attach stream
+reattach        when agents attach again
+attach_stream   one Attach stream
 pipes           its pipes
-vouched         the callers that its sentinel names
+signed_callers  the callers that the sentinel has signed
 registration    registering, renewing the lease, unregistering
 beating         the heartbeats
 
@@ -43,9 +43,9 @@ Other sentinels that share the store:
 
 membership      a sentinel in the store
 peers           the other sentinels
-peer            the way to one of them
-whereabouts     at which sentinels an agent is attached
-looking         whether an agent was replaced from another sentinel
+peer            one of them
+locations       the sentinels that an agent is attached to
+replacement     whether an agent was replaced from another sentinel
 hop             the mark of calls that one sentinel passes on to another
 
 The registry:
@@ -58,7 +58,7 @@ rounds          waiting for the same moment together
 HTTP:
 
 http            the HTTP port
-http_callers    who calls
+http_callers    the callers
 http_catalog    agents as entries of catalogs
 http_search     the search of ARD
 http_errors     errors in JSON
@@ -87,7 +87,7 @@ else:
     }
 
     def __getattr__(name: str) -> Any:
-        """Import the module of a name at its first use: the command `serve` needs the settings only."""
+        """Import the module of a name at its first use, since the command `serve` needs the settings only."""
         if name not in _HOMES:
             raise AttributeError(f"module 'a2a_grpc.sentinel' has no attribute '{name}'")
         return getattr(import_module(_HOMES[name]), name)

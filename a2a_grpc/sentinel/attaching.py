@@ -22,10 +22,10 @@ from a2a_grpc.logical import MAX_CHARS
 from a2a_grpc.principal import Principal
 from a2a_grpc.rpc import Context, current_caller
 from a2a_grpc.rpc.traffic import Traffic
-from a2a_grpc.sentinel.coming import renewal_s, spread_of
 from a2a_grpc.sentinel.described import MAX_CARDS, described
 from a2a_grpc.sentinel.errors import BadCardError
 from a2a_grpc.sentinel.peers import Peers
+from a2a_grpc.sentinel.reattach import renewal_s, spread_of
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -62,10 +62,10 @@ class Attaching:
 
     Args:
         routes: The attached agents.
-        rules: Who may attach at which addresses.
+        rules: The rules that say which callers may attach at which addresses.
         settings: The settings of the sentinel.
         folder: A folder for private sockets, which no other user can read.
-        welcome: What each agent gets to know, besides its address.
+        welcome: What each agent gets to know, in addition to its address.
         traffic: The accounts of connections.
         streams: The streams of agents that are open.
         max_age_s: The age in seconds at which agents are asked to open a new tunnel; 0 for no limit.
@@ -121,20 +121,20 @@ class Attaching:
             )
             welcome.MergeFrom(self._welcome)
             await context.write(SentinelFrame(welcome=welcome).SerializeToString())
-            ways = [
-                asyncio.create_task(self._tell(tunnel, context), name="a2a-grpc:tell"),
-                asyncio.create_task(self._hear(tunnel, context), name="a2a-grpc:hear"),
+            tasks = [
+                asyncio.create_task(self._send_frames(tunnel, context), name="a2a-grpc:send"),
+                asyncio.create_task(self._receive_frames(tunnel, context), name="a2a-grpc:receive"),
                 asyncio.create_task(_wait(tunnel.ended), name="a2a-grpc:ended"),
             ]
             aging = asyncio.create_task(self._renew(tunnel), name="a2a-grpc:aging")
             try:
-                done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in (*ways, aging):
+                for task in (*tasks, aging):
                     task.cancel()
-                await asyncio.gather(*ways, aging, return_exceptions=True)
-            for way in done:
-                way.result()
+                await asyncio.gather(*tasks, aging, return_exceptions=True)
+            for task in done:
+                task.result()
             if tunnel.fault is not None:
                 raise tunnel.fault
             agent.is_attached = False
@@ -177,8 +177,8 @@ class Attaching:
             await asyncio.sleep(after_s)
             tunnel.renew()
 
-    async def _tell(self, tunnel: Tunnel, context: Context) -> None:
-        """Say to an agent what is to be said, and a heartbeat if there is nothing."""
+    async def _send_frames(self, tunnel: Tunnel, context: Context) -> None:
+        """Send an agent the frames of its queue, and a heartbeat if there are none."""
         while True:
             try:
                 async with asyncio.timeout(self._settings.heartbeat_s):
@@ -187,8 +187,8 @@ class Attaching:
                 frame = SentinelFrame(heartbeat=Heartbeat(spread_s=spread_of(self._routes.count)))
             await context.write(frame.SerializeToString())
 
-    async def _hear(self, tunnel: Tunnel, context: Context) -> None:
-        """Read what an agent says, until it says Bye."""
+    async def _receive_frames(self, tunnel: Tunnel, context: Context) -> None:
+        """Handle the frames of an agent until its Bye."""
         with self._traffic.receiving(context.peer()) as explain:
             while True:
                 try:

@@ -20,10 +20,10 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.agent_settings import AttachSettings, token_in
+from a2a_grpc.sentinel.attach_stream import AttachStream
 from a2a_grpc.sentinel.keeper import Keeper, failure_of
-from a2a_grpc.sentinel.link import Link
 from a2a_grpc.sentinel.pipes import Streams
-from a2a_grpc.sentinel.vouched import VouchedCallers
+from a2a_grpc.sentinel.signed_callers import SignedCallers
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello
 
 LASTING = frozenset([
@@ -85,7 +85,7 @@ class Attachment:
             max_calls=max_calls,
             store=settings.shared_store,
         )
-        self.callers = VouchedCallers(self._address)
+        self.callers = SignedCallers(self._address)
         loop = asyncio.get_running_loop()
         self._welcome: asyncio.Future[tuple[str, str]] = loop.create_future()
         self._socket: asyncio.Future[Path] = loop.create_future()
@@ -151,17 +151,17 @@ class Attachment:
         """
         self._described = Described(card=card)
         for keeper in self._keepers:
-            keeper.say(AgentFrame(described=self._described))
+            keeper.send(AgentFrame(described=self._described))
 
     def drain(self) -> None:
         """Have the sentinel refuse new calls. Calls in progress go on."""
         self._is_draining = True
         for keeper in self._keepers:
-            keeper.say(AgentFrame(drain=Drain()))
+            keeper.send(AgentFrame(drain=Drain()))
 
     def _keeper(self, sentinel: Address) -> Keeper:
         keeper = Keeper(
-            sentinel, self._address, self._new_link, self._first_frames, self._gives_up,
+            sentinel, self._address, self._new_stream, self._first_frames, self._gives_up,
             max_age_s=self._settings.attach_max_age_s,
         )  # fmt: skip
         keeper.welcome.add_done_callback(lambda welcome: self._welcomed(keeper))
@@ -195,7 +195,7 @@ class Attachment:
         if error is not None and not self._failed.done():
             self._failed.set_result(error)
 
-    def _new_link(self, sentinel: Address) -> Link:
+    def _new_stream(self, sentinel: Address) -> AttachStream:
         def open_one() -> grpc.aio.Channel:
             try:
                 return open_channel(sentinel, self._client)
@@ -206,7 +206,7 @@ class Attachment:
                 raise ConfigurationError(said) from None
 
         pool = Pool(open_one, self._client.calls_per_connection, Renewal(self._client), Streams)
-        return Link(self._hello, pool, self._metadata(), self._socket, self.callers)
+        return AttachStream(self._hello, pool, self._metadata(), self._socket, self.callers)
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """Return the credentials of the agent. The file is read each time, since tokens are replaced."""

@@ -1,4 +1,4 @@
-"""Plain routes: agents that the sentinel can reach, at addresses of its own configuration."""
+"""Plain routes: agents that the sentinel calls at addresses of its own configuration."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from a2a_grpc.errors import A2AError
 from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.errors import AgentGoneError, AgentUnreachableError
 from a2a_grpc.sentinel.settings import SentinelSettings
-from a2a_grpc.sentinel.way import Calling, Way, has_no_details
+from a2a_grpc.sentinel.upstream import RawStub, Upstream, has_no_details
 
 OWNER, INSTANCE = "plain route", "route"
 """The owner of the addresses of plain routes, which no principal has, and what stands for the process of an agent."""
@@ -32,7 +32,7 @@ RELAYED = {
 }
 
 
-class Direct(Way):
+class Direct(Upstream):
     """Makes calls to an agent at its own HOST:PORT.
 
     Args:
@@ -45,7 +45,7 @@ class Direct(Way):
     settings = {"ca_cert": "route_ca_cert"}
     """The settings of the sentinel that stand for settings of the client."""
     owner, instance = OWNER, INSTANCE
-    calling = Calling
+    stub = RawStub
     """The methods that are called."""
 
     def __init__(self, address: str, target: Address, client: ClientSettings, *, max_calls: int) -> None:
@@ -60,7 +60,7 @@ class Direct(Way):
             ConfigurationError: The file with root certificates cannot be used.
         """
         try:
-            self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), self.calling)
+            self._pool = Pool(self._channel, self._client.calls_per_connection, Renewal(self._client), self.stub)
         except ConfigurationError as error:
             raise renamed(error, self.settings) from None
 

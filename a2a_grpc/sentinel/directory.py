@@ -32,7 +32,7 @@ class Listing:
     body: bytes = b""
     """The JSON of the card as an attached agent has sent it. Lists are without it."""
     url: str = ""
-    """Where an agent is called that is not attached: the URL of its card, or HOST:PORT."""
+    """The URL of the card of an agent that is not attached, or its HOST:PORT."""
     place: Place | None = None
     """The place of the agent in the list in which it was found."""
     search: Search = ALL
@@ -63,13 +63,13 @@ class Directory:
     Guarantees:
 
     - A caller finds the agents that it may call, and no others.
-    - The pages of a list together have each agent once, as long as no agent comes or goes.
+    - The pages of a list together have each agent once, while no agent comes or goes.
     - The card of an agent that is attached here is there, even if the store of the registry does not answer.
 
     Args:
         entries: The registry.
         routes: The agents of this sentinel.
-        rules: Who may call which agents.
+        rules: The rules that say which callers may call which agents.
     """
 
     def __init__(self, entries: EntryStore, routes: Routes, rules: Rules) -> None:
@@ -86,11 +86,11 @@ class Directory:
         """
         if flaw(name):
             return None
-        for way in self._routes.ways():
-            if way.address == name and way.takes_calls and way.description is not None:
+        for upstream in self._routes.upstreams():
+            if upstream.address == name and upstream.takes_calls and upstream.description is not None:
                 if not self._rules.may_call(caller, name):
                     return None
-                return Listing(name, way.description.card, body=way.description.body)
+                return Listing(name, upstream.description.card, body=upstream.description.body)
         try:
             entries = await self._entries.at(name)
         except StoreUnavailable:

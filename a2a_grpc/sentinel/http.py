@@ -1,4 +1,4 @@
-"""HTTP beside the sentinel's gRPC: cards, the registry, catalogs, and probes."""
+"""The HTTP port of a sentinel: cards, the registry, catalogs, and probes."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +17,7 @@ from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
 from a2a_grpc.protocol import CARD_PATH
 from a2a_grpc.sentinel.directory import Directory, Listing
-from a2a_grpc.sentinel.http_callers import Visitors
+from a2a_grpc.sentinel.http_callers import HttpCallers
 from a2a_grpc.sentinel.http_catalog import (
     CATALOG_TYPE,
     JsonObject,
@@ -53,7 +53,7 @@ class SentinelHttp(HttpPort):
 
     Args:
         directory: The agents.
-        visitors: Identifies the callers.
+        callers: Identifies the callers.
         public_url: The URL at which clients reach this port; empty if that is the host that each request names.
         is_tls: True if the port uses TLS.
         card_max_age_s: Seconds that clients may cache a card.
@@ -65,7 +65,7 @@ class SentinelHttp(HttpPort):
         self,
         directory: Directory,
         *,
-        visitors: Visitors,
+        callers: HttpCallers,
         public_url: str,
         is_tls: bool,
         card_max_age_s: int,
@@ -73,7 +73,7 @@ class SentinelHttp(HttpPort):
         is_ready: Callable[[], Awaitable[bool]],
     ) -> None:
         self._directory = directory
-        self._visitors = visitors
+        self._callers = callers
         self._public_url = public_url.rstrip("/")
         self._scheme = "https" if is_tls else "http"
         self._card_max_age_s = card_max_age_s
@@ -90,7 +90,7 @@ class SentinelHttp(HttpPort):
             ("POST", "/explore", self._explore),
         ):
             name = f"{method} {path.replace(':.+', '')}"
-            handler = visitors.guarded(name, serve)
+            handler = callers.guarded(name, serve)
             if method == "GET":
                 application.router.add_get(path, handler)
             else:
@@ -100,7 +100,7 @@ class SentinelHttp(HttpPort):
     async def _card(self, request: web.Request, caller: Principal) -> web.Response:
         listing = await self._found(caller, request.match_info["name"])
         body = listing.body or card_json(listing.card)
-        headers = self._visitors.caching(f"max-age={self._card_max_age_s}")
+        headers = self._callers.caching(f"max-age={self._card_max_age_s}")
         return document(request, body, {"ETag": etag_of(body), **headers})
 
     async def _entry(self, request: web.Request, caller: Principal) -> web.Response:
@@ -168,13 +168,13 @@ class SentinelHttp(HttpPort):
         listings, token = await self._directory.find(caller, token=token, limit=CATALOG_AGENTS)
         next_url = f"{base}{request.path}?{urlencode({'pageToken': token})}" if token else ""
         body = await offload(len(listings) * ENTRY_BYTES, lambda: _encoded(make(base, listings, next_url)))
-        headers = self._visitors.caching("no-cache")
+        headers = self._callers.caching("no-cache")
         if next_url:
             headers["Link"] = f'<{next_url}>; rel="next"'
         return document(request, body, {"ETag": etag_of(body), **headers}, content_type)
 
     def _json(self, request: web.Request, answer: object) -> web.Response:
-        body, headers = _encoded(answer), self._visitors.caching("no-cache")
+        body, headers = _encoded(answer), self._callers.caching("no-cache")
         if request.method == "POST":
             return web.Response(body=body, content_type="application/json", headers=headers)
         return document(request, body, {"ETag": etag_of(body), **headers})
@@ -193,7 +193,7 @@ class SentinelHttp(HttpPort):
 
 async def served(
     directory: Directory,
-    visitors: Visitors,
+    callers: HttpCallers,
     settings: SentinelSettings,
     tls: TlsFiles | None,
     *,
@@ -204,7 +204,7 @@ async def served(
 
     Args:
         directory: The agents.
-        visitors: Identifies the callers.
+        callers: Identifies the callers.
         settings: The settings of the sentinel.
         tls: The TLS files; None for plaintext.
         is_alive: Returns False if only a restart helps.
@@ -215,7 +215,7 @@ async def served(
     """
     http = SentinelHttp(
         directory,
-        visitors=visitors,
+        callers=callers,
         public_url=settings.public_url,
         is_tls=tls is not None,
         card_max_age_s=settings.card_max_age_s,
@@ -232,4 +232,4 @@ def _encoded(answer: object) -> bytes:
     return json.dumps(answer, ensure_ascii=False).encode()
 
 
-__all__ = ["SentinelHttp", "Visitors", "served"]
+__all__ = ["HttpCallers", "SentinelHttp", "served"]

@@ -22,7 +22,7 @@ Serve: TypeAlias = Callable[[web.Request, Principal], Awaitable[web.Response]]
 """Answers the request of a caller."""
 
 
-class Visitors:
+class HttpCallers:
     """Identifies the caller of a request, before anything of the request except its head is looked at.
 
     Args:

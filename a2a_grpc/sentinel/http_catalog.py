@@ -138,7 +138,7 @@ def ai_catalog(base: str, listings: Sequence[Listing], next_url: str) -> JsonObj
 def ard_manifest(base: str, listings: Sequence[Listing], next_url: str) -> JsonObject:
     """Return the manifest of ARD (`/.well-known/ard.json`). The arguments are those of `ai_catalog`.
 
-    ARD 0.91 ignores the members beside `entries`. ARD 0.9 asks for them.
+    ARD 0.91 ignores all members except `entries`. ARD 0.9 asks for the others.
     """
     catalog = ai_catalog(base, listings, next_url)
     return {**catalog, "entries": [{"@context": CONTEXT, **entry} for entry in catalog["entries"]]}

@@ -10,9 +10,9 @@ from a2a_grpc.client.target import Address
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.harmless import one_line
-from a2a_grpc.sentinel.coming import Coming, Recurrence
+from a2a_grpc.sentinel.attach_stream import BROKEN_OFF, AttachStream
 from a2a_grpc.sentinel.described import is_bad_card
-from a2a_grpc.sentinel.link import BROKEN_OFF, Link
+from a2a_grpc.sentinel.reattach import ReattachDelay, RecurringLoss
 from a2a_grpc.sentinel.wire import AgentFrame, Drain, Welcome
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -32,7 +32,7 @@ class Keeper:
 
     Guarantees:
 
-    - After a loss the agent attaches again, see `Coming`.
+    - After a loss the agent attaches again, see `ReattachDelay`.
     - If the sentinel drains, or the tunnel has its largest age, a new tunnel is opened. The former one goes on until
       the new one is there, and then until its calls have ended, for 65 seconds at most.
     - If tunnels are lost after the same time again and again, the log has a warning with this time.
@@ -40,8 +40,8 @@ class Keeper:
     Args:
         sentinel: The address of the sentinel.
         address: The logical address of the agent.
-        new_link: Makes a tunnel that is not open yet.
-        first_frames: Returns what the agent says when a tunnel is open.
+        new_stream: Makes a tunnel that is not open yet.
+        first_frames: Returns the frames that the agent sends on each new tunnel.
         gives_up: Decides, after a failure, whether to give up.
         max_age_s: The largest age of a tunnel in seconds; 0 for no limit.
     """
@@ -50,7 +50,7 @@ class Keeper:
         self,
         sentinel: Address,
         address: str,
-        new_link: Callable[[Address], Link],
+        new_stream: Callable[[Address], AttachStream],
         first_frames: Callable[[], list[AgentFrame]],
         gives_up: GivesUp,
         *,
@@ -62,77 +62,77 @@ class Keeper:
         self.is_stuck = False
         """True if the last attempt has failed, and another one is useless or not wanted."""
         self._address = address
-        self._new_link = new_link
+        self._new_stream = new_stream
         self._first_frames = first_frames
         self._gives_up = gives_up
         self._max_age_s = max_age_s
-        self._links: set[Link] = set()
+        self._streams: set[AttachStream] = set()
         self._retiring: set[asyncio.Task[None]] = set()
-        self._coming = Coming()
-        self._recurrence = Recurrence()
+        self._delay = ReattachDelay()
+        self._recurring = RecurringLoss()
         self._said = ""
 
-    def say(self, frame: AgentFrame) -> None:
-        """Say something on all tunnels."""
-        for link in self._links:
-            link.say(frame)
+    def send(self, frame: AgentFrame) -> None:
+        """Send a frame on all tunnels."""
+        for stream in self._streams:
+            stream.send(frame)
 
     async def keep(self) -> None:
         """Attach, and attach again whenever the current tunnel is lost, is too old, or drains. Return to give up."""
-        former: Link | None = None
+        former: AttachStream | None = None
         while True:
-            link = self._new()
+            stream = self._new()
             began = 0.0
             try:
-                welcome = await link.open()
+                welcome = await stream.open()
                 began = time.monotonic()
-                self._opened(link, welcome)
+                self._opened(stream, welcome)
                 if former is not None:
                     self._retire(former)
                 former = None
                 max_age_s = self._max_age_s * random.uniform(YOUNGEST, 1.0)
-                is_drained = await link.leaving(max_age_s)  # raises if the tunnel was lost
-                former = link
+                is_drained = await stream.leaving(max_age_s)  # raises if the tunnel was lost
+                former = stream
                 if is_drained:
-                    await asyncio.sleep(self._coming.after_loss_s(link.spread_s))
+                    await asyncio.sleep(self._delay.after_loss_s(stream.spread_s))
             except A2AError as error:
-                if self._is_over(link, error):
+                if self._is_over(stream, error):
                     return
                 if not began:
-                    await asyncio.sleep(self._coming.after_failure_s())
+                    await asyncio.sleep(self._delay.after_failure_s())
                     continue
                 self._note_loss(time.monotonic() - began, error)
-                await asyncio.sleep(self._coming.after_loss_s(link.spread_s))
+                await asyncio.sleep(self._delay.after_loss_s(stream.spread_s))
 
     async def close(self) -> None:
         """Say Bye on all tunnels, and end them."""
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        await asyncio.gather(*(link.close() for link in set(self._links)))
+        await asyncio.gather(*(stream.close() for stream in set(self._streams)))
         self.welcome.cancel()
 
-    def _new(self) -> Link:
+    def _new(self) -> AttachStream:
         """Return a new tunnel. It is forgotten once it has ended: a former one has calls in progress."""
-        link = self._new_link(self.sentinel)
-        self._links.add(link)
-        link.ending.add_done_callback(lambda done: self._links.discard(link))
-        return link
+        stream = self._new_stream(self.sentinel)
+        self._streams.add(stream)
+        stream.ending.add_done_callback(lambda done: self._streams.discard(stream))
+        return stream
 
-    def _opened(self, link: Link, welcome: Welcome) -> None:
+    def _opened(self, stream: AttachStream, welcome: Welcome) -> None:
         logger.info("attached address=%s sentinel=%s", self._address, self.sentinel)
         self._said = ""
         self.is_stuck = False
         for frame in self._first_frames():
-            link.say(frame)
+            stream.send(frame)
         if not self.welcome.done():
             self.welcome.set_result(welcome)
 
-    def _retire(self, former: Link) -> None:
+    def _retire(self, former: AttachStream) -> None:
         """Let the calls of a former tunnel end, and end it. The sentinel behind a load balancer may be another one."""
 
         async def retire() -> None:
-            former.say(AgentFrame(drain=Drain()))
+            former.send(AgentFrame(drain=Drain()))
             await asyncio.wait([former.ending], timeout=RETIRE_S)
             await former.close()
 
@@ -140,10 +140,10 @@ class Keeper:
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
 
-    def _is_over(self, link: Link, error: A2AError) -> bool:
+    def _is_over(self, stream: AttachStream, error: A2AError) -> bool:
         """Report a failure. Return True if the keeper gives up."""
         where = (self._address, self.sentinel, one_line(error.message))
-        is_over = self._gives_up(self, error, link.was_replaced or is_bad_card(error))
+        is_over = self._gives_up(self, error, stream.was_replaced or is_bad_card(error))
         if is_over:
             if self.welcome.done():
                 logger.error("no longer attached address=%s sentinel=%s reason=%s", *where)
@@ -155,10 +155,10 @@ class Keeper:
         return is_over
 
     def _note_loss(self, age_s: float, error: A2AError) -> None:
-        if (cut_s := self._recurrence.lost(age_s)) is not None:
+        if (cut_s := self._recurring.lost(age_s)) is not None:
             logger.warning(
-                "the connection to the sentinel is cut again and again after the same time, perhaps by the timeout of "
-                "a proxy address=%s sentinel=%s seconds=%.3g; raise this timeout, or set --attach-max-age-s %.2g",
+                "the connection to the sentinel is lost after the same time again and again, perhaps by a proxy's "
+                "timeout address=%s sentinel=%s seconds=%.3g; raise this timeout, or set --attach-max-age-s %.2g",
                 self._address, self.sentinel, cut_s, 0.8 * cut_s,
             )  # fmt: skip
 

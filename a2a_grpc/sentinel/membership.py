@@ -1,4 +1,4 @@
-"""A sentinel among those that share its store: the entries of its agents, and the way to the others."""
+"""A sentinel among those that share its store: the entries of its agents, and the connections to the others."""
 
 from contextlib import AsyncExitStack
 

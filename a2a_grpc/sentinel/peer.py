@@ -1,4 +1,4 @@
-"""The way to one other sentinel of the store."""
+"""One other sentinel of the store, to which calls are passed on."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ from a2a_grpc.protocol import Key
 from a2a_grpc.sentinel.direct import Direct, renamed
 from a2a_grpc.sentinel.errors import SentinelUnreachedError
 from a2a_grpc.sentinel.settings import SentinelSettings
-from a2a_grpc.sentinel.way import Calling, has_no_details
+from a2a_grpc.sentinel.upstream import RawStub, has_no_details
 from a2a_grpc.sentinel.wire import LOOK, LOOK_PATH, LookRequest
 
 PEER_SETTINGS = {"ca_cert": "peer_ca_cert", "client_cert": "peer_cert", "client_key": "peer_key"}
@@ -27,7 +27,7 @@ LOOK_S = 5.0
 """Seconds for a sentinel to answer that it looks at an address."""
 
 
-class PeerCalling(Calling):
+class PeerStub(RawStub):
     """The methods that one sentinel calls at another one."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -40,7 +40,7 @@ class Peer(Direct):
     """Makes calls to agents at another sentinel."""
 
     settings = PEER_SETTINGS
-    calling = PeerCalling
+    stub = PeerStub
     down_until = 0.0
     """The monotonic time until which the sentinel gets no calls."""
     used_at = 0.0

@@ -1,4 +1,4 @@
-"""The other sentinels of the same store: the way to their agents, and what sentinels say to one another."""
+"""The other sentinels of the same store: passing calls on to them, and what sentinels ask one another."""
 
 import asyncio
 import itertools
@@ -18,10 +18,10 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.registry import EntryStore
 from a2a_grpc.sentinel.errors import NotAttachedError
 from a2a_grpc.sentinel.hop import Hops
+from a2a_grpc.sentinel.locations import Locations
 from a2a_grpc.sentinel.peer import Peer, peer_client
 from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.sentinel.tunnel import Tunnel
-from a2a_grpc.sentinel.whereabouts import Whereabouts
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -38,14 +38,14 @@ class Peers:
     - A sentinel that cannot be reached gets no calls for two seconds. Calls go to another one at once.
 
     Args:
-        whereabouts: Which sentinels an agent is attached to.
+        locations: Finds the sentinels that an agent is attached to.
         hops: The marks of calls between the sentinels.
         client: How to connect to other sentinels.
         max_calls: The number of calls that may be open to one sentinel.
     """
 
-    def __init__(self, whereabouts: Whereabouts, hops: Hops, client: ClientSettings, *, max_calls: int) -> None:
-        self._whereabouts = whereabouts
+    def __init__(self, locations: Locations, hops: Hops, client: ClientSettings, *, max_calls: int) -> None:
+        self._locations = locations
         self._hops = hops
         self._client = client
         self._max_calls = max_calls
@@ -55,12 +55,12 @@ class Peers:
         self._lines = Throttle(logger)
 
     async def find(self, address: str) -> Peer:
-        """Return the way to a sentinel that an agent is attached to. Raise NotAttachedError if there is none.
+        """Return a sentinel that an agent is attached to. Raise NotAttachedError if there is none.
 
         Args:
             address: The logical address of the agent.
         """
-        sentinels, now = await self._whereabouts.sentinels_of(address), time.monotonic()
+        sentinels, now = await self._locations.sentinels_of(address), time.monotonic()
         turn = next(self._turns)
         for place in range(len(sentinels)):
             peer = self._peer(sentinels[(turn + place) % len(sentinels)])
@@ -93,7 +93,7 @@ class Peers:
         Args:
             address: The logical address of the agent.
         """
-        self._whereabouts.forget(address)
+        self._locations.forget(address)
 
     def ask_to_look(self, sentinels: Collection[str], address: str) -> None:
         """Have other sentinels look soon whether their agents at an address were replaced.
@@ -119,7 +119,7 @@ class Peers:
                 not replace it.
         """
         try:
-            others = await self._whereabouts.entries_of(tunnel.address)
+            others = await self._locations.entries_of(tunnel.address)
         except StoreUnavailable:
             return  # agents are attached all the same
         where = {"address": tunnel.address}
@@ -138,7 +138,7 @@ class Peers:
         """Close the connections to other sentinels."""
         self._lines.close()
         closings = [asyncio.create_task(peer.close(), name="a2a-grpc:peer") for peer in self._peers.values()]
-        await asyncio.gather(*closings, *self._tasks, self._whereabouts.close(), return_exceptions=True)
+        await asyncio.gather(*closings, *self._tasks, self._locations.close(), return_exceptions=True)
         self._peers.clear()
 
     async def _look(self, peer: Peer, address: str, mark: str) -> None:
@@ -148,7 +148,7 @@ class Peers:
             pass  # it looks when it renews its leases
 
     def _peer(self, sentinel: str) -> Peer | None:
-        """Return the way to a sentinel; None if it cannot be called."""
+        """Return a sentinel; None if it cannot be called."""
         if (peer := self._peers.get(sentinel)) is not None:
             return peer
         self._drop_idle()
@@ -190,4 +190,4 @@ async def opened_peers(entries: EntryStore, hops: Hops, sentinel: str, settings:
     client = await peer_client(settings, sentinel)
     hops.use(await entries.secret())
     max_calls = settings.max_calls + settings.max_streams
-    return Peers(Whereabouts(entries, sentinel), hops, client, max_calls=max_calls)
+    return Peers(Locations(entries, sentinel), hops, client, max_calls=max_calls)

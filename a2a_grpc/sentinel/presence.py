@@ -11,7 +11,7 @@ from a2a_grpc.registry import Entry, EntryStore, Key, OccupiedError, ReplacedErr
 from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.tunnel import Tunnel
-from a2a_grpc.sentinel.way import Way
+from a2a_grpc.sentinel.upstream import Upstream
 from a2a_grpc.throttle import Throttle
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -101,27 +101,27 @@ class Presence:
 
     async def _write(self) -> bool:
         """Write what has changed, and renew what is due. Return False if the store refused an entry."""
-        ways = {self._key(way): way for way in self._routes.ways()}
-        self._since = {key: self._since.get(key, time.monotonic()) for key in ways}
-        for key in [key for key in self._written if key not in ways]:
+        upstreams = {self._key(upstream): upstream for upstream in self._routes.upstreams()}
+        self._since = {key: self._since.get(key, time.monotonic()) for key in upstreams}
+        for key in [key for key in self._written if key not in upstreams]:
             await self._entries.remove(key, self._written[key][0].owner)
             del self._written[key]  # not before: the sentinel may be stopped meanwhile
             self._have_replaced.discard(key)
         await self._renew()
         is_whole = True
-        for key, way in ways.items():
+        for key, upstream in upstreams.items():
             written = self._written.get(key)
-            if written is not None and written[1] is way.description and written[0].owner == way.owner:
+            if written is not None and written[1] is upstream.description and written[0].owner == upstream.owner:
                 continue
-            entry, description = self._entry(key, way), way.description
+            entry, description = self._entry(key, upstream), upstream.description
             self._written[key] = (entry, UNKNOWN)  # the sentinel may be stopped before the store has answered
             try:
-                await self._add(way, entry)
+                await self._add(upstream, entry)
                 self._written[key] = (entry, description)
             except (ReplacedError, OccupiedError) as error:
                 del self._written[key]
                 self._have_replaced.discard(key)
-                self._give_way(way, is_replaced=isinstance(error, ReplacedError))
+                self._give_way(upstream, is_replaced=isinstance(error, ReplacedError))
             except A2AError as error:  # the address is another principal's at another sentinel, for example
                 del self._written[key]
                 said = one_line(error.message)
@@ -131,9 +131,9 @@ class Presence:
                 is_whole = False
         return is_whole
 
-    async def _add(self, way: Way, entry: Entry) -> None:
+    async def _add(self, upstream: Upstream, entry: Entry) -> None:
         """Write the entry of an agent. An agent that replaces others does so once, and gives way to later ones."""
-        if not way.replaces or entry.key in self._have_replaced:
+        if not upstream.replaces or entry.key in self._have_replaced:
             await self._entries.add(entry)
             return
         replaced = await self._entries.replace(entry)
@@ -141,12 +141,12 @@ class Presence:
         if self._peers is not None:
             self._peers.ask_to_look({key.sentinel for key in replaced}, entry.name)
 
-    def _give_way(self, way: Way, *, is_replaced: bool) -> None:
+    def _give_way(self, upstream: Upstream, *, is_replaced: bool) -> None:
         """Let an agent at another sentinel have the address of one that is attached here."""
         if self._peers is not None:
-            self._peers.forget(way.address)
-        if isinstance(way, Tunnel):
-            self._routes.give_way(way, is_replaced=is_replaced)
+            self._peers.forget(upstream.address)
+        if isinstance(upstream, Tunnel):
+            self._routes.give_way(upstream, is_replaced=is_replaced)
 
     async def _renew(self) -> None:
         """Renew the leases that are due, and those at addresses to look at. An entry that is gone is written again."""
@@ -160,18 +160,18 @@ class Presence:
             if (key, owner) not in there:
                 self._written[key] = (self._written[key][0], UNKNOWN)
 
-    def _key(self, way: Way) -> Key:
-        return Key(way.address, way.instance, self._sentinel)
+    def _key(self, upstream: Upstream) -> Key:
+        return Key(upstream.address, upstream.instance, self._sentinel)
 
-    def _entry(self, key: Key, way: Way) -> Entry:
+    def _entry(self, key: Key, upstream: Upstream) -> Entry:
         entry = Entry(
             key=key,
-            owner=way.owner,
-            tenant=way.address,
-            store=way.store,
-            replaces=way.replaces,
+            owner=upstream.owner,
+            tenant=upstream.address,
+            store=upstream.store,
+            replaces=upstream.replaces,
             age_s=time.monotonic() - self._since[key],
         )
-        if way.description is None:
+        if upstream.description is None:
             return entry.with_card(b"")
-        return entry.with_card(way.description.card.SerializeToString(), way.description.body)
+        return entry.with_card(upstream.description.card.SerializeToString(), upstream.description.body)

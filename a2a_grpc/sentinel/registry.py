@@ -54,7 +54,8 @@ class RegistryService:
 
     Args:
         entries: The store of the entries.
-        rules: Who may attach and call which agents. A caller registers agents of a tenant if it may attach there.
+        rules: The rules that say which callers may attach and call which agents. A caller registers agents of a tenant
+            if it may attach there.
     """
 
     def __init__(self, entries: EntryStore, rules: Rules) -> None:

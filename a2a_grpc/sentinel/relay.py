@@ -23,7 +23,7 @@ from a2a_grpc.sentinel.errors import AgentGoneError, NotAttachedError, SentinelU
 from a2a_grpc.sentinel.peers import Peers
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
-from a2a_grpc.sentinel.way import Way
+from a2a_grpc.sentinel.upstream import Upstream
 from a2a_grpc.sentinel.wire import tenant_of
 from a2a_grpc.wire import SERVICE, SERVICE_NAME
 
@@ -115,7 +115,7 @@ class Relay:
         return relay
 
     async def _passed(
-        self, way: Way, tenant: str, begin: Callable[[], Any], context: Context, *, is_stream: bool
+        self, way: Upstream, tenant: str, begin: Callable[[], Any], context: Context, *, is_stream: bool
     ) -> bytes | None:
         """Pass a call on, and its responses and its end back. Raise the error of a connection that was lost.
 
@@ -147,7 +147,7 @@ class Relay:
         await end(context, code, said, trailers)
         return None
 
-    async def _way(self, principal: Principal, tenant: str, received: Metadata) -> tuple[Way, Metadata]:
+    async def _way(self, principal: Principal, tenant: str, received: Metadata) -> tuple[Upstream, Metadata]:
         """Return the way to the agent that a call is for, and the metadata to send there.
 
         Args:

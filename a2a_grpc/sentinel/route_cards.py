@@ -51,9 +51,9 @@ class RouteCards:
         self._public = public
         self._cards = Cards(timeout_s=FETCH_S, ca_cert=ca_cert)
         self._keeping = [
-            asyncio.create_task(self._keep(way, places[way.address]), name="a2a-grpc:route-card")
-            for way in routes.plain
-            if way.address in places
+            asyncio.create_task(self._keep(upstream, places[upstream.address]), name="a2a-grpc:route-card")
+            for upstream in routes.plain
+            if upstream.address in places
         ]
 
     async def close(self) -> None:
@@ -63,23 +63,23 @@ class RouteCards:
         await asyncio.gather(*self._keeping, return_exceptions=True)
         await self._cards.close()
 
-    async def _keep(self, way: Direct, place: Place) -> None:
+    async def _keep(self, upstream: Direct, place: Place) -> None:
         """Fetch a card, and look from time to time if it has changed. Try again after each failure."""
         backoff, said = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S), ""
         while True:
             try:
                 card = await self._cards.load(place)
-                description = await asyncio.to_thread(routed, card, way.address, self._public)
+                description = await asyncio.to_thread(routed, card, upstream.address, self._public)
             except (AgentCardError, UnreachableError, BadCardError, ConfigurationError) as error:
                 if str(error) != said:
                     said = str(error)
-                    logger.warning("no card of a plain route address=%s reason=%s", way.address, one_line(said))
+                    logger.warning("no card of a plain route address=%s reason=%s", upstream.address, one_line(said))
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
             said = ""
-            if description != way.description:
-                way.description = description
+            if description != upstream.description:
+                upstream.description = description
                 self._routes.changed.set()
             await asyncio.sleep(EVERY_S)
 
@@ -94,7 +94,7 @@ def places_of(text: str, routes: Iterable[Direct]) -> dict[str, Place]:
     Raises:
         ConfigurationError: A part of the text has another form, or names no plain route.
     """
-    known, places = {way.address for way in routes}, {}
+    known, places = {upstream.address for upstream in routes}, {}
     for address, target in by_address("route_card", text, FORM).items():
         if address not in known:
             raise ConfigurationError(f"route_card names the address '{address}', which route does not name")

@@ -1,4 +1,4 @@
-"""Which agents are reached at which address, and whose the addresses are."""
+"""The routing table of a sentinel: the agents at each address, and the owners of the addresses."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError, UnavailableError
 from a2a_grpc.sentinel.direct import Direct
 from a2a_grpc.sentinel.tunnel import Tunnel
-from a2a_grpc.sentinel.way import Way
+from a2a_grpc.sentinel.upstream import Upstream
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
@@ -20,7 +20,7 @@ MAX_HELD = 100_000
 
 
 class Routes:
-    """The ways to the agents by their addresses.
+    """The agents by their addresses.
 
     Guarantees:
 
@@ -42,15 +42,15 @@ class Routes:
     def __init__(self, *, max_agents: int, hold_s: float, plain: Iterable[Direct] = ()) -> None:
         self._max_agents = max_agents
         self._hold_s = hold_s
-        self._plain = {way.address: way for way in plain}
+        self._plain = {upstream.address: upstream for upstream in plain}
         self._attached: dict[str, list[Tunnel]] = {}
         self._owners: dict[str, tuple[str, float | None]] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self.changed = asyncio.Event()
         """Set when an agent has been attached or detached, or has sent its card. The registry clears it."""
 
-    def find(self, address: str) -> Way | None:
-        """Return the way to the agent that gets the next call for an address. Return None if there is none."""
+    def find(self, address: str) -> Upstream | None:
+        """Return the agent that gets the next call for an address. Return None if there is none."""
         if (plain := self._plain.get(address)) is not None:
             return plain
         tunnels = self._attached.get(address, [])
@@ -74,14 +74,14 @@ class Routes:
         """The agents of plain routes."""
         return list(self._plain.values())
 
-    def ways(self) -> list[Way]:
-        """Return the ways to all agents."""
+    def upstreams(self) -> list[Upstream]:
+        """Return all agents."""
         return [*self.all(), *self._plain.values()]
 
     def open(self) -> None:
         """Open the plain routes."""
-        for way in self._plain.values():
-            way.open()
+        for upstream in self._plain.values():
+            upstream.open()
 
     def check(self, tunnel: Tunnel) -> None:
         """Raise an error if an agent may not be attached at its address.
@@ -145,7 +145,7 @@ class Routes:
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        await asyncio.gather(*(way.close() for way in self._plain.values()))
+        await asyncio.gather(*(upstream.close() for upstream in self._plain.values()))
 
     def _retire(self, tunnel: Tunnel, *, is_replaced: bool) -> None:
         """Have an agent attach again, or not if another one has replaced it. End the tunnel after its calls."""

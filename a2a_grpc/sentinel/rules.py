@@ -1,4 +1,4 @@
-"""Who may attach agents at which addresses, and who may call them."""
+"""The rules that say which callers may attach agents at which addresses, and which may call them."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -23,8 +23,8 @@ class RulesFile(Rules):
 
     Guarantees:
 
-    - A change of the file counts once two looks in a row have found the same rules: a file that is being written may
-      lack a rule, and would then allow too much.
+    - A change of the file counts once two looks in a row have found the same rules. A file that is being written may
+      lack a rule, and would allow too much.
     - If the new file cannot be read or is wrong, the former rules remain, and the log says why.
     - A change of another table counts from the next start only. The log says so.
 

@@ -24,18 +24,18 @@ from a2a_grpc.rpc import (
     Methods,
     TransportSettings,
 )
+from a2a_grpc.sentinel.admission import Admission
 from a2a_grpc.sentinel.attaching import Attaching
+from a2a_grpc.sentinel.consistency import callers_of, check_consistency, names_of
 from a2a_grpc.sentinel.direct import plain_routes
 from a2a_grpc.sentinel.directory import Directory
-from a2a_grpc.sentinel.entrance import Entrance
-from a2a_grpc.sentinel.fit import callers_of, check_fit, names_of
 from a2a_grpc.sentinel.heartbeats import Heartbeats
 from a2a_grpc.sentinel.hop import Hops
-from a2a_grpc.sentinel.looking import looking
 from a2a_grpc.sentinel.membership import Membership
 from a2a_grpc.sentinel.ports import look_after, made_ports
 from a2a_grpc.sentinel.registry import RegistryService
 from a2a_grpc.sentinel.relay import Relay
+from a2a_grpc.sentinel.replacement import replacement_handlers
 from a2a_grpc.sentinel.route_cards import RouteCards, places_of
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
@@ -76,14 +76,15 @@ class Sentinel:
         settings: The settings; by default the defaults of the class.
         auth: Authenticators, for clients and agents. With at least one, each call needs valid credentials, and an
             address belongs to the principal that was the first to attach there.
-        rules: Who may attach at which addresses, and who may call which agents; by default each authenticated caller.
+        rules: The rules that say which callers may attach at which addresses, and which may call which agents; by
+            default each authenticated caller may do both.
         callers: The limits of callers, and the audit log. The credentials that they name are not read.
         transport: The limits and times of HTTP/2 connections.
 
     Raises:
-        ConfigurationError: The signing key cannot be used, a package is missing, there are rules and no
-            authenticators, or a plain route is wrong, or its agent could not tell its callers apart. Or credentials
-            would be sent in plaintext beyond this machine.
+        ConfigurationError: The signing key cannot be used, a package is missing, or there are rules and no
+            authenticators. A plain route is wrong, or its agent could not tell its callers apart. Credentials would be
+            sent in plaintext beyond this machine.
 
     Attributes:
         address: HOST:PORT, once the sentinel listens. The first one, if `listen` names several.
@@ -108,7 +109,7 @@ class Sentinel:
             max_receive_bytes=self.settings.max_receive_bytes,
             max_send_bytes=self.settings.max_send_bytes,
         )
-        check_fit(self.settings, auth, rules)
+        check_consistency(self.settings, auth, rules)
         self._rules = (rules or Rules()) if auth else Rules.open_to_all()
         self._schemes = schemes_of(auth)
         self._signer = Signer(self.settings.signing_key) if auth and not self.settings.pass_credentials else None
@@ -129,7 +130,7 @@ class Sentinel:
         )
         self._undo = AsyncExitStack()
         self._membership = Membership(self.entries, self._routes, self.settings, self._hops)
-        self._entrance: Entrance
+        self._admission: Admission
         self._attaching: Attaching
         self._heartbeats: Heartbeats
         self._streams: AgentStreams
@@ -159,7 +160,7 @@ class Sentinel:
             folder = Path(tempfile.mkdtemp(prefix="a2a-grpc-"))  # with mode 0700
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             self._failed = asyncio.get_running_loop().create_future()
-            self._entrance = Entrance(settings, self._transport)
+            self._admission = Admission(settings, self._transport)
             undo.push_async_callback(self._callers.close)  # after the ports: calls that still come are identified
             if self._auth_settings.audit_log:
                 self._audit = AuditLog(self._auth_settings.audit_log)
@@ -212,17 +213,18 @@ class Sentinel:
         self._renew()
         self._heartbeats.drain()
         await self._membership.leave()  # first, so that other sentinels pass no more calls on
-        await self._entrance.calls.end_streams()
-        if ways := self._routes.ways():
+        await self._admission.calls.end_streams()
+        if upstreams := self._routes.upstreams():
             grace_s = self.settings.drain_grace_s
-            await asyncio.wait([asyncio.create_task(way.finish(grace_s), name="a2a-grpc:finish") for way in ways])
-        await asyncio.gather(self._entrance.calls.wait(CLOSE_S), self._admin.end())
+            finishing = [asyncio.create_task(one.finish(grace_s), name="a2a-grpc:finish") for one in upstreams]
+            await asyncio.wait(finishing)
+        await asyncio.gather(self._admission.calls.wait(CLOSE_S), self._admin.end())
         await self._undo.aclose()
 
     @property
     def is_idle(self) -> bool:
         """True while no call of a client is open."""
-        return self._entrance.calls.is_idle
+        return self._admission.calls.is_idle
 
     async def wait_failed(self) -> str:
         """Wait until a port is lost for good, although the sentinel was not stopped. Return the reason."""
@@ -244,7 +246,7 @@ class Sentinel:
 
         self.http_url, port = await http.served(
             Directory(self.entries, self._routes, self._rules),
-            http.Visitors(self._callers, self._audit),
+            http.HttpCallers(self._callers, self._audit),
             self.settings,
             front.tls,
             is_alive=lambda: self._failed is None or not self._failed.done(),
@@ -254,7 +256,7 @@ class Sentinel:
 
     async def _close_front(self, front: Front) -> None:
         """Close the ports. Let clients that have not read their answers still read them."""
-        await front.close(self._entrance.calls.unread_by)
+        await front.close(self._admission.calls.unread_by)
 
     def _fail(self, reason: str) -> None:
         """Record that a port is lost for good, and why."""
@@ -266,7 +268,7 @@ class Sentinel:
 
     def _methods(self, front: Front) -> Methods:
         """Return the handlers of the agents' service, of the service that agents call, and of those for operators."""
-        calls, peers = self._entrance.calls, self._membership.peers
+        calls, peers = self._admission.calls, self._membership.peers
         relay = Relay(
             self._routes,
             calls,
@@ -277,6 +279,6 @@ class Sentinel:
         )
         handlers = relay.handlers() | RegistryService(self.entries, self._rules).handlers(calls)
         if peers is not None:
-            handlers |= looking(calls, self._hops, self._membership.look)
+            handlers |= replacement_handlers(calls, self._hops, self._membership.look)
         handlers |= {**self._attaching.handlers(), **self._heartbeats.handlers(), **self._admin.handlers()}
-        return self._entrance.methods(handlers, relay.named, front=front, callers=self._callers, audit=self._audit)
+        return self._admission.methods(handlers, relay.named, front=front, callers=self._callers, audit=self._audit)

@@ -46,7 +46,7 @@ class Signer:
 
     - A signed principal is for one address (`aud`), and valid for 60 seconds, but not beyond the end of the
       credentials.
-    - A principal is signed once in 30 seconds for an address, however many calls it makes.
+    - A principal is signed once in 30 seconds for an address, and not for each call.
     - The credentials of the caller are no part of what is signed.
 
     Args:

@@ -16,7 +16,7 @@ from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel.pipe import CHUNK_BYTES, dropped, is_http2, join
-from a2a_grpc.sentinel.way import Calling, Way
+from a2a_grpc.sentinel.upstream import RawStub, Upstream
 from a2a_grpc.sentinel.wire import Dial, Drain, Hello, PipeFrame, SentinelFrame, parsed
 
 DIAL_S = 10.0
@@ -35,7 +35,7 @@ RESERVED_CALLS = 0.9
 """The share of an agent's calls per connection that is used: gRPC lets further calls wait without an end."""
 
 
-class Tunnel(Way):
+class Tunnel(Upstream):
     """An agent that is attached.
 
     Channels connect to a private socket of the sentinel. For each connection there the agent is asked for a pipe, and
@@ -91,7 +91,7 @@ class Tunnel(Way):
     async def open(self) -> None:
         """Listen on the private socket."""
         self._listening = await asyncio.start_unix_server(self._accept, self._path, limit=CHUNK_BYTES)
-        self._pool = Pool(self._channel, self._calls_per_pipe, Renewal(ClientSettings()), Calling)
+        self._pool = Pool(self._channel, self._calls_per_pipe, Renewal(ClientSettings()), RawStub)
 
     def shares_with(self, other: "Tunnel") -> bool:
         """Return True if two agents have the same store, so that both can serve each task of the other one."""

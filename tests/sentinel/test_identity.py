@@ -24,8 +24,8 @@ from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.parts import text_of
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Attachment, Sentinel, SentinelSettings
+from a2a_grpc.sentinel.signed_callers import LEEWAY_S, SignedCallers
 from a2a_grpc.sentinel.signing import LIFE_S, REUSE_S, Signer, key_id
-from a2a_grpc.sentinel.vouched import LEEWAY_S, VouchedCallers
 from a2a_grpc.sentinel.wire import Welcome
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, ListTasksRequest, TaskState
 from tests.auth.callers import Named, as_caller
@@ -288,7 +288,7 @@ async def test_a_server_with_interceptors_believes_the_sentinel_on_the_tunnel_on
 
 
 def test_a_private_socket_without_its_authenticator_is_refused(tmp_path: Path) -> None:
-    for one in ({"private_socket": tmp_path / "s"}, {"private_callers": VouchedCallers(ADDRESS)}):
+    for one in ({"private_socket": tmp_path / "s"}, {"private_callers": SignedCallers(ADDRESS)}):
         with pytest.raises(TypeError, match="come together"):
             Server(told(scopes=False), **one)
 
@@ -390,16 +390,16 @@ def shown(*entries: str) -> CallCredentials:
 
 
 async def test_a_later_sentinel_that_does_not_sign_opens_nothing() -> None:
-    callers, signer = VouchedCallers(ADDRESS), Signer()
+    callers, signer = SignedCallers(ADDRESS), Signer()
     assert await callers(shown()) is None
-    name = callers.believe(welcome(signer))
+    name = callers.trust(welcome(signer))
     entry = signer.sign(ANN, ADDRESS)
     assert (await callers(shown(entry))) == ANN
-    again = callers.believe(welcome(signer))
-    callers.forget(name)
+    again = callers.trust(welcome(signer))
+    callers.distrust(name)
     assert (await callers(shown(entry))) == ANN, "another tunnel has the same key"
-    callers.forget(again)
-    callers.forget(callers.believe(welcome(None)))
+    callers.distrust(again)
+    callers.distrust(callers.trust(welcome(None)))
     for entries in ((), (entry,)):
         with pytest.raises(Refused):
             await callers(shown(*entries))
@@ -407,8 +407,8 @@ async def test_a_later_sentinel_that_does_not_sign_opens_nothing() -> None:
 
 async def test_a_principal_is_signed_and_verified_once_and_never_counts_after_its_end() -> None:
     now = [1000.0]
-    signer, callers = Signer(clock=lambda: now[0]), VouchedCallers(ADDRESS, clock=lambda: now[0])
-    callers.believe(welcome(signer))
+    signer, callers = Signer(clock=lambda: now[0]), SignedCallers(ADDRESS, clock=lambda: now[0])
+    callers.trust(welcome(signer))
     first = signer.sign(ANN, ADDRESS)
     known_callers = await callers(shown(first))
     now[0] += REUSE_S - 1

@@ -15,7 +15,7 @@ from a2a_grpc.auth.file import tables_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import PermissionDeniedError
 from a2a_grpc.principal import Principal
-from a2a_grpc.sentinel import Attachment, Sentinel, SentinelSettings, coming
+from a2a_grpc.sentinel import Attachment, Sentinel, SentinelSettings, reattach
 from a2a_grpc.sentinel.rules import Rule, Rules, rules_in
 from a2a_grpc.wire import GetTaskRequest
 from tests.auth.test_keys import add
@@ -170,7 +170,7 @@ async def test_an_agent_attaches_with_newer_credentials_before_its_former_ones_e
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends_at = time.time() + 600
-    monkeypatch.setattr(coming, "RENEW_BEFORE_S", 599.5)
+    monkeypatch.setattr(reattach, "RENEW_BEFORE_S", 599.5)
 
     async def ending(credentials: CallCredentials) -> Principal | None:
         caller = await named(credentials)

@@ -15,7 +15,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import PermissionDeniedError, UnavailableError
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
-from a2a_grpc.sentinel.coming import RETRY_MAXIMUM_S, Coming, Recurrence, spread_of
+from a2a_grpc.sentinel.reattach import RETRY_MAXIMUM_S, ReattachDelay, RecurringLoss, spread_of
 from a2a_grpc.sentinel.wire import SentinelFrame, Welcome
 from a2a_grpc.wire import GetTaskRequest, Task
 from tests.harness import Program, eventually
@@ -113,13 +113,13 @@ def _assert(holds: bool) -> None:
 
 
 def test_ages_that_recur_are_noticed_and_others_are_not() -> None:
-    recurrence = Recurrence()
-    assert [recurrence.lost(age) for age in (60.0, 61.5, 58.5)] == [None, None, pytest.approx(60.0)]
-    assert [recurrence.lost(age) for age in (60.0, 60.0)] == [None, None]
-    assert recurrence.lost(60.0) == pytest.approx(60.0)
-    recurrence = Recurrence()
-    assert [recurrence.lost(age) for age in (60.0, 66.0, 60.0, 54.0, 0.1, 0.1, 0.1)] == [None] * 7
-    assert [recurrence.lost(age) for age in (30.0, 30.0, 0.2, 30.0)] == [None] * 4
+    losses = RecurringLoss()
+    assert [losses.lost(age) for age in (60.0, 61.5, 58.5)] == [None, None, pytest.approx(60.0)]
+    assert [losses.lost(age) for age in (60.0, 60.0)] == [None, None]
+    assert losses.lost(60.0) == pytest.approx(60.0)
+    losses = RecurringLoss()
+    assert [losses.lost(age) for age in (60.0, 66.0, 60.0, 54.0, 0.1, 0.1, 0.1)] == [None] * 7
+    assert [losses.lost(age) for age in (30.0, 30.0, 0.2, 30.0)] == [None] * 4
 
 
 @pytest.mark.long
@@ -149,11 +149,11 @@ def test_a_thousand_agents_that_have_lost_a_sentinel_come_back_spread_out() -> N
     attempts: Counter[int] = Counter()
     attached: Counter[int] = Counter()
     for _ in range(1000):
-        coming = Coming()
-        now_s = coming.after_loss_s(spread_of(1000))
+        delays = ReattachDelay()
+        now_s = delays.after_loss_s(spread_of(1000))
         attempts[int(10 * now_s)] += 1
         while now_s < back_s:
-            now_s += coming.after_failure_s()
+            now_s += delays.after_failure_s()
             attempts[int(10 * now_s)] += 1
         attached[int(10 * now_s)] += 1
     assert sum(attached.values()) == 1000
@@ -164,8 +164,8 @@ def test_a_thousand_agents_that_have_lost_a_sentinel_come_back_spread_out() -> N
 
 def test_an_agent_that_is_alone_comes_back_at_once() -> None:
     assert spread_of(1) <= 0.2
-    assert all(Coming().after_loss_s(0.0) <= 0.2 for _ in range(1000))
-    assert all(Coming().after_loss_s(1e9) <= RETRY_MAXIMUM_S for _ in range(1000))
+    assert all(ReattachDelay().after_loss_s(0.0) <= 0.2 for _ in range(1000))
+    assert all(ReattachDelay().after_loss_s(1e9) <= RETRY_MAXIMUM_S for _ in range(1000))
 
 
 async def test_agents_that_have_lost_their_sentinel_are_all_back_when_it_is() -> None:

@@ -1,4 +1,4 @@
-"""When agents attach again: after a loss, or before a tunnel has to end. And what recurring losses say."""
+"""The delays after which agents attach again, and the cause of losses that recur."""
 
 import random
 import time
@@ -10,7 +10,7 @@ RETRY_INITIAL_S, RETRY_MAXIMUM_S = 0.2, 2.0
 """Seconds before the first and the later attempts to attach again."""
 
 AGENTS_PER_S = 500
-"""Agents that a sentinel lets come back in a second."""
+"""The number of agents that attach again in a second after their sentinel was lost."""
 
 RENEWAL = (0.7, 0.8)
 """The share of the largest age of a connection at which an agent is asked to open a new tunnel. gRPC varies the age by
@@ -20,7 +20,7 @@ RENEW_BEFORE_S = 30.0
 """Seconds before the end of an agent's credentials at which the agent is asked to attach with newer ones."""
 
 TIMES = 3
-"""So many losses after the same time are no chance."""
+"""The number of losses after the same time that have a common cause."""
 TOLERANCE = 0.05
 """The share by which these times may differ from their mean."""
 SHORTEST_S = 1.0
@@ -28,7 +28,7 @@ SHORTEST_S = 1.0
 
 
 def spread_of(agents: int) -> float:
-    """Return the time in seconds over which so many agents come back to a sentinel that they have lost.
+    """Return the seconds over which agents attach again to a sentinel that they have lost.
 
     Args:
         agents: The number of agents.
@@ -51,8 +51,8 @@ def renewal_s(max_age_s: float, ends_at: float | None) -> float | None:
     return min(ages, default=None)
 
 
-class Coming:
-    """Says after which time an agent makes its next attempt to attach.
+class ReattachDelay:
+    """Decides after which delay an agent makes its next attempt to attach.
 
     Guarantees:
 
@@ -78,8 +78,8 @@ class Coming:
         return self._backoff.next_s()
 
 
-class Recurrence:
-    """Notices tunnels that are lost after the same time again and again, as by the timeout of a proxy."""
+class RecurringLoss:
+    """Finds out if tunnels are lost after the same time again and again, as by the timeout of a proxy."""
 
     def __init__(self) -> None:
         self._ages: deque[float] = deque(maxlen=TIMES)

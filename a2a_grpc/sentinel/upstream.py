@@ -1,4 +1,4 @@
-"""A way to an agent: connections, and the calls that are open on them."""
+"""An agent to which a sentinel passes calls on: its connections, and the calls that are open on them."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ CUT = frozenset([
 """The statuses that gRPC gives to calls whose connection has ended."""
 
 
-class Calling:
+class RawStub:
     """The methods of the A2A service on one channel, with requests and responses as bytes.
 
     A method that the service does not have is one with a stream of responses, which may also be a single one.
@@ -37,13 +37,13 @@ class Calling:
         return self._channel.unary_stream(f"/{SERVICE_NAME}/{name}")
 
 
-class Way:
+class Upstream:
     """Makes calls to one agent, and counts the open ones.
 
     Guarantees:
 
     - No more than `max_calls` calls are open.
-    - A call that ends because its connection was lost is told from one that the agent has ended.
+    - A call that ends because its connection was lost is distinguished from one that the agent has ended.
 
     Args:
         address: The logical address of the agent.
@@ -66,7 +66,7 @@ class Way:
     def __init__(self, address: str, *, max_calls: int) -> None:
         self.address = address
         self.takes_calls = True
-        """False once no new calls are to be made in this way."""
+        """False once the agent gets no new calls."""
         self.is_gone = False
         """True once the agent is gone."""
         self.cuts = 0

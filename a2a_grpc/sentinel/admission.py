@@ -27,7 +27,7 @@ Handlers = Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
 """The handlers of methods by the full names of the methods."""
 
 
-class Entrance:
+class Admission:
     """Counts calls, limits them, and finds out who calls.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which sentinels an agent is attached to, as the store that the sentinels share says."""
+"""Find the sentinels that an agent is attached to, in the store that the sentinels share."""
 
 import asyncio
 import logging
@@ -13,13 +13,13 @@ logger = logging.getLogger("a2a_grpc.sentinel")
 
 KNOWN_S = 1.0
 """Seconds for which the sentinels of an address are remembered."""
-PATIENCE_S = 0.5
+STORE_WAIT_S = 0.5
 """Seconds that the store has to answer, if there is an answer that is not older than a lease."""
 MAX_KNOWN = 10_000
 """Addresses whose sentinels are remembered."""
 
 
-class Whereabouts:
+class Locations:
     """Finds the other sentinels of an address.
 
     Guarantees:
@@ -46,10 +46,10 @@ class Whereabouts:
         Args:
             address: The logical address.
         """
-        return [one for one in await self._entries.at(address) if self._is_elsewhere(one)]
+        return [one for one in await self._entries.at(address) if self._is_of_another(one)]
 
     async def sentinels_of(self, address: str) -> list[str]:
-        """Return HOST:PORT of the other sentinels of an address. If the store takes its time, the last answer counts.
+        """Return HOST:PORT of the other sentinels of an address. If the store is slow, the last answer counts.
 
         Args:
             address: The logical address.
@@ -63,7 +63,7 @@ class Whereabouts:
             asking.add_done_callback(lambda done: self._asking.pop(address, None))
         asking, began = self._asking[address]
         is_usable = known is not None and now < known[0] + self._entries.lease_s
-        await asyncio.wait([asking], timeout=max(0.0, began + PATIENCE_S - now) if is_usable else None)
+        await asyncio.wait([asking], timeout=max(0.0, began + STORE_WAIT_S - now) if is_usable else None)
         if known is not None and is_usable and not asking.done():
             return known[1]
         return await asyncio.shield(asking)
@@ -77,7 +77,7 @@ class Whereabouts:
         self._known.pop(address, None)
 
     async def close(self) -> None:
-        """End the questions to the store."""
+        """End the queries to the store."""
         self._lines.close()
         askings = [asking for asking, _ in self._asking.values()]
         for asking in askings:
@@ -99,5 +99,5 @@ class Whereabouts:
             self._known.popitem(last=False)
         return sentinels
 
-    def _is_elsewhere(self, entry: Entry) -> bool:
+    def _is_of_another(self, entry: Entry) -> bool:
         return entry.is_attached and entry.key.sentinel != self._sentinel

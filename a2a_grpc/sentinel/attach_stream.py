@@ -1,4 +1,4 @@
-"""The frames of one Attach stream, on the side of the agent."""
+"""One Attach stream of an agent: its frames, and the pipes that the sentinel asks for."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnavailableError
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.pipes import Pipes
-from a2a_grpc.sentinel.vouched import VouchedCallers
+from a2a_grpc.sentinel.signed_callers import SignedCallers
 from a2a_grpc.sentinel.wire import (
     AgentFrame,
     Bye,
@@ -36,15 +36,15 @@ LEAVE_S = 1.0
 BROKEN_OFF = "the connection to the sentinel is broken"
 
 
-class Link:
+class AttachStream:
     """One Attach stream, with its pipes.
 
     Args:
         hello: What the agent says of itself.
-        pool: The connections to the sentinel, which the link closes.
+        pool: The connections to the sentinel, which the stream closes.
         metadata: The credentials of the agent.
         socket: The path of the socket of the agent's gRPC server, once it is known.
-        callers: The authenticator of this socket, which gets the key of the sentinel while the link is open.
+        callers: The authenticator of this socket, which gets the key of the sentinel while the stream is open.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Link:
         pool: Pool,
         metadata: tuple[tuple[str, str], ...],
         socket: "asyncio.Future[Path]",
-        callers: VouchedCallers,
+        callers: SignedCallers,
     ) -> None:
         self._hello = hello
         self._pool = pool
@@ -75,7 +75,7 @@ class Link:
         """Done once the tunnel has ended and everything of it is released."""
 
     async def open(self) -> Welcome:
-        """Say Hello. Return the answer. Raise the error of a sentinel that refuses, or does not answer."""
+        """Send Hello. Return the Welcome. Raise an error if the sentinel refuses, or does not answer."""
         try:
             async with time_limit(WELCOME_S):
                 self._attach = self._pool.begin("attach", None, metadata=self._metadata)
@@ -95,7 +95,7 @@ class Link:
             await self._end()
             raise InvalidRequestError("the first frame of the sentinel is no proper Welcome")
         try:
-            self._key = self._callers.believe(frame.welcome)
+            self._key = self._callers.trust(frame.welcome)
         except ValueError:
             await self._end()
             raise InvalidRequestError("the key, or a security scheme, of the sentinel's Welcome is malformed") from None
@@ -127,41 +127,42 @@ class Link:
             self._running.result()
         return self._drained.is_set()
 
-    def say(self, frame: AgentFrame) -> None:
-        """Say something to the sentinel."""
+    def send(self, frame: AgentFrame) -> None:
+        """Send a frame to the sentinel."""
         self._frames.put_nowait(frame)
 
     async def close(self) -> None:
-        """Say Bye, and end everything."""
+        """Send Bye, and end everything."""
         if self._running is None:
             await self._end()
             return
-        self.say(AgentFrame(bye=Bye(reason="the agent stops")))
+        self.send(AgentFrame(bye=Bye(reason="the agent stops")))
         await asyncio.wait([self._running], timeout=LEAVE_S)
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
 
     async def _run(self) -> None:
         """Serve the tunnel until its end. Raise the error of a tunnel that was lost."""
-        ways = [asyncio.create_task(way, name="a2a-grpc:tunnel") for way in (self._tell(), self._hear())]
+        both = (self._send_frames(), self._receive_frames())
+        tasks = [asyncio.create_task(one, name="a2a-grpc:tunnel") for one in both]
         try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not self._drained.is_set():
-                # gRPC raises CancelledError in a way whose call the other way has canceled.
-                errors = [UnavailableError(BROKEN_OFF) if way.cancelled() else way.exception() for way in done]
+                # gRPC raises CancelledError in a task whose call the other task has canceled.
+                errors = [UnavailableError(BROKEN_OFF) if task.cancelled() else task.exception() for task in done]
                 error = min(errors, key=lambda error: not isinstance(error, A2AError))
                 if error is not None:
                     raise await self._failure(error) if isinstance(error, BROKEN) else error
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._end()
         if not self._drained.is_set():
             raise UnavailableError("the sentinel has ended the tunnel")
 
-    async def _tell(self) -> None:
-        """Say what is to be said, and a heartbeat if there is nothing. Return one second after Bye."""
+    async def _send_frames(self) -> None:
+        """Send the frames of the queue, and a heartbeat if there are none. Return one second after Bye."""
         while True:
             try:
                 async with asyncio.timeout(self._heartbeat_s):
@@ -173,8 +174,8 @@ class Link:
                 await asyncio.sleep(LEAVE_S)  # the sentinel ends the stream before; a cancel would overtake Bye
                 return
 
-    async def _hear(self) -> None:
-        """Do what the sentinel says. Return at the end of the stream."""
+    async def _receive_frames(self) -> None:
+        """Handle the frames of the sentinel. Return at the end of the stream."""
         while True:
             try:
                 async with time_limit(2 * self._heartbeat_s):
@@ -219,7 +220,7 @@ class Link:
         if self._attach is not None:
             self._pool.end(self._attach)
         await self._pool.close()
-        self._callers.forget(self._key)
+        self._callers.distrust(self._key)
         self._key = ""
         if not self.ending.done():
             self.ending.set_result(None)

@@ -1,4 +1,4 @@
-"""The callers of an attached agent, as its sentinel names them."""
+"""The callers of an attached agent, as its sentinel has signed them."""
 
 import hashlib
 import time
@@ -27,8 +27,8 @@ LEEWAY_S = 60.0
 """Seconds by which the clocks of the sentinel and the agent may differ."""
 
 
-class VouchedCallers:
-    """An authenticator of the calls that come through a tunnel: the sentinel has signed who calls.
+class SignedCallers:
+    """An authenticator of the calls that come through a tunnel, whose callers the sentinel has signed.
 
     It is for the private socket of an agent's server only, which no other program can reach.
 
@@ -38,7 +38,7 @@ class VouchedCallers:
     - Once a sentinel has said that it signs, each call needs a signed principal. A later sentinel that does not sign
       cannot change that.
     - A signed principal counts for this agent's address only, and for a minute after its end at most.
-    - A signed principal is verified once, however many calls show it.
+    - A signed principal is verified once, and not for each call that shows it.
 
     Args:
         address: The address of the agent.
@@ -58,8 +58,8 @@ class VouchedCallers:
         self.passes_credentials = False
         """True once a sentinel has said that it passes the credentials of callers on."""
 
-    def believe(self, welcome: Welcome) -> str:
-        """Accept the key of a sentinel. Return the name of the key, for `forget`; empty if the sentinel signs nothing.
+    def trust(self, welcome: Welcome) -> str:
+        """Accept the key of a sentinel. Return the key's name, for `distrust`; empty if the sentinel signs nothing.
 
         Args:
             welcome: What the sentinel has said.
@@ -87,11 +87,11 @@ class VouchedCallers:
         self.is_vouching = True
         return name
 
-    def forget(self, name: str) -> None:
+    def distrust(self, name: str) -> None:
         """Accept the key of a sentinel no longer, unless another tunnel to a sentinel with this key is there.
 
         Args:
-            name: The name that `believe` has returned.
+            name: The name that `trust` has returned.
         """
         if not name:
             return

@@ -1,4 +1,4 @@
-"""How the settings, authenticators and rules of a sentinel fit each other."""
+"""Check that the settings, authenticators and rules of a sentinel fit each other."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from a2a_grpc.sentinel.settings import SentinelSettings
 from a2a_grpc.wire import SecurityScheme
 
 
-def check_fit(settings: SentinelSettings, auth: Sequence[Authenticator], rules: Rules | None) -> None:
+def check_consistency(settings: SentinelSettings, auth: Sequence[Authenticator], rules: Rules | None) -> None:
     """Raise ConfigurationError if the arguments of a sentinel do not fit each other.
 
     Args:
@@ -31,14 +31,14 @@ def check_fit(settings: SentinelSettings, auth: Sequence[Authenticator], rules: 
 
 
 def callers_of(settings: SentinelSettings, auth: Sequence[Authenticator], limits: AuthSettings, hops: Hops) -> Callers:
-    """Return what identifies the callers of a sentinel.
+    """Return the object that identifies the callers of a sentinel.
 
     Args:
         settings: The settings of the sentinel.
         auth: The authenticators.
         limits: The limits of callers.
-        hops: The marks of calls that other sentinels pass on. Their callers are asked about there, and have no
-            credentials here.
+        hops: The marks of calls that other sentinels pass on. The other sentinel has identified their
+            callers, who have no credentials here.
     """
     hopped = (HoppedCallers(hops),) if auth and settings.has_peers else ()
     return Callers(

@@ -12,13 +12,15 @@ from a2a_grpc.sentinel.hop import Hops
 from a2a_grpc.sentinel.wire import LOOK, LOOK_PATH, LookRequest, LookResponse, parsed
 
 
-def looking(calls: Calls, hops: Hops, look: Callable[[str], None]) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+def replacement_handlers(
+    calls: Calls, hops: Hops, look: Callable[[str], None]
+) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
     """Return the handler of the method. A call without a valid mark for its address is refused.
 
     Args:
         calls: The calls in progress.
         hops: The marks of calls between sentinels.
-        look: Looks soon whether the agents at an address were replaced.
+        look: Has the sentinel find out soon if the agents at an address were replaced.
     """
 
     async def behavior(raw: bytes, context: Context) -> bytes:
