@@ -36,7 +36,8 @@ def period_of(lease_s: float) -> float:
 async def beat(registry: Registry, name: str, instance: str, answered: Callable[[], None]) -> NoReturn:
     """Send heartbeats on a stream. Raise the error that ends the stream.
 
-    If the caller is canceled, the registry is told that the stream ends, so that it does not count the agent as lost.
+    If the caller is canceled, tell the registry that the stream ends, so that the registry does not count the agent as
+    lost.
 
     Args:
         registry: The registry.

@@ -157,7 +157,7 @@ class Registration:
         logger.info("registered name=%s registry=%s", self._request.name, self._settings.register)
 
     async def _renew(self) -> None:
-        """Renew the lease until this fails: by a stream of heartbeats if the registry takes one, else by calls."""
+        """Renew the lease until this fails, by a stream of heartbeats if the registry takes one, else by calls."""
         name, instance = self._request.name, self._request.instance
         if time.monotonic() >= self._no_stream_until:
             try:

@@ -53,9 +53,9 @@ class Relay:
     - A call makes one hop to another sentinel at most.
 
     Args:
-        routes: The ways to the agents.
+        routes: The agents by their addresses.
         calls: The calls in progress.
-        rules: Who may call which agents.
+        rules: The rules that say which callers may call which agents.
         hidden: The names of the metadata that are not passed on.
         sign: A function that signs the principal of a caller for an address; None if principals are not signed.
         peers: The other sentinels of the store; None if there are none.
@@ -100,33 +100,33 @@ class Relay:
             principal, tenant = current_caller().principal, tenant_of(name, request)
             while True:
                 try:
-                    way, metadata = await self._way(principal, tenant, invocation_metadata(context))
+                    upstream, metadata = await self._upstream(principal, tenant, invocation_metadata(context))
                 except InvalidRequestError:
                     if is_known:
                         raise
                     raise UnimplementedError(UNKNOWN) from None
                 options = {"metadata": metadata, "timeout": context.time_remaining()}
-                begin = partial(way.begin, name, request, **options)
+                begin = partial(upstream.begin, name, request, **options)
                 try:
-                    return await self._passed(way, tenant, begin, context, is_stream=is_stream)
+                    return await self._passed(upstream, tenant, begin, context, is_stream=is_stream)
                 except SentinelUnreachedError:
-                    continue  # the next way leads to another sentinel, if there is one
+                    continue  # the next try finds another sentinel, if there is one
 
         return relay
 
     async def _passed(
-        self, way: Upstream, tenant: str, begin: Callable[[], Any], context: Context, *, is_stream: bool
+        self, upstream: Upstream, tenant: str, begin: Callable[[], Any], context: Context, *, is_stream: bool
     ) -> bytes | None:
         """Pass a call on, and its responses and its end back. Raise the error of a connection that was lost.
 
         Args:
-            way: The way to the agent.
+            upstream: The agent.
             tenant: The address of the agent.
-            begin: Begins the call on this way.
+            begin: Begins the call.
             context: The call of the caller.
             is_stream: True if the responses are a stream.
         """
-        cuts, call = way.cuts, begin()
+        cuts, call = upstream.cuts, begin()
         try:
             response = await (self._streamed(call, context) if is_stream else _single(call, context))
             context.set_trailing_metadata(tuple(await call.trailing_metadata()))
@@ -134,21 +134,21 @@ class Relay:
         except grpc.aio.AioRpcError as failure:
             if self._peers is not None and failure.code() is grpc.StatusCode.UNAVAILABLE:
                 self._peers.forget(tenant)  # the agent may be at another sentinel by now
-            if (lost := way.failure(failure, cuts)) is not None:
+            if (lost := upstream.failure(failure, cuts)) is not None:
                 raise lost from None
             code, said, trailers = failure.code(), failure.details() or "", tuple(failure.trailing_metadata() or ())
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if way.is_gone and task is not None and not task.cancelling():
+            if upstream.is_gone and task is not None and not task.cancelling():
                 raise AgentGoneError from None  # the tunnel was closed, and its calls with it
             raise
         finally:
-            way.end(call)
+            upstream.end(call)
         await end(context, code, said, trailers)
         return None
 
-    async def _way(self, principal: Principal, tenant: str, received: Metadata) -> tuple[Upstream, Metadata]:
-        """Return the way to the agent that a call is for, and the metadata to send there.
+    async def _upstream(self, principal: Principal, tenant: str, received: Metadata) -> tuple[Upstream, Metadata]:
+        """Return the agent that a call is for, and the metadata to send there.
 
         Args:
             principal: The caller.
@@ -163,10 +163,10 @@ class Relay:
         marks = [value for name, value in received if name == Key.HOP] if self._peers is not None else []
         if self._peers is not None and marks and self._peers.is_for_another(marks, tenant):
             raise NotAttachedError
-        if (way := self._routes.find(tenant)) is not None:
+        if (upstream := self._routes.find(tenant)) is not None:
             if self._sign is not None:
                 metadata = (*metadata, (Key.PRINCIPAL, self._sign(principal, tenant)))
-            return way, metadata
+            return upstream, metadata
         if self._peers is None or marks:
             raise NotAttachedError
         peer = await self._peers.find(tenant)

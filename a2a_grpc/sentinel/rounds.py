@@ -1,4 +1,4 @@
-"""The rounds of one clock, at which many coroutines go on together."""
+"""Rounds of the event loop's clock: one timer for many coroutines that wait for about the same time."""
 
 import asyncio
 

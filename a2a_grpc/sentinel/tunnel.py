@@ -1,4 +1,4 @@
-"""The way from a sentinel to one attached agent: gRPC channels whose connections run through pipes."""
+"""An attached agent, as a sentinel calls it: gRPC channels whose connections run through pipes."""
 
 import asyncio
 import secrets
@@ -73,7 +73,7 @@ class Tunnel(Upstream):
         self.principal = principal
         self.owner = principal.owner
         self.frames: asyncio.Queue[SentinelFrame] = asyncio.Queue()
-        """What is to be said to the agent."""
+        """The frames to send to the agent."""
         self.ended = asyncio.Event()
         """Set when the tunnel has to end."""
         self.fault: A2AError | None = None
@@ -133,7 +133,7 @@ class Tunnel(Upstream):
             connection.done.set()
 
     def renew(self) -> None:
-        """Have the agent attach again. Calls go on in this way until the new tunnel is there."""
+        """Have the agent attach again. Calls go through this tunnel until the new one is there."""
         self._say(SentinelFrame(drain=Drain()))
 
     def drain(self, *, replaced: bool = False) -> None:
