@@ -45,6 +45,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._has_gone_round = True
         """True once the event loop has gone round since it was last asked to say so."""
+        self._lock = threading.Lock()
         self._told: tuple[str, float] | None = None
         """The handler that the last warning named, with the time since which it has blocked the loop."""
 
@@ -97,9 +98,10 @@ class Watch:
             if task is None or task is not seen or self._has_gone_round:
                 # A call of C code that keeps the interpreter to itself is seen only when it is over.
                 seen, blocked_s = task, used_s if used_s > 3 * LOOK_EVERY_S else 0.0
+                self._log_end()  # other tasks may run before `_go_round` does
                 if task is None:
                     continue
-                self._has_gone_round, self._told = False, None
+                self._has_gone_round = False
                 with suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(self._go_round)
             else:  # a process that stood still has used nothing
@@ -116,9 +118,14 @@ class Watch:
 
     def _go_round(self) -> None:
         self._has_gone_round = True
-        if self._told is not None:
-            handler, since = self._told
-            self._told = None
+        self._log_end()
+
+    def _log_end(self) -> None:
+        """Log that the handler of the last warning has let the event loop go, unless this was logged already."""
+        with self._lock:
+            told, self._told = self._told, None
+        if told is not None:
+            handler, since = told
             logger.warning("handler blocked the event loop for %.1f s in total %s", time.monotonic() - since, handler)
 
 

@@ -1,10 +1,11 @@
 """A handler that blocks the event loop is named in a warning; an honest one is not."""
 
 import asyncio
+import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,13 +16,31 @@ from a2a_grpc.wire import Task
 from tests.agent.agents import agent_of, follow_up
 from tests.harness import eventually, request, serving
 
-BLOCKS_S = 1.2
 SETTINGS: dict[str, Any] = {"block_warning_s": 0.3}
+
+named, let_go = threading.Event(), threading.Event()
+"""Set when a warning names a handler that blocks the event loop, and when another one says that it no longer does."""
+
+
+@pytest.fixture(autouse=True)
+def names(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    def note(record: logging.LogRecord) -> bool:
+        if "handler has blocked" in record.getMessage():
+            named.set()
+        if "handler blocked" in record.getMessage():
+            let_go.set()
+        return True
+
+    named.clear()
+    let_go.clear()
+    caplog.handler.addFilter(note)
+    yield
+    caplog.handler.removeFilter(note)
 
 
 def block(turn: Turn) -> None:
     if turn.text == "block":
-        time.sleep(BLOCKS_S)
+        assert named.wait(30)
 
 
 def compute(turn: Turn) -> None:
@@ -84,6 +103,23 @@ def _is_told_twice(caplog: pytest.LogCaptureFixture) -> None:
     assert len(warnings(caplog)) == 2
 
 
+async def test_the_end_of_a_block_is_logged_although_the_next_task_takes_long() -> None:
+    async def handler(turn: Turn) -> str:
+        async def first() -> None:
+            assert named.wait(30)
+
+        async def second() -> None:
+            assert let_go.wait(30)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(first())
+            group.create_task(second())
+        return "done"
+
+    async with serving(agent_of(handler), **SETTINGS) as served:
+        assert (await served.send(request())).task.status.state == COMPLETED
+
+
 async def test_a_skill_that_answers_with_a_message_is_named_too(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(agent_of(sleeps, answers="message"), **SETTINGS) as served:
         await served.send(request("block"))
@@ -118,7 +154,7 @@ async def test_honest_handlers_are_not_named(caplog: pytest.LogCaptureFixture) -
 async def test_the_warning_can_be_switched_off_and_costs_one_thread_for_all_handlers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving(agent_of(sleeps), block_warning_s=0.0) as served:
+    async with serving(agent_of(computes), block_warning_s=0.0) as served:
         await served.send(request("block"))
     assert warnings(caplog) == []
 
