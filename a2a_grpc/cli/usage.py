@@ -194,8 +194,7 @@ def _say(error: Any) -> None:
         return
     screen = Screen.of_stderr()
     if context := getattr(error, "ctx", None):
-        screen.say(context.get_usage(), style="yellow")
-        screen.say(f"Try '{context.command_path} {context.help_option_names[0]}' for help.", style="dim")
+        screen.say(f"{context.get_usage()}; '{context.help_option_names[0]}' shows all options", style="yellow")
     screen.say(("Error:", "bold red"), " ", without_values(error))
 
 

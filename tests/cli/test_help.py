@@ -181,7 +181,9 @@ async def test_a_command_line_that_cannot_be_read_exits_with_2_and_one_message_t
         assert done.err.count(said) == 1, done.err
         assert done.err.startswith("Usage: ")
         assert done.err.count("Error") == 1, done.err
-        assert done.err.splitlines()[-1].startswith("Error: "), done.err
+        *_, hint, error = done.err.splitlines()
+        assert hint.endswith("; '-h' shows all options"), done.err
+        assert error.startswith("Error: "), done.err
 
 
 async def test_without_a_verb_the_verbs_are_shown() -> None:
