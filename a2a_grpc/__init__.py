@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from a2a_grpc.client import Client, ClientManager, RemoteAgent, connect
     from a2a_grpc.errors import A2AError, InvalidRequestError
     from a2a_grpc.parts import data_of, text_of
+    from a2a_grpc.push import Notification, PushReceiver
     from a2a_grpc.server import Server, ServerSettings
     from a2a_grpc.server.serve import serve
     from a2a_grpc.wire import (
@@ -91,7 +92,9 @@ __all__ = [
     "InputRequired",
     "InvalidRequestError",
     "Message",
+    "Notification",
     "Part",
+    "PushReceiver",
     "Rejected",
     "RemoteAgent",
     "Server",
@@ -112,6 +115,7 @@ _HOMES = {
     "client": ("Client", "ClientManager", "RemoteAgent", "connect"),
     "errors": ("A2AError", "InvalidRequestError"),
     "parts": ("data_of", "text_of"),
+    "push": ("Notification", "PushReceiver"),
     "server": ("Server", "ServerSettings", "serve"),
     "wire": ("Artifact", "Message", "Part", "Task", "TaskArtifactUpdateEvent", "TaskState", "TaskStatusUpdateEvent"),
 }

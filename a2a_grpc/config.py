@@ -31,6 +31,7 @@ OPTIONS = frozenset([
     "register", "register_as", "register_ca_cert", "register_cert", "register_key", "register_plaintext",
     "register_token_file", "register_url",
     "heartbeat_s", "hold_s", "max_agent_calls", "max_agents", "pass_credentials", "public_address", "public_url",
+    "host", "jwks_url", "port", "url",
     "peer_address", "peer_ca_cert", "peer_cert", "peer_key", "peer_plaintext",
     "route", "route_ca_cert", "route_card", "route_connect_timeout_s", "route_plaintext", "shared_store",
     "signing_key",

@@ -92,6 +92,16 @@ CHAPTERS = (
         },
     ),
     Chapter(
+        "reference-push.md",
+        "Reference: push notifications",
+        "This page lists what receives push notifications, and the settings of a server that sends them. [Receiving"
+        " push notifications](receiving-push.md) shows how to use it.",
+        {
+            "a2a_grpc": ["PushReceiver", "Notification"],
+            "a2a_grpc.push": ["Reply", "WebhookSettings"],
+        },
+    ),
+    Chapter(
         "reference-content.md",
         "Reference: content and the classes of the protocol",
         "This page lists the functions that make and read content, and the classes of the protocol that carry it."

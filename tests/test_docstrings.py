@@ -44,6 +44,7 @@ PUBLIC = {
         *("data_of", "file_part", "files_of", "part", "parts", "struct", "text_of", "to_dict", "to_python"),
         *("user_message", "value"),
     ],
+    "a2a_grpc.push": ["Notification", "PushReceiver", "Reply", "WebhookSettings"],
     "a2a_grpc.principal": ["Principal"],
     "a2a_grpc.rpc": ["TransportSettings"],
     "a2a_grpc.store": [

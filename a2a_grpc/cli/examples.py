@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "push get": ("a2a-grpc push get TASK CONFIG",),
     "push list": ("a2a-grpc push list TASK",),
     "push delete": ("a2a-grpc push delete TASK CONFIG",),
+    "push listen": ("a2a-grpc push listen --task TASK", "a2a-grpc push listen --port 9000 -o json"),
 }
 """Commands that a user may type, by verb."""
 

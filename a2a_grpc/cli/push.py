@@ -7,6 +7,7 @@ import typer
 from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.exits import EPILOG, ExitCode
 from a2a_grpc.cli.grpcurl import PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL
+from a2a_grpc.cli.listen import listen
 from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.cli.verb import Session, Verb, verb
 from a2a_grpc.masking import mask_url
@@ -26,7 +27,13 @@ def commands() -> typer.Typer:
     """Return the group of the `push` commands."""
     of_group = "Manage push configs: URLs that an agent calls with the events of a task."
     app = typer.Typer(cls=Group, no_args_is_help=True, help=of_group)
-    functions: dict[str, Verb] = {"create": create, "get": get, "list": list_configs, "delete": delete}
+    functions: dict[str, Verb] = {
+        "create": create,
+        "get": get,
+        "list": list_configs,
+        "delete": delete,
+        "listen": listen,
+    }
     for name, function in functions.items():
         about = with_examples(f"push {name}", function.__doc__)
         app.command(name, cls=Command, help=about, epilog=EPILOG)(verb(function))

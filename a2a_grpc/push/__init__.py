@@ -22,4 +22,22 @@ callbacks          calling back agents
 result             the message that brings a result
 lines              the connections to agents
 callback_settings  the settings of callbacks
+
+The receiver:
+
+receiver      `PushReceiver`, for aiohttp and ASGI
+asgi          a receiver as an ASGI application
+incoming      requests, before anything of them is believed
+notification  reading the body of a notification
+expected      the configs whose notifications are expected
+proof         whether a notification comes from the agent
+repeats       doing the work of a notification once
+reply         the answer to a notification
 """
+
+from a2a_grpc.push.notification import Notification
+from a2a_grpc.push.receiver import PushReceiver
+from a2a_grpc.push.reply import Reply
+from a2a_grpc.push.settings import WebhookSettings
+
+__all__ = ["Notification", "PushReceiver", "Reply", "WebhookSettings"]

@@ -73,6 +73,7 @@ def test_these_are_the_verbs() -> None:
         "push get",
         "push list",
         "push delete",
+        "push listen",
     ]
 
 
@@ -112,7 +113,7 @@ def test_no_option_means_two_things() -> None:
 
 def test_the_exit_codes_are_documented_at_every_verb_that_calls_an_agent() -> None:
     calling = {path: command for path, command in commands() if any(item.name == "agent" for item in command.params)}
-    assert len(calling) == 19
+    assert len(calling) == 20
     assert [path for path, command in calling.items() if command.epilog != CODES] == []
 
 

@@ -26,7 +26,7 @@ def test_lines_of_all_loggers_are_found() -> None:
     """A new name of a logger's variable would leave its lines out."""
     assert {line.logger for line in messages.log_lines()} == {
         f"a2a_grpc.{name}"
-        for name in ("auth", "bus", "client", "engine", "listening", "rpc", "sentinel", "server", "store")
+        for name in ("auth", "bus", "client", "engine", "listening", "push", "rpc", "sentinel", "server", "store")
     }
     assert len(messages.log_lines()) > 60
 
