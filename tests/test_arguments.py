@@ -31,7 +31,7 @@ from a2a_grpc.engine import EngineSettings
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.server import RequestLimits
-from a2a_grpc.wire import SendMessageRequest, TaskPushNotificationConfig, TaskState
+from a2a_grpc.wire import SendMessageRequest, Task, TaskPushNotificationConfig, TaskState
 from tests.agent.agents import result
 from tests.client.peers import peering
 
@@ -44,7 +44,9 @@ class Wrong:
 
 VALID: dict[str, Any] = {
     "agent": Agent("A", "a"),
+    "callback": print,
     "config": TaskPushNotificationConfig(),
+    "event": Task(),
     "fn": print,
     "name": "x",
     "request": SendMessageRequest(),

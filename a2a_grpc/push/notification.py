@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from google.protobuf import json_format
 
+from a2a_grpc.arguments import checked
 from a2a_grpc.lifecycle import Event, payload_of
 from a2a_grpc.wire import Message, StreamResponse, Task
 
 
+@checked()
 @dataclass(frozen=True, slots=True)
 class Notification:
     """A notification that a `PushReceiver` has verified.

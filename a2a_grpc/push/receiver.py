@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from a2a_grpc.arguments import checking
 from a2a_grpc.auth.discovery import KeyFile, KeyUrl, url_problem
 from a2a_grpc.auth.jwks import KeyCache
 from a2a_grpc.config import ConfigurationError
@@ -77,6 +78,7 @@ class PushReceiver:
         ConfigurationError: An argument has a value that is not possible, or a package is missing.
     """
 
+    @partial(checking, call="PushReceiver")
     def __init__(
         self,
         callback: OnNotification,
@@ -97,6 +99,7 @@ class PushReceiver:
         self._repeats = Repeats(remembered)
         self._lines = Throttle(logger, REMIND_S)
 
+    @checking
     def expect(self, config: TaskPushNotificationConfig) -> None:
         """Accept notifications of a config, which is registered at the agent with the same token and credentials.
 
@@ -112,6 +115,7 @@ class PushReceiver:
         """
         self._expected.add(config, has_keys=self._keys is not None)
 
+    @checking
     def forget(self, task_id: str) -> None:
         """Accept no more notifications of the configs that name this task.
 

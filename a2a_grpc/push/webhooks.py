@@ -120,7 +120,8 @@ class Webhooks:
             check_headers(delivery.config)
         except InvalidRequestError as error:
             return Outcome(Verdict.REFUSED, str(error))
-        async with self._tenants.hold(delivery.config.tenant), self._hosts.hold(f"{place.host}:{place.port}"):
+        # A host that does not answer keeps its own slots busy, and not those of the tenant.
+        async with self._hosts.hold(f"{place.host}:{place.port}"), self._tenants.hold(delivery.config.tenant):
             return await self._post(place, delivery)
 
     async def close(self) -> None:
@@ -142,7 +143,10 @@ class Webhooks:
     async def _post(self, place: Place, delivery: Delivery) -> Outcome:
         if self._session is None:
             self._session = open_session(self._gate, self._resolver, self._tls)
-        body = await offload(delivery.event.ByteSize(), _body, delivery.event)
+        try:
+            body = await offload(delivery.event.ByteSize(), _body, delivery.event)
+        except (json_format.Error, ValueError) as error:  # such as a number that JSON does not have
+            return Outcome(Verdict.REFUSED, f"the event cannot be written as JSON: {one_line(str(error), 200)}")
         headers = {**headers_of(delivery, body, self._key, int(self._clock())), "User-Agent": self._agent}
         dial = dialling(place)
         try:

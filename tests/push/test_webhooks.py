@@ -388,3 +388,39 @@ async def test_a_large_notification_is_sent() -> None:
         outcome = await post(receiver, text="x" * 3_000_000)
         assert outcome.verdict is Verdict.DELIVERED
         assert len(receiver.received[0].body) > 3_000_000
+
+
+async def test_a_host_that_does_not_answer_does_not_hold_up_the_other_hosts_of_its_tenant() -> None:
+    go_on = asyncio.Event()
+    settings = WebhookSettings(push_allow="127.0.0.1", push_posts_per_host=1, push_posts_per_tenant=2)
+    async with hook() as stalled, hook() as healthy:
+
+        async def wait(request: web.Request) -> web.Response:
+            await go_on.wait()
+            return web.Response()
+
+        stalled.answer = wait
+        webhooks = Webhooks(settings)
+        posts = [asyncio.create_task(post(stalled, webhooks)) for _ in range(10)]
+
+        def one_is_at_work() -> None:
+            assert len(stalled.received) == 1
+
+        await eventually(one_is_at_work)
+        assert (await post(healthy, webhooks)).verdict is Verdict.DELIVERED
+        assert len(stalled.received) == 1
+        go_on.set()
+        await asyncio.gather(*posts)
+        await webhooks.close()
+
+
+async def test_an_event_that_json_cannot_express_is_refused() -> None:
+    async with hook() as receiver:
+        webhooks = Webhooks(HERE)
+        asked = delivery(f"http://127.0.0.1:{receiver.port}/")
+        asked.event.task.metadata.fields["ratio"].number_value = float("nan")
+        outcome = await webhooks.deliver(asked)
+        await webhooks.close()
+        assert outcome.verdict is Verdict.REFUSED
+        assert "cannot be written as JSON" in outcome.reason
+        assert receiver.received == []
