@@ -226,7 +226,7 @@ function writes.release(name, epoch)
   return {'ok'}
 end
 
-function writes.ask_cancel(name, metadata)
+function writes.request_cancel(name, metadata)
   local row = row_of(name)
   if not row then return {'unknown'} end
   if not TERMINAL[row.state] and not row.cancel then
@@ -353,7 +353,7 @@ function reads.bound(binding)
   return bound(binding)
 end
 
-function reads.lost(limit)
+function reads.orphaned(limit)
   local lost = {}
   for _, replica in ipairs(call('SMEMBERS', 'a2a:holders')) do
     if not is_alive(replica) then
@@ -363,11 +363,11 @@ function reads.lost(limit)
   return lost
 end
 
-function reads.held(replica)
+function reads.claimed_by(replica)
   return call('SMEMBERS', 'a2a:held:' .. replica)
 end
 
-function reads.wanted(replica)
+function reads.needing_attention(replica)
   local wanted = {}
   for i, name in ipairs(call('SMEMBERS', 'a2a:wanted:' .. replica)) do wanted[i] = {name, head(row_of(name))} end
   return wanted

@@ -138,14 +138,14 @@ class RedisStore:
     async def leave(self, replica: str) -> None:
         await self._write("leave", replica)
 
-    async def lost(self, limit: int) -> list[TaskKey]:
-        return [_key(name) for name in await self._read("lost", limit)]
+    async def orphaned(self, limit: int) -> list[TaskKey]:
+        return [_key(name) for name in await self._read("orphaned", limit)]
 
-    async def held(self, replica: str) -> list[TaskKey]:
-        return [_key(name) for name in await self._read("held", replica)]
+    async def claimed_by(self, replica: str) -> list[TaskKey]:
+        return [_key(name) for name in await self._read("claimed_by", replica)]
 
-    async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
-        return [(_key(name), _head(fields)) for name, fields in await self._read("wanted", replica)]
+    async def needing_attention(self, replica: str) -> list[tuple[TaskKey, Head]]:
+        return [(_key(name), _head(fields)) for name, fields in await self._read("needing_attention", replica)]
 
     def write(self, write: Create | Append) -> Written:
         return self._in_order.write(write)
@@ -189,8 +189,8 @@ class RedisStore:
     async def release(self, key: TaskKey, epoch: int) -> None:
         await self._write("release", _name(key), epoch)
 
-    async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
-        return _head_if_any(await self._write("ask_cancel", _name(key), metadata))
+    async def request_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
+        return _head_if_any(await self._write("request_cancel", _name(key), metadata))
 
     async def head(self, key: TaskKey) -> Head | None:
         return _head_if_any(await self._read("head", _name(key)))

@@ -173,7 +173,7 @@ class Engine:
         the row of the task after that, or the task itself. A free task is left to `_cancel_here`."""
         with self.log.bus.listen(key) as topic:
             seen = topic.wakes
-            head = await self.log.store.ask_cancel(key, struct(metadata).SerializeToString())
+            head = await self.log.store.request_cancel(key, struct(metadata).SerializeToString())
             if head is None:
                 raise TaskNotFoundError.of(key.id)
             if head.state in lifecycle.TERMINAL or self._is_free(head):

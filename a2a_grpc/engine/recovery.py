@@ -193,7 +193,7 @@ class Recovery:
         with self._log.bus.listen(me) as topic:
             while me == self._replica.id:
                 seen = topic.wakes
-                for key, head in await self._log.store.wanted(me):
+                for key, head in await self._log.store.needing_attention(me):
                     await self._attend_to(key, head)
                 for key, active in self._runs.unanswered():
                     await self._hand_over(key, active)
@@ -219,10 +219,10 @@ class Recovery:
     async def _take_over(self) -> None:
         """Goes on with what nobody alive holds, and with what is held here without a run: of some writes nobody knows
         at once whether they happened."""
-        held = await self._log.store.held(self._replica.id)
+        held = await self._log.store.claimed_by(self._replica.id)
         await self._recover_all([key for key in held if self._runs.get(key) is None])
         before: list[TaskKey] = []
-        while self._can_take_over and (keys := await self._log.store.lost(TAKE_OVER_PAGE)) and keys != before:
+        while self._can_take_over and (keys := await self._log.store.orphaned(TAKE_OVER_PAGE)) and keys != before:
             await self._recover_all(keys)
             before = keys
 

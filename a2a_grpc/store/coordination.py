@@ -58,14 +58,14 @@ class Coordination(Protocol):
             replica: The id of the replica.
         """
 
-    async def lost(self, limit: int) -> list[TaskKey]:
+    async def orphaned(self, limit: int) -> list[TaskKey]:
         """Return tasks whose holder is not alive.
 
         Args:
             limit: The largest number of tasks.
         """
 
-    async def held(self, replica: str) -> list[TaskKey]:
+    async def claimed_by(self, replica: str) -> list[TaskKey]:
         """Return the tasks that a replica holds.
 
         Args:

@@ -46,11 +46,11 @@ class Leases:
         if replica:
             self._held.setdefault(replica, set()).add(key)
 
-    def lost(self, limit: int) -> list[TaskKey]:
+    def orphaned(self, limit: int) -> list[TaskKey]:
         dead = (keys for replica, keys in self._held.items() if replica not in self._until)
         return list(islice((key for keys in dead for key in keys), limit))
 
-    def held(self, replica: str) -> list[TaskKey]:
+    def claimed_by(self, replica: str) -> list[TaskKey]:
         return list(self._held.get(replica, ()))
 
     def clear(self) -> None:

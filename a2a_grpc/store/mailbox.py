@@ -51,14 +51,14 @@ class Mailbox(Protocol):
             key: The name of the task.
         """
 
-    async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
+    async def needing_attention(self, replica: str) -> list[tuple[TaskKey, Head]]:
         """Return the tasks of a replica for which a request to cancel or a message waits, each with its row.
 
         Args:
             replica: The id of the replica.
         """
 
-    async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
+    async def request_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
         """Leave a request to cancel for the holder of a task, unless the task has ended. The first request stays.
 
         Args:

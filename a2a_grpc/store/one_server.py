@@ -227,13 +227,13 @@ class OneServer:
     async def leave(self, replica: str) -> None:
         self._leases.leave(replica)
 
-    async def lost(self, limit: int) -> list[TaskKey]:
-        return self._leases.lost(limit)
+    async def orphaned(self, limit: int) -> list[TaskKey]:
+        return self._leases.orphaned(limit)
 
-    async def held(self, replica: str) -> list[TaskKey]:
+    async def claimed_by(self, replica: str) -> list[TaskKey]:
         for key in list(self._unsure):
             await self._settled(key)
-        return self._leases.held(replica)
+        return self._leases.claimed_by(replica)
 
     async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
         if (row := await self._settled(key)) is None:
@@ -290,11 +290,11 @@ class OneServer:
         row = await self._settled(key)
         return list(row.pending) if row else []
 
-    async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
-        held = [(key, self._rows[key]) for key in self._leases.held(replica)]
+    async def needing_attention(self, replica: str) -> list[tuple[TaskKey, Head]]:
+        held = [(key, self._rows[key]) for key in self._leases.claimed_by(replica)]
         return [(key, self._head(row)) for key, row in held if row.cancel is not None or row.last_turn > row.turn]
 
-    async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
+    async def request_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
         if (row := await self._settled(key)) is None:
             return await self._ended(key)
         if row.cancel is None:

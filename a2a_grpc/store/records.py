@@ -53,7 +53,7 @@ class Records(Protocol):
 
         Returns:
             The tasks that have not ended, which the server goes on with. A store that keeps their claims itself returns
-            none: it finds them in `lost`.
+            none: it finds them in `orphaned`.
 
         Raises:
             ConfigurationError: The store cannot be used as it is.

@@ -163,12 +163,12 @@ async def test_after_a_reboot_the_replicas_of_before_are_dead_whatever_their_lea
     await store.open()
     await store.join(ME, 1e6)
     await create(store)
-    assert await store.lost(10) == []
+    assert await store.orphaned(10) == []
     assert store._database is not None
     await store._write(MachineClock("another start of the machine").anchor, schema.clock, schema.replica)
     await store.close()
     await store.open()
-    assert [key.id for key in await store.lost(10)] == ["t-1"]
+    assert [key.id for key in await store.orphaned(10)] == ["t-1"]
     await store.close()
 
 

@@ -169,7 +169,7 @@ async def test_a_replica_that_was_held_up_begins_nothing_that_another_has_taken_
 
         async def taken_over() -> None:
             time.sleep(0.6)  # this process stands still
-            [key] = await site.store.held(a.name)
+            [key] = await site.store.claimed_by(a.name)
             await site.store.leave(a.name)
             await site.store.join("other", 30.0)
             await site.store.claim(key, "other")

@@ -111,7 +111,7 @@ async def test_a_write_that_did_not_happen_has_none_of_its_changes(store: OneSer
 async def test_a_task_that_ended_without_an_answer_is_held_no_longer(store: OneServer, records: SlowRecords) -> None:
     epoch = await create(store)
     await failed(store, records, Append(KEY, status(2, COMPLETED), epoch), "after")
-    assert await store.held(ME) == []
+    assert await store.claimed_by(ME) == []
     head = await claim(store, OTHER, force=True)
     assert (head.state, head.replica, head.epoch) == (COMPLETED, "", epoch)
     with pytest.raises(StaleAppend):
@@ -123,7 +123,7 @@ async def test_a_task_that_may_have_been_created_is_looked_for(
     store: OneServer, records: SlowRecords, fails: str, held: list[TaskKey]
 ) -> None:
     await failed(store, records, Create(KEY, born(), "c-1", ME), fails)
-    assert await store.held(ME) == held
+    assert await store.claimed_by(ME) == held
     assert await records.head(KEY) is None if not held else (await head_of(store)).replica == ME
 
 
@@ -174,7 +174,7 @@ async def test_the_tasks_of_an_earlier_process_are_lost_unless_they_wait_for_the
     store = OneServer(records)
     await store.open()
     await store.join(ME, LEASE_S)
-    assert await store.lost(10) == [keys[0]]
+    assert await store.orphaned(10) == [keys[0]]
     assert await store.count_waiting() == 1
     taken = await store.claim(keys[0], ME)
     assert taken is not None

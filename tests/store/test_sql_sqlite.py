@@ -100,7 +100,7 @@ class SqlContract(StoreContract):
         await asyncio.gather(
             *(append(store, status(seq), epoch=epoch) for seq in range(2, 30)),
             *(store.claim(KEY, OTHER) for _ in range(5)),
-            *(store.ask_cancel(KEY, b"") for _ in range(5)),
+            *(store.request_cancel(KEY, b"") for _ in range(5)),
             *(store.renew(ME, 60.0) for _ in range(5)),
             *(store.list(KEY.scope, ListFilter(), None, 10) for _ in range(5)),
         )

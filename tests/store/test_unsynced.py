@@ -36,7 +36,7 @@ async def test_only_a_request_to_cancel_is_committed_without_waiting_for_the_dis
         event.listen(engine, "commit", committing)
     try:
         await store.join("a", 10.0)
-        await store.ask_cancel(TaskKey("", "", "t-1"), b"")
+        await store.request_cancel(TaskKey("", "", "t-1"), b"")
         await store.join("b", 10.0)
         with pytest.raises(ZeroDivisionError):
             await database.write_unsynced(lambda connection: 1 // 0)

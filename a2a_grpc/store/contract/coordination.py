@@ -68,13 +68,13 @@ class CoordinationContract:
         await store.join(ME, LEASE_S)
         await create(store)
         assert await store.renew(ME, LEASE_S)
-        assert await store.lost(10) == []
-        assert await store.held(ME) == [KEY]
-        assert await store.held(OTHER) == []
+        assert await store.orphaned(10) == []
+        assert await store.claimed_by(ME) == [KEY]
+        assert await store.claimed_by(OTHER) == []
         assert not (await head_of(store)).is_lost
         await store.leave(ME)
         assert not await store.renew(ME, LEASE_S)
-        assert await store.lost(10) == [KEY]
+        assert await store.orphaned(10) == [KEY]
         head = await head_of(store)
         assert (head.replica, head.is_lost) == (ME, True)
 
@@ -82,7 +82,7 @@ class CoordinationContract:
         await store.join(ME, 0.05)
         await store.join(OTHER, LEASE_S)
         await create(store)
-        while not await store.lost(10):
+        while not await store.orphaned(10):
             assert await store.renew(OTHER, LEASE_S)
         assert not await store.renew(ME, LEASE_S), "nobody comes back from the dead"
 
@@ -91,7 +91,7 @@ class CoordinationContract:
         await create(store)
         await asyncio.sleep(0.01)
         assert await store.renew(ME, LEASE_S)
-        assert await store.lost(10) == []
+        assert await store.orphaned(10) == []
 
     async def test_a_replica_that_renews_late_declares_nobody_dead(self, store: TaskStore) -> None:
         """Keep the first replica from taking the tasks of the others when all are late after an outage."""
@@ -100,7 +100,7 @@ class CoordinationContract:
         await create(store)
         await asyncio.sleep(0.01)
         assert await store.renew(OTHER, LEASE_S)
-        assert await store.lost(10) == []
+        assert await store.orphaned(10) == []
         assert await store.renew(ME, LEASE_S)
 
     async def test_only_tasks_that_somebody_held_are_lost(self, store: TaskStore) -> None:
@@ -110,8 +110,8 @@ class CoordinationContract:
             epoch = await create(store, key)
             await append(store, status(2, end), epoch=epoch, key=key, release=place == 2)
         await store.leave(ME)
-        assert sorted(key.id for key in await store.lost(10)) == ["t-0", "t-1"]
-        assert len(await store.lost(1)) == 1
+        assert sorted(key.id for key in await store.orphaned(10)) == ["t-0", "t-1"]
+        assert len(await store.orphaned(1)) == 1
 
     async def test_a_task_is_claimed_from_nobody_or_from_the_dead(self, store: TaskStore) -> None:
         await store.join(ME, LEASE_S)
@@ -163,7 +163,7 @@ class CoordinationContract:
         before = await head_of(store)
         assert before.replica == ""
         assert await claim(store, OTHER, force=True) == before
-        assert await store.ask_cancel(KEY, b"why") == before
+        assert await store.request_cancel(KEY, b"why") == before
 
     @pytest.mark.parametrize("state", sorted(lifecycle.INTERRUPTED))
     async def test_a_task_waits_from_its_question_to_its_answer(self, store: TaskStore, state: TaskState) -> None:

@@ -35,7 +35,7 @@ class MailboxContract:
 
     async def test_an_unknown_task_has_no_messages(self, store: TaskStore) -> None:
         assert await store.enqueue(KEY, WAITING, replica=ME, limit=1) is None
-        assert await store.ask_cancel(KEY, b"") is None
+        assert await store.request_cancel(KEY, b"") is None
         assert await store.pending(KEY) == []
 
     @pytest.mark.parametrize("odd", ODD)
@@ -81,8 +81,8 @@ class MailboxContract:
         assert (head.replica, head.epoch, head.turn, head.last_turn) == (ME, epoch, 1, 2)
         assert await store.pending(KEY) == [WAITING._replace(turn=2)]
         assert await store.bound(KEY.scope, "k") == Binding(b"f", KEY.id, 2)
-        assert [(key, head.last_turn) for key, head in await store.wanted(ME)] == [(KEY, 2)]
-        assert await store.wanted(OTHER) == []
+        assert [(key, head.last_turn) for key, head in await store.needing_attention(ME)] == [(KEY, 2)]
+        assert await store.needing_attention(OTHER) == []
 
     async def test_a_message_to_a_task_that_nobody_holds_claims_it(self, store: TaskStore) -> None:
         epoch = await create(store)
@@ -127,13 +127,13 @@ class MailboxContract:
     async def test_the_end_of_a_task_forgets_what_waits(self, store: TaskStore) -> None:
         epoch = await create(store)
         await enqueue(store)
-        await store.ask_cancel(KEY, b"why")
+        await store.request_cancel(KEY, b"why")
         assert await append(store, status(2, COMPLETED), epoch=epoch) == 1
         head = await head_of(store)
         assert (head.last_turn, head.replica, head.cancel) == (1, "", None)
         assert await store.pending(KEY) == []
-        assert await store.wanted(ME) == []
-        assert await store.held(ME) == []
+        assert await store.needing_attention(ME) == []
+        assert await store.claimed_by(ME) == []
         with pytest.raises(StaleAppend):
             await enqueue(store)
 
@@ -199,7 +199,7 @@ class MailboxContract:
         await store.join(ME, LEASE_S)
         await create(store)
         for metadata in (b"", b"later"):
-            asked = await store.ask_cancel(KEY, metadata)
+            asked = await store.request_cancel(KEY, metadata)
             assert asked is not None
             assert (asked.cancel, asked.replica) == (b"", ME)
-        assert [head.cancel for _, head in await store.wanted(ME)] == [b""]
+        assert [head.cancel for _, head in await store.needing_attention(ME)] == [b""]

@@ -94,7 +94,7 @@ class SqlStore:
         self._news: Together[int, int] = Together(self._last_seqs)
         self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(rows.heads, keys))
         self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
-        self._asks: Together[tuple[TaskKey, bytes], Head | None] = Together(
+        self._cancels: Together[tuple[TaskKey, bytes], Head | None] = Together(
             # No caller is told that its request is kept: each waits for the end of its task, which is synced.
             lambda asked: self._persist(lambda _: self._open_database().write_unsynced(mailbox.request_cancels, asked)),
             is_patient=True,  # requests that arrive together at the other replica end their tasks in one transaction
@@ -148,7 +148,7 @@ class SqlStore:
             await keeper.stop()
         if commits is not None:
             await commits.stop()
-        for together in (self._news, self._heads, self._bases, self._asks):
+        for together in (self._news, self._heads, self._bases, self._cancels):
             await together.stop()
         if database is not None:
             await database.close()
@@ -185,13 +185,13 @@ class SqlStore:
     async def leave(self, replica: str) -> None:
         await self._write(coordination.leave, replica)
 
-    async def lost(self, limit: int) -> list[TaskKey]:
+    async def orphaned(self, limit: int) -> list[TaskKey]:
         return await self._read(coordination.orphaned, limit)
 
-    async def held(self, replica: str) -> list[TaskKey]:
+    async def claimed_by(self, replica: str) -> list[TaskKey]:
         return await self._read(coordination.claimed_by, replica)
 
-    async def wanted(self, replica: str) -> list[tuple[TaskKey, Head]]:
+    async def needing_attention(self, replica: str) -> list[tuple[TaskKey, Head]]:
         return await self._read(mailbox.needing_attention, replica)
 
     # -- a task
@@ -235,8 +235,8 @@ class SqlStore:
         await self._write(coordination.release, key, epoch)
         self._forget(key)  # a task without a run is read seldom, and may be written elsewhere: it costs no memory here
 
-    async def ask_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
-        return await self._asks.answer_uncancelled((key, metadata))
+    async def request_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
+        return await self._cancels.answer_uncancelled((key, metadata))
 
     async def head(self, key: TaskKey) -> Head | None:
         return await self._heads.answer(key)
