@@ -6,14 +6,16 @@ a database as the store of a server.
 urls          the URLs of databases
 usable        whether the database of a URL can be used
 connect       connecting to the database of a URL
-transactions  transactions, in threads for drivers that block
-postgresql    transactions on asyncpg
+transactions  what all databases have in common: the uses of connections, transactions, closing
+threads       transactions in threads, for drivers that block
+sqlite        an SQLite file
+mysql         MySQL and MariaDB
+postgresql    PostgreSQL, on asyncpg
 columns       types of columns that are the same on all databases, and the time of the database
 clock         the clock of an SQLite file
 file          the file of an SQLite database
 write_lock    waiting for the write lock of such a file
-transient     which errors may be gone at the next try
-retry         trying again within a budget of time
+retry         trying again within a budget of time, and which errors are transient
 together      one transaction for callers that ask at the same time
 unavailable   the errors of a database that does not answer
 """

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.retry import reason
-from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
+from a2a_grpc.database.retry import is_database_error, is_transient, reason, tls_problem
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.masking import mask_url

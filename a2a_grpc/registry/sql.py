@@ -10,10 +10,9 @@ from sqlalchemy import Connection
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
-from a2a_grpc.database.retry import Outage, reason, retry
+from a2a_grpc.database.retry import Outage, is_database_error, is_transient, reason, retry, tls_problem
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
-from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import check_file, unusable

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Pool, event
 
+from a2a_grpc.database.transactions import Use
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.store import WHOLE, ListFilter, Record, Snapshot, TaskView
 from a2a_grpc.store.contract.given import KEY, append, create, said, status
@@ -176,7 +177,7 @@ async def test_a_snapshot_that_changes_while_it_is_read_is_read_as_it_was(
             asyncio.run_coroutine_threadsafe(meddle(), loop).result(30)
 
     database: Any = reading._database
-    for way in (database._reading, database._reading_snapshot):
+    for way in (database.pools[Use.READ], database.pools[Use.READ_SNAPSHOT]):
         event.listen(way.engine, "after_cursor_execute", change_it)
     found = await load(reading)
     assert changed

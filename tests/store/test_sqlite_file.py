@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from a2a_grpc.database.file import DatabaseFile, mark
-from a2a_grpc.database.transient import is_transient
+from a2a_grpc.database.retry import is_transient
 from a2a_grpc.store import StoreLost, StoreUnavailable, open_store
 from a2a_grpc.store.contract.given import KEY, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore

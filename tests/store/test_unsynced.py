@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from a2a_grpc.database.transactions import Use
 from a2a_grpc.store import TaskKey
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.store.sql.store import SqlStore
@@ -29,9 +30,9 @@ async def test_only_a_request_to_cancel_is_committed_without_waiting_for_the_dis
         seen.append(connection.exec_driver_sql(ask).scalar())
 
     database: Any = store._database
-    engines = [database._writing.engine]
+    engines = [database.pools[Use.WRITE].engine]
     if kind == "postgres":
-        engines = [database._writing.sync_engine, database._writing_unsynced.sync_engine]
+        engines = [database.pools[use].sync_engine for use in (Use.WRITE, Use.WRITE_UNSYNCED)]
     for engine in engines:
         event.listen(engine, "commit", committing)
     try:

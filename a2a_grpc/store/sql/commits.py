@@ -7,10 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from a2a_grpc.database.retry import CONFLICTS, Outage, pauses, reason
+from a2a_grpc.database.retry import CONFLICTS, Outage, is_conflict, is_transient, pauses, reason
 from a2a_grpc.database.together import TURNS
 from a2a_grpc.database.transactions import Database
-from a2a_grpc.database.transient import is_conflict, is_transient
 from a2a_grpc.store.sql.batch import Item, commit
 from a2a_grpc.store.values import Append, Create, StoreLost, StoreUnavailable
 from a2a_grpc.store.written import Writing, Written, refused

@@ -11,8 +11,8 @@ from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
+from a2a_grpc.database.retry import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.transactions import LOCK_S, Database
-from a2a_grpc.database.transient import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
 from a2a_grpc.store.command import db_command
