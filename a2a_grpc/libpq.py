@@ -1,5 +1,6 @@
 """Read URLs of PostgreSQL as its own tools do, for the driver asyncpg. The store and the bus share this reader."""
 
+import os
 import re
 import ssl
 from pathlib import Path
@@ -91,6 +92,19 @@ def schema_of(url: str) -> str:
 def location_of(url: str) -> str:
     """Return a URL without its login and its options."""
     return f"postgresql://{_split(url)[1]}"
+
+
+def hosts_of(url: str) -> list[str]:
+    """Return the hosts of a URL, each with its port if one is named. A URL may name several, also in its options.
+
+    As in libpq, the variables PGHOST and PGPORT stand for what the URL does not name.
+    """
+    _, place, options = _split(url)
+    hosts = (options.get("host") or place.partition("/")[0]).split(",")
+    hosts = [host or os.environ.get("PGHOST", "") for host in hosts]
+    ports = (options.get("port") or os.environ.get("PGPORT", "")).split(",")
+    ports *= len(hosts) if len(ports) == 1 else 1
+    return [host if ":" in host or not port else f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)]
 
 
 def with_one_host(url: str) -> str:

@@ -46,6 +46,7 @@ class DatabaseUrl:
         engine_url: The URL for SQLAlchemy, with the driver.
         shown: The URL as it was given, with its secrets masked, for errors and log lines.
         location: The file of SQLite. For others the URL without login and options, and the schema if one is named.
+        hosts: The hosts of the database server, each with its port if the URL names one. SQLite has none.
         schema: The schema of PostgreSQL that has the tables; "" for the first schema of the user's search path.
         synchronous: The setting of SQLite. With `normal` a power failure may undo the last commits.
         connecting: The arguments of asyncpg, for PostgreSQL.
@@ -56,6 +57,7 @@ class DatabaseUrl:
     engine_url: URL
     shown: str
     location: str
+    hosts: tuple[str, ...] = ()
     schema: str = ""
     synchronous: str = "full"
     connecting: libpq.Connecting | None = None
@@ -139,7 +141,8 @@ def _postgresql(url: URL, text: str) -> DatabaseUrl:
     if schema is not None and not SCHEMA.fullmatch(schema):
         raise _WrongUrlError("a schema has up to 63 letters, digits and underscores, and begins with no digit")
     location = libpq.location_of(text) + (f", schema {schema}" if schema else "")
-    return DatabaseUrl("postgresql", url, mask_url(text), location, schema or "", connecting=connecting)
+    hosts = tuple(libpq.hosts_of(connecting.dsn))
+    return DatabaseUrl("postgresql", url, mask_url(text), location, hosts, schema or "", connecting=connecting)
 
 
 def _mysql(url: URL, text: str) -> DatabaseUrl:
@@ -162,7 +165,8 @@ def _mysql(url: URL, text: str) -> DatabaseUrl:
             raise _WrongUrlError(f"its TLS files cannot be used: {error}") from None
     scheme = text.partition(":")[0]
     location = URL.create(scheme, host=url.host, port=url.port, database=url.database).render_as_string()
-    return DatabaseUrl("mysql", url.set(query=query), mask_url(text), location, arguments=arguments)
+    hosts = (f"{url.host or ''}:{url.port}" if url.port else url.host or "",)
+    return DatabaseUrl("mysql", url.set(query=query), mask_url(text), location, hosts, arguments=arguments)
 
 
 def _tls(mode: str, ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:

@@ -6,7 +6,6 @@ import os
 import platform
 import uuid
 from pathlib import Path
-from urllib.parse import parse_qs
 
 from a2a_grpc.address import is_loopback
 
@@ -40,9 +39,8 @@ def shared_name(url: str) -> str:
             return ""
         return _hashed(["sqlite", _machine(), folder.st_dev, folder.st_ino, file.name])
     named = database.engine_url
-    hosts = _hosts(database.connecting.dsn) if database.connecting else [_with_port(named.host or "", named.port)]
     default = f":{PORTS[database.dialect]}"
-    said = [database.dialect, [_where(host.lower().removesuffix(default)) for host in hosts], named.database]
+    said = [database.dialect, [_where(host.lower().removesuffix(default)) for host in database.hosts], named.database]
     if database.dialect == "postgresql":
         said += [database.schema] if database.schema else ["", named.username]  # the search path may name the user
     socket = named.query.get("unix_socket", "")
@@ -51,21 +49,6 @@ def shared_name(url: str) -> str:
 
 def _hashed(said: list[object]) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:NAME_CHARS]
-
-
-def _with_port(host: str, port: int | None) -> str:
-    return f"{host}:{port}" if port else host
-
-
-def _hosts(dsn: str) -> list[str]:
-    """Return the hosts of a URL of PostgreSQL, which may name several, also in its options."""
-    place, _, query = dsn.partition("://")[2].partition("?")
-    options = parse_qs(query)
-    hosts = (options.get("host") or [place.partition("/")[0].rpartition("@")[2]])[0].split(",")
-    hosts = [host or os.environ.get("PGHOST", "") for host in hosts]
-    ports = (options.get("port") or [os.environ.get("PGPORT", "")])[0].split(",")
-    ports *= len(hosts) if len(ports) == 1 else 1
-    return [host if ":" in host or not port else f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)]
 
 
 def _where(host: str) -> list[object]:
