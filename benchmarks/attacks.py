@@ -2,8 +2,8 @@
 
     python benchmarks/attacks.py [--connections 1,40] [--seconds 5] [--only rapid_reset,half_open] [--servers bare,ours]
 
-Each line is one attack on a fresh server with a good client beside: the good client's p99, its errors, and by how much
-the server's memory grew. The lines are Markdown, for docs/security.md.
+Each line is one attack on a fresh server with a good client: the good client's p99, its errors, and by how much the
+server's memory grew. The lines are Markdown, for docs/security.md.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How fast it is: our server beside bare grpc.aio and the official SDK, round by round in one run, as ratios.
+"""Measure the speed of this package's server, compared with bare grpc.aio and the official SDK, in turns of one run.
 
     make bench                                   all of it: about ten minutes on two cores
     make bench ARGS='--quick'                    a minute: that it runs
@@ -36,7 +36,7 @@ PROXY, SENTINEL = "proxy", "sentinel"
 ALL = (BARE, MEMORY, UVLOOP, UNREAD, JWT, SQLITE, POSTGRES, SDK, SDK_SQLITE, GO, PROXY, SENTINEL)
 SERVERS = tuple(name for name in ALL if name not in (UNREAD, JWT, GO, PROXY, SENTINEL))
 TIMED = ("unary", "get", "pages", "stream", "first")
-"""Orders that go on for as long as they are told."""
+"""Orders that go on for a number of seconds."""
 GO_MODULE = HERE.parent / "tests" / "interop" / "peers" / "go"
 GO_SERVER = GO_MODULE / "bin" / "bench"
 LISTED, LISTED_QUICKLY = 10_000, 1_000
@@ -139,7 +139,7 @@ class Server:
         self._unread_address = told.get("unread_address", "")
 
     def unread(self) -> "Server":
-        """The server of the same process that does not read tokens: two processes differ by a tenth by chance."""
+        """Return the server of the same process that reads no tokens. Two processes differ by a tenth by chance."""
         other = copy(self)
         other.address = self._unread_address
         return other
@@ -176,7 +176,7 @@ class Served:
             grpc.channel_ready_future(channel).result(20)
 
     def usage(self) -> dict:
-        """Of all its processes together."""
+        """Return what all processes of the server use together."""
         spent = pages = 0
         for pid in self._pids(self.process.pid):
             numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -201,7 +201,7 @@ class Load:
         stack.callback(self.process.kill)
 
     def do(self, server: Server | Served, kind: str, order: dict) -> dict:
-        """What it measured, with what the server used meanwhile. Raises RuntimeError."""
+        """Return what the load measured, with what the server used meanwhile. Raise RuntimeError if the load failed."""
         if order["do"] in ("followers", "idle_open"):
             order = {**order, "kind": kind}
         where = {"address": server.address, "token": server.token, "tenant": server.tenant}
@@ -238,12 +238,12 @@ class Row:
 
     @classmethod
     def of(cls, plain: dict) -> "Row":
-        """What `plain` gave."""
+        """Return the row for what `plain` has returned."""
         workload = Workload(plain["workload"], {}, unit=plain["unit"])
         return cls(workload, plain["figures"], plain["latencies_s"], plain["client_cpu"], plain["server_cpu"])
 
     def plain(self) -> dict:
-        """For JSON."""
+        """Return the row as values for JSON."""
         return {
             "workload": self.workload.name,
             "unit": self.workload.unit,
@@ -254,7 +254,7 @@ class Row:
         }
 
     def ratio(self, ours: str, theirs: str) -> tuple[float, float, float] | None:
-        """Median, lowest and highest of the rounds' ratios: how many times better the first one is."""
+        """Return the median, lowest and highest ratio of the rounds, above 1 if the first contender is better."""
         if ours not in self.figures or theirs not in self.figures:
             return None
         found = [a / b for a, b in zip(self.figures[ours], self.figures[theirs], strict=True)]
@@ -291,7 +291,7 @@ class Contenders:
         return self._running[name]
 
     def fresh(self, name: str, *options: str) -> Server:
-        """Another one, on a store of its own where that is a file."""
+        """Start another server of a contender. If its store is a file, the file is a new one."""
         command = self._commands[name]
         if "sqlite" in name:
             self._count += 1
@@ -301,7 +301,7 @@ class Contenders:
 
 @asynccontextmanager
 async def database() -> AsyncIterator[str]:
-    """The URL of a PostgreSQL that lives as long as the block; "" where it is not installed."""
+    """Give the URL of a PostgreSQL that runs until the block ends; "" if PostgreSQL is not installed."""
     sys.path.insert(0, str(HERE.parent / "servers" / "replicas"))
     from postgres import postgres
 
@@ -332,7 +332,7 @@ def has_go_server() -> bool:
 
 
 def measure(workload: Workload, names: list[str], contenders: Contenders, load: Load, options) -> Row:
-    """All rounds of a workload; the contenders take turns, and the first round warms up."""
+    """Run all rounds of a workload. The contenders take turns, and the first round warms up."""
     row = Row(workload)
     is_timed, seconds = workload.order["do"] in TIMED, options.seconds
     rounds = rounds_of(options, is_telling=bool(workload.goals))
@@ -360,7 +360,7 @@ def rounds_of(options, *, is_telling: bool) -> int:
 
 
 def show(row: Row, names: list[str]) -> None:
-    """A line of the table: figures, the client's share of a core, ratios with their spread, latencies."""
+    """Print a line of the table, with figures, the client's share of a core, ratios with spread, and latencies."""
     figures = "".join(f"{shown(row, name):>11}" for name in names)
     ratios = "".join(f"{in_words(row.ratio(MEMORY, other)):>18}" for other in (BARE, SDK))
     latencies = "".join(f"{latency(row, name):>13}" for name in (BARE, MEMORY))
@@ -368,12 +368,12 @@ def show(row: Row, names: list[str]) -> None:
 
 
 def in_words(ratio: tuple[float, float, float] | None) -> str:
-    """The median of a ratio, with the lowest and the highest one."""
+    """Return the median of a ratio, with the lowest and the highest one, as text."""
     return f"{ratio[0]:.2f} ({ratio[1]:.2f}–{ratio[2]:.2f})" if ratio else ""
 
 
 def latency(row: Row, name: str) -> str:
-    """Its median over the rounds, and that of its 99th percentile, in milliseconds."""
+    """Return the median latency over the rounds, and that of the 99th percentile, in milliseconds."""
     if name not in row.latencies:
         return ""
     return " / ".join(
@@ -389,7 +389,7 @@ def shown(row: Row, name: str) -> str:
 
 
 def goals_of(row: Row) -> list[dict]:
-    """What there is to reach, with what was reached."""
+    """Return the targets of a workload, with what was reached."""
     found = []
     for ours, theirs, least in row.workload.goals:
         if (ratio := row.ratio(ours, theirs)) is not None:
@@ -409,7 +409,7 @@ def goals_of(row: Row) -> list[dict]:
 
 
 def idle(contenders: Contenders, load: Load, names: list[str], count: int) -> list[dict]:
-    """Subscribers that wait: memory of each, and how long one event takes to reach them all."""
+    """Measure the memory of each waiting subscriber, and the time in which one event reaches all of them."""
     found = []
     for name in names:
         server = contenders.fresh(name)
@@ -423,7 +423,7 @@ def idle(contenders: Contenders, load: Load, names: list[str], count: int) -> li
 
 
 def parked(contenders: Contenders, load: Load, names: list[str], count: int) -> list[dict]:
-    """Tasks that wait for their user: memory and asyncio tasks of each."""
+    """Measure the memory and the asyncio tasks of each task that waits for its user."""
     found = []
     for name in names:
         server, many = contenders.fresh(name), count if name != SDK else count // 10
@@ -440,7 +440,7 @@ def parked(contenders: Contenders, load: Load, names: list[str], count: int) -> 
 
 
 def canceled(contenders: Contenders, load: Load, names: list[str], rounds: int) -> list[dict]:
-    """From the request to cancel to CANCELED on the task's stream, beside 32 other streams."""
+    """Measure the time from a cancel to CANCELED on the task's stream, while 32 other streams run."""
     found = []
     for name in names:
         done = load.do(
@@ -457,7 +457,7 @@ def ms(latency_s: dict) -> dict:
 
 
 def several(folder: Path, load: Load, rounds: int, seconds: float) -> dict:
-    """Two processes of ours beside one, on SQLite, over eight connections: calls a second in each round."""
+    """Measure the calls a second of two processes and of one, on SQLite, over eight connections."""
     order = {**unary("task", 32), "connections": 8, "seconds": seconds}
     found: dict[int, list[float]] = {1: [], 2: []}
     with ExitStack() as stack:
@@ -472,7 +472,7 @@ def several(folder: Path, load: Load, rounds: int, seconds: float) -> dict:
 
 
 def imported(rounds: int) -> dict:
-    """What importing takes, as ratios to grpc.aio with the messages alone: the package, and what one takes from it."""
+    """Measure the time of imports from the package, as ratios to grpc.aio with the messages alone."""
     least = "import grpc.aio; from a2a_grpc_pb import a2a_pb2"
     ours = (
         "import a2a_grpc",
@@ -498,9 +498,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a minute, of the most telling workloads")
     parser.add_argument("--against", default="", metavar="NAMES", help=f"contenders, of {','.join(ALL)}; default: all")
     parser.add_argument("--only", default="", metavar="WORDS", help="workloads whose names have these words")
-    parser.add_argument(
-        "--rounds", type=int, help="default: 5 where there is something to reach, else 3; with --quick 1"
-    )
+    parser.add_argument("--rounds", type=int, help="default: 5 for workloads with a target, else 3; with --quick 1")
     parser.add_argument("--json", default=str(HERE / "results.json"), metavar="FILE", help="default: %(default)s")
     options = parser.parse_args()
     options.seconds = 0.25 if options.quick else 0.5
@@ -559,7 +557,7 @@ def everything(options, names: list[str], contenders: Contenders, load: Load) ->
 
 
 def limits_of(results: dict, rows: dict[str, Row]) -> list[dict]:
-    """What is to be small, with how small it is."""
+    """Return the figures that have an upper limit, with the limit."""
     found = [
         {
             "what": "import a2a_grpc, to grpc.aio with the messages",
@@ -589,7 +587,7 @@ def limits_of(results: dict, rows: dict[str, Row]) -> list[dict]:
 
 
 def once(options, names: list[str], contenders: Contenders, load: Load) -> dict:
-    """What is measured once, printed as it comes."""
+    """Measure what is measured once, and print it."""
     memories = [name for name in (BARE, MEMORY, SDK) if name in names]
     with_tasks = [name for name in (MEMORY, SQLITE, SDK) if name in names]
     idle_count, park_count, rounds = (500, 1_000, 20) if options.quick else (5_000, 10_000, 200)
@@ -619,7 +617,7 @@ def once(options, names: list[str], contenders: Contenders, load: Load) -> dict:
 
 
 def first_event_goal(rows: dict[str, Row]) -> list[dict]:
-    """Our first event is to come within 1.3 of a unary call of bare's."""
+    """Return the target that the first event comes within 1.3 times the time of a unary call of bare."""
     events, calls = rows.get("first event"), rows.get("SendMessage → Message, 1 in flight")
     if events is None or calls is None or MEMORY not in events.figures or BARE not in calls.latencies:
         return []

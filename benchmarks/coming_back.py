@@ -75,13 +75,13 @@ def address(number: int) -> str:
 
 
 def used_s(pid: int) -> float:
-    """The CPU time of a process in seconds."""
+    """Return the CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 async def started(at: str) -> asyncio.subprocess.Process:
-    """A sentinel that is ready."""
+    """Start a sentinel, and wait until it is ready."""
     command = (sys.executable, "-m", "a2a_grpc", "sentinel", "--listen", at, "--http-listen", "off", "-o", "json")
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -136,7 +136,7 @@ class Agents:
 
 
 async def answering(at: str, count: int) -> int:
-    """How many of the agents answer a call through the sentinel."""
+    """Return the number of agents that answer a call through the sentinel."""
     async with grpc.aio.insecure_channel(at) as channel:
         get = channel.unary_unary(GET)
         answered = 0

@@ -95,7 +95,7 @@ class Bare(a2a_pb2_grpc.A2AServiceServicer):
             yield event
 
     async def SubscribeToTask(self, request, context):
-        """Waits for a gate, then streams: `id` is "NAME N"."""
+        """Wait for a gate, then stream. The `id` of the request is "NAME N"."""
         name, count = request.id.split()
         yield self.first
         await gates[name].wait()
@@ -167,7 +167,7 @@ async def ours(options):
 
 
 def token_authenticator():
-    """An authenticator of tokens, whose keys are in a file, and a token for it."""
+    """Return an authenticator of tokens, whose keys are in a file, and a token for it."""
     import jwt
     from cryptography.hazmat.primitives.asymmetric import rsa
     from jwt.algorithms import RSAAlgorithm
@@ -261,7 +261,7 @@ async def sentinel(options):
 
 @asynccontextmanager
 async def behind(*options):
-    """A bare server in a process of its own: its address, once it is ready. It ends with its standard input."""
+    """Start a bare server in a process of its own, and give its address. It ends with its standard input."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, __file__, "bare", *options, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -327,7 +327,7 @@ async def sdk(options):
 
 
 async def answer(address, **more):
-    """Tells where it is, then, asked by a line, what it uses; ends with its standard input."""
+    """Print the address, then for each line of the input what the process uses. End with the input."""
     tell(address=address, **more)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -354,7 +354,7 @@ def main():
     parser.add_argument("--store", default="memory:", metavar="URL", help="default: %(default)s")
     parser.add_argument("--tasks", type=int, default=0, help="how many ended tasks there are to begin with")
     parser.add_argument(
-        "--jwt", action="store_true", help="callers with tokens, and beside it a server that does not read them"
+        "--jwt", action="store_true", help="callers with tokens, and a second server that does not read them"
     )
     parser.add_argument("--attach", metavar="HOST:PORT", help="the sentinel to which a bare server attaches")
     parser.add_argument("--uvloop", action="store_true", help="another event loop")

@@ -1,4 +1,4 @@
-"""Long tasks on SQLite: streams of 2,000 chunks beside the official SDK; then the cost of an event among 10,000.
+"""Long tasks on SQLite: streams of 2,000 chunks compared with the official SDK; then the cost of an event among 10,000.
 
 python benchmarks/durable.py
 
@@ -23,7 +23,7 @@ ROUNDS = 2
 
 
 def beside_the_sdk(folder: Path) -> None:
-    """Streams of 2,000 chunks, in turn."""
+    """Measure streams of 2,000 chunks, in turn."""
     row = Row(Workload("stream of 2,000 chunks", {**stream(2_000), "seconds": 0}, unit="events/s"))
     with ExitStack() as stack:
         contenders, load = Contenders(stack, folder, ""), Load(stack)
@@ -36,7 +36,7 @@ def beside_the_sdk(folder: Path) -> None:
 
 
 async def long_task(folder: Path) -> None:
-    """One task of many chunks, one after the other."""
+    """Write one task of many chunks, one after the other."""
     store = open_store(f"sqlite:///{folder / 'long.db'}")
     await store.open()
     key = TaskKey("", "", "t-1")
@@ -63,7 +63,7 @@ async def long_task(folder: Path) -> None:
 
 
 def written() -> int:
-    """Bytes that this process has given to the operating system to write."""
+    """Return the bytes that this process has given to the operating system to write."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("wchar")))
 

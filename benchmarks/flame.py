@@ -1,4 +1,4 @@
-"""Where the time goes in our server: a flame graph of one workload, for a browser.
+"""Draw a flame graph of the server in one workload, for a browser.
 
     make profile WORKLOAD=task                     memory
     make profile WORKLOAD=task ARGS='--store sqlite:////tmp/profile.db'

@@ -1,14 +1,15 @@
 """Measure what idle subscriptions take in a sentinel: python benchmarks/idle_streams.py [--of KIND] [--first-call]
 
 Starts a sentinel and an attached agent, each a process of its own, and opens subscriptions through the one tunnel. The
-agent writes one small event to each and then nothing. Prints one line of JSON: the resident memory of the sentinel
-before and after, the growth in all and for each stream, and the greatest memory while the streams were opened.
+agent writes one small event to each and then nothing. Prints one line of JSON, with the resident memory of the sentinel
+before and after, and the greatest while the streams were opened. The line has the growth in all and for each stream.
 
-For comparison, KIND is `proxy` for a plain proxy of grpc.aio that dials the agent, or `server` for the agent itself, a
-bare server of grpc.aio: the least that an idle stream can take. With --first-call each connection of a client makes a
-call that ends before its streams: gRPC then knows how much memory a call needs, and takes it at once.
+For comparison, KIND is `proxy` for a plain proxy of grpc.aio that dials the agent. With `server` it is the agent
+itself, a bare server of grpc.aio, which takes the least that an idle stream can take. With --first-call each connection
+of a client makes a call that ends before its streams. gRPC then knows how much memory a call needs, and takes it at
+once.
 
-The clients are plain sockets with HTTP/2 frames, so that ten thousand of them fit beside what is measured.
+The clients are plain sockets with HTTP/2 frames, so that ten thousand of them leave room for what is measured.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def ready(address: str = "") -> None:
 
 
 async def agent(at: str) -> None:
-    """Be the agent: a bare server of grpc.aio that writes one event to each stream and keeps the stream open.
+    """Be the agent, a bare server of grpc.aio that writes one event to each stream and keeps the stream open.
 
     The agent attaches to the sentinel at an address. With `-` it is called directly.
     """

@@ -2,9 +2,9 @@
 
     python benchmarks/load.py
 
-Takes orders as JSON lines, {"do": NAME, "address": …, "token": …, "tenant": …, …}, and answers each with a line of what
-it measured: `done` things in `seconds`, `cpu` as the part of a core that this process used meanwhile, `latency_s` if
-each thing has one.
+Takes orders as JSON lines, {"do": NAME, "address": …, "token": …, "tenant": …, …}. Answers each order with a line of
+what was measured. The line has the number of things that were `done` in `seconds`. `cpu` is the part of a core that
+this process used meanwhile. `latency_s` is there if each thing has one.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Peer:
         self.subscribe = self.channel.unary_stream(SERVICE + "SubscribeToTask")
 
     async def start(self, text: str) -> str:
-        """A task that is not waited for: its id."""
+        """Start a task without waiting for it. Return its id."""
         answer = await self.send(self.message(text, at_once=True), metadata=self.metadata)
         return a2a.SendMessageResponse.FromString(answer).task.id
 
@@ -56,7 +56,7 @@ class Peer:
 
 
 async def rest_of(call) -> int:
-    """Reads a stream to its end: how many elements there were. For a call that `read` has begun."""
+    """Read a stream to its end, after a first `read`. Return the number of elements."""
     count = 0
     while await call.read() is not grpc.aio.EOF:
         count += 1
@@ -83,7 +83,7 @@ def measured(done: int, seconds: float, latencies: list[float]) -> dict:
 
 
 async def for_a_while(call, in_flight: int, seconds: float) -> dict:
-    """One call after the other, `in_flight` at a time."""
+    """Make one call after the other, `in_flight` at a time."""
     latencies: list[float] = []
     begin = time.perf_counter()
     until = begin + seconds
@@ -115,7 +115,7 @@ async def get(peer: Peer, in_flight: int, seconds: float) -> dict:
 
 
 async def pages(peer: Peer, in_flight: int, seconds: float, listed: int = 10_000) -> dict:
-    """The first page, then the one in the middle, in turn."""
+    """Read the first page, then the one in the middle, in turn."""
     request = a2a.ListTasksRequest(page_size=50)
     answer = a2a.ListTasksResponse.FromString(await peer.list(request.SerializeToString(), metadata=peer.metadata))
     if len(answer.tasks) != 50 or answer.total_size < listed:
@@ -134,7 +134,7 @@ async def pages(peer: Peer, in_flight: int, seconds: float, listed: int = 10_000
 
 
 async def stream(peer: Peer, chunks: int, in_flight: int, seconds: float) -> dict:
-    """Whole streams, one after the other, `in_flight` at a time: elements."""
+    """Read whole streams, one after the other, `in_flight` at a time. Count their elements."""
     request, elements = peer.message(f"stream {chunks}"), 0
     begin = time.perf_counter()
 
@@ -155,7 +155,7 @@ async def stream(peer: Peer, chunks: int, in_flight: int, seconds: float) -> dic
 
 
 async def first(peer: Peer, seconds: float) -> dict:
-    """From the call of a stream to its first element, one stream at a time."""
+    """Measure the time from the call of a stream to its first element, one stream at a time."""
     request, latencies = peer.message("stream 3"), []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
@@ -181,7 +181,7 @@ async def gated(peer: Peer, kind: str, count: int, chunks: int) -> tuple[str, li
 
 
 async def followers(peer: Peer, kind: str, count: int, chunks: int) -> dict:
-    """Many followers of one task: elements, from the opening of its gate to the last end."""
+    """Count the elements of many followers of one task, from the opening of its gate to the last end."""
     name, calls = await gated(peer, kind, count, chunks)
     reading = [asyncio.ensure_future(rest_of(call)) for call in calls]
     begin = time.perf_counter()
@@ -193,13 +193,13 @@ async def followers(peer: Peer, kind: str, count: int, chunks: int) -> dict:
 
 
 async def idle_open(peer: Peer, kind: str, count: int) -> dict:
-    """Subscribers that have nothing to read. They stay open."""
+    """Open subscribers that have nothing to read, and keep them open."""
     peer.idle = await gated(peer, kind, count, 1)
     return measured(count, 0.0, [])
 
 
 async def idle_fire(peer: Peer) -> dict:
-    """One event to all of them: the latency is from before it is asked for."""
+    """Send one event to all of them. The latency begins before the event is asked for."""
     name, calls = peer.idle
     latencies: list[float] = []
 
@@ -220,7 +220,7 @@ async def idle_fire(peer: Peer) -> dict:
 
 
 async def park(peer: Peer, count: int) -> dict:
-    """Tasks that wait for their user."""
+    """Start tasks that wait for their user."""
     begin, request, left = time.perf_counter(), peer.message("ask"), count
 
     async def one_after_the_other() -> None:
@@ -234,7 +234,7 @@ async def park(peer: Peer, count: int) -> dict:
 
 
 async def cancel(peer: Peer, rounds: int, streams: int) -> dict:
-    """From the request to cancel to the CANCELED on the task's stream, while other streams go on."""
+    """Measure the time from a cancel to CANCELED on the task's stream, while other streams go on."""
     request = peer.message(f"ticks {TICK_S}")
     others = [peer.stream(request, metadata=peer.metadata) for _ in range(streams)]
 

@@ -4,7 +4,8 @@ python benchmarks/registry.py
 python benchmarks/registry.py --store postgresql://user@host/db
 
 Without --store the stores are memory and a file of SQLite, and a PostgreSQL if the tests would find one. The costs are
-the CPU time of the process, in percent of one core. Beside them is the cost of as many calls of a bare grpc.aio server.
+the CPU time of the process, in percent of one core. The lines also have the cost
+of as many calls of a bare grpc.aio server.
 """
 
 import argparse
@@ -55,7 +56,7 @@ WORDS = ["".join(_random.choices("abcdefghijklmnoprstu", k=_random.randint(3, 9)
 
 
 def card(number: int) -> bytes:
-    """A card of three skills, of about 700 bytes."""
+    """Return a card of three skills, of about 700 bytes."""
     skills = [
         AgentSkill(
             id=f"skill-{_random.randrange(500)}",
@@ -146,7 +147,7 @@ asyncio.run(main())
 
 @contextmanager
 def process(*command: str) -> Iterator[tuple[str, int]]:
-    """A Python program that prints its address: the address, and the id of the process."""
+    """Run a Python program that prints its address. Give the address, and the id of the process."""
     with subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None
@@ -214,7 +215,7 @@ async def register(called: list[Any]) -> None:
 
 @asynccontextmanager
 async def stubs(address: str) -> AsyncIterator[list[Any]]:
-    """Stubs with a connection each."""
+    """Give stubs with a connection each."""
     own = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(address, options=own) for _ in range(CONNECTIONS)]
     yield [RegistryStub(channel) for channel in channels]
@@ -223,7 +224,7 @@ async def stubs(address: str) -> AsyncIterator[list[Any]]:
 
 @asynccontextmanager
 async def called(by: list[Any]) -> AsyncIterator[Beat]:
-    """Heartbeats that are calls."""
+    """Give a function that sends a heartbeat as a call."""
 
     async def beat(number: int) -> None:
         await by[number % CONNECTIONS].Heartbeat(HeartbeatRequest(name=f"beat-{number}", instance="i"))
@@ -233,7 +234,7 @@ async def called(by: list[Any]) -> AsyncIterator[Beat]:
 
 @asynccontextmanager
 async def streamed(by: list[Any]) -> AsyncIterator[Beat]:
-    """Heartbeats on a stream for each agent."""
+    """Give a function that sends a heartbeat on the stream of its agent."""
     calls: dict[int, Any] = {}
     answered: set[int] = set()
 
@@ -320,7 +321,7 @@ def resident(pid: int) -> int:
 
 @asynccontextmanager
 async def postgres() -> AsyncIterator[str]:
-    """The URL of a PostgreSQL of the tests; empty if there is none."""
+    """Give the URL of a PostgreSQL of the tests; empty if there is none."""
     sys.path.insert(0, str(ROOT))
     from tests.databases import Postgres
     from tests.tools import MissingProgram

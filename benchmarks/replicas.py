@@ -3,8 +3,8 @@
 python benchmarks/replicas.py [--store sqlite|postgresql] [--tasks 1 50] [--rate 10] [--seconds 10] [--cancels 50]
                               [--at-once 1 30]
 
-Starts two servers, A and B, on one store: a new SQLite file, where the processes wake each other through sockets, or a
-new PostgreSQL (of the system's packages), where they do by notifications. Tasks run at A with `--rate` events a second.
+Starts two servers, A and B, on one store. On a new SQLite file the processes wake each other through sockets. On a new
+PostgreSQL (of the system's packages) they do so by notifications. Tasks run at A with `--rate` events a second.
 Every event carries the moment at which the agent gave it to its turn; it is followed on a stream of A and on one of B.
 So a figure is the way from the agent, through the commit, to a client: `remote` is what B's clients wait longer for.
 Then tasks at A are canceled at B, `--at-once` of them: the time from the call to the CancelledError in the agent, and
@@ -60,7 +60,7 @@ agent = Agent("Clock", "Tells the time, again and again.")
 
 @agent.skill("tell")
 async def tell(turn: Turn) -> str:
-    """Tells the time at a rate, for some seconds."""
+    """Tell the time at a rate, for some seconds."""
     plan: Any = turn.data
     try:
         for number in range(int(plan["rate"] * plan["seconds"])):
@@ -84,7 +84,7 @@ def noted_stops(stops: Path) -> dict[str, float]:
 
 @asynccontextmanager
 async def store_of(kind: str, folder: Path) -> AsyncIterator[str]:
-    """The URL of an empty store."""
+    """Give the URL of an empty store."""
     if kind == "sqlite":
         yield f"sqlite:///{folder}/tasks.db"
         return
@@ -97,7 +97,7 @@ async def store_of(kind: str, folder: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def replica(store: str, stops: Path) -> AsyncIterator[Any]:
-    """A stub of a server in a process of its own."""
+    """Start a server in a process of its own, and give its stub."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, __file__, "serve", "-o", "json", "--listen", "127.0.0.1:0", "--http-listen", "off"),
         *("--store", store, "--drain-grace-s", "0"),
@@ -117,7 +117,7 @@ async def replica(store: str, stops: Path) -> AsyncIterator[Any]:
 
 
 async def start(stub: Any, *, rate: float, seconds: float) -> str:
-    """A task that is at work: its id."""
+    """Start a task, and return its id."""
     plan = value({"rate": rate, "seconds": seconds})
     message = Message(message_id=str(uuid.uuid4()), role=ROLE_USER, parts=[Part(data=plan)])
     configuration = SendMessageConfiguration(return_immediately=True)
@@ -127,7 +127,7 @@ async def start(stub: Any, *, rate: float, seconds: float) -> str:
 
 
 async def delays(stub: Any, task_id: str, since: float) -> list[float]:
-    """How long each event was on its way, in milliseconds, of those made after a moment."""
+    """Return the delay of each event that was made after a moment, in milliseconds."""
     found = []
     async for element in stub.SubscribeToTask(SubscribeToTaskRequest(id=task_id), metadata=METADATA):
         for part in element.artifact_update.artifact.parts:

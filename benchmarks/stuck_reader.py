@@ -1,10 +1,10 @@
 """Measure what one reader that stops reading costs the other calls of a tunnel: python benchmarks/stuck_reader.py
 
 Starts a sentinel and an attached agent, each a process of its own. Rounds with a stuck reader and rounds without take
-turns, so that both see the same machine: in each, calls are made one after another while a second client streams
+turns, so that both see the same machine. In each round calls are made one after another, while a second client streams
 small events through the same tunnel. The stuck reader has taken one MiB of a stream of 100 and reads no more. Prints
-one line of JSON: the median over all rounds of the p50 and p99 of the calls and of the events, both ways, the ratios,
-and how much the sentinel has grown.
+one line of JSON with the medians over all rounds, for the calls and for the events: p50 and p99 with and without the
+stuck reader, and the ratios. The line also says how much the sentinel has grown.
 """
 
 import argparse
@@ -40,7 +40,7 @@ SETTLE_S = 0.5
 
 
 async def agent(at: str) -> None:
-    """Be the agent: a bare server of grpc.aio."""
+    """Be the agent, a bare server of grpc.aio."""
     from a2a_grpc.sentinel import Attachment, AttachSettings
 
     async def get(request: bytes, context: Any) -> bytes:

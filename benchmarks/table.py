@@ -33,12 +33,12 @@ def main() -> None:
 
 
 def told(results: dict) -> str:
-    """The machine and the versions in one line."""
+    """Return the machine and the versions in one line."""
     return "; ".join(f"{key} {value}" for key, value in results["machine"].items()) + "."
 
 
 def reached(results: dict, again: dict, before: dict) -> list[str]:
-    """Lines of a table: goals and limits."""
+    """Return the lines of the table of goals and limits."""
     others = [medians(again), medians(before)]
     heads = ("Workload", "ratio of", "target", "measured", "spread", "second run", "before")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -57,7 +57,7 @@ def reached(results: dict, again: dict, before: dict) -> list[str]:
 
 
 def medians(results: dict) -> dict[tuple[str, str | None], float]:
-    """Of the goals and limits, by workload and what it is a ratio of."""
+    """Return the medians of the goals and limits, by workload and what it is a ratio of."""
     return {
         (each["what"], each.get("of")): each["is"] for part in ("goals", "limits") for each in results.get(part, ())
     }
@@ -72,7 +72,7 @@ def number(value: float | None) -> str:
 
 
 def workloads(results: dict) -> list[str]:
-    """Lines of a table: the medians of all rates, with ratios and latencies."""
+    """Return the lines of the table of all workloads, with the medians of rates, ratios and latencies."""
     rows = [Row.of(plain) for plain in results["rows"]]
     names = [name for name in ALL if any(name in row.figures for row in rows)]
     heads = [*names, "memory / bare", "memory / sdk", "p50 / p99 of bare, ms", "of memory, ms"]
