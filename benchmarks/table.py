@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from bench import ALL, BARE, MEMORY, SDK, Row, latency, shown
+from bench import ALL, BARE, GO, MEMORY, SDK, Row, latency, shown
 
 
 def main() -> None:
@@ -75,12 +75,13 @@ def workloads(results: dict) -> list[str]:
     """Return the lines of the table of all workloads, with the medians of rates, ratios and latencies."""
     rows = [Row.of(plain) for plain in results["rows"]]
     names = [name for name in ALL if any(name in row.figures for row in rows)]
-    heads = [*names, "memory / bare", "memory / sdk", "p50 / p99 of bare, ms", "of memory, ms"]
+    others = [name for name in (BARE, SDK, GO) if name in names]
+    heads = [*names, *(f"memory / {other}" for other in others), "p50 / p99 of bare, ms", "of memory, ms"]
     lines = ["| Workload | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for row in rows:
         name, unit = row.workload.name, row.workload.unit
         cells = [shown(row, each) for each in names]
-        cells += [number(ratio[0]) if (ratio := row.ratio(MEMORY, other)) else "" for other in (BARE, SDK)]
+        cells += [number(ratio[0]) if (ratio := row.ratio(MEMORY, other)) else "" for other in others]
         cells += [latency(row, each) for each in (BARE, MEMORY)]
         lines.append(f"| {name if unit == 'calls/s' else f'{name}, {unit}'} | " + " | ".join(cells) + " |")
     return lines
