@@ -116,6 +116,24 @@ def check_ranges(settings: Any) -> None:
             raise ConfigurationError(f"{item.name} is {value}; it must be at most {maximum}")
 
 
+def check_belonging(settings: Any, main: str, names: Iterable[str] | None = None) -> None:
+    """Check that no setting is given that has no effect because another one is missing.
+
+    Args:
+        settings: An instance of a settings class.
+        main: The name of the setting that the others need.
+        names: The names of the others; by default those of all other settings of the class.
+
+    Raises:
+        ConfigurationError: There is one. The first is named.
+    """
+    if getattr(settings, main):
+        return
+    for item in fields(settings):
+        if (names is None or item.name in names) and getattr(settings, item.name) != item.default:
+            raise ConfigurationError(f"{flag_of(main)} is missing; {flag_of(item.name)} has no effect without it")
+
+
 def for_grpc(value: float) -> int:
     """Return a number as an argument of gRPC. A larger number than gRPC takes becomes the largest, `GRPC_MOST`."""
     return int(min(value, GRPC_MOST))

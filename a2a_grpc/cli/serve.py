@@ -15,7 +15,7 @@ from a2a_grpc.cli.options import OutputFormat, given_settings, settings_paramete
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen, guard
 from a2a_grpc.cli.usage import Command
-from a2a_grpc.config import ConfigurationError, load
+from a2a_grpc.config import ConfigurationError, check_belonging, load
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import log_to_stderr, one_line
 from a2a_grpc.rpc import TransportSettings
@@ -99,9 +99,9 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     settings = given_settings(options)
     attaching, registering = load(AttachSettings, settings), load(RegisterSettings, settings)
     settings = {name: value for name, value in settings.items() if name not in ATTACHING}
+    check_belonging(attaching, "attach")
+    check_belonging(registering, "register")
     if not attaching.attach:
-        if attaching.address:
-            raise ConfigurationError("--attach is missing; an address is one at a sentinel")
         _serve_directly(find, settings, registering, report)
         return
     if registering.register:
@@ -121,8 +121,6 @@ def _serve_directly(
 ) -> None:
     """Serve an agent that clients call directly, and that perhaps registers."""
     if not registering.register:
-        if registering.register_as or registering.register_url:
-            raise ConfigurationError("--register is missing; it names the registry")
         run_program(find, settings, report=report)
         return
     from a2a_grpc.cli.register import serve_registered  # imports the client

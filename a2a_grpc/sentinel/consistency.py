@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from a2a_grpc.auth import Authenticator, AuthSettings
 from a2a_grpc.auth.callers import AUTHORIZATION, Callers
 from a2a_grpc.auth.keys import HEADER
-from a2a_grpc.config import ConfigurationError
+from a2a_grpc.config import ConfigurationError, check_belonging, flag_of
 from a2a_grpc.sentinel.hop import HoppedCallers, Hops
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -20,6 +20,13 @@ def check_consistency(settings: SentinelSettings, auth: Sequence[Authenticator],
         auth: The authenticators.
         rules: The rules; None if there are none.
     """
+    check_belonging(settings, "route", ("route_plaintext", "route_ca_cert"))
+    if not settings.has_peers:
+        for name in ("peer_address", "peer_plaintext", "peer_ca_cert", "peer_cert", "peer_key"):
+            if getattr(settings, name):
+                raise ConfigurationError(
+                    f"store is '{settings.store}', which no other sentinel shares; {flag_of(name)} has no effect"
+                )
     if not auth and (rules is not None or settings.signing_key):
         given = "signing_key" if rules is None else "rules"
         raise ConfigurationError(f"{given}: the sentinel has no authenticators, so that it knows no callers")

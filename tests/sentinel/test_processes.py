@@ -177,7 +177,8 @@ async def test_an_agent_with_fail_fast_ends_with_one_line(tmp_path: Path) -> Non
     ("options", "said"),
     [
         (("--attach", "127.0.0.1:9"), "--address is missing"),
-        (("--address", ADDRESS), "--attach is missing"),
+        (("--address", ADDRESS), "--attach is missing; --address has no effect without it"),
+        (("--attach-token-file", "t"), "--attach is missing; --attach-token-file has no effect without it"),
         (("--attach", "127.0.0.1:9", "--address", "Nobody@x"), "address is 'Nobody@x'"),
         (("--attach", "x", "--address", ADDRESS, "--workers", "2"), "workers is 2"),
         (("--attach", "x:1", "--address", ADDRESS, "--attach-ca-cert", "/no/file"), "read attach_ca_cert '/no/file'"),

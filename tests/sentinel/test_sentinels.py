@@ -317,6 +317,19 @@ async def test_a_sentinel_of_several_needs_an_address_for_the_others(store: str)
         SentinelSettings(route_plaintext=True, route_ca_cert="ca.pem")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"peer_cert": "c", "peer_key": "k"}, "store is 'memory:', which no other sentinel shares; --peer-cert has no"),
+        ({"peer_plaintext": True}, "store is 'memory:', which no other sentinel shares; --peer-plaintext has no"),
+        ({"route_ca_cert": "ca"}, "--route is missing; --route-ca-cert has no effect without it"),
+    ],
+)
+async def test_a_setting_that_has_no_effect_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Sentinel(SentinelSettings(**options))
+
+
 async def test_files_for_calls_to_others_that_cannot_be_read_are_named_at_the_start(store: str) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"peer_ca_cert": "/no/file"}, "cannot read peer_ca_cert '/no/file'"),

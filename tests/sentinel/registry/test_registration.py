@@ -316,7 +316,8 @@ async def test_an_agent_registers_again_at_a_sentinel_that_was_killed_or_drained
     ("options", "said"),
     [
         (("--register", "ftp://x"), "registry is 'ftp://x'"),
-        (("--register-as", "poet"), "--register is missing"),
+        (("--register-as", "poet"), "--register is missing; --register-as has no effect without it"),
+        (("--register-token-file", "t"), "--register is missing; --register-token-file has no effect without it"),
         (("--register", "h:1", "--attach", "h:1", "--address", "a@b"), "exclude each other"),
         (("--register", "h:1", "--listen", "0.0.0.0:0", "--insecure"), "--advertise HOST:PORT, or --register-url"),
     ],
