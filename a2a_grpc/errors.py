@@ -165,7 +165,7 @@ class TaskNotCancelableError(A2AError):
 class PushNotificationNotSupportedError(A2AError):
     """This agent does not offer push notifications.
 
-    Servers of this package never do. Subscribe to the task, or poll it, instead.
+    A server of this package does with the setting `push`. Otherwise subscribe to the task, or poll it.
     """
 
     code = grpc.StatusCode.FAILED_PRECONDITION

@@ -22,6 +22,8 @@ from a2a_grpc.cli.app import app  # noqa: E402
 from a2a_grpc.client import ClientSettings  # noqa: E402
 from a2a_grpc.config import PREFIX, plain_type, variable_of  # noqa: E402
 from a2a_grpc.engine import EngineSettings  # noqa: E402
+from a2a_grpc.push.offered import PushSettings  # noqa: E402
+from a2a_grpc.push.settings import WebhookSettings  # noqa: E402
 from a2a_grpc.rpc import TransportSettings  # noqa: E402
 from a2a_grpc.sentinel import AttachSettings, RegisterSettings, SentinelSettings  # noqa: E402
 from a2a_grpc.server import RequestLimits, ServerSettings  # noqa: E402
@@ -93,6 +95,8 @@ SETTINGS = {
     "HTTP/2 connections": TransportSettings,
     "Size of a request": RequestLimits,
     "Callers: credentials, limits, the audit log": AuthSettings,
+    "Push notifications": PushSettings,
+    "Webhooks: which urls are allowed, times, signatures": WebhookSettings,
 }
 """The settings of a server: each class with its heading."""
 

@@ -160,6 +160,7 @@ CHAPTERS = (
                     "Records",
                     "Coordination",
                     "Mailbox",
+                    "Outbox",
                     "OneServer",
                     "MemoryStore",
                     "Scope",
@@ -188,9 +189,13 @@ CHAPTERS = (
                     "Listed",
                     "Page",
                 ),
-                *("StaleAppend", "AlreadyBound", "QueueFull", "StoreFull", "StoreUnavailable", "StoreLost"),
+                *("Push", "PushName", "PushClaim", "Then", "PushStep", "DeadPush"),
+                *("StaleAppend", "AlreadyBound", "QueueFull", "StoreFull", "TooManyPushes", "StoreUnavailable"),
+                "StoreLost",
             ],
-            "a2a_grpc.store.contract": ["StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract"],
+            "a2a_grpc.store.contract": [
+                *("StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract", "OutboxContract"),
+            ],
         },
     ),
 )
@@ -198,7 +203,7 @@ CHAPTERS = (
 LIKE = {"BlockingClient": "Client", "MemoryStore": "TaskStore", "OneServer": "TaskStore"}
 """Classes whose methods are documented at those of another class."""
 
-WITHOUT_METHODS = {"StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract"}
+WITHOUT_METHODS = {"StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract", "OutboxContract"}
 """Classes whose methods are not listed. Those of these are tests."""
 
 SETTINGS = {

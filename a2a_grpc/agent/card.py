@@ -25,7 +25,7 @@ EXTENSIONS = {
 """The extensions that every server of this package offers, each with its description for the card."""
 
 
-def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
+def build_card(agent: Agent, *, address: str, tenant: str = "", offers_push: bool = False) -> AgentCard:
     """Return the agent card of an agent that is served at an address.
 
     Every required field of the card is set (spec §4.4.1).
@@ -34,6 +34,7 @@ def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
         agent: The agent.
         address: HOST:PORT of the gRPC server, as callers reach it.
         tenant: The tenant that the interface names; empty for none.
+        offers_push: True if the server sends push notifications.
 
     Raises:
         ConfigurationError: The agent cannot have a valid card, for example because it has no skill.
@@ -44,9 +45,10 @@ def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
         raise ConfigurationError(
             f"agent '{agent.name}': default_skill '{agent.default_skill}' is not one of its skills"
         )
-    if agent.card.capabilities.push_notifications:
+    if agent.card.capabilities.push_notifications and not offers_push:
         raise ConfigurationError(
-            f"agent '{agent.name}': the card offers push_notifications, which this server does not"
+            f"agent '{agent.name}': the card offers push_notifications, which this server does not: give --push, or "
+            "Server(…, push=PushSettings(push=True))"
         )
     for field in ("name", "description", "version"):
         if not getattr(agent, field):
@@ -62,7 +64,7 @@ def build_card(agent: Agent, *, address: str, tenant: str = "") -> AgentCard:
     card.supported_interfaces.extend(agent.card.supported_interfaces)
     if not card.capabilities.HasField("streaming"):
         card.capabilities.streaming = agent.streaming
-    card.capabilities.push_notifications = False
+    card.capabilities.push_notifications = offers_push
     if not card.capabilities.HasField("extended_agent_card"):
         card.capabilities.extended_agent_card = agent.extended is not None
     declared = {extension.uri for extension in card.capabilities.extensions}

@@ -13,6 +13,7 @@ list         list tasks
 wait         wait until a task is settled
 cancel       cancel a task
 push         manage push configs
+dead         its commands about deliveries that were given up
 listen       print push notifications: `push listen`
 card         show an agent card
 agents       find agents in a registry

@@ -50,31 +50,31 @@ def upgrade(store: Url, output: Output = OutputFormat.TEXT) -> None:
     """Upgrade a database to the schema that this version needs. A server upgrades SQLite files by itself."""
     from a2a_grpc.store.sql import migrations  # SQLAlchemy takes its time to import
 
-    before, after = _ask(migrations.upgrade, store)
+    before, after = ask_store(migrations.upgrade, store)
     if output is OutputFormat.JSON:
-        _print(json.dumps({"from": before, "to": after}))
+        say(json.dumps({"from": before, "to": after}))
     elif before == after:
-        _print(f"{_shown(store)}: the schema is up to date, at {after}")
+        say(f"{_shown(store)}: the schema is up to date, at {after}")
     elif before == migrations.NONE:
-        _print(f"{_shown(store)}: the tables were created, the schema is at {after}")
+        say(f"{_shown(store)}: the tables were created, the schema is at {after}")
     else:
-        _print(f"{_shown(store)}: the schema was upgraded from {before} to {after}")
+        say(f"{_shown(store)}: the schema was upgraded from {before} to {after}")
 
 
 def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
     """Show the schema version of a database. The exit code is 0 if this version needs no upgrade, else 1."""
     from a2a_grpc.store.sql import migrations
 
-    at, needed = _ask(migrations.current, store)
+    at, needed = ask_store(migrations.current, store)
     if output is OutputFormat.JSON:
-        _print(json.dumps({"at": at, "needed": needed}))
+        say(json.dumps({"at": at, "needed": needed}))
     elif at == needed:
-        _print(f"{_shown(store)}: the schema is at {at}, as this version needs it")
+        say(f"{_shown(store)}: the schema is at {at}, as this version needs it")
     elif at > needed and at != migrations.NONE:
         newer = f"which is newer than this version of a2a-grpc knows ({needed}); install a newer version"
-        _print(f"{_shown(store)}: the schema is at {at}, {newer}")
+        say(f"{_shown(store)}: the schema is at {at}, {newer}")
     else:
-        _print(f"{_shown(store)}: {migrations.lacks(at)}; {db_command('upgrade', _shown(store))}")
+        say(f"{_shown(store)}: {migrations.lacks(at)}; {db_command('upgrade', _shown(store))}")
     raise typer.Exit(0 if at == needed else 1)
 
 
@@ -86,16 +86,16 @@ def rename(
     """Rename the agent that owns a database. Running servers continue; new servers need the new name."""
     from a2a_grpc.store.sql.owner import rename_at
 
-    before = _ask(lambda url: rename_at(url, name), store)
+    before = ask_store(lambda url: rename_at(url, name), store)
     if output is OutputFormat.JSON:
-        _print(json.dumps({"from": before, "to": name}, ensure_ascii=False))
+        say(json.dumps({"from": before, "to": name}, ensure_ascii=False))
     else:
         then = f"; before, of '{one_line(before)}'" if before else ""
-        _print(f"{_shown(store)}: the tasks are those of the agent '{one_line(name)}' now{then}")
+        say(f"{_shown(store)}: the tasks are those of the agent '{one_line(name)}' now{then}")
 
 
-def _ask(question: Callable[[str], Awaitable[T]], store: str) -> T:
-    """Return the answer of a database. An error is printed in one line, and ends the command with an exit code."""
+def ask_store(question: Callable[[str], Awaitable[T]], store: str) -> T:
+    """Return the answer of a store's database. An error is printed in one line, and ends the command with a code."""
 
     async def ask() -> T:
         return await question(store)
@@ -122,7 +122,8 @@ def _check_database(store: str) -> None:
         )
 
 
-def _print(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line to standard output."""
     print(line, flush=True)  # noqa: T201
 
 

@@ -52,6 +52,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "push get": ("a2a-grpc push get TASK CONFIG",),
     "push list": ("a2a-grpc push list TASK",),
     "push delete": ("a2a-grpc push delete TASK CONFIG",),
+    "push dead list": ("a2a-grpc push dead list --store sqlite:///tasks.db",),
+    "push dead show": ("a2a-grpc push dead show TASK CONFIG --store sqlite:///tasks.db",),
+    "push dead replay": ("a2a-grpc push dead replay --all --store sqlite:///tasks.db",),
+    "push dead drop": ("a2a-grpc push dead drop TASK CONFIG --store sqlite:///tasks.db",),
     "push listen": ("a2a-grpc push listen --task TASK", "a2a-grpc push listen --port 9000 -o json"),
 }
 """Commands that a user may type, by verb."""

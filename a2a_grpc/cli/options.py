@@ -41,7 +41,7 @@ def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parameter(item: Field[Any], kind: type, panel: str, switches: bool) -> inspect.Parameter:
     flag = flag_of(item.name)
-    off = f"--no-{flag[2:]}" if kind is bool and (switches or item.default) else ""
+    off = f"--no-{flag[2:]}" if kind is bool and (switches or item.default is not False) else ""
     default = "none" if item.default in (None, "") else str(item.default).lower() if kind is bool else item.default
     known = f"default: {default}; env: {variable_of(item)}" + (f"; off: {off}" if off else "")
     option = typer.Option(

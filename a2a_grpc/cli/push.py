@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from a2a_grpc.cli import dead
 from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.exits import EPILOG, ExitCode
 from a2a_grpc.cli.grpcurl import PUSH_CREDENTIALS, PUSH_TOKEN, PUSH_URL
@@ -37,6 +38,7 @@ def commands() -> typer.Typer:
     for name, function in functions.items():
         about = with_examples(f"push {name}", function.__doc__)
         app.command(name, cls=Command, help=about, epilog=EPILOG)(verb(function))
+    app.add_typer(dead.commands(), name="dead")
     return app
 
 

@@ -5,7 +5,7 @@ its handler is kept in memory.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -78,14 +78,19 @@ class Engine:
         """Whether the background work that must go on does, and the other replicas know that this one lives."""
         return self._recovery.is_healthy
 
-    async def drain(self, grace_s: float) -> bool:
+    async def drain(self, grace_s: float, *, before_leaving: Callable[[], Awaitable[None]] | None = None) -> bool:
         """Take no new message, let runs finish within the grace; hand the rest over, or fail it with the reason if no
-        replica could go on with it. Return False if the store does not answer: then the others see to the rest."""
+        replica could go on with it. Return False if the store does not answer: then the others see to the rest.
+
+        `before_leaving` is called once the runs are over, before others may claim what this replica holds.
+        """
         self._runs.is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
         await self._sends.finish(max(grace_s, 1.0))
         is_stored = await self._runs.drain(max(0.0, end - loop.time()))
+        if before_leaving is not None:
+            await before_leaving()
         is_stored = await self._recovery.stop(is_stored=is_stored)
         self._runs.watch.stop()
         return is_stored

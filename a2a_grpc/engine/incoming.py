@@ -1,6 +1,7 @@
 """A send on its way: what comes into the engine, what became of it, when it is over."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from a2a_grpc.engine.witness import Witness
 from a2a_grpc.errors import UnsupportedOperationError
 from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
-from a2a_grpc.store import Binding, Scope, Snapshot, TaskKey
+from a2a_grpc.store import Binding, Push, Scope, Snapshot, TaskKey
 from a2a_grpc.wire import SendMessageRequest, TaskState
 
 
@@ -24,6 +25,8 @@ class Incoming:
     """Whether the caller waits until the turn is over."""
     size: int = 0
     """Bytes of the request; 0 if it is known to be small."""
+    pushes: Callable[[TaskKey], tuple[Push, ...]] | None = None
+    """Gives the push configs of the task that this send creates."""
     fingerprint: bytes = field(init=False, default=b"")
     """Of the request, if there is an idempotency key: see `sign`."""
 

@@ -95,7 +95,8 @@ class Sends:
         if not self._replica.is_joined and not self._runs.is_draining:
             await self._replica.joined(JOINED_WITHIN_S)
         if incoming.idempotency_key:
-            await incoming.sign()
+            if not incoming.fingerprint:
+                await incoming.sign()
             if (bound := await self._bound(incoming)) is not None:
                 return await self._opened_before(incoming, bound)
         try:
@@ -143,7 +144,8 @@ class Sends:
         pending = first.pending() if first.is_kept else None
         await breathe(size)
         self._check_room(scope)  # again, as other messages may have come meanwhile
-        create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending)
+        pushes = incoming.pushes(key) if incoming.pushes is not None else ()
+        create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending, pushes)
         witness = Witness(task) if incoming.waits else None
         created = self._create(create, first, serialized, witness)
         if not created.done():

@@ -1,6 +1,13 @@
 """Push notifications: sends the events of tasks to webhooks, and to the agents that asked for them.
 
 delivery  what is delivered to a destination, and the outcome of an attempt
+configs   the configs of tasks, as the four calls about them see them
+vault     the encryption of their secrets
+sender    delivery: which configs this process has claimed
+courier   the delivery of one of them
+chosen    which events of a task are sent
+routes    destinations by the scheme of a url
+offered   the settings of the above
 
 Webhooks:
 

@@ -18,6 +18,8 @@ answers      sending responses
 paging       page tokens
 pace         long work in steps
 published    the card with an address that the caller can reach, and the extended card
+push_calls   the RPCs about push configs
+pushing      whether push notifications can be offered, and their parts
 disconnects  canceling the tasks of callers that disconnect
 
 The program:

@@ -9,6 +9,7 @@ from aiohttp import web
 from a2a_grpc.agent.card import card_json
 from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
 from a2a_grpc.protocol import CARD_PATH
+from a2a_grpc.push.signing import JWKS_PATH
 from a2a_grpc.server.published import card_at
 from a2a_grpc.wire import AgentCard
 
@@ -20,7 +21,9 @@ KNOWN_HOSTS = 64
 
 
 class CardPort(HttpPort):
-    """Serves the card with its validators, `/livez` (the process can serve) and `/readyz` (the server accepts calls).
+    """Serves the card with its validators, the public keys of notifications, and the probes.
+
+    The probes are `/livez` (the process can serve) and `/readyz` (the server accepts calls).
 
     The bytes of the card are made once, and its ETag is a hash of them (CARD-3, CARD-6). If the card names the host of
     the request, it is made once for each of the last KNOWN_HOSTS hosts.
@@ -34,6 +37,7 @@ class CardPort(HttpPort):
         is_alive: Callable[[], bool],
         is_ready: Callable[[], Awaitable[bool]],
         names_asked_host: bool = False,
+        jwks: bytes | None = None,
     ) -> None:
         self._public = card
         self._names_asked_host = names_asked_host
@@ -42,11 +46,17 @@ class CardPort(HttpPort):
         application = web.Application()
         for path in CARD_PATHS:
             application.router.add_get(path, self._card)
+        if jwks is not None:
+            self._jwks = jwks, {"ETag": etag_of(jwks), **self._common}
+            application.router.add_get(JWKS_PATH, self._keys)
         add_probes(application, is_alive=is_alive, is_ready=is_ready)
         super().__init__(application)
 
     async def _card(self, request: web.Request) -> web.Response:
         return document(request, *self._made(self._host(request)))
+
+    async def _keys(self, request: web.Request) -> web.Response:
+        return document(request, *self._jwks)
 
     def _host(self, request: web.Request) -> str:
         """Return the host that the card has to name, or "" if the card keeps its own."""

@@ -16,6 +16,7 @@ from a2a_grpc.wire import (
     ROLE_USER,
     AgentCard,
     GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest,
     ListTasksRequest,
     Message,
     Part,
@@ -126,6 +127,8 @@ class Checks:
                 yield from self._id(name, getattr(request, name), required=required)
         if isinstance(request, TaskPushNotificationConfig):
             yield from _push_target("", request)
+        if isinstance(request, ListTaskPushNotificationConfigsRequest) and not 0 <= request.page_size <= MAX_PAGE_SIZE:
+            yield Violation("page_size", f"is {request.page_size}; it must be 0 to {MAX_PAGE_SIZE}")
 
     def _send(self, request: SendMessageRequest) -> Findings:
         limits = self._limits
@@ -139,9 +142,9 @@ class Checks:
         if len(configuration.accepted_output_modes) > limits.max_references:
             yield Violation("configuration.accepted_output_modes", f"has more than {limits.max_references} items")
         if configuration.HasField("task_push_notification_config"):
-            yield from _push_config(
-                "configuration.task_push_notification_config", configuration.task_push_notification_config, request
-            )
+            path, config = "configuration.task_push_notification_config", configuration.task_push_notification_config
+            yield from self._id(f"{path}.id", config.id)
+            yield from _push_config(path, config, request)
 
     def _message(self, path: str, message: Message) -> Findings:
         limits = self._limits

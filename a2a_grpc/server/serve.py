@@ -37,10 +37,13 @@ from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.masking import mask_url
+from a2a_grpc.push.offered import PushSettings
+from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.server.garbage import Garbage
 from a2a_grpc.server.policy import Authorize
+from a2a_grpc.server.pushing import problem
 from a2a_grpc.server.server import Server, ServerFailedError
 from a2a_grpc.server.settings import RequestLimits, ServerSettings
 from a2a_grpc.server.stopping import signals
@@ -50,7 +53,10 @@ from a2a_grpc.store import StoreUnavailable, TaskStore
 
 logger = logging.getLogger("a2a_grpc.server")
 
-SETTINGS = (ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings)
+SETTINGS = (
+    *(ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings),
+    *(PushSettings, WebhookSettings),
+)
 
 CREDENTIALS = frozenset(["auth", "api_keys", "jwt_issuer", "jwt_audience", "tls_client_ca"])
 """The settings that name the credentials that a server accepts."""
@@ -108,9 +114,9 @@ def serve(
         interceptors: Interceptors of gRPC, the outermost one first.
         authenticators: Authenticators of your own, which are asked before those of the settings.
         authorize: A function for policies of your own, as in `Server`.
-        **settings: Fields of ServerSettings, EngineSettings, TransportSettings, RequestLimits or AuthSettings. Each has
-            an environment variable, too, for example `A2A_GRPC_MAX_RUNS`. A setting that is given here counts before
-            the variable.
+        **settings: Fields of ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings,
+            PushSettings or WebhookSettings. Each has an environment variable, too, for example `A2A_GRPC_MAX_RUNS`. A
+            setting that is given here counts before the variable.
 
     Raises:
         TypeError: `agent` is not an `Agent`, or no setting has a name that was given.
@@ -191,7 +197,9 @@ def run_program(
     if server_settings.workers == 1:
         found = find()
         _check_unused(found.unused, settings, report=report if worker is None else None)
-        settings = with_store(found.agent, settings)
+        settings, note = with_push(with_store(found.agent, settings))
+        if note and worker is None:
+            report("note", {"text": note})
 
         def make(
             more: Mapping[str, Any] = {},
@@ -302,6 +310,8 @@ def make_server(
         auth=(*authenticators, *authenticators_of_settings),
         authorize=authorize,
         callers=load(AuthSettings, settings),
+        push=load(PushSettings, settings),
+        webhooks=load(WebhookSettings, settings),
         private_socket=private_socket,
         private_callers=private_callers,
     )
@@ -333,6 +343,18 @@ def with_store(agent: Agent, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         return settings
     name = re.sub(r"\W+", "-", agent.name).strip("-").lower() or "agent"
     return {**settings, "store": f"sqlite:///{name}.tasks.db"}
+
+
+def with_push(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """Return the settings of a program with push notifications on, if it can offer them and no setting says whether.
+
+    Return a sentence for the user as well, if it cannot.
+    """
+    found = load(PushSettings, settings)
+    if found.push is not None:
+        return settings, ""
+    why = problem(found, load(ServerSettings, settings).store)
+    return {**settings, "push": not why}, f"push notifications are off: {why}" if why else ""
 
 
 def _names_store(settings: Mapping[str, Any]) -> bool:

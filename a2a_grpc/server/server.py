@@ -36,6 +36,8 @@ from a2a_grpc.listening.settings import check_credentials_are_encrypted
 from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
+from a2a_grpc.push.offered import PushSettings
+from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.rpc import (
     AcceptingServer,
     Arrivals,
@@ -57,6 +59,7 @@ from a2a_grpc.server.admission import Admission
 from a2a_grpc.server.limits import check_limits_fit
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.policy import Authorize
+from a2a_grpc.server.pushing import Pushing, open_pushing, problem
 from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.requests import Checks
 from a2a_grpc.server.servicer import Servicer, ServicerOptions
@@ -77,6 +80,9 @@ UNKNOWN_METHOD = "(unknown)"
 
 VOUCHED_BYTES = 33 * 1024
 """Room for what a sentinel says of a caller, besides the metadata that the caller sends."""
+
+PUSH_ROUND_S = 0.5
+"""Seconds between two looks for push notifications that are due, or that were deleted by another process."""
 
 LOOK_INTERVAL_S = 1.0
 """Seconds between two checks for the health service whether the server is ready."""
@@ -125,6 +131,8 @@ class Server:
         authorize: A function for policies of your own, which may refuse what a known caller asks for.
         callers: The limits of callers, and the audit log. The server does not read the credentials that they name: use
             `serve`, or give authenticators.
+        push: Whether push notifications are offered, and what is sent; by default none are.
+        webhooks: The settings of webhooks: which urls are allowed, for example.
         private_socket: The path of a Unix socket on which the server listens for gRPC as well, without TLS, for a
             tunnel to a sentinel. Only this user may be able to read the folder.
         private_callers: The authenticator of this socket, which comes with it. While it vouches for callers, `auth` is
@@ -157,6 +165,8 @@ class Server:
         auth: Sequence[Authenticator] = (),
         authorize: Authorize | None = None,
         callers: AuthSettings | None = None,
+        push: PushSettings | None = None,
+        webhooks: WebhookSettings | None = None,
         private_socket: Path | None = None,
         private_callers: Vouching | None = None,
     ) -> None:
@@ -201,6 +211,12 @@ class Server:
         self._bus = open_bus(self.settings.bus, "" if store else self.settings.store)
         self._log = Log(self._store, self._bus)
         self._engine = Engine(agent, self._log, self._engine_settings)
+        self._push_settings = push or PushSettings()
+        self._webhook_settings = webhooks or WebhookSettings()
+        self._given_store = store
+        self._pushing: Pushing | None = None
+        if self._push_settings.push and (why := self._push_problem()):
+            raise ConfigurationError(f"push notifications cannot be offered: {why}")
         self._http: CardPort | None = None
         self._upkeep = Upkeep()
         self._quiet = QuietGrpc()
@@ -298,6 +314,12 @@ class Server:
                 undo.callback(self._audit.close)
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = self._build_card(address)
+            if self._push_settings.push:
+                store_url = "" if self._given_store else settings.store
+                self._pushing = open_pushing(
+                    self._push_settings, self._webhook_settings, store_url, self._log, self._engine.replica
+                )
+                undo.push_async_callback(self._pushing.stop)
             methods, admin_methods = self._methods(), self._admin.handlers()
             self._authentication = self._authenticating(self._callers, front.certificate)
             undo.push_async_callback(self._store.close)
@@ -324,6 +346,8 @@ class Server:
             undo.pop_all()
         self.agent.callbacks.serve(callback_endpoint(self.settings, address))
         self._is_serving = True
+        if self._pushing is not None:
+            self._upkeep.every(PUSH_ROUND_S, "push", self._pushing.sender.round, self._pushing.sender.topic)
         if settings.health:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
         if front.tls is not None:
@@ -331,9 +355,16 @@ class Server:
 
     def _build_card(self, address: str) -> AgentCard:
         """Return the card for an address, with the credentials that the server accepts."""
-        card = build_card(self.agent, address=address, tenant=self.settings.tenant)
+        card = build_card(
+            self.agent, address=address, tenant=self.settings.tenant, offers_push=bool(self._push_settings.push)
+        )
         auth = (self._vouching,) if self._vouching is not None and self._is_vouched else self.auth
         return secure(card, auth, {skill.id: skill.scopes for skill in self.agent.skills.values()})
+
+    def _push_problem(self) -> str:
+        """Return why push notifications cannot be offered; "" if they can."""
+        store_url = "" if self._given_store else self.settings.store
+        return problem(self._push_settings, store_url, self._given_store)
 
     async def _check_owner(self) -> None:
         """Raise ConfigurationError if the store keeps the tasks of another agent.
@@ -425,7 +456,9 @@ class Server:
         await self._upkeep.stop()
         await self._readiness.stop()
         self._admin.leave()
-        is_stored = await self._engine.drain(self.settings.drain_grace_s if grace_s is None else grace_s)
+        grace_s = self.settings.drain_grace_s if grace_s is None else grace_s
+        stop_pushing = self._pushing.stop if self._pushing is not None else None
+        is_stored = await self._engine.drain(grace_s, before_leaving=stop_pushing)
         self._log.close()
         if not is_stored:  # first, so that what waits for the store ends
             await asyncio.gather(self._bus.stop(), self._store.close())
@@ -482,7 +515,8 @@ class Server:
             lenient_version=settings.lenient_version,
             only_tenant=settings.tenant if settings.only_tenant else None,
         )
-        servicer = Servicer(self.agent, self._engine, self.card, admission, checks, pace, self._calls, options)
+        configs = self._pushing.configs if self._pushing is not None else None
+        servicer = Servicer(self.agent, self._engine, self.card, admission, checks, pace, self._calls, options, configs)
         return {**servicer.handlers(), **other_versions()}
 
     async def _refuse(self, context: Any, error: A2AError) -> None:
@@ -559,6 +593,7 @@ class Server:
             is_alive=lambda: self._failure is None,
             is_ready=self.check_ready,
             names_asked_host=settings.names_asked_host,
+            jwks=self._pushing.jwks if self._pushing is not None else None,
         )
         address = await http.start(
             listener.host,

@@ -4,9 +4,8 @@ The checks come in this order (OPEN-26): version, tenant, required extensions, f
 authorisation, id consistency, state. Before them, `rpc/authentication.py` finds out who calls.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -17,7 +16,6 @@ from a2a_grpc.engine import Engine, Incoming, Opened, ended_before
 from a2a_grpc.errors import (
     InvalidRequestError,
     PermissionDeniedError,
-    PushNotificationNotSupportedError,
     UnsupportedOperationError,
     Violation,
 )
@@ -33,6 +31,7 @@ from a2a_grpc.server.loads import CANCELED_BYTES, Loads, seen, view_of
 from a2a_grpc.server.pace import Pace
 from a2a_grpc.server.policy import Authorize, Policy
 from a2a_grpc.server.published import card_at, extended_card, host_towards
+from a2a_grpc.server.push_calls import PushCalls
 from a2a_grpc.server.requests import DEFAULT_PAGE_SIZE, Checks
 from a2a_grpc.server.width import LARGE_BYTES
 from a2a_grpc.store import ListFilter, Snapshot
@@ -41,20 +40,19 @@ from a2a_grpc.wire import (
     SERVICE_NAME,
     AgentCard,
     CancelTaskRequest,
-    DeleteTaskPushNotificationConfigRequest,
     GetExtendedAgentCardRequest,
-    GetTaskPushNotificationConfigRequest,
     GetTaskRequest,
-    ListTaskPushNotificationConfigsRequest,
     ListTasksRequest,
     ListTasksResponse,
     Message,
     SendMessageRequest,
     SubscribeToTaskRequest,
-    TaskPushNotificationConfig,
     message_element,
     tasks_page,
 )
+
+if TYPE_CHECKING:
+    from a2a_grpc.push.configs import Configs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +83,7 @@ class Servicer:
         pace: Pace,
         calls: Calls,
         options: ServicerOptions,
+        configs: "Configs | None" = None,
     ) -> None:
         self._agent = agent
         self._engine = engine
@@ -98,6 +97,7 @@ class Servicer:
         self._policy = Policy(options.authorize, engine.log)
         self._loads = Loads(engine.log, calls)
         self._answers = Answers(engine.log, calls, options.max_send_bytes)
+        self._push = PushCalls(configs, engine.log, admission, checks, self._policy, self._answers)
         self._disconnects = Disconnects(engine, cancel=options.cancel_on_disconnect)
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
@@ -109,10 +109,10 @@ class Servicer:
             "ListTasks": self.list_tasks,
             "CancelTask": self.cancel_task,
             "SubscribeToTask": self.subscribe_to_task,
-            "CreateTaskPushNotificationConfig": self._push_config(TaskPushNotificationConfig),
-            "GetTaskPushNotificationConfig": self._push_config(GetTaskPushNotificationConfigRequest),
-            "ListTaskPushNotificationConfigs": self._push_config(ListTaskPushNotificationConfigsRequest),
-            "DeleteTaskPushNotificationConfig": self._push_config(DeleteTaskPushNotificationConfigRequest),
+            "CreateTaskPushNotificationConfig": self._push.create,
+            "GetTaskPushNotificationConfig": self._push.get,
+            "ListTaskPushNotificationConfigs": self._push.list,
+            "DeleteTaskPushNotificationConfig": self._push.delete,
             "GetExtendedAgentCard": self.get_extended_agent_card,
         }
         return {
@@ -176,13 +176,14 @@ class Servicer:
         if streaming:
             self._check_streaming()
         if request.configuration.HasField("task_push_notification_config"):
-            raise PushNotificationNotSupportedError  # before any task exists (OPEN-14)
+            self._push.check_offered()  # before any task exists (OPEN-14)
         if is_callback(request.message):
             self._check_token(call)
         task_id = request.message.task_id
         await self._policy.check(call.principal, operation, call.key(task_id) if task_id else None)
         incoming = Incoming(call.principal, request, call.metadata.idempotency_key, waits, size)
-        opened = await self._engine.open(incoming)
+        async with self._push.sending(call, incoming):
+            opened = await self._engine.open(incoming)
         if isinstance(opened, Opened):
             call.caller.task = opened.key.id
         return opened
@@ -262,15 +263,7 @@ class Servicer:
         del first  # a stream that is followed for long must not keep the task in memory
         await following
 
-    # -- push notifications, extended card
-
-    def _push_config(self, kind: type[Any]) -> Callable[[bytes, Context], Any]:
-        async def refuse(raw: bytes, context: Context) -> bytes:
-            _, request = await self._accept(kind, raw, context)
-            self._checks.push_config(request)
-            raise PushNotificationNotSupportedError
-
-        return refuse
+    # -- the extended card
 
     async def get_extended_agent_card(self, raw: bytes, context: Context) -> bytes:
         call, _ = await self._accept(GetExtendedAgentCardRequest, raw, context)

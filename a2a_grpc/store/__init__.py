@@ -4,7 +4,9 @@ protocol      `TaskStore`
 records       its part that keeps tasks
 coordination  its part that says which server runs which task
 mailbox       its part that keeps what is left for that server
+outbox        a further part, which keeps push configs
 values        what these take and return
+pushing       what the outbox takes and returns
 written       the future of a write
 contract      the tests of a store
 open          stores by their URLs
@@ -24,6 +26,8 @@ one_server    coordination and mailbox in memory
 row           the row of a task in memory
 leases        the replicas of one process
 bindings      idempotency keys in memory
+pushes        push configs in memory
+local_outbox  the outbox made of them
 in_order      writes that take a while
 views         parts of tasks as bytes
 growing       whole tasks as bytes
@@ -35,7 +39,9 @@ from a2a_grpc.store.mailbox import Mailbox
 from a2a_grpc.store.memory import MemoryStore
 from a2a_grpc.store.one_server import OneServer
 from a2a_grpc.store.open import open_store
+from a2a_grpc.store.outbox import Outbox
 from a2a_grpc.store.protocol import TaskStore
+from a2a_grpc.store.pushing import DeadPush, PushClaim, PushName, PushStep, Then, TooManyPushes
 from a2a_grpc.store.records import Records
 from a2a_grpc.store.values import (
     CORE,
@@ -50,6 +56,7 @@ from a2a_grpc.store.values import (
     Page,
     Pending,
     Position,
+    Push,
     QueueFull,
     Record,
     Scope,
@@ -71,6 +78,7 @@ __all__ = [
     "Binding",
     "Coordination",
     "Create",
+    "DeadPush",
     "Head",
     "InOrder",
     "ListFilter",
@@ -78,9 +86,14 @@ __all__ = [
     "Mailbox",
     "MemoryStore",
     "OneServer",
+    "Outbox",
     "Page",
     "Pending",
     "Position",
+    "Push",
+    "PushClaim",
+    "PushName",
+    "PushStep",
     "QueueFull",
     "Record",
     "Records",
@@ -93,6 +106,8 @@ __all__ = [
     "TaskKey",
     "TaskStore",
     "TaskView",
+    "Then",
+    "TooManyPushes",
     "Writing",
     "Written",
     "open_store",

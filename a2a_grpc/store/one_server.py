@@ -1,4 +1,4 @@
-"""The parts of a store that a single server can have in memory: claims, messages that wait, and idempotency keys."""
+"""The parts of a store that one server can have in memory: claims, messages, idempotency keys and push configs."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -8,6 +8,8 @@ from itertools import islice, takewhile
 from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
 from a2a_grpc.store.bindings import Bindings
 from a2a_grpc.store.leases import Leases
+from a2a_grpc.store.local_outbox import LocalOutbox
+from a2a_grpc.store.pushes import Pushes
 from a2a_grpc.store.records import Records
 from a2a_grpc.store.row import MemoryRow
 from a2a_grpc.store.values import (
@@ -25,6 +27,7 @@ from a2a_grpc.store.values import (
     Scope,
     Snapshot,
     StaleAppend,
+    StoreFull,
     StoreUnavailable,
     TaskKey,
     TaskView,
@@ -35,23 +38,25 @@ FORMER = "the process before this one"
 """The replica that holds the tasks at which an earlier process was at work."""
 
 
-class OneServer:
+class OneServer(LocalOutbox):
     """Makes a store for one server from a store that keeps tasks. `TaskStore` documents its methods.
 
-    The tasks are as durable as `records` makes them. The claims, the messages that wait, the requests to cancel and the
-    idempotency keys are in memory, so they end with the process. When the server starts again, it goes on with the
-    tasks that `records` returns from `open`. Those that wait for their users wait on. The others fail, since the
-    messages that began them are gone.
+    The tasks are as durable as `records` makes them. The claims, the messages that wait, the requests to cancel, the
+    idempotency keys and the push configs are in memory, so they end with the process. When the server starts again, it
+    goes on with the tasks that `records` returns from `open`. Those that wait for their users wait on. The others fail,
+    since the messages that began them are gone.
 
     Guarantees, in addition to those of `records`:
 
     - Of the changes that a `write` brings, all happen or none.
     - If it is not known whether a write happened, later calls for the task first read in `records` whether it did.
     - It holds at most `max_bindings` idempotency keys. For a new one it deletes the oldest.
+    - It holds at most `max_pushes` push configs, and refuses more.
 
     Args:
         records: The store that keeps the tasks. `OneServer` opens and closes it.
         max_bindings: The largest number of idempotency keys.
+        max_pushes: The largest number of push configs.
         clock: A function that returns the time in seconds.
 
     Attributes:
@@ -65,7 +70,12 @@ class OneServer:
     keeps_messages = False
 
     def __init__(
-        self, records: Records, *, max_bindings: int = 200_000, clock: Callable[[], float] = time.monotonic
+        self,
+        records: Records,
+        *,
+        max_bindings: int = 200_000,
+        max_pushes: int = 100_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.durable = records.durable
         self._records = records
@@ -75,6 +85,7 @@ class OneServer:
         self._unsure: dict[TaskKey, list[Create | Append]] = {}  # writes that may have happened or not
         self._leases = Leases(clock)
         self._bindings = Bindings(max_bindings, clock)
+        super().__init__(Pushes(max_pushes, clock, time.time), self._leases.__contains__)
         self._waiting: dict[TaskKey, float] = {}  # for their users: since when, the longest waiting first
         self._agent: str | None = None
         self._written = lru_cache(maxsize=64)(written)  # a future that is done serves all writes with its result
@@ -95,6 +106,7 @@ class OneServer:
         await self._records.close()
         self._leases.clear()
         self._bindings.clear()
+        self._pushes.clear()
         for known in (self._rows, self._newest, self._unsure, self._waiting):
             known.clear()
 
@@ -105,6 +117,8 @@ class OneServer:
         key = write.key
         if isinstance(write, Append) and ((row := self._rows.get(key)) is None or row.epoch != write.epoch):
             return refused(StaleAppend())
+        if isinstance(write, Create) and write.pushes and self._pushes.is_full:
+            return refused(StoreFull("the store has no room for another push config"))
         if (bind := write.bind) is not None:
             if (bound := self._bindings.get(key.scope, bind[0])) is not None:
                 return refused(AlreadyBound(bound))
@@ -180,6 +194,8 @@ class OneServer:
     def _add(self, create: Create) -> int:
         """Begin the row of a task that was created, unless the task has ended. Return its epoch."""
         key, record = create.key, create.record
+        for push in create.pushes:
+            self._pushes.put(key, push, 0)
         if record.state not in TERMINAL:
             first = record.state, record.turn, 1, create.context_id, record.size, record.turn
             row = self._rows[key] = MemoryRow(1, *first)
@@ -209,7 +225,12 @@ class OneServer:
         return row.head(is_lost=bool(row.replica) and row.replica not in self._leases)
 
     async def purge(self, *, ended_age_s: float, keep: int, limit: int) -> int:
-        return await self._records.purge(ended_age_s=ended_age_s, keep=keep, limit=limit)
+        removed = await self._records.purge(ended_age_s=ended_age_s, keep=keep, limit=limit)
+        if removed:
+            for key in self._pushes.tasks():
+                if key not in self._rows and await self._records.head(key) is None:
+                    self._pushes.delete_all(key)
+        return removed
 
     # -- coordination
 
@@ -250,6 +271,8 @@ class OneServer:
 
     def _hold(self, key: TaskKey, row: MemoryRow, replica: str) -> None:
         """Record that a replica holds the task, or, with "", that it is free."""
+        if replica and not row.replica:
+            self._pushes.wake(key)
         self._leases.move(key, row.replica, replica)
         row.replica = replica
 

@@ -170,6 +170,22 @@ class Pending(NamedTuple):
     caller: str = ""
 
 
+class Push(NamedTuple):
+    """A push config of a task, as a store keeps it.
+
+    Attributes:
+        id: The id of the config, unique for its task.
+        config: The serialised `TaskPushNotificationConfig` without its secrets.
+        secrets: The secrets of the config, encrypted; empty if it has none.
+        version: The version of the protocol with which the config was registered.
+    """
+
+    id: str
+    config: bytes
+    secrets: bytes
+    version: str
+
+
 class Create(NamedTuple):
     """A task to create with its first record, and to claim for a replica.
 
@@ -180,6 +196,8 @@ class Create(NamedTuple):
         replica: The replica that holds the task from now on.
         bind: An idempotency key to bind, with its binding.
         pending: The message of the first turn, to be kept until an append is `done` with it.
+        pushes: Push configs of the task, due at once, with the cursor before the first record. Only a store with an
+            `Outbox` gets any.
     """
 
     key: TaskKey
@@ -188,6 +206,7 @@ class Create(NamedTuple):
     replica: str
     bind: tuple[str, Binding] | None = None
     pending: Pending | None = None
+    pushes: tuple[Push, ...] = ()
 
 
 class Append(NamedTuple):

@@ -11,7 +11,7 @@ from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import text_of
 from a2a_grpc.server import Server
 from a2a_grpc.store import OneServer, Records, StoreUnavailable, TaskStore
-from a2a_grpc.store.contract import RecordsContract, StoreContract
+from a2a_grpc.store.contract import OutboxContract, RecordsContract, StoreContract
 from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, head_of, status
 from tests.guarantees.rig import serving_on
 from tests.harness import eventually, load_program, run_program, scripted, scripted_agent
@@ -33,7 +33,7 @@ class TestFileStore(RecordsContract):
         await store.close()
 
 
-class TestFileStoreOfOneServer(StoreContract):
+class TestFileStoreOfOneServer(StoreContract, OutboxContract):
     @pytest.fixture
     async def store(self, path: Path) -> AsyncIterator[TaskStore]:
         store = OneServer(FileStore(path))

@@ -10,14 +10,14 @@ import pytest
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, Record, StoreFull, TaskStore, open_store
-from a2a_grpc.store.contract import StoreContract
+from a2a_grpc.store.contract import OutboxContract, StoreContract
 from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, status
 from a2a_grpc.store.memory import EVICTED_TASKS
 from a2a_grpc.store.memory_log import FREED_RECORDS
 from tests.covers import covers
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StoreContract, OutboxContract):
     @pytest.fixture
     async def store(self) -> AsyncIterator[TaskStore]:
         store = MemoryStore()

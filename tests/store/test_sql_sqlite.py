@@ -8,12 +8,12 @@ import pytest
 
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.store import AlreadyBound, Binding, ListFilter, Record, StaleAppend, TaskStore, open_store
-from a2a_grpc.store.contract import StoreContract
+from a2a_grpc.store.contract import OutboxContract, StoreContract
 from a2a_grpc.store.contract.given import KEY, ME, OTHER, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
 
 
-class SqlContract(StoreContract):
+class SqlContract(StoreContract, OutboxContract):
     """The contract, and more of the same on a SQL database."""
 
     async def test_text_is_exact_to_case_accent_and_trailing_space_and_ordered_by_code_point(

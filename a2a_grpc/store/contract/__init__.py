@@ -9,6 +9,7 @@ given         the tasks, records and messages of these tests
 
 from a2a_grpc.store.contract.coordination import CoordinationContract
 from a2a_grpc.store.contract.mailbox import MailboxContract
+from a2a_grpc.store.contract.outbox import OutboxContract
 from a2a_grpc.store.contract.records import RecordsContract
 
 
@@ -28,4 +29,4 @@ class StoreContract(RecordsContract, CoordinationContract, MailboxContract):
     """
 
 
-__all__ = ["CoordinationContract", "MailboxContract", "RecordsContract", "StoreContract"]
+__all__ = ["CoordinationContract", "MailboxContract", "OutboxContract", "RecordsContract", "StoreContract"]

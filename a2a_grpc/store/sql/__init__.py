@@ -16,6 +16,7 @@ bulk          statements for many rows, without SQLAlchemy's handling of paramet
 commits       group commit: the next batch is what arrives during a transaction
 coordination  transactions about replicas and claims
 mailbox       transactions about messages, requests to cancel, and idempotency keys
+outbox        transactions about push configs
 loading       reading records and whole tasks
 parts         reading less than a whole task, and pages of lists
 purging       deleting what is past its retention

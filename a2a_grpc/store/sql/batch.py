@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from a2a_grpc.store.sql import outbox
 from a2a_grpc.store.sql.bulk import Bulk
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.mailbox import Bindings, bind_all, bindings, keep
@@ -15,7 +16,7 @@ from a2a_grpc.store.sql.row import StoredRow
 from a2a_grpc.store.sql.rows import name_of, padded, rows_to_write
 from a2a_grpc.store.sql.sqlite import goes_together
 from a2a_grpc.store.sql.statements import coordination, records, tasks
-from a2a_grpc.store.values import AlreadyBound, Append, Binding, Create, Pending, Record, Scope, StaleAppend
+from a2a_grpc.store.values import AlreadyBound, Append, Binding, Create, Pending, Push, Record, Scope, StaleAppend
 from a2a_grpc.store.views import Told, core_of, merged_core, tells_status, told_by
 
 NO_STATUS = Told(None, False)
@@ -59,6 +60,7 @@ class _Plan:
         records: The records, as `INSERT_RECORD` takes them.
         cores: Records whose metadata is merged into the cores of their tasks.
         messages: Messages to store, each with the number of its task and a token.
+        pushes: Push configs to store, each with the number of its task and its cursor.
         kept: The message to keep for each task, in the place of one that may be there.
         done: Turns up to which messages are deleted, by task.
         ended: The numbers of tasks that end.
@@ -73,6 +75,7 @@ class _Plan:
     records: list[tuple[Any, ...]] = field(default_factory=list)
     cores: list[tuple[int, Record]] = field(default_factory=list)
     messages: list[tuple[int, Pending, bytes]] = field(default_factory=list)
+    pushes: list[tuple[int, Push, int]] = field(default_factory=list)
     kept: dict[int, Pending] = field(default_factory=dict)
     done: list[tuple[int, int]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
@@ -165,6 +168,7 @@ def _plan_create(plan: _Plan, item: Item, create: Create) -> None:
     elif create.pending:
         plan.messages.append((row.pk, create.pending, item.token))
     plan.add(row.pk, row.epoch, record, told_by(record).messages)
+    plan.pushes += [(row.pk, push, 0) for push in create.pushes]
     item.outcome = row.epoch
 
 
@@ -222,6 +226,8 @@ def _write(connection: Connection, plan: _Plan) -> None:
         _merge_core(connection, pk, added)
     bind_all(connection, plan.bindings)
     keep(connection, plan.messages)
+    if plan.pushes:
+        outbox.insert(connection, plan.pushes)
     _delete_messages(connection, plan.done)
     # A message to keep may be there already, from a write whose answer was lost.
     _delete_messages(connection, [(pk, kept.turn) for pk, kept in plan.kept.items()])

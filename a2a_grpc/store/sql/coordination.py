@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from a2a_grpc.store.sql import outbox
 from a2a_grpc.store.sql.rows import is_alive, row_to_write, write_claim
 from a2a_grpc.store.sql.statements import coordination as statements
 from a2a_grpc.store.sql.statements.tasks import CLAIMED_BY, COUNT_WAITING, ORPHANED, WAITING_LONGER
@@ -67,7 +68,10 @@ def claim(connection: Connection, key: TaskKey, replica: str, force: bool) -> He
     row = row_to_write(connection, key)
     if row is None:
         return None
+    was_free = not row.replica
     if row.claim(replica, force=force):
+        if was_free:
+            outbox.wake(connection, row.pk)
         row.is_lost = not is_alive(connection, replica)
         write_claim(connection, row)
     return row.head(is_lost=row.is_lost)

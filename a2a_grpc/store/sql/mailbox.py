@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from a2a_grpc.store.sql import outbox
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.rows import name_of, names_of, padded, row_to_write, rows_to_write_by_key, shown, write_claim
 from a2a_grpc.store.sql.statements import coordination as statements
@@ -51,7 +52,10 @@ def enqueue(
         return None
     marked = {"of_pk": row.pk, "of_token": token.id}
     if not (token.is_repeat and connection.execute(statements.MESSAGE_BY_TOKEN, marked).first()):
+        was_free = not row.replica
         row.enqueue(replica, limit)
+        if was_free:
+            outbox.wake(connection, row.pk)
         if bind:
             _check_unbound(connection, key.scope, bind[0])
             bind_all(connection, {(digest_of(key.scope), bind[0]): bind[1]._replace(turn=row.last_turn)})

@@ -178,6 +178,41 @@ binding = Table(
 )
 Index("a2a_binding_age", binding.c.at_us)
 
+push = Table(
+    "a2a_push",
+    metadata,
+    # The task's number, and the config's id, which is unique for its task.
+    Column("task", key_type(), primary_key=True, autoincrement=False),
+    Column("id", Exact, primary_key=True),
+    # The serialised TaskPushNotificationConfig without its secrets, and these, encrypted; empty if it has none.
+    Column("config", blob_type(), nullable=False),
+    Column("secrets", blob_type(), nullable=False),
+    # The version of the protocol with which the config was registered.
+    Column("version", text_type(), nullable=False),
+    # The seq of the newest record that was delivered.
+    Column("seq", BigInteger, nullable=False),
+    # 0: something is delivered, or will be. 1: it has ended. 2: it is dead.
+    Column("state", Integer, nullable=False),
+    # Since when the config has this state, by the database's clock.
+    Column("since_us", BigInteger, nullable=False),
+    # From when on any replica may claim it, by the database's clock. NULL if it is claimed, rests, has ended, or is
+    # dead.
+    Column("due_us", BigInteger),
+    # The replica that has claimed it; NULL if there is none. The number of the claim.
+    Column("replica", Exact),
+    Column("epoch", BigInteger, nullable=False),
+    # Attempts that have failed since the cursor moved, those that the receiver did not authorize, the newest reason.
+    Column("attempts", Integer, nullable=False),
+    Column("denials", Integer, nullable=False),
+    Column("error", text_type(), nullable=False),
+    **_MYSQL,
+)
+_is_due, _is_claimed = push.c.due_us.is_not(None), push.c.replica.is_not(None)
+Index("a2a_push_due", push.c.due_us, postgresql_where=_is_due, sqlite_where=_is_due)
+Index("a2a_push_claimed", push.c.replica, postgresql_where=_is_claimed, sqlite_where=_is_claimed)
+_is_dead = push.c.state == literal_column("2")
+Index("a2a_push_dead", push.c.state, push.c.task, push.c.id, postgresql_where=_is_dead, sqlite_where=_is_dead)
+
 agent = Table(
     "a2a_agent",
     metadata,

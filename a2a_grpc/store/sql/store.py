@@ -1,6 +1,7 @@
 """The `TaskStore` on a SQL database."""
 
 import asyncio
+import builtins
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
@@ -15,7 +16,8 @@ from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload
 from a2a_grpc.store.growing import folded
-from a2a_grpc.store.sql import coordination, loading, mailbox, rows
+from a2a_grpc.store.pushing import DeadPush, Push, PushClaim, PushName, PushStep, Then
+from a2a_grpc.store.sql import coordination, loading, mailbox, outbox, rows
 from a2a_grpc.store.sql.batch import Item
 from a2a_grpc.store.sql.commits import Commits
 from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
@@ -99,6 +101,9 @@ class SqlStore:
             lambda asked: self._persist(lambda _: self._open_database().write_unsynced(mailbox.request_cancels, asked)),
             is_patient=True,  # requests that arrive together at the other replica end their tasks in one transaction
         )
+        self._steps: Together[PushStep, Then | None] = Together(
+            lambda steps: self._persist(lambda _: self._open_database().write_unsynced(outbox.steps, steps))
+        )
         self._database: Database | None = None
         self._commits: Commits | None = None
         self._keeper: Keeper | None = None
@@ -148,7 +153,7 @@ class SqlStore:
             await keeper.stop()
         if commits is not None:
             await commits.stop()
-        for together in (self._news, self._heads, self._bases, self._cancels):
+        for together in (self._news, self._heads, self._bases, self._cancels, self._steps):
             await together.stop()
         if database is not None:
             await database.close()
@@ -381,6 +386,41 @@ class SqlStore:
 
     async def forget(self, *, bound_age_s: float, limit: int) -> int:
         return await self._write(forget, bound_age_s, limit)
+
+    # -- push configs
+
+    async def add_push(self, key: TaskKey, push: Push, *, limit: int) -> bool:
+        return await self._write(outbox.add, key, push, limit)
+
+    async def get_push(self, key: TaskKey, id: str) -> Push | None:
+        return await self._read(outbox.get, key, id)
+
+    async def list_pushes(self, key: TaskKey, after: str, limit: int) -> "builtins.list[Push] | None":
+        return await self._read(outbox.page, key, after, limit)
+
+    async def delete_push(self, key: TaskKey, id: str) -> bool:
+        return await self._write(outbox.delete, key, id)
+
+    async def claim_pushes(self, replica: str, limit: int) -> "builtins.list[PushClaim]":
+        # Looked for first, as a transaction that writes makes others wait.
+        if not await self._read(outbox.is_any_to_claim):
+            return []
+        return await self._write(outbox.claim, replica, limit)
+
+    async def claimed_pushes(self, replica: str) -> "builtins.list[PushStep]":
+        return await self._read(outbox.claimed, replica)
+
+    async def step_push(self, step: PushStep) -> Then | None:
+        return await self._steps.answer_uncancelled(step)
+
+    async def dead_pushes(self, after: PushName | None, limit: int) -> "builtins.list[DeadPush]":
+        return await self._read(outbox.dead, after, limit)
+
+    async def revive_push(self, name: PushName) -> bool:
+        return await self._write(outbox.revive, name)
+
+    async def drop_push(self, name: PushName) -> bool:
+        return await self._write(outbox.drop, name)
 
     # -- the way to the database
 

@@ -18,7 +18,7 @@ from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
 from a2a_grpc.store.command import db_command
 from a2a_grpc.store.sql.schema import VERSION_TABLE, clock, replica
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """All revisions, the oldest first."""
 HEAD = REVISIONS[-1]
 """The revision that this version of the package works with."""

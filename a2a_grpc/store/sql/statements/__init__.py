@@ -7,4 +7,5 @@ tasks         rows of tasks, claims, and what waits for a holder
 records       logs of tasks, stored snapshots
 lists         pages of tasks, and tasks past their retention
 coordination  replicas, messages that wait, idempotency keys
+outbox        push configs
 """

@@ -1,0 +1,43 @@
+"""Find the destination for a url by its scheme."""
+
+from collections.abc import Mapping
+
+from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.push.delivery import Delivery, Destination, Outcome, Verdict
+from a2a_grpc.wire import TaskPushNotificationConfig
+
+
+class Routes:
+    """A destination made of others, each for some schemes.
+
+    Args:
+        destinations: The destinations by scheme, such as "https".
+    """
+
+    def __init__(self, destinations: Mapping[str, Destination]) -> None:
+        self._destinations = dict(destinations)
+
+    async def check(self, config: TaskPushNotificationConfig) -> None:
+        """Check the config when it is registered.
+
+        Raises:
+            InvalidRequestError: Nothing can be delivered to its url.
+        """
+        if (destination := self._find(config)) is None:
+            schemes = ", ".join(f"{scheme}://" for scheme in self._destinations)
+            raise InvalidRequestError.of(Violation("url", f"must begin with one of {schemes}"))
+        await destination.check(config)
+
+    async def deliver(self, delivery: Delivery) -> Outcome:
+        """Try once."""
+        if (destination := self._find(delivery.config)) is None:
+            return Outcome(Verdict.REFUSED, "nothing can be delivered to the scheme of the url any more")
+        return await destination.deliver(delivery)
+
+    async def close(self) -> None:
+        """End the connections."""
+        for destination in {id(each): each for each in self._destinations.values()}.values():
+            await destination.close()
+
+    def _find(self, config: TaskPushNotificationConfig) -> Destination | None:
+        return self._destinations.get(config.url.partition("://")[0].lower())

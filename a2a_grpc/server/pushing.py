@@ -1,0 +1,122 @@
+"""Push notifications of a server: whether it can offer them, and their parts."""
+
+import logging
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.log import Log
+from a2a_grpc.push.offered import PushSettings
+from a2a_grpc.store import Outbox
+
+if TYPE_CHECKING:
+    from a2a_grpc.push.configs import Configs
+    from a2a_grpc.push.sender import Holder, Sender
+    from a2a_grpc.push.settings import WebhookSettings
+    from a2a_grpc.push.vault import Vault
+
+logger = logging.getLogger("a2a_grpc.server")
+
+KEY_SUFFIX = ".secrets-key"
+"""What the name of the file with the keys adds to the name of an SQLite file."""
+LAST_S = 1.0
+"""Seconds that notifications at work have when the server stops."""
+
+
+class Pushing:
+    """The parts that send push notifications.
+
+    Attributes:
+        configs: The configs of tasks.
+        sender: The deliveries of this process.
+        jwks: The public keys of signatures as a JSON web key set; None without a key.
+    """
+
+    def __init__(self, configs: "Configs", sender: "Sender", jwks: bytes | None) -> None:
+        self.configs = configs
+        self.sender = sender
+        self.jwks = jwks
+
+    async def stop(self) -> None:
+        """End the deliveries of this process, which others go on with."""
+        await self.sender.stop(LAST_S)
+
+
+def problem(settings: PushSettings, store_url: str, store: object | None = None) -> str:
+    """Return why push notifications cannot be offered; "" if they can.
+
+    Args:
+        settings: The settings.
+        store_url: The URL of the store.
+        store: The store, if it has no URL.
+    """
+    if find_spec("cryptography") is None or not _has_aiohttp():
+        return 'they need cryptography and aiohttp 3.12: pip install "a2a-grpc[push]"'
+    if store is not None and not has_outbox(store):
+        return f"the store, a {type(store).__name__}, keeps no push configs; it lacks the methods of Outbox"
+    if settings.secrets_key_file is None and _is_shared(store_url):
+        return "replicas that share a database need one file of keys: give --secrets-key-file FILE"
+    return ""
+
+
+def has_outbox(store: object) -> bool:
+    """Return True if a store has the methods of `Outbox`."""
+    return all(hasattr(store, name) for name in vars(Outbox) if not name.startswith("_"))
+
+
+def open_pushing(
+    settings: PushSettings, webhooks: "WebhookSettings", store_url: str, log: Log, holder: "Holder"
+) -> Pushing:
+    """Return the parts that send push notifications.
+
+    Args:
+        settings: The settings.
+        webhooks: The settings of webhooks.
+        store_url: The URL of the store; "" for a store without one.
+        log: The log of tasks.
+        holder: This process among those that share the store.
+
+    Raises:
+        ConfigurationError: A file of keys cannot be used.
+    """
+    from a2a_grpc.push.configs import Configs
+    from a2a_grpc.push.routes import Routes
+    from a2a_grpc.push.sender import Sender
+    from a2a_grpc.push.signing import SigningKey
+    from a2a_grpc.push.webhooks import Webhooks
+
+    outbox, vault = log.store, _vault(settings, store_url)
+    if not isinstance(outbox, Outbox):
+        raise ConfigurationError(f"push: {problem(settings, store_url, outbox)}")
+    key = SigningKey.from_file(Path(webhooks.push_signing_key)) if webhooks.push_signing_key else None
+    posting = Webhooks(webhooks, key=key)
+    destination = Routes(dict.fromkeys(Webhooks.SCHEMES, posting))
+    sender = Sender(log, outbox, vault, destination, holder, sends_all=settings.push_events == "all")
+    configs = Configs(outbox, vault, destination, sender, settings.max_push_configs)
+    return Pushing(configs, sender, key.jwks() if key is not None else None)
+
+
+def _vault(settings: PushSettings, store_url: str) -> "Vault":
+    from a2a_grpc.push.vault import Vault
+
+    if settings.secrets_key_file is not None:
+        return Vault.from_file(Path(settings.secrets_key_file), make=not _is_shared(store_url))
+    if store_url.startswith("sqlite:"):
+        from a2a_grpc.database.urls import DatabaseUrl
+
+        return Vault.from_file(Path(f"{DatabaseUrl.parse(store_url).path}{KEY_SUFFIX}"), make=True)
+    return Vault.ephemeral()
+
+
+def _is_shared(store_url: str) -> bool:
+    """Return True for a database that several machines may use."""
+    return store_url.partition(":")[0] not in ("", "memory", "sqlite")
+
+
+def _has_aiohttp() -> bool:
+    try:
+        return tuple(int(part) for part in version("aiohttp").split(".")[:2]) >= (3, 12)
+    except (PackageNotFoundError, ValueError):
+        return False
