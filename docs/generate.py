@@ -22,6 +22,7 @@ from a2a_grpc.cli.app import app  # noqa: E402
 from a2a_grpc.client import ClientSettings  # noqa: E402
 from a2a_grpc.config import PREFIX, plain_type, variable_of  # noqa: E402
 from a2a_grpc.engine import EngineSettings  # noqa: E402
+from a2a_grpc.push.callback_settings import CallbackSettings  # noqa: E402
 from a2a_grpc.push.offered import PushSettings  # noqa: E402
 from a2a_grpc.push.settings import WebhookSettings  # noqa: E402
 from a2a_grpc.rpc import TransportSettings  # noqa: E402
@@ -97,6 +98,7 @@ SETTINGS = {
     "Callers: credentials, limits, the audit log": AuthSettings,
     "Push notifications": PushSettings,
     "Webhooks: which urls are allowed, times, signatures": WebhookSettings,
+    "Callbacks to agents: the sentinel, certificates, tokens": CallbackSettings,
 }
 """The settings of a server: each class with its heading."""
 

@@ -54,7 +54,8 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
                 return
             public, tenant = welcome
             path = Path(folder) / "s"
-            server = program.make({"advertise": public, "tenant": tenant}, path, attachment.callers)
+            calling = {"callback_sentinel": settings.attach, "callback_plaintext": settings.attach_plaintext}
+            server = program.make({"advertise": public, "tenant": tenant, **calling}, path, attachment.callers)
 
             def report_both(event: str, values: Mapping[str, Any]) -> None:
                 if event == "ready":

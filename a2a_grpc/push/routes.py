@@ -1,21 +1,24 @@
-"""Find the destination for a url by its scheme."""
+"""Find the destination for a url: by its scheme, or for the address of an agent at a sentinel."""
 
 from collections.abc import Mapping
 
 from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.logical import is_logical
 from a2a_grpc.push.delivery import Delivery, Destination, Outcome, Verdict
 from a2a_grpc.wire import TaskPushNotificationConfig
 
 
 class Routes:
-    """A destination made of others, each for some schemes.
+    """A destination made of others, each for some urls.
 
     Args:
         destinations: The destinations by scheme, such as "https".
+        logical: The destination for addresses such as `name@domain`.
     """
 
-    def __init__(self, destinations: Mapping[str, Destination]) -> None:
+    def __init__(self, destinations: Mapping[str, Destination], logical: Destination | None = None) -> None:
         self._destinations = dict(destinations)
+        self._logical = logical
 
     async def check(self, config: TaskPushNotificationConfig) -> None:
         """Check the config when it is registered.
@@ -40,4 +43,6 @@ class Routes:
             await destination.close()
 
     def _find(self, config: TaskPushNotificationConfig) -> Destination | None:
+        if is_logical(config.url):
+            return self._logical
         return self._destinations.get(config.url.partition("://")[0].lower())

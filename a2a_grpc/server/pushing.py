@@ -12,7 +12,9 @@ from a2a_grpc.push.offered import PushSettings
 from a2a_grpc.store import Outbox
 
 if TYPE_CHECKING:
+    from a2a_grpc.push.callback_settings import CallbackSettings
     from a2a_grpc.push.configs import Configs
+    from a2a_grpc.push.delivery import Destination
     from a2a_grpc.push.sender import Holder, Sender
     from a2a_grpc.push.settings import WebhookSettings
     from a2a_grpc.push.vault import Vault
@@ -67,13 +69,19 @@ def has_outbox(store: object) -> bool:
 
 
 def open_pushing(
-    settings: PushSettings, webhooks: "WebhookSettings", store_url: str, log: Log, holder: "Holder"
+    settings: PushSettings,
+    webhooks: "WebhookSettings",
+    callbacks: "CallbackSettings",
+    store_url: str,
+    log: Log,
+    holder: "Holder",
 ) -> Pushing:
     """Return the parts that send push notifications.
 
     Args:
         settings: The settings.
-        webhooks: The settings of webhooks.
+        webhooks: The settings of webhooks. What they allow is allowed for callbacks, too.
+        callbacks: The settings of callbacks to agents.
         store_url: The URL of the store; "" for a store without one.
         log: The log of tasks.
         holder: This process among those that share the store.
@@ -81,6 +89,8 @@ def open_pushing(
     Raises:
         ConfigurationError: A file of keys cannot be used.
     """
+    from a2a_grpc.push.allowed import Gate
+    from a2a_grpc.push.callbacks import Callbacks
     from a2a_grpc.push.configs import Configs
     from a2a_grpc.push.routes import Routes
     from a2a_grpc.push.sender import Sender
@@ -92,7 +102,9 @@ def open_pushing(
         raise ConfigurationError(f"push: {problem(settings, store_url, outbox)}")
     key = SigningKey.from_file(Path(webhooks.push_signing_key)) if webhooks.push_signing_key else None
     posting = Webhooks(webhooks, key=key)
-    destination = Routes(dict.fromkeys(Webhooks.SCHEMES, posting))
+    calling = Callbacks(Gate(webhooks.rules), callbacks, timeout_s=webhooks.push_timeout_s)
+    schemes: dict[str, Destination] = dict.fromkeys(Webhooks.SCHEMES, posting)
+    destination = Routes({**schemes, **dict.fromkeys(Callbacks.SCHEMES, calling)}, logical=calling)
     sender = Sender(log, outbox, vault, destination, holder, sends_all=settings.push_events == "all")
     configs = Configs(outbox, vault, destination, sender, settings.max_push_configs)
     return Pushing(configs, sender, key.jwks() if key is not None else None)

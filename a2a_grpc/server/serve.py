@@ -37,6 +37,7 @@ from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.masking import mask_url
+from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.push.offered import PushSettings
 from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.rpc import TransportSettings
@@ -55,7 +56,7 @@ logger = logging.getLogger("a2a_grpc.server")
 
 SETTINGS = (
     *(ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings),
-    *(PushSettings, WebhookSettings),
+    *(PushSettings, WebhookSettings, CallbackSettings),
 )
 
 CREDENTIALS = frozenset(["auth", "api_keys", "jwt_issuer", "jwt_audience", "tls_client_ca"])
@@ -115,8 +116,8 @@ def serve(
         authenticators: Authenticators of your own, which are asked before those of the settings.
         authorize: A function for policies of your own, as in `Server`.
         **settings: Fields of ServerSettings, EngineSettings, TransportSettings, RequestLimits, AuthSettings,
-            PushSettings or WebhookSettings. Each has an environment variable, too, for example `A2A_GRPC_MAX_RUNS`. A
-            setting that is given here counts before the variable.
+            PushSettings, WebhookSettings or CallbackSettings. Each has an environment variable, too, for example
+            `A2A_GRPC_MAX_RUNS`. A setting that is given here counts before the variable.
 
     Raises:
         TypeError: `agent` is not an `Agent`, or no setting has a name that was given.
@@ -208,7 +209,7 @@ def run_program(
         ) -> Server:
             return make_server(
                 found.agent,
-                {**settings, **more},
+                {**settings, **more, **_sentinel_of(settings)},
                 interceptors=found.interceptors,
                 authenticators=found.authenticators,
                 authorize=found.authorize,
@@ -312,6 +313,7 @@ def make_server(
         callers=load(AuthSettings, settings),
         push=load(PushSettings, settings),
         webhooks=load(WebhookSettings, settings),
+        callbacks=load(CallbackSettings, settings),
         private_socket=private_socket,
         private_callers=private_callers,
     )
@@ -355,6 +357,14 @@ def with_push(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
         return settings, ""
     why = problem(found, load(ServerSettings, settings).store)
     return {**settings, "push": not why}, f"push notifications are off: {why}" if why else ""
+
+
+def _sentinel_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how callbacks reach the sentinel, if settings say so; otherwise it is the one of `--attach`."""
+    found = load(CallbackSettings, settings)
+    if not found.callback_sentinel:
+        return {}
+    return {"callback_sentinel": found.callback_sentinel, "callback_plaintext": found.callback_plaintext}
 
 
 def _names_store(settings: Mapping[str, Any]) -> bool:

@@ -36,6 +36,7 @@ from a2a_grpc.listening.settings import check_credentials_are_encrypted
 from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.log import Log
 from a2a_grpc.masking import mask_url
+from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.push.offered import PushSettings
 from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.rpc import (
@@ -133,6 +134,7 @@ class Server:
             `serve`, or give authenticators.
         push: Whether push notifications are offered, and what is sent; by default none are.
         webhooks: The settings of webhooks: which urls are allowed, for example.
+        callbacks: The settings of callbacks to other agents.
         private_socket: The path of a Unix socket on which the server listens for gRPC as well, without TLS, for a
             tunnel to a sentinel. Only this user may be able to read the folder.
         private_callers: The authenticator of this socket, which comes with it. While it vouches for callers, `auth` is
@@ -167,6 +169,7 @@ class Server:
         callers: AuthSettings | None = None,
         push: PushSettings | None = None,
         webhooks: WebhookSettings | None = None,
+        callbacks: CallbackSettings | None = None,
         private_socket: Path | None = None,
         private_callers: Vouching | None = None,
     ) -> None:
@@ -213,6 +216,7 @@ class Server:
         self._engine = Engine(agent, self._log, self._engine_settings)
         self._push_settings = push or PushSettings()
         self._webhook_settings = webhooks or WebhookSettings()
+        self._callback_settings = callbacks or CallbackSettings()
         self._given_store = store
         self._pushing: Pushing | None = None
         if self._push_settings.push and (why := self._push_problem()):
@@ -317,7 +321,12 @@ class Server:
             if self._push_settings.push:
                 store_url = "" if self._given_store else settings.store
                 self._pushing = open_pushing(
-                    self._push_settings, self._webhook_settings, store_url, self._log, self._engine.replica
+                    self._push_settings,
+                    self._webhook_settings,
+                    self._callback_settings,
+                    store_url,
+                    self._log,
+                    self._engine.replica,
                 )
                 undo.push_async_callback(self._pushing.stop)
             methods, admin_methods = self._methods(), self._admin.handlers()

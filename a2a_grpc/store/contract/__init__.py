@@ -4,6 +4,7 @@ records       keeping tasks
 lists         lists of tasks, and their retention
 coordination  claims and leases
 mailbox       messages that wait, requests to cancel, idempotency keys
+outbox        push configs
 given         the tasks, records and messages of these tests
 """
 
