@@ -26,7 +26,7 @@ class WebhookSettings:
         8, "Notifications that are sent to one host at the same time; others wait.", minimum=1
     )
     push_posts_per_tenant: int = setting(
-        1000, "Notifications that are sent for one tenant at the same time; others wait.", minimum=1
+        2000, "Notifications that are sent for one tenant at the same time; others wait.", minimum=1
     )
     push_signing_key: str | None = setting(
         None,

@@ -77,7 +77,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def bare(serve: Serve) -> AsyncIterator[int]:
+async def bare(serve: Serve, host: str = "127.0.0.1") -> AsyncIterator[int]:
     """Serve connections as a function says, and return the port. They are ended with the block."""
     running: set[asyncio.Task[None]] = set()
 
@@ -94,7 +94,7 @@ async def bare(serve: Serve) -> AsyncIterator[int]:
             running.discard(task)
             writer.close()
 
-    async with await asyncio.start_server(of_connection, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(of_connection, host, 0, backlog=2048) as server:
         yield server.sockets[0].getsockname()[1]
         for task in running:
             task.cancel()

@@ -83,7 +83,7 @@ async def test_a_task_has_several_configs_and_a_known_id_replaces_one() -> None:
         assert (first, await listed(served, task.id, page_size=2, page_token=token)) == (["a", "b"], (["c"], ""))
 
 
-@covers("PDEL-2")
+@covers("PDEL-2", "OPEN-10")
 async def test_a_config_is_deleted_once_and_deleting_again_succeeds() -> None:
     async with notifying() as served:
         task = await served.start({"sleep": 60})

@@ -185,7 +185,7 @@ async def test_the_config_of_a_task_that_waits_for_its_user_rests_and_goes_on_wi
         await told_end(receiver)
 
 
-@covers("PUSH-11", "G3")
+@covers("PUSH-11", "G3", "P4")
 async def test_a_receiver_that_hangs_delays_no_other_receiver_and_not_the_task() -> None:
     async def hanging(asked: web.Request) -> web.Response:
         if asked.path == "/hangs":
