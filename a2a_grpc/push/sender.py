@@ -104,13 +104,18 @@ class Sender:
             found[1].cancel()
         self._bus.wake(CONFIGS)
 
-    async def round(self) -> None:
-        """Claim what is due. End what this process may not deliver any more."""
+    async def check_lease(self) -> None:
+        """End all deliveries once other processes may claim them. This waits for nothing, so that it is in time."""
         me = self._holder.id
-        if me != self._me:  # its claims ended with its former life
+        if me != self._me or not self._holder.is_alive:  # its claims end with its life
             self._me = me
             for _, task in self._at_work.values():
                 task.cancel()
+
+    async def round(self) -> None:
+        """Claim what is due. End what this process may not deliver any more."""
+        await self.check_lease()
+        me = self._holder.id
         if self._is_stopping or not (self._holder.is_joined and self._holder.is_alive):
             return
         await self._compare(me)

@@ -85,6 +85,9 @@ VOUCHED_BYTES = 33 * 1024
 PUSH_ROUND_S = 0.5
 """Seconds between two looks for push notifications that are due, or that were deleted by another process."""
 
+PUSH_LEASE_S = 0.1
+"""Seconds between two checks whether this process may still deliver what it has claimed."""
+
 LOOK_INTERVAL_S = 1.0
 """Seconds between two checks for the health service whether the server is ready."""
 
@@ -356,6 +359,7 @@ class Server:
         self.agent.callbacks.serve(callback_endpoint(self.settings, address))
         self._is_serving = True
         if self._pushing is not None:
+            self._upkeep.every(PUSH_LEASE_S, "push-lease", self._pushing.sender.check_lease)
             self._upkeep.every(PUSH_ROUND_S, "push", self._pushing.sender.round, self._pushing.sender.topic)
         if settings.health:
             self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)

@@ -27,7 +27,7 @@ from tests.push.sockets import Hook, hook
 
 EVENTS = 5
 """Records of each task, each of which is delivered."""
-LEASE_S = 0.5
+LEASE_S = 2.0
 
 
 class Seen:
