@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint prose types collect peers test test-long test-nightly test-all attacks check demo demo-all \
-  serve interop grpcurl buf ard bench profile size clean
+  serve interop grpcurl buf ard bench profile compare size clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -127,6 +127,9 @@ check: lint types proto-check test ## Check style, types, generated code and the
 
 demo: $(VENV)/.run ## Run a sentinel, an agent and a client that cancels its task half way, as three processes.
 	@$(BIN)/python clients/demo.py $(ARGS)
+
+compare: $(VENV)/.run ## Run one job with poll, subscribe and callback, and print what each costs, as measured.
+	@$(BIN)/python benchmarks/compare.py $(ARGS)
 
 demo-all: $(VENV)/.run ## Run every program of clients/ against the servers it needs: PASS or FAIL a line.
 	@$(BIN)/python clients/demo_all.py

@@ -15,6 +15,8 @@ FREE = ["-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--st
 LIMIT_S = 60
 AGENTS = {
     **{name: [f"servers/{name}.py"] for name in ("cancellable", "scripted", "streaming_text", "translator")},
+    "worker": ["servers/worker.py", "--push-allow=127.0.0.0/8"],
+    "requester": ["clients/requester.py"],
     **{role: ["servers/role.py", f"--role={role}"] for role in ("research", "write", "review")},
 }
 PROGRAMS = {  # the arguments of each program, and what it has to print
@@ -29,6 +31,7 @@ PROGRAMS = {  # the arguments of each program, and what it has to print
     "discovery": ("--agent {cancellable_http} http://127.0.0.1:9 {translator_http}", "http://127.0.0.1:9 unavailable"),
     "fan_out": ("--agent {research} {write} {review}", "3 of 3 answered"),
     "artifacts": ("--agent {scripted} --output-dir {folder}", "file: 2-artifacts.py"),
+    "callback": ("--worker {worker} --requester {requester} --seconds 0.2", "Awaiting callback."),
     "threads": ("--agent {scripted}", "question 3"),
 }
 

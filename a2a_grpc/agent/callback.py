@@ -10,6 +10,7 @@ data      a JSON value for this agent, which tells it what the result belongs to
 The message that brings the result has the key `CALLBACK` in its metadata.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -101,8 +102,12 @@ def take_secrets(message: Message) -> None:
 
 
 def config_of(asked: CallbackTask) -> TaskPushNotificationConfig:
-    """Return the push config that does what a caller asks for. It has the secret headers."""
-    config = TaskPushNotificationConfig(url=asked.endpoint, token=asked.headers.get(Key.TOKEN, ""))
+    """Return the push config that does what a caller asks for. It has the secret headers.
+
+    A task has one such config for each endpoint.
+    """
+    own_id = str(uuid.uuid5(uuid.NAMESPACE_URL, asked.endpoint))
+    config = TaskPushNotificationConfig(id=own_id, url=asked.endpoint, token=asked.headers.get(Key.TOKEN, ""))
     if authorization := asked.headers.get(AUTHORIZATION):
         scheme, _, credentials = authorization.partition(" ")
         config.authentication.CopyFrom(AuthenticationInfo(scheme=scheme, credentials=credentials.strip()))

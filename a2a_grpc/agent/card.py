@@ -8,6 +8,7 @@ from a2a_grpc.agent.agent import Agent
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.protocol import (
     ARTIFACTS_EXTENSION,
+    CALLBACK_EXTENSION,
     GRPC_BINDING,
     IDEMPOTENT_SEND_EXTENSION,
     PROTOCOL_VERSION,
@@ -23,6 +24,13 @@ EXTENSIONS = {
     IDEMPOTENT_SEND_EXTENSION: "A send with the request metadata `idempotency-key`, repeated, makes no second task.",
 }
 """The extensions that every server of this package offers, each with its description for the card."""
+
+
+CALLBACKS = {
+    CALLBACK_EXTENSION: "A message whose metadata has an object under this URI, or under `callback_task`, with the "
+    "member `endpoint` has the result of its task sent to the agent at this endpoint with SendMessage."
+}
+"""The extension of servers that send push notifications."""
 
 
 def build_card(agent: Agent, *, address: str, tenant: str = "", offers_push: bool = False) -> AgentCard:
@@ -70,7 +78,7 @@ def build_card(agent: Agent, *, address: str, tenant: str = "", offers_push: boo
     declared = {extension.uri for extension in card.capabilities.extensions}
     card.capabilities.extensions.extend(
         AgentExtension(uri=uri, description=description)
-        for uri, description in EXTENSIONS.items()
+        for uri, description in (EXTENSIONS | CALLBACKS if offers_push else EXTENSIONS).items()
         if uri not in declared
     )
     card.default_input_modes[:] = card.default_input_modes or agent.input_modes

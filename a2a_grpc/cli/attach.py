@@ -12,6 +12,7 @@ from typing import Any
 from a2a_grpc.agent.card import card_json
 from a2a_grpc.cli.exits import exit_code_of, say_failure
 from a2a_grpc.errors import A2AError, UnauthenticatedError
+from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.sentinel import Attachment, AttachSettings
 from a2a_grpc.server.serve import Program, run
 from a2a_grpc.server.stopping import signals
@@ -54,8 +55,8 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
                 return
             public, tenant = welcome
             path = Path(folder) / "s"
-            calling = {"callback_sentinel": settings.attach, "callback_plaintext": settings.attach_plaintext}
-            server = program.make({"advertise": public, "tenant": tenant, **calling}, path, attachment.callers)
+            more = {"advertise": public, "tenant": tenant, **callbacks_at(settings, program.callbacks)}
+            server = program.make(more, path, attachment.callers)
 
             def report_both(event: str, values: Mapping[str, Any]) -> None:
                 if event == "ready":
@@ -71,6 +72,27 @@ async def serve_attached(settings: AttachSettings, program: Program, *, max_call
                 report(event, values)
 
             await run(server, report=report_both, is_worker=program.is_worker)
+
+
+def callbacks_at(settings: AttachSettings, given: CallbackSettings) -> dict[str, Any]:
+    """Return the settings with which the server calls back agents at the sentinel that it is attached to.
+
+    Args:
+        settings: The sentinel, and how it is reached.
+        given: The settings of the user, which count if they name a sentinel.
+    """
+    if given.callback_sentinel:
+        return {}
+    sentinel = settings.attach.split(",")[0].strip()
+    found: dict[str, Any] = {"callback_sentinel": sentinel, "callback_plaintext": settings.attach_plaintext}
+    if settings.attach_ca_cert and not given.callback_ca_cert:
+        found["callback_ca_cert"] = settings.attach_ca_cert
+    if settings.attach_cert and not given.callback_cert:
+        found |= {"callback_cert": settings.attach_cert, "callback_key": settings.attach_key}
+    if settings.attach_token_file:
+        tokens = [given.callback_tokens, f"{sentinel}={settings.attach_token_file}"]
+        found["callback_tokens"] = ",".join(filter(None, tokens))
+    return found
 
 
 async def _welcomed(attachment: Attachment, *, is_worker: bool) -> tuple[str, str] | None:

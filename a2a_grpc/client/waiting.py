@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import uuid
 from contextlib import suppress
 from typing import Literal, TypeAlias
 
@@ -95,7 +94,7 @@ async def be_called_back(calls: Calls, task: Task | str, callbacks: Callbacks) -
     with callbacks.waiting(task_id) as arrived:
         if isinstance(task, str) or not _is_asked(task, callbacks.address):
             config = config_of(callbacks.issue())
-            config.task_id, config.id = task_id, str(uuid.uuid5(uuid.NAMESPACE_URL, config.url))
+            config.task_id = task_id
             await calls.unary("CreateTaskPushNotificationConfig", config, retry=RetryPolicy(calls.contact))
         while True:
             with suppress(TimeoutError):

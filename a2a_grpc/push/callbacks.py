@@ -175,9 +175,12 @@ class Callbacks:
             entries.append((Key.TOKEN, config.token))
         if authentication.scheme:
             entries.append((AUTHORIZATION, f"{authentication.scheme} {authentication.credentials}".strip()))
-        elif token := self._settings.token_for(config.url):
+        elif token := self._settings.token_for(config.url) or self._sentinel_token(config.url):
             entries.append((AUTHORIZATION, f"Bearer {token}"))
         return entries
+
+    def _sentinel_token(self, url: str) -> str:
+        return self._settings.token_for(self._settings.callback_sentinel) if is_logical(url) else ""
 
     # -- where
 

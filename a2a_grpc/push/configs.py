@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from a2a_grpc.errors import InvalidRequestError, ResourceExhaustedError, TaskNotFoundError, Violation
 from a2a_grpc.ids import new_id
@@ -126,9 +126,11 @@ class Configs:
             raise TaskNotFoundError.of(key.id)
         self._sender.forget(PushName(key, id))
 
-    def inline(self, config: TaskPushNotificationConfig, version: str) -> Callable[[TaskKey], tuple[Push, ...]]:
-        """Return a function that gives the config of a send, which was checked, for the task that the send creates."""
-        return lambda key: (self.seal(key, config, version),)
+    def inline(
+        self, configs: Sequence[TaskPushNotificationConfig], version: str
+    ) -> Callable[[TaskKey], tuple[Push, ...]]:
+        """Return a function that gives the configs of a send, which were checked, for the task that it creates."""
+        return lambda key: tuple([self.seal(key, config, version) for config in configs])
 
     def look(self) -> None:
         """Take note of a new task with a config."""

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ class Vault:
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = tuple(keys)
         self._ciphers = {_mark(key): AESGCM(key) for key in keys}
         self._first = _mark(keys[0])
 
@@ -67,6 +69,14 @@ class Vault:
         except OSError as error:
             raise ConfigurationError(f"secrets_key_file {path}: cannot be used: {error.strerror}") from None
         return cls(_keys(path, content))
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """Return a key for another purpose from each key, in their order. It tells nothing of the key.
+
+        Args:
+            purpose: A text that no other purpose has.
+        """
+        return [hmac.digest(key, purpose.encode(), hashlib.sha256) for key in self._keys]
 
     def seal(self, key: TaskKey, config: TaskPushNotificationConfig) -> tuple[bytes, bytes]:
         """Return the serialised config without its secrets, and the secrets, encrypted; empty if it has none.

@@ -1,16 +1,17 @@
 """The four RPCs about push configs, and the config that comes with a send."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
 
 from a2a_grpc import lifecycle
+from a2a_grpc.agent.callback import AUTHORIZATION, CallbackTask, config_of, key_in, take_secrets
 from a2a_grpc.engine import Incoming
-from a2a_grpc.errors import PushNotificationNotSupportedError, TaskNotFoundError
+from a2a_grpc.errors import InvalidRequestError, PushNotificationNotSupportedError, TaskNotFoundError, Violation
 from a2a_grpc.log import Log
-from a2a_grpc.protocol import PROTOCOL_VERSION
+from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 from a2a_grpc.rpc import Context
 from a2a_grpc.server.admission import Admission, Call
 from a2a_grpc.server.answers import Answers
@@ -29,6 +30,35 @@ if TYPE_CHECKING:
 
 INLINE = "configuration.task_push_notification_config."
 """The path of the fields of a config in a send."""
+
+
+OF_CALLBACK = {"url": "endpoint", "token": f"headers.{Key.TOKEN}"}
+"""The members of what a message asks for, by the fields of the config that they become."""
+
+
+class Wanted(NamedTuple):
+    """A push config that comes with a send.
+
+    Attributes:
+        config: The config.
+        path: What comes before the names of its fields in errors.
+    """
+
+    config: TaskPushNotificationConfig
+    path: str
+
+    async def check(self, configs: "Configs") -> None:
+        """Raise InvalidRequestError, which names the field, if nothing can be delivered to the url."""
+        if self.path == INLINE:
+            return await configs.check(self.config, path=self.path)
+        try:
+            await configs.check(self.config)
+        except InvalidRequestError as refused:
+            found = [
+                Violation(self.path + OF_CALLBACK.get(field, f"headers.{AUTHORIZATION}"), description)
+                for field, description in refused.violations
+            ]
+            raise InvalidRequestError.of(*found) from refused
 
 
 class PushCalls:
@@ -81,54 +111,67 @@ class PushCalls:
         return self._configs
 
     @asynccontextmanager
-    async def sending(self, call: Call, incoming: Incoming) -> AsyncIterator[None]:
-        """Keep the push config of a send, if there is one, while the block accepts the message.
+    async def sending(self, call: Call, incoming: Incoming, asked: CallbackTask | None) -> AsyncIterator[None]:
+        """Keep the push configs of a send, if there are any, while the block accepts the message.
 
-        The config of a new task is stored with the task. The one of a task that is there is stored before the message,
-        so that no event is missed, and deleted again if the message is refused. The engine gets the request without the
-        config, as it may store the request.
+        These are the config of the request, and the one of the callback that the message asks for. The configs of a
+        new task are stored with the task. Those of a task that is there are stored before the message, so that no event
+        is missed, and deleted again if the message is refused. The engine gets the request without their secrets, as it
+        may store the request.
         """
-        configs, configuration = self._configs, incoming.request.configuration
-        task_id = incoming.request.message.task_id
+        configs, request = self._configs, incoming.request
+        task_id = request.message.task_id
         if configs is None:
             yield
             return
-        if not configuration.HasField("task_push_notification_config"):
+        wanted: list[Wanted] = []
+        if asked is not None:
+            wanted.append(Wanted(config_of(asked), f"message.metadata.{key_in(request.message)}."))
+            take_secrets(request.message)
+        if request.configuration.HasField("task_push_notification_config"):
+            config = TaskPushNotificationConfig()
+            config.CopyFrom(request.configuration.task_push_notification_config)
+            wanted.append(Wanted(config, INLINE))
+            if incoming.idempotency_key:
+                await incoming.sign()  # of the whole request
+            request.configuration.ClearField("task_push_notification_config")
+        if not wanted:
             yield
             if task_id:
                 configs.look_at(call.key(task_id))
             return
-        config = TaskPushNotificationConfig()
-        config.CopyFrom(configuration.task_push_notification_config)
-        if incoming.idempotency_key:
-            await incoming.sign()  # of the whole request
-        configuration.ClearField("task_push_notification_config")
         if task_id:
-            async with self._added(call, incoming, config, configs):
+            async with self._added(call, incoming, wanted, configs):
                 yield
             return
-        await configs.check(config, path=INLINE)
-        incoming.pushes = configs.inline(config, _version(call))
+        for one in wanted:
+            await one.check(configs)
+        incoming.pushes = configs.inline([one.config for one in wanted], _version(call))
         yield
         configs.look()
 
     @asynccontextmanager
     async def _added(
-        self, call: Call, incoming: Incoming, config: TaskPushNotificationConfig, configs: "Configs"
+        self, call: Call, incoming: Incoming, wanted: Sequence[Wanted], configs: "Configs"
     ) -> AsyncIterator[None]:
         key = call.key(incoming.request.message.task_id)
         head = await self._log.head(key)
-        await configs.check(config, path=INLINE)
+        for one in wanted:
+            await one.check(configs)
         if head.state in lifecycle.TERMINAL or await self._is_repeated(incoming):
             yield  # the engine refuses the message, or has accepted it before
             return
-        is_known = bool(config.id) and await self._is_known(key, config.id, configs)
-        added = await configs.create(key, config, _version(call), path=INLINE)
+        added: list[str] = []
         try:
+            for one in wanted:
+                is_known = bool(one.config.id) and await self._is_known(key, one.config.id, configs)
+                created = await configs.create(key, one.config, _version(call), path=one.path)
+                if not is_known:
+                    added.append(created.id)
             yield
         except BaseException:
-            if not is_known:
-                await configs.delete(key, added.id)
+            for id in added:
+                await configs.delete(key, id)
             raise
 
     async def _is_repeated(self, incoming: Incoming) -> bool:

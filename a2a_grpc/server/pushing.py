@@ -1,6 +1,7 @@
 """Push notifications of a server: whether it can offer them, and their parts."""
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,12 +35,14 @@ class Pushing:
         configs: The configs of tasks.
         sender: The deliveries of this process.
         jwks: The public keys of signatures as a JSON web key set; None without a key.
+        token_keys: The keys of the tokens for callbacks to this agent.
     """
 
-    def __init__(self, configs: "Configs", sender: "Sender", jwks: bytes | None) -> None:
+    def __init__(self, configs: "Configs", sender: "Sender", jwks: bytes | None, token_keys: Sequence[bytes]) -> None:
         self.configs = configs
         self.sender = sender
         self.jwks = jwks
+        self.token_keys = token_keys
 
     async def stop(self) -> None:
         """End the deliveries of this process, which others go on with."""
@@ -107,7 +110,7 @@ def open_pushing(
     destination = Routes({**schemes, **dict.fromkeys(Callbacks.SCHEMES, calling)}, logical=calling)
     sender = Sender(log, outbox, vault, destination, holder, sends_all=settings.push_events == "all")
     configs = Configs(outbox, vault, destination, sender, settings.max_push_configs)
-    return Pushing(configs, sender, key.jwks() if key is not None else None)
+    return Pushing(configs, sender, key.jwks() if key is not None else None, vault.derived("callback tokens"))
 
 
 def _vault(settings: PushSettings, store_url: str) -> "Vault":

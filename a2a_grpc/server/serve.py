@@ -155,12 +155,14 @@ class Program:
     Attributes:
         make: Makes the server.
         store: The URL of the store.
+        callbacks: The settings of callbacks to other agents.
         report: A function that reports an event.
         is_worker: True if a supervisor looks after this process.
     """
 
     make: Make
     store: str
+    callbacks: CallbackSettings
     report: Reporter
     is_worker: bool
 
@@ -209,7 +211,7 @@ def run_program(
         ) -> Server:
             return make_server(
                 found.agent,
-                {**settings, **more, **_sentinel_of(settings)},
+                {**settings, **more},
                 interceptors=found.interceptors,
                 authenticators=found.authenticators,
                 authorize=found.authorize,
@@ -224,7 +226,9 @@ def run_program(
                 run_to_end(run(server, report=report, is_worker=worker is not None), loop)
             elif around is not None:
                 store = load(ServerSettings, settings).store
-                run_to_end(around(Program(make, store, report, worker is not None)), loop)
+                run_to_end(
+                    around(Program(make, store, load(CallbackSettings, settings), report, worker is not None)), loop
+                )
         except ServerFailedError as error:
             sys.exit(f"Error: {error}")
         return
@@ -357,14 +361,6 @@ def with_push(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
         return settings, ""
     why = problem(found, load(ServerSettings, settings).store)
     return {**settings, "push": not why}, f"push notifications are off: {why}" if why else ""
-
-
-def _sentinel_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return how callbacks reach the sentinel, if settings say so; otherwise it is the one of `--attach`."""
-    found = load(CallbackSettings, settings)
-    if not found.callback_sentinel:
-        return {}
-    return {"callback_sentinel": found.callback_sentinel, "callback_plaintext": found.callback_plaintext}
 
 
 def _names_store(settings: Mapping[str, Any]) -> bool:

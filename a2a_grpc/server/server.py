@@ -356,7 +356,8 @@ class Server:
                 self._private = await self._listen_privately(self._private_socket, methods)
             undo.enter_context(self._quiet)
             undo.pop_all()
-        self.agent.callbacks.serve(callback_endpoint(self.settings, address))
+        token_keys = self._pushing.token_keys if self._pushing is not None else ()
+        self.agent.callbacks.serve(callback_endpoint(self.settings, address), token_keys)
         self._is_serving = True
         if self._pushing is not None:
             self._upkeep.every(PUSH_LEASE_S, "push-lease", self._pushing.sender.check_lease)

@@ -11,7 +11,7 @@ import grpc
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
-from a2a_grpc.agent.callback import is_callback
+from a2a_grpc.agent.callback import asked_in, is_callback
 from a2a_grpc.engine import Engine, Incoming, Opened, ended_before
 from a2a_grpc.errors import (
     InvalidRequestError,
@@ -175,14 +175,15 @@ class Servicer:
             self._checks.send(request)
         if streaming:
             self._check_streaming()
-        if request.configuration.HasField("task_push_notification_config"):
+        asked = asked_in(request.message)
+        if asked is not None or request.configuration.HasField("task_push_notification_config"):
             self._push.check_offered()  # before any task exists (OPEN-14)
         if is_callback(request.message):
             self._check_token(call)
         task_id = request.message.task_id
         await self._policy.check(call.principal, operation, call.key(task_id) if task_id else None)
         incoming = Incoming(call.principal, request, call.metadata.idempotency_key, waits, size)
-        async with self._push.sending(call, incoming):
+        async with self._push.sending(call, incoming, asked):
             opened = await self._engine.open(incoming)
         if isinstance(opened, Opened):
             call.caller.task = opened.key.id

@@ -53,7 +53,13 @@ NOBODY = "127.0.0.1:9"
 STUBS = ("poll",)
 SEVERAL = {"pipeline": 3, "fan_out": 3}
 """Clients that take several agents at a time, with how many these tests give them."""
-CLIENTS = [Path(program).stem for program in PROGRAMS if program.startswith("clients/") and "demo" not in program]
+OTHERS = {"callback", "requester"}
+"""Clients that call several agents for different things; `test_callback_programs.py` has their tests."""
+CLIENTS = [
+    stem
+    for program in PROGRAMS
+    if program.startswith("clients/") and "demo" not in program and (stem := Path(program).stem) not in OTHERS
+]
 
 
 def command(name: str, target: str, *options: str) -> tuple[str, ...]:
@@ -746,7 +752,7 @@ async def test_demo_all_runs_every_program_and_leaves_no_process() -> None:
     assert marked(mark) == []
     lines = out.splitlines()
     assert all(re.fullmatch(r"PASS  \w+ +\d+\.\d s", line) for line in lines), out
-    assert sorted(line.split()[1] for line in lines) == sorted([*CLIENTS, "demo"])
+    assert sorted(line.split()[1] for line in lines) == sorted([*CLIENTS, "demo", "callback"])
 
 
 @pytest.mark.long
