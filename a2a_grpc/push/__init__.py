@@ -22,6 +22,7 @@ signing    signatures, the key of `v1a`, and the published key set
 answer     what follows from the answer of a receiver
 schedule   when an attempt follows a failed one
 slots      limits of what is at work at a time
+versions   versions of the packages that are needed
 
 Callbacks to agents:
 

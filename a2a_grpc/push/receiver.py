@@ -229,7 +229,7 @@ def _keys(url: str | None, file: str | Path | None) -> KeyCache | None:
         return None
     if url is not None and file is not None:
         raise ConfigurationError("jwks_url and jwks_file are both given; give one of them")
-    check_installed()
+    check_installed("cryptography", "jwt")
     if file is not None:
         return KeyCache(str(file), KeyFile(Path(file)))
     assert url is not None

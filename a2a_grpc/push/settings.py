@@ -30,8 +30,9 @@ class WebhookSettings:
     )
     push_signing_key: str | None = setting(
         None,
-        "PEM file with the key (ed25519) that signs notifications; if it does not exist, it is made. "
-        "Replicas share it. The HTTP port publishes its public part at /.well-known/jwks.json.",
+        "PEM file with the key (ed25519) that signs notifications, which is made if it does not exist. Replicas share "
+        "it. Default: `FILE.push-key` next to the SQLite file. The HTTP port publishes its public part at "
+        "/.well-known/jwks.json.",
     )
     push_ca_cert: str | None = setting(
         None, "PEM file with the CAs of receivers, in addition to those that the system trusts."

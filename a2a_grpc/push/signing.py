@@ -21,10 +21,15 @@ MAX_FILE_BYTES = 64 * 1024
 _BEGIN = b"-----BEGIN "
 
 
-def check_installed() -> None:
-    """Raise ConfigurationError if a package that signs and verifies notifications is not installed."""
-    for package, name in (("cryptography", "cryptography"), ("jwt", "PyJWT")):
+def check_installed(*packages: str) -> None:
+    """Raise ConfigurationError if a package that signs or verifies notifications is not installed.
+
+    Args:
+        *packages: The names with which the packages are imported.
+    """
+    for package in packages:
         if find_spec(package) is None:
+            name = {"jwt": "PyJWT"}.get(package, package)
             raise ConfigurationError(f'push notifications need {name}: pip install "a2a-grpc[push]"')
 
 
@@ -68,7 +73,7 @@ class SigningKey:
         Raises:
             ConfigurationError: The file cannot be read or written, or has no such key.
         """
-        check_installed()
+        check_installed("cryptography")
         try:
             with locked(path):
                 if not path.exists():

@@ -29,10 +29,9 @@ from a2a_grpc.push.place import PORTS, Place, PlaceError, read
 from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.push.signing import SigningKey
 from a2a_grpc.push.slots import Slots
+from a2a_grpc.push.versions import MIN_AIOHTTP, is_at_least
 from a2a_grpc.wire import StreamResponse, TaskPushNotificationConfig
 
-MIN_AIOHTTP = (3, 13, 4)
-"""The first version that limits the headers of an answer. `socket_factory` came earlier, with 3.12."""
 LOOKUP_TIMEOUT_S = 5.0
 """Seconds for the lookup of a host when its config is registered."""
 MAX_ANSWER_BYTES = 64 * 1024
@@ -169,11 +168,10 @@ class Webhooks:
 
 def check_installed() -> None:
     """Raise ConfigurationError if aiohttp is too old to check addresses when it dials them, and to limit answers."""
-    found = aiohttp.__version__
-    if tuple(int(part) for part in found.split(".")[:3] if part.isdecimal()) < MIN_AIOHTTP:
-        wanted = ".".join(map(str, MIN_AIOHTTP))
+    if not is_at_least(aiohttp.__version__, MIN_AIOHTTP):
         raise ConfigurationError(
-            f'push notifications need aiohttp {wanted}, but aiohttp is {found}: pip install --upgrade "a2a-grpc[push]"'
+            f"push notifications need aiohttp {MIN_AIOHTTP}, but aiohttp is {aiohttp.__version__}: "
+            'pip install --upgrade "a2a-grpc[push]"'
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.log import Log
 from a2a_grpc.push.offered import PushSettings
+from a2a_grpc.push.versions import MIN_AIOHTTP, is_at_least
 from a2a_grpc.store import Outbox
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ logger = logging.getLogger("a2a_grpc.server")
 
 KEY_SUFFIX = ".secrets-key"
 """What the name of the file with the keys adds to the name of an SQLite file."""
+SIGNING_SUFFIX = ".push-key"
+"""What the name of the file with the key of signatures adds to the name of an SQLite file."""
 LAST_S = 1.0
 """Seconds that notifications at work have when the server stops."""
 
@@ -58,7 +61,7 @@ def problem(settings: PushSettings, store_url: str, store: object | None = None)
         store: The store, if it has no URL.
     """
     if find_spec("cryptography") is None or not _has_aiohttp():
-        return 'they need cryptography and aiohttp 3.12: pip install "a2a-grpc[push]"'
+        return f'they need cryptography and aiohttp {MIN_AIOHTTP}: pip install "a2a-grpc[push]"'
     if store is not None and not has_outbox(store):
         return f"the store, a {type(store).__name__}, keeps no push configs; it lacks the methods of Outbox"
     if settings.secrets_key_file is None and _is_shared(store_url):
@@ -103,7 +106,8 @@ def open_pushing(
     outbox, vault = log.store, _vault(settings, store_url)
     if not isinstance(outbox, Outbox):
         raise ConfigurationError(f"push: {problem(settings, store_url, outbox)}")
-    key = SigningKey.from_file(Path(webhooks.push_signing_key)) if webhooks.push_signing_key else None
+    path = webhooks.push_signing_key or _next_to_store(store_url, SIGNING_SUFFIX)
+    key = SigningKey.from_file(Path(path)) if path else None
     posting = Webhooks(webhooks, key=key)
     calling = Callbacks(Gate(webhooks.rules), callbacks, timeout_s=webhooks.push_timeout_s)
     schemes: dict[str, Destination] = dict.fromkeys(Webhooks.SCHEMES, posting)
@@ -118,11 +122,17 @@ def _vault(settings: PushSettings, store_url: str) -> "Vault":
 
     if settings.secrets_key_file is not None:
         return Vault.from_file(Path(settings.secrets_key_file), make=not _is_shared(store_url))
-    if store_url.startswith("sqlite:"):
-        from a2a_grpc.database.urls import DatabaseUrl
+    path = _next_to_store(store_url, KEY_SUFFIX)
+    return Vault.from_file(Path(path), make=True) if path else Vault.ephemeral()
 
-        return Vault.from_file(Path(f"{DatabaseUrl.parse(store_url).path}{KEY_SUFFIX}"), make=True)
-    return Vault.ephemeral()
+
+def _next_to_store(store_url: str, suffix: str) -> str:
+    """Return the path of a file whose name begins with that of the SQLite file of a store, or "" for other stores."""
+    if not store_url.startswith("sqlite:"):
+        return ""
+    from a2a_grpc.database.urls import DatabaseUrl
+
+    return f"{DatabaseUrl.parse(store_url).path}{suffix}"
 
 
 def _is_shared(store_url: str) -> bool:
@@ -132,6 +142,6 @@ def _is_shared(store_url: str) -> bool:
 
 def _has_aiohttp() -> bool:
     try:
-        return tuple(int(part) for part in version("aiohttp").split(".")[:2]) >= (3, 12)
+        return is_at_least(version("aiohttp"), MIN_AIOHTTP)
     except (PackageNotFoundError, ValueError):
         return False

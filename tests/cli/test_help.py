@@ -74,6 +74,11 @@ def test_these_are_the_verbs() -> None:
         "push list",
         "push delete",
         "push listen",
+        "push dead",
+        "push dead list",
+        "push dead show",
+        "push dead replay",
+        "push dead drop",
     ]
 
 
