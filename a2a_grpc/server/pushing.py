@@ -137,7 +137,7 @@ def _next_to_store(store_url: str, suffix: str) -> str:
 
 def _is_shared(store_url: str) -> bool:
     """Return True for a database that several machines may use."""
-    return store_url.partition(":")[0] not in ("", "memory", "sqlite")
+    return store_url.startswith(("postgres", "mysql", "mariadb"))
 
 
 def _has_aiohttp() -> bool:

@@ -321,6 +321,10 @@ class Server:
                 undo.callback(self._audit.close)
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = self._build_card(address)
+            self._authentication = self._authenticating(self._callers, front.certificate)
+            undo.push_async_callback(self._store.close)
+            await self._store.open()
+            await self._check_owner()
             if self._push_settings.push:
                 store_url = "" if self._given_store else settings.store
                 self._pushing = open_pushing(
@@ -333,10 +337,6 @@ class Server:
                 )
                 undo.push_async_callback(self._pushing.stop)
             methods, admin_methods = self._methods(), self._admin.handlers()
-            self._authentication = self._authenticating(self._callers, front.certificate)
-            undo.push_async_callback(self._store.close)
-            await self._store.open()
-            await self._check_owner()
             undo.push_async_callback(self._bus.stop)
             await self._bus.start()
             await self._listen_http()  # `/readyz` answers 503 until the server is ready
