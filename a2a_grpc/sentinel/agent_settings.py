@@ -90,6 +90,10 @@ class RegisterSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         check_shown("register", self.register_plaintext, self.register_ca_cert, self.register_cert, self.register_key)
+        if "@" in self.register_as or not self.register_as.isprintable():
+            raise ConfigurationError(
+                f"register_as is {self.register_as!r}; it must be printable and have no '@', as attached agents have"
+            )
 
 
 def token_in(name: str, path: str) -> str:

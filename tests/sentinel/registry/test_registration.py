@@ -183,11 +183,12 @@ async def test_wrong_settings_are_refused_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"register_as": "poet@acme"}, "register_as is 'poet@acme'; it must be printable and have no '@'"),
         ({"register_cert": "c.pem"}, "--register-key is missing"),
         ({"register_plaintext": True, "register_ca_cert": "ca.pem"}, "--register-plaintext and certificates"),
     ],
 )
-def test_settings_of_tls_that_do_not_fit_each_other_are_refused(settings: dict[str, Any], said: str) -> None:
+def test_settings_that_are_wrong_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         RegisterSettings(register="127.0.0.1:1", **settings)
 
