@@ -203,9 +203,6 @@ class RedisStore:
         entries = await self._read("read", _name(key), after, limit)
         return None if entries is None else [_record(entry) for entry in entries]
 
-    def recent(self, key: TaskKey, after: int, limit: int) -> None:
-        return None
-
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
         seqs: list[int] = []
         for start in range(0, len(keys), 1000):  # a script takes a bounded number of arguments

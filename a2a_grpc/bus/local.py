@@ -57,7 +57,7 @@ class LocalBus:
     def wake_all(self) -> None:
         """Wakes the listeners of every key, to look for themselves."""
         for topic in list(self._topics.values()):
-            topic.doubt()
+            topic.invalidate()
 
     def listen(self, key: Key) -> AbstractContextManager[Topic]:
         """The topic of a key, for as long as the block runs."""

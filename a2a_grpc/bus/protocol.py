@@ -17,8 +17,8 @@ class Bus(Protocol):
 
     - A wake carries nothing, never blocks and never raises.
     - A wake of a key reaches its listeners in this process at once, whatever the state of the bus.
-    - It reaches those in other processes soon, without polling, as a doubt; it may be lost or doubled on the way there.
-      So whoever listens looks again now and then, even if nobody wakes it.
+    - It reaches those in other processes soon, without polling, and invalidates what they know. It may be lost or
+      doubled on the way there. So whoever listens looks again now and then, even if nobody wakes it.
     - A key that nobody listens to costs nothing but the wake itself.
     """
 

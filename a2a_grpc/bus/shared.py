@@ -105,7 +105,7 @@ class SharedBus(LocalBus, ABC):
         """Wakes those that another process means."""
         for one in split(told):
             if topic := self._meant.get(one):
-                topic.doubt()
+                topic.invalidate()
             elif one == EVERY_KEY:
                 self.wake_all()
 

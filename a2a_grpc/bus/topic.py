@@ -1,53 +1,61 @@
 """What the listeners of one key wait on."""
 
 import asyncio
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 class Topic:
-    """What the listeners of one key share: a count of wakes, with whoever waits for the next one."""
+    """Counts the wakes of one key, and wakes the listeners that wait for the next one.
 
-    __slots__ = ("_trusting", "_waiters", "doubts", "listeners", "wakes")
+    Attributes:
+        listeners: The number of blocks that listen to the key.
+        wakes: The number of wakes so far.
+        invalidations: The number of wakes after which another process may have changed what the key stands for.
+    """
+
+    __slots__ = ("_patient", "_waiting", "invalidations", "listeners", "wakes")
 
     def __init__(self) -> None:
         self.listeners = 0
         self.wakes = 0
-        self.doubts = 0
-        """How often there may be something new that is not of this process: whoever listens looks for itself."""
-        self._waiters: set[asyncio.Future[Any]] = set()
-        self._trusting: set[asyncio.Future[Any]] = set()
+        self.invalidations = 0
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._patient: set[asyncio.Future[Any]] = set()
 
     def wake(self) -> None:
+        """Wake the listeners that wait in `wait`."""
         self.wakes += 1
-        if self._waiters:
-            _release(self._waiters)
+        if self._waiting:
+            _release(self._waiting)
 
-    def doubt(self) -> None:
-        """Wakes those who listen, for what another process has done, or may have."""
-        self.doubts += 1
-        _release(self._trusting)
+    def wake_patient(self) -> None:
+        """Wake the listeners that wait in `wait_patiently`."""
+        if self._patient:
+            _release(self._patient)
+
+    def invalidate(self) -> None:
+        """Wake all listeners, because another process may have changed something."""
+        self.invalidations += 1
+        self.wake_patient()
         self.wake()
 
     async def wait(self, seen: int) -> None:
-        """Returns once `wakes` is not `seen` any more: a wake between a look and this wait is not missed."""
+        """Return once `wakes` is not `seen`. A wake between reading `wakes` and this call is not missed."""
         while self.wakes == seen:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+            await _wait_in(self._waiting)
 
-    async def trusted(self, told: "asyncio.Future[T | None]") -> T | None:
-        """What this process comes to by itself; None as soon as there is a doubt. A caller that is canceled cancels
-        it."""
-        self._trusting.add(told)
-        try:
-            return await told
-        finally:
-            self._trusting.discard(told)
+    async def wait_patiently(self) -> None:
+        """Return at the next call of `wake_patient` or `invalidate`. Other wakes are left out."""
+        await _wait_in(self._patient)
+
+
+async def _wait_in(waiting: set[asyncio.Future[Any]]) -> None:
+    waiter = asyncio.get_running_loop().create_future()
+    waiting.add(waiter)
+    try:
+        await waiter
+    finally:
+        waiting.discard(waiter)
 
 
 def _release(waiting: set[asyncio.Future[Any]]) -> None:

@@ -19,7 +19,6 @@ Runs:
 run       one execution of a handler
 runs      all executions
 writer    writing the events of a run
-witness   folding them for a waiting caller
 held      handlers that wait in `ask`
 rerun     beginning the run of a turn again
 replay    the answers that were recorded for it

@@ -21,15 +21,14 @@ from a2a_grpc.engine.run import Canceled
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.sends import Sends
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.witness import Witness
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
-from a2a_grpc.log import Log
+from a2a_grpc.log import Follower, Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import Json, struct
 from a2a_grpc.store import Head, Record, Snapshot, TaskKey
 from a2a_grpc.store.growing import Growing
 from a2a_grpc.store.views import cost_of
-from a2a_grpc.wire import Message
+from a2a_grpc.wire import Message, StreamResponse
 
 ELSEWHERE_GRACE_S = 1.0
 """Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
@@ -108,30 +107,18 @@ class Engine:
 
         Raises UnsupportedOperationError if the task ended in an earlier turn, so that nobody looked at this message.
         """
-        found, turn = opened.snapshot, opened.turn
+        found, turn, records = opened.snapshot, opened.turn, opened.records
         if not is_over(found.state, found.turn, turn):
-            witness, told = opened.witness, None
-            if witness is not None:
-                told = await (self._trusted(opened.key, witness) if self.log.store.shared else witness.settled)
-            found = await _snapshot(told, witness.folding) if witness and told else await self._followed(opened)
+            if records is not None and records.is_joined and opened.created is not None:
+                folding = Growing(opened.created)
+            else:
+                records = self.log.follow(opened.key, found.seq, found.state, folds=True)
+                folding = await offload(len(found.task), Growing.of, [found.task])
+            with records:
+                found = await _folded(folding, records, turn)
         if found.turn < turn:
             raise ended_before(opened.key, found.state)
         return found
-
-    async def _trusted(self, key: TaskKey, witness: Witness) -> Record | None:
-        """What the run here comes to; None as soon as others may have written to the log."""
-        with self.log.bus.listen(key) as topic:
-            return await topic.trusted(witness.settled)
-
-    async def _followed(self, opened: Opened) -> Snapshot:
-        """What the log says, read until the turn is over."""
-        found = opened.snapshot
-        folding = await offload(len(found.task), Growing.of, [found.task])
-        with self.log.follow(opened.key, found.seq, found.state) as records:
-            while True:
-                batch = await records.batch()
-                if (last := await offload(cost_of(batch), _fold_turn, folding, batch, opened.turn)) is not None:
-                    return await _snapshot(last, folding)
 
     async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Head | Snapshot:
         """Stop a task, wherever it runs, within the grace, whatever the agent does. Return the row of the task, or the
@@ -205,15 +192,21 @@ class Engine:
                 return found
 
 
-def _fold_turn(folding: Growing, records: Sequence[Record], turn: int) -> Record | None:
+async def _folded(folding: Growing, records: Follower, turn: int) -> Snapshot:
+    """Fold records until the turn is over. Return the task as it was then."""
+    while batch := await records.batch():
+        events = [records.event(record.seq) for record in batch]
+        if (last := await offload(cost_of(batch), _fold_turn, folding, batch, events, turn)) is not None:
+            return Snapshot(last.seq, await offload(folding.size, folding.take), last.state, last.turn)
+    raise AssertionError("a turn is over at the latest when its task ends")
+
+
+def _fold_turn(
+    folding: Growing, records: Sequence[Record], events: Sequence[StreamResponse | None], turn: int
+) -> Record | None:
     """Fold records until the turn is over. Return the record with which it was over; None if it goes on."""
-    for record in records:
-        folding.add([record])
+    for record, event in zip(records, events, strict=True):
+        folding.add_one(record, event)
         if is_over(record.state, record.turn, turn):
             return record
     return None
-
-
-async def _snapshot(last: Record, folding: Growing) -> Snapshot:
-    """Return the snapshot of a task as of a record."""
-    return Snapshot(last.seq, await offload(folding.size, folding.take), last.state, last.turn)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from a2a_grpc import lifecycle
-from a2a_grpc.engine.witness import Witness
 from a2a_grpc.errors import UnsupportedOperationError
+from a2a_grpc.log import Follower
 from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Binding, Push, Scope, Snapshot, TaskKey
-from a2a_grpc.wire import SendMessageRequest, TaskState
+from a2a_grpc.wire import SendMessageRequest, Task, TaskState
 
 
 @dataclass(slots=True)
@@ -23,6 +23,8 @@ class Incoming:
     idempotency_key: str = ""
     waits: bool = False
     """Whether the caller waits until the turn is over."""
+    streams: bool = False
+    """Whether the caller follows the task record by record."""
     size: int = 0
     """Bytes of the request; 0 if it is known to be small."""
     pushes: Callable[[TaskKey], tuple[Push, ...]] | None = None
@@ -57,8 +59,10 @@ class Opened(NamedTuple):
     turn: int
     snapshot: Snapshot
     """The task before any event of the turn: the first element of a send's stream."""
-    witness: Witness | None = None
-    """Sees the turn of a new task whose caller waits for it, where only this process writes to the log."""
+    records: Follower | None = None
+    """The records of a new task whose caller waits for it or streams it. The caller has to leave it."""
+    created: Task | None = None
+    """A new task, parsed, for a caller that waits. The caller may change it."""
 
 
 def is_over(state: int, reached: int, turn: int) -> bool:

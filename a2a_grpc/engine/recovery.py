@@ -77,7 +77,7 @@ class Recovery:
         upkeep.every(0.0, "attend", self._attend)
         upkeep.every(settings.lease_s / 3, "take-over", self._take_over, lost)
         if self._log.store.shared:
-            upkeep.every(settings.poll_interval_s, "heal", self._log.heal)
+            upkeep.every(settings.poll_interval_s, "poll", self._log.poll)
 
     async def stop(self, *, is_stored: bool = True) -> bool:
         """Leave the group of replicas, so that the others may claim this replica's tasks at once.

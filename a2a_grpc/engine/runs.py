@@ -21,7 +21,6 @@ from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.waiting import Waiting
 from a2a_grpc.engine.watch import Watch
-from a2a_grpc.engine.witness import Witness
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import ResourceExhaustedError, UnavailableError
 from a2a_grpc.log import Log
@@ -88,9 +87,9 @@ class Runs:
     def get(self, key: TaskKey) -> Active | None:
         return self._active.get(key)
 
-    def writer(self, key: TaskKey, head: Head, witness: Witness | None = None) -> Writer:
+    def writer(self, key: TaskKey, head: Head) -> Writer:
         """Return the pen of a task's next run, under the claim of its row."""
-        return Writer(self._log, self._settings, key, head, witness, self.waiting)
+        return Writer(self._log, self._settings, key, head, self.waiting)
 
     def unanswered(self) -> list[tuple[TaskKey, Active]]:
         """Runs that wait for an answer which is here: the store did not tell whether it took it."""
@@ -126,7 +125,6 @@ class Runs:
         Starts nothing where the lease was lost since the claim: the task is, or will be, another replica's.
         """
         if writer.replica != self._replica.id or not self._replica.is_joined:
-            writer.dismiss()
             return
         key, inbox = writer.key, deque(waiting)
         last_turn = max(writer.turn, inbox[-1].turn if inbox else first.turn)
@@ -313,7 +311,6 @@ class Runs:
                 self._forget(key, active)
 
     def _forget(self, key: TaskKey, active: Active) -> None:
-        active.run.writer.dismiss()
         if self._active.get(key) is active:
             del self._active[key]
 

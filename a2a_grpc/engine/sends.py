@@ -19,7 +19,6 @@ from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.run import Queued
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.witness import Witness
 from a2a_grpc.engine.writer import check_limits, now_us, set_status, status_event, written
 from a2a_grpc.errors import (
     InvalidRequestError,
@@ -146,28 +145,41 @@ class Sends:
         self._check_room(scope)  # again, as other messages may have come meanwhile
         pushes = incoming.pushes(key) if incoming.pushes is not None else ()
         create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending, pushes)
-        witness = Witness(task) if incoming.waits else None
-        created = self._create(create, first, serialized, witness)
+        opened = Opened(key, 1, Snapshot(1, serialized, record.state, 1))
+        if not (incoming.waits or incoming.streams):
+            await self._created(create, first, serialized)
+            return opened
+        records = self._log.follow(key, 1, record.state, is_new=True, folds=incoming.waits)
+        try:
+            records.__enter__()  # before the first event of the run
+            await self._created(create, first, serialized)
+        except BaseException:
+            records.__exit__(None, None, None)
+            raise
+        return opened._replace(records=records, created=task)
+
+    async def _created(self, create: Create, first: Queued, serialized: bytes) -> None:
+        """Create a task. Raise ResourceExhaustedError if the store has no room."""
+        created = self._create(create, first, serialized)
         if not created.done():
             await over(created)
         try:
             created.result()
         except StoreFull as full:
             raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
-        return Opened(key, 1, Snapshot(1, serialized, record.state, 1), witness)
 
     def _check_room(self, scope: Scope) -> None:
         """Raise ResourceExhaustedError or UnavailableError if no other task of a caller can begin."""
         self._runs.check_room(scope)
         self._runs.waiting.check()
 
-    def _create(self, create: Create, first: Queued, serialized: bytes, witness: Witness | None) -> Written:
+    def _create(self, create: Create, first: Queued, serialized: bytes) -> Written:
         """Begin to create a task. Its run starts as soon as it is stored, even if the caller has gone."""
         written = self._log.write(create)
         if written.done():
-            self._start(create, first, serialized, witness, written)
+            self._start(create, first, serialized, written)
             return written
-        written.add_done_callback(partial(self._start, create, first, serialized, witness))
+        written.add_done_callback(partial(self._start, create, first, serialized))
         held = ExitStack()
         held.callback(self._runs.locks.take(create.key))  # until its run is there
         held.enter_context(self._runs.slots.expecting(create.key.scope))
@@ -176,15 +188,13 @@ class Sends:
         written.add_done_callback(lambda _: held.close())
         return written
 
-    def _start(
-        self, create: Create, first: Queued, serialized: bytes, witness: Witness | None, written: Written
-    ) -> None:
+    def _start(self, create: Create, first: Queued, serialized: bytes, written: Written) -> None:
         """Start the run of a task, if the task was created."""
         if written.exception() is not None:
             return
         key, record, context_id, replica, *_ = create
         head = Head(1, record.state, 1, written.result(), context_id, record.size, 1, replica=replica)
-        self._runs.start(first, self._runs.writer(key, head, witness), serialized)
+        self._runs.start(first, self._runs.writer(key, head), serialized)
 
     async def _continue(self, incoming: Incoming) -> Opened:
         """A message to a task that is there. Such messages are accepted one at a time."""

@@ -9,7 +9,6 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.waiting import Waiting
-from a2a_grpc.engine.witness import Witness
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import check_content, encodable
@@ -149,7 +148,6 @@ class Writer:
         "seq",
         "state",
         "turn",
-        "witness",
     )
 
     def __init__(
@@ -158,7 +156,6 @@ class Writer:
         settings: EngineSettings,
         key: TaskKey,
         head: Head,
-        witness: Witness | None = None,
         waiting: Waiting | None = None,
     ) -> None:
         self._log = log
@@ -188,7 +185,6 @@ class Writer:
         self.seq = head.seq
         self.state = head.state
         self.turn = head.turn
-        self.witness = witness
 
     async def status(
         self,
@@ -221,15 +217,9 @@ class Writer:
         record = Record(self.seq + 1, event, state, self.turn if turn is None else turn, at_us, serialized)
         if self._waiting is not None:
             self._waiting.move(self.state, state)
-        written = self._append(record, len(event) + len(serialized), done, release, keep)
-        if self.witness is not None and not self.witness.settled.done():
-            self.witness.folding.move(element.status_update, incoming)
-            self.witness.folding.grown(record.size)
+        written = self._append(record, element, done, release, keep)
         if not behind and not written.done():
             await self._stored(written)
-        if self.witness is not None and state in lifecycle.SETTLED:
-            self.witness.tell(record)
-            self.witness = None
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool, behind: bool = False) -> None:
         """An artifact made, replaced or extended. The first event of an artifact has no `append`, whatever is given.
@@ -264,11 +254,11 @@ class Writer:
         after `ready`. Raise like `artifact`."""
         encodable(text, ("text",))
         if append and artifact_id in self._artifacts and not name and not last_chunk:
-            element = self._filled(artifact_id, text)
-        else:
-            element = text_event(
-                self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
-            )
+            self._extend(artifact_id, self._filled(artifact_id, text), is_reused=True)
+            return
+        element = text_event(
+            self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
+        )
         self._extend(artifact_id, element)
 
     def _filled(self, artifact_id: str, text: str) -> StreamResponse:
@@ -284,7 +274,7 @@ class Writer:
             self._refills += 1
         return self._chunk
 
-    def _extend(self, artifact_id: str, element: StreamResponse) -> Written:
+    def _extend(self, artifact_id: str, element: StreamResponse, *, is_reused: bool = False) -> Written:
         if artifact_id not in self._artifacts:
             if len(self._artifacts) >= self._settings.max_artifacts:
                 raise OverLimit(
@@ -294,17 +284,9 @@ class Writer:
             self._chunk_of = ""  # the next text that is appended gets an event of its own
         event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
-        written = self._append(Record(self.seq + 1, event, self.state, self.turn), len(event))
+        written = self._append(Record(self.seq + 1, event, self.state, self.turn), None if is_reused else element)
         self._artifacts.add(artifact_id)
-        if self.witness is not None and not self.witness.settled.done():
-            self.witness.folding.splice(element.artifact_update, event)
         return written
-
-    def dismiss(self) -> None:
-        """Others may write from now on, or it is not known what was written: who waits has to read it in the log."""
-        if self.witness is not None:
-            self.witness.leave()
-            self.witness = None
 
     @property
     def is_settled(self) -> bool:
@@ -328,10 +310,16 @@ class Writer:
         return serialized
 
     def _append(
-        self, record: Record, size: int, done: int = 0, release: bool = False, keep: Pending | None = None
+        self,
+        record: Record,
+        element: StreamResponse | None,
+        done: int = 0,
+        release: bool = False,
+        keep: Pending | None = None,
     ) -> Written:
-        """Begin to write a record of so many bytes. Raise the error of a write that has failed already."""
-        written = self._log.write(Append(self.key, record, self.epoch, None, done, release, keep))
+        """Begin to write a record. Raise the error of a write that has failed already. `element` is the parsed event,
+        unless it will be changed."""
+        written = self._log.write(Append(self.key, record, self.epoch, None, done, release, keep), element)
         if not written.done():
             self._on_the_way.append(written)
         elif written.exception() is None:
@@ -340,7 +328,7 @@ class Writer:
             self._note(written)
             self._check(written)
         self.seq, self.state, self.turn = record.seq, record.state, record.turn
-        self._size += size
+        self._size += record.size
         return written
 
     async def _stored(self, written: Written) -> None:
@@ -366,7 +354,6 @@ class Writer:
             self.last_turn = written.result()
         elif self._failure is None:
             self._failure, self._is_told, self._is_unsure = failure, False, True
-            self.dismiss()
 
     async def look(self) -> None:
         """Takes the log as it is, where a write may or may not have happened, or the claim be lost. Raises StaleAppend

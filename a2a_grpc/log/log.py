@@ -2,14 +2,14 @@
 
 from collections import deque
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-from a2a_grpc.bus import Bus, Topic
+from a2a_grpc.bus import Bus
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
+from a2a_grpc.log.tail import Limit, Tail
 from a2a_grpc.store import (
     WHOLE,
     Append,
@@ -22,14 +22,7 @@ from a2a_grpc.store import (
     TaskView,
     Written,
 )
-from a2a_grpc.wire import TaskState
-
-READ_BATCH = 256
-"""Records a follower takes from the store at a time, at most."""
-FIRST_BATCH = 16
-"""Records it takes while it does not know how large they are."""
-BATCH_BYTES = 1 << 20
-"""About what a follower that lags holds in memory: the next batch has as many records of the size seen last."""
+from a2a_grpc.wire import StreamResponse, TaskState
 
 
 class Log:
@@ -45,43 +38,50 @@ class Log:
         self.store = store
         self.bus = bus
         self.is_closing = False
-        self._seqs: dict[TaskKey, int] = {}  # of the logs that were followed at the last `heal`
+        self._tails: dict[TaskKey, Tail] = {}
 
-    def write(self, write: Create | Append) -> Written:
+    def write(self, write: Create | Append, event: StreamResponse | None = None) -> Written:
         """Begin to create a task or to append a record. Wake the followers of the task once a record is appended.
 
-        Return the outcome as the store does. The writes of one task happen in the order of the calls.
+        Return the outcome as the store does. The writes of one task happen in the order of the calls. `event` is the
+        parsed event of the record, which must not change any more.
         """
         written = self.store.write(write)
         if isinstance(write, Create):
-            return written  # the task has no followers yet
-        if not written.done():
-            written.add_done_callback(partial(self._wake, write.key))
-        elif written.exception() is None:
-            self.bus.wake(write.key)
+            return written  # others do not know the task yet
+        if written.done():
+            self._note(write, event, written)
+            return written
+        if (tail := self._tails.get(write.key)) is not None:
+            tail.begun_seq = write.record.seq
+        if tail is None or not tail.wants_events:
+            event = None  # it needs no memory while the record is on its way
+        written.add_done_callback(partial(self._note, write, event))
         return written
 
-    def _wake(self, key: TaskKey, written: Written) -> None:
+    def _note(self, append: Append, event: StreamResponse | None, written: Written) -> None:
+        """Tell the followers of an append that is over."""
+        tail = self._tails.get(append.key)
         if written.exception() is None:
-            self.bus.wake(key)
+            if tail is not None:
+                tail.push(append.record, event)
+            self.bus.wake(append.key)
+        elif tail is not None:
+            tail.begun_seq = 0
+            tail.topic.invalidate()  # others have written, or the record may be in the store
 
-    async def heal(self) -> None:
-        """Wakes the followers of logs that have grown since the last time: a wake of another process may be lost."""
-        followed = [key for key in self.bus.keys() if isinstance(key, TaskKey)]  # noqa: SIM118
-        seqs = dict(zip(followed, await self.store.seqs(followed), strict=True)) if followed else {}
-        for key, seq in seqs.items():
-            if self._seqs.get(key) != seq and not self._is_own(key, seq):
-                with self.bus.listen(key) as topic:
-                    topic.doubt()
-        self._seqs = seqs
+    async def poll(self) -> None:
+        """Compare the logs that are followed here with the store, since a wake of another process may be lost."""
+        keys = list(self._tails)
+        for key, seq in zip(keys, await self.store.seqs(keys) if keys else (), strict=True):
+            self._compare(key, seq)
 
-    def _is_own(self, key: TaskKey, seq: int) -> bool:
-        """Whether the newest record was appended here: then each had its wake."""
-        return self.store.recent(key, seq, 1) == ()
-
-    def look_again(self, key: TaskKey) -> None:
-        """Has the next `heal` wake the followers of this log in any case."""
-        self._seqs.pop(key, None)
+    def _compare(self, key: TaskKey, seq: int) -> None:
+        """Have followers read the store if it has newer records, or the task is gone."""
+        if (tail := self._tails.get(key)) is None:
+            return
+        if seq > max(tail.seq, tail.begun_seq) or (not seq and tail.seq > 1):  # 1 may be about to be created
+            tail.topic.invalidate()
 
     def close(self) -> None:
         """Lets every follower catch up with what is in its log, then ends it with UnavailableError."""
@@ -93,6 +93,7 @@ class Log:
         head = await self.store.head(key)
         if head is None:
             raise TaskNotFoundError.of(key.id)
+        self._compare(key, head.seq)
         return head
 
     async def snapshot(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot:
@@ -102,10 +103,27 @@ class Log:
             raise TaskNotFoundError.of(key.id)
         return snapshot
 
-    def follow(self, key: TaskKey, after: int, state: TaskState | None = None) -> "Follower":
-        """The records after a seq, those that are there and those to come, until the task has ended. `state` is the
-        task's at that seq, where it is known."""
-        return Follower(self, key, after, state)
+    def follow(
+        self, key: TaskKey, after: int, state: TaskState | None = None, *, is_new: bool = False, folds: bool = False
+    ) -> "Follower":
+        """Return the records after a seq, those that are there and those to come, until the task has ended.
+
+        Args:
+            key: The name of the task.
+            after: The seq before the first record.
+            state: The state of the task at that seq, if it is known.
+            is_new: True if the task is about to be created here.
+            folds: True to get records in large batches: once the task is settled, or there are many of them.
+        """
+        return Follower(self, key, after, state, is_new=is_new, folds=folds)
+
+    def tail(self, key: TaskKey, after: int, state: TaskState | None, *, is_new: bool) -> Tail:
+        """Return the tail of a task, for a follower that joins it after a seq."""
+        tail = self._tails.get(key)
+        if tail is None:
+            listening = self.bus.listen(key)
+            tail = Tail(key, self.store, listening, self._tails, after, state, is_new=is_new)
+        return tail
 
 
 class Follower:
@@ -116,76 +134,87 @@ class Follower:
     does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
     """
 
-    __slots__ = ("_batch", "_doubts", "_key", "_limit", "_listening", "_log", "_seen", "_seq", "_state", "_topic")
+    __slots__ = ("_batch", "_is_new", "_key", "_limit", "_log", "_seq", "_state", "_tail", "folds", "reached")
 
-    def __init__(self, log: Log, key: TaskKey, after: int, state: TaskState | None) -> None:
+    def __init__(
+        self, log: Log, key: TaskKey, after: int, state: TaskState | None, *, is_new: bool, folds: bool
+    ) -> None:
         self._log = log
         self._key = key
         self._seq = after
         self._state = state
         """Of the task at `_seq`; None until it is known."""
-        self._seen = -1
-        """Wakes that had come when all there was had been read; -1 while there may be more to read."""
-        self._doubts = -1
-        """Those of the topic when it was last looked what others have appended; -1 while nobody has looked."""
-        self._limit = FIRST_BATCH
-        self._batch: deque[Record] = deque()
-        self._listening: AbstractContextManager[Topic] = log.bus.listen(key)
-        self._topic: Topic
+        self._is_new = is_new
+        self._tail: Tail | None = None
+        self._limit: Limit | None = None
+        """For reading the store while the follower is behind the tail."""
+        self._batch: deque[Record] | None = None
+        self.folds = folds
+        self.reached = -1
 
     def __enter__(self) -> Self:
-        self._topic = self._listening.__enter__()
-        if self._state is not None:  # then the caller has just looked
-            self._doubts = self._topic.doubts
-            self._log.look_again(self._key)
+        """Join the other followers of the task, unless this one has joined already."""
+        if self._tail is None:
+            tail = self._log.tail(self._key, self._seq, self._state, is_new=self._is_new)
+            tail.join(self, self._seq, self._state)
+            self._tail = tail
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listening.__exit__(kind, error, trace)
+        if self._tail is not None:
+            self._tail.leave(self)
+            self._tail = None
+
+    def event(self, seq: int) -> StreamResponse | None:
+        """Return the parsed event of a record of the newest batch. Return None if it is not known."""
+        return self._tail.events.get(seq) if self._tail is not None else None
+
+    @property
+    def is_joined(self) -> bool:
+        """True between `__enter__` and `__exit__`."""
+        return self._tail is not None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Record:
         if not self._batch:
-            self._batch.extend(await self.batch())
+            self._batch = deque(await self.batch())
             if not self._batch:
                 raise StopAsyncIteration
         return self._batch.popleft()
 
     async def batch(self) -> Sequence[Record]:
-        """The next records, those that are there, waited for if there are none; none once the task has ended. Not to
-        be mixed with the iteration."""
+        """Return the next records, those that are there. Wait if there are none. Return none once the task has ended.
+        Do not mix this with the iteration."""
+        tail = self._tail
+        assert tail is not None, "a follower is used in a `with` block"
         while self._state not in TERMINAL:
-            if self._seen == self._topic.wakes:
-                if self._log.is_closing:
-                    raise UnavailableError.shutting_down("resume at another")
-                await self._topic.wait(self._seen)
-            if records := await self._read():
-                return records
-        return ()
-
-    async def _read(self) -> Sequence[Record]:
-        """What there is after the cursor, up to a batch."""
-        seen, doubts = self._topic.wakes, self._topic.doubts
-        records, limit = None, self._limit
-        if doubts == self._doubts:  # all that there may be was appended here
-            records = self._log.store.recent(self._key, self._seq, limit)
-        if records is None:
-            records = await self._log.store.read(self._key, self._seq, limit)
+            seen = tail.topic.wakes
+            records = tail.after(self._seq)
             if records is None:
-                raise TaskNotFoundError.of(self._key.id)
-            self._doubts = doubts
-        if records:
+                self._limit = self._limit or Limit()
+                records = await tail.read_behind(self._seq, self._limit)
+                if not records:
+                    continue  # the tail has records after them, so they can only have been deleted
+            elif not records:
+                tail.note_taken(self)
+                if not tail.is_current:
+                    await tail.refresh()
+                elif tail.state in TERMINAL:
+                    self._state = tail.state
+                elif self._log.is_closing:
+                    raise UnavailableError.shutting_down("resume at another")
+                elif self.folds:
+                    await tail.topic.wait_patiently()
+                else:
+                    await tail.topic.wait(seen)
+                continue
+            elif self.folds and tail.is_growing(self._seq) and not self._log.is_closing:
+                await tail.topic.wait_patiently()
+                continue
             self._seq, self._state = records[-1].seq, records[-1].state
-            if len(records) == limit:  # there may be more
-                self._limit = min(READ_BATCH, max(1, BATCH_BYTES // max(record.size for record in records)))
-        elif self._state is None:
-            head = await self._log.head(self._key)
-            if head.seq > self._seq:
-                return records  # it has grown meanwhile
-            self._state = head.state
-        self._seen = seen if len(records) < limit else -1
-        return records
+            return records
+        return ()

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from a2a_grpc.errors import ResourceExhaustedError
-from a2a_grpc.log import Log
+from a2a_grpc.log import Follower
 from a2a_grpc.piecewise import whole
 from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.rpc import Calls, Context
 from a2a_grpc.server.admission import Call
 from a2a_grpc.server.requests import MAX_PAGE_SIZE
-from a2a_grpc.store import Snapshot, TaskKey
+from a2a_grpc.store import Snapshot
 from a2a_grpc.wire import TaskState, framing
 
 PAGE_FRAMING_BYTES = 2048 + 8 * MAX_PAGE_SIZE
@@ -19,8 +19,7 @@ PAGE_FRAMING_BYTES = 2048 + 8 * MAX_PAGE_SIZE
 class Answers:
     """Sends the responses of calls, none larger than the server allows."""
 
-    def __init__(self, log: Log, calls: Calls, max_send_bytes: int) -> None:
-        self._log = log
+    def __init__(self, calls: Calls, max_send_bytes: int) -> None:
         self._calls = calls
         self._max_send_bytes = max_send_bytes
 
@@ -54,7 +53,7 @@ class Answers:
         self,
         call: Call,
         context: Context,
-        key: TaskKey,
+        records: Follower,
         snapshot: Snapshot,
         *,
         first: bytes = b"",
@@ -66,19 +65,18 @@ class Answers:
         """
         state, turn = snapshot.state, snapshot.turn
         place = (Key.SEQ if first else Key.AFTER, str(snapshot.seq))
-        with self._log.follow(key, snapshot.seq, state if first else None) as records:
-            await context.send_initial_metadata((*call.echo, place))
-            if first:
-                await self._calls.write(context, self._sized(await element_of(first)))
-                first = b""
-                if is_over(state, turn):
-                    return state, turn
-            while batch := await records.batch():
-                for record in batch:
-                    await self._calls.write(context, record.event)
-                    if record.at_us and is_over(record.state, record.turn):  # only a status says so
-                        return record.state, record.turn
-                state, turn = record.state, record.turn
+        await context.send_initial_metadata((*call.echo, place))
+        if first:
+            await self._calls.write(context, self._sized(await element_of(first)))
+            first = b""
+            if is_over(state, turn):
+                return state, turn
+        while batch := await records.batch():
+            for record in batch:
+                await self._calls.write(context, record.event)
+                if record.at_us and is_over(record.state, record.turn):  # only a status says so
+                    return record.state, record.turn
+            state, turn = record.state, record.turn
         return state, turn
 
 

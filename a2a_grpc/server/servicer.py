@@ -96,7 +96,7 @@ class Servicer:
         self._names_asked_host = options.names_asked_host
         self._policy = Policy(options.authorize, engine.log)
         self._loads = Loads(engine.log, calls)
-        self._answers = Answers(engine.log, calls, options.max_send_bytes)
+        self._answers = Answers(calls, options.max_send_bytes)
         self._push = PushCalls(configs, engine.log, admission, checks, self._policy, self._answers)
         self._disconnects = Disconnects(engine, cancel=options.cancel_on_disconnect)
 
@@ -140,19 +140,21 @@ class Servicer:
 
     async def send_streaming_message(self, raw: bytes, context: Context) -> None:
         call, request = await self._accept(SendMessageRequest, raw, context)
-        opened = await self._open("SendStreamingMessage", call, request, len(raw), streaming=True)
+        opened = await self._open("SendStreamingMessage", call, request, len(raw), streams=True)
         if isinstance(opened, Message):
             await self._answers.single(call, context, message_element(opened))
             return
+        start = opened.snapshot
         try:
-            state, turn = await self._answers.stream(
-                call,
-                context,
-                opened.key,
-                opened.snapshot,
-                first=await seen(opened.snapshot, view_of(call, request.configuration)),
-                is_over=lambda state, turn: state == lifecycle.INPUT_REQUIRED and turn >= opened.turn,
-            )
+            with opened.records or self._log.follow(opened.key, start.seq, start.state) as records:
+                state, turn = await self._answers.stream(
+                    call,
+                    context,
+                    records,
+                    start,
+                    first=await seen(start, view_of(call, request.configuration)),
+                    is_over=lambda state, turn: state == lifecycle.INPUT_REQUIRED and turn >= opened.turn,
+                )
         except GONE:
             self._disconnects.handle(call, opened.key)
             raise
@@ -166,14 +168,14 @@ class Servicer:
         request: SendMessageRequest,
         size: int,
         *,
-        streaming: bool = False,
+        streams: bool = False,
         waits: bool = False,
     ) -> Opened | Message:
         if size > LARGE_BYTES:
             await self._pace.run(self._checks.sending(request))
         else:
             self._checks.send(request)
-        if streaming:
+        if streams:
             self._check_streaming()
         asked = asked_in(request.message)
         if asked is not None or request.configuration.HasField("task_push_notification_config"):
@@ -182,7 +184,7 @@ class Servicer:
             self._check_token(call)
         task_id = request.message.task_id
         await self._policy.check(call.principal, operation, call.key(task_id) if task_id else None)
-        incoming = Incoming(call.principal, request, call.metadata.idempotency_key, waits, size)
+        incoming = Incoming(call.principal, request, call.metadata.idempotency_key, waits, streams, size)
         async with self._push.sending(call, incoming, asked):
             opened = await self._engine.open(incoming)
         if isinstance(opened, Opened):
@@ -251,7 +253,8 @@ class Servicer:
                 raise InvalidRequestError.of(
                     Violation(Key.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
                 )
-            await self._answers.stream(call, context, key, Snapshot(after, b"", head.state, head.turn))
+            with self._log.follow(key, after) as records:
+                await self._answers.stream(call, context, records, Snapshot(after, b"", head.state, head.turn))
             return
         if head.state in lifecycle.TERMINAL:
             raise UnsupportedOperationError(
@@ -260,9 +263,10 @@ class Servicer:
             )
         snapshot = await self._loads.load(context, key, view_of(call, request))
         first, snapshot = snapshot.task, snapshot._replace(task=b"")
-        following = self._answers.stream(call, context, key, snapshot, first=first)
-        del first  # a stream that is followed for long must not keep the task in memory
-        await following
+        with self._log.follow(key, snapshot.seq, snapshot.state) as records:
+            following = self._answers.stream(call, context, records, snapshot, first=first)
+            del first  # a stream that is followed for long must not keep the task in memory
+            await following
 
     # -- the extended card
 

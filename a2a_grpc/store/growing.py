@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from a2a_grpc.lifecycle import Fold, is_seal
 from a2a_grpc.piecewise import Raw, fields, joined
 from a2a_grpc.store.values import Record
-from a2a_grpc.wire import Artifact, StreamResponse, Task, TaskArtifactUpdateEvent, framing
+from a2a_grpc.wire import Artifact, Message, StreamResponse, Task, TaskArtifactUpdateEvent, framing
 
 ARTIFACTS = Task.DESCRIPTOR.fields_by_name["artifacts"].number
 HISTORY = Task.DESCRIPTOR.fields_by_name["history"].number
@@ -107,12 +107,21 @@ class Growing(Fold):
     def add(self, records: Sequence[Record]) -> None:
         """Fold records."""
         for record in records:
-            element, message = record.unpack()
-            if element.HasField("artifact_update"):
-                self.splice(element.artifact_update, record.event)
-            else:
-                self.apply(element, message)
-                self.grown(record.size)
+            self.add_one(record)
+
+    def add_one(self, record: Record, element: StreamResponse | None = None) -> None:
+        """Fold a record. `element` is its parsed event, if the caller has it."""
+        if element is None:
+            element = StreamResponse.FromString(record.event)
+        if element.HasField("artifact_update"):
+            self.splice(element.artifact_update, record.event)
+            return
+        message = Message.FromString(record.message) if record.message else None
+        if element.HasField("status_update"):
+            self.move(element.status_update, message)
+        else:
+            self.apply(element, message)
+        self.grown(record.size)
 
     def take(self) -> bytes:
         """Return the serialised task."""

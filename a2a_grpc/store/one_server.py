@@ -206,9 +206,6 @@ class OneServer(LocalOutbox):
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
         return await self._records.read(key, after, limit)
 
-    def recent(self, key: TaskKey, after: int, limit: int) -> Sequence[Record] | None:
-        return None
-
     async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
         return await self._records.load(key, view)
 

@@ -55,6 +55,8 @@ def counting_calls() -> Iterator[Calls]:
 class CountingStore(MemoryStore):
     """Counts the bytes that go in and out, and the snapshots that are made."""
 
+    key: TaskKey
+
     def __init__(self) -> None:
         super().__init__()
         self.appended: list[int] = []
@@ -64,6 +66,7 @@ class CountingStore(MemoryStore):
     def write(self, write: Create | Append) -> Written:
         if isinstance(write, Append):
             self.appended.append(write.record.size)
+            self.key = write.key
         return super().write(write)
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
@@ -144,6 +147,10 @@ async def test_a_follower_reads_each_event_once_and_no_event_makes_a_snapshot() 
     _, few = await played(500)
     _, many = await played(5000)
     for store in (few, many):
+        assert store.read_bytes <= sum(store.appended), "what was appended while it was followed is not read"
+        store.read_bytes = 0
+        with Log(store, LocalBus()).follow(store.key, 1) as records:
+            assert len([record async for record in records]) == len(store.appended)
         assert store.read_bytes == sum(store.appended)
     assert many.loads == few.loads
 

@@ -85,8 +85,6 @@ class Line:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._store, name)
-        if name == "recent":
-            return call  # which is on this side of it
 
         async def through(*given: Any, **named: Any) -> Any:
             if not self._whole.is_set():

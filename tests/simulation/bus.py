@@ -24,7 +24,7 @@ class LossyBus(LocalBus):
 
     def hear(self, key: Key) -> None:
         if not self.is_cut and (topic := self._topics.get(key)):
-            topic.doubt()
+            topic.invalidate()
 
 
 class Air:

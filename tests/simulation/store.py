@@ -18,7 +18,6 @@ from a2a_grpc.store import (
     Writing,
     Written,
 )
-from a2a_grpc.store.sql.tail import Tails
 from tests.simulation.faults import Faults
 from tests.simulation.history import Ack, Claim, Commit, History
 from tests.simulation.loop import NOBODY
@@ -101,7 +100,6 @@ class View:
         self._name = name
         self.is_cut = False
         self._arrivals: dict[TaskKey, float] = {}  # of the newest write of each task
-        self._tails = Tails()
 
     def delay_s(self, method: str, args: Sequence[Any]) -> float:
         """Until a call arrives: writes to one task arrive in the order in which they were asked for."""
@@ -114,9 +112,6 @@ class View:
 
     def as_store(self) -> TaskStore:
         return cast(TaskStore, self)
-
-    def recent(self, key: TaskKey, after: int, limit: int) -> Sequence[Record] | None:
-        return self._tails.known(key, after, limit)
 
     def __getattr__(self, method: str) -> Any:
         if method.startswith("_") or not hasattr(TaskStore, method):  # a store has no others
@@ -136,7 +131,6 @@ class View:
         if call.error is not None:
             written.set_exception(call.error)
             return
-        self._tails.add(write.key, write.record)
         self._store.history.acks.append(Ack(self._store.loop.time(), write.key.id, write.record))
         written.set_result(call.value)
 

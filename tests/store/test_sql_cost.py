@@ -4,7 +4,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from a2a_grpc.bus import LocalBus
 from a2a_grpc.bus.protocol import Key
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.log import Log
-from a2a_grpc.store import Append, ListFilter, Record, Snapshot, TaskKey, TaskView
+from a2a_grpc.store import Append, ListFilter, Snapshot, TaskKey, TaskView
 from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, filled, head_of, status
 from a2a_grpc.store.sql import SqlStore, sqlite
 from a2a_grpc.store.sql.sqlite import ROWS_TOGETHER_SINCE
@@ -166,7 +166,7 @@ class TwinBus(LocalBus):
     def wake(self, key: Key) -> None:
         super().wake(key)
         if topic := self.twin._topics.get(key):
-            topic.doubt()
+            topic.invalidate()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 20))])
@@ -208,22 +208,21 @@ async def test_who_follows_sees_what_another_process_appends_in_between_at_its_w
         await log.store.close()
 
 
-async def test_followers_that_keep_up_read_no_record_from_the_database_and_share_a_query(store: SqlStore) -> None:
+async def test_followers_that_keep_up_read_no_record_from_the_database(store: SqlStore) -> None:
+    log = Log(store, LocalBus())
     keys = [KEY._replace(id=f"t-{place}") for place in range(20)]
     epochs = await asyncio.gather(*(create(store, key) for key in keys))
-    for seq in range(2, 10):
-        await asyncio.gather(
-            *(append(store, status(seq), epoch=epoch, key=key) for key, epoch in zip(keys, epochs, strict=True))
-        )
+    with ExitStack() as stack:
+        following = [stack.enter_context(log.follow(key, 1, born().state)) for key in keys for _ in range(5)]
         with sending() as sent:
-            found = await asyncio.gather(*(store.read(key, seq - 1, 256) for key in keys for _ in range(5)))
-        assert found == [[status(seq)]] * 100
-        assert [statement.split()[0] for statement in sent.statements] == ["SELECT"]
-        assert not any("a2a_record" in statement for statement in sent.statements)
-    await append(store, status(10, COMPLETED), epoch=epochs[0], key=keys[0])
-    with sending() as sent:
-        assert await store.read(keys[0], 9, 256) == [status(10, COMPLETED)]
-    assert sent.statements == [], "nothing follows a terminal record"
+            for seq in range(2, 10):
+                last = status(seq, COMPLETED if seq == 9 else WORKING)
+                appended = [log.write(Append(key, last, epoch)) for key, epoch in zip(keys, epochs, strict=True)]
+                assert await asyncio.gather(*map(anext, following)) == [last] * 100
+                await asyncio.gather(*appended)
+            assert [[record async for record in follower] for follower in following] == [[]] * 100
+    read = [statement for statement in sent.statements if "a2a_record.event" in statement]
+    assert len(read) <= 20, "each task is read once, as the first follower comes"
 
 
 async def test_a_task_that_settles_gets_a_stored_snapshot_and_is_loaded_from_it(
@@ -299,24 +298,6 @@ async def test_a_purged_task_leaves_nothing_behind(store: SqlStore, tmp_path: Pa
         for table in ("a2a_task", "a2a_record", "a2a_snapshot", "a2a_pending"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
     connection.close()
-
-
-async def test_what_is_remembered_is_bounded_and_begins_anew_after_a_gap() -> None:
-    from a2a_grpc.store.sql.tail import MAX_RECORDS, MAX_TASK_BYTES, OVERHEAD, Tails
-
-    tails = Tails(max_bytes=100_000)
-    for seq in range(1, 3 * MAX_RECORDS):
-        tails.add(KEY, Record(seq, b"x" * 10, status(2).state, 1))
-        kept = tails.after(KEY, seq - 1, 10)
-        assert [record.seq for record in kept] in ([seq], [])
-    other = KEY._replace(id="t-2")
-    tails.add(other, born(other))
-    assert tails.after(other, 0, 10) == [born(other)]
-    tails.add(other, status(3))
-    assert tails.after(other, 0, 10) == ()
-    assert tails.after(other, 2, 10) == [status(3)]
-    tails.add(other, Record(4, b"x" * (MAX_TASK_BYTES + OVERHEAD), status(2).state, 1))
-    assert tails.after(other, 2, 10) == ()
 
 
 @pytest.mark.parametrize("view", [TaskView(artifacts=False), TaskView(artifacts=False, history_length=1)], ids=str)

@@ -21,7 +21,7 @@ loading       reading records and whole tasks
 parts         reading less than a whole task, and pages of lists
 purging       deleting what is past its retention
 snapshots     storing snapshots in the background
-tail          the newest records and snapshots, in memory
+cache         the newest snapshots, in memory
 store         the `TaskStore` made of these
 """
 

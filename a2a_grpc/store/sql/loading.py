@@ -44,12 +44,10 @@ class Wanted(NamedTuple):
     Attributes:
         key: The name of the task.
         known_seq: The seq of the snapshot that the reader has; 0 if it has none.
-        with_records: True to read the records after the newest snapshot.
     """
 
     key: TaskKey
     known_seq: int
-    with_records: bool
 
 
 @dataclass(slots=True)
@@ -63,7 +61,7 @@ class Base:
         turn: The turn of the newest record.
         size: The size of all records, in bytes.
         stored: The stored snapshot, if it is newer than the one that the reader has.
-        records: The records after the newest snapshot, if they were asked for.
+        records: The records after the newest snapshot.
     """
 
     pk: int
@@ -99,7 +97,7 @@ def large_base(connection: Connection, wanted: Wanted) -> Base | None:
         return None
     base = _base(connection, found, wanted)
     after = _after(wanted, base)
-    if wanted.with_records and after < base.seq:
+    if after < base.seq:
         base.records = records(connection, base.pk, after, base.seq)
     return base
 
@@ -119,11 +117,7 @@ def _after(wanted: Wanted, base: Base) -> int:
 
 def _read_records(connection: Connection, read: dict[Wanted, Base | None]) -> None:
     """Read the records of the tasks that are small."""
-    behind = {
-        one: base
-        for one, base in read.items()
-        if base and one.with_records and base.is_small and _after(one, base) < base.seq
-    }
+    behind = {one: base for one, base in read.items() if base and base.is_small and _after(one, base) < base.seq}
     if not behind:
         return
     by_pk: dict[int, list[Record]] = {base.pk: [] for base in behind.values()}

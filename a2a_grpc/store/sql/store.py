@@ -13,12 +13,12 @@ from a2a_grpc.database.retry import Outage, reason, retry
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.urls import DatabaseUrl
-from a2a_grpc.lifecycle import TERMINAL
 from a2a_grpc.offload import offload
 from a2a_grpc.store.growing import folded
 from a2a_grpc.store.pushing import DeadPush, Push, PushClaim, PushName, PushStep, Then
 from a2a_grpc.store.sql import coordination, loading, mailbox, outbox, rows
 from a2a_grpc.store.sql.batch import Item
+from a2a_grpc.store.sql.cache import Snapshots
 from a2a_grpc.store.sql.commits import Commits
 from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
 from a2a_grpc.store.sql.loading import Base, Wanted, bases, large_base
@@ -26,7 +26,6 @@ from a2a_grpc.store.sql.migrations import prepare
 from a2a_grpc.store.sql.parts import Parts, Recall, page, parts_of_one
 from a2a_grpc.store.sql.purging import forget, purge
 from a2a_grpc.store.sql.snapshots import Keeper
-from a2a_grpc.store.sql.tail import Snapshots, Tails
 from a2a_grpc.store.values import (
     WHOLE,
     Append,
@@ -72,8 +71,6 @@ class SqlStore:
       size of the task. Appends and creates of many tasks share a transaction.
     - A commit whose answer was lost is resolved by reading back: what was written is not refused, what was not is
       written once.
-    - What was appended in this process lately is read from memory, once it is committed; whether another process has
-      added to it is asked for all readers at once.
     - A fault that passes is retried for `budget_s` seconds, then the call raises StoreUnavailable.
     - A caller that is canceled leaves no connection and no transaction behind.
     """
@@ -91,9 +88,7 @@ class SqlStore:
         self._outage = Outage(self._url.shown)
         self._numbers = Numbers()
         self._pks: Recent[TaskKey, int] = Recent(KNOWN_NUMBERS)
-        self._tails = Tails()
         self._snapshots = Snapshots()
-        self._news: Together[int, int] = Together(self._last_seqs)
         self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(rows.heads, keys))
         self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
         self._cancels: Together[tuple[TaskKey, bytes], Head | None] = Together(
@@ -153,11 +148,10 @@ class SqlStore:
             await keeper.stop()
         if commits is not None:
             await commits.stop()
-        for together in (self._news, self._heads, self._bases, self._cancels, self._steps):
+        for together in (self._heads, self._bases, self._cancels, self._steps):
             await together.stop()
         if database is not None:
             await database.close()
-        self._tails.clear()
         self._snapshots.clear()
 
     async def ping(self) -> None:
@@ -216,7 +210,6 @@ class SqlStore:
             if not isinstance(item.outcome, int) or item.pk is None:
                 continue
             self._pks.put(key, item.pk)
-            self._tails.add(key, item.write.record)
             if item.wants_snapshot and self._keeper is not None:
                 self._keeper.add(key, item.pk)
 
@@ -261,8 +254,7 @@ class SqlStore:
     async def _load_whole(self, key: TaskKey) -> Snapshot | None:
         while True:
             known = self._snapshots.get(key)
-            is_cold = not self._tails.has(key)  # then the records are read with the row
-            wanted = Wanted(key, known.seq if known else 0, is_cold)
+            wanted = Wanted(key, known.seq if known else 0)
             base = await self._bases.answer(wanted)
             if base is not None and not base.is_small and base.seq > wanted.known_seq:
                 base = await self._read_at_once(large_base, wanted)
@@ -271,9 +263,7 @@ class SqlStore:
                 return None
             start = base.stored or known
             after = start.seq if start else 0
-            records = base.records or self._tails.after(key, after, base.seq - after)
-            if len(records) < base.seq - after:
-                records = await self._read(loading.records, base.pk, after, base.seq)
+            records = base.records
             if len(records) == base.seq - after:
                 break
             self._forget(key)  # it was purged a moment ago
@@ -298,31 +288,13 @@ class SqlStore:
 
     def _forget(self, key: TaskKey) -> None:
         self._pks.drop(key)
-        self._tails.drop(key)
         self._snapshots.drop(key)
 
-    def recent(self, key: TaskKey, after: int, limit: int) -> Sequence[Record] | None:
-        return self._tails.known(key, after, limit)
-
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
-        recent = list(self._tails.after(key, after, limit))
-        at = recent[-1].seq if recent else after
-        if len(recent) == limit or (recent and recent[-1].state in TERMINAL):
-            return recent
-        if (pk := self._pks.get(key)) is not None and self._tails.ends_at(key, at):
-            # Whether there is more, another replica may know: the records are read here, their end is asked for.
-            seq = await self._news.answer(pk)
-            if seq == at:
-                return recent
-        rest = await self._read(loading.read, key, at, limit - len(recent))
-        if rest is None:
+        records = await self._read(loading.read, key, after, limit)
+        if records is None:
             self._forget(key)
-            return None
-        return recent + rest
-
-    async def _last_seqs(self, pks: Sequence[int]) -> dict[int, int]:
-        by_pk, _ = await self._read(rows.seqs, pks, ())
-        return dict.fromkeys(pks, 0) | by_pk  # 0 if the task is gone
+        return records
 
     # -- many tasks
 

@@ -1,0 +1,299 @@
+"""The newest records of one task, which all followers of the task in this process share."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from a2a_grpc.bus import Topic
+from a2a_grpc.errors import TaskNotFoundError
+from a2a_grpc.lifecycle import SETTLED
+from a2a_grpc.store import Record, TaskKey, TaskStore
+from a2a_grpc.uncancelled import look_at_error
+from a2a_grpc.wire import StreamResponse, TaskState
+
+READ_BATCH = 256
+"""The largest number of records that a follower takes at a time."""
+FIRST_BATCH = 16
+"""The number of records that are read from the store while their sizes are unknown."""
+BATCH_BYTES = 1 << 20
+"""The size of the records that are read from the store at a time, according to the sizes seen last."""
+TAIL_BYTES = 1 << 20
+"""The largest size of a tail."""
+PATIENT_BYTES = 128 * 1024
+"""The size of a tail at which followers that fold take its records, even if the task goes on."""
+OVERHEAD = 256
+"""The memory that a record takes in addition to its bytes."""
+
+
+class Reader(Protocol):
+    """A follower, as a tail knows it.
+
+    Attributes:
+        reached: The seq of the tail when the follower last had all its records.
+        folds: True if the follower waits until the task settles.
+    """
+
+    reached: int
+    folds: bool
+
+
+class Limit:
+    """The number of records to read from the store at a time."""
+
+    __slots__ = ("records",)
+
+    def __init__(self) -> None:
+        self.records = FIRST_BATCH
+
+    def learn(self, records: Sequence[Record]) -> None:
+        """Adapt the number to the sizes of a batch, if the batch had as many records as allowed."""
+        if len(records) == self.records:
+            self.records = min(READ_BATCH, max(1, BATCH_BYTES // max(record.size for record in records)))
+
+
+class Tail:
+    """The newest records of a task.
+
+    Guarantees:
+
+    - The records are contiguous, and committed in the store.
+    - If `is_current` is True, the store has no record after `seq` that another process has told of.
+    - However many followers wait for new records of another process, one of them reads the records, for all.
+    - A record that all followers have taken is not kept. The others have about `TAIL_BYTES` at most. The oldest of them
+      are dropped first, and followers that are behind read them from the store.
+
+    Attributes:
+        topic: Counts the wakes of the task.
+        seq: The seq of the newest record.
+        state: The state of the task after that record; None if it is not known.
+        begun_seq: The seq of the newest record whose write this process has begun; 0 after a write that failed.
+        settled_seq: The seq of the newest record after which the task was settled; 0 if there was none.
+        size: The memory that the records take, in bytes.
+        events: The parsed events of some of the records, by their seqs.
+    """
+
+    __slots__ = (
+        "_folding",
+        "_key",
+        "_limit",
+        "_listening",
+        "_reached",
+        "_readers",
+        "_reading",
+        "_records",
+        "_restarts",
+        "_store",
+        "_tails",
+        "_valid_at",
+        "begun_seq",
+        "events",
+        "seq",
+        "settled_seq",
+        "size",
+        "state",
+        "topic",
+    )
+
+    def __init__(
+        self,
+        key: TaskKey,
+        store: TaskStore,
+        listening: AbstractContextManager[Topic],
+        tails: "dict[TaskKey, Tail]",
+        after: int,
+        state: TaskState | None,
+        *,
+        is_new: bool,
+    ) -> None:
+        """`is_new` says that the task is about to be created here, so that its log has no other writer yet. The tail is
+        in `tails` until the last follower has left."""
+        self._key = key
+        self._store = store
+        self._listening = listening
+        self._tails = tails
+        tails[key] = self
+        self.topic = listening.__enter__()
+        self._readers = 0
+        self._folding = 0
+        self._reached = 0
+        """The number of followers that have taken all records."""
+        self.begun_seq = 0
+        self._limit = Limit()
+        self._reading: asyncio.Future[None] | None = None
+        """Of the follower that reads the store for all."""
+        self._restarts = 0
+        self.state: TaskState | None
+        self._start_at(after, state)
+        if is_new:
+            self._valid_at = self.topic.invalidations
+
+    @property
+    def is_current(self) -> bool:
+        """True unless the store may have records of other processes that are not here."""
+        return self._valid_at == self.topic.invalidations
+
+    @property
+    def wants_events(self) -> bool:
+        """True if some follower folds the events."""
+        return self._folding > 0
+
+    # -- followers
+
+    def join(self, reader: Reader, after: int, state: TaskState | None) -> None:
+        """Let a follower begin after a seq. `state` is the state of the task at that seq, if the follower knows it."""
+        if after > self.seq + READ_BATCH:
+            self._start_at(after, state)  # followers that are behind read the store, so that this one does not wait
+        elif after > self.seq:
+            self.topic.invalidate()
+        elif after == self.seq and self.state is None:
+            self.state = state
+        reader.reached = -1
+        self._readers += 1
+        self._folding += reader.folds
+
+    def leave(self, reader: Reader) -> None:
+        """Let a follower go. The last one ends the tail."""
+        self._readers -= 1
+        self._folding -= reader.folds
+        if reader.reached == self.seq:
+            self._reached -= 1
+        if self._readers:
+            self._drop_taken()
+            return
+        self._listening.__exit__(None, None, None)
+        del self._tails[self._key]
+
+    def after(self, seq: int) -> Sequence[Record] | None:
+        """Return the next records after a seq. Return None if they are not here any more."""
+        start = seq - self.seq + len(self._records)
+        return None if start < 0 else self._records[start : start + READ_BATCH]
+
+    def is_growing(self, seq: int) -> bool:
+        """Return True if a follower that folds can wait for more records after a seq."""
+        return self.is_current and self.settled_seq <= seq and self.size <= PATIENT_BYTES
+
+    def note_taken(self, reader: Reader) -> None:
+        """Take note that a follower has taken all records."""
+        if reader.reached != self.seq:
+            reader.reached = self.seq
+            self._reached += 1
+            self._drop_taken()
+
+    # -- records
+
+    def push(self, record: Record, event: StreamResponse | None) -> None:
+        """Add a record that this process has just appended, with its parsed event."""
+        if record.seq == self.seq + 1:
+            self._add(record, event if self._folding else None)
+        elif record.seq > self.seq:
+            self.topic.invalidate()  # others have written in between, or the tail has yet to be read
+
+    def adopt(self, records: Sequence[Record]) -> None:
+        """Add those of some records of the store that are new, and wake the followers that wait for them."""
+        before = self.seq
+        for record in records:
+            if record.seq == self.seq + 1:
+                self._add(record, None)
+        if self.seq > before:
+            self.topic.wake()
+
+    async def refresh(self) -> None:
+        """Read the records that other processes have appended. Callers that come meanwhile share the read.
+
+        Raises:
+            TaskNotFoundError: The task was deleted.
+            StoreUnavailable: The store does not answer.
+        """
+        while (reading := self._reading) is not None:
+            await asyncio.wait([reading])  # the follower that reads may leave, and another one read
+            if not reading.cancelled():
+                return reading.result()
+        reading = self._reading = asyncio.get_running_loop().create_future()
+        try:
+            await self._read()
+        except Exception as error:
+            reading.set_exception(error)
+            look_at_error(reading)
+            raise
+        else:
+            reading.set_result(None)
+        finally:
+            self._reading = None
+            reading.cancel()
+
+    async def read_behind(self, seq: int, limit: Limit) -> Sequence[Record]:
+        """Read records that are not here any more, for one follower. Raise like `refresh`."""
+        records = await self._read_store(seq, limit)
+        self.adopt(records)
+        return records
+
+    async def _read(self) -> None:
+        restarts, valid_at = self._restarts, self.topic.invalidations
+        limit = self._limit.records
+        records = await self._read_store(self.seq, self._limit)
+        self.adopt(records)
+        if len(records) == limit:
+            return  # there may be more
+        if self.state is None:
+            head = await self._store.head(self._key)
+            if head is None:
+                raise TaskNotFoundError.of(self._key.id)
+            if head.seq > self.seq:
+                return  # the log has grown meanwhile
+            if self.state is None:  # and no record has come
+                self.state = head.state
+        if restarts == self._restarts:
+            self._valid_at = valid_at
+
+    async def _read_store(self, after: int, limit: Limit) -> Sequence[Record]:
+        records = await self._store.read(self._key, after, limit.records)
+        if records is None:
+            raise TaskNotFoundError.of(self._key.id)
+        limit.learn(records)
+        return records
+
+    def _start_at(self, after: int, state: TaskState | None) -> None:
+        """Begin after a seq, without records."""
+        self.seq = after
+        self.state = state
+        self.settled_seq = 0
+        self._valid_at = -1
+        self._restarts += 1
+        self._drop_all()
+
+    def _add(self, record: Record, event: StreamResponse | None) -> None:
+        self.seq, self.state = record.seq, record.state
+        self._records.append(record)
+        size = record.size + OVERHEAD
+        if event is not None:
+            self.events[record.seq] = event
+            size *= 2
+        self.size += size
+        self._reached = 0
+        if record.state in SETTLED:
+            self.settled_seq = record.seq
+            self.topic.wake_patient()
+        elif self.size > PATIENT_BYTES:
+            self.topic.wake_patient()
+        if self.size > TAIL_BYTES:
+            self._halve()
+
+    def _halve(self) -> None:
+        """Drop the oldest records, so that half of the memory is left. Keep the newest record in any case."""
+        start = 0
+        while self.size > TAIL_BYTES // 2 and start < len(self._records) - 1:
+            record = self._records[start]
+            size = record.size + OVERHEAD
+            self.size -= size * 2 if self.events.pop(record.seq, None) is not None else size
+            start += 1
+        del self._records[:start]
+
+    def _drop_taken(self) -> None:
+        if self._reached == self._readers and self._records:
+            self._drop_all()
+
+    def _drop_all(self) -> None:
+        self._records: list[Record] = []
+        self.events: dict[int, StreamResponse] = {}
+        self.size = 0
