@@ -24,7 +24,7 @@ class Placed(Protocol):
 
 
 class Sorted:
-    """Positions in ascending order, in blocks: an insertion moves one block, whatever the number of positions."""
+    """Positions in ascending order, in blocks. An insertion moves one block only, also among many positions."""
 
     __slots__ = ("_blocks", "_lasts", "size")
 
@@ -96,7 +96,7 @@ class Order:
         self._lists: dict[tuple[str, int], Sorted] = {}
         """By context and state; "" and 0 stand for any."""
         self._placed: dict[str, tuple[Position, str, int]] = {}
-        """Where each task stands in the lists, by id."""
+        """The place of each task in the lists, by id."""
         self._lock = asyncio.Lock()
 
     async def of(self, context_id: str, state: int) -> Sorted:

@@ -11,7 +11,7 @@ from a2a_grpc.store.values import Record, TaskView
 from a2a_grpc.wire import Message, StreamResponse, Task
 
 RECORD_COST = 256
-"""About what folding a record costs beside its bytes, as bytes: so that many small records count as large work."""
+"""The cost of folding a record in addition to its bytes, in bytes. So many small records count as large work."""
 
 
 # -- bytes of a task
@@ -58,7 +58,7 @@ def artifact_ids(task: bytes) -> set[str]:
 
 
 def tells_status(record: Record) -> bool:
-    """Return True for a record that brings a status, and with it all that it adds to a task beside artifacts."""
+    """Return True for a record that brings a status. Other records only add to artifacts."""
     return record.at_us != 0
 
 
@@ -83,7 +83,7 @@ def core_of(first: bytes) -> bytes | None:
 
 
 class Told(NamedTuple):
-    """What a record that brings a status adds to a task, beside the status."""
+    """What a record that brings a status adds to a task in addition to the status."""
 
     messages: int | None
     """Messages of the history, sooner or later: the user's, and the record's own once another status supersedes it.

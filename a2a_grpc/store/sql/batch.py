@@ -1,4 +1,4 @@
-"""Many creates and appends in one transaction: a few statements, whatever their number."""
+"""Many creates and appends in one transaction, with a few statements for any number of them."""
 
 import json
 from collections.abc import Callable, Sequence

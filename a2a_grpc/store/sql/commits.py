@@ -1,4 +1,4 @@
-"""Group commit: what waits while a transaction is under way goes into the next one."""
+"""Group commit: writes that arrive during a transaction go into the next one."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ class _Waiting(Item):
     written: Writing
 
     def settle(self) -> None:
-        """Tell the callers what became of the write."""
+        """Give the callers the outcome of the write."""
         if isinstance(self.outcome, int):
             self.written.set_result(self.outcome)
         else:
@@ -41,11 +41,11 @@ class _Waiting(Item):
 class Commits:
     """Guarantees:
 
-    - Writes are decided in the order in which they came, and resolved once they are durable.
-    - There is no timer: a write that comes alone is sent after a few turns of the event loop.
-    - One that may not be fails alone. One that the database refuses does not sink the others.
-    - During an outage every write waits for its own budget at most, then raises StoreUnavailable.
-    - The task behind it never ends silently: `is_healthy` tells.
+    - Writes are decided in the order in which they came, and their futures are resolved once they are durable.
+    - There is no timer. A write that comes alone is sent after a few turns of the event loop.
+    - A write that is refused, by its task or by the database, fails alone.
+    - During an outage each write waits for its own budget at most, then raises StoreUnavailable.
+    - If the background task ends, `is_healthy` is False.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Commits:
         self._number = number  # for a new task, another one each time
         self._budget_s = budget_s
         self._outage = outage
-        self._committed = committed  # called after each commit, before anybody learns of it
+        self._committed = committed  # called after each commit, before the callers are notified
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._batch: Sequence[_Waiting] = ()
@@ -73,7 +73,7 @@ class Commits:
         self._flusher.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Commits what waits; refuses it where the database does not take it at once."""
+        """Commit the writes that wait. Refuse them if the database does not accept them at once."""
         self._is_closing = True
         self._arrived.set()
         if self._flusher is not None:
@@ -135,8 +135,10 @@ class Commits:
         return batch
 
     async def _flush(self, batch: Sequence[_Waiting]) -> Exception | None:
-        """Commits a batch, or each of its writes alone where the database refuses it whole. The error, if that passes:
-        then those that were not resolved are to be tried again."""
+        """Commit a batch, or each of its writes alone if the database refuses the batch.
+
+        Return a transient error, after which the writes that are not resolved are tried again; else None.
+        """
         try:
             await self._commit(batch)
         except StoreLost:
@@ -181,7 +183,7 @@ class Commits:
             waiting.settle()
 
     def _put_back(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        """Puts what was not resolved in front of the queue; refuses all whose budget is spent."""
+        """Put the writes that are not resolved in front of the queue. Refuse all writes whose budget is used up."""
         now = time.monotonic()
         left = [waiting for waiting in batch if not waiting.written.done()]
         self._queue.extendleft(reversed([waiting for waiting in left if waiting.until > now]))
@@ -199,7 +201,7 @@ class Commits:
                 waiting.written.set_exception(refused)
 
     def _ended(self, flusher: asyncio.Task[None]) -> None:
-        """Nobody waits for a task that has ended."""
+        """Refuse all writes once the background task has ended."""
         error: BaseException = StoreUnavailable("the store is closed")
         if not self._is_closing:
             cause = None if flusher.cancelled() else flusher.exception()

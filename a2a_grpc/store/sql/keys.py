@@ -18,7 +18,7 @@ _COUNT_BITS = 22
 
 @lru_cache(maxsize=4096)
 def digest_of(scope: Scope) -> bytes:
-    """32 bytes that stand for a tenant and an owner; each is preceded by its length, so that no two pairs meet."""
+    """Return 32 bytes that stand for a tenant and an owner. Each is hashed after its length, so that no pairs meet."""
     digest = hashlib.sha256()
     for part in scope:
         encoded = part.encode()
@@ -29,22 +29,22 @@ def digest_of(scope: Scope) -> bytes:
 class Numbers:
     """Numbers for new tasks: a moment, then a count that begins anywhere.
 
-    Made here and not by the database, so that tasks and their records go out in two statements whatever their number,
-    on every database. Two processes meet once in four million times that they number tasks in the same millisecond;
-    the database refuses the second, which takes another number.
+    They are made here and not by the database. So tasks and their records are written by two statements on every
+    database. If two processes number tasks in the same millisecond, they choose the same number once in four million
+    times. The database refuses the second task, which then gets another number.
     """
 
     def __init__(self) -> None:
         self._count = secrets.randbits(_COUNT_BITS)
 
     def next(self) -> int:
-        """A number for a task."""
+        """Return a number for a task."""
         self._count = (self._count + 1) % (1 << _COUNT_BITS)
         return (time.time_ns() // 1_000_000 - _EPOCH_MS) << _COUNT_BITS | self._count
 
 
 class Recent(Generic[K, V]):
-    """A bounded mapping that forgets what was not asked for the longest."""
+    """A bounded mapping that deletes the item that was not used for the longest time."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -1,6 +1,6 @@
 """The transactions about push configs: plain functions over a connection.
 
-Who locks the row of a task and those of its configs locks the one of the task first.
+A transaction that locks the rows of a task and of its configs locks the row of the task first.
 """
 
 from collections.abc import Iterable, Sequence

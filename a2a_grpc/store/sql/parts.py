@@ -53,7 +53,7 @@ class Parts:
     Attributes:
         entry: The row of the task.
         view: The parts to read.
-        is_whole: True if all parts were read, whatever the view.
+        is_whole: True if all parts were read, also those that the view does not name.
         start: A snapshot of the task, if there is one.
         records: The records after the snapshot that the view needs.
         core: The core of the task. If it is given, there is no snapshot, and the records are those with the last

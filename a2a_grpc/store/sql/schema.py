@@ -43,7 +43,7 @@ task = Table(
     Column("pk", key_type(), primary_key=True, autoincrement=False),
     # SHA-256 of tenant and owner: what indexes begin with, so that their keys stay short.
     Column("scope", digest_type(32), nullable=False),
-    # Whose task it is; empty where there are no tenants, or nobody is known.
+    # Whose task it is. Both are empty if there are no tenants, and if the caller is not known.
     Column("tenant", Exact, nullable=False),
     Column("owner", Exact, nullable=False),
     # The task's id and its context's.
@@ -67,17 +67,17 @@ task = Table(
     Column("ended_us", BigInteger),
     # Since when the task waits for its user, by the database's clock; NULL while it does not.
     Column("waiting_us", BigInteger),
-    # The replica that holds the task; NULL where nobody does.
+    # The replica that holds the task; NULL if the task is free.
     Column("replica", Exact),
     # A request to cancel that the holder has yet to see: a serialised google.protobuf.Struct.
     Column("cancel", blob_type()),
-    # The seq of the stored snapshot, and `size` at that seq; 0 without one.
+    # The seq of the stored snapshot, and `size` at that seq; 0 without a snapshot.
     Column("snapshot_seq", BigInteger, nullable=False),
     Column("snapshot_size", BigInteger, nullable=False),
     # The task without its artifacts and its history: a serialised Task whose status is the first one. NULL if it is not
     # known: in rows of earlier versions.
     Column("core", blob_type()),
-    # On PostgreSQL a page is filled to 70 % at first, so that an append can leave the row where it is.
+    # On PostgreSQL a page is filled to 70 % at first, so that an append can write the new row to the same page.
     **_MYSQL,
 )
 Index("a2a_task_key", task.c.scope, task.c.id, unique=True)
@@ -99,7 +99,7 @@ record = Table(
     # The task's state and turn once it is folded.
     Column("state", Integer, nullable=False),
     Column("turn", Integer, nullable=False),
-    # When the status was set that it brings; 0 where it brings none.
+    # When the status was set that the record brings; 0 if the record brings none.
     Column("at_us", BigInteger, nullable=False),
     # The claim under which it was written: tells who has to know that it was.
     Column("epoch", BigInteger, nullable=False),
@@ -151,7 +151,7 @@ pending = Table(
     Column("request", blob_type(), nullable=False),
     # Of schemas before 0006: always an empty JSON array.
     Column("scopes", text_type(), nullable=False),
-    # Random, made by who wrote the row: so that it knows its own where it cannot tell whether it wrote it.
+    # Random bytes of the writer. If the commit is not answered, the writer finds its own row by them.
     Column("token", digest_type(16), nullable=False),
     # The caller that sent the message, as JSON text of Principal.to_json. NULL in rows of schemas before 0006.
     Column("caller", text_type()),
@@ -228,7 +228,7 @@ replica = Table(
     metadata,
     # A replica is alive as long as its row is here.
     Column("id", Exact, primary_key=True),
-    # Until when nobody may remove it, by the database's clock.
+    # Until when no other replica may delete the row, by the database's clock.
     Column("lease_until_us", BigInteger, nullable=False),
     **_MYSQL,
 )

@@ -58,7 +58,7 @@ class Keeper:
         return self._keeping is not None and not self._keeping.done()
 
     def add(self, key: TaskKey, pk: int) -> None:
-        """A task that wants a snapshot."""
+        """Store a snapshot of a task soon."""
         self._due[key] = pk
         self._arrived.set()
 

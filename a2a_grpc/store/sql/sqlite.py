@@ -4,9 +4,9 @@ The driver lets other threads run, and waits for its turn again, at each step of
 step, and so is a row that is written alone. Waiting takes longer than the steps. So many rows are read as one JSON
 array, and written by one statement.
 
-The driver of SQLite copies a value that is bound or read in one call, and no other thread runs meanwhile: the event
-loop stands still for 40 ms while a thread reads 60 MiB. A value that is opened as a blob is copied in pieces, and other
-threads run between them. Only tables with row ids have blobs.
+The driver copies a value that is bound or read in one call, and no other thread runs meanwhile. So the event loop stood
+still for 40 ms while a thread read 60 MiB. A value that is opened as a blob is copied in pieces, and other threads run
+between them. Only tables with row ids have blobs.
 
 A blob is opened by a call of its own, after the statement that finds the row. To get values that fit each other, read
 both in one transaction.

@@ -21,7 +21,7 @@ from a2a_grpc.store.sql.sqlite import value_or_size
 from a2a_grpc.store.sql.statements.tasks import KEY, KEYS, PKS, THIS_TASK
 
 SMALL_BYTES = 16 * 1024
-"""Size up to which a task is read whole, and remembered, whatever the view: reading its parts would not be faster."""
+"""Size up to which a task is read whole, and remembered, for each view: reading its parts would not be faster."""
 
 
 RECORD_COLUMNS = (record.c.seq, record.c.event, record.c.state, record.c.turn, record.c.at_us, record.c.message)
