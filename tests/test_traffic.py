@@ -1,8 +1,20 @@
 """What calls explain of the bytes of their connections."""
 
 from a2a_grpc.listening.counters import Counters
-from a2a_grpc.listening.debt import BURST, CREDIT, LATE_S, RATE, REACTIONS, SENT_SHARE, SILENT_S, Allowance, Debt
-from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
+from a2a_grpc.listening.debt import (
+    ATTACK_CHARGES,
+    BURST,
+    CREDIT,
+    LATE_S,
+    RATE,
+    REACTIONS,
+    SENT_SHARE,
+    SILENT_S,
+    UNPARSED_BYTES,
+    Allowance,
+    Debt,
+)
+from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES
 from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, RESET_BYTES, Account, Traffic
 
 
@@ -56,6 +68,13 @@ def test_a_charge_is_a_debt_of_its_own_and_a_large_one_an_alarm() -> None:
     assert debt.charges == 1000 + ALARM_BYTES
 
 
+def test_during_an_attack_fewer_charges_end_a_connection() -> None:
+    debt, figures, account = Debt(0.0), Figures(), Account()
+    account.charged = ATTACK_CHARGES + 1
+    assert not floods(debt, figures, account, Counted(0), is_attacked=False)
+    assert floods(debt, figures, account, Counted(0), is_attacked=True)
+
+
 def test_an_account_is_forgotten_once_its_connection_is_missed_twice() -> None:
     traffic = Traffic()
     traffic.account("new").explained = 5
@@ -71,7 +90,7 @@ def test_an_account_is_forgotten_once_its_connection_is_missed_twice() -> None:
 ALLOWANCE = Allowance(request_bytes=4 << 20, metadata_bytes=16 * 1024, streams=100)
 PENDING_BYTES = 16 * 1024 + CALL_BYTES + FIRST_WINDOW_BYTES
 """What one call that waits in gRPC may have sent."""
-ALWAYS_BYTES = BURST + 2 * READ_BYTES
+ALWAYS_BYTES = BURST + UNPARSED_BYTES
 
 
 class Counted:
@@ -153,3 +172,17 @@ def test_in_an_attack_a_new_connection_that_begins_no_call_is_ended_soon_and_one
         figures.received, account.arrived = 2 * BURST, arrived
         assert not floods(debt, figures, account, Counted(100), is_attacked=True)
         assert floods(debt, figures, account, Counted(100), now=SILENT_S, is_attacked=True) == (not arrived)
+
+
+def test_connections_that_left_after_a_call_without_its_request_are_counted() -> None:
+    traffic = Traffic()
+    for peer in ("silent", "begun", "arrived", "answered"):
+        traffic.account(peer).begun = int(peer != "silent")
+    traffic.account("arrived").arrived = 1
+    traffic.answered("answered")
+    traffic.keep(["begun"])
+    traffic.keep(["begun"])
+    assert traffic.left == 0
+    traffic.keep([])
+    traffic.keep([])
+    assert traffic.left == 1

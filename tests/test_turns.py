@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from a2a_grpc.rpc.traffic import RESET_BYTES, Traffic
-from a2a_grpc.rpc.turns import AT_ONCE, Turns
+from a2a_grpc.rpc.turns import AT_ONCE, LOOK_CALLS, READ_ROUNDS, Turns
 
 
 def turns(traffic: Traffic | None = None, *, max_line: int = 1000) -> tuple[Turns, list[Any]]:
@@ -16,7 +16,8 @@ def turns(traffic: Traffic | None = None, *, max_line: int = 1000) -> tuple[Turn
 
 async def all_begun(waiting: Turns) -> None:
     await waiting.wait()
-    await asyncio.sleep(0)
+    for _ in range(READ_ROUNDS):
+        await asyncio.sleep(0)
 
 
 async def test_a_single_call_is_begun_at_once() -> None:
@@ -60,7 +61,10 @@ async def test_connections_of_which_a_call_was_answered_have_every_second_turn()
 
 
 async def test_a_quick_round_doubles_what_the_next_round_begins_up_to_a_limit() -> None:
-    waiting, begun = turns()
+    traffic = Traffic()
+    traffic.account("a")
+    traffic.answered("a")
+    waiting, begun = turns(traffic)
     counts = []
     for number in range(200):
         waiting.add("a", "/x", number)
@@ -70,6 +74,44 @@ async def test_a_quick_round_doubles_what_the_next_round_begins_up_to_a_limit() 
         counts.append(len(begun) - before)
     assert counts[:5] == [1, 2, 4, 8, 16], "one while many come, then twice as many in each round"
     assert max(counts) == AT_ONCE
+
+
+async def test_calls_of_connections_that_are_not_proven_wait_until_the_metadata_of_the_last_ones_were_read() -> None:
+    waiting, begun = turns()
+    counts = []
+    for number in range(200):
+        waiting.add("a", "/x", number)
+    while len(begun) < 200:
+        before = len(begun)
+        await asyncio.sleep(0)
+        counts.append(len(begun) - before)
+    started = counts.index(1)
+    assert counts[started : started + 12 : READ_ROUNDS] == [1, 2, 4, 8]
+    assert max(counts) == AT_ONCE
+    assert sum(map(bool, counts)) <= len(counts[started:]) / READ_ROUNDS + 1
+
+
+async def test_a_proven_connection_does_not_wait_for_the_metadata_of_others() -> None:
+    traffic = Traffic()
+    traffic.account("good")
+    traffic.answered("good")
+    waiting, begun = turns(traffic)
+    for number in range(10):
+        waiting.add("new", "/x", ("new", number))
+    waiting.add("good", "/x", ("good", 0))
+    await asyncio.sleep(0)
+    assert begun == [("new", 0), ("good", 0)]
+    await all_begun(waiting)
+
+
+async def test_the_guard_is_asked_to_look_however_many_calls_come_in_a_round() -> None:
+    waiting, begun = turns()
+    looks = []
+    waiting.on_many = lambda: looks.append(len(begun))
+    for number in range(3 * LOOK_CALLS):
+        waiting.add("a", "/x", number)
+    assert len(looks) == 3
+    await all_begun(waiting)
 
 
 async def test_calls_of_connections_that_are_gone_are_dropped() -> None:

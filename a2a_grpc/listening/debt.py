@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from a2a_grpc.listening.connections import Connection
 from a2a_grpc.listening.counters import Channelz, Counters
-from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES, READ_BYTES
+from a2a_grpc.rpc.options import FIRST_WINDOW_BYTES
 from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, RESET_BYTES, Account
 
 RATE = 64 * 1024
@@ -14,6 +14,10 @@ BURST = 64 * 1024
 """Bytes that a connection may send at once without a call."""
 CREDIT = 4 << 20
 """The credit in bytes that a connection can save if its calls explain more than it sends."""
+UNPARSED_BYTES = 128 * 1024
+"""Bytes that gRPC may have read and not parsed. Versions before 1.85 read more than the server asks for."""
+ATTACK_CHARGES = ALARM_BYTES // 4
+"""During an attack, charges of this size end a connection: 64 calls that were reset before they were begun."""
 SENT_SHARE = 4
 """Bytes sent to a client that explain one byte from the client, which acknowledges reading, and pings to measure."""
 REQUESTS_AT_ONCE = 4
@@ -52,7 +56,7 @@ class Allowance:
     def pending(self, calls: int, unread: int) -> int:
         """Return the number of bytes that are explained by calls that wait in gRPC, and by bytes that gRPC has not
         read."""
-        return calls * (self.metadata_bytes + CALL_BYTES + FIRST_WINDOW_BYTES) + unread + 2 * READ_BYTES
+        return calls * (self.metadata_bytes + CALL_BYTES + FIRST_WINDOW_BYTES) + unread + UNPARSED_BYTES
 
     def resets(self, started: int, account: Account) -> int:
         """Return how many of the calls that gRPC has accepted were reset before they were begun.
@@ -115,7 +119,7 @@ class Debt:
     ) -> bool:
         """Return True if the connection has sent bytes that no call explains, neither begun nor waiting in gRPC.
         Call this once after each look."""
-        if self.charges > ALARM_BYTES:
+        if self.charges > (ATTACK_CHARGES if is_attacked else ALARM_BYTES):
             return True
         if self.size <= BURST:
             self._silent_since, self._marked = math.inf, None

@@ -6,6 +6,7 @@ naming          the names of methods that gRPC does not know
 other_versions  callers of other versions of the service
 reflection      descriptors for server reflection
 turns           the order of accepted calls
+wakeups         one round of the event loop for many events of gRPC
 traffic         the bytes of a connection that belong to calls
 
 Each call:

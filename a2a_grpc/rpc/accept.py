@@ -28,6 +28,7 @@ from a2a_grpc.rpc.naming import Naming
 from a2a_grpc.rpc.reset import outer_task
 from a2a_grpc.rpc.traffic import Traffic, calling_peer
 from a2a_grpc.rpc.turns import Turns
+from a2a_grpc.rpc.wakeups import gather_wakeups
 
 logger = logging.getLogger("a2a_grpc.rpc")
 
@@ -63,6 +64,7 @@ class AcceptingServer(grpc_aio_server.Server):
         self._loop = cygrpc.get_working_loop()
         augmented = grpc_aio_server._augment_channel_arguments(tuple(options), None)
         self._server = _AioServer(self._loop, augmented, tuple(interceptors), traffic or Traffic(), max_streams)
+        gather_wakeups(self._loop)
         FORK.uses_grpc(self)
 
     async def stop(self, grace: float | None) -> None:

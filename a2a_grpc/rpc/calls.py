@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 
 from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InternalError, ResourceExhaustedError, UnavailableError, is_closing
-from a2a_grpc.rpc.limits import MetadataLimit
+from a2a_grpc.rpc.limits import MetadataLimit, counted_bytes
 from a2a_grpc.rpc.responses import TINY_BYTES, Responses
 from a2a_grpc.rpc.status import abort, to_status
 from a2a_grpc.throttle import Throttle
@@ -34,11 +34,15 @@ Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 ABORT_TIMEOUT_S = 1.0
 """Seconds that a status may wait behind data that the client does not read."""
 
+KEPT_METADATA_BYTES = 4096
+"""The size up to which the metadata of a call are kept. Larger ones are read from gRPC again when they are needed. A
+call whose request never comes would hold them, and its connection may have a hundred such calls."""
+
 _metadata: ContextVar[Metadata] = ContextVar("a2a_grpc metadata of the call", default=())
 
 
 def invocation_metadata(context: Context) -> Metadata:
-    """Return the metadata of the call, which gRPC has read before to find the method."""
+    """Return the metadata of the call. Small ones are kept since gRPC has read them to find the method."""
     return _metadata.get() or tuple(context.invocation_metadata() or ())
 
 
@@ -77,7 +81,8 @@ class Methods(grpc.GenericRpcHandler):
         metadata = handler_call_details.invocation_metadata
         if self._limit is not None and self._limit.is_exceeded(metadata):
             return self._limit.refusal
-        _metadata.set(metadata)  # each call is a task, with a context of its own
+        if counted_bytes.get() <= KEPT_METADATA_BYTES:
+            _metadata.set(metadata)  # each call is a task, with a context of its own
         name = handler_call_details.method
         found = self._handlers.get(name)
         if found is None and self._named is not None:

@@ -13,8 +13,9 @@ FIRST_WINDOW_BYTES = 16 * 1024
 FIRST_BUFFER_BYTES = 64 * 1024
 """Received bytes that may wait in the kernel for a guarded connection whose calls are not known yet. Half is data."""
 
-READ_BYTES = 64 * 1024
-"""Bytes that gRPC reads from a connection at once."""
+READ_BYTES = 16 * 1024
+"""Bytes that gRPC reads from a connection at once. Connections take turns, and such a piece may be a header list that
+takes a MiB of memory and milliseconds to decode."""
 
 
 @checked()

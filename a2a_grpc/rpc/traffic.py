@@ -47,6 +47,8 @@ class Traffic:
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
         self._absent: set[str] = set()
+        self.left = 0
+        """The number of connections that are gone, began calls, and sent no whole request and got no answer."""
         self.on_alarm: Callable[[], None] = lambda: None
         """A function that is called at once if a single call is charged `ALARM_BYTES` or more."""
 
@@ -105,8 +107,12 @@ class Traffic:
         self.keep([peer for peer, account in self._accounts.items() if account.waiting])
 
     def keep(self, peers: Collection[str]) -> None:
-        """Forget the accounts of all other peers at the second call, since a connection may be newer than `peers`."""
+        """Forget the accounts of all other peers at the second call, since a connection may be newer than `peers`.
+
+        Count in `left` those of them that began calls and sent no whole request.
+        """
         absent = self._accounts.keys() - set(peers)
         for gone in absent & self._absent:
-            del self._accounts[gone]
+            account = self._accounts.pop(gone)
+            self.left += account.begun > 0 and not (account.arrived or account.answered)
         self._absent = absent

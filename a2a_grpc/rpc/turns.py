@@ -12,6 +12,10 @@ AT_ONCE = 16
 """The largest number of calls that are begun in one round of the event loop."""
 SLOW_S = 0.005
 """Seconds. If a round takes longer, the next round begins a single call."""
+READ_ROUNDS = 3
+"""Rounds of the event loop until the metadata of a begun call have been read. Only then it shows what they cost."""
+LOOK_CALLS = 64
+"""`Turns.on_many` is called whenever so many calls were accepted."""
 MANY = 16
 """If so many calls are accepted in one round, the others of the round wait, so that calls in gRPC are accepted first.
 """
@@ -31,6 +35,8 @@ class Turns:
 
     - One call is begun in a round of the event loop. The number doubles with each quick round, up to `AT_ONCE`. While
       many calls come, the number stays at one, so that calls that wait in gRPC are accepted first.
+    - Calls of connections that are not proven are begun in every third round only, since the rounds after it show
+      what their metadata cost. The number doubles if all three rounds were quick.
     - The connections with waiting calls take turns. Calls of one connection are begun in order.
     - Connections that are proven (`Traffic.is_proven`) have at least every second turn. The first calls of forty new
       connections may be attacks, and take milliseconds each.
@@ -56,6 +62,12 @@ class Turns:
         self._is_turn_of_proven = False
         self._is_open: Callable[[str], bool] | None = None
         self._room = self._at_once = 1
+        self._room_of_others = self._others_at_once = 1
+        self._pause = 0
+        self._was_quick = True
+        self._until_look = LOOK_CALLS
+        self.on_many: Callable[[], None] = lambda: None
+        """A function that is called after each `LOOK_CALLS` calls, however long the event loop is busy with them."""
         self._came = 0
         self._round_at = 0.0
         self._is_scheduled = False
@@ -75,10 +87,11 @@ class Turns:
         if self._is_open is not None and not self._is_open(peer):
             return
         self._came += 1
-        if self._room and not self._is_any_waiting:
-            self._room -= 1
-            self._begin(peer, name, call)
-        else:
+        self._until_look -= 1
+        if not self._until_look:
+            self._until_look = LOOK_CALLS
+            self.on_many()
+        if self._is_any_waiting or not self._take(is_proven=self._traffic.is_proven(peer)):
             line = self._proven.get(peer) or self._others.get(peer)
             if line is None:
                 line = deque()
@@ -87,6 +100,8 @@ class Turns:
             if len(line) > self._max_line:
                 line.popleft()
                 self._traffic.drop(peer)
+        else:
+            self._begin(peer, name, call)
         if not self._is_scheduled:
             self._is_scheduled = True
             self._round_at = self._loop.time()
@@ -99,13 +114,15 @@ class Turns:
 
     async def wait(self) -> None:
         """Wait until the calls that wait now are begun."""
-        for _ in range(1 + sum(map(len, chain(self._proven.values(), self._others.values())))):
+        for _ in range(1 + READ_ROUNDS * sum(map(len, chain(self._proven.values(), self._others.values())))):
             await asyncio.sleep(0)
 
     def _round(self) -> None:
         now = self._loop.time()
-        if self._is_any_waiting:
-            is_quick = now - self._round_at < SLOW_S and self._came < MANY
+        is_quick = now - self._round_at < SLOW_S and self._came < MANY
+        self._was_quick = self._was_quick and is_quick
+        self._pause -= 1
+        if self._is_any_waiting or self._pause > 0:
             self._at_once = min(AT_ONCE, 2 * self._at_once) if is_quick else 1
             self._loop.call_soon(self._round)
         else:
@@ -113,9 +130,10 @@ class Turns:
             self._is_scheduled = False
         self._round_at, self._came = now, 0
         self._room = self._at_once
-        while self._is_any_waiting and self._room:
-            self._room -= 1
-            lines = self._next_lines()
+        if self._pause <= 0:
+            self._others_at_once = min(AT_ONCE, 2 * self._others_at_once) if self._others and self._was_quick else 1
+            self._room_of_others, self._was_quick = self._others_at_once, True
+        while (lines := self._next_lines()) is not None:
             peer = next(iter(lines))
             line = lines.pop(peer)
             name, call = line.popleft()
@@ -127,12 +145,23 @@ class Turns:
     def _is_any_waiting(self) -> bool:
         return bool(self._proven or self._others)
 
-    def _next_lines(self) -> Lines:
-        """Return the lines whose turn it is."""
-        if self._proven and self._others:
-            self._is_turn_of_proven = not self._is_turn_of_proven
-            return self._proven if self._is_turn_of_proven else self._others
-        return self._proven or self._others
+    def _take(self, *, is_proven: bool) -> bool:
+        """Take room for a call to begin. Return False if there is none in this round."""
+        if not self._room or not (is_proven or self._room_of_others):
+            return False
+        self._room -= 1
+        if not is_proven:
+            self._room_of_others -= 1
+            self._pause = READ_ROUNDS
+        return True
+
+    def _next_lines(self) -> Lines | None:
+        """Return the lines whose turn it is, or None if there is no room for a call of them in this round."""
+        if self._proven and not (self._others and self._room_of_others and not self._is_turn_of_proven):
+            self._is_turn_of_proven = False
+            return self._proven if self._take(is_proven=True) else None
+        self._is_turn_of_proven = True
+        return self._others if self._others and self._take(is_proven=False) else None
 
     def _line_up(self, peer: str, line: deque[tuple[str, Any]]) -> None:
         """Move the calls of a connection behind those of the others."""

@@ -1,0 +1,93 @@
+"""The event loop wakes once for many events of gRPC."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import grpc.aio
+import pytest
+
+from a2a_grpc.rpc.wakeups import EVENTS, gather_wakeups, waiting_bytes
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the bytes of a socket like this")
+
+CALLS = EVENTS // 2
+ECHO = "/test/Echo"
+
+
+class Echo(grpc.GenericRpcHandler):
+    """Answers the calls when `release` is set."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.started = threading.Semaphore(0)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        def echo(asked: bytes, context: grpc.ServicerContext) -> bytes:
+            self.started.release()
+            self.release.wait()
+            return asked
+
+        return grpc.unary_unary_rpc_method_handler(echo)
+
+
+@pytest.fixture
+def echo() -> Iterator[tuple[Echo, str]]:
+    """A server in threads, which goes on while the event loop is held."""
+    handler = Echo()
+    with ThreadPoolExecutor(CALLS) as pool:
+        server = grpc.server(pool, handlers=[handler])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            yield handler, f"127.0.0.1:{port}"
+        finally:
+            handler.release.set()
+            server.stop(None).wait()
+
+
+async def test_a_round_reads_the_bytes_of_all_events_that_wait_and_every_call_is_answered(
+    echo: tuple[Echo, str],
+) -> None:
+    handler, address = echo
+    async with grpc.aio.insecure_channel(address) as channel:
+        reader = gather_wakeups(asyncio.get_running_loop())
+        assert reader is not None, "this version of grpc.aio has other parts"
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ECHO)
+        calls = [asyncio.ensure_future(_answer(call, b"%d" % number)) for number in range(CALLS)]
+        for _ in range(CALLS):
+            assert await asyncio.to_thread(handler.started.acquire, timeout=30)
+        handler.release.set()
+        end = time.monotonic() + 30
+        while waiting_bytes(reader) < CALLS:  # the loop is held meanwhile
+            assert time.monotonic() < end
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert waiting_bytes(reader) < CALLS // 2
+        assert await asyncio.gather(*calls) == [b"%d" % number for number in range(CALLS)]
+
+
+async def test_more_events_than_may_wait_are_handled_too(echo: tuple[Echo, str]) -> None:
+    handler, address = echo
+    handler.release.set()
+    async with grpc.aio.insecure_channel(address) as channel:
+        reader = gather_wakeups(asyncio.get_running_loop())
+        assert reader is not None
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(ECHO)
+        asked = [b"%d" % number for number in range(10 * EVENTS)]
+        calls = [asyncio.ensure_future(_answer(call, each)) for each in asked]
+        while not waiting_bytes(reader):
+            await asyncio.sleep(0)
+        end = time.monotonic() + 30
+        while waiting_bytes(reader) < CALLS:  # the loop is held: events come, and no round handles them
+            assert time.monotonic() < end
+        assert await asyncio.gather(*calls) == asked
+
+
+async def _answer(call: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", asked: bytes) -> bytes:
+    answer: bytes = await call(asked, timeout=30)
+    return answer
