@@ -15,6 +15,7 @@ guard        ending connections that flood a port
 debt         the bytes that a connection sent without a reason
 connections  the connections of a port in the kernel
 counters     gRPC's counters of calls
+usage        how busy this process is
 sockets      the sockets of a port
 
 HTTP:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
 from a2a_grpc.libc import libc
-from a2a_grpc.listening.sockets import descriptors, duplicate, own_port
+from a2a_grpc.listening.sockets import all_descriptors, duplicate, own_port
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 DROP_PAYLOAD = struct.pack("HBBI", 0x06, 0, 0, 1)
@@ -24,6 +24,8 @@ Acknowledgements of the client and the end of the connection get through. Bytes 
 """
 TCP_INFO_BYTES = 136
 """The part of the kernel's `struct tcp_info` that ends with `tcpi_bytes_received`, which follows `tcpi_bytes_acked`."""
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of a descriptor that cannot be duplicated, which say nothing of its connection."""
 TCP_CLOSE = 7
 """The state of a connection that was reset, `tcpi_state`, before gRPC has closed its socket."""
 ANY_ADDRESS = struct.pack("H14x", socket.AF_UNSPEC)
@@ -90,35 +92,51 @@ class Connections:
         self._known: dict[int, Connection] = {}
         self._others: set[int] = set()
         self._holds = False
+        self.unseen: list[Connection] = []
+        """The known connections that the last look could not read because no descriptor was free."""
+        self.is_complete = True
+        """True if the last look could read all sockets that are open."""
 
     def look(self, *, hold_new: bool) -> Iterator[Connection]:
         """Yield the open connections, or only those that can be read. Take all of them.
 
         If `hold_new`, no byte of a new connection passes from now on until `let_in`.
+
+        Raises:
+            OSError: The descriptors of this process cannot be listed.
         """
         ports = self._ports()
         may_be_held = hold_new or self._holds
         self._holds = hold_new
         seen: dict[int, Connection] = {}
         others: set[int] = set()
-        for descriptor, inode in descriptors():
+        self.unseen = []
+        self.is_complete = True
+        for descriptor, inode in list(all_descriptors()):
             if inode in self._others:
                 others.add(inode)
                 continue
-            with suppress(OSError), duplicate(descriptor, inode) as found:  # an error: the connection has ended
-                known = self._known.get(inode)
-                if known is None:
-                    if own_port(found) not in ports:
-                        others.add(inode)
-                        continue
-                    if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                        if hold_new != _is_held(found):
-                            _hold(found, hold_new)  # the sockets that it accepts inherit the filter
-                        continue
-                    known = Connection(found)
-                known.look(found, may_be_held=may_be_held)
-                seen[inode] = known
-                yield known
+            known = self._known.get(inode)
+            try:
+                with duplicate(descriptor, inode) as found:
+                    if known is None:
+                        if own_port(found) not in ports:
+                            others.add(inode)
+                            continue
+                        if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                            if hold_new != _is_held(found):
+                                _hold(found, hold_new)  # the sockets that it accepts inherit the filter
+                            continue
+                        known = Connection(found)
+                    known.look(found, may_be_held=may_be_held)
+                    seen[inode] = known
+                    yield known
+            except OSError as error:  # most often the connection has ended
+                if error.errno in NO_DESCRIPTOR:
+                    self.is_complete = False
+                    if known is not None:
+                        seen[inode] = known
+                        self.unseen.append(known)
         self._known, self._others = seen, others
 
 

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Protocol
 
 from a2a_grpc.listening.connections import Connection, Connections
 from a2a_grpc.listening.counters import Channelz
 from a2a_grpc.listening.debt import Allowance, Debt
+from a2a_grpc.listening.usage import Usage
 from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.rpc.turns import Turns
 from a2a_grpc.throttle import Throttle
@@ -27,6 +28,9 @@ BUSY = 0.5
 """The share of a processor that the process uses if there may be an attack."""
 STARVED_S = 0.025
 """Seconds. A look that comes so much later than planned may mean an attack, because the process has too little time."""
+LEAVING, LEAVING_RATE = 50, 10.0
+"""If so many connections begin a call and leave without a request, and more than the rate a second follow, this is an
+attack. Each costs a millisecond, and gRPC itself ends those that send empty frames."""
 ATTACK_S = 10.0
 """Seconds for which an attack lasts after the last connection was ended."""
 LET_IN_S, SLOW_LET_IN_S = 0.025, 0.075
@@ -55,13 +59,16 @@ class Guard:
     - A connection is reset if it sends bytes that none of its calls explains while the process is busy or gets too
       little of a processor. Calls that were begun and calls that wait in gRPC can explain bytes. Streams that gRPC
       refuses explain nothing. A thousand refused streams are a flood while no call of the connection is answered. So
-      are a few hundred calls that were reset before they were begun. Metadata of 256 KiB or more count with their
-      decoded size.
+      are a few hundred calls that were reset before they were begun, or fewer during an attack. Metadata of 256 KiB
+      or more count with their decoded size.
     - For ten seconds from then on, the bytes of new connections pass at a pace that the process can serve. Hosts take
       turns, and those without an ended connection come first. Calls of ended connections are dropped.
+    - Connections that begin a call and leave before its request, one after the other, are an attack too.
     - During an attack a connection of which no request has arrived is reset if it sends 64 KiB that become no call.
     - Without an attack, a burst of a hundred calls with all the metadata they may have ends no connection, even if gRPC
       and the event loop are late.
+    - A look that fails is logged, and the next one is made. It ends neither a call nor the accept loop. A connection
+      that a look cannot read, because no file descriptor is free, keeps its account.
     - At most 64 KiB of a connection wait in the kernel until its first request has arrived, and then `buffer_bytes`.
       What waits is read before the end of the connection is seen, and a few KiB of a header list can take megabytes of
       memory.
@@ -86,6 +93,9 @@ class Guard:
         self._let_in: set[str] = set()
         self._let_in_at = 0.0
         self._looks = 0
+        self._leaving = 0.0
+        self._left = 0
+        self._looked_at = self._loop.time()
         self._usage = Usage(self._loop.time)
         self._took_s = 0.0
         self._let_in_of: dict[str, float] = {}
@@ -101,6 +111,9 @@ class Guard:
         self._attacked_until = 0.0
         self._look_at_all(is_busy=False)
         self._traffic.on_alarm = lambda: None
+        for port in self._ports:
+            if port.turns is not None:
+                port.turns.on_many = lambda: None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -132,8 +145,26 @@ class Guard:
         if is_busy or self._is_attacked or self._is_holding or self._looks % IDLE_LOOKS == 0:
             self._look_at_all(is_busy=is_busy)
 
-    def _look_at_all(self, *, is_busy: bool) -> None:
-        now, was_holding = self._loop.time(), self._is_holding
+    def _look_if_late(self) -> None:
+        """Look now if the last look is long ago, because the event loop was busy with calls that were accepted."""
+        if self._loop.time() - self._looked_at >= max(LOOK_S, LOOK_SHARE * self._took_s):
+            self._look_at_all(is_busy=True)
+
+    def _look_at_all(self, *, is_busy: bool) -> bool:
+        """Look at the connections. Return False if not all could be read.
+
+        This is called while a call is accepted, which must go on if a look fails.
+        """
+        try:
+            self._judge_all(is_busy=is_busy)
+        except Exception as error:
+            self._lines.error("look", "looking for floods failed: %s: %s", type(error).__name__, error, exc_info=error)
+            return False
+        return self._connections.is_complete
+
+    def _judge_all(self, *, is_busy: bool) -> None:
+        now, last, was_holding = self._loop.time(), self._looked_at, self._is_holding
+        self._looked_at = now
         begun = time.thread_time()
         is_attacked = self._is_attacked
         self._is_holding = is_attacked
@@ -156,16 +187,23 @@ class Guard:
             if self._buffer_bytes and account.arrived and not (connection.is_wide or is_attacked):
                 connection.widen(self._buffer_bytes)
             debts[connection] = debt
+        for connection in self._connections.unseen:
+            debts[connection] = self._debts.get(connection) or Debt(now)
         self._debts = debts
         self._took_s = time.thread_time() - begun
         self._open = {connection.peer for connection in debts}
-        self._traffic.keep(self._open)
-        self._counted.keep(self._open)
+        is_complete = self._connections.is_complete
+        if is_complete:
+            self._traffic.keep(self._open)
+            self._counted.keep(self._open)
+        self._note_leaving(now - last)
         self._let_in = self._next(waiting, now)
         for turns in all_turns:
+            turns.on_many = self._look_if_late
             if is_attacked:
                 turns.only(self._is_open)
-                turns.drop(self._open)
+                if is_complete:
+                    turns.drop(self._open)
             elif was_holding:
                 turns.only(None)
         if not is_attacked:
@@ -175,10 +213,19 @@ class Guard:
             if self._is_attacked:  # since this look
                 self._look_at_all(is_busy=is_busy)
 
+    def _note_leaving(self, passed_s: float) -> None:
+        """Let an attack begin, or go on, if too many connections have left before their requests."""
+        leaving = max(0.0, self._leaving - LEAVING_RATE * passed_s) + self._traffic.left - self._left
+        self._leaving, self._left = min(leaving, 2 * LEAVING), self._traffic.left
+        if self._leaving > LEAVING:
+            self._attacked_until = self._loop.time() + ATTACK_S
+            self._lines.warning("leaving", "many connections begin a call and leave; new ones are let in slowly")
+
     def _is_open(self, peer: str) -> bool:
         """Return True if the connection of a call is open. It may have come after the last look."""
         if peer not in self._open and peer not in self._gone:
-            self._look_at_all(is_busy=True)
+            if not self._look_at_all(is_busy=True):
+                return True
             if peer not in self._open:
                 self._gone.add(peer)
         return peer not in self._gone
@@ -190,8 +237,7 @@ class Guard:
         self._lines.warning(
             "flood",
             "ended a connection that floods the server host=%s: %d bytes beyond what its calls need",
-            connection.host,
-            debt.size,
+            *(connection.host, debt.size),
         )
 
     def _next(self, waiting: list[Connection], now: float) -> set[str]:
@@ -202,19 +248,3 @@ class Guard:
         first = min(waiting, key=lambda each: (self._ended[each.host], self._let_in_of.get(each.host, 0.0)))
         self._let_in_at = self._let_in_of[first.host] = now
         return {first.peer}
-
-
-class Usage:
-    """Measures how much of a processor the process uses."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._at = clock()
-        self._used = time.process_time()
-        self.process = 0.0
-        """The processors that the process used between the last two looks. 1.0 is one processor."""
-
-    def look(self) -> None:
-        at, used = self._clock(), time.process_time()
-        self.process = (used - self._used) / max(at - self._at, 1e-6)
-        self._at, self._used = at, used

@@ -72,11 +72,17 @@ def descriptors() -> Iterator[tuple[int, int]]:
     """Yield the number and the inode of each socket of this process. Yield none on a platform that does not list
     them."""
     with suppress(OSError):
-        for name in os.listdir(DESCRIPTORS):
-            with suppress(OSError):  # closed meanwhile
-                status = os.fstat(int(name))
-                if stat.S_ISSOCK(status.st_mode):
-                    yield int(name), status.st_ino
+        yield from all_descriptors()
+
+
+def all_descriptors() -> Iterator[tuple[int, int]]:
+    """Yield the number and the inode of each socket of this process. Raise OSError if they cannot be listed, as when no
+    descriptor is free."""
+    for name in os.listdir(DESCRIPTORS):
+        with suppress(OSError):  # closed meanwhile
+            status = os.fstat(int(name))
+            if stat.S_ISSOCK(status.st_mode):
+                yield int(name), status.st_ino
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Turns:
         self._was_quick = True
         self._until_look = LOOK_CALLS
         self.on_many: Callable[[], None] = lambda: None
-        """A function that is called after each `LOOK_CALLS` calls, however long the event loop is busy with them."""
+        """A function that is called after each `LOOK_CALLS` calls, also while the event loop is busy with them."""
         self._came = 0
         self._round_at = 0.0
         self._is_scheduled = False

@@ -14,11 +14,12 @@ from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, ListTasksRequest, Subs
 from tests.attacks import http2
 from tests.attacks.floods import GET_TASK, acknowledge
 from tests.attacks.rig import Target, attack
-from tests.harness import V1, message, request, scripted
+from tests.harness import V1, eventually, message, request, scripted
 
 pytestmark = pytest.mark.skipif(not can_look(), reason="needs Linux: TCP_INFO and socket filters")
 
 ENDED = "ended a connection that floods the server host="
+LEAVING = "many connections begin a call and leave"
 FLOOD_S = 20.0
 
 
@@ -55,6 +56,28 @@ async def test_a_connection_that_floods_is_reset_and_another_goes_on() -> None:
         assert flooding.result() in ("ConnectionResetError", "BrokenPipeError")
         await made(stub)
         assert f"{ENDED}127.0.0.1" in target.log()
+
+
+def begin_and_leave(address: str) -> None:
+    """Begin a call on a new connection, and close the connection when gRPC has read that."""
+    with http2.Peer.connect(address) as peer:
+        peer.send(http2.headers(1, http2.request_block(GET_TASK)) + http2.ping())
+        assert peer.until([http2.PING]) is not None
+
+
+async def test_connections_that_begin_a_call_and_leave_again_and_again_make_new_ones_wait() -> None:
+    async with Target.ours() as target, channel(target) as good:
+        stub = A2AServiceStub(good)
+        await made(stub)
+
+        async def leave_until_it_is_noticed() -> None:
+            await asyncio.gather(*(asyncio.to_thread(begin_and_leave, target.address) for _ in range(30)))
+            assert LEAVING in target.log()
+
+        await eventually(leave_until_it_is_noticed, within_s=30.0)
+        await made(stub)
+        async with channel(target) as new:
+            await made(A2AServiceStub(new), wait_for_ready=True)
 
 
 async def test_new_clients_are_served_during_a_flood() -> None:
