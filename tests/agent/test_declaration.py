@@ -181,7 +181,11 @@ def offering_push() -> Agent:
         (lambda: empty("name"), "agent '': name is empty; the card needs it"),
         (lambda: empty("description"), "agent 'Agent': description is empty; the card needs it"),
         (lambda: empty("version"), "agent 'Agent': version is empty; the card needs it"),
-        (offering_push, "agent 'Pushy': the card offers push_notifications, which this server does not"),
+        (
+            offering_push,
+            r"agent 'Pushy': the card offers push_notifications, which this server does not: give --push, or "
+            r"Server\(…, push=PushSettings\(push=True\)\)",
+        ),
     ],
     ids=["no skill", "unknown default skill", "no name", "no description", "no version", "push notifications"],
 )
