@@ -12,9 +12,8 @@ from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.usage import Command, Group
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.harmless import one_line
-from a2a_grpc.store import StoreUnavailable
-from a2a_grpc.store.command import db_command
 
 T = TypeVar("T")
 
@@ -63,6 +62,7 @@ def upgrade(store: Url, output: Output = OutputFormat.TEXT) -> None:
 
 def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
     """Show the schema version of a database. The exit code is 0 if this version needs no upgrade, else 1."""
+    from a2a_grpc.store.command import db_command
     from a2a_grpc.store.sql import migrations
 
     at, needed = ask_store(migrations.current, store)

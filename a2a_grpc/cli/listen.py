@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,11 @@ from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
-from a2a_grpc.listening.http import HttpPort
 from a2a_grpc.masking import mask_url
-from a2a_grpc.push import Notification, PushReceiver
 from a2a_grpc.wire import TaskPushNotificationConfig
+
+if TYPE_CHECKING:
+    from a2a_grpc.push import Notification
 
 MAX_CONNECTIONS = 100
 DELETE_TIMEOUT_S = 5.0
@@ -66,6 +67,9 @@ async def listen(
     token = push_token or secrets.token_urlsafe(32)
     if push_token or task_ids:
         session.show.hide([token])
+    from a2a_grpc.listening.http import HttpPort  # aiohttp takes its time to import
+    from a2a_grpc.push import PushReceiver
+
     receiver = PushReceiver(_printing(session), jwks_url=jwks_url)
     http = HttpPort(receiver.application("/{path:.*}"))
     address = await http.start(host, port, limit=MAX_CONNECTIONS)
@@ -87,10 +91,10 @@ async def listen(
     return ExitCode.OK
 
 
-def _printing(session: Session) -> Callable[[Notification], Awaitable[None]]:
+def _printing(session: Session) -> "Callable[[Notification], Awaitable[None]]":
     """Return the callback that prints a notification."""
 
-    async def show(notification: Notification) -> None:
+    async def show(notification: "Notification") -> None:
         with session.show.following():
             session.show.event(notification.event)
 
