@@ -334,6 +334,13 @@ async def test_a_follower_that_is_far_behind_does_not_hold_up_one_that_begins_at
         assert [record.seq for record in await taken(far, 2000 - len(first))] == list(range(len(first) + 1, 2001))
 
 
+async def test_a_log_that_takes_several_reads_is_read_to_its_end(store: Store, log: Log) -> None:
+    await write(log, *statuses(2, 600))
+    with log.follow(KEY, 0) as follower:
+        assert [record.seq for record in await taken(follower, 600)] == list(range(1, 601))
+    assert store.reads == [0, 16, 272, 528]
+
+
 async def test_a_cursor_in_the_middle_gets_every_record_whatever_the_others_have_taken(log: Log) -> None:
     await write(log, *statuses(2, 600))
     with ExitStack() as stack:
