@@ -83,7 +83,8 @@ def asked_in(message: Message) -> CallbackTask | None:
         raise _refusal(path, "must be an object with the member 'endpoint'")
     if unknown := [name for name in asked if name not in MEMBERS]:
         raise _refusal(f"{path}.{unknown[0][:64]}", f"is not known; there are {', '.join(MEMBERS)}")
-    endpoint, headers = asked.get("endpoint"), asked.get("headers") or {}
+    endpoint, headers = asked.get("endpoint"), asked.get("headers")
+    headers = {} if headers is None else headers
     if not isinstance(endpoint, str) or not endpoint:
         raise _refusal(f"{path}.endpoint", "is required: the url of the agent that gets the result")
     if not isinstance(headers, dict):
@@ -178,6 +179,8 @@ def _checked(path: str, headers: Mapping[str, Json]) -> dict[str, str]:
             raise _refusal(here, "must be a text of printable ASCII characters")
         if len(value) > MAX_HEADER_CHARS:
             raise _refusal(here, f"has {len(value)} characters; the limit is {MAX_HEADER_CHARS}")
+        if name == AUTHORIZATION and not all(value.partition(" ")[::2]):  # the scheme alone is kept in clear
+            raise _refusal(here, "must be a scheme, a space and credentials, such as 'Bearer TOKEN'")
         found[name] = value
     return found
 

@@ -20,6 +20,7 @@ from a2a_grpc.push.allowed import Gate, not_public
 from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.push.delivery import Delivery, Outcome, Verdict
 from a2a_grpc.push.dialling import GatedResolver, SystemResolver
+from a2a_grpc.push.headers import check_headers, is_secret_scheme
 from a2a_grpc.push.lines import Lines, Target
 from a2a_grpc.push.place import Place, PlaceError, read
 from a2a_grpc.push.result import asked_for, request_of
@@ -105,8 +106,10 @@ class Callbacks:
         """Check the config when it is registered.
 
         Raises:
-            InvalidRequestError: The url is not allowed, or names an agent at a sentinel, and no sentinel is set.
+            InvalidRequestError: The url is not allowed, or names an agent at a sentinel, and no sentinel is set, or the
+                token or the credentials cannot be sent. The error names the field.
         """
+        _check_metadata(config)
         try:
             if is_logical(config.url):
                 self._sentinel()
@@ -127,6 +130,7 @@ class Callbacks:
         if settled is None:
             return Outcome(Verdict.DELIVERED, "an agent is called back only when the task is settled")
         try:
+            _check_metadata(config)
             async with asyncio.timeout(self._timeout_s):
                 return await self._call(config, settled, delivery.seq)
         except TimeoutError:
@@ -135,6 +139,8 @@ class Callbacks:
             return Outcome(Verdict.RETRY, str(error))
         except (ForbiddenError, PlaceError) as error:
             return Outcome(Verdict.REFUSED, f"the url {error}")
+        except InvalidRequestError as error:
+            return Outcome(Verdict.REFUSED, str(error))
         except OSError as error:
             return Outcome(Verdict.RETRY, one_line(error.strerror or str(error), 200))
 
@@ -206,6 +212,15 @@ class Callbacks:
         if not self._gate.names_host(place) and (problem := self._resolver.problem(place, found)):
             raise ForbiddenError(problem)
         return Target.at(place, found[0]["host"])
+
+
+def _check_metadata(config: TaskPushNotificationConfig) -> None:
+    """Raise InvalidRequestError if the token or the credentials of a config cannot be sent in metadata."""
+    check_headers(config)
+    if is_secret_scheme(config):
+        raise InvalidRequestError.of(
+            Violation("authentication.scheme", "Standard-Webhooks signs calls of http urls; an agent needs another one")
+        )
 
 
 def outcome_of(error: A2AError) -> Outcome:

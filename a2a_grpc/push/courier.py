@@ -11,7 +11,7 @@ from a2a_grpc.lifecycle import INTERRUPTED, SETTLED, TERMINAL
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.push.chosen import chosen
-from a2a_grpc.push.delivery import Delivery, Destination, Verdict
+from a2a_grpc.push.delivery import Delivery, Destination, Outcome, Verdict
 from a2a_grpc.push.schedule import Again, Dead, Done, Ended, after
 from a2a_grpc.push.vault import LockedError, Vault
 from a2a_grpc.store import Outbox, PushClaim, PushStep, Record, Snapshot, StoreUnavailable, Then
@@ -22,6 +22,7 @@ logger = logging.getLogger("a2a_grpc.push")
 IDLE_S = 5.0
 """Seconds between two looks whether the config of a task that waits for its user may rest."""
 MAX_ERROR_CHARS = 500
+BROKEN = Outcome(Verdict.RETRY, "the attempt ended in a mistake of this package; the server's log has the traceback")
 
 
 class Courier:
@@ -78,16 +79,22 @@ class Courier:
 
     async def carry(self) -> None:
         """Deliver until the claim is given up, or void."""
-        backoff = Backoff(0.2, 5.0)
+        backoff, broken = Backoff(0.2, 5.0), False
         while True:
             try:
-                await self._carry()
+                await (self._conclude(BROKEN, self._seq) if broken else self._carry())
                 return
             except TaskNotFoundError:  # it was purged
                 await self._step(Then.END)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(backoff.next_s())
+            except Exception:  # a mistake of ours: it counts as an attempt, so that it is not repeated for ever
+                if broken:
+                    raise
+                broken = True
+                names = self._key.id, self.claim.name.id
+                logger.exception("a delivery failed and is repeated task=%s config=%s", *names)
 
     async def _carry(self) -> None:
         try:
@@ -155,13 +162,18 @@ class Courier:
         """Make one attempt. Return True if the event was delivered and the claim is kept."""
         if not self._is_mine():
             return False
-        attempt, version = self._attempts + 1, self.claim.push.version
-        delivery = Delivery(self._key.id, seq, config, event, version, attempt, settled)
+        version = self.claim.push.version
+        delivery = Delivery(self._key.id, seq, config, event, version, self._attempts + 1, settled)
         self.is_sending = True
         try:
             outcome = await self._destination.deliver(delivery)
         finally:
             self.is_sending = False
+        return await self._conclude(outcome, seq, settled)
+
+    async def _conclude(self, outcome: Outcome, seq: int, settled: Task | None = None) -> bool:
+        """Do what follows from an attempt. Return True if the event was delivered and the claim is kept."""
+        attempt = self._attempts + 1
         denials = self._denials + (outcome.verdict is Verdict.UNAUTHORIZED)
         match after(attempt, outcome, unauthorized=denials, random=self._random):
             case Done():

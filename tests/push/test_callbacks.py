@@ -42,6 +42,7 @@ from tests.client.local_agents import GUARD_S, client_of
 from tests.covers import covers
 from tests.harness import Served, eventually, message, serving
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 LOCAL = Gate(parse("127.0.0.0/8"))
 
 
@@ -466,3 +467,46 @@ async def test_a_question_of_the_worker_reaches_the_function_with_its_state() ->
         await callbacks.deliver(delivery_of(wish.endpoint, task, token=wish.headers[Key.TOKEN]))
         await eventually(lambda: _length(listener.results, 1))
     assert (listener.results[0].state, listener.results[0].text) == ("INPUT_REQUIRED", "which?")
+
+
+@pytest.mark.parametrize(
+    ("field", "config"),
+    [
+        ("token", {"token": "t\u00f6ken"}),
+        ("token", {"token": "to\nken"}),
+        ("authentication.scheme", {"authentication": AuthenticationInfo(scheme="Be arer", credentials="c")}),
+        (
+            "authentication.scheme",
+            {"authentication": AuthenticationInfo(scheme="standard-webhooks", credentials=SECRET)},
+        ),
+        ("authentication.credentials", {"authentication": AuthenticationInfo(scheme="Bearer", credentials="c\n")}),
+    ],
+)
+@covers("S2-48")
+async def test_secrets_that_metadata_cannot_carry_are_refused_when_they_are_registered(field: str, config: Any) -> None:
+    async with requester() as agent, destination() as callbacks:
+        delivery = delivery_of(f"grpc://{agent.address}", task_of(), **config)
+        with pytest.raises(InvalidRequestError) as refused:
+            await callbacks.check(delivery.config)
+        assert [named for named, _ in refused.value.violations] == [field]
+        outcome = await callbacks.deliver(delivery)  # it was registered before this was checked
+        assert outcome.verdict is Verdict.REFUSED
+        assert not agent.requests
+
+
+@pytest.mark.parametrize("given", ["s3cret", "Bearer ", " s3cret", ""])
+@covers("S2-46")
+def test_an_authorization_without_a_scheme_is_refused_since_a_scheme_is_not_kept_secret(given: str) -> None:
+    asked = Message()
+    asked.metadata.MergeFrom(struct({CALLBACK_TASK: {"endpoint": "grpc://a", "headers": {"authorization": given}}}))
+    with pytest.raises(InvalidRequestError, match=r"headers\.authorization: must be a scheme") as refused:
+        asked_in(asked)
+    assert "s3cret" not in str(refused.value)
+
+
+@covers("S2-46")
+def test_headers_that_are_a_list_are_refused() -> None:
+    asked = Message()
+    asked.metadata.MergeFrom(struct({CALLBACK_TASK: {"endpoint": "grpc://a", "headers": []}}))
+    with pytest.raises(InvalidRequestError, match=r"headers: must be an object"):
+        asked_in(asked)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 import a2a_grpc.push.schedule as schedule
 from a2a_grpc import Agent, InputRequired, Turn
+from a2a_grpc.push.delivery import Delivery, Destination, Outcome
 from a2a_grpc.store import PushName, TaskKey, open_store
 from a2a_grpc.wire import DeleteTaskPushNotificationConfigRequest, Task
 from tests.covers import covers
@@ -220,3 +221,34 @@ async def test_a_server_that_starts_again_delivers_what_it_had_left(tmp_path: Pa
         async with notifying(store=url):
             await told_end(receiver)
         assert receiver.received[-1].headers["Authorization"] == "Bearer s3cret"
+
+
+class Mistaken:
+    """A destination with a mistake: it raises what no caller expects."""
+
+    def __init__(self, inner: Destination) -> None:
+        self.check = inner.check
+        self.close = inner.close
+        self.attempts: list[int] = []
+
+    async def deliver(self, delivery: Delivery) -> Outcome:
+        self.attempts.append(delivery.attempt)
+        raise ZeroDivisionError
+
+
+@covers("PUSH-5")
+async def test_a_delivery_that_ends_in_a_mistake_is_tried_like_any_other_one_and_not_for_ever(
+    impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with hook() as receiver, notifying() as served:
+        assert served.server._pushing is not None
+        sender = served.server._pushing.sender
+        mistaken = sender._destination = Mistaken(sender._destination)
+        await served.send(request("hi", task_push_notification_config=config_for(receiver)))
+
+        def check() -> None:
+            assert any("given up" in record.message and "attempts=9" in record.message for record in caplog.records)
+
+        await eventually(check)
+        assert mistaken.attempts == list(range(1, 10))
+        assert not receiver.received
