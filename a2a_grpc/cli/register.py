@@ -5,9 +5,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from a2a_grpc.address import is_wildcard
-from a2a_grpc.client.target import grpc_address
+from a2a_grpc.client.target import grpc_address, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.sentinel.agent_settings import RegisterSettings
+from a2a_grpc.sentinel.registrable import name_flaw
 from a2a_grpc.sentinel.registration import Registration
 from a2a_grpc.server import Server
 from a2a_grpc.server.serve import Program, run
@@ -22,7 +23,7 @@ async def serve_registered(settings: RegisterSettings, program: Program) -> None
 
     Raises:
         ConfigurationError: The address of the registry is wrong, the file with the token cannot be read, or the server
-            has no address that clients of the registry could call.
+            has no address that clients of the registry could call. Or no registry accepts the name of the agent.
         ServerFailedError: The server failed.
     """
     server = program.make()
@@ -31,15 +32,17 @@ async def serve_registered(settings: RegisterSettings, program: Program) -> None
             f"listen is '{server.settings.listen}', which is no address for clients; give --advertise HOST:PORT, or "
             "--register-url"
         )
+    name = settings.register_as or server.agent.name
+    if said := name_flaw(name):
+        raise ConfigurationError(f"the name of the agent, '{shown(name)}', {said}; give --register-as NAME")
     async with Registration(settings) as registration:
 
         def report(event: str, values: Mapping[str, Any]) -> None:
             if event == "ready":
-                name = settings.register_as or server.card.name
                 url = settings.register_url or url_of(server)
                 tenant = server.card.supported_interfaces[0].tenant
                 registration.register(name=name, url=url, tenant=tenant, card=server.card.SerializeToString())
-                program.report("note", {"text": f"registers at {settings.register} as {name}, with {url}"})
+                program.report("note", {"text": f"registers at {settings.register} as {name}, with {shown(url)}"})
             if event == "draining":
                 registration.leave()
             program.report(event, values)

@@ -51,6 +51,7 @@ hop             the mark of calls that one sentinel passes on to another
 The registry:
 
 registry        its gRPC service
+registrable     the names and URLs that it accepts
 presence        the entries of the agents that are reached through this sentinel
 heartbeats      the heartbeats of registered agents
 rounds          waiting for the same moment together

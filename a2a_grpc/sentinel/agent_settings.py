@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2a_grpc.arguments import checked
+from a2a_grpc.client.target import shown
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
+from a2a_grpc.sentinel.registrable import name_flaw, url_flaw
 
 
 @checked()
@@ -90,10 +92,10 @@ class RegisterSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         check_shown("register", self.register_plaintext, self.register_ca_cert, self.register_cert, self.register_key)
-        if "@" in self.register_as or not self.register_as.isprintable():
-            raise ConfigurationError(
-                f"register_as is {self.register_as!r}; it must be printable and have no '@', as attached agents have"
-            )
+        if self.register_as and (said := name_flaw(self.register_as)):
+            raise ConfigurationError(f"register_as is '{shown(self.register_as)}': {said}")
+        if self.register_url and (said := url_flaw(self.register_url)):
+            raise ConfigurationError(f"register_url is '{shown(self.register_url)}': {said}")
 
 
 def token_in(name: str, path: str) -> str:

@@ -6,8 +6,6 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from a2a_grpc.client.target import CardFile, parse
-from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.errors import InvalidRequestError, NoAgentFound, PermissionDeniedError, UnavailableError, Violation
 from a2a_grpc.registry import Entry, EntryStore, Found, Key, Place, Search
@@ -31,11 +29,11 @@ from a2a_grpc.registry.words import asked, one_line, tag_of
 from a2a_grpc.rpc import Calls, Context, current_caller
 from a2a_grpc.rpc.calls import Behavior
 from a2a_grpc.sentinel.described import MAX_CARD_BYTES
+from a2a_grpc.sentinel.registrable import name_flaw, url_flaw
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.text import MAX_CHARS, flaw
 
 MAX_INSTANCE_CHARS = 64
-MAX_URL_CHARS = 2000
 MAX_TAGS = 16
 MAX_TEXT_CHARS = 2000
 
@@ -183,15 +181,11 @@ def _served(kind: type[Request], serve: Callable[[Request], Awaitable[Message]])
 
 def _check_registration(request: RegisterRequest) -> None:
     """Raise InvalidRequestError for an agent that cannot be registered."""
-    name = request.name
     _check(
-        _flawed("name", name),
-        Violation("name", "must have a printable character") if not name.strip() or not name.isprintable() else None,
-        Violation("name", "must have no '@': such names are those of attached agents") if "@" in name else None,
+        _violation("name", name_flaw(request.name)),
         _flawed("instance", request.instance, MAX_INSTANCE_CHARS),
         None if request.instance else Violation("instance", "must not be empty"),
-        _flawed("url", request.url, MAX_URL_CHARS),
-        _unusable("url", request.url),
+        _violation("url", url_flaw(request.url)),
         _flawed("tenant", request.tenant),
         None if request.card else Violation("card", "must not be empty"),
         Violation("card", f"has {len(request.card)} bytes; the limit is {MAX_CARD_BYTES}")
@@ -207,16 +201,8 @@ def _check(*violations: Violation | None) -> None:
 
 
 def _flawed(field: str, text: str, max_chars: int = MAX_CHARS) -> Violation | None:
-    said = flaw(text, max_chars)
+    return _violation(field, flaw(text, max_chars))
+
+
+def _violation(field: str, said: str | None) -> Violation | None:
     return Violation(field, said) if said else None
-
-
-def _unusable(field: str, url: str) -> Violation | None:
-    """Return what is wrong with the URL of an agent that clients call directly."""
-    try:
-        where = parse(url) if url else None
-    except ConfigurationError as error:
-        return Violation(field, str(error))
-    if where is None or isinstance(where, CardFile) or url.startswith("unix:"):
-        return Violation(field, "must be the URL of the agent's card, or the address of its gRPC")
-    return None

@@ -183,7 +183,17 @@ async def test_wrong_settings_are_refused_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"register_as": "poet@acme"}, "register_as is 'poet@acme'; it must be printable and have no '@'"),
+        ({"register_as": "poet@acme"}, "register_as is 'poet@acme': must have no '@'"),
+        ({"register_as": "a\nb"}, "register_as is 'a\nb': must have printable characters only"),
+        ({"register_as": " "}, "register_as is ' ': must have printable characters only"),
+        ({"register_as": "a" * 257}, "register_as is 'a{200}…': has 257 characters; the limit is"),
+        ({"register_url": "http://a/" + "a" * 2000}, "register_url is 'http://a/a{191}…': has 2009 characters"),
+        (
+            {"register_url": "http://u:secret@host/x"},
+            r"register_url is 'http://u:\*\*\*@host/x': target is .* with a user",
+        ),
+        ({"register_url": "javascript:alert(1)"}, "register_url is 'javascript:.*must be HOST:PORT"),
+        ({"register_url": "./card.json"}, "register_url is './card.json': must be the URL of the agent's card"),
         ({"register_cert": "c.pem"}, "--register-key is missing"),
         ({"register_plaintext": True, "register_ca_cert": "ca.pem"}, "--register-plaintext and certificates"),
     ],
@@ -328,3 +338,19 @@ async def test_bad_options_of_serve_are_one_line(options: tuple[str, ...], said:
     assert code == 2
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+async def test_serve_refuses_to_register_an_agent_whose_own_name_no_registry_accepts(tmp_path: Path) -> None:
+    file = tmp_path / "poet.py"
+    file.write_text(
+        "from a2a_grpc import Agent, Turn\n"
+        "agent = Agent('poet@acme', 'Writes.')\n"
+        "@agent.skill()\n"
+        "async def write(turn: Turn) -> str:\n"
+        "    return turn.text\n"
+    )
+    options = ("--store=memory:", "--listen=127.0.0.1:0", "--http-listen=off", "--register", "127.0.0.1:1")
+    code, _, error = await run_program("-m", "a2a_grpc", "serve", str(file), *options)
+    assert code == 2
+    assert "the name of the agent, 'poet@acme', must have no '@'" in error
+    assert "give --register-as NAME" in error
