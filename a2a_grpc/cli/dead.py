@@ -58,10 +58,10 @@ def show(task: TaskId, config: ConfigId, store: Url, output: Output = OutputForm
 def replay(
     store: Url, task: TaskId = "", config: ConfigId = "", every: All = False, output: Output = OutputFormat.TEXT
 ) -> None:
-    """Deliver again. A running server sends the task as it is now, with all attempts."""
+    """Make configs due again. A running server sends the task as it is now, with all attempts."""
     _check_names(task, config, every)
     count = ask_store(lambda url: _each(url, task, config, lambda opened, dead: opened.revive_push(dead.name)), store)
-    _say_count(count, "delivered again", output)
+    _say_count(count, "due again", output)
 
 
 def drop(

@@ -64,6 +64,8 @@ async def listen(
         return ExitCode.OK
     if is_wildcard(host) and task_ids and not url:
         raise ConfigurationError(f"--url is missing; --host {host} is not an address that an agent can call")
+    if url:
+        _check_url(url)
     token = push_token or secrets.token_urlsafe(32)
     if push_token or task_ids:
         session.show.hide([token])
@@ -128,3 +130,12 @@ async def _delete(session: Session, client: Client, configs: list[TaskPushNotifi
             session.show.note(f"{named} could not be deleted: {reason}")
         else:
             session.show.note(f"deleted {named}")
+
+
+def _check_url(url: str) -> None:
+    from a2a_grpc.push.place import PlaceError, read
+
+    try:
+        read(url)
+    except PlaceError as error:
+        raise ConfigurationError(f"--url is '{mask_url(url)}', which {error}") from None

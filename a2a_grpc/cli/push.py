@@ -108,7 +108,7 @@ async def delete(session: Session, task_id: TaskId, config_id: ConfigId) -> Exit
         return await session.grpcurl("DeleteTaskPushNotificationConfig", request)
     async with session.client() as client:
         await client.delete_push_config(task_id, config_id)
-    session.show.note(f"deleted push config {config_id} of task {task_id}")
+    session.show.note(f"push config {config_id} of task {task_id} is deleted")
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 delivery  what is delivered to a destination, and the outcome of an attempt
 configs   the configs of tasks, as the four calls about them see them
+key_file  reading a file of keys, or making it
 vault     the encryption of their secrets
 sender    delivery: which configs this process has claimed
 courier   the delivery of one of them

@@ -41,7 +41,10 @@ def parse(text: str) -> tuple[Rule, ...]:
     Raises:
         ConfigurationError: A part is neither a host nor a network.
     """
-    return tuple(_rule(part.strip()) for part in text.split(",")) if text else ()
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(parts):
+        raise ConfigurationError(f"push_allow is '{text}', with an empty part between its commas; {_FORM}")
+    return tuple(map(_rule, parts))
 
 
 def _rule(text: str) -> Rule:
@@ -127,4 +130,4 @@ def _form_problem(place: Place) -> str:
 
 def not_public(place: Place) -> str:
     """Return the problem of a host that is not public. It names no address, which could describe a private network."""
-    return f"has the host '{place.host}', which is not at a public address"
+    return f"has no public address for its host '{place.host}'"

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from a2a_grpc.address import split_address
 from a2a_grpc.arguments import checked
+from a2a_grpc.client.target import grpc_address
 from a2a_grpc.config import ConfigurationError, check_ranges, documented, setting
 
 
@@ -36,6 +38,8 @@ class CallbackSettings:
         if bool(self.callback_cert) != bool(self.callback_key):
             missing = "callback_key" if self.callback_cert else "callback_cert"
             raise ConfigurationError(f"{missing} is missing; a certificate and its key come together")
+        if self.callback_sentinel:
+            _check_sentinel(self.callback_sentinel)
         for target in self._files:
             self.token_for(target)
 
@@ -68,3 +72,12 @@ class CallbackSettings:
         except (OSError, UnicodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it holds no token"
             raise ConfigurationError(f"callback_tokens: '{path}' cannot be read: {why}") from None
+
+
+def _check_sentinel(address: str) -> None:
+    if "://" not in address and not address.startswith("unix:"):
+        split_address("callback_sentinel", address)
+    try:
+        grpc_address(address)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"callback_sentinel: {error}") from None

@@ -22,7 +22,7 @@ from a2a_grpc.push.delivery import Delivery, Outcome, Verdict
 from a2a_grpc.push.dialling import GatedResolver, SystemResolver
 from a2a_grpc.push.headers import check_headers, is_secret_scheme
 from a2a_grpc.push.lines import Lines, Target
-from a2a_grpc.push.place import Place, PlaceError, read
+from a2a_grpc.push.place import Place, PlaceError, read, refused
 from a2a_grpc.push.result import asked_for, request_of
 from a2a_grpc.wire import SendMessageRequest, Task, TaskPushNotificationConfig
 
@@ -117,10 +117,10 @@ class Callbacks:
             place = self._place(config.url)
             await self._target(place)
         except (ForbiddenError, PlaceError) as error:
-            raise InvalidRequestError.of(Violation("url", str(error))) from None
+            raise refused(config.url, str(error)) from None
         except OSError as error:
             if error.errno != socket.EAI_AGAIN:
-                raise InvalidRequestError.of(Violation("url", not_public(place))) from None
+                raise refused(config.url, not_public(place)) from None
         except TimeoutError:
             return
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from a2a_grpc.address import join_address
+from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.masking import mask_url
 
 MAX_URL_CHARS = 2048
 MAX_HOST_CHARS = 253
+MAX_SHOWN_CHARS = 256
 PORTS = {"https": 443, "http": 80}
 """The schemes, each with its port."""
 
@@ -24,6 +27,11 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 class PlaceError(ValueError):
     """A url, or a host, is not one that a webhook may have. The message is the end of a sentence about it."""
+
+
+def refused(url: str, problem: str) -> InvalidRequestError:
+    """Return the error for the url of a push config. The problem is the end of a sentence about it."""
+    return InvalidRequestError.of(Violation("url", f"is '{mask_url(url)[:MAX_SHOWN_CHARS]}', which {problem}"))
 
 
 @dataclass(frozen=True, slots=True)

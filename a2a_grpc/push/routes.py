@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from a2a_grpc.errors import InvalidRequestError, Violation
 from a2a_grpc.logical import is_logical
 from a2a_grpc.push.delivery import Delivery, Destination, Outcome, Verdict
+from a2a_grpc.push.place import refused
 from a2a_grpc.wire import TaskPushNotificationConfig
 
 
@@ -28,7 +28,8 @@ class Routes:
         """
         if (destination := self._find(config)) is None:
             schemes = ", ".join(f"{scheme}://" for scheme in self._destinations)
-            raise InvalidRequestError.of(Violation("url", f"must begin with one of {schemes}"))
+            agents = ", nor is an address such as name@domain" if self._logical else ""
+            raise refused(config.url, f"begins with none of {schemes}{agents}")
         await destination.check(config)
 
     async def deliver(self, delivery: Delivery) -> Outcome:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.private import locked, write_private
+from a2a_grpc.push.key_file import read_key_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -74,15 +74,7 @@ class SigningKey:
             ConfigurationError: The file cannot be read or written, or has no such key.
         """
         check_installed("cryptography")
-        try:
-            with locked(path):
-                if not path.exists():
-                    write_private(path, _new_key())
-            with path.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise ConfigurationError(f"push_signing_key {path}: cannot be used: {error.strerror}") from None
-        return cls(_keys(path, content))
+        return cls(_keys(path, read_key_file("push_signing_key", path, _new_key, most=MAX_FILE_BYTES)))
 
     @property
     def key_id(self) -> str:

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.private import locked, write_private
+from a2a_grpc.push.key_file import read_key_file
 from a2a_grpc.store import TaskKey
 from a2a_grpc.wire import AuthenticationInfo, TaskPushNotificationConfig
 
@@ -35,9 +35,11 @@ class Vault:
     Args:
         keys: Keys of 32 bytes. The first one encrypts. Each of them decrypts what it has encrypted, so that a key is
             replaced by a new one before it.
+        source: The name of their file, for errors.
     """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, keys: Sequence[bytes], source: str = "this process") -> None:
+        self._source = source
         self._keys = tuple(keys)
         self._ciphers = {_mark(key): AESGCM(key) for key in keys}
         self._first = _mark(keys[0])
@@ -59,16 +61,8 @@ class Vault:
         Raises:
             ConfigurationError: The file cannot be read or written, or has no such key.
         """
-        try:
-            if make:
-                with locked(path):
-                    if not path.exists():
-                        write_private(path, new_key() + "\n")
-            with path.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise ConfigurationError(f"secrets_key_file {path}: cannot be used: {error.strerror}") from None
-        return cls(_keys(path, content))
+        content = read_key_file("secrets_key_file", path, _new_file if make else None, most=MAX_FILE_BYTES)
+        return cls(_keys(path, content), str(path))
 
     def derived(self, purpose: str) -> list[bytes]:
         """Return a key for another purpose from each key, in their order. It tells nothing of the key.
@@ -118,13 +112,17 @@ class Vault:
             secrets[MARK_BYTES + NONCE_BYTES :],
         )
         if (cipher := self._ciphers.get(mark)) is None:
-            raise LockedError("secrets_key_file has no longer the key that encrypted the secrets of this config")
+            raise LockedError(f"{self._source} does not have the key that encrypted the secrets of this config")
         try:
             opened = cipher.decrypt(nonce, sealed, _owner(key, public))
         except InvalidTag:
             raise LockedError("the secrets of this config were changed in the store") from None
         public.MergeFrom(TaskPushNotificationConfig.FromString(opened))
         return public
+
+
+def _new_file() -> str:
+    return new_key() + "\n"
 
 
 def new_key() -> str:

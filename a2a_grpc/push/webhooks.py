@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from yarl import URL
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.errors import InvalidRequestError, Violation
+from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.offload import offload
 from a2a_grpc.push.allowed import Gate, not_public
@@ -25,7 +25,7 @@ from a2a_grpc.push.answer import outcome_of
 from a2a_grpc.push.delivery import Delivery, Outcome, Verdict
 from a2a_grpc.push.dialling import CONNECT_TIMEOUT_S, GatedResolver, SystemResolver, dialling, open_session
 from a2a_grpc.push.headers import check_headers, headers_of
-from a2a_grpc.push.place import PORTS, Place, PlaceError, read
+from a2a_grpc.push.place import PORTS, Place, PlaceError, read, refused
 from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.push.signing import SigningKey
 from a2a_grpc.push.slots import Slots
@@ -110,7 +110,7 @@ class Webhooks:
         else:
             problem = self._resolver.problem(place, found)
         if problem:
-            raise InvalidRequestError.of(Violation("url", problem))
+            raise refused(config.url, problem)
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Send a notification once. Wait for a slot of its host and its tenant first."""
@@ -134,9 +134,9 @@ class Webhooks:
         try:
             place = read(config.url)
         except PlaceError as error:
-            raise InvalidRequestError.of(Violation("url", str(error))) from None
+            raise refused(config.url, str(error)) from None
         if problem := self._gate.problem_before_lookup(place):
-            raise InvalidRequestError.of(Violation("url", problem))
+            raise refused(config.url, problem)
         return place
 
     async def _post(self, place: Place, delivery: Delivery) -> Outcome:

@@ -118,5 +118,5 @@ async def test_configs_are_made_shown_listed_and_deleted() -> None:
         assert (none.code, none.out, none.err) == (0, "", "no push configs\n")
 
         deleted = await run("push", "delete", agent, "t-1", "mine")
-        assert (deleted.code, deleted.out, deleted.err) == (0, "", "deleted push config mine of task t-1\n")
+        assert (deleted.code, deleted.out, deleted.err) == (0, "", "push config mine of task t-1 is deleted\n")
         assert list(keeper.configs) == ["p-1"]

@@ -74,13 +74,15 @@ async def test_without_a_task_it_says_how_to_register_it() -> None:
 
 
 async def test_what_cannot_work_is_refused_in_one_line() -> None:
-    unreachable, as_grpcurl, taken, shown = await asyncio.gather(
+    unreachable, as_grpcurl, taken, shown, scheme = await asyncio.gather(
         run("push", "listen", "--host", "0.0.0.0", "--task", "t-1"),
         run("push", "listen", "--as-grpcurl"),
         run("push", "listen", "--jwks-url", "ftp://x"),
         run("push", "listen", "--as-grpcurl", "--task", "t-1", "--url", "https://me.example/"),
+        run("push", "listen", "--url", "ftp://me.example/"),
     )
     assert "--url is missing; --host 0.0.0.0 is not an address that an agent can call" in error_of(unreachable, 2)
     assert "--as-grpcurl needs --task and --url" in error_of(as_grpcurl, 2)
     assert "jwks_url is 'ftp://x'" in error_of(taken, 2)
     assert "CreateTaskPushNotificationConfig" in shown.out
+    assert "--url is 'ftp://me.example/', which has the scheme 'ftp'" in error_of(scheme, 2)

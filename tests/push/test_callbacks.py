@@ -510,3 +510,9 @@ def test_headers_that_are_a_list_are_refused() -> None:
     asked.metadata.MergeFrom(struct({CALLBACK_TASK: {"endpoint": "grpc://a", "headers": []}}))
     with pytest.raises(InvalidRequestError, match=r"headers: must be an object"):
         asked_in(asked)
+
+
+@pytest.mark.parametrize("address", ["foo", "foo:bar", "http://", "host:70000"])
+def test_the_address_of_the_sentinel_is_checked_at_the_start(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="callback_sentinel"):
+        CallbackSettings(callback_sentinel=address)

@@ -42,7 +42,7 @@ async def test_dead_configs_are_listed_shown_replayed_and_dropped(tmp_path: Path
     assert (await _run("show", KEY.id, "a", *at_store))[1].startswith("task: t-1\nconfig: a\n")
     assert await _run("show", KEY.id, "c", *at_store) == (1, "no such push config is dead\n")
     assert await _run("drop", KEY.id, "a", *at_store) == (0, "1 push config deleted\n")
-    assert await _run("replay", "--all", *at_store) == (0, "1 push config delivered again\n")
+    assert await _run("replay", "--all", *at_store) == (0, "1 push config due again\n")
     assert await _run("list", *at_store) == (0, "no dead push configs\n")
     store = SqlStore(url)
     await store.open()

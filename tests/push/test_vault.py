@@ -66,3 +66,18 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, text: str, said: str) ->
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=said):
         Vault.from_file(path, make=False)
+
+
+@covers("PSEC-1")
+def test_a_file_of_keys_that_others_can_read_is_named_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys"
+    Vault.from_file(file, make=True)
+    assert not caplog.records
+    file.chmod(0o640)
+    Vault.from_file(file, make=False)
+    Vault.from_file(file, make=False)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"other users can use a file of keys file={file} mode=0640 do='chmod 600 {file}'"
+    ]
