@@ -20,7 +20,7 @@ from a2a_grpc.agent.handler import INSTEAD, check_agent, is_executor
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.threads import Threads
-from a2a_grpc.agent.turn import Answer, Stage, Turn
+from a2a_grpc.agent.turn import Answer, Turn, TurnBackend
 
 __all__ = [
     "INSTEAD",
@@ -37,9 +37,9 @@ __all__ = [
     "Output",
     "Rejected",
     "Skill",
-    "Stage",
     "Threads",
     "Turn",
+    "TurnBackend",
     "build_card",
     "check_agent",
     "is_executor",

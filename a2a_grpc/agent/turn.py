@@ -19,7 +19,7 @@ MAX_CONTEXT = 100
 """The largest `limit` of `Turn.context`."""
 
 
-class Stage(Protocol):
+class TurnBackend(Protocol):
     """What a turn needs of the engine: a task to write to, or the call of a skill that answers with a message."""
 
     @property
@@ -132,7 +132,7 @@ class Turn:
         task: bytes | Task,
         context_id: str,
         principal: Principal,
-        stage: Stage,
+        backend: TurnBackend,
         threads: Threads,
         attempt: int = 1,
     ) -> None:
@@ -144,7 +144,7 @@ class Turn:
         self._request = request
         self._task = task  # serialised until the handler reads it
         self._talk: Talk | None = None
-        self._stage = stage
+        self._backend = backend
         self._threads = threads
 
     @property
@@ -202,12 +202,12 @@ class Turn:
         This ends when `ask` has returned the last recorded answer. A handler can skip effects that must not happen
         twice, such as a payment, while this is True.
         """
-        return self._stage.is_replaying
+        return self._backend.is_replaying
 
     @property
     def recorded_questions(self) -> Sequence[Message]:
         """The questions of an earlier run whose recorded answers `ask` has not returned yet, in order."""
-        return self._stage.recorded_questions
+        return self._backend.recorded_questions
 
     @property
     def is_let_go(self) -> bool:
@@ -216,7 +216,7 @@ class Turn:
 
         A handler that is being stopped and has started work at another agent should then not cancel that work.
         """
-        return self._stage.is_let_go
+        return self._backend.is_let_go
 
     @property
     def talk(self) -> Talk:
@@ -232,12 +232,12 @@ class Turn:
 
         Reading it is safe in any thread. A function in `in_thread` should look at it from time to time.
         """
-        return self._stage.canceled
+        return self._backend.canceled
 
     @property
     def cancel_metadata(self) -> dict[str, Json]:
         """The metadata of the caller's request to cancel (spec §3.1.5); empty if there is none."""
-        return self._stage.cancel_metadata
+        return self._backend.cancel_metadata
 
     def new_call_id(self) -> str:
         """Return an id for a call to another agent, for example as its idempotency key.
@@ -245,7 +245,7 @@ class Turn:
         Every run of this turn gets the same ids in the same order. So a call that is repeated in a later run has the
         id that it had before.
         """
-        return self._stage.new_call_id()
+        return self._backend.new_call_id()
 
     async def status(self, content: Contents | None = None) -> None:
         """Send the caller a status update. The task stays in state WORKING.
@@ -260,7 +260,7 @@ class Turn:
             RuntimeError: The skill answers with a message, so there is no task.
             asyncio.CancelledError: The turn is over.
         """
-        await self._stage.status(None if content is None else self._say(content))
+        await self._backend.status(None if content is None else self._say(content))
 
     async def artifact(
         self,
@@ -296,11 +296,11 @@ class Turn:
         """
         if isinstance(content, Artifact):
             artifact = content
-            artifact.artifact_id = artifact.artifact_id or self._stage.new_artifact_id()
+            artifact.artifact_id = artifact.artifact_id or self._backend.new_artifact_id()
         else:
-            artifact_id = id or self._stage.new_artifact_id()
+            artifact_id = id or self._backend.new_artifact_id()
             artifact = output.artifact(content, artifact_id=artifact_id, name=name, description=description)
-        await self._stage.artifact(artifact, append=append, last_chunk=last_chunk)
+        await self._backend.artifact(artifact, append=append, last_chunk=last_chunk)
         return artifact.artifact_id
 
     async def ask(
@@ -334,7 +334,7 @@ class Turn:
         said = self._say(question)
         if metadata:
             said.metadata.CopyFrom(struct(dict(metadata)))
-        asked, request = await self._stage.ask(said, AUTH_REQUIRED if auth else INPUT_REQUIRED)
+        asked, request = await self._backend.ask(said, AUTH_REQUIRED if auth else INPUT_REQUIRED)
         if self.task is not None:
             self.task.history.extend([asked, request.message])
         return Answer.of(request)
@@ -361,7 +361,7 @@ class Turn:
         """
         if not 1 <= limit <= MAX_CONTEXT:
             raise ValueError(f"limit is {limit}; it must be 1 to {MAX_CONTEXT}")
-        return await self._stage.context(limit, artifacts, history_length)
+        return await self._backend.context(limit, artifacts, history_length)
 
     async def referenced(self, *, artifacts: bool = True, history_length: int | None = None) -> list[Task]:
         """Return the tasks that the message names in `reference_task_ids`, in that order (spec §3.4.3).
@@ -376,7 +376,7 @@ class Turn:
             The tasks as they are now, each once. All of them together have at most `max_task_bytes`; the first one is
             returned whether it fits or not.
         """
-        return await self._stage.tasks(self.message.reference_task_ids, artifacts, history_length)
+        return await self._backend.tasks(self.message.reference_task_ids, artifacts, history_length)
 
     async def in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function in a thread. Return its result.

@@ -5,8 +5,8 @@ settings  the limits and times of tasks
 
 Messages:
 
-sends     what happens to a message
-incoming  a send until it is over
+intake    what happens to a message
+send_call a send until it is over
 reply     answers without a task
 line      callers that wait for something that one has at a time
 locks     a lock for each task
@@ -31,13 +31,13 @@ Replicas and background work:
 
 replica   the lease of this process
 recovery  taking over tasks
-upkeep    background loops
+periodic  background loops
 sweep     retention and expiry
 """
 
 from a2a_grpc.engine.engine import Engine
-from a2a_grpc.engine.incoming import Incoming, Opened, ended_before
+from a2a_grpc.engine.periodic import PeriodicTasks
+from a2a_grpc.engine.send_call import AcceptedTurn, SendCall, ended_before
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.upkeep import Upkeep
 
-__all__ = ["Engine", "EngineSettings", "Incoming", "Opened", "Upkeep", "ended_before"]
+__all__ = ["AcceptedTurn", "Engine", "EngineSettings", "PeriodicTasks", "SendCall", "ended_before"]

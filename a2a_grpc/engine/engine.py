@@ -13,13 +13,13 @@ from typing import Any, Self
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
 from a2a_grpc.bus import Topic
-from a2a_grpc.engine.incoming import Incoming, Opened, ended_before, is_over
+from a2a_grpc.engine.intake import Intake
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.run import Canceled
 from a2a_grpc.engine.runs import Runs
-from a2a_grpc.engine.sends import Sends
+from a2a_grpc.engine.send_call import AcceptedTurn, SendCall, ended_before, is_over
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
 from a2a_grpc.log import Follower, Log
@@ -57,7 +57,7 @@ class Engine:
         self._runs = Runs(agent, log, self.settings, self.replica)
         reruns = Reruns(agent, log, self._runs)
         self._recovery = Recovery(agent, log, self.settings, self.replica, self._runs, reruns)
-        self._sends = Sends(agent, log, self.settings, self.replica, self._runs, self._recovery, reruns)
+        self._intake = Intake(agent, log, self.settings, self.replica, self._runs, self._recovery, reruns)
 
     async def __aenter__(self) -> Self:
         await self._recovery.start()
@@ -86,7 +86,7 @@ class Engine:
         self._runs.is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
-        await self._sends.finish(max(grace_s, 1.0))
+        await self._intake.finish(max(grace_s, 1.0))
         is_stored = await self._runs.drain(max(0.0, end - loop.time()))
         if before_leaving is not None:
             await before_leaving()
@@ -94,30 +94,30 @@ class Engine:
         self._runs.watch.stop()
         return is_stored
 
-    def open(self, incoming: Incoming) -> Coroutine[Any, Any, Opened | Message]:
+    def accept(self, send: SendCall) -> Coroutine[Any, Any, AcceptedTurn | Message]:
         """Accepts a message: the turn it became, or the reply of an agent that answers with a message.
 
         Raises, before anything is changed: InvalidRequestError, TaskNotFoundError, UnsupportedOperationError for a task
         that has ended, ResourceExhaustedError over a limit, UnavailableError while draining.
         """
-        return self._sends.open(incoming)
+        return self._intake.accept(send)
 
-    async def settled(self, opened: Opened) -> Snapshot:
+    async def settled(self, accepted: AcceptedTurn) -> Snapshot:
         """Waits until the turn is over, as the task has ended or waits for somebody (SEND-2): the task as it was then.
 
         Raises UnsupportedOperationError if the task ended in an earlier turn, so that nobody looked at this message.
         """
-        found, turn, records = opened.snapshot, opened.turn, opened.records
+        found, turn, records = accepted.snapshot, accepted.turn, accepted.records
         if not is_over(found.state, found.turn, turn):
-            if records is not None and records.is_joined and opened.created is not None:
-                folding = Growing(opened.created)
+            if records is not None and records.is_joined and accepted.created is not None:
+                folding = Growing(accepted.created)
             else:
-                records = self.log.follow(opened.key, found.seq, found.state, folds=True)
+                records = self.log.follow(accepted.key, found.seq, found.state, folds=True)
                 folding = await offload(len(found.task), Growing.of, [found.task])
             with records:
                 found = await _folded(folding, records, turn)
         if found.turn < turn:
-            raise ended_before(opened.key, found.state)
+            raise ended_before(accepted.key, found.state)
         return found
 
     async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Head | Snapshot:

@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple, cast
 
-from a2a_grpc.agent import Agent, Outcome, Output, Stage, Threads, Turn
+from a2a_grpc.agent import Agent, Outcome, Output, Threads, Turn, TurnBackend
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.replay import Replay, kept_of, take_asked
-from a2a_grpc.engine.run import Queued
+from a2a_grpc.engine.run import QueuedTurn
 from a2a_grpc.lifecycle import INTERRUPTED
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
@@ -29,7 +29,7 @@ logger = logging.getLogger("a2a_grpc.engine")
 class Abandoned(NamedTuple):
     """A handler that waits for the answer to another agent's question, and is not in memory."""
 
-    first: Queued
+    first: QueuedTurn
     """The message that began the turn, with the answers that were given."""
     task: Task
     question: Message
@@ -49,12 +49,12 @@ async def waiting_for_another(log: Log, agent: Agent, key: TaskKey, head: Head) 
     whole = (await log.snapshot(key)).task
     task = await offload(len(whole), parsed, Task(), whole)
     asked = take_asked(task, stored, head.turn - kept.turn)
-    first = Queued.of(kept, key, agent, is_kept=True)
+    first = QueuedTurn.of(kept, key, agent, is_kept=True)
     return Abandoned(first._replace(replay=Replay(asked, is_all_written=True)), task, question)
 
 
-class Farewell(Stage):
-    """The stage of a turn whose task has ended: it writes nothing. The handler gets the recorded answers, then
+class Farewell(TurnBackend):
+    """The backend of a turn whose task has ended: it writes nothing. The handler gets the recorded answers, then
     CancelledError where it waited."""
 
     def __init__(self, waiting: Abandoned, key: TaskKey, past: Past) -> None:
@@ -129,7 +129,7 @@ async def say_farewell(waiting: Abandoned, key: TaskKey, past: Past, threads: Th
         task=waiting.task,
         context_id=waiting.task.context_id,
         principal=first.principal,
-        stage=Farewell(waiting, key, past),
+        backend=Farewell(waiting, key, past),
         threads=threads,
     )
     try:

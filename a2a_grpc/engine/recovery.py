@@ -13,14 +13,14 @@ from google.protobuf.struct_pb2 import Struct
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
+from a2a_grpc.engine.periodic import PeriodicTasks
 from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.rerun import Reruns
-from a2a_grpc.engine.run import Canceled, Queued
+from a2a_grpc.engine.run import Canceled, QueuedTurn
 from a2a_grpc.engine.runs import Active, Runs
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.sweep import Expiry, sweep
-from a2a_grpc.engine.upkeep import Upkeep
 from a2a_grpc.log import Log
 from a2a_grpc.parts import to_dict
 from a2a_grpc.store import Head, Pending, StaleAppend, TaskKey
@@ -53,7 +53,7 @@ class Recovery:
         self._runs = runs
         self._reruns = reruns
         self._expiry = Expiry(log.store, settings, replica, runs)
-        self._upkeep = Upkeep()
+        self._periodic = PeriodicTasks()
         self._listening = ExitStack()
         self._out_of_touch: set[TaskKey] = set()
         """Tasks of this process whose runs were stopped because the store was away."""
@@ -61,23 +61,23 @@ class Recovery:
     @property
     def is_healthy(self) -> bool:
         """Whether every loop runs, and the lease with them."""
-        return self._upkeep.is_healthy and self._replica.is_alive
+        return self._periodic.is_healthy and self._replica.is_alive
 
     async def start(self) -> None:
         """Joins the replicas. Raises StoreUnavailable."""
         await self._replica.join()
         await self._runs.waiting.refresh(self._log.store)
-        settings, upkeep = self._settings, self._upkeep
-        upkeep.every(0.0, "lease", self._live)
-        upkeep.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
-        upkeep.every(0.0, "let-go", self._let_go)
+        settings, periodic = self._settings, self._periodic
+        periodic.every(0.0, "lease", self._live)
+        periodic.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
+        periodic.every(0.0, "let-go", self._let_go)
         if not self._log.store.durable:
             return  # no earlier process has left a task, and no write is in doubt
         lost = self._listening.enter_context(self._log.bus.listen(LOST))
-        upkeep.every(0.0, "attend", self._attend)
-        upkeep.every(settings.lease_s / 3, "take-over", self._take_over, lost)
+        periodic.every(0.0, "attend", self._attend)
+        periodic.every(settings.lease_s / 3, "take-over", self._take_over, lost)
         if self._log.store.shared:
-            upkeep.every(settings.poll_interval_s, "poll", self._log.poll)
+            periodic.every(settings.poll_interval_s, "poll", self._log.poll)
 
     async def stop(self, *, is_stored: bool = True) -> bool:
         """Leave the group of replicas, so that the others may claim this replica's tasks at once.
@@ -86,9 +86,9 @@ class Recovery:
         (`is_stored` is False).
         """
         if is_stored:
-            is_stored, _ = await asyncio.gather(self._replica.leave(), self._upkeep.stop())
+            is_stored, _ = await asyncio.gather(self._replica.leave(), self._periodic.stop())
         else:
-            await self._upkeep.stop(0.0)
+            await self._periodic.stop(0.0)
         self._listening.close()
         self._log.bus.wake(LOST)
         if not is_stored:
@@ -133,7 +133,9 @@ class Recovery:
             with suppress(StaleAppend):  # it was canceled at this moment
                 await self._reruns.answer(key, head, stored)
             return
-        first, *rest = [Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages) for pending in waiting]
+        first, *rest = [
+            QueuedTurn.of(pending, key, self._agent, is_kept=self._runs.keeps_messages) for pending in waiting
+        ]
         self._runs.start(first, self._runs.writer(key, head), b"", rest)
 
     async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending]) -> None:

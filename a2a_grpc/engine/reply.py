@@ -24,8 +24,8 @@ from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageReques
 logger = logging.getLogger("a2a_grpc.engine")
 
 
-class NoTask:
-    """The stage of a turn that has no task: it ends with the call, and there is nothing to update."""
+class MessageBackend:
+    """The backend of a turn that has no task: it ends with the call, and there is nothing to update."""
 
     def __init__(self, past: Past, scope: Scope, context_id: str) -> None:
         self._past = past
@@ -77,18 +77,18 @@ async def reply(
     Raises InvalidAgentResponseError for an outcome that only a task can have, InternalError for an exception of the
     handler, whose text goes to the log.
     """
-    stage = NoTask(past, scope, context_id)
+    backend = MessageBackend(past, scope, context_id)
     turn = Turn(
         skill=skill.id,
         request=request,
         task=b"",
         context_id=context_id,
         principal=principal,
-        stage=stage,
+        backend=backend,
         threads=threads,
     )
     call = asyncio.current_task()
-    place = slots.take(scope) or slots.line_up(scope, priority_of(request))
+    place = slots.try_acquire(scope) or slots.line_up(scope, priority_of(request))
     await place.wait()
     try:
         called = skill.handler(turn)
@@ -103,7 +103,7 @@ async def reply(
             ) from None
     except asyncio.CancelledError as error:
         if call is not None and call.cancelling():
-            stage.canceled = True
+            backend.canceled = True
             raise
         logger.exception("handler failed skill=%s %s", skill.id, line_of(error))
         raise InternalError from error
@@ -115,7 +115,7 @@ async def reply(
         logger.exception("handler failed skill=%s %s", skill.id, line_of(error))
         raise InternalError from error
     finally:
-        place.leave()
+        place.release()
 
 
 def _message(output: object, context_id: str, frame: FrameType | None) -> Message:

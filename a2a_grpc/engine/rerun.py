@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
 from a2a_grpc.engine.replay import Asked, Replay, kept_of, take_asked
-from a2a_grpc.engine.run import Queued
+from a2a_grpc.engine.run import QueuedTurn
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.log import Log
@@ -56,8 +56,8 @@ class Reruns:
         records = await self._log.store.read(writer.key, writer.seq - 1, 1)
         return bool(records and records[0].message)
 
-    def _queued(self, pending: Pending, key: TaskKey) -> Queued:
-        return Queued.of(pending, key, self._agent, is_kept=self._runs.keeps_messages)
+    def _queued(self, pending: Pending, key: TaskKey) -> QueuedTurn:
+        return QueuedTurn.of(pending, key, self._agent, is_kept=self._runs.keeps_messages)
 
 
 def _split(serialized: bytes, stored: Sequence[Pending], answers: int) -> tuple[list[Asked], Task]:

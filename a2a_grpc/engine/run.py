@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, cast
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Stage, Threads, Turn
+from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Threads, Turn, TurnBackend
 from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.blame import blamed, frame_of, line_of
@@ -44,7 +44,7 @@ BREATHE_EVERY = 4
 made, and an agent that never waits starves nobody, and sees its cancellation."""
 
 
-class Queued(NamedTuple):
+class QueuedTurn(NamedTuple):
     """A message with its number among the task's turns, and what it takes to play it."""
 
     turn: int
@@ -58,7 +58,7 @@ class Queued(NamedTuple):
     """What an earlier run for this message has asked."""
 
     @classmethod
-    def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "Queued":
+    def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "QueuedTurn":
         """The message as it was stored. Where the agent does not have its skill any more, playing it says so."""
         return cls(
             pending.turn,
@@ -87,7 +87,7 @@ class Canceled(Outcome):
     state = lifecycle.CANCELED
 
 
-class Run(Stage):
+class Run(TurnBackend):
     """Plays one turn on its task: waits for a place, runs the handler, writes what it makes, ends the turn.
 
     Guarantees:
@@ -103,7 +103,7 @@ class Run(Stage):
 
     def __init__(
         self,
-        queued: Queued,
+        queued: QueuedTurn,
         task: bytes | Task,
         *,
         writer: Writer,
@@ -112,7 +112,7 @@ class Run(Stage):
         held: "Held[Run]",
         threads: Threads,
         watch: Watch,
-        inbox: "deque[Queued]",
+        inbox: "deque[QueuedTurn]",
         past: Past,
         is_resumable: bool,
     ) -> None:
@@ -178,7 +178,7 @@ class Run(Stage):
             self._ending = True
             if self._handler_ended is not None and not self._handler_ended.done():
                 self._handler_ended.set_result(None)
-            self._place.leave()
+            self._place.release()
         if self._is_lost:
             return
         if self._stop_outcome is not None:
@@ -204,7 +204,7 @@ class Run(Stage):
 
     def abandon(self) -> None:
         """Gives up on a handler that does not stop: its place goes to the next run, its claim is another's already."""
-        self._place.leave()
+        self._place.release()
         if self._worker is not None:
             self._worker.cancel()
 
@@ -312,7 +312,7 @@ class Run(Stage):
                 with suppress(StoreUnavailable):  # it is handed over again, as one that is unanswered
                     await self.answer()
                     return question, answer.result()
-            self._place.leave()
+            self._place.release()
             self._held.enter(self)
             request = await answer
         except asyncio.CancelledError:
@@ -387,7 +387,7 @@ class Run(Stage):
             task=task,
             context_id=self.writer.context_id,
             principal=self._queued.principal,
-            stage=self,
+            backend=self,
             threads=self._threads,
             attempt=self._queued.attempt,
         )
@@ -574,13 +574,13 @@ class Run(Stage):
             return
         self._place = self._enter()
         if not self._place.is_held:
-            self._place.leave()
+            self._place.release()
 
     def _enter(self) -> Place:
         """Return a place for the run, or the wait for one: as the owner of the task, with the priority of the message
         that began the turn."""
         scope = self.writer.key.scope
-        return self._slots.take(scope) or self._slots.line_up(scope, priority_of(self._queued.request))
+        return self._slots.try_acquire(scope) or self._slots.line_up(scope, priority_of(self._queued.request))
 
     async def _wait_for_place(self) -> None:
         self._has_waited = True

@@ -16,7 +16,7 @@ from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.replica import Replica
-from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Queued, Run
+from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, QueuedTurn, Run
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.waiting import Waiting
@@ -44,7 +44,7 @@ class Active:
     run: Run
     last_turn: int
     """The newest message that was handed over."""
-    inbox: deque[Queued]
+    inbox: deque[QueuedTurn]
     work: "asyncio.Task[None]" = field(init=False)
     stopping: "asyncio.Task[None] | None" = None
 
@@ -118,7 +118,9 @@ class Runs:
         if not self._replica.is_joined:
             raise UnavailableError("this server was out of touch with its store; try again", retry_after_s=1.0)
 
-    def start(self, first: Queued, writer: Writer, task: bytes | Task = b"", waiting: Iterable[Queued] = ()) -> None:
+    def start(
+        self, first: QueuedTurn, writer: Writer, task: bytes | Task = b"", waiting: Iterable[QueuedTurn] = ()
+    ) -> None:
         """Start a run under the writer's claim, for a message that is in the log of `task`; without a task the run
         brings the message there. Then come the messages that wait.
 
@@ -143,7 +145,7 @@ class Runs:
         for pending in await self._log.store.pending(key):
             if pending.turn > active.last_turn:
                 active.last_turn = pending.turn
-                active.inbox.append(Queued.of(pending, key, self._agent, is_kept=self.keeps_messages))
+                active.inbox.append(QueuedTurn.of(pending, key, self._agent, is_kept=self.keeps_messages))
         if active.inbox and active.run.is_waiting:
             try:
                 await active.run.answer()
@@ -267,7 +269,7 @@ class Runs:
         if not task.cancelled() and (error := task.exception()):
             logger.error("background task failed name=%s", task.get_name(), exc_info=error)
 
-    def _run(self, first: Queued, task: bytes | Task, writer: Writer, inbox: deque[Queued]) -> Run:
+    def _run(self, first: QueuedTurn, task: bytes | Task, writer: Writer, inbox: deque[QueuedTurn]) -> Run:
         return Run(
             first,
             task,

@@ -41,7 +41,7 @@ class Slots:
         self._last: _Caller | None = None
         """The caller that took the last free place; None once a run that waited has got one."""
         self._waiting = 0
-        self._expected = 0
+        self._reserved = 0
         self._idle = asyncio.Event()
         self.taken = 0
         """Runs that hold a place or wait for one."""
@@ -49,14 +49,14 @@ class Slots:
     @property
     def room(self) -> int:
         """How many more runs may hold a place or wait for one."""
-        return self._free + self._queue - self._waiting - self._expected
+        return self._free + self._queue - self._waiting - self._reserved
 
     def is_full(self, scope: Scope) -> bool:
         """Return True if another run of a caller would have to wait, and no more runs may."""
-        if self._waiting + self._expected < self._queue:
+        if self._waiting + self._reserved < self._queue:
             return False
         free = min(self._free, self._per_caller - self._caller(scope).held)
-        return self._waiting + self._expected >= self._queue + free
+        return self._waiting + self._reserved >= self._queue + free
 
     def is_full_for(self, scope: Scope) -> bool:
         """Return True if another run of a caller would have to wait, and no more of this caller's may."""
@@ -64,23 +64,23 @@ class Slots:
             return False
         caller = self._caller(scope)
         free = min(self._free, self._per_caller - caller.held)
-        return caller.waiting + caller.expected >= self._queued_per_caller + free
+        return caller.waiting + caller.reserved >= self._queued_per_caller + free
 
     @contextmanager
-    def expecting(self, scope: Scope) -> Iterator[None]:
-        """Count a run of a caller that is about to enter, while the block stores its message."""
+    def reserving(self, scope: Scope) -> Iterator[None]:
+        """Reserve room for a run of a caller while the block stores its message."""
         caller = self._callers.setdefault(scope, self._caller(scope))
-        caller.expected += 1
-        self._expected += 1
+        caller.reserved += 1
+        self._reserved += 1
         try:
             yield
         finally:
-            caller.expected -= 1
-            self._expected -= 1
+            caller.reserved -= 1
+            self._reserved -= 1
             self._forget(caller)
 
-    def take(self, scope: Scope) -> "Place | None":
-        """Return a place for a run of a caller; None if none is free for it. The place must be left."""
+    def try_acquire(self, scope: Scope) -> "Place | None":
+        """Return a place for a run of a caller; None if none is free for it. The place must be released."""
         caller = self._callers.get(scope)
         if not self._free or (caller is not None and caller.held >= self._per_caller):
             return None
@@ -93,7 +93,7 @@ class Slots:
         return Place(self, caller, None)
 
     def line_up(self, scope: Scope, priority: Priority) -> "Place":
-        """Return the wait for a place that `take` did not give. It must be left, before or after it has come to one."""
+        """Return the wait for a place that `try_acquire` did not give. It must be released in any case."""
         caller = self._callers.get(scope)
         if caller is None:
             caller = self._callers[scope] = _Caller(scope)
@@ -104,8 +104,8 @@ class Slots:
         self._lines[priority].join(place, self._clock, self._last)
         return place
 
-    def leave(self, place: "Place") -> None:
-        """Give up a place, or the wait for it. `Place.leave` calls this."""
+    def release(self, place: "Place") -> None:
+        """Release a place, or end the wait for it. `Place.release` calls this."""
         caller = place.caller
         self.taken -= 1
         if place.line is not None:
@@ -123,7 +123,7 @@ class Slots:
             self._idle.set()
 
     def _pass_on(self, former: "_Caller") -> None:
-        """Give a place that a caller has left to the run whose turn it is."""
+        """Give a place that a caller has released to the run whose turn it is."""
         due: _Line | None = None
         for line in self._lines:
             line.recall(former)
@@ -145,7 +145,7 @@ class Slots:
         return self._callers.get(scope) or _Caller(scope)
 
     def _forget(self, caller: "_Caller") -> None:
-        if not caller.held and not caller.waiting and not caller.expected:
+        if not caller.held and not caller.waiting and not caller.reserved:
             del self._callers[caller.scope]
 
     async def idle(self) -> None:
@@ -158,30 +158,30 @@ class Slots:
 class Place:
     """What one run has of the slots: a place, the wait for one, or nothing any more."""
 
-    __slots__ = ("_given", "_is_left", "_slots", "caller", "line")
+    __slots__ = ("_given", "_is_released", "_slots", "caller", "line")
 
     def __init__(self, slots: Slots, caller: "_Caller", line: "_Line | None") -> None:
         self._slots = slots
         self._given: asyncio.Future[None] | None = None
-        self._is_left = False
+        self._is_released = False
         self.caller = caller
         self.line = line
         """Where the run waits; None once it need not."""
 
     @property
     def is_held(self) -> bool:
-        """True from the moment that the run has the place until it is left."""
-        return self.line is None and not self._is_left
+        """True from the moment that the run has the place until the place is released."""
+        return self.line is None and not self._is_released
 
     async def wait(self) -> None:
-        """Return once the place is held. If the wait is canceled, the place is left."""
+        """Return once the place is held. If the wait is canceled, the place is released."""
         if self.line is None:
             return
         self._given = asyncio.get_running_loop().create_future()
         try:
             await self._given
         except BaseException:
-            self.leave()
+            self.release()
             raise
 
     def give(self) -> None:
@@ -190,23 +190,23 @@ class Place:
         if self._given is not None and not self._given.done():
             self._given.set_result(None)
 
-    def leave(self) -> None:
-        """Give the place up, or stop waiting for it. A place that was left stays so."""
-        if not self._is_left:
-            self._is_left = True
-            self._slots.leave(self)
+    def release(self) -> None:
+        """Release the place, or stop waiting for it. Later calls change nothing."""
+        if not self._is_released:
+            self._is_released = True
+            self._slots.release(self)
 
 
 class _Caller:
     """How many runs one caller has."""
 
-    __slots__ = ("expected", "held", "scope", "waiting")
+    __slots__ = ("held", "reserved", "scope", "waiting")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.held = 0
         self.waiting = 0
-        self.expected = 0
+        self.reserved = 0
 
 
 class _Line:

@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent.callback import AUTHORIZATION, CallbackTask, config_of, key_in, take_secrets
-from a2a_grpc.engine import Incoming
+from a2a_grpc.engine import SendCall
 from a2a_grpc.errors import InvalidRequestError, PushNotificationNotSupportedError, TaskNotFoundError, Violation
 from a2a_grpc.log import Log
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
@@ -111,7 +111,7 @@ class PushCalls:
         return self._configs
 
     @asynccontextmanager
-    async def sending(self, call: Call, incoming: Incoming, asked: CallbackTask | None) -> AsyncIterator[None]:
+    async def sending(self, call: Call, send: SendCall, asked: CallbackTask | None) -> AsyncIterator[None]:
         """Keep the push configs of a send, if there are any, while the block accepts the message.
 
         These are the config of the request, and the one of the callback that the message asks for. The configs of a
@@ -119,7 +119,7 @@ class PushCalls:
         is missed, and deleted again if the message is refused. The engine gets the request without their secrets, as it
         may store the request.
         """
-        configs, request = self._configs, incoming.request
+        configs, request = self._configs, send.request
         task_id = request.message.task_id
         if configs is None:
             yield
@@ -132,8 +132,8 @@ class PushCalls:
             config = TaskPushNotificationConfig()
             config.CopyFrom(request.configuration.task_push_notification_config)
             wanted.append(Wanted(config, INLINE))
-            if incoming.idempotency_key:
-                await incoming.sign()  # of the whole request
+            if send.idempotency_key:
+                await send.sign()  # of the whole request
             request.configuration.ClearField("task_push_notification_config")
         if not wanted:
             yield
@@ -141,24 +141,24 @@ class PushCalls:
                 configs.look_at(call.key(task_id))
             return
         if task_id:
-            async with self._added(call, incoming, wanted, configs):
+            async with self._added(call, send, wanted, configs):
                 yield
             return
         for one in wanted:
             await one.check(configs)
-        incoming.pushes = configs.inline([one.config for one in wanted], _version(call))
+        send.pushes = configs.inline([one.config for one in wanted], _version(call))
         yield
         configs.look()
 
     @asynccontextmanager
     async def _added(
-        self, call: Call, incoming: Incoming, wanted: Sequence[Wanted], configs: "Configs"
+        self, call: Call, send: SendCall, wanted: Sequence[Wanted], configs: "Configs"
     ) -> AsyncIterator[None]:
-        key = call.key(incoming.request.message.task_id)
+        key = call.key(send.request.message.task_id)
         head = await self._log.head(key)
         for one in wanted:
             await one.check(configs)
-        if head.state in lifecycle.TERMINAL or await self._is_repeated(incoming):
+        if head.state in lifecycle.TERMINAL or await self._is_repeated(send):
             yield  # the engine refuses the message, or has accepted it before
             return
         added: list[str] = []
@@ -174,10 +174,10 @@ class PushCalls:
                 await configs.delete(key, id)
             raise
 
-    async def _is_repeated(self, incoming: Incoming) -> bool:
-        if not incoming.idempotency_key:
+    async def _is_repeated(self, send: SendCall) -> bool:
+        if not send.idempotency_key:
             return False
-        return await self._log.store.bound(incoming.scope, incoming.idempotency_key) is not None
+        return await self._log.store.bound(send.scope, send.idempotency_key) is not None
 
     async def _is_known(self, key: TaskKey, id: str, configs: "Configs") -> bool:
         try:

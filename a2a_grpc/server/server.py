@@ -24,7 +24,7 @@ from a2a_grpc.auth.settings import AuthSettings
 from a2a_grpc.bus import open_bus
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.unavailable import StoreErrors
-from a2a_grpc.engine import Engine, EngineSettings, Upkeep
+from a2a_grpc.engine import Engine, EngineSettings, PeriodicTasks
 from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.admin import HEALTH_METHODS, Admin
 from a2a_grpc.listening.descriptors import shares
@@ -225,7 +225,7 @@ class Server:
         if self._push_settings.push and (why := self._push_problem()):
             raise ConfigurationError(f"push notifications cannot be offered: {why}")
         self._http: CardPort | None = None
-        self._upkeep = Upkeep()
+        self._periodic = PeriodicTasks()
         self._quiet = QuietGrpc()
         self._front: Front
         self._private_socket = private_socket
@@ -360,12 +360,12 @@ class Server:
         self.agent.callbacks.serve(callback_endpoint(self.settings, address), token_keys)
         self._is_serving = True
         if self._pushing is not None:
-            self._upkeep.every(PUSH_LEASE_S, "push-lease", self._pushing.sender.check_lease)
-            self._upkeep.every(PUSH_ROUND_S, "push", self._pushing.sender.round, self._pushing.sender.topic)
+            self._periodic.every(PUSH_LEASE_S, "push-lease", self._pushing.sender.check_lease)
+            self._periodic.every(PUSH_ROUND_S, "push", self._pushing.sender.round, self._pushing.sender.topic)
         if settings.health:
-            self._upkeep.every(LOOK_INTERVAL_S, "health", self._look)
+            self._periodic.every(LOOK_INTERVAL_S, "health", self._look)
         if front.tls is not None:
-            self._upkeep.every(LOOK_EVERY_S, "tls", front.look_at_files)
+            self._periodic.every(LOOK_EVERY_S, "tls", front.look_at_files)
 
     def _build_card(self, address: str) -> AgentCard:
         """Return the card for an address, with the credentials that the server accepts."""
@@ -467,7 +467,7 @@ class Server:
             self._closed.set()
 
     async def _close(self, grace_s: float | None) -> None:
-        await self._upkeep.stop()
+        await self._periodic.stop()
         await self._readiness.stop()
         self._admin.leave()
         grace_s = self.settings.drain_grace_s if grace_s is None else grace_s

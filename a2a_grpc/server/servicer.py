@@ -12,7 +12,7 @@ import grpc
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
 from a2a_grpc.agent.callback import asked_in, is_callback
-from a2a_grpc.engine import Engine, Incoming, Opened, ended_before
+from a2a_grpc.engine import AcceptedTurn, Engine, SendCall, ended_before
 from a2a_grpc.errors import (
     InvalidRequestError,
     PermissionDeniedError,
@@ -125,43 +125,43 @@ class Servicer:
     async def send_message(self, raw: bytes, context: Context) -> bytes:
         call, request = await self._accept(SendMessageRequest, raw, context)
         configuration = request.configuration
-        opened = await self._open("SendMessage", call, request, len(raw), waits=not configuration.return_immediately)
-        if isinstance(opened, Message):
-            return await self._answers.unary(call, context, message_element(opened))
-        snapshot = opened.snapshot
+        accepted = await self._send("SendMessage", call, request, len(raw), waits=not configuration.return_immediately)
+        if isinstance(accepted, Message):
+            return await self._answers.unary(call, context, message_element(accepted))
+        snapshot = accepted.snapshot
         if not configuration.return_immediately:
             try:
-                snapshot = await self._engine.settled(opened)
+                snapshot = await self._engine.settled(accepted)
             except GONE:
-                self._disconnects.handle(call, opened.key)
+                self._disconnects.handle(call, accepted.key)
                 raise
         task = await seen(snapshot, view_of(call, configuration))
         return await self._answers.unary(call, context, await element_of(task))
 
     async def send_streaming_message(self, raw: bytes, context: Context) -> None:
         call, request = await self._accept(SendMessageRequest, raw, context)
-        opened = await self._open("SendStreamingMessage", call, request, len(raw), streams=True)
-        if isinstance(opened, Message):
-            await self._answers.single(call, context, message_element(opened))
+        accepted = await self._send("SendStreamingMessage", call, request, len(raw), streams=True)
+        if isinstance(accepted, Message):
+            await self._answers.single(call, context, message_element(accepted))
             return
-        start = opened.snapshot
+        start = accepted.snapshot
         try:
-            with opened.records or self._log.follow(opened.key, start.seq, start.state) as records:
+            with accepted.records or self._log.follow(accepted.key, start.seq, start.state) as records:
                 state, turn = await self._answers.stream(
                     call,
                     context,
                     records,
                     start,
                     first=await seen(start, view_of(call, request.configuration)),
-                    is_over=lambda state, turn: state == lifecycle.INPUT_REQUIRED and turn >= opened.turn,
+                    is_over=lambda state, turn: state == lifecycle.INPUT_REQUIRED and turn >= accepted.turn,
                 )
         except GONE:
-            self._disconnects.handle(call, opened.key)
+            self._disconnects.handle(call, accepted.key)
             raise
-        if turn < opened.turn:
-            raise ended_before(opened.key, state)
+        if turn < accepted.turn:
+            raise ended_before(accepted.key, state)
 
-    async def _open(
+    async def _send(
         self,
         operation: str,
         call: Call,
@@ -170,7 +170,7 @@ class Servicer:
         *,
         streams: bool = False,
         waits: bool = False,
-    ) -> Opened | Message:
+    ) -> AcceptedTurn | Message:
         if size > LARGE_BYTES:
             await self._pace.run(self._checks.sending(request))
         else:
@@ -184,12 +184,12 @@ class Servicer:
             self._check_token(call)
         task_id = request.message.task_id
         await self._policy.check(call.principal, operation, call.key(task_id) if task_id else None)
-        incoming = Incoming(call.principal, request, call.metadata.idempotency_key, waits, streams, size)
-        async with self._push.sending(call, incoming, asked):
-            opened = await self._engine.open(incoming)
-        if isinstance(opened, Opened):
-            call.caller.task = opened.key.id
-        return opened
+        send = SendCall(call.principal, request, call.metadata.idempotency_key, waits, streams, size)
+        async with self._push.sending(call, send, asked):
+            accepted = await self._engine.accept(send)
+        if isinstance(accepted, AcceptedTurn):
+            call.caller.task = accepted.key.id
+        return accepted
 
     def _check_token(self, call: Call) -> None:
         """Raise PermissionDeniedError for a result that the agent has not asked for."""

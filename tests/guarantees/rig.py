@@ -10,7 +10,7 @@ import grpc.aio
 
 from a2a_grpc import Agent, InputRequired, Turn
 from a2a_grpc.bus import LocalBus
-from a2a_grpc.engine import Engine, EngineSettings, Incoming
+from a2a_grpc.engine import Engine, EngineSettings, SendCall
 from a2a_grpc.engine.writer import now_us
 from a2a_grpc.lifecycle import SUBMITTED, TERMINAL, fold
 from a2a_grpc.log import Log
@@ -177,11 +177,11 @@ async def engine_on(store: TaskStore, agent: Agent, **settings: Any) -> AsyncIte
         yield engine
 
 
-def incoming(request: SendMessageRequest, key: str = "") -> Incoming:
+def send_call(request: SendMessageRequest, key: str = "") -> SendCall:
     """A send as the engine gets it; a copy, as the engine fills it in."""
     copy = SendMessageRequest()
     copy.CopyFrom(request)
-    return Incoming(Principal(tenant=request.tenant), copy, key)
+    return SendCall(Principal(tenant=request.tenant), copy, key)
 
 
 def engine_of(served: Served) -> Engine:

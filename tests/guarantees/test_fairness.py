@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.bus import LocalBus
-from a2a_grpc.engine import Engine, EngineSettings, Incoming, Opened
+from a2a_grpc.engine import AcceptedTurn, Engine, EngineSettings, SendCall
 from a2a_grpc.engine.priority import Priority
 from a2a_grpc.engine.slots import Place, Slots
 from a2a_grpc.errors import PermissionDeniedError, ResourceExhaustedError
@@ -44,17 +44,17 @@ def scope(name: str) -> Scope:
 
 def enter(slots: Slots, caller: Scope, priority: Priority = NORMAL) -> Place:
     """A run that enters: its place, or its wait for one."""
-    return slots.take(caller) or slots.line_up(caller, priority)
+    return slots.try_acquire(caller) or slots.line_up(caller, priority)
 
 
 def order_of(slots: Slots, holder: Place, waiting: dict[str, Place]) -> list[str]:
     """The names of waiting runs in the order in which they get the one place, each leaving it at once."""
     order = []
-    holder.leave()
+    holder.release()
     while given := [name for name, place in waiting.items() if place.is_held]:
         (name,) = given
         order.append(name)
-        waiting.pop(name).leave()
+        waiting.pop(name).release()
     assert not waiting
     assert slots.taken == 0
     return order
@@ -85,7 +85,7 @@ def test_a_caller_that_comes_between_two_turns_is_before_the_one_that_was_served
     slots = Slots(1, 100)
     holder = enter(slots, scope("a"))
     waiting = entered(slots, "a1", "a2", "a3")
-    holder.leave()
+    holder.release()
     assert waiting["a1"].is_held
     waiting |= entered(slots, "b1", "b2")
     assert order_of(slots, waiting.pop("a1"), waiting) == ["b1", "a2", "b2", "a3"]
@@ -98,7 +98,7 @@ def test_a_caller_that_comes_again_and_again_passes_no_one_twice() -> None:
     order = []
     for number in range(6):
         waiting |= entered(slots, f"b{number}")
-        now.leave()
+        now.release()
         name = next(name for name, place in waiting.items() if place.is_held)
         order.append(name)
         now = waiting.pop(name)
@@ -134,7 +134,7 @@ def test_a_low_run_gets_a_place_however_many_high_ones_keep_coming() -> None:
     turns = 0
     while not low.is_held:
         following = enter(slots, scope("a"), HIGH)
-        now.leave()
+        now.release()
         now = following
         turns += 1
         assert turns <= WITHIN
@@ -148,10 +148,10 @@ def test_a_low_run_of_a_caller_at_its_limit_gets_a_place_although_its_own_high_o
         waiting = enter(slots, scope("a"), HIGH)
         low = low or enter(slots, scope("a"), LOW)
         following = enter(slots, scope("b"))
-        other.leave()
+        other.release()
         assert following.is_held
         other = following
-        mine.leave()
+        mine.release()
         if low.is_held:
             break
         mine = waiting
@@ -163,11 +163,11 @@ def test_a_caller_at_its_limit_is_passed_over_and_keeps_its_turn() -> None:
     slots = Slots(3, 100, per_caller=2)
     held = entered(slots, "a1", "a2", "b1")
     waiting = entered(slots, "a3", "c1", "c2", "d1")
-    held["b1"].leave()  # it is the turn of a, which has two places
+    held["b1"].release()  # it is the turn of a, which has two places
     assert [name for name, place in waiting.items() if place.is_held] == ["c1"]
-    held["a1"].leave()
+    held["a1"].release()
     assert [name for name, place in waiting.items() if place.is_held] == ["a3", "c1"]
-    held["a2"].leave()
+    held["a2"].release()
     assert [name for name, place in waiting.items() if place.is_held] == ["a3", "c1", "d1"]
 
 
@@ -204,7 +204,7 @@ def test_no_step_costs_more_because_more_runs_wait(each: int) -> None:
         slots = Slots(1, 100_000)
         holder = enter(slots, scope("a"))
         runs = [enter(slots, scope(f"c{number // each}")) for number in range(waiting)]
-        steps = lambda: enter(slots, scope("c1")), runs[waiting // 2].leave, holder.leave  # noqa: B023
+        steps = lambda: enter(slots, scope("c1")), runs[waiting // 2].release, holder.release  # noqa: B023
         costs.append([calls_in(step) for step in steps])
     assert costs[0] == costs[1]
 
@@ -253,7 +253,7 @@ class Ledger:
     def leave(self, number: int) -> None:
         if not self.held:
             return
-        self.held.pop(number % len(self.held)).leave()
+        self.held.pop(number % len(self.held)).release()
         eligible = [place for place in self.waiting if self.holds(place) < self.per_caller]
         for place in self.waiting:
             if place.is_held:
@@ -266,7 +266,7 @@ class Ledger:
 
     def cancel(self, number: int) -> None:
         if self.waiting:
-            self.waiting.pop(number % len(self.waiting)).leave()
+            self.waiting.pop(number % len(self.waiting)).release()
 
     def check(self) -> None:
         assert len(self.held) <= self.limit
@@ -323,12 +323,12 @@ class Steps:
             self._allowed.release()
 
 
-def sent(caller: str, text: str, *, priority: str = "", scopes: frozenset[str] = frozenset()) -> Incoming:
+def sent(caller: str, text: str, *, priority: str = "", scopes: frozenset[str] = frozenset()) -> SendCall:
     """A send of one of several callers, which are tenants here."""
     asked = request(text, tenant=caller)
     if priority:
         asked.message.metadata["priority"] = priority
-    return Incoming(Principal(tenant=caller, scopes=scopes), asked)
+    return SendCall(Principal(tenant=caller, scopes=scopes), asked)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -365,11 +365,11 @@ async def test_the_first_run_of_a_caller_begins_within_one_run_however_many_anot
     async with engine_with(steps.agent, store, max_runs=runs, max_queued_runs=queued) as engine:
         for start in range(0, runs + queued, 500):
             numbers = range(start, min(start + 500, runs + queued))
-            await asyncio.gather(*(engine.open(sent("a", str(number))) for number in numbers))
+            await asyncio.gather(*(engine.accept(sent("a", str(number))) for number in numbers))
         await eventually(lambda: _assert_begun(steps, runs))
         steps.allow(1)
         await eventually(lambda: _assert_begun(steps, runs + 1))
-        await engine.open(sent("b", "first"))
+        await engine.accept(sent("b", "first"))
         before = len(steps.begun)
         steps.allow(1)
         await eventually(lambda: _assert_begun(steps, before + 1))
@@ -400,8 +400,8 @@ async def test_no_caller_of_fifty_with_random_load_starves(store: str, full: boo
                 text = f"{caller}-{number}"
                 waiting[caller].append(text)
                 ahead = len(waiting[caller])
-                opened = await engine.open(sent(caller, text))
-                assert isinstance(opened, Opened)
+                accepted = await engine.accept(sent(caller, text))
+                assert isinstance(accepted, AcceptedTurn)
                 late[text] = len(begun), ahead * 50 + runs
                 for _ in range(random.randrange(3)):
                     await asyncio.sleep(0)
@@ -418,10 +418,10 @@ async def test_no_caller_of_fifty_with_random_load_starves(store: str, full: boo
 async def test_messages_of_a_higher_priority_begin_first_and_low_ones_do_not_starve(store: str) -> None:
     steps = Steps()
     async with engine_with(steps.agent, store, max_runs=1) as engine:
-        await engine.open(sent("a", "now"))
+        await engine.accept(sent("a", "now"))
         for name in ("low", "normal", "high"):
             for number in range(20):
-                await engine.open(sent("ab"[number % 2], f"{name}", priority=name))
+                await engine.accept(sent("ab"[number % 2], f"{name}", priority=name))
         steps.allow(61)
         await eventually(lambda: _assert_begun(steps, 61))
         names = [text.split()[1] for text in steps.begun[1:]]
@@ -464,10 +464,10 @@ async def test_a_priority_that_is_none_is_refused_by_field_and_value(
 async def test_high_needs_the_scope_that_the_server_demands() -> None:
     async with engine_with(scripted_agent(), "memory:", high_priority_scope="tasks:urgent") as engine:
         with pytest.raises(PermissionDeniedError, match=r"message\.metadata\.priority.*'tasks:urgent'"):
-            await engine.open(sent("a", "no", priority="high", scopes=frozenset(["tasks"])))
+            await engine.accept(sent("a", "no", priority="high", scopes=frozenset(["tasks"])))
         for priority in ("normal", "low"):
-            await engine.open(sent("a", "yes", priority=priority))
-        await engine.open(sent("a", "yes", priority="high", scopes=frozenset(["tasks:urgent"])))
+            await engine.accept(sent("a", "yes", priority=priority))
+        await engine.accept(sent("a", "yes", priority="high", scopes=frozenset(["tasks:urgent"])))
 
 
 async def test_callers_with_credentials_take_turns_by_owner_and_need_the_scope_for_high() -> None:
@@ -569,7 +569,7 @@ async def test_sends_at_the_same_moment_do_not_exceed_the_limits(store: str) -> 
 
         async def send(caller: str) -> bool:
             try:
-                await engine.open(sent(caller, "x"))
+                await engine.accept(sent(caller, "x"))
             except ResourceExhaustedError:
                 return False
             return True

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from a2a_grpc.bus import LocalBus
-from a2a_grpc.engine import EngineSettings, Opened
+from a2a_grpc.engine import AcceptedTurn, EngineSettings
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.lifecycle import WORKING
 from a2a_grpc.log import Log
@@ -18,7 +18,7 @@ from a2a_grpc.parts import agent_message
 from a2a_grpc.store import WHOLE, Append, Create, MemoryStore, Record, Snapshot, TaskKey, TaskView, Written
 from a2a_grpc.wire import Artifact, Part
 from tests.covers import covers
-from tests.guarantees.rig import engine_on, incoming, stored_task
+from tests.guarantees.rig import engine_on, send_call, stored_task
 from tests.harness import scripted, scripted_agent
 
 pytestmark = covers("G12")
@@ -127,10 +127,10 @@ async def played(count: int) -> tuple[int, CountingStore]:
     """A task of `count` chunks, run and followed to its end: the calls that took, and the store."""
     store = CountingStore()
     async with engine_on(store, scripted_agent()) as engine:
-        opened = await engine.open(incoming(scripted({"chunks": {"count": count, "text": "chunk"}})))
-        assert isinstance(opened, Opened)
+        accepted = await engine.accept(send_call(scripted({"chunks": {"count": count, "text": "chunk"}})))
+        assert isinstance(accepted, AcceptedTurn)
         with counting_calls() as calls:
-            with engine.log.follow(opened.key, 1) as records:
+            with engine.log.follow(accepted.key, 1) as records:
                 seqs = [record.seq async for record in records]
         assert seqs == list(range(2, count + 4))
     return calls.made, store

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from a2a_grpc.engine import Opened
+from a2a_grpc.engine import AcceptedTurn
 from a2a_grpc.wire import StreamResponse, Task
 from tests.covers import covers
-from tests.guarantees.rig import YieldingStore, engine_on, folded, incoming, records_of, without_user_messages
+from tests.guarantees.rig import YieldingStore, engine_on, folded, records_of, send_call, without_user_messages
 from tests.harness import Served, elements, eventually, scripted, scripted_agent, texts
 
 STEPS = (
@@ -20,13 +20,13 @@ STEPS = (
 @covers("G4")
 async def test_a_snapshot_at_any_instant_with_the_records_after_it_is_the_fold_of_the_log() -> None:
     async with engine_on(YieldingStore(), scripted_agent()) as engine:
-        opened = await engine.open(incoming(scripted(*STEPS)))
-        assert isinstance(opened, Opened)
-        snapshots = [opened.snapshot]
-        while (await engine.log.head(opened.key)).seq < 66:
-            snapshots.append(await engine.log.snapshot(opened.key))
-        log = await records_of(engine.log, opened.key.id)
-        final = without_user_messages(Task.FromString((await engine.log.snapshot(opened.key)).task))
+        accepted = await engine.accept(send_call(scripted(*STEPS)))
+        assert isinstance(accepted, AcceptedTurn)
+        snapshots = [accepted.snapshot]
+        while (await engine.log.head(accepted.key)).seq < 66:
+            snapshots.append(await engine.log.snapshot(accepted.key))
+        log = await records_of(engine.log, accepted.key.id)
+        final = without_user_messages(Task.FromString((await engine.log.snapshot(accepted.key)).task))
         assert len({snapshot.seq for snapshot in snapshots}) > 10
         for snapshot in snapshots:
             rest = [StreamResponse.FromString(record.event) for record in log[snapshot.seq :]]

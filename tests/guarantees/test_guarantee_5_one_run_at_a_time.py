@@ -7,7 +7,7 @@ import pytest
 
 from a2a_grpc import Agent, InputRequired, Turn
 from a2a_grpc.bus import LocalBus
-from a2a_grpc.engine import EngineSettings, Opened
+from a2a_grpc.engine import AcceptedTurn, EngineSettings
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.log import Log
@@ -19,8 +19,8 @@ from tests.guarantees.rig import (
     Asker,
     YieldingStore,
     engine_on,
-    incoming,
     records_of,
+    send_call,
     serving_on,
     stored_task,
     user_texts,
@@ -98,12 +98,14 @@ async def test_messages_with_keys_to_a_working_task_are_played_once_each(
 async def test_every_message_is_a_turn_of_its_own(make_store: Callable[[], MemoryStore]) -> None:
     clerk = Clerk()
     async with engine_on(make_store(), clerk.agent) as engine, asyncio.timeout(60):
-        first = await engine.open(incoming(request("first")))
-        assert isinstance(first, Opened)
-        sends = [engine.open(incoming(request(message(f"m{i}", task_id=first.key.id)), key=f"k{i}")) for i in range(8)]
-        opened = [one for one in await asyncio.gather(*sends) if isinstance(one, Opened)]
-        assert sorted(one.turn for one in opened) == list(range(2, 10))
-        for one in opened:
+        first = await engine.accept(send_call(request("first")))
+        assert isinstance(first, AcceptedTurn)
+        sends = [
+            engine.accept(send_call(request(message(f"m{i}", task_id=first.key.id)), key=f"k{i}")) for i in range(8)
+        ]
+        accepted = [one for one in await asyncio.gather(*sends) if isinstance(one, AcceptedTurn)]
+        assert sorted(one.turn for one in accepted) == list(range(2, 10))
+        for one in accepted:
             await engine.settled(one)
         turns = [record.turn for record in await records_of(engine.log, first.key.id)]
         assert turns == sorted(turns)
@@ -156,15 +158,15 @@ async def test_a_replica_that_lost_its_task_stops_the_agent_at_its_next_write() 
 
     store = MemoryStore()
     async with engine_on(store, agent) as one, engine_on(store, agent) as other, asyncio.timeout(60):
-        opened = await one.open(incoming(request()))
-        assert isinstance(opened, Opened)
+        accepted = await one.accept(send_call(request()))
+        assert isinstance(accepted, AcceptedTurn)
         await began.wait()
-        await other.cancel(opened.key)
-        records = await records_of(other.log, opened.key.id)
+        await other.cancel(accepted.key)
+        records = await records_of(other.log, accepted.key.id)
         go.set()
         await over.wait()
         assert [type(error) for error in seen] == [asyncio.CancelledError]
-        assert await records_of(other.log, opened.key.id) == records
+        assert await records_of(other.log, accepted.key.id) == records
         assert [record.state for record in records][-1] == CANCELED
 
 
@@ -185,12 +187,12 @@ async def test_a_follow_up_to_a_parked_task_starts_one_run_whoever_else_sends() 
 async def test_a_blocking_send_gives_the_task_as_its_own_turn_left_it() -> None:
     asker = Asker()
     async with engine_on(MemoryStore(), asker.agent) as engine, asyncio.timeout(60):
-        first = await engine.open(incoming(request("first")))
-        assert isinstance(first, Opened)
+        first = await engine.accept(send_call(request("first")))
+        assert isinstance(first, AcceptedTurn)
         waiting = asyncio.create_task(engine.settled(first))
         await asyncio.sleep(0)
-        second = await engine.open(incoming(request(message("second", task_id=first.key.id))))
-        assert isinstance(second, Opened)
+        second = await engine.accept(send_call(request(message("second", task_id=first.key.id))))
+        assert isinstance(second, AcceptedTurn)
         asker.go["first"].set()
         settled = Task.FromString((await waiting).task)
         assert settled.status.state == INPUT_REQUIRED

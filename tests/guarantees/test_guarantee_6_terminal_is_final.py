@@ -8,7 +8,7 @@ import pytest
 
 from a2a_grpc import Agent, Turn
 from a2a_grpc.bus import LocalBus
-from a2a_grpc.engine import EngineSettings, Opened
+from a2a_grpc.engine import AcceptedTurn, EngineSettings
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import TaskNotCancelableError
 from a2a_grpc.lifecycle import (
@@ -32,8 +32,8 @@ from tests.guarantees.rig import (
     engine_of,
     engine_on,
     following,
-    incoming,
     records_of,
+    send_call,
     serving_on,
     stored_task,
 )
@@ -95,17 +95,17 @@ async def test_a_cancel_that_races_the_end_sees_the_winner(make_store: Callable[
     async with engine_on(make_store(), counting_agent()) as engine:
         for length in range(8):
             for delay in range(30):
-                opened = await engine.open(incoming(request(str(length))))
-                assert isinstance(opened, Opened)
-                waiting = asyncio.create_task(engine.settled(opened))
+                accepted = await engine.accept(send_call(request(str(length))))
+                assert isinstance(accepted, AcceptedTurn)
+                waiting = asyncio.create_task(engine.settled(accepted))
                 for _ in range(delay):
                     await asyncio.sleep(0)
                 try:
-                    seen = (await engine.cancel(opened.key)).state
+                    seen = (await engine.cancel(accepted.key)).state
                 except TaskNotCancelableError:
                     seen = COMPLETED
                 settled = Task.FromString((await waiting).task).status.state
-                states = [record.state for record in await records_of(engine.log, opened.key.id)]
+                states = [record.state for record in await records_of(engine.log, accepted.key.id)]
                 assert seen == settled == states[-1]
                 assert [state for state in states if state in TERMINAL] == [seen]
                 won.add(seen)

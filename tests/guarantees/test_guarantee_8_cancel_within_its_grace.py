@@ -11,12 +11,12 @@ import grpc
 import pytest
 
 from a2a_grpc import Agent, InputRequired, Turn
-from a2a_grpc.engine import Opened
+from a2a_grpc.engine import AcceptedTurn
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.store import MemoryStore
 from a2a_grpc.wire import CancelTaskRequest, Task
 from tests.covers import covers
-from tests.guarantees.rig import engine_of, engine_on, following, incoming, records_of
+from tests.guarantees.rig import engine_of, engine_on, following, records_of, send_call
 from tests.harness import (
     V1,
     Served,
@@ -253,10 +253,10 @@ async def test_a_run_that_has_not_begun_is_canceled_and_its_agent_never_called()
         called.append(turn.text)
 
     async with engine_on(MemoryStore(), agent) as engine:
-        opened = await engine.open(incoming(request()))
-        assert isinstance(opened, Opened)
-        assert (await engine.cancel(opened.key)).state == CANCELED
-        assert [record.state for record in await records_of(engine.log, opened.key.id)] == [SUBMITTED, CANCELED]
+        accepted = await engine.accept(send_call(request()))
+        assert isinstance(accepted, AcceptedTurn)
+        assert (await engine.cancel(accepted.key)).state == CANCELED
+        assert [record.state for record in await records_of(engine.log, accepted.key.id)] == [SUBMITTED, CANCELED]
         assert called == []
 
 

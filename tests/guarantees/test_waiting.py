@@ -16,7 +16,7 @@ Giving = Callable[[], None]
 async def place() -> tuple[Callable[[], Awaitable[object]], Giving, Callable[[], bool]]:
     """A place that is taken: how to get it, how to give it up, whether nobody has or wants it."""
     slots = Slots(1, 10)
-    first = slots.take(Scope("", ""))
+    first = slots.try_acquire(Scope("", ""))
     assert first is not None
     places = [first]
 
@@ -25,7 +25,7 @@ async def place() -> tuple[Callable[[], Awaitable[object]], Giving, Callable[[],
         await place.wait()
         places.append(place)
 
-    return get, lambda: places.pop().leave(), lambda: slots.taken == 0
+    return get, lambda: places.pop().release(), lambda: slots.taken == 0
 
 
 async def lock() -> tuple[Callable[[], Awaitable[object]], Giving, Callable[[], bool]]:

@@ -6,7 +6,7 @@ import asyncio
 import pytest
 
 from a2a_grpc import Client, Task, connect, text_of
-from a2a_grpc.engine import sends
+from a2a_grpc.engine import intake
 from a2a_grpc.lifecycle import AUTH_REQUIRED, COMPLETED, INPUT_REQUIRED
 from a2a_grpc.store import TaskKey
 from tests.guarantees.rig import user_texts
@@ -17,7 +17,7 @@ from tests.replicas.rig import Replica, Site, artifact_of, reason_of
 @pytest.fixture(autouse=True)
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server does not wait for another to take an answer before it tells of the task."""
-    monkeypatch.setattr(sends, "TAKEN_WITHIN_S", 0.01)
+    monkeypatch.setattr(intake, "TAKEN_WITHIN_S", 0.01)
 
 
 async def answered_while_held(site: Site, holder: Replica, task_id: str, **options: int) -> Task:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
-from a2a_grpc.engine import Incoming, Opened
+from a2a_grpc.engine import AcceptedTurn, SendCall
 from a2a_grpc.errors import (
     A2AError,
     ResourceExhaustedError,
@@ -63,7 +63,7 @@ class Client:
                 await asyncio.sleep(0.1)
         raise GaveUp(what)
 
-    async def send(self, script: str, task_id: str = "") -> Opened | None:
+    async def send(self, script: str, task_id: str = "") -> AcceptedTurn | None:
         """A message, sent until it is accepted or refused for good; now and then through two replicas at a time."""
         self._count += 1
         sent = f"{self._name}-{self._count}"
@@ -72,33 +72,33 @@ class Client:
             return first or second
         return await self._send(sent, script, task_id)
 
-    async def _send(self, sent: str, script: str, task_id: str) -> Opened | None:
+    async def _send(self, sent: str, script: str, task_id: str) -> AcceptedTurn | None:
         waits = self._random.random() < 0.3
 
-        async def ask(replica: SimulatedReplica) -> tuple[Opened, Snapshot | None]:
+        async def ask(replica: SimulatedReplica) -> tuple[AcceptedTurn, Snapshot | None]:
             sending = request(message(script, task_id=task_id, message_id=sent))
-            opened = await replica.engine.open(Incoming(Principal(), sending, f"key-{sent}", waits))
-            assert isinstance(opened, Opened)
-            return opened, await self._settled(replica, opened) if waits else None
+            accepted = await replica.engine.accept(SendCall(Principal(), sending, f"key-{sent}", waits))
+            assert isinstance(accepted, AcceptedTurn)
+            return accepted, await self._settled(replica, accepted) if waits else None
 
         asked = self._now
         try:
-            opened, found = await self._surely(ask, "send", 30.0 if waits else 2.0)
+            accepted, found = await self._surely(ask, "send", 30.0 if waits else 2.0)
         except UnsupportedOperationError:
             self._history.refusals.append(Refusal(self._now, sent, task_id))
             return None
-        self._history.sends.append(Send(self._now, f"key-{sent}", sent, opened.key.id, opened.turn))
+        self._history.sends.append(Send(self._now, f"key-{sent}", sent, accepted.key.id, accepted.turn))
         if found is None:
-            self._read(asked, opened.key, opened.snapshot)
+            self._read(asked, accepted.key, accepted.snapshot)
         else:
             self._history.settles += 1
-            self._read(0.0, opened.key, found)  # it may be history
-        return opened
+            self._read(0.0, accepted.key, found)  # it may be history
+        return accepted
 
-    async def _settled(self, replica: SimulatedReplica, opened: Opened) -> Snapshot | None:
+    async def _settled(self, replica: SimulatedReplica, accepted: AcceptedTurn) -> Snapshot | None:
         """The task once the turn is over, as a blocking send gives it; None if the task ended before."""
         try:
-            return await replica.engine.settled(opened)
+            return await replica.engine.settled(accepted)
         except UnsupportedOperationError:
             return None
 
@@ -109,13 +109,13 @@ class Client:
         asked = self._now
         self._read(asked, key, await self._surely(lambda replica: replica.engine.log.snapshot(key), "read"))
 
-    async def settle(self, opened: Opened) -> None:
+    async def settle(self, accepted: AcceptedTurn) -> None:
         """Waits for the end of a turn, as a blocking send does."""
         try:
-            found = await self._surely(lambda replica: replica.engine.settled(opened), "settle", patience_s=30.0)
+            found = await self._surely(lambda replica: replica.engine.settled(accepted), "settle", patience_s=30.0)
         except UnsupportedOperationError:
             return  # the task ended before
-        self._history.reads.append(Read(0.0, self._now, opened.key.id, found.seq, found.task))  # it may be history
+        self._history.reads.append(Read(0.0, self._now, accepted.key.id, found.seq, found.task))  # it may be history
 
     async def cancel(self, key: TaskKey) -> None:
         asked = self._now
@@ -159,31 +159,31 @@ class Client:
         random = self._random
         await asyncio.sleep(random.uniform(0.0, story_s * 0.7))
         pours = random.random() < 0.3
-        opened = await self.send("p" * pours + random_script(random))
-        if opened is None:
+        accepted = await self.send("p" * pours + random_script(random))
+        if accepted is None:
             return
         async with asyncio.TaskGroup() as group:
             for _ in range(random.choice((0, 1, 1, 2))):
-                group.create_task(self.follow(opened.key, random.choice((0, 0, opened.snapshot.seq))))
+                group.create_task(self.follow(accepted.key, random.choice((0, 0, accepted.snapshot.seq))))
             if random.random() < 0.3:
-                group.create_task(self.settle(opened))
+                group.create_task(self.settle(accepted))
             for _ in range(random.randint(0, 4)):
                 await asyncio.sleep(random.expovariate(3.0))
-                await self._act(opened, group)
+                await self._act(accepted, group)
 
-    async def _act(self, opened: Opened, group: asyncio.TaskGroup) -> None:
+    async def _act(self, accepted: AcceptedTurn, group: asyncio.TaskGroup) -> None:
         random = self._random
         kind = random.random()
         if kind < 0.55:
-            again = await self.send(random_script(random).replace("q", random.choice("qz")), opened.key.id)
+            again = await self.send(random_script(random).replace("q", random.choice("qz")), accepted.key.id)
             if again is not None and random.random() < 0.3:
                 group.create_task(self.settle(again))
         elif kind < 0.7:
-            await self.cancel(opened.key)
+            await self.cancel(accepted.key)
         elif kind < 0.9:
-            await self.read(opened.key)
+            await self.read(accepted.key)
         else:
-            group.create_task(self.follow(opened.key, 0))
+            group.create_task(self.follow(accepted.key, 0))
 
 
 class _Connection:

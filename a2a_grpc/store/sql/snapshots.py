@@ -35,7 +35,7 @@ def keep(connection: Connection, pk: int, taken: Snapshot, parts: Sequence[bytes
         raise Superfluous
 
 
-class Keeper:
+class SnapshotWriter:
     """Writes the snapshots of tasks that are due, in transactions of their own, never in the way of an append."""
 
     def __init__(self, database: Database, load: Callable[[TaskKey], Awaitable[Snapshot | None]]) -> None:

@@ -25,7 +25,7 @@ from a2a_grpc.store.sql.loading import Base, Wanted, bases, large_base
 from a2a_grpc.store.sql.migrations import prepare
 from a2a_grpc.store.sql.parts import Parts, Recall, page, parts_of_one
 from a2a_grpc.store.sql.purging import forget, purge
-from a2a_grpc.store.sql.snapshots import Keeper
+from a2a_grpc.store.sql.snapshots import SnapshotWriter
 from a2a_grpc.store.values import (
     WHOLE,
     Append,
@@ -101,7 +101,7 @@ class SqlStore:
         )
         self._database: Database | None = None
         self._commits: Commits | None = None
-        self._keeper: Keeper | None = None
+        self._snapshot_writer: SnapshotWriter | None = None
 
     @property
     def is_healthy(self) -> bool:
@@ -109,8 +109,8 @@ class SqlStore:
         return (
             self._commits is not None
             and self._commits.is_healthy
-            and self._keeper is not None
-            and self._keeper.is_healthy
+            and self._snapshot_writer is not None
+            and self._snapshot_writer.is_healthy
         )
 
     async def open(self) -> Collection[TaskKey]:
@@ -129,23 +129,23 @@ class SqlStore:
             number=self._numbers.next,
             committed=self._committed,
         )
-        self._keeper = Keeper(database, self.load)
+        self._snapshot_writer = SnapshotWriter(database, self.load)
         self._commits.start()
-        self._keeper.start()
+        self._snapshot_writer.start()
         return ()
 
     async def close(self) -> None:
-        commits, keeper, database = self._commits, self._keeper, self._database
-        self._commits = self._keeper = self._database = None
-        closing = asyncio.create_task(self._end(commits, keeper, database), name="a2a-grpc store close")
+        commits, writer, database = self._commits, self._snapshot_writer, self._database
+        self._commits = self._snapshot_writer = self._database = None
+        closing = asyncio.create_task(self._end(commits, writer, database), name="a2a-grpc store close")
         await asyncio.wait([closing], timeout=CLOSE_S)
         if database is not None and not closing.done():
             await database.give_up()
         await closing
 
-    async def _end(self, commits: Commits | None, keeper: Keeper | None, database: Database | None) -> None:
-        if keeper is not None:
-            await keeper.stop()
+    async def _end(self, commits: Commits | None, writer: SnapshotWriter | None, database: Database | None) -> None:
+        if writer is not None:
+            await writer.stop()
         if commits is not None:
             await commits.stop()
         for together in (self._heads, self._bases, self._cancels, self._steps):
@@ -210,8 +210,8 @@ class SqlStore:
             if not isinstance(item.outcome, int) or item.pk is None:
                 continue
             self._pks.put(key, item.pk)
-            if item.wants_snapshot and self._keeper is not None:
-                self._keeper.add(key, item.pk)
+            if item.wants_snapshot and self._snapshot_writer is not None:
+                self._snapshot_writer.add(key, item.pk)
 
     async def enqueue(
         self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None

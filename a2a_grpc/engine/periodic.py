@@ -16,7 +16,7 @@ LINES_EVERY_S = 10.0
 """Between two log lines about rounds that fail in the same way."""
 
 
-class Upkeep:
+class PeriodicTasks:
     """Loops that go on whatever happens in one of their rounds.
 
     Guarantees: after a round that fails the next one comes; failures are logged, those of a kind once in ten seconds; a

@@ -15,7 +15,7 @@ from a2a_grpc.wire import SendMessageRequest, Task, TaskState
 
 
 @dataclass(slots=True)
-class Incoming:
+class SendCall:
     """A checked send with its caller. The engine fills in the ids of its message."""
 
     principal: Principal
@@ -52,7 +52,7 @@ def _fingerprint(request: SendMessageRequest) -> bytes:
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
 
-class Opened(NamedTuple):
+class AcceptedTurn(NamedTuple):
     """A message that was accepted as a turn of a task."""
 
     key: TaskKey

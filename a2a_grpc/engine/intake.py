@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Skill
 from a2a_grpc.agent.agent import SKILL
-from a2a_grpc.engine.incoming import Incoming, Opened
 from a2a_grpc.engine.priority import check_priority
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.rerun import Reruns
-from a2a_grpc.engine.run import Queued
+from a2a_grpc.engine.run import QueuedTurn
 from a2a_grpc.engine.runs import Runs
+from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.writer import check_limits, now_us, set_status, status_event, written
 from a2a_grpc.errors import (
@@ -57,7 +57,7 @@ TAKEN_WITHIN_S = 1.0
 """How long an accepted answer to a question at another replica is waited for, so that the caller sees it taken."""
 
 
-class Sends:
+class Intake:
     """Accepts messages.
 
     Guarantees: a message is stored before it is accepted, once for each idempotency key; limits refuse before anything
@@ -88,36 +88,36 @@ class Sends:
         if self._accepting:
             await asyncio.wait(self._accepting, timeout=grace_s)
 
-    async def open(self, incoming: Incoming) -> Opened | Message:
-        """See `Engine.open`."""
-        check_priority(incoming.request, incoming.principal, self._settings.high_priority_scope)
+    async def accept(self, send: SendCall) -> AcceptedTurn | Message:
+        """See `Engine.accept`."""
+        check_priority(send.request, send.principal, self._settings.high_priority_scope)
         if not self._replica.is_joined and not self._runs.is_draining:
             await self._replica.joined(JOINED_WITHIN_S)
-        if incoming.idempotency_key:
-            if not incoming.fingerprint:
-                await incoming.sign()
-            if (bound := await self._bound(incoming)) is not None:
-                return await self._opened_before(incoming, bound)
+        if send.idempotency_key:
+            if not send.fingerprint:
+                await send.sign()
+            if (bound := await self._bound(send)) is not None:
+                return await self._accepted_before(send, bound)
         try:
-            if incoming.request.message.task_id:
-                return await self._continue(incoming)
-            skill = await self._agent.choose(incoming.request, principal=incoming.principal)
+            if send.request.message.task_id:
+                return await self._continue(send)
+            skill = await self._agent.choose(send.request, principal=send.principal)
             if skill.answers == "message":
-                return await self._reply(incoming, skill)
-            return await self._begin(incoming, skill)
+                return await self._reply(send, skill)
+            return await self._begin(send, skill)
         except AlreadyBound as raced:
-            return await self._opened_before(incoming, raced.binding)
+            return await self._accepted_before(send, raced.binding)
         except UnsupportedOperationError:
             # A call with the same key may have been accepted since it was looked for, and the task have ended with it.
-            if not incoming.idempotency_key or (bound := await self._bound(incoming)) is None:
+            if not send.idempotency_key or (bound := await self._bound(send)) is None:
                 raise
-            return await self._opened_before(incoming, bound)
+            return await self._accepted_before(send, bound)
 
-    async def _begin(self, incoming: Incoming, skill: Skill) -> Opened:
+    async def _begin(self, send: SendCall, skill: Skill) -> AcceptedTurn:
         """A message that asks for a new task."""
-        scope = incoming.scope
+        scope = send.scope
         self._check_room(scope)
-        message, size = incoming.request.message, incoming.size
+        message, size = send.request.message, send.size
         task_id, context_id = new_id(), message.context_id or new_id()
         message.task_id, message.context_id = task_id, context_id
         key = TaskKey(*scope, task_id)
@@ -139,26 +139,26 @@ class Sends:
                 f"a task of {record.size} bytes is over the limit of {self._settings.max_task_bytes} bytes "
                 "(--max-task-bytes); send large content as parts with a url"
             )
-        first = Queued(1, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
+        first = QueuedTurn(1, skill, send.request, send.principal, self._runs.keeps_messages)
         pending = first.pending() if first.is_kept else None
         await breathe(size)
         self._check_room(scope)  # again, as other messages may have come meanwhile
-        pushes = incoming.pushes(key) if incoming.pushes is not None else ()
-        create = Create(key, record, context_id, self._replica.id, incoming.binding(key.id), pending, pushes)
-        opened = Opened(key, 1, Snapshot(1, serialized, record.state, 1))
-        if not (incoming.waits or incoming.streams):
+        pushes = send.pushes(key) if send.pushes is not None else ()
+        create = Create(key, record, context_id, self._replica.id, send.binding(key.id), pending, pushes)
+        accepted = AcceptedTurn(key, 1, Snapshot(1, serialized, record.state, 1))
+        if not (send.waits or send.streams):
             await self._created(create, first, serialized)
-            return opened
-        records = self._log.follow(key, 1, record.state, is_new=True, folds=incoming.waits)
+            return accepted
+        records = self._log.follow(key, 1, record.state, is_new=True, folds=send.waits)
         try:
             records.__enter__()  # before the first event of the run
             await self._created(create, first, serialized)
         except BaseException:
             records.__exit__(None, None, None)
             raise
-        return opened._replace(records=records, created=task)
+        return accepted._replace(records=records, created=task)
 
-    async def _created(self, create: Create, first: Queued, serialized: bytes) -> None:
+    async def _created(self, create: Create, first: QueuedTurn, serialized: bytes) -> None:
         """Create a task. Raise ResourceExhaustedError if the store has no room."""
         created = self._create(create, first, serialized)
         if not created.done():
@@ -173,7 +173,7 @@ class Sends:
         self._runs.check_room(scope)
         self._runs.waiting.check()
 
-    def _create(self, create: Create, first: Queued, serialized: bytes) -> Written:
+    def _create(self, create: Create, first: QueuedTurn, serialized: bytes) -> Written:
         """Begin to create a task. Its run starts as soon as it is stored, even if the caller has gone."""
         written = self._log.write(create)
         if written.done():
@@ -182,13 +182,13 @@ class Sends:
         written.add_done_callback(partial(self._start, create, first, serialized))
         held = ExitStack()
         held.callback(self._runs.locks.take(create.key))  # until its run is there
-        held.enter_context(self._runs.slots.expecting(create.key.scope))
+        held.enter_context(self._runs.slots.reserving(create.key.scope))
         self._accepting.add(written)
         written.add_done_callback(self._accepting.discard)
         written.add_done_callback(lambda _: held.close())
         return written
 
-    def _start(self, create: Create, first: Queued, serialized: bytes, written: Written) -> None:
+    def _start(self, create: Create, first: QueuedTurn, serialized: bytes, written: Written) -> None:
         """Start the run of a task, if the task was created."""
         if written.exception() is not None:
             return
@@ -196,42 +196,42 @@ class Sends:
         head = Head(1, record.state, 1, written.result(), context_id, record.size, 1, replica=replica)
         self._runs.start(first, self._runs.writer(key, head), serialized)
 
-    async def _continue(self, incoming: Incoming) -> Opened:
+    async def _continue(self, send: SendCall) -> AcceptedTurn:
         """A message to a task that is there. Such messages are accepted one at a time."""
-        message = incoming.request.message
-        key = TaskKey(*incoming.scope, message.task_id)
+        message = send.request.message
+        key = TaskKey(*send.scope, message.task_id)
         await self._admit(key, message)
         task = Task.FromString((await self._log.snapshot(key, CORE)).task)
-        skill = await self._agent.choose(incoming.request, previous=_skill_of(task), principal=incoming.principal)
+        skill = await self._agent.choose(send.request, previous=_skill_of(task), principal=send.principal)
         if skill.answers == "message":
             raise InvalidRequestError.of(
                 Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
             )
-        return await self._surely(self._accept(incoming, skill, key))
+        return await self._surely(self._enqueue(send, skill, key))
 
-    async def _accept(self, incoming: Incoming, skill: Skill, key: TaskKey) -> Opened:
+    async def _enqueue(self, send: SendCall, skill: Skill, key: TaskKey) -> AcceptedTurn:
         """Stores a message with those that wait for the task, then sees to it that its turn comes."""
-        message, me = incoming.request.message, self._replica.id
+        message, me = send.request.message, self._replica.id
         async with AsyncExitStack() as held:
             await held.enter_async_context(self._runs.locks.holding(key))
             head = await self._admit(key, message)  # once more: it may have ended meanwhile
             message.context_id = head.context_id
             self._check_size(key, head, message)
-            await breathe(incoming.size)
+            await breathe(send.size)
             if head.replica:
                 self._runs.check_open()
             else:
                 self._runs.check_room(key.scope)
-                held.enter_context(self._runs.slots.expecting(key.scope))
-            opened = Opened(key, 0, await self._log.snapshot(key))
-            first = Queued(0, skill, incoming.request, incoming.principal, self._runs.keeps_messages)
+                held.enter_context(self._runs.slots.reserving(key.scope))
+            accepted = AcceptedTurn(key, 0, await self._log.snapshot(key))
+            first = QueuedTurn(0, skill, send.request, send.principal, self._runs.keeps_messages)
             try:
-                accepted = await self._log.store.enqueue(
+                stored = await self._log.store.enqueue(
                     key,
                     first.pending(),
                     replica=me,
                     limit=self._settings.max_queued_turns,
-                    bind=incoming.binding(key.id),
+                    bind=send.binding(key.id),
                 )
             except StaleAppend:  # it has ended meanwhile
                 await self._admit(key, message)
@@ -240,23 +240,23 @@ class Sends:
                 raise ResourceExhaustedError(
                     f"task '{key.id}' has {full.waiting} messages waiting, which is the limit", retry_after_s=1.0
                 ) from full
-            if accepted is None:
+            if stored is None:
                 raise TaskNotFoundError.of(key.id)
-            opened = opened._replace(turn=accepted.last_turn)
-            is_here = accepted.replica == me == self._replica.id and not accepted.is_lost
+            accepted = accepted._replace(turn=stored.last_turn)
+            is_here = stored.replica == me == self._replica.id and not stored.is_lost
             with suppress(StaleAppend):  # somebody took the task over: the message waits there, or it has ended
-                if is_here and await self._give(key, accepted, first._replace(turn=opened.turn)):
-                    return await self._as_taken(opened)
-        if accepted.is_lost or is_here:
+                if is_here and await self._give(key, stored, first._replace(turn=accepted.turn)):
+                    return await self._as_taken(accepted)
+        if stored.is_lost or is_here:
             await self._recovery.recover(key)
         else:
-            self._log.bus.wake(accepted.replica)
-        if accepted.state in lifecycle.INTERRUPTED:
-            await self._see_taken(opened)
-            return await self._as_taken(opened)
-        return opened
+            self._log.bus.wake(stored.replica)
+        if stored.state in lifecycle.INTERRUPTED:
+            await self._see_taken(accepted)
+            return await self._as_taken(accepted)
+        return accepted
 
-    async def _give(self, key: TaskKey, head: Head, first: Queued) -> bool:
+    async def _give(self, key: TaskKey, head: Head, first: QueuedTurn) -> bool:
         """Give a message that is stored to the task's run here, or start a run: then the message and the move to
         WORKING are one record. Return False if there is no run and this message is not the next one's.
 
@@ -278,17 +278,17 @@ class Sends:
         self._runs.start(first, writer, await writer.task())
         return True
 
-    async def _see_taken(self, opened: Opened) -> None:
+    async def _see_taken(self, accepted: AcceptedTurn) -> None:
         """Waits a moment for another replica to take an answer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKEN_WITHIN_S):
-                with self._log.follow(opened.key, opened.snapshot.seq) as records:
+                with self._log.follow(accepted.key, accepted.snapshot.seq) as records:
                     async for record in records:
-                        if record.turn >= opened.turn:
+                        if record.turn >= accepted.turn:
                             return
 
-    async def _as_taken(self, opened: Opened) -> Opened:
-        return opened._replace(snapshot=await self._log.snapshot(opened.key))
+    async def _as_taken(self, accepted: AcceptedTurn) -> AcceptedTurn:
+        return accepted._replace(snapshot=await self._log.snapshot(accepted.key))
 
     def _check_size(self, key: TaskKey, head: Head, message: Message) -> None:
         """Raises ResourceExhaustedError where the message would be too much for its task."""
@@ -324,27 +324,27 @@ class Sends:
             )
         return head
 
-    async def _reply(self, incoming: Incoming, skill: Skill) -> Message:
+    async def _reply(self, send: SendCall, skill: Skill) -> Message:
         """A message that is answered with a message. Calls with one idempotency key go one after the other."""
-        if not incoming.idempotency_key:
-            return await self._play_reply(incoming, skill)
-        self._runs.check_room(incoming.scope)
-        name = (incoming.scope, incoming.idempotency_key)
+        if not send.idempotency_key:
+            return await self._play_reply(send, skill)
+        self._runs.check_room(send.scope)
+        name = (send.scope, send.idempotency_key)
         async with self._runs.locks.holding(name):
             if bound := await self._log.store.bound(*name):
                 raise AlreadyBound(bound)
-            message = await self._play_reply(incoming, skill)
-            await self._log.store.bind(*name, Binding(incoming.fingerprint, reply=message.SerializeToString()))
+            message = await self._play_reply(send, skill)
+            await self._log.store.bind(*name, Binding(send.fingerprint, reply=message.SerializeToString()))
             return message
 
-    def _play_reply(self, incoming: Incoming, skill: Skill) -> Coroutine[Any, Any, Message]:
-        scope = incoming.scope
+    def _play_reply(self, send: SendCall, skill: Skill) -> Coroutine[Any, Any, Message]:
+        scope = send.scope
         self._runs.check_room(scope)
         return reply(
             skill,
-            incoming.request,
-            context_id=incoming.request.message.context_id or new_id(),
-            principal=incoming.principal,
+            send.request,
+            context_id=send.request.message.context_id or new_id(),
+            principal=send.principal,
             scope=scope,
             slots=self._runs.slots,
             threads=self._runs.threads,
@@ -352,20 +352,20 @@ class Sends:
             past=self._runs.past,
         )
 
-    async def _bound(self, incoming: Incoming) -> Binding | None:
+    async def _bound(self, send: SendCall) -> Binding | None:
         """What the message's idempotency key stands for, if it was used before."""
-        return await self._log.store.bound(incoming.scope, incoming.idempotency_key)
+        return await self._log.store.bound(send.scope, send.idempotency_key)
 
-    async def _opened_before(self, incoming: Incoming, binding: Binding) -> Opened | Message:
+    async def _accepted_before(self, send: SendCall, binding: Binding) -> AcceptedTurn | Message:
         """What the first call with this idempotency key led to."""
-        if binding.fingerprint != incoming.fingerprint:
+        if binding.fingerprint != send.fingerprint:
             raise InvalidRequestError.of(
-                Violation("idempotency-key", f"'{incoming.idempotency_key}' was used with a different request")
+                Violation("idempotency-key", f"'{send.idempotency_key}' was used with a different request")
             )
         if binding.reply:
             return Message.FromString(binding.reply)
-        key = TaskKey(*incoming.scope, binding.task_id)
-        return Opened(key, binding.turn, await self._log.snapshot(key))
+        key = TaskKey(*send.scope, binding.task_id)
+        return AcceptedTurn(key, binding.turn, await self._log.snapshot(key))
 
 
 def _skill_of(task: Task) -> str:
