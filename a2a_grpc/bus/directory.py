@@ -10,20 +10,24 @@ from pathlib import Path
 from a2a_grpc.config import ConfigurationError
 
 MAX_PATH_BYTES = 103
-"""Of the address of a socket, on the strictest of the platforms."""
+"""The longest address of a socket, on the strictest platform."""
 SOCKET_BYTES = 24
-"""Room in it for what a socket is called in its directory."""
+"""Bytes of an address that the name of a socket in its directory takes."""
 PRIVATE = 0o700
 
 
 def machine_directories(database: str, chosen: str = "") -> list[Path]:
-    """Return the directories in which this user's processes can meet, the preferred one first: the same list for every
-    path to a database file.
+    """Return the directories in which this user's processes can meet, the preferred one first.
 
-    The first is in the directory that was `chosen`, or in the user's runtime directory, to which no other user can
-    write, or else among the temporary files. Any user can make a directory of that name among the temporary files
-    first, so there is a second one then, beside the database, to which only those can write who can write the database.
-    Processes with different runtime or temporary directories do not meet. Raises ConfigurationError if there is none.
+    The list is the same for every path that leads to a database file.
+
+    If a directory was `chosen`, the only entry is in it. Otherwise the entry is in the user's runtime directory, to
+    which no other user can write. Without a runtime directory, the first entry is among the temporary files. Any user
+    can make a directory of that name there first, so a second entry follows, next to the database. Processes with
+    different runtime or temporary directories do not meet.
+
+    Raises:
+        ConfigurationError: There is no directory to write to.
     """
     real = os.path.realpath(database)
     name = "a2a-grpc-" + hashlib.blake2b(os.fsencode(f"{os.getuid()}:{real}"), digest_size=10).hexdigest()
@@ -44,8 +48,7 @@ def machine_directory(database: str) -> Path:
 
 
 def claim(directory: Path) -> None:
-    """Make the directory, for this user alone. Raises OSError if it is there and another user could have a hand in
-    it."""
+    """Make the directory for this user alone. Raise OSError if it exists and another user could change it."""
     try:
         directory.mkdir(mode=PRIVATE, parents=True)
         directory.chmod(PRIVATE)  # a umask may have taken bits of the owner
@@ -54,7 +57,7 @@ def claim(directory: Path) -> None:
 
 
 def check(directory: Path) -> None:
-    """Raises PermissionError unless this is a directory, not a link to one, that only this user can enter."""
+    """Raise PermissionError unless this is a directory, and no link, that only this user can enter."""
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(errno.EPERM, "it must be a directory of this user alone")

@@ -41,32 +41,32 @@ class LocalBus:
 
     @property
     def is_healthy(self) -> bool:
-        """True: there is no other process to hear."""
+        """Always True, because no other process has to be heard."""
         return True
 
     async def start(self) -> None:
-        """Nothing is needed to wake within a process."""
+        """Do nothing, because wakes within a process need no connection."""
 
     async def stop(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing, because the bus holds no connection."""
 
     def wake(self, key: Key) -> None:
         if topic := self._topics.get(key):
             topic.wake()
 
     def wake_all(self) -> None:
-        """Wakes the listeners of every key, to look for themselves."""
+        """Wake the listeners of every key, so that they read the store again."""
         for topic in list(self._topics.values()):
             topic.invalidate()
 
     def listen(self, key: Key) -> AbstractContextManager[Topic]:
-        """The topic of a key, for as long as the block runs."""
+        """Return a block that listens to a key, and gives its topic."""
         return Listening(self._topics, key)
 
     def keys(self) -> Iterable[Key]:
-        """The keys that somebody listens to, as they are now."""
+        """Return the keys that have listeners now."""
         return list(self._topics)
 
     def __len__(self) -> int:
-        """Keys somebody listens to."""
+        """Return the number of keys that have listeners."""
         return len(self._topics)

@@ -15,14 +15,14 @@ from a2a_grpc.config import ConfigurationError
 logger = logging.getLogger("a2a_grpc.bus")
 
 NAME_BYTES = 16
-"""Each datagram begins with the name of who sends it; digests follow."""
+"""Bytes of the name of the sending process, with which each datagram begins. Digests follow."""
 DIGESTS_A_DATAGRAM = 1024
 DATAGRAM_BYTES = NAME_BYTES + DIGESTS_A_DATAGRAM * DIGEST_BYTES
 DATAGRAMS_A_TURN = 64
-"""Received before others in the event loop have their turn."""
+"""Datagrams that are received at once, before the event loop runs other work."""
 BIND_TRIES = 10
 TEND_INTERVAL_S = 1.0
-"""How soon a socket is made again that somebody removed, and one found whose process could not be told of this one."""
+"""Time between checks that this process's socket still exists and that no other process was missed."""
 SUFFIX = ".sock"
 HIDDEN_SUFFIX = ".new"
 """The end of the name of a socket that is being made. The name begins with a dot and is as long as the final one."""
@@ -30,15 +30,15 @@ PRIVATE_SOCKET = 0o600
 
 
 class Peer:
-    """Another process, as one that may be told something."""
+    """Another process, with the socket to it."""
 
     __slots__ = ("outbox", "path", "socket")
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError: ConnectionRefusedError for a process that is no more."""
+        """Connect to the process. Raise ConnectionRefusedError if it has died, another OSError for other failures."""
         self.path = path
         self.outbox: Outbox | None = None
-        """What waits until the process, which is slow just now, has room again."""
+        """Digests that wait until the process can receive again; None if it can now."""
         self.socket = datagram_socket()
         try:
             self.socket.connect(str(path))
@@ -52,17 +52,18 @@ class MachineBus(SharedBus):
 
     Guarantees beyond those of every bus:
 
-    - Each turn of the event loop tells each process once, many wakes in one datagram; nobody polls.
-    - A process that is slow, or stopped, is told once it has room; what waits for it is bounded. It delays nobody.
-    - A process that died costs nothing, and leaves nothing behind once another one tells it something, or starts.
+    - Each turn of the event loop sends many wakes to each process in one datagram. No process polls.
+    - A process that is slow, or stopped, gets the wakes once it can receive. What waits for it is bounded, and no other
+      process waits for it.
+    - A process that died costs nothing. The next process that sends to it, or starts, removes its socket.
     - Only processes of the same user can take part.
     """
 
     def __init__(self, directory: Path, *others: Path) -> None:
-        """`others` are used, in that order, if the directory cannot be."""
+        """Take a directory, and others to try in their order if that one cannot be used."""
         super().__init__()
         self.directory = directory
-        """The one in use, once the bus is started."""
+        """The directory in use, once the bus is started."""
         self._directories = (directory, *others)
         self._loop: asyncio.AbstractEventLoop
         self._socket: socket.socket | None = None
@@ -75,7 +76,7 @@ class MachineBus(SharedBus):
         return super().is_healthy and self._socket is not None
 
     async def start(self) -> None:
-        """Raises ConfigurationError for a directory that cannot be used."""
+        """Join the other processes. Raise ConfigurationError if no directory can be used."""
         self._loop = asyncio.get_running_loop()
         try:
             self._join()
@@ -106,8 +107,10 @@ class MachineBus(SharedBus):
     # -- this process
 
     def _join(self) -> None:
-        """Make this process's socket, in the directory where others are, or else the first that can be used; greet the
-        others. Raises OSError."""
+        """Make this process's socket, and greet the other processes. Raise OSError if no directory can be used.
+
+        A directory in which others have met is tried first.
+        """
         self._leave()
         taken = sorted(self._directories, key=lambda each: not is_in_use(each, SUFFIX))
         for place, directory in enumerate(taken):
@@ -143,8 +146,9 @@ class MachineBus(SharedBus):
         self._name = secrets.token_hex(NAME_BYTES // 2)
         made = datagram_socket()
         try:
-            # A socket has a path a moment before it can be connected to, and would be taken for a dead one's: so nobody
-            # sees the path before that. Both paths have one length: a path that is too long is refused here.
+            # A socket has its path a moment before it accepts connections. Other processes would remove it as the
+            # socket of a dead process, so it is made under a hidden name first. Both names have the same length, so a
+            # path that is too long fails here.
             hidden = self.directory / f".{self._name}{HIDDEN_SUFFIX}"
             bind_private(made, hidden)
             hidden.rename(self._path)
@@ -177,7 +181,7 @@ class MachineBus(SharedBus):
             self._hear(datagram[NAME_BYTES:])
 
     async def _tend(self) -> None:
-        """Keeps the way open on which others find this process, whatever cleans up there."""
+        """Make the socket again if it was removed, and look for processes that were missed."""
         while True:
             await asyncio.sleep(TEND_INTERVAL_S)
             could_be_reached = self._socket is not None
@@ -186,7 +190,7 @@ class MachineBus(SharedBus):
                     self._look()
                 else:
                     self._join()
-                    self.wake_all()  # nobody could tell this process anything meanwhile
+                    self.wake_all()  # other processes could not wake this one meanwhile
                     logger.warning("bus socket was missing and has been created again directory=%s", self.directory)
             except OSError as error:
                 if could_be_reached:
@@ -200,7 +204,7 @@ class MachineBus(SharedBus):
     # -- the others
 
     def _look(self) -> None:
-        """Meets every process that is there, and asks those that are not to be found whether they still are."""
+        """Connect to each new process. Greet those whose sockets are gone, which forgets them if they have died."""
         names = {path.stem for path in self.directory.glob(f"*{SUFFIX}")} - {self._name}
         for name in names - self._peers.keys():
             self._meet(name)
@@ -235,7 +239,7 @@ class MachineBus(SharedBus):
             self._send(name, digests)
 
     def _send(self, name: str, digests: list[bytes]) -> None:
-        """Tells a process, or lets it wait where the process has no room; without digests it is a greeting."""
+        """Send digests to a process, or keep them until it can receive. Without digests, send a greeting."""
         peer = self._peers[name]
         if peer.outbox is not None:
             peer.outbox.add(*digests)
@@ -254,13 +258,13 @@ class MachineBus(SharedBus):
                 peer.path.unlink(missing_ok=True)
                 return
             except OSError as error:
-                # ENOBUFS: how platforms say "no room" where they cannot tell when there is room again
+                # ENOBUFS: the platform has no room, and cannot tell when it has room again
                 if error.errno != errno.ENOBUFS:
                     self._forget(name)
                 return
 
     def _resume(self, name: str) -> None:
-        """Tells a process what waited for it to have room."""
+        """Send what waited until the process could receive."""
         peer = self._peers[name]
         self._loop.remove_writer(peer.socket.fileno())
         outbox, peer.outbox = peer.outbox, None
@@ -268,7 +272,7 @@ class MachineBus(SharedBus):
 
 
 def bind_private(made: socket.socket, path: Path) -> None:
-    """Bind a socket to a path that only this user can connect to, whatever the umask."""
+    """Bind a socket to a path that only this user can connect to, independently of the umask."""
     try:
         os.fchmod(made.fileno(), PRIVATE_SOCKET)  # Linux makes the path with the mode of the socket
     except OSError:

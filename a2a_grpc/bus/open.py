@@ -1,4 +1,4 @@
-"""A bus by its URL."""
+"""Open a bus by its URL."""
 
 import logging
 import os
@@ -19,15 +19,16 @@ HAS_UNIX_SOCKETS = os.name == "posix" and hasattr(socket, "AF_UNIX")
 
 
 def open_bus(url: str, store_url: str = "memory:") -> Bus:
-    """The bus of a URL:
+    """Return the bus of a URL. It is not started yet.
 
-    - `local:` within one process,
-    - `machine:` between the processes of one user that share an SQLite file, the store's; `machine:/DIRECTORY` chooses
-      the directory for the sockets, which is otherwise in $XDG_RUNTIME_DIR or among the temporary files,
-    - `postgresql://…` between all that have a bus on the same database,
-    - `auto`, or nothing: what fits the store.
+    - `local:` wakes within one process.
+    - `machine:` wakes the processes of one user that have the same SQLite file as their store. `machine:/DIRECTORY`
+      chooses the directory for the sockets. By default it is in $XDG_RUNTIME_DIR, or among the temporary files.
+    - `postgresql://…` wakes all processes that have a bus on the same database.
+    - `auto`, or an empty URL, chooses the bus that fits the store.
 
-    Raises ConfigurationError for a URL that names no bus, one that does not fit the store, or a missing driver.
+    Raises:
+        ConfigurationError: The URL names no bus, the bus does not fit the store, or a driver is missing.
     """
     if url in ("", "auto"):
         return _fitting(store_url)
@@ -46,7 +47,7 @@ def _fitting(store_url: str) -> Bus:
     if sqlite_file(store_url) and HAS_UNIX_SOCKETS:
         try:
             return _machine_bus("auto", store_url)
-        except ConfigurationError as error:  # one process needs no other bus, and several look now and then
+        except ConfigurationError as error:  # one process needs no other bus, and several poll
             logger.warning("processes on this store cannot wake each other, so they poll it: %s", error)
     return LocalBus()
 
@@ -66,7 +67,7 @@ def _machine_bus(url: str, store_url: str) -> Bus:
 
 def _postgres_bus(url: str) -> Bus:
     try:
-        from a2a_grpc.bus.postgres import PostgresBus  # the driver is not everybody's
+        from a2a_grpc.bus.postgres import PostgresBus  # the driver is in an extra
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise

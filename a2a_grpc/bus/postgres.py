@@ -22,7 +22,7 @@ logger = logging.getLogger("a2a_grpc.bus")
 CHANNEL = "a2a_grpc"
 NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
 DIGESTS_A_NOTIFICATION = 7_900 // 4 * 3 // DIGEST_BYTES - 1
-"""A payload holds less than 8,000 bytes: in base64, who sends it and so many digests."""
+"""Digests of a payload. In base64 it holds less than 8,000 bytes with the tag of the sending process."""
 PROBE_INTERVAL_S = 1.0
 STOP_S = 1.0
 """How long the end of a bus, or of a connection, may take."""
@@ -30,9 +30,9 @@ AWAY_S = 0.05
 """How long the end of a connection may take if the database is away."""
 
 FAULTS = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a database that is away, or going away, looks like; and ValueError a URL that cannot be read."""
+"""The errors of a database that is away, or going away. ValueError is raised for a URL that cannot be read."""
 PASSING = {"08", "40", "53", "55", "57", "58", "XX"}
-"""Classes of SQLSTATE that say nothing against the URL: connection, resources, shutting down or starting up, system."""
+"""Classes of SQLSTATE that pass: connections, resources, shutting down or starting up, system."""
 
 
 class PostgresBus(SharedBus):
@@ -41,15 +41,15 @@ class PostgresBus(SharedBus):
     Guarantees beyond those of every bus:
 
     - What is woken while a notification is under way goes into the next one, in one transaction.
-    - A connection that is lost, silently too, is made again for as long as it takes. Then every listener is woken, as
-      nobody knows what was missed; and what could not be told meanwhile is told.
-    - What waits for a database that is away is bounded: beyond that, others are told to wake every listener.
+    - A connection that is lost, also silently, is made again. The bus tries until that works. Then it wakes every
+      listener, because it cannot know what was missed, and sends what it could not send meanwhile.
+    - What waits for a database that is away is bounded. Beyond the bound, other processes wake every listener.
 
     It needs a direct connection: poolers that share connections between transactions pass no notifications on.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 3.0) -> None:
-        """`timeout_s` is how long the database may take for an answer before a connection counts as lost."""
+        """Take a URL, and how long the database may take for an answer before a connection counts as lost."""
         super().__init__()
         self._url = url
         self._timeout_s = timeout_s
@@ -64,7 +64,10 @@ class PostgresBus(SharedBus):
         return super().is_healthy and self._is_listening
 
     async def start(self) -> None:
-        """Raises ConfigurationError for a URL that the database refuses; waits for no database that is away."""
+        """Begin to listen and to send. Raise ConfigurationError for a URL that the database refuses.
+
+        A database that is away is reached later, in the background.
+        """
         tried = asyncio.get_running_loop().create_future()
         self._is_started = True
         self._spawn("listen", self._keep_listening(tried))
@@ -90,7 +93,7 @@ class PostgresBus(SharedBus):
         await self._end_tasks()
 
     def _refuse(self, fault: Exception) -> None:
-        """Raises ConfigurationError for a fault that does not pass."""
+        """Raise ConfigurationError for a fault that does not pass."""
         if isinstance(fault, BadOption):
             raise ConfigurationError(f"bus is '{mask_url(self._url)}'; {fault}") from None
         if isinstance(fault, ValueError | asyncpg.InterfaceError):  # whose text may hold parts of the password
@@ -103,7 +106,7 @@ class PostgresBus(SharedBus):
     # -- hearing
 
     async def _keep_listening(self, tried: "asyncio.Future[Exception | None]") -> None:
-        """Tells `tried` how the first try ended."""
+        """Listen until the bus stops, and connect again after a fault. Set the outcome of the first try in `tried`."""
         backoff, is_lost = Backoff(0.1, 2.0), False
         while True:
             try:
@@ -135,7 +138,7 @@ class PostgresBus(SharedBus):
             await asyncio.sleep(backoff.next_s())
 
     async def _probe(self, connection: Any, gone: asyncio.Event) -> None:
-        """Asks for a sign of life now and then; raises one of the faults once there is none."""
+        """Query the database now and then. Raise one of the faults once it does not answer."""
         while True:
             try:
                 async with asyncio.timeout(PROBE_INTERVAL_S):
@@ -147,11 +150,11 @@ class PostgresBus(SharedBus):
 
     def _notified(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         try:
-            told = base64.b64decode(payload, validate=True)
+            received = base64.b64decode(payload, validate=True)
         except ValueError:
-            return  # somebody else uses the channel
-        if told[:DIGEST_BYTES] != self._tag:  # listeners of this process were woken at once
-            self._hear(told[DIGEST_BYTES:])
+            return  # another program uses the channel
+        if received[:DIGEST_BYTES] != self._tag:  # listeners of this process were woken at once
+            self._hear(received[DIGEST_BYTES:])
 
     # -- telling
 
@@ -159,7 +162,7 @@ class PostgresBus(SharedBus):
         self._wanted.set()
 
     async def _keep_sending(self) -> None:
-        """Sends what waits; what comes meanwhile waits for the next round. Ends once the bus is stopped."""
+        """Send the digests that wait, until the bus is stopped. Digests that come meanwhile wait for the next round."""
         backoff, is_lost, digests = Backoff(0.1, 2.0), False, list[bytes]()
         while self._is_started or self._outbox:
             try:
@@ -192,7 +195,7 @@ class PostgresBus(SharedBus):
 
     @asynccontextmanager
     async def _connection(self, what_for: str) -> AsyncIterator[Any]:
-        """A connection of its own, which does not wait for the disk: a notification is nothing to keep."""
+        """Open a connection that does not wait for the disk, because no notification has to be kept."""
         dsn, arguments, name, _ = connecting(self._url)
         connection = await asyncpg.connect(
             dsn,
@@ -207,8 +210,7 @@ class PostgresBus(SharedBus):
 
     @contextmanager
     def _limited(self, connection: Any) -> Iterator[None]:
-        """Ends the connection if the block takes too long, and with it what the block waits for: to cancel a statement
-        would take an answer, too."""
+        """End the connection if the block takes too long. To cancel a statement would need an answer, too."""
         limit = asyncio.get_running_loop().call_later(self._timeout_s, connection.terminate)
         try:
             yield
@@ -217,7 +219,7 @@ class PostgresBus(SharedBus):
 
 
 def channel_of(url: str) -> str:
-    """Return the channel of the processes whose store has the same schema, so that no other agent's processes wake."""
+    """Return the channel of a schema. Agents that have schemas of their own do not wake each other."""
     schema = schema_of(url)
     return f"{CHANNEL}_{blake2b(schema.encode(), digest_size=8).hexdigest()}" if schema else CHANNEL
 

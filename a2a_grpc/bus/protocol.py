@@ -1,4 +1,4 @@
-"""What a bus is: the seam between what changes and whoever waits for changes."""
+"""Define what a bus is, which wakes the listeners of a key after a change."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -7,43 +7,46 @@ from typing import Protocol, TypeAlias
 from a2a_grpc.bus.topic import Topic
 
 Key: TypeAlias = str | tuple[str, ...]
-"""What is listened to: a task's key, or a name."""
+"""What listeners listen to: the key of a task, or a name."""
 
 
 class Bus(Protocol):
-    """Tells listeners that there may be something new. Used in one event loop.
+    """A means to wake listeners because there may be something new. It is used in one event loop.
 
     Guarantees:
 
     - A wake carries nothing, never blocks and never raises.
-    - A wake of a key reaches its listeners in this process at once, whatever the state of the bus.
-    - It reaches those in other processes soon, without polling, and invalidates what they know. It may be lost or
-      doubled on the way there. So whoever listens looks again now and then, even if nobody wakes it.
-    - A key that nobody listens to costs nothing but the wake itself.
+    - A wake of a key reaches its listeners in this process at once, in every state of the bus.
+    - A wake reaches listeners in other processes soon, without polling, and invalidates what they know. It may be lost
+      or doubled on the way there, so each listener also polls now and then.
+    - A key without listeners costs nothing except the wake itself.
     """
 
     @property
     def is_healthy(self) -> bool:
-        """Whether wakes of other processes arrive now."""
+        """True while wakes of other processes arrive."""
 
     async def start(self) -> None:
-        """Begins to tell other processes, and to hear them. Raises ConfigurationError for a bus that cannot be used as
-        it is; one that is out of reach for now is reached later."""
+        """Begin to wake other processes, and to be woken by them. A bus that is out of reach now is reached later.
+
+        Raises:
+            ConfigurationError: The bus cannot be used as it is configured.
+        """
 
     async def stop(self) -> None:
-        """Tells what is still to be told, within seconds; then tells and hears other processes no more."""
+        """Send the wakes that wait, within seconds. After that, neither wake other processes nor be woken by them."""
 
     def wake(self, key: Key) -> None:
-        """Wakes the listeners of a key, here and in other processes."""
+        """Wake the listeners of a key, in this process and in others."""
 
     def wake_all(self) -> None:
-        """Wakes the listeners of every key in this process, to look for themselves."""
+        """Wake the listeners of every key in this process, so that they read the store again."""
 
     def listen(self, key: Key) -> AbstractContextManager[Topic]:
-        """The topic of a key, for as long as the block runs."""
+        """Return a block that listens to a key, and gives its topic."""
 
     def keys(self) -> Iterable[Key]:
-        """The keys that somebody in this process listens to, as they are now."""
+        """Return the keys that have listeners in this process now."""
 
     def __len__(self) -> int:
-        """How many those are."""
+        """Return the number of keys that have listeners in this process."""

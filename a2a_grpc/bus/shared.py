@@ -1,4 +1,4 @@
-"""What the buses between processes have in common: how keys travel, what waits to be told, tasks that must not die."""
+"""What the buses between processes have in common: how keys travel, the outbox, and background tasks."""
 
 import asyncio
 import logging
@@ -15,15 +15,15 @@ from a2a_grpc.bus.topic import Topic
 logger = logging.getLogger("a2a_grpc.bus")
 
 DIGEST_BYTES = 12
-"""Bytes that stand for a key between processes. Keys that share them would wake each other, and no worse."""
+"""Bytes that stand for a key between processes. Keys with the same digest wake each other's listeners."""
 EVERY_KEY = bytes(DIGEST_BYTES)
-"""Stands for all keys."""
+"""The digest that stands for all keys."""
 MAX_WAITING = 16_384
-"""Digests that may wait to be told. One for all keys stands for more than that."""
+"""Digests that may wait to be sent. If there are more, the one for all keys takes their place."""
 
 
 def digest(key: Key) -> bytes:
-    """What stands for a key between processes."""
+    """Return the bytes that stand for a key between processes."""
     parts = [b"name"] if isinstance(key, str) else [b"key"]
     for part in (key,) if isinstance(key, str) else key:
         encoded = part.encode("utf-8", "surrogatepass")
@@ -32,7 +32,7 @@ def digest(key: Key) -> bytes:
 
 
 class Outbox:
-    """Digests that wait to be told, each once, at most `MAX_WAITING`."""
+    """Digests that wait to be sent, each once, at most `MAX_WAITING`."""
 
     __slots__ = ("_digests",)
 
@@ -52,24 +52,26 @@ class Outbox:
             self._digests[one] = None
 
     def take(self) -> list[bytes]:
-        """Everything that waits, which then waits no more."""
+        """Take all digests out, and return them."""
         taken = list(self._digests)
         self._digests.clear()
         return taken
 
 
 def joined(digests: list[bytes], limit: int) -> list[bytes]:
-    """Digests in as few strings of bytes as hold at most `limit` of them."""
+    """Join digests to strings of bytes that hold at most `limit` digests each."""
     return [b"".join(digests[start : start + limit]) for start in range(0, len(digests), limit)]
 
 
-def split(told: bytes) -> Iterable[bytes]:
-    """The digests in one of those; what is left over at the end is nothing."""
-    return (told[start : start + DIGEST_BYTES] for start in range(0, len(told) - DIGEST_BYTES + 1, DIGEST_BYTES))
+def split(received: bytes) -> Iterable[bytes]:
+    """Return the digests in a string of bytes. An incomplete one at the end is left out."""
+    return (
+        received[start : start + DIGEST_BYTES] for start in range(0, len(received) - DIGEST_BYTES + 1, DIGEST_BYTES)
+    )
 
 
 class SharedBus(LocalBus, ABC):
-    """Wakes in this process as the local bus does, and finds who is meant by what other processes tell."""
+    """A bus that wakes this process as the local bus does, and finds the listeners that other processes wake."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +82,7 @@ class SharedBus(LocalBus, ABC):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether wakes of other processes arrive now."""
+        """True while wakes of other processes arrive."""
         return self._is_started and not any(task.done() for task in self._tasks.values())
 
     def wake(self, key: Key) -> None:
@@ -91,7 +93,7 @@ class SharedBus(LocalBus, ABC):
 
     @contextmanager
     def listen(self, key: Key) -> Iterator[Topic]:
-        """The topic of a key, for as long as the block runs."""
+        """Listen to a key while the block runs, and give its topic."""
         meant = digest(key)
         with super().listen(key) as topic:
             self._meant[meant] = topic
@@ -101,9 +103,9 @@ class SharedBus(LocalBus, ABC):
                 if topic.listeners == 1:
                     self._meant.pop(meant, None)
 
-    def _hear(self, told: bytes) -> None:
-        """Wakes those that another process means."""
-        for one in split(told):
+    def _hear(self, received: bytes) -> None:
+        """Wake the listeners of the digests that another process has sent."""
+        for one in split(received):
             if topic := self._meant.get(one):
                 topic.invalidate()
             elif one == EVERY_KEY:
@@ -111,10 +113,10 @@ class SharedBus(LocalBus, ABC):
 
     @abstractmethod
     def _tell_soon(self) -> None:
-        """Has the outbox emptied, as there is something in it."""
+        """Begin to send what is in the outbox."""
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """A background task that the bus needs to be healthy."""
+        """Start a background task that the bus needs to be healthy."""
         task = asyncio.create_task(work, name=f"a2a-grpc:bus:{name}")
         self._tasks[name] = task
         task.add_done_callback(self._ended)

@@ -1,4 +1,4 @@
-"""What the URLs of stores say to the buses beside them."""
+"""Read the URLs of stores, for the buses that fit them."""
 
 import re
 
@@ -6,6 +6,6 @@ SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]*)")
 
 
 def sqlite_file(url: str) -> str:
-    """The path of the database file of an SQLite URL; empty for one in memory, or another URL."""
+    """Return the path of the database file of an SQLite URL. Return "" for a database in memory, or another URL."""
     found = SQLITE.match(url)
     return "" if found is None or found[1] == ":memory:" else found[1]

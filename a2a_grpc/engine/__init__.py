@@ -1,6 +1,6 @@
 """Runs agents: accepts messages, gives each task one run at a time, cancels, ends, sweeps.
 
-engine     open, settled, cancel, drain
+engine     accept, settled, cancel, drain
 settings   the limits and times of tasks
 
 Messages:

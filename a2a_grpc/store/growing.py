@@ -90,8 +90,7 @@ class Growing(Fold):
             self._put_away()
 
     def splice(self, update: TaskArtifactUpdateEvent, event: bytes) -> None:
-        """Fold an update of an artifact that comes with its serialised event: the content of a large one is cut out of
-        the event."""
+        """Fold an update of an artifact. The content of a large one is cut out of its serialised event."""
         artifact = update.artifact
         if len(event) <= SPLICED_BYTES or artifact.extensions or is_seal(update):
             self.put(update)
@@ -176,7 +175,7 @@ def _artifact_in(event: bytes) -> Raw:
 
 
 def _forget_known(artifact: Artifact, kept: Sequence[Raw]) -> None:
-    """Take the extensions out of a chunk that the artifact has already: they are united, not repeated."""
+    """Take the extensions out of a chunk that the artifact has already, because each is listed once."""
     if not artifact.extensions:
         return
     known = {

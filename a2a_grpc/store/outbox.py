@@ -73,7 +73,7 @@ class Outbox(Protocol):
         """
 
     async def claim_pushes(self, replica: str, limit: int) -> list[PushClaim]:
-        """Claim configs for a replica: those that are due, and those whose replica is not alive.
+        """Claim the configs that are due, and those whose replica is not alive, for a replica.
 
         Args:
             replica: The replica that delivers them from now on.

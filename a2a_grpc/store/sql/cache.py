@@ -7,7 +7,7 @@ from a2a_grpc.store.values import Snapshot, TaskKey
 MAX_BYTES = 32 << 20
 """Bytes kept of all snapshots."""
 OVERHEAD = 200
-"""About what a snapshot takes beside its bytes."""
+"""About what a snapshot takes in addition to its bytes."""
 
 
 class Snapshots:
@@ -24,11 +24,11 @@ class Snapshots:
         return found
 
     def peek(self, key: TaskKey) -> Snapshot | None:
-        """The same without counting as a use; may be called from any thread."""
+        """Return a snapshot without counting this as a use. Any thread may call it."""
         return self._snapshots.get(key)
 
     def put(self, key: TaskKey, snapshot: Snapshot) -> None:
-        """Keeps a snapshot, unless a newer one is here or it is too large to be kept with others."""
+        """Keep a snapshot, unless there is a newer one, or it is too large to be kept with others."""
         known = self._snapshots.get(key)
         if known is not None and known.seq >= snapshot.seq:
             return

@@ -55,7 +55,7 @@ T = TypeVar("T")
 OPEN_S = 20.0
 """How long `open` waits for a database that does not answer, at most."""
 CLOSE_S = 1.0
-"""How long `close` waits for what is under way, before it gives the database up."""
+"""How long `close` waits for writes that have begun, before it gives the database up."""
 SEQS_AT_ONCE = 500
 """Tasks whose seqs one query asks for."""
 KNOWN_NUMBERS = 100_000
@@ -80,10 +80,14 @@ class SqlStore:
     keeps_messages = True
 
     def __init__(self, url: str, *, budget_s: float = 20.0) -> None:
-        """Raises ConfigurationError for a URL that names no database, or a driver that is not installed."""
+        """Take the URL of a database, and how long faults are retried.
+
+        Raises:
+            ConfigurationError: The URL names no database, or its driver is not installed.
+        """
         self._url = DatabaseUrl.parse(url)
         self.dialect = self._url.dialect
-        """sqlite, postgresql or mysql."""
+        """One of sqlite, postgresql and mysql."""
         self._budget_s = budget_s
         self._outage = Outage(self._url.shown)
         self._numbers = Numbers()
@@ -92,7 +96,7 @@ class SqlStore:
         self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(rows.heads, keys))
         self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
         self._cancels: Together[tuple[TaskKey, bytes], Head | None] = Together(
-            # No caller is told that its request is kept: each waits for the end of its task, which is synced.
+            # No caller gets an answer that its request is kept: each waits for the end of its task, which is synced.
             lambda asked: self._persist(lambda _: self._open_database().write_unsynced(mailbox.request_cancels, asked)),
             is_patient=True,  # requests that arrive together at the other replica end their tasks in one transaction
         )
@@ -105,7 +109,7 @@ class SqlStore:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the tasks of the store are alive: False before `open`, after `close`, or if one has died."""
+        """True while the background tasks of the store run, which is from `open` to `close` unless one fails."""
         return (
             self._commits is not None
             and self._commits.is_healthy
@@ -231,7 +235,7 @@ class SqlStore:
 
     async def release(self, key: TaskKey, epoch: int) -> None:
         await self._write(coordination.release, key, epoch)
-        self._forget(key)  # a task without a run is read seldom, and may be written elsewhere: it costs no memory here
+        self._forget(key)  # a task without a run is read seldom, and another process may write it
 
     async def request_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
         return await self._cancels.answer_uncancelled((key, metadata))
@@ -407,11 +411,11 @@ class SqlStore:
     async def _write(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """A write that may be done twice."""
+        """Write what may be written twice."""
         return await self._persist(lambda _: self._open_database().write(transaction, *args, **kwargs))
 
     async def _write_once(self, transaction: Callable[[Connection, bool], T]) -> T:
-        """A write that knows its own if it was done already."""
+        """Write what may be written only once. The last argument of the transaction is True if it was tried before."""
         return await self._persist(lambda is_repeat: self._open_database().write(transaction, is_repeat))
 
     async def _persist(self, attempt: Callable[[bool], Awaitable[T]]) -> T:
@@ -424,6 +428,6 @@ class SqlStore:
 
 
 def _put_together(found: Sequence[Parts]) -> list[tuple[Parts, Snapshot, Snapshot]]:
-    """Return what was read of each task, as all that was read and as the view has it."""
+    """Return what was read of each task, with the whole snapshot and the one that the view shows."""
     wholes = [(parts, parts.whole()) for parts in found]
     return [(parts, whole, parts.seen(whole)) for parts, whole in wholes]
