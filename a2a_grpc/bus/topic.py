@@ -1,6 +1,7 @@
 """What the listeners of one key wait on."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 
@@ -44,9 +45,9 @@ class Topic:
         while self.wakes == seen:
             await _wait_in(self._waiting)
 
-    async def wait_patiently(self) -> None:
+    def wait_patiently(self) -> Coroutine[Any, Any, None]:
         """Return at the next call of `wake_patient` or `invalidate`. Other wakes are left out."""
-        await _wait_in(self._patient)
+        return _wait_in(self._patient)
 
 
 async def _wait_in(waiting: set[asyncio.Future[Any]]) -> None:

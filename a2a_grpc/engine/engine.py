@@ -195,7 +195,7 @@ class Engine:
 async def _folded(folding: Growing, records: Follower, turn: int) -> Snapshot:
     """Fold records until the turn is over. Return the task as it was then."""
     while batch := await records.batch():
-        events = [records.event(record.seq) for record in batch]
+        events = records.events(batch)
         if (last := await offload(cost_of(batch), _fold_turn, folding, batch, events, turn)) is not None:
             return Snapshot(last.seq, await offload(folding.size, folding.take), last.state, last.turn)
     raise AssertionError("a turn is over at the latest when its task ends")
@@ -207,6 +207,6 @@ def _fold_turn(
     """Fold records until the turn is over. Return the record with which it was over; None if it goes on."""
     for record, event in zip(records, events, strict=True):
         folding.add_one(record, event)
-        if is_over(record.state, record.turn, turn):
+        if record.at_us and is_over(record.state, record.turn, turn):  # only a status says so
             return record
     return None

@@ -28,7 +28,7 @@ from a2a_grpc.errors import (
     Violation,
 )
 from a2a_grpc.ids import new_id
-from a2a_grpc.log import Log
+from a2a_grpc.log import Follower, Log
 from a2a_grpc.offload import breathe
 from a2a_grpc.protocol import CREATED
 from a2a_grpc.store import (
@@ -145,28 +145,21 @@ class Intake:
         self._check_room(scope)  # again, as other messages may have come meanwhile
         pushes = send.pushes(key) if send.pushes is not None else ()
         create = Create(key, record, context_id, self._replica.id, send.binding(key.id), pending, pushes)
-        accepted = AcceptedTurn(key, 1, Snapshot(1, serialized, record.state, 1))
-        if not (send.waits or send.streams):
-            await self._created(create, first, serialized)
-            return accepted
-        records = self._log.follow(key, 1, record.state, is_new=True, folds=send.waits)
+        records: Follower | None = None
+        if send.waits or send.streams:
+            records = self._log.follow(key, 1, record.state, is_new=True, folds=send.waits)
         try:
-            records.__enter__()  # before the first event of the run
-            await self._created(create, first, serialized)
+            if records is not None:
+                records.__enter__()  # before the first event of the run
+            created = self._create(create, first, serialized)
+            if not created.done():
+                await over(created)
+            _check_created(created)
         except BaseException:
-            records.__exit__(None, None, None)
+            if records is not None:
+                records.__exit__(None, None, None)
             raise
-        return accepted._replace(records=records, created=task)
-
-    async def _created(self, create: Create, first: QueuedTurn, serialized: bytes) -> None:
-        """Create a task. Raise ResourceExhaustedError if the store has no room."""
-        created = self._create(create, first, serialized)
-        if not created.done():
-            await over(created)
-        try:
-            created.result()
-        except StoreFull as full:
-            raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
+        return AcceptedTurn(key, 1, Snapshot(1, serialized, record.state, 1), records, task if send.waits else None)
 
     def _check_room(self, scope: Scope) -> None:
         """Raise ResourceExhaustedError or UnavailableError if no other task of a caller can begin."""
@@ -366,6 +359,14 @@ class Intake:
             return Message.FromString(binding.reply)
         key = TaskKey(*send.scope, binding.task_id)
         return AcceptedTurn(key, binding.turn, await self._log.snapshot(key))
+
+
+def _check_created(created: Written) -> None:
+    """Raise the error of a task that was not created; ResourceExhaustedError if the store has no room."""
+    try:
+        created.result()
+    except StoreFull as full:
+        raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
 
 
 def _skill_of(task: Task) -> str:

@@ -1,7 +1,8 @@
 """The one mechanism: append to a task's log, follow it from a cursor.
 
-log   the log of each task, and followers of it
-tail  the newest records of a task, which its followers share
+log      the log of each task, and followers of it
+tail     the newest records of a task, which its followers share
+reading  reading records from the store
 """
 
 from a2a_grpc.log.log import Follower, Log

@@ -9,7 +9,8 @@ from typing import Self
 from a2a_grpc.bus import Bus
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import TERMINAL
-from a2a_grpc.log.tail import Limit, Tail
+from a2a_grpc.log.reading import Source
+from a2a_grpc.log.tail import Tail
 from a2a_grpc.store import (
     WHOLE,
     Append,
@@ -61,11 +62,12 @@ class Log:
 
     def _note(self, append: Append, event: StreamResponse | None, written: Written) -> None:
         """Tell the followers of an append that is over."""
-        tail = self._tails.get(append.key)
+        key, record, _, _, _, _, _ = append
+        tail = self._tails.get(key)
         if written.exception() is None:
             if tail is not None:
-                tail.push(append.record, event)
-            self.bus.wake(append.key)
+                tail.push(record, event)
+            self.bus.wake(key)
         elif tail is not None:
             tail.begun_seq = 0
             tail.topic.invalidate()  # others have written, or the record may be in the store
@@ -134,7 +136,7 @@ class Follower:
     does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
     """
 
-    __slots__ = ("_batch", "_is_new", "_key", "_limit", "_log", "_seq", "_state", "_tail", "folds", "reached")
+    __slots__ = ("_batch", "_is_new", "_key", "_log", "_seq", "_source", "_state", "_tail", "folds", "reached")
 
     def __init__(
         self, log: Log, key: TaskKey, after: int, state: TaskState | None, *, is_new: bool, folds: bool
@@ -146,7 +148,7 @@ class Follower:
         """Of the task at `_seq`; None until it is known."""
         self._is_new = is_new
         self._tail: Tail | None = None
-        self._limit: Limit | None = None
+        self._source: Source | None = None
         """For reading the store while the follower is behind the tail."""
         self._batch: deque[Record] | None = None
         self.folds = folds
@@ -167,9 +169,10 @@ class Follower:
             self._tail.leave(self)
             self._tail = None
 
-    def event(self, seq: int) -> StreamResponse | None:
-        """Return the parsed event of a record of the newest batch. Return None if it is not known."""
-        return self._tail.events.get(seq) if self._tail is not None else None
+    def events(self, batch: Sequence[Record]) -> list[StreamResponse | None]:
+        """Return the parsed events of the newest batch. An event is None if it is not known."""
+        known = self._tail.events if self._tail is not None else {}
+        return [known.get(record.seq) for record in batch] if known else [None] * len(batch)
 
     @property
     def is_joined(self) -> bool:
@@ -195,8 +198,9 @@ class Follower:
             seen = tail.topic.wakes
             records = tail.after(self._seq)
             if records is None:
-                self._limit = self._limit or Limit()
-                records = await tail.read_behind(self._seq, self._limit)
+                self._source = self._source or tail.source()
+                records, _ = await self._source.read(self._seq)
+                tail.adopt(records)
                 if not records:
                     continue  # the tail has records after them, so they can only have been deleted
             elif not records:

@@ -1,6 +1,5 @@
 """The newest records of one task, which all followers of the task in this process share."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -8,16 +7,10 @@ from typing import Protocol
 from a2a_grpc.bus import Topic
 from a2a_grpc.errors import TaskNotFoundError
 from a2a_grpc.lifecycle import SETTLED
+from a2a_grpc.log.reading import READ_BATCH, Shared, Source
 from a2a_grpc.store import Record, TaskKey, TaskStore
-from a2a_grpc.uncancelled import look_at_error
 from a2a_grpc.wire import StreamResponse, TaskState
 
-READ_BATCH = 256
-"""The largest number of records that a follower takes at a time."""
-FIRST_BATCH = 16
-"""The number of records that are read from the store while their sizes are unknown."""
-BATCH_BYTES = 1 << 20
-"""The size of the records that are read from the store at a time, according to the sizes seen last."""
 TAIL_BYTES = 1 << 20
 """The largest size of a tail."""
 PATIENT_BYTES = 128 * 1024
@@ -36,20 +29,6 @@ class Reader(Protocol):
 
     reached: int
     folds: bool
-
-
-class Limit:
-    """The number of records to read from the store at a time."""
-
-    __slots__ = ("records",)
-
-    def __init__(self) -> None:
-        self.records = FIRST_BATCH
-
-    def learn(self, records: Sequence[Record]) -> None:
-        """Adapt the number to the sizes of a batch, if the batch had as many records as allowed."""
-        if len(records) == self.records:
-            self.records = min(READ_BATCH, max(1, BATCH_BYTES // max(record.size for record in records)))
 
 
 class Tail:
@@ -76,13 +55,13 @@ class Tail:
     __slots__ = (
         "_folding",
         "_key",
-        "_limit",
         "_listening",
         "_reached",
         "_readers",
         "_reading",
         "_records",
         "_restarts",
+        "_source",
         "_store",
         "_tails",
         "_valid_at",
@@ -114,15 +93,12 @@ class Tail:
         self._tails = tails
         tails[key] = self
         self.topic = listening.__enter__()
-        self._readers = 0
-        self._folding = 0
+        self._readers = self._folding = self.begun_seq = self._restarts = self.seq = self.size = 0
         self._reached = 0
         """The number of followers that have taken all records."""
-        self.begun_seq = 0
-        self._limit = Limit()
-        self._reading: asyncio.Future[None] | None = None
-        """Of the follower that reads the store for all."""
-        self._restarts = 0
+        self._source: Source
+        self._reading: Shared | None = None
+        """Reads `_source` for all followers. Both are made when they are first needed, as most tails never read."""
         self.state: TaskState | None
         self._start_at(after, state)
         if is_new:
@@ -183,18 +159,33 @@ class Tail:
     # -- records
 
     def push(self, record: Record, event: StreamResponse | None) -> None:
-        """Add a record that this process has just appended, with its parsed event."""
-        if record.seq == self.seq + 1:
-            self._add(record, event if self._folding else None)
-        elif record.seq > self.seq:
-            self.topic.invalidate()  # others have written in between, or the tail has yet to be read
+        """Add a record that is committed, if it is the next one. `event` is its parsed event, if it is known."""
+        seq, serialized, state, _, _, message = record  # taken apart at once, as this is done for each record
+        if seq != self.seq + 1:
+            if seq > self.seq:
+                self.topic.invalidate()  # others have written in between, or the tail has yet to be read
+            return
+        self.seq, self.state = seq, state
+        self._records.append(record)
+        size = len(serialized) + len(message) + OVERHEAD
+        if event is not None and self._folding:
+            self.events[seq] = event
+            size *= 2
+        self.size = size = self.size + size
+        self._reached = 0
+        if state in SETTLED:
+            self.settled_seq = seq
+            self.topic.wake_patient()
+        if size > PATIENT_BYTES:
+            self.topic.wake_patient()
+            if size > TAIL_BYTES:
+                self._halve()
 
     def adopt(self, records: Sequence[Record]) -> None:
         """Add those of some records of the store that are new, and wake the followers that wait for them."""
         before = self.seq
         for record in records:
-            if record.seq == self.seq + 1:
-                self._add(record, None)
+            self.push(record, None)
         if self.seq > before:
             self.topic.wake()
 
@@ -205,36 +196,20 @@ class Tail:
             TaskNotFoundError: The task was deleted.
             StoreUnavailable: The store does not answer.
         """
-        while (reading := self._reading) is not None:
-            await asyncio.wait([reading])  # the follower that reads may leave, and another one read
-            if not reading.cancelled():
-                return reading.result()
-        reading = self._reading = asyncio.get_running_loop().create_future()
-        try:
-            await self._read()
-        except Exception as error:
-            reading.set_exception(error)
-            look_at_error(reading)
-            raise
-        else:
-            reading.set_result(None)
-        finally:
-            self._reading = None
-            reading.cancel()
+        if self._reading is None:
+            self._reading, self._source = Shared(), self.source()
+        await self._reading.run(self._read)
 
-    async def read_behind(self, seq: int, limit: Limit) -> Sequence[Record]:
-        """Read records that are not here any more, for one follower. Raise like `refresh`."""
-        records = await self._read_store(seq, limit)
-        self.adopt(records)
-        return records
+    def source(self) -> Source:
+        """Return a way to read records that are not here."""
+        return Source(self._store, self._key)
 
     async def _read(self) -> None:
         restarts, valid_at = self._restarts, self.topic.invalidations
-        limit = self._limit.records
-        records = await self._read_store(self.seq, self._limit)
+        records, has_more = await self._source.read(self.seq)
         self.adopt(records)
-        if len(records) == limit:
-            return  # there may be more
+        if has_more:
+            return
         if self.state is None:
             head = await self._store.head(self._key)
             if head is None:
@@ -246,13 +221,6 @@ class Tail:
         if restarts == self._restarts:
             self._valid_at = valid_at
 
-    async def _read_store(self, after: int, limit: Limit) -> Sequence[Record]:
-        records = await self._store.read(self._key, after, limit.records)
-        if records is None:
-            raise TaskNotFoundError.of(self._key.id)
-        limit.learn(records)
-        return records
-
     def _start_at(self, after: int, state: TaskState | None) -> None:
         """Begin after a seq, without records."""
         self.seq = after
@@ -261,23 +229,6 @@ class Tail:
         self._valid_at = -1
         self._restarts += 1
         self._drop_all()
-
-    def _add(self, record: Record, event: StreamResponse | None) -> None:
-        self.seq, self.state = record.seq, record.state
-        self._records.append(record)
-        size = record.size + OVERHEAD
-        if event is not None:
-            self.events[record.seq] = event
-            size *= 2
-        self.size += size
-        self._reached = 0
-        if record.state in SETTLED:
-            self.settled_seq = record.seq
-            self.topic.wake_patient()
-        elif self.size > PATIENT_BYTES:
-            self.topic.wake_patient()
-        if self.size > TAIL_BYTES:
-            self._halve()
 
     def _halve(self) -> None:
         """Drop the oldest records, so that half of the memory is left. Keep the newest record in any case."""

@@ -110,17 +110,18 @@ class Growing(Fold):
 
     def add_one(self, record: Record, element: StreamResponse | None = None) -> None:
         """Fold a record. `element` is its parsed event, if the caller has it."""
+        _, event, _, _, _, incoming = record
         if element is None:
-            element = StreamResponse.FromString(record.event)
+            element = StreamResponse.FromString(event)
         if element.HasField("artifact_update"):
-            self.splice(element.artifact_update, record.event)
+            self.splice(element.artifact_update, event)
             return
-        message = Message.FromString(record.message) if record.message else None
+        message = Message.FromString(incoming) if incoming else None
         if element.HasField("status_update"):
             self.move(element.status_update, message)
         else:
             self.apply(element, message)
-        self.grown(record.size)
+        self.grown(len(event) + len(incoming))
 
     def take(self) -> bytes:
         """Return the serialised task."""

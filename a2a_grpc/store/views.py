@@ -64,7 +64,8 @@ def tells_status(record: Record) -> bool:
 
 def cost_of(records: Sequence[Record]) -> int:
     """Return what folding the records costs, as bytes."""
-    return sum(record.size for record in records) + RECORD_COST * len(records)
+    sizes = [len(event) + len(message) for _, event, _, _, _, message in records]
+    return sum(sizes) + RECORD_COST * len(sizes)
 
 
 def core_of(first: bytes) -> bytes | None:

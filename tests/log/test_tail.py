@@ -12,7 +12,8 @@ from a2a_grpc.bus.protocol import Key
 from a2a_grpc.errors import TaskNotFoundError, UnavailableError
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.log import Follower, Log
-from a2a_grpc.log.tail import OVERHEAD, PATIENT_BYTES, READ_BATCH, TAIL_BYTES
+from a2a_grpc.log.reading import READ_BATCH
+from a2a_grpc.log.tail import OVERHEAD, PATIENT_BYTES, TAIL_BYTES
 from a2a_grpc.store import Append, Create, MemoryStore, Record, StaleAppend, StoreUnavailable, TaskKey, Written, refused
 from a2a_grpc.store.contract.given import KEY, born, chunk, create, status
 from a2a_grpc.store.sql import SqlStore
@@ -320,6 +321,24 @@ async def test_records_that_all_followers_have_taken_are_not_kept_and_a_tail_end
     assert (log._tails, len(log.bus)) == ({}, 0)
 
 
+async def test_a_follower_that_had_all_records_and_leaves_takes_none_from_the_others(log: Log) -> None:
+    with log.follow(KEY, 1, born().state, is_new=True):
+        with log.follow(KEY, 1) as leaves, log.follow(KEY, 1) as stays:
+            await write(log, *statuses(2, 5))
+            for follower in (leaves, stays):
+                assert await taken(follower, 4) == statuses(2, 5)
+            waiting = [asyncio.create_task(follower.batch()) for follower in (leaves, stays)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting[0]
+            leaves.__exit__(None, None, None)
+            assert log._tails[KEY].after(1) == statuses(2, 5)
+            waiting[1].cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting[1]
+
+
 async def test_a_follower_that_is_far_behind_does_not_hold_up_one_that_begins_at_the_end(
     store: Store, log: Log
 ) -> None:
@@ -376,6 +395,19 @@ async def test_a_closed_log_gives_what_it_has_and_then_ends(log: Log) -> None:
             await folding.batch()
 
 
+async def test_a_closed_log_gives_a_follower_that_folds_what_it_has_even_if_nobody_waits_for_more(log: Log) -> None:
+    with log.follow(KEY, 1, born().state, is_new=True) as plain, log.follow(KEY, 1, folds=True) as folding:
+        await write(log, status(2))
+        log.close()
+        assert await taken(plain, 1) == [status(2)]
+        with pytest.raises(UnavailableError):
+            await plain.batch()  # which has read the store, so that the tail is current
+        async with asyncio.timeout(10):
+            assert await folding.batch() == [status(2)]
+            with pytest.raises(UnavailableError):
+                await folding.batch()
+
+
 # -- a follower that folds
 
 
@@ -413,12 +445,12 @@ async def test_a_follower_that_folds_gets_parsed_events_and_others_cost_no_memor
     event, _ = record.unpack()
     with log.follow(KEY, 1, born().state, is_new=True) as plain:
         log.write(Append(KEY, record, 1), event)
-        assert (await plain.batch(), plain.event(2)) == ([record], None)
+        assert (batch := await plain.batch(), plain.events(batch)) == ([record], [None])
         with log.follow(KEY, 2, INPUT_REQUIRED, folds=True) as follower:
             later = status(3, COMPLETED)
             log.write(Append(KEY, later, 1), event)
             assert await follower.batch() == [later]
-            assert (follower.event(3), follower.event(2)) == (event, None)
+            assert follower.events([record, later]) == [None, event]
 
 
 @pytest.fixture(autouse=True)
