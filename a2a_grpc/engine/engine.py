@@ -31,11 +31,11 @@ from a2a_grpc.store.views import cost_of
 from a2a_grpc.wire import Message, StreamResponse
 
 ELSEWHERE_GRACE_S = 1.0
-"""Beyond the grace that an agent has to stop: how long another replica has to tell it, and to tell of its end."""
+"""Time beyond the grace of an agent, in which another replica has to stop the run and to store the end."""
 READ_TOGETHER_BYTES = 16 * 1024
-"""Size up to which a canceled task is read whole: a store reads small tasks together, as many as their rows."""
+"""Size up to which a canceled task is read whole. A store reads many small tasks together, as it does with rows."""
 STORE_GRACE_S = 10.0
-"""Beyond that grace, too: how long a caller is kept waiting for a store that does not take the end."""
+"""Time beyond the grace of an agent, after which a caller does not wait longer for the store to take the end."""
 
 
 class Engine:
@@ -45,7 +45,7 @@ class Engine:
 
     - One run at a time per task; messages that arrive meanwhile become its next turns, in order, up to a bound.
     - A task's life is not a stream's life: what a caller does with its call does not touch the task.
-    - `cancel` returns within its grace whatever the agent does, and wherever it runs.
+    - `cancel` returns within its grace, also if the agent does not react or runs at another replica.
     - Limits refuse before anything is changed; what was accepted is not lost.
     """
 
@@ -74,13 +74,13 @@ class Engine:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the background work that must go on does, and the other replicas know that this one lives."""
+        """True while the background work runs, and the other replicas know that this one is alive."""
         return self._recovery.is_healthy
 
     async def drain(self, grace_s: float, *, before_leaving: Callable[[], Awaitable[None]] | None = None) -> bool:
-        """Take no new message, let runs finish within the grace; hand the rest over, or fail it with the reason if no
-        replica could go on with it. Return False if the store does not answer: then the others see to the rest.
+        """Refuse new messages, and let runs finish within the grace. Return False if the store does not answer.
 
+        What is left is released for other replicas, or ended in FAILED with the reason if none could go on with it.
         `before_leaving` is called once the runs are over, before others may claim what this replica holds.
         """
         self._runs.is_draining = True
@@ -95,17 +95,24 @@ class Engine:
         return is_stored
 
     def accept(self, send: SendCall) -> Coroutine[Any, Any, AcceptedTurn | Message]:
-        """Accepts a message: the turn it became, or the reply of an agent that answers with a message.
+        """Accept a message. Return its turn, or the reply of a skill that answers with a message.
 
-        Raises, before anything is changed: InvalidRequestError, TaskNotFoundError, UnsupportedOperationError for a task
-        that has ended, ResourceExhaustedError over a limit, UnavailableError while draining.
+        An error is raised before anything is changed.
+
+        Raises:
+            InvalidRequestError: The message does not fit its task, or its idempotency key stands for another request.
+            TaskNotFoundError: There is no such task.
+            UnsupportedOperationError: The task has ended.
+            ResourceExhaustedError: The message is over a limit.
+            UnavailableError: The engine is draining.
         """
         return self._intake.accept(send)
 
     async def settled(self, accepted: AcceptedTurn) -> Snapshot:
-        """Waits until the turn is over, as the task has ended or waits for somebody (SEND-2): the task as it was then.
+        """Wait until the task has ended or waits for its user in the turn (SEND-2). Return the task as it was then.
 
-        Raises UnsupportedOperationError if the task ended in an earlier turn, so that nobody looked at this message.
+        Raises:
+            UnsupportedOperationError: The task ended in an earlier turn, so the message got no turn.
         """
         found, turn, records = accepted.snapshot, accepted.turn, accepted.records
         if not is_over(found.state, found.turn, turn):
@@ -121,10 +128,14 @@ class Engine:
         return found
 
     async def cancel(self, key: TaskKey, metadata: dict[str, Json] | None = None) -> Head | Snapshot:
-        """Stop a task, wherever it runs, within the grace, whatever the agent does. Return the row of the task, or the
-        task if it was read here. The task is CANCELED now or was so before.
+        """Stop a task within the grace, at any replica. Return its row, or the task itself if it was read here.
 
-        Raises TaskNotFoundError, TaskNotCancelableError; UnavailableError if the store does not take the end in time.
+        The task is CANCELED then, also if it was so before, and if the agent did not react.
+
+        Raises:
+            TaskNotFoundError: There is no such task.
+            TaskNotCancelableError: The task has ended in another state.
+            UnavailableError: The store did not take the end in time.
         """
         found: Head | Snapshot | None = None
         while found is None or found.state not in lifecycle.TERMINAL:

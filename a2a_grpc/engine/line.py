@@ -1,4 +1,4 @@
-"""Who waits for something that is given to one at a time."""
+"""A line of waiters for something that one of them has at a time."""
 
 import asyncio
 from collections import deque
@@ -17,7 +17,7 @@ class Line:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def wait(self, pass_on: Callable[[], None]) -> None:
-        """Returns once `serve` has come to this one. Whoever is canceled after that gives up its turn by `pass_on`."""
+        """Wait until `serve` has come to this waiter. If it is canceled then, call `pass_on` for the next."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -30,7 +30,7 @@ class Line:
             raise
 
     def serve(self) -> bool:
-        """Lets the next go on who still waits; False if nobody does."""
+        """Let the next waiter go on. Return False if none waits."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -1,4 +1,4 @@
-"""A lock per key, for as long as somebody wants it."""
+"""A lock for each key, which exists as long as a caller holds it or waits for it."""
 
 from collections.abc import Callable, Hashable
 from types import TracebackType
@@ -7,11 +7,11 @@ from a2a_grpc.engine.line import Line
 
 
 class KeyLocks:
-    """One holder per key at a time; the others wait in order. A key that nobody holds or waits for costs nothing."""
+    """One holder per key at a time; the others wait in order. A key without holder and waiters costs nothing."""
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, Line | None] = {}
-        """Of each key that is held: who comes next, where somebody has come."""
+        """For each key that is held, the line of its waiters; None if there was none yet."""
 
     def take(self, key: Hashable) -> Callable[[], None]:
         """Take the lock of a key that no caller holds, without waiting. Return the function that gives it back."""
@@ -21,7 +21,7 @@ class KeyLocks:
         return Holding(self._waiting, key).release
 
     def holding(self, key: Hashable) -> "Holding":
-        """Holds the key's lock while an `async with` block runs."""
+        """Return a block that holds the lock of a key."""
         return Holding(self._waiting, key)
 
 
@@ -49,7 +49,7 @@ class Holding:
         self.release()
 
     def release(self) -> None:
-        """Gives the lock to the next who still waits for it."""
+        """Give the lock to the next waiter."""
         line = self._waiting[self._key]
         if line is None or not line.serve():
             del self._waiting[self._key]

@@ -15,7 +15,7 @@ class Past:
 
     - A task of another scope is an unknown one.
     - Only the parts that a view names are read, and of no more tasks than are returned.
-    - The tasks have no more than `max_bytes` together, as their records count; the first one is returned whatever its
+    - The tasks have no more than `max_bytes` together, as their records count. The first one is returned in any
       size. Those that come after it are left out if there is no room.
     """
 

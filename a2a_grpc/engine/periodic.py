@@ -1,4 +1,4 @@
-"""The background work of an engine that never ends: each loop named, held, watched."""
+"""The background work of an engine that goes on until the engine stops, with names and failures in the log."""
 
 import asyncio
 import logging
@@ -11,16 +11,19 @@ from a2a_grpc.throttle import Throttle
 logger = logging.getLogger("a2a_grpc.engine")
 
 AFTER_FAILURE_S = 0.2
-"""Between a round that failed and the next, at least."""
+"""The least time between a round that failed and the next one."""
 LINES_EVERY_S = 10.0
-"""Between two log lines about rounds that fail in the same way."""
+"""Time between two log lines about rounds that fail in the same way."""
 
 
 class PeriodicTasks:
-    """Loops that go on whatever happens in one of their rounds.
+    """Loops that go on if one of their rounds fails.
 
-    Guarantees: after a round that fails the next one comes; failures are logged, those of a kind once in ten seconds; a
-    loop that ends before `stop` makes `is_healthy` False and is logged as an error.
+    Guarantees:
+
+    - After a round that fails, the next one comes.
+    - Failures are logged, those of one kind once in ten seconds.
+    - A loop that ends before `stop` makes `is_healthy` False, and is logged as an error.
     """
 
     def __init__(self) -> None:
@@ -29,7 +32,7 @@ class PeriodicTasks:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether every loop runs."""
+        """True while every loop runs."""
         return bool(self._loops) and not any(loop.done() for loop in self._loops)
 
     def every(
@@ -41,7 +44,7 @@ class PeriodicTasks:
         *,
         first_after_s: float = 0.0,
     ) -> None:
-        """Does a round at every interval, and whenever `topic` is woken."""
+        """Begin a loop with a round at every interval, and each time that `topic` is woken."""
         loop = asyncio.create_task(
             self._repeat(interval_s, name, round_, topic, first_after_s), name=f"a2a-grpc:{name}"
         )

@@ -1,7 +1,7 @@
 """What an engine does because it is one of several, or the next after one that died.
 
-It keeps its lease, sees to what others want of the tasks that it holds, takes over tasks whose replica is lost, looks
-for wakes that were lost, lets handlers go that wait for long, removes and ends what is past its retention.
+It keeps its lease, does what other replicas want of the tasks that it holds, and takes over tasks of lost replicas.
+It polls for wakes that were lost, and stops handlers that wait for long. It also removes and ends what has expired.
 """
 
 import asyncio
@@ -40,8 +40,14 @@ TAKE_OVERS = 8
 
 
 class Recovery:
-    """Guarantees: a task whose replica died is begun again here or elsewhere, if its agent is resumable, or ends in
-    FAILED with the reason; one that waits for its user waits on. Runs whose lease is lost are stopped, not ended."""
+    """The background work of one replica among several.
+
+    Guarantees:
+
+    - A task whose replica died is begun again at a replica if its agent is resumable. Otherwise it ends in FAILED, with
+      the reason. A task that waits for its user goes on waiting.
+    - Runs whose lease is lost are stopped, and their tasks are not ended.
+    """
 
     def __init__(
         self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, runs: Runs, reruns: Reruns
@@ -60,11 +66,11 @@ class Recovery:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether every loop runs, and the lease with them."""
+        """True while every loop runs and the lease holds."""
         return self._periodic.is_healthy and self._replica.is_alive
 
     async def start(self) -> None:
-        """Joins the replicas. Raises StoreUnavailable."""
+        """Join the replicas. Raise StoreUnavailable."""
         await self._replica.join()
         await self._runs.waiting.refresh(self._log.store)
         settings, periodic = self._settings, self._periodic
@@ -72,7 +78,7 @@ class Recovery:
         periodic.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
         periodic.every(0.0, "let-go", self._let_go)
         if not self._log.store.durable:
-            return  # no earlier process has left a task, and no write is in doubt
+            return  # no earlier process has left a task, and the outcome of every write is known
         lost = self._listening.enter_context(self._log.bus.listen(LOST))
         periodic.every(0.0, "attend", self._attend)
         periodic.every(settings.lease_s / 3, "take-over", self._take_over, lost)
@@ -100,7 +106,7 @@ class Recovery:
         return is_stored
 
     async def recover(self, key: TaskKey) -> None:
-        """Takes over a task that nobody alive holds and that somebody has to, and goes on with it as it stands."""
+        """Take over an open task that no living replica holds, and go on with it as it is."""
         async with self._runs.locks.holding(key):
             if not self._can_take_over or self._runs.get(key) is not None:
                 return
@@ -119,11 +125,11 @@ class Recovery:
 
     @property
     def _can_take_over(self) -> bool:
-        """Whether there is room for another run, under a name that is alive: else what is claimed is everybody's."""
+        """True if there is room for another run, and the lease holds. Without it, others may take what is claimed."""
         return not self._runs.is_draining and self._runs.slots.room > 0 and self._replica.is_alive
 
     async def _go_on(self, key: TaskKey, head: Head, stored: list[Pending], waiting: list[Pending]) -> None:
-        """A task that waits for its user: for the next message, or for the turn of one that has come."""
+        """Go on with a task that waits for its user, or for the turn of a message that has come."""
         if not waiting:
             await self._log.store.release(key, head.epoch)
             return
@@ -139,7 +145,7 @@ class Recovery:
         self._runs.start(first, self._runs.writer(key, head), b"", rest)
 
     async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending]) -> None:
-        """A task that was at work."""
+        """Begin the run of a task again, or end the task in FAILED if that may not be."""
         if kept_of(stored, head.turn) is None or not self._agent.resumable:
             logger.warning("task fails because its replica was lost and its agent is not resumable task=%s", key.id)
             await self._runs.finish(key, Failed(self._why_lost(key)))
@@ -189,8 +195,7 @@ class Recovery:
         return True
 
     async def _attend(self) -> None:
-        """Does what others want of the tasks held here, whenever one of them says so; for as long as this replica has
-        its name."""
+        """Do what other replicas want of the tasks held here, as long as this replica has its present name."""
         me = self._replica.id
         with self._log.bus.listen(me) as topic:
             while me == self._replica.id:
@@ -215,12 +220,14 @@ class Recovery:
     async def _hand_over(self, key: TaskKey, active: Active) -> None:
         async with self._runs.locks.holding(key):
             if self._runs.get(key) is active:
-                with suppress(StaleAppend):  # the claim is lost, and the message with it another's
+                with suppress(StaleAppend):  # another replica has claimed the task, with its message
                     await self._runs.hand_over(key, active)
 
     async def _take_over(self) -> None:
-        """Goes on with what nobody alive holds, and with what is held here without a run: of some writes nobody knows
-        at once whether they happened."""
+        """Go on with tasks that no living replica holds, and with those that are held here without a run.
+
+        A write with an unknown outcome may leave such a task.
+        """
         held = await self._log.store.claimed_by(self._replica.id)
         await self._recover_all([key for key in held if self._runs.get(key) is None])
         before: list[TaskKey] = []
@@ -229,7 +236,7 @@ class Recovery:
             before = keys
 
     async def _recover_all(self, keys: list[TaskKey]) -> None:
-        """Takes over several at a time, in an order of this replica's own: the others look at the same tasks."""
+        """Take over several tasks at a time, in this replica's own order, because others look at the same tasks."""
         left = iter(sorted(keys, key=lambda key: crc32(f"{self._replica.id}{key.id}".encode())))
 
         async def recover_on() -> None:

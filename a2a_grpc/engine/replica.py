@@ -15,10 +15,13 @@ LEAVE_S = 1.0
 class Replica:
     """One life among the replicas.
 
-    Guarantees: while `is_alive` no other replica takes this one's tasks over. `keep` returns as soon as that cannot be
-    said any more: the lease could not be renewed in time by this machine's own clock, or others have declared this
-    replica dead. Then `regain` may win the lease back, if the store was away for all. Otherwise `rejoin` begins a new
-    life under a new name; any replica may claim what the old life held.
+    Guarantees:
+
+    - While `is_alive`, no other replica takes over the tasks of this replica.
+    - `keep` returns once the lease could not be renewed in time by this machine's clock, or others have declared this
+      replica dead.
+    - `regain` may win the lease back, if the store was away for all replicas.
+    - `rejoin` begins a new life under a new name. Any replica may claim what the old life held.
     """
 
     def __init__(self, store: TaskStore, lease_s: float) -> None:
@@ -27,11 +30,11 @@ class Replica:
         self._until = float("-inf")
         self.id = _new_id()
         self.is_joined = False
-        """Whether the others know this replica by its present name: before, what it claims is everybody's."""
+        """True once the store has this replica's present name. Before, any replica may take what this one claims."""
         self._joined = asyncio.Event()
 
     async def joined(self, within_s: float) -> None:
-        """Returns once the others know this replica, or after that time."""
+        """Wait until the other replicas know this one, at most for that time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._joined.wait()
@@ -41,7 +44,7 @@ class Replica:
         return asyncio.get_running_loop().time() < self._until
 
     async def join(self) -> None:
-        """Makes this replica alive. Raises StoreUnavailable."""
+        """Make this replica alive. Raise StoreUnavailable."""
         begun = asyncio.get_running_loop().time()
         await self._store.join(self.id, self._lease_s)
         self._until = begun + self._lease_s
@@ -49,10 +52,10 @@ class Replica:
         self._joined.set()
 
     async def keep(self) -> bool:
-        """Renew the lease every third of its time, until it is lost. Return True if it may be regained: it ran out, but
-        nobody is known to have declared this replica dead.
+        """Renew the lease every third of its time, until it is lost. Return True if it may be regained.
 
-        An event loop that was held up for longer than the lease gets one try: who was not declared dead is not.
+        That is so if the lease ran out, but no other replica is known to have declared this one dead. An event loop
+        that was blocked for longer than the lease gets one try.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -85,8 +88,8 @@ class Replica:
     async def _renew(self, until: float) -> bool | None:
         """Return whether the replica is alive; None if the store does not say so by that time.
 
-        Nobody waits for a renewal beyond its time: a store that is not to be reached may take longer to be done with a
-        call, canceled or not, than the lease lasts.
+        The call does not wait longer than that. A store that cannot be reached may take longer than the lease to end a
+        call, even if the call is canceled.
         """
         renewing = asyncio.create_task(self._store.renew(self.id, self._lease_s), name="a2a-grpc:renew")
         try:
@@ -99,7 +102,7 @@ class Replica:
         return None if isinstance(renewing.exception(), StoreUnavailable) else renewing.result()
 
     async def rejoin(self) -> None:
-        """Begins a new life under a new name, as soon as the store answers."""
+        """Begin a new life under a new name, as soon as the store answers."""
         self.is_joined = False
         self._joined.clear()
         former, self.id = self.id, _new_id()
@@ -112,8 +115,10 @@ class Replica:
                 await asyncio.sleep(backoff.next_s())
 
     async def leave(self) -> bool:
-        """End this life at once: others may take over what it holds. Return False if the store does not confirm that;
-        then the others wait for the end of the lease."""
+        """End this life at once, so that other replicas may take over what it holds.
+
+        Return False if the store does not confirm that. Then the others wait for the end of the lease.
+        """
         self._until = float("-inf")
         leaving = asyncio.create_task(self._store.leave(self.id), name="a2a-grpc:leave")
         leaving.add_done_callback(look_at_error)

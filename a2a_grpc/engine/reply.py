@@ -72,10 +72,11 @@ async def reply(
     watch: Watch,
     past: Past,
 ) -> Message:
-    """The agent's message. Its life is the call's: whoever cancels the call cancels the handler.
+    """Run the handler, and return its message. If the call is canceled, the handler is canceled.
 
-    Raises InvalidAgentResponseError for an outcome that only a task can have, InternalError for an exception of the
-    handler, whose text goes to the log.
+    Raises:
+        InvalidAgentResponseError: The outcome is one that only a task can have.
+        InternalError: The handler raised an exception, whose text goes to the log.
     """
     backend = MessageBackend(past, scope, context_id)
     turn = Turn(
@@ -119,7 +120,7 @@ async def reply(
 
 
 def _message(output: object, context_id: str, frame: FrameType | None) -> Message:
-    """The output as a message; one that the handler made itself, with what it left empty filled in (SEND-15)."""
+    """Return the output as a message. Empty ids of a message that the handler made are filled in (SEND-15)."""
     try:
         if isinstance(output, str):  # what most give
             return agent_message(output, context_id=context_id)

@@ -37,29 +37,31 @@ SHUTDOWN_FAILURE = "The server shut down before the task was done."
 STORE_FAILURE = "The server could not store what the agent did."
 
 UNFIT = (TypeError, ValueError, OverLimit)
-"""What output is refused with: it cannot be converted, or it is too large."""
+"""The errors of output that cannot be converted, or is too large."""
 
 BREATHE_EVERY = 4
-"""Pieces of a generator after which the event loop goes round: they are written to the streams while the next ones are
-made, and an agent that never waits starves nobody, and sees its cancellation."""
+"""Pieces of a generator after which other work of the event loop runs.
+
+So pieces are sent while the next ones are made. An agent that never waits does not block others, and can be canceled.
+"""
 
 
 class QueuedTurn(NamedTuple):
-    """A message with its number among the task's turns, and what it takes to play it."""
+    """A message that is a turn of a task, with what its run needs."""
 
     turn: int
     skill: Skill
     request: SendMessageRequest
     principal: Principal
     is_kept: bool = False
-    """Whether the store keeps it until the run is over, so that another replica can begin anew."""
+    """True if the store keeps it until the run is over, so that another replica can begin the run again."""
     attempt: int = 1
     replay: Replay | None = None
     """What an earlier run for this message has asked."""
 
     @classmethod
     def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "QueuedTurn":
-        """The message as it was stored. Where the agent does not have its skill any more, playing it says so."""
+        """Return the turn of a stored message. If the agent has no such skill any more, its run ends in FAILED."""
         return cls(
             pending.turn,
             agent.skills.get(pending.skill) or _gone(pending.skill),
@@ -70,7 +72,7 @@ class QueuedTurn(NamedTuple):
         )
 
     def pending(self) -> Pending:
-        """What of it is stored."""
+        """Return what of the turn is stored."""
         return Pending(self.turn, self.skill.id, self.request.SerializeToString(), self.principal.to_json())
 
 
@@ -82,23 +84,24 @@ def _gone(skill_id: str) -> Skill:
 
 
 class Canceled(Outcome):
-    """The turn was told to stop."""
+    """The outcome of a turn that was stopped."""
 
     state = lifecycle.CANCELED
 
 
 class Run(TurnBackend):
-    """Plays one turn on its task: waits for a place, runs the handler, writes what it makes, ends the turn.
+    """Runs one turn of a task. It waits for a place, runs the handler, writes its output, and ends the turn.
 
     Guarantees:
 
-    - Whatever the handler does, the turn ends: in the state it chose, in CANCELED once `stop` was called, in FAILED for
-      an exception, whose text stays here.
+    - The turn always ends. It ends in the state that the handler chose, in CANCELED once `stop` was called, or in
+      FAILED after an exception. The text of an exception stays in the log of the server.
     - `stop` raises CancelledError in the handler at its next await.
     - A run that lost its claim writes nothing more; its handler gets CancelledError at every attempt.
     - What cannot be stored for a while is known to the handler, then ends the turn in FAILED once it can be stored.
     - A run that repeats an earlier one gets the recorded answers. Until then it writes no status, and no artifact that
-      the log has. If it asks something else, the turn ends in FAILED, whatever the handler does.
+      the log has. If it asks something else, the turn ends in FAILED, also if the handler
+      goes on.
     """
 
     def __init__(
@@ -116,8 +119,11 @@ class Run(TurnBackend):
         past: Past,
         is_resumable: bool,
     ) -> None:
-        """`task` is empty if its log does not have the message yet: the first record of the run brings it there.
-        `is_resumable` says that a run which is lost is begun again."""
+        """Take a turn, its task, and what the run works with.
+
+        `task` is empty if the log does not have the message yet. Then the first record of the run has it.
+        `is_resumable` is True if a run that is lost is begun again.
+        """
         self.writer = writer
         self._queued = queued
         self._task = task
@@ -149,7 +155,7 @@ class Run(TurnBackend):
     # -- what the engine asks of a run
 
     async def execute(self, worker: "asyncio.Task[Any]") -> None:
-        """Plays the turn to its end, in the background task that this is called in."""
+        """Run the turn to its end, in the calling background task."""
         self._worker = worker
         made = 0
         try:
@@ -187,7 +193,7 @@ class Run(TurnBackend):
             await self._end(outcome, made)
 
     def stop(self, outcome: Outcome, metadata: dict[str, Json] | None = None) -> None:
-        """Tells the run to end in `outcome`; the first one told counts. A run that is ending anyway is left to it."""
+        """Stop the run, to end it in `outcome`. Only the first call counts, and none if the run is ending already."""
         if self._ending or self._stop_outcome is not None:
             return
         self._stop_outcome = outcome
@@ -196,30 +202,30 @@ class Run(TurnBackend):
             self._worker.cancel()
 
     def lose(self) -> None:
-        """Stops the run without an end: the task is, or will be, another replica's."""
+        """Stop the run without ending its task, because another replica has the task or takes it."""
         self._was_waiting = self.is_waiting
         self._ending = self._is_lost = True
         if self._worker is not None:
             self._worker.cancel()
 
     def abandon(self) -> None:
-        """Gives up on a handler that does not stop: its place goes to the next run, its claim is another's already."""
+        """Give up on a handler that does not stop. Its place goes to the next run."""
         self._place.release()
         if self._worker is not None:
             self._worker.cancel()
 
     @property
     def is_lost(self) -> bool:
-        """Whether the task is not this run's any more."""
+        """True once the run has lost its task."""
         return self._is_lost
 
     @property
     def is_ending(self) -> bool:
-        """Whether the handler is through and the end of the turn is being written, or was."""
+        """True once the handler has ended. The end of the turn may not be written yet."""
         return self._ending
 
     def handler_ended(self) -> "asyncio.Future[None]":
-        """Return what is done once the handler is through; the end of the turn may have yet to be written."""
+        """Return a future that is done once the handler has ended. The end of the turn may not be written yet."""
         if self._handler_ended is None:
             self._handler_ended = asyncio.get_running_loop().create_future()
             if self._ending:
@@ -228,12 +234,13 @@ class Run(TurnBackend):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the handler waits in `ask` for a message."""
+        """True while the handler waits in `ask` for a message."""
         return self._answer is not None and not self._answer.done()
 
     async def answer(self) -> None:
-        """Gives the waiting handler the first message of the inbox, once that is in the log. One that cannot be written
-        stays in the inbox; raises what `Writer.status` does.
+        """Write the first message of the inbox, then give it to the waiting handler.
+
+        A message that cannot be written stays in the inbox. The errors are those of `Writer.status`.
         """
         answer, self._answer = self._answer, None
         assert answer is not None
@@ -241,7 +248,7 @@ class Run(TurnBackend):
         turn = queued.turn
         try:
             await self.writer.settle()
-            if self.writer.turn < turn:  # otherwise it is in the log already, which nobody knew
+            if self.writer.turn < turn:  # otherwise the log has it already, by a write whose outcome was unknown
                 done = 0 if self._queued.is_kept else turn
                 await self.writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=turn, done=done)
         except BaseException:
@@ -340,8 +347,7 @@ class Run(TurnBackend):
         return asked
 
     async def _write(self, write: Callable[Given, Awaitable[None]], *given: Given.args, **named: Given.kwargs) -> None:
-        """Writes what the handler makes, from within it. A turn that is over, or was taken over, writes nothing:
-        whatever of it still runs is told to stop."""
+        """Write what the handler makes. In a turn that is over, or was taken over, raise CancelledError instead."""
         self._check_going_on()
         try:
             await write(*given, **named)
@@ -351,7 +357,7 @@ class Run(TurnBackend):
             raise asyncio.CancelledError from None
 
     def _check_going_on(self) -> None:
-        """Raises CancelledError once the turn is over, or another replica's; Failed if the run cannot go on."""
+        """Raise CancelledError once the turn is over, or another replica has it. Raise Failed if it cannot go on."""
         if self._ending:
             raise asyncio.CancelledError
         if self._changed is not None:
@@ -363,7 +369,7 @@ class Run(TurnBackend):
         return self._replay is not None and self._replay.is_all_written
 
     def _repeated(self, outcome: Outcome) -> Outcome:
-        """Return how the turn ends, if the handler means it to end so: FAILED if it left out recorded questions."""
+        """Return the outcome of a turn whose handler gave `outcome`; FAILED if it left out recorded questions."""
         if self._replay is None or isinstance(outcome, Failed) or self._stop_outcome is not None:
             return self._changed or outcome
         logger.warning(
@@ -375,7 +381,7 @@ class Run(TurnBackend):
     # -- how a turn goes
 
     async def _play(self) -> Outcome:
-        """Plays the turn: how it ends, unless that is raised. What the handler made may be on its way to the store."""
+        """Run the handler. Return its outcome, or raise it. Its last output may not be stored yet."""
         if self._stop_outcome is not None or self._is_lost:
             return self._stop_outcome or Failed(SHUTDOWN_FAILURE)
         if not self._place.is_held:
@@ -405,7 +411,7 @@ class Run(TurnBackend):
         return Completed()
 
     async def _whole(self, output: Output, *, name: str = "") -> None:
-        """Writes artifacts that are complete."""
+        """Write artifacts that are complete."""
         if isinstance(output, str):  # what most return
             await self.writer.ready()
             self._text(self.new_artifact_id(), output, name=name, last_chunk=True)
@@ -415,8 +421,7 @@ class Run(TurnBackend):
             await self._put(made, append=False, last_chunk=True)
 
     def new_artifact_id(self) -> str:
-        """An id for what the handler gives without one, the same in every attempt: so another attempt replaces what
-        the one before it made, rather than adding to it."""
+        """Return an id for an artifact without one. It is the same in every attempt, so that attempts replace it."""
         self._unnamed += 1
         return f"{self.writer.key.id}-{self._queued.turn}-{self._unnamed}"
 
@@ -426,7 +431,7 @@ class Run(TurnBackend):
         return f"{self.writer.key.id}-{self._queued.turn}-call-{self._calls}"
 
     async def _task_of_turn(self) -> bytes | Task:
-        """Return the task as the turn finds it. A large one is parsed here, in a thread: `Turn.task` cannot wait."""
+        """Return the task as the turn finds it. A large one is parsed in a thread, as `Turn.task` cannot wait."""
         task = await self._open()
         if isinstance(task, bytes) and len(task) >= LARGE_BYTES:
             return await offload(len(task), parsed, Task(), task)
@@ -444,12 +449,12 @@ class Run(TurnBackend):
         if not self._replica.is_alive:  # this process was held up, and the task may be another replica's by now
             await writer.look()
         if writer.state != lifecycle.WORKING:
-            # Who had to wait for a place makes sure that the claim is still its own before the handler begins.
+            # A run that had to wait for a place makes sure that it still has its claim before the handler begins.
             await writer.status(lifecycle.WORKING, behind=not self._has_waited)
         return task
 
     async def _stream(self, pieces: "AsyncGenerator[Output]", frame: FrameType | None) -> Outcome:
-        """Pieces become chunks of one artifact the moment they are yielded; artifacts stand for themselves."""
+        """Write each piece as a chunk of one artifact as soon as it is yielded, and artifacts as they are."""
         artifact_id, yielded = "", 0
         outcome: Outcome = Completed()
         async with aclosing(pieces):
@@ -472,12 +477,12 @@ class Run(TurnBackend):
             except Completed as raised:
                 outcome = detached(raised)
         if artifact_id and isinstance(outcome, Completed):
-            # That the last piece was the last is known only now: an empty text says so, and adds no part (`is_seal`).
+            # Only now it is known which piece was the last. An empty text says so, and adds no part (`is_seal`).
             await self._put(artifact("", artifact_id=artifact_id), append=True, last_chunk=True)
         return outcome
 
     async def _piece(self, piece: Output, artifact_id: str) -> str:
-        """Writes one piece: the id of the artifact that the next chunk extends."""
+        """Write one piece. Return the id of the artifact that the next chunk extends."""
         if not isinstance(piece, str) and is_artifacts(piece):
             await self._whole(piece)
             return artifact_id
@@ -500,15 +505,17 @@ class Run(TurnBackend):
             self.writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
-        """Writes what the handler gave away: nobody was promised that it is stored before the handler goes on."""
+        """Write an artifact without waiting until it is stored."""
         self._check_going_on()
         if self._is_written:
             return
         await self.writer.artifact(made, append=append, last_chunk=last_chunk, behind=True)
 
     async def _end(self, outcome: Outcome, made: int = 0) -> None:
-        """Writes the end of the turn; an end that cannot be written as it is becomes FAILED, with the reason, and so
-        does one before which not all is stored that the handler made, up to the seq `made`."""
+        """Write the end of the turn. An end that cannot be written becomes FAILED, with the reason.
+
+        The same happens if not all that the handler made is stored, up to the seq `made`.
+        """
         task_id = self.writer.key.id
         try:
             try:
@@ -534,7 +541,7 @@ class Run(TurnBackend):
             logger.info("turn ended task=%s state=%s", task_id, lifecycle.state_name(self.writer.state))
 
     async def _write_end(self, outcome: Outcome, made: int = 0) -> None:
-        """Raises StoreUnavailable where something is missing that was made before."""
+        """Write the end of the turn. Raise StoreUnavailable if an earlier record is missing."""
         writer, message = self.writer, None
         if outcome.content is not None:
             message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
@@ -543,13 +550,15 @@ class Run(TurnBackend):
             try:
                 await writer.status(outcome.state, message, done=writer.turn, release=True)
                 return
-            except StoreUnavailable:  # as soon as it can say so; who loses the lease meanwhile is told to stop
+            except (
+                StoreUnavailable
+            ):  # try until the store answers; a replica that loses its lease meanwhile stops the run
                 backoff = backoff or Backoff(0.2, 5.0)
                 await self._find_out(backoff)
             if writer.seq < made:
                 raise StoreUnavailable
             if writer.state == outcome.state:
-                return  # it was written, and only the answer lost
+                return  # it was written, and only the answer was lost
 
     def _log_over_limit(self, over_limit: OverLimit) -> None:
         logger.warning(
@@ -561,7 +570,7 @@ class Run(TurnBackend):
         )
 
     async def _find_out(self, backoff: Backoff) -> None:
-        """Returns once it is known what is stored."""
+        """Wait until it is known what is stored."""
         while True:
             await asyncio.sleep(backoff.next_s())
             with suppress(StoreUnavailable):
@@ -569,7 +578,7 @@ class Run(TurnBackend):
                 return
 
     def _take_place_back(self) -> None:
-        """Take a place for a handler that withdrew its question, if one is free: a canceled await cannot wait."""
+        """Take a place for a handler that withdrew its question, if one is free. A canceled await cannot wait."""
         if self._ending or self._stop_outcome is not None or self._place.is_held:
             return
         self._place = self._enter()
@@ -577,8 +586,7 @@ class Run(TurnBackend):
             self._place.release()
 
     def _enter(self) -> Place:
-        """Return a place for the run, or the wait for one: as the owner of the task, with the priority of the message
-        that began the turn."""
+        """Return a place for the run, or the wait for one, by the owner of the task and the priority of the message."""
         scope = self.writer.key.scope
         return self._slots.try_acquire(scope) or self._slots.line_up(scope, priority_of(self._queued.request))
 

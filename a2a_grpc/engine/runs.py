@@ -43,7 +43,7 @@ class Active:
 
     run: Run
     last_turn: int
-    """The newest message that was handed over."""
+    """The turn of the newest message that was handed over."""
     inbox: deque[QueuedTurn]
     work: "asyncio.Task[None]" = field(init=False)
     stopping: "asyncio.Task[None] | None" = None
@@ -52,8 +52,11 @@ class Active:
 class Runs:
     """Owns every background task of the engine that works on a task.
 
-    Guarantees: one run at a time per task, as long as messages are handed over under `locks`; `stop` ends within the
-    grace, whatever the agent does; `drain` leaves no background task behind.
+    Guarantees:
+
+    - There is one run at a time per task, as long as messages are handed over under `locks`.
+    - `stop` ends within the grace, also if the agent does not react.
+    - `drain` leaves no background task behind.
     """
 
     def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica) -> None:
@@ -74,25 +77,25 @@ class Runs:
         self._settings = settings
         self.locks = KeyLocks()
         self.keeps_messages = agent.resumable and log.store.keeps_messages
-        """Whether the store keeps a message until its run is over, so that another replica can begin anew."""
+        """True if the store keeps a message until its run is over, so that another replica can begin the run again."""
         self.is_draining = False
         self._active: dict[TaskKey, Active] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stops: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        """Tasks at work."""
+        """Return the number of tasks at work."""
         return len(self._active)
 
     def get(self, key: TaskKey) -> Active | None:
         return self._active.get(key)
 
     def writer(self, key: TaskKey, head: Head) -> Writer:
-        """Return the pen of a task's next run, under the claim of its row."""
+        """Return the writer of a task's next run, under the claim of its row."""
         return Writer(self._log, self._settings, key, head, self.waiting)
 
     def unanswered(self) -> list[tuple[TaskKey, Active]]:
-        """Runs that wait for an answer which is here: the store did not tell whether it took it."""
+        """Return the runs that wait for an answer which has come, but which the store may not have stored."""
         return [(key, active) for key, active in self._active.items() if active.inbox and active.run.is_waiting]
 
     def check_room(self, scope: Scope) -> None:
@@ -112,7 +115,7 @@ class Runs:
             )
 
     def check_open(self) -> None:
-        """Raises UnavailableError while draining, and while the other replicas do not know this one."""
+        """Raise UnavailableError while draining, and while the other replicas do not know this one."""
         if self.is_draining:
             raise UnavailableError.shutting_down("try another")
         if not self._replica.is_joined:
@@ -121,10 +124,10 @@ class Runs:
     def start(
         self, first: QueuedTurn, writer: Writer, task: bytes | Task = b"", waiting: Iterable[QueuedTurn] = ()
     ) -> None:
-        """Start a run under the writer's claim, for a message that is in the log of `task`; without a task the run
-        brings the message there. Then come the messages that wait.
+        """Start a run under the writer's claim, for a message and those that wait after it.
 
-        Starts nothing where the lease was lost since the claim: the task is, or will be, another replica's.
+        If `task` is empty, the run writes the first message into the log of the task; otherwise it is there. Nothing
+        starts if the lease was lost since the claim, because another replica takes the task then.
         """
         if writer.replica != self._replica.id or not self._replica.is_joined:
             return
@@ -138,9 +141,10 @@ class Runs:
         active.work = loop.create_task(Unclosed(self._work(key, active)), name=f"a2a-grpc:run:{key.id}")
 
     async def hand_over(self, key: TaskKey, active: Active) -> None:
-        """Hands the messages that wait in the store to a run, the answer to its question first. Under the key's lock.
+        """Hand the messages that wait in the store to a run, the answer to its question first. The lock must be held.
 
-        Raises StaleAppend where the run has lost its claim.
+        Raises:
+            StaleAppend: The run has lost its claim.
         """
         for pending in await self._log.store.pending(key):
             if pending.turn > active.last_turn:
@@ -155,7 +159,7 @@ class Runs:
     def stop(
         self, key: TaskKey, active: Active, outcome: Outcome, metadata: dict[str, Json] | None = None
     ) -> "asyncio.Task[None]":
-        """Tells a run to stop, and sees to it that the task ends: one and the same background task for all who ask."""
+        """Stop a run, and end its task. Return the background task that does so, which is the same for all callers."""
         if active.stopping is None:
             active.stopping = self.spawn(self._see_stopped(key, active, outcome), f"a2a-grpc:stop:{key.id}")
             self._stops.add(active.stopping)
@@ -164,14 +168,16 @@ class Runs:
         return active.stopping
 
     async def finish(self, key: TaskKey, outcome: Outcome, *, force: bool = False) -> None:
-        """Ends a task that has no run, or, with `force`, takes it from whoever does not end it. One that has ended, or
-        that another replica holds, stays as it is."""
+        """End a task that has no run. With `force`, also take it from the replica that holds it.
+
+        A task that has ended stays as it is, and one of another replica without `force`.
+        """
         while True:
             me = self._replica.id
             head = await self._log.store.claim(key, me, force=force)
             if head is None or head.state in lifecycle.TERMINAL or head.replica != me:
                 return
-            with suppress(StaleAppend):  # somebody was faster; look again
+            with suppress(StaleAppend):  # another writer was faster, so read the row again
                 await self.end(key, head, outcome)
                 return
 
@@ -196,8 +202,10 @@ class Runs:
             work.cancel()
 
     async def let_go(self, run: Run) -> None:
-        """End a handler that waits for an answer, quietly, and let any replica take its task: the answer will run the
-        handler again. A handler whose answer has come meanwhile goes on."""
+        """Stop a handler that waits for an answer, and release its task. The answer runs the handler again.
+
+        A handler whose answer has come meanwhile goes on.
+        """
         key = run.writer.key
         async with self.locks.holding(key):
             self.held.leave(run)
@@ -210,16 +218,18 @@ class Runs:
             await self._log.store.release(key, run.writer.epoch)
 
     def lose_all(self) -> list[TaskKey]:
-        """Stop every run without an end: their tasks are, or will be, other replicas'. Return the tasks."""
+        """Stop every run without ending its task, because other replicas take the tasks. Return the tasks."""
         lost = list(self._active.items())
         for key, active in lost:
             self._lose(key, active)
         return [key for key, _ in lost]
 
     async def drain(self, grace_s: float) -> bool:
-        """Let runs and replies finish within the grace; what is left then is handed over, if another replica can go on
-        with it, else ended in FAILED with the reason. Then end all background work. A run that waits for its user is
-        not waited for. Return False if the store does not store the ends."""
+        """Let runs and replies finish within the grace. Return False if the store does not store the ends.
+
+        What is left is released if another replica can go on with it, and ended in FAILED with the reason otherwise.
+        Then all background work ends. A run that waits for its user is not waited for.
+        """
         self.is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
@@ -238,8 +248,10 @@ class Runs:
         return is_stored
 
     async def _see_ends_stored(self) -> bool:
-        """Wait for the runs that are told to stop, those that a caller asked for included. Return False if the store
-        stores none of their ends for a while: the other replicas, or the next start, end the tasks then."""
+        """Wait for the runs that were stopped, also by callers. Return False if the store stores none of their ends.
+
+        Then the other replicas, or the next start, end the tasks.
+        """
         handlers = [active.run.handler_ended() for active in self._active.values() if active.stopping is not None]
         if handlers:
             await asyncio.wait(handlers, timeout=self._settings.cancel_grace_s)
@@ -251,14 +263,14 @@ class Runs:
         return True
 
     async def _idle(self) -> None:
-        """Returns once nothing is at work, and every end that was come to is written."""
+        """Wait until nothing is at work, and every end is written."""
         await self.slots.idle()
         while ending := [one.work for one in self._active.values() if one.run.is_ending and not one.work.done()]:
             await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
             await self.slots.idle()
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
-        """A background task that is held, named, and not allowed to die in silence."""
+        """Start a background task with a name. It is held here, and its failure is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -285,7 +297,7 @@ class Runs:
         )
 
     async def _work(self, key: TaskKey, active: Active) -> None:
-        """Plays a task's turns, one after the other, until none is left or the task has ended."""
+        """Run the turns of a task, one after the other, until none is left or the task has ended."""
         work = active.work
         self._tasks.add(work)
         try:
@@ -293,8 +305,8 @@ class Runs:
                 await active.run.execute(work)
                 writer = active.run.writer
                 if writer.state in lifecycle.TERMINAL:
-                    return  # whatever is handed over after that has no turn any more
-                async with self.locks.holding(key):  # nobody is half way through handing a message over
+                    return  # a message that is handed over after that gets no turn
+                async with self.locks.holding(key):  # no caller is in the middle of handing a message over
                     if active.run.is_lost or active.stopping is not None:
                         return
                     if writer.last_turn > active.last_turn:
@@ -348,19 +360,21 @@ class Runs:
             active.run.abandon()
 
     async def _end_surely(self, key: TaskKey, outcome: Outcome) -> None:
-        """Ends a task as soon as the store can say so."""
+        """End a task as soon as the store answers."""
         backoff = Backoff(0.2, 5.0)
         while True:
             with suppress(StoreUnavailable):
                 await self.finish(key, outcome, force=isinstance(outcome, Canceled))
                 return
             if self.is_draining:
-                return  # this replica's lease ends, and others see to it
+                return  # this replica's lease ends, and others end the task
             await asyncio.sleep(backoff.next_s())
 
 
 def _has_stored_end(active: Active) -> bool:
-    """Return True if the run is known to have stored the end of its task: a writer is ahead of what is stored, so the
-    state that it has come to says nothing as long as the run is at work."""
+    """Return True if the run is known to have stored the end of its task.
+
+    A writer is ahead of the store, so its state says nothing while the run is at work.
+    """
     run = active.run
     return active.work.done() and not run.is_lost and run.writer.state in lifecycle.TERMINAL

@@ -1,4 +1,4 @@
-"""A send on its way: what comes into the engine, what became of it, when it is over."""
+"""A send call, the turn that it is accepted as, and when that turn is over."""
 
 import hashlib
 from collections.abc import Callable
@@ -22,15 +22,15 @@ class SendCall:
     request: SendMessageRequest
     idempotency_key: str = ""
     waits: bool = False
-    """Whether the caller waits until the turn is over."""
+    """True if the caller waits until the turn is over."""
     streams: bool = False
-    """Whether the caller follows the task record by record."""
+    """True if the caller follows the task record by record."""
     size: int = 0
     """Bytes of the request; 0 if it is known to be small."""
     pushes: Callable[[TaskKey], tuple[Push, ...]] | None = None
     """Gives the push configs of the task that this send creates."""
     fingerprint: bytes = field(init=False, default=b"")
-    """Of the request, if there is an idempotency key: see `sign`."""
+    """A digest of the request, if there is an idempotency key. See `sign`."""
 
     async def sign(self) -> None:
         """Compute the fingerprint."""
@@ -41,8 +41,7 @@ class SendCall:
         return Scope(self.principal.tenant, self.principal.owner)
 
     def binding(self, task_id: str) -> tuple[str, Binding] | None:
-        """The idempotency key with what this send leads to, a task's first turn until the store gives it another; None
-        where the caller gave no key."""
+        """Return the idempotency key with the first turn of a task, which the store may change; None without a key."""
         if not self.idempotency_key:
             return None
         return self.idempotency_key, Binding(self.fingerprint, task_id, 1)
@@ -66,12 +65,12 @@ class AcceptedTurn(NamedTuple):
 
 
 def is_over(state: int, reached: int, turn: int) -> bool:
-    """Whether a task in `state`, in its turn `reached`, has done with `turn`."""
+    """Return True if `turn` is over for a task that is in `state` and in its turn `reached`."""
     return state in lifecycle.TERMINAL or reached > turn or (reached == turn and state in lifecycle.SETTLED)
 
 
 def ended_before(key: TaskKey, state: TaskState) -> UnsupportedOperationError:
-    """For a message whose turn never came."""
+    """Return the error for a message whose turn never came."""
     return UnsupportedOperationError(
         f"task '{key.id}' became {lifecycle.state_name(state)} before it came to this message",
         metadata={"task_id": key.id},

@@ -28,8 +28,7 @@ class Slots:
     """
 
     def __init__(self, limit: int, queue: int, *, per_caller: int = 0, queued_per_caller: int = 0) -> None:
-        """Bound the runs of all callers, and those of each: `per_caller` at work, `queued_per_caller` that wait; 0 for
-        no such bound."""
+        """Bound the runs of all callers, and of each caller those at work and those that wait. 0 sets no bound."""
         self._free = limit
         self._queue = queue
         self._per_caller = per_caller or limit
@@ -166,7 +165,7 @@ class Place:
         self._is_released = False
         self.caller = caller
         self.line = line
-        """Where the run waits; None once it need not."""
+        """The line in which the run waits; None once it has a place."""
 
     @property
     def is_held(self) -> bool:

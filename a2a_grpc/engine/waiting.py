@@ -11,8 +11,8 @@ RETRY_AFTER_S = 60.0
 class Waiting:
     """The number that the store gave at the last sweep, with what this process has changed since.
 
-    Guarantee: only a new task is refused. Tasks that exist already may begin to wait, and every answer is taken: the
-    number can exceed its limit by the runs that are at work, and by what other replicas did since the last sweep.
+    Guarantee: only a new task is refused. Tasks that exist already may begin to wait, and every answer is taken. So the
+    number can exceed its limit by the runs at work, and by what other replicas did since the last sweep.
     """
 
     def __init__(self, limit: int) -> None:

@@ -20,19 +20,19 @@ logger = logging.getLogger("a2a_grpc.engine")
 LOOK_EVERY_S = 0.1
 
 NOT_AGENTS = (OURS, str(Path(asyncio.__file__).parent))
-"""Where code is that is not an agent's."""
+"""The directories of code that is not an agent's."""
 
 _at_work: ContextVar[str] = ContextVar("a2a_grpc handler at work")
 """What handler a task plays. The tasks that a handler begins have it, too."""
 
 
 class Watch:
-    """Looks, in one thread for all handlers of an event loop, whether one of them blocks the loop.
+    """Watches, in one thread for all handlers of an event loop, if one of them blocks the loop.
 
     Guarantees:
 
-    - A handler, or a task that it began, which is in one step for `after_s` is named in a warning meanwhile, and in
-      another one once it lets the loop go. A step is what runs between two awaits that wait.
+    - A handler, or a task that it began, is named in a warning while one of its steps takes longer than `after_s`. A
+      second warning follows once the step ends. A step is what runs between two awaits that wait.
     - Many short steps, waiting, work in threads, and a process that stands still do not count.
     - While no handler is at work the thread sleeps. It ends with `stop`.
     """

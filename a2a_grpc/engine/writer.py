@@ -1,4 +1,4 @@
-"""The pen of one run: makes its events into records of the task's log."""
+"""Write the events of one run as records of the log of its task."""
 
 import time
 from collections import deque
@@ -28,19 +28,18 @@ EPOCH = datetime(1970, 1, 1)
 MAX_BEHIND = 64
 """Records of one run that may be on their way to the store at a time."""
 MAX_END_BYTES = 1024
-"""Size of an event that ends a task up to which it is written whatever the limits: a task can always say why it ended.
-"""
+"""Size up to which an event that ends a task is written in spite of limits, so that a task always says why it ended."""
 MAX_REFILLS = 64
-"""Texts that an event is used for: a message of protobuf keeps the memory of all that it has held."""
+"""Texts that an event is used for, because a message of protobuf keeps the memory of all that it has held."""
 
 
 def now_us() -> int:
-    """Microseconds since the epoch, UTC."""
+    """Return the time in microseconds since the epoch, UTC."""
     return time.time_ns() // 1000
 
 
 def written(at_us: int) -> str:
-    """A moment in ISO 8601, UTC."""
+    """Return a time in ISO 8601, UTC."""
     second, us = divmod(at_us, 1_000_000)
     return f"{_second(second)}.{us:06}Z"
 
@@ -58,7 +57,7 @@ def set_status(status: TaskStatus, state: TaskState, at_us: int) -> None:
 def status_event(
     key: TaskKey, context_id: str, state: TaskState, at_us: int, message: Message | None = None
 ) -> StreamResponse:
-    """The event of a new status."""
+    """Return the event of a new status."""
     element = StreamResponse()
     update = element.status_update  # filled in place: messages that are made first are copied into each other
     update.task_id, update.context_id = key.id, context_id
@@ -71,7 +70,7 @@ def status_event(
 def artifact_event(
     key: TaskKey, context_id: str, artifact: Artifact, *, append: bool, last_chunk: bool
 ) -> StreamResponse:
-    """The event of an artifact."""
+    """Return the event of an artifact."""
     element = StreamResponse()
     update = element.artifact_update
     update.task_id, update.context_id = key.id, context_id
@@ -83,7 +82,7 @@ def artifact_event(
 def text_event(
     key: TaskKey, context_id: str, artifact_id: str, text: str, *, name: str, append: bool, last_chunk: bool
 ) -> StreamResponse:
-    """The event of an artifact of one text, or of a text that is appended to one."""
+    """Return the event of an artifact of one text, or of a text that is appended to one."""
     element = StreamResponse()
     update = element.artifact_update
     update.task_id, update.context_id = key.id, context_id
@@ -118,12 +117,15 @@ def check_limits(settings: EngineSettings, seq: int, size: int, event: int, mess
 class Writer:
     """Appends the events of one run under one claim.
 
-    Guarantees: events stand in the log in the order of the calls; an event that is over a limit, or not allowed after
-    the task's state, is not written; after another claim was taken nothing is written (StaleAppend). After a write of
-    which nobody knows whether it happened (StoreUnavailable), the next one looks first.
+    Guarantees:
 
-    Each write is on its way to a durable store at once, also while those before it are: so many share a transaction.
-    With `behind` a call does not wait for its own; whatever becomes of it is raised by a later one.
+    - Events are in the log in the order of the calls.
+    - An event that is over a limit, or not allowed after the task's state, is not written.
+    - After another claim was taken, nothing is written, and StaleAppend is raised.
+    - After a write whose outcome is unknown (StoreUnavailable), the next call reads the log first.
+
+    A write begins at once, also while earlier ones are on their way, so that many share a transaction. With `behind`, a
+    call does not wait for its write. If the write fails, a later call raises the error.
     """
 
     __slots__ = (
@@ -166,22 +168,22 @@ class Writer:
         """The event of a text that is appended, to be filled with the next one."""
         self._chunk_text: Part
         self._chunk_of = ""
-        """The artifact that it extends."""
+        """The id of the artifact that `_chunk` extends."""
         self._refills = 0
         self._on_the_way: deque[Written] = deque()
         self._failure: BaseException | None = None
-        """What the first write failed with since the log was looked at."""
+        """The error of the first write that failed since the log was read."""
         self._is_told = False
-        """Whether somebody has heard of that."""
+        """True once `_failure` has been raised to a caller."""
         self._is_unsure = False
         self._size = head.size
         self.key = key
         self.context_id = head.context_id
         self.epoch = head.epoch
         self.replica = head.replica
-        """Who holds the claim."""
+        """The replica that holds the claim."""
         self.last_turn = head.last_turn
-        """The newest message that was accepted for the task, as far as is known here."""
+        """The turn of the newest message that was accepted for the task, as far as this process knows."""
         self.seq = head.seq
         self.state = head.state
         self.turn = head.turn
@@ -198,11 +200,16 @@ class Writer:
         keep: Pending | None = None,
         behind: bool = False,
     ) -> None:
-        """A new status, with the agent's word about it; with `incoming`, the user's message that opens `turn`. For
-        `done`, `release` and `keep` see `Append`.
+        """Write a new status with the agent's message, and with `incoming`, the user's message that opens `turn`.
 
-        Raises IllegalTransition, StaleAppend, StoreUnavailable; ValueError for content that the contract does not
-        allow; Failed if a status that does not end the task is over a limit.
+        For `done`, `release` and `keep` see `Append`.
+
+        Raises:
+            IllegalTransition: The task cannot go from its state to the new one.
+            StaleAppend: The claim is lost.
+            StoreUnavailable: The outcome of a write is unknown.
+            ValueError: The contract does not allow the content.
+            Failed: A status that does not end the task is over a limit.
         """
         if message is not None:
             check_content(message)
@@ -222,10 +229,13 @@ class Writer:
             await self._stored(written)
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool, behind: bool = False) -> None:
-        """An artifact made, replaced or extended. The first event of an artifact has no `append`, whatever is given.
+        """Write an artifact, which makes, replaces or extends one. `append` is left out of an artifact's first event.
 
-        Raises StaleAppend, StoreUnavailable; ValueError for content that the contract does not allow; Failed if it is
-        over a limit.
+        Raises:
+            StaleAppend: The claim is lost.
+            StoreUnavailable: The outcome of a write is unknown.
+            ValueError: The contract does not allow the content.
+            Failed: The event is over a limit.
         """
         check_content(artifact)
         element = artifact_event(self.key, self.context_id, artifact, append=append, last_chunk=last_chunk)
@@ -262,7 +272,7 @@ class Writer:
         self._extend(artifact_id, element)
 
     def _filled(self, artifact_id: str, text: str) -> StreamResponse:
-        """The event of a text that is appended: one and the same for many texts, as only the text differs."""
+        """Return the event of a text that is appended. One event is used for many texts, as only the text differs."""
         if self._chunk_of != artifact_id or self._refills >= MAX_REFILLS:
             self._chunk = text_event(
                 self.key, self.context_id, artifact_id, text, name="", append=True, last_chunk=False
@@ -290,21 +300,23 @@ class Writer:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is on its way, and it is known what was written."""
+        """True if no write is on its way, and the outcome of each write is known."""
         return not self._on_the_way and not self._is_unsure
 
     async def settle(self) -> None:
-        """Waits for what is on its way, and looks at the log where nobody knows whether the last write happened.
+        """Wait for the writes that are on their way. Read the log if the outcome of one is unknown.
 
-        Raises what the first write did that failed and that nobody waited for; StaleAppend, StoreUnavailable.
+        Raise the error of the first write that failed without a waiter; StaleAppend, StoreUnavailable.
         """
         while self._on_the_way:
             await self._land(self._on_the_way[0])
         await self.ready()
 
     async def task(self) -> bytes:
-        """The serialised task as it is now, for the agent to read. To be asked for before the first artifact is
-        written, unless the task is new: then its artifacts are known."""
+        """Return the serialised task as it is now. Call this before the first artifact, unless the task is new.
+
+        So the writer knows the artifacts that the task has already.
+        """
         serialized = (await self._log.snapshot(self.key)).task
         self._artifacts = await offload(len(serialized), artifact_ids, serialized)
         return serialized
@@ -340,7 +352,7 @@ class Writer:
         """Raise the error of a write that is over, if there is one."""
         if (failure := written.exception()) is not None:
             self._is_told = True
-            raise self._failure or failure  # what failed first: the others only came too late
+            raise self._failure or failure  # the first failure is the cause of the others
 
     async def _land(self, written: Written) -> None:
         """Wait until a write is over. Take note of all writes that are."""
@@ -356,8 +368,8 @@ class Writer:
             self._failure, self._is_told, self._is_unsure = failure, False, True
 
     async def look(self) -> None:
-        """Takes the log as it is, where a write may or may not have happened, or the claim be lost. Raises StaleAppend
-        where it is; StoreUnavailable."""
+        """Read what the log has, after a write with an unknown outcome. Raise StaleAppend if the claim is lost, or
+        StoreUnavailable."""
         while self._on_the_way:
             await self._land(self._on_the_way[0])
         head = await self._log.head(self.key)
