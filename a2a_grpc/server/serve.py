@@ -233,6 +233,9 @@ def run_program(
             sys.exit(f"Error: {error}")
         return
     check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
+    _, note = with_push(settings)
+    if note:
+        report("note", {"text": note})
     try:
         run_to_end(_run_workers(server_settings, report), asyncio.new_event_loop())
     except NeverReadyError as error:

@@ -4,6 +4,7 @@ The checks come in this order (OPEN-26): version, tenant, required extensions, f
 authorisation, id consistency, state. Before them, `rpc/authentication.py` finds out who calls.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from a2a_grpc.errors import (
     UnsupportedOperationError,
     Violation,
 )
+from a2a_grpc.harmless import one_line
 from a2a_grpc.parts import to_dict
 from a2a_grpc.piecewise import whole
 from a2a_grpc.protocol import Key
@@ -53,6 +55,11 @@ from a2a_grpc.wire import (
 
 if TYPE_CHECKING:
     from a2a_grpc.push.configs import Configs
+
+logger = logging.getLogger("a2a_grpc.server")
+
+MAX_LOGGED_CHARS = 100
+"""Characters of a text of a caller in a line of the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +196,11 @@ class Servicer:
             accepted = await self._engine.accept(send)
         if isinstance(accepted, AcceptedTurn):
             call.caller.task = accepted.key.id
+        elif send.pushes is not None:  # a config belongs to a task (SEND-11), and there is none
+            logger.info(
+                "a send was answered with a message, so its push config or callback is not used message=%s",
+                one_line(request.message.message_id, MAX_LOGGED_CHARS),
+            )
         return accepted
 
     def _check_token(self, call: Call) -> None:

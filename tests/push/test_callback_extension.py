@@ -1,6 +1,7 @@
 """Callbacks from end to end: a worker and a requester, each a real server, with restarts, refusals and a sentinel."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from a2a_grpc import Agent, Client, Task, Turn, connect
 from a2a_grpc.agent import CallbackTask
 from a2a_grpc.errors import InvalidRequestError, PushNotificationNotSupportedError
 from a2a_grpc.lifecycle import COMPLETED
+from a2a_grpc.parts import text_of
 from a2a_grpc.protocol import CALLBACK_EXTENSION, CALLBACK_TASK, Key
 from a2a_grpc.wire import SendMessageRequest
 from tests.agent.agents import Gate
@@ -86,6 +88,27 @@ async def test_the_extension_is_declared_and_echoed_and_the_plain_key_is_taken_t
         await call
         assert (Key.EXTENSIONS, CALLBACK_EXTENSION) in [(key, value) for key, value in await call.initial_metadata()]
         await eventually(lambda: _has(listener, 1))
+
+
+@covers("S2-46")
+async def test_a_skill_that_answers_with_a_message_calls_nobody_back_as_the_caller_has_the_whole_result(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "a2a_grpc.server")
+    async with rig() as (worker, served, client, listener):
+        worker.agent.skill("tell", answers="message")(tell)
+        answer = await client.start("it", callback=listener.agent, metadata={"skill": "tell"})
+        assert text_of(answer) == "told it"
+        assert "its push config or callback is not used message=" in caplog.text
+        assert [task async for task in client.list()] == []
+        assert served.server._pushing is not None
+        assert len(served.server._pushing.sender) == 0
+        assert listener.results == []
+
+
+async def tell(turn: Turn) -> str:
+    """Tell."""
+    return f"told {turn.text}"
 
 
 WISHES: list[tuple[CallbackTask, str]] = [

@@ -1,5 +1,6 @@
 """The four calls about push configs, and configs inside sends."""
 
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ import grpc
 import pytest
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.parts import text_of
 from a2a_grpc.store import OneServer
 from a2a_grpc.store.memory import MemoryRecords
 from a2a_grpc.wire import (
@@ -18,12 +20,13 @@ from a2a_grpc.wire import (
     GetTaskPushNotificationConfigRequest,
     ListTaskPushNotificationConfigsRequest,
     ListTasksRequest,
+    SendMessageRequest,
     TaskPushNotificationConfig,
 )
 from tests.covers import covers
 from tests.harness import V1, Served, elements, message, refusal, request, scripted
 from tests.push.notified import SECRETS, config_for, idle, notifying, told, told_end
-from tests.push.sockets import hook
+from tests.push.sockets import Hook, hook
 from tests.spec.rpcs import PUSH_RPCS, call_of
 
 URL = "http://127.0.0.1:9/hook"
@@ -168,6 +171,31 @@ async def test_the_config_of_a_send_is_told_the_whole_task_from_its_first_event_
         assert receiver.received[0].headers["X-A2A-Notification-Token"] == "t0ken"
         (id,), _ = await listed(served, task_id)
         assert not (await get(served, task_id, id)).token
+
+
+@covers("SEND-4", "SEND-11")
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_the_config_of_a_send_that_is_answered_with_a_message_is_not_kept_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture, streaming: bool
+) -> None:
+    caplog.set_level(logging.INFO, "a2a_grpc.server")
+    async with hook() as receiver, notifying() as served:
+        sent = scripted({"message": "hello"}, immediately=True)
+        sent.configuration.task_push_notification_config.CopyFrom(config_for(receiver))
+        answer = (await elements(served.stream(sent)))[0] if streaming else await served.send(sent)
+        assert text_of(answer.message) == "hello"
+        said = f"its push config or callback is not used message={sent.message.message_id}"
+        assert [said in record.getMessage() for record in caplog.records].count(True) == 1
+        assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
+        await served.send(_with_config(receiver))  # a later one is delivered
+        await told_end(receiver, "/later")
+        assert [received.path for received in receiver.received if received.path != "/later"] == []
+
+
+def _with_config(receiver: Hook) -> SendMessageRequest:
+    sent = scripted({"artifact": "hello"})
+    sent.configuration.task_push_notification_config.CopyFrom(config_for(receiver, "/later"))
+    return sent
 
 
 @covers("PCRE-6")

@@ -136,12 +136,14 @@ async def test_two_senders_on_one_file_that_are_killed_lose_nothing(tmp_path: Pa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @covers("PUSH-11", "G5")
 async def test_two_senders_on_one_file_that_are_killed_often_lose_nothing(tmp_path: Path) -> None:
     await crash(f"sqlite:///{tmp_path}/tasks.db", tmp_path, servers=2, **sizes(100, 2000))
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @covers("PUSH-11", "G5")
 async def test_two_senders_on_postgresql_that_are_killed_often_lose_nothing(
     postgres_store: str, tmp_path: Path
