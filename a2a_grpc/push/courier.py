@@ -205,6 +205,18 @@ class Courier:
             *(self.claim.name, self.claim.epoch, self._seq, then, delay_s, self._attempts, self._denials),
             error[:MAX_ERROR_CHARS],
         )
-        done = await self._outbox.step_push(step)
+        done = await self._stored(step)
         self.rests = done is Then.REST
         return done
+
+    async def _stored(self, step: PushStep) -> Then | None:
+        """Store a step, and try until the store confirms it. Nothing is sent meanwhile.
+
+        A step that failed may have given the claim up. Then the repeated step is void.
+        """
+        backoff = Backoff(0.2, 5.0)
+        while True:
+            try:
+                return await self._outbox.step_push(step)
+            except StoreUnavailable:
+                await asyncio.sleep(backoff.next_s())
