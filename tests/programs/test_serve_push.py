@@ -7,7 +7,7 @@ import aiohttp
 import grpc.aio
 import pytest
 
-from a2a_grpc.server.pushing import MIN_AIOHTTP
+from a2a_grpc.push.versions import MIN_AIOHTTP
 from a2a_grpc.wire import A2AServiceStub
 from tests.covers import covers
 from tests.harness import V1, Program, eventually, run_program, scripted

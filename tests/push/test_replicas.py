@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -31,7 +32,7 @@ async def test_a_config_that_was_deleted_at_one_server_ends_the_delivery_of_anot
             ended.set()
         raise AssertionError
 
-    settings = {"store": postgres_store, "secrets_key_file": str(key)}
+    settings: dict[str, Any] = {"store": postgres_store, "secrets_key_file": str(key)}
     async with hook() as receiver, notifying(**settings) as one, notifying(**settings) as other:
         receiver.answer = hanging
         sent = scripted({"sleep": 60}, immediately=True)

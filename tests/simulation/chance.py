@@ -9,6 +9,8 @@ from unittest.mock import patch
 
 from a2a_grpc import ids
 from a2a_grpc.backoff import Backoff
+from a2a_grpc.push import schedule
+from tests.simulation.deliveries import DELAYS_S
 from tests.simulation.loop import SimulatedLoop
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -29,5 +31,6 @@ def seeded(random: Random, loop: SimulatedLoop) -> Iterator[None]:
         patch.object(ids, "_ready", []),
         patch.object(time, "time_ns", lambda: EPOCH_NS + int(loop.time() * 1e9)),
         patch.object(Backoff, "next_s", jittered),
+        patch.object(schedule, "DELAYS_S", DELAYS_S),
     ):
         yield

@@ -9,6 +9,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, INTERRUPTED, TERMINAL, fold
 from a2a_grpc.store import Record
 from a2a_grpc.wire import Message, Task
+from tests.simulation.deliveries_checker import PUSH_RULES
 from tests.simulation.history import Claim, Commit, History, Step
 from tests.simulation.player import ANSWERED
 
@@ -284,6 +285,7 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     snapshots_fit_their_seq,
     everything_comes_to_its_end,
     nobody_complains,
+    *PUSH_RULES,
 )
 
 

@@ -15,6 +15,7 @@ from a2a_grpc.errors import (
 )
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Record, Snapshot, StoreUnavailable, TaskKey
+from a2a_grpc.wire import TaskPushNotificationConfig
 from tests.harness import message, request
 from tests.simulation.history import Ack, Cancel, Follow, Read, Refusal, Send
 from tests.simulation.replica import Gone, SimulatedReplica
@@ -74,11 +75,19 @@ class Client:
 
     async def _send(self, sent: str, script: str, task_id: str) -> AcceptedTurn | None:
         waits = self._random.random() < 0.3
+        wanted = [config_of(sent)] if not task_id and self._random.random() < 0.8 else []
 
         async def ask(replica: SimulatedReplica) -> tuple[AcceptedTurn, Snapshot | None]:
             sending = request(message(script, task_id=task_id, message_id=sent))
-            accepted = await replica.engine.accept(SendCall(Principal(), sending, f"key-{sent}", waits))
+            call = SendCall(Principal(), sending, f"key-{sent}", waits)
+            if wanted:
+                call.pushes = replica.configs.inline(wanted, "1.0")
+            accepted = await replica.engine.accept(call)
             assert isinstance(accepted, AcceptedTurn)
+            if wanted:
+                replica.configs.look()
+            if task_id:
+                replica.configs.look_at(accepted.key)
             return accepted, await self._settled(replica, accepted) if waits else None
 
         asked = self._now
@@ -116,6 +125,12 @@ class Client:
         except UnsupportedOperationError:
             return  # the task ended before
         self._history.reads.append(Read(0.0, self._now, accepted.key.id, found.seq, found.task))  # it may be history
+
+    async def ask_for_notifications(self, key: TaskKey) -> None:
+        """Add a push config to a task that is there."""
+        self._count += 1
+        config = config_of(f"{self._name}-{self._count}")
+        await self._surely(lambda replica: replica.configs.create(key, config, "1.0"), "create a config")
 
     async def cancel(self, key: TaskKey) -> None:
         asked = self._now
@@ -180,8 +195,10 @@ class Client:
                 group.create_task(self.settle(again))
         elif kind < 0.7:
             await self.cancel(accepted.key)
-        elif kind < 0.9:
+        elif kind < 0.82:
             await self.read(accepted.key)
+        elif kind < 0.9:
+            await self.ask_for_notifications(accepted.key)
         else:
             group.create_task(self.follow(accepted.key, 0))
 
@@ -203,6 +220,11 @@ class _Connection:
     def _deliver(self, key: TaskKey, record: Record) -> None:
         self._follow.records.append(record)
         self._world.history.acks.append(Ack(self._world.loop.time(), key.id, record))
+
+
+def config_of(name: str) -> TaskPushNotificationConfig:
+    """Return a push config with a receiver of its own."""
+    return TaskPushNotificationConfig(id=name, url=f"https://{name}.example/")
 
 
 def random_script(random: Random) -> str:

@@ -22,6 +22,12 @@ class Faults:
     doubled: float
     hangs: float
     """Share of the calls that take a good part of a lease."""
+    refused: float
+    """Share of the notifications that their receivers refuse."""
+    mute: float
+    """Share of those that are taken, and not answered."""
+    slow: float
+    """Share of those that are answered late."""
     acts: tuple[str, ...]
     """What happens to replicas."""
     lasting_s: float
@@ -41,12 +47,16 @@ class Faults:
             lost=sometimes(random.choice((0.1, 0.5, 1.0))),
             doubled=sometimes(0.2),
             hangs=sometimes(0.01),
+            refused=sometimes(random.choice((0.1, 0.4))),
+            mute=sometimes(0.2),
+            slow=sometimes(0.3),
             acts=acts,
             lasting_s=random.uniform(2.0, 5.0),
         )
 
     def calm(self) -> None:
         self.doubtful = self.late = self.lost = self.doubled = self.hangs = 0.0
+        self.refused = self.mute = self.slow = 0.0
         self.acts = ()
 
     def happens(self, share: float) -> bool:

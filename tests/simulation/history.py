@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from a2a_grpc.store import Head, Record
-from a2a_grpc.wire import TaskState
+from a2a_grpc.wire import StreamResponse, TaskState
 
 
 class Claim(NamedTuple):
@@ -101,6 +101,44 @@ class Follow:
     is_complete: bool = False
 
 
+class Taken(NamedTuple):
+    """A replica has claimed a push config."""
+
+    at: float
+    task: str
+    config: str
+    epoch: int
+    seq: int
+    replica: str
+
+
+class Cursor(NamedTuple):
+    """The cursor of a push config as a replica has stored it."""
+
+    at: float
+    task: str
+    config: str
+    epoch: int
+    seq: int
+    replica: str
+
+
+@dataclass
+class Attempt:
+    """One request of a replica to the receiver of a push config."""
+
+    begun: float
+    replica: str
+    task: str
+    config: str
+    seq: int
+    event: StreamResponse
+    ended: float | None = None
+    """When the replica had the answer, or closed the connection, or was killed."""
+    is_accepted: bool = False
+    """True if the receiver has taken the event. The replica may not know it."""
+
+
 @dataclass
 class History:
     """Everything that the rules are about."""
@@ -117,6 +155,14 @@ class History:
     cancels: list[Cancel] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     follows: list[Follow] = field(default_factory=list)
+    deliveries: list[Taken | Cursor | Attempt] = field(default_factory=list)
+    """In the order in which the store took the claims and steps, and the replicas began the attempts."""
+    arrivals: list[Attempt] = field(default_factory=list)
+    """In the order in which receivers got them."""
+    sends_all: bool = False
+    """True if receivers get pieces of artifacts, too."""
+    pushes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """In the end: the push configs by task and id, and whether they are dead."""
     settles: int = 0
     """Blocking sends that were answered with the task as their turn left it."""
     complaints: list[str] = field(default_factory=list)

@@ -8,14 +8,24 @@ from typing import Any, TypeVar
 
 from a2a_grpc import Turn
 from a2a_grpc.engine import Engine, EngineSettings
+from a2a_grpc.engine.periodic import PeriodicTasks
 from a2a_grpc.log import Log
+from a2a_grpc.push.configs import Configs
+from a2a_grpc.push.sender import Sender
+from a2a_grpc.push.vault import Vault
+from a2a_grpc.server.server import PUSH_LEASE_S, PUSH_ROUND_S
 from tests.simulation.bus import Air, LossyBus
+from tests.simulation.deliveries import SimulatedDestination
+from tests.simulation.faults import Faults
 from tests.simulation.history import History, Step, Trouble
 from tests.simulation.loop import GATE, Gate, SimulatedLoop
 from tests.simulation.player import make_agent
 from tests.simulation.store import FaultyStore
 
 T = TypeVar("T")
+
+MAX_CONFIGS = 1000
+"""Push configs of a task."""
 
 
 class Gone(Exception):
@@ -34,6 +44,7 @@ class SimulatedReplica:
         history: History,
         settings: EngineSettings,
         number: Callable[[], int],
+        faults: Faults,
     ) -> None:
         self.name = name
         self.gate = Gate()
@@ -48,7 +59,14 @@ class SimulatedReplica:
         self._remains: list[asyncio.Task[Any]] = []
         self.gone: asyncio.Future[None] = loop.create_future()
         agent = make_agent(resumable=history.is_resumable, note=self._note, number=number)
-        self.engine = Engine(agent, Log(self.view.as_store(), self.bus), settings)
+        log = Log(self.view.as_store(), self.bus)
+        self.engine = Engine(agent, log, settings)
+        self._destination = SimulatedDestination(name, loop, faults, history)
+        outbox, vault = self.view.as_outbox(), Vault([bytes(32)])
+        self.sender = Sender(log, outbox, vault, self._destination, self.engine.replica, sends_all=history.sends_all)
+        self.sender._random = faults.random
+        self.configs = Configs(outbox, vault, self._destination, self.sender, MAX_CONFIGS)
+        self._periodic = PeriodicTasks()
 
     def _note(self, run: int, turn: Turn, note: str) -> None:
         assert turn.task is not None
@@ -63,11 +81,22 @@ class SimulatedReplica:
         """Raises StoreUnavailable, Gone."""
         self._air.buses.append(self.bus)
         try:
-            await self.call(self.engine.__aenter__, "start")
+            await self.call(self._serve, "start")
         except BaseException:
             self.crash()
             raise
         self.is_up = True
+
+    async def _serve(self) -> None:
+        await self.engine.__aenter__()
+        self._periodic.every(PUSH_LEASE_S, "push-lease", self.sender.check_lease)
+        self._periodic.every(PUSH_ROUND_S, "push", self.sender.round, self.sender.topic)
+
+    async def shut(self, grace_s: float) -> None:
+        """End as a server does."""
+        await self._periodic.stop()
+        await self.engine.drain(grace_s, before_leaving=lambda: self.sender.stop(grace_s))
+        self.engine.log.close()
 
     async def call(
         self, ask: Callable[[], Awaitable[T]], what: str, patience_s: float | None = None, *, is_cut: bool = True
@@ -109,6 +138,7 @@ class SimulatedReplica:
         """As SIGKILL."""
         self.is_up = False
         self.gate.kill()
+        self._destination.crash()
         self._remains += self._loop.tasks_behind(self.gate)  # kept, so that nothing of them is cleaned up half way
         for task in self._remains:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -120,9 +150,8 @@ class SimulatedReplica:
     async def drain(self, grace_s: float) -> None:
         """Ends as a process does that was asked to."""
         self.is_up = False
-        self.engine.log.close()
         with suppress(Gone):
-            await self.call(lambda: self.engine.drain(grace_s), "drain")
+            await self.call(lambda: self.shut(grace_s), "drain")
         self.crash()
 
 

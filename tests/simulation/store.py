@@ -11,6 +11,8 @@ from a2a_grpc.store import (
     Create,
     Head,
     MemoryStore,
+    Outbox,
+    PushName,
     Record,
     StoreUnavailable,
     TaskKey,
@@ -18,6 +20,7 @@ from a2a_grpc.store import (
     Writing,
     Written,
 )
+from tests.simulation.deliveries import note_claims, note_step
 from tests.simulation.faults import Faults
 from tests.simulation.history import Ack, Claim, Commit, History
 from tests.simulation.loop import NOBODY
@@ -49,6 +52,16 @@ class FaultyStore(MemoryStore):
     def records(self, key: TaskKey) -> list[Record]:
         return _at_once(self.read(key, 0, MAX_RECORDS)) or []
 
+    def pushes(self) -> dict[PushName, bool]:
+        """Return the push configs of all tasks, and whether they are dead."""
+        dead = {found.name for found in _at_once(self.dead_pushes(None, MAX_RECORDS))}
+        names = [
+            PushName(key, push.id)
+            for key in self._created
+            for push in _at_once(self.list_pushes(key, "", MAX_RECORDS)) or ()
+        ]
+        return {name: name in dead for name in names}
+
     def view(self, name: str) -> "View":
         """The store as a replica reaches it."""
         return View(self, name)
@@ -75,6 +88,10 @@ class FaultyStore(MemoryStore):
 
     def _note(self, name: str, method: str, args: Sequence[Any], options: dict[str, Any], given: Any) -> None:
         now, writes = self.loop.time(), self.history.writes
+        if method == "claim_pushes":
+            note_claims(self.history, now, name, given)
+        if method == "step_push" and given is not None:
+            note_step(self.history, now, name, args[0])
         if method in ("claim", "enqueue"):
             replica = args[1] if method == "claim" else options["replica"]
             if given and given.replica == replica and given.state not in TERMINAL:
@@ -110,11 +127,16 @@ class View:
         self._arrivals[key] = max(now + delay_s, self._arrivals.get(key, 0.0) + 1e-6)
         return self._arrivals[key] - now
 
+    def as_outbox(self) -> Outbox:
+        return cast(Outbox, self)
+
     def as_store(self) -> TaskStore:
         return cast(TaskStore, self)
 
     def __getattr__(self, method: str) -> Any:
-        if method.startswith("_") or not hasattr(TaskStore, method):  # a store has no others
+        if method.startswith("_") or not (
+            hasattr(TaskStore, method) or hasattr(Outbox, method)
+        ):  # a store has no others
             raise AttributeError(method)
         return partial(self._call, method)
 

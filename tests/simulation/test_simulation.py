@@ -14,11 +14,12 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message as ProtobufMessage
 
 from tests.covers import covers
 from tests.harness import ROOT
 from tests.simulation.checker import violations
-from tests.simulation.history import Follow, History
+from tests.simulation.history import Attempt, Follow, History, Taken
 from tests.simulation.player import ANSWERED
 from tests.simulation.world import simulate
 
@@ -40,7 +41,7 @@ def simulated(seed: int) -> History:
     return simulate(seed)
 
 
-@covers("G1", "G2", "G4", "G5", "G6", "G10")
+@covers("G1", "G2", "G4", "G5", "G6", "G10", "PUSH-4", "PUSH-11")
 @pytest.mark.parametrize("seeds", [range(int(ONE), int(ONE) + 1)] if ONE else PARTS, ids=str)
 def test_every_history_keeps_the_rules(seeds: range) -> None:
     for seed in seeds:
@@ -62,6 +63,14 @@ def test_the_simulations_see_what_they_are_about() -> None:
     assert sum(follow.is_complete for history in histories for follow in history.follows) > 100
     assert any(step.attempt > 1 for history in histories for step in history.steps)
     assert any(step.note.startswith(ANSWERED) for history in histories for step in history.steps)
+    arrivals = [attempt for history in histories for attempt in history.arrivals]
+    assert sum(attempt.is_accepted for attempt in arrivals) > 200
+    assert sum(not attempt.is_accepted for attempt in arrivals) > 10
+    holders = [
+        {(event.task, event.config, event.replica) for event in history.deliveries if isinstance(event, Taken)}
+        for history in histories
+    ]
+    assert any(len(found) > len({name[:2] for name in found}) for found in holders), "a config changes its holder"
     assert any(send.turn > 2 for history in histories for send in history.sends)
 
 
@@ -95,7 +104,9 @@ def plain(value: Any) -> Any:
     match value:
         case bytes():
             return bytes(sorted(value))
-        case History() | Follow():
+        case ProtobufMessage():
+            return bytes(sorted(value.SerializeToString()))
+        case History() | Follow() | Attempt():
             return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
         case list() | tuple():
             return [plain(item) for item in value]

@@ -11,6 +11,7 @@ from typing import Any
 from a2a_grpc import lifecycle
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.store import StoreUnavailable, TaskKey
+from tests.simulation import deliveries_checker as deliveries
 from tests.simulation.bus import Air
 from tests.simulation.chance import seeded
 from tests.simulation.client import Client, GaveUp
@@ -47,6 +48,7 @@ class World:
             max_runs_per_caller=random.choice((0, 0, 1)),
         )
         self.history = History(LEASE_S, self.settings.max_attempts, is_resumable=random.random() < 0.65)
+        self.history.sends_all = random.random() < 0.3
         self.store = FaultyStore(loop, self.history, self.faults)
         self.air = Air(loop, self.faults)
         self.replicas: list[SimulatedReplica] = []
@@ -87,6 +89,7 @@ class World:
             for task in late:
                 task.cancel()
             await self._quiet()  # a story's last words may have begun a task
+            await self._delivered()
         finally:
             self._is_over = True
             keeper.cancel()
@@ -97,6 +100,7 @@ class World:
         """Writes down what the store holds."""
         self.history.heads = {key.id: head for key, head in self.store.heads.items()}
         self.history.logs = {key.id: self.store.records(key) for key in self.store.heads}
+        self.history.pushes = {(name.key.id, name.id): is_dead for name, is_dead in self.store.pushes().items()}
 
     async def _keep_replicas(self) -> None:
         """As an orchestrator does: a replica that ends is replaced after a while."""
@@ -104,7 +108,7 @@ class World:
             if sum(replica.is_up for replica in self.replicas) < self._wanted:
                 replica = SimulatedReplica(
                     next(self._names), self.loop, self.store, self.air, self.history, self.settings,
-                    lambda: next(self._runs),
+                    lambda: next(self._runs), self.faults,
                 )  # fmt: skip
                 self.replicas.append(replica)
                 with suppress(StoreUnavailable, Gone):
@@ -147,6 +151,15 @@ class World:
         while not self._is_quiet() and self.loop.time() < end:
             await asyncio.sleep(0.25)
 
+    async def _delivered(self) -> None:
+        """Wait until every receiver has got the newest event, for as long as that may take."""
+        end = self.loop.time() + CALM_S
+        while self.loop.time() < end:
+            self.take_stock()
+            if not any(deliveries.the_newest_event_was_delivered(self.history)):
+                return
+            await asyncio.sleep(0.25)
+
     async def _answer_all(self, client: Client, stories: list["asyncio.Task[None]"]) -> None:
         """Answers what waits for its user, until nothing does any more and every story has its end."""
         for _ in range(LAST_ANSWERS):
@@ -169,7 +182,7 @@ class World:
                 if not replica.engine.is_healthy:
                     self.history.complaints.append(f"{replica.name} is not healthy in the end")
                 replica.is_up = False
-                await replica.call(lambda: replica.engine.drain(0.0), "drain", CALM_S)  # noqa: B023
+                await replica.call(lambda: replica.shut(0.0), "drain", CALM_S)  # noqa: B023
                 await asyncio.sleep(LEASE_S)  # its last call to the store may outlive it by a moment
                 left = [task.get_name() for task in self.loop.tasks_behind(replica.gate)]
                 if left:

@@ -1,0 +1,119 @@
+"""The rules about push notifications that every history keeps."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from a2a_grpc.lifecycle import fold
+from a2a_grpc.server.server import PUSH_LEASE_S
+from a2a_grpc.wire import Task
+from tests.simulation.history import Attempt, Cursor, History, Taken
+
+Config = tuple[str, str]
+
+
+def only_the_holder_of_a_claim_delivers(history: History) -> Iterator[str]:
+    """An attempt begins only while no other replica has claimed the config."""
+    holder: dict[Config, str] = {}
+    for event in history.deliveries:
+        config = event.task, event.config
+        if isinstance(event, Taken):
+            holder[config] = event.replica
+        elif isinstance(event, Attempt) and holder.get(config) != event.replica:
+            yield f"{config}: {event.replica} sent seq {event.seq} at {event.begun:.3f}, held by {holder.get(config)}"
+
+
+def one_delivery_of_a_config_at_a_time(history: History) -> Iterator[str]:
+    """An attempt has ended before the next one begins, unless its replica was paused, so that it could not know. A
+    replica whose lease is lost notices that at its next look, and ends its attempts."""
+    for config, attempts in _by_config(history).items():
+        for before, after in pairwise(sorted(attempts, key=lambda attempt: attempt.begun)):
+            if before.ended is not None and before.ended <= after.begun + PUSH_LEASE_S:
+                continue
+            if not any(
+                trouble.replica == before.replica and trouble.since <= after.begun and trouble.until >= before.begun
+                for trouble in history.troubles
+            ):
+                yield (
+                    f"{config}: {before.replica} at seq {before.seq} from {before.begun:.3f} to {before.ended}, and "
+                    + (f"{after.replica} at seq {after.seq} from {after.begun:.3f}")
+                )
+
+
+def deliveries_arrive_in_order(history: History) -> Iterator[str]:
+    arrived = defaultdict[Config, list[int]](list)
+    for attempt in history.arrivals:
+        arrived[attempt.task, attempt.config].append(attempt.seq)
+    for config, seqs in arrived.items():
+        if seqs != sorted(seqs):
+            yield f"{config} got {seqs}"
+
+
+def no_event_is_left_out(history: History) -> Iterator[str]:
+    """Between two events that a receiver has taken there is none that it should have got, unless the later one is the
+    task as it was then."""
+    seen: dict[Config, int] = {}
+    for event in history.deliveries:
+        if isinstance(event, Taken):
+            seen.setdefault((event.task, event.config), event.seq)
+    for attempt in history.arrivals:
+        config = attempt.task, attempt.config
+        log = history.logs.get(attempt.task, [])
+        if attempt.event.HasField("task"):
+            expected = fold(Task(), (record.unpack() for record in log[: attempt.seq]))
+            if attempt.event.task != expected:
+                yield f"{config} got another task than that of seq {attempt.seq}"
+        else:
+            if attempt.event != log[attempt.seq - 1].unpack()[0]:
+                yield f"{config} got another event than that of seq {attempt.seq}"
+            between = log[seen.get(config, 0) : attempt.seq - 1]
+            if left := [record.seq for record in between if record.at_us or history.sends_all]:
+                yield f"{config} got seq {attempt.seq} without {left}"
+        if attempt.is_accepted:
+            seen[config] = max(seen.get(config, 0), attempt.seq)
+
+
+def a_cursor_moves_only_to_what_was_taken(history: History) -> Iterator[str]:
+    begun: dict[Config, int] = {}
+    taken = defaultdict[Config, set[int]](set)
+    for event in history.deliveries:
+        config = event.task, event.config
+        if isinstance(event, Taken):
+            begun.setdefault(config, event.seq)
+        elif isinstance(event, Attempt):
+            if event.is_accepted:
+                taken[config].add(event.seq)
+        elif isinstance(event, Cursor) and event.seq != begun.get(config) and event.seq not in taken[config]:
+            yield f"{config} has its cursor at {event.seq}, which no receiver has taken"
+
+
+def the_newest_event_was_delivered(history: History) -> Iterator[str]:
+    """In the end every receiver has got the newest status, and with it the end of the task."""
+    newest = defaultdict[Config, int](int)
+    for attempt in history.arrivals:
+        if attempt.is_accepted:
+            config = attempt.task, attempt.config
+            newest[config] = max(newest[config], attempt.seq)
+    for config, is_dead in history.pushes.items():
+        log = history.logs.get(config[0], [])
+        last = max((record.seq for record in log if record.at_us or history.sends_all), default=0)
+        if newest[config] < last:
+            yield f"{config} got {newest[config]} of {last}{', and is dead' if is_dead else ''}"
+
+
+PUSH_RULES: tuple[Callable[[History], Iterator[str]], ...] = (
+    only_the_holder_of_a_claim_delivers,
+    one_delivery_of_a_config_at_a_time,
+    deliveries_arrive_in_order,
+    no_event_is_left_out,
+    a_cursor_moves_only_to_what_was_taken,
+    the_newest_event_was_delivered,
+)
+
+
+def _by_config(history: History) -> dict[Config, list[Attempt]]:
+    found = defaultdict[Config, list[Attempt]](list)
+    for event in history.deliveries:
+        if isinstance(event, Attempt):
+            found[event.task, event.config].append(event)
+    return found
