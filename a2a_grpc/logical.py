@@ -13,8 +13,9 @@ _NAME = r"(?!..--)[a-z0-9](?:(?:[a-z0-9_-]|\.(?!\.)){0,61}[a-z0-9])?"
 _ADDRESS = re.compile(rf"{_NAME}@{_LABEL}(?:\.{_LABEL})*(?:/{_NAME})*")
 
 FORM = (
-    "NAME@DOMAIN or NAME@DOMAIN/PATH, of at most 255 characters: small letters a-z, digits and '-', and '.' and '_' in "
-    "NAME and PATH; each part begins and ends with a letter or digit"
+    f"NAME@DOMAIN or NAME@DOMAIN/PATH, of at most {MAX_CHARS} characters: small letters a-z, digits and '-', and '.' "
+    "and '_' in NAME and PATH; NAME, and each part of DOMAIN and PATH, has at most 63 characters and begins and ends "
+    "with a letter or digit"
 )
 
 
@@ -27,6 +28,16 @@ def is_logical(text: str) -> bool:
         text: The text.
     """
     return len(text) <= MAX_CHARS and _ADDRESS.fullmatch(text) is not None
+
+
+def hint(text: str) -> str:
+    """Return the end of an error for a text that may be meant as a logical address and is none; "" for other texts.
+
+    Args:
+        text: The text.
+    """
+    is_meant = "@" in text.partition("/")[0] and not is_logical(text)
+    return f"; an address at a sentinel is {FORM}" if is_meant else ""
 
 
 def logical(name: str, text: str) -> str:

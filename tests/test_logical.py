@@ -2,6 +2,9 @@
 
 import pytest
 
+from a2a_grpc.client.card_source import read_card_file
+from a2a_grpc.client.errors import AgentCardError
+from a2a_grpc.client.target import CardFile, parse
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.logical import is_logical, logical
 
@@ -12,6 +15,15 @@ from a2a_grpc.logical import is_logical, logical
 )
 def test_addresses(address: str) -> None:
     assert is_logical(address)
+
+
+@pytest.mark.parametrize("address", [f"{'a' * 128}@b/c", f"a@{'b' * 64}", f"a@b/{'c' * 64}"])
+def test_a_target_that_may_be_meant_as_an_address_is_refused_with_the_form_of_addresses(address: str) -> None:
+    with pytest.raises((ConfigurationError, AgentCardError), match="has at most 63 characters"):  # noqa: PT012
+        if isinstance(parse(address), CardFile):
+            read_card_file(address)
+    with pytest.raises(ConfigurationError, match="has at most 63 characters"):
+        logical("address", address)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ threads  blocking work in threads
 from a2a_grpc.agent.agent import Agent, Skill
 from a2a_grpc.agent.callback import CallbackTask
 from a2a_grpc.agent.callbacks import Callback, Callbacks
-from a2a_grpc.agent.card import build_card
+from a2a_grpc.agent.card import build_card, check_card
 from a2a_grpc.agent.handler import INSTEAD, check_agent, is_executor
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
@@ -42,5 +42,6 @@ __all__ = [
     "TurnBackend",
     "build_card",
     "check_agent",
+    "check_card",
     "is_executor",
 ]

@@ -47,21 +47,7 @@ def build_card(agent: Agent, *, address: str, tenant: str = "", offers_push: boo
     Raises:
         ConfigurationError: The agent cannot have a valid card, for example because it has no skill.
     """
-    if not agent.skills:
-        raise ConfigurationError(f"agent '{agent.name}' has no skill; declare one with @agent.skill()")
-    if agent.default_skill and agent.default_skill not in agent.skills:
-        raise ConfigurationError(
-            f"agent '{agent.name}': default_skill '{agent.default_skill}' is not one of its skills"
-        )
-    if agent.card.capabilities.push_notifications and not offers_push:
-        raise ConfigurationError(
-            f"agent '{agent.name}': the card offers push_notifications, which this server does not: give --push, or "
-            "Server(…, push=PushSettings(push=True))"
-        )
-    for field in ("name", "description", "version"):
-        if not getattr(agent, field):
-            raise ConfigurationError(f"agent '{agent.name}': {field} is empty; the card needs it")
-
+    check_card(agent, offers_push=offers_push)
     card = AgentCard()
     card.CopyFrom(agent.card)
     card.name, card.description, card.version = agent.name, agent.description, agent.version
@@ -97,6 +83,29 @@ def build_card(agent: Agent, *, address: str, tenant: str = "", offers_push: boo
         for skill in agent.skills.values()
     )
     return card
+
+
+def check_card(agent: Agent, *, offers_push: bool) -> None:
+    """Raise ConfigurationError for an agent that cannot have a valid card, for example because it has no skill.
+
+    Args:
+        agent: The agent.
+        offers_push: True if the server sends push notifications.
+    """
+    if not agent.skills:
+        raise ConfigurationError(f"agent '{agent.name}' has no skill; declare one with @agent.skill()")
+    if agent.default_skill and agent.default_skill not in agent.skills:
+        raise ConfigurationError(
+            f"agent '{agent.name}': default_skill '{agent.default_skill}' is not one of its skills"
+        )
+    if agent.card.capabilities.push_notifications and not offers_push:
+        raise ConfigurationError(
+            f"agent '{agent.name}': the card offers push_notifications, which this server does not: give --push, or "
+            "Server(…, push=PushSettings(push=True))"
+        )
+    for field in ("name", "description", "version"):
+        if not getattr(agent, field):
+            raise ConfigurationError(f"agent '{agent.name}': {field} is empty; the card needs it")
 
 
 def card_json(card: AgentCard) -> bytes:

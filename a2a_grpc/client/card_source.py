@@ -7,6 +7,7 @@ from pathlib import Path
 from a2a_grpc.client.card import read_card
 from a2a_grpc.client.errors import AgentCardError
 from a2a_grpc.client.target import shown
+from a2a_grpc.logical import hint
 from a2a_grpc.wire import AgentCard
 
 
@@ -22,7 +23,7 @@ def read_card_file(path: str, problems: list[str] | None = None) -> AgentCard:
     except OSError as error:
         # The error of the system names the path, which may be a URL with a secret.
         without_path = OSError(error.errno, error.strerror)
-        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}") from without_path
+        raise AgentCardError(f"cannot read the card '{shown(path)}': {error.strerror}{hint(path)}") from without_path
     except ValueError as error:  # no path at all, such as one with a NUL
         raise AgentCardError(f"cannot read the card '{shown(path)}': {error}") from None
     return read_card(content, shown(path), problems)

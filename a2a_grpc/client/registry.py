@@ -15,7 +15,7 @@ from a2a_grpc.client.client import Client, connect, load_settings
 from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.status import failure_of, to_error
+from a2a_grpc.client.status import ending_of, failure_of, to_error
 from a2a_grpc.client.target import grpc_address, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError, UnimplementedError
@@ -192,12 +192,11 @@ class Registry:
         """
         stub: Any = RegistryStub((await self._client.link()).channel)
         call = getattr(stub, method)(metadata=await self._client.metadata())
+        ending = ending_of(call)
         try:
             yield call
-        except grpc.aio.AioRpcError as failure:
-            raise await self._failed(failure) from failure
-        except (asyncio.InvalidStateError, grpc.aio.BaseError) as failure:  # a write to a stream that has ended
-            raise await self._failed(await failure_of(call)) from failure
+        except (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError) as failure:
+            raise await self._failed(await failure_of(ending)) from failure
         finally:
             call.cancel()
 

@@ -1,6 +1,8 @@
 """Translate the failures of gRPC into the errors of the tree. No other module of the client does so."""
 
+import asyncio
 import re
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import grpc
@@ -17,6 +19,11 @@ from a2a_grpc.errors import A2AError, Violation
 from a2a_grpc.protocol import STATUS_DETAILS
 
 MAX_RETRY_AFTER_S = 86_400.0
+
+ENDING_S = 1.0
+"""Seconds in which the status of a stream comes after a write has failed."""
+WRITE_FAILED = "Internal error from Core"
+"""The beginning of the details of the status INTERNAL that gRPC makes up when a write fails."""
 
 Detail = TypeVar("Detail", ErrorInfo, BadRequest, RetryInfo)
 
@@ -60,14 +67,54 @@ def to_error(failure: grpc.aio.AioRpcError | grpc.RpcError, *, is_late: bool = T
     return error
 
 
-async def failure_of(call: Any) -> grpc.aio.AioRpcError:
-    """Return the failure of a stream that has ended, for which gRPC has raised another exception.
+def ending_of(call: Any) -> "asyncio.Future[grpc.aio.AioRpcError]":
+    """Return a future of the status with which a stream ends, as the peer has sent it.
+
+    If a write fails, gRPC sets the status INTERNAL, perhaps in place of the peer's. So the status is read whenever gRPC
+    sets one.
 
     Args:
-        call: gRPC's call.
+        call: gRPC's call, which has just begun.
     """
+    ending: asyncio.Future[grpc.aio.AioRpcError] = asyncio.get_running_loop().create_future()
+
+    def note(call: Any) -> None:
+        failure = _at_once(_status_of(call))
+        is_made_up = failure.code() is grpc.StatusCode.INTERNAL and (failure.details() or "").startswith(WRITE_FAILED)
+        if not is_made_up and not ending.done():
+            ending.set_result(failure)
+
+    call.add_done_callback(note)
+    return ending
+
+
+async def failure_of(ending: "asyncio.Future[grpc.aio.AioRpcError]") -> grpc.aio.AioRpcError:
+    """Return the failure of a stream that gRPC cannot read or write any more. Return UNAVAILABLE if no status comes.
+
+    Args:
+        ending: The future of its status.
+    """
+    await asyncio.wait([ending], timeout=ENDING_S)
+    if ending.done():
+        return ending.result()
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, "the connection is broken")
+
+
+async def _status_of(call: Any) -> grpc.aio.AioRpcError:
     code, text = await call.code(), await call.details()
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), await call.trailing_metadata(), text)
+
+
+def _at_once(reading: Coroutine[Any, Any, grpc.aio.AioRpcError]) -> grpc.aio.AioRpcError:
+    """Return the result of a coroutine that does not wait."""
+    try:
+        reading.send(None)
+    except StopIteration as end:
+        result: grpc.aio.AioRpcError = end.value
+        return result
+    reading.close()
+    raise RuntimeError("the status of a call that has ended is not there")
 
 
 def lost(code: grpc.StatusCode, text: str = "", origin: Origin = Origin.LOST) -> ConnectionLostError:

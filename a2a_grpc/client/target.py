@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from a2a_grpc.address import is_loopback, join_address, split_address
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.logical import is_logical
+from a2a_grpc.logical import hint, is_logical
 from a2a_grpc.masking import MASK, mask_url
 from a2a_grpc.protocol import CARD_PATH
 
@@ -141,7 +141,7 @@ def grpc_address(url: str) -> Address:
         raise ConfigurationError(f"target is '{shown(url)}'; it must be {FORMS}")
     authority = (rest if separator else url).partition("/")[0]
     if "@" in authority:
-        raise ConfigurationError(f"target is '{shown(url)}', with a user or password before it; {NO_USER}")
+        raise ConfigurationError(f"target is '{shown(url)}', with a user or password before it; {NO_USER}{hint(url)}")
     if not authority:
         raise ConfigurationError(f"target is '{shown(url)}'; it must be {FORMS}")
     if ":" not in authority.rpartition("]")[2]:

@@ -9,10 +9,11 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.client.pool import Pool
-from a2a_grpc.client.status import failure_of, to_error
+from a2a_grpc.client.status import ending_of, failure_of, to_error
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InvalidRequestError, UnavailableError
+from a2a_grpc.sentinel.described import check_size
 from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.pipes import Pipes
 from a2a_grpc.sentinel.signed_callers import SignedCallers
@@ -64,6 +65,7 @@ class AttachStream:
         self._frames: asyncio.Queue[AgentFrame] = asyncio.Queue()
         self._pipes = Pipes(hello.address, pool, metadata, socket)
         self._attach: Any = None
+        self._ending: asyncio.Future[grpc.aio.AioRpcError] | None = None
         self._heartbeat_s = WELCOME_S
         self.spread_s = 0.0
         """The time in seconds over which agents that have lost the sentinel come back."""
@@ -79,6 +81,7 @@ class AttachStream:
         try:
             async with time_limit(WELCOME_S):
                 self._attach = self._pool.begin("attach", None, metadata=self._metadata)
+                self._ending = ending_of(self._attach)
                 await self._attach.write(AgentFrame(hello=self._hello).SerializeToString())
                 frame = await self._read()
         except TimeoutError:
@@ -87,8 +90,8 @@ class AttachStream:
         except A2AError:
             await self._end()
             raise
-        except BROKEN as error:
-            failure = await self._failure(error)
+        except BROKEN:
+            failure = await self._failure()
             await self._end()
             raise failure from None
         if frame is None or frame.WhichOneof("frame") != "welcome" or not 0 < frame.welcome.heartbeat_s <= 3600:
@@ -152,7 +155,7 @@ class AttachStream:
                 errors = [UnavailableError(BROKEN_OFF) if task.cancelled() else task.exception() for task in done]
                 error = min(errors, key=lambda error: not isinstance(error, A2AError))
                 if error is not None:
-                    raise await self._failure(error) if isinstance(error, BROKEN) else error
+                    raise await self._failure() if isinstance(error, BROKEN) else error
         finally:
             for task in tasks:
                 task.cancel()
@@ -169,8 +172,11 @@ class AttachStream:
                     frame = await self._frames.get()
             except TimeoutError:
                 frame = AgentFrame(heartbeat=Heartbeat())
+            kind = frame.WhichOneof("frame")
+            if kind == "described":
+                check_size(frame.described.card)  # gRPC ends the stream of a message over the sentinel's limit
             await self._attach.write(frame.SerializeToString())
-            if frame.WhichOneof("frame") == "bye":
+            if kind == "bye":
                 await asyncio.sleep(LEAVE_S)  # the sentinel ends the stream before; a cancel would overtake Bye
                 return
 
@@ -202,17 +208,14 @@ class AttachStream:
         raw = await self._attach.read()
         return None if raw is grpc.aio.EOF else parsed(SentinelFrame, raw)
 
-    async def _failure(self, error: BaseException) -> A2AError:
+    async def _failure(self) -> A2AError:
         """Return the error that the failed stream stands for."""
-        if not isinstance(error, grpc.aio.AioRpcError):
-            try:
-                async with asyncio.timeout(LEAVE_S):
-                    error = await failure_of(self._attach)
-            except TimeoutError:
-                return UnavailableError(BROKEN_OFF)
-        if error.code() is grpc.StatusCode.CANCELLED:  # by this side, after a heartbeat that did not come
+        if self._ending is None:
             return UnavailableError(BROKEN_OFF)
-        return to_error(error)
+        failure = await failure_of(self._ending)
+        if failure.code() is grpc.StatusCode.CANCELLED:  # by this side, after a heartbeat that did not come
+            return UnavailableError(BROKEN_OFF)
+        return to_error(failure)
 
     async def _end(self) -> None:
         """End all pipes and the stream, and close the connections."""

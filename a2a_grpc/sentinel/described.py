@@ -30,8 +30,7 @@ def described(body: bytes, address: str) -> Description:
         body: The card in JSON.
         address: The logical address of the agent, which is its tenant.
     """
-    if len(body) > MAX_CARD_BYTES:
-        raise BadCardError(f"the card has {len(body)} bytes; at most {MAX_CARD_BYTES} are allowed")
+    check_size(body)
     try:
         card = read_card(body, address)
     except AgentCardError as error:
@@ -44,6 +43,16 @@ def described(body: bytes, address: str) -> Description:
     if not card.name:
         raise BadCardError("the card has no name")
     return Description(body, card)
+
+
+def check_size(body: bytes) -> None:
+    """Raise BadCardError for a card that is too large. Agents check this, too, before they send the card.
+
+    Args:
+        body: The card in JSON.
+    """
+    if len(body) > MAX_CARD_BYTES:
+        raise BadCardError(f"the card has {len(body)} bytes; at most {MAX_CARD_BYTES} are allowed")
 
 
 def is_bad_card(error: A2AError) -> bool:

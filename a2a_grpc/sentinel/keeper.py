@@ -94,15 +94,16 @@ class Keeper:
                 is_drained = await stream.leaving(max_age_s)  # raises if the tunnel was lost
                 former = stream
                 if is_drained:
-                    await asyncio.sleep(self._delay.after_loss_s(stream.spread_s))
+                    await asyncio.sleep(self._delay.after_loss_s(stream.spread_s, time.monotonic() - began))
             except A2AError as error:
                 if self._is_over(stream, error):
                     return
                 if not began:
                     await asyncio.sleep(self._delay.after_failure_s())
                     continue
-                self._note_loss(time.monotonic() - began, error)
-                await asyncio.sleep(self._delay.after_loss_s(stream.spread_s))
+                age_s = time.monotonic() - began
+                self._note_loss(age_s, error)
+                await asyncio.sleep(self._delay.after_loss_s(stream.spread_s, age_s))
 
     async def close(self) -> None:
         """Say Bye on all tunnels, and end them."""

@@ -24,7 +24,7 @@ TIMES = 3
 TOLERANCE = 0.05
 """The share by which these times may differ from their mean."""
 SHORTEST_S = 1.0
-"""Shorter times are not those of a proxy."""
+"""Shorter times are not those of a proxy. A tunnel that was lost so soon counts as an attempt that has failed."""
 
 
 def spread_of(agents: int) -> float:
@@ -58,20 +58,25 @@ class ReattachDelay:
 
     - The first attempt after a loss comes after a random part of the time over which the sentinel spreads its agents,
       two seconds at most.
-    - Further attempts come after random delays that grow up to two seconds.
+    - Further attempts come after random delays that grow up to two seconds. They grow also if each attempt succeeds,
+      but the tunnel is lost within a second.
     """
 
     def __init__(self) -> None:
         self._backoff = Backoff(RETRY_INITIAL_S, RETRY_MAXIMUM_S)
 
-    def after_loss_s(self, spread_s: float) -> float:
+    def after_loss_s(self, spread_s: float, age_s: float) -> float:
         """Return the delay after a tunnel was lost.
 
         Args:
             spread_s: The time over which the sentinel spreads its agents.
+            age_s: The age of the tunnel.
         """
+        delay_s = random.uniform(0, min(max(spread_s, RETRY_INITIAL_S), RETRY_MAXIMUM_S))
+        if age_s < SHORTEST_S:
+            return max(delay_s, self.after_failure_s())
         self._backoff.reset()
-        return random.uniform(0, min(max(spread_s, RETRY_INITIAL_S), RETRY_MAXIMUM_S))
+        return delay_s
 
     def after_failure_s(self) -> float:
         """Return the delay after an attempt that has failed."""

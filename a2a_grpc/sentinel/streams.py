@@ -45,7 +45,7 @@ class AgentStreams:
         self._lines = Throttle(logger)
         self._open: set[asyncio.Task[Any]] = set()
         self.is_draining = False
-        """True once the loss of agents is not worth a line in the log."""
+        """True once the loss or refusal of agents is not worth a line in the log."""
 
     def framed(self, name: str, serve: Callable[[Context, Agent], Awaitable[None]]) -> Any:
         """Return a behavior that ends a stream with the status of the error that `serve` raises.
@@ -67,7 +67,7 @@ class AgentStreams:
                 self._note(agent, error.message, type(error).__name__)
                 status = to_status(error)
             except (*BROKEN, asyncio.CancelledError) as error:  # the agent is gone, or the sentinel closes
-                if agent.is_attached and not self.is_draining:
+                if agent.is_attached:
                     self._note(agent, "its connection is broken")
                 if isinstance(error, asyncio.CancelledError):
                     raise
@@ -93,7 +93,9 @@ class AgentStreams:
             await asyncio.wait(self._open)
 
     def _note(self, agent: Agent, reason: str, kind: str = "") -> None:
-        """Write to the log that an agent was lost, or refused."""
+        """Write to the log that an agent was lost, or refused, unless the sentinel drains."""
+        if self.is_draining:
+            return
         address, said = one_line(agent.address) or "-", one_line(reason)
         if agent.is_attached:
             self._lines.warning("lost", "an agent was lost address=%s peer=%s reason=%s", address, agent.where, said)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import grpc.aio
 
 from a2a_grpc.address import is_loopback, split_address
-from a2a_grpc.agent import Agent, check_agent
+from a2a_grpc.agent import Agent, check_agent, check_card
 from a2a_grpc.arguments import checking
 from a2a_grpc.auth import Authenticator, AuthSettings, anonymous
 from a2a_grpc.auth.file import accepted
@@ -203,6 +203,10 @@ def run_program(
         settings, note = with_push(with_store(found.agent, settings))
         if note and worker is None:
             report("note", {"text": note})
+        if around is not None:  # before the agent attaches or registers
+            for kind in SETTINGS:
+                load(kind, settings)
+            check_card(found.agent, offers_push=bool(load(PushSettings, settings).push))
 
         def make(
             more: Mapping[str, Any] = {},

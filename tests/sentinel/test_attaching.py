@@ -3,8 +3,10 @@
 import asyncio
 import os
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent import futures
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import grpc.aio
 import pytest
 
 from a2a_grpc.auth import CallCredentials
+from a2a_grpc.client.status import ending_of, failure_of
 from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, UnavailableError
 from a2a_grpc.principal import Principal
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
+from a2a_grpc.sentinel.pipe import BROKEN
 from a2a_grpc.sentinel.tunnel import DIAL_S, Tunnel
 from a2a_grpc.sentinel.wire import ATTACH, PIPE, AgentFrame, Dial, Heartbeat, Hello, PipeFrame, SentinelFrame, Welcome
 from a2a_grpc.wire import GetTaskRequest
@@ -101,6 +105,34 @@ async def test_an_address_belongs_to_the_first_principal_and_its_agent_is_not_di
         async with attachment(running.address, attach_token_file=str(tmp_path / "bob")) as late:  # ada is away
             with pytest.raises(PermissionDeniedError):
                 await late.welcome()
+
+
+async def test_the_status_of_a_refusal_is_known_also_if_a_write_fails_before_it_is_read() -> None:
+    """gRPC sets the status INTERNAL in most of these streams, since the refusal has come but was not read."""
+    refused = threading.Event()
+
+    def serve(requests: Any, context: grpc.ServicerContext) -> None:
+        context.add_callback(refused.set)
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "credentials are missing")
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    handlers = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    async with channel_to(f"127.0.0.1:{port}") as channel:
+        for _ in range(30):
+            refused.clear()
+            call = attach(channel)
+            ending = ending_of(call)
+            with pytest.raises(BROKEN):  # noqa: PT012
+                await call.wait_for_connection()
+                refused.wait(10)  # the event loop stands still, so that it does not read the status
+                await call.write(hello())
+                await call.read()
+            failure = await failure_of(ending)
+            assert (failure.code(), failure.details()) == (grpc.StatusCode.UNAUTHENTICATED, "credentials are missing")
+    await asyncio.to_thread(server.stop(None).wait)
 
 
 async def test_of_two_principals_that_attach_at_the_same_time_one_gets_the_address() -> None:

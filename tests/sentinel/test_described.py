@@ -94,13 +94,25 @@ async def test_a_bad_card_detaches_its_agent_with_an_error_that_names_it_and_no_
             assert [one.address for one in running._routes.all()] == ["good@fame.fabric"]
 
 
-async def test_an_agent_whose_card_is_refused_does_not_attach_again() -> None:
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (b"{}", f"no interface of the card names the tenant '{ADDRESS}'"),
+        (b"x" * 5_000_000, f"the card has 5000000 bytes; at most {MAX_CARD_BYTES} are allowed"),
+    ],
+    ids=["no interface", "larger than a message may be"],
+)
+async def test_an_agent_whose_card_is_refused_does_not_attach_again(card: bytes, said: str) -> None:
     async with sentinel() as running, attachment(running.address) as attached_once:
         await attached_once.welcome()
-        attached_once.describe(b"{}")
+        attached_once.describe(card)
         error = await attached_once.wait_failed()
-        assert getattr(error, "reason", "") == "BAD_CARD"
-        assert running._routes.all() == []
+        assert (getattr(error, "reason", ""), str(error)) == ("BAD_CARD", said)
+
+        def assert_gone() -> None:
+            assert running._routes.all() == []
+
+        await eventually(assert_gone)
 
 
 async def test_an_agent_may_not_send_cards_without_end() -> None:

@@ -5,15 +5,18 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
+import pytest
 
 from a2a_grpc import connect
 from a2a_grpc.auth import CallCredentials
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import GetTaskRequest, Task
 from tests.harness import eventually, scripted_agent, stop_listening
-from tests.sentinel.tunnels import ADDRESS, attached, channel_to, ended, sentinel, unary
+from tests.sentinel.test_attaching import attach, hello, status_of
+from tests.sentinel.tunnels import ADDRESS, attached, attached_raw, channel_to, ended, sentinel, unary
 
 
 @asynccontextmanager
@@ -70,6 +73,31 @@ async def test_a_drain_of_one_of_two_sentinels_under_load_fails_no_call() -> Non
 
 def _assert(holds: bool) -> None:
     assert holds
+
+
+async def test_agents_that_come_to_a_sentinel_while_it_drains_are_no_warnings(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    going = asyncio.Event()
+
+    async def waits(request: bytes, context: Any) -> bytes:
+        await going.wait()
+        return request
+
+    request = GetTaskRequest(tenant=ADDRESS, id="t").SerializeToString()
+    async with sentinel(drain_grace_s=30.0) as stops:
+        async with attached_raw(waits, stops.address) as (channel, _):
+            call = unary(channel)(request)
+            await eventually(lambda: _assert([one.open_calls for one in stops._routes.all()] == [1]))
+            stopping = asyncio.create_task(stops.stop())
+            await eventually(lambda: _assert(stops._streams.is_draining))
+            late = attach(channel)
+            await late.write(hello("late@fame.fabric"))
+            assert (await status_of(late))[0] is grpc.StatusCode.UNAVAILABLE
+            going.set()
+            assert await call == request
+            await stopping
+    assert "an agent was refused" not in caplog.text
 
 
 class Closing:

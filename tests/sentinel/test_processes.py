@@ -184,6 +184,7 @@ async def test_an_agent_with_fail_fast_ends_with_one_line(tmp_path: Path) -> Non
         (("--attach", "x:1", "--address", ADDRESS, "--attach-ca-cert", "/no/file"), "read attach_ca_cert '/no/file'"),
         (("--attach", "x:1", "--address", ADDRESS, "--attach-token-file", "/no/file"), "attach_token_file '/no/file'"),
         (("--attach", ":::", "--address", ADDRESS), "attach is ':::'"),
+        (("--attach", "127.0.0.1:9", "--address", ADDRESS, "--max-calls", "0"), "max_calls is 0"),
     ],
 )
 @pytest.mark.few(2)
@@ -192,6 +193,21 @@ async def test_wrong_options_are_named_in_one_line(options: tuple[str, ...], sai
     assert code == 2
     assert said in err
     assert "Traceback" not in err
+
+
+async def test_an_agent_without_a_valid_card_ends_before_it_attaches(tmp_path: Path) -> None:
+    path = tmp_path / "mute.py"
+    path.write_text(
+        "from a2a_grpc import Agent\n"
+        "agent = Agent('Mute', '')\n"
+        "@agent.skill()\n"
+        "async def nothing(message: str) -> str:\n"
+        "    return message\n"
+    )
+    code, out, err = await run_program(*CLI, "serve", str(path), "--attach", "127.0.0.1:9", "--address", ADDRESS)
+    assert (code, out) == (2, "")
+    assert "agent 'Mute': description is empty; the card needs it" in err
+    assert "attached" not in err
 
 
 async def test_the_command_line_streams_from_a_logical_address_and_grpcurl_calls_it_with_the_tenant() -> None:

@@ -150,7 +150,7 @@ def test_a_thousand_agents_that_have_lost_a_sentinel_come_back_spread_out() -> N
     attached: Counter[int] = Counter()
     for _ in range(1000):
         delays = ReattachDelay()
-        now_s = delays.after_loss_s(spread_of(1000))
+        now_s = delays.after_loss_s(spread_of(1000), 60.0)
         attempts[int(10 * now_s)] += 1
         while now_s < back_s:
             now_s += delays.after_failure_s()
@@ -164,8 +164,16 @@ def test_a_thousand_agents_that_have_lost_a_sentinel_come_back_spread_out() -> N
 
 def test_an_agent_that_is_alone_comes_back_at_once() -> None:
     assert spread_of(1) <= 0.2
-    assert all(ReattachDelay().after_loss_s(0.0) <= 0.2 for _ in range(1000))
-    assert all(ReattachDelay().after_loss_s(1e9) <= RETRY_MAXIMUM_S for _ in range(1000))
+    assert all(ReattachDelay().after_loss_s(0.0, 60.0) <= 0.2 for _ in range(1000))
+    assert all(ReattachDelay().after_loss_s(1e9, 60.0) <= RETRY_MAXIMUM_S for _ in range(1000))
+
+
+def test_the_delays_grow_also_if_each_attempt_succeeds_and_the_tunnel_is_lost_at_once() -> None:
+    delays = ReattachDelay()
+    assert delays.after_loss_s(0.0, 0.01) <= 0.2
+    assert [delays.after_loss_s(0.0, 0.01) >= RETRY_MAXIMUM_S / 2 for _ in range(10)][-6:] == [True] * 6
+    assert delays.after_loss_s(0.0, 60.0) <= 0.2
+    assert delays.after_loss_s(0.0, 0.01) <= 0.2
 
 
 async def test_agents_that_have_lost_their_sentinel_are_all_back_when_it_is() -> None:
