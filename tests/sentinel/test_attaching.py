@@ -116,7 +116,7 @@ async def test_the_status_of_a_refusal_is_known_also_if_a_write_fails_before_it_
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "credentials are missing")
 
     server = grpc.server(futures.ThreadPoolExecutor(1))
-    handlers = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
+    handlers: dict[str, Any] = {"Attach": grpc.stream_stream_rpc_method_handler(serve)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a2a_grpc.sentinel.v1.Sentinel", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
