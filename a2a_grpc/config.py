@@ -22,7 +22,7 @@ OPTIONS = frozenset([
     "cancel_on_interrupt", "context", "count", "data", "expires_days", "extended", "extension", "file", "header",
     "history", "id", "idempotency_key", "interval", "limit", "log_level", "metadata", "no_artifacts", "no_wait",
     "output", "poll", "priority", "push_credentials", "push_token", "reference", "scope", "service", "since", "state",
-    "task", "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
+    "strategy", "task", "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
     "all", "client_id", "issuer", "oauth2_audience", "oauth2_client_id", "oauth2_client_secret",
     "oauth2_client_secret_file", "oauth2_issuer", "oauth2_scope", "oauth2_token_url", "token_command",
     "address", "attach", "attach_ca_cert", "attach_cert", "attach_key", "attach_max_age_s", "attach_plaintext",

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from started import start
 
 FREE = ["-o", "json", "--listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--store=memory:", "--drain-grace-s=0"]
-LIMIT_S = 60
 AGENTS = {
     **{name: [f"servers/{name}.py"] for name in ("cancellable", "scripted", "streaming_text", "translator")},
     "worker": ["servers/worker.py", "--push-allow=127.0.0.0/8"],
@@ -38,29 +37,27 @@ PROGRAMS = {  # the arguments of each program, and what it has to print
 
 def serve(stack: ExitStack) -> dict[str, str]:
     """Start all agents at the same time. Return their addresses by name. The agents end with the stack."""
-    addresses, started = {"folder": stack.enter_context(tempfile.TemporaryDirectory())}, {}
-    for name, command in AGENTS.items():
-        started[name] = start([*command, *FREE], stack, stdout=subprocess.PIPE)
+    addresses = {"folder": stack.enter_context(tempfile.TemporaryDirectory())}
+    started = {name: start([*command, *FREE], stack, stdout=subprocess.PIPE) for name, command in AGENTS.items()}
     for name, process in started.items():
-        ready = next((json.loads(line) for line in process.stdout or () if '"ready"' in line), None)
-        if ready is None:
+        if (ready := next((json.loads(line) for line in process.stdout or () if '"ready"' in line), None)) is None:
             sys.exit(f"Error: the agent '{name}' does not start")
         addresses |= {name: ready["grpc"], f"{name}_http": ready["http"]}
     return addresses
 
 
-def passes(name: str, addresses: dict[str, str]) -> bool:
+def passes(name: str, addresses: dict[str, str], limit_s: float = 60) -> bool:
     """Run one program. Print its result, and return True if it passed."""
     began, (arguments, expected) = time.monotonic(), PROGRAMS[name]
     command = [f"clients/{name}.py", *(word.format(**addresses) for word in arguments.split())]
     with ExitStack() as stack:
         process = start(command, stack, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
-            said, _ = process.communicate(timeout=LIMIT_S)
+            said, _ = process.communicate(timeout=limit_s)
             ended = f"exit code {process.returncode}"
         except subprocess.TimeoutExpired:
             process.kill()
-            ended, said = f"not ended after {LIMIT_S} s", process.communicate()[0]
+            ended, said = f"not ended after {limit_s} s", process.communicate()[0]
     has_passed = ended == "exit code 0" and expected in said
     print(f"{'PASS' if has_passed else 'FAIL'}  {name:<18} {time.monotonic() - began:4.1f} s", flush=True)
     if not has_passed:

@@ -8,7 +8,6 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -16,6 +15,7 @@ from aiohttp.http import HttpProcessingError
 from google.protobuf import json_format
 from yarl import URL
 
+from a2a_grpc.client.channel import user_agent
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.harmless import one_line
@@ -83,7 +83,7 @@ class Webhooks:
         self._hosts = Slots(self._settings.push_posts_per_host)
         self._tenants = Slots(self._settings.push_posts_per_tenant)
         self._session: aiohttp.ClientSession | None = None
-        self._agent = f"a2a-grpc/{version('a2a-grpc')}"
+        self._agent = user_agent()
 
     async def check(self, config: TaskPushNotificationConfig) -> None:
         """Check the config when it is registered.

@@ -201,8 +201,8 @@ def run_program(
         found = find()
         _check_unused(found.unused, settings, report=report if worker is None else None)
         settings, note = with_push(with_store(found.agent, settings))
-        if note and worker is None:
-            report("note", {"text": note})
+        if worker is None:
+            report = _noting(report, note)
         if around is not None:  # before the agent attaches or registers
             for kind in SETTINGS:
                 load(kind, settings)
@@ -238,14 +238,23 @@ def run_program(
         return
     check_workers(server_settings, store=server_settings.store if _names_store(settings) else "")
     _, note = with_push(settings)
-    if note:
-        report("note", {"text": note})
     try:
-        run_to_end(_run_workers(server_settings, report), asyncio.new_event_loop())
+        run_to_end(_run_workers(server_settings, _noting(report, note)), asyncio.new_event_loop())
     except NeverReadyError as error:
         if error.code > 0:
             sys.exit(error.code)  # the worker has printed the reason
         sys.exit(f"Error: {error}")
+
+
+def _noting(report: Reporter, note: str) -> Reporter:
+    """Return a function that reports the note before "ready", so that a failed start says only why it failed."""
+
+    def reporting(event: str, values: Mapping[str, Any]) -> None:
+        if note and event == "ready":
+            report("note", {"text": note})
+        report(event, values)
+
+    return reporting
 
 
 def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, report: Reporter | None) -> None:

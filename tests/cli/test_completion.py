@@ -38,7 +38,7 @@ async def test_bash_completes_verbs_options_and_values() -> None:
         ("a2a-grpc", "s"), ("a2a-grpc", "push", ""), ("a2a-grpc", "get", "--tok"), ("a2a-grpc", "list", "-o", "")
     )
     assert verbs == VERBS_WITH_S
-    assert below == {"create", "get", "list", "delete"}
+    assert below == {"create", "dead", "delete", "get", "list", "listen"}
     assert options == {"--token", "--token-command", "--token-file"}
     assert values == {"text", "json"}
 

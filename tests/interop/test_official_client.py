@@ -31,13 +31,13 @@ async def seen_by_client(server: Program, *scenarios: str) -> Seen:
 async def seen(request: pytest.FixtureRequest) -> Seen:
     """All scenarios, on a server whose card names a tenant: the server's own one, or its address at a sentinel."""
     if request.param == "direct":
-        async with Program.server("servers/scripted.py", "--tenant", "acme") as server:
+        async with Program.server("servers/scripted.py", "--no-push", "--tenant", "acme") as server:
             return {**await seen_by_client(server), "address": server.address, "tenant": "acme"}
     there = "acme@fame.fabric"
     async with Program(
         "-m", "a2a_grpc", "sentinel", "-o", "json", "--listen", "127.0.0.1:0", "--http-listen=off"
     ) as sentinel:
-        attached = ("--attach", sentinel.address, "--address", there)
+        attached = ("--no-push", "--attach", sentinel.address, "--address", there)
         async with Program.server("servers/scripted.py", *attached) as server:
             return {**await seen_by_client(server, *AT_A_SENTINEL), "address": sentinel.address, "tenant": there}
 

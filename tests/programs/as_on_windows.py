@@ -5,16 +5,20 @@ which gRPC does something else on Windows). Modules and constants that are for U
 """
 
 import asyncio
+import fcntl
 import functools
 import importlib
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 UNIX = socket.AF_UNIX
+LOCK, LOCK_EX = fcntl.flock, fcntl.LOCK_EX
 
 LACKING: dict[Any, tuple[str, ...]] = {
     os: (
@@ -35,6 +39,15 @@ LACKING: dict[Any, tuple[str, ...]] = {
 LIBRARIES = ("aiohttp", "grpc.aio", "rich.console", "sqlalchemy.dialects.sqlite", "typer.testing")
 """Imported while everything is there: this is about what our own code needs."""
 MODULES = ("resource", "fcntl", "pwd", "grp", "termios", "tty", "syslog")
+
+
+class Msvcrt(ModuleType):
+    """Locks files by the calls of Unix, since only Windows has this module."""
+
+    LK_LOCK = 1
+
+    def locking(self, file: int, mode: int, count: int) -> None:
+        LOCK(file, LOCK_EX)
 
 
 def refuse(*_: Any) -> Any:
@@ -75,8 +88,10 @@ def main() -> None:
             delattr(module, name)
     socket.SO_EXCLUSIVEADDRUSE = socket.SO_KEEPALIVE  # type: ignore[attr-defined]  # Linux has nothing like it
     sys.platform = "win32"
+    ssl.enum_certificates = lambda _: []  # type: ignore[attr-defined]  # Python has it there only
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
+    sys.modules["msvcrt"] = Msvcrt("msvcrt")
     asyncio.set_event_loop_policy(Policy())
     from a2a_grpc.cli import main
 

@@ -765,7 +765,7 @@ async def test_demo_all_says_which_programs_fail_with_what_they_said() -> None:
     assert (exit_code, err) == (1, "")
     assert marked(mark) == []
     verdicts = {name: verdict for verdict, name in re.findall(r"^(PASS|FAIL)  (\w+)", out, re.MULTILINE)}
-    assert verdicts == {name: "PASS" if name in STUBS else "FAIL" for name in [*CLIENTS, "demo"]}
+    assert verdicts == {name: "PASS" if name in STUBS else "FAIL" for name in [*CLIENTS, "callback", "demo"]}
     assert "  exit code 1; it should say '[STATUS] CANCELED':\n" in out
     assert "\n  | Error: A2A_GRPC_TIMEOUT_S is 'soon'; it must be a number of seconds, for example 30\n" in out
     assert "Traceback" not in out

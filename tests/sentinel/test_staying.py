@@ -136,7 +136,7 @@ async def test_a_cut_that_recurs_after_the_same_time_is_named_with_what_to_set(
         await cut.welcome()
 
         def named() -> None:
-            assert "again and again after the same time" in caplog.text
+            assert "after the same time again and again" in caplog.text
             assert "seconds=1.2" in caplog.text
             assert "--attach-max-age-s 0.9" in caplog.text
 
