@@ -16,6 +16,7 @@ OFFERED = (
     "urn:a2a-grpc:extension:seq:1",
     "urn:a2a-grpc:extension:artifacts:1",
     "urn:a2a-grpc:extension:idempotent-send:1",
+    "urn:a2a-grpc:extension:callback:1",
 )
 
 
