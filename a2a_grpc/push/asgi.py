@@ -25,7 +25,7 @@ async def serve_asgi(
     Args:
         take: Takes a request, and returns its answer.
         close: Ends the application.
-        scope: What the connection is.
+        scope: The scope of ASGI, which describes the connection.
         receive: Returns the next event of the server.
         send: Takes an event for the server.
     """

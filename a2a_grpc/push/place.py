@@ -36,7 +36,7 @@ def refused(url: str, problem: str) -> InvalidRequestError:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place of a webhook: what its url names.
+    """The parts of the url of a webhook.
 
     Attributes:
         scheme: "https" or "http" for a webhook, "grpcs" or "grpc" for an agent.

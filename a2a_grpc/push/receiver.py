@@ -176,7 +176,7 @@ class PushReceiver:
         """Serve as an ASGI application.
 
         Args:
-            scope: What the connection is.
+            scope: The scope of ASGI, which describes the connection.
             receive: Returns the next event of the server.
             send: Takes an event for the server.
         """

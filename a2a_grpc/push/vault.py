@@ -30,7 +30,7 @@ class LockedError(Exception):
 class Vault:
     """Encrypts and decrypts the secrets of push configs (AES-GCM with keys of 256 bits).
 
-    Guarantees: what is encrypted for one config can be decrypted for no other one, and for no other url.
+    Guarantees: secrets that were encrypted for one config cannot be decrypted for another config or another url.
 
     Args:
         keys: Keys of 32 bytes. The first one encrypts. Each of them decrypts what it has encrypted, so that a key is
@@ -65,7 +65,7 @@ class Vault:
         return cls(_keys(path, content), str(path))
 
     def derived(self, purpose: str) -> list[bytes]:
-        """Return a key for another purpose from each key, in their order. It tells nothing of the key.
+        """Return a key for another purpose from each key, in their order. The key cannot be computed from it.
 
         Args:
             purpose: A text that no other purpose has.

@@ -65,7 +65,7 @@ class Attaching:
         rules: The rules that say which callers may attach at which addresses.
         settings: The settings of the sentinel.
         folder: A folder for private sockets, which no other user can read.
-        welcome: What each agent gets to know, in addition to its address.
+        welcome: The message for each agent that has attached, without its address.
         traffic: The accounts of connections.
         streams: The streams of agents that are open.
         max_age_s: The age in seconds at which agents are asked to open a new tunnel; 0 for no limit.

@@ -88,7 +88,7 @@ class Outbox(Protocol):
         """
 
     async def step_push(self, step: PushStep) -> Then | None:
-        """Keep what came of a claim.
+        """Store the outcome of a claim.
 
         Args:
             step: The new cursor, and what is to happen to the claim.
