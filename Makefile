@@ -12,7 +12,7 @@ IN_PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check docs proto-go proto-typescript proto-java lint prose types collect peers test test-long test-nightly test-all attacks check demo demo-all \
+.PHONY: help setup proto proto-check docs site proto-go proto-typescript proto-java lint prose types collect peers test test-long test-nightly test-all attacks check demo demo-all \
   serve interop grpcurl buf ard bench profile compare size clean
 
 help: ## List the targets.
@@ -46,6 +46,9 @@ proto-check: proto ## Fail if generated/ is not what proto/ gives.
 
 docs: $(VENV)/.dev ## Write the generated pages of docs/ from the package.
 	@$(BIN)/python docs/generate.py
+
+site: $(VENV)/.dev ## Build the site of docs/ into .cache/site. A page without a place in it, or a broken link, is an error.
+	@$(BIN)/python -m mkdocs build --strict
 
 proto-go: $(PROTO_VENV)/.done ## Generate the stubs of clients/go (needs Go).
 	@PROTOC="$(abspath $(PROTO_VENV)/bin/python) -m grpc_tools.protoc" bash clients/go/generate.sh

@@ -10,7 +10,7 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import cache, partial
 from importlib import import_module
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from a2a_grpc import A2AError, wire
+from tools.anchors import slugs
 from tools.docstrings import Docstring, attributes, parameters, parse
 
 WIDTH = 120
@@ -849,17 +850,6 @@ def _anchors(chapter: Chapter) -> dict[str, str]:
     names = [name for group in chapter.names.values() for name in group]
     headings = [heading for name in names for heading in (name, *(f"{name}.{m}" for m in _methods(NAMES[name])))]
     return dict(zip(headings, slugs(headings), strict=True))
-
-
-def slugs(headings: Iterable[str]) -> list[str]:
-    """Return the anchors of the headings of a page, as GitHub makes them: the second `part` is `part-1`."""
-    seen: dict[str, int] = {}
-    found: list[str] = []
-    for heading in headings:
-        slug = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        found.append(f"{slug}-{seen[slug]}" if slug in seen else slug)
-        seen[slug] = seen.get(slug, 0) + 1
-    return found
 
 
 def _first_sentence(text: str) -> str:

@@ -1,28 +1,25 @@
-"""Links between the pages, and from the pages to files of the repository, lead somewhere."""
+"""Links between the pages, and from the pages to files of the repository, lead somewhere. The site has every page."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.docs.pages import PAGES
 from tests.harness import ROOT
+from tools.anchors import headings, slugs
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
+SITE = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors that GitHub gives the headings of a page."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    found: dict[str, int] = {}
-    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
-        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
-        anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-        found[anchor] = found.get(anchor, -1) + 1
-    return {
-        anchor if not place else f"{anchor}-{place}" for anchor, count in found.items() for place in range(count + 1)
-    }
+    """Return the anchors of the headings of a page, on GitHub and on the site."""
+    return set(slugs(headings(page.read_text())))
 
 
 def broken(page: Path) -> list[str]:
@@ -46,3 +43,20 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_has_the_marks_of_a_merge(page: Path) -> None:
     assert re.findall(r"^(?:<<<<<<<|=======|>>>>>>>)(?: .*)?$", page.read_text(), re.MULTILINE) == []
+
+
+def pages_of(entry: Any) -> list[str]:
+    """Return the pages that an entry of the navigation names, in order."""
+    if isinstance(entry, str):
+        return [entry]
+    return [page for inner in (entry.values() if isinstance(entry, dict) else entry) for page in pages_of(inner)]
+
+
+def test_the_navigation_of_the_site_has_each_page_once() -> None:
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(pages_of(navigation)) == SITE, "give the page a place in `nav` of mkdocs.yml"
+
+
+def test_the_first_page_of_the_site_has_a_link_to_each_other_page() -> None:
+    links = {link.partition("#")[0] for link in LINK.findall(CODE.sub("", (ROOT / "docs" / "index.md").read_text()))}
+    assert set(SITE) - links == {"index.md"}, "describe the page in docs/index.md"
