@@ -12,8 +12,8 @@ from typing import NamedTuple, cast
 
 from a2a_grpc.agent import Agent, Outcome, Output, Threads, Turn, TurnBackend
 from a2a_grpc.engine.past import Past
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replay import Replay, kept_of, take_asked
-from a2a_grpc.engine.run import QueuedTurn
 from a2a_grpc.lifecycle import INTERRUPTED
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload

@@ -1,4 +1,4 @@
-"""The ways a message can go: to a new task, to one that is there, to an answer without a task."""
+"""Accept messages: for a new task, for a task that exists, or for an answer without a task."""
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed, Skill
 from a2a_grpc.agent.agent import SKILL
+from a2a_grpc.engine.events import check_limits, now_us, set_status, status_event, written
 from a2a_grpc.engine.priority import check_priority
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.rerun import Reruns
-from a2a_grpc.engine.run import QueuedTurn
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
 from a2a_grpc.engine.settings import EngineSettings
-from a2a_grpc.engine.writer import check_limits, now_us, set_status, status_event, written
 from a2a_grpc.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
@@ -60,8 +60,11 @@ TAKEN_WITHIN_S = 1.0
 class Intake:
     """Accepts messages.
 
-    Guarantees: a message is stored before it is accepted, once for each idempotency key; limits refuse before anything
-    is changed; a caller that goes away leaves nothing half done.
+    Guarantees:
+
+    - A message is stored before it is accepted. It is accepted once for each idempotency key.
+    - A message that is over a limit is refused before anything is changed.
+    - If the caller goes away, the message is accepted as a whole or not at all.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Intake:
         self._accepting: set[asyncio.Future[Any]] = set()
 
     async def finish(self, grace_s: float) -> None:
-        """Waits for the messages that are being accepted, within the grace."""
+        """Wait for the messages that are being accepted, at most for the grace."""
         if self._accepting:
             await asyncio.wait(self._accepting, timeout=grace_s)
 
@@ -114,7 +117,7 @@ class Intake:
             return await self._accepted_before(send, bound)
 
     async def _begin(self, send: SendCall, skill: Skill) -> AcceptedTurn:
-        """A message that asks for a new task."""
+        """Create a task for a message, and start its run."""
         scope = send.scope
         self._check_room(scope)
         message, size = send.request.message, send.size
@@ -151,9 +154,11 @@ class Intake:
         try:
             if records is not None:
                 records.__enter__()  # before the first event of the run
-            created = self._create(create, first, serialized)
-            if not created.done():
-                await over(created)
+            created = self._log.write(create)
+            if created.done():
+                self._start(create, first, serialized, created)
+            else:
+                await self._created(create, first, serialized, created)
             _check_created(created)
         except BaseException:
             if records is not None:
@@ -166,20 +171,19 @@ class Intake:
         self._runs.check_room(scope)
         self._runs.waiting.check()
 
-    def _create(self, create: Create, first: QueuedTurn, serialized: bytes) -> Written:
-        """Begin to create a task. Its run starts as soon as it is stored, even if the caller has gone."""
-        written = self._log.write(create)
-        if written.done():
-            self._start(create, first, serialized, written)
-            return written
+    async def _created(self, create: Create, first: QueuedTurn, serialized: bytes, written: Written) -> None:
+        """Wait until a task is created or refused. Its run starts as soon as it is stored, even if the caller has
+        gone."""
         written.add_done_callback(partial(self._start, create, first, serialized))
         held = ExitStack()
-        held.callback(self._runs.locks.take(create.key))  # until its run is there
+        lock = self._runs.locks.holding(create.key)  # until its run is there
+        await lock.acquire()  # which is free, as the task is new, so this does not wait
+        held.callback(lock.release)
         held.enter_context(self._runs.slots.reserving(create.key.scope))
         self._accepting.add(written)
         written.add_done_callback(self._accepting.discard)
         written.add_done_callback(lambda _: held.close())
-        return written
+        await over(written)
 
     def _start(self, create: Create, first: QueuedTurn, serialized: bytes, written: Written) -> None:
         """Start the run of a task, if the task was created."""
@@ -190,7 +194,7 @@ class Intake:
         self._runs.start(first, self._runs.writer(key, head), serialized)
 
     async def _continue(self, send: SendCall) -> AcceptedTurn:
-        """A message to a task that is there. Such messages are accepted one at a time."""
+        """Accept a message for a task that exists. A task accepts one message at a time."""
         message = send.request.message
         key = TaskKey(*send.scope, message.task_id)
         await self._admit(key, message)
@@ -200,14 +204,14 @@ class Intake:
             raise InvalidRequestError.of(
                 Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
             )
-        return await self._surely(self._enqueue(send, skill, key))
+        return await self._shielded(self._enqueue(send, skill, key))
 
     async def _enqueue(self, send: SendCall, skill: Skill, key: TaskKey) -> AcceptedTurn:
-        """Stores a message with those that wait for the task, then sees to it that its turn comes."""
+        """Store a message with those that wait for the task. Then start its turn, or wake the holder of the task."""
         message, me = send.request.message, self._replica.id
         async with AsyncExitStack() as held:
             await held.enter_async_context(self._runs.locks.holding(key))
-            head = await self._admit(key, message)  # once more: it may have ended meanwhile
+            head = await self._admit(key, message)  # once more, as the task may have ended meanwhile
             message.context_id = head.context_id
             self._check_size(key, head, message)
             await breathe(send.size)
@@ -226,7 +230,7 @@ class Intake:
                     limit=self._settings.max_queued_turns,
                     bind=send.binding(key.id),
                 )
-            except StaleAppend:  # it has ended meanwhile
+            except StaleAppend:  # the task has ended meanwhile
                 await self._admit(key, message)
                 raise
             except QueueFull as full:
@@ -237,7 +241,7 @@ class Intake:
                 raise TaskNotFoundError.of(key.id)
             accepted = accepted._replace(turn=stored.last_turn)
             is_here = stored.replica == me == self._replica.id and not stored.is_lost
-            with suppress(StaleAppend):  # somebody took the task over: the message waits there, or it has ended
+            with suppress(StaleAppend):  # another replica has the task, with the message, or has ended it
                 if is_here and await self._give(key, stored, first._replace(turn=accepted.turn)):
                     return await self._as_taken(accepted)
         if stored.is_lost or is_here:
@@ -250,8 +254,10 @@ class Intake:
         return accepted
 
     async def _give(self, key: TaskKey, head: Head, first: QueuedTurn) -> bool:
-        """Give a message that is stored to the task's run here, or start a run: then the message and the move to
-        WORKING are one record. Return False if there is no run and this message is not the next one's.
+        """Give a message that is stored to the run of the task here, or start a run. Return False if there is no run,
+        and the message is not the next turn of the task.
+
+        A run that is started begins with one record, which has the message and the move to WORKING.
 
         A task that waits in `ask` gets its run again, with the message as the answer; any other a new turn.
         """
@@ -272,7 +278,7 @@ class Intake:
         return True
 
     async def _see_taken(self, accepted: AcceptedTurn) -> None:
-        """Waits a moment for another replica to take an answer."""
+        """Wait a moment for another replica to take an answer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKEN_WITHIN_S):
                 with self._log.follow(accepted.key, accepted.snapshot.seq) as records:
@@ -281,18 +287,19 @@ class Intake:
                             return
 
     async def _as_taken(self, accepted: AcceptedTurn) -> AcceptedTurn:
+        """Return an accepted turn with the task as it is now."""
         return accepted._replace(snapshot=await self._log.snapshot(accepted.key))
 
     def _check_size(self, key: TaskKey, head: Head, message: Message) -> None:
-        """Raises ResourceExhaustedError where the message would be too much for its task."""
+        """Raise ResourceExhaustedError if the message is too much for its task."""
         event = status_event(key, head.context_id, lifecycle.WORKING, now_us())
         try:
             check_limits(self._settings, head.seq, head.size, event.ByteSize(), message.ByteSize())
         except Failed as over_limit:
             raise ResourceExhaustedError(str(over_limit.content)) from over_limit
 
-    def _surely(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """What a caller that goes away must not leave half done, where it goes on in the background."""
+    def _shielded(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Run work that goes on in the background if the caller is canceled."""
         task = asyncio.create_task(work)
         self._accepting.add(task)
         task.add_done_callback(self._accepted)
@@ -301,10 +308,13 @@ class Intake:
     def _accepted(self, task: "asyncio.Task[Any]") -> None:
         self._accepting.discard(task)
         if not task.cancelled():
-            task.exception()  # is the caller's, if it is still there
+            task.exception()  # the caller gets it, unless the caller has gone
 
     async def _admit(self, key: TaskKey, message: Message) -> Head:
-        """The task's row, if it takes this message: it exists (SEND-6), in this context (IDS-8), not ended (SEND-7)."""
+        """Return the row of the task. Raise the error if the task does not take the message.
+
+        The task has to exist (SEND-6), in the context of the message (IDS-8), and must not have ended (SEND-7).
+        """
         head = await self._log.head(key)
         if message.context_id not in ("", head.context_id):
             raise InvalidRequestError.of(
@@ -318,7 +328,7 @@ class Intake:
         return head
 
     async def _reply(self, send: SendCall, skill: Skill) -> Message:
-        """A message that is answered with a message. Calls with one idempotency key go one after the other."""
+        """Answer a message with a message. Calls with the same idempotency key run one after the other."""
         if not send.idempotency_key:
             return await self._play_reply(send, skill)
         self._runs.check_room(send.scope)
@@ -346,11 +356,11 @@ class Intake:
         )
 
     async def _bound(self, send: SendCall) -> Binding | None:
-        """What the message's idempotency key stands for, if it was used before."""
+        """Return what the idempotency key of a call stands for; None if the key is new."""
         return await self._log.store.bound(send.scope, send.idempotency_key)
 
     async def _accepted_before(self, send: SendCall, binding: Binding) -> AcceptedTurn | Message:
-        """What the first call with this idempotency key led to."""
+        """Return the outcome of the first call with a key. Raise InvalidRequestError if the request differs."""
         if binding.fingerprint != send.fingerprint:
             raise InvalidRequestError.of(
                 Violation("idempotency-key", f"'{send.idempotency_key}' was used with a different request")

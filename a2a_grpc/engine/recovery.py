@@ -14,10 +14,11 @@ from google.protobuf.struct_pb2 import Struct
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
 from a2a_grpc.engine.periodic import PeriodicTasks
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.rerun import Reruns
-from a2a_grpc.engine.run import Canceled, QueuedTurn
+from a2a_grpc.engine.run import Canceled
 from a2a_grpc.engine.runs import Active, Runs
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.sweep import Expiry, sweep

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replay import Asked, Replay, kept_of, take_asked
-from a2a_grpc.engine.run import QueuedTurn
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.log import Log

@@ -6,27 +6,29 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from types import FrameType
-from typing import Any, NamedTuple, ParamSpec, cast
+from typing import Any, ParamSpec, cast
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Agent, Completed, Failed, Outcome, Output, Skill, Threads, Turn, TurnBackend
+from a2a_grpc.agent import Completed, Failed, Outcome, Output, Threads, Turn, TurnBackend
 from a2a_grpc.agent.output import artifact, artifacts, is_artifacts
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.blame import blamed, frame_of, line_of
+from a2a_grpc.engine.events import OverLimit
 from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.priority import priority_of
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.slots import Place, Slots
+from a2a_grpc.engine.states import CLOSED, NEXT, Event, State, after
 from a2a_grpc.engine.watch import Watch
-from a2a_grpc.engine.writer import OverLimit, Writer
+from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import detached, is_closing
 from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.piecewise import parsed
-from a2a_grpc.principal import Principal
-from a2a_grpc.store import Pending, StaleAppend, StoreUnavailable, TaskKey, TaskView
+from a2a_grpc.store import StaleAppend, StoreUnavailable, TaskView
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
 
 Given = ParamSpec("Given")
@@ -46,43 +48,6 @@ So pieces are sent while the next ones are made. An agent that never waits does 
 """
 
 
-class QueuedTurn(NamedTuple):
-    """A message that is a turn of a task, with what its run needs."""
-
-    turn: int
-    skill: Skill
-    request: SendMessageRequest
-    principal: Principal
-    is_kept: bool = False
-    """True if the store keeps it until the run is over, so that another replica can begin the run again."""
-    attempt: int = 1
-    replay: Replay | None = None
-    """What an earlier run for this message has asked."""
-
-    @classmethod
-    def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "QueuedTurn":
-        """Return the turn of a stored message. If the agent has no such skill any more, its run ends in FAILED."""
-        return cls(
-            pending.turn,
-            agent.skills.get(pending.skill) or _gone(pending.skill),
-            SendMessageRequest.FromString(pending.request),
-            Principal.from_json(pending.caller, tenant=key.tenant),
-            is_kept,
-            attempt,
-        )
-
-    def pending(self) -> Pending:
-        """Return what of the turn is stored."""
-        return Pending(self.turn, self.skill.id, self.request.SerializeToString(), self.principal.to_json())
-
-
-def _gone(skill_id: str) -> Skill:
-    async def refuse(turn: Turn) -> None:
-        raise Failed(f"this agent does not have the skill '{skill_id}' any more")
-
-    return Skill(skill_id, skill_id, "", (), (), (), (), "task", None, refuse, is_generator=False)
-
-
 class Canceled(Outcome):
     """The outcome of a turn that was stopped."""
 
@@ -91,6 +56,9 @@ class Canceled(Outcome):
 
 class Run(TurnBackend):
     """Runs one turn of a task. It waits for a place, runs the handler, writes its output, and ends the turn.
+
+    The module `states` says what may happen to a run in each of its states, and `_move` is the one place where the
+    state changes.
 
     Guarantees:
 
@@ -139,10 +107,9 @@ class Run(TurnBackend):
         self._stop_outcome: Outcome | None = None
         self._cancel_metadata: dict[str, Json] = {}
         self._worker: asyncio.Task[Any] | None = None
-        self._ending = False
+        self._state = State.WAITING
         self._handler_ended: asyncio.Future[None] | None = None
-        self._is_lost = False
-        self._was_waiting = False
+        self._was_asking = False
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         self._unnamed = 0
         self._calls = 0
@@ -151,6 +118,10 @@ class Run(TurnBackend):
         self._changed: Failed | None = None
         """Why the run cannot go on: it does not repeat what an earlier run did."""
         self._place = self._enter()
+
+    def _move(self, event: Event) -> None:
+        """Go to the state that follows an event. Raise IllegalEvent if the event cannot happen now."""
+        self._state = after(self._state, event)
 
     # -- what the engine asks of a run
 
@@ -168,7 +139,7 @@ class Run(TurnBackend):
             outcome, made = self._repeated(detached(raised)), self.writer.seq
         except StaleAppend:
             logger.warning("run was stopped because another replica has its task task=%s", self.writer.key.id)
-            self._is_lost = True
+            self._move(Event.LOSE)
             return
         except StoreUnavailable:
             logger.warning("events of a run could not be stored, so its task fails task=%s", self.writer.key.id)
@@ -176,16 +147,16 @@ class Run(TurnBackend):
         except BaseException as raised:  # agent code may raise anything: a panic of an extension, SystemExit
             if is_closing(raised, worker):
                 raise
-            if self._stop_outcome is None and not self._is_lost:
+            if self._stop_outcome is None and not self.is_lost:
                 task_id, skill_id, line = self.writer.key.id, self._queued.skill.id, line_of(raised)
                 logger.exception("handler failed task=%s skill=%s %s", task_id, skill_id, line)
             outcome = self._changed or Failed(GENERIC_FAILURE)
         finally:
-            self._ending = True
+            self._move(Event.ENDED)
             if self._handler_ended is not None and not self._handler_ended.done():
                 self._handler_ended.set_result(None)
             self._place.release()
-        if self._is_lost:
+        if self.is_lost:
             return
         if self._stop_outcome is not None:
             await self._end(self._stop_outcome)
@@ -194,8 +165,9 @@ class Run(TurnBackend):
 
     def stop(self, outcome: Outcome, metadata: dict[str, Json] | None = None) -> None:
         """Stop the run, to end it in `outcome`. Only the first call counts, and none if the run is ending already."""
-        if self._ending or self._stop_outcome is not None:
+        if Event.STOPPED not in NEXT[self._state] or self._stop_outcome is not None:
             return
+        self._move(Event.STOPPED)
         self._stop_outcome = outcome
         self._cancel_metadata = metadata or {}
         if self._worker is not None:  # otherwise it has not begun, and looks at the outcome first
@@ -203,8 +175,8 @@ class Run(TurnBackend):
 
     def lose(self) -> None:
         """Stop the run without ending its task, because another replica has the task or takes it."""
-        self._was_waiting = self.is_waiting
-        self._ending = self._is_lost = True
+        self._was_asking = self.is_waiting
+        self._move(Event.LOSE)
         if self._worker is not None:
             self._worker.cancel()
 
@@ -217,33 +189,35 @@ class Run(TurnBackend):
     @property
     def is_lost(self) -> bool:
         """True once the run has lost its task."""
-        return self._is_lost
+        return self._state is State.LOST
 
     @property
     def is_ending(self) -> bool:
         """True once the handler has ended. The end of the turn may not be written yet."""
-        return self._ending
+        return self._state in CLOSED
 
     def handler_ended(self) -> "asyncio.Future[None]":
         """Return a future that is done once the handler has ended. The end of the turn may not be written yet."""
         if self._handler_ended is None:
             self._handler_ended = asyncio.get_running_loop().create_future()
-            if self._ending:
+            if self.is_ending:
                 self._handler_ended.set_result(None)
         return self._handler_ended
 
     @property
     def is_waiting(self) -> bool:
         """True while the handler waits in `ask` for a message."""
-        return self._answer is not None and not self._answer.done()
+        # The question of a handler that was canceled takes no answer, also before the handler has come to know of it.
+        return self._state is State.ASKING and self._answer is not None and not self._answer.done()
 
     async def answer(self) -> None:
         """Write the first message of the inbox, then give it to the waiting handler.
 
         A message that cannot be written stays in the inbox. The errors are those of `Writer.status`.
         """
-        answer, self._answer = self._answer, None
+        answer = self._answer
         assert answer is not None
+        self._move(Event.TAKEN)
         queued = self._inbox.popleft()
         turn = queued.turn
         try:
@@ -253,12 +227,18 @@ class Run(TurnBackend):
                 await self.writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=turn, done=done)
         except BaseException:
             self._inbox.appendleft(queued)
-            self._answer = answer
-            self._held.enter(self)
+            if self._is_answering(answer):
+                self._move(Event.REFUSED)
+                self._held.enter(self)
             raise
-        self._held.leave(self)
-        if not answer.done():
+        if self._is_answering(answer) and not answer.done():
+            self._move(Event.ANSWERED)
+            self._held.leave(self)
             answer.set_result(queued.request)
+
+    def _is_answering(self, answer: "asyncio.Future[SendMessageRequest]") -> bool:
+        """Return True unless the handler has withdrawn its question, or the run was closed, while it was answered."""
+        return self._state is State.ANSWERING and self._answer is answer
 
     # -- what the agent does, through its Turn
 
@@ -276,7 +256,7 @@ class Run(TurnBackend):
 
     @property
     def is_let_go(self) -> bool:
-        return self._is_lost and (self._was_waiting or self._is_resumable)
+        return self.is_lost and (self._was_asking or self._is_resumable)
 
     @property
     def recorded_questions(self) -> Sequence[Message]:
@@ -304,33 +284,60 @@ class Run(TurnBackend):
         return await self._past.named(self.writer.key.scope, ids, TaskView(artifacts, history_length))
 
     async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
-        if self._answer is not None:
-            raise RuntimeError("this turn is asking already; one question at a time")
+        self._check_asks_nothing()
         await asyncio.sleep(0)
         if self._replay is not None:
             return self._answer_again(self._replay, question)
         keep = None if self._queued.is_kept else self._queued.pending()
         await self._write(self.writer.status, state, question, keep=keep)
         self._queued = self._queued._replace(is_kept=True)
+        self._check_going_on()
+        self._check_asks_nothing()
+        self._move(Event.ASKED)
         answer: asyncio.Future[SendMessageRequest] = asyncio.get_running_loop().create_future()
         self._answer = answer
         try:
-            if self._inbox:
-                with suppress(StoreUnavailable):  # it is handed over again, as one that is unanswered
-                    await self.answer()
-                    return question, answer.result()
-            self._place.release()
-            self._held.enter(self)
-            request = await answer
-        except asyncio.CancelledError:
-            self._take_place_back()
+            request = await self._wait_for_answer(answer)
+        except BaseException as error:
+            if Event.WITHDRAWN in NEXT[self._state]:
+                self._move(Event.WITHDRAWN)
+            if isinstance(error, asyncio.CancelledError):
+                self._take_place_back()
             raise
         finally:
             self._answer = None
             self._held.leave(self)
-        self._place = self._enter()
-        await self._wait_for_place()
+        await self._go_on()
         return question, request
+
+    async def _wait_for_answer(self, answer: "asyncio.Future[SendMessageRequest]") -> SendMessageRequest:
+        """Return the answer to the question that is stored. An answer that waits already is taken at once."""
+        if self._inbox:
+            with suppress(StoreUnavailable):  # it is handed over again, as one that is unanswered
+                await self.answer()
+                self._check_going_on()
+                return answer.result()
+        self._place.release()
+        self._held.enter(self)
+        return await answer
+
+    async def _go_on(self) -> None:
+        """Let the handler go on after an answer, once the run has a place again."""
+        self._check_going_on()
+        if not self._place.is_held:
+            self._place = self._enter()
+            try:
+                await self._wait_for_place()
+            except asyncio.CancelledError:
+                if not self.is_ending:
+                    self._move(Event.WITHDRAWN)
+                raise
+        self._move(Event.PLACED)
+
+    def _check_asks_nothing(self) -> None:
+        """Raise RuntimeError while a question of the turn waits."""
+        if not self.is_ending and Event.ASKED not in NEXT[self._state]:
+            raise RuntimeError("this turn is asking already; one question at a time")
 
     def _answer_again(self, replay: Replay, question: Message) -> tuple[Message, SendMessageRequest]:
         self._check_going_on()
@@ -353,12 +360,12 @@ class Run(TurnBackend):
             await write(*given, **named)
         except StaleAppend:
             logger.warning("run was stopped because another replica has its task task=%s", self.writer.key.id)
-            self._ending = self._is_lost = True
+            self._move(Event.LOSE)
             raise asyncio.CancelledError from None
 
     def _check_going_on(self) -> None:
         """Raise CancelledError once the turn is over, or another replica has it. Raise Failed if it cannot go on."""
-        if self._ending:
+        if self._state in CLOSED:
             raise asyncio.CancelledError
         if self._changed is not None:
             raise self._changed
@@ -382,10 +389,11 @@ class Run(TurnBackend):
 
     async def _play(self) -> Outcome:
         """Run the handler. Return its outcome, or raise it. Its last output may not be stored yet."""
-        if self._stop_outcome is not None or self._is_lost:
+        if self._stop_outcome is not None or self.is_lost:
             return self._stop_outcome or Failed(SHUTDOWN_FAILURE)
         if not self._place.is_held:
             await self._wait_for_place()
+        self._move(Event.PLACED)
         skill, task = self._queued.skill, await self._task_of_turn()
         turn = Turn(
             skill=skill.id,
@@ -535,8 +543,9 @@ class Run(TurnBackend):
             logger.warning(
                 "run was stopped before it could store its end, because another replica has its task task=%s", task_id
             )
-            self._is_lost = True
+            self._move(Event.LOSE)
             return
+        self._move(Event.STORED)
         if logger.isEnabledFor(logging.INFO):
             logger.info("turn ended task=%s state=%s", task_id, lifecycle.state_name(self.writer.state))
 
@@ -579,7 +588,7 @@ class Run(TurnBackend):
 
     def _take_place_back(self) -> None:
         """Take a place for a handler that withdrew its question, if one is free. A canceled await cannot wait."""
-        if self._ending or self._stop_outcome is not None or self._place.is_held:
+        if self.is_ending or self._stop_outcome is not None or self._place.is_held:
             return
         self._place = self._enter()
         if not self._place.is_held:

@@ -15,8 +15,9 @@ from a2a_grpc.engine.farewell import Abandoned, say_farewell, waiting_for_anothe
 from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.locks import KeyLocks
 from a2a_grpc.engine.past import Past
+from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replica import Replica
-from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, QueuedTurn, Run
+from a2a_grpc.engine.run import SHUTDOWN_FAILURE, Canceled, Run
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.slots import Slots
 from a2a_grpc.engine.waiting import Waiting

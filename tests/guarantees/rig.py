@@ -11,7 +11,7 @@ import grpc.aio
 from a2a_grpc import Agent, InputRequired, Turn
 from a2a_grpc.bus import LocalBus
 from a2a_grpc.engine import Engine, EngineSettings, SendCall
-from a2a_grpc.engine.writer import now_us
+from a2a_grpc.engine.events import now_us
 from a2a_grpc.lifecycle import SUBMITTED, TERMINAL, fold
 from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of

@@ -33,7 +33,7 @@ async def lock() -> tuple[Callable[[], Awaitable[object]], Giving, Callable[[], 
     locks = KeyLocks()
     holding = locks.holding("key")
     await holding.__aenter__()
-    return locks.holding("key").__aenter__, holding.release, lambda: not locks._waiting
+    return locks.holding("key").__aenter__, holding.release, lambda: not locks.holding("key").locked()
 
 
 @pytest.mark.parametrize("what", [place, lock])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from a2a_grpc.engine.writer import status_event
+from a2a_grpc.engine.events import status_event
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, SUBMITTED, WORKING, fold
 from a2a_grpc.store import Head, Record, TaskKey
 from a2a_grpc.wire import Artifact, Part, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus

@@ -1,0 +1,103 @@
+"""The states of a run as a table: what may happen in each, and which state follows.
+
+    WAITING    the run needs a place           ──▶ PLAYING, ENDING
+    PLAYING    the handler is at work          ──▶ ASKING, ENDING
+    ASKING     a question waits for an answer  ──▶ ANSWERING, PLAYING, ENDING
+    ANSWERING  the answer is being stored      ──▶ WAITING, ASKING, PLAYING, ENDING
+    ENDING     the handler has ended           ──▶ OVER
+    OVER       the end of the turn is stored   ──▶ nothing
+    LOST       another replica has the task    ──▶ nothing
+
+A run begins in WAITING. Each state can become LOST, and LOST never ends. In ENDING, OVER and LOST the run is closed:
+the handler cannot write any more. To stop a run does not change its state. The handler of a stopped run may write until
+it has ended.
+"""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What a run is doing."""
+
+    WAITING = "waits for a place, before the handler begins or goes on after an answer"
+    PLAYING = "runs the handler"
+    ASKING = "waits in `ask` for an answer"
+    ANSWERING = "stores the answer"
+    ENDING = "stores the end of the turn, after the handler has ended"
+    OVER = "has stored the end of the turn"
+    LOST = "has lost its task to another replica"
+
+
+class Event(StrEnum):
+    """What happens to a run."""
+
+    PLACED = "the run has a place"
+    ASKED = "the question of the handler is stored"
+    TAKEN = "a message has come that is the answer"
+    REFUSED = "the answer could not be stored"
+    ANSWERED = "the answer is stored"
+    WITHDRAWN = "the handler does not wait in `ask` any more, and has no answer"
+    STOPPED = "the run has to stop"
+    ENDED = "the handler has ended"
+    STORED = "the end of the turn is stored"
+    LOSE = "another replica has the task, or takes it"
+
+
+NEXT: dict[State, dict[Event, State]] = {
+    State.WAITING: {
+        Event.PLACED: State.PLAYING,
+        Event.WITHDRAWN: State.PLAYING,  # without a place: the wait for it was canceled after an answer
+        Event.STOPPED: State.WAITING,
+        Event.ENDED: State.ENDING,
+        Event.LOSE: State.LOST,
+    },
+    State.PLAYING: {
+        Event.ASKED: State.ASKING,
+        Event.STOPPED: State.PLAYING,
+        Event.ENDED: State.ENDING,
+        Event.LOSE: State.LOST,
+    },
+    State.ASKING: {
+        Event.TAKEN: State.ANSWERING,
+        Event.WITHDRAWN: State.PLAYING,
+        Event.STOPPED: State.ASKING,
+        Event.ENDED: State.ENDING,  # a task that the handler began may ask, and outlive the handler
+        Event.LOSE: State.LOST,
+    },
+    State.ANSWERING: {
+        Event.ANSWERED: State.WAITING,
+        Event.REFUSED: State.ASKING,
+        Event.WITHDRAWN: State.PLAYING,
+        Event.STOPPED: State.ANSWERING,
+        Event.ENDED: State.ENDING,
+        Event.LOSE: State.LOST,
+    },
+    State.ENDING: {
+        Event.STORED: State.OVER,
+        Event.LOSE: State.LOST,
+    },
+    State.OVER: {
+        Event.LOSE: State.LOST,  # the turn is over, but the task has more of them
+    },
+    State.LOST: {
+        Event.ENDED: State.LOST,
+        Event.STORED: State.LOST,  # before it was known that the task is lost
+        Event.LOSE: State.LOST,
+    },
+}
+"""The state that follows each state, by what happens. What has no entry cannot happen in the state."""
+
+CLOSED = frozenset({State.ENDING, State.OVER, State.LOST})
+"""The states in which the handler can write nothing more."""
+
+
+class IllegalEvent(RuntimeError):
+    """An event that cannot happen in the present state of a run."""
+
+
+def after(state: State, event: Event) -> State:
+    """Return the state that follows a state after an event. Raise IllegalEvent if the table has no entry for both."""
+    found = NEXT[state].get(event)
+    if found is None:
+        raise IllegalEvent(f"{event.name} cannot happen to a run in {state.name}")
+    return found
