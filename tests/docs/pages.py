@@ -11,13 +11,14 @@ Each block of code is one of these. The comment stands on the line before the bl
 - `python` after `<!-- handler -->`: skills of an agent that the page does not declare again; served.
   `<!-- client -->`: calls of a `client` that the page does not open again; run.
 - a block without a language is what a program prints, or a drawing. After `<!-- prints -->` it is compared with what
-  the Python block before it has printed.
+  the Python block before it has printed, or the server of the block before it, until it was ready.
 - any other language after `<!-- file: NAME -->` is saved; without a comment it has to be valid, if it is JSON or TOML.
 - `<!-- not run: REASON -->` before any block: only its syntax is checked.
 
 An agent of the page is at 127.0.0.1:50051, further ones at 50052 and so on, cards at 8080 and so on: the player puts
-free ports in their place, in commands and outputs alike. `postgresql://tasks:secret@db.example/tasks` stands for an
-empty database.
+free ports in their place, in commands and outputs alike. The id of a task that a page shows, such as
+`c135c5b4-f647-46ca-86b7-5ce727d767c3`, stands for the id that is printed there, also in commands that come later.
+`postgresql://tasks:secret@db.example/tasks` stands for an empty database.
 """
 
 import json
@@ -34,7 +35,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tests.docs.shell import Shell, commands, matches
+from tests.docs.shell import TASK_ID, Shell, commands, matches
 from tests.harness import ROOT
 from tests.ports import free_address
 
@@ -112,6 +113,8 @@ class Player:
         }
         self._shell = Shell(folder, **self._variables)
         self._printed = ""
+        self._ids: dict[str, str] = {}
+        """The id of a task for each id of the page."""
 
     def __enter__(self) -> "Player":
         return self
@@ -156,13 +159,24 @@ class Player:
                 yield from self._type(text)
             case "console", _:
                 for command, shown in commands(text):
-                    if not matches(printed := self._shell.run(command), shown):
+                    printed = self._shell.run(self._with_ids(command))
+                    if not self._is_shown(printed, shown):
                         yield f"$ {command}\n{printed}"
             case "", "prints":
-                if not matches(self._printed, text):
+                if not self._is_shown(self._printed, text):
                     yield f"printed {self._printed!r}"
             case _:
                 yield from _checked(block.kind, text)
+
+    def _is_shown(self, printed: str, shown: str) -> bool:
+        """Return True if a page shows what was printed. Remember the printed ids of tasks."""
+        found = matches(printed, self._with_ids(shown))
+        self._ids |= found or {}
+        return found is not None
+
+    def _with_ids(self, text: str) -> str:
+        """Return a text with the ids of tasks in the place of those of the page."""
+        return TASK_ID.sub(lambda found: self._ids.get(found[0], found[0]), text)
 
     def _type(self, text: str) -> Iterator[str]:
         lines = text.replace("\\\n", " ").strip().splitlines()
@@ -212,6 +226,7 @@ class Player:
         for line in server.stdout:
             said += line
             if line.startswith("Ready"):
+                self._printed = said
                 return
         yield f"the server has ended: {said}"
 

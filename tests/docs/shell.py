@@ -42,10 +42,22 @@ class Shell:
         self._process.communicate()
 
 
-def matches(printed: str, shown: str) -> bool:
-    """Return True if a program has printed what a page shows. In a page `…` stands for anything."""
+TASK_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+
+
+def matches(printed: str, shown: str) -> dict[str, str] | None:
+    """Compare what a program has printed with what a page shows, in which `…` stands for anything.
+
+    An id of a task in the page stands for any id. Return the printed id for each id of the page, or None if the program
+    has printed something else.
+    """
+    ids = list(dict.fromkeys(TASK_ID.findall(shown)))
     pattern = ".*".join(map(re.escape, shown.strip("\n").split("…")))
-    return re.fullmatch(pattern, printed.strip("\n"), re.DOTALL) is not None
+    for place, one in enumerate(ids):
+        known, *again = pattern.split(re.escape(one))
+        pattern = f"{known}(?P<id{place}>{TASK_ID.pattern})" + f"(?P=id{place})".join(again)
+    found = re.fullmatch(pattern, printed.strip("\n"), re.DOTALL)
+    return None if found is None else {one: found[f"id{place}"] for place, one in enumerate(ids)}
 
 
 def commands(block: str) -> list[tuple[str, str]]:
