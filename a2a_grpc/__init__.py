@@ -27,6 +27,7 @@ names its modules.
        registry     which agents a sentinel knows
        bus          waking readers, in one process or in several
        auth         who calls, and whether the caller may
+       loglines     the lines of the log: their formats, and what they are about
     1  lifecycle    states, which state may follow which, and the fold of events
        parts        Python values as parts, and back
        arguments    checks of the arguments of public functions

@@ -1,20 +1,9 @@
 """Make text of other programs harmless before it is shown on a terminal or written to a log."""
 
-import logging
 import re
-import sys
-from typing import Any
-
-from a2a_grpc.masking import mask_url
 
 LINE_MAX = 2000
 """Characters of a text that is shown as one line. They fill about a screen."""
-
-LOG_LINE_MAX = 8000
-"""Characters of a line of the log."""
-
-TRACEBACK_MAX = 200_000
-"""Characters of a traceback in the log."""
 
 BLOCK_MAX = 20_000
 """Characters of a text that is shown together with other texts, for example a message of a history."""
@@ -75,33 +64,3 @@ def harmless_json(text: str) -> str:
 def _escaped(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
-
-
-class LogLines(logging.Formatter):
-    """Formats log records so that no text of a caller looks like a line of the log.
-
-    Guarantees:
-
-    - A record is one line. The lines of a traceback begin with a gutter.
-    - No character controls a terminal or a reader of the file.
-    - Secrets of URLs are masked.
-    """
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return one_line(mask_url(super().formatMessage(record)), LOG_LINE_MAX)
-
-    def formatException(self, ei: Any) -> str:
-        return self._behind_gutter(super().formatException(ei))
-
-    def formatStack(self, stack_info: str) -> str:
-        return self._behind_gutter(super().formatStack(stack_info))
-
-    def _behind_gutter(self, text: str) -> str:
-        return GUTTER + block(mask_url(text), TRACEBACK_MAX)
-
-
-def log_to_stderr(level: str) -> None:
-    """Send the log to standard error from this level on, unless the program has configured logging already."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])

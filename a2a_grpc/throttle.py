@@ -45,11 +45,10 @@ class Throttle:
                     self._summarise_later(kind, known)
                 return
             left_out = known.left_out if known is not None else 0
-            text = message % values if values else message
             if known is None and len(self._kinds) >= MAX_KINDS:
                 del self._kinds[next(iter(self._kinds))]
-            self._kinds[kind] = _Kind(level, text, now + self._interval_s)
-        self._write(level, text, left_out, exc_info)
+            self._kinds[kind] = kept = _Kind(level, message, tuple(map(_kept, values)), now + self._interval_s)
+        self._write(kept, left_out, exc_info)
 
     def warning(self, kind: str, message: str, *values: object) -> None:
         """Write or count a line at level WARNING."""
@@ -78,21 +77,45 @@ class Throttle:
             if self._kinds.get(kind) is not known:
                 return
             left_out = known.left_out
-            self._kinds[kind] = _Kind(known.level, known.text, self._clock() + self._interval_s)
-        self._write(known.level, known.text, left_out, None)
+            self._kinds[kind] = _Kind(known.level, known.message, known.values, self._clock() + self._interval_s)
+        self._write(known, left_out, None)
 
-    def _write(self, level: int, text: str, left_out: int, exc_info: Any) -> None:
+    def _write(self, line: "_Kind", left_out: int, exc_info: Any) -> None:
+        message = line.message if line.values else line.message.replace("%", "%%")
+        message += "%s"
         count = f" (and {left_out} more like this)" if left_out else ""
-        self._logger.log(level, "%s%s", text, count, exc_info=exc_info, stacklevel=3)
+        extra = {"left_out": left_out}
+        self._logger.log(line.level, message, *line.values, count, exc_info=exc_info, stacklevel=3, extra=extra)
+
+
+def _kept(value: object) -> object:
+    """Return a value that can be kept: an exception would keep the objects of its traceback."""
+    return value if isinstance(value, str | int | float) else _Shown(value)
+
+
+class _Shown:
+    """The two texts of an object."""
+
+    __slots__ = ("_quoted", "_text")
+
+    def __init__(self, value: object) -> None:
+        self._text, self._quoted = str(value), repr(value)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return self._quoted
 
 
 class _Kind:
     """The last line of a kind, the end of its interval, and the number of lines left out since."""
 
-    __slots__ = ("left_out", "level", "text", "until")
+    __slots__ = ("left_out", "level", "message", "until", "values")
 
-    def __init__(self, level: int, text: str, until: float) -> None:
+    def __init__(self, level: int, message: str, values: tuple[object, ...], until: float) -> None:
         self.level = level
-        self.text = text
+        self.message = message
+        self.values = values
         self.until = until
         self.left_out = 0

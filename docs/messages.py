@@ -101,9 +101,9 @@ LOGS = """\
 ## Log messages
 
 The package logs to loggers below `a2a_grpc`, with Python's `logging`. `…` stands for a value. Most values have a key in
-front of them, for example `task=3f0c…`. No message contains the text of a task, a password or a token. If a client can
-cause a message again and again, the server writes it at most once in a few seconds, with the number of messages that
-were left out.
+front of them, for example `task=3f0c…`. With `--log-format json` these pairs are fields of their own. No message
+contains the text of a task, a password or a token. If a client can cause a message again and again, the server writes
+it at most once in a few seconds, with the number of messages that were left out.
 """
 
 

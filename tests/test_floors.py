@@ -34,6 +34,7 @@ FLOORS = {
     "logical": 1,
     "pem": 1,
     "libpq": 0,
+    "loglines": 2,
     "database": 1,
     "wire": 0,
     "errors": 0,

@@ -45,7 +45,9 @@ class AuditLog:
         self._listener = QueueListener(waiting, file)
         self._listener.start()
 
-    def record(self, *, method: str, principal: Principal | None, task: str, outcome: str, peer: str) -> None:
+    def record(
+        self, *, method: str, principal: Principal | None, task: str, outcome: str, peer: str, pseudonym: str = ""
+    ) -> None:
         """Write the line of one call.
 
         Args:
@@ -54,12 +56,14 @@ class AuditLog:
             task: The id of the task that the call was about; empty if it was about none.
             outcome: The gRPC status of the call, for example "OK".
             peer: The address of the caller, as gRPC names it.
+            pseudonym: The text that stands for the caller in the other logs.
         """
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "method": method, "outcome": outcome}
         line |= {"task": task, "peer": peer}
         if principal is not None:
             line |= {"caller": principal.method, "issuer": principal.issuer, "subject": principal.subject}
             line |= {"actor": principal.actor, "tenant": principal.tenant}
+            line["principal"] = pseudonym
         self._logger.info(json.dumps({name: value for name, value in line.items() if value}))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from a2a_grpc.config import ConfigurationError, check_ranges, documented, flag_o
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSettings:
-    """Settings of authentication: API keys, tokens, limits for callers, the audit log."""
+    """Settings of authentication: API keys, tokens, limits for callers, the logs of calls."""
 
     auth: str | None = setting(
         None, "TOML file that names the accepted credentials: keys, tokens, client certificates, anonymous calls."
@@ -33,6 +33,9 @@ class AuthSettings:
     )
     audit_log: str | None = setting(
         None, "File to which each call adds a JSON line: when, caller, method, task and outcome, without content."
+    )
+    access_log: bool = setting(
+        False, "Write a line for each call to the log: method, code, duration, a hash of the caller, the task if known."
     )
 
     def __post_init__(self) -> None:

@@ -11,10 +11,12 @@ import typer
 from a2a_grpc.address import is_wildcard
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.grpcurl import PUSH_TOKEN
+from a2a_grpc.cli.options import LogFormatOption, LogLevel, LogLevelOption
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.loglines import LogFormat, log_to_stderr
 from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import TaskPushNotificationConfig
 
@@ -50,11 +52,14 @@ async def listen(
         typer.Option("--jwks-url", help="URL of the agent's key set; with it, notifications must be signed by a key.",
                      show_default=False),
     ] = None,
+    log_level: LogLevelOption = LogLevel.WARNING,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> ExitCode:  # fmt: skip
     """Print push notifications as they arrive, each verified, until Ctrl-C.
 
     With --task, the agent is asked to send the notifications of this task here, and at the end to send no more.
     """
+    log_to_stderr(log_level, log_format)
     if session.as_grpcurl:
         if not (task_ids and url):
             raise ConfigurationError("--as-grpcurl needs --task and --url, since nothing listens")

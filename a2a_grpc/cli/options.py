@@ -5,11 +5,12 @@ import typing
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from a2a_grpc.config import flag_of, plain_type, variable_of
+from a2a_grpc.loglines import LogFormat, log_to_stderr
 
 
 class OutputFormat(StrEnum):
@@ -17,6 +18,38 @@ class OutputFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The levels of the log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LogLevelOption = Annotated[
+    LogLevel,
+    typer.Option("--log-level", help="Lowest level of messages in the log, which goes to standard error."),
+]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="Format of the log. 'json' writes one object per line.")
+]
+
+
+def log_parameters() -> list[inspect.Parameter]:
+    """Return the parameters `log_level` and `log_format` of a command that runs until Ctrl-C."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter("log_level", kind, default=LogLevel.WARNING, annotation=LogLevelOption),
+        inspect.Parameter("log_format", kind, default=LogFormat.TEXT, annotation=LogFormatOption),
+    ]
+
+
+def begin_log(options: dict[str, Any]) -> None:
+    """Send the log to standard error, as the options of `log_parameters` say. Take them out of the options."""
+    log_to_stderr(options.pop("log_level"), options.pop("log_format"))
 
 
 def settings_parameters(*kinds: type, switches: bool = False) -> list[inspect.Parameter]:

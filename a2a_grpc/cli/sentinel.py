@@ -10,10 +10,9 @@ import typer
 
 from a2a_grpc.auth import AuthSettings
 from a2a_grpc.auth.file import OF_SENTINELS, accepted
-from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
-from a2a_grpc.cli.serve import LogLevel, guarded, reporter
+from a2a_grpc.cli.options import OutputFormat, begin_log, given_settings, log_parameters, settings_parameters
+from a2a_grpc.cli.serve import guarded, reporter
 from a2a_grpc.config import load
-from a2a_grpc.harmless import log_to_stderr
 from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
@@ -31,12 +30,9 @@ def command() -> Callable[..., None]:
     output = typer.Option(
         OutputFormat.TEXT, "-o", "--output", help="Format of the output. 'json' prints one JSON object per line."
     )
-    level = typer.Option(
-        LogLevel.WARNING, "--log-level", help="Lowest level of messages in the log, which goes to standard error."
-    )
     parameters = [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
-        inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),
+        *log_parameters(),
         *settings_parameters(SentinelSettings, AuthSettings),
     ]
 
@@ -49,8 +45,8 @@ def command() -> Callable[..., None]:
 
 
 def _serve(options: dict[str, Any]) -> None:
-    output, level = options.pop("output"), options.pop("log_level")
-    log_to_stderr(level.upper())
+    output = options.pop("output")
+    begin_log(options)
     given = given_settings(options)
     callers = load(AuthSettings, given)
     found = accepted(callers, client_ca=client_ca_of(given), more=OF_SENTINELS)

@@ -3,7 +3,6 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any
 
 import typer
@@ -11,13 +10,13 @@ import typer
 from a2a_grpc.agent import Agent, check_agent
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
 from a2a_grpc.cli.load import load_agent
-from a2a_grpc.cli.options import OutputFormat, given_settings, settings_parameters
+from a2a_grpc.cli.options import OutputFormat, begin_log, given_settings, log_parameters, settings_parameters
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen, guard
 from a2a_grpc.cli.usage import Command
 from a2a_grpc.config import ConfigurationError, check_belonging, load
 from a2a_grpc.errors import A2AError
-from a2a_grpc.harmless import log_to_stderr, one_line
+from a2a_grpc.harmless import one_line
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.sentinel.agent_settings import AttachSettings, RegisterSettings
 from a2a_grpc.server import ListenError
@@ -30,13 +29,6 @@ HELP = "Serve an agent over gRPC, and its card over HTTP, until Ctrl-C."
 
 ATTACHING = frozenset([*AttachSettings.__dataclass_fields__, *RegisterSettings.__dataclass_fields__])
 """The settings that are the sentinel's, not the server's."""
-
-
-class LogLevel(StrEnum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def command() -> Callable[..., None]:
@@ -76,12 +68,9 @@ def _parameters() -> list[inspect.Parameter]:
     output = typer.Option(
         OutputFormat.TEXT, "-o", "--output", help="Format of the output. 'json' prints one JSON object per line."
     )
-    level = typer.Option(
-        LogLevel.WARNING, "--log-level", help="Lowest level of messages in the log, which goes to standard error."
-    )
     return [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
-        inspect.Parameter("log_level", inspect.Parameter.KEYWORD_ONLY, default=level, annotation=LogLevel),
+        *log_parameters(),
         *settings_parameters(AttachSettings, RegisterSettings, *SETTINGS),
     ]
 
@@ -93,8 +82,8 @@ def _with_parameters(function: Callable[..., None], parameters: list[inspect.Par
 
 
 def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
-    output, level = options.pop("output"), options.pop("log_level")
-    log_to_stderr(level.upper())
+    output = options.pop("output")
+    begin_log(options)
     report = reporter(output)
     settings = given_settings(options)
     attaching, registering = load(AttachSettings, settings), load(RegisterSettings, settings)

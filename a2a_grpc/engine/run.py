@@ -25,6 +25,7 @@ from a2a_grpc.engine.states import CLOSED, NEXT, Event, State, after
 from a2a_grpc.engine.watch import Watch
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.errors import detached, is_closing
+from a2a_grpc.loglines import About, about
 from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Contents, Json, agent_message
 from a2a_grpc.piecewise import parsed
@@ -128,6 +129,7 @@ class Run(TurnBackend):
     async def execute(self, worker: "asyncio.Task[Any]") -> None:
         """Run the turn to its end, in the calling background task."""
         self._worker = worker
+        about.set(About(self.writer.key.id, self._queued.principal))
         made = 0
         try:
             with self._watch.over(f"task={self.writer.key.id} skill={self._queued.skill.id}"):

@@ -13,6 +13,7 @@ Each call:
 
 calls           the frame around each call
 authentication  who calls
+call_log        the logs of calls
 metadata        the metadata of a call
 status          errors as gRPC statuses
 interceptors    interceptors of other libraries
@@ -30,6 +31,7 @@ memory          returning memory to the system
 from a2a_grpc.rpc.accept import AcceptingServer
 from a2a_grpc.rpc.arrivals import Arrivals, Asking
 from a2a_grpc.rpc.authentication import Authentication, Caller, current_caller
+from a2a_grpc.rpc.call_log import CallLog
 from a2a_grpc.rpc.calls import Calls, Context, Methods, invocation_metadata
 from a2a_grpc.rpc.interceptors import for_interceptors, instrumented
 from a2a_grpc.rpc.metadata import CallMetadata
@@ -41,6 +43,7 @@ __all__ = [
     "Arrivals",
     "Asking",
     "Authentication",
+    "CallLog",
     "CallMetadata",
     "Caller",
     "Calls",

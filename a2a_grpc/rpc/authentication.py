@@ -12,12 +12,13 @@ import grpc
 import grpc.aio
 
 from a2a_grpc.auth import CallCredentials
-from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import NOBODY, Callers
 from a2a_grpc.auth.protocol import EXPIRED, Certificate
 from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
+from a2a_grpc.loglines import about
 from a2a_grpc.principal import Principal
+from a2a_grpc.rpc.call_log import CallLog
 from a2a_grpc.rpc.status import CODES
 from a2a_grpc.rpc.traffic import calling_peer
 
@@ -30,7 +31,7 @@ Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 
 @dataclass(slots=True)
 class Caller:
-    """The caller of the current call, and what the audit log says of the call."""
+    """The caller of the current call, and what the logs of calls say of the call."""
 
     principal: Principal = NOBODY
     is_known: bool = False
@@ -63,7 +64,7 @@ class Authentication:
 
     - A handler that `guarded` returns asks for no request, and calls no other handler, before the caller is known.
     - A stream ends with UNAUTHENTICATED when the credentials of its caller end.
-    - Each call that ends has a line in the audit log, if there is one.
+    - Each call that ends has a line in the logs of calls, if there are any.
     """
 
     def __init__(
@@ -73,13 +74,13 @@ class Authentication:
         metadata: Callable[[Context], Metadata],
         *,
         certificate: Callable[[Context], Certificate | None] = lambda context: None,
-        audit: AuditLog | None = None,
+        log: CallLog | None = None,
     ) -> None:
         self._callers = callers
         self._end = end
         self._metadata = metadata
         self._certificate = certificate
-        self._audit = audit
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self._asking: Deadlines[asyncio.Task[Any]] = Deadlines(self._end_late, look_s=LOOK_S)
         """The calls whose authenticators are being asked."""
@@ -87,8 +88,8 @@ class Authentication:
 
     @property
     def is_needed(self) -> bool:
-        """True if calls have to be authenticated, or written to the audit log."""
-        return self._callers.is_needed or self._audit is not None
+        """True if calls have to be authenticated, or written to a log."""
+        return self._callers.is_needed or self._log is not None
 
     def guarded(self, method: str, handler: Handler) -> Handler:
         """Return a handler that finds out who calls, and then does what `handler` does.
@@ -106,6 +107,8 @@ class Authentication:
         async def serve(requests: Any, context: Context) -> Any:
             caller = Caller()
             _caller.set(caller)
+            about.set(caller)
+            began_s = time.monotonic()
             try:
                 credentials = self._shown(method, context)
                 if not await self._admit(caller, credentials, context):
@@ -117,8 +120,8 @@ class Authentication:
                     return await self._until_expiry(caller, credentials, context, result)
                 return await (_written(result, context) if hasattr(result, "__aiter__") else result)
             finally:
-                if self._audit is not None:
-                    self._note(caller, method, context)
+                if self._log is not None:
+                    self._note(self._log, caller, method, context, time.monotonic() - began_s)
 
         handled: Handler = make(serve, handler.request_deserializer, handler.response_serializer)
         return handled
@@ -197,16 +200,18 @@ class Authentication:
         finally:
             timer.cancel()
 
-    def _note(self, caller: Caller, method: str, context: Context) -> None:
-        """Write the line of a call that ends, perhaps with the exception that is on its way."""
-        assert self._audit is not None
+    def _note(self, log: CallLog, caller: Caller, method: str, context: Context, duration_s: float) -> None:
+        """Write the lines of a call that ends, perhaps with the exception that is on its way."""
         code: Any = context.code()
         if isinstance(code, int):
             code = CODES.get(code)
         is_canceled = isinstance(sys.exception(), asyncio.CancelledError)
         outcome = "CANCELLED" if is_canceled else code.name if code else "OK"
         principal = caller.principal if caller.is_known else None
-        self._audit.record(method=method, principal=principal, task=caller.task, outcome=outcome, peer=context.peer())
+        peer = context.peer()
+        log.record(
+            method=method, principal=principal, task=caller.task, outcome=outcome, peer=peer, duration_s=duration_s
+        )
 
 
 async def _written(elements: Any, context: Context) -> None:

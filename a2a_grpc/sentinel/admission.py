@@ -5,13 +5,21 @@ from typing import Any
 
 import grpc
 
-from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.database.unavailable import StoreErrors
 from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.admin import HEALTH_METHODS
 from a2a_grpc.listening.front import Front
-from a2a_grpc.rpc import Arrivals, Authentication, Calls, Methods, Responses, TransportSettings, invocation_metadata
+from a2a_grpc.rpc import (
+    Arrivals,
+    Authentication,
+    CallLog,
+    Calls,
+    Methods,
+    Responses,
+    TransportSettings,
+    invocation_metadata,
+)
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.other_versions import UNKNOWN, other_versions, refusal
 from a2a_grpc.sentinel.settings import SentinelSettings
@@ -55,7 +63,7 @@ class Admission:
         *,
         front: Front,
         callers: Callers,
-        audit: AuditLog | None,
+        log: CallLog | None,
     ) -> Methods:
         """Return the handlers of a port, behind the checks.
 
@@ -64,7 +72,7 @@ class Admission:
             named: Returns the handler of another method by its full name, or None.
             front: The ports.
             callers: Identifies callers.
-            audit: The audit log, if there is one.
+            log: The logs of calls, if there are any.
         """
         arrivals = Arrivals(
             places=max(4, REQUEST_BYTES // (2 * self._transport.max_receive_bytes)),
@@ -73,7 +81,7 @@ class Admission:
             traffic=front.traffic,
         )
         authentication = Authentication(
-            callers, self._refuse, invocation_metadata, certificate=front.certificate, audit=audit
+            callers, self._refuse, invocation_metadata, certificate=front.certificate, log=log
         )
 
         def authenticated(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":

@@ -1,6 +1,7 @@
 """Callers over HTTP: headers are credentials as the metadata of a call is, and certificates are those of gRPC."""
 
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -8,13 +9,13 @@ from aiohttp import web
 
 from a2a_grpc.address import join_address
 from a2a_grpc.auth import CallCredentials
-from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.auth.certificates import certificate_of
 from a2a_grpc.auth.protocol import Certificate
 from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.principal import Principal
+from a2a_grpc.rpc import CallLog
 from a2a_grpc.rpc.authentication import IDENTIFY_TIMEOUT_S
 from a2a_grpc.sentinel.http_errors import refusal
 
@@ -27,12 +28,12 @@ class HttpCallers:
 
     Args:
         callers: Identifies callers, and limits how often each of them may ask.
-        audit: The audit log, if there is one.
+        log: The logs of calls, if there are any.
     """
 
-    def __init__(self, callers: Callers, audit: AuditLog | None) -> None:
+    def __init__(self, callers: Callers, log: CallLog | None) -> None:
         self._callers = callers
-        self._audit = audit
+        self._log = log
 
     def caching(self, rule: str) -> dict[str, str]:
         """Return the headers that say which caches may keep an answer.
@@ -48,7 +49,7 @@ class HttpCallers:
         """Return a handler that identifies the caller, and then answers.
 
         Args:
-            method: The name of the operation, for authenticators and the audit log.
+            method: The name of the operation, for authenticators and the logs of calls.
             serve: Answers the request of a known caller.
         """
 
@@ -56,6 +57,7 @@ class HttpCallers:
             credentials = _shown(method, request)
             caller: Principal | None = None
             outcome = "INTERNAL"
+            began_s = time.monotonic()
             try:
                 caller = await self._identified(credentials)
                 self._callers.count(caller, credentials)
@@ -70,8 +72,11 @@ class HttpCallers:
                 outcome = f"HTTP {error.status}"
                 raise
             finally:
-                if self._audit is not None:
-                    self._audit.record(method=method, principal=caller, task="", outcome=outcome, peer=credentials.peer)
+                if self._log is not None:
+                    peer, took_s = credentials.peer, time.monotonic() - began_s
+                    self._log.record(
+                        method=method, principal=caller, task="", outcome=outcome, peer=peer, duration_s=took_s
+                    )
             return response
 
         return handler

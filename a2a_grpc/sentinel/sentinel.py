@@ -12,7 +12,6 @@ from typing import Self
 
 from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator, AuthSettings
-from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.described import schemes_of
 from a2a_grpc.listening.admin import Admin
 from a2a_grpc.listening.front import Front
@@ -21,6 +20,7 @@ from a2a_grpc.listening.settings import check_credentials_are_encrypted
 from a2a_grpc.registry import open_entries
 from a2a_grpc.registry.wire import REGISTRY_SERVICE
 from a2a_grpc.rpc import (
+    CallLog,
     Methods,
     TransportSettings,
 )
@@ -78,7 +78,7 @@ class Sentinel:
             address belongs to the principal that was the first to attach there.
         rules: The rules that say which callers may attach at which addresses, and which may call which agents; by
             default each authenticated caller may do both.
-        callers: The limits of callers, and the audit log. The credentials that they name are not read.
+        callers: The limits of callers, and the logs of calls. The credentials that they name are not read.
         transport: The limits and times of HTTP/2 connections.
 
     Raises:
@@ -118,7 +118,7 @@ class Sentinel:
         self._callers = callers_of(self.settings, auth, self._auth_settings, self._hops)
         if self._callers.authenticates:
             check_credentials_are_encrypted(self.settings, ("listen", "http_listen"))
-        self._audit: AuditLog | None = None
+        self._call_log: CallLog | None = None
         self._front: Front | None = None
         self._failed: asyncio.Future[str] | None = None
         plain = plain_routes(self.settings)
@@ -162,9 +162,9 @@ class Sentinel:
             self._failed = asyncio.get_running_loop().create_future()
             self._admission = Admission(settings, self._transport)
             undo.push_async_callback(self._callers.close)  # after the ports: calls that still come are identified
-            if self._auth_settings.audit_log:
-                self._audit = AuditLog(self._auth_settings.audit_log)
-                undo.callback(self._audit.close)
+            if (call_log := CallLog.opened(self._auth_settings)) is not None:
+                self._call_log = call_log
+                undo.callback(call_log.close)
             front = made_ports(settings, self._transport, on_failure=self._fail, on_bound_again=self._renew)
             undo.push_async_callback(self._close_front, front)
             front.bind()
@@ -246,7 +246,7 @@ class Sentinel:
 
         self.http_url, port = await http.served(
             Directory(self.entries, self._routes, self._rules),
-            http.HttpCallers(self._callers, self._audit),
+            http.HttpCallers(self._callers, self._call_log),
             self.settings,
             front.tls,
             is_alive=lambda: self._failed is None or not self._failed.done(),
@@ -281,4 +281,4 @@ class Sentinel:
         if peers is not None:
             handlers |= replacement_handlers(calls, self._hops, self._membership.look)
         handlers |= {**self._attaching.handlers(), **self._heartbeats.handlers(), **self._admin.handlers()}
-        return self._admission.methods(handlers, relay.named, front=front, callers=self._callers, audit=self._audit)
+        return self._admission.methods(handlers, relay.named, front=front, callers=self._callers, log=self._call_log)

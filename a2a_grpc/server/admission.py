@@ -153,7 +153,7 @@ class Admission:
             return principal, principal.owner
         if isinstance(request, OF_ONE_TASK):
             return self._within(principal, tenant), NO_OWNER
-        current_caller().principal = self._within(principal, tenant)  # for the audit log
+        current_caller().principal = self._within(principal, tenant)  # for the logs of calls
         raise PermissionDeniedError(f"the credentials do not cover the tenant '{tenant}'", metadata={"tenant": tenant})
 
     def _check_tenant(self, tenant: str) -> bool:

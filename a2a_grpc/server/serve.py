@@ -32,10 +32,11 @@ from a2a_grpc.config import (
     variable_of,
 )
 from a2a_grpc.engine import EngineSettings
-from a2a_grpc.harmless import log_to_stderr, one_line
+from a2a_grpc.harmless import one_line
 from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.listening.ports import ListenError
 from a2a_grpc.listening.settings import ListenSettings
+from a2a_grpc.loglines import log_to_stderr
 from a2a_grpc.masking import mask_url
 from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.push.offered import PushSettings
@@ -129,8 +130,8 @@ def serve(
         unused = [name for name, value in settings.items() if value is not None]
         served.append(Served(agent, interceptors, authenticators, authorize, unused))
         return
-    log_to_stderr("WARNING")
     try:
+        log_to_stderr()
         run_program(lambda: Served(agent, interceptors, authenticators, authorize), settings, report=_print)
     except (ConfigurationError, ListenError, StoreUnavailable) as error:
         print(f"Error: {one_line(mask_url(str(error)))}", file=sys.stderr)  # noqa: T201

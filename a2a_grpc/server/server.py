@@ -16,7 +16,6 @@ import grpc.aio
 from a2a_grpc.agent import Agent, build_card, check_agent
 from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
-from a2a_grpc.auth.audit import AuditLog
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.auth.described import secure
 from a2a_grpc.auth.protocol import Certificate, Vouching
@@ -44,6 +43,7 @@ from a2a_grpc.rpc import (
     Arrivals,
     Asking,
     Authentication,
+    CallLog,
     Calls,
     Methods,
     Responses,
@@ -133,8 +133,8 @@ class Server:
         auth: Authenticators, which are asked in their order. With at least one, each call needs valid credentials,
             except those of the health service.
         authorize: A function for policies of your own, which may refuse what a known caller asks for.
-        callers: The limits of callers, and the audit log. The server does not read the credentials that they name: use
-            `serve`, or give authenticators.
+        callers: The limits of callers, and the logs of calls. The server does not read the credentials that they name:
+            use `serve`, or give authenticators.
         push: Whether push notifications are offered, and what is sent; by default none are.
         webhooks: The settings of webhooks: which urls are allowed, for example.
         callbacks: The settings of callbacks to other agents.
@@ -203,7 +203,7 @@ class Server:
         if self._callers.authenticates:
             check_credentials_are_encrypted(self.settings)
         self.auth = tuple(auth)
-        self._audit: AuditLog | None = None
+        self._call_log: CallLog | None = None
         self._open_to_all = set(HEALTH_METHODS)
         self.card: AgentCard
         self.grpc_address = ""
@@ -316,9 +316,9 @@ class Server:
             self.admin_address = next(iter(front.addresses("admin_listen")), None)
             undo.push_async_callback(self._callers.close)
             await self._callers.open()
-            if self._auth_settings.audit_log:
-                self._audit = AuditLog(self._auth_settings.audit_log)
-                undo.callback(self._audit.close)
+            if (call_log := CallLog.opened(self._auth_settings)) is not None:
+                self._call_log = call_log
+                undo.callback(call_log.close)
             address = advertised(settings.advertise) if settings.advertise else self.grpc_address
             self.card = self._build_card(address)
             self._authentication = self._authenticating(self._callers, front.certificate)
@@ -485,8 +485,8 @@ class Server:
         if self._http is not None:
             await self._http.stop()
         await self._callers.close()
-        if self._audit is not None:
-            self._audit.close()
+        if self._call_log is not None:
+            self._call_log.close()
         if is_stored:
             await self._bus.stop()
             await self._store.close()
@@ -537,7 +537,7 @@ class Server:
         await self._calls.refuse(context, error)
 
     def _authenticating(self, callers: Callers, certificate: Callable[[Any], Certificate | None]) -> Authentication:
-        return Authentication(callers, self._refuse, invocation_metadata, certificate=certificate, audit=self._audit)
+        return Authentication(callers, self._refuse, invocation_metadata, certificate=certificate, log=self._call_log)
 
     def _asked_for(
         self,

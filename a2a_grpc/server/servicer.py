@@ -198,7 +198,7 @@ class Servicer:
             call.caller.task = accepted.key.id
         elif send.pushes is not None:  # a config belongs to a task (SEND-11), and there is none
             logger.info(
-                "a send was answered with a message, so its push config or callback is not used message=%s",
+                "a send was answered with a message, so its push config or callback is not used message_id=%s",
                 one_line(request.message.message_id, MAX_LOGGED_CHARS),
             )
         return accepted

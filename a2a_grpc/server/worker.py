@@ -11,6 +11,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from a2a_grpc.loglines.pseudonyms import VARIABLE as LOG_KEY
+from a2a_grpc.loglines.pseudonyms import log_key
+
 Reporter = Callable[[str, Mapping[str, Any]], None]
 """A function that reports an event, for example "ready", with its values."""
 
@@ -35,7 +38,7 @@ class Orders:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of the worker."""
-        return {**os.environ, VARIABLE: json.dumps(asdict(self))}
+        return {**os.environ, VARIABLE: json.dumps(asdict(self)), LOG_KEY: log_key()}
 
 
 class Worker:

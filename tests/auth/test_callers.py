@@ -469,6 +469,7 @@ async def test_the_audit_log_has_a_line_for_each_call_and_no_content(tmp_path: P
         "caller": "jwt",
         "issuer": "https://a.example",
         "subject": "ann",
+        "principal": lines[4]["principal"],
     }
     assert lines[1]["task"] == task.id
     assert "caller" not in lines[2]

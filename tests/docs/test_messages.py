@@ -26,14 +26,32 @@ def test_lines_of_all_loggers_are_found() -> None:
     """A new name of a logger's variable would leave its lines out."""
     assert {line.logger for line in messages.log_lines()} == {
         f"a2a_grpc.{name}"
-        for name in ("auth", "bus", "client", "engine", "listening", "push", "rpc", "sentinel", "server", "store")
+        for name in (
+            "access",
+            "auth",
+            "bus",
+            "client",
+            "engine",
+            "listening",
+            "push",
+            "rpc",
+            "sentinel",
+            "server",
+            "store",
+        )
     }
     assert len(messages.log_lines()) > 60
 
 
 def test_a_logger_has_the_name_of_its_package() -> None:
     """A package that is part of another one for users logs under the name of that one."""
-    parts = {("cli", "sentinel"), ("registry", "sentinel"), ("database", "store"), ("database", "name")}
+    parts = {
+        ("cli", "sentinel"),
+        ("registry", "sentinel"),
+        ("database", "store"),
+        ("database", "name"),
+        ("loglines", "access"),
+    }
     others = set()
     for path in (ROOT / "a2a_grpc").glob("*/**/*.py"):
         package = path.relative_to(ROOT / "a2a_grpc").parts[0]

@@ -99,7 +99,7 @@ async def test_a_skill_that_answers_with_a_message_calls_nobody_back_as_the_call
         worker.agent.skill("tell", answers="message")(tell)
         answer = await client.start("it", callback=listener.agent, metadata={"skill": "tell"})
         assert text_of(answer) == "told it"
-        assert "its push config or callback is not used message=" in caplog.text
+        assert "its push config or callback is not used message_id=" in caplog.text
         assert [task async for task in client.list()] == []
         assert served.server._pushing is not None
         assert len(served.server._pushing.sender) == 0

@@ -184,7 +184,7 @@ async def test_the_config_of_a_send_that_is_answered_with_a_message_is_not_kept_
         sent.configuration.task_push_notification_config.CopyFrom(config_for(receiver))
         answer = (await elements(served.stream(sent)))[0] if streaming else await served.send(sent)
         assert text_of(answer.message) == "hello"
-        said = f"its push config or callback is not used message={sent.message.message_id}"
+        said = f"its push config or callback is not used message_id={sent.message.message_id}"
         assert [said in record.getMessage() for record in caplog.records].count(True) == 1
         assert (await served.stub.ListTasks(ListTasksRequest(), metadata=V1)).total_size == 0
         await served.send(_with_config(receiver))  # a later one is delivered
