@@ -90,7 +90,7 @@ async def test_both_formats_say_what_the_context_is_about_and_who_calls_by_a_has
 
 
 def test_a_pseudonym_is_the_same_for_a_caller_and_depends_on_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {}
+    found: dict[str, str] = {}
     for key in ("one", "two", "one"):
         monkeypatch.setenv("A2A_GRPC_LOG_KEY", key)
         log_key.cache_clear()
