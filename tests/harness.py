@@ -21,7 +21,7 @@ from google.rpc.status_pb2 import Status
 
 from a2a_grpc import Agent, Server
 from a2a_grpc.parts import struct, text_of, value
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.wire import (
     ROLE_USER,
     A2AServiceStub,

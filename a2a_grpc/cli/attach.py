@@ -14,7 +14,7 @@ from a2a_grpc.cli.exits import exit_code_of, say_failure
 from a2a_grpc.errors import A2AError, UnauthenticatedError
 from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.sentinel import Attachment, AttachSettings
-from a2a_grpc.server.serve import Program, run
+from a2a_grpc.server.program import Program, run
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.store.sharing import shared_name
 

@@ -14,7 +14,8 @@ from typing import TypeVar
 import a2a_grpc
 from a2a_grpc.agent import INSTEAD, Agent, is_executor
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.server.serve import Served, loading
+from a2a_grpc.server.program import Served
+from a2a_grpc.server.serve import loading
 
 logger = logging.getLogger("a2a_grpc.cli")
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from a2a_grpc.sentinel.agent_settings import RegisterSettings
 from a2a_grpc.sentinel.registrable import name_flaw
 from a2a_grpc.sentinel.registration import Registration
 from a2a_grpc.server import Server
-from a2a_grpc.server.serve import Program, run
+from a2a_grpc.server.program import Program, run
 
 
 async def serve_registered(settings: RegisterSettings, program: Program) -> None:

@@ -17,8 +17,10 @@ from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.rpc.memory import return_large_blocks
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules_file import RulesFile
+from a2a_grpc.server.events import ready_at, report_listeners
 from a2a_grpc.server.garbage import Garbage
-from a2a_grpc.server.serve import client_ca_of, ready_at, report_listeners, run_to_end
+from a2a_grpc.server.loaded import client_ca_of
+from a2a_grpc.server.loop import run_to_end
 from a2a_grpc.server.stopping import signals
 from a2a_grpc.server.worker import Reporter
 

@@ -20,7 +20,9 @@ from a2a_grpc.harmless import one_line
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.sentinel.agent_settings import AttachSettings, RegisterSettings
 from a2a_grpc.server import ListenError
-from a2a_grpc.server.serve import SETTINGS, Served, describe, run_program
+from a2a_grpc.server.events import describe
+from a2a_grpc.server.loaded import SETTINGS
+from a2a_grpc.server.program import Served, run_program
 from a2a_grpc.server.worker import Reporter
 from a2a_grpc.store import StoreUnavailable
 

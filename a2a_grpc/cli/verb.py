@@ -282,7 +282,7 @@ def _stored(target: str, settings: ClientSettings, show: Show) -> Shown:
 def _unknown_variables() -> dict[str, str]:
     if not unknown_variables([ClientSettings]):
         return {}
-    from a2a_grpc.server.serve import SETTINGS  # takes its time to import
+    from a2a_grpc.server.loaded import SETTINGS  # takes its time to import
 
     return unknown_variables([ClientSettings, *SETTINGS])
 

@@ -39,6 +39,7 @@ class Front:
         on_bound_again: Called when a port was lost and is served again. The calls that were open go on for ten minutes.
         interceptors: Interceptors of gRPC, the outermost one first.
         reuse_port: True if other processes share the ports.
+        traffic: The bytes of each connection that its calls explain; by default new accounts.
 
     Raises:
         ConfigurationError: A TLS file cannot be used.
@@ -55,6 +56,7 @@ class Front:
         on_bound_again: Callable[[], None] = lambda: None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         reuse_port: bool = False,
+        traffic: Traffic | None = None,
     ) -> None:
         self._settings = settings
         self._transport = transport
@@ -68,7 +70,7 @@ class Front:
         self._is_guarded = settings.end_floods and accepts_any_path() and can_look()
         self._guard: Guard | None = None
         self._ports: list[GrpcPort] = []
-        self.traffic = Traffic()
+        self.traffic = traffic or Traffic()
         """The bytes of each connection that its calls explain."""
         self.tls = TlsFiles(settings) if settings.tls_cert else None
         """The certificates; None without TLS."""

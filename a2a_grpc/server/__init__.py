@@ -1,12 +1,18 @@
 """A server for an agent: `Server` in an event loop, `serve` as a program.
 
-server       the server of one agent, from its start to its end
-settings     its settings, and the limits of requests
-limits       whether the settings fit each other
+server         the server of one agent, from its start to its end
+plan           what it is made of: the arguments of `Server`, checked
+running        its parts, which are opened at its start and closed at its end
+preconditions  what has to be true before it starts
+ports          its ports
+methods        the methods of a port: who may call, and when requests are read
+settings       its settings, and the limits of requests
+limits         whether the settings fit each other
 
 Calls:
 
 servicer     the eleven RPCs
+handlers     their handlers, with the limits of the settings
 admission    the checks of every call
 parsing      requests from their bytes
 width        counting the fields of large requests before they are parsed
@@ -24,7 +30,11 @@ disconnects  canceling the tasks of callers that disconnect
 
 The program:
 
-serve        serving in one process or several, until a signal comes
+serve        `serve`
+program      serving in one process or several, until a signal comes
+loaded       a server made of settings by name
+events       what the program reports, as lines for people
+loop         the event loop of the program
 workers      several processes on one port
 worker       one of these processes
 stopping     the signals that stop a server
@@ -34,7 +44,8 @@ garbage      the garbage collector
 """
 
 from a2a_grpc.listening.ports import ListenError
-from a2a_grpc.server.serve import loading, run, serve
+from a2a_grpc.server.program import run
+from a2a_grpc.server.serve import loading, serve
 from a2a_grpc.server.server import Server
 from a2a_grpc.server.settings import RequestLimits, ServerSettings
 

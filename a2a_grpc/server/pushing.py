@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.engine import PeriodicTasks
 from a2a_grpc.log import Log
 from a2a_grpc.push.offered import PushSettings
 from a2a_grpc.push.versions import MIN_AIOHTTP, is_at_least
@@ -27,6 +28,10 @@ KEY_SUFFIX = ".secrets-key"
 """What the name of the file with the keys adds to the name of an SQLite file."""
 SIGNING_SUFFIX = ".push-key"
 """What the name of the file with the key of signatures adds to the name of an SQLite file."""
+ROUND_S = 0.5
+"""Seconds between two looks for push notifications that are due, or that were deleted by another process."""
+LEASE_CHECK_S = 0.1
+"""Seconds between two checks whether this process may still deliver what it has claimed."""
 LAST_S = 1.0
 """Seconds that notifications at work have when the server stops."""
 
@@ -46,6 +51,11 @@ class Pushing:
         self.sender = sender
         self.jwks = jwks
         self.token_keys = token_keys
+
+    def start(self, periodic: PeriodicTasks) -> None:
+        """Deliver what is due from now on, in rounds that `periodic` makes."""
+        periodic.every(LEASE_CHECK_S, "push-lease", self.sender.check_lease)
+        periodic.every(ROUND_S, "push", self.sender.round, self.sender.topic)
 
     async def stop(self) -> None:
         """End the deliveries of this process, which others go on with."""

@@ -12,7 +12,7 @@ from a2a_grpc.engine.past import Past
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED
 from a2a_grpc.log import Log
 from a2a_grpc.parts import Json, data_of, text_of
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.store import CORE, WHOLE, Create, MemoryStore, Record, Snapshot, TaskKey, TaskView, open_store
 from a2a_grpc.store.sql.migrations import upgrade
 from a2a_grpc.wire import SendMessageRequest, StreamResponse

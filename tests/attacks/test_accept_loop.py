@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.rpc import AcceptingServer, Methods
 from a2a_grpc.rpc.reset import _outer_of, outer_task
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.wire import A2AServiceStub
 from tests.attacks import http2
 from tests.attacks.http2 import Peer

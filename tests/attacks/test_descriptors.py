@@ -106,7 +106,7 @@ async def eat(turn: Turn) -> str:
 def report(event, values):
     print(json.dumps({{"event": event, **values}}), flush=True)
 
-from a2a_grpc.server.serve import Served, run_program
+from a2a_grpc.server.program import Served, run_program
 settings = {{"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", "store": "memory:"}}
 run_program(lambda: Served(agent), settings, report=report)
 """

@@ -19,8 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from a2a_grpc import Agent, Server, Turn
 from a2a_grpc.auth import ClientCertificates
 from a2a_grpc.auth.certificates import certificate_of, identity
-from a2a_grpc.server import server as server_module
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server import running
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.server.settings import ServerSettings
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, Task
 from tests.attacks.test_accept_loop import main_loops
@@ -65,7 +65,7 @@ def files(tmp_path: Path) -> Files:
 
 @pytest.fixture
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "LOOK_EVERY_S", LOOK_S)
+    monkeypatch.setattr(running, "LOOK_EVERY_S", LOOK_S)
 
 
 @asynccontextmanager

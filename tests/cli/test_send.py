@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from a2a_grpc import Agent, Completed, Turn
 from a2a_grpc.lifecycle import COMPLETED, WORKING
 from a2a_grpc.parts import struct, to_dict
-from a2a_grpc.server.serve import where_tasks_are
+from a2a_grpc.server.events import where_tasks_are
 from a2a_grpc.wire import SendMessageRequest
 from tests.agent.agents import Gate, agent_of, stored_tasks
 from tests.cli.terminal import at, command_in, error_of, objects, run, run_all, run_line, running, script

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from a2a_grpc.client import ClientSettings
 from a2a_grpc.config import OPTIONS, PREFIX, unknown_variables, variable_of
-from a2a_grpc.server.serve import SETTINGS
+from a2a_grpc.server.loaded import SETTINGS
 from tests.cli.terminal import at, objects, run, run_all, running
 from tests.cli.test_help import commands
 from tests.harness import Served

@@ -375,7 +375,7 @@ async def test_canceling_whoever_waits_for_a_job_leaves_the_job_alone(operation:
             await waiting
 
         def unwatched() -> None:
-            assert served.server._calls.streams == 0
+            assert served.server._running.calls.streams == 0
 
         await eventually(unwatched)
         await at_work()

@@ -36,7 +36,7 @@ async def test_a_thousand_subscriptions_of_one_client_are_open_at_once_at_a_serv
                 group.create_task(subscribed(client, task.id, ready, end))
             for _ in range(1000):
                 await ready.acquire()
-            assert served.server._calls.streams == 1000
+            assert served.server._running.calls.streams == 1000
             assert (await client.get(task.id)).id == task.id  # and there is room for one more call
             end.set()
 

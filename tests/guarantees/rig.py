@@ -16,7 +16,7 @@ from a2a_grpc.lifecycle import SUBMITTED, TERMINAL, fold
 from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of
 from a2a_grpc.principal import Principal
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.store import (
     WHOLE,
     Append,
@@ -185,7 +185,7 @@ def send_call(request: SendMessageRequest, key: str = "") -> SendCall:
 
 
 def engine_of(served: Served) -> Engine:
-    return served.server._engine
+    return served.server._running.engine
 
 
 def key_of(task_id: str, tenant: str = "") -> TaskKey:

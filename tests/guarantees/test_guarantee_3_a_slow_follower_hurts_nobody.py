@@ -44,4 +44,4 @@ async def test_a_follower_that_leaves_disturbs_no_other(served: Served) -> None:
 
 
 def _assert_streams(served: Served, count: int) -> None:
-    assert served.server._calls.streams == count
+    assert served.server._running.calls.streams == count

@@ -51,4 +51,4 @@ async def test_a_subscriber_that_joins_mid_stream_folds_to_the_stored_task(serve
 
 
 def _assert_followed(served: Served, count: int) -> None:
-    assert served.server._calls.streams == count
+    assert served.server._running.calls.streams == count

@@ -29,7 +29,7 @@ async def only_task(served: Served) -> str:
 
 
 def assert_no_calls(served: Served) -> None:
-    assert [len(running) for running in served.server._calls._running.values()] == [0, 0]
+    assert [len(running) for running in served.server._running.calls._running.values()] == [0, 0]
 
 
 async def assert_survives(served: Served, workers: Workers) -> None:
@@ -90,7 +90,7 @@ async def test_canceling_a_subscription_leaves_its_task_and_its_other_streams() 
 
 
 def _assert_streams(served: Served, count: int) -> None:
-    assert served.server._calls.streams == count
+    assert served.server._running.calls.streams == count
 
 
 @covers("EVT-4", "SEND-19")

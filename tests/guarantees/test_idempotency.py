@@ -195,7 +195,7 @@ async def test_messages_to_a_working_task_that_come_together_are_queued_once(
         task = (await served.send(request("first", immediately=True))).task
         sent = request(message("second", task_id=task.id))
         sends = [asyncio.create_task(served.send(sent, KEY)) for _ in range(10)]
-        await eventually(lambda: _assert_equal(lambda: len(served.server._calls._running[False]), 10))
+        await eventually(lambda: _assert_equal(lambda: len(served.server._running.calls._running[False]), 10))
         asker.go["first"].set()
         asker.go["second"].set()
         answers = await asyncio.gather(*sends)

@@ -119,7 +119,7 @@ async def test_a_server_sweeps_by_itself_and_a_removed_task_is_not_found() -> No
         running = (await served.send(request("running", immediately=True))).task
         await eventually(lambda: _assert_at_work(workers))
         workers.go.set()
-        await eventually(lambda: _assert_gone(served.server._store, running.id))
+        await eventually(lambda: _assert_gone(served.server._running.store, running.id))
         refused = await refusal(served.get(running.id))
         assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND")
 

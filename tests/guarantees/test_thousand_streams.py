@@ -103,7 +103,7 @@ def _assert_open(served: Served, choir: Choir) -> None:
 
 
 def _assert_streams(served: Served, count: int) -> None:
-    assert served.server._calls.streams == count
+    assert served.server._running.calls.streams == count
 
 
 def tasks() -> int:
@@ -126,8 +126,8 @@ async def test_a_thousand_streams_get_every_event_in_order_and_leave_nothing_beh
         def assert_nothing_left() -> None:
             engine = engine_of(served)
             assert len(engine.log.bus) == 0
-            assert [len(running) for running in served.server._calls._running.values()] == [0, 0]
-            assert served.server._calls._bytes == 0
+            assert [len(running) for running in served.server._running.calls._running.values()] == [0, 0]
+            assert served.server._running.calls._bytes == 0
             assert engine._runs._active == {}
             assert engine._runs.slots.taken == 0
             assert engine._runs._tasks == set()

@@ -31,8 +31,8 @@ async def official() -> AsyncIterator[Official]:
 
 
 async def let_go(here: Served) -> None:
-    [run] = here.server._engine._runs.held._since
-    await here.server._engine._runs.let_go(run)
+    [run] = here.server._running.engine._runs.held._since
+    await here.server._running.engine._runs.let_go(run)
 
 
 async def sent(client: Any, content: Any, **options: Any) -> Task:

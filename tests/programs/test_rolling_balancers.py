@@ -16,7 +16,7 @@ import pytest
 from a2a_grpc import Client, Task, TaskArtifactUpdateEvent, connect, data_of, text_of
 from a2a_grpc.client import TaskStream
 from a2a_grpc.lifecycle import COMPLETED
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.store import TaskStore
 from tests.balancers import CONFIGURATIONS, balancer
 from tests.harness import Program, load_program

@@ -13,8 +13,8 @@ from a2a_grpc.auth import keyedits
 from a2a_grpc.auth.keyfile import Key, digest_of
 from a2a_grpc.client import api_key, bearer, connect
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.server.serve import Served
-from a2a_grpc.server.serve import run_program as serve_program
+from a2a_grpc.server.program import Served
+from a2a_grpc.server.program import run_program as serve_program
 from a2a_grpc.wire import A2AServiceStub, ListTasksRequest
 from tests.auth.pki import Authority
 from tests.harness import V1, Program, eventually, request, run_program, scripted_agent

@@ -63,7 +63,7 @@ async def idle(served: Served) -> None:
     """Return when a server delivers nothing now."""
 
     def check() -> None:
-        assert served.server._pushing is not None
-        assert len(served.server._pushing.sender) == 0
+        assert served.server._running.pushing is not None
+        assert len(served.server._running.pushing.sender) == 0
 
     await eventually(check)

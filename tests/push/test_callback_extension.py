@@ -101,8 +101,8 @@ async def test_a_skill_that_answers_with_a_message_calls_nobody_back_as_the_call
         assert text_of(answer) == "told it"
         assert "its push config or callback is not used message_id=" in caplog.text
         assert [task async for task in client.list()] == []
-        assert served.server._pushing is not None
-        assert len(served.server._pushing.sender) == 0
+        assert served.server._running.pushing is not None
+        assert len(served.server._running.pushing.sender) == 0
         assert listener.results == []
 
 

@@ -36,5 +36,5 @@ async def test_a_thousand_hosts_that_do_not_answer_delay_no_other_receiver(full:
             begun = loop.time()
             await told_end(receiver, f"/{number}")
             lags.append(loop.time() - begun)
-        print(f"hosts={count} at_work={len(served.server._pushing.sender)} lag={max(lags):.3f} s")  # type: ignore[union-attr]
+        print(f"hosts={count} at_work={len(served.server._running.pushing.sender)} lag={max(lags):.3f} s")  # type: ignore[union-attr]
         assert max(lags) < LAG_S

@@ -241,8 +241,8 @@ async def test_a_delivery_that_ends_in_a_mistake_is_tried_like_any_other_one_and
     impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with hook() as receiver, notifying() as served:
-        assert served.server._pushing is not None
-        sender = served.server._pushing.sender
+        assert served.server._running.pushing is not None
+        sender = served.server._running.pushing.sender
         mistaken = sender._destination = Mistaken(sender._destination)
         await served.send(request("hi", task_push_notification_config=config_for(receiver)))
 

@@ -19,7 +19,7 @@ from tests.push.sockets import hook
 async def test_a_config_that_was_deleted_at_one_server_ends_the_delivery_of_another_at_once(
     postgres_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("a2a_grpc.server.server.PUSH_ROUND_S", 3600.0)  # so that only a wake can end the delivery
+    monkeypatch.setattr("a2a_grpc.server.pushing.ROUND_S", 3600.0)  # so that only a wake can end the delivery
     key = tmp_path / "keys"
     key.write_text(new_key())
     key.chmod(0o600)
@@ -39,8 +39,8 @@ async def test_a_config_that_was_deleted_at_one_server_ends_the_delivery_of_anot
         sent.configuration.task_push_notification_config.CopyFrom(config_for(receiver, id="c"))
         task = (await one.send(sent)).task
         await asked(receiver, 1)
-        assert one.server._pushing is not None
-        assert len(one.server._pushing.sender) == 1
+        assert one.server._running.pushing is not None
+        assert len(one.server._running.pushing.sender) == 1
         deleted = DeleteTaskPushNotificationConfigRequest(task_id=task.id, id="c")
         await other.stub.DeleteTaskPushNotificationConfig(deleted, metadata=V1)
         await idle(one)

@@ -59,12 +59,12 @@ async def connection(address: str, *options: tuple[str, int]) -> AsyncIterator[A
 
 def open_streams(served: Served) -> int:
     """Streams that the server is serving."""
-    return served.server._calls.streams
+    return served.server._running.calls.streams
 
 
 def followers(served: Served) -> int:
     """Tasks of the server that somebody follows."""
-    return len(served.server._engine.log.bus)
+    return len(served.server._running.engine.log.bus)
 
 
 async def reaches(served: Served, task_id: str, state: TaskState) -> None:

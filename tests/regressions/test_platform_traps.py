@@ -334,7 +334,7 @@ async def test_over_max_calls_a_call_is_refused_at_once_while_streams_are_still_
 
 
 def _has_room(served: Served) -> bool:
-    return not served.server._calls._running[False]
+    return not served.server._running.calls._running[False]
 
 
 def _fail(text: str) -> None:

@@ -27,13 +27,14 @@ async def test_a_second_server_on_an_http_port_fails_with_a_message_that_names_t
     async with serving(scripted_agent(), http_listen="127.0.0.1:0") as first:
         assert first.server.http_url
         address = first.server.http_url.removeprefix("http://")
-        second = Server(scripted_agent(), ServerSettings(listen=free_address(), http_listen=address))
+        free = free_address()
+        second = Server(scripted_agent(), ServerSettings(listen=free, http_listen=address))
         with pytest.raises(ListenError, match=rf"^cannot listen on {address} for HTTP: ") as refused:
             await second.start()
         assert "in use" in str(refused.value)
         # what it had bound already is free again
-        async with serving(scripted_agent(), listen=second.grpc_address) as third:
-            assert third.server.grpc_address == second.grpc_address
+        async with serving(scripted_agent(), listen=free) as third:
+            assert third.server.grpc_address == free
 
 
 async def test_a_server_that_ended_gives_its_port_back() -> None:

@@ -13,7 +13,7 @@ from a2a_grpc.bus import LocalBus, open_bus
 from a2a_grpc.engine import Engine
 from a2a_grpc.engine.recovery import LOST
 from a2a_grpc.parts import Json, text_of
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.store import (
     Append,
     Create,
@@ -238,7 +238,7 @@ class Replica(Served):
 
     @property
     def engine(self) -> Engine:
-        return self.server._engine
+        return self.server._running.engine
 
     @property
     def name(self) -> str:
@@ -333,7 +333,7 @@ class Site:
             **settings,
         }
         server = make_server(hand.agent, settings, store=cast(TaskStore, line))
-        server._log.bus = server._bus = LocalBus() if self.url == MEMORY else open_bus("auto", self.url)
+        server._running.log.bus = LocalBus() if self.url == MEMORY else open_bus("auto", self.url)
         await self._closing.enter_async_context(server)
         self._closing.callback(hand.go.set)
         self._closing.callback(line.mend)
@@ -348,7 +348,7 @@ class Site:
         """Makes a replica as dead as its lapsed lease would, and tells the others to look."""
         await self.store.leave(name)
         for replica in self._replicas:
-            replica.server._bus.wake(LOST)
+            replica.server._running.log.bus.wake(LOST)
 
     async def head(self, task_id: str) -> Head:
         head = await self.store.head(TaskKey("", "", task_id))

@@ -36,7 +36,7 @@ async def answered_while_held(site: Site, holder: Replica, task_id: str, **optio
 
 
 async def _streams(replica: Replica) -> None:
-    assert replica.server._calls.streams == 1
+    assert replica.server._running.calls.streams == 1
 
 
 @pytest.mark.parametrize("text", ["permit may I?", "ask which?"])

@@ -62,8 +62,8 @@ async def test_the_end_that_another_replica_gave_a_task_is_told_where_it_was_sen
 async def test_a_wake_that_is_lost_is_made_up_for_in_a_round(site: Site) -> None:
     a, b = await site.join(lease_s=60.0, poll_interval_s=0.2), await site.join()
     sending, task_id = await sent(a, "stay; word")
-    b.server._bus.wake = lambda key: None  # type: ignore[method-assign]
-    await b.server._log.store.claim(TaskKey("", "", task_id), b.name, force=True)
+    b.server._running.log.bus.wake = lambda key: None  # type: ignore[method-assign]
+    await b.server._running.log.store.claim(TaskKey("", "", task_id), b.name, force=True)
     canceled = await b.cancel(task_id)
     assert await asyncio.wait_for(sending, SOON_S) == canceled
 
@@ -77,7 +77,7 @@ async def test_a_round_disturbs_nobody_who_waits_for_a_run_that_goes_on(site: Si
         await a.has_counted(task_id, step)
         await asyncio.sleep(0.2)
     key = TaskKey("", "", task_id)
-    with a.server._bus.listen(key) as topic:
+    with a.server._running.log.bus.listen(key) as topic:
         assert topic.invalidations == 0
     a.hand.go.set()
     task = await asyncio.wait_for(sending, SOON_S)

@@ -97,7 +97,7 @@ async def said(served: Served, metadata: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def private(served: Served) -> AsyncIterator[A2AServiceStub]:
     """A stub at the socket where the tunnel ends, which no other program can reach."""
-    async with grpc.aio.insecure_channel(f"unix:{served.server._private_socket}") as channel:
+    async with grpc.aio.insecure_channel(f"unix:{served.server._plan.private_socket}") as channel:
         yield A2AServiceStub(channel)
 
 

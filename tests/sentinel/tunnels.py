@@ -16,7 +16,7 @@ from a2a_grpc.agent.card import card_json
 from a2a_grpc.auth import Authenticator, AuthSettings
 from a2a_grpc.sentinel import Attachment, AttachSettings, Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules import Rules
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.wire import SERVICE, SERVICE_NAME, A2AServiceStub, SubscribeToTaskRequest
 from tests.harness import Served
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from a2a_grpc.lifecycle import fold
-from a2a_grpc.server.server import PUSH_LEASE_S
+from a2a_grpc.server.pushing import LEASE_CHECK_S
 from a2a_grpc.wire import Task
 from tests.simulation.history import Attempt, Cursor, History, Taken
 
@@ -28,7 +28,7 @@ def one_delivery_of_a_config_at_a_time(history: History) -> Iterator[str]:
     replica whose lease is lost notices that at its next look, and ends its attempts."""
     for config, attempts in _by_config(history).items():
         for before, after in pairwise(sorted(attempts, key=lambda attempt: attempt.begun)):
-            if before.ended is not None and before.ended <= after.begun + PUSH_LEASE_S:
+            if before.ended is not None and before.ended <= after.begun + LEASE_CHECK_S:
                 continue
             if not any(
                 trouble.replica == before.replica and trouble.since <= after.begun and trouble.until >= before.begun

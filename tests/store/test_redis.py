@@ -11,7 +11,7 @@ from redis.asyncio import Redis as Connection
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
-from a2a_grpc.server.serve import make_server
+from a2a_grpc.server.loaded import make_server
 from a2a_grpc.store import AlreadyBound, Binding, ListFilter, StoreFull, StoreUnavailable, TaskStore
 from a2a_grpc.store.contract import StoreContract
 from a2a_grpc.store.contract.given import (

@@ -108,7 +108,7 @@ async def test_of_two_agents_that_start_at_the_same_time_one_is_refused(url: str
 
 
 async def test_a_store_of_ones_own_is_one_agents_too() -> None:
-    from a2a_grpc.server.serve import make_server
+    from a2a_grpc.server.loaded import make_server
 
     settings = {"listen": "127.0.0.1:0", "http_listen": "off"}
     store = MemoryStore()
@@ -139,7 +139,7 @@ async def test_agents_share_a_postgresql_database_by_schemas(postgres_url: str) 
             assert (await refusal(served.stub.GetTask(request_of(other), metadata=V1))).reason == "TASK_NOT_FOUND"
             # The other replica of an agent answers; only the wakes of its own agent reach it.
             replica = await stack.enter_async_context(serving(agent_of(names[schema]), store=urls[schema]))
-            assert replica.server._bus._channel == channel_of(urls[schema])  # type: ignore[attr-defined]
+            assert replica.server._running.log.bus._channel == channel_of(urls[schema])  # type: ignore[attr-defined]
             assert await answered(replica, tasks[schema]) == [f"{names[schema]} 1.0.0: this"]
     assert len({channel_of(url) for url in urls.values()}) == 3
     assert channel_of(postgres_url) == CHANNEL
