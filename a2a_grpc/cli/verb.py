@@ -27,7 +27,7 @@ from a2a_grpc.cli.screen import Screen
 from a2a_grpc.cli.show import Show
 from a2a_grpc.cli.trace import PLAIN, Trace
 from a2a_grpc.client import Client, ClientSettings
-from a2a_grpc.client.client import load_settings
+from a2a_grpc.client.connecting import load_settings
 from a2a_grpc.client.credentials import AUTHORIZATION
 from a2a_grpc.client.target import origin_of
 from a2a_grpc.config import ConfigurationError, said_of, unknown_variables

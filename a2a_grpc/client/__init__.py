@@ -1,6 +1,8 @@
 """The client: a remote agent's operations, resumed across lost connections.
 
 client         the operations
+connecting     a client made with settings by name
+operations     operations that take more than one call
 settings       the settings of a client
 sending        the options of a message that is sent
 pages          lists that come in pages
@@ -88,8 +90,9 @@ endpoint       requests to these
 """
 
 from a2a_grpc.client.blocking import BlockingClient, BlockingStream
-from a2a_grpc.client.client import Client, connect
+from a2a_grpc.client.client import Client
 from a2a_grpc.client.command import token_command
+from a2a_grpc.client.connecting import connect
 from a2a_grpc.client.credentials import Credentials, api_key, bearer
 from a2a_grpc.client.discovery import Discovered
 from a2a_grpc.client.errors import (

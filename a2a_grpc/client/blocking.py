@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from a2a_grpc.arguments import checked
-from a2a_grpc.client.client import Client, connect
+from a2a_grpc.client.client import Client
+from a2a_grpc.client.connecting import connect
 from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.portal import Portal
 from a2a_grpc.client.sending import SendOptions, shows_options

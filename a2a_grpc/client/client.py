@@ -1,8 +1,6 @@
 """The operations of a remote agent."""
 
-import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack, cast
@@ -10,24 +8,22 @@ from typing import Self, Unpack, cast
 import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
-from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
-from a2a_grpc.arguments import checked, checking
+from a2a_grpc.arguments import checked
 from a2a_grpc.client.calls import Calls
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.headers import Metadata
-from a2a_grpc.client.offers import check_callbacks
+from a2a_grpc.client.operations import cancel, send_and_follow, start, stream_of, wait
 from a2a_grpc.client.pages import Pages
 from a2a_grpc.client.security import Given
-from a2a_grpc.client.sending import SendOptions, send_headers, send_request, shows_options, with_history
+from a2a_grpc.client.sending import SendOptions, send_request, shows_options
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
-from a2a_grpc.client.waiting import NO_CALLBACKS, Strategy, be_called_back, poll
-from a2a_grpc.config import load, refuse_unknown
-from a2a_grpc.errors import A2AError, TaskNotCancelableError, UnavailableError, UnsupportedOperationError
+from a2a_grpc.client.waiting import Strategy
+from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
 from a2a_grpc.parts import Contents, Json, struct
-from a2a_grpc.protocol import CALLBACK_EXTENSION, NO_ARTIFACTS, Key
+from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.wire import (
     AgentCard,
     CancelTaskRequest,
@@ -38,73 +34,10 @@ from a2a_grpc.wire import (
     ListTaskPushNotificationConfigsRequest,
     ListTasksRequest,
     Message,
-    SendMessageRequest,
-    SendMessageResponse,
     Task,
     TaskPushNotificationConfig,
     TaskState,
 )
-
-CONNECT_ARGUMENTS = ("credentials", "headers", "extensions", "interceptors", "cards", "callback")
-"""The arguments of `connect` that are no settings."""
-
-
-@checking
-def connect(
-    target: str,
-    *,
-    credentials: Given | None = None,
-    headers: Metadata = (),
-    extensions: Sequence[str] = (),
-    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
-    cards: Cards | None = None,
-    callback: Agent | None = None,
-    **settings: object,
-) -> "Client":
-    """Return a client of an agent. Use it in an `async with` block, which opens and closes the connection.
-
-    Addresses of this machine are called in plaintext, all others with TLS, unless `plaintext` is set.
-
-    Example:
-        async with connect("https://agents.example") as agent:
-            task = await agent.send("Translate 'hello' to French")
-
-    Args:
-        target: The agent. An address is `HOST:PORT`, `grpc://…`, `grpcs://…` (with TLS), `dns:///…` or `unix:PATH`. An
-            agent card is a URL `https://…` or `http://…`, or a path.
-        credentials: Credentials for each call, such as `bearer(…)`, `api_key(…)` or `oauth2(…)`; by default none. They
-            may be a list, or a dict from the names of security schemes to credentials. If the agent's card asks for
-            credentials, the client sends those for the first of the card's requirements that they meet. A server that
-            asks for credentials when the card is fetched gets all of them.
-        headers: gRPC metadata of every call.
-        extensions: The URIs of the A2A extensions to ask for in every call (spec §3.2.6).
-        interceptors: Client interceptors of `grpc.aio`, for example for tracing. They see every call.
-        cards: Agent cards that several clients share; by default each client fetches the card itself.
-        callback: An agent that this process serves, and that has a function under `@agent.on_callback`. `wait` then has
-            the other agent call it back, instead of following the task.
-        **settings: Fields of ClientSettings. Each has an environment variable, too, for example `A2A_GRPC_TIMEOUT_S`. A
-            setting that is given here counts before the variable.
-
-    Raises:
-        ConfigurationError: The target is none of these forms, or a setting has a value that is not possible.
-        TypeError: No setting has a name that was given, or an argument has a wrong type.
-    """
-    return Client(
-        target,
-        load_settings(settings),
-        credentials=credentials,
-        headers=headers,
-        extensions=extensions,
-        interceptors=interceptors,
-        cards=cards,
-        callback=callback,
-    )
-
-
-def load_settings(settings: Mapping[str, object]) -> ClientSettings:
-    """Return settings that count before the environment. Raise TypeError for a name that no setting has."""
-    refuse_unknown(settings, ClientSettings, also=CONNECT_ARGUMENTS)
-    return load(ClientSettings, settings)
 
 
 @shows_options
@@ -254,9 +187,7 @@ class Client:
             TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
             ValueError: The content holds a value that the wire cannot carry.
         """
-        request = send_request(content, options)
-        options = {**options, "idempotency_key": options.get("idempotency_key") or str(uuid.uuid4())}
-        return with_history(await self._send_and_follow(request, options), options)
+        return await send_and_follow(self._calls, send_request(content, options), options)
 
     async def start(self, content: Contents | Message, **options: Unpack[SendOptions]) -> Task | Message:
         """Send a message, and return as soon as the agent has accepted it (spec §3.2.2, `return_immediately`).
@@ -275,7 +206,7 @@ class Client:
             TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
             ValueError: The content holds a value that the wire cannot carry.
         """
-        return await self._start(send_request(content, options), options)
+        return await start(self._calls, self._connection, send_request(content, options), options)
 
     def stream(self, content: Contents | Message, **options: Unpack[SendOptions]) -> TaskStream:
         """Send a message, and return a stream of the events of its task (spec §3.1.2).
@@ -294,7 +225,7 @@ class Client:
             TypeError: The content holds an object that cannot become JSON, or an option has a wrong type or name.
             ValueError: The content holds a value that the wire cannot carry.
         """
-        return self._stream(send_request(content, options), options)
+        return stream_of(self._calls, send_request(content, options), options)
 
     # -- tasks
 
@@ -400,16 +331,7 @@ class Client:
         request = CancelTaskRequest(id=task_id)
         if metadata:
             request.metadata.CopyFrom(struct(metadata))
-        retry = self._calls.retry_policy()
-        try:
-            return cast(Task, await self._calls.unary("CancelTask", request, metadata=headers, retry=retry))
-        except TaskNotCancelableError:
-            if not retry.may_have_acted:
-                raise
-            task = await self.get(task_id, headers=headers)
-            if task.status.state != lifecycle.CANCELED:  # by an earlier try, whose answer was lost
-                raise
-            return task
+        return await cancel(self._calls, request, headers)
 
     async def wait(self, task: Task | str, *, strategy: Strategy = "auto", poll_s: float | None = None) -> Task:
         """Wait until a task has ended or waits for its user. Return the task.
@@ -443,21 +365,7 @@ class Client:
             TaskLostError: The agent was restarted and does not know the task any more.
             ConnectionLostError: The agent was lost for `give_up_after_s` seconds. `task` is the last known task.
         """
-        task_id = task if isinstance(task, str) else task.id
-        callbacks = self._callbacks
-        if poll_s is not None and (strategy in ("subscribe", "callback") or not poll_s > 0):
-            raise ValueError(f"poll_s is {poll_s:g}; it must be positive, and is not for the strategy '{strategy}'")
-        if strategy == "callback":
-            if callbacks is None:
-                raise ValueError("the strategy 'callback' needs an agent to call back: connect(…, callback=agent)")
-            return await be_called_back(self._calls, task, callbacks)
-        if strategy == "poll" or poll_s is not None:
-            at_work = isinstance(task, Task) and task.status.state not in lifecycle.SETTLED
-            return await poll(self._calls, task_id, interval_s=poll_s, at_once=not at_work)
-        if strategy == "auto" and callbacks is not None and callbacks.address:
-            with suppress(*NO_CALLBACKS):
-                return await be_called_back(self._calls, task, callbacks)
-        return await self._follow(task_id, max_lost=self.settings.max_lost_streams if strategy == "auto" else None)
+        return await wait(self._calls, task, strategy=strategy, poll_s=poll_s, callbacks=self._callbacks)
 
     # -- push notifications
 
@@ -552,37 +460,3 @@ class Client:
             ExtendedAgentCardNotConfiguredError: The agent's card offers an extended card, but none is configured.
         """
         return cast(AgentCard, await self._calls.unary("GetExtendedAgentCard", GetExtendedAgentCardRequest()))
-
-    async def _send_and_follow(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
-        async with self._stream(request, options) as events:
-            async for event in events:
-                if isinstance(event, Message):
-                    return event
-                if events.is_paused:
-                    break
-        assert events.task is not None  # a send's stream ends after a message or a settled task
-        return events.task
-
-    async def _follow(self, task_id: str, *, max_lost: int | None) -> Task:
-        async with self.subscribe(task_id, max_lost=max_lost) as events:
-            async for _ in events:
-                if events.is_paused:
-                    break
-        assert events.task is not None  # a subscription begins with the task
-        return events.task
-
-    def _stream(self, request: SendMessageRequest, options: SendOptions) -> TaskStream:
-        return TaskStream(
-            self._calls, send=request, metadata=options.get("headers", ()), send_metadata=send_headers(options)
-        )
-
-    async def _start(self, request: SendMessageRequest, options: SendOptions) -> Task | Message:
-        request.configuration.return_immediately = True
-        if "callback" in options and await self._connection.card() is None:  # a card is looked at before each call
-            retry = self._calls.retry_policy()
-            check_callbacks(await self._calls.extensions.offers(CALLBACK_EXTENSION, retry), self._connection.target)
-        metadata = (*options.get("headers", ()), *send_headers(options))
-        response: SendMessageResponse = await self._calls.unary(
-            "SendMessage", request, metadata=metadata, is_safe=False
-        )
-        return response.message if response.HasField("message") else response.task

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from a2a_grpc.arguments import checking
-from a2a_grpc.client.client import load_settings
+from a2a_grpc.client.connecting import load_settings
 from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.registry import FoundAgent, Registry
 from a2a_grpc.client.security import Given

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from a2a_grpc.arguments import Parameters, checked
 from a2a_grpc.client.blocking import BlockingClient
-from a2a_grpc.client.client import CONNECT_ARGUMENTS, Client, connect, load_settings
+from a2a_grpc.client.client import Client
+from a2a_grpc.client.connecting import CONNECT_ARGUMENTS, connect, load_settings
 from a2a_grpc.client.discovery import Discovered, discover_registry, discover_urls
 from a2a_grpc.client.portal import Portal
 from a2a_grpc.client.remote import RemoteAgent

@@ -11,7 +11,8 @@ from typing import Any, Self
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from a2a_grpc.client.client import Client, connect, load_settings
+from a2a_grpc.client.client import Client
+from a2a_grpc.client.connecting import connect, load_settings
 from a2a_grpc.client.headers import Metadata
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.settings import ClientSettings

@@ -12,7 +12,8 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Turn
 from a2a_grpc.arguments import checked
 from a2a_grpc.client.canceling import cancel_remote
-from a2a_grpc.client.client import Client, connect
+from a2a_grpc.client.client import Client
+from a2a_grpc.client.connecting import connect
 from a2a_grpc.client.delegated import Delegated, delegated
 from a2a_grpc.client.errors import TaskNotCompletedError
 from a2a_grpc.client.noted import call_of
