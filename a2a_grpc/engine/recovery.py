@@ -95,6 +95,7 @@ class Recovery:
         if is_stored:
             is_stored, _ = await asyncio.gather(self._replica.leave(), self._periodic.stop())
         else:
+            self._replica.end()
             await self._periodic.stop(0.0)
         self._listening.close()
         self._log.bus.wake(LOST)

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 
 from a2a_grpc.backoff import Backoff
@@ -10,6 +11,9 @@ from a2a_grpc.uncancelled import look_at_error
 
 LEAVE_S = 1.0
 """How long a store may take to confirm that a replica leaves."""
+ALLOWANCE = 0.05
+"""The last part of a lease, in which nothing is begun that only one replica may do, and such work ends. The clocks of
+this machine and of the store may differ in speed, and to end needs a moment."""
 
 
 class Replica:
@@ -18,6 +22,7 @@ class Replica:
     Guarantees:
 
     - While `is_alive`, no other replica takes over the tasks of this replica.
+    - The functions of `on_end` are called when `is_alive` becomes False, before this replica leaves the store.
     - `keep` returns once the lease could not be renewed in time by this machine's clock, or others have declared this
       replica dead.
     - `regain` may win the lease back, if the store was away for all replicas.
@@ -28,6 +33,8 @@ class Replica:
         self._store = store
         self._lease_s = lease_s
         self._until = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self._at_end: list[Callable[[], None]] = []
         self.id = _new_id()
         self.is_joined = False
         """True once the store has this replica's present name. Before, any replica may take what this one claims."""
@@ -41,13 +48,40 @@ class Replica:
 
     @property
     def is_alive(self) -> bool:
-        return asyncio.get_running_loop().time() < self._until
+        return asyncio.get_running_loop().time() < self._until - ALLOWANCE * self._lease_s
+
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call a function each time that `is_alive` becomes False. It ends what only one replica may do.
+
+        Args:
+            call: The function. It waits for nothing.
+        """
+        self._at_end.append(call)
+
+    def end(self) -> None:
+        """End the lease here. The store may still have it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._until = float("-inf")
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        for call in self._at_end:
+            call()
+
+    def _extend(self, begun: float) -> None:
+        """Take note that the store has extended the lease. The call for that began at this time of the event loop."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._until = begun + self._lease_s
+        self._timer = asyncio.get_running_loop().call_at(self._until - ALLOWANCE * self._lease_s, self._tell_end)
 
     async def join(self) -> None:
         """Make this replica alive. Raise StoreUnavailable."""
         begun = asyncio.get_running_loop().time()
         await self._store.join(self.id, self._lease_s)
-        self._until = begun + self._lease_s
+        self._extend(begun)
         self.is_joined = True
         self._joined.set()
 
@@ -64,10 +98,10 @@ class Replica:
             begun = loop.time()
             is_renewed = await self._renew(self._until if begun < self._until else begun + self._lease_s / 3)
             if is_renewed:
-                self._until = begun + self._lease_s
+                self._extend(begun)
             elif is_renewed is False or loop.time() >= self._until:
                 break
-        self._until = float("-inf")
+        self.end()
         return is_renewed is None
 
     async def regain(self, within_s: float) -> bool:
@@ -79,7 +113,7 @@ class Replica:
             begun = loop.time()
             is_renewed = await self._renew(end)
             if is_renewed:
-                self._until = max(begun + self._lease_s, loop.time())
+                self._extend(begun)
             if is_renewed is not None:
                 return is_renewed
             await asyncio.sleep(backoff.next_s())
@@ -119,7 +153,7 @@ class Replica:
 
         Return False if the store does not confirm that. Then the others wait for the end of the lease.
         """
-        self._until = float("-inf")
+        self.end()
         leaving = asyncio.create_task(self._store.leave(self.id), name="a2a-grpc:leave")
         leaving.add_done_callback(look_at_error)
         await asyncio.wait([leaving], timeout=min(LEAVE_S, self._lease_s / 3))

@@ -205,18 +205,25 @@ class Courier:
             *(self.claim.name, self.claim.epoch, self._seq, then, delay_s, self._attempts, self._denials),
             error[:MAX_ERROR_CHARS],
         )
-        done = await self._stored(step)
+        done, is_repeated = await self._stored(step)
+        if is_repeated and then is Then.REST and done is Then.KEEP:
+            # The first one may reach the store later. It must not have the config rest while this goes on.
+            done, _ = await self._stored(step._replace(then=Then.WAIT))
         self.rests = done is Then.REST
         return done
 
-    async def _stored(self, step: PushStep) -> Then | None:
+    async def _stored(self, step: PushStep) -> tuple[Then | None, bool]:
         """Store a step, and try until the store confirms it. Nothing is sent meanwhile.
 
         A step that failed may have given the claim up. Then the repeated step is void.
+
+        Returns:
+            What happened to the claim, and True if the step was repeated.
         """
-        backoff = Backoff(0.2, 5.0)
+        backoff, is_repeated = Backoff(0.2, 5.0), False
         while True:
             try:
-                return await self._outbox.step_push(step)
+                return await self._outbox.step_push(step), is_repeated
             except StoreUnavailable:
+                is_repeated = True
                 await asyncio.sleep(backoff.next_s())

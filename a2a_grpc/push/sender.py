@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from contextlib import ExitStack
 from random import Random
 from typing import Protocol
@@ -43,13 +44,17 @@ class Holder(Protocol):
     def is_alive(self) -> bool:
         """True while no other process may take over what this one has claimed."""
 
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call a function each time that `is_alive` becomes False."""
+
 
 class Sender:
     """Delivers push notifications.
 
     Guarantees:
 
-    - A config is delivered by one process at a time. If the process is lost, another one goes on after the lease.
+    - A config is delivered by one process at a time. If the process is lost, another one goes on after the lease. All
+      attempts of a process end when its lease ends, before the store says so.
     - Events of a config are sent in order, each until its receiver has accepted it. Only what is older than the current
       task may be left out.
     - A receiver that is slow or away delays no other receiver, except those of its own host.
@@ -74,12 +79,16 @@ class Sender:
         self._destination = destination
         self._holder = holder
         self._me = ""
+        """The name in whose claims this process delivers; empty once its lease has ended."""
         self._sends_all = sends_all
         self._random = Random()
         self._at_work: dict[PushName, tuple[Courier, asyncio.Task[None]]] = {}
         self._hosts: Counter[str] = Counter()
         self._failing: OrderedDict[str, None] = OrderedDict()
         self._resting: OrderedDict[TaskKey, None] = OrderedDict()
+        self._forgotten: set[PushName] = set()
+        """Configs that were deleted or replaced while claims are read."""
+        holder.on_end(self._end_all)
         self._listening = ExitStack()
         self.topic = self._listening.enter_context(self._bus.listen(CONFIGS))
         """Woken when a round should not wait."""
@@ -100,29 +109,31 @@ class Sender:
 
     def forget(self, name: PushName) -> None:
         """End the delivery of a config that was deleted or replaced, here at once, and in other processes soon."""
+        self._forgotten.add(name)
         if (found := self._at_work.get(name)) is not None:
             found[1].cancel()
         self._bus.wake(CONFIGS)
 
-    async def check_lease(self) -> None:
-        """End all deliveries once other processes may claim them. This waits for nothing, so that it is in time."""
-        me = self._holder.id
-        if me != self._me or not self._holder.is_alive:  # its claims end with its life
-            self._me = me
-            for _, task in self._at_work.values():
-                task.cancel()
+    def _end_all(self) -> None:
+        """End all deliveries, as the claims of this process end with its lease."""
+        self._me = ""
+        for _, task in self._at_work.values():
+            task.cancel()
 
     async def round(self) -> None:
         """Claim what is due. End what this process may not deliver any more."""
-        await self.check_lease()
-        me = self._holder.id
         if self._is_stopping or not (self._holder.is_joined and self._holder.is_alive):
             return
+        me = self._me = self._holder.id
         await self._compare(me)
         while (room := min(PAGE, MAX_COURIERS - len(self._at_work))) > 0 and not self._is_stopping:
+            self._forgotten.clear()
             claims = await self._outbox.claim_pushes(me, room)
             for claim in claims:
-                await self._begin(me, claim)
+                if self._me != me:
+                    return  # the claims have ended with the lease
+                if claim.name not in self._forgotten:  # otherwise the next round gives the claim back, if it counts
+                    await self._begin(me, claim)
             if len(claims) < room:
                 break
 
@@ -149,10 +160,12 @@ class Sender:
         courier = Courier(
             claim,
             *(self._log, self._outbox, self._vault, self._destination),
-            is_mine=lambda: holder.id == me and holder.is_alive,
+            is_mine=lambda: self._me == me and holder.is_alive,
             sends_all=self._sends_all,
             random=self._random,
         )
+        if (former := self._at_work.get(claim.name)) is not None:
+            former[1].cancel()  # the config was replaced, and its former claim is void
         carrying = asyncio.create_task(courier.carry(), name=f"a2a-grpc:push:{claim.name.key.id}")
         self._at_work[claim.name] = courier, carrying
         self._hosts[host] += 1

@@ -30,8 +30,6 @@ SIGNING_SUFFIX = ".push-key"
 """What the name of the file with the key of signatures adds to the name of an SQLite file."""
 ROUND_S = 0.5
 """Seconds between two looks for push notifications that are due, or that were deleted by another process."""
-LEASE_CHECK_S = 0.1
-"""Seconds between two checks whether this process may still deliver what it has claimed."""
 LAST_S = 1.0
 """Seconds that notifications at work have when the server stops."""
 
@@ -54,7 +52,6 @@ class Pushing:
 
     def start(self, periodic: PeriodicTasks) -> None:
         """Deliver what is due from now on, in rounds that `periodic` makes."""
-        periodic.every(LEASE_CHECK_S, "push-lease", self.sender.check_lease)
         periodic.every(ROUND_S, "push", self.sender.round, self.sender.topic)
 
     async def stop(self) -> None:

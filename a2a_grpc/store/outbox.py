@@ -23,6 +23,7 @@ class Outbox(Protocol):
     - A change is durable when its call returns, as far as the store is durable. If the machine loses its power, a
       cursor may be behind, so that a delivery is repeated.
     - A step of a claim happens only if the claim is the newest one of its config.
+    - A cursor never moves back. A step that reaches the store late, after a step with a later cursor, changes nothing.
     - A config ends with its task: `purge` deletes both.
     - The configs of a `Create` are stored in the same transaction as the task.
 
@@ -96,7 +97,7 @@ class Outbox(Protocol):
         Returns:
             What happened to the claim: `step.then`, except for `Then.REST`. If the task has ended, the config ends. If
             the task is held, or has records after the cursor, the replica keeps its claim. None if the claim is void,
-            and nothing has changed.
+            or its cursor is after that of the step: then nothing has changed.
         """
 
     async def dead_pushes(self, after: PushName | None, limit: int) -> list[DeadPush]:

@@ -130,7 +130,7 @@ class Pushes:
     def step(self, step: PushStep) -> Then | None:
         """Take a step. With `Then.REST` the config rests: the caller has looked whether it may."""
         kept = self._claimed.get(step.name)
-        if kept is None or kept.epoch != step.epoch:
+        if kept is None or kept.epoch != step.epoch or step.seq < kept.seq:
             return None
         kept.seq, kept.attempts, kept.denials, kept.error = step.seq, step.attempts, step.denials, step.error
         if step.then is Then.KEEP:

@@ -1,5 +1,6 @@
 """The four calls about push configs, and configs inside sends."""
 
+import asyncio
 import logging
 import sqlite3
 from contextlib import closing
@@ -24,7 +25,7 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
 )
 from tests.covers import covers
-from tests.harness import V1, Served, elements, message, refusal, request, scripted
+from tests.harness import V1, Served, elements, eventually, message, refusal, request, scripted
 from tests.push.notified import SECRETS, config_for, idle, notifying, told, told_end
 from tests.push.sockets import Hook, hook
 from tests.spec.rpcs import PUSH_RPCS, call_of
@@ -145,6 +146,38 @@ async def test_a_task_has_a_limited_number_of_configs() -> None:
         assert refused.code == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "--max-push-configs" in refused.text
         await create(served, task_id=task.id, url=URL, id="a")
+
+
+@covers("PLST-1", "PLST-2", "PUSH-11", "G11")
+async def test_all_of_a_thousand_configs_of_a_task_are_listed_in_order_and_told_the_end(full: bool) -> None:
+    count = 1000 if full else 30
+    async with hook() as receiver, notifying(max_push_configs=count) as served:
+        task = (await served.send(scripted({"input": "Which?"}))).task
+        ids = [f"c-{number:04}" for number in range(count)]
+        for start in range(0, count, 100):
+            await asyncio.gather(
+                *(
+                    create(served, task_id=task.id, id=id, url=f"http://127.0.0.1:{receiver.port}/{id}")
+                    for id in reversed(ids[start : start + 100])
+                )
+            )
+        refused = await refusal(create(served, task_id=task.id, url=URL))
+        assert (refused.code, f"{count} push configs" in refused.text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+        found, token = await listed(served, task.id, page_size=count // 10)
+        while token:
+            page, token = await listed(served, task.id, page_size=count // 10, page_token=token)
+            found += page
+        assert found == ids
+        answer = scripted({"artifact": "hello"})
+        answer.message.task_id = task.id
+        await served.send(answer)
+
+        def all_know_the_end() -> None:
+            done = {one.path for one in receiver.received if b"TASK_STATE_COMPLETED" in one.body}
+            assert len(done) == count
+
+        await eventually(all_know_the_end, within_s=60.0)
+        await idle(served)
 
 
 @covers("PLST-2", "VAL-4")

@@ -10,6 +10,7 @@ from a2a_grpc.errors import (
     A2AError,
     ResourceExhaustedError,
     TaskNotCancelableError,
+    TaskNotFoundError,
     UnavailableError,
     UnsupportedOperationError,
 )
@@ -17,7 +18,7 @@ from a2a_grpc.principal import Principal
 from a2a_grpc.store import Record, Snapshot, StoreUnavailable, TaskKey
 from a2a_grpc.wire import TaskPushNotificationConfig
 from tests.harness import message, request
-from tests.simulation.history import Ack, Cancel, Follow, Read, Refusal, Send
+from tests.simulation.history import Ack, Cancel, Delete, Follow, Read, Refusal, Send
 from tests.simulation.replica import Gone, SimulatedReplica
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Client:
         self._random: Random = world.random
         self._history = world.history
         self._count = 0
+        self._configs: list[str] = []
+        """The push configs of the task."""
 
     @property
     def _now(self) -> float:
@@ -85,6 +88,7 @@ class Client:
             accepted = await replica.engine.accept(call)
             assert isinstance(accepted, AcceptedTurn)
             if wanted:
+                self._configs.append(sent)
                 replica.configs.look()
             if task_id:
                 replica.configs.look_at(accepted.key)
@@ -93,7 +97,9 @@ class Client:
         asked = self._now
         try:
             accepted, found = await self._surely(ask, "send", 30.0 if waits else 2.0)
-        except UnsupportedOperationError:
+        except (UnsupportedOperationError, TaskNotFoundError) as error:
+            if isinstance(error, TaskNotFoundError) and not self._world.store.is_purged(task_id):
+                raise
             self._history.refusals.append(Refusal(self._now, sent, task_id))
             return None
         self._history.sends.append(Send(self._now, f"key-{sent}", sent, accepted.key.id, accepted.turn))
@@ -131,6 +137,20 @@ class Client:
         self._count += 1
         config = config_of(f"{self._name}-{self._count}")
         await self._surely(lambda replica: replica.configs.create(key, config, "1.0"), "create a config")
+        if self._random.random() < 0.5:  # while a replica claims it
+            await asyncio.sleep(self._random.random() * 0.02)
+            await self.end_notifications(key, config.id)
+        else:
+            self._configs.append(config.id)
+
+    async def end_notifications(self, key: TaskKey, config: str) -> None:
+        """Delete a push config of a task."""
+
+        async def ask(replica: SimulatedReplica) -> None:
+            await replica.configs.delete(key, config)
+            self._history.deletes.append(Delete(self._now, key.id, config, replica.name))
+
+        await self._surely(ask, "delete a config")
 
     async def cancel(self, key: TaskKey) -> None:
         asked = self._now
@@ -185,6 +205,8 @@ class Client:
             for _ in range(random.randint(0, 4)):
                 await asyncio.sleep(random.expovariate(3.0))
                 await self._act(accepted, group)
+        if random.random() < 0.3:
+            self._world.purge(accepted.key)
 
     async def _act(self, accepted: AcceptedTurn, group: asyncio.TaskGroup) -> None:
         random = self._random
@@ -195,10 +217,12 @@ class Client:
                 group.create_task(self.settle(again))
         elif kind < 0.7:
             await self.cancel(accepted.key)
-        elif kind < 0.82:
+        elif kind < 0.8:
             await self.read(accepted.key)
-        elif kind < 0.9:
+        elif kind < 0.87:
             await self.ask_for_notifications(accepted.key)
+        elif kind < 0.97 and self._configs:
+            await self.end_notifications(accepted.key, random.choice(self._configs))
         else:
             group.create_task(self.follow(accepted.key, 0))
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from a2a_grpc.push.delivery import Delivery, Outcome, Verdict
-from a2a_grpc.store import PushClaim, PushStep
+from a2a_grpc.store import PushClaim, PushStep, Then
 from a2a_grpc.wire import TaskPushNotificationConfig
 from tests.simulation.faults import Faults
 from tests.simulation.history import Attempt, Cursor, History, Taken
@@ -82,6 +82,6 @@ def note_claims(history: History, at: float, replica: str, claims: list[PushClai
         history.deliveries.append(Taken(at, claim.name.key.id, claim.name.id, claim.epoch, claim.seq, replica))
 
 
-def note_step(history: History, at: float, replica: str, step: PushStep) -> None:
-    """Write down where the cursor of a config is now."""
-    history.deliveries.append(Cursor(at, step.name.key.id, step.name.id, step.epoch, step.seq, replica))
+def note_step(history: History, at: float, replica: str, step: PushStep, then: Then) -> None:
+    """Write down where the cursor of a config is now, and what happened to its claim."""
+    history.deliveries.append(Cursor(at, step.name.key.id, step.name.id, step.epoch, step.seq, replica, then))

@@ -3,40 +3,63 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from math import inf
 
 from a2a_grpc.lifecycle import fold
-from a2a_grpc.server.pushing import LEASE_CHECK_S
+from a2a_grpc.store import Then
 from a2a_grpc.wire import Task
 from tests.simulation.history import Attempt, Cursor, History, Taken
 
 Config = tuple[str, str]
 
+SOON_S = 1.0
+"""Within this time after a delete other replicas have ended what they send to the config."""
+
 
 def only_the_holder_of_a_claim_delivers(history: History) -> Iterator[str]:
-    """An attempt begins only while no other replica has claimed the config."""
+    """An attempt begins only while the replica has the claim: no other one has taken it, and it was not given up."""
     holder: dict[Config, str] = {}
     for event in history.deliveries:
         config = event.task, event.config
         if isinstance(event, Taken):
             holder[config] = event.replica
+        elif isinstance(event, Cursor) and event.then is not Then.KEEP:
+            holder[config] = "nobody"
         elif isinstance(event, Attempt) and holder.get(config) != event.replica:
             yield f"{config}: {event.replica} sent seq {event.seq} at {event.begun:.3f}, held by {holder.get(config)}"
 
 
 def one_delivery_of_a_config_at_a_time(history: History) -> Iterator[str]:
-    """An attempt has ended before the next one begins, unless its replica was paused, so that it could not know. A
-    replica whose lease is lost notices that at its next look, and ends its attempts."""
+    """An attempt has ended before the next one begins, unless its replica was paused, so that it could not know."""
     for config, attempts in _by_config(history).items():
         for before, after in pairwise(sorted(attempts, key=lambda attempt: attempt.begun)):
-            if before.ended is not None and before.ended <= after.begun + LEASE_CHECK_S:
+            if before.ended is not None and before.ended <= after.begun:
                 continue
-            if not any(
-                trouble.replica == before.replica and trouble.since <= after.begun and trouble.until >= before.begun
-                for trouble in history.troubles
-            ):
+            if not _was_paused(history, before.replica, before.begun, after.begun):
                 yield (
                     f"{config}: {before.replica} at seq {before.seq} from {before.begun:.3f} to {before.ended}, and "
                     + (f"{after.replica} at seq {after.seq} from {after.begun:.3f}")
+                )
+
+
+def nothing_is_sent_after_a_delete(history: History) -> Iterator[str]:
+    """The replica that has confirmed the delete of a config sends nothing more. Others end what they send within a
+    second, or at their next look if the store does not answer soon. The same holds after a purge."""
+    attempts = _by_config(history)
+    for delete in history.deletes:
+        config = delete.task, delete.config
+        if _is_added_again(history, config):
+            continue  # a call that came late
+        for attempt in attempts[config]:
+            limit = delete.at
+            if attempt.replica != delete.replica:
+                limit += SOON_S
+                if not history.is_store_well:
+                    limit = max(limit, _next_look(history, attempt.replica, delete.at))
+            is_over = attempt.ended is not None and attempt.ended <= limit
+            if not is_over and not _was_paused(history, attempt.replica, delete.at, limit):
+                yield f"{config} was deleted by '{delete.replica}' at {delete.at:.3f}, and {attempt.replica} sent " + (
+                    f"seq {attempt.seq} from {attempt.begun:.3f} to {attempt.ended}"
                 )
 
 
@@ -104,11 +127,30 @@ def the_newest_event_was_delivered(history: History) -> Iterator[str]:
 PUSH_RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     only_the_holder_of_a_claim_delivers,
     one_delivery_of_a_config_at_a_time,
+    nothing_is_sent_after_a_delete,
     deliveries_arrive_in_order,
     no_event_is_left_out,
     a_cursor_moves_only_to_what_was_taken,
     the_newest_event_was_delivered,
 )
+
+
+def _was_paused(history: History, replica: str, since: float, until: float) -> bool:
+    """Return True if a replica was paused at any moment of this time."""
+    return any(
+        trouble.replica == replica and trouble.since <= until and trouble.until >= since for trouble in history.troubles
+    )
+
+
+def _is_added_again(history: History, config: Config) -> bool:
+    """Return True if a config came into the store again after it was deleted."""
+    is_there = [change.is_there for change in history.changes if (change.task, change.config) == config]
+    return True in is_there[is_there.index(False) :]
+
+
+def _next_look(history: History, replica: str, at: float) -> float:
+    """Return when a replica had the answer of its first look that was asked for at this time or later."""
+    return min((look.at for look in history.looks if look.replica == replica and look.asked >= at), default=inf)
 
 
 def _by_config(history: History) -> dict[Config, list[Attempt]]:

@@ -54,6 +54,11 @@ class Faults:
             lasting_s=random.uniform(2.0, 5.0),
         )
 
+    @property
+    def is_store_well(self) -> bool:
+        """True if each call to the store is answered soon."""
+        return not (self.doubtful or self.hangs or "cut" in self.acts or self.slowness > 1.0)
+
     def calm(self) -> None:
         self.doubtful = self.late = self.lost = self.doubled = self.hangs = 0.0
         self.refused = self.mute = self.slow = 0.0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from a2a_grpc.store import Head, Record
+from a2a_grpc.store import Head, Record, Then
 from a2a_grpc.wire import StreamResponse, TaskState
 
 
@@ -113,13 +113,40 @@ class Taken(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """The cursor of a push config as a replica has stored it."""
+    """The cursor of a push config as a replica has stored it, and what happened to the claim."""
 
     at: float
     task: str
     config: str
     epoch: int
     seq: int
+    replica: str
+    then: Then = Then.KEEP
+
+
+class Change(NamedTuple):
+    """A push config got into the store, or was deleted from it."""
+
+    at: float
+    task: str
+    config: str
+    is_there: bool
+
+
+class Delete(NamedTuple):
+    """A replica has confirmed that a push config is deleted; or its task was purged, then the replica is empty."""
+
+    at: float
+    task: str
+    config: str
+    replica: str
+
+
+class Look(NamedTuple):
+    """A replica has read from the store which push configs it has claimed."""
+
+    asked: float
+    at: float
     replica: str
 
 
@@ -157,6 +184,11 @@ class History:
     follows: list[Follow] = field(default_factory=list)
     deliveries: list[Taken | Cursor | Attempt] = field(default_factory=list)
     """In the order in which the store took the claims and steps, and the replicas began the attempts."""
+    changes: list[Change] = field(default_factory=list)
+    deletes: list[Delete] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    is_store_well: bool = False
+    """True if the store answers each call soon."""
     arrivals: list[Attempt] = field(default_factory=list)
     """In the order in which receivers got them."""
     sends_all: bool = False

@@ -13,7 +13,7 @@ from a2a_grpc.log import Log
 from a2a_grpc.push.configs import Configs
 from a2a_grpc.push.sender import Sender
 from a2a_grpc.push.vault import Vault
-from a2a_grpc.server.pushing import LEASE_CHECK_S, ROUND_S
+from a2a_grpc.server.pushing import ROUND_S
 from tests.simulation.bus import Air, LossyBus
 from tests.simulation.deliveries import SimulatedDestination
 from tests.simulation.faults import Faults
@@ -89,7 +89,6 @@ class SimulatedReplica:
 
     async def _serve(self) -> None:
         await self.engine.__aenter__()
-        self._periodic.every(LEASE_CHECK_S, "push-lease", self.sender.check_lease)
         self._periodic.every(ROUND_S, "push", self.sender.round, self.sender.topic)
 
     async def shut(self, grace_s: float) -> None:

@@ -22,7 +22,7 @@ from a2a_grpc.store import (
 )
 from tests.simulation.deliveries import note_claims, note_step
 from tests.simulation.faults import Faults
-from tests.simulation.history import Ack, Claim, Commit, History
+from tests.simulation.history import Ack, Change, Claim, Commit, Delete, History, Look
 from tests.simulation.loop import NOBODY
 
 T = TypeVar("T")
@@ -42,15 +42,37 @@ class FaultyStore(MemoryStore):
         self.history = history
         self.faults = faults
         self._created: list[TaskKey] = []
+        self._purged: dict[TaskKey, tuple[Head, list[Record]]] = {}
 
     @property
     def heads(self) -> dict[TaskKey, Head]:
         """The rows of all tasks."""
         heads = {key: _at_once(self.head(key)) for key in self._created}
-        return {key: head for key, head in heads.items() if head is not None}
+        purged = {key: head for key, (head, _) in self._purged.items()}
+        return {key: head for key, head in heads.items() if head is not None} | purged
 
     def records(self, key: TaskKey) -> list[Record]:
+        if key in self._purged:
+            return self._purged[key][1]
         return _at_once(self.read(key, 0, MAX_RECORDS)) or []
+
+    def is_purged(self, task_id: str) -> bool:
+        return any(key.id == task_id for key in self._purged)
+
+    def purge_one(self, key: TaskKey) -> None:
+        """Purge a task that has ended, as though it had ended before all others. Its log is kept for the rules."""
+        head, ended = _at_once(self.head(key)), self._records._ended  # type: ignore[attr-defined]
+        assert head is not None
+        self._purged[key] = head, self.records(key)
+        at, others = ended.pop(key), dict(ended)
+        ended.clear()
+        ended.update({key: at, **others})
+        names = [push.id for push in _at_once(self.list_pushes(key, "", MAX_RECORDS)) or ()]
+        assert _at_once(self.purge(ended_age_s=MAX_RECORDS, keep=len(others), limit=1)) == 1
+        assert _at_once(self.head(key)) is None
+        now, history = self.loop.time(), self.history
+        history.changes += [Change(now, key.id, name, is_there=False) for name in names]
+        history.deletes += [Delete(now, key.id, name, "") for name in names]
 
     def pushes(self) -> dict[PushName, bool]:
         """Return the push configs of all tasks, and whether they are dead."""
@@ -91,7 +113,10 @@ class FaultyStore(MemoryStore):
         if method == "claim_pushes":
             note_claims(self.history, now, name, given)
         if method == "step_push" and given is not None:
-            note_step(self.history, now, name, args[0])
+            note_step(self.history, now, name, args[0], given)
+        if method in ("add_push", "delete_push"):
+            is_added = method == "add_push"
+            self.history.changes.append(Change(now, args[0].id, args[1].id if is_added else args[1], is_added))
         if method in ("claim", "enqueue"):
             replica = args[1] if method == "claim" else options["replica"]
             if given and given.replica == replica and given.state not in TERMINAL:
@@ -141,7 +166,11 @@ class View:
         return partial(self._call, method)
 
     async def _call(self, method: str, *args: Any, **options: Any) -> Any:
-        return await _Call(self._store, self._name, method, args, options).result(self)
+        asked = self._store.loop.time()
+        given = await _Call(self._store, self._name, method, args, options).result(self)
+        if method == "claimed_pushes":
+            self._store.history.looks.append(Look(asked, self._store.loop.time(), self._name))
+        return given
 
     def write(self, write: Create | Append) -> Written:
         call, written = _Call(self._store, self._name, "write", (write,), {}), Writing()

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from a2a_grpc.lifecycle import COMPLETED, WORKING
+from a2a_grpc.store import Then
 from a2a_grpc.wire import StreamResponse
 from tests.simulation import deliveries_checker
 from tests.simulation.deliveries_checker import PUSH_RULES
-from tests.simulation.history import Attempt, Cursor, History, Taken
+from tests.simulation.history import Attempt, Change, Cursor, Delete, History, Look, Taken
 from tests.simulation.test_checker import status, submitted
 
 
@@ -38,8 +39,32 @@ def two_holders(history: History) -> None:
     history.deliveries.append(Attempt(3.7, "r2", "t", "c", 3, StreamResponse(), 3.8))
 
 
+def a_sender_whose_claim_was_given_up(history: History) -> None:
+    history.deliveries.append(Cursor(3.65, "t", "c", 2, 3, "r2", Then.END))
+    history.deliveries.append(Attempt(3.7, "r2", "t", "c", 3, StreamResponse(), 3.8))
+
+
 def two_at_once(history: History) -> None:
-    history.arrivals[0].ended = 3.4
+    history.arrivals[0].ended = 3.11
+
+
+def deleted(history: History, at: float, replica: str) -> None:
+    history.changes.append(Change(at, "t", "c", is_there=False))
+    history.deletes.append(Delete(at, "t", "c", replica))
+
+
+def an_attempt_after_its_own_delete(history: History) -> None:
+    deleted(history, 3.45, "r2")
+
+
+def an_attempt_long_after_a_delete(history: History) -> None:
+    history.is_store_well = True
+    deleted(history, 2.55, "r1")
+
+
+def an_attempt_after_a_purge_and_a_look(history: History) -> None:
+    deleted(history, 2.0, "")
+    history.looks.append(Look(2.2, 3.5, "r2"))
 
 
 def an_older_event_again(history: History) -> None:
@@ -64,7 +89,11 @@ def no_end(history: History) -> None:
 
 VIOLATIONS: list[tuple[Callable[[History], None], str]] = [
     (two_holders, "only_the_holder_of_a_claim_delivers"),
+    (a_sender_whose_claim_was_given_up, "only_the_holder_of_a_claim_delivers"),
     (two_at_once, "one_delivery_of_a_config_at_a_time"),
+    (an_attempt_after_its_own_delete, "nothing_is_sent_after_a_delete"),
+    (an_attempt_long_after_a_delete, "nothing_is_sent_after_a_delete"),
+    (an_attempt_after_a_purge_and_a_look, "nothing_is_sent_after_a_delete"),
     (an_older_event_again, "deliveries_arrive_in_order"),
     (an_event_left_out, "no_event_is_left_out"),
     (another_event, "no_event_is_left_out"),
@@ -74,7 +103,9 @@ VIOLATIONS: list[tuple[Callable[[History], None], str]] = [
 
 
 def test_a_good_history_of_deliveries_violates_nothing() -> None:
-    assert [found for rule in PUSH_RULES for found in rule(good())] == []
+    history = good()
+    deleted(history, 3.65, "r2")
+    assert [found for rule in PUSH_RULES for found in rule(history)] == []
 
 
 @pytest.mark.parametrize(("spoil", "rule"), VIOLATIONS)

@@ -49,6 +49,7 @@ class World:
         )
         self.history = History(LEASE_S, self.settings.max_attempts, is_resumable=random.random() < 0.65)
         self.history.sends_all = random.random() < 0.3
+        self.history.is_store_well = self.faults.is_store_well
         self.store = FaultyStore(loop, self.history, self.faults)
         self.air = Air(loop, self.faults)
         self.replicas: list[SimulatedReplica] = []
@@ -67,6 +68,12 @@ class World:
     def impatient(self, share: float = 0.05) -> bool:
         """Whether a caller leaves before its answer comes, this time."""
         return bool(self.faults.acts) and self.random.random() < share
+
+    def purge(self, key: TaskKey) -> None:
+        """Purge a task that has ended, and that no process works on: the retention is longer than a pause."""
+        has_run = any(replica.engine._runs.get(key) for replica in self.replicas if not replica.gate.is_dead)
+        if self.store.heads[key].state in lifecycle.TERMINAL and not has_run:
+            self.store.purge_one(key)
 
     async def live(self) -> None:
         """From the first replica to the last."""

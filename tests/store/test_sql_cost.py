@@ -21,7 +21,7 @@ from a2a_grpc.store.sql import SqlStore, sqlite
 from a2a_grpc.store.sql.sqlite import ROWS_TOGETHER_SINCE
 from a2a_grpc.wire import Task
 from tests.covers import covers
-from tests.harness import eventually
+from tests.harness import eventually, scripted, scripted_agent, serving
 
 
 @pytest.fixture
@@ -310,3 +310,29 @@ async def test_a_list_without_artifacts_reads_no_event_of_an_artifact(store: Sql
     queries = [statement for statement in sent.statements if "a2a_record.at_us >" in statement]
     assert queries
     assert all("INDEXED BY a2a_record_status" in query for query in queries)
+
+
+@covers("G12")
+async def test_where_push_is_offered_a_task_without_configs_costs_one_statement_more_for_each_further_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("a2a_grpc.server.pushing.ROUND_S", 3600.0)  # the queries of a round are for all tasks
+    with sending() as sent:
+
+        def about_configs() -> list[str]:
+            return [one for one in sent.statements if "a2a_push" in one and one.startswith(("SELECT", "UPDATE"))]
+
+        def the_first_round_is_over() -> None:
+            assert len(about_configs()) == 3
+
+        async with serving(scripted_agent(), store=f"sqlite:///{tmp_path}/tasks.db", push=True) as served:
+            await eventually(the_first_round_is_over)
+            before = len(about_configs())
+            for _ in range(10):
+                await served.send(scripted({"status": "begun"}, {"chunks": {"count": 5}}))
+            waiting = (await served.send(scripted({"input": "Which?"}))).task
+            assert len(about_configs()) == before
+            answer = scripted({"artifact": "this one"})
+            answer.message.task_id = waiting.id
+            await served.send(answer)
+            assert [statement.split()[0] for statement in about_configs()[before:]] == ["UPDATE"]

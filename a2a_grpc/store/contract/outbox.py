@@ -1,5 +1,6 @@
 """The tests of push configs: their cursors and their claims."""
 
+import asyncio
 from typing import Protocol
 
 import pytest
@@ -154,6 +155,18 @@ class OutboxContract:
         assert await store.claimed_pushes(OTHER) == [given_back]
         assert await store.step_push(_step(taken, 1, Then.WAIT)) is Then.WAIT
         assert (await _claimed(store, OTHER)).seq == 1
+
+    async def test_a_step_that_comes_late_moves_no_cursor_back(self, store: OutboxStore) -> None:
+        await store.join(ME, LEASE_S)
+        await create(store, pushes=(PUSH,))
+        claimed = await _claimed(store)
+        assert await store.step_push(_step(claimed, 3)) is Then.KEEP
+        for then in Then:
+            assert await store.step_push(_step(claimed, 2, then, delay_s=1000.0, attempts=1)) is None
+        assert await store.claimed_pushes(ME) == [_step(claimed, 3, Then.WAIT)]
+        steps = await asyncio.gather(*(store.step_push(_step(claimed, seq)) for seq in (5, 4)))
+        assert steps in ([Then.KEEP, None], [Then.KEEP, Then.KEEP])
+        assert await store.claimed_pushes(ME) == [_step(claimed, 5, Then.WAIT)]
 
     async def test_a_claim_is_limited_and_takes_the_first_ones(self, store: OutboxStore) -> None:
         await store.join(ME, LEASE_S)

@@ -113,21 +113,22 @@ def claimed(connection: Connection, holder: str) -> list[PushStep]:
 
 
 def steps(connection: Connection, taken: Sequence[PushStep]) -> dict[PushStep, Then | None]:
-    """Take steps of claims, and return what happened to each claim; None for each that is void."""
+    """Take steps of claims, and return what happened to each claim; None for each step that is void or late."""
     resting = [step.name.key for step in taken if step.then is Then.REST]
     rows = rows_to_write_by_key(connection, resting) if resting else {}
     names = names_of(sorted({step.name.key for step in taken}))
     pks = {TaskKey(*key): pk for pk, *key in connection.execute(statements.NUMBERS, names)}
     there = {(pks[step.name.key], step.name.id) for step in taken if step.name.key in pks}
-    held = connection.execute(statements.EPOCHS, {"names": padded(sorted(there))}).all() if there else ()
-    epochs = {(pk, id): epoch for pk, id, epoch in held}
+    found = connection.execute(statements.HELD, {"names": padded(sorted(there))}).all() if there else ()
+    held = {(pk, id): (epoch, seq) for pk, id, epoch, seq in found}
     keep: list[dict[str, Any]] = []
     wait: list[dict[str, Any]] = []
     stop: list[dict[str, Any]] = []
     outcomes: dict[PushStep, Then | None] = dict.fromkeys(taken)
     for step in taken:
         pk = pks.get(step.name.key, 0)
-        if epochs.get((pk, step.name.id)) != step.epoch:
+        epoch, seq = held.get((pk, step.name.id), (0, 0))
+        if epoch != step.epoch or step.seq < seq:
             continue
         new = {
             "of_pk": pk,
@@ -139,9 +140,10 @@ def steps(connection: Connection, taken: Sequence[PushStep]) -> dict[PushStep, T
         }
         outcomes[step] = then = _after(step, rows.get(step.name.key))
         if then is Then.KEEP:
+            held[pk, step.name.id] = epoch, step.seq
             keep.append(new)
             continue
-        del epochs[pk, step.name.id]  # a later step of the same claim is void
+        del held[pk, step.name.id]  # a later step of the same claim is void
         if then is Then.WAIT:
             wait.append({**new, "delay_us": int(step.delay_s * 1e6)})
         else:

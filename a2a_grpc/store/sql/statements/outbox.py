@@ -73,8 +73,8 @@ CLAIMED = (
     .where(push.c.replica == bindparam("of_replica"))
 )
 """Read the claims of a replica."""
-EPOCHS = (
-    select(push.c.task, push.c.id, push.c.epoch)
+HELD = (
+    select(push.c.task, push.c.id, push.c.epoch, push.c.seq)
     .where(_THESE, push.c.replica.is_not(None))
     .order_by(push.c.task, push.c.id)
     .with_for_update()
