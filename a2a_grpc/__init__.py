@@ -10,8 +10,7 @@ The idea: **a task is an append-only log of events. Each reader of events follow
 follower whose events are sent. A blocking send is a follower whose events are folded until the task is settled. There
 is no queue for each reader. docs/architecture.md explains this, and the route of a request and of an event.
 
-The modules by floor. A module imports only from its own package and from lower floors. The docstring of each package
-names its modules.
+The modules by floor. A module imports from its own package and lower floors. A package's docstring names its modules.
 
     6  cli          the command line
     5  server       serving one agent: start and shutdown, checks of requests, the eleven RPCs
@@ -28,6 +27,7 @@ names its modules.
        bus          waking readers, in one process or in several
        auth         who calls, and whether the caller may
        loglines     the lines of the log: their formats, and what they are about
+       telemetry    traces and metrics
     1  lifecycle    states, which state may follow which, and the fold of events
        parts        Python values as parts, and back
        arguments    checks of the arguments of public functions

@@ -34,6 +34,7 @@ sys.path.insert(0, str(FOLDER))
 
 from messages import messages_page  # noqa: E402
 from reference import PAGES as REFERENCE_PAGES  # noqa: E402
+from telemetry_names import names_page  # noqa: E402
 
 SETTINGS_START = """\
 # All settings
@@ -227,6 +228,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "messages.md": messages_page,
     **REFERENCE_PAGES,
     "settings.md": settings_page,
+    "telemetry-names.md": names_page,
     "traceability.md": traceability_page,
 }
 """The generated pages of this folder."""

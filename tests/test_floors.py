@@ -25,6 +25,7 @@ FLOORS = {
     "bus": 2,
     "auth": 2,
     "registry": 2,
+    "telemetry": 2,
     "lifecycle": 1,
     "parts": 1,
     "plain": 0,

@@ -30,6 +30,10 @@ class TurnBackend(Protocol):
     def cancel_metadata(self) -> dict[str, Json]:
         """The metadata of the request to cancel; empty if there is none."""
 
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace; empty if there is none."""
+
     async def status(self, message: Message | None) -> None:
         """Write a status update in state WORKING."""
 
@@ -194,6 +198,11 @@ class Turn:
     def tenant(self) -> str:
         """The tenant that the request names; empty if it names none."""
         return self.principal.tenant
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace that the turn belongs to, as 32 hexadecimal digits; empty if nothing is traced."""
+        return self._backend.trace_id
 
     @property
     def is_replaying(self) -> bool:

@@ -45,6 +45,7 @@ Calls:
 
 calls          deadlines and retries of calls
 headers        the metadata of calls
+spans          the spans of calls
 responses      checks of responses
 status         failures of gRPC as errors
 failures       what the client adds to these errors

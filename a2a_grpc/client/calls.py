@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import grpc.aio
@@ -21,6 +22,7 @@ from a2a_grpc.client.offers import check_offered
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.client.security import Given
+from a2a_grpc.client.spans import Spans, UnarySpan, open_spans
 from a2a_grpc.errors import DeadlineExceededError, ResourceExhaustedError, UnauthenticatedError, UnavailableError
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, Key
 from a2a_grpc.wire import AgentCard, GetExtendedAgentCardRequest
@@ -80,6 +82,21 @@ class Calls:
         All tries together have `timeout_s`; if the caller gives a policy, each try has, and the policy says how
         long there are tries. A call that is not safe to repeat is repeated only if that has no second effect.
         """
+        if self.spans is None:
+            return await self._unary(method, request, metadata, is_safe=is_safe, retry=retry)
+        with UnarySpan(self.spans, method, request, metadata) as span:
+            response = await self._unary(method, request, span.metadata, is_safe=is_safe, retry=retry)
+            span.answered(response)
+            return response
+
+    @cached_property
+    def spans(self) -> Spans | None:
+        """What begins the spans of the calls. None if the program wanted none at the time of the first call."""
+        return open_spans(self.connection, self.headers.names)
+
+    async def _unary(
+        self, method: str, request: Any, metadata: Metadata, *, is_safe: bool, retry: RetryPolicy | None
+    ) -> Any:
         timeout_s = self.settings.timeout_s
         retry = retry or self.retry_policy()
         is_keyed = any(key == Key.IDEMPOTENCY for key, _ in metadata)

@@ -23,6 +23,11 @@ class Headers:
         self._metadata = metadata
         self._extensions = extensions
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the entries that the client sends with each call."""
+        return frozenset(key.lower() for key, _ in self._metadata)
+
     async def merged(self, metadata: Metadata = ()) -> list[tuple[str, str]]:
         """Return the metadata of one call. The caller's entries come first, then the client's, then the defaults."""
         entries = [(key.lower(), value) for key, value in (*metadata, *self._metadata)]

@@ -9,6 +9,7 @@ import grpc.aio
 
 from a2a_grpc.client.renewal import Renewal
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.telemetry.opened import muting
 from a2a_grpc.wire import A2AServiceStub
 
 EXTRA_IDLE_S = 30.0
@@ -46,6 +47,8 @@ class Pool:
         self._stub = stub
         self._max_calls = max_calls
         self._renewal = renewal
+        self._muted = muting()
+        """The context in which calls are begun."""
         self._first = _Line(open_channel(), stub)
         self._lines = [self._first]
         self._begun: weakref.WeakKeyDictionary[Any, weakref.finalize[Any, Any]] = weakref.WeakKeyDictionary()
@@ -69,7 +72,9 @@ class Pool:
         line = self._with_room()
         line.calls += 1
         try:
-            return await getattr(line.stub, method)(request, **options)
+            with self._muted():
+                call = getattr(line.stub, method)(request, **options)
+            return await call
         finally:
             self._ended(line)
 
@@ -79,7 +84,8 @@ class Pool:
         gRPC's own callback would hold the call in a cycle, and with the call the connection.
         """
         line = self._with_room()
-        call = getattr(line.stub, method)(request, **options)
+        with self._muted():
+            call = getattr(line.stub, method)(request, **options)
         line.calls += 1
         self._begun[call] = weakref.finalize(call, self._ended, line)
         return call

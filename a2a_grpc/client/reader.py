@@ -16,6 +16,7 @@ from a2a_grpc.client.polling import PolledCall
 from a2a_grpc.client.responses import accepted
 from a2a_grpc.client.resumption import Resumption
 from a2a_grpc.client.retry import RetryPolicy
+from a2a_grpc.client.spans import StreamSpan
 from a2a_grpc.client.steps import WITH_CALL, Step
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, NO_ARTIFACTS, Key
@@ -55,6 +56,7 @@ class EventReader:
         self._sent: list[tuple[str, str]] = []
         """The metadata of the call."""
         self._renewed_at = float("-inf")
+        self._span = StreamSpan(calls.spans, send, resumption.progress)
 
     async def advance(self) -> None:
         """Take steps until there is an event to read, or the stream ends.
@@ -62,25 +64,33 @@ class EventReader:
         If the caller cancels this, the stream can go on after the last event. Raise an A2AError that ends the stream.
         """
         resumption, ready = self._resumption, self._resumption.progress.ready
-        try:
-            while not ready and resumption.step is not Step.STOP:
-                self._calls.connection.check_fork()
-                if resumption.step is Step.READ:
-                    await self._read()
-                else:
-                    await _STEPS[resumption.step](self)
-                if resumption.step is not Step.READ and resumption.step not in WITH_CALL:
-                    self.drop()
-        except asyncio.CancelledError:
-            self.drop()  # grpc.aio has canceled the call with the read
-            resumption.canceled()
-            raise
+        with self._span:
+            try:
+                while not ready and resumption.step is not Step.STOP:
+                    self._calls.connection.check_fork()
+                    if resumption.step is Step.READ:
+                        await self._read()
+                    else:
+                        await _STEPS[resumption.step](self)
+                    if resumption.step is not Step.READ and resumption.step not in WITH_CALL:
+                        self.drop()
+            except asyncio.CancelledError:
+                self.drop()  # grpc.aio has canceled the call with the read
+                resumption.canceled()
+                raise
+        if resumption.step is Step.STOP:
+            self._span.end(is_whole=True)
 
     def drop(self) -> None:
         """End the call, if there is one."""
         call, self.call = self.call, None
         if call is not None:
             self._calls.drop(call)
+
+    def finish(self) -> None:
+        """End the call of a stream that is not read any more."""
+        self.drop()
+        self._span.end(is_whole=self._resumption.is_settled)
 
     # -- a call
 
@@ -141,7 +151,7 @@ class EventReader:
                 send_metadata=metadata,
                 could_stream=could_stream,
             )
-        self._asked = [*self._metadata, *metadata]
+        self._asked = self._span.told([*self._metadata, *metadata])
         call, self._sent = await self._calls.stream(method, request, metadata=self._asked)
         return call
 

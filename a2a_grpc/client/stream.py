@@ -128,7 +128,7 @@ class TaskStream:
 
     def _drop(self) -> None:
         if self._reader is not None:
-            self._reader.drop()
+            self._reader.finish()
 
     def __aiter__(self) -> Self:
         return self

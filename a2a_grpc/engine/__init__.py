@@ -19,6 +19,7 @@ queued_turn  a message that is a turn of a task
 run          one execution of a handler
 states       what may happen to a run, as a table
 runs         all executions
+observer     what an observer gets to know of runs
 events       making events, and the limits of a task
 writer       writing the events of a run
 held         handlers that wait in `ask`

@@ -14,6 +14,7 @@ from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
 from a2a_grpc.bus import Topic
 from a2a_grpc.engine.intake import Intake
+from a2a_grpc.engine.observer import NullObserver, Observer
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.rerun import Reruns
@@ -49,12 +50,14 @@ class Engine:
     - Limits refuse before anything is changed; what was accepted is not lost.
     """
 
-    def __init__(self, agent: Agent, log: Log, settings: EngineSettings | None = None) -> None:
+    def __init__(
+        self, agent: Agent, log: Log, settings: EngineSettings | None = None, observer: Observer | None = None
+    ) -> None:
         self.agent = agent
         self.log = log
         self.settings = settings or EngineSettings()
         self.replica = Replica(log.store, self.settings.lease_s)
-        self._runs = Runs(agent, log, self.settings, self.replica)
+        self._runs = Runs(agent, log, self.settings, self.replica, observer or NullObserver())
         reruns = Reruns(agent, log, self._runs)
         self._recovery = Recovery(agent, log, self.settings, self.replica, self._runs, reruns)
         self._intake = Intake(agent, log, self.settings, self.replica, self._runs, self._recovery, reruns)

@@ -75,6 +75,10 @@ class Farewell(TurnBackend):
         return {}
 
     @property
+    def trace_id(self) -> str:
+        return ""
+
+    @property
     def is_replaying(self) -> bool:
         return True
 

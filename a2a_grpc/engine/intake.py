@@ -142,7 +142,8 @@ class Intake:
                 f"a task of {record.size} bytes is over the limit of {self._settings.max_task_bytes} bytes "
                 "(--max-task-bytes); send large content as parts with a url"
             )
-        first = QueuedTurn(1, skill, send.request, send.principal, self._runs.keeps_messages)
+        observed = self._runs.observer.begins(task_id, context_id, skill.id)
+        first = QueuedTurn(1, skill, send.request, send.principal, self._runs.keeps_messages, observed=observed)
         pending = first.pending() if first.is_kept else None
         await breathe(size)
         self._check_room(scope)  # again, as other messages may have come meanwhile
@@ -221,7 +222,8 @@ class Intake:
                 self._runs.check_room(key.scope)
                 held.enter_context(self._runs.slots.reserving(key.scope))
             accepted = AcceptedTurn(key, 0, await self._log.snapshot(key))
-            first = QueuedTurn(0, skill, send.request, send.principal, self._runs.keeps_messages)
+            trace = self._runs.observer.accepts()
+            first = QueuedTurn(0, skill, send.request, send.principal, self._runs.keeps_messages, trace=trace)
             try:
                 stored = await self._log.store.enqueue(
                     key,
@@ -353,6 +355,7 @@ class Intake:
             threads=self._runs.threads,
             watch=self._runs.watch,
             past=self._runs.past,
+            trace_id=self._runs.observer.trace_id(),
         )
 
     async def _bound(self, send: SendCall) -> Binding | None:

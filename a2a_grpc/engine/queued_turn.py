@@ -1,12 +1,17 @@
 """A message that is a turn of a task, with what its run needs."""
 
+import json
 from typing import NamedTuple
 
 from a2a_grpc.agent import Agent, Failed, Skill, Turn
+from a2a_grpc.engine.observer import RunObserver
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, TaskKey
 from a2a_grpc.wire import SendMessageRequest
+
+TRACE = "trace"
+"""The first key of a stored caller with a trace. The description of a caller alone has no such key."""
 
 
 class QueuedTurn(NamedTuple):
@@ -21,22 +26,45 @@ class QueuedTurn(NamedTuple):
     attempt: int = 1
     replay: Replay | None = None
     """What an earlier run for this message has asked."""
+    trace: str = ""
+    """What the observer has kept with the message."""
+    former: str = ""
+    """What it has kept with the message of the run that this one repeats."""
+    observed: RunObserver | None = None
+    """The observer of the run, if it began before the run."""
 
     @classmethod
     def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "QueuedTurn":
         """Return the turn of a stored message. If the agent has no such skill any more, its run ends in FAILED."""
+        caller, trace = read_caller(pending.caller)
         return cls(
             pending.turn,
             agent.skills.get(pending.skill) or _gone(pending.skill),
             SendMessageRequest.FromString(pending.request),
-            Principal.from_json(pending.caller, tenant=key.tenant),
+            Principal.from_json(caller, tenant=key.tenant),
             is_kept,
             attempt,
+            trace=trace,
         )
 
     def pending(self) -> Pending:
         """Return what of the turn is stored."""
-        return Pending(self.turn, self.skill.id, self.request.SerializeToString(), self.principal.to_json())
+        trace = self.observed.trace if self.observed is not None else self.trace
+        caller = written_caller(self.principal.to_json(), trace)
+        return Pending(self.turn, self.skill.id, self.request.SerializeToString(), caller)
+
+
+def written_caller(caller: str, trace: str) -> str:
+    """Return what is stored of a caller and a trace. Without a trace it is the caller alone."""
+    return json.dumps({TRACE: trace, "caller": caller}) if trace else caller
+
+
+def read_caller(stored: str) -> tuple[str, str]:
+    """Return the caller and the trace that `written_caller` has written."""
+    if not stored.startswith(f'{{"{TRACE}":'):
+        return stored, ""
+    said = json.loads(stored)
+    return said["caller"], said[TRACE]
 
 
 def _gone(skill_id: str) -> Skill:

@@ -27,10 +27,11 @@ logger = logging.getLogger("a2a_grpc.engine")
 class MessageBackend:
     """The backend of a turn that has no task: it ends with the call, and there is nothing to update."""
 
-    def __init__(self, past: Past, scope: Scope, context_id: str) -> None:
+    def __init__(self, past: Past, scope: Scope, context_id: str, trace_id: str) -> None:
         self._past = past
         self._scope = scope
         self._context_id = context_id
+        self.trace_id = trace_id
         self.is_replaying = False
         self.canceled = False
         self.is_let_go = False
@@ -71,6 +72,7 @@ async def reply(
     threads: Threads,
     watch: Watch,
     past: Past,
+    trace_id: str,
 ) -> Message:
     """Run the handler, and return its message. If the call is canceled, the handler is canceled.
 
@@ -78,7 +80,7 @@ async def reply(
         InvalidAgentResponseError: The outcome is one that only a task can have.
         InternalError: The handler raised an exception, whose text goes to the log.
     """
-    backend = MessageBackend(past, scope, context_id)
+    backend = MessageBackend(past, scope, context_id, trace_id)
     turn = Turn(
         skill=skill.id,
         request=request,

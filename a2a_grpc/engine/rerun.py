@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent, Failed
-from a2a_grpc.engine.queued_turn import QueuedTurn
+from a2a_grpc.engine.queued_turn import QueuedTurn, read_caller
 from a2a_grpc.engine.replay import Asked, Replay, kept_of, take_asked
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.writer import Writer
@@ -42,6 +42,8 @@ class Reruns:
         kept = kept_of(stored, writer.turn)
         assert kept is not None
         first = self._queued(kept, writer.key)._replace(is_kept=True, attempt=attempt)
+        answered = next((pending for pending in stored if pending.turn == writer.turn), kept)
+        first = first._replace(former=first.trace, trace=read_caller(answered.caller)[1])
         serialized = await writer.task()
         task: bytes | Task = serialized
         if answers := writer.turn - first.turn:

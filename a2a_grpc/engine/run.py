@@ -15,6 +15,7 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.blame import blamed, frame_of, line_of
 from a2a_grpc.engine.events import OverLimit
 from a2a_grpc.engine.held import Held
+from a2a_grpc.engine.observer import Observer
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.priority import priority_of
 from a2a_grpc.engine.queued_turn import QueuedTurn
@@ -87,6 +88,7 @@ class Run(TurnBackend):
         inbox: "deque[QueuedTurn]",
         past: Past,
         is_resumable: bool,
+        observer: Observer,
     ) -> None:
         """Take a turn, its task, and what the run works with.
 
@@ -119,10 +121,18 @@ class Run(TurnBackend):
         self._changed: Failed | None = None
         """Why the run cannot go on: it does not repeat what an earlier run did."""
         self._place = self._enter()
+        self._observed = queued.observed or observer.begins(
+            *(writer.key.id, writer.context_id, queued.skill.id),
+            attempt=queued.attempt,
+            trace=queued.trace,
+            former=queued.former,
+        )
+        self._observed.moved(self._state.name, writer.state)
 
     def _move(self, event: Event) -> None:
         """Go to the state that follows an event. Raise IllegalEvent if the event cannot happen now."""
         self._state = after(self._state, event)
+        self._observed.moved(self._state.name, self.writer.state)
 
     # -- what the engine asks of a run
 
@@ -152,6 +162,7 @@ class Run(TurnBackend):
             if self._stop_outcome is None and not self.is_lost:
                 task_id, skill_id, line = self.writer.key.id, self._queued.skill.id, line_of(raised)
                 logger.exception("handler failed task=%s skill=%s %s", task_id, skill_id, line)
+                self._observed.raised(raised)
             outcome = self._changed or Failed(GENERIC_FAILURE)
         finally:
             self._move(Event.ENDED)
@@ -234,6 +245,7 @@ class Run(TurnBackend):
                 self._held.enter(self)
             raise
         if self._is_answering(answer) and not answer.done():
+            self._observed.answered(queued.trace)
             self._move(Event.ANSWERED)
             self._held.leave(self)
             answer.set_result(queued.request)
@@ -251,6 +263,10 @@ class Run(TurnBackend):
     @property
     def cancel_metadata(self) -> dict[str, Json]:
         return self._cancel_metadata
+
+    @property
+    def trace_id(self) -> str:
+        return self._observed.trace_id
 
     @property
     def is_replaying(self) -> bool:

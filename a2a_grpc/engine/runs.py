@@ -14,6 +14,7 @@ from a2a_grpc.backoff import Backoff
 from a2a_grpc.engine.farewell import Abandoned, say_farewell, waiting_for_another
 from a2a_grpc.engine.held import Held
 from a2a_grpc.engine.locks import KeyLocks
+from a2a_grpc.engine.observer import Observer
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replica import Replica
@@ -60,7 +61,7 @@ class Runs:
     - `drain` leaves no background task behind.
     """
 
-    def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica) -> None:
+    def __init__(self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, observer: Observer) -> None:
         self.slots = Slots(
             settings.max_runs,
             settings.max_queued_runs,
@@ -76,6 +77,7 @@ class Runs:
         self._replica = replica
         self._log = log
         self._settings = settings
+        self.observer = observer
         self.locks = KeyLocks()
         self.keeps_messages = agent.resumable and log.store.keeps_messages
         """True if the store keeps a message until its run is over, so that another replica can begin the run again."""
@@ -295,6 +297,7 @@ class Runs:
             inbox=inbox,
             past=self.past,
             is_resumable=self.keeps_messages,
+            observer=self.observer,
         )
 
     async def _work(self, key: TaskKey, active: Active) -> None:

@@ -12,6 +12,7 @@ traffic         the bytes of a connection that belong to calls
 Each call:
 
 calls           the frame around each call
+traced          its span and its duration
 authentication  who calls
 call_log        the logs of calls
 metadata        the metadata of a call

@@ -14,15 +14,24 @@ import grpc
 import grpc.aio
 from grpc.aio import _server as grpc_aio_server
 
+INSTRUMENTATION = "opentelemetry.instrumentation.grpc"
+
 Behavior = Callable[[Any, Any], Awaitable[Any]]
 
 
-def instrumented(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> tuple[grpc.aio.ServerInterceptor, ...]:
+def instrumented(
+    interceptors: Sequence[grpc.aio.ServerInterceptor], *, is_traced: bool = False
+) -> tuple[grpc.aio.ServerInterceptor, ...]:
     """Return the interceptors of a server, with those that an instrumentation adds to each server.
 
     An instrumentation, for example `opentelemetry-instrument`, replaces `grpc.aio.server` by a function that adds an
     interceptor. This package does not make its servers with that function, so it calls the function only to get the
     interceptors.
+
+    Args:
+        interceptors: The interceptors that the program has given.
+        is_traced: True if the server makes spans of its own. Then the interceptors of OpenTelemetry's instrumentation
+            for gRPC are left out, so that a call has one span.
     """
     if grpc.aio.server is grpc_aio_server.server:
         return tuple(interceptors)
@@ -34,6 +43,8 @@ def instrumented(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> tuple[gr
         grpc.aio.server(interceptors=list(interceptors))
     finally:
         module.Server = server_class
+    if is_traced:
+        asked = [one for one in asked if one in interceptors or not type(one).__module__.startswith(INSTRUMENTATION)]
     return tuple(asked)
 
 

@@ -27,6 +27,7 @@ published    the card with an address that the caller can reach, and the extende
 push_calls   the RPCs about push configs
 pushing      whether push notifications can be offered, and their parts
 disconnects  canceling the tasks of callers that disconnect
+telemetry    the traces and metrics of the server
 
 The program:
 

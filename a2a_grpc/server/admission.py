@@ -1,7 +1,7 @@
 """Check each call of a known caller: version, request, tenant, and the extensions that the card requires."""
 
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from a2a_grpc.errors import InvalidRequestError, PermissionDeniedError, Violation
 from a2a_grpc.principal import Principal
@@ -13,6 +13,7 @@ from a2a_grpc.server.parsing import parse, parsing
 from a2a_grpc.server.requests import Checks
 from a2a_grpc.server.width import LARGE_BYTES, Width
 from a2a_grpc.store import Scope, TaskKey
+from a2a_grpc.telemetry import current
 from a2a_grpc.wire import (
     AgentCard,
     CancelTaskRequest,
@@ -24,8 +25,10 @@ from a2a_grpc.wire import (
     TaskPushNotificationConfig,
 )
 
-Request = TypeVar("Request", bound=Any)
+if TYPE_CHECKING:
+    from a2a_grpc.telemetry.call import CallSpan
 
+Request = TypeVar("Request", bound=Any)
 
 OF_ONE_TASK = (
     GetTaskRequest,
@@ -55,11 +58,23 @@ class Call(NamedTuple):
     """The owner of the tasks that the call can see."""
     metadata: CallMetadata
     extensions: tuple[str, ...]
+    span: "CallSpan | None" = None
 
     def key(self, task_id: str) -> TaskKey:
         """Return the key of a task that the call is about."""
         self.caller.task = task_id
         return TaskKey(self.principal.tenant, self.owner, task_id)
+
+    def reached(self, task_id: str, context_id: str, state: int) -> None:
+        """Note the task that the call has led to, and its state, for the span and the logs."""
+        self.caller.task = task_id
+        if self.span is not None:
+            self.span.task_id, self.span.context_id, self.span.state = task_id, context_id, state
+
+    def saw(self, state: int) -> None:
+        """Note the newest state of the task that the caller has got, for the span."""
+        if self.span is not None:
+            self.span.state = state
 
     @property
     def scope(self) -> Scope:
@@ -122,10 +137,13 @@ class Admission:
             await self._pace.run(parsing(request, raw))
         else:
             request = parse(kind, raw)
+        span = current.served.get()
+        if span is not None:
+            span.asked(request)
         caller = current_caller()
         principal, owner = self._covered(caller.principal, request)
         caller.principal = principal
-        call = Call(caller, principal, owner, metadata, self._activate(metadata.extensions))
+        call = Call(caller, principal, owner, metadata, self._activate(metadata.extensions), span)
         if call.extensions:
             context.set_trailing_metadata(call.echo)
         return call, request

@@ -75,8 +75,10 @@ class Answers:
             for record in batch:
                 await self._calls.write(context, record.event)
                 if record.at_us and is_over(record.state, record.turn):  # only a status says so
+                    call.saw(record.state)
                     return record.state, record.turn
             state, turn = record.state, record.turn
+            call.saw(state)
         return state, turn
 
 

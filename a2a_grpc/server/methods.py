@@ -1,16 +1,20 @@
 """The methods of a port: who may call them, and when their requests are read."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 import grpc.aio
 
 from a2a_grpc.listening.admin import HEALTH_METHODS
-from a2a_grpc.rpc import Arrivals, Asking, Authentication, Methods, for_interceptors
+from a2a_grpc.rpc import Arrivals, Asking, Authentication, Methods, for_interceptors, invocation_metadata
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.other_versions import UNKNOWN, refusal
+from a2a_grpc.rpc.traced import traced
 from a2a_grpc.rpc.traffic import Traffic
+
+if TYPE_CHECKING:
+    from a2a_grpc.telemetry.calls import ServedCalls
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -30,6 +34,7 @@ class PortMethods:
         traffic: The bytes of each connection that its calls explain.
         max_metadata_bytes: The limit of the metadata of a call.
         interceptors: Interceptors of gRPC, the outermost one first.
+        spans: Begins the spans of calls; None for none.
     """
 
     def __init__(
@@ -40,7 +45,9 @@ class PortMethods:
         *,
         max_metadata_bytes: int,
         interceptors: Sequence[grpc.aio.ServerInterceptor],
+        spans: "ServedCalls | None" = None,
     ) -> None:
+        self._spans = spans
         self._authentication = authentication
         self._arrivals = arrivals
         self._traffic = traffic
@@ -68,6 +75,6 @@ class PortMethods:
     def _authenticated(self, method: str, handler: "Handler") -> "Handler":
         """Return a handler that finds out who calls, and reads the request when there is room for it."""
         handler = self._arrivals.asked_for(handler)
-        if method in self._open_to_all or not self._authentication.is_needed:
-            return handler
-        return self._authentication.guarded(method, handler)
+        if method not in self._open_to_all and self._authentication.is_needed:
+            handler = self._authentication.guarded(method, handler)
+        return traced(self._spans, method, handler, invocation_metadata)

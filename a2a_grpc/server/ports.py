@@ -34,6 +34,7 @@ from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:
     from a2a_grpc.server.http import CardPort
+    from a2a_grpc.telemetry.calls import ServedCalls
 
 VOUCHED_BYTES = 33 * 1024
 """Room for what a sentinel says of a caller, besides the metadata that the caller sends."""
@@ -55,6 +56,7 @@ class Ports:
         interceptors: Interceptors of gRPC, the outermost one first.
         callers: Says who calls, and what each caller may do.
         call_log: The log of calls, if there is one.
+        spans: Begins the spans of calls; None for none.
         on_failure: Called with the reason if a port is lost for good.
 
     Raises:
@@ -70,9 +72,11 @@ class Ports:
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         callers: Callers,
         call_log: CallLog | None,
+        spans: "ServedCalls | None",
         on_failure: Callable[[str], None],
     ) -> None:
         self._settings = settings
+        self._spans = spans
         self._transport = transport
         self._calls = calls
         self._interceptors = interceptors
@@ -224,6 +228,7 @@ class Ports:
             self._traffic,
             max_metadata_bytes=max_metadata_bytes or self._transport.max_call_metadata_bytes,
             interceptors=self._interceptors,
+            spans=self._spans,
         )
 
     def _certificate(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Certificate | None:

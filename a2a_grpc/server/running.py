@@ -17,6 +17,7 @@ from a2a_grpc.server.preconditions import check_owner
 from a2a_grpc.server.pushing import Pushing, open_pushing
 from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.settings import advertised, callback_endpoint
+from a2a_grpc.server.telemetry import ServerTelemetry
 from a2a_grpc.store import open_store
 from a2a_grpc.wire import AgentCard
 
@@ -51,8 +52,9 @@ class Running:
             plan.settings.store, budget_s=max(BUDGET_S, plan.engine.outage_s + RECONNECT_S)
         )
         self.log = Log(self.store, open_bus(plan.settings.bus, plan.database_url))
-        self.engine = Engine(plan.agent, self.log, plan.engine)
-        self._interceptors = instrumented(plan.interceptors)
+        self._telemetry = ServerTelemetry(plan.agent)
+        self.engine = Engine(plan.agent, self.log, plan.engine, self._telemetry.runs)
+        self._interceptors = instrumented(plan.interceptors, is_traced=self._telemetry.is_traced)
         self._call_log: CallLog | None = None
         self._periodic = PeriodicTasks()
         self._quiet = QuietGrpc()
@@ -103,6 +105,7 @@ class Running:
                 interceptors=self._interceptors,
                 callers=plan.callers,
                 call_log=self._call_log,
+                spans=self._telemetry.calls,
                 on_failure=on_failure,
             )
             undo.push_async_callback(ports.close)

@@ -142,6 +142,7 @@ class Servicer:
             except GONE:
                 self._disconnects.handle(call, accepted.key)
                 raise
+            call.saw(snapshot.state)
         task = await seen(snapshot, view_of(call, configuration))
         return await self._answers.unary(call, context, await element_of(task))
 
@@ -195,7 +196,7 @@ class Servicer:
         async with self._push.sending(call, send, asked):
             accepted = await self._engine.accept(send)
         if isinstance(accepted, AcceptedTurn):
-            call.caller.task = accepted.key.id
+            call.reached(accepted.key.id, request.message.context_id, accepted.snapshot.state)
         elif send.pushes is not None:  # a config belongs to a task (SEND-11), and there is none
             logger.info(
                 "a send was answered with a message, so its push config or callback is not used message_id=%s",
@@ -219,6 +220,7 @@ class Servicer:
         key = call.key(request.id)
         await self._policy.check(call.principal, "GetTask", key)
         snapshot = await self._loads.load(context, key, view_of(call, request))
+        call.saw(snapshot.state)
         return await self._answers.unary(call, context, snapshot.task)
 
     async def list_tasks(self, raw: bytes, context: Context) -> bytes:
@@ -247,6 +249,7 @@ class Servicer:
         key = call.key(request.id)
         await self._policy.check(call.principal, "CancelTask", key)
         ended = await self._engine.cancel(key, to_dict(request.metadata))
+        call.saw(ended.state)
         room = min(CANCELED_BYTES, self._answers.room)
         task, left_out = await self._loads.load_canceled(key, ended, view_of(call, request), room)
         if left_out:

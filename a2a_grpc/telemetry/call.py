@@ -1,0 +1,151 @@
+"""The span of one call, with its duration and what is known of the call."""
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from opentelemetry.trace import Status, StatusCode
+
+from a2a_grpc.telemetry import names
+from a2a_grpc.wire import TaskState
+
+OK = "OK"
+
+
+class CallSpan:
+    """The span of a call, with what is known of the call. It must be ended.
+
+    Attributes:
+        headers: The metadata with which a client tells the server of the span.
+        task_id: The id of the task that the call is about; empty if none is known.
+        context_id: The id of the conversation; empty if none is known.
+        state: The newest state of the task in the answer; 0 if none is known.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_durations",
+        "_errors",
+        "_is_ended",
+        "_method",
+        "_more",
+        "_span",
+        "context_id",
+        "headers",
+        "state",
+        "task_id",
+    )
+
+    def __init__(self, span: Any, method: str, durations: Any, errors: frozenset[str] | None = None) -> None:
+        """Take a span that has begun.
+
+        Args:
+            span: The span; None if only the duration is measured.
+            method: The full name of the RPC.
+            durations: The histogram of durations; None if they are not measured.
+            errors: The codes that count as errors; by default all except OK.
+        """
+        self._span = span if span is not None and span.is_recording() else None
+        self._method = method
+        self._durations = durations
+        self._errors = errors
+        self._begun = time.perf_counter()
+        self._is_ended = False
+        self._more: dict[str, Any] = {}
+        self.headers: Mapping[str, str] = {}
+        self.task_id = self.context_id = ""
+        self.state = 0
+
+    def asked(self, request: Any) -> None:
+        """Note the ids that a request names.
+
+        Args:
+            request: A request of the A2A service.
+        """
+        if self._span is None:
+            return
+        fields = type(request).DESCRIPTOR.fields_by_name
+        if "message" in fields:
+            message = request.message
+            self._more[names.MESSAGE_ID] = message.message_id
+            self.task_id, self.context_id = message.task_id, message.context_id
+            if message.reference_task_ids:
+                self._more[names.REFERENCES] = list(message.reference_task_ids)
+        elif "task_id" in fields:
+            self.task_id = request.task_id
+        elif "id" in fields:
+            self.task_id = request.id
+        if request.tenant:
+            self._more[names.TENANT] = request.tenant
+
+    def answered(self, response: Any) -> None:
+        """Note the ids and the state that a response names.
+
+        Args:
+            response: A response to a unary call of the A2A service.
+        """
+        if self._span is None:
+            return
+        kind = type(response).DESCRIPTOR.name
+        if kind == "SendMessageResponse":
+            if response.HasField("message"):
+                self.context_id = response.message.context_id
+                return
+            kind, response = "Task", response.task
+        if kind == "Task":
+            self.task_id, self.context_id, self.state = response.id, response.context_id, response.status.state
+
+    def add(self, name: str, value: str | int) -> None:
+        """Add an attribute.
+
+        Args:
+            name: The name, from `names`.
+            value: The value.
+        """
+        self._more[name] = value
+
+    def end(self, code: str, error: str = "") -> None:
+        """End the span, and record the duration. Later calls change nothing.
+
+        Args:
+            code: The name of the status code of the call; empty if the call failed before it had one.
+            error: The kind of error; by default the code, if it is an error.
+        """
+        if self._is_ended:
+            return
+        self._is_ended = True
+        if not error and code != OK and (self._errors is None or code in self._errors):
+            error = code
+        if self._durations is not None:
+            self._durations.record(time.perf_counter() - self._begun, _labels(self._method, code, error))
+        span, self._span = self._span, None
+        if span is None:
+            return
+        found = self._more
+        if code:
+            found[names.STATUS_CODE] = code
+        if self.task_id:
+            found[names.TASK_ID] = self.task_id
+        if self.context_id:
+            found[names.CONVERSATION_ID] = self.context_id
+        if self.state:
+            found[names.TASK_STATE] = _state_name(self.state)
+        if error:
+            found[names.ERROR_TYPE] = error
+            span.set_status(Status(StatusCode.ERROR))
+        span.set_attributes(found)
+        span.end()
+
+
+@lru_cache(1024)
+def _labels(method: str, code: str, error: str) -> dict[str, str]:
+    found = {names.SYSTEM: names.GRPC, names.METHOD: method}
+    if code:
+        found[names.STATUS_CODE] = code
+    return found | {names.ERROR_TYPE: error} if error else found
+
+
+@lru_cache(16)
+def _state_name(state: int) -> str:
+    return TaskState.Name(state)

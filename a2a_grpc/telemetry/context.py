@@ -1,0 +1,92 @@
+"""The context of a trace: read from the metadata of a call, written into metadata, and kept as text.
+
+The format is the one that the program has chosen for OpenTelemetry, by default that of the W3C (`traceparent`,
+`tracestate`, `baggage`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from opentelemetry import context as contexts
+from opentelemetry import propagate, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+Context: TypeAlias = Any
+"""A context of OpenTelemetry, which holds the current span."""
+
+_W3C = TraceContextTextMapPropagator()
+_NONE: Context = contexts.Context()
+
+
+def received(metadata: Iterable[tuple[str, str | bytes]]) -> Context:
+    """Return the context that a caller has sent; one without a span if the caller has sent none.
+
+    Args:
+        metadata: The metadata of the call.
+    """
+    wanted = propagate.get_global_textmap().fields
+    carrier = {name: value for name, value in metadata if name in wanted and isinstance(value, str)}
+    return propagate.extract(carrier, _NONE) if carrier else _NONE
+
+
+def headers_of(span: Any) -> dict[str, str]:
+    """Return the metadata that tell another program of a span, and of the current baggage.
+
+    Args:
+        span: The span.
+    """
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, trace.set_span_in_context(span))
+    return carrier
+
+
+def w3c_of(span: Any) -> dict[str, str]:
+    """Return `traceparent` and `tracestate` of a span, without the baggage.
+
+    Args:
+        span: The span.
+    """
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, alone(span))
+    return carrier
+
+
+def of_w3c(carrier: Mapping[str, str]) -> Context:
+    """Return the context that `w3c_of` has written.
+
+    Args:
+        carrier: What `w3c_of` returned.
+    """
+    return _W3C.extract(carrier, _NONE)
+
+
+def alone(span: Any) -> Context:
+    """Return a context with a span and nothing else.
+
+    Args:
+        span: The span.
+    """
+    return trace.set_span_in_context(span, _NONE)
+
+
+def make_current(span: Any, context: Context = None) -> None:
+    """Make a span the current one of this Python task, until the task ends or another span is made current.
+
+    The former span does not come back. So this is only for tasks that work for one span.
+
+    Args:
+        span: The span.
+        context: The context to put the span in; by default the current one.
+    """
+    contexts.attach(trace.set_span_in_context(span, context))
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Have instrumentations make no spans of their own in the block, because the call has one. Do not await in it."""
+    token = contexts.attach(contexts.set_value(contexts._SUPPRESS_INSTRUMENTATION_KEY, True))
+    try:
+        yield
+    finally:
+        contexts.detach(token)
