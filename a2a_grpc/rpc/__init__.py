@@ -7,6 +7,7 @@ other_versions  callers of other versions of the service
 reflection      descriptors for server reflection
 turns           the order of accepted calls
 wakeups         one round of the event loop for many events of gRPC
+entries         the number of a call's metadata entries
 traffic         the bytes of a connection that belong to calls
 
 Each call:

@@ -23,6 +23,7 @@ from grpc.aio import _server as grpc_aio_server
 from a2a_grpc.config import GRPC_MOST
 from a2a_grpc.forking import FORK
 from a2a_grpc.rpc.calls import Methods
+from a2a_grpc.rpc.entries import EntryCounter
 from a2a_grpc.rpc.limits import counted_bytes
 from a2a_grpc.rpc.naming import Naming
 from a2a_grpc.rpc.reset import outer_task
@@ -136,6 +137,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         self._side_by_side: Counter[bytes | None] = Counter()
         self.ended: asyncio.Future[BaseException | None] = loop.create_future()
         self.naming: Naming | None = None
+        self._entries = EntryCounter(self, loop) if accepts_any_path() else None
         self.turns = Turns(loop, self._begin, traffic=traffic, max_line=2 * max_streams)
 
     def serve(self, methods: Methods) -> None:
@@ -211,6 +213,12 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                     raise  # the loop of grpc.aio expects it
                 continue
             peer = cygrpc._ServicerContext(state, None, None, self._running_loop).peer()
+            entries = self._entries.count(state) if self._entries else 0
+            if self._methods.is_bomb(entries):
+                del state  # gRPC cancels the call and frees its memory
+                if self.turns.is_open(peer):
+                    self._methods.charge(peer, entries)
+                continue
             self.turns.add(peer, name, state)
             if self.turns.is_crowded and self._side_by_side[method] < SIDE_BY_SIDE:
                 self._accept_beside(method, waited_for)

@@ -89,6 +89,15 @@ class Methods(grpc.GenericRpcHandler):
             found = self._named(name)
         return found or self._other
 
+    def is_bomb(self, entries: int) -> bool:
+        """Return True if a call has so many metadata entries that it must not be begun."""
+        return self._limit is not None and self._limit.is_bomb(entries)
+
+    def charge(self, peer: str, entries: int) -> None:
+        """Charge a connection for a call that is not begun, because its metadata have too many entries."""
+        if self._limit is not None:
+            self._limit.charge(peer, entries)
+
     def unanswered(self, peer: str, metadata_bytes: int) -> None:
         """Note a call that ended without a status, because its client, or gRPC itself, has ended it."""
         if self._limit is not None:

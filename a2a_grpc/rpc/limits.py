@@ -14,7 +14,9 @@ from a2a_grpc.rpc.traffic import ALARM_BYTES, CALL_BYTES, Traffic, calling_peer
 
 ENTRY_BYTES = 32
 """The bytes that HPACK counts for each entry of a header list, in addition to name and value (RFC 7541 section 4.1)."""
-
+ENTRY_MEMORY_BYTES = 160
+"""The memory that gRPC takes for an entry, in addition to name and value: two slices in the call, and an element of the
+array for this process."""
 
 CUT_BYTES = 600
 """The difference to the limit from which metadata may be the rest of larger ones, since gRPC counts more than it gives.
@@ -62,6 +64,15 @@ class MetadataLimit:
             else:
                 account.explained += counted + CALL_BYTES
         return is_exceeded
+
+    def is_bomb(self, entries: int) -> bool:
+        """Return True if metadata of so many entries are over the limit, and an attack that must not be decoded."""
+        return entries * ENTRY_BYTES > self._max_bytes and entries * ENTRY_MEMORY_BYTES >= ALARM_BYTES
+
+    def charge(self, peer: str, entries: int) -> None:
+        """Charge a connection for a call that is not begun, because its metadata are a bomb."""
+        self._traffic.account(peer).begun += 1
+        self._traffic.charge(peer, entries * ENTRY_MEMORY_BYTES)
 
     def unanswered(self, peer: str, counted: int) -> None:
         """Charge a call that ended without a status if its metadata are as large as metadata can be.

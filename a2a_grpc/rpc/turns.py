@@ -76,6 +76,10 @@ class Turns:
         """Drop the calls that come from now on if their peer has no open connection. With None, drop no calls."""
         self._is_open = is_open
 
+    def is_open(self, peer: str) -> bool:
+        """Return False if `only` says that the peer has no open connection."""
+        return self._is_open is None or self._is_open(peer)
+
     def drop(self, open_peers: Collection[str]) -> None:
         """Drop the waiting calls of all other peers."""
         for lines in (self._proven, self._others):
@@ -84,7 +88,7 @@ class Turns:
 
     def add(self, peer: str, name: str, call: Any) -> None:
         """Begin a call of a method, now or in its turn."""
-        if self._is_open is not None and not self._is_open(peer):
+        if not self.is_open(peer):
             return
         self._came += 1
         self._until_look -= 1

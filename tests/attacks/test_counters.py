@@ -14,7 +14,7 @@ from a2a_grpc.listening.counters import Channelz, Counters
 from a2a_grpc.listening.sockets import limit_waiting, listeners
 from a2a_grpc.rpc import AcceptingServer, Methods, TransportSettings, server_options
 from a2a_grpc.rpc.accept import accepts_any_path
-from a2a_grpc.rpc.limits import CUT_CHARGE_BYTES, MetadataLimit
+from a2a_grpc.rpc.limits import CUT_CHARGE_BYTES, ENTRY_MEMORY_BYTES, MetadataLimit
 from a2a_grpc.rpc.traffic import Traffic
 from tests.attacks import http2
 from tests.attacks.floods import GET_TASK, acknowledge, streams
@@ -107,6 +107,24 @@ async def test_calls_whose_metadata_grpc_has_cut_are_charged_and_calls_that_a_cl
             peer.send(http2.headers(3, block + http2.indexed(http2.FIRST_DYNAMIC) * 10_000))
             account = waiting.traffic.account(named(peer))
             await eventually(lambda: _assert(account.charged == CUT_CHARGE_BYTES))
+
+
+async def test_a_header_list_of_thousands_of_entries_is_charged_and_not_begun() -> None:
+    async with Waiting() as waiting:
+        waiting.release.set()
+        async with grpc.aio.insecure_channel(waiting.address) as channel:
+            many = tuple(("x-many", str(number)) for number in range(300))
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(WAIT)
+            assert await call(b"asked", metadata=many, timeout=10.0) == b"asked"
+        with http2.Peer.connect(waiting.address) as peer:  # before the acknowledgement, so that gRPC cuts nothing
+            block = http2.request_block(WAIT)
+            peer.send(http2.request(1, WAIT))
+            peer.send(http2.headers(3, block + http2.literal("x-bomb", "", index=True)))
+            peer.send(http2.headers(5, block + http2.indexed(http2.FIRST_DYNAMIC) * 10_000) + http2.data(5, b""))
+            account = waiting.traffic.account(named(peer))
+            await eventually(lambda: _assert(account.begun == 3))
+            assert 10_000 <= account.charged / ENTRY_MEMORY_BYTES < 10_010
+            await eventually(lambda: _assert(account.answered == 1))
 
 
 def opened_until_the_end(address: str) -> int:

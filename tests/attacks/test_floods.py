@@ -35,6 +35,12 @@ async def test_one_connection_harms_nobody(target: Target, name: str) -> None:
     harm.check(p99_ms=P99_MS, grown_mib=MIB)
 
 
+async def test_bombs_of_forty_connections_take_little_memory() -> None:
+    async with Target.ours() as target:
+        harm = await attacked(target, attack("hpack_bomb", target, connections=40, seconds=1.0))
+        harm.check(p99_ms=P99_MS, grown_mib=128)
+
+
 async def test_the_examples_of_the_operations_guide_are_valid(tmp_path: Path) -> None:
     need("haproxy", "nginx")
     haproxy_file, nginx_file = tmp_path / "haproxy.cfg", tmp_path / "nginx.conf"
