@@ -203,5 +203,15 @@ async def test_each_python_serves_mysql_with_the_lowest_and_the_newest_of_everyt
     await check_serves(whole, mariadb_url)
 
 
+async def test_each_python_sends_and_receives_notifications_with_the_lowest_and_the_newest_of_everything(
+    whole: Path,
+) -> None:
+    """The receiver verifies a signature with the published key. `push listen` registers itself and is called."""
+    assert json.loads(await run(whole, "-m", "tests.interop.pushed")) == {
+        "received": ["COMPLETED", "Task"],
+        "listened": {"exit_code": 0, "deleted": True},
+    }
+
+
 def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in version.split(".") if number.isdecimal())
