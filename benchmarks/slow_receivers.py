@@ -1,10 +1,10 @@
 """Measure what a receiver of push notifications costs streams: python benchmarks/slow_receivers.py
 
 The server (servers/scripted.py) and the receivers are processes of their own. In each round two tasks are streamed at
-the same time: one with a push config, and one without. The receivers take turns, round by round: one that answers at
-once, one that sleeps for 30 seconds, one that resets each connection, and one that answers 500. What they have left
-undone goes on in later rounds. Prints the median time of the streams for each receiver, and the ratio to the receiver
-that answers at once. Takes about 70 seconds.
+the same time: one with a push config, and one without. The receivers take turns, round by round: none, one that answers
+at once, one that sleeps for 30 seconds, one that resets each connection, and one that answers 500. What they have left
+undone goes on in later rounds. Prints the median time of the streams for each receiver, and the ratio to the streams
+without a receiver. Takes about 70 seconds.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from started import start
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
 from a2a_grpc.wire import SERVICE_NAME, Message, SendMessageRequest
 
+NONE = "none"
 RECEIVERS = ("answers at once", "sleeps for 30 s", "resets", "answers 500")
 ANSWERS = {"answers at once": b"204 No Content", "answers 500": b"500 Internal Server Error"}
 SLEEP_S = 30.0
@@ -99,18 +100,18 @@ async def measure(options: argparse.Namespace, folder: str, stack: ExitStack) ->
         await asyncio.gather(stream(one, ""), stream(other, ""))
         end = time.monotonic() + options.seconds
         while time.monotonic() < end:
-            for name in RECEIVERS:
-                url = f"http://127.0.0.1:{ports[name]}/hook"
+            for name in (NONE, *RECEIVERS):
+                url = f"http://127.0.0.1:{ports[name]}/hook" if name != NONE else ""
                 own, others = await asyncio.gather(stream(one, url), stream(other, ""))
                 found["own", name].append(own)
                 found["other", name].append(others)
     for whose in ("own", "other"):
-        base = found[whose, RECEIVERS[0]]
-        for name in RECEIVERS:
+        base = found[whose, NONE]
+        for name in (NONE, *RECEIVERS):
             times = found[whose, name]
             ratio = statistics.median(now / before for now, before in zip(times, base, strict=True))
             median = statistics.median(times) * 1000
-            print(f"{whose} stream, receiver {name:16} n={len(times)} median={median:.0f} ms ratio={ratio:.3f}")
+            print(f"{whose:5} stream, receiver {name:15} n={len(times)} median={median:.0f} ms ratio={ratio:.3f}")
 
 
 def main() -> int:
