@@ -55,7 +55,7 @@ CHAPTERS = (
             "a2a_grpc.agent": ["Answer", "Outcome", "Skill", "Output", "Callback", "Callbacks", "CallbackTask"],
             "(a2a_grpc.agent.agent)": ["Handler", "Router", "Validator", "ExtendedCard"],
             "a2a_grpc.principal": ["Principal"],
-            "a2a_grpc.engine": ["EngineSettings"],
+            "a2a_grpc.engine": ["EngineSettings", "Stats"],
             "a2a_grpc.rpc": ["TransportSettings"],
             "a2a_grpc.server": ["RequestLimits", "ListenError"],
             "(a2a_grpc.server.server)": ["ServerFailedError"],

@@ -2,26 +2,33 @@
 
 engine       accept, settled, cancel, drain
 settings     the limits and times of tasks
+resources    what the other modules share
+stats        what a server is doing now
 
 Messages:
 
 intake       what happens to a message
-send_call    a send until it is over
+new_tasks    creating a task for a message
 reply        answers without a task
-locks        a lock for each task
+send_call    a send until it is over
 priority     the priority of a message
 slots        which waiting run gets a place
+locks        a lock for each task
 waiting      counting the tasks that wait for users
 
 Runs:
 
-queued_turn  a message that is a turn of a task
-run          one execution of a handler
 states       what may happen to a run, as a table
-runs         all executions
-observer     what an observer gets to know of runs
+run          one turn of a task
+player       calling a handler, and passing on what it makes
+run_output   writing that as artifacts
+turn_end     writing the end of a turn
+runs         all tasks at work
+endings      ending tasks that have no run
+queued_turn  a message that is a turn of a task
 events       making events, and the limits of a task
 writer       writing the events of a run
+observer     what an observer gets to know of runs
 held         handlers that wait in `ask`
 rerun        beginning the run of a turn again
 replay       the answers that were recorded for it
@@ -34,6 +41,7 @@ Replicas and background work:
 
 replica      the lease of this process
 recovery     taking over tasks
+background   background tasks that end
 periodic     background loops
 sweep        retention and expiry
 """
@@ -42,5 +50,6 @@ from a2a_grpc.engine.engine import Engine
 from a2a_grpc.engine.periodic import PeriodicTasks
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall, ended_before
 from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.stats import Stats
 
-__all__ = ["AcceptedTurn", "Engine", "EngineSettings", "PeriodicTasks", "SendCall", "ended_before"]
+__all__ = ["AcceptedTurn", "Engine", "EngineSettings", "PeriodicTasks", "SendCall", "Stats", "ended_before"]

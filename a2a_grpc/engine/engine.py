@@ -13,15 +13,17 @@ from typing import Any, Self
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Agent
 from a2a_grpc.bus import Topic
+from a2a_grpc.engine.endings import Canceled
 from a2a_grpc.engine.intake import Intake
 from a2a_grpc.engine.observer import NullObserver, Observer
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.rerun import Reruns
-from a2a_grpc.engine.run import Canceled
+from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall, ended_before, is_over
 from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.engine.stats import Stats
 from a2a_grpc.errors import TaskNotCancelableError, TaskNotFoundError, UnavailableError
 from a2a_grpc.log import Follower, Log
 from a2a_grpc.offload import offload
@@ -53,14 +55,24 @@ class Engine:
     def __init__(
         self, agent: Agent, log: Log, settings: EngineSettings | None = None, observer: Observer | None = None
     ) -> None:
-        self.agent = agent
         self.log = log
-        self.settings = settings or EngineSettings()
-        self.replica = Replica(log.store, self.settings.lease_s)
-        self._runs = Runs(agent, log, self.settings, self.replica, observer or NullObserver())
-        reruns = Reruns(agent, log, self._runs)
-        self._recovery = Recovery(agent, log, self.settings, self.replica, self._runs, reruns)
-        self._intake = Intake(agent, log, self.settings, self.replica, self._runs, self._recovery, reruns)
+        self._resources = Resources(agent, log, settings or EngineSettings(), observer or NullObserver())
+        self._runs = Runs(self._resources)
+        reruns = Reruns(self._resources, self._runs)
+        self._recovery = Recovery(self._resources, self._runs, reruns)
+        self._intake = Intake(self._resources, self._runs, self._recovery, reruns)
+
+    @property
+    def agent(self) -> Agent:
+        return self._resources.agent
+
+    @property
+    def settings(self) -> EngineSettings:
+        return self._resources.settings
+
+    @property
+    def replica(self) -> Replica:
+        return self._resources.replica
 
     async def __aenter__(self) -> Self:
         await self._recovery.start()
@@ -73,12 +85,16 @@ class Engine:
 
     @property
     def is_draining(self) -> bool:
-        return self._runs.is_draining
+        return self._resources.is_draining
 
     @property
     def is_healthy(self) -> bool:
         """True while the background work runs, and the other replicas know that this one is alive."""
         return self._recovery.is_healthy
+
+    def stats(self) -> Stats:
+        """Return what the engine is doing now."""
+        return self._runs.stats()
 
     async def drain(self, grace_s: float, *, before_leaving: Callable[[], Awaitable[None]] | None = None) -> bool:
         """Refuse new messages, and let runs finish within the grace. Return False if the store does not answer.
@@ -86,7 +102,7 @@ class Engine:
         What is left is released for other replicas, or ended in FAILED with the reason if none could go on with it.
         `before_leaving` is called once the runs are over, before others may claim what this replica holds.
         """
-        self._runs.is_draining = True
+        self._resources.is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
         await self._intake.finish(max(grace_s, 1.0))
@@ -94,7 +110,7 @@ class Engine:
         if before_leaving is not None:
             await before_leaving()
         is_stored = await self._recovery.stop(is_stored=is_stored)
-        self._runs.watch.stop()
+        self._resources.watch.stop()
         return is_stored
 
     def accept(self, send: SendCall) -> Coroutine[Any, Any, AcceptedTurn | Message]:
@@ -159,10 +175,10 @@ class Engine:
 
     async def _cancel_here(self, key: TaskKey, metadata: dict[str, Json]) -> Head:
         """Stop the run of a task, or end a task that has none and is free. Return the row of the task after that."""
-        async with self._runs.locks.holding(key):  # a message that is being accepted has its run, or has not begun
+        async with self._resources.locks.holding(key):  # a message that is being accepted has its run, or has not begun
             active = self._runs.get(key)
             if active is None:
-                await self._runs.finish(key, Canceled())
+                await self._runs.endings.finish(key, Canceled())
         if active is not None:
             stopping = self._runs.stop(key, active, Canceled(), metadata)
             await asyncio.wait([stopping], timeout=self.settings.cancel_grace_s + STORE_GRACE_S)
@@ -190,8 +206,8 @@ class Engine:
                     settled = await self._settled_after(key, head, topic, seen)
                     if settled.state in lifecycle.TERMINAL:
                         return settled
-        async with self._runs.locks.holding(key):
-            await self._runs.finish(key, Canceled(), force=True)
+        async with self._resources.locks.holding(key):
+            await self._runs.endings.finish(key, Canceled(), force=True)
         return await self.log.head(key)
 
     async def _settled_after(self, key: TaskKey, asked: Head, topic: Topic, seen: int) -> Head | Snapshot:

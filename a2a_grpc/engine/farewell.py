@@ -6,16 +6,16 @@ sees that. This matters if another agent has asked the question: its task would 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from a2a_grpc.agent import Agent, Outcome, Output, Threads, Turn, TurnBackend
+from a2a_grpc.agent import Outcome, Output, Turn, TurnBackend
 from a2a_grpc.engine.past import Past
+from a2a_grpc.engine.player import Sink, play
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replay import Replay, kept_of, take_asked
+from a2a_grpc.engine.resources import Resources
 from a2a_grpc.lifecycle import INTERRUPTED
-from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import Json
 from a2a_grpc.piecewise import parsed
@@ -36,8 +36,9 @@ class Abandoned(NamedTuple):
     """The one that waits."""
 
 
-async def waiting_for_another(log: Log, agent: Agent, key: TaskKey, head: Head) -> Abandoned | None:
+async def waiting_for_another(resources: Resources, key: TaskKey, head: Head) -> Abandoned | None:
     """Return the handler of a task that waits for the answer to another agent's question; None for any other task."""
+    log = resources.log
     if head.state not in INTERRUPTED:
         return None
     question = Task.FromString((await log.snapshot(key, CORE)).task).status.message
@@ -49,7 +50,7 @@ async def waiting_for_another(log: Log, agent: Agent, key: TaskKey, head: Head) 
     whole = (await log.snapshot(key)).task
     task = await offload(len(whole), parsed, Task(), whole)
     asked = take_asked(task, stored, head.turn - kept.turn)
-    first = QueuedTurn.of(kept, key, agent, is_kept=True)
+    first = QueuedTurn.of(kept, key, resources.agent, is_kept=True)
     return Abandoned(first._replace(replay=Replay(asked, is_all_written=True)), task, question)
 
 
@@ -124,7 +125,20 @@ class Farewell(TurnBackend):
         return await never
 
 
-async def say_farewell(waiting: Abandoned, key: TaskKey, past: Past, threads: Threads) -> None:
+class Nothing(Sink):
+    """Takes no output."""
+
+    async def whole(self, output: Output) -> None:
+        """Drop a result."""
+
+    async def piece(self, piece: Output) -> None:
+        """Drop a piece."""
+
+    async def last(self) -> None:
+        """Do nothing."""
+
+
+async def say_farewell(waiting: Abandoned, key: TaskKey, resources: Resources) -> None:
     """Run the handler up to where it waited, and cancel it there. What it raises is logged."""
     first = waiting.first
     turn = Turn(
@@ -133,17 +147,11 @@ async def say_farewell(waiting: Abandoned, key: TaskKey, past: Past, threads: Th
         task=waiting.task,
         context_id=waiting.task.context_id,
         principal=first.principal,
-        backend=Farewell(waiting, key, past),
-        threads=threads,
+        backend=Farewell(waiting, key, resources.past),
+        threads=resources.threads,
     )
     try:
-        result = first.skill.handler(turn)
-        if first.skill.is_generator:
-            async with aclosing(cast("AsyncGenerator[Output]", result)) as pieces:
-                async for _ in pieces:
-                    pass
-        else:
-            await cast("Awaitable[Output]", result)
+        await play(first.skill, turn, Nothing())
     except asyncio.CancelledError:
         logger.info("handler of an ended task was run again up to its question and canceled there task=%s", key.id)
     except Outcome:

@@ -2,24 +2,23 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
-from contextlib import AsyncExitStack, ExitStack, suppress
-from functools import partial
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Agent, Failed, Skill
+from a2a_grpc.agent import Failed, Skill
 from a2a_grpc.agent.agent import SKILL
-from a2a_grpc.engine.events import check_limits, now_us, set_status, status_event, written
+from a2a_grpc.engine.events import check_limits, now_us, status_event
+from a2a_grpc.engine.new_tasks import NewTasks
 from a2a_grpc.engine.priority import check_priority
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.recovery import Recovery
 from a2a_grpc.engine.replay import kept_of
-from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.rerun import Reruns
+from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
-from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.errors import (
     InvalidRequestError,
     ResourceExhaustedError,
@@ -28,26 +27,9 @@ from a2a_grpc.errors import (
     Violation,
 )
 from a2a_grpc.ids import new_id
-from a2a_grpc.log import Follower, Log
 from a2a_grpc.offload import breathe
-from a2a_grpc.protocol import CREATED
-from a2a_grpc.store import (
-    CORE,
-    AlreadyBound,
-    Binding,
-    Create,
-    Head,
-    QueueFull,
-    Record,
-    Scope,
-    Snapshot,
-    StaleAppend,
-    StoreFull,
-    TaskKey,
-    Written,
-    over,
-)
-from a2a_grpc.wire import Message, Task, task_element
+from a2a_grpc.store import CORE, AlreadyBound, Binding, Head, QueueFull, StaleAppend, TaskKey
+from a2a_grpc.wire import Message, Task
 
 T = TypeVar("T")
 
@@ -67,35 +49,26 @@ class Intake:
     - If the caller goes away, the message is accepted as a whole or not at all.
     """
 
-    def __init__(
-        self,
-        agent: Agent,
-        log: Log,
-        settings: EngineSettings,
-        replica: Replica,
-        runs: Runs,
-        recovery: Recovery,
-        reruns: Reruns,
-    ) -> None:
-        self._agent = agent
-        self._log = log
-        self._settings = settings
-        self._replica = replica
+    def __init__(self, resources: Resources, runs: Runs, recovery: Recovery, reruns: Reruns) -> None:
+        self._resources = resources
+        self._log = resources.log
         self._runs = runs
         self._recovery = recovery
         self._reruns = reruns
+        self._new_tasks = NewTasks(resources, runs)
         self._accepting: set[asyncio.Future[Any]] = set()
 
     async def finish(self, grace_s: float) -> None:
         """Wait for the messages that are being accepted, at most for the grace."""
-        if self._accepting:
-            await asyncio.wait(self._accepting, timeout=grace_s)
+        if accepting := self._accepting | self._new_tasks.storing:
+            await asyncio.wait(accepting, timeout=grace_s)
 
     async def accept(self, send: SendCall) -> AcceptedTurn | Message:
         """See `Engine.accept`."""
-        check_priority(send.request, send.principal, self._settings.high_priority_scope)
-        if not self._replica.is_joined and not self._runs.is_draining:
-            await self._replica.joined(JOINED_WITHIN_S)
+        resources = self._resources
+        check_priority(send.request, send.principal, resources.settings.high_priority_scope)
+        if not resources.replica.is_joined and not resources.is_draining:
+            await resources.replica.joined(JOINED_WITHIN_S)
         if send.idempotency_key:
             if not send.fingerprint:
                 await send.sign()
@@ -104,10 +77,10 @@ class Intake:
         try:
             if send.request.message.task_id:
                 return await self._continue(send)
-            skill = await self._agent.choose(send.request, principal=send.principal)
+            skill = await resources.agent.choose(send.request, principal=send.principal)
             if skill.answers == "message":
                 return await self._reply(send, skill)
-            return await self._begin(send, skill)
+            return await self._new_tasks.create(send, skill)
         except AlreadyBound as raced:
             return await self._accepted_before(send, raced.binding)
         except UnsupportedOperationError:
@@ -116,91 +89,13 @@ class Intake:
                 raise
             return await self._accepted_before(send, bound)
 
-    async def _begin(self, send: SendCall, skill: Skill) -> AcceptedTurn:
-        """Create a task for a message, and start its run."""
-        scope = send.scope
-        self._check_room(scope)
-        message, size = send.request.message, send.size
-        task_id, context_id = new_id(), message.context_id or new_id()
-        message.task_id, message.context_id = task_id, context_id
-        key = TaskKey(*scope, task_id)
-        at_us = now_us()
-        task = Task()
-        task.id, task.context_id = task_id, context_id
-        set_status(task.status, lifecycle.SUBMITTED, at_us)
-        task.history.append(message)
-        await breathe(size)
-        noted = task.metadata.fields
-        noted[CREATED].string_value = written(at_us)
-        if len(self._agent.skills) > 1:
-            noted[SKILL].string_value = skill.id
-        serialized = task.SerializeToString()
-        await breathe(size)
-        record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
-        if record.size > self._settings.max_task_bytes:
-            raise ResourceExhaustedError(
-                f"a task of {record.size} bytes is over the limit of {self._settings.max_task_bytes} bytes "
-                "(--max-task-bytes); send large content as parts with a url"
-            )
-        observed = self._runs.observer.begins(task_id, context_id, skill.id)
-        first = QueuedTurn(1, skill, send.request, send.principal, self._runs.keeps_messages, observed=observed)
-        pending = first.pending() if first.is_kept else None
-        await breathe(size)
-        self._check_room(scope)  # again, as other messages may have come meanwhile
-        pushes = send.pushes(key) if send.pushes is not None else ()
-        create = Create(key, record, context_id, self._replica.id, send.binding(key.id), pending, pushes)
-        records: Follower | None = None
-        if send.waits or send.streams:
-            records = self._log.follow(key, 1, record.state, is_new=True, folds=send.waits)
-        try:
-            if records is not None:
-                records.__enter__()  # before the first event of the run
-            created = self._log.write(create)
-            if created.done():
-                self._start(create, first, serialized, created)
-            else:
-                await self._created(create, first, serialized, created)
-            _check_created(created)
-        except BaseException:
-            if records is not None:
-                records.__exit__(None, None, None)
-            raise
-        return AcceptedTurn(key, 1, Snapshot(1, serialized, record.state, 1), records, task if send.waits else None)
-
-    def _check_room(self, scope: Scope) -> None:
-        """Raise ResourceExhaustedError or UnavailableError if no other task of a caller can begin."""
-        self._runs.check_room(scope)
-        self._runs.waiting.check()
-
-    async def _created(self, create: Create, first: QueuedTurn, serialized: bytes, written: Written) -> None:
-        """Wait until a task is created or refused. Its run starts as soon as it is stored, even if the caller has
-        gone."""
-        written.add_done_callback(partial(self._start, create, first, serialized))
-        held = ExitStack()
-        lock = self._runs.locks.holding(create.key)  # until its run is there
-        await lock.acquire()  # which is free, as the task is new, so this does not wait
-        held.callback(lock.release)
-        held.enter_context(self._runs.slots.reserving(create.key.scope))
-        self._accepting.add(written)
-        written.add_done_callback(self._accepting.discard)
-        written.add_done_callback(lambda _: held.close())
-        await over(written)
-
-    def _start(self, create: Create, first: QueuedTurn, serialized: bytes, written: Written) -> None:
-        """Start the run of a task, if the task was created."""
-        if written.exception() is not None:
-            return
-        key, record, context_id, replica, *_ = create
-        head = Head(1, record.state, 1, written.result(), context_id, record.size, 1, replica=replica)
-        self._runs.start(first, self._runs.writer(key, head), serialized)
-
     async def _continue(self, send: SendCall) -> AcceptedTurn:
         """Accept a message for a task that exists. A task accepts one message at a time."""
         message = send.request.message
         key = TaskKey(*send.scope, message.task_id)
         await self._admit(key, message)
         task = Task.FromString((await self._log.snapshot(key, CORE)).task)
-        skill = await self._agent.choose(send.request, previous=_skill_of(task), principal=send.principal)
+        skill = await self._resources.agent.choose(send.request, previous=_skill_of(task), principal=send.principal)
         if skill.answers == "message":
             raise InvalidRequestError.of(
                 Violation(f"message.metadata.{SKILL}", f"'{skill.id}' answers with a message; it continues no task")
@@ -209,27 +104,27 @@ class Intake:
 
     async def _enqueue(self, send: SendCall, skill: Skill, key: TaskKey) -> AcceptedTurn:
         """Store a message with those that wait for the task. Then start its turn, or wake the holder of the task."""
-        message, me = send.request.message, self._replica.id
+        message, resources, me = send.request.message, self._resources, self._resources.replica.id
         async with AsyncExitStack() as held:
-            await held.enter_async_context(self._runs.locks.holding(key))
+            await held.enter_async_context(resources.locks.holding(key))
             head = await self._admit(key, message)  # once more, as the task may have ended meanwhile
             message.context_id = head.context_id
             self._check_size(key, head, message)
             await breathe(send.size)
             if head.replica:
-                self._runs.check_open()
+                resources.check_open()
             else:
-                self._runs.check_room(key.scope)
-                held.enter_context(self._runs.slots.reserving(key.scope))
+                resources.check_room(key.scope)
+                held.enter_context(resources.slots.reserving(key.scope))
             accepted = AcceptedTurn(key, 0, await self._log.snapshot(key))
-            trace = self._runs.observer.accepts()
-            first = QueuedTurn(0, skill, send.request, send.principal, self._runs.keeps_messages, trace=trace)
+            trace = resources.observer.accepts()
+            first = QueuedTurn(0, skill, send.request, send.principal, resources.keeps_messages, trace=trace)
             try:
                 stored = await self._log.store.enqueue(
                     key,
                     first.pending(),
                     replica=me,
-                    limit=self._settings.max_queued_turns,
+                    limit=resources.settings.max_queued_turns,
                     bind=send.binding(key.id),
                 )
             except StaleAppend:  # the task has ended meanwhile
@@ -242,7 +137,7 @@ class Intake:
             if stored is None:
                 raise TaskNotFoundError.of(key.id)
             accepted = accepted._replace(turn=stored.last_turn)
-            is_here = stored.replica == me == self._replica.id and not stored.is_lost
+            is_here = stored.replica == me == resources.replica.id and not stored.is_lost
             with suppress(StaleAppend):  # another replica has the task, with the message, or has ended it
                 if is_here and await self._give(key, stored, first._replace(turn=accepted.turn)):
                     return await self._as_taken(accepted)
@@ -273,7 +168,7 @@ class Intake:
         if kept_of(stored, head.turn) is not None:
             await self._reruns.answer(key, head, stored)
             return True
-        writer = self._runs.writer(key, head)
+        writer = self._resources.writer(key, head)
         done = first.turn - 1 if first.is_kept else first.turn
         await writer.status(lifecycle.WORKING, incoming=first.request.message, turn=first.turn, done=done)
         self._runs.start(first, writer, await writer.task())
@@ -296,7 +191,7 @@ class Intake:
         """Raise ResourceExhaustedError if the message is too much for its task."""
         event = status_event(key, head.context_id, lifecycle.WORKING, now_us())
         try:
-            check_limits(self._settings, head.seq, head.size, event.ByteSize(), message.ByteSize())
+            check_limits(self._resources.settings, head.seq, head.size, event.ByteSize(), message.ByteSize())
         except Failed as over_limit:
             raise ResourceExhaustedError(str(over_limit.content)) from over_limit
 
@@ -333,9 +228,9 @@ class Intake:
         """Answer a message with a message. Calls with the same idempotency key run one after the other."""
         if not send.idempotency_key:
             return await self._play_reply(send, skill)
-        self._runs.check_room(send.scope)
+        self._resources.check_room(send.scope)
         name = (send.scope, send.idempotency_key)
-        async with self._runs.locks.holding(name):
+        async with self._resources.locks.holding(name):
             if bound := await self._log.store.bound(*name):
                 raise AlreadyBound(bound)
             message = await self._play_reply(send, skill)
@@ -343,19 +238,14 @@ class Intake:
             return message
 
     def _play_reply(self, send: SendCall, skill: Skill) -> Coroutine[Any, Any, Message]:
-        scope = send.scope
-        self._runs.check_room(scope)
+        self._resources.check_room(send.scope)
         return reply(
             skill,
             send.request,
             context_id=send.request.message.context_id or new_id(),
             principal=send.principal,
-            scope=scope,
-            slots=self._runs.slots,
-            threads=self._runs.threads,
-            watch=self._runs.watch,
-            past=self._runs.past,
-            trace_id=self._runs.observer.trace_id(),
+            scope=send.scope,
+            resources=self._resources,
         )
 
     async def _bound(self, send: SendCall) -> Binding | None:
@@ -372,14 +262,6 @@ class Intake:
             return Message.FromString(binding.reply)
         key = TaskKey(*send.scope, binding.task_id)
         return AcceptedTurn(key, binding.turn, await self._log.snapshot(key))
-
-
-def _check_created(created: Written) -> None:
-    """Raise the error of a task that was not created; ResourceExhaustedError if the store has no room."""
-    try:
-        created.result()
-    except StoreFull as full:
-        raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
 
 
 def _skill_of(task: Task) -> str:

@@ -12,17 +12,15 @@ from zlib import crc32
 from google.protobuf.struct_pb2 import Struct
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Agent, Failed
+from a2a_grpc.agent import Failed
+from a2a_grpc.engine.endings import Canceled
 from a2a_grpc.engine.periodic import PeriodicTasks
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.replay import kept_of
-from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.rerun import Reruns
-from a2a_grpc.engine.run import Canceled
+from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Active, Runs
-from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.sweep import Expiry, sweep
-from a2a_grpc.log import Log
 from a2a_grpc.parts import to_dict
 from a2a_grpc.store import Head, Pending, StaleAppend, TaskKey
 
@@ -50,16 +48,14 @@ class Recovery:
     - Runs whose lease is lost are stopped, and their tasks are not ended.
     """
 
-    def __init__(
-        self, agent: Agent, log: Log, settings: EngineSettings, replica: Replica, runs: Runs, reruns: Reruns
-    ) -> None:
-        self._agent = agent
-        self._log = log
-        self._settings = settings
-        self._replica = replica
+    def __init__(self, resources: Resources, runs: Runs, reruns: Reruns) -> None:
+        self._resources = resources
+        self._log = resources.log
+        self._replica = resources.replica
+        self._settings = resources.settings
         self._runs = runs
         self._reruns = reruns
-        self._expiry = Expiry(log.store, settings, replica, runs)
+        self._expiry = Expiry(resources, runs)
         self._periodic = PeriodicTasks()
         self._listening = ExitStack()
         self._out_of_touch: set[TaskKey] = set()
@@ -73,7 +69,7 @@ class Recovery:
     async def start(self) -> None:
         """Join the replicas. Raise StoreUnavailable."""
         await self._replica.join()
-        await self._runs.waiting.refresh(self._log.store)
+        await self._resources.waiting.refresh(self._log.store)
         settings, periodic = self._settings, self._periodic
         periodic.every(0.0, "lease", self._live)
         periodic.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
@@ -109,14 +105,14 @@ class Recovery:
 
     async def recover(self, key: TaskKey) -> None:
         """Take over an open task that no living replica holds, and go on with it as it is."""
-        async with self._runs.locks.holding(key):
+        async with self._resources.locks.holding(key):
             if not self._can_take_over or self._runs.get(key) is not None:
                 return
             head = await self._log.store.claim(key, self._replica.id)
             if head is None or head.state in lifecycle.TERMINAL or head.replica != self._replica.id or head.is_lost:
                 return
             if head.cancel is not None:
-                await self._runs.finish(key, Canceled())
+                await self._runs.endings.finish(key, Canceled())
                 return
             stored = await self._log.store.pending(key)
             waiting = [pending for pending in stored if pending.turn > head.turn]
@@ -128,38 +124,39 @@ class Recovery:
     @property
     def _can_take_over(self) -> bool:
         """True if there is room for another run, and the lease holds. Without it, others may take what is claimed."""
-        return not self._runs.is_draining and self._runs.slots.room > 0 and self._replica.is_alive
+        return not self._resources.is_draining and self._resources.slots.room > 0 and self._replica.is_alive
 
     async def _go_on(self, key: TaskKey, head: Head, stored: list[Pending], waiting: list[Pending]) -> None:
         """Go on with a task that waits for its user, or for the turn of a message that has come."""
         if not waiting:
             await self._log.store.release(key, head.epoch)
             return
-        if self._runs.is_draining:
+        if self._resources.is_draining:
             return  # the task is lost again with this replica, for others
         if kept_of(stored, head.turn) is not None:
             with suppress(StaleAppend):  # it was canceled at this moment
                 await self._reruns.answer(key, head, stored)
             return
         first, *rest = [
-            QueuedTurn.of(pending, key, self._agent, is_kept=self._runs.keeps_messages) for pending in waiting
+            QueuedTurn.of(pending, key, self._resources.agent, is_kept=self._resources.keeps_messages)
+            for pending in waiting
         ]
-        self._runs.start(first, self._runs.writer(key, head), b"", rest)
+        self._runs.start(first, self._resources.writer(key, head), b"", rest)
 
     async def _begin_again(self, key: TaskKey, head: Head, stored: list[Pending]) -> None:
         """Begin the run of a task again, or end the task in FAILED if that may not be."""
-        if kept_of(stored, head.turn) is None or not self._agent.resumable:
+        if kept_of(stored, head.turn) is None or not self._resources.agent.resumable:
             logger.warning("task fails because its replica was lost and its agent is not resumable task=%s", key.id)
-            await self._runs.finish(key, Failed(self._why_lost(key)))
+            await self._runs.endings.finish(key, Failed(self._why_lost(key)))
             return
         if head.attempt > self._settings.max_attempts:
             logger.warning(
                 "task fails because its replica was lost in every attempt task=%s attempts=%d", key.id, head.attempt - 1
             )
-            await self._runs.finish(key, Failed(ATTEMPTS_FAILURE.format(attempts=head.attempt - 1)))
+            await self._runs.endings.finish(key, Failed(ATTEMPTS_FAILURE.format(attempts=head.attempt - 1)))
             return
         logger.info("task is started again because its replica was lost task=%s attempt=%d", key.id, head.attempt)
-        await self._reruns.begin(self._runs.writer(key, head), stored, attempt=head.attempt)
+        await self._reruns.begin(self._resources.writer(key, head), stored, attempt=head.attempt)
 
     def _why_lost(self, key: TaskKey) -> str:
         if key not in self._out_of_touch:
@@ -180,10 +177,10 @@ class Recovery:
     async def _regain(self) -> bool:
         """Win back a lease that ran out while the store was away. The runs go on meanwhile, except those of a resumable
         agent: another replica that reaches the store begins them again."""
-        if self._runs.keeps_messages:
+        if self._resources.keeps_messages:
             return False
         grace_s = self._settings.outage_s - self._settings.lease_s
-        if self._runs.is_draining:  # its runs have to end before
+        if self._resources.is_draining:  # its runs have to end before
             return await self._replica.regain(grace_s)
         logger.warning(
             "the store did not answer for a whole lease of %g s; %d runs continue for %g s more",
@@ -220,7 +217,7 @@ class Recovery:
             await self._hand_over(key, active)
 
     async def _hand_over(self, key: TaskKey, active: Active) -> None:
-        async with self._runs.locks.holding(key):
+        async with self._resources.locks.holding(key):
             if self._runs.get(key) is active:
                 with suppress(StaleAppend):  # another replica has claimed the task, with its message
                     await self._runs.hand_over(key, active)
@@ -245,7 +242,7 @@ class Recovery:
             for key in left:
                 await self.recover(key)
 
-        workers = min(TAKE_OVERS, len(keys), self._runs.slots.room)
+        workers = min(TAKE_OVERS, len(keys), self._resources.slots.room)
         for failed in await asyncio.gather(*(recover_on() for _ in range(workers)), return_exceptions=True):
             if failed is not None:
                 raise failed
@@ -255,7 +252,7 @@ class Recovery:
             logger.info("ended tasks were removed count=%d", removed)
         for key in await self._expiry.sweep():
             await self.recover(key)
-        await self._runs.waiting.refresh(self._log.store)
+        await self._resources.waiting.refresh(self._log.store)
 
     async def _let_go(self) -> None:
-        await asyncio.gather(*[self._runs.let_go(run) for run in await self._runs.held.due()])
+        await asyncio.gather(*[self._runs.let_go(run) for run in await self._resources.held.due()])

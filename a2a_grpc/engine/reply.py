@@ -1,18 +1,15 @@
-"""Answering with a bare message: agent code that runs without a task."""
+"""Answer with a bare message: agent code that runs without a task."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import aclosing
-from types import FrameType
+from collections.abc import Sequence
 from typing import cast
 
-from a2a_grpc.agent import Completed, Outcome, Output, Skill, Threads, Turn
-from a2a_grpc.engine.blame import blamed, frame_of, line_of
+from a2a_grpc.agent import Completed, Outcome, Output, Skill, Turn
+from a2a_grpc.engine.blame import line_of
 from a2a_grpc.engine.past import Past
-from a2a_grpc.engine.priority import priority_of
-from a2a_grpc.engine.slots import Slots
-from a2a_grpc.engine.watch import Watch
+from a2a_grpc.engine.player import Sink, play
+from a2a_grpc.engine.resources import Resources
 from a2a_grpc.errors import A2AError, InternalError, InvalidAgentResponseError, detached, is_closing
 from a2a_grpc.ids import new_id
 from a2a_grpc.lifecycle import state_name
@@ -61,6 +58,54 @@ class MessageBackend:
         raise RuntimeError("a skill that answers with a message has no task in which to ask")
 
 
+class Unfit(ValueError):
+    """The handler gave something that cannot be an answer. `error` is the reason."""
+
+    def __init__(self, error: TypeError | ValueError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Reply(Sink):
+    """Makes a message of what a handler returns, or of all that a generator yields.
+
+    Attributes:
+        message: The message, once there is one.
+    """
+
+    def __init__(self, skill_id: str, context_id: str) -> None:
+        self._skill_id = skill_id
+        self._context_id = context_id
+        self._parts: list[Part] = []
+        self.message: Message | None = None
+
+    @property
+    def none(self) -> InvalidAgentResponseError:
+        """The error of a handler that gave no message."""
+        return InvalidAgentResponseError(f"skill '{self._skill_id}' answers with a message, but gave none")
+
+    async def whole(self, output: Output) -> None:
+        """Make the message. Raise InvalidAgentResponseError if the output is none, Unfit if it cannot be one."""
+        if output is None or isinstance(output, Artifact):
+            raise self.none
+        try:
+            self.message = _message(output, self._context_id)
+        except (TypeError, ValueError) as error:
+            raise Unfit(error) from None
+
+    async def piece(self, piece: Output) -> None:
+        """Add a part to the message. Raise Unfit if the piece cannot be one."""
+        try:
+            self._parts.append(part(cast("Content", piece)))
+        except (TypeError, ValueError) as error:
+            raise Unfit(error) from None
+
+    async def last(self) -> None:
+        """Make the message of the parts, if there are any."""
+        if self._parts:
+            await self.whole(self._parts)
+
+
 async def reply(
     skill: Skill,
     request: SendMessageRequest,
@@ -68,11 +113,7 @@ async def reply(
     context_id: str,
     principal: Principal,
     scope: Scope,
-    slots: Slots,
-    threads: Threads,
-    watch: Watch,
-    past: Past,
-    trace_id: str,
+    resources: Resources,
 ) -> Message:
     """Run the handler, and return its message. If the call is canceled, the handler is canceled.
 
@@ -80,7 +121,7 @@ async def reply(
         InvalidAgentResponseError: The outcome is one that only a task can have.
         InternalError: The handler raised an exception, whose text goes to the log.
     """
-    backend = MessageBackend(past, scope, context_id, trace_id)
+    backend = MessageBackend(resources.past, scope, context_id, resources.observer.trace_id())
     turn = Turn(
         skill=skill.id,
         request=request,
@@ -88,22 +129,18 @@ async def reply(
         context_id=context_id,
         principal=principal,
         backend=backend,
-        threads=threads,
+        threads=resources.threads,
     )
     call = asyncio.current_task()
-    place = slots.try_acquire(scope) or slots.line_up(scope, priority_of(request))
+    place = resources.place(scope, request)
     await place.wait()
     try:
-        called = skill.handler(turn)
-        frame = frame_of(called)
-        try:
-            with watch.over(f"skill={skill.id}"):
-                return _message(await _output(skill, called, frame), context_id, frame)
-        except Unfit as unfit:
-            logger.error("handler answered with an invalid message skill=%s", skill.id, exc_info=unfit.error)
-            raise InvalidAgentResponseError(
-                f"skill '{skill.id}' gave an answer that the protocol does not allow"
-            ) from None
+        with resources.watch.over(f"skill={skill.id}"):
+            return await _play(skill, turn)
+    except Unfit as unfit:
+        error = unfit.error.with_traceback(unfit.__traceback__)  # with the line of the handler
+        logger.error("handler answered with an invalid message skill=%s", skill.id, exc_info=error)
+        raise InvalidAgentResponseError(f"skill '{skill.id}' gave an answer that the protocol does not allow") from None
     except asyncio.CancelledError as error:
         if call is not None and call.cancelling():
             backend.canceled = True
@@ -121,56 +158,35 @@ async def reply(
         place.release()
 
 
-def _message(output: object, context_id: str, frame: FrameType | None) -> Message:
-    """Return the output as a message. Empty ids of a message that the handler made are filled in (SEND-15)."""
+async def _play(skill: Skill, turn: Turn) -> Message:
+    """Run the handler. Return its message."""
+    made = Reply(skill.id, turn.context_id)
     try:
-        if isinstance(output, str):  # what most give
-            return agent_message(output, context_id=context_id)
-        if not isinstance(output, Message):
-            output = agent_message(cast("Contents", output), context_id=context_id)
-        output.message_id = output.message_id or new_id()
-        output.context_id = output.context_id or context_id
-        output.role = output.role or ROLE_AGENT
-        if output.role != ROLE_AGENT or output.context_id != context_id or output.task_id:
-            raise ValueError("a reply is the agent's, in the context of the call, and of no task")
-        check_content(output)
-    except (TypeError, ValueError) as error:
-        raise Unfit(blamed(error, frame)) from None
-    return output
-
-
-class Unfit(Exception):
-    """What the handler gave cannot be an answer: the reason."""
-
-    def __init__(self, error: TypeError | ValueError) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-def _part(piece: Output, frame: FrameType | None) -> Part:
-    try:
-        return part(cast("Content", piece))
-    except (TypeError, ValueError) as error:
-        raise Unfit(blamed(error, frame)) from None
-
-
-async def _output(skill: Skill, called: object, frame: FrameType | None) -> object:
-    """Return what a handler that was called gives: a part for each piece of a generator, None if there is none."""
-    try:
-        if skill.is_generator:
-            async with aclosing(cast("AsyncGenerator[Output]", called)) as pieces:
-                output: object = [_part(piece, frame) async for piece in pieces] or None
-        else:
-            output = await cast("Awaitable[Output]", called)
+        outcome = await play(skill, turn, made)
     except Outcome as raised:
-        output = detached(raised)
-    match output:
-        case Completed():
-            return output.content or ""
-        case Outcome():
-            raise InvalidAgentResponseError(
-                f"skill '{skill.id}' answers with a message; it cannot end in {state_name(output.state)}"
-            )
-        case Artifact() | None:
-            raise InvalidAgentResponseError(f"skill '{skill.id}' answers with a message, but gave none")
+        outcome = detached(raised)
+    if isinstance(outcome, Completed):
+        if made.message is None or outcome.content is not None:
+            await made.whole(outcome.content or "")
+    elif outcome is not None:
+        raise InvalidAgentResponseError(
+            f"skill '{skill.id}' answers with a message; it cannot end in {state_name(outcome.state)}"
+        )
+    if made.message is None:
+        raise made.none
+    return made.message
+
+
+def _message(output: object, context_id: str) -> Message:
+    """Return the output as a message. Empty ids of a message that the handler made are filled in (SEND-15)."""
+    if isinstance(output, str):  # what most give
+        return agent_message(output, context_id=context_id)
+    if not isinstance(output, Message):
+        output = agent_message(cast("Contents", output), context_id=context_id)
+    output.message_id = output.message_id or new_id()
+    output.context_id = output.context_id or context_id
+    output.role = output.role or ROLE_AGENT
+    if output.role != ROLE_AGENT or output.context_id != context_id or output.task_id:
+        raise ValueError("a reply is the agent's, in the context of the call, and of no task")
+    check_content(output)
     return output

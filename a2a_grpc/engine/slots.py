@@ -46,6 +46,11 @@ class Slots:
         """Runs that hold a place or wait for one."""
 
     @property
+    def callers(self) -> int:
+        """How many callers have a run that holds a place, waits for one, or is about to."""
+        return len(self._callers)
+
+    @property
     def room(self) -> int:
         """How many more runs may hold a place or wait for one."""
         return self._free + self._queue - self._waiting - self._reserved

@@ -5,7 +5,7 @@ import logging
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed
-from a2a_grpc.engine.replica import Replica
+from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.store import StaleAppend, TaskKey, TaskStore
@@ -39,16 +39,15 @@ class Expiry:
     has come goes on.
     """
 
-    def __init__(self, store: TaskStore, settings: EngineSettings, replica: Replica, runs: Runs) -> None:
-        self._store = store
-        self._settings = settings
-        self._replica = replica
+    def __init__(self, resources: Resources, runs: Runs) -> None:
+        self._resources = resources
+        self._store = resources.log.store
         self._runs = runs
 
     async def sweep(self) -> list[TaskKey]:
         """End all tasks that have expired, by the store's clock. Return those that turned out to have work to do, which
         are held now. Raise StoreUnavailable."""
-        limit_s = self._settings.waiting_retention_s
+        limit_s = self._resources.settings.waiting_retention_s
         busy: list[TaskKey] = []
         before: list[TaskKey] = []
         while limit_s and (keys := await self._store.waiting_longer(limit_s, PAGE)) and keys != before:
@@ -60,18 +59,19 @@ class Expiry:
 
     async def _expire(self, key: TaskKey) -> bool:
         """End one task. Return True if this replica holds it now, and something is to be done for it."""
-        async with self._runs.locks.holding(key):
+        async with self._resources.locks.holding(key):
             if (active := self._runs.get(key)) is not None:
-                if active.run.is_waiting and not active.inbox:
+                if active.run.is_asking and not active.inbox:
                     self._runs.stop(key, active, self._outcome)
                 return False
-            head = await self._store.claim(key, self._replica.id)
-            if head is None or head.state in lifecycle.TERMINAL or head.replica != self._replica.id:
+            me = self._resources.replica.id
+            head = await self._store.claim(key, me)
+            if head is None or head.state in lifecycle.TERMINAL or head.replica != me:
                 return False
             if head.state not in lifecycle.INTERRUPTED or head.last_turn > head.turn or head.cancel is not None:
                 return True
             try:
-                await self._runs.end(key, head, self._outcome)
+                await self._runs.endings.end(key, head, self._outcome)
             except StaleAppend:
                 return False
         logger.info("task expired task=%s", key.id)
@@ -79,6 +79,6 @@ class Expiry:
 
     @property
     def _outcome(self) -> Failed:
-        limit_s = self._settings.waiting_retention_s
+        limit_s = self._resources.settings.waiting_retention_s
         waited = f"{limit_s / DAY_S:g} days" if limit_s >= DAY_S else f"{limit_s:g} s"
         return Failed(f"The task waited for an answer for more than {waited}, and has expired.")

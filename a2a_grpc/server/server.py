@@ -14,7 +14,7 @@ from a2a_grpc.arguments import checked
 from a2a_grpc.auth import Authenticator
 from a2a_grpc.auth.protocol import Vouching
 from a2a_grpc.auth.settings import AuthSettings
-from a2a_grpc.engine import EngineSettings
+from a2a_grpc.engine import EngineSettings, Stats
 from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.push.offered import PushSettings
 from a2a_grpc.push.settings import WebhookSettings
@@ -155,6 +155,10 @@ class Server:
     def failure(self) -> str | None:
         """The reason why the server cannot serve any longer; None while it can. A failed server cannot start again."""
         return self._failure
+
+    def stats(self) -> Stats:
+        """Return what the server is doing now: the tasks at work, and the numbers of runs, messages and followers."""
+        return self._running.engine.stats()
 
     async def wait_failed(self) -> str:
         """Wait until the server fails, for example because it lost a port. Return the reason.

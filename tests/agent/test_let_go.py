@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from a2a_grpc import InputRequired, Task, Turn
-from a2a_grpc.engine.runs import Runs
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import text_of
 from tests.agent.agents import agent_of, cancel, follow_up, said, told
 from tests.covers import covers
-from tests.guarantees.rig import engine_of
 from tests.harness import Served, elements, eventually, message, request, serving, texts
 
 KiB = 1024
@@ -25,15 +23,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/tasks.db"
 
 
-def runs_of(served: Served) -> Runs:
-    return engine_of(served)._runs
-
-
 async def let_go(served: Served, count: int = 0) -> None:
     """Wait until the server keeps no more than so many runs in memory."""
 
     def few() -> None:
-        assert len(runs_of(served)) == len(runs_of(served).held) == count
+        stats = served.server.stats()
+        assert len(stats.tasks) == stats.asking == count
 
     await eventually(few)
 
@@ -79,9 +74,9 @@ async def test_a_handler_that_is_not_waited_for_too_long_is_not_run_again() -> N
 
     async with serving(agent_of(handler)) as served:
         task = (await served.send(request("first"))).task
-        assert len(runs_of(served).held) == 1
+        assert served.server.stats().asking == 1
         task = (await served.send(follow_up(task, "1"))).task
-        assert len(runs_of(served).held) == 0
+        assert served.server.stats().asking == 0
     assert (texts(task), begun) == (["1"], ["first"])
 
 
@@ -203,7 +198,7 @@ async def test_an_answer_whose_run_has_to_wait_for_its_place_is_answered_in_its_
         await let_go(served)
         await served.send(request("busy", immediately=True))
         answering = asyncio.ensure_future(served.send(follow_up(task, "1")))
-        await eventually(lambda: _equal(runs_of(served).slots.taken, 2))
+        await eventually(lambda: _equal(served.server.stats().runs, 2))
         go.set()
         assert texts((await answering).task) == ["1"]
 
@@ -222,7 +217,7 @@ async def test_over_their_number_the_one_that_waited_longest_is_let_go_at_once()
         tasks: list[Task] = []
         for number in range(5):
             tasks.append((await served.send(request(f"task {number}"))).task)
-            await eventually(lambda: _equal(len(runs_of(served)), min(len(tasks), 2)))
+            await eventually(lambda: _equal(len(served.server.stats().tasks), min(len(tasks), 2)))
         assert stopped == ["task 0", "task 1", "task 2"]
         ended = [(await served.send(follow_up(task, "yes"))).task for task in tasks]
     assert [texts(task) for task in ended] == [[f"task {number} yes"] for number in range(5)]

@@ -13,6 +13,7 @@ from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING, state_name
 from a2a_grpc.wire import StreamResponse
 from tests.agent.agents import Gate, agent_of, cancel, follow_up, said, told
 from tests.covers import covers
+from tests.guarantees.rig import HeldStore, serving_on
 from tests.harness import elements, eventually, refusal, request, serving, texts
 
 pytestmark = covers("OPEN-15")
@@ -200,3 +201,40 @@ async def test_a_message_over_the_bound_is_refused_and_the_accepted_ones_are_pla
 
 def _assert_played(slow: Slow, expected: list[str]) -> None:
     assert slow.played == expected
+
+
+@pytest.mark.parametrize("way", ["handler ended", "question withdrawn"])
+async def test_a_message_that_comes_too_late_to_be_an_answer_begins_a_turn(way: str) -> None:
+    played: list[str] = []
+    go = asyncio.Event()
+    store = HeldStore(lambda record: record.seq == 4)  # what follows the question
+
+    async def handler(turn: Turn) -> None:
+        played.append(turn.text)
+        if turn.text == "one":
+            asking = asyncio.create_task(turn.ask("which?"))
+            await go.wait()
+            if way == "question withdrawn":
+                asking.cancel()
+                await asyncio.wait([asking])
+            else:
+                kept.append(asking)
+        raise InputRequired(f"after {turn.text}?")
+
+    kept: list[asyncio.Task[Any]] = []
+    async with serving_on(store, agent_of(handler)) as served, asyncio.timeout(30):
+        task = (await served.send(request("one"))).task
+        go.set()
+        await store.reached.wait()  # the end of the turn is on its way to the store
+        await served.send(follow_up(task, "two", immediately=True))
+        store.free.set()
+
+        async def both_played() -> None:
+            assert (played, said((await served.get(task.id)).history)) == (
+                ["one", "two"],
+                ["one", "which?", "after one?", "two"],
+            )
+
+        await eventually(both_played)
+        for asking in kept:
+            asking.cancel()

@@ -124,7 +124,7 @@ async def test_two_agents_that_ask_at_the_same_time_are_answered_one_after_the_o
             for _ in range(3):
                 assert task.status.state == INPUT_REQUIRED
                 if restart:
-                    held = here.server._running.engine._runs.held
+                    held = here.server._running.engine._resources.held
                     [run] = held._since
                     await here.server._running.engine._runs.let_go(run)
                 task = await sent(client, text_of(task.status.message)[0] * 2, task_id=task.id)
@@ -165,7 +165,7 @@ async def test_questions_of_the_handler_and_of_the_other_agent_are_repeated_in_t
         task = await sent(client, "go")
         for question, answer in (("mine?", "1"), ("theirs?", "2"), ("mine again?", "3")):
             assert seen(task) == (INPUT_REQUIRED, question)
-            [run] = here.server._running.engine._runs.held._since
+            [run] = here.server._running.engine._resources.held._since
             await here.server._running.engine._runs.let_go(run)
             task = await sent(client, answer, task_id=task.id)
         assert (task.status.state, text_of(task)) == (COMPLETED, "1 2 3")

@@ -85,7 +85,7 @@ async def stopped(url: str, how: str, *, resumable: bool) -> None:
             waiting = asyncio.ensure_future(refusal(served.send(request())))
 
             async def are_at_work() -> None:
-                assert len(served.server._running.engine._runs) == 3
+                assert len(served.server.stats().tasks) == 3
                 assert (await served.get(task.id)).artifacts
 
             await eventually(are_at_work)

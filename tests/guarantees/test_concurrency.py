@@ -9,7 +9,7 @@ from a2a_grpc import Agent, Turn
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, INPUT_REQUIRED, SUBMITTED, WORKING
 from a2a_grpc.wire import CancelTaskRequest
 from tests.covers import covers
-from tests.guarantees.rig import Workers, engine_of, following, total_tasks, user_texts
+from tests.guarantees.rig import Workers, following, total_tasks, user_texts
 from tests.harness import (
     V1,
     Served,
@@ -49,11 +49,11 @@ async def test_no_more_runs_than_the_limit_are_at_work_and_all_get_done(limit: i
         workers.go.set()
         assert [texts((await one).task) for one in sends] == [[str(n)] for n in range(20)]
         assert workers.peak == limit
-        assert engine_of(served)._runs.slots.taken == 0
+        assert served.server.stats().runs == 0
 
 
 def _assert_taken(served: Served, count: int) -> None:
-    assert engine_of(served)._runs.slots.taken == count
+    assert served.server.stats().runs == count
 
 
 async def test_tasks_over_the_limit_wait_in_submitted_and_begin_in_the_order_in_which_they_came() -> None:
@@ -199,4 +199,4 @@ async def test_many_tasks_that_work_ask_fail_and_are_canceled_all_end_at_a_small
         expected = [COMPLETED, COMPLETED, COMPLETED, CANCELED, FAILED]
         assert states == expected * 12
         _assert_taken(served, 0)
-        assert engine_of(served)._runs._active == {}
+        assert served.server.stats().tasks == ()

@@ -29,7 +29,7 @@ from a2a_grpc.store import Scope, open_store
 from a2a_grpc.wire import CancelTaskRequest, SendMessageRequest
 from tests.auth.callers import as_caller, site
 from tests.covers import covers
-from tests.guarantees.rig import Workers, engine_of, total_tasks
+from tests.guarantees.rig import Workers, total_tasks
 from tests.harness import V1, Served, eventually, message, refusal, request, scripted, scripted_agent, serving, texts
 from tests.replicas.rig import Site
 
@@ -408,7 +408,7 @@ async def test_no_caller_of_fifty_with_random_load_starves(store: str, full: boo
 
         async with asyncio.timeout(60):
             await asyncio.gather(*(load(f"c{number}") for number in range(50)))
-            await engine._runs.slots.idle()
+            await eventually(lambda: _assert_idle(engine))
     assert sorted(begun) == sorted(late)
     for place, text in enumerate(begun):
         accepted, allowed = late[text]
@@ -559,7 +559,11 @@ async def test_a_send_over_the_number_of_waiting_runs_of_a_caller_is_refused_and
 
 
 def _assert_taken(served: Served, count: int) -> None:
-    assert engine_of(served)._runs.slots.taken == count
+    assert served.server.stats().runs == count
+
+
+def _assert_idle(engine: Engine) -> None:
+    assert engine.stats().runs == 0
 
 
 async def test_sends_at_the_same_moment_do_not_exceed_the_limits(store: str) -> None:
@@ -579,8 +583,8 @@ async def test_sends_at_the_same_moment_do_not_exceed_the_limits(store: str) -> 
         taken = await asyncio.gather(*(send("b") for _ in range(20)))
         assert sum(taken) == 2 + 2
         steps.allow(9)
-        await engine._runs.slots.idle()
-        assert not engine._runs.slots._callers
+        await eventually(lambda: _assert_idle(engine))
+        assert engine.stats().callers == 0
 
 
 async def test_replies_without_a_task_wait_and_are_refused_like_tasks() -> None:

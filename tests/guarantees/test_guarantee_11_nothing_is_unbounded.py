@@ -150,7 +150,8 @@ async def test_messages_beyond_a_tasks_queue_are_refused_and_the_queued_ones_pla
 
 
 def _assert_queued(served: Served, count: int) -> None:
-    assert [len(active.inbox) for active in engine_of(served)._runs._active.values()] == [count]
+    stats = served.server.stats()
+    assert (len(stats.tasks), stats.queued) == (1, count)
 
 
 # -- how much at a time

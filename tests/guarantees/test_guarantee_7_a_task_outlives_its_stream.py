@@ -23,7 +23,7 @@ OPT_OUT = ("a2a-grpc-cancel-on-disconnect", "false")
 
 async def only_task(served: Served) -> str:
     """The id of the one task that is at work."""
-    tasks = engine_of(served)._runs._active
+    tasks = served.server.stats().tasks
     assert len(tasks) == 1
     return next(iter(tasks)).id
 

@@ -191,7 +191,8 @@ async def test_a_message_that_waits_for_its_turn_is_told_that_the_task_was_cance
 
 
 def _assert_waiting_turns(served: Served, count: int) -> None:
-    assert [len(active.inbox) for active in engine_of(served)._runs._active.values()] == [count]
+    stats = served.server.stats()
+    assert (len(stats.tasks), stats.queued) == (1, count)
 
 
 @UNRULY
@@ -304,5 +305,5 @@ async def test_an_agent_that_is_given_up_on_leaves_its_place(caplog: pytest.LogC
 
 
 def _only_working(served: Served) -> str:
-    (key,) = engine_of(served)._runs._active
+    (key,) = served.server.stats().tasks
     return key.id

@@ -202,7 +202,7 @@ async def test_a_drain_fails_a_working_task_with_the_reason() -> None:
 
 
 def _assert_runs(served: Served, count: int) -> None:
-    assert len(engine_of(served)._runs._active) == count
+    assert len(served.server.stats().tasks) == count
 
 
 async def test_a_drain_lets_runs_finish_within_its_grace() -> None:

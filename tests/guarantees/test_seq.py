@@ -50,7 +50,7 @@ async def test_the_seq_of_a_stream_is_told_before_its_first_event_of_the_agent(s
     call = served.stream(scripted({"sleep": 60}))
     assert await seq_of(call) == 1
     call.cancel()
-    (key,) = engine_of(served)._runs._active
+    (key,) = served.server.stats().tasks
     await engine_of(served).cancel(key)
 
 

@@ -125,12 +125,12 @@ async def test_a_thousand_streams_get_every_event_in_order_and_leave_nothing_beh
 
         def assert_nothing_left() -> None:
             engine = engine_of(served)
-            assert len(engine.log.bus) == 0
+            assert engine.stats().followed == 0
             assert [len(running) for running in served.server._running.calls._running.values()] == [0, 0]
             assert served.server._running.calls._bytes == 0
-            assert engine._runs._active == {}
-            assert engine._runs.slots.taken == 0
-            assert engine._runs._tasks == set()
+            assert engine.stats().tasks == ()
+            assert engine.stats().runs == 0
+            assert engine.stats().background == 0
             assert tasks() <= tasks_before
             assert descriptors() <= descriptors_before
 

@@ -79,7 +79,7 @@ async def test_a_run_that_was_accepted_may_ask_though_their_number_is_reached() 
 
     async with serving(agent, max_waiting_tasks=1) as served:
         sends = [asyncio.ensure_future(served.send(request("ask"))) for _ in range(3)]
-        await eventually(lambda: _equal(len(engine_of(served)._runs), 3))
+        await eventually(lambda: _equal(len(served.server.stats().tasks), 3))
         go.set()
         tasks = [(await one).task for one in sends]
         assert [task.status.state for task in tasks] == [INPUT_REQUIRED] * 3
@@ -120,8 +120,8 @@ async def test_a_task_that_nobody_answers_ends_failed_saying_so_and_its_streams_
         assert event_state(events[-1]) == FAILED
         ended = await served.get(task_id)
         assert (ended.status.state, text_of(ended.status.message)) == (FAILED, EXPIRED)
-        await eventually(lambda: _equal(len(engine_of(served)._runs), 0))
-        await eventually(lambda: _equal(engine_of(served)._runs.waiting.count, 0))
+        await eventually(lambda: _equal(len(served.server.stats().tasks), 0))
+        await eventually(lambda: _equal(served.server.stats().waiting, 0))
 
 
 async def test_a_task_that_has_expired_is_removed_like_any_other_that_has_ended(store: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from a2a_grpc import Agent, Turn
-from a2a_grpc.engine.run import STORE_FAILURE
+from a2a_grpc.engine.turn_end import STORE_FAILURE
 from a2a_grpc.engine.writer import MAX_BEHIND
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of

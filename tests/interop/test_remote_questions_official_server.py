@@ -31,7 +31,7 @@ async def official() -> AsyncIterator[Official]:
 
 
 async def let_go(here: Served) -> None:
-    [run] = here.server._running.engine._runs.held._since
+    [run] = here.server._running.engine._resources.held._since
     await here.server._running.engine._runs.let_go(run)
 
 

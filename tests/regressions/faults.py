@@ -64,7 +64,7 @@ def open_streams(served: Served) -> int:
 
 def followers(served: Served) -> int:
     """Tasks of the server that somebody follows."""
-    return len(served.server._running.engine.log.bus)
+    return served.server.stats().followed
 
 
 async def reaches(served: Served, task_id: str, state: TaskState) -> None:

@@ -33,8 +33,8 @@ async def lapse(site: Site, holder: Replica, task_id: str) -> None:
 
 
 async def let_go(site: Site, holder: Replica, task_id: str) -> None:
-    holder.engine._runs.held._hold_s = 0.0
-    holder.engine._runs.held._changed.set()
+    holder.engine._resources.held._hold_s = 0.0
+    holder.engine._resources.held._changed.set()
     await eventually(lambda: _nobody_holds(site, task_id))
 
 
@@ -184,7 +184,7 @@ async def test_an_answer_that_comes_while_the_handler_is_let_go_is_not_lost(site
     a, b = await site.join(), await site.join()
     for _ in range(10):
         task = await begun(a)
-        held = a.engine._runs.held
+        held = a.engine._resources.held
         [run] = held._since
         _, ended = await asyncio.gather(a.engine._runs.let_go(run), b.say("one", task.id))
         assert (ended.status.state, reason_of(ended)) == (INPUT_REQUIRED, "question 2?")

@@ -80,7 +80,7 @@ async def test_an_agent_that_swallows_its_cancellation_at_a_does_not_keep_the_ca
     a.hand.go.set()
     await eventually(lambda: _equal(a.hand.at_work, 0))
     assert len(await site.log(task_id)) == length, "what it makes afterwards goes nowhere"
-    assert len(a.engine._runs) == 0
+    assert len(a.engine.stats().tasks) == 0
 
 
 @pytest.mark.parametrize("known", [True, False])

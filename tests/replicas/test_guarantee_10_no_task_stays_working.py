@@ -130,7 +130,7 @@ async def test_a_parked_task_belongs_to_nobody_and_costs_nothing(site: Site, wor
     parked = await a.say(f"{word} what?")
     assert parked.status.state == state
     assert (await site.head(parked.id)).replica == ""
-    await eventually(lambda: _equal(len(a.engine._runs), 0))
+    await eventually(lambda: _equal(len(a.engine.stats().tasks), 0))
     assert not [task for task in asyncio.all_tasks() if parked.id in task.get_name()]
 
 

@@ -76,7 +76,7 @@ async def test_the_end_of_a_fenced_run_changes_nothing(site: Site) -> None:
     await site.store.claim(TaskKey("", "", task_id), b.name, force=True)
     before = await site.log(task_id)
     a.hand.go.set()
-    await eventually(lambda: _equal((a.hand.at_work, len(a.engine._runs)), (0, 0)))
+    await eventually(lambda: _equal((a.hand.at_work, len(a.engine.stats().tasks)), (0, 0)))
     assert await site.log(task_id) == before
 
 
@@ -184,7 +184,7 @@ async def test_a_replica_that_was_held_up_begins_nothing_that_another_has_taken_
             a.line.meanwhile(way, taken_over)
             await dead.die()
         await eventually(lambda: _equal(len(taken), 1))
-        await eventually(lambda: _equal(len(a.engine._runs), 0))
+        await eventually(lambda: _equal(len(a.engine.stats().tasks), 0))
         assert a.hand.begun == []
         assert (await site.head(taken[0].id)).replica == "other"
 

@@ -1,0 +1,125 @@
+"""Create tasks for messages, and start their first runs."""
+
+import asyncio
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from a2a_grpc import lifecycle
+from a2a_grpc.agent import Skill
+from a2a_grpc.agent.agent import SKILL
+from a2a_grpc.engine.events import now_us, set_status, written
+from a2a_grpc.engine.queued_turn import QueuedTurn
+from a2a_grpc.engine.resources import Resources
+from a2a_grpc.engine.runs import Runs
+from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
+from a2a_grpc.errors import ResourceExhaustedError
+from a2a_grpc.ids import new_id
+from a2a_grpc.log import Follower
+from a2a_grpc.offload import breathe
+from a2a_grpc.protocol import CREATED
+from a2a_grpc.store import Create, Head, Record, Scope, Snapshot, StoreFull, TaskKey, Written, over
+from a2a_grpc.wire import Task, task_element
+
+
+class NewTasks:
+    """Creates tasks.
+
+    Guarantees:
+
+    - A task that is over a limit is not created.
+    - The run of a task starts as soon as the task is stored, even if the caller has gone.
+
+    Attributes:
+        storing: The tasks that are on their way to the store.
+    """
+
+    def __init__(self, resources: Resources, runs: Runs) -> None:
+        self._resources = resources
+        self._runs = runs
+        self.storing: set[asyncio.Future[Any]] = set()
+
+    async def create(self, send: SendCall, skill: Skill) -> AcceptedTurn:
+        """Create a task for a message, and start its run. The errors are those of `Engine.accept`."""
+        resources, scope = self._resources, send.scope
+        self._check_room(scope)
+        message, size = send.request.message, send.size
+        task_id, context_id = new_id(), message.context_id or new_id()
+        message.task_id, message.context_id = task_id, context_id
+        key = TaskKey(*scope, task_id)
+        at_us = now_us()
+        task = Task()
+        task.id, task.context_id = task_id, context_id
+        set_status(task.status, lifecycle.SUBMITTED, at_us)
+        task.history.append(message)
+        await breathe(size)
+        noted = task.metadata.fields
+        noted[CREATED].string_value = written(at_us)
+        if len(resources.agent.skills) > 1:
+            noted[SKILL].string_value = skill.id
+        serialized = task.SerializeToString()
+        await breathe(size)
+        record = Record(1, task_element(serialized), lifecycle.SUBMITTED, 1, at_us)
+        if record.size > resources.settings.max_task_bytes:
+            raise ResourceExhaustedError(
+                f"a task of {record.size} bytes is over the limit of {resources.settings.max_task_bytes} bytes "
+                "(--max-task-bytes); send large content as parts with a url"
+            )
+        observed = resources.observer.begins(task_id, context_id, skill.id)
+        first = QueuedTurn(1, skill, send.request, send.principal, resources.keeps_messages, observed=observed)
+        pending = first.pending() if first.is_kept else None
+        await breathe(size)
+        self._check_room(scope)  # again, as other messages may have come meanwhile
+        pushes = send.pushes(key) if send.pushes is not None else ()
+        create = Create(key, record, context_id, resources.replica.id, send.binding(key.id), pending, pushes)
+        records: Follower | None = None
+        if send.waits or send.streams:
+            records = resources.log.follow(key, 1, record.state, is_new=True, folds=send.waits)
+        try:
+            if records is not None:
+                records.__enter__()  # before the first event of the run
+            created = resources.log.write(create)
+            if created.done():
+                self._start(create, first, serialized, created)
+            else:
+                await self._created(create, first, serialized, created)
+            _check_created(created)
+        except BaseException:
+            if records is not None:
+                records.__exit__(None, None, None)
+            raise
+        return AcceptedTurn(key, 1, Snapshot(1, serialized, record.state, 1), records, task if send.waits else None)
+
+    def _check_room(self, scope: Scope) -> None:
+        """Raise ResourceExhaustedError or UnavailableError if no other task of a caller can begin."""
+        self._resources.check_room(scope)
+        self._resources.waiting.check()
+
+    async def _created(self, create: Create, first: QueuedTurn, serialized: bytes, created: Written) -> None:
+        """Wait until a task is created or refused."""
+        created.add_done_callback(partial(self._start, create, first, serialized))
+        held = ExitStack()
+        lock = self._resources.locks.holding(create.key)  # until its run is there
+        await lock.acquire()  # the lock is free, as the task is new, so this does not wait
+        held.callback(lock.release)
+        held.enter_context(self._resources.slots.reserving(create.key.scope))
+        self.storing.add(created)
+        created.add_done_callback(self.storing.discard)
+        created.add_done_callback(lambda _: held.close())
+        await over(created)
+
+    def _start(self, create: Create, first: QueuedTurn, serialized: bytes, created: Written) -> None:
+        """Start the run of a task, if the task was created."""
+        if created.exception() is not None:
+            return
+        key, record, context_id, replica, *_ = create
+        head = Head(1, record.state, 1, created.result(), context_id, record.size, 1, replica=replica)
+        self._runs.start(first, self._resources.writer(key, head), serialized)
+
+
+def _check_created(created: Written) -> None:
+    """Raise the error of a task that was not created; ResourceExhaustedError if the store has no room."""
+    try:
+        created.result()
+    except StoreFull as full:
+        raise ResourceExhaustedError(str(full), retry_after_s=10.0) from full
