@@ -32,7 +32,7 @@ PUBLIC = {
     ],
     "a2a_grpc.client.pages": ["Pages"],
     "a2a_grpc.config": ["ConfigurationError", "load", "setting"],
-    "a2a_grpc.engine": ["EngineSettings"],
+    "a2a_grpc.engine": ["EngineSettings", "Stats"],
     "a2a_grpc.errors": [
         *("A2AError", "ContentTypeNotSupportedError", "DeadlineExceededError", "ExtendedAgentCardNotConfiguredError"),
         *("ExtensionSupportRequiredError", "InternalError", "InvalidAgentResponseError", "InvalidRequestError"),
