@@ -32,6 +32,7 @@ from tools.traceability import traceability_page  # noqa: E402
 
 sys.path.insert(0, str(FOLDER))
 
+from commands import commands_page  # noqa: E402
 from messages import messages_page  # noqa: E402
 from reference import PAGES as REFERENCE_PAGES  # noqa: E402
 from telemetry_names import names_page  # noqa: E402
@@ -226,6 +227,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "messages.md": messages_page,
+    "reference-cli.md": commands_page,
     **REFERENCE_PAGES,
     "settings.md": settings_page,
     "telemetry-names.md": names_page,

@@ -797,6 +797,7 @@ def _type(text: str, place: Place) -> str:
     return f"`{text}`"
 
 
+EXAMPLE = "<!-- not run: a part of a program; the guides have whole ones -->"
 SPAN = re.compile(r"(?P<link>\[[^\]]*\]\([^)]*\))|`(?P<code>[^`]+)`|(?P<word>\b[A-Z]\w+\b)")
 CALL = re.compile(r"@?(\w+(?:\.\w+)*)(?:\(.*\))?")
 
@@ -862,7 +863,7 @@ def _text(text: str, place: Place) -> str:
     blocks: list[str] = []
     for block in text.split("\n\n"):
         if all(line.startswith("    ") for line in block.splitlines()):
-            blocks.append("```py\n" + textwrap.dedent(block) + "\n```")
+            blocks.append(f"{EXAMPLE}\n```python\n{textwrap.dedent(block)}\n```")
         elif re.match(r"- |\d+\. ", block):
             items = re.split(r"\n(?=- |\d+\. )", block)
             blocks.append("\n".join(_wrap(_linked(" ".join(item.split()), place), "  ") for item in items))

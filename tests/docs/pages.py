@@ -10,10 +10,14 @@ Each block of code is one of these. The comment stands on the line before the bl
   `<!-- test: NAME -->`: saved, and run by pytest.
 - `python` after `<!-- handler -->`: skills of an agent that the page does not declare again; served.
   `<!-- client -->`: calls of a `client` that the page does not open again; run.
-- a block without a language is what a program prints, or a drawing. After `<!-- prints -->` it is compared with what
-  the Python block before it has printed, or the server of the block before it, until it was ready.
-- any other language after `<!-- file: NAME -->` is saved; without a comment it has to be valid, if it is JSON or TOML.
+- a block without a language, after `<!-- prints -->`: what the Python block before it has printed, or the server of the
+  block before it, until it was ready. After `<!-- drawing -->` it is a drawing.
+- `py` in the reference: a signature, which `docs/reference.py` makes from the source.
+- any other language: has to be valid, see `_checked`. After `<!-- file: NAME -->` it is saved, too.
 - `<!-- not run: REASON -->` before any block: only its syntax is checked.
+
+Anything else is an error, so no block is left out by mistake. `servers/` and `clients/` of the repository are in the
+folder.
 
 An agent of the page is at 127.0.0.1:50051, further ones at 50052 and so on, cards at 8080 and so on: the player puts
 free ports in their place, in commands and outputs alike. The id of a task that a page shows, such as
@@ -21,6 +25,8 @@ free ports in their place, in commands and outputs alike. The id of a task that 
 `postgresql://tasks:secret@db.example/tasks` stands for an empty database.
 """
 
+import ast
+import configparser
 import json
 import os
 import re
@@ -35,6 +41,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import yaml
+
 from tests.docs.shell import TASK_ID, Shell, commands, matches
 from tests.harness import ROOT
 from tests.ports import free_address
@@ -44,7 +52,7 @@ BLOCK = re.compile(
 )
 DATABASE = "postgresql://tasks:secret@db.example/tasks"
 """What a page writes for a PostgreSQL database."""
-ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(50[01]\d\d|80\d\d)\b")
+ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(50[01]\d\d|8[05]\d\d)\b")
 
 AGENT = """\
 import asyncio
@@ -111,6 +119,8 @@ class Player:
             "A2A_GRPC_STORE": os.environ.get("A2A_GRPC_STORE", "memory:"),
             "COLUMNS": "120",
         }
+        for name in ("servers", "clients"):
+            (folder / name).symlink_to(ROOT / name)
         self._shell = Shell(folder, **self._variables)
         self._printed = ""
         self._ids: dict[str, str] = {}
@@ -134,7 +144,7 @@ class Player:
         text = self._free(block.text)
         match block.kind, block.verb:
             case _, "not run":
-                yield from _checked(block.kind, text)
+                yield from _checked(block.kind, text) if block.name else ["the comment has to give the reason"]
             case _, "file":
                 self._save(block.name, text)
                 yield from _checked(block.kind, text)
@@ -165,6 +175,10 @@ class Player:
             case "", "prints":
                 if not self._is_shown(self._printed, text):
                     yield f"printed {self._printed!r}"
+            case "", "drawing":
+                pass
+            case "", _:
+                yield "a comment before the block has to say what it is: prints, drawing, or not run"
             case _:
                 yield from _checked(block.kind, text)
 
@@ -250,20 +264,37 @@ class Player:
 
 
 def _checked(kind: str, text: str) -> Iterator[str]:
-    """Check the syntax of a block."""
+    """Check the syntax of a block, by its language."""
     try:
         match kind:
             case "python":
-                compile(text, "block", "exec")
+                compile(text, "block", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             case "json":
                 json.loads(text)
             case "toml":
                 tomllib.loads(text)
+            case "yaml":
+                list(yaml.safe_load_all(text))
+            case "ini":
+                configparser.ConfigParser(strict=False, interpolation=None).read_string(text)
             case "sh":
                 done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
                 if done.returncode:
                     yield done.stderr
-    except (SyntaxError, ValueError) as error:
+            case "console":
+                for command, _ in commands(text):
+                    yield from _checked("sh", command)
+            case "dockerfile":
+                lines = text.replace("\\\n", " ").splitlines()
+                yield from (line for line in lines if line and not re.match(r"([A-Z]+ |#)", line))
+            case "conf":
+                if text.count("{") != text.count("}"):
+                    yield "the braces do not match"
+            case "csv" | "py" | "":
+                pass
+            case _:
+                yield f"there is no check for the language '{kind}'"
+    except (SyntaxError, ValueError, yaml.YAMLError, configparser.Error) as error:
         yield str(error)
 
 
