@@ -11,7 +11,8 @@ Each block of code is one of these. The comment stands on the line before the bl
 - `python` after `<!-- handler -->`: skills of an agent that the page does not declare again; served.
   `<!-- client -->`: calls of a `client` that the page does not open again; run.
 - a block without a language, after `<!-- prints -->`: what the Python block before it has printed, or the server of the
-  block before it, until it was ready. After `<!-- drawing -->` it is a drawing.
+  block before it, until it was ready. After `<!-- drawing -->` it is a drawing, after
+  `<!-- haproxy -->` and `<!-- nginx -->` a configuration that the tests of attacks use.
 - `py` in the reference: a signature, which `docs/reference.py` makes from the source.
 - any other language: has to be valid, see `_checked`. After `<!-- file: NAME -->` it is saved, too.
 - `<!-- not run: REASON -->` before any block: only its syntax is checked.
@@ -175,7 +176,7 @@ class Player:
             case "", "prints":
                 if not self._is_shown(self._printed, text):
                     yield f"printed {self._printed!r}"
-            case "", "drawing":
+            case "", "drawing" | "haproxy" | "nginx":
                 pass
             case "", _:
                 yield "a comment before the block has to say what it is: prints, drawing, or not run"
@@ -290,7 +291,7 @@ def _checked(kind: str, text: str) -> Iterator[str]:
             case "conf":
                 if text.count("{") != text.count("}"):
                     yield "the braces do not match"
-            case "csv" | "py" | "":
+            case "csv" | "py" | "text" | "":
                 pass
             case _:
                 yield f"there is no check for the language '{kind}'"
