@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2a_grpc.cli.db import Output, Url, ask_store, say
+from a2a_grpc.cli.database import Output, Url, ask_store, say
 from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.usage import Command, Group

@@ -45,9 +45,22 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "keys list": ("a2a-grpc keys list --file keys.toml",),
     "keys revoke": ("a2a-grpc keys revoke alice", "a2a-grpc keys revoke alice --id 3fe1a0"),
-    "db upgrade": ("a2a-grpc db upgrade --store postgresql://user@host/db",),
+    "db upgrade": (
+        "a2a-grpc db upgrade --store postgresql://user@host/db",
+        "a2a-grpc db upgrade --store postgresql://user@host/db --sql --from 0006",
+    ),
     "db current": ("a2a-grpc db current --store sqlite:///tasks.db",),
     "db rename": ("a2a-grpc db rename Poet --store sqlite:///tasks.db",),
+    "db stats": ("a2a-grpc db stats --store sqlite:///tasks.db",),
+    "db export": (
+        "a2a-grpc db export --store sqlite:///tasks.db tasks.jsonl",
+        "a2a-grpc db export --store sqlite:///tasks.db | a2a-grpc db import --store postgresql://user@host/db",
+    ),
+    "db import": ("a2a-grpc db import --store postgresql://user@host/db --skip-existing tasks.jsonl",),
+    "db purge": (
+        "a2a-grpc db purge --store sqlite:///tasks.db --older-than 30d",
+        "a2a-grpc db purge --store sqlite:///tasks.db --older-than 30d --state CANCELED --yes",
+    ),
     "push create": ("a2a-grpc push create TASK https://hooks.example/a2a",),
     "push get": ("a2a-grpc push get TASK CONFIG",),
     "push list": ("a2a-grpc push list TASK",),

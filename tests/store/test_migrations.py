@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import signal
 import sqlite3
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -23,6 +25,7 @@ from a2a_grpc.lifecycle import INPUT_REQUIRED
 from a2a_grpc.store import open_store
 from a2a_grpc.store.contract.given import KEY, append, create, status
 from a2a_grpc.store.sql.migrations import HEAD, NONE, REVISIONS, current, upgrade
+from a2a_grpc.store.sql.migrations.offline import statements
 from a2a_grpc.store.sql.schema import VERSION_TABLE, is_index_of, metadata
 from tests.databases import mariadb_connection, postgres_connection
 from tests.harness import eventually, run_program
@@ -119,6 +122,44 @@ async def test_postgresql_is_upgraded_by_command_alone(postgres_url: str) -> Non
 
 async def test_mariadb_is_upgraded_by_command_alone(mariadb_url: str) -> None:
     await _is_upgraded_by_command_alone(mariadb_url)
+
+
+async def test_the_statements_of_an_upgrade_make_the_same_schema_on_sqlite(tmp_path: Path) -> None:
+    await _is_made_by_statements(f"sqlite:///{tmp_path}/tasks.db")
+    await _is_made_by_statements(f"sqlite:///{tmp_path}/other.db", since="0003")
+
+
+@pytest.mark.long
+async def test_the_statements_of_an_upgrade_make_the_same_schema_on_postgresql_and_mariadb(
+    postgres_url: str, mariadb_url: str
+) -> None:
+    await _is_made_by_statements(postgres_url, since="0003")
+    await _is_made_by_statements(f"{postgres_url}?schema=poet")
+    await _is_made_by_statements(mariadb_url)
+
+
+async def _is_made_by_statements(url: str, since: str = "") -> None:
+    steps = [await statements(url, since)]
+    if since:  # the tables of the earlier version
+        buffer = io.StringIO()
+        command.upgrade(migrations.config_of(buffer, dialect=DatabaseUrl.parse(url).dialect), since, sql=True)
+        steps.insert(0, buffer.getvalue())
+    for step in steps:
+        match DatabaseUrl.parse(url).dialect:
+            case "sqlite":
+                with contextlib.closing(sqlite3.connect(DatabaseUrl.parse(url).path)) as file:
+                    file.executescript(step)
+            case "postgresql":
+                async with postgres_connection(url.partition("?")[0]) as connection:
+                    await connection.execute(step)
+            case "mysql":
+                with contextlib.closing(mariadb_connection(url)) as connection:
+                    connection.select_db(make_url(url).database)
+                    plain = "\n".join(line for line in step.splitlines() if not line.startswith("--"))
+                    for statement in filter(str.strip, plain.split(";\n")):
+                        connection.cursor().execute(statement)
+    assert await current(url) == (HEAD, HEAD)
+    assert await _differences(url) == []
 
 
 async def test_an_upgrade_of_mariadb_over_a_slow_network_keeps_others_out_until_it_is_committed(

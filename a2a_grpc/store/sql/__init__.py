@@ -20,6 +20,7 @@ outbox        transactions about push configs
 loading       reading records and whole tasks
 parts         reading less than a whole task, and pages of lists
 purging       deleting what is past its retention
+upkeep        what an operator does: count, copy, delete
 snapshots     storing snapshots in the background
 cache         the newest snapshots, in memory
 store         the `TaskStore` made of these

@@ -5,6 +5,7 @@ SQLite is brought there when a store is opened; the others when somebody says so
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import CreateSchema
@@ -17,6 +18,9 @@ from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
 from a2a_grpc.store.command import db_command
 from a2a_grpc.store.sql.schema import VERSION_TABLE, clock, replica
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """All revisions, the oldest first."""
@@ -150,13 +154,24 @@ def _import_alembic() -> None:
 
 def _run_alembic(connection: Connection) -> None:
     from alembic import command  # slow to import, and rarely needed
+
+    command.upgrade(config_of(connection=connection), "head")
+
+
+def config_of(output: TextIO | None = None, **attributes: object) -> "Config":
+    """Return the configuration of Alembic for these revisions.
+
+    Args:
+        output: The file to which SQL is written, if no database is called.
+        attributes: What `env.py` needs.
+    """
     from alembic.config import Config
 
-    config = Config()
+    config = Config(output_buffer=output)
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    config.attributes.update(attributes)
+    return config
 
 
 def check_known(url: DatabaseUrl, at: str) -> None:

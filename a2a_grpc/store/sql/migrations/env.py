@@ -1,11 +1,21 @@
-"""What Alembic runs: the revisions, on the connection that it was given."""
+"""What Alembic runs: the revisions, on the connection that it was given, or as text."""
 
 from alembic import context
 
 from a2a_grpc.store.sql.schema import VERSION_TABLE, metadata
 
-# The transaction is the caller's.
-context.configure(
-    connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE
-)
-context.run_migrations()
+if context.is_offline_mode():
+    context.configure(
+        dialect_name=context.config.attributes["dialect"],
+        target_metadata=metadata,
+        version_table=VERSION_TABLE,
+        literal_binds=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    # The transaction is the caller's.
+    context.configure(
+        connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE
+    )
+    context.run_migrations()

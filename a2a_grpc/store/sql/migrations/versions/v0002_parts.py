@@ -20,7 +20,7 @@ def upgrade() -> None:
     op.add_column("a2a_record", Column("messages", Integer))
     op.add_column("a2a_snapshot", Column("history", blob_type()))
     op.add_column("a2a_snapshot", Column("artifacts", blob_type()))
-    if is_index_of(op.get_bind().dialect.name, STATUS_INDEX):
+    if is_index_of(op.get_context().dialect.name, STATUS_INDEX):
         op.create_index(
             STATUS_INDEX,
             "a2a_record",

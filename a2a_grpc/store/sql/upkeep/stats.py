@@ -1,0 +1,90 @@
+"""How many tasks a database has, by state, how large they are, and how old."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, select
+
+from a2a_grpc.lifecycle import state_name
+from a2a_grpc.store.sql.schema import agent, binding, pending, push, replica, snapshot, task
+from a2a_grpc.store.sql.statements.outbox import State
+
+
+@dataclass(frozen=True, slots=True)
+class OfState:
+    """The tasks of one state.
+
+    Attributes:
+        tasks: The number of tasks.
+        records: The number of their records.
+        bytes: The size of their records, in bytes.
+        largest: The size of the records of the largest task, in bytes.
+        oldest_us: The time of the oldest status, in microseconds since 1970 (UTC).
+        newest_us: The time of the newest status.
+    """
+
+    tasks: int
+    records: int
+    bytes: int
+    largest: int
+    oldest_us: int
+    newest_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a database has at one moment.
+
+    Attributes:
+        agent: The name of the agent; "" if no server has used the database yet.
+        states: The tasks, by the names of their states.
+        held: The number of tasks that a replica holds.
+        waiting_messages: The number of messages that wait for their turn, or may have to run again.
+        snapshots: The number of snapshots.
+        keys: The number of idempotency keys.
+        replicas: The number of replicas with a lease.
+        pushes: The number of push configs, by "active", "ended" and "dead".
+    """
+
+    agent: str
+    states: dict[str, OfState]
+    held: int
+    waiting_messages: int
+    snapshots: int
+    keys: int
+    replicas: int
+    pushes: dict[str, int] = field(default_factory=dict)
+
+
+_STATES = (
+    select(
+        task.c.state,
+        func.count(),
+        func.sum(task.c.seq),
+        func.sum(task.c.size),
+        func.max(task.c.size),
+        func.min(task.c.at_us),
+        func.max(task.c.at_us),
+    )
+    .group_by(task.c.state)
+    .order_by(task.c.state)
+)
+_PUSHES = select(push.c.state, func.count()).group_by(push.c.state).order_by(push.c.state)
+_HELD = select(func.count()).select_from(task).where(task.c.replica.is_not(None))
+
+
+def stats(connection: Connection) -> Stats:
+    """Return what a database has. All rows of tasks are read, and no records."""
+
+    def count(of: type[object] | object) -> int:
+        return int(connection.execute(select(func.count()).select_from(of)).scalar_one())  # type: ignore[arg-type]
+
+    return Stats(
+        agent=connection.scalars(select(agent.c.name)).first() or "",
+        states={state_name(state): OfState(*map(int, facts)) for state, *facts in connection.execute(_STATES)},
+        held=connection.execute(_HELD).scalar_one(),
+        waiting_messages=count(pending),
+        snapshots=count(snapshot),
+        keys=count(binding),
+        replicas=count(replica),
+        pushes={State(state).name.lower(): number for state, number in connection.execute(_PUSHES)},
+    )
