@@ -45,7 +45,7 @@ def export(
         bool, typer.Option("--with-secrets", help="Write the secrets of push configs, too, still encrypted.")
     ] = False,
 ) -> None:  # fmt: skip
-    """Write tasks as lines of JSON: their events, owners, waiting messages and push configs.
+    """Write tasks as lines of JSON, with their events, owners, waiting messages and push configs.
 
     Running servers continue. Each task is written as it is at one moment. To move tasks to another database, stop the
     servers first. A file is made with mode 0600, and only once it is complete.
