@@ -21,7 +21,7 @@ OPTIONS = frozenset([
     "accept", "after", "agent", "api_key", "artifacts", "as_grpcurl", "auth_scheme",
     "cancel_on_interrupt", "context", "count", "data", "expires_days", "extended", "extension", "file", "header",
     "history", "id", "idempotency_key", "interval", "limit", "log_format", "log_key", "log_level", "metadata",
-    "no_artifacts", "no_wait",
+    "from", "no_artifacts", "no_wait", "older_than", "skip_existing", "sql", "with_secrets",
     "output", "poll", "priority", "push_credentials", "push_token", "reference", "scope", "service", "since", "state",
     "strategy", "task", "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
     "all", "client_id", "issuer", "oauth2_audience", "oauth2_client_id", "oauth2_client_secret",
@@ -37,7 +37,8 @@ OPTIONS = frozenset([
     "route", "route_ca_cert", "route_card", "route_connect_timeout_s", "route_plaintext", "shared_store",
     "signing_key",
 ])  # fmt: skip
-"""Options of the command line that are no settings, and `worker`, which a supervisor sets. Each has a variable, too."""
+"""Options of the command line that are no settings, each of which has a variable, too. There are variables without an
+option: `worker`, which a supervisor sets, and `log_key`."""
 
 GRPC_MOST = (1 << 31) - 1
 """The largest number that gRPC takes as an argument. As a time in milliseconds it is "never"."""

@@ -203,9 +203,9 @@ def _options_of(verb: str) -> list[list[str]]:
     return [
         [
             ", ".join(f"`{option}`" for option in reversed(parameter.opts)),
-            f"`{PREFIX}{parameter.name.upper()}`",
-            f"`{parameter.default.value}`",
-            f"{parameter.help.partition(ENVIRONMENT)[0]} {_one_of(type(parameter.default))}",
+            f"`{PREFIX}{parameter.name.upper()}`" if parameter.envvar else "none",
+            f"`{parameter.default.value}`" if isinstance(parameter.default, Enum) else "off",
+            f"{parameter.help.partition(ENVIRONMENT)[0]} {_one_of(parameter.default)}".rstrip(),
         ]
         for parameter in command.params
         if parameter.name not in settings and parameter.param_type_name == "option"
@@ -216,7 +216,11 @@ ENVIRONMENT = " \\[env: "
 """Begins what the command line adds to a help text."""
 
 
-def _one_of(choices: type[Enum]) -> str:
+def _one_of(default: object) -> str:
+    """Return the values that an option may have, for the end of its text; "" for a switch."""
+    choices = type(default)
+    if not issubclass(choices, Enum):
+        return ""
     return f"One of {', '.join(f'`{choice.value}`' for choice in choices)}."
 
 

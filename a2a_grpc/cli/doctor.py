@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, hint_for
 from a2a_grpc.cli.health import serving_name
+from a2a_grpc.cli.steps import Skipped, Weak, tell
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client
 from a2a_grpc.client.card import problems_of
@@ -52,14 +53,6 @@ NO_TASK = "a2a-grpc-doctor"
 """A task id that no agent has."""
 
 
-class Skipped(Exception):
-    """A step that does not apply; the text says why."""
-
-
-class Weak(Exception):
-    """A step that failed, but that calls do without; the text says what is missing."""
-
-
 @dataclass(slots=True)
 class Patient:
     """The facts that the steps find out, for later steps."""
@@ -91,7 +84,8 @@ Step = Callable[[Patient], Awaitable[str]]
 async def doctor(session: Session, target: Target = None) -> ExitCode:
     """Check DNS, TCP, TLS, ALPN, health, reflection, the card, the credentials and the version, then make a call.
 
-    The command names the first step that fails, and what to do.
+    The command names the first step that fails, and what to do. For the settings of a server of your own, use
+    `a2a-grpc serve --check`.
     """
     if session.as_grpcurl:
         raise ConfigurationError("doctor makes many calls; --as-grpcurl is for verbs that make one")
@@ -99,31 +93,23 @@ async def doctor(session: Session, target: Target = None) -> ExitCode:
         try:
             client = await stack.enter_async_context(session.client(look_ahead=False))
         except A2AError as error:  # the card that names the address cannot be fetched
-            _tell(session, "card", "failed", str(error))
+            tell(session.show, "card", "failed", str(error))
             return exit_code_of(error)
         patient = Patient(session, client, await client.link())
         for name, step in STEPS.items():
             try:
-                _tell(session, name, "ok", await step(patient))
+                tell(session.show, name, "ok", await step(patient))
             except Skipped as reason:
-                _tell(session, name, "skipped", str(reason))
+                tell(session.show, name, "skipped", str(reason))
             except Weak as missing:
-                _tell(session, name, "missing", str(missing))
+                tell(session.show, name, "missing", str(missing))
             except (ProbeFailure, A2AError, ConfigurationError, TimeoutError) as error:
                 said = str(error) or f"no answer within {patient.timeout_s:g} s"
-                _tell(session, name, "failed", "; ".join(filter(None, (said, hint_for(error)))))
+                tell(session.show, name, "failed", "; ".join(filter(None, (said, hint_for(error)))))
                 return ExitCode.UNREACHABLE if isinstance(error, ProbeFailure) else exit_code_of(error)
     if not session.show.as_json:
         session.show.fields((f"All is well with {session.shown}.", "green"))
     return ExitCode.OK
-
-
-def _tell(session: Session, step: str, outcome: str, text: str) -> None:
-    text = session.show.masked(text)
-    if session.show.as_json:
-        return session.show.json_value({"step": step, "outcome": outcome, "text": text})
-    style = {"ok": "green", "failed": "bold red", "missing": "yellow"}.get(outcome, "dim")
-    return session.show.fields((f"{outcome:8}", style), f"{step:11}", text)
 
 
 async def _dns(patient: Patient) -> str:

@@ -11,7 +11,7 @@ import typer
 from a2a_grpc.auth import AuthSettings
 from a2a_grpc.auth.file import OF_SENTINELS, accepted
 from a2a_grpc.cli.options import OutputFormat, begin_log, given_settings, log_parameters, settings_parameters
-from a2a_grpc.cli.serve import guarded, reporter
+from a2a_grpc.cli.serve import CHECK, guarded, reporter
 from a2a_grpc.config import load
 from a2a_grpc.listening.descriptors import raise_limit
 from a2a_grpc.rpc.memory import return_large_blocks
@@ -35,6 +35,7 @@ def command() -> Callable[..., None]:
     parameters = [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
         *log_parameters(),
+        CHECK,
         *settings_parameters(SentinelSettings, AuthSettings),
     ]
 
@@ -49,7 +50,12 @@ def command() -> Callable[..., None]:
 def _serve(options: dict[str, Any]) -> None:
     output = options.pop("output")
     begin_log(options)
+    is_check = options.pop("check")
     given = given_settings(options)
+    if is_check:
+        from a2a_grpc.cli.check import check_sentinel
+
+        raise typer.Exit(0 if check_sentinel(given, output) else 1)
     callers = load(AuthSettings, given)
     found = accepted(callers, client_ca=client_ca_of(given), more=OF_SENTINELS)
     rules = RulesFile(Path(callers.auth)) if callers.auth else None

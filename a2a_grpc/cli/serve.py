@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,19 @@ from a2a_grpc.store import StoreUnavailable
 
 HELP = "Serve an agent over gRPC, and its card over HTTP, until Ctrl-C."
 
+
+CHECK = inspect.Parameter(
+    "check",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--check", envvar="", help="Check the settings, change nothing, and end with 0 if all is well, else 1."
+        ),
+    ],
+)
+"""The option that checks the settings of a server, and serves nothing."""
 
 ATTACHING = frozenset([*AttachSettings.__dataclass_fields__, *RegisterSettings.__dataclass_fields__])
 """The settings that are the sentinel's, not the server's."""
@@ -73,6 +86,7 @@ def _parameters() -> list[inspect.Parameter]:
     return [
         inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=output, annotation=OutputFormat),
         *log_parameters(),
+        CHECK,
         *settings_parameters(AttachSettings, RegisterSettings, *SETTINGS),
     ]
 
@@ -87,11 +101,16 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     output = options.pop("output")
     begin_log(options)
     report = reporter(output)
+    is_check = options.pop("check")
     settings = given_settings(options)
     attaching, registering = load(AttachSettings, settings), load(RegisterSettings, settings)
     settings = {name: value for name, value in settings.items() if name not in ATTACHING}
     check_belonging(attaching, "attach")
     check_belonging(registering, "register")
+    if is_check:
+        from a2a_grpc.cli.check import check_server  # imports the sentinel
+
+        raise typer.Exit(0 if check_server(find, settings, output) else 1)
     if not attaching.attach:
         _serve_directly(find, settings, registering, report)
         return

@@ -78,7 +78,9 @@ def purge(
         typer.Option("--state", metavar="STATE", help="State of the tasks. May be given several times. Default: all "
                      "states in which a task has ended.", show_default=False),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete the tasks. Without it the command only counts.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", envvar="", help="Delete the tasks. Without it the command only counts.")
+    ] = False,
     output: Output = OutputFormat.TEXT,
 ) -> None:  # fmt: skip
     """Delete tasks that ended long ago. Without --yes, only count them.

@@ -76,6 +76,19 @@ class SigningKey:
         check_installed("cryptography")
         return cls(_keys(path, read_key_file("push_signing_key", path, _new_key, most=MAX_FILE_BYTES)))
 
+    @classmethod
+    def read(cls, path: Path) -> "SigningKey":
+        """Read a file in PEM with one key or more, which has to exist.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or has no such key.
+        """
+        check_installed("cryptography")
+        return cls(_keys(path, read_key_file("push_signing_key", path, None, most=MAX_FILE_BYTES)))
+
     @property
     def key_id(self) -> str:
         """The id of the key that signs."""

@@ -113,7 +113,7 @@ def open_pushing(
     outbox, vault = log.store, _vault(settings, store_url)
     if not isinstance(outbox, Outbox):
         raise ConfigurationError(f"push: {problem(settings, store_url, outbox)}")
-    path = webhooks.push_signing_key or _next_to_store(store_url, SIGNING_SUFFIX)
+    path = webhooks.push_signing_key or next_to_store(store_url, SIGNING_SUFFIX)
     key = SigningKey.from_file(Path(path)) if path else None
     posting = Webhooks(webhooks, key=key)
     calling = Callbacks(Gate(webhooks.rules), callbacks, timeout_s=webhooks.push_timeout_s)
@@ -129,11 +129,11 @@ def _vault(settings: PushSettings, store_url: str) -> "Vault":
 
     if settings.secrets_key_file is not None:
         return Vault.from_file(Path(settings.secrets_key_file), make=not _is_shared(store_url))
-    path = _next_to_store(store_url, KEY_SUFFIX)
+    path = next_to_store(store_url, KEY_SUFFIX)
     return Vault.from_file(Path(path), make=True) if path else Vault.ephemeral()
 
 
-def _next_to_store(store_url: str, suffix: str) -> str:
+def next_to_store(store_url: str, suffix: str) -> str:
     """Return the path of a file whose name begins with that of the SQLite file of a store, or "" for other stores."""
     if not store_url.startswith("sqlite:"):
         return ""

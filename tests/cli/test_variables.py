@@ -13,8 +13,15 @@ from tests.harness import Served
 
 EAGER = {"--version", "--install-completion", "--show-completion", "--help"}
 """Options that print something and end: no variable is to have that effect."""
-WITHOUT = [(("keys", "new"), ["--tenant"]), (("keys", "new"), ["--scope"])]
-"""Options of a new key: the variables of the same names are those of callers, and must not limit or widen the key."""
+WITHOUT = [
+    (("serve",), ["--check"]),
+    (("sentinel",), ["--check"]),
+    (("keys", "new"), ["--tenant"]),
+    (("keys", "new"), ["--scope"]),
+    (("db", "purge"), ["--yes"]),
+]
+"""Options of a new key: the variables of the same names are those of callers, and must not limit or widen the key. No
+variable may say yes to a purge, or keep a server from serving."""
 
 
 def test_every_option_of_every_command_names_its_variable_and_each_is_known() -> None:
@@ -32,7 +39,9 @@ def test_every_option_of_every_command_names_its_variable_and_each_is_known() ->
     settings = {variable.removeprefix(PREFIX).lower() for variable in variables}
     assert len(settings) == len(variables), "no variable sets two things"
     assert missing == WITHOUT
-    assert found - settings == OPTIONS - {"worker", "oauth2_client_secret"}, "these two are set by other programs"
+    assert found - settings == OPTIONS - {"worker", "oauth2_client_secret", "log_key"}, (
+        "these are set by other programs"
+    )
     assert settings & OPTIONS == set(), "no variable means two things"
 
 

@@ -1,0 +1,77 @@
+"""Look at a database without changing anything, not even its files."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.connect import connect
+from a2a_grpc.database.urls import DatabaseUrl
+from a2a_grpc.database.usable import is_there, reaching
+from a2a_grpc.store.sql.migrations import HEAD, NONE, version
+from a2a_grpc.store.sql.schema import VERSION_TABLE
+from a2a_grpc.store.sql.schema import agent as agents
+from a2a_grpc.store.sql.statements.coordination import AGENT_NAME
+
+
+class Looked(NamedTuple):
+    """What was seen of a database.
+
+    Attributes:
+        at: The revision of its schema; `NONE` without tables.
+        agent: The name of the agent whose tasks it keeps; "" if there is none, or if the schema is another one.
+        is_there: False for an SQLite file that does not exist.
+    """
+
+    at: str
+    agent: str = ""
+    is_there: bool = True
+
+
+async def look(url: str) -> Looked:
+    """Look at the database of a store.
+
+    Raises:
+        ConfigurationError: The database cannot be used.
+        StoreUnavailable: It does not answer.
+    """
+    database_url = DatabaseUrl.parse(url)
+    if database_url.dialect == "sqlite":
+        return _look_at_file(database_url) if is_there(database_url) else Looked(NONE, is_there=False)
+    database = connect(database_url)
+    found: list[Looked] = []
+
+    async def ask() -> str:
+        found.append(await database.read(_looked))
+        return ""
+
+    try:
+        await reaching(database_url, ask)
+    finally:
+        await database.close()
+    return found[0]
+
+
+def _looked(connection: Connection) -> Looked:
+    at = version(connection)
+    return Looked(at, (connection.scalars(AGENT_NAME).first() or "") if at == HEAD else "")
+
+
+def _look_at_file(url: DatabaseUrl) -> Looked:
+    """Read a file. If no process has it open, SQLite is told that it does not change, so that no file is made."""
+    path = Path(url.path)
+    is_open = path.with_name(path.name + "-wal").exists()
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
+        with closing(sqlite3.connect(uri, uri=True)) as file:
+            names = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if VERSION_TABLE not in names:
+                return Looked(NONE)
+            at = next((row[0] for row in file.execute(f"SELECT version_num FROM {VERSION_TABLE}")), NONE)
+            kept = next(iter(file.execute(f"SELECT name FROM {agents.name}")), ("",)) if agents.name in names else ("",)
+            return Looked(str(at), str(kept[0]))
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"store is '{url.shown}'; it cannot be used: {error}") from error
