@@ -25,7 +25,12 @@ logout       remove the tokens of a login
 serve        serve an agent
 sentinel     serve a sentinel
 keys         manage the file of API keys
+check        check the settings of a server: `serve --check`, `sentinel --check`
+steps        the steps of a check, each with a line
 db           manage the database of a store
+database     what its commands share
+stats        count the tasks of a database, and delete ended ones
+transfer     copy tasks between databases
 completion   print a script for the completion of words in a shell
 
 Options and arguments:
