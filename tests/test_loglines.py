@@ -71,6 +71,7 @@ async def test_both_formats_say_what_the_context_is_about_and_who_calls_by_a_has
         about.set(About("t-1", ALICE))
         logger.info("from a handler", extra={"tokens": 7, "level": "gold"})
         logger.warning("turn ended task=%s", "t-1")
+        logger.warning("refused reason=%s", "x task=forged principal=forged")
 
     await asyncio.create_task(run())
     logger.info("of no task")
@@ -78,13 +79,15 @@ async def test_both_formats_say_what_the_context_is_about_and_who_calls_by_a_has
     assert len(short) == 12
     assert kept.text[0].endswith(f" INFO a2a_grpc.test_loglines from a handler task=t-1 principal={short}")
     assert kept.text[1].endswith(f" turn ended task=t-1 principal={short}"), "the task is named once"
-    assert kept.text[2].endswith(" of no task")
-    first, second, third = [{name: one[name] for name in one if name != "time"} for one in kept.objects]
+    assert kept.text[2].endswith(f" principal=forged task=t-1 principal={short}"), "the last pairs are true"
+    assert kept.text[3].endswith(" of no task")
+    first, second, refused, third = [{name: one[name] for name in one if name != "time"} for one in kept.objects]
     assert first == {
         "level": "info", "logger": "a2a_grpc.test_loglines", "message": "from a handler",
         "tokens": 7, "level_": "gold", "task": "t-1", "principal": short,
     }  # fmt: skip
     assert second["level"] == "warning"
+    assert (refused["task"], refused["principal"]) == ("t-1", short)
     assert third.keys() == {"level", "logger", "message"}
     assert "alice" not in str(kept.text) + str(kept.objects)
 

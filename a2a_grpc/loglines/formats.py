@@ -44,9 +44,9 @@ class TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line = super().formatMessage(record)
+        line, template = super().formatMessage(record), str(record.msg)
         for name, value in context_facts().items():
-            if f" {name}=" not in line:
+            if f"{name}=%" not in template:  # a value of a caller may look like a pair
                 line += f" {name}={value}"
         return one_line(mask_url(line), LINE_MAX)
 
