@@ -33,7 +33,7 @@ NONE = "none"
 RECEIVERS = ("answers at once", "sleeps for 30 s", "resets", "answers 500")
 ANSWERS = {"answers at once": b"204 No Content", "answers 500": b"500 Internal Server Error"}
 SLEEP_S = 30.0
-CHUNKS = 1500
+CHUNKS = 4000
 """Pieces of an artifact that a stream brings."""
 METHOD = f"/{SERVICE_NAME}/SendStreamingMessage"
 
