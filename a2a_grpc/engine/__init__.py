@@ -20,6 +20,7 @@ Runs:
 
 states       what may happen to a run, as a table
 run          one turn of a task
+task_turn    what a handler can do to its task
 player       calling a handler, and passing on what it makes
 run_output   writing that as artifacts
 turn_end     writing the end of a turn

@@ -17,7 +17,6 @@ from a2a_grpc.engine.endings import Canceled
 from a2a_grpc.engine.intake import Intake
 from a2a_grpc.engine.observer import NullObserver, Observer
 from a2a_grpc.engine.recovery import Recovery
-from a2a_grpc.engine.replica import Replica
 from a2a_grpc.engine.rerun import Reruns
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
@@ -55,24 +54,14 @@ class Engine:
     def __init__(
         self, agent: Agent, log: Log, settings: EngineSettings | None = None, observer: Observer | None = None
     ) -> None:
-        self.log = log
         self._resources = Resources(agent, log, settings or EngineSettings(), observer or NullObserver())
+        self.log = log
+        self.settings = self._resources.settings
+        self.replica = self._resources.replica
         self._runs = Runs(self._resources)
         reruns = Reruns(self._resources, self._runs)
         self._recovery = Recovery(self._resources, self._runs, reruns)
         self._intake = Intake(self._resources, self._runs, self._recovery, reruns)
-
-    @property
-    def agent(self) -> Agent:
-        return self._resources.agent
-
-    @property
-    def settings(self) -> EngineSettings:
-        return self._resources.settings
-
-    @property
-    def replica(self) -> Replica:
-        return self._resources.replica
 
     async def __aenter__(self) -> Self:
         await self._recovery.start()

@@ -7,9 +7,12 @@ from functools import lru_cache
 from a2a_grpc.agent import Failed
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.store import TaskKey
-from a2a_grpc.wire import Artifact, Message, StreamResponse, TaskState, TaskStatus
+from a2a_grpc.wire import Artifact, Message, Part, StreamResponse, TaskState, TaskStatus
 
 EPOCH = datetime(1970, 1, 1)
+
+MAX_REFILLS = 64
+"""Texts that an event is used for, because a message of protobuf keeps the memory of all that it has held."""
 
 
 def now_us() -> int:
@@ -70,6 +73,37 @@ def text_event(
     artifact.artifact_id, artifact.name = artifact_id, name
     artifact.parts.add().text = text
     return element
+
+
+class Chunks:
+    """Makes the events of texts that are appended to one artifact.
+
+    One event is used for many texts, as only the text differs. So an event must be serialized before the next one is
+    made.
+    """
+
+    __slots__ = ("_context_id", "_element", "_key", "_left", "_text", "artifact_id")
+
+    def __init__(self, key: TaskKey, context_id: str, artifact_id: str) -> None:
+        self._key = key
+        self._context_id = context_id
+        self.artifact_id = artifact_id
+        self._element: StreamResponse
+        self._text: Part
+        self._left = 0
+
+    def of(self, text: str) -> StreamResponse:
+        """Return the event of a text."""
+        if self._left:
+            self._left -= 1
+            self._text.text = text
+            return self._element
+        self._left = MAX_REFILLS
+        self._element = text_event(
+            self._key, self._context_id, self.artifact_id, text, name="", append=True, last_chunk=False
+        )
+        self._text = self._element.artifact_update.artifact.parts[0]
+        return self._element
 
 
 class OverLimit(Failed):

@@ -51,7 +51,6 @@ class Intake:
 
     def __init__(self, resources: Resources, runs: Runs, recovery: Recovery, reruns: Reruns) -> None:
         self._resources = resources
-        self._log = resources.log
         self._runs = runs
         self._recovery = recovery
         self._reruns = reruns
@@ -94,7 +93,7 @@ class Intake:
         message = send.request.message
         key = TaskKey(*send.scope, message.task_id)
         await self._admit(key, message)
-        task = Task.FromString((await self._log.snapshot(key, CORE)).task)
+        task = Task.FromString((await self._resources.log.snapshot(key, CORE)).task)
         skill = await self._resources.agent.choose(send.request, previous=_skill_of(task), principal=send.principal)
         if skill.answers == "message":
             raise InvalidRequestError.of(
@@ -116,11 +115,11 @@ class Intake:
             else:
                 resources.check_room(key.scope)
                 held.enter_context(resources.slots.reserving(key.scope))
-            accepted = AcceptedTurn(key, 0, await self._log.snapshot(key))
+            accepted = AcceptedTurn(key, 0, await self._resources.log.snapshot(key))
             trace = resources.observer.accepts()
             first = QueuedTurn(0, skill, send.request, send.principal, resources.keeps_messages, trace=trace)
             try:
-                stored = await self._log.store.enqueue(
+                stored = await self._resources.log.store.enqueue(
                     key,
                     first.pending(),
                     replica=me,
@@ -144,7 +143,7 @@ class Intake:
         if stored.is_lost or is_here:
             await self._recovery.recover(key)
         else:
-            self._log.bus.wake(stored.replica)
+            self._resources.log.bus.wake(stored.replica)
         if stored.state in lifecycle.INTERRUPTED:
             await self._see_taken(accepted)
             return await self._as_taken(accepted)
@@ -164,7 +163,7 @@ class Intake:
             return True
         if head.state not in lifecycle.INTERRUPTED or first.turn != head.turn + 1:
             return False
-        stored = await self._log.store.pending(key)
+        stored = await self._resources.log.store.pending(key)
         if kept_of(stored, head.turn) is not None:
             await self._reruns.answer(key, head, stored)
             return True
@@ -178,14 +177,14 @@ class Intake:
         """Wait a moment for another replica to take an answer."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKEN_WITHIN_S):
-                with self._log.follow(accepted.key, accepted.snapshot.seq) as records:
+                with self._resources.log.follow(accepted.key, accepted.snapshot.seq) as records:
                     async for record in records:
                         if record.turn >= accepted.turn:
                             return
 
     async def _as_taken(self, accepted: AcceptedTurn) -> AcceptedTurn:
         """Return an accepted turn with the task as it is now."""
-        return accepted._replace(snapshot=await self._log.snapshot(accepted.key))
+        return accepted._replace(snapshot=await self._resources.log.snapshot(accepted.key))
 
     def _check_size(self, key: TaskKey, head: Head, message: Message) -> None:
         """Raise ResourceExhaustedError if the message is too much for its task."""
@@ -212,7 +211,7 @@ class Intake:
 
         The task has to exist (SEND-6), in the context of the message (IDS-8), and must not have ended (SEND-7).
         """
-        head = await self._log.head(key)
+        head = await self._resources.log.head(key)
         if message.context_id not in ("", head.context_id):
             raise InvalidRequestError.of(
                 Violation("message.context_id", f"is not the context of task '{key.id}'; leave it empty")
@@ -231,10 +230,10 @@ class Intake:
         self._resources.check_room(send.scope)
         name = (send.scope, send.idempotency_key)
         async with self._resources.locks.holding(name):
-            if bound := await self._log.store.bound(*name):
+            if bound := await self._resources.log.store.bound(*name):
                 raise AlreadyBound(bound)
             message = await self._play_reply(send, skill)
-            await self._log.store.bind(*name, Binding(send.fingerprint, reply=message.SerializeToString()))
+            await self._resources.log.store.bind(*name, Binding(send.fingerprint, reply=message.SerializeToString()))
             return message
 
     def _play_reply(self, send: SendCall, skill: Skill) -> Coroutine[Any, Any, Message]:
@@ -250,7 +249,7 @@ class Intake:
 
     async def _bound(self, send: SendCall) -> Binding | None:
         """Return what the idempotency key of a call stands for; None if the key is new."""
-        return await self._log.store.bound(send.scope, send.idempotency_key)
+        return await self._resources.log.store.bound(send.scope, send.idempotency_key)
 
     async def _accepted_before(self, send: SendCall, binding: Binding) -> AcceptedTurn | Message:
         """Return the outcome of the first call with a key. Raise InvalidRequestError if the request differs."""
@@ -261,7 +260,7 @@ class Intake:
         if binding.reply:
             return Message.FromString(binding.reply)
         key = TaskKey(*send.scope, binding.task_id)
-        return AcceptedTurn(key, binding.turn, await self._log.snapshot(key))
+        return AcceptedTurn(key, binding.turn, await self._resources.log.snapshot(key))
 
 
 def _skill_of(task: Task) -> str:

@@ -50,9 +50,6 @@ class Recovery:
 
     def __init__(self, resources: Resources, runs: Runs, reruns: Reruns) -> None:
         self._resources = resources
-        self._log = resources.log
-        self._replica = resources.replica
-        self._settings = resources.settings
         self._runs = runs
         self._reruns = reruns
         self._expiry = Expiry(resources, runs)
@@ -64,23 +61,23 @@ class Recovery:
     @property
     def is_healthy(self) -> bool:
         """True while every loop runs and the lease holds."""
-        return self._periodic.is_healthy and self._replica.is_alive
+        return self._periodic.is_healthy and self._resources.replica.is_alive
 
     async def start(self) -> None:
         """Join the replicas. Raise StoreUnavailable."""
-        await self._replica.join()
-        await self._resources.waiting.refresh(self._log.store)
-        settings, periodic = self._settings, self._periodic
+        await self._resources.replica.join()
+        await self._resources.waiting.refresh(self._resources.log.store)
+        settings, periodic = self._resources.settings, self._periodic
         periodic.every(0.0, "lease", self._live)
         periodic.every(settings.sweep_interval_s, "sweep", self._sweep, first_after_s=settings.sweep_interval_s)
         periodic.every(0.0, "let-go", self._let_go)
-        if not self._log.store.durable:
+        if not self._resources.log.store.durable:
             return  # no earlier process has left a task, and the outcome of every write is known
-        lost = self._listening.enter_context(self._log.bus.listen(LOST))
+        lost = self._listening.enter_context(self._resources.log.bus.listen(LOST))
         periodic.every(0.0, "attend", self._attend)
         periodic.every(settings.lease_s / 3, "take-over", self._take_over, lost)
-        if self._log.store.shared:
-            periodic.every(settings.poll_interval_s, "poll", self._log.poll)
+        if self._resources.log.store.shared:
+            periodic.every(settings.poll_interval_s, "poll", self._resources.log.poll)
 
     async def stop(self, *, is_stored: bool = True) -> bool:
         """Leave the group of replicas, so that the others may claim this replica's tasks at once.
@@ -89,17 +86,17 @@ class Recovery:
         (`is_stored` is False).
         """
         if is_stored:
-            is_stored, _ = await asyncio.gather(self._replica.leave(), self._periodic.stop())
+            is_stored, _ = await asyncio.gather(self._resources.replica.leave(), self._periodic.stop())
         else:
-            self._replica.end()
+            self._resources.replica.end()
             await self._periodic.stop(0.0)
         self._listening.close()
-        self._log.bus.wake(LOST)
+        self._resources.log.bus.wake(LOST)
         if not is_stored:
             logger.warning(
                 "the store does not answer; another replica, or the next start, handles the open tasks after the lease "
                 "of %g s",
-                self._settings.lease_s,
+                self._resources.settings.lease_s,
             )
         return is_stored
 
@@ -108,13 +105,18 @@ class Recovery:
         async with self._resources.locks.holding(key):
             if not self._can_take_over or self._runs.get(key) is not None:
                 return
-            head = await self._log.store.claim(key, self._replica.id)
-            if head is None or head.state in lifecycle.TERMINAL or head.replica != self._replica.id or head.is_lost:
+            head = await self._resources.log.store.claim(key, self._resources.replica.id)
+            if (
+                head is None
+                or head.state in lifecycle.TERMINAL
+                or head.replica != self._resources.replica.id
+                or head.is_lost
+            ):
                 return
             if head.cancel is not None:
                 await self._runs.endings.finish(key, Canceled())
                 return
-            stored = await self._log.store.pending(key)
+            stored = await self._resources.log.store.pending(key)
             waiting = [pending for pending in stored if pending.turn > head.turn]
             if head.state in lifecycle.INTERRUPTED:
                 await self._go_on(key, head, stored, waiting)
@@ -124,12 +126,12 @@ class Recovery:
     @property
     def _can_take_over(self) -> bool:
         """True if there is room for another run, and the lease holds. Without it, others may take what is claimed."""
-        return not self._resources.is_draining and self._resources.slots.room > 0 and self._replica.is_alive
+        return not self._resources.is_draining and self._resources.slots.room > 0 and self._resources.replica.is_alive
 
     async def _go_on(self, key: TaskKey, head: Head, stored: list[Pending], waiting: list[Pending]) -> None:
         """Go on with a task that waits for its user, or for the turn of a message that has come."""
         if not waiting:
-            await self._log.store.release(key, head.epoch)
+            await self._resources.log.store.release(key, head.epoch)
             return
         if self._resources.is_draining:
             return  # the task is lost again with this replica, for others
@@ -149,7 +151,7 @@ class Recovery:
             logger.warning("task fails because its replica was lost and its agent is not resumable task=%s", key.id)
             await self._runs.endings.finish(key, Failed(self._why_lost(key)))
             return
-        if head.attempt > self._settings.max_attempts:
+        if head.attempt > self._resources.settings.max_attempts:
             logger.warning(
                 "task fails because its replica was lost in every attempt task=%s attempts=%d", key.id, head.attempt - 1
             )
@@ -162,49 +164,49 @@ class Recovery:
         if key not in self._out_of_touch:
             return LOST_FAILURE
         self._out_of_touch.discard(key)
-        return OUTAGE_FAILURE.format(outage_s=self._settings.outage_s)
+        return OUTAGE_FAILURE.format(outage_s=self._resources.settings.outage_s)
 
     # -- the rounds of the loops
 
     async def _live(self) -> None:
-        may_regain = await self._replica.keep()
+        may_regain = await self._resources.replica.keep()
         if may_regain and await self._regain():
             return
         logger.warning("this replica lost its lease; %d runs are stopped", len(self._runs))
         self._out_of_touch = set(self._runs.lose_all()) if may_regain else set()
-        await self._replica.rejoin()
+        await self._resources.replica.rejoin()
 
     async def _regain(self) -> bool:
         """Win back a lease that ran out while the store was away. The runs go on meanwhile, except those of a resumable
         agent: another replica that reaches the store begins them again."""
         if self._resources.keeps_messages:
             return False
-        grace_s = self._settings.outage_s - self._settings.lease_s
+        grace_s = self._resources.settings.outage_s - self._resources.settings.lease_s
         if self._resources.is_draining:  # its runs have to end before
-            return await self._replica.regain(grace_s)
+            return await self._resources.replica.regain(grace_s)
         logger.warning(
             "the store did not answer for a whole lease of %g s; %d runs continue for %g s more",
-            self._settings.lease_s,
+            self._resources.settings.lease_s,
             len(self._runs),
             grace_s,
         )
-        if not await self._replica.regain(grace_s):
+        if not await self._resources.replica.regain(grace_s):
             return False
         logger.warning("the store answers again and the lease is renewed; %d runs continue", len(self._runs))
         return True
 
     async def _attend(self) -> None:
         """Do what other replicas want of the tasks held here, as long as this replica has its present name."""
-        me = self._replica.id
-        with self._log.bus.listen(me) as topic:
-            while me == self._replica.id:
+        me = self._resources.replica.id
+        with self._resources.log.bus.listen(me) as topic:
+            while me == self._resources.replica.id:
                 seen = topic.wakes
-                for key, head in await self._log.store.needing_attention(me):
+                for key, head in await self._resources.log.store.needing_attention(me):
                     await self._attend_to(key, head)
                 for key, active in self._runs.unanswered():
                     await self._hand_over(key, active)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.poll_interval_s):
+                    async with asyncio.timeout(self._resources.settings.poll_interval_s):
                         await topic.wait(seen)
 
     async def _attend_to(self, key: TaskKey, head: Head) -> None:
@@ -227,16 +229,20 @@ class Recovery:
 
         A write with an unknown outcome may leave such a task.
         """
-        held = await self._log.store.claimed_by(self._replica.id)
+        held = await self._resources.log.store.claimed_by(self._resources.replica.id)
         await self._recover_all([key for key in held if self._runs.get(key) is None])
         before: list[TaskKey] = []
-        while self._can_take_over and (keys := await self._log.store.orphaned(TAKE_OVER_PAGE)) and keys != before:
+        while (
+            self._can_take_over
+            and (keys := await self._resources.log.store.orphaned(TAKE_OVER_PAGE))
+            and keys != before
+        ):
             await self._recover_all(keys)
             before = keys
 
     async def _recover_all(self, keys: list[TaskKey]) -> None:
         """Take over several tasks at a time, in this replica's own order, because others look at the same tasks."""
-        left = iter(sorted(keys, key=lambda key: crc32(f"{self._replica.id}{key.id}".encode())))
+        left = iter(sorted(keys, key=lambda key: crc32(f"{self._resources.replica.id}{key.id}".encode())))
 
         async def recover_on() -> None:
             for key in left:
@@ -248,11 +254,11 @@ class Recovery:
                 raise failed
 
     async def _sweep(self) -> None:
-        if removed := await sweep(self._log.store, self._settings):
+        if removed := await sweep(self._resources.log.store, self._resources.settings):
             logger.info("ended tasks were removed count=%d", removed)
         for key in await self._expiry.sweep():
             await self.recover(key)
-        await self._resources.waiting.refresh(self._log.store)
+        await self._resources.waiting.refresh(self._resources.log.store)
 
     async def _let_go(self) -> None:
         await asyncio.gather(*[self._runs.let_go(run) for run in await self._resources.held.due()])

@@ -42,18 +42,17 @@ class Replay:
     answer is given.
     """
 
-    __slots__ = ("_asked", "_given", "is_all_written")
+    __slots__ = ("_asked", "_given", "changed", "is_over", "is_written")
 
     def __init__(self, asked: Sequence[Asked], *, is_all_written: bool) -> None:
         self._asked = deque(asked)
         self._given = 0
-        self.is_all_written = is_all_written
-        """True if the log ends with the last answer: then what leads to that answer is all there, and nothing else."""
-
-    @property
-    def is_over(self) -> bool:
+        self.is_over = not self._asked
         """True once all answers were given."""
-        return not self._asked
+        self.is_written = is_all_written and not self.is_over
+        """True while the log has all that the handler makes. Then the log ends with the last answer."""
+        self.changed: Failed | None = None
+        """Why the run cannot go on: it asked another question."""
 
     @property
     def questions(self) -> list[Message]:
@@ -65,14 +64,21 @@ class Replay:
         said, answer = self._asked[0]
         same = [known for known in said if list(known.parts) == list(question.parts)]
         if not same:
-            raise Failed(OTHER_QUESTION.format(number=self._given + 1))
+            self.changed = Failed(OTHER_QUESTION.format(number=self._given + 1))
+            raise self.changed
         self._asked.popleft()
         self._given += 1
+        if not self._asked:
+            self.is_over, self.is_written = True, False
         return same[-1], answer
 
     def missing(self) -> Failed:
         """Return the end of a turn whose handler did not come to its next question."""
         return Failed(QUESTION_MISSING.format(number=self._given + 1))
+
+
+NO_REPLAY = Replay((), is_all_written=False)
+"""That of a run that repeats nothing. It does not change."""
 
 
 def take_asked(task: Task, stored: Sequence[Pending], answers: int) -> list[Asked]:

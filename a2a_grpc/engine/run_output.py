@@ -15,15 +15,12 @@ class Producer(Protocol):
 
     writer: Writer
 
-    @property
-    def is_written(self) -> bool:
-        """True while the log has what the handler makes, since the handler repeats an earlier run."""
-
     def new_artifact_id(self) -> str:
         """Return an id for an artifact without one."""
 
-    def check_going_on(self) -> None:
-        """Raise the error of a run that can write nothing more."""
+    def writes_output(self) -> bool:
+        """Return True if output is to be written, and False if the log has it, since the handler repeats an earlier
+        run. Raise the error of a run that can write nothing more."""
 
 
 class RunOutput(Sink):
@@ -32,10 +29,11 @@ class RunOutput(Sink):
     Nothing waits until it is stored. `name` is the name of an artifact that has none.
     """
 
-    __slots__ = ("_artifact_id", "_name", "_run")
+    __slots__ = ("_artifact_id", "_name", "_run", "_writer")
 
     def __init__(self, run: Producer, name: str) -> None:
         self._run = run
+        self._writer = run.writer
         self._name = name
         self._artifact_id = ""
         """The artifact that the next chunk extends; empty if there is none yet."""
@@ -47,7 +45,8 @@ class RunOutput(Sink):
     async def piece(self, piece: Output) -> None:
         """Write a chunk. Write an artifact that was yielded as an artifact of its own."""
         if isinstance(piece, str):  # what most yield
-            await self._run.writer.ready()
+            if not self._writer.is_ready:
+                await self._writer.ready()
             if self._artifact_id:
                 self._text(self._artifact_id, piece, append=True)
             else:
@@ -68,7 +67,8 @@ class RunOutput(Sink):
 
     async def _whole(self, output: Output, name: str) -> None:
         if isinstance(output, str):  # what most return
-            await self._run.writer.ready()
+            if not self._writer.is_ready:
+                await self._writer.ready()
             self._text(self._run.new_artifact_id(), output, name=name, last_chunk=True)
             return
         for made in artifacts(output, name=name):
@@ -79,11 +79,9 @@ class RunOutput(Sink):
         self, artifact_id: str, text: str, *, name: str = "", append: bool = False, last_chunk: bool = False
     ) -> None:
         """Write a text, once the writer is ready."""
-        self._run.check_going_on()
-        if not self._run.is_written:
-            self._run.writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
+        if self._run.writes_output():
+            self._writer.text(artifact_id, text, name=name, append=append, last_chunk=last_chunk)
 
     async def _put(self, made: Artifact, *, append: bool, last_chunk: bool) -> None:
-        self._run.check_going_on()
-        if not self._run.is_written:
-            await self._run.writer.artifact(made, append=append, last_chunk=last_chunk, behind=True)
+        if self._run.writes_output():
+            await self._writer.artifact(made, append=append, last_chunk=last_chunk, behind=True)

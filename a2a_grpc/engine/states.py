@@ -17,30 +17,47 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What a run is doing."""
+    """What a run is doing. The values are the names, which observers get."""
 
-    WAITING = "waits for a place, before the handler begins or goes on after an answer"
-    PLAYING = "runs the handler"
-    ASKING = "waits in `ask` for an answer"
-    ANSWERING = "stores the answer"
-    ENDING = "stores the end of the turn, after the handler has ended"
-    OVER = "has stored the end of the turn"
-    LOST = "has lost its task to another replica"
+    WAITING = "WAITING"
+    """Waits for a place, before the handler begins or goes on after an answer."""
+    PLAYING = "PLAYING"
+    """Runs the handler."""
+    ASKING = "ASKING"
+    """Waits in `ask` for an answer."""
+    ANSWERING = "ANSWERING"
+    """Stores the answer."""
+    ENDING = "ENDING"
+    """Stores the end of the turn, after the handler has ended."""
+    OVER = "OVER"
+    """Has stored the end of the turn."""
+    LOST = "LOST"
+    """Has lost its task to another replica."""
 
 
 class Event(StrEnum):
     """What happens to a run."""
 
-    PLACED = "the run has a place"
-    ASKED = "the question of the handler is stored"
-    TAKEN = "a message has come that is the answer"
-    REFUSED = "the answer could not be stored"
-    ANSWERED = "the answer is stored"
-    WITHDRAWN = "the handler does not wait in `ask` any more, and has no answer"
-    STOPPED = "the run has to stop"
-    ENDED = "the handler has ended"
-    STORED = "the end of the turn is stored"
-    LOSE = "another replica has the task, or takes it"
+    PLACED = "PLACED"
+    """The run has a place."""
+    ASKED = "ASKED"
+    """The question of the handler is stored."""
+    TAKEN = "TAKEN"
+    """A message has come that is the answer."""
+    REFUSED = "REFUSED"
+    """The answer could not be stored."""
+    ANSWERED = "ANSWERED"
+    """The answer is stored."""
+    WITHDRAWN = "WITHDRAWN"
+    """The handler does not wait in `ask` any more, and has no answer."""
+    STOPPED = "STOPPED"
+    """The run has to stop."""
+    ENDED = "ENDED"
+    """The handler has ended."""
+    STORED = "STORED"
+    """The end of the turn is stored."""
+    LOSE = "LOSE"
+    """Another replica has the task, or takes it."""
 
 
 NEXT: dict[State, dict[Event, State]] = {
@@ -99,5 +116,5 @@ def after(state: State, event: Event) -> State:
     """Return the state that follows a state after an event. Raise IllegalEvent if the table has no entry for both."""
     found = NEXT[state].get(event)
     if found is None:
-        raise IllegalEvent(f"{event.name} cannot happen to a run in {state.name}")
+        raise IllegalEvent(f"{event} cannot happen to a run in {state}")
     return found

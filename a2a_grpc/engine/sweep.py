@@ -41,7 +41,6 @@ class Expiry:
 
     def __init__(self, resources: Resources, runs: Runs) -> None:
         self._resources = resources
-        self._store = resources.log.store
         self._runs = runs
 
     async def sweep(self) -> list[TaskKey]:
@@ -50,7 +49,7 @@ class Expiry:
         limit_s = self._resources.settings.waiting_retention_s
         busy: list[TaskKey] = []
         before: list[TaskKey] = []
-        while limit_s and (keys := await self._store.waiting_longer(limit_s, PAGE)) and keys != before:
+        while limit_s and (keys := await self._resources.log.store.waiting_longer(limit_s, PAGE)) and keys != before:
             for key in keys:
                 if await self._expire(key):
                     busy.append(key)
@@ -65,7 +64,7 @@ class Expiry:
                     self._runs.stop(key, active, self._outcome)
                 return False
             me = self._resources.replica.id
-            head = await self._store.claim(key, me)
+            head = await self._resources.log.store.claim(key, me)
             if head is None or head.state in lifecycle.TERMINAL or head.replica != me:
                 return False
             if head.state not in lifecycle.INTERRUPTED or head.last_turn > head.turn or head.cancel is not None:

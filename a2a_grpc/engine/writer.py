@@ -3,7 +3,7 @@
 from collections import deque
 
 from a2a_grpc import lifecycle
-from a2a_grpc.engine.events import OverLimit, artifact_event, check_limits, now_us, status_event, text_event
+from a2a_grpc.engine.events import Chunks, OverLimit, artifact_event, check_limits, now_us, status_event, text_event
 from a2a_grpc.engine.settings import EngineSettings
 from a2a_grpc.engine.waiting import Waiting
 from a2a_grpc.log import Log
@@ -11,14 +11,12 @@ from a2a_grpc.offload import offload
 from a2a_grpc.parts import check_content, encodable
 from a2a_grpc.store import Append, Head, Pending, Record, StaleAppend, TaskKey, Written, over
 from a2a_grpc.store.views import artifact_ids
-from a2a_grpc.wire import Artifact, Message, Part, StreamResponse, TaskState
+from a2a_grpc.wire import Artifact, Message, StreamResponse, TaskState
 
 MAX_BEHIND = 64
 """Records of one run that may be on their way to the store at a time."""
 MAX_END_BYTES = 1024
 """Size up to which an event that ends a task is written in spite of limits, so that a task always says why it ended."""
-MAX_REFILLS = 64
-"""Texts that an event is used for, because a message of protobuf keeps the memory of all that it has held."""
 
 
 class Writer:
@@ -37,15 +35,12 @@ class Writer:
 
     __slots__ = (
         "_artifacts",
-        "_chunk",
-        "_chunk_of",
-        "_chunk_text",
+        "_chunks",
         "_failure",
         "_is_told",
         "_is_unsure",
         "_log",
         "_on_the_way",
-        "_refills",
         "_settings",
         "_size",
         "_waiting",
@@ -71,12 +66,7 @@ class Writer:
         self._waiting = waiting
         self._settings = settings
         self._artifacts: set[str] = set()
-        self._chunk: StreamResponse
-        """The event of a text that is appended, to be filled with the next one."""
-        self._chunk_text: Part
-        self._chunk_of = ""
-        """The id of the artifact that `_chunk` extends."""
-        self._refills = 0
+        self._chunks: Chunks | None = None
         self._on_the_way: deque[Written] = deque()
         self._failure: BaseException | None = None
         """The error of the first write that failed since the log was read."""
@@ -124,7 +114,8 @@ class Writer:
         element = status_event(self.key, self.context_id, state, at_us, message)
         event = element.SerializeToString()
         serialized = incoming.SerializeToString() if incoming is not None else b""
-        await self.ready()
+        if not self.is_ready:
+            await self.ready()
         lifecycle.check(self.state, state)
         if state not in lifecycle.TERMINAL or len(event) > MAX_END_BYTES:
             check_limits(self._settings, self.seq, self._size, len(event), len(serialized))
@@ -151,6 +142,11 @@ class Writer:
         if not behind and not written.done():
             await self._stored(written)
 
+    @property
+    def is_ready(self) -> bool:
+        """True if there is room for another write, and it is known what was written so far."""
+        return not self._is_unsure and len(self._on_the_way) < MAX_BEHIND
+
     async def ready(self) -> None:
         """Return once there is room for another write, and it is known what was written so far.
 
@@ -171,25 +167,14 @@ class Writer:
         after `ready`. Raise like `artifact`."""
         encodable(text, ("text",))
         if append and artifact_id in self._artifacts and not name and not last_chunk:
-            self._extend(artifact_id, self._filled(artifact_id, text), is_reused=True)
+            if self._chunks is None or self._chunks.artifact_id != artifact_id:
+                self._chunks = Chunks(self.key, self.context_id, artifact_id)
+            self._extend(artifact_id, self._chunks.of(text), is_reused=True)
             return
         element = text_event(
             self.key, self.context_id, artifact_id, text, name=name, append=append, last_chunk=last_chunk
         )
         self._extend(artifact_id, element)
-
-    def _filled(self, artifact_id: str, text: str) -> StreamResponse:
-        """Return the event of a text that is appended. One event is used for many texts, as only the text differs."""
-        if self._chunk_of != artifact_id or self._refills >= MAX_REFILLS:
-            self._chunk = text_event(
-                self.key, self.context_id, artifact_id, text, name="", append=True, last_chunk=False
-            )
-            self._chunk_text = self._chunk.artifact_update.artifact.parts[0]
-            self._chunk_of, self._refills = artifact_id, 0
-        else:
-            self._chunk_text.text = text
-            self._refills += 1
-        return self._chunk
 
     def _extend(self, artifact_id: str, element: StreamResponse, *, is_reused: bool = False) -> Written:
         if artifact_id not in self._artifacts:
@@ -198,7 +183,6 @@ class Writer:
                     f"the task has reached the limit of {self._settings.max_artifacts} artifacts (--max-artifacts)"
                 )
             element.artifact_update.append = False
-            self._chunk_of = ""  # the next text that is appended gets an event of its own
         event = element.SerializeToString()
         check_limits(self._settings, self.seq, self._size, len(event))
         written = self._append(Record(self.seq + 1, event, self.state, self.turn), None if is_reused else element)
