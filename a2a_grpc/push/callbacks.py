@@ -124,6 +124,10 @@ class Callbacks:
         except TimeoutError:
             return
 
+    def needs_settled(self, config: TaskPushNotificationConfig) -> bool:
+        """Return True: an agent gets the results of tasks."""
+        return True
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Call the agent once, if the delivery settles its task. Otherwise do nothing."""
         settled, config = delivery.settled, delivery.config

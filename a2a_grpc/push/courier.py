@@ -114,7 +114,7 @@ class Courier:
 
     async def _follow(self, config: TaskPushNotificationConfig, idle_s: float | None) -> bool:
         """Deliver the records after the cursor. Return False if the claim is given up, or True to look again."""
-        with self._log.follow(self._key, self._seq) as records:
+        with self._log.follow(self._key, self._seq, folds=self._destination.needs_settled(config)) as records:
             while True:
                 try:
                     async with asyncio.timeout(idle_s):
@@ -130,6 +130,11 @@ class Courier:
 
     async def _send_batch(self, config: TaskPushNotificationConfig, batch: Sequence[Record]) -> bool | None:
         """Send what a batch has for the receiver. Return None if the next batch follows, otherwise as `_follow`."""
+        if self._destination.needs_settled(config):
+            if batch[-1].state not in SETTLED:
+                return None
+            snapshot = await self._log.snapshot(self._key)
+            return await self._send_task(config, snapshot) if snapshot.state in SETTLED else None
         while batch:
             record, is_behind = chosen(batch, sends_all=self._sends_all, has_failed=self._attempts > 0)
             if is_behind:

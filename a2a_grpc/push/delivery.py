@@ -65,6 +65,9 @@ class Destination(Protocol):
             InvalidRequestError: If nothing could be delivered to its url. The error names the field.
         """
 
+    def needs_settled(self, config: TaskPushNotificationConfig) -> bool:
+        """Return True if only settled tasks are sent to the url. Then `deliver` is called for these only."""
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Try once. Never raises for what the receiver does."""
 

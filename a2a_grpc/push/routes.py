@@ -32,6 +32,10 @@ class Routes:
             raise refused(config.url, f"begins with none of {schemes}{agents}")
         await destination.check(config)
 
+    def needs_settled(self, config: TaskPushNotificationConfig) -> bool:
+        """Return True if only settled tasks are sent to the url."""
+        return (destination := self._find(config)) is not None and destination.needs_settled(config)
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Try once."""
         if (destination := self._find(delivery.config)) is None:

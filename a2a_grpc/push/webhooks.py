@@ -112,6 +112,10 @@ class Webhooks:
         if problem:
             raise refused(config.url, problem)
 
+    def needs_settled(self, config: TaskPushNotificationConfig) -> bool:
+        """Return False: a receiver gets each change."""
+        return False
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Send a notification once. Wait for a slot of its host and its tenant first."""
         try:

@@ -23,9 +23,10 @@ from tests.client.test_resume import SOON
 from tests.covers import covers
 from tests.harness import Served, eventually, message, refusal, request, serving
 from tests.ports import free_address
-from tests.push.notified import notifying
+from tests.push.notified import idle, notifying
 from tests.push.test_callbacks import Listener
 from tests.sentinel.tunnels import attached, sentinel
+from tests.store.test_sql_cost import sending
 
 
 class Worker:
@@ -70,6 +71,26 @@ async def test_a_job_is_acknowledged_at_once_and_its_result_is_called_back() -> 
         assert (result.text, result.data) == ("done it", {"correlation_id": "order-7"})
         kept = await client.get(started.id)
         assert wish.headers[Key.TOKEN] not in str(kept), "the token is not in the task"
+
+
+@covers("G12")
+async def test_the_changes_of_a_job_before_its_end_cost_a_callback_no_statement(tmp_path: Path) -> None:
+    agent, listener = Agent("Worker", "Works."), Listener()
+
+    @agent.skill()
+    async def work(turn: Turn) -> str:
+        for step in range(40):
+            await turn.status(f"step {step}")
+        return "done"
+
+    store = f"sqlite:///{tmp_path}/tasks.db"
+    async with asyncio.timeout(GUARD_S), serving(listener.agent), notifying(agent, store=store) as served:
+        async with client_of(served) as client:
+            with sending() as sent:
+                await client.start("it", callback=listener.agent.callbacks.issue())
+                await eventually(lambda: _has(listener, 1))
+                await idle(served)
+    assert len([one for one in sent.statements if one.startswith("UPDATE a2a_push")]) <= 4, "a claim and an end"
 
 
 @covers("S2-45")

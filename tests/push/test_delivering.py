@@ -10,7 +10,7 @@ import a2a_grpc.push.schedule as schedule
 from a2a_grpc import Agent, InputRequired, Turn
 from a2a_grpc.push.delivery import Delivery, Destination, Outcome
 from a2a_grpc.store import PushName, TaskKey, open_store
-from a2a_grpc.wire import DeleteTaskPushNotificationConfigRequest, Task
+from a2a_grpc.wire import DeleteTaskPushNotificationConfigRequest, Task, TaskPushNotificationConfig
 from tests.covers import covers
 from tests.harness import V1, Served, eventually, message, request, scripted
 from tests.push.notified import asked, config_for, idle, notifying, told, told_end
@@ -230,6 +230,9 @@ class Mistaken:
         self.check = inner.check
         self.close = inner.close
         self.attempts: list[int] = []
+
+    def needs_settled(self, config: TaskPushNotificationConfig) -> bool:
+        return False
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         self.attempts.append(delivery.attempt)

@@ -26,6 +26,10 @@ class SimulatedDestination:
     async def check(self, config: TaskPushNotificationConfig) -> None:
         """Every url is allowed."""
 
+    def needs_settled(self, config: TaskPushNotificationConfig) -> bool:
+        """Every second receiver gets settled tasks only, as agents do."""
+        return config.id[-1] in "02468"
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         begun = self._loop.time()
         attempt = Attempt(begun, self._name, delivery.task_id, delivery.config.id, delivery.seq, delivery.event)
