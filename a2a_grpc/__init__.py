@@ -15,6 +15,7 @@ The modules by floor. A module imports from its own package and lower floors. A 
     6  cli          the command line
     5  server       serving one agent: start and shutdown, checks of requests, the eleven RPCs
        sentinel     one address for agents that have none of their own, and the registry in which they are found
+       adapters     agents of other frameworks as agents here, and the other way round
     4  engine       the execution of handlers: messages, runs, cancelation, recovery
        push         sending the events of tasks to webhooks and agents
        listening    the ports of a server or a sentinel

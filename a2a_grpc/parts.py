@@ -86,8 +86,14 @@ def put(content: Contents, holder: Holder) -> Holder:
     return holder
 
 
-def agent_message(content: Contents, *, context_id: str, task_id: str = "") -> Message:
-    """Return a message of the agent with a new id (spec §4.1.4)."""
+def agent_message(content: Contents | Message, *, context_id: str, task_id: str = "") -> Message:
+    """Return a message of the agent (spec §4.1.4). It has a new id, unless the content is a message that has one."""
+    if isinstance(content, Message):
+        message = Message()
+        message.CopyFrom(content)
+        message.message_id = message.message_id or new_id()
+        message.context_id, message.task_id, message.role = context_id, task_id, ROLE_AGENT
+        return message
     return put(content, Message(message_id=new_id(), context_id=context_id, task_id=task_id, role=ROLE_AGENT))
 
 

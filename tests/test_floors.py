@@ -14,6 +14,7 @@ FLOORS = {
     "cli": 6,
     "server": 5,
     "sentinel": 5,
+    "adapters": 5,
     "engine": 4,
     "push": 4,
     "listening": 4,

@@ -5,6 +5,7 @@ import re
 import reprlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal, TypeAlias, TypeVar
 
 from a2a_grpc.agent.callback import is_callback
@@ -191,6 +192,26 @@ class Agent:
             return target
 
         return declare
+
+    @classmethod
+    def of_executor(cls, executor: object, *, card: AgentCard, resumable: bool = False) -> "Agent":
+        """Return an agent that runs an `AgentExecutor` of the official Python SDK. This needs the extra `a2a-sdk`.
+
+        The executor runs unchanged, with its `RequestContext`, `EventQueue` and `TaskUpdater`. Each event is stored
+        before `enqueue_event` returns. docs/adapters.md says what differs from the server of the SDK.
+
+        Args:
+            executor: The executor.
+            card: The agent card of the existing server. The server sets the address itself.
+            resumable: As in `Agent`.
+
+        Raises:
+            ImportError: The package `a2a-sdk` is not installed.
+            TypeError: The object is not an AgentExecutor.
+        """
+        # By its name, because this module is on a lower floor: agents of other frameworks are built on `Agent`.
+        agent: Agent = import_module("a2a_grpc.adapters.executor").agent_of(executor, card, resumable=resumable)
+        return agent
 
     def on_callback(self, function: Called) -> Called:
         """Declare the function that gets the results of other agents' tasks. Use it as a decorator.

@@ -4,9 +4,9 @@ import inspect
 from typing import Any
 
 INSTEAD = (
-    "is an AgentExecutor of the official SDK, which does not run here; declare a coroutine function instead: "
-    "@agent.skill() async def answer(turn: Turn), which reads turn.text, gives turn.status and turn.artifact what the "
-    "executor puts on its event queue, and returns its result"
+    "is an AgentExecutor of the official SDK, and no handler; run it with Agent.of_executor(executor, card=card), or "
+    "declare a coroutine function: @agent.skill() async def answer(turn: Turn), which reads turn.text and returns its "
+    "result"
 )
 
 

@@ -13,14 +13,15 @@ from typing import ClassVar
 
 from a2a_grpc import lifecycle
 from a2a_grpc.parts import Contents, check_content, put
-from a2a_grpc.wire import Artifact, TaskState
+from a2a_grpc.wire import Artifact, Message, TaskState
 
 
 class Outcome(Exception):
     """The end of a turn. Use one of its subclasses, each of which stands for a state.
 
     Args:
-        content: What the caller reads in the message of the new status, for example a text; None for no message.
+        content: What the caller reads in the message of the new status, for example a text, or the `Message` itself;
+            None for no message.
 
     Raises:
         ValueError: The protocol does not allow this content.
@@ -32,10 +33,11 @@ class Outcome(Exception):
 
     state: ClassVar[TaskState]
 
-    def __init__(self, content: Contents | None = None) -> None:
+    def __init__(self, content: Contents | Message | None = None) -> None:
         super().__init__(content)
         if content is not None:
-            check_content(put(content, Artifact()))  # raises here, at the line of the handler, if it cannot be sent
+            # This raises here, at the line of the handler, if the content cannot be sent.
+            check_content(content if isinstance(content, Message) else put(content, Artifact()))
         self.content = content
 
 
@@ -60,7 +62,7 @@ class InputRequired(Outcome):
 
     state = lifecycle.INPUT_REQUIRED
 
-    def __init__(self, content: Contents) -> None:
+    def __init__(self, content: Contents | Message) -> None:
         super().__init__(content)
 
 
@@ -73,7 +75,7 @@ class AuthRequired(Outcome):
 
     state = lifecycle.AUTH_REQUIRED
 
-    def __init__(self, content: Contents) -> None:
+    def __init__(self, content: Contents | Message) -> None:
         super().__init__(content)
 
 

@@ -256,11 +256,12 @@ class Turn:
         """
         return self._backend.new_call_id()
 
-    async def status(self, content: Contents | None = None) -> None:
+    async def status(self, content: Contents | Message | None = None) -> None:
         """Send the caller a status update. The task stays in state WORKING.
 
         Args:
-            content: What the caller reads, for example a text; None for an update without a message.
+            content: What the caller reads, for example a text, or the `Message` itself; None for an update without a
+                message.
 
         Raises:
             ValueError: The protocol does not allow this content.
@@ -400,5 +401,5 @@ class Turn:
         """
         return await self._threads.run(fn, *args, **kwargs)
 
-    def _say(self, content: Contents) -> Message:
+    def _say(self, content: Contents | Message) -> Message:
         return agent_message(content, context_id=self.context_id, task_id=self.task.id if self.task else "")

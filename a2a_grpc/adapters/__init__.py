@@ -1,0 +1,8 @@
+"""Agents of other frameworks as agents here, and agents here for other frameworks.
+
+A module is imported only by its name, and needs what it adapts, which is in the extra of the same name.
+
+executor     an `AgentExecutor` of the official SDK as an agent
+transport    this package's client for the `ClientFactory` of the official SDK
+missing      the error for a package that is not installed
+"""
