@@ -84,7 +84,7 @@ class Reply(Sink):
         """The error of a handler that gave no message."""
         return InvalidAgentResponseError(f"skill '{self._skill_id}' answers with a message, but gave none")
 
-    async def whole(self, output: Output) -> None:
+    async def whole(self, output: Output | Message) -> None:
         """Make the message. Raise InvalidAgentResponseError if the output is none, Unfit if it cannot be one."""
         if output is None or isinstance(output, Artifact):
             raise self.none
