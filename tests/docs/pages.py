@@ -2,8 +2,8 @@
 
 Each block of code is one of these. The comment stands on the line before the block, and readers do not see it.
 
-- `sh`: typed into one shell, in a folder of the page's own. Each command has to succeed. A block that is one
-  `a2a-grpc serve …` or `a2a-grpc sentinel …` is a server that goes on until the end of the page.
+- `sh`: typed into one shell, in a folder of the page's own. Each command has to succeed. A line that begins with
+  `a2a-grpc serve` or `a2a-grpc sentinel` is a server that goes on until the end of the page.
 - `console`: a line that begins with `$ ` is a command, and what follows is what it prints, with `…` for anything.
 - `python` after `<!-- file: NAME -->`: saved as a file. `<!-- serve: NAME -->`: saved and served. `<!-- run -->`: run
   as a program, which has to end with 0. `<!-- run with: PATH -->`: run beside a copy of a file of this repository.
@@ -195,15 +195,18 @@ class Player:
 
     def _type(self, text: str) -> Iterator[str]:
         lines = text.replace("\\\n", " ").strip().splitlines()
-        if len(lines) == 1 and lines[0].startswith("a2a-grpc serve "):
-            yield from self._serve(lines[0])
+        if not any(line.startswith(("a2a-grpc serve ", "a2a-grpc sentinel")) for line in lines):
+            printed = self._shell.run(text)
+            if self._shell.exit_code:
+                yield f"ended with {self._shell.exit_code}: {printed}"
             return
-        if len(lines) == 1 and lines[0].startswith("a2a-grpc sentinel"):
-            yield from self._serve(self._free(f"{lines[0]} --listen 127.0.0.1:8000 --http-listen 127.0.0.1:8500"))
-            return
-        printed = self._shell.run(text)
-        if self._shell.exit_code:
-            yield f"ended with {self._shell.exit_code}: {printed}"
+        for line in lines:  # each in a terminal of its own
+            if line.startswith("a2a-grpc serve "):
+                yield from self._serve(line)
+            elif line.startswith("a2a-grpc sentinel"):
+                yield from self._serve(self._free(f"{line} --listen 127.0.0.1:8000 --http-listen 127.0.0.1:8500"))
+            else:
+                yield from self._type(line)
 
     def _run(self, *arguments: str) -> Iterator[str]:
         done = subprocess.run(
