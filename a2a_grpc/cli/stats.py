@@ -85,7 +85,7 @@ def purge(
 ) -> None:  # fmt: skip
     """Delete tasks that ended long ago. Without --yes, only count them.
 
-    Running servers continue. They delete ended tasks by themselves if --ended-task-age-s or --max-ended-tasks says so.
+    Running servers continue. They delete ended tasks by themselves if --retention-s or --max-ended-tasks says so.
     """
 
     async def delete(url: str) -> "dict[str, Deleted]":
