@@ -4,6 +4,7 @@ import copy
 import ipaddress
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -19,6 +20,8 @@ logger = logging.getLogger("a2a_grpc.auth")
 NOBODY = Principal()
 """The caller of a call that shows no credentials."""
 AUTHORIZATION = "authorization"
+MISSING = "missing"
+"""The reason of a refusal of a call without credentials."""
 
 
 async def anonymous(credentials: CallCredentials) -> Principal | None:
@@ -75,6 +78,8 @@ class Callers:
             )
         )
         self._open = AsyncExitStack()
+        self.refused: Counter[str] = Counter()
+        """The number of refused calls, by reason: "missing", "invalid_token" or "expired"."""
 
     def after(self, authenticator: Authenticator) -> "Callers":
         """Return the same callers with the same limits, after another authenticator was asked. It is not to be closed.
@@ -175,6 +180,7 @@ class Callers:
             is_counted: False for credentials that were valid when the call began: they are no guess.
             is_logged: False to write nothing to the log.
         """
+        self.refused[problem or MISSING] += 1
         address = address_of(credentials.peer)
         said, method, peer = one_line(reason), credentials.method, credentials.peer
         if is_logged:

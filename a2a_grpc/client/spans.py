@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from a2a_grpc.telemetry.call import CallSpan
     from a2a_grpc.telemetry.calls import MadeCalls
 
-TRACEPARENT = "traceparent"
-"""An entry of metadata with which a caller gives a trace of its own."""
-
 
 class Spans:
     """Begins the spans of one client.
@@ -52,7 +49,7 @@ class Spans:
             call: The span.
         """
         given = self._own.union(key.lower() for key, _ in metadata)
-        return [*metadata, *(entry for entry in call.headers.items() if not given & {entry[0], TRACEPARENT})]
+        return [*metadata, *(entry for entry in call.headers.items() if not given & {entry[0], names.TRACEPARENT})]
 
     def _place(self) -> dict[str, str | int]:
         """Return the attributes of the agent that is called, as far as they are known."""

@@ -6,6 +6,7 @@ key_file  reading a file of keys, or making it
 vault     the encryption of their secrets
 sender    delivery: which configs this process has claimed
 courier   the delivery of one of them
+traced    the span of each attempt
 chosen    which events of a task are sent
 routes    destinations by the scheme of a url
 offered   the settings of the above

@@ -24,6 +24,7 @@ from a2a_grpc.push.headers import check_headers, is_secret_scheme
 from a2a_grpc.push.lines import Lines, Target
 from a2a_grpc.push.place import Place, PlaceError, read, refused
 from a2a_grpc.push.result import asked_for, request_of
+from a2a_grpc.telemetry.names import TRACEPARENT
 from a2a_grpc.wire import SendMessageRequest, Task, TaskPushNotificationConfig
 
 PORTS = {"grpcs": 443, "grpc": 50051}
@@ -136,7 +137,7 @@ class Callbacks:
         try:
             _check_metadata(config)
             async with asyncio.timeout(self._timeout_s):
-                return await self._call(config, settled, delivery.seq)
+                return await self._call(config, settled, delivery.seq, delivery.trace)
         except TimeoutError:
             return Outcome(Verdict.RETRY, f"no answer within {self._timeout_s:g} s")
         except ConfigurationError as error:
@@ -155,7 +156,9 @@ class Callbacks:
 
     # -- one call
 
-    async def _call(self, config: TaskPushNotificationConfig, settled: Task, seq: int) -> Outcome:
+    async def _call(
+        self, config: TaskPushNotificationConfig, settled: Task, seq: int, trace: Mapping[str, str]
+    ) -> Outcome:
         asked = asked_for(settled, config.url)
         request = request_of(settled, seq, asked.data if asked else None)
         if is_logical(config.url):
@@ -164,7 +167,10 @@ class Callbacks:
         else:
             place = self._place(config.url)
             target = self.lines.connected(place) or await self._target(place)
-        metadata = self._metadata(config, request, asked.headers if asked else {})
+        headers = asked.headers if asked else {}
+        if TRACEPARENT not in headers:  # the caller may want a trace of its own
+            headers = {**headers, **trace}
+        metadata = self._metadata(config, request, headers)
         try:
             await self.lines.send(target, request, metadata, self._timeout_s)
         except grpc.aio.AioRpcError as failure:

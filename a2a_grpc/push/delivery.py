@@ -1,6 +1,7 @@
 """What is sent to the url of a push config, and the outcome of an attempt."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -23,6 +24,8 @@ class Delivery:
     """Which attempt this is, from 1."""
     settled: Task | None = None
     """The whole task, if the event settles it."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The headers that tell the receiver of the trace; empty if there is none."""
 
     @property
     def id(self) -> str:

@@ -71,6 +71,7 @@ def headers_of(delivery: Delivery, body: bytes, key: SigningKey | None, now: int
         "A2A-Version": delivery.version,
         WEBHOOK_ID: delivery.id,
         WEBHOOK_TIMESTAMP: str(now),
+        **delivery.trace,
     }
     content, signatures = signed_content(delivery.id, now, body), []
     if config.token:

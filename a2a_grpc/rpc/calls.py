@@ -159,7 +159,13 @@ class Calls:
 
     @property
     def streams(self) -> int:
+        """The number of open streams."""
         return len(self._running[True])
+
+    @property
+    def unary(self) -> int:
+        """The number of open unary calls."""
+        return len(self._running[False])
 
     def handler(self, method: MethodDescriptor, behavior: Behavior) -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler for a method of the service, which gets the request and gives the response as bytes."""

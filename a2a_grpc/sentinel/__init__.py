@@ -5,6 +5,7 @@ settings        its settings
 agent_settings  those of an agent that attaches or registers
 consistency     whether settings, authenticators and rules fit each other
 errors          the errors that only a sentinel gives
+telemetry       the traces and metrics of the sentinel
 wire            the messages between agents and sentinels
 
 Calls of clients:

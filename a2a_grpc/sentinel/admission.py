@@ -1,7 +1,7 @@
 """The checks that each call of a sentinel's gRPC ports passes before it is served."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -22,7 +22,12 @@ from a2a_grpc.rpc import (
 )
 from a2a_grpc.rpc.limits import MetadataLimit
 from a2a_grpc.rpc.other_versions import UNKNOWN, other_versions, refusal
+from a2a_grpc.rpc.traced import traced
 from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.sentinel.wire import SENTINEL_SERVICE
+
+if TYPE_CHECKING:
+    from a2a_grpc.telemetry.calls import ServedCalls
 
 REQUEST_BYTES = 256 << 20
 """The largest size of all requests in progress together."""
@@ -30,6 +35,9 @@ RESPONSE_BYTES = 32 << 20
 """The largest size of all responses that clients have not read yet."""
 UNREAD_S = 5.0
 REQUEST_S = 60.0
+
+AGENTS = f"/{SENTINEL_SERVICE}/"
+"""How the paths of the streams of agents begin. They last for days, and have no spans."""
 
 Handlers = Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
 """The handlers of methods by the full names of the methods."""
@@ -64,6 +72,7 @@ class Admission:
         front: Front,
         callers: Callers,
         log: CallLog | None,
+        spans: "ServedCalls | None",
     ) -> Methods:
         """Return the handlers of a port, behind the checks.
 
@@ -73,6 +82,7 @@ class Admission:
             front: The ports.
             callers: Identifies callers.
             log: The logs of calls, if there are any.
+            spans: Begins the spans of calls; None for none.
         """
         arrivals = Arrivals(
             places=max(4, REQUEST_BYTES // (2 * self._transport.max_receive_bytes)),
@@ -86,8 +96,9 @@ class Admission:
 
         def authenticated(name: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
             handler = arrivals.asked_for(handler)
-            is_guarded = authentication.is_needed and name not in HEALTH_METHODS
-            return authentication.guarded(name, handler) if is_guarded else handler
+            if authentication.is_needed and name not in HEALTH_METHODS:
+                handler = authentication.guarded(name, handler)
+            return handler if name.startswith(AGENTS) else traced(spans, name, handler, invocation_metadata)
 
         def later(name: str) -> "grpc.RpcMethodHandler[Any, Any] | None":
             handler = named(name)

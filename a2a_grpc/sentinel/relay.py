@@ -25,6 +25,7 @@ from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.upstream import Upstream
 from a2a_grpc.sentinel.wire import tenant_of
+from a2a_grpc.telemetry import current, names
 from a2a_grpc.wire import SERVICE, SERVICE_NAME
 
 HOP = frozenset(["user-agent", "te", "content-type", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"])
@@ -98,6 +99,8 @@ class Relay:
     def _behavior(self, name: str, *, is_stream: bool, is_known: bool) -> Behavior:
         async def relay(request: bytes, context: Context) -> bytes | None:
             principal, tenant = current_caller().principal, tenant_of(name, request)
+            if (span := current.served.get()) is not None:
+                span.add(names.TENANT, tenant)
             while True:
                 try:
                     upstream, metadata = await self._upstream(principal, tenant, invocation_metadata(context))
@@ -159,7 +162,7 @@ class Relay:
             raise InvalidRequestError.of(Violation("tenant", f"must be the address of an agent here: {FORM}"))
         if not self._rules.may_call(principal, tenant):
             raise NotAttachedError
-        metadata = tuple([entry for entry in received if entry[0] not in self._hidden])
+        metadata = passed_on(tuple([entry for entry in received if entry[0] not in self._hidden]))
         marks = [value for name, value in received if name == Key.HOP] if self._peers is not None else []
         if self._peers is not None and marks and self._peers.is_for_another(marks, tenant):
             raise NotAttachedError
@@ -182,6 +185,18 @@ class Relay:
             raise grpc.aio.AioRpcError(
                 code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
             )
+
+
+def passed_on(metadata: Metadata) -> Metadata:
+    """Return the metadata of a call as it is passed on: its trace is that of the span here, if there is one.
+
+    Args:
+        metadata: What the caller has sent.
+    """
+    span = current.served.get()
+    if span is None or not span.headers:
+        return metadata
+    return (*(entry for entry in metadata if entry[0] not in span.headers), *span.headers.items())
 
 
 async def _single(call: Any, context: Context) -> bytes:

@@ -42,6 +42,7 @@ from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import OFF, SentinelSettings
 from a2a_grpc.sentinel.signing import Signer, welcome_of
 from a2a_grpc.sentinel.streams import AgentStreams
+from a2a_grpc.sentinel.telemetry import SentinelTelemetry
 from a2a_grpc.sentinel.wire import SENTINEL_SERVICE
 from a2a_grpc.wire import SERVICE_NAME
 
@@ -134,6 +135,7 @@ class Sentinel:
         self._attaching: Attaching
         self._heartbeats: Heartbeats
         self._streams: AgentStreams
+        self._telemetry: SentinelTelemetry
         self.address = ""
         self.addresses: tuple[str, ...] = ()
         self.http_url: str | None = None
@@ -161,6 +163,8 @@ class Sentinel:
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             self._failed = asyncio.get_running_loop().create_future()
             self._admission = Admission(settings, self._transport)
+            self._telemetry = SentinelTelemetry(self._admission.calls, self._routes, self._callers)
+            undo.callback(self._telemetry.close)
             undo.push_async_callback(self._callers.close)  # after the ports: calls that still come are identified
             if (call_log := CallLog.opened(self._auth_settings)) is not None:
                 self._call_log = call_log
@@ -281,4 +285,11 @@ class Sentinel:
         if peers is not None:
             handlers |= replacement_handlers(calls, self._hops, self._membership.look)
         handlers |= {**self._attaching.handlers(), **self._heartbeats.handlers(), **self._admin.handlers()}
-        return self._admission.methods(handlers, relay.named, front=front, callers=self._callers, log=self._call_log)
+        return self._admission.methods(
+            handlers,
+            relay.named,
+            front=front,
+            callers=self._callers,
+            log=self._call_log,
+            spans=self._telemetry.spans,
+        )

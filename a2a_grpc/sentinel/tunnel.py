@@ -88,6 +88,11 @@ class Tunnel(Upstream):
         self._writers: set[asyncio.StreamWriter] = set()
         self._listening: asyncio.Server | None = None
 
+    @property
+    def pipes(self) -> int:
+        """The number of pipes."""
+        return len(self._writers)
+
     async def open(self) -> None:
         """Listen on the private socket."""
         self._listening = await asyncio.start_unix_server(self._accept, self._path, limit=CHUNK_BYTES)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from a2a_grpc.push.sender import Holder, Sender
     from a2a_grpc.push.settings import WebhookSettings
     from a2a_grpc.push.vault import Vault
+    from a2a_grpc.telemetry.deliveries import DeliverySpans
 
 logger = logging.getLogger("a2a_grpc.server")
 
@@ -88,6 +89,7 @@ def open_pushing(
     store_url: str,
     log: Log,
     holder: "Holder",
+    spans: "DeliverySpans | None" = None,
 ) -> Pushing:
     """Return the parts that send push notifications.
 
@@ -98,6 +100,7 @@ def open_pushing(
         store_url: The URL of the store; "" for a store without one.
         log: The log of tasks.
         holder: This process among those that share the store.
+        spans: Begins the spans of deliveries; None for none.
 
     Raises:
         ConfigurationError: A file of keys cannot be used.
@@ -108,6 +111,7 @@ def open_pushing(
     from a2a_grpc.push.routes import Routes
     from a2a_grpc.push.sender import Sender
     from a2a_grpc.push.signing import SigningKey
+    from a2a_grpc.push.traced import Traced
     from a2a_grpc.push.webhooks import Webhooks
 
     outbox, vault = log.store, _vault(settings, store_url)
@@ -118,7 +122,9 @@ def open_pushing(
     posting = Webhooks(webhooks, key=key)
     calling = Callbacks(Gate(webhooks.rules), callbacks, timeout_s=webhooks.push_timeout_s)
     schemes: dict[str, Destination] = dict.fromkeys(Webhooks.SCHEMES, posting)
-    destination = Routes({**schemes, **dict.fromkeys(Callbacks.SCHEMES, calling)}, logical=calling)
+    destination: Destination = Routes({**schemes, **dict.fromkeys(Callbacks.SCHEMES, calling)}, logical=calling)
+    if spans is not None:
+        destination = Traced(destination, spans)
     sender = Sender(log, outbox, vault, destination, holder, sends_all=settings.push_events == "all")
     configs = Configs(outbox, vault, destination, sender, settings.max_push_configs)
     return Pushing(configs, sender, key.jwks() if key is not None else None, vault.derived("callback tokens"))

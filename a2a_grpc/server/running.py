@@ -119,7 +119,10 @@ class Running:
             await check_owner(self.store, plan.agent.name, plan.shown_store)
             if plan.push.push:
                 self.pushing = open_pushing(
-                    plan.push, plan.webhooks, plan.callbacks, plan.database_url, self.log, self.engine.replica
+                    *(plan.push, plan.webhooks, plan.callbacks, plan.database_url),
+                    self.log,
+                    self.engine.replica,
+                    self._telemetry.deliveries,
                 )
                 undo.push_async_callback(self.pushing.stop)
             handlers = self._handlers()

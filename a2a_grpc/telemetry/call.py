@@ -17,7 +17,7 @@ class CallSpan:
     """The span of a call, with what is known of the call. It must be ended.
 
     Attributes:
-        headers: The metadata with which a client tells the server of the span.
+        headers: The metadata that tell the next server of the span.
         task_id: The id of the task that the call is about; empty if none is known.
         context_id: The id of the conversation; empty if none is known.
         state: The newest state of the task in the answer; 0 if none is known.

@@ -20,12 +20,14 @@ class ServedCalls:
         tracer: The tracer; None for no spans.
         durations: The histogram; None for no durations.
         agent: Attributes of the agent, for each span.
+        passes_on: True if calls are passed on with the headers of their spans.
     """
 
-    def __init__(self, tracer: Any, durations: Any, agent: Mapping[str, str] = {}) -> None:
+    def __init__(self, tracer: Any, durations: Any, agent: Mapping[str, str] = {}, *, passes_on: bool = False) -> None:
         self._tracer = tracer
         self._durations = durations
         self._agent = dict(agent)
+        self._passes_on = passes_on
         self._attributes = lru_cache(64)(self._make_attributes)
 
     def begin(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> CallSpan:
@@ -41,6 +43,8 @@ class ServedCalls:
             span = self._tracer.start_span(span_name(method), parent, SpanKind.SERVER, self._attributes(method))
             make_current(span, parent)
         call = CallSpan(span, method, self._durations, names.SERVER_ERRORS)
+        if self._passes_on and span is not None:
+            call.headers = headers_of(span)
         current.served.set(call)
         return call
 

@@ -65,9 +65,9 @@ def alone(span: Any) -> Context:
     """Return a context with a span and nothing else.
 
     Args:
-        span: The span.
+        span: The span; None for a context without one.
     """
-    return trace.set_span_in_context(span, _NONE)
+    return _NONE if span is None else trace.set_span_in_context(span, _NONE)
 
 
 def make_current(span: Any, context: Context = None) -> None:
@@ -80,6 +80,15 @@ def make_current(span: Any, context: Context = None) -> None:
         context: The context to put the span in; by default the current one.
     """
     contexts.attach(trace.set_span_in_context(span, context))
+
+
+def make_muted(span: Any) -> None:
+    """Make a span the current one, as `make_current` does, and have instrumentations make no spans in this task.
+
+    Args:
+        span: The span.
+    """
+    contexts.attach(contexts.set_value(contexts._SUPPRESS_INSTRUMENTATION_KEY, True, alone(span)))
 
 
 @contextmanager

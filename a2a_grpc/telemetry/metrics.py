@@ -34,6 +34,11 @@ class Metric(NamedTuple):
     bounds: tuple[float, ...] = names.DURATIONS_S
 
 
+STREAMED = "a2a_grpc.call.kind"
+"""Whether a call is unary or a stream."""
+REASON = "a2a_grpc.auth.reason"
+"""Why a call was refused."""
+
 CALL = (names.SYSTEM, names.METHOD, names.STATUS_CODE, names.ERROR_TYPE)
 
 SERVER_DURATION = Metric("rpc.server.call.duration", "histogram", "s", "How long a served call took.", CALL)
@@ -55,22 +60,70 @@ TAKEOVERS = Metric(
     "a2a_grpc.run.takeovers", "counter", "{run}", "Runs that were begun again because their server was lost."
 )
 
-METRICS = (SERVER_DURATION, CLIENT_DURATION, QUEUE_DURATION, RUN_DURATION, RUNS, TAKEOVERS)
+OPEN_CALLS = Metric("a2a_grpc.calls.open", "gauge", "{call}", "The calls that are being served.", (STREAMED,))
+REFUSALS = Metric(
+    "a2a_grpc.auth.refusals", "counter", "{call}", "Calls that were refused because of their credentials.", (REASON,)
+)
+EVENTS = Metric("a2a_grpc.events.appended", "counter", "{event}", "Events that were stored.")
+COMMIT_SIZE = Metric("a2a_grpc.commit.size", "histogram", "{write}", "Writes that one commit has stored.", (), COUNTS)
+COMMIT_DURATION = Metric("a2a_grpc.commit.duration", "histogram", "s", "How long a write waited until it was stored.")
+FOLLOWERS = Metric("a2a_grpc.followers", "gauge", "{follower}", "The readers that follow tasks.")
+LEASE_AGE = Metric("a2a_grpc.lease.age", "gauge", "s", "The time since the lease of this server was renewed.")
+PURGED = Metric("a2a_grpc.tasks.purged", "counter", "{task}", "Tasks and idempotency keys that were deleted for age.")
+OUTBOX_DEPTH = Metric("a2a_grpc.push.claimed", "gauge", "{config}", "The push configs that this server delivers.")
+OUTBOX_AGE = Metric("a2a_grpc.push.age", "gauge", "s", "How long the oldest delivery at work has been claimed.")
+DELIVERIES = Metric(
+    "a2a_grpc.push.duration",
+    "histogram",
+    "s",
+    "How long an attempt to deliver took.",
+    (names.DESTINATION, names.VERDICT),
+)
+TUNNELS = Metric("a2a_grpc.sentinel.tunnels", "gauge", "{agent}", "The agents that are attached.")
+PIPES = Metric("a2a_grpc.sentinel.pipes", "gauge", "{pipe}", "The pipes of attached agents.")
+
+METRICS = (
+    SERVER_DURATION,
+    CLIENT_DURATION,
+    OPEN_CALLS,
+    REFUSALS,
+    RUNS,
+    QUEUE_DURATION,
+    RUN_DURATION,
+    TAKEOVERS,
+    EVENTS,
+    COMMIT_SIZE,
+    COMMIT_DURATION,
+    FOLLOWERS,
+    LEASE_AGE,
+    PURGED,
+    OUTBOX_DEPTH,
+    OUTBOX_AGE,
+    DELIVERIES,
+    TUNNELS,
+    PIPES,
+)
 """All metrics, for the documentation."""
 
 Values: TypeAlias = Iterable[tuple[float, Mapping[str, str]]]
 """Values of a metric, each with its labels."""
 
+Read: TypeAlias = Callable[[], Values]
+
+READERS = "a2a_grpc_readers"
+"""The attribute of an instrument with the functions that are read for it: one for each server of the process."""
+
 
 class Instruments:
-    """Makes the instruments of a meter.
+    """Makes the instruments of a meter, for one server.
 
     Args:
-        meter: The meter.
+        meter: The meter. Several servers of a process may have the same one.
     """
 
     def __init__(self, meter: Any) -> None:
         self._meter = meter
+        self._observed: list[tuple[list[Read], Read]] = []
 
     def histogram(self, metric: Metric) -> Any:
         """Return the instrument of a histogram.
@@ -90,21 +143,44 @@ class Instruments:
         """
         return self._meter.create_counter(metric.name, metric.unit, metric.text)
 
-    def observe(self, metric: Metric, read: Callable[[], Values]) -> None:
-        """Read a counter or a gauge each time that the metrics are collected.
+    def observe(self, metric: Metric, read: Read) -> None:
+        """Read a counter or a gauge each time that the metrics are collected, until `close`.
 
         Args:
             metric: The metric.
-            read: Returns the values. It may be called in another thread.
+            read: Returns the values. It is called in another thread, so it must not change anything.
         """
         from opentelemetry.metrics import Observation
 
-        make = {
-            "counter": self._meter.create_observable_counter,
-            "gauge": self._meter.create_observable_gauge,
-        }[metric.kind]
+        make = (
+            self._meter.create_observable_counter if metric.kind == "counter" else self._meter.create_observable_gauge
+        )
+        readers: list[Read] = []
 
         def collect(options: object) -> Iterable[Any]:
-            return [Observation(value, dict(labels)) for value, labels in read()]
+            return [Observation(value, dict(labels)) for labels, value in _merged(metric, readers).items()]
 
-        make(metric.name, [collect], metric.unit, metric.text)
+        # A meter makes an instrument once. For the second server it returns that of the first one.
+        instrument = make(metric.name, [collect], metric.unit, metric.text)
+        found: list[Read] = vars(instrument).setdefault(READERS, readers)
+        found.append(read)
+        self._observed.append((found, read))
+
+    def close(self) -> None:
+        """Read nothing of this server any more."""
+        for readers, read in self._observed:
+            readers.remove(read)
+        self._observed.clear()
+
+
+def _merged(metric: Metric, readers: Iterable[Read]) -> dict[tuple[tuple[str, str], ...], float]:
+    """Return the values of all servers by their labels: for ages the largest one, otherwise the sum."""
+    found: dict[tuple[tuple[str, str], ...], float] = {}
+    for read in tuple(readers):
+        for value, labels in read():
+            key = tuple(labels.items())
+            before = found.get(key)
+            if before is not None:
+                value = max(before, value) if metric.unit == "s" else before + value
+            found[key] = value
+    return found

@@ -20,6 +20,12 @@ SKILL = "a2a_grpc.skill.id"
 ATTEMPT = "a2a_grpc.run.attempt"
 RUN_STATE = "a2a_grpc.run.state"
 
+DESTINATION = "a2a_grpc.push.destination"
+VERDICT = "a2a_grpc.push.verdict"
+
+TRACEPARENT = "traceparent"
+"""The entry of metadata, and the header, with the id of the trace."""
+
 GRPC = "grpc"
 OTHER = "_OTHER"
 """What stands for the name of a method that is not known, since callers choose such names."""

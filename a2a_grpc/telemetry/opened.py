@@ -4,27 +4,32 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from a2a_grpc.telemetry.metrics import CLIENT_DURATION, SERVER_DURATION, Instruments
+from a2a_grpc.telemetry.metrics import CLIENT_DURATION, DELIVERIES, SERVER_DURATION, Instruments
 from a2a_grpc.telemetry.provider import find_meter, find_tracer
 
 if TYPE_CHECKING:
     from a2a_grpc.telemetry.calls import MadeCalls, ServedCalls
+    from a2a_grpc.telemetry.deliveries import DeliverySpans
     from a2a_grpc.telemetry.runs import RunSpans
 
 
-def served_calls(tracer: Any, meter: Any, agent: Mapping[str, str] = {}) -> "ServedCalls | None":
+def served_calls(
+    tracer: Any, meter: Any, agent: Mapping[str, str] = {}, *, passes_on: bool = False
+) -> "ServedCalls | None":
     """Return what makes the spans of a server's calls; None if there are neither traces nor metrics.
 
     Args:
         tracer: The tracer; None for no traces.
         meter: The meter; None for no metrics.
         agent: Attributes of the agent, for each span.
+        passes_on: True if calls are passed on with the headers of their spans.
     """
     if tracer is None and meter is None:
         return None
     from a2a_grpc.telemetry.calls import ServedCalls  # with OpenTelemetry, which is only there if it is used
 
-    return ServedCalls(tracer, Instruments(meter).histogram(SERVER_DURATION) if meter is not None else None, agent)
+    durations = Instruments(meter).histogram(SERVER_DURATION) if meter is not None else None
+    return ServedCalls(tracer, durations, agent, passes_on=passes_on)
 
 
 def run_spans(tracer: Any, meter: Any, agent: Mapping[str, str]) -> "RunSpans | None":
@@ -40,6 +45,22 @@ def run_spans(tracer: Any, meter: Any, agent: Mapping[str, str]) -> "RunSpans | 
     from a2a_grpc.telemetry.runs import RunSpans
 
     return RunSpans(tracer, Instruments(meter) if meter is not None else None, agent)
+
+
+def delivery_spans(tracer: Any, meter: Any, runs: "RunSpans | None") -> "DeliverySpans | None":
+    """Return what makes the spans of deliveries; None if there are neither traces nor metrics.
+
+    Args:
+        tracer: The tracer; None for no traces.
+        meter: The meter; None for no metrics.
+        runs: The spans of runs, to which those of deliveries belong.
+    """
+    if runs is None:
+        return None
+    from a2a_grpc.telemetry.deliveries import DeliverySpans
+
+    durations = Instruments(meter).histogram(DELIVERIES) if meter is not None else None
+    return DeliverySpans(tracer, durations, runs.newest)
 
 
 def made_calls() -> "MadeCalls | None":

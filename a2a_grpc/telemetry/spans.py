@@ -22,7 +22,9 @@ ATTRIBUTES = {
     names.AGENT_VERSION: "The version of the agent, as above.",
     names.CONVERSATION_ID: "The id of the context of the task.",
     names.SKILL: "The skill that runs.",
-    names.ATTEMPT: "How many times the run was begun, if it is not the first time.",
+    names.ATTEMPT: "How many times the run or the delivery was begun, if it is not the first time.",
+    names.DESTINATION: "`webhook` or `callback`.",
+    names.VERDICT: "What the receiver did: `delivered`, `retry`, `unauthorized`, `gone` or `refused`.",
 }
 """What each attribute says."""
 
@@ -80,6 +82,13 @@ RUN = Span(
         names.ERROR_TYPE,
     ),
 )
+DELIVERY = Span(
+    "`push webhook` or `push callback`",
+    "PRODUCER",
+    "An attempt to deliver an event of a task. It belongs to the trace of the newest run of the task, if the same "
+    "process has run it.",
+    (names.TASK_ID, names.DESTINATION, names.VERDICT, names.ATTEMPT, names.ERROR_TYPE),
+)
 
-SPANS = (CLIENT, SERVER, RUN)
+SPANS = (CLIENT, SERVER, RUN, DELIVERY)
 """All kinds of spans."""

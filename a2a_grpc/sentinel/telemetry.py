@@ -1,0 +1,39 @@
+"""The traces and metrics of a sentinel, if the program wants any."""
+
+from a2a_grpc.auth.callers import Callers
+from a2a_grpc.rpc import Calls
+from a2a_grpc.sentinel.routes import Routes
+from a2a_grpc.telemetry.metrics import OPEN_CALLS, PIPES, REASON, REFUSALS, STREAMED, TUNNELS, Instruments
+from a2a_grpc.telemetry.opened import served_calls
+from a2a_grpc.telemetry.provider import find_meter, find_tracer
+
+
+class SentinelTelemetry:
+    """What a sentinel reports.
+
+    Args:
+        calls: The calls in progress.
+        routes: The agents.
+        callers: The callers.
+
+    Attributes:
+        spans: Begins the spans of calls; None if the program wants neither traces nor metrics.
+    """
+
+    def __init__(self, calls: Calls, routes: Routes, callers: Callers) -> None:
+        meter = find_meter()
+        self.spans = served_calls(find_tracer(), meter, passes_on=True)
+        self._instruments = instruments = Instruments(meter) if meter is not None else None
+        if instruments is None:
+            return
+        instruments.observe(
+            OPEN_CALLS, lambda: [(calls.streams, {STREAMED: "stream"}), (calls.unary, {STREAMED: "unary"})]
+        )
+        instruments.observe(REFUSALS, lambda: [(count, {REASON: reason}) for reason, count in callers.refused.items()])
+        instruments.observe(TUNNELS, lambda: [(routes.count, {})])
+        instruments.observe(PIPES, lambda: [(sum(tunnel.pipes for tunnel in routes.all()), {})])
+
+    def close(self) -> None:
+        """Report nothing any more."""
+        if self._instruments is not None:
+            self._instruments.close()
