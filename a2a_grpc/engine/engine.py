@@ -77,6 +77,11 @@ class Engine:
         return self._resources.is_draining
 
     @property
+    def removed(self) -> int:
+        """The number of ended tasks and idempotency keys that were deleted."""
+        return self._recovery.removed
+
+    @property
     def is_healthy(self) -> bool:
         """True while the background work runs, and the other replicas know that this one is alive."""
         return self._recovery.is_healthy

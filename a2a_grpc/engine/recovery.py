@@ -55,6 +55,8 @@ class Recovery:
         self._expiry = Expiry(resources, runs)
         self._periodic = PeriodicTasks()
         self._listening = ExitStack()
+        self.removed = 0
+        """The number of tasks and idempotency keys that were deleted."""
         self._out_of_touch: set[TaskKey] = set()
         """Tasks of this process whose runs were stopped because the store was away."""
 
@@ -255,6 +257,7 @@ class Recovery:
 
     async def _sweep(self) -> None:
         if removed := await sweep(self._resources.log.store, self._resources.settings):
+            self.removed += removed
             logger.info("ended tasks were removed count=%d", removed)
         for key in await self._expiry.sweep():
             await self.recover(key)

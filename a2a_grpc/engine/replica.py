@@ -1,6 +1,7 @@
 """This process among those that share a store: its name and its lease."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -76,6 +77,12 @@ class Replica:
             self._timer.cancel()
         self._until = begun + self._lease_s
         self._timer = asyncio.get_running_loop().call_at(self._until - ALLOWANCE * self._lease_s, self._tell_end)
+
+    @property
+    def lease_age_s(self) -> float:
+        """Seconds since the lease was renewed; 0 without a lease."""
+        left_s = self._until - time.monotonic()
+        return 0.0 if left_s == float("-inf") else max(0.0, self._lease_s - left_s)
 
     async def join(self) -> None:
         """Make this replica alive. Raise StoreUnavailable."""

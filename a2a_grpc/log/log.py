@@ -39,6 +39,8 @@ class Log:
         self.store = store
         self.bus = bus
         self.is_closing = False
+        self.appended = 0
+        """The number of records that were given to the store."""
         self._tails: dict[TaskKey, Tail] = {}
 
     def write(self, write: Create | Append, event: StreamResponse | None = None) -> Written:
@@ -48,6 +50,7 @@ class Log:
         parsed event of the record, which must not change any more.
         """
         written = self.store.write(write)
+        self.appended += 1
         if isinstance(write, Create):
             return written  # others do not know the task yet
         if written.done():
@@ -71,6 +74,12 @@ class Log:
         elif tail is not None:
             tail.begun_seq = 0
             tail.topic.invalidate()  # others have written, or the record may be in the store
+
+    @property
+    def followers(self) -> tuple[int, int]:
+        """The number of followers that have taken all records, and the number of those that are behind."""
+        counts = [tail.counts for tail in tuple(self._tails.values())]
+        return sum(current for current, _ in counts), sum(behind for _, behind in counts)
 
     async def poll(self) -> None:
         """Compare the logs that are followed here with the store, since a wake of another process may be lost."""

@@ -116,6 +116,11 @@ class Tail:
 
     # -- followers
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The number of followers that have taken all records, and the number of those that are behind."""
+        return self._reached, self._readers - self._reached
+
     def join(self, reader: Reader, after: int, state: TaskState | None) -> None:
         """Let a follower begin after a seq. `state` is the state of the task at that seq, if the follower knows it."""
         if after > self.seq + READ_BATCH:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -57,6 +58,8 @@ class Courier:
         random: Random,
     ) -> None:
         self.claim = claim
+        self.begun_at = time.monotonic()
+        """When the claim was made, by the clock of this process."""
         self.is_sending = False
         """True while an attempt is at work."""
         self.has_failed = False

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -97,6 +98,12 @@ class Sender:
     def __len__(self) -> int:
         """Return the number of configs that are claimed."""
         return len(self._at_work)
+
+    @property
+    def oldest_s(self) -> float:
+        """Seconds since the oldest of the claims was made; 0 without claims."""
+        begun = [courier.begun_at for courier, _ in tuple(self._at_work.values())]
+        return time.monotonic() - min(begun) if begun else 0.0
 
     def look(self) -> None:
         """Have the next round come at once, as a config may be due."""

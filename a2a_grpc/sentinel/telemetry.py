@@ -3,7 +3,7 @@
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.rpc import Calls
 from a2a_grpc.sentinel.routes import Routes
-from a2a_grpc.telemetry.metrics import OPEN_CALLS, PIPES, REASON, REFUSALS, STREAMED, TUNNELS, Instruments
+from a2a_grpc.telemetry.metrics import PIPES, TUNNELS, Instruments
 from a2a_grpc.telemetry.opened import served_calls
 from a2a_grpc.telemetry.provider import find_meter, find_tracer
 
@@ -22,14 +22,11 @@ class SentinelTelemetry:
 
     def __init__(self, calls: Calls, routes: Routes, callers: Callers) -> None:
         meter = find_meter()
-        self.spans = served_calls(find_tracer(), meter, passes_on=True)
         self._instruments = instruments = Instruments(meter) if meter is not None else None
+        self.spans = served_calls(find_tracer(), instruments, passes_on=True)
         if instruments is None:
             return
-        instruments.observe(
-            OPEN_CALLS, lambda: [(calls.streams, {STREAMED: "stream"}), (calls.unary, {STREAMED: "unary"})]
-        )
-        instruments.observe(REFUSALS, lambda: [(count, {REASON: reason}) for reason, count in callers.refused.items()])
+        instruments.watch_calls(lambda: calls.unary, lambda: calls.streams, callers.refused)
         instruments.observe(TUNNELS, lambda: [(routes.count, {})])
         instruments.observe(PIPES, lambda: [(sum(tunnel.pipes for tunnel in routes.all()), {})])
 

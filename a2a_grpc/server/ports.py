@@ -30,6 +30,7 @@ from a2a_grpc.rpc.traffic import Traffic
 from a2a_grpc.server.handlers import Handlers
 from a2a_grpc.server.methods import PortMethods
 from a2a_grpc.server.settings import ServerSettings
+from a2a_grpc.telemetry.prometheus import Scrape
 from a2a_grpc.wire import AgentCard
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Ports:
         is_alive: Callable[[], bool],
         is_ready: Callable[[], Awaitable[bool]],
         jwks: bytes | None,
+        scrape: Scrape | None = None,
     ) -> None:
         """Serve the card and the probes over HTTP, unless HTTP is off.
 
@@ -147,6 +149,7 @@ class Ports:
             is_alive: Says whether the server can serve.
             is_ready: Says whether the server accepts messages.
             jwks: The public keys of push notifications; None without such keys.
+            scrape: The metrics; None if they are not shown.
         """
         settings, tls = self._settings, self._front.tls
         listener = next((one for one in settings.listening if one.setting == "http_listen"), None)
@@ -161,6 +164,7 @@ class Ports:
             is_ready=is_ready,
             names_asked_host=settings.names_asked_host,
             jwks=jwks,
+            scrape=scrape,
         )
         address = await http.start(
             listener.host,

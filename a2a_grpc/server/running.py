@@ -52,7 +52,7 @@ class Running:
             plan.settings.store, budget_s=max(BUDGET_S, plan.engine.outage_s + RECONNECT_S)
         )
         self.log = Log(self.store, open_bus(plan.settings.bus, plan.database_url))
-        self._telemetry = ServerTelemetry(plan.agent)
+        self._telemetry = ServerTelemetry(plan.agent, serves_metrics=plan.settings.metrics)
         self.engine = Engine(plan.agent, self.log, plan.engine, self._telemetry.runs)
         self._interceptors = instrumented(plan.interceptors, is_traced=self._telemetry.is_traced)
         self._call_log: CallLog | None = None
@@ -126,11 +126,16 @@ class Running:
                 )
                 undo.push_async_callback(self.pushing.stop)
             handlers = self._handlers()
+            sender = self.pushing.sender if self.pushing is not None else None
+            self._telemetry.watch(self.calls, plan.callers, self.engine, self.log, sender)
+            undo.callback(self._telemetry.close)
             undo.push_async_callback(self.log.bus.stop)
             await self.log.bus.start()
             jwks = self.pushing.jwks if self.pushing is not None else None
             # `/readyz` answers 503 until the server is ready.
-            await ports.listen_http(self.card, is_alive=is_alive, is_ready=self.readiness.check, jwks=jwks)
+            await ports.listen_http(
+                self.card, is_alive=is_alive, is_ready=self.readiness.check, jwks=jwks, scrape=self._telemetry.scrape
+            )
             await undo.enter_async_context(self.engine)
             ports.health.tell(True)
             served = await ports.serve(handlers)
@@ -170,6 +175,7 @@ class Running:
         if is_stored:
             await self.log.bus.stop()
             await self.store.close()
+        self._telemetry.close()
         self._quiet.__exit__(None, None, None)
 
     async def _look(self) -> None:

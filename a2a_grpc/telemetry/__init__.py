@@ -7,6 +7,7 @@ spans       the spans as a table
 metrics     the metrics as a table, and their instruments
 call        the span of one call
 calls       beginning the spans of calls, at the server and at the client
+prometheus  the metrics as Prometheus reads them
 runs        the spans of runs
 deliveries  the spans of deliveries of push notifications
 context     the context of a trace: in metadata, in text, in the current task

@@ -34,8 +34,10 @@ class Metric(NamedTuple):
     bounds: tuple[float, ...] = names.DURATIONS_S
 
 
-STREAMED = "a2a_grpc.call.kind"
+CALL_KIND = "a2a_grpc.call.kind"
 """Whether a call is unary or a stream."""
+FOLLOWER = "a2a_grpc.follower.state"
+"""Whether a follower is behind."""
 REASON = "a2a_grpc.auth.reason"
 """Why a call was refused."""
 
@@ -60,14 +62,20 @@ TAKEOVERS = Metric(
     "a2a_grpc.run.takeovers", "counter", "{run}", "Runs that were begun again because their server was lost."
 )
 
-OPEN_CALLS = Metric("a2a_grpc.calls.open", "gauge", "{call}", "The calls that are being served.", (STREAMED,))
+OPEN_CALLS = Metric("a2a_grpc.calls.open", "gauge", "{call}", "The calls that are being served.", (CALL_KIND,))
 REFUSALS = Metric(
     "a2a_grpc.auth.refusals", "counter", "{call}", "Calls that were refused because of their credentials.", (REASON,)
 )
 EVENTS = Metric("a2a_grpc.events.appended", "counter", "{event}", "Events that were stored.")
 COMMIT_SIZE = Metric("a2a_grpc.commit.size", "histogram", "{write}", "Writes that one commit has stored.", (), COUNTS)
-COMMIT_DURATION = Metric("a2a_grpc.commit.duration", "histogram", "s", "How long a write waited until it was stored.")
-FOLLOWERS = Metric("a2a_grpc.followers", "gauge", "{follower}", "The readers that follow tasks.")
+COMMIT_DURATION = Metric("a2a_grpc.commit.duration", "histogram", "s", "How long a commit of a database took.")
+FOLLOWERS = Metric(
+    "a2a_grpc.followers",
+    "gauge",
+    "{follower}",
+    "The readers that follow tasks: those that have taken all events, and those that are behind.",
+    (FOLLOWER,),
+)
 LEASE_AGE = Metric("a2a_grpc.lease.age", "gauge", "s", "The time since the lease of this server was renewed.")
 PURGED = Metric("a2a_grpc.tasks.purged", "counter", "{task}", "Tasks and idempotency keys that were deleted for age.")
 OUTBOX_DEPTH = Metric("a2a_grpc.push.claimed", "gauge", "{config}", "The push configs that this server delivers.")
@@ -166,11 +174,32 @@ class Instruments:
         found.append(read)
         self._observed.append((found, read))
 
+    def watch_calls(self, unary: Callable[[], int], streams: Callable[[], int], refused: Mapping[str, int]) -> None:
+        """Read the open calls and the refused callers of a server or a sentinel.
+
+        Args:
+            unary: Returns the number of open unary calls.
+            streams: Returns the number of open streams.
+            refused: The number of refused calls, by reason.
+        """
+        self.observe(OPEN_CALLS, lambda: [(unary(), {CALL_KIND: "unary"}), (streams(), {CALL_KIND: "stream"})])
+        self.observe(REFUSALS, lambda: [(count, {REASON: reason}) for reason, count in tuple(refused.items())])
+
     def close(self) -> None:
         """Read nothing of this server any more."""
         for readers, read in self._observed:
             readers.remove(read)
         self._observed.clear()
+
+
+def followers(current: int, behind: int) -> Values:
+    """Return the values of `FOLLOWERS`.
+
+    Args:
+        current: The number of followers that have taken all records.
+        behind: The number of the others.
+    """
+    return [(current, {FOLLOWER: "current"}), (behind, {FOLLOWER: "behind"})]
 
 
 def _merged(metric: Metric, readers: Iterable[Read]) -> dict[tuple[tuple[str, str], ...], float]:

@@ -14,52 +14,52 @@ if TYPE_CHECKING:
 
 
 def served_calls(
-    tracer: Any, meter: Any, agent: Mapping[str, str] = {}, *, passes_on: bool = False
+    tracer: Any, instruments: Instruments | None, agent: Mapping[str, str] = {}, *, passes_on: bool = False
 ) -> "ServedCalls | None":
     """Return what makes the spans of a server's calls; None if there are neither traces nor metrics.
 
     Args:
         tracer: The tracer; None for no traces.
-        meter: The meter; None for no metrics.
+        instruments: Makes the instruments; None for no metrics.
         agent: Attributes of the agent, for each span.
         passes_on: True if calls are passed on with the headers of their spans.
     """
-    if tracer is None and meter is None:
+    if tracer is None and instruments is None:
         return None
     from a2a_grpc.telemetry.calls import ServedCalls  # with OpenTelemetry, which is only there if it is used
 
-    durations = Instruments(meter).histogram(SERVER_DURATION) if meter is not None else None
+    durations = instruments.histogram(SERVER_DURATION) if instruments is not None else None
     return ServedCalls(tracer, durations, agent, passes_on=passes_on)
 
 
-def run_spans(tracer: Any, meter: Any, agent: Mapping[str, str]) -> "RunSpans | None":
+def run_spans(tracer: Any, instruments: Instruments | None, agent: Mapping[str, str]) -> "RunSpans | None":
     """Return the observer of a server's runs; None if there are neither traces nor metrics.
 
     Args:
         tracer: The tracer; None for no traces.
-        meter: The meter; None for no metrics.
+        instruments: Makes the instruments; None for no metrics.
         agent: Attributes of the agent, for each span.
     """
-    if tracer is None and meter is None:
+    if tracer is None and instruments is None:
         return None
     from a2a_grpc.telemetry.runs import RunSpans
 
-    return RunSpans(tracer, Instruments(meter) if meter is not None else None, agent)
+    return RunSpans(tracer, instruments, agent)
 
 
-def delivery_spans(tracer: Any, meter: Any, runs: "RunSpans | None") -> "DeliverySpans | None":
+def delivery_spans(tracer: Any, instruments: Instruments | None, runs: "RunSpans | None") -> "DeliverySpans | None":
     """Return what makes the spans of deliveries; None if there are neither traces nor metrics.
 
     Args:
         tracer: The tracer; None for no traces.
-        meter: The meter; None for no metrics.
+        instruments: Makes the instruments; None for no metrics.
         runs: The spans of runs, to which those of deliveries belong.
     """
     if runs is None:
         return None
     from a2a_grpc.telemetry.deliveries import DeliverySpans
 
-    durations = Instruments(meter).histogram(DELIVERIES) if meter is not None else None
+    durations = instruments.histogram(DELIVERIES) if instruments is not None else None
     return DeliverySpans(tracer, durations, runs.newest)
 
 

@@ -62,6 +62,8 @@ class Commits:
         self._budget_s = budget_s
         self._outage = outage
         self._committed = committed  # called after each commit, before the callers are notified
+        self.on_commit: Callable[[int, float], None] = lambda writes, duration_s: None
+        """Called after each commit with the number of its writes, and its duration in seconds."""
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._batch: Sequence[_Waiting] = ()
@@ -177,7 +179,9 @@ class Commits:
         return None
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        begun = time.perf_counter()
         await self._database.write(commit, batch, self._number)
+        self.on_commit(len(batch), time.perf_counter() - begun)
         self._committed(batch)
         for waiting in batch:
             waiting.settle()

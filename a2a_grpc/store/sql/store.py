@@ -138,6 +138,15 @@ class SqlStore:
         self._snapshot_writer.start()
         return ()
 
+    def observe_commits(self, committed: Callable[[int, float], None]) -> None:
+        """Call a function after each commit of writes, until the store is closed.
+
+        Args:
+            committed: Gets the number of the writes, and the duration of the commit in seconds.
+        """
+        if self._commits is not None:
+            self._commits.on_commit = committed
+
     async def close(self) -> None:
         commits, writer, database = self._commits, self._snapshot_writer, self._database
         self._commits = self._snapshot_writer = self._database = None
