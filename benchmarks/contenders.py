@@ -138,7 +138,24 @@ async def serve(server):
 # -- ours
 
 
+def trace():
+    """Set a provider of traces, as a program that exports them does."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+    class Dropping(SpanExporter):
+        def export(self, spans):
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(Dropping()))
+    trace.set_tracer_provider(provider)
+
+
 async def ours(options):
+    if options.traced:
+        trace()
     from agent import agent
 
     from a2a_grpc import Server, ServerSettings
@@ -358,6 +375,7 @@ def main():
     )
     parser.add_argument("--attach", metavar="HOST:PORT", help="the sentinel to which a bare server attaches")
     parser.add_argument("--uvloop", action="store_true", help="another event loop")
+    parser.add_argument("--traced", action="store_true", help="spans, with a batch processor whose exporter drops them")
     options = parser.parse_args()
     run = asyncio.run
     if options.uvloop:

@@ -41,7 +41,7 @@ class ServerTelemetry:
         self._instruments = Instruments(meter) if meter is not None else None
         named = {names.AGENT_NAME: agent.name, names.AGENT_VERSION: agent.version}
         self.calls = served_calls(self._tracer, self._instruments, named)
-        self.runs = run_spans(self._tracer, self._instruments, named)
+        self.runs = run_spans(self._tracer, self._instruments)
         self.deliveries = delivery_spans(self._tracer, self._instruments, self.runs)
 
     @property

@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind
 from a2a_grpc.protocol import PROTOCOL_VERSION
 from a2a_grpc.telemetry import current, names
 from a2a_grpc.telemetry.call import CallSpan
-from a2a_grpc.telemetry.context import headers_of, make_current, received
+from a2a_grpc.telemetry.context import fields, headers_of, make_current, received
 from a2a_grpc.wire import SERVICE_NAME
 
 
@@ -28,6 +28,7 @@ class ServedCalls:
         self._durations = durations
         self._agent = dict(agent)
         self._passes_on = passes_on
+        self._wanted = fields()
         self._attributes = lru_cache(64)(self._make_attributes)
 
     def begin(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> CallSpan:
@@ -39,7 +40,7 @@ class ServedCalls:
         """
         span = None
         if self._tracer is not None:
-            parent = received(metadata)
+            parent = received(metadata, self._wanted)
             span = self._tracer.start_span(span_name(method), parent, SpanKind.SERVER, self._attributes(method))
             make_current(span, parent)
         call = CallSpan(span, method, self._durations, names.SERVER_ERRORS)

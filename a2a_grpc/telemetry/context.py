@@ -19,13 +19,18 @@ _W3C = TraceContextTextMapPropagator()
 _NONE: Context = contexts.Context()
 
 
-def received(metadata: Iterable[tuple[str, str | bytes]]) -> Context:
+def fields() -> frozenset[str]:
+    """Return the names of the metadata that tell of a trace."""
+    return frozenset(propagate.get_global_textmap().fields)
+
+
+def received(metadata: Iterable[tuple[str, str | bytes]], wanted: frozenset[str]) -> Context:
     """Return the context that a caller has sent; one without a span if the caller has sent none.
 
     Args:
         metadata: The metadata of the call.
+        wanted: What `fields` has returned.
     """
-    wanted = propagate.get_global_textmap().fields
     carrier = {name: value for name, value in metadata if name in wanted and isinstance(value, str)}
     return propagate.extract(carrier, _NONE) if carrier else _NONE
 

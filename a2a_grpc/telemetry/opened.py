@@ -32,19 +32,18 @@ def served_calls(
     return ServedCalls(tracer, durations, agent, passes_on=passes_on)
 
 
-def run_spans(tracer: Any, instruments: Instruments | None, agent: Mapping[str, str]) -> "RunSpans | None":
+def run_spans(tracer: Any, instruments: Instruments | None) -> "RunSpans | None":
     """Return the observer of a server's runs; None if there are neither traces nor metrics.
 
     Args:
         tracer: The tracer; None for no traces.
         instruments: Makes the instruments; None for no metrics.
-        agent: Attributes of the agent, for each span.
     """
     if tracer is None and instruments is None:
         return None
     from a2a_grpc.telemetry.runs import RunSpans
 
-    return RunSpans(tracer, instruments, agent)
+    return RunSpans(tracer, instruments)
 
 
 def delivery_spans(tracer: Any, instruments: Instruments | None, runs: "RunSpans | None") -> "DeliverySpans | None":

@@ -31,17 +31,15 @@ class RunSpans:
     Args:
         tracer: The tracer; None for no spans.
         instruments: Makes the instruments; None for no metrics.
-        agent: Attributes of the agent, for each span.
     """
 
-    def __init__(self, tracer: Any, instruments: Instruments | None, agent: Mapping[str, str]) -> None:
+    def __init__(self, tracer: Any, instruments: Instruments | None) -> None:
         self.tracer = tracer
         self.states: Counter[str] = Counter()
         """The number of runs in each state."""
         self.queued: Any = None
         self.worked: Any = None
         self._takeovers: Any = None
-        self._agent = agent
         self._newest: OrderedDict[str, Any] = OrderedDict()
         if instruments is not None:
             self.queued, self.worked = instruments.histogram(QUEUE_DURATION), instruments.histogram(RUN_DURATION)
@@ -68,7 +66,6 @@ class RunSpans:
         if attempt > 1 and self._takeovers is not None:
             self._takeovers.add(1)
         found: dict[str, Any] = {
-            **self._agent,
             names.TASK_ID: task_id,
             names.CONVERSATION_ID: context_id,
             names.SKILL: skill,

@@ -75,8 +75,6 @@ RUN = Span(
         names.TASK_ID,
         names.TASK_STATE,
         names.CONVERSATION_ID,
-        names.AGENT_NAME,
-        names.AGENT_VERSION,
         names.SKILL,
         names.ATTEMPT,
         names.ERROR_TYPE,
