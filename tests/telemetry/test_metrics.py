@@ -107,7 +107,7 @@ def metrics_of(readings: InMemoryMetricReader) -> list[Any]:
 
 def value_of(readings: InMemoryMetricReader, name: str) -> float:
     [metric] = [metric for metric in metrics_of(readings) if metric.name == name]
-    return sum(point.value for point in metric.data.data_points)
+    return float(sum(point.value for point in metric.data.data_points))
 
 
 def _more(seen: int, least: int) -> None:

@@ -18,7 +18,7 @@ from tests.sentinel.tunnels import ADDRESS, attached, sentinel
 from tests.telemetry.conftest import Spans, check_table, shown
 
 SECRET = "a-word-that-nobody-else-may-see"
-LOCAL = {"push": True, "push_allow": "127.0.0.0/8"}
+LOCAL: dict[str, Any] = {"push": True, "push_allow": "127.0.0.0/8"}
 
 
 def tree(spans: Spans) -> list[str]:
