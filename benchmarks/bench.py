@@ -30,11 +30,11 @@ import grpc
 
 HERE = Path(__file__).parent
 BARE, MEMORY, SQLITE, POSTGRES = "bare", "memory", "sqlite", "postgres"
-UVLOOP, JWT, UNREAD = "uvloop", "jwt", "unread-token"
+UVLOOP, JWT, UNREAD, TRACED = "uvloop", "jwt", "unread-token", "traced"
 SDK, SDK_SQLITE, GO = "sdk", "sdk-sqlite", "sdk-go"
 PROXY, SENTINEL = "proxy", "sentinel"
-ALL = (BARE, MEMORY, UVLOOP, UNREAD, JWT, SQLITE, POSTGRES, SDK, SDK_SQLITE, GO, PROXY, SENTINEL)
-SERVERS = tuple(name for name in ALL if name not in (UNREAD, JWT, GO, PROXY, SENTINEL))
+ALL = (BARE, MEMORY, UVLOOP, UNREAD, JWT, TRACED, SQLITE, POSTGRES, SDK, SDK_SQLITE, GO, PROXY, SENTINEL)
+SERVERS = tuple(name for name in ALL if name not in (UNREAD, JWT, TRACED, GO, PROXY, SENTINEL))
 TIMED = ("unary", "get", "pages", "stream", "first")
 """Orders that go on for a number of seconds."""
 GO_MODULE = HERE.parent / "tests" / "interop" / "peers" / "go"
@@ -71,9 +71,12 @@ WORKLOADS = (
     *(
         Workload(
             f"SendMessage → Message, {n} in flight", unary("message", n),
-            (*FAST, UVLOOP, UNREAD, JWT, GO, *RELAYED) if n == 32 else (*FAST, *RELAYED) if n == 1 else FAST,
+            (*FAST, UVLOOP, UNREAD, JWT, TRACED, GO, *RELAYED) if n == 32 else (*FAST, *RELAYED) if n == 1 else FAST,
             is_quick=n == 32,
-            goals=((MEMORY, BARE, 0.80), (MEMORY, SDK, 3.0), (JWT, UNREAD, 0.95), (SENTINEL, PROXY, 0.75))
+            goals=(
+                (MEMORY, BARE, 0.80), (MEMORY, SDK, 3.0), (JWT, UNREAD, 0.95), (TRACED, MEMORY, 0.90),
+                (SENTINEL, PROXY, 0.75),
+            )
             if n == 32 else (),
         )
         for n in (1, 8, 32, 128)
@@ -85,7 +88,7 @@ WORKLOADS = (
             is_quick=n == 32,
             goals=(
                 (MEMORY, BARE, 0.65), (MEMORY, SDK, 4.0), (SQLITE, MEMORY, 0.5), (SQLITE, SDK_SQLITE, 10.0),
-                (JWT, UNREAD, 0.95),
+                (JWT, UNREAD, 0.95), (TRACED, MEMORY, 0.90),
             )
             if n == 32 else (),
         )
@@ -100,8 +103,8 @@ WORKLOADS = (
     Workload("stream of 3 chunks, 8 at a time", stream(3, 8), unit="events/s"),
     Workload("stream of 100 chunks", stream(100), (*SERVERS, GO, *RELAYED), unit="events/s", is_quick=True),
     Workload(
-        "stream of 1,000 chunks", stream(1_000), (*SERVERS, GO), unit="events/s",
-        goals=((MEMORY, BARE, 1.0), (SQLITE, MEMORY, 0.5)),
+        "stream of 1,000 chunks", stream(1_000), (*SERVERS, TRACED, GO), unit="events/s",
+        goals=((MEMORY, BARE, 1.0), (SQLITE, MEMORY, 0.5), (TRACED, MEMORY, 0.97)),
     ),
     Workload(
         "stream of 1,000 chunks, 8 at a time", stream(1_000, 8), (*FAST, *RELAYED), unit="events/s",
@@ -274,6 +277,7 @@ class Contenders:
             MEMORY: ["ours"],
             UVLOOP: ["ours", "--uvloop"],
             JWT: ["ours", "--jwt"],
+            TRACED: ["ours", "--traced"],
             SQLITE: ["ours", f"--store=sqlite:///{folder}/ours.db"],
             POSTGRES: ["ours", f"--store={postgres}"],
             SDK: ["sdk"],

@@ -3,9 +3,10 @@
     python benchmarks/tracing.py                     a minute
     python benchmarks/tracing.py --before FOLDER     also a checkout of an earlier commit, before there were spans
 
-The exporter drops the spans: what it does with them is its own, and in its own thread. Prints, for each workload, the
-CPU time of the server for each call or event, and the ratio to the server without a provider (or to the earlier one):
-the median of the rounds, with the lowest and the highest.
+The exporter drops the spans: what it does with them is its own, and in its own thread.
+
+For each workload it prints the CPU time of the server for each call or event. It also prints the ratio to the server
+without a provider, or to the earlier one. Ratios are the median of the rounds, with the lowest and the highest.
 """
 
 import argparse

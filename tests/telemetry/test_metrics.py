@@ -9,12 +9,15 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
 from a2a_grpc import Task, connect
-from a2a_grpc.errors import TaskNotFoundError
+from a2a_grpc.client import bearer
+from a2a_grpc.errors import TaskNotFoundError, UnauthenticatedError
 from a2a_grpc.telemetry.metrics import METRICS
 from a2a_grpc.wire import TaskPushNotificationConfig
 from tests.covers import covers
 from tests.harness import eventually, run_program, scripted_agent, serving
 from tests.push.sockets import hook
+from tests.sentinel.test_attaching import by_token
+from tests.sentinel.tunnels import ADDRESS, attached, sentinel
 
 SECRET = "a-word-that-nobody-else-may-see"
 
@@ -78,6 +81,19 @@ async def test_two_servers_of_a_process_add_up_and_one_that_is_closed_counts_no_
             both = value_of(readings, "a2a_grpc.events.appended")
         alone = value_of(readings, "a2a_grpc.events.appended")
     assert both == 2 * alone > 0
+
+
+async def test_a_sentinel_reports_its_agents_their_pipes_and_refused_callers(readings: InMemoryMetricReader) -> None:
+    async with sentinel(auth=[by_token]) as front:
+        async with attached(scripted_agent(), front.address, token="ann"):
+            async with connect(front.address, tenant=ADDRESS, credentials=bearer("ann")) as client:
+                await client.send("hello")
+                with pytest.raises(UnauthenticatedError):
+                    async with connect(front.address, tenant=ADDRESS) as stranger:
+                        await stranger.get("t-0")
+                assert value_of(readings, "a2a_grpc.sentinel.tunnels") == 1
+                assert value_of(readings, "a2a_grpc.sentinel.pipes") >= 1
+                assert value_of(readings, "a2a_grpc.auth.refusals") == 1
 
 
 async def test_every_metric_and_label_is_one_of_the_page_of_names(readings: InMemoryMetricReader) -> None:
