@@ -27,6 +27,10 @@ class Traced:
         """Check the config when it is registered, as the destination does."""
         await self._destination.check(config)
 
+    def needs_settled(self, config: TaskPushNotificationConfig) -> bool:
+        """Return True if only settled tasks are sent to the url."""
+        return self._destination.needs_settled(config)
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Try once, within a span."""
         url = delivery.config.url
