@@ -20,6 +20,8 @@ agents       find agents in a registry
 health       ask grpc.health.v1
 ping         measure round trips
 doctor       check each step of a call
+top          a live view of a server, from its metrics
+readings     what it shows, from two readings of the metrics
 login        sign in with a browser
 logout       remove the tokens of a login
 serve        serve an agent

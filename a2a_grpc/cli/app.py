@@ -27,6 +27,7 @@ VERBS = (
     "health",
     "ping",
     "doctor",
+    "top",
     "login",
     "logout",
     "completion",
@@ -70,10 +71,9 @@ def _add(app: typer.Typer, name: str) -> None:
     match name:
         case "serve" | "sentinel":
             app.command(name, cls=Command, help=with_examples(name, module.HELP))(module.command())
-        case "logout":
-            app.command(name, cls=Command, help=with_examples(name, module.logout.__doc__), epilog=module.EPILOG)(
-                module.logout
-            )
+        case "logout" | "top":
+            function = getattr(module, name)
+            app.command(name, cls=Command, help=with_examples(name, function.__doc__), epilog=module.EPILOG)(function)
         case "completion":
             app.command(name, cls=Command, help=with_examples(name, module.completion.__doc__))(module.completion)
         case "agents" | "db" | "keys" | "push":

@@ -36,6 +36,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "health": ("a2a-grpc health", "a2a-grpc health --watch 127.0.0.1:50051"),
     "ping": ("a2a-grpc ping --count 100 --interval 0",),
     "doctor": ("a2a-grpc doctor", "a2a-grpc doctor grpcs://agent.example:443"),
+    "top": ("a2a-grpc top", "a2a-grpc top https://agents.example:8080 --once -o json"),
     "login": ("a2a-grpc login https://agents.example --client-id a2a-cli",),
     "logout": ("a2a-grpc logout https://agents.example", "a2a-grpc logout --all"),
     "completion": ('eval "$(a2a-grpc completion bash)"', "a2a-grpc completion fish | source"),

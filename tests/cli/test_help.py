@@ -57,6 +57,7 @@ def test_these_are_the_verbs() -> None:
         "health",
         "ping",
         "doctor",
+        "top",
         "login",
         "logout",
         "completion",
