@@ -24,6 +24,7 @@ top          a live view of a server, from its metrics
 readings     what it shows, from two readings of the metrics
 login        sign in with a browser
 logout       remove the tokens of a login
+ready        the agents that `serve` makes itself
 serve        serve an agent
 sentinel     serve a sentinel
 keys         manage the file of API keys

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from a2a_grpc.agent import Agent, check_agent
+from a2a_grpc.cli import ready as ready_made
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
-from a2a_grpc.cli.load import load_agent
 from a2a_grpc.cli.options import OutputFormat, begin_log, given_settings, log_parameters, settings_parameters
 from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen, guard
@@ -52,17 +52,19 @@ def command() -> Callable[..., None]:
         "target",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=typer.Argument(
-            ...,
+            "",
             metavar="FILE_OR_MODULE[:NAME]",
             help="Python file or module that declares the agent; :NAME if it declares several.",
+            show_default=False,
         ),
         annotation=str,
     )
 
     def serve(target: str, **options: Any) -> None:
-        guarded(lambda: _serve(lambda: load_agent(target), options))
+        ready = ready_made.take(options)
+        guarded(lambda: _serve(lambda: ready_made.find(target, ready), options))
 
-    return _with_parameters(serve, [target, *_parameters()])
+    return _with_parameters(serve, [target, *ready_made.parameters(), *_parameters()])
 
 
 def serve_command(agent: Agent) -> None:

@@ -28,6 +28,7 @@ def test_lines_of_all_loggers_are_found() -> None:
         f"a2a_grpc.{name}"
         for name in (
             "access",
+            "adapters",
             "auth",
             "bus",
             "client",

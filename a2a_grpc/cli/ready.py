@@ -1,0 +1,98 @@
+"""Agents that `a2a-grpc serve` makes itself: of a program, or one that repeats its message."""
+
+import enum
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from a2a_grpc.agent import Agent, Turn
+from a2a_grpc.cli.load import load_agent
+from a2a_grpc.config import ConfigurationError
+from a2a_grpc.server.program import Served
+
+
+class Chunk(enum.StrEnum):
+    """What a program's output is cut into."""
+
+    LINES = "lines"
+    BYTES = "bytes"
+
+
+PANEL = "An agent without a file"
+OPTIONS: tuple[tuple[str, Any, Any, str, str | None], ...] = (
+    ("exec", str, "", "Serve this program: the message is its standard input, its standard output the result.", "CMD"),
+    ("exec_json", bool, False, "Give the program one line of JSON with the whole message, not its text.", None),
+    ("chunk", Chunk, Chunk.LINES, "What of the program's output is sent at a time.", None),
+    ("shell", bool, False, "Run the command in a shell, with pipes and variables.", None),
+    ("exec_limit", int, 0, "Programs that run at a time; more wait. 0: two for each processor.", "N"),
+    ("name", str, "", "Name of the agent on its card; by default the name of the program.", "TEXT"),
+    ("echo", bool, False, "Serve an agent that answers with the parts of the message.", None),
+)
+
+
+def parameters() -> list[inspect.Parameter]:
+    """Return the options of `a2a-grpc serve` for these agents."""
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[
+                kind,
+                typer.Option(
+                    f"--{name.replace('_', '-')}", envvar="", help=text, metavar=metavar, rich_help_panel=PANEL
+                ),
+            ],
+        )
+        for name, kind, default, text, metavar in OPTIONS
+    ]
+
+
+def find(target: str, options: dict[str, Any]) -> Served:
+    """Return what is served: the agent of a file, of a program, or the one that repeats its message.
+
+    Raises:
+        ConfigurationError: None of them is named, or several are, or an option belongs to another one.
+    """
+    command = options["exec"]
+    named = [name for name, given in (("a file", target), ("--exec", command), ("--echo", options["echo"])) if given]
+    if len(named) > 1:
+        raise ConfigurationError(f"{' and '.join(named)} exclude each other; serve one agent")
+    if not named:
+        raise ConfigurationError("what to serve is missing; name a file or module, --exec CMD, or --echo")
+    belonging = [f"--{name.replace('_', '-')}" for name, _, default, _, _ in OPTIONS[1:-1] if options[name] != default]
+    if belonging and not command:
+        raise ConfigurationError(f"{belonging[0]} is for --exec; without it, it has no effect")
+    if target:
+        return load_agent(target)
+    if not command:
+        return Served(_echo())
+    from a2a_grpc.adapters.program import agent_of
+
+    return Served(
+        agent_of(
+            command,
+            name=options["name"],
+            as_json=options["exec_json"],
+            chunk=options["chunk"].value,
+            shell=options["shell"],
+            limit=options["exec_limit"],
+        )
+    )
+
+
+def take(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the options of these agents from all options. Return them."""
+    return {name: options.pop(name) for name, *_ in OPTIONS}
+
+
+def _echo() -> Agent:
+    agent = Agent("Echo", "Answers with the parts of the message.", input_modes=["*/*"], output_modes=["*/*"])
+
+    @agent.skill("echo")
+    async def echo(turn: Turn) -> None:
+        """Answer with the parts of the message."""
+        await turn.artifact(list(turn.message.parts), name="echo", last_chunk=True)
+
+    return agent
