@@ -163,3 +163,12 @@ def test_programs_use_public_names_only(folder: str) -> None:
     for path in (ROOT / folder).glob("*.py"):
         for name in imports(path):
             assert not any(part.startswith("_") for part in name.split(".")), f"{path.name} imports {name}"
+
+
+def test_the_page_of_the_architecture_shows_each_package_on_its_floor_and_describes_it() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().partition("## The modules and their floors")[2]
+    shown = {name: int(line[1]) for line in re.findall(r"^ \d   .*$", page, re.MULTILINE) for name in line[2:].split()}
+    described = "".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+    assert {name: floor for name, floor in FLOORS.items() if floor > 0}.items() <= shown.items()
+    for name in {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}:
+        assert f"`{name}`" in described, name
