@@ -10,6 +10,7 @@ import pytest
 from a2a_grpc import AuthRequired, Completed, Failed, InputRequired, Rejected, Turn
 from a2a_grpc.agent import Outcome
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING, state_name
+from a2a_grpc.store import MemoryStore, Pending, TaskKey
 from a2a_grpc.wire import StreamResponse
 from tests.agent.agents import Gate, agent_of, cancel, follow_up, said, told
 from tests.covers import covers
@@ -238,3 +239,27 @@ async def test_a_message_that_comes_too_late_to_be_an_answer_begins_a_turn(way: 
         await eventually(both_played)
         for asking in kept:
             asking.cancel()
+
+
+async def test_a_question_that_is_withdrawn_as_a_message_comes_takes_no_answer() -> None:
+    played: list[str] = []
+    questions: list[asyncio.Task[Any]] = []
+
+    class Withdrawing(MemoryStore):
+        async def pending(self, key: TaskKey) -> list[Pending]:
+            found = await super().pending(key)
+            for asking in questions:
+                asking.cancel()
+            return found
+
+    async def handler(turn: Turn) -> None:
+        played.append(turn.text)
+        if turn.text == "one":
+            questions.append(asyncio.create_task(turn.ask("which?")))
+            await asyncio.wait(questions)
+        raise InputRequired(f"after {turn.text}?")
+
+    async with serving_on(Withdrawing(), agent_of(handler)) as served, asyncio.timeout(30):
+        task = (await served.send(request("one"))).task
+        ended = (await served.send(follow_up(task, "two"))).task
+    assert (played, said(ended.history)) == (["one", "two"], ["one", "which?", "after one?", "two"])
