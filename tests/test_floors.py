@@ -154,7 +154,7 @@ def test_every_module_says_what_it_is() -> None:
 def test_the_top_level_of_the_repository_is_as_designed() -> None:
     visible = {path.name for path in ROOT.iterdir() if not path.name.startswith(".") and path.suffix != ".egg-info"}
     files = {"pyproject.toml", "mkdocs.yml", "Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
-    folders = {"proto", "generated", "a2a_grpc", "servers", "clients", "tests", "tools", "benchmarks", "docs"}
+    folders = {"proto", "generated", "a2a_grpc", "servers", "clients", "tests", "tools", "benchmarks", "docs", "deploy"}
     assert visible - {"bin"} == files | folders  # bin is what `make grpcurl` makes
 
 

