@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry import trace
 
 from a2a_grpc.loglines import About, about, log_key, pseudonym
 from a2a_grpc.loglines.facts import facts_of
 from a2a_grpc.loglines.formats import JsonLines, TextLines
 from a2a_grpc.principal import Principal
 from a2a_grpc.throttle import Throttle
+from tests.covers import covers
 from tests.harness import load_program
 
 ALICE = Principal("alice@example.org", method="jwt", issuer="https://login.example")
@@ -90,6 +92,16 @@ async def test_both_formats_say_what_the_context_is_about_and_who_calls_by_a_has
     assert (refused["task"], refused["principal"]) == ("t-1", short)
     assert third.keys() == {"level", "logger", "message"}
     assert "alice" not in str(kept.text) + str(kept.objects)
+
+
+@covers("SEC-10")
+def test_a_line_inside_of_a_span_has_the_id_of_the_trace_in_both_formats(kept: Kept) -> None:
+    with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(0xABC, 0xDEF, is_remote=False))):
+        logger.info("turn ended task=%s", "t-1")
+    logger.info("after the span")
+    assert kept.text[0].endswith(f" turn ended task=t-1 trace={0xABC:032x}")
+    assert kept.objects[0]["trace"] == f"{0xABC:032x}"
+    assert "trace" not in kept.objects[1]
 
 
 def test_a_pseudonym_is_the_same_for_a_caller_and_depends_on_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from a2a_grpc.auth import keyedits
 from a2a_grpc.auth.keyfile import Key, digest_of
 from a2a_grpc.wire import A2AServiceStub, GetTaskRequest, ListTasksRequest
 from tests.covers import covers
-from tests.harness import V1, Program, eventually, request
+from tests.harness import V1, Program, eventually, request, run_program
 
 ALICE = "a2a_" + "a1" * 32
 AGENT = """\
@@ -87,6 +87,18 @@ async def test_each_line_is_an_object_with_its_task_and_the_hash_of_its_caller(t
     assert audited[0]["principal"] == short, "the audit log says whose the hash is"
     written = json.dumps(found)
     assert not [secret for secret in ("a canary", ALICE, "alice") if secret in written]
+
+
+async def test_a_program_that_serves_itself_takes_the_format_from_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "who.py").write_text(AGENT + "\nserve(agent, listen='nowhere', store='memory:')\n")
+    env = {"A2A_GRPC_LOG_FORMAT": "json", "A2A_GRPC_MAX_RUN": "3"}
+    code, _, err = await run_program(str(tmp_path / "who.py"), env=env)
+    warning, error = err.splitlines()
+    assert code == 2
+    assert error.startswith("Error: listen is 'nowhere'")
+    assert json.loads(warning)["message"].startswith("the variable A2A_GRPC_MAX_RUN means nothing")
+    code, _, err = await run_program(str(tmp_path / "who.py"), env={"A2A_GRPC_LOG_FORMAT": "xml"})
+    assert (code, err) == (2, "Error: A2A_GRPC_LOG_FORMAT is 'xml'; it must be one of text, json\n")
 
 
 async def test_without_its_option_there_is_no_access_log_and_a_sentinel_has_the_same_options(tmp_path: Path) -> None:
