@@ -4,6 +4,7 @@ A module is imported only by its name, and needs what it adapts, which is in the
 
 executor     an `AgentExecutor` of the official SDK as an agent
 program      a program: its input is the message, its output the artifact
+proxy        an agent of another binding, served here
 transport    this package's client for the `ClientFactory` of the official SDK
 missing      the error for a package that is not installed
 """

@@ -1,5 +1,6 @@
-"""Agents that `a2a-grpc serve` makes itself: of a program, or one that repeats its message."""
+"""Agents that `a2a-grpc serve` makes itself: of a program, of another agent, or one that repeats its message."""
 
+import asyncio
 import enum
 import inspect
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ OPTIONS: tuple[tuple[str, Any, Any, str, str | None], ...] = (
     ("shell", bool, False, "Run the command in a shell, with pipes and variables.", None),
     ("exec_limit", int, 0, "Programs that run at a time; more wait. 0: two for each processor.", "N"),
     ("name", str, "", "Name of the agent on its card; by default the name of the program.", "TEXT"),
+    ("proxy", str, "", "Serve the agent of this card, of any binding: JSON-RPC, REST or gRPC.", "CARD_URL"),
     ("echo", bool, False, "Serve an agent that answers with the parts of the message.", None),
 )
 
@@ -50,24 +52,34 @@ def parameters() -> list[inspect.Parameter]:
 
 
 def find(target: str, options: dict[str, Any]) -> Served:
-    """Return what is served: the agent of a file, of a program, or the one that repeats its message.
+    """Return what is served: the agent of a file, of a program, another agent, or the one that repeats its message.
 
     Raises:
         ConfigurationError: None of them is named, or several are, or an option belongs to another one.
     """
     command = options["exec"]
-    named = [name for name, given in (("a file", target), ("--exec", command), ("--echo", options["echo"])) if given]
+    kinds = (("a file", target), ("--exec", command), ("--proxy", options["proxy"]), ("--echo", options["echo"]))
+    named = [name for name, given in kinds if given]
     if len(named) > 1:
         raise ConfigurationError(f"{' and '.join(named)} exclude each other; serve one agent")
     if not named:
-        raise ConfigurationError("what to serve is missing; name a file or module, --exec CMD, or --echo")
-    belonging = [f"--{name.replace('_', '-')}" for name, _, default, _, _ in OPTIONS[1:-1] if options[name] != default]
+        raise ConfigurationError(
+            "what to serve is missing; name a file or module, --exec CMD, --proxy CARD_URL, or --echo"
+        )
+    belonging = [f"--{name.replace('_', '-')}" for name, _, default, _, _ in OPTIONS[1:-2] if options[name] != default]
     if belonging and not command:
         raise ConfigurationError(f"{belonging[0]} is for --exec; without it, it has no effect")
     if target:
         return load_agent(target)
-    if not command:
+    if options["echo"]:
         return Served(_echo())
+    if options["proxy"]:
+        try:
+            from a2a_grpc.adapters.proxy import proxied
+        except ImportError as error:  # it names the extra
+            raise ConfigurationError(str(error)) from error
+
+        return Served(asyncio.run(proxied(options["proxy"])))
     from a2a_grpc.adapters.program import agent_of
 
     return Served(

@@ -156,7 +156,7 @@ async def test_serve_exec_and_serve_echo_on_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "what to serve is missing; name a file or module, --exec CMD, or --echo"),
+        ((), "what to serve is missing; name a file or module, --exec CMD, --proxy CARD_URL, or --echo"),
         (("agent.py", "--echo"), "a file and --echo exclude each other"),
         (("--exec", "cat", "--echo"), "--exec and --echo exclude each other"),
         (("agent.py", "--shell"), "--shell is for --exec"),
