@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docs.pages import PAGES
+from tests.docs.pages import PAGES, blocks
 from tests.harness import ROOT
 from tools.anchors import headings, slugs
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
+HOW = {
+    "": ("prints", "drawing", "not run", "file", "haproxy", "nginx"),
+    "python": ("run", "run with", "serve", "file", "handler", "client", "test", "not run"),
+}
+"""What a comment before a block has to say, by the language of the block."""
 SITE = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 
 
@@ -60,3 +65,14 @@ def test_the_navigation_of_the_site_has_each_page_once() -> None:
 def test_the_first_page_of_the_site_has_a_link_to_each_other_page() -> None:
     links = {link.partition("#")[0] for link in LINK.findall(CODE.sub("", (ROOT / "docs" / "index.md").read_text()))}
     assert set(SITE) - links == {"index.md"}, "describe the page in docs/index.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_a_page_says_how_it_is_tested(page: Path) -> None:
+    """The player refuses other blocks, but most pages are played by `make test-all` only."""
+    wrong = [
+        f"{page.name}:{block.line}: {block.kind} after {block.how!r}"
+        for block in blocks(page)
+        if block.verb not in HOW.get(block.kind, (block.verb,)) or (block.verb == "not run" and not block.name)
+    ]
+    assert wrong == [], "see the docstring of tests/docs/pages.py"
