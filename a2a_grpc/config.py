@@ -21,7 +21,7 @@ OPTIONS = frozenset([
     "accept", "after", "agent", "api_key", "artifacts", "as_grpcurl", "auth_scheme",
     "cancel_on_interrupt", "context", "count", "data", "expires_days", "extended", "extension", "file", "header",
     "history", "id", "idempotency_key", "interval", "limit", "log_format", "log_key", "log_level", "metadata",
-    "from", "no_artifacts", "no_wait", "older_than", "once", "skip_existing", "sql", "with_secrets",
+    "from", "no_artifacts", "no_wait", "older_than", "once", "save", "skip_existing", "sql", "with_secrets",
     "output", "poll", "priority", "push_credentials", "push_token", "reference", "scope", "service", "since", "state",
     "strategy", "task", "timeout", "token", "token_file", "validate", "verbose", "watch", "worker",
     "all", "client_id", "issuer", "oauth2_audience", "oauth2_client_id", "oauth2_client_secret",

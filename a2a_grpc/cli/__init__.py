@@ -58,6 +58,7 @@ grpcurl      calls as commands for grpcurl
 outage       the line that says that an agent does not answer
 trace        the metadata and status of each call
 output       standard output and standard error
+saving       writing the files of artifacts
 screen       terminals
 exits        exit codes, and the line that says what went wrong
 """

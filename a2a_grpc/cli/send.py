@@ -5,10 +5,12 @@ from typing import Annotated
 import typer
 
 from a2a_grpc.cli import message as given
+from a2a_grpc.cli import saving
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.follow import ask, exit_code_for, follow
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client.sending import send_request
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.wire import Message, Task
 
 
@@ -28,12 +30,17 @@ async def send(
         bool, typer.Option("--no-wait", help="Print the new task and end at once.", rich_help_panel=given.PANEL)
     ] = False,
     cancel_on_interrupt: given.CancelOnInterrupt = False,
+    save: saving.SaveOption = None,
+    force: saving.ForceOption = False,
 ) -> ExitCode:
     """Send a message and wait for the answer.
 
     The answer goes to standard output, the state of the task to standard error. The command waits as long as the task
     takes, and connects again if the connection is lost. Ctrl-C stops the command; the task continues.
     """
+    saving.check(save, force=force)
+    if save is not None and no_wait:
+        raise ConfigurationError("--save and --no-wait exclude each other; save the files later with 'a2a-grpc get'")
     parts = given.contents(text, file, data)
     options = given.send_options(task, context, reference, metadata, priority, accept, idempotency_key)
     if session.as_grpcurl:
@@ -51,6 +58,8 @@ async def send(
                 reply = await follow(session, client, events, tell=False, cancel_on_interrupt=cancel_on_interrupt)
     assert reply is not None
     session.show.answer(reply)
+    if save is not None:
+        saving.save(reply if isinstance(reply, Task) else Task(), save, session.show, force=force)
     if isinstance(reply, Message):
         return ExitCode.OK
     ask(session, reply.id, reply.status.state)

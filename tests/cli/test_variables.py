@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import fields
 
+from a2a_grpc.cli.ready import OPTIONS as READY
 from a2a_grpc.client import ClientSettings
 from a2a_grpc.config import OPTIONS, PREFIX, unknown_variables, variable_of
 from a2a_grpc.server.loaded import SETTINGS
@@ -14,14 +15,18 @@ from tests.harness import Served
 EAGER = {"--version", "--install-completion", "--show-completion", "--help"}
 """Options that print something and end: no variable is to have that effect."""
 WITHOUT = [
+    *((("serve",), [f"--{name.replace('_', '-')}"]) for name, *_ in READY),
     (("serve",), ["--check"]),
     (("sentinel",), ["--check"]),
+    (("send",), ["--force"]),
+    (("get",), ["--force"]),
     (("keys", "new"), ["--tenant"]),
     (("keys", "new"), ["--scope"]),
     (("db", "purge"), ["--yes"]),
 ]
 """Options of a new key: the variables of the same names are those of callers, and must not limit or widen the key. No
-variable may say yes to a purge, or keep a server from serving."""
+variable may say yes to a purge, replace files, or keep a server from serving. What is served stands on the command
+line, as the file of an agent does."""
 
 
 def test_every_option_of_every_command_names_its_variable_and_each_is_known() -> None:
