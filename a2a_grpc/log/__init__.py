@@ -1,4 +1,4 @@
-"""The one mechanism: append to a task's log, follow it from a cursor.
+"""Append to the log of a task, and follow the log from a cursor.
 
 log      the log of each task, and followers of it
 tail     the newest records of a task, which its followers share

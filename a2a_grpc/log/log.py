@@ -1,4 +1,4 @@
-"""The log of each task: the store keeps the records, the bus wakes whoever follows them."""
+"""The log of each task. The store keeps the records, and the bus wakes the followers."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from a2a_grpc.wire import StreamResponse, TaskState
 
 
 class Log:
-    """Appends records, then tells the followers.
+    """Appends records to the logs of tasks, and then wakes their followers.
 
     Guarantees:
 
@@ -44,10 +44,16 @@ class Log:
         self._tails: dict[TaskKey, Tail] = {}
 
     def write(self, write: Create | Append, event: StreamResponse | None = None) -> Written:
-        """Begin to create a task or to append a record. Wake the followers of the task once a record is appended.
+        """Begin to create a task or to append a record. Wake the followers of the task when a record is appended.
 
-        Return the outcome as the store does. The writes of one task happen in the order of the calls. `event` is the
-        parsed event of the record, which must not change any more.
+        The writes of one task happen in the order of the calls.
+
+        Args:
+            write: The task to create, or the record to append.
+            event: The parsed event of the record. It must not change any more.
+
+        Returns:
+            The future of the store, with the outcome of the write.
         """
         written = self.store.write(write)
         self.appended += 1
@@ -64,7 +70,7 @@ class Log:
         return written
 
     def _note(self, append: Append, event: StreamResponse | None, written: Written) -> None:
-        """Tell the followers of an append that is over."""
+        """Give the record of an append that is over to the followers."""
         key, record, _, _, _, _, _ = append
         tail = self._tails.get(key)
         if written.exception() is None:
@@ -73,7 +79,7 @@ class Log:
             self.bus.wake(key)
         elif tail is not None:
             tail.begun_seq = 0
-            tail.topic.invalidate()  # others have written, or the record may be in the store
+            tail.topic.invalidate()  # another process has written, or the record may be in the store
 
     @property
     def followers(self) -> tuple[int, int]:
@@ -82,7 +88,7 @@ class Log:
         return sum(current for current, _ in counts), sum(behind for _, behind in counts)
 
     async def poll(self) -> None:
-        """Compare the logs that are followed here with the store, since a wake of another process may be lost."""
+        """Compare the logs that are followed here with the store, because a wake of another process may be lost."""
         keys = list(self._tails)
         for key, seq in zip(keys, await self.store.seqs(keys) if keys else (), strict=True):
             self._compare(key, seq)
@@ -95,12 +101,12 @@ class Log:
             tail.topic.invalidate()
 
     def close(self) -> None:
-        """Lets every follower catch up with what is in its log, then ends it with UnavailableError."""
+        """End each follower with UnavailableError when it has taken all records of its log."""
         self.is_closing = True
         self.bus.wake_all()
 
     async def head(self, key: TaskKey) -> Head:
-        """Raises TaskNotFoundError."""
+        """Return the row of a task. Raise TaskNotFoundError if there is none."""
         head = await self.store.head(key)
         if head is None:
             raise TaskNotFoundError.of(key.id)
@@ -108,7 +114,8 @@ class Log:
         return head
 
     async def snapshot(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot:
-        """Return the parts of the task that `view` names, as they are now, with the seq. Raises TaskNotFoundError."""
+        """Return the parts of a task that `view` names, as of its newest record. Raise TaskNotFoundError if there is no
+        such task."""
         snapshot = await self.store.load(key, view)
         if snapshot is None:
             raise TaskNotFoundError.of(key.id)
@@ -117,14 +124,14 @@ class Log:
     def follow(
         self, key: TaskKey, after: int, state: TaskState | None = None, *, is_new: bool = False, folds: bool = False
     ) -> "Follower":
-        """Return the records after a seq, those that are there and those to come, until the task has ended.
+        """Return a follower of the records after a seq. It ends when the task has ended.
 
         Args:
             key: The name of the task.
             after: The seq before the first record.
             state: The state of the task at that seq, if it is known.
             is_new: True if the task is about to be created here.
-            folds: True to get records in large batches: once the task is settled, or there are many of them.
+            folds: True to get records in large batches, when the task is settled or many records have come.
         """
         return Follower(self, key, after, state, is_new=is_new, folds=folds)
 
@@ -138,11 +145,17 @@ class Log:
 
 
 class Follower:
-    """Iterates the records of one task; a context manager, so that leaving it is prompt.
+    """Reads the records of one task, in a `with` block. Leaving the block ends it at once.
 
-    Guarantees: records in seq order, no gaps, no repeats, the first is `after + 1`; the iteration ends after a terminal
-    record and only then. It holds one batch of records, however far behind it is. Raises TaskNotFoundError if the task
-    does not exist or is purged meanwhile, UnavailableError once it has caught up with a log that is closed.
+    Guarantees:
+
+    - The records come in the order of their seqs, without gaps and repeats. The first one is `after + 1`.
+    - The iteration ends after a record that ends the task, and only then.
+    - It holds one batch of records, even if it is far behind.
+
+    Raises:
+        TaskNotFoundError: The task does not exist, or was deleted meanwhile.
+        UnavailableError: The log is closed, and all its records were taken.
     """
 
     __slots__ = ("_batch", "_is_new", "_key", "_log", "_seq", "_source", "_state", "_tail", "folds", "reached")
@@ -154,11 +167,11 @@ class Follower:
         self._key = key
         self._seq = after
         self._state = state
-        """Of the task at `_seq`; None until it is known."""
+        """The state of the task at `_seq`; None until it is known."""
         self._is_new = is_new
         self._tail: Tail | None = None
         self._source: Source | None = None
-        """For reading the store while the follower is behind the tail."""
+        """Reads the store while the follower is behind the tail."""
         self._batch: deque[Record] | None = None
         self.folds = folds
         self.reached = -1
@@ -199,8 +212,10 @@ class Follower:
         return self._batch.popleft()
 
     async def batch(self) -> Sequence[Record]:
-        """Return the next records, those that are there. Wait if there are none. Return none once the task has ended.
-        Do not mix this with the iteration."""
+        """Return the next records. Wait until there are any. Return no records if the task has ended.
+
+        Use either this method or the iteration, but not both.
+        """
         tail = self._tail
         assert tail is not None, "a follower is used in a `with` block"
         while self._state not in TERMINAL:

@@ -37,10 +37,10 @@ class Tail:
     Guarantees:
 
     - The records are contiguous, and committed in the store.
-    - If `is_current` is True, the store has no record after `seq` that another process has told of.
-    - However many followers wait for new records of another process, one of them reads the records, for all.
-    - A record that all followers have taken is not kept. The others have about `TAIL_BYTES` at most. The oldest of them
-      are dropped first, and followers that are behind read them from the store.
+    - If `is_current` is True, the store has no record after `seq` of which another process has notified this one.
+    - If several followers wait for new records of another process, one of them reads the records for all.
+    - A record that all followers have taken is not kept. The other records have about `TAIL_BYTES` at most. The oldest
+      ones are dropped first, and followers that are behind read them from the store.
 
     Attributes:
         topic: Counts the wakes of the task.
@@ -85,8 +85,10 @@ class Tail:
         *,
         is_new: bool,
     ) -> None:
-        """`is_new` says that the task is about to be created here, so that its log has no other writer yet. The tail is
-        in `tails` until the last follower has left."""
+        """Begin after a seq. The tail is in `tails` until the last follower has left.
+
+        `is_new` is True if the task is about to be created here, so that no other process writes to its log yet.
+        """
         self._key = key
         self._store = store
         self._listening = listening
@@ -122,9 +124,9 @@ class Tail:
         return self._reached, self._readers - self._reached
 
     def join(self, reader: Reader, after: int, state: TaskState | None) -> None:
-        """Let a follower begin after a seq. `state` is the state of the task at that seq, if the follower knows it."""
+        """Add a follower that begins after a seq. `state` is the state of the task at that seq, if it is known."""
         if after > self.seq + READ_BATCH:
-            self._start_at(after, state)  # followers that are behind read the store, so that this one does not wait
+            self._start_at(after, state)  # so that this follower does not wait for records that it does not need
         elif after > self.seq:
             self.topic.invalidate()
         elif after == self.seq and self.state is None:
@@ -134,7 +136,7 @@ class Tail:
         self._folding += reader.folds
 
     def leave(self, reader: Reader) -> None:
-        """Let a follower go. The last one ends the tail."""
+        """Remove a follower. If it was the last one, end the tail."""
         self._readers -= 1
         self._folding -= reader.folds
         if reader.reached == self.seq:
@@ -164,11 +166,11 @@ class Tail:
     # -- records
 
     def push(self, record: Record, event: StreamResponse | None) -> None:
-        """Add a record that is committed, if it is the next one. `event` is its parsed event, if it is known."""
+        """Add a committed record if it is the next one. `event` is the parsed event of the record, if it is known."""
         seq, serialized, state, _, _, message = record  # taken apart at once, as this is done for each record
         if seq != self.seq + 1:
             if seq > self.seq:
-                self.topic.invalidate()  # others have written in between, or the tail has yet to be read
+                self.topic.invalidate()  # another process has written in between, or the tail was not read yet
             return
         self.seq, self.state = seq, state
         self._records.append(record)
@@ -187,7 +189,7 @@ class Tail:
                 self._halve()
 
     def adopt(self, records: Sequence[Record]) -> None:
-        """Add those of some records of the store that are new, and wake the followers that wait for them."""
+        """Add the new ones among records of the store, and wake the followers that wait for them."""
         before = self.seq
         for record in records:
             self.push(record, None)

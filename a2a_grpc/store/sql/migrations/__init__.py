@@ -1,6 +1,6 @@
-"""The schema's history, and how a database comes to the newest one.
+"""The revisions of the schema, and the upgrade of a database to the newest one.
 
-SQLite is brought there when a store is opened; the others when somebody says so: `a2a-grpc db upgrade`.
+An SQLite file is upgraded when a store opens it. The operator upgrades other databases with `a2a-grpc db upgrade`.
 """
 
 import asyncio
@@ -27,34 +27,42 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
 """The revision that this version of the package works with."""
 NONE = "none"
-"""Where a database without the schema is."""
+"""The revision of a database that has no tables."""
 
 _LOCKS = {
     "postgresql": text("SELECT pg_advisory_xact_lock(4202025001)"),
     "mysql": text("SELECT GET_LOCK(CONCAT('a2a_grpc.', MD5(DATABASE())), 60)"),
 }
-"""What keeps other processes out: on PostgreSQL until the transaction ends, on MySQL until the connection is closed,
-for its lock must outlast the commit."""
+"""The statements that keep other processes out. PostgreSQL holds the lock until the transaction ends. MySQL holds it
+until the connection is closed, because MySQL commits after each change of a table."""
 
 
-_PATIENCE = {
+_UPGRADE_TIMEOUTS = {
     "postgresql": text(
         "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), set_config('lock_timeout', '60s', true)"
     ),
     "mysql": text("SET SESSION wait_timeout = 60"),
 }
-"""How long the database waits for the next statement of an upgrade. Other transactions have a few seconds. An upgrade
-has many statements with work between them, and all are lost if a busy machine does not run the process for a while.
-PostgreSQL also waits so long for the upgrade of another process."""
+"""The time for which the database waits for the next statement of an upgrade. Other transactions have a few seconds. An
+upgrade has many statements with work between them, and all are lost if a busy machine does not run the process for a
+while. PostgreSQL also waits so long for the upgrade of another process."""
 
-_IMPATIENCE = {"postgresql": text(f"SET LOCAL lock_timeout = '{LOCK_S}s'")}
-"""For the locks of tables: calls of running servers queue up behind an upgrade that waits for one."""
+_TABLE_LOCK_TIMEOUTS = {"postgresql": text(f"SET LOCAL lock_timeout = '{LOCK_S}s'")}
+"""The time for which an upgrade waits for the lock of a table. Calls of running servers wait behind it."""
 
 
 async def upgrade(url: str) -> tuple[str, str]:
-    """Brings the schema to the newest revision: from which, to which; the same one where there was nothing to do.
+    """Upgrade the schema to the newest revision.
 
-    Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
+    Args:
+        url: The URL of the database.
+
+    Returns:
+        The revision before and the revision after. They are equal if the schema was up to date.
+
+    Raises:
+        ConfigurationError: The database cannot be used.
+        StoreUnavailable: The database does not answer.
     """
     database_url = DatabaseUrl.parse(url)
     database = connect(database_url)
@@ -66,13 +74,18 @@ async def upgrade(url: str) -> tuple[str, str]:
 
 
 async def current(url: str) -> tuple[str, str]:
-    """The revision that the schema is at, and the one that this version needs.
+    """Return the revision of the schema, and the revision that this version of the package needs.
 
-    Raises ConfigurationError for a database that cannot be used, StoreUnavailable if it does not answer.
+    Args:
+        url: The URL of the database.
+
+    Raises:
+        ConfigurationError: The database cannot be used.
+        StoreUnavailable: The database does not answer.
     """
     database_url = DatabaseUrl.parse(url)
     if database_url.dialect == "sqlite" and not is_there(database_url):
-        return NONE, HEAD  # to look at a file must not make one
+        return NONE, HEAD  # connecting would make the file
     database = connect(database_url)
     try:
         return await reaching(database_url, lambda: database.read(version)), HEAD
@@ -81,8 +94,12 @@ async def current(url: str) -> tuple[str, str]:
 
 
 async def prepare(database: Database, url: DatabaseUrl) -> None:
-    """Raises ConfigurationError unless the schema is the one that this version needs. A fault that passes is raised as
-    it is."""
+    """Check the schema of a store that is opened. Upgrade it if the database is an SQLite file.
+
+    Raises:
+        ConfigurationError: The database cannot be used, or its schema is not the one that this version needs.
+        Exception: The error of the database, if it is transient.
+    """
     try:
         if url.dialect == "sqlite":
             check_file(url)
@@ -113,21 +130,25 @@ def lacks(at: str) -> str:
 
 
 def version(connection: Connection) -> str:
-    """The revision that the schema is at."""
+    """Return the revision of the schema."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return NONE
     return connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).first() or NONE
 
 
 def migrate(connection: Connection, schema: str = "") -> str:
-    """Brings the tables to the newest revision; one process at a time does: from which. PostgreSQL's `schema` is made
-    if it is missing."""
-    if (patience := _PATIENCE.get(connection.dialect.name)) is not None:
-        connection.execute(patience)
-    if (lock := _LOCKS.get(connection.dialect.name)) is not None:
-        connection.execute(lock)
-    if (impatience := _IMPATIENCE.get(connection.dialect.name)) is not None:
-        connection.execute(impatience)
+    """Upgrade the tables to the newest revision, in one process at a time. Return the revision before.
+
+    Args:
+        connection: A connection with an open transaction.
+        schema: The schema of PostgreSQL, which is made if it is missing; "" for the default one.
+
+    Raises:
+        ConfigurationError: The tables belong to a newer version of the package.
+    """
+    for statements in (_UPGRADE_TIMEOUTS, _LOCKS, _TABLE_LOCK_TIMEOUTS):
+        if (statement := statements.get(connection.dialect.name)) is not None:
+            connection.execute(statement)
     if schema:
         _create_schema(connection, schema)
     at = version(connection)
@@ -142,7 +163,7 @@ def migrate(connection: Connection, schema: str = "") -> str:
 
 
 def _create_schema(connection: Connection, schema: str) -> None:
-    # Looked for first: a user without the right to make schemas may use one that exists.
+    # A user without the right to make schemas may use one that exists.
     if not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
 
@@ -175,6 +196,7 @@ def config_of(output: TextIO | None = None, **attributes: object) -> "Config":
 
 
 def check_known(url: DatabaseUrl, at: str) -> None:
+    """Raise ConfigurationError if the schema belongs to a newer version of the package."""
     if at not in (NONE, *REVISIONS):
         raise ConfigurationError(
             f"store is '{url.shown}'; the schema is at {at}, which is newer than this version of a2a-grpc knows "

@@ -1,4 +1,4 @@
-"""What Alembic runs: the revisions, on the connection that it was given, or as text."""
+"""The script that Alembic runs. It applies the revisions, on the connection that it is given, or writes them as text."""
 
 from alembic import context
 

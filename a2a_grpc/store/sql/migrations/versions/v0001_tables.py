@@ -1,4 +1,4 @@
-"""The tables of the store; what the columns mean is said in a2a_grpc/store/sql/schema.py."""
+"""The tables of the store. a2a_grpc/store/sql/schema.py says what the columns mean."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Tasks in parts, so that a reader loads the parts that it wants and no others.
+"""Store tasks in parts, so that a reader loads only the parts that it wants.
 
-Rows that are there already keep NULL in the new columns: they are read whole, as before.
+Older rows have NULL in the new columns. They are read as a whole, as before.
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""Store since when a task waits for its user, so that tasks that wait too long can expire."""
+"""Store the time since which a task waits for its user, so that tasks that wait too long can expire."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, text

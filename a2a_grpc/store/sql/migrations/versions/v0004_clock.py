@@ -1,4 +1,4 @@
-"""What the processes of a machine that share an SQLite file agree on about the time."""
+"""Store a common clock for the processes of a machine that share an SQLite file."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column

@@ -1,4 +1,4 @@
-"""Keep what is known of the caller of a message that waits, for the replica that runs the message's turn."""
+"""Store the caller of each message that waits, for the replica that runs the turn of the message."""
 
 from alembic import op
 from sqlalchemy import Column
