@@ -50,6 +50,7 @@ The modules by floor. A module imports from its own package and lower floors. A 
        backoff      how long to wait before the next retry
        masking      hiding passwords and tokens in URLs
        text         which text a store can keep
+       watched      files that are read again when they change
        offload      large work in a thread
        deadlines    time limits that count only the time in which the event loop runs
        uncancelled  waiting for work that must be finished even if the caller is canceled

@@ -53,6 +53,7 @@ FLOORS = {
     "uncancelled": 0,
     "deadlines": 0,
     "unclosed": 0,
+    "watched": 0,
     "libc": 0,
     "offload": 0,
     "piecewise": 1,

@@ -13,6 +13,7 @@ from a2a_grpc.auth.keyset import KeySet, KeySetError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.masking import mask_url
+from a2a_grpc.watched import LOOK_EVERY_S, Watched
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 FETCH_TIMEOUT_S = 5.0
@@ -62,7 +63,7 @@ class Source(Protocol):
 
 
 FROM_AFAR = Pace(fresh_s=300.0, ahead_s=60.0, retry_s=30.0, stale_s=3600.0)
-FROM_FILE = Pace(fresh_s=1.0, ahead_s=0.0, retry_s=1.0, stale_s=float("inf"))
+FROM_FILE = Pace(fresh_s=LOOK_EVERY_S, ahead_s=0.0, retry_s=LOOK_EVERY_S, stale_s=float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +113,29 @@ class Discovery:
         return _keys(where, await _get(where))
 
 
-@dataclass(frozen=True, slots=True)
 class KeyFile:
-    """The keys in a file."""
+    """The keys in a file, which is read again when it has changed."""
 
-    path: Path
-    pace: Pace = FROM_FILE
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pace = FROM_FILE
+        self._watched: Watched | None = None
+        self._keys: KeySet | None = None
 
     async def load(self) -> KeySet:
         """Return the keys in the file. Raise ConfigurationError if it cannot be read."""
         return await asyncio.to_thread(self._load)
 
     def _load(self) -> KeySet:
+        if self._watched is None:
+            self._watched = Watched(self.path)
+        elif self._keys is not None and not self._watched.has_changed():
+            return self._keys
+        self._keys = self._read()
+        self._watched.use()
+        return self._keys
+
+    def _read(self) -> KeySet:
         try:
             with self.path.open("rb") as file:
                 document = file.read(MAX_DOCUMENT_BYTES + 1)

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from a2a_grpc.auth import keyfile
 from a2a_grpc.auth.keyfile import Key
 from a2a_grpc.auth.protocol import EXPIRED, CallCredentials, Refused
-from a2a_grpc.auth.tables import Stamp, stamp_of, state_of, warn_if_writable
+from a2a_grpc.auth.tables import state_of, warn_if_writable
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.principal import Principal
 from a2a_grpc.throttle import Throttle
+from a2a_grpc.watched import LOOK_EVERY_S, Watched
 from a2a_grpc.wire import APIKeySecurityScheme, HTTPAuthSecurityScheme, SecurityScheme
 
 logger = logging.getLogger("a2a_grpc.auth")
@@ -25,8 +26,6 @@ logger = logging.getLogger("a2a_grpc.auth")
 METHOD = "key"
 SCHEME, BEARER_SCHEME = "api_key", "api_key_bearer"
 HEADER = "x-api-key"
-CHECK_INTERVAL_S = 1.0
-"""Seconds between two looks at the file."""
 REMIND_S = 60.0
 """Seconds between two log lines about the same fault of the file."""
 
@@ -63,7 +62,7 @@ class ApiKeys:
         self._header = header.lower()
         self._card_name = header
         self._index = _Index(())
-        self._stamp: Stamp = ()
+        self._watched: Watched | None = None
         self._mode: int | None = None
         self._fresh_until = 0.0
         self._lock = asyncio.Lock()
@@ -71,16 +70,14 @@ class ApiKeys:
 
     async def open(self) -> None:
         """Read the file. Raise ConfigurationError if it cannot be read or is wrong."""
-        read = await asyncio.to_thread(_read, self._path)
-        assert read is not None  # no stamp is known
-        self._take(read)
-        self._fresh_until = time.monotonic() + CHECK_INTERVAL_S
+        self._take(await asyncio.to_thread(self._read))
+        self._fresh_until = time.monotonic() + LOOK_EVERY_S
 
     async def close(self) -> None:
         """Forget the keys."""
         self._lines.close()
         self._index = _Index(())
-        self._stamp, self._mode = (), None
+        self._watched = self._mode = None
 
     async def __call__(self, credentials: CallCredentials, /) -> Principal | None:
         """Return the caller that a key names, or None if the call shows no key.
@@ -136,15 +133,16 @@ class ApiKeys:
             if time.monotonic() < self._fresh_until:
                 return
             try:
-                changed = await asyncio.to_thread(_read, self._path, self._stamp)
+                changed = await asyncio.to_thread(self._read_if_changed)
             except ConfigurationError as error:
                 self._lines.warning(
                     str(error), "API keys not read again, the former ones remain valid: error=%s", error
                 )
             else:
+                self._lines.close()  # the fault is mended, so no line counts it any more
                 if changed is not None:
                     self._take(changed)
-            self._fresh_until = time.monotonic() + CHECK_INTERVAL_S
+            self._fresh_until = time.monotonic() + LOOK_EVERY_S
 
     def _take(self, read: "_Read") -> None:
         is_changed = read.found.keys != self._index.keys
@@ -152,8 +150,18 @@ class ApiKeys:
             logger.info("API keys read again file=%s count=%d", self._path, len(read.found.keys))
         if is_changed or read.mode != self._mode:
             warn_if_writable(self._path, read.mode)
-        self._stamp, self._mode, self._index = read.stamp, read.mode, read.found
-        self._lines.close()  # the fault is mended, so no line counts it any more
+        self._mode, self._index = read.mode, read.found
+
+    def _read_if_changed(self) -> "_Read | None":
+        """Return what the file has, or None if it has not changed. Raise ConfigurationError as `open` does."""
+        return self._read() if self._watched is None or self._watched.has_changed() else None
+
+    def _read(self) -> "_Read":
+        if self._watched is None:
+            self._watched = Watched(self._path)
+        read = _Read(state_of(self._path).st_mode, _Index(tuple(keyfile.read(self._path))))
+        self._watched.use()
+        return read
 
 
 class _Index:
@@ -182,7 +190,6 @@ class _Index:
 class _Read(NamedTuple):
     """What was read of the file."""
 
-    stamp: Stamp
     mode: int
     found: _Index
 
@@ -193,19 +200,6 @@ def _by_digest(keys: tuple[Key, ...]) -> list[tuple[bytes, Key]]:
 
 def _principal(key: Key) -> Principal:
     return Principal(subject=key.name, method=METHOD, tenants=key.tenants, scopes=key.scopes, expires_at=key.not_after)
-
-
-def _read(path: Path, known: Stamp = ()) -> _Read | None:
-    """Return the keys of a file with its stamp and mode, or None if the stamp is still the known one.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or is wrong.
-    """
-    state = state_of(path)
-    stamp = stamp_of(state)
-    if stamp and stamp == known:
-        return None
-    return _Read(stamp, state.st_mode, _Index(tuple(keyfile.read(path))))
 
 
 def _bearer_key(value: str | bytes) -> str:

@@ -3,7 +3,6 @@
 import logging
 import os
 import stat
-import time
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -16,21 +15,7 @@ logger = logging.getLogger("a2a_grpc.auth")
 
 MAX_BYTES = 64 * 1024 * 1024
 """The largest size of a file. A file of API keys has then some 400,000 keys."""
-UNSETTLED_S = 2.0
-"""A file that changed less than these seconds ago is read again at the next look. Some file systems store times in
-whole seconds, so a second change could look like the first."""
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-
-
-Stamp = tuple[int, ...]
-"""What changes when a file does."""
-
-
-def stamp_of(state: os.stat_result) -> Stamp:
-    """Return what changes when a file does. Return () for a file that changed just now: read that one again."""
-    if time.time() - max(state.st_mtime, state.st_ctime) <= UNSETTLED_S:
-        return ()
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def state_of(path: Path) -> os.stat_result:

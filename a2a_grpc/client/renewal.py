@@ -1,15 +1,12 @@
 """Notice that the certificates of a client were replaced."""
 
 import logging
-import os
 import time
 
 from a2a_grpc.client.settings import ClientSettings
+from a2a_grpc.watched import LOOK_EVERY_S, Watched
 
 logger = logging.getLogger("a2a_grpc.client")
-
-LOOK_EVERY_S = 1.0
-"""The time in seconds between two looks at the files."""
 
 
 class Renewal:
@@ -20,8 +17,7 @@ class Renewal:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._paths = [path for path in (settings.ca_cert, settings.client_cert, settings.client_key) if path]
-        self._used = self._stamps()
-        self._latest = self._used
+        self._watched = Watched(*self._paths)
         self._look_at = time.monotonic() + LOOK_EVERY_S
         self._logged = ""
 
@@ -33,12 +29,11 @@ class Renewal:
         if not self._paths or (time.monotonic() < self._look_at and not at_once):
             return False
         self._look_at = time.monotonic() + LOOK_EVERY_S
-        self._latest = self._stamps()
-        return self._latest != self._used
+        return self._watched.has_changed()
 
     def used(self) -> None:
         """Note that a channel uses the files as they were at the last look, or later."""
-        self._used = self._latest
+        self._watched.use()
         self._logged = ""
         logger.info("TLS files read again files=%s", ",".join(self._paths))
 
@@ -47,15 +42,3 @@ class Renewal:
         if str(error) != self._logged:
             self._logged = str(error)
             logger.warning("TLS files not read again, the former ones remain in use: error=%s", error)
-
-    def _stamps(self) -> list[tuple[int, ...]]:
-        return [_stamp(path) for path in self._paths]
-
-
-def _stamp(path: str) -> tuple[int, ...]:
-    """Return values that change when a file is replaced or written."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -11,11 +11,9 @@ import grpc
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.settings import ListenSettings
 from a2a_grpc.pem import check_plain_key
+from a2a_grpc.watched import Watched
 
 logger = logging.getLogger("a2a_grpc.listening")
-
-LOOK_EVERY_S = 1.0
-"""Seconds between two looks at the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,7 @@ class TlsFiles:
         """Read the files of the settings. Raise ConfigurationError if they cannot be used."""
         self._settings = settings
         self._paths = [path for path in (settings.tls_cert, settings.tls_key, settings.tls_client_ca) if path]
+        self._watched = Watched(*self._paths)
         self._loaded = self._load(self._read())
         self._fault = self._logged = ""
 
@@ -116,8 +115,12 @@ class TlsFiles:
 
     def _reloaded(self) -> Loaded | None:
         """Return the files if their contents have changed, else None. Raise ConfigurationError."""
+        if not self._watched.has_changed():
+            return None
         contents = self._read()
-        return None if contents == self._loaded.contents else self._load(contents)
+        loaded = None if contents == self._loaded.contents else self._load(contents)
+        self._watched.use()
+        return loaded
 
     def _read(self) -> Contents:
         contents = Contents(

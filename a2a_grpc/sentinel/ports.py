@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from a2a_grpc.listening.descriptors import shares
 from a2a_grpc.listening.front import Front
-from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.rpc import TransportSettings
 from a2a_grpc.sentinel.rules import Rules
 from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.watched import LOOK_EVERY_S
 
 FORGET_EVERY_S = 30.0
 """Seconds between two looks for connections that have gone."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from a2a_grpc.auth.file import OF_SENTINELS, tables_of
-from a2a_grpc.auth.tables import Stamp, stamp_of, state_of
+from a2a_grpc.auth.tables import state_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.sentinel.rules import Rule, Rules, rules_in
 from a2a_grpc.throttle import Throttle
+from a2a_grpc.watched import Watched
 
 logger = logging.getLogger("a2a_grpc.sentinel")
 
@@ -37,10 +38,9 @@ class RulesFile(Rules):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._watched = Watched(path)
         read = _read(path)
-        assert read is not None  # no stamp is known
         super().__init__(**read.rules)
-        self._stamp = read.stamp
         self._last = read
         self._others = read.others
         self._lines = Throttle(logger, REMIND_S)
@@ -48,17 +48,17 @@ class RulesFile(Rules):
     async def look(self) -> None:
         """Read the file again if it has changed."""
         try:
-            read = await asyncio.to_thread(_read, self._path, self._stamp)
+            read = await asyncio.to_thread(self._read_if_changed)
         except ConfigurationError as error:
             self._lines.warning(str(error), "rules not read again, the former ones remain valid: error=%s", error)
             return
+        self._lines.close()  # the fault is mended, so no line counts it any more
         if read is None:
             return
-        self._lines.close()  # the fault is mended, so no line counts it any more
         last, self._last = self._last, read
         if (read.rules, read.others) != (last.rules, last.others):
             return
-        self._stamp = read.stamp
+        self._watched.use()
         if read.rules != {"attach": self.attach, "call": self.call}:
             self.use(**read.rules)
             counts = (len(self.attach), len(self.call))
@@ -67,19 +67,19 @@ class RulesFile(Rules):
             self._others = read.others
             logger.warning("the tables of credentials have changed; they count from the next start file=%s", self._path)
 
+    def _read_if_changed(self) -> "_Read | None":
+        return _read(self._path) if self._watched.has_changed() else None
+
 
 class _Read(NamedTuple):
     """What was read of the file."""
 
-    stamp: Stamp
     rules: dict[str, tuple[Rule, ...]]
     others: Mapping[str, Any]
 
 
-def _read(path: Path, known: Stamp = ()) -> _Read | None:
-    """Return what the file says. Return None if its stamp is still the known one.."""
-    stamp = stamp_of(state_of(path))
-    if stamp and stamp == known:
-        return None
+def _read(path: Path) -> _Read:
+    """Return what the file says. Raise ConfigurationError if the file is wrong."""
+    state_of(path)
     tables, others = tables_of(path, OF_SENTINELS)
-    return _Read(stamp, rules_in(path, tables), others)
+    return _Read(rules_in(path, tables), others)

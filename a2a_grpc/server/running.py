@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from a2a_grpc.bus import open_bus
 from a2a_grpc.engine import Engine, PeriodicTasks
 from a2a_grpc.listening.noise import QuietGrpc
-from a2a_grpc.listening.tls import LOOK_EVERY_S
 from a2a_grpc.log import Log
 from a2a_grpc.rpc import CallLog, Calls, instrumented
 from a2a_grpc.server.handlers import Handlers, calls_of, rpc_handlers
@@ -19,6 +18,7 @@ from a2a_grpc.server.readiness import Readiness
 from a2a_grpc.server.settings import advertised, callback_endpoint
 from a2a_grpc.server.telemetry import ServerTelemetry
 from a2a_grpc.store import open_store
+from a2a_grpc.watched import LOOK_EVERY_S
 from a2a_grpc.wire import AgentCard
 
 LOOK_INTERVAL_S = 1.0

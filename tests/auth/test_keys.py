@@ -159,7 +159,7 @@ async def test_a_change_of_the_file_counts_without_a_restart(file: Path, caplog:
 
 
 async def test_a_call_after_a_long_pause_does_not_see_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys_module, "CHECK_INTERVAL_S", 0.0)  # as if each call came after a pause
+    monkeypatch.setattr(keys_module, "LOOK_EVERY_S", 0.0)  # as if each call came after a pause
     add(file, ALICE)
     keys = await opened(file)
     assert await keys(call(ALICE))
@@ -171,7 +171,7 @@ async def test_a_call_after_a_long_pause_does_not_see_the_old_file(file: Path, m
 async def test_a_second_change_of_equal_size_at_the_same_time_is_seen(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_module, "CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(keys_module, "LOOK_EVERY_S", 0.0)
     add(file, ALICE)
     keys = await opened(file)
     state = file.stat()
@@ -184,7 +184,7 @@ async def test_a_second_change_of_equal_size_at_the_same_time_is_seen(
 async def test_a_file_that_cannot_be_used_keeps_the_former_keys_and_the_log_says_why(
     file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_module, "CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(keys_module, "LOOK_EVERY_S", 0.0)
     add(file, ALICE)
     keys = await opened(file)
     for wrong in ("", "[[key]]\nname =", "[[key]]\nname = 'x'\n", None):
@@ -327,7 +327,7 @@ def test_writers_at_the_same_time_lose_no_key(file: Path) -> None:
 async def test_a_pipe_or_a_large_file_in_place_of_the_file_delays_no_call(
     file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_module, "CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(keys_module, "LOOK_EVERY_S", 0.0)
     add(file, ALICE)
     keys = await opened(file)
     file.unlink()
@@ -346,7 +346,7 @@ async def test_a_pipe_or_a_large_file_in_place_of_the_file_delays_no_call(
 async def test_a_file_that_others_can_write_is_named_at_the_start_and_when_it_changes(
     file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_module, "CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(keys_module, "LOOK_EVERY_S", 0.0)
     said = f"other users can write a file of credentials file={file} mode=0620 do='chmod 600 {file}'"
     add(file, ALICE)
     file.chmod(0o620)
