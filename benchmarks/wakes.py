@@ -4,8 +4,8 @@ A process writes records to tasks. Another one follows the tasks, with the bus t
 or with a bus that polls `PRAGMA data_version`. The pragma says that some process has written, and not to which task. So
 each change costs one statement that asks for the newest records of all followed tasks, as `Log.poll` does it.
 
-Printed for each way: the time from the end of a write to the record at its follower, the processor time of the
-following process while nothing happens, and its processor time for each record. A run takes about a minute.
+The time goes from the end of a write to the record at its follower. The processor time is that of the following
+process, while nothing happens and for each record. A run takes about a minute.
 """
 
 import argparse

@@ -2,7 +2,6 @@
 
 protocol   what a bus is
 open       a bus by its URL
-urls       what the URLs of stores say to a bus
 topic      what the listeners of one key wait on
 local      wakes in one process
 shared     what the buses between processes share

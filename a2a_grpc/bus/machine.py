@@ -1,4 +1,10 @@
-"""Wakes between the processes of one machine, through datagram sockets in a directory that they share."""
+"""Wakes between the processes of one machine, through datagram sockets in a directory that they share.
+
+Polling `PRAGMA data_version` of the SQLite file instead would need no sockets. But it does not say which task has
+changed, and it costs processor time while nothing happens. Polled every millisecond, it took 5 % of a core when idle
+and twice the time for each record, and a follower had a record after 1.6 ms (median). Polled every 20 ms, it took 1.1 %
+when idle, and a record took 12 ms. Sockets took 0.04 % when idle, and 1.0 ms. `benchmarks/wakes.py` measures this.
+"""
 
 import asyncio
 import errno
@@ -69,7 +75,7 @@ class MachineBus(SharedBus):
         self._socket: socket.socket | None = None
         self._name = ""
         self._peers: dict[str, Peer] = {}
-        self._is_telling = False
+        self._is_sending = False
 
     @property
     def is_healthy(self) -> bool:
@@ -95,7 +101,7 @@ class MachineBus(SharedBus):
             return
         self._is_started = False
         await self._end_tasks()
-        self._tell()
+        self._send_all()
         self._leave()
         for name in list(self._peers):
             self._forget(name)
@@ -227,13 +233,13 @@ class MachineBus(SharedBus):
         self._loop.remove_writer(peer.socket.fileno())
         peer.socket.close()
 
-    def _tell_soon(self) -> None:
-        if not self._is_telling:
-            self._is_telling = True
-            self._loop.call_soon(self._tell)
+    def _send_soon(self) -> None:
+        if not self._is_sending:
+            self._is_sending = True
+            self._loop.call_soon(self._send_all)
 
-    def _tell(self) -> None:
-        self._is_telling = False
+    def _send_all(self) -> None:
+        self._is_sending = False
         digests = self._outbox.take()
         for name in list(self._peers):
             self._send(name, digests)

@@ -7,8 +7,8 @@ import socket
 
 from a2a_grpc.bus.local import LocalBus
 from a2a_grpc.bus.protocol import Bus
-from a2a_grpc.bus.urls import sqlite_file
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.sqlite_file import sqlite_file
 from a2a_grpc.libpq import is_postgres
 from a2a_grpc.masking import mask_url
 

@@ -158,7 +158,7 @@ class PostgresBus(SharedBus):
 
     # -- telling
 
-    def _tell_soon(self) -> None:
+    def _send_soon(self) -> None:
         self._wanted.set()
 
     async def _keep_sending(self) -> None:

@@ -89,7 +89,7 @@ class SharedBus(LocalBus, ABC):
         super().wake(key)
         if self._is_started:
             self._outbox.add(digest(key))
-            self._tell_soon()
+            self._send_soon()
 
     @contextmanager
     def listen(self, key: Key) -> Iterator[Topic]:
@@ -112,7 +112,7 @@ class SharedBus(LocalBus, ABC):
                 self.wake_all()
 
     @abstractmethod
-    def _tell_soon(self) -> None:
+    def _send_soon(self) -> None:
         """Begin to send what is in the outbox."""
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -97,9 +97,9 @@ def callbacks_at(settings: AttachSettings, given: CallbackSettings) -> dict[str,
 
 async def _welcomed(attachment: Attachment, *, is_worker: bool) -> tuple[str, str] | None:
     """Wait until an agent is attached. Return its address and its tenant; None if a signal came first."""
-    with signals(is_worker=is_worker) as told:
+    with signals(is_worker=is_worker) as signaled:
         welcome = asyncio.create_task(attachment.welcome(), name="a2a-grpc:welcome")
-        both: list[asyncio.Future[Any]] = [welcome, told]
+        both: list[asyncio.Future[Any]] = [welcome, signaled]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not welcome.done():
             welcome.cancel()

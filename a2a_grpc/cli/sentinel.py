@@ -67,7 +67,7 @@ def _serve(options: dict[str, Any]) -> None:
 
 
 async def _run(sentinel: Sentinel, report: Reporter) -> None:
-    with signals() as told:
+    with signals() as signaled:
         async with sentinel:
             garbage = Garbage(lambda: sentinel.is_idle)
             garbage.start()
@@ -75,12 +75,12 @@ async def _run(sentinel: Sentinel, report: Reporter) -> None:
                 report_listeners(sentinel.settings, sentinel.addresses, report)
                 report("ready", {**ready_at(sentinel.addresses), "http": sentinel.http_url})
                 failing = asyncio.create_task(sentinel.wait_failed(), name="a2a-grpc:failing")
-                both: list[asyncio.Future[Any]] = [told, failing]
+                both: list[asyncio.Future[Any]] = [signaled, failing]
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 failing.cancel()
             finally:
                 garbage.stop()
-            if not told.done():
+            if not signaled.done():
                 raise SystemExit(f"Error: {failing.result()}")
-            report("draining", {"signal": told.result()})
+            report("draining", {"signal": signaled.result()})
     report("stopped", {})

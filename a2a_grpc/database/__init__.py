@@ -1,9 +1,10 @@
 """Databases by their URLs: connections, transactions, failures and the clock.
 
-Importing a module imports SQLAlchemy, except `unavailable`. The modules log as `a2a_grpc.store`, because operators know
-a database as the store of a server.
+Importing a module imports SQLAlchemy, except `sqlite_file` and `unavailable`. The modules log as `a2a_grpc.store`,
+because operators know a database as the store of a server.
 
 urls          the URLs of databases
+sqlite_file   the file that an SQLite URL names
 usable        whether the database of a URL can be used
 connect       connecting to the database of a URL
 transactions  what all databases have in common: the uses of connections, transactions, closing

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from a2a_grpc import libpq
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.sqlite_file import sqlite_file
 from a2a_grpc.masking import mask_url
 
 DRIVERS = {
@@ -78,7 +79,7 @@ class DatabaseUrl:
     @property
     def path(self) -> str:
         """The file of SQLite."""
-        return self.engine_url.database or ""
+        return self.location if self.dialect == "sqlite" else ""
 
 
 class _WrongUrlError(ValueError):
@@ -120,7 +121,7 @@ def _check_database(url: URL) -> None:
 
 def _sqlite(url: URL, text: str) -> DatabaseUrl:
     _check_options(url, "sqlite")
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+    if not (file := sqlite_file(text)):
         raise _WrongUrlError("it names no file: sqlite:///tasks.db, or memory: without any")
     if url.host:
         raise _WrongUrlError("three slashes stand before a relative path, four before an absolute")
@@ -128,7 +129,7 @@ def _sqlite(url: URL, text: str) -> DatabaseUrl:
     if synchronous not in SYNCHRONOUS:
         raise _WrongUrlError(f"synchronous must be one of {', '.join(SYNCHRONOUS)}")
     engine_url = url.set(drivername="sqlite", query={})
-    return DatabaseUrl("sqlite", engine_url, mask_url(text), url.database, synchronous=synchronous)
+    return DatabaseUrl("sqlite", engine_url, mask_url(text), file, synchronous=synchronous)
 
 
 def _postgresql(url: URL, text: str) -> DatabaseUrl:

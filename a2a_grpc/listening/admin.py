@@ -68,10 +68,10 @@ class Admin:
             collected.handlers[f"/{V1}/{METHOD}"] = collected.handlers[f"/{V1ALPHA}/{METHOD}"]
         return collected.handlers
 
-    def tell(self, ready: bool) -> None:
+    def set_ready(self, ready: bool) -> None:
         """Set whether the health service reports that the server is ready."""
         if self._health is not None:
-            self._health.tell(ready)
+            self._health.set_ready(ready)
 
     def leave(self) -> None:
         """Report NOT_SERVING from now on, because the server is about to stop."""

@@ -34,7 +34,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         self._watches: set[asyncio.Task[Any]] = set()
         self._has_left = False
 
-    def tell(self, ready: bool) -> None:
+    def set_ready(self, ready: bool) -> None:
         """Set the status of all services, unless the server has left."""
         if not self._has_left:
             response = health_pb2.HealthCheckResponse

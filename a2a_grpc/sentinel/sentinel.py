@@ -202,7 +202,7 @@ class Sentinel:
             await self._listen_http(undo, front)  # `/readyz` answers 503 until the sentinel is ready
             await front.start(lambda listener: methods)
             self._front = front
-            self._admin.tell(True)
+            self._admin.set_ready(True)
             looking = asyncio.create_task(look_after(front, self._rules), name="a2a-grpc:look")
             undo.callback(looking.cancel)
             self._undo = undo.pop_all()
@@ -268,7 +268,7 @@ class Sentinel:
         if not self._failed.done():
             logger.error("the sentinel failed: %s", reason)
             self._failed.set_result(reason)
-            self._admin.tell(False)
+            self._admin.set_ready(False)
 
     def _methods(self, front: Front) -> Methods:
         """Return the handlers of the agents' service, of the service that agents call, and of those for operators."""

@@ -184,8 +184,8 @@ def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, report: 
 
 async def _run_workers(settings: ServerSettings, report: Reporter) -> None:
     workers = Workers(settings, report=report)
-    with signals(last=workers.kill) as told:
-        await workers.run(told)
+    with signals(last=workers.kill) as signaled:
+        await workers.run(signaled)
 
 
 def warn_of_variables() -> None:
@@ -210,25 +210,27 @@ async def run(server: Server, *, report: Reporter, is_worker: bool = False) -> N
         ServerFailedError: The server failed and cannot serve any longer.
     """
     return_large_blocks()
-    with signals(is_worker=is_worker) as told:
-        if not await _started(server, told):
+    with signals(is_worker=is_worker) as signaled:
+        if not await _started(server, signaled):
             report_if_read(report, "stopped", {})
             return
         garbage = Garbage(lambda: server.is_idle)
         try:
             garbage.start()
             announce(server, report)
-            await server.serve_until(told, draining=lambda name: report_if_read(report, "draining", {"signal": name}))
+            await server.serve_until(
+                signaled, draining=lambda name: report_if_read(report, "draining", {"signal": name})
+            )
         finally:
             garbage.stop()
             await server.stop()
     report_if_read(report, "stopped", {})
 
 
-async def _started(server: Server, told: "asyncio.Future[str]") -> bool:
+async def _started(server: Server, signaled: "asyncio.Future[str]") -> bool:
     """Start a server. Return False if a signal came first, since a store that does not answer delays the start."""
     starting = asyncio.create_task(server.start(), name="a2a-grpc:start")
-    both: list[asyncio.Future[Any]] = [starting, told]
+    both: list[asyncio.Future[Any]] = [starting, signaled]
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()

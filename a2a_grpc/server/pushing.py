@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.sqlite_file import sqlite_file
 from a2a_grpc.engine import PeriodicTasks
 from a2a_grpc.log import Log
 from a2a_grpc.push.offered import PushSettings
@@ -141,11 +142,8 @@ def _vault(settings: PushSettings, store_url: str) -> "Vault":
 
 def next_to_store(store_url: str, suffix: str) -> str:
     """Return the path of a file whose name begins with that of the SQLite file of a store, or "" for other stores."""
-    if not store_url.startswith("sqlite:"):
-        return ""
-    from a2a_grpc.database.urls import DatabaseUrl
-
-    return f"{DatabaseUrl.parse(store_url).path}{suffix}"
+    file = sqlite_file(store_url)
+    return f"{file}{suffix}" if file else ""
 
 
 def _is_shared(store_url: str) -> bool:

@@ -137,7 +137,7 @@ class Running:
                 self.card, is_alive=is_alive, is_ready=self.readiness.check, jwks=jwks, scrape=self._telemetry.scrape
             )
             await undo.enter_async_context(self.engine)
-            ports.health.tell(True)
+            ports.health.set_ready(True)
             served = await ports.serve(handlers)
             if plan.private_socket is not None:
                 callers = plan.callers.after(plan.private_callers) if plan.private_callers else plan.callers
@@ -180,7 +180,7 @@ class Running:
 
     async def _look(self) -> None:
         """Give the health service the answer that `/readyz` has."""
-        self.ports.health.tell(await self.readiness.check())
+        self.ports.health.set_ready(await self.readiness.check())
 
     def _handlers(self) -> Handlers:
         plan = self._plan

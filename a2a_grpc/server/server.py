@@ -205,16 +205,16 @@ class Server:
             ServerFailedError: The server failed and cannot serve any longer.
             RuntimeError: This is not the main thread, which alone receives signals.
         """
-        with signals() as told:
-            await self.serve_until(told)
+        with signals() as signaled:
+            await self.serve_until(signaled)
 
     async def serve_until(
-        self, told: "asyncio.Future[str]", *, draining: Callable[[str], None] = lambda signal: None
+        self, signaled: "asyncio.Future[str]", *, draining: Callable[[str], None] = lambda signal: None
     ) -> None:
         """Serve until a signal is reported or the server is stopped, then drain and close.
 
         Args:
-            told: A future whose result is the name of the signal.
+            signaled: A future whose result is the name of the signal.
             draining: A function that is called with the name of the signal before the server drains.
 
         Raises:
@@ -223,13 +223,13 @@ class Server:
         failing = asyncio.create_task(self.wait_failed(), name="a2a-grpc:failing")
         stopping = asyncio.create_task(self._stopping.wait(), name="a2a-grpc:stopping")
         try:
-            ends: list[asyncio.Future[Any]] = [told, failing, stopping]
+            ends: list[asyncio.Future[Any]] = [signaled, failing, stopping]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if failing.done():
                 await self.stop(min(self.settings.drain_grace_s, FAILED_GRACE_S))
                 raise ServerFailedError(failing.result())
-            if told.done():
-                draining(told.result())
+            if signaled.done():
+                draining(signaled.result())
             await self.stop()
         finally:
             failing.cancel()
@@ -267,4 +267,4 @@ class Server:
             logger.error("the server failed: %s", reason)
             self._failure = reason
             self._failed.set()
-            self._running.ports.health.tell(False)
+            self._running.ports.health.set_ready(False)

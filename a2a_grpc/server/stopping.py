@@ -26,11 +26,11 @@ def signals(last: Callable[[], None] | None = None, *, is_worker: bool = False) 
     Raises:
         RuntimeError: The current thread is not the main thread, which gets the signals.
     """
-    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    signaled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def hear(number: signal.Signals) -> None:
-        if not told.done():
-            told.set_result(number.name)
+        if not signaled.done():
+            signaled.set_result(number.name)
             if last is None and not is_worker:
                 let_go()
             return
@@ -42,7 +42,7 @@ def signals(last: Callable[[], None] | None = None, *, is_worker: bool = False) 
         signal.raise_signal(number)
 
     with signals_to(_ignore, HANG_UP), signals_to(hear, STOP) as let_go:
-        yield told
+        yield signaled
 
 
 def _ignore(number: signal.Signals) -> None:

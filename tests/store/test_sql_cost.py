@@ -256,7 +256,7 @@ async def test_a_task_that_settles_gets_a_stored_snapshot_and_is_loaded_from_it(
     assert not any("FROM a2a_record" in statement for statement in sent.statements)
 
 
-async def test_small_tasks_that_are_read_at_once_share_two_queries_and_a_large_one_has_its_own(
+async def test_small_tasks_that_are_read_snapshot_share_two_queries_and_a_large_one_has_its_own(
     store: SqlStore, tmp_path: Path
 ) -> None:
     keys = [KEY._replace(id=f"t-{place}") for place in range(30)]

@@ -258,7 +258,7 @@ class SqlStore:
             if whole is None or view == WHOLE:
                 return whole
             return whole._replace(task=await offload(len(whole.task), cut, whole.task, view))
-        found = await self._read_at_once(parts_of_one, key, view, self._recall(key.scope))
+        found = await self._read_snapshot(parts_of_one, key, view, self._recall(key.scope))
         if found is None:
             self._forget(key)
             return None
@@ -270,7 +270,7 @@ class SqlStore:
             wanted = Wanted(key, known.seq if known else 0)
             base = await self._bases.answer(wanted)
             if base is not None and not base.is_small and base.seq > wanted.known_seq:
-                base = await self._read_at_once(large_base, wanted)
+                base = await self._read_snapshot(large_base, wanted)
             if base is None:
                 self._forget(key)
                 return None
@@ -348,7 +348,7 @@ class SqlStore:
         view: TaskView = WHOLE,
         max_bytes: int | None = None,
     ) -> Page:
-        found = await self._read_at_once(page, scope, where, after, limit, view, max_bytes, self._recall(scope))
+        found = await self._read_snapshot(page, scope, where, after, limit, view, max_bytes, self._recall(scope))
         snapshots = await self._put_together(scope, found.parts)
         positions = [parts.entry.position for parts in found.parts]
         tasks = [Listed(position, snapshot) for position, snapshot in zip(positions, snapshots, strict=True)]
@@ -412,7 +412,7 @@ class SqlStore:
     async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._persist(lambda _: self._open_database().read(query, *args, **kwargs))
 
-    async def _read_at_once(
+    async def _read_snapshot(
         self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         return await self._persist(lambda _: self._open_database().read_snapshot(transaction, *args, **kwargs))

@@ -1,4 +1,4 @@
-"""The script that Alembic runs. It applies the revisions, on the connection that it is given, or writes them as text."""
+"""The script that Alembic runs. It applies the revisions on a given connection, or writes them as text."""
 
 from alembic import context
 

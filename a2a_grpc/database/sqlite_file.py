@@ -1,4 +1,4 @@
-"""Read the URLs of stores, for the buses that fit them."""
+"""The file that an SQLite URL names, found without SQLAlchemy, which takes its time to import."""
 
 import re
 
@@ -8,4 +8,4 @@ SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]*)")
 def sqlite_file(url: str) -> str:
     """Return the path of the database file of an SQLite URL. Return "" for a database in memory, or another URL."""
     found = SQLITE.match(url)
-    return "" if found is None or found[1] == ":memory:" else found[1]
+    return "" if found is None or found[1] == ":memory:" or found[1].startswith("file:") else found[1]
