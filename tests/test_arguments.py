@@ -70,7 +70,7 @@ def parameters(function: Callable[..., Any]) -> Iterator[tuple[str, dict[str, An
         for name, parameter in inspect.signature(function).parameters.items()
         if name != "self" and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     }
-    valid = VALID | {"told": asyncio.get_running_loop().create_future()}
+    valid = VALID | {"signaled": asyncio.get_running_loop().create_future()}
     needed = {name: valid.get(name, "x") for name, item in named.items() if item.default is item.empty}
     for name in named:
         yield name, {**needed, name: Wrong()}
