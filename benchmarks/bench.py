@@ -501,7 +501,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute, of the most telling workloads")
     parser.add_argument("--against", default="", metavar="NAMES", help=f"contenders, of {','.join(ALL)}; default: all")
-    parser.add_argument("--only", default="", metavar="WORDS", help="workloads whose names have these words")
+    parser.add_argument("--only", default="", metavar="WORDS", help="the workload of this name, or all with these words")
     parser.add_argument("--rounds", type=int, help="default: 5 for workloads with a target, else 3; with --quick 1")
     parser.add_argument("--json", default=str(HERE / "results.json"), metavar="FILE", help="default: %(default)s")
     options = parser.parse_args()
@@ -534,9 +534,12 @@ def everything(options, names: list[str], contenders: Contenders, load: Load) ->
     ends = f"{'memory/bare':>18}{'memory/sdk':>18}{'bare p50/p99':>13}{'memory':>13}"
     print(f"\n{'':42}{heads}  client{ends}")
     rows = {}
+    is_name = any(workload.name == options.only for workload in WORKLOADS)
     for workload in WORKLOADS:
         chosen = [name for name in names if name in workload.contenders]
-        is_asked_for = all(word in workload.name for word in options.only.split())
+        is_asked_for = (
+            workload.name == options.only if is_name else all(word in workload.name for word in options.only.split())
+        )
         if len(chosen) > 1 and is_asked_for and (workload.is_quick or not options.quick or options.only):
             rows[workload.name] = row = measure(workload, chosen, contenders, load, options)
             show(row, names)

@@ -1,9 +1,9 @@
 """The tables of README.md, from what bench.py has written.
 
-    python benchmarks/table.py benchmarks/results.json [BEFORE.json] [--again AGAIN.json]
+    python benchmarks/table.py benchmarks/results.json [BEFORE.json] [--again AGAIN.json] [--more FILE…]
 
 Prints Markdown: the targets with the measured figures, those of a second run and of an earlier commit, then all
-workloads.
+workloads. `--more` adds the workloads of further runs, for example of `bench.py --only`.
 """
 
 import argparse
@@ -18,8 +18,13 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("before", type=Path, nargs="?")
     parser.add_argument("--again", type=Path)
+    parser.add_argument("--more", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     results = json.loads(options.results.read_text())
+    for path in options.more:
+        further = json.loads(path.read_text())
+        results["rows"] += further["rows"]
+        results["goals"] += further["goals"]
     before = json.loads(options.before.read_text()) if options.before else {}
     again = json.loads(options.again.read_text()) if options.again else {}
     print(told(results))
@@ -49,7 +54,7 @@ def reached(results: dict, again: dict, before: dict) -> list[str]:
         lines.append(
             f"| {goal['what']} | {goal['of']} | ≥ {goal['least']:.2f} | {found} | {low:.2f}–{high:.2f} | {was} |"
         )
-    for limit in results["limits"]:
+    for limit in results.get("limits", ()):
         found = marked(limit["is"], limit["is"] <= limit["most"])
         was = " | ".join(number(other.get((limit["what"], None))) for other in others)
         lines.append(f"| {limit['what']} | | ≤ {limit['most']:.2f} | {found} | | {was} |")
