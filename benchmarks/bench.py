@@ -501,7 +501,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute, of the most telling workloads")
     parser.add_argument("--against", default="", metavar="NAMES", help=f"contenders, of {','.join(ALL)}; default: all")
-    parser.add_argument("--only", default="", metavar="WORDS", help="the workload of this name, or all with these words")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="the workload of this name, or all with these words"
+    )
     parser.add_argument("--rounds", type=int, help="default: 5 for workloads with a target, else 3; with --quick 1")
     parser.add_argument("--json", default=str(HERE / "results.json"), metavar="FILE", help="default: %(default)s")
     options = parser.parse_args()

@@ -19,6 +19,7 @@ call_log        the logs of calls
 metadata        the metadata of a call
 status          errors as gRPC statuses
 interceptors    interceptors of other libraries
+behaviors       the functions that handlers call
 reset           ending calls
 
 Memory:

@@ -10,6 +10,7 @@ import grpc.aio
 
 from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InvalidRequestError, ResourceExhaustedError
+from a2a_grpc.rpc.behaviors import behavior_of
 from a2a_grpc.rpc.interceptors import without_interceptors
 from a2a_grpc.rpc.memory import Trimmer
 from a2a_grpc.rpc.shares import Shares
@@ -59,7 +60,7 @@ class Arrivals:
 
     def asked_for(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         """Return a handler that asks for the request when there is room for it, and then does what `handler` does."""
-        behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
+        behavior = behavior_of(handler)
         if handler.request_streaming or not (
             inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior)
         ):

@@ -18,11 +18,11 @@ from a2a_grpc.deadlines import Deadlines
 from a2a_grpc.errors import A2AError, InternalError, UnauthenticatedError, UnavailableError
 from a2a_grpc.loglines import about
 from a2a_grpc.principal import Principal
+from a2a_grpc.rpc.behaviors import Handler, behavior_of, with_behavior
 from a2a_grpc.rpc.call_log import CallLog
 from a2a_grpc.rpc.status import CODES
 from a2a_grpc.rpc.traffic import calling_peer
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 End: TypeAlias = "Callable[[Context, A2AError], Awaitable[None]]"
 """Ends a call with an error."""
@@ -98,9 +98,7 @@ class Authentication:
             method: The full name of the RPC.
             handler: The handler to call for known callers.
         """
-        kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
-        behavior = getattr(handler, "_".join(kind))
-        make = getattr(grpc, f"{'_'.join(kind)}_rpc_method_handler")
+        behavior = behavior_of(handler)
         is_stream = handler.response_streaming
 
         # A plain function: grpc.aio inspects the handler at each call, and any other callable takes longer.
@@ -123,8 +121,7 @@ class Authentication:
                 if self._log is not None:
                     self._note(self._log, caller, method, context, time.monotonic() - began_s)
 
-        handled: Handler = make(serve, handler.request_deserializer, handler.response_serializer)
-        return handled
+        return with_behavior(handler, serve)
 
     def _shown(self, method: str, context: Context) -> CallCredentials:
         entries = self._metadata(context)

@@ -14,6 +14,8 @@ import grpc
 import grpc.aio
 from grpc.aio import _server as grpc_aio_server
 
+from a2a_grpc.rpc.behaviors import behavior_of, with_behavior
+
 INSTRUMENTATION = "opentelemetry.instrumentation.grpc"
 
 Behavior = Callable[[Any, Any], Awaitable[Any]]
@@ -50,26 +52,15 @@ def instrumented(
 
 def for_interceptors(handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
     """Return a handler that does the same. If it streams, the result of its behavior can be awaited or iterated."""
-    behavior = _behavior(handler)
-    return _streaming(handler, EitherWay(behavior)) if inspect.iscoroutinefunction(behavior) else handler
+    behavior = behavior_of(handler)
+    is_writing = handler.response_streaming and inspect.iscoroutinefunction(behavior)
+    return with_behavior(handler, EitherWay(behavior)) if is_writing else handler
 
 
 def without_interceptors(handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
     """Return the handler that `for_interceptors` was given, unless an interceptor has wrapped its behavior."""
-    behavior = _behavior(handler)
-    return _streaming(handler, behavior.behavior) if isinstance(behavior, EitherWay) else handler
-
-
-def _behavior(handler: "grpc.RpcMethodHandler[Any, Any]") -> Any:
-    """Return the behavior of a handler that streams, or None if the handler does not stream."""
-    if not handler.response_streaming:
-        return None
-    return handler.stream_stream if handler.request_streaming else handler.unary_stream
-
-
-def _streaming(handler: "grpc.RpcMethodHandler[Any, Any]", behavior: Any) -> "grpc.RpcMethodHandler[Any, Any]":
-    make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-    return make(behavior, handler.request_deserializer, handler.response_serializer)
+    behavior = behavior_of(handler)
+    return with_behavior(handler, behavior.behavior) if isinstance(behavior, EitherWay) else handler
 
 
 class EitherWay:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 import grpc.aio
 
+from a2a_grpc.rpc.behaviors import Handler, behavior_of, with_behavior
 from a2a_grpc.rpc.other_versions import OTHER_METHODS, OTHER_SERVICES
 from a2a_grpc.rpc.status import CODES
 from a2a_grpc.telemetry.names import OTHER
@@ -16,7 +17,6 @@ from a2a_grpc.wire import SERVICE, SERVICE_NAME
 if TYPE_CHECKING:
     from a2a_grpc.telemetry.calls import ServedCalls
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 
@@ -50,9 +50,7 @@ def traced(
     if calls is None or path.startswith(OPERATORS):
         return handler
     method = path.removeprefix("/") if path in known else OTHER
-    kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
-    behavior = getattr(handler, "_".join(kind))
-    make = getattr(grpc, f"{'_'.join(kind)}_rpc_method_handler")
+    behavior = behavior_of(handler)
 
     # A plain function: grpc.aio inspects the handler at each call, and any other callable takes longer.
     async def serve(requests: Any, context: Context) -> Any:
@@ -67,8 +65,7 @@ def traced(
         finally:
             call.end(_code(context))
 
-    handled: Handler = make(serve, handler.request_deserializer, handler.response_serializer)
-    return handled
+    return with_behavior(handler, serve)
 
 
 def _code(context: Context) -> str:

@@ -99,7 +99,9 @@ class Checks:
         """Check the id and the history length of a request for a task."""
         task_id = request.id
         if not 0 < len(task_id) <= self._limits.max_id_chars or "\0" in task_id or request.history_length < 0:
-            _refuse_if_any(chain(self._id("id", task_id, required=True), _history_length("history_length", request)))
+            _refuse_if_any(
+                chain(self._id("id", task_id, required=True), _history_length("history_length", request.history_length))
+            )
 
     def task_id(self, task_id: str) -> None:
         """Check the id of a task, which is required."""
@@ -138,7 +140,7 @@ class Checks:
         else:
             yield from self._message("message", request.message)
         yield from self._metadata("metadata", request.metadata)
-        yield from _history_length("configuration.history_length", configuration)
+        yield from _history_length("configuration.history_length", configuration.history_length)
         if len(configuration.accepted_output_modes) > limits.max_references:
             yield Violation("configuration.accepted_output_modes", f"has more than {limits.max_references} items")
         if configuration.HasField("task_push_notification_config"):
@@ -153,8 +155,10 @@ class Checks:
         yield from self._id(f"{path}.task_id", message.task_id)
         if message.role != ROLE_USER:
             yield Violation(f"{path}.role", "must be ROLE_USER")
-        for name in ("reference_task_ids", "extensions"):
-            values = getattr(message, name)
+        for name, values in (
+            ("reference_task_ids", message.reference_task_ids),
+            ("extensions", message.extensions),
+        ):
             if len(values) > limits.max_references:
                 yield Violation(f"{path}.{name}", f"has {len(values)} items; the limit is {limits.max_references}")
                 continue
@@ -206,7 +210,7 @@ class Checks:
             yield Violation("status", f"{request.status} is not a task state")
         if request.HasField("page_size") and not 1 <= request.page_size <= MAX_PAGE_SIZE:
             yield Violation("page_size", f"is {request.page_size}; it must be 1 to {MAX_PAGE_SIZE}")
-        yield from _history_length("history_length", request)
+        yield from _history_length("history_length", request.history_length)
         nanos = request.status_timestamp_after.nanos
         if not 0 <= nanos < 1_000_000_000:
             yield Violation("status_timestamp_after", f"has {nanos} nanos; they must be 0 to 999999999")
@@ -219,8 +223,7 @@ def _json(path: str, root: Value | Struct, budget: Budget) -> Findings:
         yield Violation(path, problem.text if problem.path == path else f"{problem.text}, at {problem.path}")
 
 
-def _history_length(path: str, request: ProtobufMessage) -> Findings:
-    length = getattr(request, "history_length", 0)
+def _history_length(path: str, length: int) -> Findings:
     if length < 0:
         yield Violation(path, f"is {length}; it must be 0 or more")
 

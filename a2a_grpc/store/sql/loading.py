@@ -105,7 +105,8 @@ def large_base(connection: Connection, wanted: Wanted) -> Base | None:
 def _base(connection: Connection, found: Any, wanted: Wanted) -> Base:
     base = Base(found.pk, found.seq, found.state, found.turn, found.size)
     if found.stored_seq is not None and found.stored_seq > wanted.known_seq:
-        body = whole(connection, found.pk, *((part, getattr(found, part.name)) for part in SNAPSHOT_PARTS))
+        parts = zip(SNAPSHOT_PARTS, (found.body, found.history, found.artifacts), strict=True)
+        body = whole(connection, found.pk, *parts)
         base.stored = Snapshot(found.stored_seq, body, found.stored_state, found.stored_turn)
     return base
 
