@@ -23,6 +23,9 @@ purging       deleting what is past its retention
 upkeep        what an operator does: count, copy, delete
 snapshots     storing snapshots in the background
 cache         the newest snapshots, in memory
+access        the database of a store, with retries
+reads         reads of tasks, with the caches
+push_configs  the outbox
 store         the `TaskStore` made of these
 """
 

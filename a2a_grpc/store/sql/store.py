@@ -1,68 +1,45 @@
 """The `TaskStore` on a SQL database."""
 
 import asyncio
-import builtins
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection
 
 from a2a_grpc.database.connect import connect
-from a2a_grpc.database.retry import Outage, reason, retry
+from a2a_grpc.database.retry import reason, retry
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
-from a2a_grpc.database.urls import DatabaseUrl
-from a2a_grpc.offload import offload
-from a2a_grpc.store.growing import folded
-from a2a_grpc.store.pushing import DeadPush, Push, PushClaim, PushName, PushStep, Then
-from a2a_grpc.store.sql import coordination, loading, mailbox, outbox, rows
+from a2a_grpc.store.sql import coordination, mailbox
 from a2a_grpc.store.sql.batch import Item
-from a2a_grpc.store.sql.cache import Snapshots
 from a2a_grpc.store.sql.commits import Commits
-from a2a_grpc.store.sql.keys import Numbers, Recent, digest_of
-from a2a_grpc.store.sql.loading import Base, Wanted, bases, large_base
+from a2a_grpc.store.sql.keys import Numbers
 from a2a_grpc.store.sql.migrations import prepare
-from a2a_grpc.store.sql.parts import Parts, Recall, page, parts_of_one
 from a2a_grpc.store.sql.purging import forget, purge
+from a2a_grpc.store.sql.push_configs import PushConfigs
+from a2a_grpc.store.sql.reads import Reads
 from a2a_grpc.store.sql.snapshots import SnapshotWriter
 from a2a_grpc.store.values import (
-    WHOLE,
     Append,
     Binding,
     Create,
     Head,
-    Listed,
-    ListFilter,
-    Page,
     Pending,
-    Position,
-    Record,
     Scope,
-    Snapshot,
     StaleAppend,
     StoreUnavailable,
     TaskKey,
-    TaskView,
 )
-from a2a_grpc.store.views import cost_of, cut
 from a2a_grpc.store.written import Written, refused
 from a2a_grpc.uncancelled import look_at_error
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 OPEN_S = 20.0
 """How long `open` waits for a database that does not answer, at most."""
 CLOSE_S = 1.0
 """How long `close` waits for writes that have begun, before it gives the database up."""
-SEQS_AT_ONCE = 500
-"""Tasks whose seqs one query asks for."""
-KNOWN_NUMBERS = 100_000
-"""Tasks whose numbers are remembered."""
 
 
-class SqlStore:
+class SqlStore(Reads, PushConfigs):
     """Tasks in SQLite, PostgreSQL, MySQL or MariaDB.
 
     Guarantees, beyond those of a TaskStore:
@@ -85,25 +62,15 @@ class SqlStore:
         Raises:
             ConfigurationError: The URL names no database, or its driver is not installed.
         """
-        self._url = DatabaseUrl.parse(url)
+        super().__init__(url, budget_s)
         self.dialect = self._url.dialect
         """One of sqlite, postgresql and mysql."""
-        self._budget_s = budget_s
-        self._outage = Outage(self._url.shown)
         self._numbers = Numbers()
-        self._pks: Recent[TaskKey, int] = Recent(KNOWN_NUMBERS)
-        self._snapshots = Snapshots()
-        self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(rows.heads, keys))
-        self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
         self._cancels: Together[tuple[TaskKey, bytes], Head | None] = Together(
             # No caller gets an answer that its request is kept: each waits for the end of its task, which is synced.
             lambda asked: self._persist(lambda _: self._open_database().write_unsynced(mailbox.request_cancels, asked)),
             is_patient=True,  # requests that arrive together at the other replica end their tasks in one transaction
         )
-        self._steps: Together[PushStep, Then | None] = Together(
-            lambda steps: self._persist(lambda _: self._open_database().write_unsynced(outbox.steps, steps))
-        )
-        self._database: Database | None = None
         self._commits: Commits | None = None
         self._snapshot_writer: SnapshotWriter | None = None
 
@@ -249,110 +216,13 @@ class SqlStore:
     async def request_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
         return await self._cancels.answer_uncancelled((key, metadata))
 
-    async def head(self, key: TaskKey) -> Head | None:
-        return await self._heads.answer(key)
-
-    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
-        if view.artifacts:
-            whole = await self._load_whole(key)
-            if whole is None or view == WHOLE:
-                return whole
-            return whole._replace(task=await offload(len(whole.task), cut, whole.task, view))
-        found = await self._read_snapshot(parts_of_one, key, view, self._recall(key.scope))
-        if found is None:
-            self._forget(key)
-            return None
-        return (await self._put_together(key.scope, [found]))[0]
-
-    async def _load_whole(self, key: TaskKey) -> Snapshot | None:
-        while True:
-            known = self._snapshots.get(key)
-            wanted = Wanted(key, known.seq if known else 0)
-            base = await self._bases.answer(wanted)
-            if base is not None and not base.is_small and base.seq > wanted.known_seq:
-                base = await self._read_snapshot(large_base, wanted)
-            if base is None:
-                self._forget(key)
-                return None
-            start = base.stored or known
-            after = start.seq if start else 0
-            records = base.records
-            if len(records) == base.seq - after:
-                break
-            self._forget(key)  # it was purged a moment ago
-        if start is None or records:
-            pieces = [start.task] if start else []
-            task = await offload(sum(map(len, pieces)) + cost_of(records), folded, pieces, records)
-            start = Snapshot(base.seq, task, base.state, base.turn)
-        self._snapshots.put(key, start)
-        return start
-
-    def _recall(self, scope: Scope) -> Recall:
-        return lambda id: self._snapshots.peek(TaskKey(*scope, id))
-
-    async def _put_together(self, scope: Scope, found: Sequence[Parts]) -> list[Snapshot]:
-        """Return the tasks of what was read; remember those that were read whole."""
-        seen: list[Snapshot] = []
-        for parts, whole, snapshot in await offload(sum(parts.cost for parts in found), _put_together, found):
-            if parts.is_whole:
-                self._snapshots.put(TaskKey(*scope, parts.entry.position.id), whole)
-            seen.append(snapshot)
-        return seen
-
-    def _forget(self, key: TaskKey) -> None:
-        self._pks.drop(key)
-        self._snapshots.drop(key)
-
-    async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
-        records = await self._read(loading.read, key, after, limit)
-        if records is None:
-            self._forget(key)
-        return records
-
     # -- many tasks
-
-    async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
-        found: list[int] = []
-        for start in range(0, len(keys), SEQS_AT_ONCE):
-            found += await self._some_seqs(keys[start : start + SEQS_AT_ONCE])
-        return found
-
-    async def _some_seqs(self, keys: Sequence[TaskKey]) -> list[int]:
-        pks = {key: pk for key in keys if (pk := self._pks.get(key)) is not None}
-        unknown = [key for key in keys if key not in pks]
-        by_pk, by_name = await self._read(rows.seqs, list(pks.values()), unknown)
-        found = []
-        for key in keys:
-            if key in pks:
-                found.append(by_pk.get(pks[key], 0))
-                continue
-            pk, seq = by_name.get((digest_of(key.scope), key.id), (0, 0))
-            if pk:
-                self._pks.put(key, pk)
-            found.append(seq)
-        return found
 
     async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
         return await self._read(coordination.waiting_longer, than_s, limit)
 
     async def count_waiting(self) -> int:
         return await self._read(coordination.count_waiting)
-
-    async def list(
-        self,
-        scope: Scope,
-        where: ListFilter,
-        after: Position | None,
-        limit: int,
-        *,
-        view: TaskView = WHOLE,
-        max_bytes: int | None = None,
-    ) -> Page:
-        found = await self._read_snapshot(page, scope, where, after, limit, view, max_bytes, self._recall(scope))
-        snapshots = await self._put_together(scope, found.parts)
-        positions = [parts.entry.position for parts in found.parts]
-        tasks = [Listed(position, snapshot) for position, snapshot in zip(positions, snapshots, strict=True)]
-        return Page(tasks, found.total, found.more)
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
         def transaction(connection: Connection, is_repeat: bool) -> None:
@@ -371,72 +241,3 @@ class SqlStore:
 
     async def forget(self, *, bound_age_s: float, limit: int) -> int:
         return await self._write(forget, bound_age_s, limit)
-
-    # -- push configs
-
-    async def add_push(self, key: TaskKey, push: Push, *, limit: int) -> bool:
-        return await self._write(outbox.add, key, push, limit)
-
-    async def get_push(self, key: TaskKey, id: str) -> Push | None:
-        return await self._read(outbox.get, key, id)
-
-    async def list_pushes(self, key: TaskKey, after: str, limit: int) -> "builtins.list[Push] | None":
-        return await self._read(outbox.page, key, after, limit)
-
-    async def delete_push(self, key: TaskKey, id: str) -> bool:
-        return await self._write(outbox.delete, key, id)
-
-    async def claim_pushes(self, replica: str, limit: int) -> "builtins.list[PushClaim]":
-        # Looked for first, as a transaction that writes makes others wait.
-        if not await self._read(outbox.is_any_to_claim):
-            return []
-        return await self._write(outbox.claim, replica, limit)
-
-    async def claimed_pushes(self, replica: str) -> "builtins.list[PushStep]":
-        return await self._read(outbox.claimed, replica)
-
-    async def step_push(self, step: PushStep) -> Then | None:
-        return await self._steps.answer_uncancelled(step)
-
-    async def dead_pushes(self, after: PushName | None, limit: int) -> "builtins.list[DeadPush]":
-        return await self._read(outbox.dead, after, limit)
-
-    async def revive_push(self, name: PushName) -> bool:
-        return await self._write(outbox.revive, name)
-
-    async def drop_push(self, name: PushName) -> bool:
-        return await self._write(outbox.drop, name)
-
-    # -- the way to the database
-
-    async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._persist(lambda _: self._open_database().read(query, *args, **kwargs))
-
-    async def _read_snapshot(
-        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._persist(lambda _: self._open_database().read_snapshot(transaction, *args, **kwargs))
-
-    async def _write(
-        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Write what may be written twice."""
-        return await self._persist(lambda _: self._open_database().write(transaction, *args, **kwargs))
-
-    async def _write_once(self, transaction: Callable[[Connection, bool], T]) -> T:
-        """Write what may be written only once. The last argument of the transaction is True if it was tried before."""
-        return await self._persist(lambda is_repeat: self._open_database().write(transaction, is_repeat))
-
-    async def _persist(self, attempt: Callable[[bool], Awaitable[T]]) -> T:
-        return await retry(attempt, budget_s=self._budget_s, outage=self._outage)
-
-    def _open_database(self) -> Database:
-        if self._database is None:
-            raise StoreUnavailable("the store is closed")
-        return self._database
-
-
-def _put_together(found: Sequence[Parts]) -> list[tuple[Parts, Snapshot, Snapshot]]:
-    """Return what was read of each task, with the whole snapshot and the one that the view shows."""
-    wholes = [(parts, parts.whole()) for parts in found]
-    return [(parts, whole, parts.seen(whole)) for parts, whole in wholes]

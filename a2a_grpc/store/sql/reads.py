@@ -1,0 +1,146 @@
+"""Reads of tasks from a SQL database, and the caches that spare them."""
+
+from collections.abc import Sequence
+
+from a2a_grpc.database.together import Together
+from a2a_grpc.offload import offload
+from a2a_grpc.store.growing import folded
+from a2a_grpc.store.sql import loading, rows
+from a2a_grpc.store.sql.access import Access
+from a2a_grpc.store.sql.cache import Snapshots
+from a2a_grpc.store.sql.keys import Recent, digest_of
+from a2a_grpc.store.sql.loading import Base, Wanted, bases, large_base
+from a2a_grpc.store.sql.parts import Parts, Recall, page, parts_of_one
+from a2a_grpc.store.values import (
+    WHOLE,
+    Head,
+    Listed,
+    ListFilter,
+    Page,
+    Position,
+    Record,
+    Scope,
+    Snapshot,
+    TaskKey,
+    TaskView,
+)
+from a2a_grpc.store.views import cost_of, cut
+
+SEQS_AT_ONCE = 500
+"""Tasks whose seqs one query asks for."""
+KNOWN_NUMBERS = 100_000
+"""Tasks whose numbers are remembered."""
+
+
+class Reads(Access):
+    """Adds reads of tasks to a SQL store. `Records` documents the methods."""
+
+    def __init__(self, url: str, budget_s: float) -> None:
+        super().__init__(url, budget_s)
+        self._pks: Recent[TaskKey, int] = Recent(KNOWN_NUMBERS)
+        self._snapshots = Snapshots()
+        self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(rows.heads, keys))
+        self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
+
+    async def head(self, key: TaskKey) -> Head | None:
+        return await self._heads.answer(key)
+
+    async def load(self, key: TaskKey, view: TaskView = WHOLE) -> Snapshot | None:
+        if view.artifacts:
+            whole = await self._load_whole(key)
+            if whole is None or view == WHOLE:
+                return whole
+            return whole._replace(task=await offload(len(whole.task), cut, whole.task, view))
+        found = await self._read_snapshot(parts_of_one, key, view, self._recall(key.scope))
+        if found is None:
+            self._forget(key)
+            return None
+        return (await self._put_together(key.scope, [found]))[0]
+
+    async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
+        records = await self._read(loading.read, key, after, limit)
+        if records is None:
+            self._forget(key)
+        return records
+
+    async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
+        found: list[int] = []
+        for start in range(0, len(keys), SEQS_AT_ONCE):
+            found += await self._some_seqs(keys[start : start + SEQS_AT_ONCE])
+        return found
+
+    async def _some_seqs(self, keys: Sequence[TaskKey]) -> list[int]:
+        pks = {key: pk for key in keys if (pk := self._pks.get(key)) is not None}
+        unknown = [key for key in keys if key not in pks]
+        by_pk, by_name = await self._read(rows.seqs, list(pks.values()), unknown)
+        found = []
+        for key in keys:
+            if key in pks:
+                found.append(by_pk.get(pks[key], 0))
+                continue
+            pk, seq = by_name.get((digest_of(key.scope), key.id), (0, 0))
+            if pk:
+                self._pks.put(key, pk)
+            found.append(seq)
+        return found
+
+    async def _load_whole(self, key: TaskKey) -> Snapshot | None:
+        while True:
+            known = self._snapshots.get(key)
+            wanted = Wanted(key, known.seq if known else 0)
+            base = await self._bases.answer(wanted)
+            if base is not None and not base.is_small and base.seq > wanted.known_seq:
+                base = await self._read_snapshot(large_base, wanted)
+            if base is None:
+                self._forget(key)
+                return None
+            start = base.stored or known
+            after = start.seq if start else 0
+            records = base.records
+            if len(records) == base.seq - after:
+                break
+            self._forget(key)  # it was purged a moment ago
+        if start is None or records:
+            pieces = [start.task] if start else []
+            task = await offload(sum(map(len, pieces)) + cost_of(records), folded, pieces, records)
+            start = Snapshot(base.seq, task, base.state, base.turn)
+        self._snapshots.put(key, start)
+        return start
+
+    def _recall(self, scope: Scope) -> Recall:
+        return lambda id: self._snapshots.peek(TaskKey(*scope, id))
+
+    async def _put_together(self, scope: Scope, found: Sequence[Parts]) -> list[Snapshot]:
+        """Return the tasks of what was read; remember those that were read whole."""
+        seen: list[Snapshot] = []
+        for parts, whole, snapshot in await offload(sum(parts.cost for parts in found), _put_together, found):
+            if parts.is_whole:
+                self._snapshots.put(TaskKey(*scope, parts.entry.position.id), whole)
+            seen.append(snapshot)
+        return seen
+
+    def _forget(self, key: TaskKey) -> None:
+        self._pks.drop(key)
+        self._snapshots.drop(key)
+
+    async def list(
+        self,
+        scope: Scope,
+        where: ListFilter,
+        after: Position | None,
+        limit: int,
+        *,
+        view: TaskView = WHOLE,
+        max_bytes: int | None = None,
+    ) -> Page:
+        found = await self._read_snapshot(page, scope, where, after, limit, view, max_bytes, self._recall(scope))
+        snapshots = await self._put_together(scope, found.parts)
+        positions = [parts.entry.position for parts in found.parts]
+        tasks = [Listed(position, snapshot) for position, snapshot in zip(positions, snapshots, strict=True)]
+        return Page(tasks, found.total, found.more)
+
+
+def _put_together(found: Sequence[Parts]) -> list[tuple[Parts, Snapshot, Snapshot]]:
+    """Return what was read of each task, with the whole snapshot and the one that the view shows."""
+    wholes = [(parts, parts.whole()) for parts in found]
+    return [(parts, whole, parts.seen(whole)) for parts, whole in wholes]
