@@ -4,6 +4,8 @@ agent    the declaration of an agent
 card     the agent card
 handler  checks of handlers and agents
 turn     one incoming message
+answer   the answer of a user to a question
+backend  what a turn needs of the engine
 outcome  the end of a turn in another way than by a result
 output   artifacts from what a handler returns or yields
 talk     one question to a user at a time
@@ -13,6 +15,8 @@ threads  blocking work in threads
 """
 
 from a2a_grpc.agent.agent import Agent, Skill
+from a2a_grpc.agent.answer import Answer
+from a2a_grpc.agent.backend import TurnBackend
 from a2a_grpc.agent.callback import CallbackTask
 from a2a_grpc.agent.callbacks import Callback, Callbacks
 from a2a_grpc.agent.card import build_card, check_card
@@ -20,7 +24,7 @@ from a2a_grpc.agent.handler import INSTEAD, check_agent, is_executor
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
 from a2a_grpc.agent.threads import Threads
-from a2a_grpc.agent.turn import Answer, Turn, TurnBackend
+from a2a_grpc.agent.turn import Turn
 
 __all__ = [
     "INSTEAD",

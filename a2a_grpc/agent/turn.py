@@ -1,106 +1,24 @@
 """The turn: one incoming message, with what the handler can read of it and do about it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 from a2a_grpc.agent import output
+from a2a_grpc.agent.answer import Answer, metadata_of
+from a2a_grpc.agent.backend import TurnBackend
 from a2a_grpc.agent.talk import Talk
 from a2a_grpc.agent.threads import Threads
 from a2a_grpc.arguments import checked
 from a2a_grpc.lifecycle import AUTH_REQUIRED, INPUT_REQUIRED
-from a2a_grpc.parts import Contents, Json, agent_message, data_of, struct, text_of, to_dict
+from a2a_grpc.parts import Contents, Json, agent_message, data_of, struct, text_of
 from a2a_grpc.principal import Principal
-from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
+from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_CONTEXT = 100
 """The largest `limit` of `Turn.context`."""
-
-
-class TurnBackend(Protocol):
-    """What a turn needs of the engine: a task to write to, or the call of a skill that answers with a message."""
-
-    @property
-    def canceled(self) -> bool:
-        """True once the turn has to stop."""
-
-    @property
-    def cancel_metadata(self) -> dict[str, Json]:
-        """The metadata of the request to cancel; empty if there is none."""
-
-    @property
-    def trace_id(self) -> str:
-        """The id of the trace; empty if there is none."""
-
-    async def status(self, message: Message | None) -> None:
-        """Write a status update in state WORKING."""
-
-    @property
-    def is_replaying(self) -> bool:
-        """True while the handler repeats what an earlier run of this turn did."""
-
-    @property
-    def is_let_go(self) -> bool:
-        """True once the handler was stopped here and will be run again, at this server or another."""
-
-    @property
-    def recorded_questions(self) -> Sequence[Message]:
-        """The questions with recorded answers that the handler has yet to ask again, in order."""
-
-    def new_artifact_id(self) -> str:
-        """Return an id for an artifact that has none. Every run of the turn gets the same ids in the same order."""
-
-    def new_call_id(self) -> str:
-        """Return an id for a call to another agent. Every run of the turn gets the same ids in the same order."""
-
-    async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
-        """Create, replace or extend an artifact."""
-
-    async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
-        """Return the other tasks of the turn's context."""
-
-    async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
-        """Return the tasks of the caller with these ids."""
-
-    async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
-        """Wait in a state for the next message of the task. Return the question as stored, and the request with that
-        message."""
-
-
-class Answer(str):
-    """The user's answer, as `Turn.ask` returns it: a `str` with the text of the answer.
-
-    Attributes:
-        message: The message that the answer came in.
-        metadata: The metadata of that message. Keys of the request's metadata replace those of the message.
-    """
-
-    message: Message
-    metadata: dict[str, Json]
-
-    @classmethod
-    def of(cls, request: SendMessageRequest) -> "Answer":
-        """Return the answer that a request brings.
-
-        Args:
-            request: The request whose message is the answer.
-        """
-        answer = cls(text_of(request.message))
-        answer.message = request.message
-        answer.metadata = metadata_of(request)
-        return answer
-
-    @property
-    def data(self) -> Json:
-        """The first part with structured data, as a Python value; None if the answer has no such part."""
-        return data_of(self.message)
-
-
-def metadata_of(request: SendMessageRequest) -> dict[str, Json]:
-    """Return the metadata of a request's message. Keys of the request's own metadata replace those of the message."""
-    return to_dict(request.message.metadata) | to_dict(request.metadata)
 
 
 @checked()

@@ -19,17 +19,7 @@ from a2a_grpc.store.sql.purging import forget, purge
 from a2a_grpc.store.sql.push_configs import PushConfigs
 from a2a_grpc.store.sql.reads import Reads
 from a2a_grpc.store.sql.snapshots import SnapshotWriter
-from a2a_grpc.store.values import (
-    Append,
-    Binding,
-    Create,
-    Head,
-    Pending,
-    Scope,
-    StaleAppend,
-    StoreUnavailable,
-    TaskKey,
-)
+from a2a_grpc.store.values import Append, Binding, Create, Head, Pending, Scope, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.store.written import Written, refused
 from a2a_grpc.uncancelled import look_at_error
 
@@ -77,12 +67,7 @@ class SqlStore(Reads, PushConfigs):
     @property
     def is_healthy(self) -> bool:
         """True while the background tasks of the store run, which is from `open` to `close` unless one fails."""
-        return (
-            self._commits is not None
-            and self._commits.is_healthy
-            and self._snapshot_writer is not None
-            and self._snapshot_writer.is_healthy
-        )
+        return all(part is not None and part.is_healthy for part in (self._commits, self._snapshot_writer))
 
     async def open(self) -> Collection[TaskKey]:
         database = connect(self._url, busy_s=self._budget_s)
@@ -94,11 +79,7 @@ class SqlStore(Reads, PushConfigs):
             raise
         self._database = database
         self._commits = Commits(
-            database,
-            budget_s=self._budget_s,
-            outage=self._outage,
-            number=self._numbers.next,
-            committed=self._committed,
+            database, budget_s=self._budget_s, outage=self._outage, number=self._numbers.next, committed=self._committed
         )
         self._snapshot_writer = SnapshotWriter(database, self.load)
         self._commits.start()
