@@ -121,10 +121,10 @@ def _check_database(url: URL) -> None:
 
 def _sqlite(url: URL, text: str) -> DatabaseUrl:
     _check_options(url, "sqlite")
-    if not (file := sqlite_file(text)):
-        raise _WrongUrlError("it names no file: sqlite:///tasks.db, or memory: without any")
     if url.host:
         raise _WrongUrlError("three slashes stand before a relative path, four before an absolute")
+    if not (file := sqlite_file(text)):
+        raise _WrongUrlError("it names no file: sqlite:///tasks.db, or memory: without any")
     synchronous = str(url.query.get("synchronous", "full")).lower()
     if synchronous not in SYNCHRONOUS:
         raise _WrongUrlError(f"synchronous must be one of {', '.join(SYNCHRONOUS)}")
