@@ -121,7 +121,7 @@ def _check_database(url: URL) -> None:
 
 def _sqlite(url: URL, text: str) -> DatabaseUrl:
     _check_options(url, "sqlite")
-    if url.host:
+    if url.host and url.database:
         raise _WrongUrlError("three slashes stand before a relative path, four before an absolute")
     if not (file := sqlite_file(text)):
         raise _WrongUrlError("it names no file: sqlite:///tasks.db, or memory: without any")
