@@ -15,6 +15,7 @@ from a2a_grpc.address import is_wildcard, join_address, split_address
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.listening.acceptor import Acceptor
 from a2a_grpc.listening.ports import bound, cannot_listen
+from a2a_grpc.telemetry.prometheus import CONTENT_TYPE, Scrape
 
 logger = logging.getLogger("a2a_grpc.listening")
 
@@ -119,6 +120,22 @@ def add_probes(
 
     application.router.add_get("/livez", livez)
     application.router.add_get("/readyz", readyz)
+
+
+def add_metrics(application: web.Application, scrape: Scrape | None) -> None:
+    """Add `/metrics` to an application, if there are metrics to show.
+
+    Args:
+        application: The application.
+        scrape: The metrics; None if they are not shown.
+    """
+    if scrape is None:
+        return
+
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(body=scrape.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    application.router.add_get("/metrics", metrics)
 
 
 def etag_of(body: bytes) -> str:

@@ -37,6 +37,9 @@ class ListenSettings:
     reflection: bool = setting(True, "Serve gRPC reflection, so that grpcurl needs no files.")
     health: bool = setting(True, "Serve grpc.health.v1, the health service of gRPC.")
     channelz: bool = setting(False, "Serve channelz, gRPC's own figures of its connections and calls.")
+    metrics: bool = setting(
+        False, "Show metrics for Prometheus at /metrics of the HTTP port; this needs the extra `prometheus`."
+    )
     end_floods: bool = setting(
         True, "End connections that keep the process busy with frames that are no calls (Linux, grpcio 1.84 or newer)."
     )

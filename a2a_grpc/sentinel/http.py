@@ -11,7 +11,7 @@ from a2a_grpc.agent.card import card_json
 from a2a_grpc.deadlines import time_limit
 from a2a_grpc.errors import InvalidRequestError, UnimplementedError, Violation
 from a2a_grpc.listening.descriptors import shares
-from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
+from a2a_grpc.listening.http import HttpPort, add_metrics, add_probes, asked_host, document, etag_of
 from a2a_grpc.listening.tls import TlsFiles
 from a2a_grpc.offload import offload
 from a2a_grpc.principal import Principal
@@ -31,6 +31,7 @@ from a2a_grpc.sentinel.http_catalog import (
 from a2a_grpc.sentinel.http_errors import NOT_ATTACHED, in_json
 from a2a_grpc.sentinel.http_search import page_size, query_of, search
 from a2a_grpc.sentinel.settings import SentinelSettings
+from a2a_grpc.telemetry.prometheus import Scrape
 
 MAX_BODY_BYTES = 64 << 10
 """The largest size of the body of a search."""
@@ -48,7 +49,8 @@ class SentinelHttp(HttpPort):
     Guarantees:
 
     - A card has the bytes that its agent has sent.
-    - A caller sees the agents that it may call. With authenticators, callers without credentials see the probes only.
+    - A caller sees the agents that it may call. With authenticators, callers without credentials see only the probes
+      and, if they are shown, the metrics.
     - An agent that does not exist and one that the caller may not call have one answer.
 
     Args:
@@ -59,6 +61,7 @@ class SentinelHttp(HttpPort):
         card_max_age_s: Seconds that clients may cache a card.
         is_alive: Returns False if only a restart helps.
         is_ready: Returns True if the sentinel accepts calls.
+        scrape: The metrics; None if they are not shown.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class SentinelHttp(HttpPort):
         card_max_age_s: int,
         is_alive: Callable[[], bool],
         is_ready: Callable[[], Awaitable[bool]],
+        scrape: Scrape | None = None,
     ) -> None:
         self._directory = directory
         self._callers = callers
@@ -78,6 +82,7 @@ class SentinelHttp(HttpPort):
         self._scheme = "https" if is_tls else "http"
         self._card_max_age_s = card_max_age_s
         application = web.Application(middlewares=[in_json], client_max_size=MAX_BODY_BYTES)
+        add_metrics(application, scrape)
         add_probes(application, is_alive=is_alive, is_ready=is_ready)
         for method, path, serve in (
             ("GET", f"/agents/{{name:.+}}{CARD_PATH}", self._card),
@@ -199,6 +204,7 @@ async def served(
     *,
     is_alive: Callable[[], bool],
     is_ready: Callable[[], Awaitable[bool]],
+    scrape: Scrape | None = None,
 ) -> tuple[str, SentinelHttp]:
     """Listen for HTTP. Return the URL, without a path, and the port.
 
@@ -209,6 +215,7 @@ async def served(
         tls: The TLS files; None for plaintext.
         is_alive: Returns False if only a restart helps.
         is_ready: Returns True if the sentinel accepts calls.
+        scrape: The metrics; None if they are not shown.
 
     Raises:
         ListenError: The address cannot be listened on.
@@ -221,6 +228,7 @@ async def served(
         card_max_age_s=settings.card_max_age_s,
         is_alive=is_alive,
         is_ready=is_ready,
+        scrape=scrape,
     )
     host, port = split_address("http_listen", settings.http_listen)
     limit = shares(1, settings.max_connections).http

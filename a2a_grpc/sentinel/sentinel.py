@@ -163,7 +163,9 @@ class Sentinel:
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             self._failed = asyncio.get_running_loop().create_future()
             self._admission = Admission(settings, self._transport)
-            self._telemetry = SentinelTelemetry(self._admission.calls, self._routes, self._callers)
+            self._telemetry = SentinelTelemetry(
+                self._admission.calls, self._routes, self._callers, serves_metrics=settings.metrics
+            )
             undo.callback(self._telemetry.close)
             undo.push_async_callback(self._callers.close)  # after the ports: calls that still come are identified
             if (call_log := CallLog.opened(self._auth_settings)) is not None:
@@ -255,6 +257,7 @@ class Sentinel:
             front.tls,
             is_alive=lambda: self._failed is None or not self._failed.done(),
             is_ready=is_ready,
+            scrape=self._telemetry.scrape,
         )
         undo.push_async_callback(port.stop)
 

@@ -5,6 +5,7 @@ from a2a_grpc.rpc import Calls
 from a2a_grpc.sentinel.routes import Routes
 from a2a_grpc.telemetry.metrics import PIPES, TUNNELS, Instruments
 from a2a_grpc.telemetry.opened import served_calls
+from a2a_grpc.telemetry.prometheus import Scrape
 from a2a_grpc.telemetry.provider import find_meter, find_tracer
 
 
@@ -15,13 +16,19 @@ class SentinelTelemetry:
         calls: The calls in progress.
         routes: The agents.
         callers: The callers.
+        serves_metrics: True if the metrics are shown at `/metrics`.
+
+    Raises:
+        ConfigurationError: The package for `/metrics` is not installed.
 
     Attributes:
+        scrape: What `/metrics` shows; None if it is off.
         spans: Begins the spans of calls; None if the program wants neither traces nor metrics.
     """
 
-    def __init__(self, calls: Calls, routes: Routes, callers: Callers) -> None:
-        meter = find_meter()
+    def __init__(self, calls: Calls, routes: Routes, callers: Callers, *, serves_metrics: bool = False) -> None:
+        self.scrape = Scrape() if serves_metrics else None
+        meter = self.scrape.meter if self.scrape is not None else find_meter()
         self._instruments = instruments = Instruments(meter) if meter is not None else None
         self.spans = served_calls(find_tracer(), instruments, passes_on=True)
         if instruments is None:
@@ -34,3 +41,5 @@ class SentinelTelemetry:
         """Report nothing any more."""
         if self._instruments is not None:
             self._instruments.close()
+        if self.scrape is not None:
+            self.scrape.close()

@@ -7,17 +7,15 @@ from functools import lru_cache
 from aiohttp import web
 
 from a2a_grpc.agent.card import card_json
-from a2a_grpc.listening.http import HttpPort, add_probes, asked_host, document, etag_of
+from a2a_grpc.listening.http import HttpPort, add_metrics, add_probes, asked_host, document, etag_of
 from a2a_grpc.protocol import CARD_PATH
 from a2a_grpc.push.signing import JWKS_PATH
 from a2a_grpc.server.published import card_at
-from a2a_grpc.telemetry.prometheus import CONTENT_TYPE, Scrape
+from a2a_grpc.telemetry.prometheus import Scrape
 from a2a_grpc.wire import AgentCard
 
 CARD_PATHS = (CARD_PATH, "/.well-known/agent-card", "/agent-card", "/.well-known/agent.json")
 """The well-known path of the specification (§8.2), and the path that older clients use."""
-
-METRICS_PATH = "/metrics"
 
 KNOWN_HOSTS = 64
 """The number of hosts whose cards are remembered."""
@@ -53,9 +51,7 @@ class CardPort(HttpPort):
         if jwks is not None:
             self._jwks = jwks, {"ETag": etag_of(jwks), **self._common}
             application.router.add_get(JWKS_PATH, self._keys)
-        if scrape is not None:
-            self._scrape = scrape
-            application.router.add_get(METRICS_PATH, self._metrics)
+        add_metrics(application, scrape)
         add_probes(application, is_alive=is_alive, is_ready=is_ready)
         super().__init__(application)
 
@@ -64,9 +60,6 @@ class CardPort(HttpPort):
 
     async def _keys(self, request: web.Request) -> web.Response:
         return document(request, *self._jwks)
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._scrape.text(), headers={"Content-Type": CONTENT_TYPE})
 
     def _host(self, request: web.Request) -> str:
         """Return the host that the card has to name, or "" if the card keeps its own."""

@@ -27,9 +27,6 @@ class ServerSettings(ListenSettings):
         repeated=True,
     )
     http_listen: str = setting("127.0.0.1:8080", "HOST:PORT for the agent card and probes, or 'off'.")
-    metrics: bool = setting(
-        False, "Show metrics for Prometheus at /metrics of the HTTP port; this needs the extra `prometheus`."
-    )
     admin_listen: str = setting(
         OFF, "HOST:PORT of a second gRPC port, to which health, reflection and channelz move, or 'off'."
     )

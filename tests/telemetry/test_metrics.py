@@ -83,6 +83,18 @@ async def test_two_servers_of_a_process_add_up_and_one_that_is_closed_counts_no_
     assert both == 2 * alone > 0
 
 
+@covers("SEC-10")
+async def test_prometheus_reads_the_metrics_of_a_sentinel() -> None:
+    async with sentinel(http_listen="127.0.0.1:0", metrics=True) as front:
+        async with attached(scripted_agent(), front.address), connect(front.address, tenant=ADDRESS) as client:
+            await client.send(SECRET)
+            assert front.http_url is not None
+            found = await scraped(front.http_url)
+    assert found["a2a_grpc_sentinel_tunnels"] == [({}, 1)]
+    assert found["a2a_grpc_sentinel_pipes"][0][1] >= 1
+    assert found["rpc_server_call_duration_seconds_count"][0][1] == 1
+
+
 async def test_a_sentinel_reports_its_agents_their_pipes_and_refused_callers(readings: InMemoryMetricReader) -> None:
     async with sentinel(auth=[by_token]) as front:
         async with attached(scripted_agent(), front.address, token="ann"):
