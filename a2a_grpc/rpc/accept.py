@@ -214,7 +214,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                 continue
             peer = cygrpc._ServicerContext(state, None, None, self._running_loop).peer()
             entries = self._entries.count(state) if self._entries else 0
-            if self._methods.is_bomb(entries):
+            if self._methods.is_bomb(entries, is_attacked=self.turns.is_attacked):
                 del state  # gRPC cancels the call and frees its memory
                 if self.turns.is_open(peer):
                     self._methods.charge(peer, entries)

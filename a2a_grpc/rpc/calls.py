@@ -89,9 +89,9 @@ class Methods(grpc.GenericRpcHandler):
             found = self._named(name)
         return found or self._other
 
-    def is_bomb(self, entries: int) -> bool:
+    def is_bomb(self, entries: int, *, is_attacked: bool) -> bool:
         """Return True if a call has so many metadata entries that it must not be begun."""
-        return self._limit is not None and self._limit.is_bomb(entries)
+        return self._limit is not None and self._limit.is_bomb(entries, is_attacked=is_attacked)
 
     def charge(self, peer: str, entries: int) -> None:
         """Charge a connection for a call that is not begun, because its metadata have too many entries."""

@@ -65,9 +65,13 @@ class MetadataLimit:
                 account.explained += counted + CALL_BYTES
         return is_exceeded
 
-    def is_bomb(self, entries: int) -> bool:
-        """Return True if metadata of so many entries are over the limit, and an attack that must not be decoded."""
-        return entries * ENTRY_BYTES > self._max_bytes and entries * ENTRY_MEMORY_BYTES >= ALARM_BYTES
+    def is_bomb(self, entries: int, *, is_attacked: bool) -> bool:
+        """Return True if metadata of so many entries are over the limit, and must not be decoded.
+
+        Without an attack, only a bomb is not decoded, so that other calls over the limit get a status.
+        """
+        is_over = entries * ENTRY_BYTES > self._max_bytes
+        return is_over and (is_attacked or entries * ENTRY_MEMORY_BYTES >= ALARM_BYTES)
 
     def charge(self, peer: str, entries: int) -> None:
         """Charge a connection for a call that is not begun, because its metadata are a bomb."""

@@ -76,6 +76,11 @@ class Turns:
         """Drop the calls that come from now on if their peer has no open connection. With None, drop no calls."""
         self._is_open = is_open
 
+    @property
+    def is_attacked(self) -> bool:
+        """True while `only` drops calls."""
+        return self._is_open is not None
+
     def is_open(self, peer: str) -> bool:
         """Return False if `only` says that the peer has no open connection."""
         return self._is_open is None or self._is_open(peer)

@@ -125,6 +125,12 @@ async def test_a_header_list_of_thousands_of_entries_is_charged_and_not_begun() 
             await eventually(lambda: _assert(account.begun == 3))
             assert 10_000 <= account.charged / ENTRY_MEMORY_BYTES < 10_010
             await eventually(lambda: _assert(account.answered == 1))
+        waiting.server.turns.only(lambda peer: True)  # as during an attack, in which fewer entries are enough
+        with http2.Peer.connect(waiting.address) as peer:
+            peer.send(http2.headers(1, block + http2.literal("x-bomb", "", index=True)))
+            peer.send(http2.headers(3, block + http2.indexed(http2.FIRST_DYNAMIC) * 600))
+            account = waiting.traffic.account(named(peer))
+            await eventually(lambda: _assert(600 <= account.charged / ENTRY_MEMORY_BYTES < 610))
 
 
 def opened_until_the_end(address: str) -> int:
