@@ -40,6 +40,7 @@ COVERED = (
     "a2a_grpc/engine/*.py",
     "a2a_grpc/listening/*.py",
     "a2a_grpc/log/*.py",
+    "a2a_grpc/parts/*.py",
     "a2a_grpc/push/*.py",
     "a2a_grpc/registry/*.py",
     "a2a_grpc/rpc/*.py",
