@@ -222,6 +222,30 @@ async def test_pieces_that_could_not_be_stored_end_the_run_and_leave_no_gap() ->
         assert [record.seq for record in records] == list(range(1, len(records) + 1))
 
 
+class OnceAwayStore(AwayStore):
+    """Refuses one write."""
+
+    async def perform(self, write: Create | Append) -> int:
+        try:
+            return await super().perform(write)
+        finally:
+            self.away = self.away and not self.refused
+
+
+@covers("G1")
+async def test_a_write_that_is_lost_fails_the_task_also_if_the_store_takes_the_pieces_after_it() -> None:
+    store, yielder = OnceAwayStore(), Yielder()
+    yielder.go.set()
+    async with serving_on(store, yielder.agent) as served:
+        store.gate.clear()
+        task = (await served.send(request("200", immediately=True))).task
+        await eventually(lambda: _equal(store.waiting, MAX_BEHIND))
+        store.away = True
+        store.gate.set()
+        await eventually(lambda: _has_failed(served, task.id))
+        assert (store.refused, yielder.yielded < 200) == (1, True)
+
+
 @covers("G8")
 async def test_a_cancel_while_pieces_are_on_their_way_comes_after_them() -> None:
     store, yielder = AwayStore(), Yielder()
