@@ -10,6 +10,7 @@ import pytest
 from a2a_grpc import AuthRequired, Completed, Failed, InputRequired, Rejected, Turn
 from a2a_grpc.agent import Outcome
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING, state_name
+from a2a_grpc.parts import text_of
 from a2a_grpc.store import MemoryStore, Pending, TaskKey
 from a2a_grpc.wire import StreamResponse
 from tests.agent.agents import Gate, agent_of, cancel, follow_up, said, told
@@ -263,3 +264,24 @@ async def test_a_question_that_is_withdrawn_as_a_message_comes_takes_no_answer()
         task = (await served.send(request("one"))).task
         ended = (await served.send(follow_up(task, "two"))).task
     assert (played, said(ended.history)) == (["one", "two"], ["one", "which?", "after one?", "two"])
+
+
+async def test_a_handler_that_withdraws_its_question_may_ask_another() -> None:
+    go = asyncio.Event()
+
+    async def handler(turn: Turn) -> str:
+        asking = asyncio.create_task(turn.ask("first?"))
+        await go.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        return await turn.ask("second?")
+
+    async with serving(agent_of(handler)) as served, asyncio.timeout(30):
+        task = (await served.send(request())).task
+        go.set()
+
+        async def asks_again() -> None:
+            assert text_of((await served.get(task.id)).status.message) == "second?"
+
+        await eventually(asks_again)
+        assert texts((await served.send(follow_up(task, "yes"))).task) == ["yes"]

@@ -89,6 +89,16 @@ async def test_nothing_is_appended_after_a_terminal_state(end: TaskState) -> Non
     assert await records_of(log, "t-1") == before
 
 
+async def test_a_writer_that_has_ended_its_task_writes_no_other_state() -> None:
+    log = Log(MemoryStore(), LocalBus())
+    writer = Writer(log, EngineSettings(), key := await stored_task(log.store, "t-1"), await log.head(key))
+    await writer.status(COMPLETED)
+    for state in (WORKING, INPUT_REQUIRED, *sorted(TERMINAL)):
+        with pytest.raises(IllegalTransition):
+            await writer.status(state)
+    assert [record.state for record in await records_of(log, "t-1")] == [SUBMITTED, COMPLETED]
+
+
 @STORES
 async def test_a_cancel_that_races_the_end_sees_the_winner(make_store: Callable[[], MemoryStore]) -> None:
     won = set()
