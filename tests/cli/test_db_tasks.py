@@ -41,7 +41,7 @@ async def store_at(url: str) -> AsyncIterator[SqlStore]:
         await store.close()
 
 
-async def fill(url: str, *, large: int = 5 << 20) -> None:
+async def fill(url: str, *, large: int) -> None:
     """Tasks that have ended, that wait for their user and that run; one is too large for one piece."""
     request = SendMessageRequest().SerializeToString()
     async with store_at(url) as store:
@@ -86,8 +86,8 @@ async def everything(url: str) -> dict[str, object]:
         return found
 
 
-async def check_round_trip(source: str, target: str, tmp_path: Path) -> None:
-    await fill(source)
+async def check_round_trip(source: str, target: str, tmp_path: Path, *, large: int = 10) -> None:
+    await fill(source, large=large)
     await upgrade(target)
     file = tmp_path / "tasks.jsonl"
     done = await run("db", "export", "--store", source, "--with-secrets", str(file))
@@ -114,7 +114,7 @@ async def test_tasks_come_from_one_database_to_another_as_they_are(tmp_path: Pat
 async def test_tasks_come_from_sqlite_to_postgresql_and_from_there_to_mariadb(
     tmp_path: Path, postgres_store: str, mariadb_url: str
 ) -> None:
-    await check_round_trip(f"sqlite:///{tmp_path}/tasks.db", postgres_store, tmp_path)
+    await check_round_trip(f"sqlite:///{tmp_path}/tasks.db", postgres_store, tmp_path, large=5 << 20)
     await upgrade(mariadb_url)
     async with running("db", "export", "--with-secrets", "--store", postgres_store) as command:
         exported_ = await command.finished()
