@@ -14,9 +14,9 @@ MAX_QUESTIONS = 500
 """Questions in one transaction, unless the caller sets another limit."""
 TURNS = 3
 """Turns of the event loop for which a transaction waits, so that more questions or writes can join it."""
-PAUSE_S, MAX_PAUSES = 0.0015, 6
-"""Seconds that a patient transaction waits after its newest question, and how often it does so at most. Of thirty
-requests at once, the first went alone without a wait, and the others waited for its commits."""
+PAUSE_S, MAX_PAUSES = 0.002, 5
+"""Pauses of a patient transaction, and their number at most. It begins after the first pause in which no question has
+joined it. Of thirty requests at once, the first went alone without a pause, and the others waited for its commits."""
 
 
 class Together(Generic[Q, A]):
@@ -51,7 +51,6 @@ class Together(Generic[Q, A]):
         self._max_questions = max_questions
         self._waiting: dict[Q, asyncio.Future[A]] = {}
         self._asking: asyncio.Task[None] | None = None
-        self._asked_at = 0.0
 
     async def answer(self, question: Q) -> A:
         """Return the answer. If the caller is canceled, end at once. Use this only for transactions that read."""
@@ -64,9 +63,7 @@ class Together(Generic[Q, A]):
     def _asked(self, question: Q) -> "asyncio.Future[A]":
         waiting = self._waiting.get(question)
         if waiting is None:
-            loop = asyncio.get_running_loop()
-            waiting = self._waiting[question] = loop.create_future()
-            self._asked_at = loop.time()
+            waiting = self._waiting[question] = asyncio.get_running_loop().create_future()
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask_on(), name="a2a-grpc store questions")
         return waiting
@@ -95,10 +92,10 @@ class Together(Generic[Q, A]):
             await asyncio.sleep(self._gather_s)
             return
         for _ in range(MAX_PAUSES if self._is_patient else 0):
-            left_s = self._asked_at + PAUSE_S - asyncio.get_running_loop().time()
-            if left_s <= 0:
+            count = len(self._waiting)
+            await asyncio.sleep(PAUSE_S)
+            if len(self._waiting) == count:
                 return
-            await asyncio.sleep(left_s)
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
