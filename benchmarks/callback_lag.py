@@ -8,6 +8,7 @@ end of the job, which the result names, until this process has the result. Print
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -50,8 +51,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=300, help="jobs of each pattern; default: %(default)s")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        asyncio.run(measure(options.jobs, folder, stack))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that no process stays
+    try:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            asyncio.run(measure(options.jobs, folder, stack))
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -10,6 +10,7 @@ without a receiver. Takes about 70 seconds.
 import argparse
 import asyncio
 import json
+import signal
 import socket
 import statistics
 import struct
@@ -33,7 +34,7 @@ NONE = "none"
 RECEIVERS = ("answers at once", "sleeps for 30 s", "resets", "answers 500")
 ANSWERS = {"answers at once": b"204 No Content", "answers 500": b"500 Internal Server Error"}
 SLEEP_S = 30.0
-CHUNKS = 4000
+CHUNKS = 1500
 """Pieces of an artifact that a stream brings."""
 METHOD = f"/{SERVICE_NAME}/SendStreamingMessage"
 
@@ -116,15 +117,19 @@ async def measure(options: argparse.Namespace, folder: str, stack: ExitStack) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=65, help="seconds of all rounds; default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds in which rounds begin; default: %(default)s")
     parser.add_argument("--store", choices=("memory", "sqlite"), default="memory", help="default: %(default)s")
     parser.add_argument("--receive", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.receive:
         asyncio.run(receive())
         return 0
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        asyncio.run(measure(options, folder, stack))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that no process stays
+    try:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            asyncio.run(measure(options, folder, stack))
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
