@@ -33,7 +33,8 @@ class Watched:
 
     Guarantees:
 
-    - A file is read only if its inode, its size, its mode or its times have changed, or if it changed just now.
+    - The files are read only if the inode, the size, the mode or the times of one have changed, if one changed just
+      now, or if one cannot be read.
     - A file that has the same contents and mode as those in use is not changed.
     - A change between a look and the reading of the contents is found by the next look.
 

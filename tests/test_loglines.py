@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from opentelemetry import trace
 from a2a_grpc.loglines import About, about, log_key, pseudonym
 from a2a_grpc.loglines.facts import facts_of
 from a2a_grpc.loglines.formats import JsonLines, TextLines
+from a2a_grpc.masking import is_secret
 from a2a_grpc.principal import Principal
 from a2a_grpc.throttle import Throttle
 from tests.covers import covers
@@ -166,3 +168,17 @@ def test_no_line_of_the_package_has_a_pair_twice_or_one_that_hides_a_field_of_js
         pairs = line.message.count("=…") + line.message.count("='…'")
         assert len(said.facts) == pairs, line
         assert not said.facts.keys() & {"time", "level", "logger", "message", "exception", "stack"}, line
+
+
+def test_a_secret_is_masked_in_both_formats_and_a_tuple_is_a_value(kept: Kept) -> None:
+    logger.info("moved point=%s token=%s", (1, 2), "hidden")
+    assert kept.objects[0]["point"] == "(1, 2)"
+    assert kept.objects[0]["token"] == "***"
+    assert "hidden" not in kept.text[0]
+
+
+def test_no_log_line_of_the_package_has_a_pair_that_is_masked() -> None:
+    from docs.messages import log_lines
+
+    pairs = {name for line in log_lines() for name in re.findall(r"(?:^|\s)([a-z][a-z0-9_]*)=", line.message)}
+    assert [name for name in sorted(pairs) if is_secret(name)] == []

@@ -1,6 +1,7 @@
 """Run an `AgentExecutor` of the official Python SDK unchanged."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,13 @@ from a2a_grpc.wire import TaskStatusUpdateEvent as StatusUpdate
 
 needed("a2a.server.agent_execution", "a2a-sdk")
 from a2a.auth.user import UnauthenticatedUser, User  # noqa: E402
+from a2a.client.errors import A2AClientError  # noqa: E402
 from a2a.server.agent_execution import AgentExecutor, RequestContext  # noqa: E402
 from a2a.server.context import ServerCallContext  # noqa: E402
 from a2a.server.events import EventQueue  # noqa: E402
 from a2a.utils.errors import A2AError as SdkError  # noqa: E402
+
+logger = logging.getLogger("a2a_grpc.adapters")
 
 
 class Canceled(Outcome):
@@ -82,8 +86,15 @@ async def _execute(executor: AgentExecutor, turn: Turn) -> Outcome | None:
         if turn.canceled and not turn.is_let_go:
             await executor.cancel(context, events)
         raise
-    except SdkError as error:
-        return Failed(str(error) or type(error).__name__)
+    except Exception as error:
+        if events.is_over:  # as at the SDK's server, nothing after the end changes the state
+            logger.warning(
+                "executor failed after it had ended its task task=%s", turn.task.id if turn.task else "", exc_info=True
+            )
+        elif isinstance(error, SdkError) and not isinstance(error, A2AClientError):
+            return Failed(str(error) or type(error).__name__)
+        else:  # the text of an error of the executor's own calls names addresses, so only the log has it
+            raise
     return events.outcome
 
 
@@ -124,16 +135,17 @@ class _Caller(User):  # type: ignore[misc]  # the SDK is not checked
 
 
 class _Events(EventQueue):  # type: ignore[misc]
-    """Writes each event of an executor to the turn before `enqueue_event` returns. Keeps the outcome for the end.
+    """Writes each event of an executor to the turn before `enqueue_event` returns, except the end, which it keeps.
 
     Attributes:
         outcome: The end of the turn that the last status update stands for, or None.
+        is_over: True once the executor has ended the task.
     """
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._lock = asyncio.Lock()
-        self._is_over = False
+        self.is_over = False
         self.outcome: Outcome | None = None
 
     async def enqueue_event(self, event: Any) -> None:
@@ -144,7 +156,7 @@ class _Events(EventQueue):  # type: ignore[misc]
             RuntimeError: The executor has ended the task already.
         """
         async with self._lock:
-            if self._is_over:
+            if self.is_over:
                 raise RuntimeError("the executor has ended this task already; no event may follow")
             match event:
                 case Message():
@@ -173,4 +185,4 @@ class _Events(EventQueue):  # type: ignore[misc]
 
     def _end(self, state: int, message: Message | None) -> None:
         self.outcome = OUTCOMES[state](message)
-        self._is_over = state in TERMINAL
+        self.is_over = state in TERMINAL

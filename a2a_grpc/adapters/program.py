@@ -7,8 +7,8 @@ import logging
 import os
 import shlex
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from typing import Literal
 
 from google.protobuf.json_format import MessageToDict
@@ -73,8 +73,10 @@ def agent_of(
     async def run(turn: Turn) -> AsyncIterator[Contents]:
         async with places:
             given = _json_line(turn) if as_json else turn.text.encode()
-            async for piece in _run(words, given, shell=shell, has_lines=chunk == "lines"):
-                yield piece
+            # The program has ended before its place goes to the next one.
+            async with aclosing(_run(words, given, shell=shell, has_lines=chunk == "lines")) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     agent.skill("run", name=own, description=agent.description)(run)
     return agent
@@ -103,7 +105,7 @@ def _json_line(turn: Turn) -> bytes:
     return json.dumps(given, ensure_ascii=False).encode() + b"\n"
 
 
-async def _run(words: Sequence[str], given: bytes, *, shell: bool, has_lines: bool) -> AsyncIterator[Contents]:
+async def _run(words: Sequence[str], given: bytes, *, shell: bool, has_lines: bool) -> AsyncGenerator[Contents, None]:
     """Run a program. Give its output in pieces. Raise Failed if it cannot be started, or ends with another code."""
     process = await _started(words, shell=shell)
     feeding = asyncio.create_task(_feed(process, given), name="input of a program")
@@ -115,13 +117,15 @@ async def _run(words: Sequence[str], given: bytes, *, shell: bool, has_lines: bo
         if code:
             _signal(process, signal.SIGKILL)  # a program that it left behind would keep its standard error open
             said = one_line(await errors, KEPT_ERROR_BYTES)
-            logger.error("program failed program=%s code=%d stderr=%s", one_line(words[0]), code, said)
+            logger.error("program failed program=%s status=%d stderr=%s", one_line(words[0]), code, said)
             raise Failed(f"The program ended with the code {code}.")
     finally:
-        await _end(process)
-        feeding.cancel()
-        errors.cancel()
-        await asyncio.gather(feeding, errors, return_exceptions=True)
+        try:
+            await _end(process)
+        finally:
+            feeding.cancel()
+            errors.cancel()
+            await asyncio.gather(feeding, errors, return_exceptions=True)
 
 
 async def _started(words: Sequence[str], *, shell: bool) -> asyncio.subprocess.Process:
@@ -180,9 +184,11 @@ async def _pieces(process: asyncio.subprocess.Process, *, has_lines: bool) -> As
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End a program and the programs that it has started. Wait until it is gone."""
     _signal(process, signal.SIGTERM)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), TERM_S)
-    _signal(process, signal.SIGKILL)  # also for programs of the group that ignore SIGTERM
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), TERM_S)
+    finally:  # also if this wait is canceled, and for programs of the group that ignore SIGTERM
+        _signal(process, signal.SIGKILL)
     await process.wait()
 
 

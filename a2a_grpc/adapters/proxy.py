@@ -1,6 +1,7 @@
 """Serve an agent of another binding: JSON-RPC, REST, or gRPC, whatever the official SDK's client speaks."""
 
-import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from a2a_grpc.adapters.executor import agent_of
@@ -9,7 +10,7 @@ from a2a_grpc.adapters.transport import register
 from a2a_grpc.agent import Agent
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.harmless import one_line
-from a2a_grpc.lifecycle import INTERRUPTED
+from a2a_grpc.lifecycle import COMPLETED, INTERRUPTED, SETTLED
 from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import ROLE_AGENT, AgentCard, CancelTaskRequest, SendMessageRequest, TaskStatus
 
@@ -18,6 +19,7 @@ import httpx  # noqa: E402
 from a2a.client import A2ACardResolver, ClientConfig, ClientFactory  # noqa: E402
 from a2a.server.agent_execution import AgentExecutor, RequestContext  # noqa: E402
 from a2a.utils.errors import A2AError as SdkError  # noqa: E402
+from a2a.utils.errors import InvalidAgentResponseError  # noqa: E402
 
 BINDINGS = ["GRPC", "JSONRPC", "HTTP+JSON"]
 REMOTE_TASK, REMOTE_CONTEXT = "urn:a2a-grpc:proxied-task", "urn:a2a-grpc:proxied-context"
@@ -49,7 +51,8 @@ async def proxied(card_url: str) -> Agent:
     try:
         async with httpx.AsyncClient(timeout=CARD_S) as http:
             card = await A2ACardResolver(http, base).get_agent_card(path)
-        factory().create(card)
+        async with calling(card):
+            pass  # ValueError for an agent without a known binding
     except (SdkError, httpx.HTTPError, ValueError) as error:
         raise ConfigurationError(
             f"the agent at {mask_url(card_url)} cannot be proxied: {one_line(mask_url(str(error)))}"
@@ -57,11 +60,20 @@ async def proxied(card_url: str) -> Agent:
     return agent_of(Proxy(card), _own(card))
 
 
-def factory() -> ClientFactory:
-    """Return a factory of clients for all bindings. gRPC is called with this package's client."""
-    made = ClientFactory(ClientConfig(supported_protocol_bindings=BINDINGS))
-    register(made)
-    return made
+@asynccontextmanager
+async def calling(card: AgentCard, *, read_s: float | None = None) -> AsyncIterator[Any]:
+    """Give a client of the other agent. It waits `read_s` seconds for each event, by default without a limit.
+
+    gRPC is called with this package's client.
+    """
+    async with httpx.AsyncClient(timeout=httpx.Timeout(CARD_S, read=read_s)) as http:
+        factory = ClientFactory(ClientConfig(supported_protocol_bindings=BINDINGS, httpx_client=http))
+        register(factory)
+        client = factory.create(card)
+        try:
+            yield client
+        finally:
+            await client.close()
 
 
 def _own(card: AgentCard) -> AgentCard:
@@ -79,39 +91,32 @@ class Proxy(AgentExecutor):  # type: ignore[misc]  # the SDK is not checked
 
     def __init__(self, card: AgentCard) -> None:
         self._card = card
-        self._remote: dict[str, str] = {}
-        """The id of the other agent's task for each task at work here."""
 
     async def execute(self, context: RequestContext, event_queue: Any) -> None:
         """Send the message. Give the events of the other agent's task."""
-        client = factory().create(self._card)
-        try:
-            async for response in client.send_message(_request(context)):
+        state = 0
+        async with calling(self._card) as client, aclosing(client.send_message(_request(context))) as responses:
+            async for response in responses:
                 kind = response.WhichOneof("payload")
                 event = getattr(response, kind)
-                if kind != "message":
-                    self._remote[context.task_id] = remote = event.id if kind == "task" else event.task_id
+                if kind == "message":
+                    state = COMPLETED
+                else:
+                    remote = event.id if kind == "task" else event.task_id
+                    context.call_context.state[REMOTE_TASK] = remote  # `cancel` gets the same context
                     if kind != "artifact_update":
+                        state = event.status.state
                         _note_ids(event.status, remote, event.context_id)
                 await event_queue.enqueue_event(event)
-        except asyncio.CancelledError:
-            raise  # `cancel` needs the id
-        except BaseException:
-            self._remote.pop(context.task_id, None)
-            raise
-        finally:
-            await client.close()
-        self._remote.pop(context.task_id, None)
+        if state not in SETTLED:  # such an end is a lost connection, not a result
+            raise InvalidAgentResponseError("The other agent ended its answer before its task was over.")
 
     async def cancel(self, context: RequestContext, event_queue: Any) -> None:
-        """Cancel the other agent's task."""
-        if (remote := self._remote.pop(context.task_id, None)) is None:
+        """Cancel the other agent's task, if it has been named."""
+        if (remote := context.call_context.state.get(REMOTE_TASK)) is None:
             return
-        client = factory().create(self._card)
-        try:
+        async with calling(self._card, read_s=CARD_S) as client:
             await client.cancel_task(CancelTaskRequest(id=remote))
-        finally:
-            await client.close()
 
 
 def _request(context: RequestContext) -> SendMessageRequest:

@@ -1,7 +1,8 @@
 """This package's client as the gRPC transport of the official SDK's `ClientFactory`."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 from a2a_grpc.adapters.missing import needed
@@ -80,7 +81,7 @@ class GrpcTransport(ClientTransport):  # type: ignore[misc]  # the SDK is not ch
     ) -> SendMessageResponse:
         """Send a message. Wait until the task is settled, unless the request has `return_immediately`."""
         send = self._client.start if request.configuration.return_immediately else self._client.send
-        with _errors_of_sdk():
+        async with _limited(context):
             answer = await send(request.message, **_options(request, context))
         return SendMessageResponse(message=answer) if isinstance(answer, Message) else SendMessageResponse(task=answer)
 
@@ -88,18 +89,18 @@ class GrpcTransport(ClientTransport):  # type: ignore[misc]  # the SDK is not ch
         self, request: SendMessageRequest, *, context: ClientCallContext | None = None
     ) -> AsyncGenerator[StreamResponse]:
         """Send a message. Give the events of its task."""
-        return _elements(lambda: self._client.stream(request.message, **_options(request, context)))
+        return _elements(lambda: self._client.stream(request.message, **_options(request, context)), context)
 
     def subscribe(
         self, request: SubscribeToTaskRequest, *, context: ClientCallContext | None = None
     ) -> AsyncGenerator[StreamResponse]:
         """Give the events of a task that exists."""
-        return _elements(lambda: self._client.subscribe(request.id, headers=_headers(context)))
+        return _elements(lambda: self._client.subscribe(request.id, headers=_headers(context)), context)
 
     async def get_task(self, request: GetTaskRequest, *, context: ClientCallContext | None = None) -> Task:
         """Return a task."""
         length = request.history_length if request.HasField("history_length") else None
-        with _errors_of_sdk():
+        async with _limited(context):
             return await self._client.get(request.id, history_length=length, headers=_headers(context))
 
     async def list_tasks(
@@ -110,7 +111,7 @@ class GrpcTransport(ClientTransport):  # type: ignore[misc]  # the SDK is not ch
 
     async def cancel_task(self, request: CancelTaskRequest, *, context: ClientCallContext | None = None) -> Task:
         """Cancel a task. Return it."""
-        with _errors_of_sdk():
+        async with _limited(context):
             return await self._client.cancel(request.id, metadata=to_dict(request.metadata), headers=_headers(context))
 
     async def create_task_push_notification_config(
@@ -149,14 +150,23 @@ class GrpcTransport(ClientTransport):  # type: ignore[misc]  # the SDK is not ch
         await self._client.close()
 
     async def _unary(self, method: str, request: Any, context: ClientCallContext | None) -> Any:
-        with _errors_of_sdk():
+        async with _limited(context):
             return await self._client._calls.unary(method, request, metadata=_headers(context))
 
 
-async def _elements(begin: Callable[[], TaskStream]) -> AsyncGenerator[StreamResponse]:
+async def _elements(
+    begin: Callable[[], TaskStream], context: ClientCallContext | None
+) -> AsyncGenerator[StreamResponse]:
+    timeout_s = context.timeout if context is not None else None
+    end = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
     with _errors_of_sdk():
         async with begin() as events:
-            async for event in events:
+            while True:
+                try:
+                    async with asyncio.timeout_at(end):
+                        event = await anext(events)
+                except StopAsyncIteration:
+                    return
                 yield _element(event)
 
 
@@ -191,10 +201,20 @@ def _headers(context: ClientCallContext | None) -> Metadata:
     return tuple((key.lower(), value) for key, value in given.items() if key.lower() != Key.VERSION)
 
 
+@asynccontextmanager
+async def _limited(context: ClientCallContext | None) -> AsyncIterator[None]:
+    """Raise the errors of the SDK. End the call after the time that the caller has set."""
+    with _errors_of_sdk():
+        async with asyncio.timeout(context.timeout if context is not None else None):
+            yield
+
+
 @contextmanager
 def _errors_of_sdk() -> Iterator[None]:
     try:
         yield
+    except TimeoutError as error:
+        raise A2AClientTimeoutError("the call took longer than its timeout") from error
     except DeadlineExceededError as error:
         raise A2AClientTimeoutError(error.message) from error
     except A2AError as error:

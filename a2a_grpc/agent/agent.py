@@ -197,8 +197,8 @@ class Agent:
     def of_executor(cls, executor: object, *, card: AgentCard, resumable: bool = False) -> "Agent":
         """Return an agent that runs an `AgentExecutor` of the official Python SDK. This needs the extra `a2a-sdk`.
 
-        The executor runs unchanged, with its `RequestContext`, `EventQueue` and `TaskUpdater`. Each event is stored
-        before `enqueue_event` returns. docs/adapters.md says what differs from the server of the SDK.
+        The executor runs unchanged, with its `RequestContext`, `EventQueue` and `TaskUpdater`. Artifacts and updates in
+        WORKING are stored before `enqueue_event` returns. docs/adapters.md says what differs from the SDK's server.
 
         Args:
             executor: The executor.

@@ -155,6 +155,6 @@ class KeyCache:
 
     def _take(self, keys: KeySet) -> None:
         if self._problem is not None or not self._are_usable() or keys.ids != self._keys.ids:
-            logger.info("keys of an issuer read issuer=%s keys=%d", self._issuer, len(keys))
+            logger.info("keys of an issuer read issuer=%s count=%d", self._issuer, len(keys))
         self._keys, self._problem = keys, None
         self._read_at = self._clock()

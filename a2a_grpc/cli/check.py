@@ -15,6 +15,7 @@ from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.show import Show
 from a2a_grpc.cli.steps import Skipped, Step, Weak, take
 from a2a_grpc.config import ConfigurationError, load
+from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.listening.listeners import Listener
 from a2a_grpc.listening.ports import check_free
@@ -24,9 +25,11 @@ from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.sentinel import Sentinel, SentinelSettings
 from a2a_grpc.sentinel.rules_file import RulesFile
 from a2a_grpc.server import ServerSettings
-from a2a_grpc.server.loaded import client_ca_of, make_server, with_push, with_store
-from a2a_grpc.server.program import Served
+from a2a_grpc.server.loaded import client_ca_of, make_server, names_store, with_callers, with_push, with_store
+from a2a_grpc.server.loop import event_loop
+from a2a_grpc.server.program import Served, check_unused
 from a2a_grpc.server.pushing import KEY_SUFFIX, SIGNING_SUFFIX, next_to_store
+from a2a_grpc.server.workers import check_workers
 
 SOON_DAYS = 14
 """Days before the end of a certificate from which on a check warns."""
@@ -40,7 +43,7 @@ def check_server(find: Callable[[], Served], settings: Mapping[str, Any], output
         settings: The settings, which count before the environment.
         output: The format of the output.
     """
-    checks = _OfServer(find, settings)
+    checks = _OfServer(_found(find), settings)
     return asyncio.run(take(Show(as_json=output is OutputFormat.JSON), checks.steps()))
 
 
@@ -48,6 +51,20 @@ def check_sentinel(settings: Mapping[str, Any], output: OutputFormat) -> bool:
     """Check the settings of a sentinel, step by step. Return True if it can start."""
     checks = _OfSentinel(settings)
     return asyncio.run(take(Show(as_json=output is OutputFormat.JSON), checks.steps()))
+
+
+def _found(find: Callable[[], Served]) -> Callable[[], Served]:
+    """Find the agent now, since that may run an event loop. Return a function with the agent or the error."""
+    try:
+        served = find()
+    except (ConfigurationError, A2AError, OSError) as error:
+        failure = error
+
+        def fail() -> Served:
+            raise failure
+
+        return fail
+    return lambda: served
 
 
 class _OfServer:
@@ -90,6 +107,11 @@ class _OfServer:
         served = self._served
         if served is None:
             raise Skipped("there is no agent")
+        server, given = load(ServerSettings, self._settings), with_callers(self._given)[0]
+        check_unused(served.unused, given, report=None)
+        if server.workers != 1:
+            check_workers(server, store=server.store if names_store(given) else "")
+        event_loop(server).close()
         make_server(
             served.agent,
             self._settings,

@@ -8,6 +8,7 @@ import typer
 
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error
 from a2a_grpc.cli.options import OutputFormat
+from a2a_grpc.cli.output import OutputError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.unavailable import StoreUnavailable
 
@@ -38,6 +39,8 @@ def ask_store(question: Callable[[str], Awaitable[T]], store: str) -> T:
         check_database(store)
         return asyncio.run(ask())
     except StoreUnavailable as error:
+        if isinstance(error.__cause__, OutputError):  # standard output failed, not the database
+            raise error.__cause__ from None
         say_error(error)
         raise typer.Exit(ExitCode.UNREACHABLE) from None
     except ConfigurationError as error:

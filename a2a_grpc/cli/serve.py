@@ -109,6 +109,10 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     settings = {name: value for name, value in settings.items() if name not in ATTACHING}
     check_belonging(attaching, "attach")
     check_belonging(registering, "register")
+    if attaching.attach and registering.register:
+        raise ConfigurationError("--attach and --register exclude each other; an attached agent is in the registry")
+    if attaching.attach and not attaching.address:
+        raise ConfigurationError("--address is missing; an agent attaches to a sentinel at an address")
     if is_check:
         from a2a_grpc.cli.check import check_server  # imports the sentinel
 
@@ -116,10 +120,6 @@ def _serve(find: Callable[[], Served], options: dict[str, Any]) -> None:
     if not attaching.attach:
         _serve_directly(find, settings, registering, report)
         return
-    if registering.register:
-        raise ConfigurationError("--attach and --register exclude each other; an attached agent is in the registry")
-    if not attaching.address:
-        raise ConfigurationError("--address is missing; an agent attaches to a sentinel at an address")
     from a2a_grpc.cli.attach import serve_attached  # imports the client
 
     calls = load(TransportSettings, settings).max_streams_per_connection

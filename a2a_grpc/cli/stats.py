@@ -93,7 +93,7 @@ def purge(
         from a2a_grpc.store.sql.upkeep import deleting
         from a2a_grpc.store.sql.upkeep.opened import opened
 
-        async with opened(url, writes=True) as database:
+        async with opened(url, writes=yes) as database:
             before_us = await database.read(deleting.time_before, age_s)
             if not yes:
                 return await database.read(deleting.found, before_us, states)

@@ -93,8 +93,12 @@ async def _read(session: "aiohttp.ClientSession", page: str) -> Reading:
                 raise UnreachableError(f"{where} is not there; start the server with --metrics")
             if response.status != 200:
                 raise UnreachableError(f"{where} answers {response.status}")
-            text = (await response.content.read(MAX_BYTES)).decode()
-        return Reading(text, time.monotonic())
+            text = bytearray()
+            async for piece in response.content.iter_any():
+                text += piece
+                if len(text) > MAX_BYTES:
+                    raise UnreachableError(f"{where} has more than {MAX_BYTES} bytes")
+        return Reading(text.decode(), time.monotonic())
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         reason = mask_url(str(error)) or f"no answer within {TIMEOUT_S:g} s"
         raise UnreachableError(f"{where} cannot be read: {reason}") from None

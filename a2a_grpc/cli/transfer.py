@@ -14,6 +14,7 @@ import typer
 
 from a2a_grpc.cli.database import Output, Url, ask_store, say, shown
 from a2a_grpc.cli.options import OutputFormat
+from a2a_grpc.cli.output import OutputError
 from a2a_grpc.cli.screen import Screen
 from a2a_grpc.cli.stats import states_of
 from a2a_grpc.config import ConfigurationError
@@ -58,21 +59,34 @@ def export(
         chosen = Chosen(task or (), states_of(state or ()), with_secrets)
         async with opened(url) as database:
             with _target(file) as target:
-                return await _write(exported(database, chosen), target)
+                return await _write(exported(database, chosen), target, file)
 
     count = ask_store(write, store)
     Screen.of_stderr().say(f"{count} task{'' if count == 1 else 's'} exported")
 
 
-async def _write(lines: AsyncIterator[dict[str, Any]], target: IO[str]) -> int:
+async def _write(lines: AsyncIterator[dict[str, Any]], target: IO[str], file: str) -> int:
     progress, count = _Progress("exported"), 0
     async for line in lines:
-        target.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
+        with _writing(file):
+            target.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
         if "end" in line:
             count += 1
             progress.tell(count)
-    target.flush()
+    with _writing(file):
+        target.flush()
     return count
+
+
+@contextmanager
+def _writing(file: str) -> Iterator[None]:
+    """Raise ConfigurationError if the file cannot be written. Errors of the database never come from here."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(f"the file '{file}' cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -82,17 +96,23 @@ def _target(file: str) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     path = Path(file)
+    if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
+        with _writing(file):
+            special = path.open("w")
+        with special:
+            yield special
+        return
+    path = path.resolve()  # the file that a link names is replaced, not the link
+    with _writing(file):
+        made = tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    new = Path(made.name)
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as made:
-            new = Path(made.name)
-            try:
-                yield made
-                made.flush()
-                new.replace(path)
-            finally:
-                new.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"the file '{file}' cannot be written: {error.strerror or error}") from None
+        with made:
+            yield made  # an error of the database passes as it is
+        with _writing(file):
+            new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def import_tasks(
@@ -128,14 +148,18 @@ def import_tasks(
 
 @contextmanager
 def _source(file: str) -> Iterator[IO[bytes]]:
-    """Yield the lines of a file, which are read twice. Those of standard input are kept in a temporary file."""
+    """Yield the lines of a file, which are read twice. Those of standard input or a pipe are kept in a temporary
+    file."""
     with ExitStack() as stack:
         try:
             if file != STANDARD:
-                source: IO[bytes] = stack.enter_context(Path(file).open("rb"))
+                given: IO[bytes] = stack.enter_context(Path(file).open("rb"))
             else:
+                given = sys.stdin.buffer
+            source = given
+            if file == STANDARD or not given.seekable():
                 source = stack.enter_context(tempfile.TemporaryFile())
-                shutil.copyfileobj(sys.stdin.buffer, source)
+                shutil.copyfileobj(given, source)
                 source.seek(0)
         except OSError as error:
             raise ConfigurationError(f"the file '{file}' cannot be read: {error.strerror or error}") from None

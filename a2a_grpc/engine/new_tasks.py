@@ -13,6 +13,7 @@ from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
+from a2a_grpc.engine.states import State
 from a2a_grpc.errors import ResourceExhaustedError
 from a2a_grpc.ids import new_id
 from a2a_grpc.log import Follower
@@ -68,8 +69,12 @@ class NewTasks:
         observed = resources.observer.begins(task_id, context_id, skill.id)
         first = QueuedTurn(1, skill, send.request, send.principal, resources.keeps_messages, observed=observed)
         pending = first.pending() if first.is_kept else None
-        await breathe(size)
-        self._check_room(scope)  # again, as other messages may have come meanwhile
+        try:
+            await breathe(size)
+            self._check_room(scope)  # again, as other messages may have come meanwhile
+        except BaseException:
+            observed.moved(State.OVER, record.state)
+            raise
         pushes = send.pushes(key) if send.pushes is not None else ()
         create = Create(key, record, context_id, resources.replica.id, send.binding(key.id), pending, pushes)
         records: Follower | None = None
@@ -111,6 +116,8 @@ class NewTasks:
     def _start(self, create: Create, first: QueuedTurn, serialized: bytes, created: Written) -> None:
         """Start the run of a task, if the task was created."""
         if created.exception() is not None:
+            if first.observed is not None:
+                first.observed.moved(State.OVER, create.record.state)
             return
         key, record, context_id, replica, *_ = create
         head = Head(1, record.state, 1, created.result(), context_id, record.size, 1, replica=replica)

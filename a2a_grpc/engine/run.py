@@ -95,7 +95,9 @@ class Run(TaskTurn):
             return
         if self._stop_outcome is not None:
             outcome, made = self._stop_outcome, 0
-        is_stored = await write_end(self.writer, self._queued.skill, outcome, made)
+        # The log has the message of a question that was withdrawn meanwhile, and the message has had no handler yet.
+        is_left = bool(self._inbox) and self._inbox[0].turn <= self.writer.turn
+        is_stored = await write_end(self.writer, self._queued.skill, outcome, made, is_left=is_left)
         self._move(Event.STORED if is_stored else Event.LOSE)
 
     def stop(self, outcome: Outcome, metadata: dict[str, Json] | None = None) -> None:

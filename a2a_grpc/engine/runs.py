@@ -127,7 +127,11 @@ class Runs:
                     if not active.inbox:
                         self._forget(key, active)
                         return
-                    active.run = Run(active.inbox.popleft(), b"", writer, resources, active.inbox)
+                    queued = active.inbox.popleft()
+                    task = await writer.task() if queued.turn <= writer.turn else b""  # the log has the message
+                    if active.run.is_lost or active.stopping is not None:  # since the lock was taken
+                        return
+                    active.run = Run(queued, task, writer, resources, active.inbox)
         except StoreUnavailable:
             logger.warning("messages that wait for a task could not be read task=%s", key.id)
         except Exception:

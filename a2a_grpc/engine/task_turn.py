@@ -63,8 +63,9 @@ class TaskTurn(TurnBackend):
 
     def _move(self, event: Event) -> None:
         """Go to the state that follows an event. Raise IllegalEvent if the event cannot happen now."""
-        self._state = after(self._state, event)
-        self._observed.moved(self._state, self.writer.state)
+        before, self._state = self._state, after(self._state, event)
+        if self._state is not before:
+            self._observed.moved(self._state, self.writer.state)
 
     def _may(self, event: Event) -> bool:
         """Return True if an event can happen now."""
@@ -238,12 +239,13 @@ class TaskTurn(TurnBackend):
     async def answer(self) -> None:
         """Write the first message of the inbox, then give it to the waiting handler.
 
-        A message that cannot be written stays in the inbox. The errors are those of `Writer.status`.
+        The message stays in the inbox until the handler has it: the write may fail, and the handler may withdraw its
+        question meanwhile. The errors are those of `Writer.status`.
         """
         answer = self._answer
         assert answer is not None
         self._move(Event.TAKEN)
-        queued = self._inbox.popleft()
+        queued = self._inbox[0]
         turn = queued.turn
         try:
             await self.writer.settle()
@@ -251,12 +253,12 @@ class TaskTurn(TurnBackend):
                 done = 0 if self._queued.is_kept else turn
                 await self.writer.status(lifecycle.WORKING, incoming=queued.request.message, turn=turn, done=done)
         except BaseException:
-            self._inbox.appendleft(queued)
             if self._is_answering(answer):
                 self._move(Event.REFUSED)
                 self._resources.held.enter(self)
             raise
         if self._is_answering(answer) and not answer.done():
+            self._inbox.popleft()
             self._observed.answered(queued.trace)
             self._move(Event.ANSWERED)
             self._resources.held.leave(self)

@@ -19,8 +19,10 @@ GENERIC_FAILURE = "The agent failed with an internal error."
 STORE_FAILURE = "The server could not store what the agent did."
 
 
-async def write_end(writer: Writer, skill: Skill, outcome: Outcome, made: int = 0) -> bool:
+async def write_end(writer: Writer, skill: Skill, outcome: Outcome, made: int = 0, *, is_left: bool = False) -> bool:
     """Write the end of a turn. Return False if another replica has the task.
+
+    If `is_left` is True, the newest message in the log begins the next turn, unless the task has ended.
 
     An end that cannot be written becomes FAILED, with the reason. The same happens if not all that the handler made is
     stored, up to the seq `made`.
@@ -28,7 +30,7 @@ async def write_end(writer: Writer, skill: Skill, outcome: Outcome, made: int = 
     task_id = writer.key.id
     try:
         try:
-            await _write(writer, outcome, made)
+            await _write(writer, outcome, made, is_left=is_left)
         except OverLimit as over_limit:
             log_over_limit(over_limit, writer.key, skill)
             await _write(writer, over_limit)
@@ -50,15 +52,16 @@ async def write_end(writer: Writer, skill: Skill, outcome: Outcome, made: int = 
     return True
 
 
-async def _write(writer: Writer, outcome: Outcome, made: int = 0) -> None:
+async def _write(writer: Writer, outcome: Outcome, made: int = 0, *, is_left: bool = False) -> None:
     """Write an end, as soon as the store answers. Raise StoreUnavailable if an earlier record is missing."""
+    is_left = is_left and outcome.state not in lifecycle.TERMINAL
     message = None
     if outcome.content is not None:
         message = agent_message(outcome.content, context_id=writer.context_id, task_id=writer.key.id)
     backoff: Backoff | None = None
     while True:
         try:
-            await writer.status(outcome.state, message, done=writer.turn, release=True)
+            await writer.status(outcome.state, message, done=writer.turn - is_left, release=not is_left)
             return
         except StoreUnavailable:  # a replica that loses its lease meanwhile stops the run
             backoff = backoff or Backoff(0.2, 5.0)

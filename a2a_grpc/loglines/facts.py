@@ -86,7 +86,7 @@ def _taken_apart(template: str, args: tuple[object, ...]) -> Said | None:
 
 def _value(conversion: re.Match[str], value: object) -> Fact:
     """Return a value as the text shows it, and a number as a number."""
-    shown = conversion[0] % value
+    shown = conversion[0] % (value,)  # a tuple would be taken for several values
     match conversion[1]:
         case "s":
             return _plain(value)

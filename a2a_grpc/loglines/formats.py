@@ -10,8 +10,8 @@ from typing import Any
 
 from a2a_grpc.config import PREFIX, ConfigurationError
 from a2a_grpc.harmless import GUTTER, block, harmless_json, one_line
-from a2a_grpc.loglines.facts import context_facts, facts_of
-from a2a_grpc.masking import mask_url
+from a2a_grpc.loglines.facts import Fact, context_facts, facts_of
+from a2a_grpc.masking import MASK, is_secret, mask_url
 
 LINE_MAX = 8000
 """Characters of a line of the log, or of a field of JSON."""
@@ -79,13 +79,20 @@ class JsonLines(logging.Formatter):
             "message": _text(said.message),
         }
         facts = {(f"{name}_" if name in line else name): value for name, value in said.facts.items()}
-        line |= {name: _text(value) if isinstance(value, str) else value for name, value in facts.items()}
+        line |= {name: _shown(name, value) for name, value in facts.items()}
         line = {**line, **{name: value for name, value in context_facts().items() if name not in line}}
         if record.exc_info:
             line["exception"] = _text(self.formatException(record.exc_info), TRACEBACK_MAX)
         if record.stack_info:
             line["stack"] = _text(self.formatStack(record.stack_info), TRACEBACK_MAX)
         return harmless_json(json.dumps(line, ensure_ascii=False))
+
+
+def _shown(name: str, value: Fact) -> Fact:
+    """Return a fact as it is shown. The text format masks a pair by its key, so this format does, too."""
+    if not isinstance(value, str):
+        return value
+    return MASK if is_secret(name) else _text(value)
 
 
 def _text(text: str, limit: int = LINE_MAX) -> str:

@@ -128,8 +128,8 @@ class Courier:
                     return True
                 if (is_kept := await self._send_batch(config, batch)) is not None:
                     return is_kept
-                if idle_s is not None:
-                    return True
+                if idle_s is not None and self._seq >= batch[-1].seq:
+                    return True  # if the cursor stays before the batch, the next batch may have what is sent
 
     async def _send_batch(self, config: TaskPushNotificationConfig, batch: Sequence[Record]) -> bool | None:
         """Send what a batch has for the receiver. Return None if the next batch follows, otherwise as `_follow`."""

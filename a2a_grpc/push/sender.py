@@ -129,6 +129,7 @@ class Sender:
 
     async def round(self) -> None:
         """Claim what is due. End what this process may not deliver any more."""
+        self._forgotten.clear()  # no claims are on their way now
         if self._is_stopping or not (self._holder.is_joined and self._holder.is_alive):
             return
         me = self._me = self._holder.id

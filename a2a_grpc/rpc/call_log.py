@@ -43,7 +43,7 @@ class CallLog:
             task: The id of the task that the call was about; empty if it was about none.
             outcome: The gRPC status of the call, for example "OK".
             peer: The address of the caller, as gRPC names it.
-            duration_s: The time from the arrival of the call to its end, in seconds.
+            duration_s: The time from the beginning of the handler to its end, in seconds, without the wait for a turn.
         """
         if self._audit is not None:
             short = pseudonym(principal) if principal is not None else ""
@@ -51,7 +51,7 @@ class CallLog:
                 method=method, principal=principal, task=task, outcome=outcome, peer=peer, pseudonym=short
             )
         if self._access is not None:
-            self._access.record(method=method, code=outcome, duration_s=duration_s, principal=principal, task=task)
+            self._access.record(method=method, status=outcome, duration_s=duration_s, principal=principal, task=task)
 
     def close(self) -> None:
         """Write what waits, and close the file."""

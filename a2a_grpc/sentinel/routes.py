@@ -62,12 +62,12 @@ class Routes:
 
     def all(self) -> list[Tunnel]:
         """Return the attached agents."""
-        return [tunnel for tunnels in self._attached.values() for tunnel in tunnels]
+        return [tunnel for tunnels in tuple(self._attached.values()) for tunnel in tunnels]
 
     @property
     def count(self) -> int:
         """The number of attached agents."""
-        return sum(map(len, self._attached.values()))
+        return sum(map(len, tuple(self._attached.values())))
 
     @property
     def plain(self) -> list[Direct]:

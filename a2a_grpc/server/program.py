@@ -117,7 +117,7 @@ def run_program(
     server_settings = load(ServerSettings, settings)
     if server_settings.workers == 1:
         found = find()
-        _check_unused(found.unused, settings, report=report if worker is None else None)
+        check_unused(found.unused, settings, report=report if worker is None else None)
         settings, note = with_push(with_store(found.agent, settings))
         if worker is None:
             report = noting(report, note)
@@ -164,7 +164,7 @@ def run_program(
         sys.exit(f"Error: {error}")
 
 
-def _check_unused(names: Sequence[str], settings: Mapping[str, Any], *, report: Reporter | None) -> None:
+def check_unused(names: Sequence[str], settings: Mapping[str, Any], *, report: Reporter | None) -> None:
     """Report the settings of a loaded file that have no effect, except those that the command has been given, too.
 
     Raise ConfigurationError if one of them names credentials: without it the server would accept every call.

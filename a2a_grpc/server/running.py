@@ -92,9 +92,10 @@ class Running:
             StoreUnavailable: The store does not answer.
         """
         plan, settings = self._plan, self._plan.settings
-        plan.card("-")  # raises for an agent without a valid card, before a port is bound
-        self.calls = calls_of(settings)
         async with AsyncExitStack() as undo:
+            undo.callback(self._telemetry.close)
+            plan.card("-")  # raises for an agent without a valid card, before a port is bound
+            self.calls = calls_of(settings)
             if (call_log := CallLog.opened(plan.auth_settings)) is not None:
                 self._call_log = call_log
                 undo.callback(call_log.close)
@@ -128,7 +129,6 @@ class Running:
             handlers = self._handlers()
             sender = self.pushing.sender if self.pushing is not None else None
             self._telemetry.watch(self.calls, plan.callers, self.engine, self.log, sender)
-            undo.callback(self._telemetry.close)
             undo.push_async_callback(self.log.bus.stop)
             await self.log.bus.start()
             jwks = self.pushing.jwks if self.pushing is not None else None

@@ -8,9 +8,12 @@ from typing import Any
 from opentelemetry.trace import Status, StatusCode
 
 from a2a_grpc.telemetry import names
+from a2a_grpc.text import MAX_CHARS
 from a2a_grpc.wire import TaskState
 
 OK = "OK"
+MAX_REFERENCES = 100
+"""The largest number of references in a span."""
 
 
 class CallSpan:
@@ -68,16 +71,18 @@ class CallSpan:
         fields = type(request).DESCRIPTOR.fields_by_name
         if "message" in fields:
             message = request.message
-            self._more[names.MESSAGE_ID] = message.message_id
-            self.task_id, self.context_id = message.task_id, message.context_id
+            self.add(names.MESSAGE_ID, message.message_id)
+            self.task_id, self.context_id = message.task_id[:MAX_CHARS], message.context_id[:MAX_CHARS]
             if message.reference_task_ids:
-                self._more[names.REFERENCES] = list(message.reference_task_ids)
+                self._more[names.REFERENCES] = [
+                    each[:MAX_CHARS] for each in message.reference_task_ids[:MAX_REFERENCES]
+                ]
         elif "task_id" in fields:
-            self.task_id = request.task_id
+            self.task_id = request.task_id[:MAX_CHARS]
         elif "id" in fields:
-            self.task_id = request.id
+            self.task_id = request.id[:MAX_CHARS]
         if request.tenant:
-            self._more[names.TENANT] = request.tenant
+            self.add(names.TENANT, request.tenant)
 
     def answered(self, response: Any) -> None:
         """Note the ids and the state that a response names.
@@ -97,13 +102,13 @@ class CallSpan:
             self.task_id, self.context_id, self.state = response.id, response.context_id, response.status.state
 
     def add(self, name: str, value: str | int) -> None:
-        """Add an attribute.
+        """Add an attribute. A long text is cut, because requests are not checked yet when their spans note them.
 
         Args:
             name: The name, from `names`.
             value: The value.
         """
-        self._more[name] = value
+        self._more[name] = value[:MAX_CHARS] if isinstance(value, str) else value
 
     def end(self, code: str, error: str = "") -> None:
         """End the span, and record the duration. Later calls change nothing.

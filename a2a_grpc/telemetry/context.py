@@ -19,19 +19,19 @@ _W3C = TraceContextTextMapPropagator()
 _NONE: Context = contexts.Context()
 
 
-def fields() -> frozenset[str]:
-    """Return the names of the metadata that tell of a trace."""
-    return frozenset(propagate.get_global_textmap().fields)
+def fields() -> dict[str, str]:
+    """Return the propagator's names of what tells of a trace, by their names in metadata, which have small letters."""
+    return {name.lower(): name for name in propagate.get_global_textmap().fields}
 
 
-def received(metadata: Iterable[tuple[str, str | bytes]], wanted: frozenset[str]) -> Context:
+def received(metadata: Iterable[tuple[str, str | bytes]], wanted: Mapping[str, str]) -> Context:
     """Return the context that a caller has sent; one without a span if the caller has sent none.
 
     Args:
         metadata: The metadata of the call.
         wanted: What `fields` has returned.
     """
-    carrier = {name: value for name, value in metadata if name in wanted and isinstance(value, str)}
+    carrier = {wanted[name]: value for name, value in metadata if name in wanted and isinstance(value, str)}
     return propagate.extract(carrier, _NONE) if carrier else _NONE
 
 
@@ -43,7 +43,7 @@ def headers_of(span: Any) -> dict[str, str]:
     """
     carrier: dict[str, str] = {}
     propagate.inject(carrier, trace.set_span_in_context(span))
-    return carrier
+    return {name.lower(): value for name, value in carrier.items()}
 
 
 def w3c_of(span: Any) -> dict[str, str]:

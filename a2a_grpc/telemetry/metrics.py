@@ -1,6 +1,7 @@
 """The metrics of this package as a table, and their instruments."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from a2a_grpc.telemetry import names
@@ -131,7 +132,7 @@ class Instruments:
 
     def __init__(self, meter: Any) -> None:
         self._meter = meter
-        self._observed: list[tuple[list[Read], Read]] = []
+        self._observed: list[tuple[Metric, list[Read], Read]] = []
 
     def histogram(self, metric: Metric) -> Any:
         """Return the instrument of a histogram.
@@ -172,7 +173,7 @@ class Instruments:
         instrument = make(metric.name, [collect], metric.unit, metric.text)
         found: list[Read] = vars(instrument).setdefault(READERS, readers)
         found.append(read)
-        self._observed.append((found, read))
+        self._observed.append((metric, found, read))
 
     def watch_calls(self, unary: Callable[[], int], streams: Callable[[], int], refused: Mapping[str, int]) -> None:
         """Read the open calls and the refused callers of a server or a sentinel.
@@ -186,9 +187,12 @@ class Instruments:
         self.observe(REFUSALS, lambda: [(count, {REASON: reason}) for reason, count in tuple(refused.items())])
 
     def close(self) -> None:
-        """Read nothing of this server any more."""
-        for readers, read in self._observed:
-            readers.remove(read)
+        """Read nothing of this server any more. Its counters keep their last values, because a counter never falls."""
+        for metric, readers, read in self._observed:
+            if metric.kind == "counter":
+                readers[readers.index(read)] = partial(tuple, tuple(read()))
+            else:
+                readers.remove(read)
         self._observed.clear()
 
 

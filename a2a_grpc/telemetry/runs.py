@@ -90,9 +90,6 @@ class RunSpans:
         found = self._newest.get(task_id)
         return None if found is None else alone(api.NonRecordingSpan(found))
 
-    def _counted(self) -> list[tuple[float, Mapping[str, str]]]:
-        return [(self.states[state], {names.RUN_STATE: state.lower()}) for state in OPEN]
-
 
 class RunSpan:
     """The spans of one run: one before each question of the handler, and one after it.

@@ -84,7 +84,7 @@ async def test_an_exit_code_is_a_failure_whose_errors_stand_in_the_log_alone(cap
     assert [text_of(artifact) for artifact in task.artifacts] == ["half\n"]
     assert "secret" not in str(task)
     [said] = [record.getMessage() for record in caplog.records if record.name == "a2a_grpc.adapters"]
-    assert "code=3" in said
+    assert "status=3" in said
     assert "secret" in said
     assert "\x1b" not in said
 
@@ -168,3 +168,14 @@ async def test_options_that_do_not_fit_are_refused(options: tuple[str, ...], sai
     code, out, err = await run_program("-m", "a2a_grpc", "serve", *options)
     assert (code, out) == (2, "")
     assert said in err
+
+
+async def test_a_program_that_prints_without_end_is_gone_when_its_task_is_canceled(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = f"import os; open({str(pid)!r}, 'w').write(str(os.getpid()))\nwhile True: print('x' * 50)"
+    async with calling(python(code), limit=1) as client:
+        task = await client.start("x")
+        assert isinstance(task, Task)
+        await eventually(lambda: _holds(pid.exists() and bool(pid.read_text())))
+        await client.cancel(task.id)
+        assert not _is_alive(int(pid.read_text()))

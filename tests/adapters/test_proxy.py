@@ -113,3 +113,19 @@ async def test_an_agent_without_a_known_binding_is_refused() -> None:
     async with sdk_server("X-OTHER") as (url, _):
         with pytest.raises(ConfigurationError, match="no compatible transports"):
             await proxied(url)
+
+
+async def test_an_answer_that_ends_while_the_task_is_at_work_is_a_failure() -> None:
+    async with sdk_server("JSONRPC") as (url, _), through(url) as client:
+        task = await client.send("half")
+    assert isinstance(task, Task)
+    assert task.status.state == TaskState.TASK_STATE_FAILED
+    assert "before its task was over" in text_of(task.status.message)
+
+
+async def test_a_proxy_is_checked_as_it_is_served() -> None:
+    options = ("--listen=127.0.0.1:0", "--http-listen=off", "--store=memory:", "--check")
+    async with sdk_server("JSONRPC") as (url, _):
+        code, out, err = await run_program("-m", "a2a_grpc", "serve", "--proxy", url, *options)
+    assert code == 0, err
+    assert "'Executor'" in out

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from a2a.client import ClientCallContext, ClientConfig, ClientFactory
-from a2a.client.errors import A2AClientError
+from a2a.client.errors import A2AClientError, A2AClientTimeoutError
 from a2a.utils.errors import InvalidParamsError, TaskNotCancelableError, TaskNotFoundError
 
 from a2a_grpc.adapters.transport import register
@@ -139,3 +139,14 @@ async def _last(events: AsyncIterator[StreamResponse]) -> StreamResponse:
 
 def _assert(holds: bool) -> None:
     assert holds
+
+
+async def test_a_timeout_of_the_sdks_client_ends_a_call_and_a_stream() -> None:
+    context = ClientCallContext(timeout=0.3)
+    for streaming in (True, False):
+        async with (
+            serving(scripted_agent()) as served,
+            sdk_client(served.server.grpc_address, streaming=streaming) as client,
+        ):
+            with pytest.raises(A2AClientTimeoutError):
+                await _last(client.send_message(scripted({"sleep": 60}), context=context))

@@ -285,3 +285,31 @@ async def test_a_handler_that_withdraws_its_question_may_ask_another() -> None:
 
         await eventually(asks_again)
         assert texts((await served.send(follow_up(task, "yes"))).task) == ["yes"]
+
+
+async def test_the_message_of_a_question_that_is_withdrawn_while_it_is_stored_begins_a_turn() -> None:
+    played: list[str] = []
+    store = HeldStore(lambda record: record.turn == 2 and bool(record.message))  # the answer
+    asking: list[asyncio.Task[Any]] = []
+
+    async def handler(turn: Turn) -> None:
+        played.append(turn.text)
+        if turn.text == "one":
+            asking.append(asyncio.create_task(turn.ask("which?")))
+            await asyncio.wait(asking)
+        raise InputRequired(f"after {turn.text}?")
+
+    async with serving_on(store, agent_of(handler)) as served, asyncio.timeout(30):
+        task = (await served.send(request("one"))).task
+        answering = asyncio.ensure_future(served.send(follow_up(task, "two")))
+        await store.reached.wait()
+        asking[0].cancel()
+        store.free.set()
+        ended = (await answering).task
+        await eventually(lambda: _all_played(played))
+        assert text_of((await served.get(task.id)).status.message) == "after two?"
+    assert ended.id == task.id
+
+
+def _all_played(played: list[str]) -> None:
+    assert played == ["one", "two"]

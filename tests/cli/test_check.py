@@ -28,7 +28,9 @@ async def greet(turn: Turn) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """The files of a folder, without what Python compiles when it imports the agent."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    return {str(path): path.read_bytes() for path in found}
 
 
 def outcomes(done: Done) -> dict[str, tuple[str, str]]:
@@ -163,3 +165,21 @@ async def test_a_sentinel_is_checked_in_the_same_way(tmp_path: Path) -> None:
     said = outcomes(done)
     assert said["auth"][0] == said["settings"][0] == "failed"
     assert list(tmp_path.iterdir()) == [tmp_path / "auth.toml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--workers=2", "--store=memory:"), "workers"),
+        (("--attach=127.0.0.1:1",), "--address is missing"),
+    ],
+)
+async def test_what_a_start_refuses_is_refused_by_the_check(
+    options: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "greeter.py").write_text(AGENT)
+    done = await run(
+        "serve", str(tmp_path / "greeter.py"), "--check", "--listen=127.0.0.1:0", "--http-listen=off", *options
+    )
+    assert done.code != 0
+    assert said in done.out + done.err

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -281,3 +282,18 @@ async def test_a_file_that_is_not_there_or_is_too_old_is_refused_and_not_made(ve
     said = error_of(await run("db", *verb.split(), "--store", url), 2)
     assert said == f"store is '{url}'; there is no file {tmp_path}/tasks.db"
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_import_takes_a_pipe_and_an_export_writes_to_a_device(tmp_path: Path) -> None:
+    source, target = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db"
+    for store in (source, target):
+        assert (await run("db", "upgrade", "--store", store)).code == 0
+    exported = await run("db", "export", "--store", source, "/dev/stdout")
+    assert exported.code == 0, exported.err
+    assert Path("/dev/stdout").is_symlink()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = asyncio.create_task(asyncio.to_thread(pipe.write_text, exported.out))
+    imported = await run("db", "import", "--store", target, str(pipe))
+    await writing
+    assert imported.code == 0, imported.err

@@ -167,7 +167,11 @@ def everything(python: str, bound: str) -> Environment:
     interpreter = interpreter_of(python)
     if interpreter is None:
         pytest.skip(str(MissingProgram(f"python{python}", "a Python of this version on PATH")))  # in CI too
-    asked = lowest(*EXTRAS, python=python) if bound == "lowest" else newest(*EXTRAS)
+    # The SDK asks for a newer protobuf than the package does, the exporter of `prometheus` for a newer OpenTelemetry.
+    raised = {"opentelemetry_api": "1.45.0"}
+    if python != "3.14":
+        raised |= {"protobuf": "5.29.5", "googleapis_common_protos": "1.70.0"}
+    asked = lowest(*EXTRAS, python=python, **raised) if bound == "lowest" else newest(*EXTRAS)
     return Environment(f"{bound}-{python}", asked, newest=bound == "newest", interpreter=interpreter)
 
 

@@ -253,7 +253,7 @@ async def test_a_value_that_cannot_be_is_said_in_one_line(folder: Path, options:
         (["one.py", "--log-level=loud"], "--log-level"),
         (["one.py", "--max-rums=3"], "No such option: --max-rums"),
         (["one.py", "two.py"], "unexpected extra argument"),
-        ([], "Missing argument"),
+        ([], "what to serve is missing; name a file or module"),
     ],
 )
 async def test_a_command_line_that_cannot_be_read_exits_with_2_and_names_what_is_wrong(

@@ -35,6 +35,13 @@ async def lines(stream: asyncio.StreamReader, found: list[dict[str, Any]]) -> No
         found.append(json.loads(line))
 
 
+async def ended(program: Program, reading: asyncio.Task[None]) -> None:
+    """End a program, and read its log to the end."""
+    program.process.terminate()
+    await reading
+    await program.process.wait()
+
+
 @covers("SEC-7", "SEC-8")
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
 async def test_each_line_is_an_object_with_its_task_and_the_hash_of_its_caller(tmp_path: Path, workers: str) -> None:
@@ -64,23 +71,23 @@ async def test_each_line_is_an_object_with_its_task_and_the_hash_of_its_caller(t
             assert sum(line["message"] in ("asked", "turn ended") for line in found) == 2
 
         await eventually(is_all_written)
-    await reading
+        await ended(program, reading)
     calls = [line for line in found if line["logger"] == "a2a_grpc.access"]
-    names = ("message", "method", "code", "task")
+    names = ("message", "method", "status", "task")
     assert [{name: call[name] for name in names if name in call} for call in calls] == [
-        {"message": "call", "method": "/lf.a2a.v1.A2AService/SendMessage", "code": "OK", "task": task.id},
-        {"message": "call", "method": "/lf.a2a.v1.A2AService/GetTask", "code": "NOT_FOUND", "task": "unknown"},
-        {"message": "call", "method": "/lf.a2a.v1.A2AService/ListTasks", "code": "UNAUTHENTICATED"},
+        {"message": "call", "method": "/lf.a2a.v1.A2AService/SendMessage", "status": "OK", "task": task.id},
+        {"message": "call", "method": "/lf.a2a.v1.A2AService/GetTask", "status": "NOT_FOUND", "task": "unknown"},
+        {"message": "call", "method": "/lf.a2a.v1.A2AService/ListTasks", "status": "UNAUTHENTICATED"},
     ]
     assert all(0 <= call["duration_ms"] < 60_000 for call in calls)
     short = calls[0]["principal"]
     assert calls[1]["principal"] == short
     assert "principal" not in calls[2]
-    [asked], [ended] = ([line for line in found if line["message"] == text] for text in ("asked", "turn ended"))
+    [asked], [over] = ([line for line in found if line["message"] == text] for text in ("asked", "turn ended"))
     assert {name: asked[name] for name in ("logger", "words", "task", "principal")} == {
         "logger": "who", "words": 2, "task": task.id, "principal": short
     }  # fmt: skip
-    assert (ended["task"], ended["principal"], ended["state"]) == (task.id, short, "COMPLETED")
+    assert (over["task"], over["principal"], over["state"]) == (task.id, short, "COMPLETED")
     assert {line["level"] for line in found} <= {"info", "warning"}
     audited = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
     assert audited[0]["subject"] == "alice"
@@ -109,7 +116,7 @@ async def test_without_its_option_there_is_no_access_log_and_a_sentinel_has_the_
         reading = asyncio.create_task(lines(quiet.process.stderr, found))
         async with grpc.aio.insecure_channel(quiet.address) as channel:
             await A2AServiceStub(channel).ListTasks(ListTasksRequest(), metadata=V1)
-    await reading
+        await ended(quiet, reading)
     assert not [line for line in found if line["logger"] == "a2a_grpc.access"]
     options = ("--listen=127.0.0.1:0", "--http-listen=off", "--access-log", "--log-format=json", "--store=memory:")
     sentinel = Program("-m", "a2a_grpc", "sentinel", "-o", "json", *options)
@@ -120,6 +127,6 @@ async def test_without_its_option_there_is_no_access_log_and_a_sentinel_has_the_
         async with grpc.aio.insecure_channel(sentinel.address) as channel:
             with pytest.raises(grpc.aio.AioRpcError):
                 await A2AServiceStub(channel).ListTasks(ListTasksRequest(tenant="a@b.example"), metadata=V1)
-    await reading
+        await ended(sentinel, reading)
     [call] = [line for line in found if line["logger"] == "a2a_grpc.access"]
-    assert (call["method"], call["code"]) == ("/lf.a2a.v1.A2AService/ListTasks", "UNAVAILABLE")
+    assert (call["method"], call["status"]) == ("/lf.a2a.v1.A2AService/ListTasks", "UNAVAILABLE")

@@ -186,6 +186,26 @@ async def test_the_config_of_a_task_that_waits_for_its_user_rests_and_goes_on_wi
         await told_end(receiver)
 
 
+@pytest.mark.usefixtures("impatient")
+async def test_a_failed_delivery_of_a_question_after_many_pieces_is_repeated() -> None:
+    agent, failures = Agent("Pieces", "Makes pieces, then asks."), iter([503])
+
+    @agent.skill()
+    async def pieces(turn: Turn) -> None:
+        for number in range(40):  # more than a first read of the log has
+            await turn.artifact(f"{number} ", id="pieces", append=True)
+        raise InputRequired("Which?")
+
+    async def failing(_: web.Request) -> web.Response:
+        return web.Response(status=next(failures, 200))
+
+    async with hook() as receiver, notifying(agent) as served:
+        receiver.answer = failing
+        await served.send(request("go", task_push_notification_config=config_for(receiver)))
+        await eventually(lambda: check(told(receiver)[-1:], "INPUT_REQUIRED"))
+        await idle(served)
+
+
 @covers("PUSH-11", "G3", "P4")
 async def test_a_receiver_that_hangs_delays_no_other_receiver_and_not_the_task() -> None:
     async def hanging(asked: web.Request) -> web.Response:

@@ -134,7 +134,7 @@ async def test_the_statements_of_an_upgrade_make_the_same_schema_on_postgresql_a
     postgres_url: str, mariadb_url: str
 ) -> None:
     await _is_made_by_statements(postgres_url, since="0003")
-    await _is_made_by_statements(f"{postgres_url}?schema=poet")
+    await _is_made_by_statements(f"{postgres_url}?schema=Poet")
     await _is_made_by_statements(mariadb_url)
 
 

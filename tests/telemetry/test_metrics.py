@@ -1,5 +1,6 @@
 """The metrics of a server and a sentinel, as Prometheus reads them."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
-from a2a_grpc import Task, connect
+from a2a_grpc import Part, Task, connect
 from a2a_grpc.client import bearer
 from a2a_grpc.errors import TaskNotFoundError, UnauthenticatedError
+from a2a_grpc.parts import value
 from a2a_grpc.telemetry.metrics import METRICS
-from a2a_grpc.wire import TaskPushNotificationConfig
+from a2a_grpc.wire import TaskPushNotificationConfig, TaskState
 from tests.covers import covers
 from tests.harness import eventually, run_program, scripted_agent, serving
 from tests.push.sockets import hook
@@ -71,7 +73,7 @@ async def test_prometheus_reads_the_metrics_of_a_server_and_finds_no_content_and
     assert len(found["a2a_grpc_followers"]) == 2
 
 
-async def test_two_servers_of_a_process_add_up_and_one_that_is_closed_counts_no_more(
+async def test_two_servers_of_a_process_add_up_and_the_counters_of_one_that_is_closed_stay(
     readings: InMemoryMetricReader,
 ) -> None:
     async with serving(scripted_agent()) as one, connect(one.server.grpc_address) as client:
@@ -79,8 +81,11 @@ async def test_two_servers_of_a_process_add_up_and_one_that_is_closed_counts_no_
         async with serving(scripted_agent()) as other, connect(other.server.grpc_address) as second:
             await second.send("hello")
             both = value_of(readings, "a2a_grpc.events.appended")
-        alone = value_of(readings, "a2a_grpc.events.appended")
-    assert both == 2 * alone > 0
+            runs = value_of(readings, "a2a_grpc.runs")
+        assert value_of(readings, "a2a_grpc.events.appended") == both > 0
+        assert value_of(readings, "a2a_grpc.runs") == runs == 0
+        await client.send("hello")
+        assert value_of(readings, "a2a_grpc.events.appended") == both * 3 / 2
 
 
 @covers("SEC-10")
@@ -140,3 +145,20 @@ def value_of(readings: InMemoryMetricReader, name: str) -> float:
 
 def _more(seen: int, least: int) -> None:
     assert seen > least
+
+
+async def test_the_duration_of_a_canceled_run_is_that_of_all_its_work(readings: InMemoryMetricReader) -> None:
+    async with serving(scripted_agent()) as one, connect(one.server.grpc_address) as client:
+        task = await client.start(Part(data=value({"script": [{"sleep": 60}]})))
+        assert isinstance(task, Task)
+        task_id = task.id
+
+        async def is_working() -> None:
+            assert (await client.get(task_id)).status.state == TaskState.TASK_STATE_WORKING
+
+        await eventually(is_working)
+        await asyncio.sleep(0.5)  # the work
+        await client.cancel(task.id)
+        [metric] = [metric for metric in metrics_of(readings) if metric.name == "a2a_grpc.run.duration"]
+        [point] = metric.data.data_points
+    assert (point.count, point.sum >= 0.5) == (1, True)

@@ -26,5 +26,6 @@ async def statements(url: str, since: str = "") -> str:
     command.upgrade(config_of(output, dialect=database.dialect), f"{since}:{HEAD}" if since else HEAD, sql=True)
     text = output.getvalue()
     if database.schema:
-        return f"CREATE SCHEMA IF NOT EXISTS {database.schema};\n\nSET search_path TO {database.schema};\n\n{text}"
+        name = f'"{database.schema}"'  # in quotes, as the server names it
+        return f"CREATE SCHEMA IF NOT EXISTS {name};\n\nSET search_path TO {name};\n\n{text}"
     return text

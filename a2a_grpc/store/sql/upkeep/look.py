@@ -1,4 +1,4 @@
-"""Look at a database without changing anything, not even its files."""
+"""Look at a database without changing its contents. After a crash, SQLite may make its `-shm` file."""
 
 import sqlite3
 from contextlib import closing

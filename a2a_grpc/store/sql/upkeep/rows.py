@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Mapping, Set
 from typing import Any
 
-from sqlalchemy import Column, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table
 
 from a2a_grpc.store.sql.schema import binding, pending, push, record, snapshot, task
 
@@ -61,12 +61,15 @@ def _value(kind: str, column: "Column[Any]", value: object) -> object:
             raise RowError(f"'{kind}' has no field '{column.name}'")
         return None
     if isinstance(column.type, Integer):
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
-            raise RowError(f"'{kind}.{column.name}' must be a whole number from 0 on")
+        most = MOST if isinstance(column.type, BigInteger) else (1 << 31) - 1
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise RowError(f"'{kind}.{column.name}' must be a whole number from 0 to {most}")
         return value
     if not isinstance(value, str):
         raise RowError(f"'{kind}.{column.name}' must be a text")
     if not isinstance(column.type, LargeBinary):
+        if "\0" in value or (not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value)):
+            raise RowError(f"'{kind}.{column.name}' has a character that no database can store")
         return value
     try:
         return base64.b64decode(value, validate=True)
