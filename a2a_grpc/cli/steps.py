@@ -18,7 +18,7 @@ class Skipped(Exception):
 
 
 class Weak(Exception):
-    """A step that failed, but that calls or a server do without; the text says what is missing."""
+    """A step that failed, although calls or the server work without it; the text says what is missing."""
 
 
 def tell(show: Show, step: str, outcome: str, text: str) -> None:
@@ -28,7 +28,7 @@ def tell(show: Show, step: str, outcome: str, text: str) -> None:
         show: The output.
         step: The name of the step.
         outcome: "ok", "skipped", "missing", "warning" or "failed".
-        text: What was found.
+        text: The result of the step, for the user.
     """
     text = show.masked(text)
     if show.as_json:

@@ -120,7 +120,7 @@ class StreamSpan:
     Args:
         spans: Begins the span; None for no span.
         send: The request of a send; None for a subscription.
-        progress: What the stream knows of its task.
+        progress: The progress of the stream, with the ids of its task.
     """
 
     __slots__ = ("_call", "_outer", "_progress", "_send", "_spans")

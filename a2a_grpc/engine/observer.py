@@ -1,4 +1,4 @@
-"""What the engine tells an observer of its runs, for traces and metrics. The engine itself knows nothing of these."""
+"""The observer of runs, which makes traces and metrics of them. The engine itself makes neither."""
 
 from typing import Protocol
 

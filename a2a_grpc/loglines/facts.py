@@ -56,7 +56,7 @@ def context_facts() -> dict[str, str]:
 
 def trace_id() -> str:
     """Return the id of the trace of the current context, as 32 hexadecimal digits; "" if there is none."""
-    trace = sys.modules.get("opentelemetry.trace")  # without it nobody traces
+    trace = sys.modules.get("opentelemetry.trace")  # if this module is not imported, there is no trace
     if trace is None:
         return ""
     context = trace.get_current_span().get_span_context()

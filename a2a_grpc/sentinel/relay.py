@@ -191,7 +191,7 @@ def passed_on(metadata: Metadata) -> Metadata:
     """Return the metadata of a call as it is passed on: its trace is that of the span here, if there is one.
 
     Args:
-        metadata: What the caller has sent.
+        metadata: The metadata of the caller.
     """
     span = current.served.get()
     if span is None or not span.headers:

@@ -22,7 +22,7 @@ class SentinelTelemetry:
         ConfigurationError: The package for `/metrics` is not installed.
 
     Attributes:
-        scrape: What `/metrics` shows; None if it is off.
+        scrape: The reader of the metrics for `/metrics`; None if `/metrics` is off.
         spans: Begins the spans of calls; None if the program wants neither traces nor metrics.
     """
 

@@ -40,7 +40,7 @@ class Running:
     - Messages are accepted only after everything else is open, and handlers finish before anything else closes.
 
     Args:
-        plan: What the server is made of.
+        plan: The parts and the settings of the server.
 
     Raises:
         ConfigurationError: A URL names no store or bus.

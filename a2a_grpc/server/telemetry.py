@@ -28,7 +28,7 @@ class ServerTelemetry:
         ConfigurationError: The package for `/metrics` is not installed.
 
     Attributes:
-        scrape: What `/metrics` shows; None if it is off.
+        scrape: The reader of the metrics for `/metrics`; None if `/metrics` is off.
         calls: Makes the spans of calls; None if neither traces nor metrics are wanted.
         runs: Observes runs; None likewise.
         deliveries: Makes the spans of deliveries of push notifications; None likewise.

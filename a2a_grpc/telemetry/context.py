@@ -20,7 +20,7 @@ _NONE: Context = contexts.Context()
 
 
 def fields() -> dict[str, str]:
-    """Return the propagator's names of what tells of a trace, by their names in metadata, which have small letters."""
+    """Return the names of the propagator's fields, by the names of their metadata, which have small letters."""
     return {name.lower(): name for name in propagate.get_global_textmap().fields}
 
 
@@ -29,7 +29,7 @@ def received(metadata: Iterable[tuple[str, str | bytes]], wanted: Mapping[str, s
 
     Args:
         metadata: The metadata of the call.
-        wanted: What `fields` has returned.
+        wanted: The result of `fields`.
     """
     carrier = {wanted[name]: value for name, value in metadata if name in wanted and isinstance(value, str)}
     return propagate.extract(carrier, _NONE) if carrier else _NONE
@@ -61,7 +61,7 @@ def of_w3c(carrier: Mapping[str, str]) -> Context:
     """Return the context that `w3c_of` has written.
 
     Args:
-        carrier: What `w3c_of` returned.
+        carrier: The result of `w3c_of`.
     """
     return _W3C.extract(carrier, _NONE)
 

@@ -22,7 +22,7 @@ class Metric(NamedTuple):
         name: The name.
         kind: "histogram", "counter" for a number that only grows, or "gauge" for one that is read when it is asked for.
         unit: The unit, as UCUM writes it.
-        text: What the metric says, in one sentence.
+        text: The description of the metric, in one sentence.
         labels: The names of the labels. Each has a bounded number of values.
         bounds: The bounds of the buckets of a histogram.
     """

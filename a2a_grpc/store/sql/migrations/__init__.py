@@ -184,7 +184,7 @@ def config_of(output: TextIO | None = None, **attributes: object) -> "Config":
 
     Args:
         output: The file to which SQL is written, if no database is called.
-        attributes: What `env.py` needs.
+        attributes: The values that `env.py` reads.
     """
     from alembic.config import Config
 

@@ -65,7 +65,7 @@ def read_export(lines: Iterable[bytes], export: Export) -> Iterator[Imported | R
 
     Args:
         lines: The lines.
-        export: What is read of the first and the last line is written here.
+        export: Takes the facts of the first and the last line.
 
     Raises:
         ConfigurationError: A line is wrong. The text has its number.

@@ -61,7 +61,7 @@ def _looked(connection: Connection) -> Looked:
 
 
 def _look_at_file(url: DatabaseUrl) -> Looked:
-    """Read a file. If no process has it open, SQLite is told that it does not change, so that no file is made."""
+    """Read a file. If no process has it open, open it as immutable, so that SQLite makes no file next to it."""
     path = Path(url.path)
     is_open = path.with_name(path.name + "-wal").exists()
     try:
