@@ -48,6 +48,17 @@ async def test_without_the_extra_the_option_push_fails_and_names_the_extra() -> 
     assert err == f"Error: push notifications cannot be offered: {EXTRA}\n"
 
 
+@covers("PCFG-1")
+async def test_serve_offers_push_unless_no_push_is_given(tmp_path: Path) -> None:
+    for more, is_offered in (((), True), (("--no-push",), False)):
+        options = (f"--store=sqlite:///{tmp_path}/tasks.db", "--http-listen=127.0.0.1:0", *more)
+        async with Program("-m", "a2a_grpc", *SERVE, *options) as program:
+            url = f"{program.http}/.well-known/agent-card.json"
+            async with aiohttp.ClientSession() as session, session.get(url) as response:
+                card = await response.json()
+        assert card["capabilities"].get("pushNotifications", False) is is_offered
+
+
 @covers("PUSH-4", "PUSH-11")
 async def test_workers_deliver_each_event_once_and_in_order(tmp_path: Path) -> None:
     tasks = 12
