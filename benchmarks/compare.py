@@ -243,7 +243,7 @@ class Worker:
     """The worker as a process, which can be killed and started again at the same address, with the same store."""
 
     def __init__(self, folder: str, stack: ExitStack) -> None:
-        self.address = free_address()
+        self.address = free_address(stack)
         self._stack = stack
         self._options = [f"--store=sqlite:///{folder}/worker.db", "--lease-s=1", "--push-allow=127.0.0.0/8", *QUIET]
         self._process = self._started()
@@ -308,7 +308,7 @@ async def survives_requester(rig: Rig, worker: Worker, pattern: str, folder: str
 
 
 async def _called_back_later(worker: Worker, folder: str, stack: ExitStack) -> str:
-    address = free_address()
+    address = free_address(stack)
     command = ["clients/requester.py", f"--listen={address}", f"--store=sqlite:///{folder}/requester.db", *QUIET]
     first = start(command, stack, stdout=subprocess.PIPE)
     if not is_ready(first):

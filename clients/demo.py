@@ -35,7 +35,7 @@ def commands(at: str, step_seconds: float) -> dict[str, list[str]]:
 
 def run(options: argparse.Namespace, stack: ExitStack) -> int:
     """Start the programs, and wait for the client. Return its exit code, or that of a server that does not start."""
-    at = free_address() if options.listen.endswith(":0") else options.listen
+    at = free_address(stack) if options.listen.endswith(":0") else options.listen
     patient = {"A2A_GRPC_CONNECT_TIMEOUT_S": "30", "A2A_GRPC_RETRY_MAXIMUM_S": "1"}
     env = {**os.environ, **patient, "A2A_GRPC_SENTINEL": at}
     running, ready = dict[str, "subprocess.Popen[str]"](), set[str]()

@@ -33,7 +33,12 @@ def end(process: subprocess.Popen[str]) -> None:
             process.stdout.read()
 
 
-def free_address() -> str:
-    """Return HOST:PORT of a port of this machine that no program uses."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return "{}:{}".format(*listening.getsockname())
+def free_address(stack: ExitStack) -> str:
+    """Return HOST:PORT of this machine for a server that starts later. Until the stack ends no other program gets it.
+
+    A socket that is bound and does not listen keeps the port. A server that sets SO_REUSEADDR can listen there.
+    """
+    held = stack.enter_context(socket.socket())
+    held.bind(("127.0.0.1", 0))
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after bind, so that the port is nobody else's
+    return "{}:{}".format(*held.getsockname())
