@@ -5,6 +5,8 @@ A module is imported only by its name, and needs what it adapts, which is in the
 executor     an `AgentExecutor` of the official SDK as an agent
 program      a program: its input is the message, its output the artifact
 proxy        an agent of another binding, served here
+tool         a remote agent as a function that a language model calls
 transport    this package's client for the `ClientFactory` of the official SDK
+model_text   texts for a language model
 missing      the error for a package that is not installed
 """

@@ -27,6 +27,10 @@ PUBLISHED = {"protobuf": {"5.29": "5.29.1"}}
 """The first release of a line, where the index does not have its .0."""
 
 
+FRAMEWORKS = ("google-adk", "langgraph", "openai-agents", "pydantic-ai")
+"""Extras of agent frameworks. Each is tested in an environment of its own: what they ask for may not fit together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """A name and what pip is asked for. `newest` ones are made anew each week."""
@@ -98,6 +102,12 @@ def lowest(*extras: str, python: str = "3.11", **raised: str) -> tuple[str, ...]
 def newest(*extras: str) -> tuple[str, ...]:
     """Each dependency without a version: the newest that there is."""
     return tuple(dict.fromkeys(named(each) for each in required(*extras)))
+
+
+def framework(extra: str, *also: str) -> Environment:
+    """The base install with the lowest version of a framework that its extra allows."""
+    lines = [f"{named(each)}=={floor(each)}" for each in declared()[extra]]
+    return Environment(f"framework-{extra}", (*lines, *also, *newest()))
 
 
 def interpreter_of(version: str) -> str | None:
