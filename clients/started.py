@@ -40,5 +40,5 @@ def free_address(stack: ExitStack) -> str:
     """
     held = stack.enter_context(socket.socket())
     held.bind(("127.0.0.1", 0))
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after bind, so that the port is nobody else's
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after bind, so that no other program gets the port
     return "{}:{}".format(*held.getsockname())
