@@ -7,6 +7,9 @@ program      a program: its input is the message, its output the artifact
 proxy        an agent of another binding, served here
 tool         a remote agent as a function that a language model calls
 transport    this package's client for the `ClientFactory` of the official SDK
+calls        calls of tools that wait for the user, and status messages about calls
+result       the artifact that a language model writes
+past         what was said in earlier tasks of a conversation
 model_text   texts for a language model
 missing      the error for a package that is not installed
 """
