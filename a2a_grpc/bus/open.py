@@ -48,7 +48,7 @@ def _fitting(store_url: str) -> Bus:
         try:
             return _machine_bus("auto", store_url)
         except ConfigurationError as error:  # one process needs no other bus, and several poll
-            logger.warning("processes on this store cannot wake each other, so they poll it: %s", error)
+            logger.warning("processes on this store cannot wake each other, so they poll it error=%s", error)
     return LocalBus()
 
 

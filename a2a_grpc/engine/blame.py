@@ -5,6 +5,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TypeVar
 
+from a2a_grpc.loglines.facts import NOTHING
+
 E = TypeVar("E", bound=BaseException)
 
 OURS = str(Path(__file__).parent.parent)
@@ -29,8 +31,8 @@ def blamed(error: E, frame: FrameType | None) -> E:
 
 
 def line_of(error: BaseException) -> str:
-    """Return the handler's line in an error's traceback, as `at FILE:LINE in FUNCTION`; "" if it is not there."""
+    """Return the handler's line in an error's traceback, as `FILE:LINE in FUNCTION`; "-" if it is not there."""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if not frame.f_code.co_filename.startswith(OURS):
-            return f"at {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
-    return ""
+            return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+    return NOTHING

@@ -79,7 +79,7 @@ class PeriodicTasks:
             try:
                 await round_()
             except StoreUnavailable as error:
-                self._lines.warning("store", "the store does not answer loop=%s: %s", name, error)
+                self._lines.warning("store", "the store does not answer loop=%s error=%s", name, error)
                 await asyncio.sleep(AFTER_FAILURE_S)
             except Exception as error:
                 kind = f"{name} {type(error).__name__}"

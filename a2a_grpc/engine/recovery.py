@@ -97,7 +97,7 @@ class Recovery:
         if not is_stored:
             logger.warning(
                 "the store does not answer; another replica, or the next start, handles the open tasks after the lease "
-                "of %g s",
+                "lease_s=%g",
                 self._resources.settings.lease_s,
             )
         return is_stored
@@ -174,7 +174,7 @@ class Recovery:
         may_regain = await self._resources.replica.keep()
         if may_regain and await self._regain():
             return
-        logger.warning("this replica lost its lease; %d runs are stopped", len(self._runs))
+        logger.warning("this replica lost its lease, so its runs are stopped runs=%d", len(self._runs))
         self._out_of_touch = set(self._runs.lose_all()) if may_regain else set()
         await self._resources.replica.rejoin()
 
@@ -187,14 +187,14 @@ class Recovery:
         if self._resources.is_draining:  # its runs have to end before
             return await self._resources.replica.regain(grace_s)
         logger.warning(
-            "the store did not answer for a whole lease of %g s; %d runs continue for %g s more",
+            "the store did not answer for a whole lease; runs continue for a while lease_s=%g runs=%d seconds=%g",
             self._resources.settings.lease_s,
             len(self._runs),
             grace_s,
         )
         if not await self._resources.replica.regain(grace_s):
             return False
-        logger.warning("the store answers again and the lease is renewed; %d runs continue", len(self._runs))
+        logger.warning("the store answers again and the lease is renewed, so runs continue runs=%d", len(self._runs))
         return True
 
     async def _attend(self) -> None:

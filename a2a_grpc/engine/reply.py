@@ -135,7 +135,7 @@ async def reply(
     place = resources.place(scope, request)
     await place.wait()
     try:
-        with resources.watch.over(f"skill={skill.id}"):
+        with resources.watch.over(skill.id):
             return await _play(skill, turn)
     except Unfit as unfit:
         error = unfit.error.with_traceback(unfit.__traceback__)  # with the line of the handler
@@ -145,14 +145,14 @@ async def reply(
         if call is not None and call.cancelling():
             backend.canceled = True
             raise
-        logger.exception("handler failed skill=%s %s", skill.id, line_of(error))
+        logger.exception("handler failed skill=%s at=%s", skill.id, line_of(error))
         raise InternalError from error
     except A2AError:
         raise
     except BaseException as error:
         if is_closing(error, call):
             raise
-        logger.exception("handler failed skill=%s %s", skill.id, line_of(error))
+        logger.exception("handler failed skill=%s at=%s", skill.id, line_of(error))
         raise InternalError from error
     finally:
         place.release()

@@ -65,7 +65,7 @@ class Run(TaskTurn):
         about.set(About(self.writer.key.id, self._queued.principal))
         made = 0
         try:
-            with self._resources.watch.over(f"task={self.key.id} skill={self._queued.skill.id}"):
+            with self._resources.watch.over(self._queued.skill.id, self.key.id):
                 outcome = self._repeated(await self._play())
             made = self.writer.seq
         except Outcome as raised:
@@ -83,7 +83,7 @@ class Run(TaskTurn):
                 raise
             if self._stop_outcome is None and not self.is_lost:
                 task_id, skill_id, line = self.key.id, self._queued.skill.id, line_of(raised)
-                logger.exception("handler failed task=%s skill=%s %s", task_id, skill_id, line)
+                logger.exception("handler failed task=%s skill=%s at=%s", task_id, skill_id, line)
                 self._observed.raised(raised)
             outcome = self._replay.changed or Failed(GENERIC_FAILURE)
         finally:

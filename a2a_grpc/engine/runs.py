@@ -178,9 +178,9 @@ class Runs:
             pass
         elif active.run.is_closed:
             logger.warning(
-                "the end of a stopped task is not stored yet, because the store did not answer for %g s task=%s",
-                grace_s,
+                "the end of a stopped task is not stored yet, because the store did not answer task=%s seconds=%g",
                 key.id,
+                grace_s,
             )
         else:
             logger.warning("handler did not stop after its cancellation and can no longer write task=%s", key.id)
@@ -260,7 +260,7 @@ class Runs:
         while self._stops:
             ended, _ = await asyncio.wait(self._stops, timeout=STORED_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
             if not ended:
-                logger.warning("the store does not answer: the ends of %d tasks are not stored", len(self._stops))
+                logger.warning("the store does not answer, so ends of tasks are not stored tasks=%d", len(self._stops))
                 return False
         return True
 

@@ -84,7 +84,7 @@ async def _find_out(writer: Writer, backoff: Backoff) -> None:
 def log_over_limit(over_limit: OverLimit, key: TaskKey, skill: Skill) -> None:
     """Log which line of a handler made too much."""
     logger.warning(
-        "handler output is over a limit task=%s skill=%s %s: %s",
+        "handler output is over a limit task=%s skill=%s at=%s reason=%s",
         key.id,
         skill.id,
         line_of(over_limit),

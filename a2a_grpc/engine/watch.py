@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from a2a_grpc.engine.blame import OURS
+from a2a_grpc.loglines.facts import NOTHING
 
 logger = logging.getLogger("a2a_grpc.engine")
 
@@ -22,7 +23,15 @@ LOOK_EVERY_S = 0.1
 NOT_AGENTS = (OURS, str(Path(asyncio.__file__).parent))
 """The directories of code that is not an agent's."""
 
-_at_work: ContextVar[str] = ContextVar("a2a_grpc handler at work")
+
+class Played(NamedTuple):
+    """The task and the skill whose handler is played. A handler that makes no task has "-" as its task."""
+
+    task: str
+    skill: str
+
+
+_at_work: ContextVar[Played] = ContextVar("a2a_grpc handler at work")
 """What handler a task plays. The tasks that a handler begins have it, too."""
 
 
@@ -46,16 +55,16 @@ class Watch:
         self._has_gone_round = True
         """True once the event loop has gone round since it was last asked to say so."""
         self._lock = threading.Lock()
-        self._told: tuple[str, float] | None = None
+        self._told: tuple[Played, float] | None = None
         """The handler that the last warning named, with the time since which it has blocked the loop."""
 
     @contextmanager
-    def over(self, handler: str) -> Iterator[None]:
-        """Watch the current task, which plays this handler, during the block."""
+    def over(self, skill: str, task: str = NOTHING) -> Iterator[None]:
+        """Watch the current task, which plays the handler of this skill, during the block."""
         if not self._after_s:
             yield
             return
-        token = _at_work.set(handler)
+        token = _at_work.set(Played(task, skill))
         self._handlers += 1
         self._busy.set()
         if self._thread is None:
@@ -109,10 +118,10 @@ class Watch:
             if blocked_s >= self._after_s and self._told is None and (handler := _handler_of(task)):
                 self._told = handler, now - blocked_s
                 logger.warning(
-                    "handler has blocked the event loop for %.1f s %s %s; all other calls wait; "
-                    "run blocking work with `await turn.in_thread(...)`",
+                    "handler blocks the event loop, so all other calls wait; run blocking work with "
+                    "`await turn.in_thread(...)` task=%s skill=%s seconds=%.1f at=%s",
+                    *handler,
                     blocked_s,
-                    handler,
                     _line_of(sys._current_frames().get(thread_id)),
                 )
 
@@ -126,7 +135,8 @@ class Watch:
             told, self._told = self._told, None
         if told is not None:
             handler, since = told
-            logger.warning("handler blocked the event loop for %.1f s in total %s", time.monotonic() - since, handler)
+            seconds = time.monotonic() - since
+            logger.warning("handler has let the event loop go task=%s skill=%s seconds=%.1f", *handler, seconds)
 
 
 def _used_s(clock: int | None) -> float:
@@ -139,17 +149,17 @@ def _used_s(clock: int | None) -> float:
         return 0.0
 
 
-def _handler_of(task: "asyncio.Task[Any]") -> str:
-    """Return what handler a task plays, "" if it is none's."""
+def _handler_of(task: "asyncio.Task[Any]") -> Played | None:
+    """Return what handler a task plays."""
     if sys.version_info >= (3, 12):
-        return task.get_context().get(_at_work, "")
+        return task.get_context().get(_at_work)
     found = next((one for one in gc.get_referents(task) if isinstance(one, Context)), None)
-    return "" if found is None else found.get(_at_work, "")
+    return None if found is None else found.get(_at_work)
 
 
 def _line_of(frame: FrameType | None) -> str:
-    """Return the line of agent code that the event loop called, as `at FILE:LINE in FUNCTION`, from the innermost frame
-    of the loop's thread; "" if there is none."""
+    """Return the line of agent code that the event loop called, as `FILE:LINE in FUNCTION`, from the innermost frame of
+    the loop's thread; "-" if there is none."""
     agents: FrameType | None = None
     while frame is not None:
         if not frame.f_code.co_filename.startswith(NOT_AGENTS):
@@ -157,4 +167,4 @@ def _line_of(frame: FrameType | None) -> str:
         elif agents is not None:
             break
         frame = frame.f_back
-    return "" if agents is None else f"at {agents.f_code.co_filename}:{agents.f_lineno} in {agents.f_code.co_name}"
+    return NOTHING if agents is None else f"{agents.f_code.co_filename}:{agents.f_lineno} in {agents.f_code.co_name}"

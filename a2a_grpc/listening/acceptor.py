@@ -88,7 +88,7 @@ class Acceptor:
                 except ConnectionAbortedError:
                     continue
                 except Exception as error:
-                    self._throttle.error("accept", "HTTP connections cannot be accepted: %s", error)
+                    self._throttle.error("accept", "HTTP connections cannot be accepted error=%s", error)
                     await asyncio.sleep(PAUSE_S)
                     continue
                 self._make_room()

@@ -41,7 +41,9 @@ def raise_limit() -> None:
         with suppress(ValueError, OSError):  # some systems have a lower limit than the hard one
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if (limit := _limit()) < FEW:
-        logger.warning("this process may open %d files, so few connections fit; raise the limit (ulimit -n)", limit)
+        logger.warning(
+            "this process may open few files, so few connections fit; raise the limit (ulimit -n) files=%d", limit
+        )
 
 
 def shares(grpc_ports: int, max_connections: int) -> Shares:

@@ -158,7 +158,7 @@ class Guard:
         try:
             self._judge_all(is_busy=is_busy)
         except Exception as error:
-            self._lines.error("look", "looking for floods failed: %s: %s", type(error).__name__, error, exc_info=error)
+            self._lines.error("look", "looking for floods failed error=%r", error, exc_info=error)
             return False
         return self._connections.is_complete
 
@@ -236,7 +236,7 @@ class Guard:
         self._attacked_until = self._loop.time() + ATTACK_S
         self._lines.warning(
             "flood",
-            "ended a connection that floods the server host=%s: %d bytes beyond what its calls need",
+            "ended a connection that floods the server host=%s bytes_beyond_its_calls=%d",
             *(connection.host, debt.size),
         )
 

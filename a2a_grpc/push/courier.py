@@ -204,7 +204,7 @@ class Courier:
         self._attempts = attempts
         if await self._step(Then.DIE, error=reason) is not None:
             logger.warning(
-                "deliveries to a push config are given up task=%s config=%s attempts=%d: %s",
+                "deliveries to a push config are given up task=%s config=%s attempts=%d reason=%s",
                 *(self._key.id, self.claim.name.id, attempts, reason),
             )
 

@@ -141,7 +141,7 @@ class PushReceiver:
         try:
             return await self._received(method, list(headers), body)
         except RefusedError as refused:
-            self._lines.warning(refused.reason, "a notification is refused because %s", refused.reason)
+            self._lines.warning(refused.reason, "a notification is refused reason=%s", refused.reason)
             return Reply(refused.status, refused.reason)
 
     async def handle(self, request: "web.Request") -> "web.Response":

@@ -132,5 +132,5 @@ class Responses:
             freed += hold.size
         if freed:
             self._lines.warning(
-                "unread", "a response was not read for %g s while others waited; its call was ended", self._unread_s
+                "unread", "a response was not read while others waited; its call was ended seconds=%g", self._unread_s
             )

@@ -163,7 +163,7 @@ class Heartbeats:
             try:
                 await self._write()
             except StoreUnavailable as error:
-                self._lines.warning("store", "the registry's store does not answer: %s", error)
+                self._lines.warning("store", "the registry's store does not answer error=%s", error)
             except Exception:  # a bug must not end the leases of all agents
                 logger.exception("the registry was not written")
 

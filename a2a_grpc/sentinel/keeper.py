@@ -158,8 +158,9 @@ class Keeper:
     def _note_loss(self, age_s: float, error: A2AError) -> None:
         if (cut_s := self._recurring.lost(age_s)) is not None:
             logger.warning(
-                "the connection to the sentinel is lost after the same time again and again, perhaps by a proxy's "
-                "timeout address=%s sentinel=%s seconds=%.3g; raise this timeout, or set --attach-max-age-s %.2g",
+                "the connection to the sentinel is lost after the same time again and again, perhaps by a "
+                "proxy's timeout; raise this timeout, or set --attach-max-age-s "
+                "address=%s sentinel=%s seconds=%.3g max_age_s=%.2g",
                 self._address, self.sentinel, cut_s, 0.8 * cut_s,
             )  # fmt: skip
 

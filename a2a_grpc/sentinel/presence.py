@@ -92,7 +92,7 @@ class Presence:
             try:
                 is_whole = await self._write()
             except StoreUnavailable as error:
-                self._lines.warning("store", "the registry's store does not answer: %s", error)
+                self._lines.warning("store", "the registry's store does not answer error=%s", error)
                 is_whole = False
             except Exception:  # a bug must not end the leases of all agents
                 logger.exception("the registry was not written")

@@ -269,7 +269,7 @@ class Sentinel:
         """Record that a port is lost for good, and why."""
         assert self._failed is not None
         if not self._failed.done():
-            logger.error("the sentinel failed: %s", reason)
+            logger.error("the sentinel failed reason=%s", reason)
             self._failed.set_result(reason)
             self._admin.set_ready(False)
 

@@ -40,4 +40,4 @@ class Disconnects:
         try:
             await self._engine.cancel(key)
         except A2AError as error:
-            logger.info("caller disconnected task=%s: %s", key.id, error.message)
+            logger.info("caller disconnected task=%s reason=%s", key.id, error.message)

@@ -89,4 +89,4 @@ def _print(event: str, values: Mapping[str, Any]) -> None:
     try:
         print(describe(event, values), file=sys.stderr if event == "note" else sys.stdout, flush=True)
     except OSError as error:
-        logger.warning("the event '%s' could not be printed: %s; the server continues", event, error.strerror)
+        logger.warning("an event could not be printed; the server continues event=%s error=%s", event, error.strerror)

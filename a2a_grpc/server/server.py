@@ -264,7 +264,7 @@ class Server:
     def _fail(self, reason: str) -> None:
         """Record that the server cannot serve any longer, and why."""
         if self._failure is None:
-            logger.error("the server failed: %s", reason)
+            logger.error("the server failed reason=%s", reason)
             self._failure = reason
             self._failed.set()
             self._running.ports.health.set_ready(False)

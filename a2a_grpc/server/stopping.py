@@ -46,4 +46,4 @@ def signals(last: Callable[[], None] | None = None, *, is_worker: bool = False) 
 
 
 def _ignore(number: signal.Signals) -> None:
-    logger.warning("%s is ignored; send SIGTERM to stop the server", number.name)
+    logger.warning("ignored a signal; send SIGTERM to stop the server received=%s", number.name)

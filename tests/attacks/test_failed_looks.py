@@ -70,7 +70,7 @@ async def test_calls_go_on_while_looks_fail_and_the_log_says_so_once(caplog: pyt
         finally:
             guard.stop()
         assert not waiting.server.ended.done()
-        failed = [line for line in caplog.messages if line.startswith("looking for floods failed: OSError")]
+        failed = [line for line in caplog.messages if line.startswith("looking for floods failed error=OSError(")]
         assert len(failed) == 1
         assert not any(ENDED in line for line in caplog.messages)
 

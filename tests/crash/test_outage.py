@@ -74,12 +74,12 @@ async def test_a_database_that_is_away_for_longer_than_the_lease_but_less_than_i
             way.close()
         else:
             way.stall()
-        await until_logged(caplog, f"the store did not answer for a whole lease of {LEASE_S:g} s; 1 runs continue", 2)
+        await until_logged(caplog, f"runs continue for a while lease_s={LEASE_S:g} runs=1 ", 2)
         if how == "unreachable":
             await way.reopen()
         else:
             way.resume()
-        await until_logged(caplog, "the store answers again and the lease is renewed; 1 runs continue", 2)
+        await until_logged(caplog, "the store answers again and the lease is renewed, so runs continue runs=1", 2)
         gate.set()
         for served, task in zip(servers, tasks, strict=True):
             await eventually(partial(ended, served, task.id), within_s=30.0)
@@ -106,7 +106,7 @@ async def test_a_task_that_fails_because_the_database_was_away_for_long_says_so(
         task = (await served.send(request("go", immediately=True))).task
         await eventually(partial(begun, served, task.id))
         way.close()
-        await until_logged(caplog, "this replica lost its lease; 1 runs are stopped")
+        await until_logged(caplog, "this replica lost its lease, so its runs are stopped runs=1")
         await way.reopen()
         await eventually(partial(ended, served, task.id), within_s=30.0)
         found = await served.get(task.id)

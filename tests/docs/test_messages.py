@@ -18,6 +18,12 @@ def test_every_log_message_of_the_package_is_explained() -> None:
     assert sorted(explained - logged) == []
 
 
+def test_every_value_in_a_log_message_has_a_key() -> None:
+    """So that a log in JSON has it as a field, and the message is the same for each line of its kind."""
+    values = re.compile(r"[a-z][a-z0-9_]*=(…|'[^']*…')")
+    assert [line.message for line in messages.log_lines() if "…" in values.sub("", line.message)] == []
+
+
 def test_every_error_is_explained() -> None:
     assert [kind.__name__ for kind in messages.error_classes()] == list(messages.texts()["errors"])
 

@@ -498,8 +498,8 @@ async def test_no_secret_is_in_the_log_or_in_an_answer(caplog: pytest.LogCapture
                 assert not any(secret in text for secret in secrets)
 
     def both_are_logged() -> None:
-        assert "because the token is missing or wrong" in caplog.text
-        assert "because the authorization is missing or wrong" in caplog.text
+        assert "reason=the token is missing or wrong" in caplog.text
+        assert "reason=the authorization is missing or wrong" in caplog.text
 
     await eventually(both_are_logged)
     assert not any(secret in caplog.text for secret in secrets)

@@ -331,7 +331,7 @@ async def test_a_program_with_a_server_of_its_own_serves_until_a_signal_then_dra
         assert last.state == TaskState.TASK_STATE_COMPLETED
         out, err = await process.communicate()
     assert (process.returncode, out) == (0, b"over\n")
-    assert err == b"SIGHUP is ignored; send SIGTERM to stop the server\n"
+    assert err == b"ignored a signal; send SIGTERM to stop the server received=SIGHUP\n"
 
 
 @asynccontextmanager

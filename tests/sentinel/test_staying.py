@@ -138,7 +138,7 @@ async def test_a_cut_that_recurs_after_the_same_time_is_named_with_what_to_set(
         def named() -> None:
             assert "after the same time again and again" in caplog.text
             assert "seconds=1.2" in caplog.text
-            assert "--attach-max-age-s 0.9" in caplog.text
+            assert " max_age_s=0.9" in caplog.text
 
         await eventually(named, within_s=30)  # a busy machine may need more than three cuts
 
