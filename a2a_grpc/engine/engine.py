@@ -32,7 +32,7 @@ from a2a_grpc.store.growing import Growing
 from a2a_grpc.store.views import cost_of
 from a2a_grpc.wire import Message, StreamResponse
 
-ELSEWHERE_GRACE_S = 1.0
+OTHER_REPLICA_GRACE_S = 1.0
 """Time beyond the grace of an agent, in which another replica has to stop the run and to store the end."""
 READ_TOGETHER_BYTES = 16 * 1024
 """Size up to which a canceled task is read whole. A store reads many small tasks together, as it does with rows."""
@@ -155,7 +155,7 @@ class Engine:
             if self._runs.get(key) is not None or (isinstance(found, Head) and self._is_free(found)):
                 found = await self._cancel_here(key, metadata or {})
             else:
-                found = await self._cancel_elsewhere(key, metadata or {})
+                found = await self._cancel_at_other_replica(key, metadata or {})
         if found.state != lifecycle.CANCELED:
             raise TaskNotCancelableError(
                 f"task '{key.id}' is {lifecycle.state_name(found.state)}; it cannot be canceled any more",
@@ -184,7 +184,7 @@ class Engine:
                 )
         return await self.log.head(key)
 
-    async def _cancel_elsewhere(self, key: TaskKey, metadata: dict[str, Json]) -> Head | Snapshot:
+    async def _cancel_at_other_replica(self, key: TaskKey, metadata: dict[str, Json]) -> Head | Snapshot:
         """Have the replica that holds a task cancel the task; a replica that does not within the grace loses it. Return
         the row of the task after that, or the task itself. A free task is left to `_cancel_here`."""
         with self.log.bus.listen(key) as topic:
@@ -196,7 +196,7 @@ class Engine:
                 return head
             self.log.bus.wake(head.replica)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.cancel_grace_s + ELSEWHERE_GRACE_S):
+                async with asyncio.timeout(self.settings.cancel_grace_s + OTHER_REPLICA_GRACE_S):
                     settled = await self._settled_after(key, head, topic, seen)
                     if settled.state in lifecycle.TERMINAL:
                         return settled

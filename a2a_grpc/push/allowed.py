@@ -86,7 +86,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-class Gate:
+class DestinationPolicy:
     """Decides which places are allowed.
 
     Without rules these are https at port 443, at a host all of whose addresses are public. A rule allows its host or

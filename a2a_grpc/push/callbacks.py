@@ -16,10 +16,10 @@ from a2a_grpc.errors import A2AError, InvalidRequestError, Violation
 from a2a_grpc.harmless import one_line
 from a2a_grpc.logical import is_logical
 from a2a_grpc.protocol import PROTOCOL_VERSION, Key
-from a2a_grpc.push.allowed import Gate, not_public
+from a2a_grpc.push.allowed import DestinationPolicy, not_public
 from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.push.delivery import Delivery, Outcome, Verdict
-from a2a_grpc.push.dialling import GatedResolver, SystemResolver
+from a2a_grpc.push.dialling import RestrictedResolver, SystemResolver
 from a2a_grpc.push.headers import check_headers, is_secret_scheme
 from a2a_grpc.push.lines import Lines, Target
 from a2a_grpc.push.place import Place, PlaceError, read, refused
@@ -69,7 +69,7 @@ class Callbacks:
     - No outcome has a token or credentials in it.
 
     Args:
-        gate: Decides which addresses are allowed.
+        policy: Decides which addresses are allowed.
         settings: The sentinel, certificates and tokens.
         timeout_s: Seconds for one attempt.
         resolver: Looks up hosts; by default as the system does. It is closed with this.
@@ -82,16 +82,16 @@ class Callbacks:
 
     def __init__(
         self,
-        gate: Gate,
+        policy: DestinationPolicy,
         settings: CallbackSettings | None = None,
         *,
         timeout_s: float = 15.0,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        self._gate = gate
+        self._policy = policy
         self._settings = settings or CallbackSettings()
         self._timeout_s = timeout_s
-        self._resolver = GatedResolver(gate, resolver or SystemResolver())
+        self._resolver = RestrictedResolver(policy, resolver or SystemResolver())
         self.lines = Lines(self._settings)
 
     @staticmethod
@@ -209,7 +209,7 @@ class Callbacks:
     def _place(self, url: str) -> Place:
         """Return the place of a url. Raise ForbiddenError if no address can make it allowed."""
         place = read(url, PORTS)
-        if problem := self._gate.problem_before_lookup(place):
+        if problem := self._policy.problem_before_lookup(place):
             raise ForbiddenError(problem)
         return place
 
@@ -219,7 +219,7 @@ class Callbacks:
             return Target.at(place, place.host)
         async with asyncio.timeout(LOOKUP_TIMEOUT_S):
             found = await self._resolver.look_up(place)
-        if not self._gate.names_host(place) and (problem := self._resolver.problem(place, found)):
+        if not self._policy.names_host(place) and (problem := self._resolver.problem(place, found)):
             raise ForbiddenError(problem)
         return Target.at(place, found[0]["host"])
 

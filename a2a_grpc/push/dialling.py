@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from a2a_grpc.push.allowed import Gate
+from a2a_grpc.push.allowed import DestinationPolicy
 from a2a_grpc.push.place import Place
 
 LOOKUPS = 32
@@ -81,16 +81,16 @@ class SystemResolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class GatedResolver(AbstractResolver):
+class RestrictedResolver(AbstractResolver):
     """Looks up the host of an attempt, and refuses it if one of its addresses is not allowed.
 
     Args:
-        gate: Decides which addresses are allowed.
+        policy: Decides which addresses are allowed.
         resolver: Looks up hosts.
     """
 
-    def __init__(self, gate: Gate, resolver: AbstractResolver) -> None:
-        self._gate = gate
+    def __init__(self, policy: DestinationPolicy, resolver: AbstractResolver) -> None:
+        self._policy = policy
         self._resolver = resolver
 
     async def resolve(
@@ -117,7 +117,7 @@ class GatedResolver(AbstractResolver):
 
     def problem(self, place: Place, found: list[ResolveResult]) -> str:
         """Return why one of these addresses of a place is not allowed, or "" if all are."""
-        problems = (self._gate.problem(place, ipaddress.ip_address(one["host"])) for one in found)
+        problems = (self._policy.problem(place, ipaddress.ip_address(one["host"])) for one in found)
         return next(filter(None, problems), "")
 
     async def close(self) -> None:
@@ -125,7 +125,7 @@ class GatedResolver(AbstractResolver):
         await self._resolver.close()
 
 
-def socket_factory(gate: Gate) -> Any:
+def socket_factory(policy: DestinationPolicy) -> Any:
     """Return a function that makes the socket for an address, or raises ForbiddenError if it is not allowed."""
 
     def make(info: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
@@ -133,25 +133,25 @@ def socket_factory(gate: Gate) -> Any:
         dial = _current.get()
         if address[1] != dial.place.port:
             raise _forbid(dial, "is not the url that is sent to")
-        if problem := gate.problem(dial.place, ipaddress.ip_address(address[0])):
+        if problem := policy.problem(dial.place, ipaddress.ip_address(address[0])):
             raise _forbid(dial, problem)
         return socket.socket(family, kind, protocol)
 
     return make
 
 
-def open_session(gate: Gate, resolver: GatedResolver, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+def open_session(policy: DestinationPolicy, resolver: RestrictedResolver, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     """Open the session for all posts. It has no cookies, takes no proxy from the environment, and decodes nothing.
 
     Args:
-        gate: Decides which addresses are allowed.
+        policy: Decides which addresses are allowed.
         resolver: Looks up hosts.
         tls: How receivers are verified.
     """
     connector = aiohttp.TCPConnector(
         resolver=resolver,
         use_dns_cache=False,
-        socket_factory=socket_factory(gate),
+        socket_factory=socket_factory(policy),
         ssl=tls,
         limit=0,  # the slots of Webhooks are the limit
         keepalive_timeout=IDLE_S,

@@ -20,10 +20,10 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.offload import offload
-from a2a_grpc.push.allowed import Gate, not_public
+from a2a_grpc.push.allowed import DestinationPolicy, not_public
 from a2a_grpc.push.answer import outcome_of
 from a2a_grpc.push.delivery import Delivery, Outcome, Verdict
-from a2a_grpc.push.dialling import CONNECT_TIMEOUT_S, GatedResolver, SystemResolver, dialling, open_session
+from a2a_grpc.push.dialling import CONNECT_TIMEOUT_S, RestrictedResolver, SystemResolver, dialling, open_session
 from a2a_grpc.push.headers import check_headers, headers_of
 from a2a_grpc.push.place import PORTS, Place, PlaceError, read, refused
 from a2a_grpc.push.settings import WebhookSettings
@@ -77,9 +77,9 @@ class Webhooks:
         self._settings = settings or WebhookSettings()
         self._key = key
         self._clock = clock
-        self._gate = Gate(self._settings.rules)
+        self._policy = DestinationPolicy(self._settings.rules)
         self._tls = _tls(self._settings.push_ca_cert)
-        self._resolver = GatedResolver(self._gate, resolver or SystemResolver())
+        self._resolver = RestrictedResolver(self._policy, resolver or SystemResolver())
         self._hosts = Slots(self._settings.push_posts_per_host)
         self._tenants = Slots(self._settings.push_posts_per_tenant)
         self._session: aiohttp.ClientSession | None = None
@@ -96,7 +96,7 @@ class Webhooks:
         """
         place = self._place(config)
         check_headers(config)
-        if place.address is not None or self._gate.names_host(place):
+        if place.address is not None or self._policy.names_host(place):
             return
         try:
             async with asyncio.timeout(LOOKUP_TIMEOUT_S):
@@ -139,13 +139,13 @@ class Webhooks:
             place = read(config.url)
         except PlaceError as error:
             raise refused(config.url, str(error)) from None
-        if problem := self._gate.problem_before_lookup(place):
+        if problem := self._policy.problem_before_lookup(place):
             raise refused(config.url, problem)
         return place
 
     async def _post(self, place: Place, delivery: Delivery) -> Outcome:
         if self._session is None:
-            self._session = open_session(self._gate, self._resolver, self._tls)
+            self._session = open_session(self._policy, self._resolver, self._tls)
         try:
             body = await offload(delivery.event.ByteSize(), _body, delivery.event)
         except (json_format.Error, ValueError) as error:  # such as a number that JSON does not have

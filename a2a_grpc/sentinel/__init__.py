@@ -32,7 +32,7 @@ pipe            the bytes of a connection in a stream
 The agent's side:
 
 attachment      staying attached to one sentinel or several
-keeper          staying attached to one sentinel
+attach_loop     staying attached to one sentinel
 reattach        when agents attach again
 attach_stream   one Attach stream
 pipes           its pipes

@@ -20,8 +20,8 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError
 from a2a_grpc.logical import logical
 from a2a_grpc.sentinel.agent_settings import AttachSettings, token_in
+from a2a_grpc.sentinel.attach_loop import AttachLoop, failure_of
 from a2a_grpc.sentinel.attach_stream import AttachStream
-from a2a_grpc.sentinel.keeper import Keeper, failure_of
 from a2a_grpc.sentinel.pipes import Streams
 from a2a_grpc.sentinel.signed_callers import SignedCallers
 from a2a_grpc.sentinel.wire import AgentFrame, Described, Drain, Hello
@@ -92,24 +92,24 @@ class Attachment:
         self._failed: asyncio.Future[BaseException] = loop.create_future()
         self._is_draining = False
         self._described: Described | None = None
-        self._keepers = [self._keeper(sentinel) for sentinel in sentinels_of(settings.attach)]
-        self._keeping: list[asyncio.Task[None]] = []
+        self._loops = [self._loop_at(sentinel) for sentinel in sentinels_of(settings.attach)]
+        self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        for keeper in self._keepers:
-            keeping = asyncio.create_task(keeper.keep(), name="a2a-grpc:attach")
-            keeping.add_done_callback(self._kept)
-            self._keeping.append(keeping)
+        for loop in self._loops:
+            running = asyncio.create_task(loop.run(), name="a2a-grpc:attach")
+            running.add_done_callback(self._ended)
+            self._running.append(running)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for keeping in self._keeping:
-            keeping.remove_done_callback(self._kept)
-            keeping.cancel()
-        await asyncio.wait(self._keeping)
-        await asyncio.gather(*(keeper.close() for keeper in self._keepers))
+        for running in self._running:
+            running.remove_done_callback(self._ended)
+            running.cancel()
+        await asyncio.wait(self._running)
+        await asyncio.gather(*(loop.close() for loop in self._loops))
         self._socket.cancel()
         self._welcome.cancel()
 
@@ -150,29 +150,29 @@ class Attachment:
             card: The card in JSON, byte for byte as the agent serves it, so that its signatures stay valid.
         """
         self._described = Described(card=card)
-        for keeper in self._keepers:
-            keeper.send(AgentFrame(described=self._described))
+        for loop in self._loops:
+            loop.send(AgentFrame(described=self._described))
 
     def drain(self) -> None:
         """Have the sentinel refuse new calls. Calls in progress go on."""
         self._is_draining = True
-        for keeper in self._keepers:
-            keeper.send(AgentFrame(drain=Drain()))
+        for loop in self._loops:
+            loop.send(AgentFrame(drain=Drain()))
 
-    def _keeper(self, sentinel: Address) -> Keeper:
-        keeper = Keeper(
+    def _loop_at(self, sentinel: Address) -> AttachLoop:
+        loop = AttachLoop(
             sentinel, self._address, self._new_stream, self._first_frames, self._gives_up,
             max_age_s=self._settings.attach_max_age_s,
         )  # fmt: skip
-        keeper.welcome.add_done_callback(lambda welcome: self._welcomed(keeper))
-        return keeper
+        loop.welcome.add_done_callback(lambda welcome: self._welcomed(loop))
+        return loop
 
-    def _welcomed(self, keeper: Keeper) -> None:
+    def _welcomed(self, loop: AttachLoop) -> None:
         """Note the first sentinel that the agent is attached to."""
-        if keeper.welcome.cancelled() or self._welcome.done():
+        if loop.welcome.cancelled() or self._welcome.done():
             return
-        welcome = keeper.welcome.result()
-        public = welcome.public_address or join_address(keeper.sentinel.host, keeper.sentinel.port)
+        welcome = loop.welcome.result()
+        public = welcome.public_address or join_address(loop.sentinel.host, loop.sentinel.port)
         self._welcome.set_result((public, welcome.tenant))
 
     def _first_frames(self) -> list[AgentFrame]:
@@ -180,16 +180,16 @@ class Attachment:
         frames = [] if self._described is None else [AgentFrame(described=self._described)]
         return [*frames, AgentFrame(drain=Drain())] if self._is_draining else frames
 
-    def _gives_up(self, keeper: Keeper, error: A2AError, is_final: bool) -> bool:
+    def _gives_up(self, loop: AttachLoop, error: A2AError, is_final: bool) -> bool:
         """Return True if an agent does not try again to attach to a sentinel. Fail if there is no other sentinel."""
-        is_first = not keeper.welcome.done()
+        is_first = not loop.welcome.done()
         is_lasting = is_final or (is_first and error.code in LASTING)
-        keeper.is_stuck = is_lasting or (is_first and self._settings.fail_fast)
-        if (is_final or all(one.is_stuck for one in self._keepers)) and not self._failed.done():
+        loop.is_stuck = is_lasting or (is_first and self._settings.fail_fast)
+        if (is_final or all(one.is_stuck for one in self._loops)) and not self._failed.done():
             self._failed.set_result(error)
         return is_lasting or self._failed.done()
 
-    def _kept(self, task: "asyncio.Task[None]") -> None:
+    def _ended(self, task: "asyncio.Task[None]") -> None:
         """Note that the agent is not attached any more because of an error."""
         error = failure_of(task)
         if error is not None and not self._failed.done():

@@ -106,7 +106,7 @@ def open_pushing(
     Raises:
         ConfigurationError: A file of keys cannot be used.
     """
-    from a2a_grpc.push.allowed import Gate
+    from a2a_grpc.push.allowed import DestinationPolicy
     from a2a_grpc.push.callbacks import Callbacks
     from a2a_grpc.push.configs import Configs
     from a2a_grpc.push.routes import Routes
@@ -121,7 +121,7 @@ def open_pushing(
     path = webhooks.push_signing_key or next_to_store(store_url, SIGNING_SUFFIX)
     key = SigningKey.from_file(Path(path)) if path else None
     posting = Webhooks(webhooks, key=key)
-    calling = Callbacks(Gate(webhooks.rules), callbacks, timeout_s=webhooks.push_timeout_s)
+    calling = Callbacks(DestinationPolicy(webhooks.rules), callbacks, timeout_s=webhooks.push_timeout_s)
     schemes: dict[str, Destination] = dict.fromkeys(Webhooks.SCHEMES, posting)
     destination: Destination = Routes({**schemes, **dict.fromkeys(Callbacks.SCHEMES, calling)}, logical=calling)
     if spans is not None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import InvalidRequestError
 from a2a_grpc.push.addresses import is_public
-from a2a_grpc.push.allowed import Gate, parse
+from a2a_grpc.push.allowed import DestinationPolicy, parse
 from a2a_grpc.push.delivery import Verdict
-from a2a_grpc.push.dialling import GatedResolver, dialling, open_session
+from a2a_grpc.push.dialling import RestrictedResolver, dialling, open_session
 from a2a_grpc.push.place import PlaceError, read
 from a2a_grpc.push.settings import WebhookSettings
 from a2a_grpc.push.webhooks import Webhooks
@@ -147,8 +147,8 @@ async def test_a_host_with_one_private_address_among_public_ones_is_refused() ->
 async def test_the_socket_is_checked_even_if_the_url_was_not() -> None:
     """aiohttp dials an IP address of a url without a lookup."""
     async with trap() as caught:
-        gate, url = Gate(), f"https://127.0.0.1:{caught.port}/"
-        session = open_session(gate, GatedResolver(gate, Names({})), ssl.create_default_context())
+        policy, url = DestinationPolicy(), f"https://127.0.0.1:{caught.port}/"
+        session = open_session(policy, RestrictedResolver(policy, Names({})), ssl.create_default_context())
         dial = dialling(read(url))
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.post(url)
@@ -185,8 +185,8 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 def problem(allow: str, url: str, address: str) -> str:
     place = read(url)
-    gate = Gate(parse(allow))
-    return gate.problem_before_lookup(place) or gate.problem(place, ipaddress.ip_address(address))
+    policy = DestinationPolicy(parse(allow))
+    return policy.problem_before_lookup(place) or policy.problem(place, ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(

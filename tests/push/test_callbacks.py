@@ -20,7 +20,7 @@ from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import struct, text_of
 from a2a_grpc.protocol import CALLBACK_EXTENSION, CALLBACK_TASK, Key
 from a2a_grpc.push import lines
-from a2a_grpc.push.allowed import Gate, parse
+from a2a_grpc.push.allowed import DestinationPolicy, parse
 from a2a_grpc.push.callback_settings import CallbackSettings
 from a2a_grpc.push.callbacks import Callbacks
 from a2a_grpc.push.delivery import Delivery, Verdict
@@ -43,7 +43,7 @@ from tests.covers import covers
 from tests.harness import Served, eventually, message, serving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-LOCAL = Gate(parse("127.0.0.0/8"))
+LOCAL = DestinationPolicy(parse("127.0.0.0/8"))
 
 
 def task_of(state: Any = COMPLETED, *texts: str, id: str = "t-1") -> Task:
@@ -101,8 +101,8 @@ async def requester(*answers: Any) -> AsyncIterator[Requester]:
 
 
 @asynccontextmanager
-async def destination(gate: Gate = LOCAL, **settings: Any) -> AsyncIterator[Callbacks]:
-    callbacks = Callbacks(gate, CallbackSettings(**settings), timeout_s=GUARD_S)
+async def destination(policy: DestinationPolicy = LOCAL, **settings: Any) -> AsyncIterator[Callbacks]:
+    callbacks = Callbacks(policy, CallbackSettings(**settings), timeout_s=GUARD_S)
     try:
         yield callbacks
     finally:
@@ -257,7 +257,7 @@ REFUSED = [
 @covers("S2-50")
 @pytest.mark.parametrize("url", REFUSED)
 async def test_an_address_that_is_not_allowed_is_refused_by_name_and_never_called(url: str) -> None:
-    async with destination(Gate()) as callbacks:
+    async with destination(DestinationPolicy()) as callbacks:
         with pytest.raises(InvalidRequestError) as refused:
             await callbacks.check(TaskPushNotificationConfig(url=url))
         assert [violation.field for violation in refused.value.violations] == ["url"]
@@ -270,9 +270,9 @@ async def test_an_address_that_is_not_allowed_is_refused_by_name_and_never_calle
 async def test_an_allowed_address_passes_the_check() -> None:
     async with destination() as callbacks:
         await callbacks.check(TaskPushNotificationConfig(url="grpc://127.0.0.1:50051"))
-    async with destination(Gate(), callback_sentinel="127.0.0.1:8000") as callbacks:
+    async with destination(DestinationPolicy(), callback_sentinel="127.0.0.1:8000") as callbacks:
         await callbacks.check(TaskPushNotificationConfig(url="name@domain"))
-    async with destination(Gate()) as callbacks:
+    async with destination(DestinationPolicy()) as callbacks:
         await callbacks.check(TaskPushNotificationConfig(url="grpcs://8.8.8.8"))
 
 

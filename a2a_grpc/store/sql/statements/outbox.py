@@ -80,13 +80,13 @@ HELD = (
     .with_for_update()
 )
 """Lock configs that are claimed, in the order in which all transactions lock them."""
-_MOVED: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("seq", "attempts", "denials", "error")}
-_MOVE = push.update().where(_ONE)
-KEEP = _MOVE.values(**_MOVED)
+_PROGRESS: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("seq", "attempts", "denials", "error")}
+_UPDATE_CONFIG = push.update().where(_ONE)
+KEEP = _UPDATE_CONFIG.values(**_PROGRESS)
 """Move the cursor of a config, and keep the claim."""
-WAIT = _MOVE.values(**_MOVED, replica=null(), due_us=now_us() + bindparam("delay_us"))
+WAIT = _UPDATE_CONFIG.values(**_PROGRESS, replica=null(), due_us=now_us() + bindparam("delay_us"))
 """Move the cursor, give the claim up, and make the config due after a while."""
-STOP = _MOVE.values(**_MOVED, replica=null(), state=bindparam("new_state"), since_us=now_us())
+STOP = _UPDATE_CONFIG.values(**_PROGRESS, replica=null(), state=bindparam("new_state"), since_us=now_us())
 """Move the cursor, and give the claim up: the config rests, has ended, or is dead."""
 _is_dead = push.c.state == State.DEAD
 DEAD = (

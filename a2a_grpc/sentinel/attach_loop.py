@@ -23,11 +23,11 @@ RETIRE_S = 65.0
 YOUNGEST = 0.9
 """The share of the largest age at which an agent may attach again: agents that came together do not go together."""
 
-GivesUp = Callable[["Keeper", A2AError, bool], bool]
-"""Decides, after a failure, whether a keeper gives up. The last argument is True if no further attempt can succeed."""
+GivesUp = Callable[["AttachLoop", A2AError, bool], bool]
+"""Decides, after a failure, whether a loop gives up. The last argument is True if no further attempt can succeed."""
 
 
-class Keeper:
+class AttachLoop:
     """Keeps an agent attached to one sentinel.
 
     Guarantees:
@@ -77,7 +77,7 @@ class Keeper:
         for stream in self._streams:
             stream.send(frame)
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Attach, and attach again whenever the current tunnel is lost, is too old, or drains. Return to give up."""
         former: AttachStream | None = None
         while True:
@@ -142,7 +142,7 @@ class Keeper:
         retiring.add_done_callback(self._retiring.discard)
 
     def _is_over(self, stream: AttachStream, error: A2AError) -> bool:
-        """Report a failure. Return True if the keeper gives up."""
+        """Report a failure. Return True if the loop gives up."""
         where = (self._address, self.sentinel, one_line(error.message))
         is_over = self._gives_up(self, error, stream.was_replaced or is_bad_card(error))
         if is_over:
@@ -166,10 +166,10 @@ class Keeper:
 
 
 def failure_of(task: "asyncio.Task[None]") -> BaseException | None:
-    """Return the error that ended the task of a keeper, after a line in the log; None if the keeper has given up.
+    """Return the error that ended the task of a loop, after a line in the log; None if the loop has given up.
 
     Args:
-        task: The task of `Keeper.keep`, which has ended.
+        task: The task of `AttachLoop.run`, which has ended.
     """
     error = UnavailableError(BROKEN_OFF) if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, ConfigurationError):
