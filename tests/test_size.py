@@ -1,6 +1,6 @@
 """The script that counts lines of code."""
 
-from tools.size import lines_of
+from tools.size import Size, size_of
 
 SOURCE = '''"""A module.
 
@@ -20,6 +20,6 @@ def function(
 '''
 
 
-def test_only_lines_with_code_count() -> None:
-    assert lines_of(SOURCE) == 6
-    assert lines_of("") == 0
+def test_only_lines_with_code_and_docstrings_count() -> None:
+    assert size_of(SOURCE) == Size(code=6, documented=11)
+    assert size_of("") == Size()

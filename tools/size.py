@@ -1,4 +1,4 @@
-"""Count the lines of code of each package: without blank lines, comments and docstrings.
+"""Count the lines of code of each package, without and with docstrings. Blank lines and comments do not count.
 
 python tools/size.py [FOLDER]
 """
@@ -7,8 +7,9 @@ import ast
 import io
 import sys
 import tokenize
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 NOTHING = {
@@ -17,24 +18,36 @@ NOTHING = {
 }  # fmt: skip
 
 
-def lines_of(source: str) -> int:
-    """Return the number of lines that hold code."""
-    documented: set[int] = set()
+class Size(NamedTuple):
+    """The lines of a module or of a package."""
+
+    code: int = 0
+    documented: int = 0
+    """Those of `code` and those of docstrings."""
+
+    def plus(self, other: "Size") -> "Size":
+        return Size(self.code + other.code, self.documented + other.documented)
+
+
+def size_of(source: str) -> Size:
+    """Count the lines of a module. A line of a docstring that is blank counts as a line of the docstring."""
+    docstrings: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            documented.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            docstrings.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in NOTHING:
             lines.update(range(token.start[0], token.end[0] + 1))
-    return len(lines - documented)
+    return Size(len(lines - docstrings), len(lines | docstrings))
 
 
-def sizes(folder: Path) -> "Counter[str]":
-    """Return the number of lines of each package below a folder, by its path. A module counts for its own package."""
-    found: Counter[str] = Counter()
+def sizes(folder: Path) -> dict[str, Size]:
+    """Return the size of each package below a folder, by its path. A module counts for its own package."""
+    found: defaultdict[str, Size] = defaultdict(Size)
     for path in sorted(folder.rglob("*.py")):
-        found[path.parent.relative_to(folder.parent).as_posix()] += lines_of(path.read_text())
+        name = path.parent.relative_to(folder.parent).as_posix()
+        found[name] = found[name].plus(size_of(path.read_text()))
     return found
 
 
@@ -43,9 +56,12 @@ def main() -> None:
     if not folder.is_dir():
         sys.exit(f"Error: no such folder: {folder}")
     found = sizes(folder.resolve())
-    for name, count in found.items():
-        print(f"{count:7,}  {name}")
-    print(f"{sum(found.values()):7,}  in all")
+    print("   code  with docstrings")
+    for name, size in found.items():
+        print(f"{size.code:7,} {size.documented:7,}  {name}")
+    print(
+        f"{sum(size.code for size in found.values()):7,} {sum(size.documented for size in found.values()):7,}  in all"
+    )
 
 
 if __name__ == "__main__":
