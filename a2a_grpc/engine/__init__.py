@@ -12,7 +12,8 @@ new_tasks    creating a task for a message
 reply        answers without a task
 send_call    a send until it is over
 priority     the priority of a message
-slots        which waiting run gets a place
+slots        places for runs
+line         which waiting run gets the next place
 locks        a lock for each task
 waiting      counting the tasks that wait for users
 

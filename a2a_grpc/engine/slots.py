@@ -1,10 +1,10 @@
 """Places for runs: so many at a time, and turns for those that wait, by priority and by caller."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from a2a_grpc.engine.line import Caller, Line
 from a2a_grpc.engine.priority import Priority
 from a2a_grpc.store import Scope
 
@@ -33,11 +33,11 @@ class Slots:
         self._queue = queue
         self._per_caller = per_caller or limit
         self._queued_per_caller = queued_per_caller
-        self._callers: dict[Scope, _Caller] = {}
-        self._lines = tuple(_Line(STRIDES[priority]) for priority in Priority)
+        self._callers: dict[Scope, Caller] = {}
+        self._lines = tuple(Line[Place](STRIDES[priority]) for priority in Priority)
         self._clock = 0
-        """The moment of the last turn: `_Line.due` of the line that had it."""
-        self._last: _Caller | None = None
+        """The moment of the last turn: `Line.due` of the line that had it."""
+        self._last: Caller | None = None
         """The caller that took the last free place; None once a run that waited has got one."""
         self._waiting = 0
         self._reserved = 0
@@ -89,7 +89,7 @@ class Slots:
         if not self._free or (caller is not None and caller.held >= self._per_caller):
             return None
         if caller is None:
-            caller = self._callers[scope] = _Caller(scope)
+            caller = self._callers[scope] = Caller(scope)
         self._free -= 1
         self.taken += 1
         caller.held += 1
@@ -100,7 +100,7 @@ class Slots:
         """Return the wait for a place that `try_acquire` did not give. It must be released in any case."""
         caller = self._callers.get(scope)
         if caller is None:
-            caller = self._callers[scope] = _Caller(scope)
+            caller = self._callers[scope] = Caller(scope)
         place = Place(self, caller, self._lines[priority])
         self.taken += 1
         self._waiting += 1
@@ -126,9 +126,9 @@ class Slots:
         if not self.taken:
             self._idle.set()
 
-    def _pass_on(self, former: "_Caller") -> None:
+    def _pass_on(self, former: Caller) -> None:
         """Give a place that a caller has released to the run whose turn it is."""
-        due: _Line | None = None
+        due: Line[Place] | None = None
         for line in self._lines:
             line.recall(former)
             if line.has_next(self._per_caller) and (due is None or line.due < due.due):
@@ -145,10 +145,10 @@ class Slots:
         due.due = self._clock + due.stride
         place.give()
 
-    def _caller(self, scope: Scope) -> "_Caller":
-        return self._callers.get(scope) or _Caller(scope)
+    def _caller(self, scope: Scope) -> Caller:
+        return self._callers.get(scope) or Caller(scope)
 
-    def _forget(self, caller: "_Caller") -> None:
+    def _forget(self, caller: Caller) -> None:
         if not caller.held and not caller.waiting and not caller.reserved:
             del self._callers[caller.scope]
 
@@ -164,7 +164,7 @@ class Place:
 
     __slots__ = ("_given", "_is_released", "_slots", "caller", "line")
 
-    def __init__(self, slots: Slots, caller: "_Caller", line: "_Line | None") -> None:
+    def __init__(self, slots: Slots, caller: Caller, line: "Line[Place] | None") -> None:
         self._slots = slots
         self._given: asyncio.Future[None] | None = None
         self._is_released = False
@@ -199,79 +199,3 @@ class Place:
         if not self._is_released:
             self._is_released = True
             self._slots.release(self)
-
-
-class _Caller:
-    """How many runs one caller has."""
-
-    __slots__ = ("held", "reserved", "scope", "waiting")
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-        self.held = 0
-        self.waiting = 0
-        self.reserved = 0
-
-
-class _Line:
-    """The runs of one priority that wait: in order for each caller, with the callers in a round."""
-
-    __slots__ = ("_aside", "_round", "due", "last", "stride")
-
-    def __init__(self, stride: int) -> None:
-        self.stride = stride
-        self.due = 0
-        """When the line has its next turn; the line with the smallest number is the first."""
-        self.last: _Caller | None = None
-        """The caller whose run got a place last."""
-        self._round: OrderedDict[_Caller, OrderedDict[Place, None]] = OrderedDict()
-        """The next caller first."""
-        self._aside: dict[_Caller, OrderedDict[Place, None]] = {}
-        """Callers whose turn has come while they held all the places that they may."""
-
-    def join(self, place: Place, clock: int, last: _Caller | None) -> None:
-        """Let a run wait behind the others of its caller; a new caller is before the one that got the last place."""
-        places = self._round.get(place.caller) or self._aside.get(place.caller)
-        if places is None:
-            if not self._round and not self._aside:
-                self.due = clock + self.stride
-            places = self._round[place.caller] = OrderedDict()
-            for served in (self.last, last):
-                if served is not None and served in self._round:
-                    self._round.move_to_end(served)
-        places[place] = None
-
-    def drop(self, place: Place) -> None:
-        """Take out a run that stops waiting."""
-        caller = place.caller
-        places = self._round.get(caller) or self._aside[caller]
-        del places[place]
-        if not places:
-            self._round.pop(caller, None)
-            self._aside.pop(caller, None)
-
-    def recall(self, caller: _Caller) -> None:
-        """Make a caller the next one if it was set aside."""
-        if (places := self._aside.pop(caller, None)) is not None:
-            self._round[caller] = places
-            self._round.move_to_end(caller, last=False)
-
-    def has_next(self, per_caller: int) -> bool:
-        """Return True if a run waits that may have a place. Set callers aside that hold all the places they may."""
-        while self._round:
-            caller = next(iter(self._round))
-            if caller.held < per_caller:
-                return True
-            self._aside[caller] = self._round.pop(caller)
-        return False
-
-    def pop(self) -> Place:
-        """Take out the run whose turn it is, and move its caller to the end of the round. Call this if `has_next`."""
-        caller = next(iter(self._round))
-        places = self._round[caller]
-        place, _ = places.popitem(last=False)
-        if places:
-            self._round.move_to_end(caller)
-        else:
-            del self._round[caller]
-        return place

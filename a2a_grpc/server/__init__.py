@@ -12,6 +12,7 @@ limits         whether the settings fit each other
 Calls:
 
 servicer     the eleven RPCs
+sends        those that send a message
 handlers     their handlers, with the limits of the settings
 admission    the checks of every call
 parsing      requests from their bytes
