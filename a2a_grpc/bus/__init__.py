@@ -6,6 +6,7 @@ topic      what the listeners of one key wait on
 local      wakes in one process
 shared     what the buses between processes share
 machine    wakes between the processes of one machine
+peer       their sockets
 directory  the directory in which these processes meet
 postgres   wakes through PostgreSQL
 """

@@ -9,12 +9,12 @@ when idle, and a record took 12 ms. Sockets took 0.04 % when idle, and 1.0 ms. `
 import asyncio
 import errno
 import logging
-import os
 import secrets
 import socket
 from pathlib import Path
 
 from a2a_grpc.bus.directory import claim, is_in_use
+from a2a_grpc.bus.peer import Peer, bind_private, datagram_socket
 from a2a_grpc.bus.shared import DIGEST_BYTES, Outbox, SharedBus, joined
 from a2a_grpc.config import ConfigurationError
 
@@ -32,25 +32,6 @@ TEND_INTERVAL_S = 1.0
 SUFFIX = ".sock"
 HIDDEN_SUFFIX = ".new"
 """The end of the name of a socket that is being made. The name begins with a dot and is as long as the final one."""
-PRIVATE_SOCKET = 0o600
-
-
-class Peer:
-    """Another process, with the socket to it."""
-
-    __slots__ = ("outbox", "path", "socket")
-
-    def __init__(self, path: Path) -> None:
-        """Connect to the process. Raise ConnectionRefusedError if it has died, another OSError for other failures."""
-        self.path = path
-        self.outbox: Outbox | None = None
-        """Digests that wait until the process can receive again; None if it can now."""
-        self.socket = datagram_socket()
-        try:
-            self.socket.connect(str(path))
-        except OSError:
-            self.socket.close()
-            raise
 
 
 class MachineBus(SharedBus):
@@ -275,19 +256,3 @@ class MachineBus(SharedBus):
         self._loop.remove_writer(peer.socket.fileno())
         outbox, peer.outbox = peer.outbox, None
         self._send(name, outbox.take() if outbox else [])
-
-
-def bind_private(made: socket.socket, path: Path) -> None:
-    """Bind a socket to a path that only this user can connect to, independently of the umask."""
-    try:
-        os.fchmod(made.fileno(), PRIVATE_SOCKET)  # Linux makes the path with the mode of the socket
-    except OSError:
-        pass  # other systems do not; the directory keeps others out until the mode is set
-    made.bind(str(path))
-    path.chmod(PRIVATE_SOCKET)
-
-
-def datagram_socket() -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    made.setblocking(False)
-    return made

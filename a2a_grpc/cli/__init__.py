@@ -29,6 +29,7 @@ serve        serve an agent
 sentinel     serve a sentinel
 keys         manage the file of API keys
 check        check the settings of a server: `serve --check`, `sentinel --check`
+looks        what both checks look at
 steps        the steps of a check, each with a line
 db           manage the database of a store
 database     what its commands share

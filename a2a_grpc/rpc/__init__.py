@@ -12,6 +12,7 @@ traffic         the bytes of a connection that belong to calls
 
 Each call:
 
+methods         the handler of each call
 calls           the frame around each call
 traced          its span and its duration
 authentication  who calls
@@ -35,9 +36,10 @@ from a2a_grpc.rpc.accept import AcceptingServer
 from a2a_grpc.rpc.arrivals import Arrivals, Asking
 from a2a_grpc.rpc.authentication import Authentication, Caller, current_caller
 from a2a_grpc.rpc.call_log import CallLog
-from a2a_grpc.rpc.calls import Calls, Context, Methods, invocation_metadata
+from a2a_grpc.rpc.calls import Calls
 from a2a_grpc.rpc.interceptors import for_interceptors, instrumented
 from a2a_grpc.rpc.metadata import CallMetadata
+from a2a_grpc.rpc.methods import Context, Methods, invocation_metadata
 from a2a_grpc.rpc.options import TransportSettings, server_options
 from a2a_grpc.rpc.responses import Responses
 

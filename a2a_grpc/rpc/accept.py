@@ -22,9 +22,9 @@ from grpc.aio import _server as grpc_aio_server
 
 from a2a_grpc.config import GRPC_MOST
 from a2a_grpc.forking import FORK
-from a2a_grpc.rpc.calls import Methods
 from a2a_grpc.rpc.entries import EntryCounter
 from a2a_grpc.rpc.limits import counted_bytes
+from a2a_grpc.rpc.methods import Methods
 from a2a_grpc.rpc.naming import Naming
 from a2a_grpc.rpc.reset import outer_task
 from a2a_grpc.rpc.traffic import Traffic, calling_peer

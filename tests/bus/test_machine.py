@@ -15,7 +15,8 @@ import pytest
 
 from a2a_grpc.bus import Bus, open_bus
 from a2a_grpc.bus.directory import MAX_PATH_BYTES, machine_directory
-from a2a_grpc.bus.machine import DIGESTS_A_DATAGRAM, MachineBus, datagram_socket
+from a2a_grpc.bus.machine import DIGESTS_A_DATAGRAM, MachineBus
+from a2a_grpc.bus.peer import datagram_socket
 from a2a_grpc.bus.shared import MAX_WAITING, split
 from a2a_grpc.config import ConfigurationError
 from tests.bus.contract import TASK, SharedBusContract, healthy, woken
