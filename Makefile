@@ -77,23 +77,29 @@ collect: $(VENV)/.dev ## Import all tests, which compiles them: otherwise each p
 test: $(VENV)/.dev ## Run the tests, in their quick forms, in about five minutes (ARGS='tests/cli -k help': some of them).
 	TESTS_FORK=1 $(BIN)/python -m pytest $(or $(ARGS),--durations 25 $(IN_PARALLEL))
 
-MORE_EXAMPLES := PROPERTY_EXAMPLES=100 FUZZ_EXAMPLES=200
+FULLY := TESTS_FORK=again PROPERTY_EXAMPLES=50 FUZZ_EXAMPLES=100
 # Tests that measure how long good calls take during an attack run alone: nothing else runs at the same time.
 ALONE = $(BIN)/python -m pytest -m 'long and alone' --durations 25 --timeout 300
 
 test-all: $(VENV)/.dev ## Run all tests, each once: those of `make test` and of `make test-long` at the same time.
-	$(MORE_EXAMPLES) $(BIN)/python -m pytest -m 'not (long and alone)' --durations 50 $(IN_PARALLEL)
+	$(FULLY) $(BIN)/python -m pytest -m 'not (long and alone)' --durations 50 $(IN_PARALLEL)
 	$(ALONE)
 
 test-long: $(VENV)/.dev ## Run what takes long: every store, full attacks, silence, crashes, simulations, environments.
-	$(MORE_EXAMPLES) $(BIN)/python -m pytest -m '(long or hypothesis) and not alone' --durations 50 $(IN_PARALLEL)
+	$(FULLY) $(BIN)/python -m pytest -m '(long or hypothesis) and not alone' --durations 50 $(IN_PARALLEL)
 	$(ALONE)
 
-test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and of idle agents, 100 crashes, 20,000 simulations and hostile answers.
+test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and of idle agents, 100 crashes and kills, 20,000 simulations and hostile answers.
 	SILENCE_S=600 $(BIN)/python -m pytest -m long tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
 	ATTACHED_S=600 $(BIN)/python -m pytest -m long tests/sentinel/test_behind_proxies.py --numprocesses 2 $(ARGS)
 	SILENT_S=600 $(BIN)/python -m pytest -m long tests/deploy/test_silence_through_proxies.py --numprocesses 3 -rP $(ARGS)
+	ATTACKS_SECONDS=5 $(BIN)/python -m pytest -m 'long and alone' --timeout 600 $(ARGS)
+	ATTACKS_P99_MS=1000 $(BIN)/python -m pytest -m 'long or not long' tests/attacks/test_floods.py $(ARGS)
+	PUSH_KILLS=100 PUSH_TASKS=2000 $(BIN)/python -m pytest -m long tests/push/test_kills.py --timeout 1800 $(ARGS)
+	TRACED_STREAMS=10000 $(BIN)/python -m pytest -m long tests/telemetry/test_traces.py $(ARGS)
+	ROLLING_SENDS=1000 $(BIN)/python -m pytest -m long tests/deploy/test_rolling_restart.py $(ARGS)
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest -m long tests/crash --timeout 1200 $(ARGS)
+	PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -m hypothesis --timeout 3600 $(IN_PARALLEL) $(ARGS)
 	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -m hypothesis tests/client/test_fuzz.py --timeout 3600 $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest -m long tests/simulation --timeout 3600 $(ARGS)
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness import AT_SENTINEL, Served, eventually, scripted_agent, serving
 
-pytest_plugins = ["tests.tools", "tests.databases", "tests.quick", "tests.covers"]
+pytest_plugins = ["tests.tools", "tests.databases", "tests.quick", "tests.covers", "tests.regressions.silent_program"]
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
 """How many examples a property test tries. `make test-all` tries 100."""

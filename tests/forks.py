@@ -4,8 +4,8 @@ To start Python and to import gRPC takes ten times longer than what most program
 environment, standard streams and exit code, and ends as a process of Python ends. A program that depends on how Python
 itself starts (a variable of Python, an option) is run in the ordinary way.
 
-Commands of `a2a-grpc` in tests/cli are always forks. Other programs are forks in `make test`, which sets TESTS_FORK,
-and in `make test-all` they are processes that start Python.
+Commands of `a2a-grpc` in tests/cli are always forks. Other programs are forks in `make test`, which sets TESTS_FORK=1.
+`make test-all` sets TESTS_FORK=again: there each process of pytest starts Python for the first run of each program.
 """
 
 import asyncio
@@ -157,6 +157,21 @@ class Forks:
     def _close(self) -> None:
         self._socket.close()
         self._process.wait()
+
+
+_started: set[str] = set()
+"""The programs for which this process has started Python."""
+
+
+def is_fork(command: Sequence[str]) -> bool:
+    """Return True if a program is to be a fork now, as TESTS_FORK says."""
+    wanted = os.environ.get("TESTS_FORK", "")
+    if wanted != "again":
+        return wanted != ""
+    program = " ".join(command[:3]) if command[0] == "-m" else command[0]
+    is_known = program in _started
+    _started.add(program)
+    return is_known
 
 
 def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:

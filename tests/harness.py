@@ -35,7 +35,7 @@ from a2a_grpc.wire import (
     Task,
 )
 from tests.forks import ROOT as ROOT
-from tests.forks import Forked, Forks, can_fork
+from tests.forks import Forked, Forks, can_fork, is_fork
 
 V1 = (("a2a-version", "1.0"),)
 """Metadata that every call of these tests carries, unless the test is about its absence."""
@@ -287,8 +287,8 @@ class Program:
 
 
 async def _started(command: Sequence[str], env: dict[str, str]) -> asyncio.subprocess.Process | Forked:
-    """Begin a program; in `make test` a Python program is a fork of a process that has imported gRPC."""
-    if os.environ.get("TESTS_FORK") and command[0] == sys.executable and can_fork(command[1:], env):
+    """Begin a program: a fork of a process that has imported gRPC, or, as tests/forks.py says, a process of its own."""
+    if command[0] == sys.executable and is_fork(command[1:]) and can_fork(command[1:], env):
         return await Forks.open().run_piped(command[1:], env)
     return await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""Rules that give the mark `long` to many tests at once, so that `make test` ends within five minutes.
+"""Rules that give the mark `long` to many tests at once, so that `make test` ends within five minutes; and the order.
 
 - A test that has a store as a parameter runs on one store in `make test`, on all of them in `make test-all`. Tests take
   turns: one runs on memory, another one on SQLite or PostgreSQL.
@@ -9,11 +9,15 @@
 - Tests with the mark `direct` do not run through a sentinel. Of a test with parameters, one version does: the versions
   differ in what the server does, and the way is the same.
 - Of a test with the mark `few`, `make test` runs so many versions as the mark says; one if it says nothing.
+
+In `make test-all` the full form of a test contains the quick one, which is left out. Tests with the mark `first` begin
+first, as a long test that begins at the end has the machine for itself.
 """
 
+import math
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import pytest
@@ -33,8 +37,17 @@ LONG_TIMEOUT_S = 900
 """How long a test with the mark `long` may take, if it does not say so itself."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest leaves out the tests that have the mark
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before and after pytest leaves out the tests that have the mark
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    mark_long(items)
+    yield
+    full = {form_of(item) for item in items if form_of(item)[1:] == ("full",)}
+    doubled = [item for item in items if form_of(item)[1:] == ("quick",) and (form_of(item)[0], "full") in full]
+    config.hook.pytest_deselected(items=doubled)
+    items[:] = slow_first([item for item in items if item not in set(doubled)], workers_of(config))
+
+
+def mark_long(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if not (item.get_closest_marker("direct") and AT_SENTINEL in item.name)]
     once_through_a_sentinel(items)
     rare = {item for servers in RARE for item in one_with(servers, items)}
@@ -44,6 +57,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
+
+
+def form_of(item: pytest.Item) -> tuple[str, ...]:
+    """Return what both forms of a test with the fixture `full` have in common, and which form this is."""
+    given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    if "full" not in given:
+        return (item.nodeid,)
+    test, _, ids = item.nodeid.partition("[")
+    rest = [each for each in ids.rstrip("]").split("-") if each not in ("quick", "full")]
+    return f"{test} {rest}", "full" if given["full"] else "quick"
+
+
+def workers_of(config: pytest.Config) -> int:
+    """Return how many processes of pytest share the tests."""
+    given: dict[str, int] = getattr(config, "workerinput", {})
+    return given.get("workercount", 1)
+
+
+def slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Return tests in an order in which each worker begins with its part of those that have the mark `first`.
+
+    pytest-xdist gives each worker an equal piece of the list, and takes from the end of a piece for others.
+    """
+    slow = deque(item for item in items if item.get_closest_marker("first"))
+    rest = deque(item for item in items if not item.get_closest_marker("first"))
+    ordered: list[pytest.Item] = []
+    for left in range(workers, 0, -1):
+        size = (len(slow) + len(rest)) // left
+        begin = min(size, math.ceil(len(slow) / left))
+        ordered += [*(slow.popleft() for _ in range(begin)), *(rest.popleft() for _ in range(size - begin))]
+    return ordered
 
 
 def once_through_a_sentinel(items: list[pytest.Item]) -> None:

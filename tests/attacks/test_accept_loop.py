@@ -174,7 +174,7 @@ async def test_nor_is_a_port_with_tls(tmp_path: Path) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("options", [(), ("--uvloop",)])
 async def test_hundreds_of_bad_paths_a_second_do_not_touch_a_good_client(options: tuple[str, ...]) -> None:
-    seconds = 4.0
+    seconds = 2.0
 
     def flood(address: str) -> int:
         sent, until = 0, time.monotonic() + seconds

@@ -1,44 +1,40 @@
 """Floods and bombs of HTTP/2 frames from one connection, for a second and a half each: a good client goes on.
 
-The limits are such that a busy machine keeps to them; `test_floods_long.py` has the full sizes.
+The limits are such that a busy machine keeps to them. ATTACKS_P99_MS=100 ATTACKS_MIB=128 are the figures for a quiet
+one, on which the few exceptions are in docs/security.md. `test_floods_long.py` has forty connections.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from a2a_grpc.rpc import TransportSettings
+from tests.attacks.floods import ATTACKS
 from tests.attacks.fronts import example
 from tests.attacks.rig import Target, attack, attacked
 from tests.tools import find, need
 
-P99_MS = 3000.0
+P99_MS = float(os.environ.get("ATTACKS_P99_MS", "3000"))
 """Without a limit of streams rapid resets take a good client to six seconds, and the server to 1.2 GiB."""
-MIB = 200.0
+MIB = float(os.environ.get("ATTACKS_MIB", "200"))
+SECONDS = float(os.environ.get("ATTACKS_SECONDS", "1.5"))
 
 
 @pytest.fixture(scope="module")
 async def target() -> AsyncIterator[Target]:
+    """A server that one attack after another meets: each must leave it fit for the next one's good client."""
     async with Target.ours() as running:
         yield running
 
 
 @pytest.mark.few(2)
-@pytest.mark.parametrize(
-    "name",
-    ["rapid_reset", "hpack_acknowledged", "continuation_flood", "settings_flood"],
-)
+@pytest.mark.parametrize("name", ATTACKS)
 async def test_one_connection_harms_nobody(target: Target, name: str) -> None:
-    harm = await attacked(target, attack(name, target, connections=1, seconds=1.5))
+    harm = await attacked(target, attack(name, target, connections=1, seconds=SECONDS))
     harm.check(p99_ms=P99_MS, grown_mib=MIB)
-
-
-async def test_bombs_of_forty_connections_take_little_memory() -> None:
-    async with Target.ours() as target:
-        harm = await attacked(target, attack("hpack_bomb", target, connections=40, seconds=1.0))
-        harm.check(p99_ms=P99_MS, grown_mib=128)
 
 
 async def test_the_examples_of_the_operations_guide_are_valid(tmp_path: Path) -> None:

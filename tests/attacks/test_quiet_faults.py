@@ -78,7 +78,7 @@ async def test_clients_that_go_at_every_moment_leave_no_error_in_the_log(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
     async with Target.ours("--store", f"sqlite:///{tmp_path}/tasks.db", *options) as target:
-        await cut_for_a_while(target, 15.0)
+        await cut_for_a_while(target, 6.0)
         target.process.terminate()  # and some go while the server stops
         await cut_for_a_while(target, 0.5)
         await target.process.wait()

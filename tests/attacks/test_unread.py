@@ -14,7 +14,7 @@ MiB = 1 << 20
 
 
 def seconds(full: bool) -> str:
-    return "6" if full else "2"
+    return "3" if full else "2"
 
 
 def p99_ms(full: bool) -> float:
@@ -63,7 +63,7 @@ async def test_answers_that_are_not_read(name: str, connections: int, store: str
 @pytest.mark.parametrize("connections", [1, 40])
 async def test_requests_that_do_not_end(connections: int) -> None:
     async with Target.ours() as target:
-        attack = run("-m", "tests.attacks.unread", "requests", target.address, str(connections), "6")
+        attack = run("-m", "tests.attacks.unread", "requests", target.address, str(connections), "3")
         harm = await attacked(target, attack)
         harm.check(p99_ms=300, grown_mib=128 if connections == 1 else 256)
         await eventually(lambda: _assert_returned(target, harm.before_mib), within_s=20)

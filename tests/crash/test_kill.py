@@ -26,7 +26,7 @@ from tests.harness import eventually
 
 USERS = 8
 LEASE_S = 0.5
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "8"))
 OPTIONS = ("--lease-s", str(LEASE_S), "--poll-interval-s", "0.2", "--max-ended-tasks", "1000000")
 
 
@@ -90,6 +90,7 @@ async def kill_at_random(server: WorkerServer, chance: random.Random, rounds: in
 
 
 @covers("G1", "G2")
+@pytest.mark.first
 async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Path, full: bool) -> None:
     file = tmp_path / "tasks.db"
     await crash(f"sqlite:///{file}", tmp_path, ROUNDS if full else 2)
@@ -99,5 +100,6 @@ async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Pat
 
 @covers("G1", "G2")
 @pytest.mark.long
+@pytest.mark.first
 async def test_kill_9_under_load_loses_nothing_acknowledged_postgres(tmp_path: Path, postgres_store: str) -> None:
     await crash(postgres_store, tmp_path, ROUNDS)

@@ -17,6 +17,7 @@ TOOLS = {"stubs.md": ("grpcurl", "buf"), "operations.md": ("grpcurl",), "extensi
     "page",
     [pytest.param(page, id=page.name, marks=[] if page.name in QUICK else [pytest.mark.long]) for page in PAGES],
 )
+@pytest.mark.first
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     for tool in TOOLS.get(page.name, ()):
         if not (ROOT / "bin" / tool).exists():

@@ -73,6 +73,7 @@ async def test_a_callback_that_the_worker_does_not_allow_is_said_in_one_line() -
 
 @covers("S2-5", "S2-7", "S2-58")
 @pytest.mark.long
+@pytest.mark.first
 async def test_the_comparison_prints_what_it_has_measured() -> None:
     exit_code, out, err = await run_program("benchmarks/compare.py", "--seconds=2.25", "--interval=0.5", timeout_s=200)
     assert exit_code == 0, err

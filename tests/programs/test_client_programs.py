@@ -745,6 +745,7 @@ def marked(mark: str) -> list[str]:
 
 
 @pytest.mark.long
+@pytest.mark.first
 async def test_demo_all_runs_every_program_and_leaves_no_process() -> None:
     mark = str(uuid.uuid4())
     exit_code, out, err = await run_program("clients/demo_all.py", timeout_s=110, env={"A_MARK": mark})

@@ -29,6 +29,7 @@ async def streams_through(*options: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
+@pytest.mark.first
 async def test_a_stream_goes_on_through_haproxy_while_each_replica_is_killed() -> None:
     """With a PostgreSQL that the demo starts itself."""
     need("haproxy", "initdb")
@@ -39,6 +40,7 @@ async def test_a_stream_goes_on_through_haproxy_while_each_replica_is_killed() -
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
+@pytest.mark.first
 async def test_a_stream_goes_on_through_nginx_while_each_replica_is_killed(postgres_url: str) -> None:
     need("nginx")
     await streams_through("--balancer=nginx", f"--store={postgres_url}")

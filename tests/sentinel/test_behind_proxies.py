@@ -28,6 +28,7 @@ LARGE: Json = {"script": [{"artifact": {"text": "x" * (3 << 20)}}]}
 @pytest.mark.long
 @pytest.mark.timeout(ATTACHED_S + 120)
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
+@pytest.mark.first
 async def test_an_idle_agent_and_its_silent_stream_live_on_behind_a_proxy(kind: str) -> None:
     async with Program(
         "servers/sentinel.py", "-o", "json", "--listen=127.0.0.1:0", "--http-listen=off", *SENTINEL
