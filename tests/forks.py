@@ -163,9 +163,9 @@ _started: set[str] = set()
 """The programs for which this process has started Python."""
 
 
-def is_fork(command: Sequence[str]) -> bool:
-    """Return True if a program is to be a fork now, as TESTS_FORK says."""
-    wanted = os.environ.get("TESTS_FORK", "")
+def is_fork(command: Sequence[str], env: dict[str, str]) -> bool:
+    """Return True if a program is to be a fork now, as TESTS_FORK in its environment says."""
+    wanted = env.get("TESTS_FORK", "")
     if wanted != "again":
         return wanted != ""
     program = " ".join(command[:3]) if command[0] == "-m" else command[0]

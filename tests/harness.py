@@ -288,7 +288,7 @@ class Program:
 
 async def _started(command: Sequence[str], env: dict[str, str]) -> asyncio.subprocess.Process | Forked:
     """Begin a program: a fork of a process that has imported gRPC, or, as tests/forks.py says, a process of its own."""
-    if command[0] == sys.executable and is_fork(command[1:]) and can_fork(command[1:], env):
+    if command[0] == sys.executable and is_fork(command[1:], env) and can_fork(command[1:], env):
         return await Forks.open().run_piped(command[1:], env)
     return await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -144,7 +144,11 @@ async def run(python: Path, *command: str, timeout_s: float = 100) -> str:
 
     It must end well and leave nothing on standard error.
     """
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated")])}
+    variables = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated")]),
+        "TESTS_FORK": "",  # its libraries are not those that a fork imports
+    }
     process = await asyncio.create_subprocess_exec(
         python, *command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
