@@ -161,6 +161,7 @@ CHAPTERS = (
                     "Records",
                     "Coordination",
                     "Mailbox",
+                    "Notes",
                     "Outbox",
                     "OneServer",
                     "MemoryStore",
@@ -185,6 +186,7 @@ CHAPTERS = (
                     "over",
                     "Pending",
                     "Binding",
+                    "Note",
                     "ListFilter",
                     "Position",
                     "Listed",
@@ -195,7 +197,8 @@ CHAPTERS = (
                 "StoreLost",
             ],
             "a2a_grpc.store.contract": [
-                *("StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract", "OutboxContract"),
+                *("StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract", "NotesContract"),
+                "OutboxContract",
             ],
         },
     ),
@@ -204,7 +207,14 @@ CHAPTERS = (
 LIKE = {"BlockingClient": "Client", "MemoryStore": "TaskStore", "OneServer": "TaskStore"}
 """Classes whose methods are documented at those of another class."""
 
-WITHOUT_METHODS = {"StoreContract", "RecordsContract", "CoordinationContract", "MailboxContract", "OutboxContract"}
+WITHOUT_METHODS = {
+    "StoreContract",
+    "RecordsContract",
+    "CoordinationContract",
+    "MailboxContract",
+    "NotesContract",
+    "OutboxContract",
+}
 """Classes whose methods are not listed. Those of these are tests."""
 
 SETTINGS = {

@@ -6,6 +6,7 @@
 --   a2a:log:NAME                   stream  its records, each with the id 0-seq
 --   a2a:pending:NAME               stream  messages that wait, each with the id 0-turn
 --   a2a:kept:NAME                  hash    the message that began the run at work, once that has asked
+--   a2a:notes:NAME                 hash    what its handlers keep, by turn and name
 --   a2a:waiting                    zset    tasks that wait for their users, by the time since when
 --   a2a:snapshot:NAME              hash    a fold of the records up to a seq
 --   a2a:list:SCOPE:STATE:CONTEXT   zset    a list, with 0 and '' for any: time and id as one text, so that the
@@ -237,6 +238,13 @@ function writes.request_cancel(name, metadata)
   return {'ok', head(row)}
 end
 
+function writes.put_note(name, epoch, field, value)
+  local row = row_of(name)
+  if not row or row.epoch ~= tonumber(epoch) or TERMINAL[row.state] then return {'stale'} end
+  call('HSET', 'a2a:notes:' .. name, field, value)
+  return {'ok'}
+end
+
 function writes.bind(binding, fingerprint, task_id, turn, reply)
   local before = bound(binding)
   if before then return {'bound', before} end
@@ -286,7 +294,7 @@ function writes.purge(ended_age_us, keep, limit)
     if (i - 1) / 2 < surplus or at_us <= now - ended_age_us then
       unlist(row_of(name))
       call('DEL', 'a2a:task:' .. name, 'a2a:log:' .. name, 'a2a:pending:' .. name, 'a2a:kept:' .. name,
-           'a2a:snapshot:' .. name)
+           'a2a:notes:' .. name, 'a2a:snapshot:' .. name)
       call('ZREM', 'a2a:ended', name)
       removed = removed + 1
     end
@@ -319,6 +327,10 @@ function reads.pending(name)
   local waiting, kept = call('XRANGE', 'a2a:pending:' .. name, '-', '+'), call('HGETALL', 'a2a:kept:' .. name)
   if #kept > 0 then table.insert(waiting, 1, {'0-' .. call('HGET', 'a2a:kept:' .. name, 'turn'), kept}) end
   return waiting
+end
+
+function reads.get_note(name, field)
+  return call('HGET', 'a2a:notes:' .. name, field)
 end
 
 function reads.waiting_longer(age_us, limit)

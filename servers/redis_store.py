@@ -46,6 +46,7 @@ from a2a_grpc.store import (
     InOrder,
     Listed,
     ListFilter,
+    Note,
     Page,
     Pending,
     Position,
@@ -192,6 +193,13 @@ class RedisStore:
     async def request_cancel(self, key: TaskKey, metadata: bytes) -> Head | None:
         return _head_if_any(await self._write("request_cancel", _name(key), metadata))
 
+    async def put_note(self, key: TaskKey, note: Note, *, epoch: int) -> None:
+        await self._write("put_note", _name(key), epoch, _field(note.turn, note.name), note.value)
+
+    async def get_note(self, key: TaskKey, turn: int, name: str) -> bytes | None:
+        value: bytes | None = await self._read("get_note", _name(key), _field(turn, name))
+        return value
+
     async def head(self, key: TaskKey) -> Head | None:
         return _head_if_any(await self._read("head", _name(key)))
 
@@ -314,6 +322,11 @@ def _scope(scope: Scope) -> str:
 
 def _name(key: TaskKey) -> str:
     return _scope(key.scope) + key.id
+
+
+def _field(turn: int, name: str) -> str:
+    """Return the name of a note in the hash of its task."""
+    return f"{turn} {name}"
 
 
 def _key(name: bytes) -> TaskKey:

@@ -63,6 +63,8 @@ PUBLIC = {
         *(
             "Mailbox",
             "MemoryStore",
+            "Note",
+            "Notes",
             "OneServer",
             "Outbox",
             "Page",

@@ -12,6 +12,8 @@ talk     one question to a user at a time
 callback    callbacks in the metadata of messages
 callbacks   the tokens and the function of an agent for callbacks
 threads  blocking work in threads
+steps    the steps of a turn, whose results are stored
+packed   values that a task keeps, as bytes
 """
 
 from a2a_grpc.agent.agent import Agent, Skill
@@ -23,6 +25,8 @@ from a2a_grpc.agent.card import build_card, check_card
 from a2a_grpc.agent.handler import INSTEAD, check_agent, is_executor
 from a2a_grpc.agent.outcome import AuthRequired, Completed, Failed, InputRequired, Outcome, Rejected
 from a2a_grpc.agent.output import Output
+from a2a_grpc.agent.packed import Kept
+from a2a_grpc.agent.steps import step_of
 from a2a_grpc.agent.threads import Threads
 from a2a_grpc.agent.turn import Turn
 
@@ -37,6 +41,7 @@ __all__ = [
     "Completed",
     "Failed",
     "InputRequired",
+    "Kept",
     "Outcome",
     "Output",
     "Rejected",
@@ -48,4 +53,5 @@ __all__ = [
     "check_agent",
     "check_card",
     "is_executor",
+    "step_of",
 ]

@@ -43,6 +43,25 @@ class TurnBackend(Protocol):
     def new_call_id(self) -> str:
         """Return an id for a call to another agent. Every run of the turn gets the same ids in the same order."""
 
+    @property
+    def accepted_us(self) -> int:
+        """The time when the message of the turn was accepted, in microseconds since 1970 (UTC)."""
+
+    def draw(self, kind: str) -> bytes:
+        """Return 32 random bytes. Every run of the turn gets the same bytes of a kind in the same order."""
+
+    async def recorded(self, step: str) -> bytes | None:
+        """Return the packed result of a step; None if no run of the turn has stored one."""
+
+    async def record(self, step: str, packed: bytes) -> None:
+        """Store the packed result of a step."""
+
+    async def remember(self, name: str, packed: bytes) -> None:
+        """Store a packed value of the task, or replace the one of this name."""
+
+    async def recall(self, name: str) -> bytes | None:
+        """Return a packed value of the task; None if there is none of this name."""
+
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         """Create, replace or extend an artifact."""
 

@@ -1,21 +1,27 @@
 """The turn: one incoming message, with what the handler can read of it and do about it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, overload
+from uuid import UUID
 
 from a2a_grpc.agent import output
 from a2a_grpc.agent.answer import Answer, metadata_of
 from a2a_grpc.agent.backend import TurnBackend
+from a2a_grpc.agent.packed import Kept, pack, unpack
+from a2a_grpc.agent.steps import Steps, check_name
 from a2a_grpc.agent.talk import Talk
 from a2a_grpc.agent.threads import Threads
 from a2a_grpc.arguments import checked
 from a2a_grpc.lifecycle import AUTH_REQUIRED, INPUT_REQUIRED
+from a2a_grpc.offload import offload
 from a2a_grpc.parts import Contents, Json, agent_message, data_of, struct, text_of
 from a2a_grpc.principal import Principal
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 MAX_CONTEXT = 100
 """The largest `limit` of `Turn.context`."""
@@ -34,8 +40,9 @@ class Turn:
       them.
     - A handler that was stopped while it waited in `ask` runs again from its beginning when the answer comes. In that
       run `ask` returns the recorded answers, in order, without asking again. All else that the handler does before its
-      last recorded answer happens a second time, except its status updates and artifacts, which are stored already.
-      See `is_replaying`.
+      last recorded answer happens a second time, except its status updates and artifacts, which are stored already,
+      and its steps. See `is_replaying` and `step`.
+    - `now`, `random`, `uuid` and `new_call_id` give the same values in the same order in every run of the turn.
 
     Attributes:
         skill: The id of the skill that the message is for.
@@ -68,6 +75,7 @@ class Turn:
         self._talk: Talk | None = None
         self._backend = backend
         self._threads = threads
+        self._steps: Steps | None = None
 
     @property
     def task(self) -> Task | None:
@@ -174,6 +182,117 @@ class Turn:
         """
         return self._backend.new_call_id()
 
+    def now(self) -> datetime:
+        """Return the time when the message of the turn was accepted, in UTC. Every run of the turn gets the same.
+
+        For the time of another moment use a step: `await turn.step("now", time.time)`.
+        """
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self._backend.accepted_us)
+
+    def random(self) -> float:
+        """Return the next random number of the turn, from 0 up to but not including 1.
+
+        Every run of the turn gets the same numbers in the same order.
+        """
+        return (int.from_bytes(self._backend.draw("random")[:8], "big") >> 11) / (1 << 53)
+
+    def uuid(self) -> UUID:
+        """Return the next random UUID of the turn (version 4). No caller can guess it.
+
+        Every run of the turn gets the same UUIDs in the same order.
+        """
+        return UUID(bytes=self._backend.draw("uuid")[:16], version=4)
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        fn: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        retries: int = 0,
+        timeout_s: float | None = None,
+    ) -> T: ...
+    @overload
+    async def step(
+        self, name: str, fn: Callable[[*Ts], T], *args: *Ts, retries: int = 0, timeout_s: float | None = None
+    ) -> T: ...
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., object],
+        *args: object,
+        retries: int = 0,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Call a function, store its result, and return the result.
+
+        A later run of the turn gets the stored result, and does not call the function. So what the function does
+        happens at least once: it happens again if the server is lost before the result is stored. The result exists
+        exactly once.
+
+        Args:
+            name: The name of the step. Each step of a turn has another name. If the name ends in "#", the steps of
+                this name are numbered in the order of their calls.
+            fn: The function. If it is not a coroutine function, it is called in a thread, as `in_thread` does.
+            *args: Its arguments. Use `functools.partial` for keyword arguments.
+            retries: How often the function is called again after an exception, with growing pauses of up to 30
+                seconds. An outcome, such as `Failed`, is not retried.
+            timeout_s: The time limit of each call, in seconds; None for no limit.
+
+        Returns:
+            A copy of the result, as it is stored: a JSON value, bytes, or a message of protobuf. A tuple becomes a
+            list.
+
+        Raises:
+            TypeError: The result is of another type.
+            ValueError: The result has more than 1 MiB, another step of the turn has this name, or an argument is out
+                of its range.
+            TimeoutError: The last call took longer than `timeout_s`.
+            RuntimeError: The step is begun inside of another step, or the skill answers with a message, so there is no
+                task.
+            Exception: The error of the last call.
+            asyncio.CancelledError: The turn is over, or another server has its task.
+        """
+        if retries < 0:
+            raise ValueError(f"retries is {retries}; it must be 0 or more")
+        if timeout_s is not None and not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s}; it must be more than 0")
+        if self._steps is None:
+            self._steps = Steps(self._backend, self._threads)
+        return await self._steps.call(name, fn, args, retries, timeout_s)
+
+    async def remember(self, name: str, value: Kept) -> None:
+        """Store a value of the task, or replace the one of this name.
+
+        All later turns and runs of the task can `recall` it. It is deleted with the task.
+
+        Args:
+            name: The name of the value, with at most 256 characters.
+            value: A JSON value, bytes, or a message of protobuf, with at most 1 MiB.
+
+        Raises:
+            TypeError: The value is of another type.
+            ValueError: The value or the name is too large, or empty.
+            RuntimeError: The skill answers with a message, so there is no task.
+            asyncio.CancelledError: The turn is over, or another server has its task.
+        """
+        packed, _ = pack(value, f"the value '{name}'")
+        await self._backend.remember(check_name(name, "a value"), packed)
+
+    async def recall(self, name: str, default: Kept = None) -> Kept:
+        """Return a value of the task that `remember` has stored, in this turn or an earlier one.
+
+        Args:
+            name: The name of the value.
+            default: What is returned if there is no value of this name.
+
+        Raises:
+            LookupError: The value is a message of a type that this process has not imported.
+            RuntimeError: The skill answers with a message, so there is no task.
+        """
+        packed = await self._backend.recall(check_name(name, "a value"))
+        return default if packed is None else await offload(len(packed), unpack, packed, f"the value '{name}'")
+
     async def status(self, content: Contents | Message | None = None) -> None:
         """Send the caller a status update. The task stays in state WORKING.
 
@@ -255,10 +374,13 @@ class Turn:
         Raises:
             ValueError: The protocol does not allow this question or this metadata.
             TypeError: The question or the metadata holds an object that cannot become JSON.
-            RuntimeError: Another question of this turn waits for its answer, or the skill answers with a message.
+            RuntimeError: Another question of this turn waits for its answer, the question is asked inside of a step,
+                or the skill answers with a message.
             Failed: The handler runs again and asks another question than it asked before. The task ends in FAILED.
             asyncio.CancelledError: The turn is over, or the handler is stopped and will run again.
         """
+        if self._steps is not None:
+            self._steps.check_outside("a question was asked")
         said = self._say(question)
         if metadata:
             said.metadata.CopyFrom(struct(dict(metadata)))

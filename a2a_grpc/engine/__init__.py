@@ -32,6 +32,7 @@ events       making events, and the limits of a task
 writer       writing the events of a run
 observer     what an observer gets to know of runs
 held         handlers that wait in `ask`
+repeatable   what every run of a turn gets alike
 rerun        beginning the run of a turn again
 replay       the answers that were recorded for it
 farewell     running the handler of an ended task, so that it cancels its remote task

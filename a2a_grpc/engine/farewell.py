@@ -7,12 +7,12 @@ sees that. This matters if another agent has asked the question: its task would 
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, NoReturn, cast
 
-from a2a_grpc.agent import Outcome, Output, Turn, TurnBackend
-from a2a_grpc.engine.past import Past
+from a2a_grpc.agent import Outcome, Output, Turn
 from a2a_grpc.engine.player import Sink, play
 from a2a_grpc.engine.queued_turn import QueuedTurn
+from a2a_grpc.engine.repeatable import Repeatable
 from a2a_grpc.engine.replay import Replay, kept_of, take_asked
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.lifecycle import INTERRUPTED
@@ -54,16 +54,15 @@ async def waiting_for_another(resources: Resources, key: TaskKey, head: Head) ->
     return Abandoned(first._replace(replay=Replay(asked, is_all_written=True)), task, question)
 
 
-class Farewell(TurnBackend):
-    """The backend of a turn whose task has ended: it writes nothing. The handler gets the recorded answers, then
-    CancelledError where it waited."""
+class Farewell(Repeatable):
+    """The backend of a turn whose task has ended: it writes nothing. The handler gets the recorded answers and results
+    of steps, then CancelledError where it waited, or where it begins a step that has no result."""
 
-    def __init__(self, waiting: Abandoned, key: TaskKey, past: Past) -> None:
+    def __init__(self, waiting: Abandoned, key: TaskKey, resources: Resources) -> None:
+        super().__init__(key, waiting.first.turn, waiting.first.origin, resources.log.store)
         self._waiting = waiting
-        self._key = key
-        self._past = past
+        self._past = resources.past
         self._replay = cast(Replay, waiting.first.replay)
-        self._made = self._calls = 0
         self._is_canceled = False
         self._worker = asyncio.current_task()
 
@@ -91,13 +90,16 @@ class Farewell(TurnBackend):
     def recorded_questions(self) -> Sequence[Message]:
         return [*self._replay.questions, self._waiting.question]
 
-    def new_artifact_id(self) -> str:
-        self._made += 1
-        return f"{self._key.id}-{self._waiting.first.turn}-{self._made}"
+    async def recorded(self, step: str) -> bytes | None:
+        if (packed := await super().recorded(step)) is None:
+            await self._stop()
+        return packed
 
-    def new_call_id(self) -> str:
-        self._calls += 1
-        return f"{self._key.id}-{self._waiting.first.turn}-call-{self._calls}"
+    async def record(self, step: str, packed: bytes) -> None:
+        await self._stop()
+
+    async def remember(self, name: str, packed: bytes) -> None:
+        await asyncio.sleep(0)
 
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)
@@ -108,21 +110,26 @@ class Farewell(TurnBackend):
     async def context(self, limit: int, artifacts: bool, history_length: int | None) -> list[Task]:
         view = TaskView(artifacts, history_length)
         return await self._past.of_context(
-            self._key.scope, self._waiting.task.context_id, limit, view, without=self._key.id
+            self.key.scope, self._waiting.task.context_id, limit, view, without=self.key.id
         )
 
     async def tasks(self, ids: Sequence[str], artifacts: bool, history_length: int | None) -> list[Task]:
-        return await self._past.named(self._key.scope, ids, TaskView(artifacts, history_length))
+        return await self._past.named(self.key.scope, ids, TaskView(artifacts, history_length))
 
     async def ask(self, question: Message, state: TaskState) -> tuple[Message, SendMessageRequest]:
         await asyncio.sleep(0)
         if not self._replay.is_over:
             return self._replay.answer(question)
+        return await self._stop()
+
+    async def _stop(self) -> NoReturn:
+        """Cancel the handler here."""
         self._is_canceled = True
         assert self._worker is not None
         self._worker.cancel()
-        never: asyncio.Future[tuple[Message, SendMessageRequest]] = asyncio.get_running_loop().create_future()
-        return await never
+        never: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+        await never
+        raise AssertionError("the future has no result")
 
 
 class Nothing(Sink):
@@ -147,7 +154,7 @@ async def say_farewell(waiting: Abandoned, key: TaskKey, resources: Resources) -
         task=waiting.task,
         context_id=waiting.task.context_id,
         principal=first.principal,
-        backend=Farewell(waiting, key, resources.past),
+        backend=Farewell(waiting, key, resources),
         threads=resources.threads,
     )
     try:

@@ -13,6 +13,7 @@ from a2a_grpc.engine.new_tasks import NewTasks
 from a2a_grpc.engine.priority import check_priority
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.recovery import Recovery
+from a2a_grpc.engine.repeatable import Origin
 from a2a_grpc.engine.replay import kept_of
 from a2a_grpc.engine.reply import reply
 from a2a_grpc.engine.rerun import Reruns
@@ -117,7 +118,11 @@ class Intake:
                 held.enter_context(resources.slots.reserving(key.scope))
             accepted = AcceptedTurn(key, 0, await self._resources.log.snapshot(key))
             trace = resources.observer.accepts()
-            first = QueuedTurn(0, skill, send.request, send.principal, resources.keeps_messages, trace=trace)
+            first = QueuedTurn(
+                *(0, skill, send.request, send.principal, resources.keeps_messages),
+                trace=trace,
+                origin=Origin.drawn(now_us()),
+            )
             try:
                 stored = await self._resources.log.store.enqueue(
                     key,

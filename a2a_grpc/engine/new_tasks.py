@@ -10,6 +10,7 @@ from a2a_grpc.agent import Skill
 from a2a_grpc.agent.agent import SKILL
 from a2a_grpc.engine.events import now_us, set_status, written
 from a2a_grpc.engine.queued_turn import QueuedTurn
+from a2a_grpc.engine.repeatable import Origin
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.runs import Runs
 from a2a_grpc.engine.send_call import AcceptedTurn, SendCall
@@ -67,7 +68,11 @@ class NewTasks:
                 "(--max-task-bytes); send large content as parts with a url"
             )
         observed = resources.observer.begins(task_id, context_id, skill.id)
-        first = QueuedTurn(1, skill, send.request, send.principal, resources.keeps_messages, observed=observed)
+        first = QueuedTurn(
+            *(1, skill, send.request, send.principal, resources.keeps_messages),
+            observed=observed,
+            origin=Origin.drawn(at_us),
+        )
         pending = first.pending() if first.is_kept else None
         try:
             await breathe(size)

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 from a2a_grpc.agent import Agent, Failed, Skill, Turn
 from a2a_grpc.engine.observer import RunObserver
+from a2a_grpc.engine.repeatable import Origin
 from a2a_grpc.engine.replay import Replay
 from a2a_grpc.principal import Principal
 from a2a_grpc.store import Pending, TaskKey
 from a2a_grpc.wire import SendMessageRequest
 
 TRACE = "trace"
-"""The first key of a stored caller with a trace. The description of a caller alone has no such key."""
+"""The first key of a stored caller with more. The description of a caller alone has no such key."""
 
 
 class QueuedTurn(NamedTuple):
@@ -32,11 +33,15 @@ class QueuedTurn(NamedTuple):
     """What it has kept with the message of the run that this one repeats."""
     observed: RunObserver | None = None
     """The observer of the run, if it began before the run."""
+    origin: Origin | None = None
+    """What was drawn when the message was accepted; None for one that an earlier version has stored."""
+    is_repeat: bool = False
+    """True if a run for this message may have begun before."""
 
     @classmethod
     def of(cls, pending: Pending, key: TaskKey, agent: Agent, *, is_kept: bool, attempt: int = 1) -> "QueuedTurn":
         """Return the turn of a stored message. If the agent has no such skill any more, its run ends in FAILED."""
-        caller, trace = read_caller(pending.caller)
+        caller, trace, origin = read_caller(pending.caller)
         return cls(
             pending.turn,
             agent.skills.get(pending.skill) or _gone(pending.skill),
@@ -45,26 +50,29 @@ class QueuedTurn(NamedTuple):
             is_kept,
             attempt,
             trace=trace,
+            origin=origin,
         )
 
     def pending(self) -> Pending:
         """Return what of the turn is stored."""
         trace = self.observed.trace if self.observed is not None else self.trace
-        caller = written_caller(self.principal.to_json(), trace)
+        caller = written_caller(self.principal.to_json(), trace, self.origin)
         return Pending(self.turn, self.skill.id, self.request.SerializeToString(), caller)
 
 
-def written_caller(caller: str, trace: str) -> str:
-    """Return what is stored of a caller and a trace. Without a trace it is the caller alone."""
-    return json.dumps({TRACE: trace, "caller": caller}) if trace else caller
+def written_caller(caller: str, trace: str, origin: Origin | None = None) -> str:
+    """Return what is stored of a caller, a trace and an origin. Without the two others it is the caller alone."""
+    if not trace and origin is None:
+        return caller
+    return json.dumps({TRACE: trace, "caller": caller, **({"origin": origin} if origin else {})})
 
 
-def read_caller(stored: str) -> tuple[str, str]:
-    """Return the caller and the trace that `written_caller` has written."""
+def read_caller(stored: str) -> tuple[str, str, Origin | None]:
+    """Return the caller, the trace and the origin that `written_caller` has written."""
     if not stored.startswith(f'{{"{TRACE}":'):
-        return stored, ""
+        return stored, "", None
     said = json.loads(stored)
-    return said["caller"], said[TRACE]
+    return said["caller"], said[TRACE], Origin(*said["origin"]) if "origin" in said else None
 
 
 def _gone(skill_id: str) -> Skill:

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Sequence
 from typing import cast
 
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Turn
 from a2a_grpc.engine.blame import line_of
+from a2a_grpc.engine.events import now_us
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.player import Sink, play
 from a2a_grpc.engine.resources import Resources
@@ -20,6 +22,8 @@ from a2a_grpc.wire import ROLE_AGENT, Artifact, Message, Part, SendMessageReques
 
 logger = logging.getLogger("a2a_grpc.engine")
 
+NO_NOTES = "a skill that answers with a message has no task that could keep the results of steps or other values"
+
 
 class MessageBackend:
     """The backend of a turn that has no task: it ends with the call, and there is nothing to update."""
@@ -29,6 +33,7 @@ class MessageBackend:
         self._scope = scope
         self._context_id = context_id
         self.trace_id = trace_id
+        self.accepted_us = now_us()
         self.is_replaying = False
         self.canceled = False
         self.is_let_go = False
@@ -43,6 +48,21 @@ class MessageBackend:
 
     def new_call_id(self) -> str:
         return new_id()
+
+    def draw(self, kind: str) -> bytes:
+        return secrets.token_bytes(32)
+
+    async def recorded(self, step: str) -> bytes | None:
+        raise RuntimeError(NO_NOTES)
+
+    async def record(self, step: str, packed: bytes) -> None:
+        raise RuntimeError(NO_NOTES)
+
+    async def remember(self, name: str, packed: bytes) -> None:
+        raise RuntimeError(NO_NOTES)
+
+    async def recall(self, name: str) -> bytes | None:
+        raise RuntimeError(NO_NOTES)
 
     async def artifact(self, artifact: Artifact, *, append: bool, last_chunk: bool) -> None:
         raise RuntimeError("a skill that answers with a message has no task to add an artifact to")

@@ -40,7 +40,7 @@ class Reruns:
         """Run the handler of a task again that is in WORKING, or was when its run was lost."""
         kept = kept_of(stored, writer.turn)
         assert kept is not None
-        first = self._queued(kept, writer.key)._replace(is_kept=True, attempt=attempt)
+        first = self._queued(kept, writer.key)._replace(is_kept=True, attempt=attempt, is_repeat=True)
         answered = next((pending for pending in stored if pending.turn == writer.turn), kept)
         first = first._replace(former=first.trace, trace=read_caller(answered.caller)[1])
         serialized = await writer.task()

@@ -8,22 +8,23 @@ from contextlib import suppress
 from typing import ParamSpec
 
 from a2a_grpc import lifecycle
-from a2a_grpc.agent import Failed, Outcome, TurnBackend
+from a2a_grpc.agent import Failed, Outcome
 from a2a_grpc.engine.queued_turn import QueuedTurn
+from a2a_grpc.engine.repeatable import OF_TASK, Repeatable
 from a2a_grpc.engine.replay import NO_REPLAY
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.slots import Place
 from a2a_grpc.engine.states import CLOSED, NEXT, Event, State, after
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Json
-from a2a_grpc.store import StaleAppend, StoreUnavailable, TaskView
+from a2a_grpc.store import Note, StaleAppend, StoreUnavailable, TaskView
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
 
 Given = ParamSpec("Given")
 logger = logging.getLogger("a2a_grpc.engine")
 
 
-class TaskTurn(TurnBackend):
+class TaskTurn(Repeatable):
     """The backend of a turn of a task, with the state of its run.
 
     The module `states` says what may happen to a run in each of its states. The state changes only in `_move`.
@@ -33,14 +34,14 @@ class TaskTurn(TurnBackend):
     - A run that lost its claim writes nothing more; its handler gets CancelledError at every attempt.
     - A run that repeats an earlier one gets the recorded answers. Until then it writes no status, and no artifact that
       the log has. If it asks something else, it can write nothing more.
+    - The result of a step, and a value to remember, are stored only under the claim of the run.
     - A message is the answer to a question only while the handler waits for it. Otherwise the message begins a turn.
     """
 
     def __init__(self, queued: QueuedTurn, writer: Writer, resources: Resources, inbox: "deque[QueuedTurn]") -> None:
         """Take a turn, and the messages that wait after it."""
+        super().__init__(writer.key, queued.turn, queued.origin, resources.log.store)
         self.writer = writer
-        self.key = writer.key
-        """The name of the task."""
         self._queued = queued
         self._resources = resources
         self._inbox = inbox
@@ -50,7 +51,6 @@ class TaskTurn(TurnBackend):
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         """The answer to the question that waits."""
         self._has_waited = self._was_asking = False
-        self._artifacts = self._calls = 0
         self._replay = queued.replay or NO_REPLAY
         self._place = self._enter()
         self._observed = queued.observed or resources.observer.begins(
@@ -113,15 +113,16 @@ class TaskTurn(TurnBackend):
     def recorded_questions(self) -> Sequence[Message]:
         return self._replay.questions
 
-    def new_artifact_id(self) -> str:
-        """Return an id for an artifact without one. It is the same in every attempt, so that attempts replace it."""
-        self._artifacts += 1
-        return f"{self.key.id}-{self._queued.turn}-{self._artifacts}"
+    async def recorded(self, step: str) -> bytes | None:
+        await asyncio.sleep(0)
+        self.check_going_on()
+        return await super().recorded(step) if self._queued.is_repeat else None
 
-    def new_call_id(self) -> str:
-        """Return an id for a call to another agent, the same in every attempt."""
-        self._calls += 1
-        return f"{self.key.id}-{self._queued.turn}-call-{self._calls}"
+    async def record(self, step: str, packed: bytes) -> None:
+        await self._write(self.writer.note, Note(self._queued.turn, step, packed))
+
+    async def remember(self, name: str, packed: bytes) -> None:
+        await self._write(self.writer.note, Note(OF_TASK, name, packed))
 
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)

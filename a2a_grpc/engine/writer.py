@@ -9,7 +9,7 @@ from a2a_grpc.engine.waiting import Waiting
 from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.parts import check_content, encodable
-from a2a_grpc.store import Append, Head, Pending, Record, StaleAppend, TaskKey, Written, over
+from a2a_grpc.store import Append, Head, Note, Pending, Record, StaleAppend, TaskKey, Written, over
 from a2a_grpc.store.views import artifact_ids
 from a2a_grpc.wire import Artifact, Message, StreamResponse, TaskState
 
@@ -141,6 +141,13 @@ class Writer:
         written = self._extend(artifact.artifact_id, element)
         if not behind and not written.done():
             await self._stored(written)
+
+    async def note(self, note: Note) -> None:
+        """Write a note of the task. Raise StaleAppend, StoreUnavailable.
+
+        It is no part of the log, so it waits for no record. After an unknown outcome it may be written again.
+        """
+        await self._log.store.put_note(self.key, note, epoch=self.epoch)
 
     @property
     def is_ready(self) -> bool:

@@ -3,7 +3,7 @@
 from a2a_grpc.agent import Agent
 from a2a_grpc.auth.callers import Callers
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.store import Coordination, Mailbox, Records, TaskStore
+from a2a_grpc.store import Coordination, Mailbox, Notes, Records, TaskStore
 from a2a_grpc.store.command import db_command
 
 
@@ -14,6 +14,10 @@ def check_store(store: object) -> None:
         raise TypeError(f"Server(): store is of type {kind}; it must be a TaskStore")
     if not (_has_methods(store, Coordination) and _has_methods(store, Mailbox)):
         raise TypeError(f"Server(): store is of type {kind}, which only keeps tasks; give OneServer(store)")
+    if not _has_methods(store, Notes):
+        raise TypeError(
+            f"Server(): store is of type {kind}, which lacks the methods put_note and get_note of a2a_grpc.store.Notes"
+        )
 
 
 def check_scopes(agent: Agent, callers: Callers) -> None:

@@ -4,6 +4,7 @@ protocol      `TaskStore`
 records       its part that keeps tasks
 coordination  its part that says which server runs which task
 mailbox       its part that keeps what is left for that server
+notes         its part that keeps named values of tasks
 outbox        a further part, which keeps push configs
 values        what these take and return
 pushing       what the outbox takes and returns
@@ -22,7 +23,7 @@ command       `a2a-grpc db` in messages
 
 For any store:
 
-one_server    coordination and mailbox in memory
+one_server    coordination, mailbox and notes in memory
 row           the row of a task in memory
 leases        the replicas of one process
 bindings      idempotency keys in memory
@@ -37,6 +38,7 @@ from a2a_grpc.store.coordination import Coordination
 from a2a_grpc.store.in_order import InOrder
 from a2a_grpc.store.mailbox import Mailbox
 from a2a_grpc.store.memory import MemoryStore
+from a2a_grpc.store.notes import Notes
 from a2a_grpc.store.one_server import OneServer
 from a2a_grpc.store.open import open_store
 from a2a_grpc.store.outbox import Outbox
@@ -53,6 +55,7 @@ from a2a_grpc.store.values import (
     Head,
     Listed,
     ListFilter,
+    Note,
     Page,
     Pending,
     Position,
@@ -85,6 +88,8 @@ __all__ = [
     "Listed",
     "Mailbox",
     "MemoryStore",
+    "Note",
+    "Notes",
     "OneServer",
     "Outbox",
     "Page",

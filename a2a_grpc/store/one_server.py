@@ -1,4 +1,4 @@
-"""The parts of a store that one server can have in memory: claims, messages, idempotency keys and push configs."""
+"""The parts of a store that one server can have in memory: claims, messages, idempotency keys, notes, push configs."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +20,7 @@ from a2a_grpc.store.values import (
     Create,
     Head,
     ListFilter,
+    Note,
     Page,
     Pending,
     Position,
@@ -42,9 +43,9 @@ class OneServer(LocalOutbox):
     """Makes a store for one server from a store that keeps tasks. `TaskStore` documents its methods.
 
     The tasks are as durable as `records` makes them. The claims, the messages that wait, the requests to cancel, the
-    idempotency keys and the push configs are in memory, so they end with the process. When the server starts again, it
-    goes on with the tasks that `records` returns from `open`. Those that wait for their users wait on. The others fail,
-    since the messages that began them are gone.
+    idempotency keys, the notes and the push configs are in memory, so they end with the process. Notes end with their
+    task. When the server starts again, it goes on with the tasks that `records` returns from `open`. Those that
+    wait for their users wait on. The others fail, since the messages that began them are gone.
 
     Guarantees, in addition to those of `records`:
 
@@ -330,6 +331,18 @@ class OneServer(LocalOutbox):
 
     async def forget(self, *, bound_age_s: float, limit: int) -> int:
         return self._bindings.forget(bound_age_s, limit)
+
+    # -- notes
+
+    async def put_note(self, key: TaskKey, note: Note, *, epoch: int) -> None:
+        row = await self._settled(key)
+        if row is None or row.epoch != epoch:
+            raise StaleAppend
+        row.notes[note.turn, note.name] = note.value
+
+    async def get_note(self, key: TaskKey, turn: int, name: str) -> bytes | None:
+        row = await self._settled(key)
+        return row.notes.get((turn, name)) if row else None
 
     # -- lists (in the last place, because the name of the method hides the built-in type from annotations)
 

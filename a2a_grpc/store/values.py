@@ -170,6 +170,20 @@ class Pending(NamedTuple):
     caller: str = ""
 
 
+class Note(NamedTuple):
+    """A named value of a task, which its handler keeps for later runs.
+
+    Attributes:
+        turn: The turn that the note belongs to; 0 for a note of the whole task.
+        name: The name, unique for the task and the turn. It has at most 256 characters.
+        value: The value, which a store keeps as it is. It has at most about 1 MiB.
+    """
+
+    turn: int
+    name: str
+    value: bytes
+
+
 class Push(NamedTuple):
     """A push config of a task, as a store keeps it.
 

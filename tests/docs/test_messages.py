@@ -35,6 +35,7 @@ def test_lines_of_all_loggers_are_found() -> None:
         for name in (
             "access",
             "adapters",
+            "agent",
             "auth",
             "bus",
             "client",

@@ -221,6 +221,7 @@ async def test_a_task_that_waits_already_when_waiting_is_first_noted_waits_since
     await create(store, KEY._replace(id="t-2"))
     await store.close()
     for statement in (
+        "DROP TABLE a2a_note",
         "DROP TABLE a2a_push",
         "ALTER TABLE a2a_pending DROP COLUMN caller",
         "DROP TABLE a2a_agent",

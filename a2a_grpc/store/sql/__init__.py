@@ -17,6 +17,7 @@ commits       group commit: the next batch is what arrives during a transaction
 coordination  transactions about replicas and claims
 mailbox       transactions about messages, requests to cancel, and idempotency keys
 outbox        transactions about push configs
+notes         named values of tasks
 loading       reading records and whole tasks
 parts         reading less than a whole task, and pages of lists
 purging       deleting what is past its retention

@@ -213,6 +213,18 @@ Index("a2a_push_claimed", push.c.replica, postgresql_where=_is_claimed, sqlite_w
 _is_dead = push.c.state == literal_column("2")
 Index("a2a_push_dead", push.c.state, push.c.task, push.c.id, postgresql_where=_is_dead, sqlite_where=_is_dead)
 
+note = Table(
+    "a2a_note",
+    metadata,
+    Column("task", key_type(), primary_key=True, autoincrement=False),
+    # The turn whose handler keeps the value; 0 for a value of the whole task. The name that the handler gave it.
+    Column("turn", Integer, primary_key=True, autoincrement=False),
+    Column("name", Exact, primary_key=True),
+    # What the handler keeps, as `a2a_grpc.agent` packs it.
+    Column("value", blob_type(), nullable=False),
+    **_MYSQL,
+)
+
 agent = Table(
     "a2a_agent",
     metadata,

@@ -15,9 +15,9 @@ from a2a_grpc.store.sql.batch import Item
 from a2a_grpc.store.sql.commits import Commits
 from a2a_grpc.store.sql.keys import Numbers
 from a2a_grpc.store.sql.migrations import prepare
+from a2a_grpc.store.sql.notes import KeptNotes
 from a2a_grpc.store.sql.purging import forget, purge
 from a2a_grpc.store.sql.push_configs import PushConfigs
-from a2a_grpc.store.sql.reads import Reads
 from a2a_grpc.store.sql.snapshots import SnapshotWriter
 from a2a_grpc.store.values import Append, Binding, Create, Head, Pending, Scope, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.store.written import Written, refused
@@ -29,7 +29,7 @@ CLOSE_S = 1.0
 """How long `close` waits for writes that have begun, before it gives the database up."""
 
 
-class SqlStore(Reads, PushConfigs):
+class SqlStore(KeptNotes, PushConfigs):
     """Tasks in SQLite, PostgreSQL, MySQL or MariaDB.
 
     Guarantees, beyond those of a TaskStore:
@@ -109,7 +109,7 @@ class SqlStore(Reads, PushConfigs):
             await writer.stop()
         if commits is not None:
             await commits.stop()
-        for together in (self._heads, self._bases, self._cancels, self._steps):
+        for together in (self._heads, self._bases, self._cancels, self._steps, self._puts):
             await together.stop()
         if database is not None:
             await database.close()

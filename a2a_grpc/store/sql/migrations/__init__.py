@@ -22,7 +22,7 @@ from a2a_grpc.store.sql.schema import VERSION_TABLE, clock, replica
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """All revisions, the oldest first."""
 HEAD = REVISIONS[-1]
 """The revision that this version of the package works with."""

@@ -8,4 +8,5 @@ records       logs of tasks, stored snapshots
 lists         pages of tasks, and tasks past their retention
 coordination  replicas, messages that wait, idempotency keys
 outbox        push configs
+notes         named values of tasks
 """

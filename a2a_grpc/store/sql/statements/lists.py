@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.sql.keys import digest_of
-from a2a_grpc.store.sql.schema import pending, push, record, snapshot, task
+from a2a_grpc.store.sql.schema import note, pending, push, record, snapshot, task
 from a2a_grpc.store.sql.statements.tasks import KEY, KEY_COLUMNS, THIS_TASK
 from a2a_grpc.store.values import ListFilter, Position, Scope
 
@@ -50,7 +50,7 @@ NOW = select(now_us())
 
 _ended = task.c.ended_us.is_not(None)
 DELETE_TASK = (
-    *(table.delete().where(table.c.task == bindparam("of_pk")) for table in (record, snapshot, pending, push)),
+    *(table.delete().where(table.c.task == bindparam("of_pk")) for table in (record, snapshot, pending, push, note)),
     task.delete().where(THIS_TASK),
 )
 """Delete a task from all tables, in this order."""

@@ -1,7 +1,8 @@
 """Write tasks as lines of JSON.
 
 The first line names the format and the agent. Then each task has a line with its row, lines with its messages, push
-configs, snapshot and records, and a line that ends it. The last line has the number of tasks.
+configs, notes, snapshot and records, and a line that ends it. The last line has the number of tasks. The notes of tasks
+that have ended are left out, as no handler can read them any more.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.store.sql.migrations import HEAD
-from a2a_grpc.store.sql.schema import agent, binding, pending, push, record, snapshot, task
+from a2a_grpc.store.sql.schema import agent, binding, note, pending, push, record, snapshot, task
 from a2a_grpc.store.sql.upkeep.rows import to_json
 
 FORMAT = 1
@@ -21,6 +22,7 @@ TOGETHER = 100
 TOGETHER_BYTES = 4 << 20
 TOGETHER_RECORDS = 5000
 KEYS_AT_ONCE = 1000
+_NOTES = select(note).join(task, task.c.pk == note.c.task).where(task.c.ended_us.is_(None))
 
 Line = dict[str, Any]
 
@@ -118,6 +120,7 @@ def _tasks(connection: Connection, pks: Sequence[int], chosen: Chosen, with_reco
     for kind, query in (
         ("pending", select(pending).where(pending.c.task.in_(pks)).order_by(pending.c.task, pending.c.turn)),
         ("push", select(push).where(push.c.task.in_(pks)).order_by(push.c.task, push.c.id)),
+        ("note", _NOTES.where(note.c.task.in_(pks)).order_by(note.c.task, note.c.turn, note.c.name)),
         ("snapshot", select(snapshot).where(snapshot.c.task.in_(pks))),
         ("record", select(record).where(record.c.task.in_(pks)).order_by(record.c.task, record.c.seq)),
     ):

@@ -27,6 +27,7 @@ class Imported:
         records: Its records, in the order of their seqs.
         pending: Its messages that wait, or may have to run again.
         pushes: Its push configs.
+        notes: The values that its handler keeps.
         snapshot: Its snapshot, if there is one.
         line: The number of the first line of the task, from 1 on.
     """
@@ -36,6 +37,7 @@ class Imported:
     records: list[Row] = field(default_factory=list)
     pending: list[Row] = field(default_factory=list)
     pushes: list[Row] = field(default_factory=list)
+    notes: list[Row] = field(default_factory=list)
     snapshot: Row | None = None
 
     @property
@@ -137,6 +139,8 @@ def _add(task: Imported, kind: str, said: Any) -> None:
         task.records.append(from_json(kind, said))
     elif kind == "pending":
         task.pending.append(from_json(kind, said))
+    elif kind == "note":
+        task.notes.append(from_json(kind, said))
     elif kind == "snapshot" and task.snapshot is None:
         task.snapshot = from_json(kind, said)
     else:
@@ -161,6 +165,8 @@ def check(task: Imported) -> None:
         raise RowError(f"{name}: its row does not fit its records")
     if (row["ended_us"] is not None) != (row["state"] in TERMINAL):
         raise RowError(f"{name}: 'ended_us' does not fit its state")
+    if len({(each["turn"], each["name"]) for each in task.notes}) != len(task.notes):
+        raise RowError(f"{name}: two notes have the same turn and name")
     try:
         _check_messages(task)
     except (DecodeError, IllegalTransition, ValueError) as error:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 from a2a_grpc.store.sql.coordination import belong_to
 from a2a_grpc.store.sql.keys import Numbers
 from a2a_grpc.store.sql.rows import names_of
-from a2a_grpc.store.sql.schema import binding, pending, push, record, snapshot, task
+from a2a_grpc.store.sql.schema import binding, note, pending, push, record, snapshot, task
 from a2a_grpc.store.sql.statements.coordination import AGENT_NAME
 from a2a_grpc.store.sql.statements.outbox import State
 from a2a_grpc.store.sql.statements.tasks import SEQS_BY_KEY
@@ -54,7 +54,7 @@ def load(connection: Connection, tasks: Sequence[Imported], keys: Sequence[Row],
     there, now_us = existing(connection, [one.key for one in tasks]), int(time.time() * 1e6)
     new = [(numbers.next(), one) for one in tasks if one.key not in there]
     _insert(connection, task, ({**one.row, "pk": pk, "replica": one.row["replica"] and REPLICA} for pk, one in new))
-    for table, part in ((record, "records"), (pending, "pending")):
+    for table, part in ((record, "records"), (pending, "pending"), (note, "notes")):
         _insert(connection, table, ({**row, "task": pk} for pk, one in new for row in getattr(one, part)))
     _insert(connection, snapshot, ({**one.snapshot, "task": pk} for pk, one in new if one.snapshot is not None))
     _insert(connection, push, ({**_push(row, now_us), "task": pk} for pk, one in new for row in one.pushes))

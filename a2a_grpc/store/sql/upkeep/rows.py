@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table
 
-from a2a_grpc.store.sql.schema import binding, pending, push, record, snapshot, task
+from a2a_grpc.store.sql.schema import binding, note, pending, push, record, snapshot, task
 
 TABLES: dict[str, Table] = {
     "task": task,
@@ -15,6 +15,7 @@ TABLES: dict[str, Table] = {
     "snapshot": snapshot,
     "pending": pending,
     "push": push,
+    "note": note,
     "binding": binding,
 }
 """The tables of a line, by its kind."""

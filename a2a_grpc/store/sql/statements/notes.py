@@ -1,0 +1,43 @@
+"""Statements about notes: named values of tasks."""
+
+from typing import Any
+
+from sqlalchemy import Insert, Select, bindparam, select
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from a2a_grpc.store.sql.schema import note, task
+from a2a_grpc.store.sql.statements.tasks import KEY
+
+
+def _given(name: str) -> Any:
+    return bindparam(f"of_{name}", type_=note.c[name].type).label(name)
+
+
+_COLUMNS = ("task", "turn", "name", "value")
+_NOTE: Select[Any] = (
+    select(task.c.pk, _given("turn"), _given("name"), _given("value"))
+    .where(KEY, task.c.epoch == bindparam("of_epoch"), task.c.ended_us.is_(None))
+    .with_for_update()
+)
+_KEY_COLUMNS = (note.c.task, note.c.turn, note.c.name)
+_on_sqlite = sqlite.insert(note).from_select(_COLUMNS, _NOTE)
+_on_postgres = postgresql.insert(note).from_select(_COLUMNS, _NOTE)
+_on_mysql = mysql.insert(note).from_select(_COLUMNS, _NOTE)
+PUT: dict[str, Insert] = {
+    "sqlite": _on_sqlite.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_={"value": _on_sqlite.excluded.value}),
+    "postgresql": _on_postgres.on_conflict_do_update(
+        index_elements=_KEY_COLUMNS, set_={"value": _on_postgres.excluded.value}
+    ),
+    "mysql": _on_mysql.on_duplicate_key_update(value=_on_mysql.inserted.value),
+}
+"""Lock the row of a task, and write a note if the claim of the writer is the newest one and the task has not ended.
+
+It is one statement, so that a note costs one round trip. A claim that comes meanwhile waits for the lock, or has come
+before, and then no row is found. On MariaDB it is the statement of MySQL.
+"""
+GET = (
+    select(note.c.value)
+    .select_from(note.join(task, task.c.pk == note.c.task))
+    .where(KEY, note.c.turn == bindparam("of_turn"), note.c.name == bindparam("of_name"))
+)
+"""Read one note."""
