@@ -80,6 +80,7 @@ async def test_connections_that_begin_a_call_and_leave_again_and_again_make_new_
             await made(A2AServiceStub(new), wait_for_ready=True)
 
 
+@pytest.mark.long
 async def test_new_clients_are_served_during_a_flood() -> None:
     async with Target.ours() as target:
         flooding = asyncio.create_task(attack("ping_flood", target, connections=10, seconds=3.0))

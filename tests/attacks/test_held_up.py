@@ -4,6 +4,8 @@ import asyncio
 import signal
 from contextlib import ExitStack
 
+import pytest
+
 from tests.attacks import http2
 from tests.attacks.floods import acknowledge
 from tests.attacks.http2 import Frame, Peer
@@ -57,6 +59,7 @@ def is_served(peer: Peer) -> bool:
     return any(frame.kind == http2.DATA for frame in response(peer))
 
 
+@pytest.mark.long
 async def test_a_server_that_was_stopped_refuses_no_request_that_was_on_its_way() -> None:
     async with Target.ours("--request-timeout-s", str(LIMIT_S)) as target:
         with ExitStack() as stack:

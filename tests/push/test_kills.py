@@ -130,11 +130,6 @@ async def _received(seen: Seen, count: int) -> None:
 LONG = {"kills": int(os.environ.get("PUSH_KILLS", "10")), "tasks": int(os.environ.get("PUSH_TASKS", "300"))}
 
 
-@covers("PUSH-11", "G5")
-async def test_two_senders_on_one_file_that_are_killed_lose_nothing(tmp_path: Path) -> None:
-    await crash(f"sqlite:///{tmp_path}/tasks.db", tmp_path, servers=2, kills=2, tasks=100)
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @covers("PUSH-11", "G5")
