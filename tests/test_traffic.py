@@ -171,6 +171,7 @@ def test_in_an_attack_a_new_connection_that_begins_no_call_is_ended_soon_and_one
         debt, figures, account = Debt(0.0), Figures(), Account()
         figures.received, account.arrived = 2 * BURST, arrived
         assert not floods(debt, figures, account, Counted(100), is_attacked=True)
+        assert debt.is_suspect == (not arrived), "no further byte passes until the connection is judged"
         assert floods(debt, figures, account, Counted(100), now=SILENT_S, is_attacked=True) == (not arrived)
 
 

@@ -70,6 +70,10 @@ class Connection:
         """The number of bytes written that the client has not acknowledged. 0 if the connection has ended."""
         return _queued(self._socket, "TIOCOUTQ")
 
+    def hold(self) -> None:
+        """Let no more bytes of the client pass until `let_in`."""
+        _hold(self._socket, True)
+
     def let_in(self) -> None:
         """Let the bytes of the client pass from now on."""
         _hold(self._socket, False)

@@ -114,6 +114,11 @@ class Debt:
             self._marked = None
         self._begun = account.begun
 
+    @property
+    def is_suspect(self) -> bool:
+        """True if the connection has sent too much during an attack, and may be a flood."""
+        return self._silent_since < math.inf
+
     def is_flood(
         self, connection: Connection, account: Account, counted: Channelz, allowance: Allowance, *, is_attacked: bool
     ) -> bool:

@@ -59,12 +59,13 @@ class Guard:
     - A connection is reset if it sends bytes that none of its calls explains while the process is busy or gets too
       little of a processor. Calls that were begun and calls that wait in gRPC can explain bytes. Streams that gRPC
       refuses explain nothing. A thousand refused streams are a flood while no call of the connection is answered. So
-      are a few hundred calls that were reset before they were begun, or fewer during an attack. Metadata of 256 KiB
-      or more count with their decoded size.
+      are a few hundred calls that were reset before their request was read, or fewer during an attack. Metadata of 256
+      KiB or more count with their decoded size.
     - For ten seconds from then on, the bytes of new connections pass at a pace that the process can serve. Hosts take
       turns, and those without an ended connection come first. Calls of ended connections are dropped.
     - Connections that begin a call and leave before its request, one after the other, are an attack too.
-    - During an attack a connection of which no request has arrived is reset if it sends 64 KiB that become no call.
+    - During an attack a connection of which no request has arrived is reset if it sends 64 KiB that become no call. Its
+      further bytes do not pass meanwhile.
     - Without an attack, a burst of a hundred calls with all the metadata they may have ends no connection, even if gRPC
       and the event loop are late.
     - A look that fails is logged, and the next one is made. It ends neither a call nor the accept loop. A connection
@@ -184,6 +185,8 @@ class Guard:
                 connection.let_in()
             elif connection.is_held:
                 waiting.append(connection)
+            elif is_attacked and debt.is_suspect:
+                connection.hold()
             if self._buffer_bytes and account.arrived and not (connection.is_wide or is_attacked):
                 connection.widen(self._buffer_bytes)
             debts[connection] = debt
@@ -191,9 +194,11 @@ class Guard:
             debts[connection] = self._debts.get(connection) or Debt(now)
         self._debts = debts
         self._took_s = time.thread_time() - begun
-        self._open = {connection.peer for connection in debts}
+        before, self._open = self._open, {connection.peer for connection in debts}
         is_complete = self._connections.is_complete
+        self._gone -= self._open
         if is_complete:
+            self._gone |= before - self._open
             self._traffic.keep(self._open)
             self._counted.keep(self._open)
         self._note_leaving(now - last)
@@ -233,6 +238,7 @@ class Guard:
     def _end(self, connection: Connection, debt: Debt) -> None:
         connection.end()
         self._ended[connection.host] += 1
+        self._gone.add(connection.peer)
         self._attacked_until = self._loop.time() + ATTACK_S
         self._lines.warning(
             "flood",

@@ -213,11 +213,13 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
                     raise  # the loop of grpc.aio expects it
                 continue
             peer = cygrpc._ServicerContext(state, None, None, self._running_loop).peer()
+            if not self.turns.is_open(peer):
+                del state  # gRPC cancels the call and frees its memory
+                continue
             entries = self._entries.count(state) if self._entries else 0
             if self._methods.is_bomb(entries, is_attacked=self.turns.is_attacked):
-                del state  # gRPC cancels the call and frees its memory
-                if self.turns.is_open(peer):
-                    self._methods.charge(peer, entries)
+                del state
+                self._methods.charge(peer, entries)
                 continue
             self.turns.add(peer, name, state)
             if self.turns.is_crowded and self._side_by_side[method] < SIDE_BY_SIDE:
@@ -258,6 +260,7 @@ class _AioServer(cygrpc.AioServer):  # type: ignore[misc]  # Cython's classes ha
         if cygrpc._ServicerContext(state, None, None, self._running_loop).done():
             self._traffic.answered(peer)
         else:
+            self._traffic.lose(peer)
             self._methods.unanswered(peer, metadata_bytes)
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.DEBUG if isinstance(error, cygrpc.ExecuteBatchError) else logging.ERROR

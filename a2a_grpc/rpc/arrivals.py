@@ -98,7 +98,8 @@ class Arrivals:
         if raw is None:
             self._trimmer.wake()
             await self._refuse(context, _too_many())
-        elif raw is grpc.aio.EOF:
+        elif raw is grpc.aio.EOF:  # most often the client has reset the call
+            self._traffic.lose(peer)
             self._trimmer.wake()
             await self._refuse(context, InvalidRequestError("the call ended without a request"))
         else:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 CALL_BYTES = 256
 """Bytes for the frames of a call, in addition to its metadata and its request."""
 RESET_BYTES = 1024
-"""The charge for a call that was reset before it was begun. The server does the work of many frames for it."""
+"""The charge for a call that was reset before its request was read. The server does the work of many frames for it."""
 MESSAGE_BYTES = 64
 """Bytes for the frames of a further message of a call, with what TLS adds to them."""
 ALARM_BYTES = 256 * 1024
@@ -20,7 +20,7 @@ calling_peer: ContextVar[str] = ContextVar("a2a_grpc peer of the call", default=
 class Account:
     """The account of a connection: its calls, and the bytes that belong to them."""
 
-    __slots__ = ("answered", "arrived", "arriving", "begun", "charged", "dropped", "explained", "waiting")
+    __slots__ = ("answered", "arrived", "arriving", "begun", "charged", "dropped", "explained", "lost", "waiting")
 
     def __init__(self) -> None:
         self.begun = 0
@@ -39,6 +39,8 @@ class Account:
         """The number of calls that were accepted but not begun, because they were reset. Each was charged."""
         self.answered = 0
         """The number of calls that have ended with a status of the server."""
+        self.lost = 0
+        """The number of calls that were begun and have ended without a request, or without a status of the server."""
 
 
 class Traffic:
@@ -96,6 +98,17 @@ class Traffic:
         """Note that a call has ended with a status of the server."""
         if (account := self._accounts.get(peer)) is not None:
             account.answered += 1
+
+    def lose(self, peer: str) -> None:
+        """Note a call that has ended without a request, or because its client has left.
+
+        Charge the connection if there are more of them than requests that arrived. The requests of honest calls arrive,
+        also if the calls are canceled. Rapid resets come before the requests are read.
+        """
+        account = self.account(peer)
+        account.lost += 1
+        if account.lost > account.arrived:
+            self.charge(peer, RESET_BYTES)
 
     def is_proven(self, peer: str) -> bool:
         """Return True if a call of the connection was answered and none was charged, which is no flood."""

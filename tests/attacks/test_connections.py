@@ -83,6 +83,20 @@ async def test_bytes_of_a_new_connection_wait_until_it_is_let_in(listening: List
     await eventually(lambda: _equal(received(accepted), b"hello"))
 
 
+async def test_bytes_of_a_connection_that_is_held_again_wait_and_are_not_lost(listening: Listening) -> None:
+    client, accepted = await listening.connect()
+    client.send(b"first")
+    await eventually(lambda: _equal(received(accepted), b"first"))
+    for found in listening.connections.look(hold_new=True):
+        found.hold()
+    client.send(b"second")
+    (found,) = listening.look(hold_new=True)
+    assert (found.is_held, found.received, received(accepted)) == (True, len(b"first"), b"")
+    for found in listening.connections.look(hold_new=True):
+        found.let_in()
+    await eventually(lambda: _equal(received(accepted), b"second"))
+
+
 async def test_new_connections_do_not_wait_any_more_once_they_need_not(listening: Listening) -> None:
     listening.look(hold_new=True)
     listening.look(hold_new=False)

@@ -9,13 +9,14 @@ import grpc
 import grpc.aio
 import pytest
 
+from a2a_grpc.errors import A2AError
 from a2a_grpc.listening.connections import can_look
 from a2a_grpc.listening.counters import Channelz, Counters
 from a2a_grpc.listening.sockets import limit_waiting, listeners
-from a2a_grpc.rpc import AcceptingServer, Methods, TransportSettings, server_options
+from a2a_grpc.rpc import AcceptingServer, Arrivals, Methods, TransportSettings, server_options
 from a2a_grpc.rpc.accept import accepts_any_path
 from a2a_grpc.rpc.limits import CUT_CHARGE_BYTES, ENTRY_MEMORY_BYTES, MetadataLimit
-from a2a_grpc.rpc.traffic import Traffic
+from a2a_grpc.rpc.traffic import RESET_BYTES, Traffic
 from tests.attacks import http2
 from tests.attacks.floods import GET_TASK, acknowledge, streams
 from tests.attacks.rig import MiB, Target
@@ -43,7 +44,11 @@ class Waiting:
             await self.release.wait()
             return asked
 
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(serve)
+        async def refuse(context: "grpc.aio.ServicerContext[bytes, bytes]", error: A2AError) -> None:
+            await context.abort(error.code, str(error))
+
+        arrivals = Arrivals(places=100, timeout_s=60.0, refuse=refuse, traffic=self.traffic)
+        handler = arrivals.asked_for(grpc.unary_unary_rpc_method_handler(serve))
         self.server.serve(Methods({WAIT: handler}, limit=MetadataLimit(LIMIT, self.traffic)))
 
     @property
@@ -95,7 +100,7 @@ async def test_calls_whose_metadata_grpc_has_cut_are_charged_and_calls_that_a_cl
             peer.send(
                 b"".join(http2.request(stream, WAIT, b"", ("x-large", "l" * 15_000)) for stream in range(1, 11, 2))
             )
-            await eventually(lambda: _assert(account.begun == 5))
+            await eventually(lambda: _assert(account.arrived == 5))
             peer.send(b"".join(http2.rst_stream(stream) for stream in range(1, 11, 2)))
             await eventually(lambda: _assert(Channelz().of(named(peer)) == Counters(started=5, ended=5, messages=0)))
             await waiting.server.wait_for_calls(10.0)
@@ -106,7 +111,24 @@ async def test_calls_whose_metadata_grpc_has_cut_are_charged_and_calls_that_a_cl
             peer.send(http2.headers(1, block + http2.literal("x-bomb", "", index=True)))
             peer.send(http2.headers(3, block + http2.indexed(http2.FIRST_DYNAMIC) * 10_000))
             account = waiting.traffic.account(named(peer))
-            await eventually(lambda: _assert(account.charged == CUT_CHARGE_BYTES))
+            await eventually(lambda: _assert(account.charged == CUT_CHARGE_BYTES + RESET_BYTES))
+
+
+async def test_calls_that_are_reset_before_their_request_is_read_are_charged_and_other_calls_pay_for_them() -> None:
+    async with Waiting() as waiting:
+        waiting.release.set()
+        with http2.Peer.connect(waiting.address) as peer:
+            await asyncio.to_thread(acknowledge, peer)
+            account = waiting.traffic.account(named(peer))
+            peer.send(http2.request(1, WAIT))
+            await eventually(lambda: _assert(account.answered == 1))
+            block, resets = http2.request_block(WAIT), range(3, 23, 2)
+            peer.send(b"".join(http2.headers(stream, block) for stream in resets))
+            await eventually(lambda: _assert(account.waiting == len(resets)))
+            peer.send(b"".join(http2.rst_stream(stream) for stream in resets))
+            await eventually(lambda: _assert(account.lost == len(resets)))
+            assert account.arrived == 1
+            assert account.charged == (len(resets) - 1) * RESET_BYTES
 
 
 async def test_a_header_list_of_thousands_of_entries_is_charged_and_not_begun() -> None:
