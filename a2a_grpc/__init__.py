@@ -11,6 +11,7 @@ follower whose events are sent. A blocking send is a follower whose events are f
 The modules by floor. A module imports from its own package and lower floors. A package's docstring names its modules.
 
     6  cli          the command line
+       testing      real servers, scripted agents and a clock, for tests of agents and of their callers
     5  server       serving one agent: start and shutdown, checks of requests, the eleven RPCs
        sentinel     one address for agents that have none of their own, and the registry in which they are found
        adapters     agents of other frameworks as agents here, and the other way round

@@ -93,6 +93,21 @@ CHAPTERS = (
         },
     ),
     Chapter(
+        "reference-testing.md",
+        "Reference: tests",
+        "This page lists what helps to test agents and the programs that call them. [Test agents and"
+        " clients](testing.md) shows how to use it.",
+        {
+            "a2a_grpc.testing": [
+                *("running", "Clock", "assert_state", "assert_events", "collect", "described"),
+                *("ScriptedAgent", "Status", "Pieces", "Pause", "Ask"),
+            ],
+            "(a2a_grpc.testing.scripted)": ["Step"],
+            "(a2a_grpc.testing.events)": ["Expected"],
+            "(a2a_grpc.testing.clock)": ["Settle"],
+        },
+    ),
+    Chapter(
         "reference-push.md",
         "Reference: push notifications",
         "This page lists what receives push notifications, and the settings of a server that sends them. [Receiving"

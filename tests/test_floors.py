@@ -12,6 +12,7 @@ from tests.harness import ROOT
 
 FLOORS = {
     "cli": 6,
+    "testing": 6,
     "server": 5,
     "sentinel": 5,
     "adapters": 5,

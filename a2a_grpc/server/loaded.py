@@ -40,6 +40,7 @@ def make_server(
     authorize: Authorize | None = None,
     private_socket: Path | None = None,
     private_callers: Vouching | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Server:
     """Return a server whose settings come from one mapping and the environment.
 
@@ -52,39 +53,42 @@ def make_server(
         authorize: A function for policies of your own.
         private_socket: The path of a Unix socket on which the server listens as well.
         private_callers: The authenticator of this socket.
+        environ: The environment variables; by default those of the process.
 
     Raises:
         TypeError: No setting has a name that was given.
         ConfigurationError: A setting has a value that is not possible.
     """
     refuse_unknown(settings, *SETTINGS)
-    settings, authenticators_of_settings = with_callers(settings)
+    settings, authenticators_of_settings = with_callers(settings, environ)
     return Server(
         agent,
-        load(ServerSettings, settings),
-        engine=load(EngineSettings, settings),
-        transport=load(TransportSettings, settings),
-        limits=load(RequestLimits, settings),
+        load(ServerSettings, settings, environ),
+        engine=load(EngineSettings, settings, environ),
+        transport=load(TransportSettings, settings, environ),
+        limits=load(RequestLimits, settings, environ),
         store=store,
         interceptors=interceptors,
         auth=(*authenticators, *authenticators_of_settings),
         authorize=authorize,
-        callers=load(AuthSettings, settings),
-        push=load(PushSettings, settings),
-        webhooks=load(WebhookSettings, settings),
-        callbacks=load(CallbackSettings, settings),
+        callers=load(AuthSettings, settings, environ),
+        push=load(PushSettings, settings, environ),
+        webhooks=load(WebhookSettings, settings, environ),
+        callbacks=load(CallbackSettings, settings, environ),
         private_socket=private_socket,
         private_callers=private_callers,
     )
 
 
-def with_callers(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[Authenticator]]:
+def with_callers(
+    settings: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> tuple[Mapping[str, Any], Sequence[Authenticator]]:
     """Return the authenticators that settings name. Return the settings as well, with the client CA of the file."""
-    found = accepted(load(AuthSettings, settings), client_ca=client_ca_of(settings))
+    found = accepted(load(AuthSettings, settings, environ), client_ca=client_ca_of(settings, environ))
     return {**settings, "tls_client_ca": found.client_ca}, found.authenticators
 
 
-def client_ca_of(settings: Mapping[str, Any]) -> str | None:
+def client_ca_of(settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> str | None:
     """Return the file with the CAs of client certificates that settings, or the environment, name; None if neither.
 
     Raises:
@@ -92,7 +96,7 @@ def client_ca_of(settings: Mapping[str, Any]) -> str | None:
     """
     client_ca: str | None = settings.get("tls_client_ca")
     if client_ca is None:
-        client_ca = os.environ.get(f"{PREFIX}TLS_CLIENT_CA")
+        client_ca = (os.environ if environ is None else environ).get(f"{PREFIX}TLS_CLIENT_CA")
     if client_ca == "":
         raise ConfigurationError("tls_client_ca is empty")
     return client_ca
