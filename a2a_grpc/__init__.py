@@ -9,7 +9,6 @@ The idea: **a task is an append-only log of events. Each reader of events follow
 follower whose events are sent. A blocking send is a follower whose events are folded. docs/architecture.md explains it.
 
 The modules by floor. A module imports from its own package and lower floors. A package's docstring names its modules.
-
     6  cli          the command line
        testing      real servers, scripted agents and a clock, for tests of agents and of their callers
     5  server       serving one agent: start and shutdown, checks of requests, the eleven RPCs
