@@ -3,6 +3,7 @@
 A module is imported only by its name, and needs what it adapts, which is in the extra of the same name.
 
 executor     an `AgentExecutor` of the official SDK as an agent
+langgraph    a compiled graph of LangGraph, and remote agents as its tools
 program      a program: its input is the message, its output the artifact
 proxy        an agent of another binding, served here
 tool         a remote agent as a function that a language model calls

@@ -16,7 +16,7 @@ steps    the steps of a turn, whose results are stored
 packed   values that a task keeps, as bytes
 """
 
-from a2a_grpc.agent.agent import Agent, Skill
+from a2a_grpc.agent.agent import DEFAULT_MODES, Agent, Skill
 from a2a_grpc.agent.answer import Answer
 from a2a_grpc.agent.backend import TurnBackend
 from a2a_grpc.agent.callback import CallbackTask
@@ -31,6 +31,7 @@ from a2a_grpc.agent.threads import Threads
 from a2a_grpc.agent.turn import Turn
 
 __all__ = [
+    "DEFAULT_MODES",
     "INSTEAD",
     "Agent",
     "Answer",

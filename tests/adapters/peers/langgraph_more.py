@@ -1,0 +1,159 @@
+"""What else the adapter of LangGraph does, as one JSON object that tests/adapters/test_langgraph.py reads."""
+
+import asyncio
+import json
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+
+from a2a_grpc import Agent, Client, Part, Server, ServerSettings, Task, Turn, connect, data_of, text_of
+from a2a_grpc.adapters.langgraph import agent_of, as_tool
+from a2a_grpc.agent import InputRequired
+from a2a_grpc.lifecycle import state_name
+from a2a_grpc.parts import files_of, user_message
+from a2a_grpc.wire import ROLE_AGENT
+from tests.adapters.peers.langgraph_peer import graph
+
+SETTINGS = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+LIBRARY = Agent("Library", "Finds books.")
+
+
+@LIBRARY.skill()
+async def find(turn: Turn) -> str:
+    """Find a book."""
+    await turn.status("searching")
+    await turn.artifact({"progress": 0.5}, id="progress")
+    if turn.text == "which":
+        raise InputRequired("Which shelf?")
+    return f"{turn.text} in {turn.context_id}"
+
+
+async def sent(client: Client, content: Any, **options: Any) -> Task:
+    task = await client.send(content, **options)
+    assert isinstance(task, Task)
+    return task
+
+
+def seen(task: Task) -> list[str]:
+    return [state_name(task.status.state), text_of(task), str(data_of(task.status.message))]
+
+
+async def questions(client: Client) -> list[list[str]]:
+    """Two interrupts at once are asked one after the other."""
+    task = await sent(client, "two questions")
+    second = await sent(client, "red", task_id=task.id)
+    third = await sent(client, "large", task_id=task.id)
+    return [seen(task), seen(second), [state_name(third.status.state), text_of(third)]]
+
+
+async def conversation(client: Client) -> list[str]:
+    """Tasks of one conversation know the completed ones before them, those at the same time too, and no other ones."""
+    waits = await sent(client, "trip to Rome")
+    known = {"context_id": waits.context_id}
+    one, two = await asyncio.gather(*(sent(client, "trip to Oslo", **known) for _ in range(2)))
+    await asyncio.gather(sent(client, "Monday", task_id=one.id), sent(client, "Sunday", task_id=two.id))
+    all_of = text_of(await sent(client, "history", **known))
+    rome = text_of(await sent(client, "Friday", task_id=waits.id))
+    return [str(sorted(all_of.split(" | "))), rome, text_of(await sent(client, "history"))]
+
+
+async def told(client: Client) -> list[str]:
+    """What a node gives its stream writer: a status, the progress of the work, data."""
+    async with client.stream("progress") as events:
+        found = [event async for event in events]
+    said = [message for event in found if (message := getattr(getattr(event, "status", None), "message", None))]
+    statuses = [text_of(message) or str(data_of(message)) for message in said if message.parts]
+    assert events.task is not None
+    return [*statuses, str(data_of(events.task))]
+
+
+async def files() -> list[str]:
+    """A file of the message is a block of the model's message, and a block of its answer is a file."""
+
+    async def look(state: MessagesState) -> dict[str, Any]:
+        text, image = state["messages"][-1].content
+        return {"messages": [AIMessage([{"type": "text", "text": f"{text['text']} {image['mime_type']}"}, image])]}
+
+    made = StateGraph(MessagesState).add_node(look).add_edge(START, "look").compile()
+    agent = agent_of(made, "Eye", "Looks at pictures.", input_modes=["*/*"], output_modes=["*/*"])
+    async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+        task = await sent(client, user_message(["see", Part(raw=b"png", media_type="image/png", filename="a")]))
+        [file] = files_of(task)
+        return [text_of(task), file.filename, file.media_type, file.raw.decode()]
+
+
+async def tools() -> list[Any]:
+    """A tool node calls a remote agent, in one conversation of it for each thread, and tells its progress."""
+    async with Server(LIBRARY, SETTINGS) as library:
+        tool = as_tool(library.grpc_address, name="library", description="Finds books.")
+
+        async def model(state: MessagesState) -> dict[str, Any]:
+            text = str(state["messages"][-1].text)
+            calls = [{"name": "library", "args": {"message": word}, "id": word} for word in text.split()]
+            return {"messages": [AIMessage("", tool_calls=calls)]}
+
+        made = StateGraph(MessagesState).add_sequence([model, ToolNode([tool], name="tools")]).add_edge(START, "model")
+        agent = agent_of(
+            made.compile(checkpointer=InMemorySaver()),
+            "Reader",
+            "Reads.",
+            output=lambda state: [str(message.text) for message in state["messages"] if message.type == "tool"],
+        )
+        async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+            task = await sent(client, "Emma which Emma")
+        answers = data_of(task.artifacts[-1])
+        assert isinstance(answers, list)
+        statuses = {text_of(message) for message in task.history if message.role == ROLE_AGENT}
+        found = await tool.ainvoke({"message": "Ulysses"})
+        refused = await tool.ainvoke({"message": "Ulysses", "task_id": "nobody"})
+    gone = await tool.ainvoke({"message": "Ulysses"})
+    return [
+        answers[0].partition(" in ")[0],
+        answers[0] == answers[2],
+        "Which shelf?" in answers[1],
+        sorted(statuses),
+        data_of(task.artifacts[0]),
+        found.partition(" in ")[0],
+        "refused the message" in refused,
+        gone,
+        sorted(tool.args),
+    ]
+
+
+async def failures() -> list[list[str]]:
+    """A graph whose state was lost cannot go on, and one without an end is stopped."""
+    found = []
+    saver = InMemorySaver()
+    agent = agent_of(graph().compile(checkpointer=saver), "Traveller", "Plans trips.")
+    async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+        task = await sent(client, "trip to Rome")
+        saver.storage.clear()
+        found.append(seen(await sent(client, "Friday", task_id=task.id))[:2])
+
+    async def endless(state: MessagesState) -> None:
+        raise GraphRecursionError
+
+    made = StateGraph(MessagesState).add_node(endless).add_edge(START, "endless").compile()
+    async with Server(agent_of(made, "Endless", "Runs."), SETTINGS) as server, connect(server.grpc_address) as client:
+        found.append(seen(await sent(client, "go"))[:2])
+    return found
+
+
+async def main() -> None:
+    agent = agent_of(graph().compile(checkpointer=InMemorySaver()), "Traveller", "Plans trips.")
+    async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+        found: dict[str, Any] = {
+            "questions": await questions(client),
+            "conversation": await conversation(client),
+            "told": await told(client),
+        }
+    found |= {"files": await files(), "tools": await tools(), "failures": await failures()}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
