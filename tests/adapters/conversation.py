@@ -9,7 +9,7 @@ message            the agent
 "trip to Rome"     asks "Which date?"; the answer "Friday" makes it answer "Rome on Friday."
 "wait"             notes "waiting" and waits; when it is canceled, it notes "canceled"
 "two steps"        notes "first", and when this step is finished, "second"; if NOTES has one "second" only, it waits,
-                   else it answers "Both are done."
+                   else the end of its answer is "Both are done."
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from a2a_grpc import Client, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent, connect, text_of
 from tests.crash.server import DIES_WITH_US
+from tests.docs.pages import blocks
 from tests.harness import ROOT, eventually
 from tests.interop.environments import Environment, python_of
 from tests.ports import free_address
@@ -33,6 +34,12 @@ START_S = 120.0
 
 WORKING, INPUT_REQUIRED = TaskState.TASK_STATE_WORKING, TaskState.TASK_STATE_INPUT_REQUIRED
 COMPLETED, CANCELED = TaskState.TASK_STATE_COMPLETED, TaskState.TASK_STATE_CANCELED
+
+
+def documented(framework: str) -> str:
+    """The program of the section of docs/adapters.md whose comment says that it needs the framework."""
+    [example] = [block for block in blocks(ROOT / "docs" / "adapters.md") if f"needs {framework};" in block.how]
+    return example.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +108,11 @@ class Conversation:
         await eventually(is_noted, within_s=60)
 
 
-async def play(peer: Peer, folder: Path) -> None:
-    """Play the conversation: a stream, a question, a cancel, then a crash with one task at work and one that waits."""
+async def play(peer: Peer, folder: Path) -> str:
+    """Play the conversation: a stream, a question, a cancel, then a crash with one task at work and one that waits.
+
+    Return the text of the task that was at work.
+    """
     conversation = await asyncio.to_thread(Conversation, peer, folder)
     async with conversation.life() as client:
         await streams(client)
@@ -115,9 +125,11 @@ async def play(peer: Peer, folder: Path) -> None:
     async with conversation.life() as client:
         await answers_with_what_it_knew(client, waiting)
         done = await client.wait(working.id)
-        assert (done.status.state, text_of(done)) == (COMPLETED, "Both are done.")
+        assert done.status.state == COMPLETED
+        assert text_of(done).endswith("Both are done.")
     assert conversation.noted().count("second") == 2
     assert conversation.noted().count("first") == (1 if peer.keeps_steps else 2)
+    return text_of(done)
 
 
 async def streams(client: Client) -> None:

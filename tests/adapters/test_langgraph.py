@@ -5,16 +5,44 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.conversation import Peer, play
+from tests.adapters.conversation import Peer, documented, play
 from tests.interop.environments import framework, python_of, run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]  # the first use of an environment installs it
 
 LANGGRAPH = Peer("langgraph_peer.py", framework("langgraph", "langgraph-checkpoint-sqlite"), keeps_steps=True)
 
+CALLER = """
+import asyncio
+
+from a2a_grpc import Server, ServerSettings, TaskArtifactUpdateEvent, connect, text_of
+from travel import agent
+
+
+async def main() -> None:
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+    async with Server(agent, settings) as server, connect(server.grpc_address) as client:
+        task = await client.send("a trip to Rome")
+        print(text_of(task.status.message))
+        async with client.stream("Friday", task_id=task.id) as events:
+            pieces = [text_of(event.artifact) async for event in events if isinstance(event, TaskArtifactUpdateEvent)]
+        print(*pieces, sep="|")
+
+
+asyncio.run(main())
+"""
+
+
+async def test_the_graph_of_the_page_asks_its_user_then_streams_its_plan(tmp_path: Path) -> None:
+    (tmp_path / "travel.py").write_text(documented("langgraph"))
+    (tmp_path / "caller.py").write_text(CALLER)
+    printed = await run(python_of(LANGGRAPH.environment), str(tmp_path / "caller.py"))
+    assert printed.splitlines() == ["Which date?", "Take| |the| |night| |train.|"]
+
 
 async def test_the_conversation_is_played_with_a_graph(tmp_path: Path) -> None:
-    await play(LANGGRAPH, tmp_path)
+    """The step that was at work in the crash has written "Both will be "; the one before it stays as it was."""
+    assert await play(LANGGRAPH, tmp_path) == "One. Both are done."
 
 
 async def test_a_graph_asks_twice_knows_its_conversation_takes_and_gives_files_and_calls_remote_agents() -> None:
@@ -30,12 +58,14 @@ async def test_a_graph_asks_twice_knows_its_conversation_takes_and_gives_files_a
             "Rome on Friday.",
             "history",
         ],
+        "without_checkpoints": "story | Once upon a time. | history",
         "told": ["reading", "{'page': 3}", "{'progress': 0.5}"],
         "files": ["see image/png", "a", "image/png", "png"],
         "tools": [
             *("Emma", True, True, ["searching"], {"progress": 0.5}, "Ulysses", True),
             *("The agent 'library' cannot be reached now.", ["message", "task_id"]),
         ],
+        "own_question": [["INPUT_REQUIRED", "How many?"], ["COMPLETED", "apples two"]],
         "failures": [
             ["FAILED", "The state of this task was lost with the server. Send the message again, as a new task."],
             ["FAILED", "The agent has not come to an end within its number of steps."],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from a2a_grpc.adapters.missing import needed
+from a2a_grpc.adapters.past import Said
 from a2a_grpc.parts import Contents, data_of, files_of, text_of, to_python
 from a2a_grpc.wire import Message, Part
 
@@ -21,6 +22,11 @@ def human_message(message: Message) -> HumanMessage:
     kinds = {part.WhichOneof("content") for part in message.parts}
     content = text_of(message) if kinds <= {"text"} else [block(part) for part in message.parts]
     return HumanMessage(content, id=message.message_id)
+
+
+def past_message(said: Said) -> BaseMessage:
+    """Return what was said in an earlier task as a message."""
+    return HumanMessage(said.text) if said.is_user else AIMessage(said.text)
 
 
 def block(part: Part) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from dataclasses import dataclass
 from typing import Any
 
-from a2a_grpc.adapters.langgraph.content import answer_in, human_message, plain_value, result_of
+from a2a_grpc.adapters.langgraph.content import answer_in, human_message, past_message, plain_value, result_of
 from a2a_grpc.adapters.langgraph.written import Written, task_of
 from a2a_grpc.adapters.missing import needed
+from a2a_grpc.adapters.past import said_before
 from a2a_grpc.agent import Failed, InputRequired, Turn
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import Contents, parts, put, struct, to_dict
@@ -24,6 +25,8 @@ INTERRUPT = "urn:a2a-grpc:langgraph-interrupt"
 """The key in the metadata of a question, with the id of its interrupt."""
 TURN = "turn"
 """The key in `config["configurable"]` with which a node finds the turn."""
+MESSAGE_ID = "message_id"
+"""The key in `config["configurable"]`, and so in each checkpoint, with the id of the message that began the run."""
 EARLIER = 10
 """How many earlier tasks of a conversation are looked at for its state."""
 LOST = "The state of this task was lost with the server. Send the message again, as a new task."
@@ -67,7 +70,8 @@ class Run:
         is_kept = bool(graph.checkpointer)
         config = self._config(turn, task_of(turn).id)
         step = await self._step(graph, turn, config)
-        written = Written(turn, self.nodes, has_steps=is_kept)
+        is_again = step is None or step is FINISHED
+        written = Written(turn, self.nodes, has_steps=is_kept, is_again=is_again)
         values: Any = None
         if step is not FINISHED:
             # Each checkpoint is stored before the next step begins: a step that was finished is not done again.
@@ -97,7 +101,7 @@ class Run:
 
     def _config(self, turn: Turn, task_id: str) -> RunnableConfig:
         """Return the configuration of a run in the thread of a task."""
-        thread = {"thread_id": f"{turn.context_id}/{task_id}", TURN: turn}
+        thread = {"thread_id": f"{turn.context_id}/{task_id}", MESSAGE_ID: turn.message.message_id, TURN: turn}
         return {**self.config, "configurable": {**self.config.get("configurable", {}), **thread}}
 
     async def _step(self, graph: Pregel, turn: Turn, config: RunnableConfig) -> Any:
@@ -108,8 +112,8 @@ class Run:
             if asked is not None:
                 raise Failed(LOST)
             return await self._begin(graph, turn)
-        if asked is None and turn.attempt == 1:  # a node has ended the turn before, without an interrupt
-            return self._given(turn)
+        if asked is None and state.metadata.get(MESSAGE_ID) != turn.message.message_id:
+            return self._given(turn)  # a node has ended the turn before, without an interrupt
         waiting = _waiting(state)
         for interrupt in waiting:
             if asked is not None and _is_question(asked, interrupt):
@@ -124,7 +128,11 @@ class Run:
     async def _begin(self, graph: Pregel, turn: Turn) -> Any:
         """Return the input of a new thread, which begins with the state of the conversation."""
         given = self._given(turn)
-        if not (self.history and graph.checkpointer and isinstance(given, dict)):
+        if not self.history:
+            return given
+        if not graph.checkpointer and not self.input:
+            return {"messages": [*map(past_message, await said_before(turn, EARLIER)), *given["messages"]]}
+        if not graph.checkpointer or not isinstance(given, dict):
             return given
         before = await self._before(graph, turn)
         return before | {key: _reduced(graph.channels.get(key), before.get(key), one) for key, one in given.items()}

@@ -25,7 +25,7 @@ class Written:
         has_contents: True once a text or a file was written, also by an earlier run of the turn.
     """
 
-    def __init__(self, turn: Turn, nodes: frozenset[str], *, has_steps: bool) -> None:
+    def __init__(self, turn: Turn, nodes: frozenset[str], *, has_steps: bool, is_again: bool) -> None:
         self._turn = turn
         self._nodes = nodes
         self._has_steps = has_steps
@@ -33,7 +33,7 @@ class Written:
         """The ids of the messages of each step, in their order."""
         self._open: dict[str, None] = {}
         """The artifacts of this run, in their order."""
-        self.has_contents = turn.attempt > 1 and any(text_of(one) for one in task_of(turn).artifacts)
+        self.has_contents = is_again and any(text_of(one) for one in task_of(turn).artifacts)
 
     async def message(self, chunk: object, about: Mapping[str, Any]) -> None:
         """Write a message, or a chunk of one, if it is a model's."""
@@ -49,7 +49,8 @@ class Written:
         self.has_contents = True
 
     def _id_of(self, step: str, message_id: str | None) -> str:
-        step = step if self._has_steps else ""  # without checkpoints, the names of steps are new in each run
+        if not self._has_steps:  # without checkpoints, the names of steps are new in each run
+            step = self._turn.message.message_id
         order = self._messages.setdefault(step, [])
         if message_id not in order:
             order.append(message_id)

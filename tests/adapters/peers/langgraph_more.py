@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -59,6 +60,14 @@ async def conversation(client: Client) -> list[str]:
     all_of = text_of(await sent(client, "history", **known))
     rome = text_of(await sent(client, "Friday", task_id=waits.id))
     return [str(sorted(all_of.split(" | "))), rome, text_of(await sent(client, "history"))]
+
+
+async def without_checkpoints() -> str:
+    """A graph that keeps nothing gets the texts of the earlier tasks."""
+    agent = agent_of(graph().compile(), "Traveller", "Plans trips.")
+    async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+        told = await sent(client, "story")
+        return text_of(await sent(client, "history", context_id=told.context_id))
 
 
 async def told(client: Client) -> list[str]:
@@ -124,6 +133,20 @@ async def tools() -> list[Any]:
     ]
 
 
+async def own_question() -> list[list[str]]:
+    """A node ends the turn with an outcome; the next message is a further input of the same thread."""
+
+    async def ask(state: MessagesState) -> dict[str, Any]:
+        if len(state["messages"]) == 1:
+            raise InputRequired("How many?")
+        return {"messages": [AIMessage(" ".join(str(message.text) for message in state["messages"]))]}
+
+    made = StateGraph(MessagesState).add_node(ask).add_edge(START, "ask").compile(checkpointer=InMemorySaver())
+    async with Server(agent_of(made, "Shop", "Sells."), SETTINGS) as server, connect(server.grpc_address) as client:
+        task = await sent(client, "apples")
+        return [seen(task)[:2], seen(await sent(client, "two", task_id=task.id))[:2]]
+
+
 async def failures() -> list[list[str]]:
     """A graph whose state was lost cannot go on, and one without an end is stopped."""
     found = []
@@ -144,14 +167,21 @@ async def failures() -> list[list[str]]:
 
 
 async def main() -> None:
+    logging.getLogger("a2a_grpc").setLevel(logging.ERROR)  # one agent is not reached
     agent = agent_of(graph().compile(checkpointer=InMemorySaver()), "Traveller", "Plans trips.")
     async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
         found: dict[str, Any] = {
             "questions": await questions(client),
             "conversation": await conversation(client),
             "told": await told(client),
+            "without_checkpoints": await without_checkpoints(),
         }
-    found |= {"files": await files(), "tools": await tools(), "failures": await failures()}
+    found |= {
+        "files": await files(),
+        "tools": await tools(),
+        "failures": await failures(),
+        "own_question": await own_question(),
+    }
     print(json.dumps(found))
 
 

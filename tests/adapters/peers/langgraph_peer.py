@@ -31,21 +31,27 @@ def note(line: str) -> None:
         file.write(f"{line}\n")
 
 
-class StoryTeller(BaseChatModel):
-    """A model that tells the story word by word."""
+class Teller(BaseChatModel):
+    """A model that says words, each as a piece of its own, and then may wait."""
+
+    words: list[str]
+    waits: bool = False
 
     @property
     def _llm_type(self) -> str:
-        return "story"
+        return "teller"
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **options: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("".join(STORY)))])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("".join(self.words)))])
 
     async def _astream(
         self, messages: list[BaseMessage], *args: Any, **options: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for word in STORY:
+        for word in self.words:
             yield ChatGenerationChunk(message=AIMessageChunk(word))
+        if self.waits:
+            note("second")
+            await asyncio.Event().wait()
 
 
 def choose(state: MessagesState) -> str | list[Send]:
@@ -58,7 +64,7 @@ def choose(state: MessagesState) -> str | list[Send]:
 
 
 async def story(state: MessagesState) -> dict[str, Any]:
-    return {"messages": [await StoryTeller().ainvoke(state["messages"])]}
+    return {"messages": [await Teller(words=STORY).ainvoke(state["messages"])]}
 
 
 async def trip(state: MessagesState) -> dict[str, Any]:
@@ -75,14 +81,15 @@ async def wait(state: MessagesState) -> None:
         note("canceled")
 
 
-async def first(state: MessagesState) -> None:
+async def first(state: MessagesState) -> dict[str, Any]:
     note("first")
+    return {"messages": [AIMessage("One. ")]}
 
 
 async def second(state: MessagesState) -> dict[str, Any]:
+    if "second" not in noted():
+        await Teller(words=["Both ", "will be "], waits=True).ainvoke("go")
     note("second")
-    if noted().count("second") == 1:
-        await asyncio.Event().wait()
     return {"messages": [AIMessage("Both are done.")]}
 
 
