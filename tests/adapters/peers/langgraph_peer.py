@@ -31,7 +31,7 @@ def note(line: str) -> None:
         file.write(f"{line}\n")
 
 
-class Teller(BaseChatModel):
+class Teller(BaseChatModel):  # type: ignore[misc]  # LangChain is not checked
     """A model that says words, each as a piece of its own, and then may wait."""
 
     words: list[str]
