@@ -5,6 +5,9 @@ verb         what the verbs that call an agent share
 
 Verbs, one file each:
 
+chat         a conversation in the terminal
+conversation  its messages, answers and questions
+lines        the lines that a user types in it
 send         send a message and print the answer
 stream       send a message and print the events of its task
 subscribe    print the events of a task

@@ -17,6 +17,7 @@ VERBS = (
     "sentinel",
     "agents",
     "card",
+    "chat",
     "send",
     "stream",
     "subscribe",
@@ -84,7 +85,7 @@ def _add(app: typer.Typer, name: str) -> None:
 
             function = getattr(module, "list_tasks" if name == "list" else name)
             about = with_examples(name, function.__doc__)
-            command = verb(function, authenticates=name != "login")
+            command = verb(function, authenticates=name != "login", hears_interrupts=name == "chat")
             app.command(name, cls=Command, help=about, epilog=EPILOG)(command)
 
 

@@ -22,7 +22,7 @@ def message_parts(texts: list[str], files: list[FilePath], data: list[str]) -> l
 
     Raise ConfigurationError if there is no part.
     """
-    parts = [Part(text=_stdin() if text == "-" else _utf8(text)) for text in ([" ".join(texts)] if texts else [])]
+    parts = [Part(text=_stdin() if text == "-" else utf8(text)) for text in ([" ".join(texts)] if texts else [])]
     for file in files:
         try:
             parts.append(file_part(file))
@@ -39,7 +39,7 @@ def json_of(option: str, text: str) -> Json:
 
     Raise ConfigurationError, with the name of the option, if it is not JSON.
     """
-    text = _utf8(text)
+    text = utf8(text)
     given = text if text.startswith("@") else _cut(text)
     if text.startswith("@"):
         try:
@@ -191,7 +191,7 @@ def _stdin() -> str:
         raise ConfigurationError(f"standard input cannot be read: {error.strerror}") from None
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """Return the text as UTF-8. Raise ConfigurationError if this is not possible."""
     try:
         return os.fsencode(text).decode()  # in a locale such as C, Python keeps the bytes of the arguments undecoded

@@ -18,6 +18,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "agents show": ("a2a-grpc agents show cancellable@fame.fabric",),
     "card": ("a2a-grpc card http://127.0.0.1:8080", "a2a-grpc card --validate card.json"),
+    "chat": (
+        "a2a-grpc chat",
+        "a2a-grpc chat --sentinel 127.0.0.1:8000 --agent poet@example.com",
+        "printf 'Ada\\nBob\\n' | a2a-grpc chat",
+    ),
     "send": (
         'a2a-grpc send "Ada"',
         'a2a-grpc send --file report.pdf --data \'{"pages": 3}\' "Summarize this."',

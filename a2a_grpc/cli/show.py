@@ -141,8 +141,19 @@ class Show:
         when = f"  {moment(changed)}  {age(changed, time.time()):>4}  "
         self.fields(f"{task.id:36}", "  ", state, when, said[0] if said else "")
 
-    def event(self, event: Event) -> None:
-        """Print one event of a stream."""
+    def begin(self) -> None:
+        """Forget what was shown. Call this before the events of another task."""
+        self._pieces = Pieces()
+        self._done.clear()
+
+    def said(self, parts: Iterable[Part]) -> None:
+        """Print the parts of a message on standard output."""
+        self._end_line()
+        self._contents(parts)
+        self._end_line()
+
+    def event(self, event: Event, *, with_state: bool = True) -> None:
+        """Print one event of a stream. `with_state` prints the state of the task as well."""
         if self.as_json:
             return self.json(element_of(event))
         is_whole = isinstance(event, TaskArtifactUpdateEvent) and not event.append
@@ -153,9 +164,9 @@ class Show:
                 self._end_line()  # these parts do not continue the text of the line
             self._contents(parts, artifact)
         match event:
-            case Task():
+            case Task() if with_state:
                 self.status(event.status, event.id)
-            case TaskStatusUpdateEvent():
+            case TaskStatusUpdateEvent() if with_state:
                 self.status(event.status, event.task_id)
         return None
 

@@ -8,7 +8,7 @@ import signal
 import traceback
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,13 @@ class Session:
 Verb = Callable[..., Awaitable[ExitCode | None]]
 
 
-def verb(function: Verb, *, authenticates: bool = True) -> Callable[..., None]:
+def verb(function: Verb, *, authenticates: bool = True, hears_interrupts: bool = False) -> Callable[..., None]:
     """Return a command for a coroutine function that takes a Session and options. The shared options are added.
 
     Those for credentials are left out if the command does not authenticate.
 
     An error of the function is printed in one line and ends the command with an exit code. Ctrl-C sets
-    `session.interrupted` and cancels the function.
+    `session.interrupted` and cancels the function, unless the function hears interrupts itself.
     """
     own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "session"]
     hints = typing.get_type_hints(function, include_extras=True)
@@ -137,7 +137,7 @@ def verb(function: Verb, *, authenticates: bool = True) -> Callable[..., None]:
         if "target" in arguments:
             target = arguments["target"]
             given["agent"] = given["agent"] if target is None else target
-        raise typer.Exit(_run(function, arguments, given))
+        raise typer.Exit(_run(function, arguments, given, hears_interrupts))
 
     parameters = sorted([*own, *shared], key=lambda parameter: parameter.kind)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -182,10 +182,10 @@ def shared_parameters(authenticates: bool = True) -> list[inspect.Parameter]:
     ]  # fmt: skip
 
 
-def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any]) -> int:
+def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any], hears_interrupts: bool) -> int:
     try:
         session = _session(given)
-        return asyncio.run(_main(function, session, arguments))
+        return asyncio.run(_main(function, session, arguments, hears_interrupts))
     except (A2AError, ConfigurationError, TimeoutError) as error:
         say_error(error)
         return exit_code_of(error)
@@ -202,8 +202,8 @@ def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any]) -> in
         return ExitCode.INTERRUPTED
 
 
-async def _main(function: Verb, session: Session, arguments: dict[str, Any]) -> int:
-    with _interrupting(session.interrupted):
+async def _main(function: Verb, session: Session, arguments: dict[str, Any], hears_interrupts: bool) -> int:
+    with nullcontext() if hears_interrupts else _interrupting(session.interrupted):
         try:
             async with asyncio.timeout(session.timeout_s):
                 code = await function(session, **arguments)

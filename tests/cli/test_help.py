@@ -47,6 +47,7 @@ def test_these_are_the_verbs() -> None:
         "agents find",
         "agents show",
         "card",
+        "chat",
         "send",
         "stream",
         "subscribe",
@@ -123,7 +124,7 @@ def test_no_option_means_two_things() -> None:
 
 def test_the_exit_codes_are_documented_at_every_verb_that_calls_an_agent() -> None:
     calling = {path: command for path, command in commands() if any(item.name == "agent" for item in command.params)}
-    assert len(calling) == 20
+    assert len(calling) == 21
     assert [path for path, command in calling.items() if command.epilog != CODES] == []
 
 
