@@ -65,6 +65,7 @@ async def test_a_graph_asks_twice_knows_its_conversation_takes_and_gives_files_a
             *("Emma", True, True, ["searching"], {"progress": 0.5}, "Ulysses", True),
             *("The agent 'library' cannot be reached now.", ["message", "task_id"]),
         ],
+        "subgraphs": [["Hello there."], ["Hello ", "there."]],
         "own_question": [["INPUT_REQUIRED", "How many?"], ["COMPLETED", "apples two"]],
         "failures": [
             ["FAILED", "The state of this task was lost with the server. Send the message again, as a new task."],

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 
 import pytest
 
@@ -128,3 +129,8 @@ async def test_name_and_description_come_from_the_card_in_the_form_that_models_a
         remote_tool(remote, name="with space")
     assert [name_of(name) for name in ("9 lives", "日本", "a" * 70)] == ["agent_9_lives", "agent", "a" * 64]
     assert len(description_of(AgentCard(description="x" * 5000))) == 1024
+
+
+def test_an_adapter_whose_framework_is_not_installed_names_its_extra() -> None:
+    with pytest.raises(ImportError, match=r"langchain_core is not installed; .*'a2a-grpc\[langgraph\]'"):
+        import_module("a2a_grpc.adapters.langgraph")

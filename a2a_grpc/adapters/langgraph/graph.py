@@ -28,6 +28,7 @@ def agent_of(
     input: Callable[[Turn], Any] | None = None,
     output: Callable[[Any], Contents] | None = None,
     nodes: Sequence[str] = (),
+    subgraphs: bool = False,
     history: bool = True,
     resumable: bool = False,
     config: RunnableConfig | None = None,
@@ -51,6 +52,8 @@ def agent_of(
         output: The function that makes the result from the final state. By default the result is what was streamed, or
             else the last message, or else the state.
         nodes: The nodes whose messages are streamed; empty for all.
+        subgraphs: True to stream the messages of subgraphs while models write them. If False, a message of a subgraph
+            comes as a whole, once a node returns it.
         history: False if a task shall not begin with the state of the conversation.
         resumable: True if a task goes on after a crash: from its last checkpoint, if the graph has a durable
             checkpointer, else from the beginning.
@@ -64,7 +67,7 @@ def agent_of(
     """
     if not isinstance(graph, Pregel) and not callable(graph):
         raise TypeError(f"{graph!r} is no compiled graph; call compile() on the graph first")
-    run = Run(OpenGraph(graph), input, output, frozenset(nodes), history, config or {})
+    run = Run(OpenGraph(graph), input, output, frozenset(nodes), subgraphs, history, config or {})
     agent = Agent(
         name,
         description,

@@ -25,7 +25,7 @@ INTERRUPT = "urn:a2a-grpc:langgraph-interrupt"
 """The key in the metadata of a question, with the id of its interrupt."""
 TURN = "turn"
 """The key in `config["configurable"]` with which a node finds the turn."""
-MESSAGE_ID = "message_id"
+MESSAGE_ID = "a2a_message_id"
 """The key in `config["configurable"]`, and so in each checkpoint, with the id of the message that began the run."""
 EARLIER = 10
 """How many earlier tasks of a conversation are looked at for its state."""
@@ -58,6 +58,7 @@ class Run:
     input: Callable[[Turn], Any] | None
     output: Callable[[Any], Contents] | None
     nodes: frozenset[str]
+    subgraphs: bool
     history: bool
     config: RunnableConfig
 
@@ -76,16 +77,22 @@ class Run:
         if step is not FINISHED:
             # Each checkpoint is stored before the next step begins: a step that was finished is not done again.
             durability = {"durability": "sync"} if is_kept else {}
-            events = graph.astream(step, config, stream_mode=["messages", "custom", "values"], **durability)
+            events = graph.astream(
+                step,
+                config,
+                stream_mode=["messages", "custom", "values"],
+                subgraphs=self.subgraphs,
+                **durability,
+            )
             try:
                 async with aclosing(events):
-                    async for mode, event in events:
+                    async for *place, mode, event in events:
                         match mode:
                             case "messages":
                                 await written.message(*event)
                             case "custom":
                                 await written.custom(event)
-                            case _:
+                            case "values" if not any(place):  # of the graph itself, and of no subgraph
                                 values = event
             except GraphRecursionError as error:
                 raise Failed("The agent has not come to an end within its number of steps.") from error

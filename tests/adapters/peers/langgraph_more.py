@@ -17,7 +17,7 @@ from a2a_grpc.agent import InputRequired
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import files_of, user_message
 from a2a_grpc.wire import ROLE_AGENT
-from tests.adapters.peers.langgraph_peer import graph
+from tests.adapters.peers.langgraph_peer import Teller, graph
 
 SETTINGS = ServerSettings(listen="127.0.0.1:0", http_listen="off")
 LIBRARY = Agent("Library", "Finds books.")
@@ -133,6 +133,23 @@ async def tools() -> list[Any]:
     ]
 
 
+async def subgraphs() -> list[list[str]]:
+    """A subgraph streams only if it shall; what it says comes once in both cases."""
+
+    async def say(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await Teller(words=["Hello ", "there."]).ainvoke("go")]}
+
+    inner = StateGraph(MessagesState).add_node(say).add_edge(START, "say").compile()
+    outer = StateGraph(MessagesState).add_node("inner", inner).add_edge(START, "inner").compile()
+    found = []
+    for streams in (False, True):
+        agent = agent_of(outer, "Outer", "Speaks.", subgraphs=streams)
+        async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+            task = await sent(client, "hello")
+            found.append([part.text for part in task.artifacts[0].parts])
+    return found
+
+
 async def own_question() -> list[list[str]]:
     """A node ends the turn with an outcome; the next message is a further input of the same thread."""
 
@@ -181,6 +198,7 @@ async def main() -> None:
         "tools": await tools(),
         "failures": await failures(),
         "own_question": await own_question(),
+        "subgraphs": await subgraphs(),
     }
     print(json.dumps(found))
 
