@@ -14,7 +14,18 @@ from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.log import Follower, Log
 from a2a_grpc.log.reading import READ_BATCH
 from a2a_grpc.log.tail import OVERHEAD, PATIENT_BYTES, TAIL_BYTES
-from a2a_grpc.store import Append, Create, MemoryStore, Record, StaleAppend, StoreUnavailable, TaskKey, Written, refused
+from a2a_grpc.store import (
+    Append,
+    Create,
+    Head,
+    MemoryStore,
+    Record,
+    StaleAppend,
+    StoreUnavailable,
+    TaskKey,
+    Written,
+    refused,
+)
 from a2a_grpc.store.contract.given import KEY, born, chunk, create, status
 from a2a_grpc.store.sql import SqlStore
 from tests.covers import covers
@@ -351,6 +362,62 @@ async def test_a_follower_that_is_far_behind_does_not_hold_up_one_that_begins_at
             assert await taken(near, 1) == [status(2000)]
             assert store.reads[before:] == [1999]
         assert [record.seq for record in await taken(far, 2000 - len(first))] == list(range(len(first) + 1, 2001))
+
+
+async def test_a_follower_that_begins_after_the_newest_known_record_finds_what_no_wake_told_of(
+    store: Store, log: Log
+) -> None:
+    with log.follow(KEY, 1, born().state, is_new=True) as behind:
+        for record in statuses(2, 3):
+            await store.write(Append(KEY, record, 1))
+        with log.follow(KEY, 2, WORKING) as ahead:
+            assert await taken(ahead, 1) == [status(3)]
+        assert await taken(behind, 2) == statuses(2, 3)
+
+
+async def test_a_read_that_began_before_a_follower_skipped_records_does_not_count_for_it(
+    store: Store, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, gate = store.read, asyncio.Event()
+
+    async def read_and_wait(key: TaskKey, after: int, limit: int) -> list[Record] | None:
+        found = await read(key, after, limit)
+        await gate.wait()
+        return found
+
+    monkeypatch.setattr(store, "read", read_and_wait)
+    last = READ_BATCH + 10
+    with log.follow(KEY, 1, born().state) as behind:
+        reading = asyncio.create_task(behind.batch())
+        await eventually(lambda: _assert_equal(store.reads, [1]))
+        for record in statuses(2, last):
+            await store.write(Append(KEY, record, 1))
+        with log.follow(KEY, last - 1, WORKING) as ahead:
+            following = asyncio.create_task(taken(ahead, 1))
+            await asyncio.sleep(0)
+            gate.set()
+            assert await following == [status(last)]
+        first = await reading
+        assert [*first, *await taken(behind, last - 1 - len(first))] == statuses(2, last)
+
+
+def _assert_equal(found: object, expected: object) -> None:
+    assert found == expected
+
+
+async def test_a_task_that_ends_between_a_read_and_the_look_at_its_state_is_read_again(
+    store: Store, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = store.head
+
+    async def end_and_look(key: TaskKey) -> Head | None:
+        monkeypatch.setattr(store, "head", look)
+        await store.write(Append(KEY, status(2, COMPLETED), 1))
+        return await look(key)
+
+    monkeypatch.setattr(store, "head", end_and_look)
+    with log.follow(KEY, 1) as follower:
+        assert await rest(follower) == [status(2, COMPLETED)]
 
 
 async def test_a_log_that_takes_several_reads_is_read_to_its_end(store: Store, log: Log) -> None:
