@@ -59,7 +59,8 @@ class Sender:
     - Events of a config are sent in order, each until its receiver has accepted it. Only what is older than the current
       task may be left out.
     - A receiver that is slow or away delays no other receiver, except those of its own host.
-    - A config that was deleted is sent nothing more, in this process at once, in others within a second.
+    - A config that was deleted is sent nothing more, in this process at once, in others within a second. The same holds
+      for the former form of a config that was replaced: until then two processes may send to it.
 
     Args:
         log: The log of tasks.

@@ -13,11 +13,12 @@ from tests.simulation.history import Attempt, Cursor, History, Taken
 Config = tuple[str, str]
 
 SOON_S = 1.0
-"""Within this time after a delete other replicas have ended what they send to the config."""
+"""Within this time after a delete or a replacement other replicas have ended what they send to the config."""
 
 
 def only_the_holder_of_a_claim_delivers(history: History) -> Iterator[str]:
-    """An attempt begins only while the replica has the claim: no other one has taken it, and it was not given up."""
+    """An attempt begins only while the replica has the claim: no other one has taken it, and it was not given up. A
+    replica whose claim is void because the config was replaced ends soon, as after a delete."""
     holder: dict[Config, str] = {}
     for event in history.deliveries:
         config = event.task, event.config
@@ -26,14 +27,19 @@ def only_the_holder_of_a_claim_delivers(history: History) -> Iterator[str]:
         elif isinstance(event, Cursor) and event.then is not Then.KEEP:
             holder[config] = "nobody"
         elif isinstance(event, Attempt) and holder.get(config) != event.replica:
+            if _is_replaced(history, config, event.replica, event.begun):
+                continue
             yield f"{config}: {event.replica} sent seq {event.seq} at {event.begun:.3f}, held by {holder.get(config)}"
 
 
 def one_delivery_of_a_config_at_a_time(history: History) -> Iterator[str]:
-    """An attempt has ended before the next one begins, unless its replica was paused, so that it could not know."""
+    """An attempt has ended before the next one begins, unless its replica was paused, so that it could not know. A
+    replica whose claim is void because the config was replaced ends soon, as after a delete."""
     for config, attempts in _by_config(history).items():
         for before, after in pairwise(sorted(attempts, key=lambda attempt: attempt.begun)):
             if before.ended is not None and before.ended <= after.begun:
+                continue
+            if any(_is_replaced(history, config, one.replica, after.begun) for one in (before, after)):
                 continue
             if not _was_paused(history, before.replica, before.begun, after.begun):
                 yield (
@@ -53,9 +59,7 @@ def nothing_is_sent_after_a_delete(history: History) -> Iterator[str]:
         for attempt in attempts[config]:
             limit = delete.at
             if attempt.replica != delete.replica:
-                limit += SOON_S
-                if not history.is_store_well:
-                    limit = max(limit, _next_look(history, attempt.replica, delete.at))
+                limit = _soon_after(history, delete.at, attempt.replica)
             is_over = attempt.ended is not None and attempt.ended <= limit
             if not is_over and not _was_paused(history, attempt.replica, delete.at, limit):
                 yield f"{config} was deleted by '{delete.replica}' at {delete.at:.3f}, and {attempt.replica} sent " + (
@@ -146,6 +150,24 @@ def _is_added_again(history: History, config: Config) -> bool:
     """Return True if a config came into the store again after it was deleted."""
     is_there = [change.is_there for change in history.changes if (change.task, change.config) == config]
     return True in is_there[is_there.index(False) :]
+
+
+def _is_replaced(history: History, config: Config, replica: str, at: float) -> bool:
+    """Return True if a replica may still send at this time what a replacement of the config has ended, as it had taken
+    the config before, and not since."""
+    changes = [change.at for change in history.changes if (change.task, change.config) == config and change.is_there]
+    taken = [
+        event.at
+        for event in history.deliveries
+        if isinstance(event, Taken) and (event.task, event.config) == config and event.replica == replica
+    ]
+    newest = max((then for then in taken if then <= at), default=inf)
+    return any(newest <= change <= at <= _soon_after(history, change, replica) for change in changes)
+
+
+def _soon_after(history: History, at: float, replica: str) -> float:
+    """Return the time until which another replica may send to a config that was deleted or replaced at a time."""
+    return at + SOON_S if history.is_store_well else max(at + SOON_S, _next_look(history, replica, at))
 
 
 def _next_look(history: History, replica: str, at: float) -> float:

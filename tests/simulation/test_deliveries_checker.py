@@ -39,6 +39,12 @@ def two_holders(history: History) -> None:
     history.deliveries.append(Attempt(3.7, "r2", "t", "c", 3, StreamResponse(), 3.8))
 
 
+def a_sender_long_after_a_replacement(history: History) -> None:
+    history.is_store_well = True
+    history.changes.append(Change(2.0, "t", "c", is_there=True))
+    history.deliveries.append(Attempt(3.7, "r1", "t", "c", 3, StreamResponse(), 3.8))
+
+
 def a_sender_whose_claim_was_given_up(history: History) -> None:
     history.deliveries.append(Cursor(3.65, "t", "c", 2, 3, "r2", Then.END))
     history.deliveries.append(Attempt(3.7, "r2", "t", "c", 3, StreamResponse(), 3.8))
@@ -89,6 +95,7 @@ def no_end(history: History) -> None:
 
 VIOLATIONS: list[tuple[Callable[[History], None], str]] = [
     (two_holders, "only_the_holder_of_a_claim_delivers"),
+    (a_sender_long_after_a_replacement, "only_the_holder_of_a_claim_delivers"),
     (a_sender_whose_claim_was_given_up, "only_the_holder_of_a_claim_delivers"),
     (two_at_once, "one_delivery_of_a_config_at_a_time"),
     (an_attempt_after_its_own_delete, "nothing_is_sent_after_a_delete"),
@@ -106,6 +113,14 @@ def test_a_good_history_of_deliveries_violates_nothing() -> None:
     history = good()
     deleted(history, 3.65, "r2")
     assert [found for rule in PUSH_RULES for found in rule(history)] == []
+
+
+def test_a_replica_that_does_not_know_of_a_replacement_yet_violates_nothing() -> None:
+    history = good()
+    history.is_store_well = True
+    history.changes.append(Change(2.9, "t", "c", is_there=True))
+    history.deliveries.append(Attempt(3.7, "r1", "t", "c", 3, StreamResponse(), 3.8))
+    assert list(deliveries_checker.only_the_holder_of_a_claim_delivers(history)) == []
 
 
 @pytest.mark.parametrize(("spoil", "rule"), VIOLATIONS)
