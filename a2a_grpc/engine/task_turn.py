@@ -116,7 +116,9 @@ class TaskTurn(Repeatable):
     async def recorded(self, step: str) -> bytes | None:
         await asyncio.sleep(0)
         self.check_going_on()
-        return await super().recorded(step) if self._queued.is_repeat else None
+        packed = await super().recorded(step) if self._queued.is_repeat else None
+        self.check_going_on()
+        return packed
 
     async def record(self, step: str, packed: bytes) -> None:
         await self._write(self.writer.note, Note(self._queued.turn, step, packed))

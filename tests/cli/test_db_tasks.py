@@ -14,7 +14,7 @@ import pytest
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, SUBMITTED
-from a2a_grpc.store import Binding, Pending, Push, open_store
+from a2a_grpc.store import Binding, Note, Pending, Push, open_store
 from a2a_grpc.store.contract.given import KEY, WAITING, append, born, chunk, create, status, talk
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.migrations import upgrade
@@ -60,7 +60,9 @@ async def fill(url: str, *, large: int) -> None:
         for seq in range(3, 6):
             await append(store, chunk(seq, "é" * 1000, state=SUBMITTED), epoch=epoch, key=LARGE)
         kept = Pending(1, "poem", request, WAITING.caller)
-        await store.write(Create(RUNS, born(RUNS), "c-1", "replica-1", pending=kept))
+        epoch = await store.write(Create(RUNS, born(RUNS), "c-1", "replica-1", pending=kept))
+        for turn in (0, 1):
+            await store.put_note(RUNS, Note(turn, "é'", b"\0\xff" * turn), epoch=epoch)
         epoch = await create(store, ASKS)
         await append(store, status(2, INPUT_REQUIRED), epoch=epoch, key=ASKS, release=True)
         config = TaskPushNotificationConfig(id="p", url="https://hooks.example/").SerializeToString()
@@ -82,6 +84,7 @@ async def everything(url: str) -> dict[str, object]:
             found[f"{key.id} messages"] = await store.pending(key)
         found["orphans"] = sorted(await store.orphaned(99))
         found["pushes"] = await store.list_pushes(ASKS, "", 99)
+        found["notes"] = [await store.get_note(RUNS, turn, "é'") for turn in (0, 1, 2)]
         found["bound"] = await store.bound(Scope(KEY.tenant, KEY.owner), "key")
         found["waiting"] = await store.count_waiting()
         return found
@@ -99,6 +102,7 @@ async def check_round_trip(source: str, target: str, tmp_path: Path, *, large: i
     before, after = await everything(source), await everything(target)
     for name in before:
         assert after[name] == before[name], name
+    assert before["notes"] == [b"", b"\0\xff", None]
     assert before["orphans"] == sorted([LARGE, RUNS]), "what ran is taken over"
 
 

@@ -23,16 +23,25 @@ DIES_WITH_US = (SETPRIV, "--pdeathsig=KILL", "--") if SETPRIV else ()
 class WorkerServer:
     """A process on an address that stays the same over its lives; what it logs is in `log`. Leaving the block ends it.
 
-    `http` adds the listener with the probes.
+    `http` adds the listener with the probes; `module` is the program.
     """
 
-    def __init__(self, store: str, folder: Path, *options: str, name: str = "server", http: bool = False) -> None:
+    def __init__(
+        self,
+        store: str,
+        folder: Path,
+        *options: str,
+        name: str = "server",
+        http: bool = False,
+        module: str = "tests.crash.worker",
+    ) -> None:
         self.address = free_address()
         self.http = free_address() if http else "off"
         self.log = folder / f"{name}.log"
         self.lives = 0
         self._env = {**os.environ, "JOURNAL": str(folder / "journal")}
         self._options = ("--listen", self.address, "--http-listen", self.http, "--store", store, *options)
+        self._module = module
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,7 +66,7 @@ class WorkerServer:
                     *DIES_WITH_US,
                     sys.executable,
                     "-m",
-                    "tests.crash.worker",
+                    self._module,
                     "-o",
                     "json",
                     "--drain-grace-s",

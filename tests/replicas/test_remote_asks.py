@@ -150,8 +150,14 @@ async def test_a_task_that_is_canceled_while_no_handler_is_in_memory_cancels_the
     site: Site, does: Any, answers: int
 ) -> None:
     guide = Guide()
+    called: list[str] = []
     async with serving(guide.agent) as there:
-        step = does(there.server.grpc_address)
+        go = does(there.server.grpc_address)
+
+        async def step(turn: Turn, verb: str, rest: str) -> None:
+            await turn.step("before", called.append, "once")
+            await go(turn, verb, rest)
+
         here, other = await join(site, step, resumable=False), await join(site, step, resumable=False)
         task = await here.say("gate road")
         for _ in range(answers):
@@ -165,6 +171,7 @@ async def test_a_task_that_is_canceled_while_no_handler_is_in_memory_cancels_the
         await eventually(is_canceled, within_s=20)
         assert guide.begun == ["gate road"]
         assert guide.told == ["north"] * answers
+        assert called == ["once"], "the handler comes to its question again without doing its steps again"
         assert (await site.states(task.id))[-2:] == [INPUT_REQUIRED, CANCELED]
 
 

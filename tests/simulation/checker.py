@@ -11,7 +11,7 @@ from a2a_grpc.store import Record
 from a2a_grpc.wire import Message, Task
 from tests.simulation.deliveries_checker import PUSH_RULES
 from tests.simulation.history import Claim, Commit, History, Step
-from tests.simulation.player import ANSWERED
+from tests.simulation.player import ANSWERED, GIVEN
 
 
 def violations(history: History) -> list[str]:
@@ -145,6 +145,18 @@ def answers_are_given_in_their_order(history: History) -> Iterator[str]:
                 yield f"{task}: run {run} of {first} was given {given}, not {following}"
 
 
+def each_step_has_one_result(history: History) -> Iterator[str]:
+    """Every run of a message is given the same result of its n-th step."""
+    for task, steps in _by_task(history.steps).items():
+        counts, results = Counter[int](), dict[tuple[str, int], str]()
+        for step in steps:
+            if step.note.startswith(GIVEN):
+                counts[step.run] += 1
+                number, result = counts[step.run], step.note.removeprefix(GIVEN)
+                if (first := results.setdefault((step.message, number), result)) != result:
+                    yield f"{task}: step {number} of {step.message} gave run {step.run} {result}, and {first} before"
+
+
 def checkpoints_do_not_go_back(history: History) -> Iterator[str]:
     """What a resumable agent stored once is neither stored again nor by an earlier attempt after a later one."""
     for task, log in history.logs.items():
@@ -274,6 +286,7 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     runs_are_bounded,
     only_an_answer_runs_again_what_is_not_resumable,
     answers_are_given_in_their_order,
+    each_step_has_one_result,
     checkpoints_do_not_go_back,
     what_was_poured_is_whole,
     a_key_stands_for_one_turn,

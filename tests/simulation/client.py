@@ -253,7 +253,7 @@ def config_of(name: str) -> TaskPushNotificationConfig:
 
 def random_script(random: Random) -> str:
     """A few steps, with an end."""
-    steps = "".join(random.choices("ctz", weights=(5, 1, 4), k=random.randint(0, 6)))
+    steps = "".join(random.choices("ctzs", weights=(5, 1, 4, 2), k=random.randint(0, 6)))
     if random.random() < 0.3:
         steps += "q" + "".join(random.choices("cz", k=random.randint(0, 3)))
     return steps + random.choices(".if", weights=(6, 3, 1))[0]

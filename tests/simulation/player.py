@@ -10,13 +10,15 @@ from a2a_grpc.wire import Message
 CHECKPOINT = "checkpoint-"
 POUR = "pour"
 ANSWERED = "answered by "
+GIVEN = "given by a step: "
 
 
 def make_agent(*, resumable: bool, note: Callable[[int, Turn, str], None], number: Callable[[], int]) -> Agent:
     """An agent whose messages are scripts. `number` counts runs, `note` takes what they do.
 
     c  a chunk of the checkpoint artifact, or a piece of the stream; t  a status; z  0.1 s of work;
-    q  a question, answered by any message. At the end:  .  completed, i  the next message begins a new turn, f  failed.
+    s  a step, whose function gives another result each time; q  a question, answered by any message.
+    At the end:  .  completed, i  the next message begins a new turn, f  failed.
 
     A task that begins with a p is poured: pieces are yielded, not stored one by one, and nothing is asked.
     """
@@ -33,6 +35,13 @@ def make_agent(*, resumable: bool, note: Callable[[int, Turn, str], None], numbe
         elif step == "z":
             await asyncio.sleep(0.1)
             note(run, turn, "worked")
+        elif step == "s":
+
+            async def effect() -> str:
+                note(run, turn, "effect")
+                return f"{run}"
+
+            note(run, turn, GIVEN + await turn.step("s#", effect))
         elif step == "q":
             answer = await turn.ask("what else?")
             note(run, turn, f"{ANSWERED}{answer.message.message_id}")

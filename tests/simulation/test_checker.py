@@ -25,6 +25,7 @@ from tests.simulation.history import (
     Step,
     Trouble,
 )
+from tests.simulation.player import GIVEN
 
 KEY = TaskKey("", "", "t")
 
@@ -193,6 +194,11 @@ def another_answer(history: History) -> None:
     history.steps.append(Step(6.5, "r2", "t", 2, "m1", 2, "answered by m3"))
 
 
+def another_result_of_a_step(history: History) -> None:
+    for run, result in ((1, "1"), (2, "2")):
+        history.steps.append(Step(6.5, "r2", "t", run, "m1", run, f"{GIVEN}{result}"))
+
+
 def another_message(history: History) -> None:
     history.steps.append(Step(6.5, "r2", "t", 2, "m2", 2, "answered by m2"))
 
@@ -302,6 +308,7 @@ VIOLATIONS: list[tuple[Callable[[History], None], str]] = [
     (begun_again_without_leave, "only_an_answer_runs_again_what_is_not_resumable"),
     (another_answer, "answers_are_given_in_their_order"),
     (another_message, "answers_are_given_in_their_order"),
+    (another_result_of_a_step, "each_step_has_one_result"),
     (a_chunk_twice, "checkpoints_do_not_go_back"),
     (a_chunk_of_an_attempt_that_was_over, "checkpoints_do_not_go_back"),
     (a_key_with_two_tasks, "a_key_stands_for_one_turn"),

@@ -20,7 +20,7 @@ from tests.covers import covers
 from tests.harness import ROOT
 from tests.simulation.checker import violations
 from tests.simulation.history import Attempt, Follow, History, Taken
-from tests.simulation.player import ANSWERED
+from tests.simulation.player import ANSWERED, GIVEN
 from tests.simulation.world import simulate
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1000"))
@@ -63,6 +63,8 @@ def test_the_simulations_see_what_they_are_about() -> None:
     assert sum(follow.is_complete for history in histories for follow in history.follows) > 100
     assert any(step.attempt > 1 for history in histories for step in history.steps)
     assert any(step.note.startswith(ANSWERED) for history in histories for step in history.steps)
+    given = [step for history in histories for step in history.steps if step.note.startswith(GIVEN)]
+    assert any(step.note != f"{GIVEN}{step.run}" for step in given), "a run gets a result of an earlier one"
     arrivals = [attempt for history in histories for attempt in history.arrivals]
     assert sum(attempt.is_accepted for attempt in arrivals) > 200
     assert sum(not attempt.is_accepted for attempt in arrivals) > 10
