@@ -4,6 +4,7 @@ A module is imported only by its name, and needs what it adapts, which is in the
 
 executor     an `AgentExecutor` of the official SDK as an agent
 langgraph    a compiled graph of LangGraph, and remote agents as its tools
+google_adk   an agent of Google ADK as an agent, and a remote agent as a tool of ADK
 program      a program: its input is the message, its output the artifact
 proxy        an agent of another binding, served here
 tool         a remote agent as a function that a language model calls
@@ -13,4 +14,9 @@ result       the artifact that a language model writes
 past         what was said in earlier tasks of a conversation
 model_text   texts for a language model
 missing      the error for a package that is not installed
+adk_content  what an agent of ADK reads and says, as parts and back
+adk_calls    calls of an agent of ADK that wait for the user
+adk_events   the events of ADK as artifacts and status messages
+adk_session  the session of ADK for a turn
+adk_tool     the class of the tool of ADK
 """
