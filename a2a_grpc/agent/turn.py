@@ -251,6 +251,7 @@ class Turn:
             RuntimeError: The step is begun inside of another step, or the skill answers with a message, so there is no
                 task.
             Exception: The error of the last call.
+            Failed: The run keeps more than a limit of the server allows, such as `max_task_bytes`.
             asyncio.CancelledError: The turn is over, or another server has its task.
         """
         if retries < 0:
@@ -273,6 +274,7 @@ class Turn:
         Raises:
             TypeError: The value is of another type.
             ValueError: The value or the name is too large, or empty.
+            Failed: The run keeps more than a limit of the server allows, such as `max_task_bytes`.
             RuntimeError: The skill answers with a message, so there is no task.
             asyncio.CancelledError: The turn is over, or another server has its task.
         """

@@ -6,8 +6,9 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from a2a_grpc.agent import TurnBackend, step_of
-from a2a_grpc.engine.events import now_us
-from a2a_grpc.store import Notes, TaskKey
+from a2a_grpc.engine.events import OverLimit, now_us
+from a2a_grpc.engine.settings import EngineSettings
+from a2a_grpc.store import Note, Notes, TaskKey
 
 OF_TASK = 0
 """The turn of notes that belong to a whole task."""
@@ -23,6 +24,31 @@ class Origin(NamedTuple):
     def drawn(cls, at_us: int) -> "Origin":
         """Return the origin of a message that was accepted at a time, in microseconds since 1970 (UTC)."""
         return cls(secrets.token_hex(16), at_us)
+
+
+class NoteSizes:
+    """Limits the results and values that one run keeps, as events of a task are limited."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._sizes: dict[tuple[int, str], int] = {}
+        self._total = 0
+
+    def add(self, note: Note) -> None:
+        """Count a note that is about to be written. Raise OverLimit if it is too much."""
+        name, limit = (note.turn, note.name), self._settings.max_task_bytes
+        total = self._total + len(note.value) - self._sizes.get(name, 0)
+        if total > limit:
+            raise OverLimit(
+                f"the results of steps and the values of this run have reached the limit of {limit} bytes "
+                "(--max-task-bytes)"
+            )
+        if name not in self._sizes and len(self._sizes) >= self._settings.max_task_records:
+            raise OverLimit(
+                f"this run has reached the limit of {self._settings.max_task_records} results and values "
+                "(--max-task-records)"
+            )
+        self._sizes[name], self._total = len(note.value), total
 
 
 class Repeatable(TurnBackend):

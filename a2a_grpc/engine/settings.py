@@ -46,8 +46,14 @@ class EngineSettings:
         5.0, "Seconds a canceled handler has to stop; then its task ends without it.", minimum=0
     )
     max_event_bytes: int = setting(4 * MiB - 4096, "Largest size of one event of a task, in bytes.", minimum=1024)
-    max_task_bytes: int = setting(64 * MiB, "Largest size of all events of one task, in bytes.", minimum=1024)
-    max_task_records: int = setting(1_000_000, "Largest number of events of one task.", minimum=1)
+    max_task_bytes: int = setting(
+        64 * MiB,
+        "Largest size of all events of one task, and of all results and values that one run keeps, in bytes.",
+        minimum=1024,
+    )
+    max_task_records: int = setting(
+        1_000_000, "Largest number of events of one task, and of results and values that one run keeps.", minimum=1
+    )
     max_artifacts: int = setting(1000, "Largest number of artifacts of one task.", minimum=1)
     retention_s: float = setting(86_400.0, "Seconds a task is kept after its end.", minimum=0)
     max_ended_tasks: int = setting(10_000, "Ended tasks that are kept; the oldest are deleted first.", minimum=0)

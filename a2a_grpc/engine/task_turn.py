@@ -10,7 +10,7 @@ from typing import ParamSpec
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed, Outcome
 from a2a_grpc.engine.queued_turn import QueuedTurn
-from a2a_grpc.engine.repeatable import OF_TASK, Repeatable
+from a2a_grpc.engine.repeatable import OF_TASK, NoteSizes, Repeatable
 from a2a_grpc.engine.replay import NO_REPLAY
 from a2a_grpc.engine.resources import Resources
 from a2a_grpc.engine.slots import Place
@@ -50,6 +50,7 @@ class TaskTurn(Repeatable):
         self._cancel_metadata: dict[str, Json] = {}
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         """The answer to the question that waits."""
+        self._note_sizes = NoteSizes(resources.settings)
         self._has_waited = self._was_asking = False
         self._replay = queued.replay or NO_REPLAY
         self._place = self._enter()
@@ -121,10 +122,15 @@ class TaskTurn(Repeatable):
         return packed
 
     async def record(self, step: str, packed: bytes) -> None:
-        await self._write(self.writer.note, Note(self._queued.turn, step, packed))
+        await self._keep(Note(self._queued.turn, step, packed))
 
     async def remember(self, name: str, packed: bytes) -> None:
-        await self._write(self.writer.note, Note(OF_TASK, name, packed))
+        await self._keep(Note(OF_TASK, name, packed))
+
+    async def _keep(self, note: Note) -> None:
+        self.check_going_on()
+        self._note_sizes.add(note)
+        await self._write(self.writer.note, note)
 
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)

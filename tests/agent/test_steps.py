@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from a2a_grpc import Failed, InputRequired, Message, Part, Turn
 from a2a_grpc.agent.packed import MAX_BYTES, pack, unpack
-from a2a_grpc.lifecycle import COMPLETED, WORKING
+from a2a_grpc.lifecycle import COMPLETED, FAILED, WORKING
+from a2a_grpc.parts import text_of
 from a2a_grpc.store import TaskKey, open_store
 from tests.agent.agents import agent_of, follow_up
 from tests.agent.test_let_go import let_go
@@ -186,6 +187,18 @@ async def test_what_a_step_refuses_is_said_and_nothing_is_stored() -> None:
         assert said.pop(what).startswith(words)
     assert not said
     assert [calls.made.count(name) for name in ("outcome", "retried")] == [1, 2]
+
+
+async def test_what_a_run_keeps_is_limited_as_events_are() -> None:
+    async def handler(turn: Turn) -> None:
+        for number in range(9):
+            await turn.remember("replaced", "x" * 600)
+            await turn.step("step#", lambda number: number * b"x", 100 * number)
+
+    async with serving(agent_of(handler), max_task_bytes=2048) as served:
+        task = (await served.send(request("go"))).task
+    assert task.status.state == FAILED
+    assert "of this run have reached the limit of 2048 bytes (--max-task-bytes)" in text_of(task.status.message)
 
 
 async def test_a_skill_that_answers_with_a_message_has_random_values_but_no_steps() -> None:
