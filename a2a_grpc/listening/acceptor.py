@@ -15,6 +15,9 @@ from a2a_grpc.throttle import Throttle
 logger = logging.getLogger("a2a_grpc.listening")
 
 BACKLOG = 128
+BUFFER_BYTES = 16 * 1024
+"""Received bytes of a connection that may wait in the kernel. Requests are small, and all bytes that wait are handled in
+one step of the event loop. Linux counts twice."""
 AT_ONCE = 16
 """Connections that are accepted from one socket before the event loop does other work."""
 PAUSE_S = 0.5
@@ -59,6 +62,7 @@ class Acceptor:
         self._reserve.fill()
         for listening in sockets:
             listening.setblocking(False)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)  # accepted sockets inherit it
             listening.listen(BACKLOG)
             self._sockets.append(listening)
             accepting = self._accept(listening)

@@ -19,6 +19,9 @@ from a2a_grpc.telemetry.prometheus import CONTENT_TYPE, Scrape
 
 logger = logging.getLogger("a2a_grpc.listening")
 
+READ_BYTES = 16 * 1024
+"""The size up to which bytes of a request's body wait. aiohttp handles all bytes of a connection that wait in one step of
+the event loop, and with chunks of one byte such a step is long."""
 MAX_HOST_CHARS = 253
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
@@ -30,6 +33,7 @@ class HttpPort:
 
     - At most `limit` connections are kept. For a further connection the oldest one is ended.
     - Requests that are no HTTP leave no lines in the log.
+    - A connection whose request is answered before all of its body has arrived is closed.
     - After `stop` nothing of the port is left.
 
     Args:
@@ -39,7 +43,13 @@ class HttpPort:
     def __init__(self, application: web.Application) -> None:
         logger.addFilter(_is_no_client_fault)
         self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=logger
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            logger=logger,
+            read_bufsize=READ_BYTES,
+            lingering_time=0.0,  # aiohttp would read and drop bodies for ten seconds
         )
         self._acceptor: Acceptor | None = None
 

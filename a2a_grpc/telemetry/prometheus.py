@@ -1,11 +1,15 @@
 """The metrics as Prometheus reads them, made from the instruments of OpenTelemetry by its own exporter."""
 
+import time
 from typing import Any
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.telemetry.provider import meter_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+REST_SHARE = 10
+"""A text is given again for this many times the time that it took to make, so that a flood of requests does not hold the
+event loop. It is some hundredths of a second."""
 
 
 class Scrape:
@@ -41,12 +45,18 @@ class Scrape:
             self._provider = given
             self._provider.add_metric_reader(self._reader)
         self.meter: Any = meter_of(self._provider)
+        self._text = b""
+        self._made_again_at = 0.0
 
     def text(self) -> bytes:
-        """Return the metrics in Prometheus's text format."""
+        """Return the metrics in Prometheus's text format, or the last ones if they were made a moment ago."""
         from prometheus_client import generate_latest
 
-        return bytes(generate_latest(self._registry))
+        if (begun := time.monotonic()) >= self._made_again_at:
+            self._text = bytes(generate_latest(self._registry))
+            made = time.monotonic()
+            self._made_again_at = made + REST_SHARE * (made - begun)
+        return self._text
 
     def close(self) -> None:
         """Show nothing any more."""
