@@ -16,8 +16,9 @@ logger = logging.getLogger("a2a_grpc.listening")
 
 BACKLOG = 128
 BUFFER_BYTES = 16 * 1024
-"""Received bytes of a connection that may wait in the kernel. Requests are small, and all bytes that wait are handled in
-one step of the event loop. Linux counts twice."""
+"""Received bytes of a connection that may wait in the kernel. Linux counts twice.
+
+Requests are small, and all bytes that wait are handled in one step of the event loop."""
 AT_ONCE = 16
 """Connections that are accepted from one socket before the event loop does other work."""
 PAUSE_S = 0.5

@@ -20,8 +20,8 @@ from a2a_grpc.telemetry.prometheus import CONTENT_TYPE, Scrape
 logger = logging.getLogger("a2a_grpc.listening")
 
 READ_BYTES = 16 * 1024
-"""The size up to which bytes of a request's body wait. aiohttp handles all bytes of a connection that wait in one step of
-the event loop, and with chunks of one byte such a step is long."""
+"""The number of bytes of a request's body that wait to be read. aiohttp handles bytes that have come in one step of the
+event loop. With chunks of one byte such a step is long."""
 MAX_HOST_CHARS = 253
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 

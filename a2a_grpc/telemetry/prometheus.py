@@ -8,8 +8,8 @@ from a2a_grpc.telemetry.provider import meter_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REST_SHARE = 10
-"""A text is given again for this many times the time that it took to make, so that a flood of requests does not hold the
-event loop. It is some hundredths of a second."""
+"""A text is given again for this many times the time that it took to make, which is some hundredths of a second. So a
+flood of requests does not hold the event loop."""
 
 
 class Scrape:
