@@ -1,0 +1,56 @@
+"""Keeping the state of a framework with a task, without the files that the history of the task has already."""
+
+import base64
+import logging
+from collections.abc import Callable, Iterator
+
+from a2a_grpc.agent import Turn
+from a2a_grpc.ids import new_id
+
+logger = logging.getLogger("a2a_grpc.adapters")
+
+MIN_FILE_BYTES = 1024
+"""The size from which a file of the user is left out. A smaller one could be a part of another value by chance."""
+ENCODINGS: tuple[Callable[[bytes], bytes], ...] = (base64.b64encode, base64.urlsafe_b64encode)
+"""How frameworks write bytes in JSON."""
+
+
+async def keep(turn: Turn, name: str, state: str) -> bool:
+    """Keep the state of a framework with the task of a turn. Return False if it is too large.
+
+    Args:
+        turn: The turn.
+        name: The name of the state. A state that has this name already is replaced.
+        state: The state as JSON.
+    """
+    mark = new_id()
+    for instead, file in _files(turn, mark):
+        state = state.replace(file, instead)
+    try:
+        await turn.remember(name, f"{mark}\n{state}".encode())
+    except ValueError as error:
+        logger.warning("state of an agent not kept task=%s error=%s", turn.task.id if turn.task else "", error)
+        return False
+    return True
+
+
+async def kept(turn: Turn, name: str) -> str | None:
+    """Return the state that `keep` has stored for the task of a turn, or None if there is none."""
+    stored = await turn.recall(name)
+    if not isinstance(stored, bytes):
+        return None
+    mark, _, state = stored.decode().partition("\n")
+    for instead, file in _files(turn, mark):
+        state = state.replace(instead, file)
+    return state
+
+
+def _files(turn: Turn, mark: str) -> Iterator[tuple[str, str]]:
+    """Give the files of the user as they stand in JSON, each after the text that stands for it.
+
+    The mark cannot be guessed, so no text of a user stands for a file. Later turns have the same files first.
+    """
+    files = (part.raw for message in turn.history for part in message.parts if len(part.raw) >= MIN_FILE_BYTES)
+    for place, raw in enumerate(files):
+        for number, encode in enumerate(ENCODINGS):
+            yield f"{mark}/{place}/{number}/", encode(raw).decode()

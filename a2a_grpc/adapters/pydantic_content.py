@@ -1,0 +1,136 @@
+"""What a Pydantic AI model reads and says, as parts and back, and what is kept of a task."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter
+from pydantic_ai import (
+    AudioUrl,
+    BinaryContent,
+    DocumentUrl,
+    FileUrl,
+    ImageUrl,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    RunUsage,
+    TextPart,
+    UserContent,
+    UserPromptPart,
+    VideoUrl,
+)
+from pydantic_core import to_jsonable_python
+
+from a2a_grpc.adapters.calls import Call
+from a2a_grpc.adapters.kept import keep, kept
+from a2a_grpc.adapters.past import Said
+from a2a_grpc.agent import Turn
+from a2a_grpc.parts import Content, Contents, to_python
+from a2a_grpc.wire import Message, Part
+
+NAME = "pydantic-ai"
+"""The name under which the messages of the model are kept with a task."""
+
+
+@dataclass
+class Kept:
+    """What is kept of a task between its turns and attempts.
+
+    Attributes:
+        messages: The messages of the model, with those of earlier tasks.
+        usage: What the model has used for the task.
+        message_id: The message of the user that the newest messages of the model are about.
+        artifact_id: The artifact of the answer; empty if it has not begun.
+        calls: The calls that wait for the user.
+    """
+
+    messages: list[ModelMessage]
+    usage: RunUsage
+    message_id: str
+    artifact_id: str
+    calls: list[dict[str, Any]]
+
+    @property
+    def waiting(self) -> list[Call]:
+        """The calls that wait for the user."""
+        return [Call(**call) for call in self.calls]
+
+
+KEPT: TypeAdapter[Kept] = TypeAdapter(Kept)
+
+
+async def keep_messages(
+    turn: Turn, messages: list[ModelMessage], usage: RunUsage, artifact_id: str, calls: Sequence[Call] = ()
+) -> bool:
+    """Keep the messages of a model with the task of a turn. Return False if they are too large."""
+    state = Kept(messages, usage, turn.message.message_id, artifact_id, [asdict(call) for call in calls])
+    return await keep(turn, NAME, KEPT.dump_json(state).decode())
+
+
+async def kept_messages(turn: Turn) -> Kept | None:
+    """Return what `keep_messages` has kept, or None."""
+    state = await kept(turn, NAME)
+    return None if state is None else KEPT.validate_json(state)
+
+
+def prompt_of(message: Message) -> str | list[UserContent]:
+    """Return a message of the user for the model. Data are JSON in a text."""
+    contents = [_content(part) for part in message.parts]
+    return contents[0] if len(contents) == 1 and isinstance(contents[0], str) else contents
+
+
+def _content(part: Part) -> UserContent:
+    match part.WhichOneof("content"):
+        case "text":
+            return part.text
+        case "data":
+            return json.dumps(to_python(part.data), ensure_ascii=False)
+        case _:
+            return _file(part)
+
+
+Url: TypeAlias = ImageUrl | AudioUrl | VideoUrl | DocumentUrl
+URLS: Mapping[str, type[Url]] = {"image": ImageUrl, "audio": AudioUrl, "video": VideoUrl}
+
+
+def _file(part: Part) -> BinaryContent | Url:
+    """Return a file for the model, which knows it by its name."""
+    media_type = part.media_type or "application/octet-stream"
+    name = part.filename or None
+    if part.WhichOneof("content") == "raw":
+        return BinaryContent(part.raw, media_type=media_type, identifier=name)
+    kind = URLS.get(media_type.partition("/")[0], DocumentUrl)
+    return kind(part.url, media_type=media_type, identifier=name)
+
+
+def messages_of(said: Iterable[Said]) -> list[ModelMessage]:
+    """Return what was said in earlier tasks as messages of the model."""
+    return [
+        ModelRequest([UserPromptPart(text)]) if is_user else ModelResponse([TextPart(text)]) for is_user, text in said
+    ]
+
+
+def contents_of(output: object) -> Contents:
+    """Return the output of an agent as contents of an artifact: texts, files, or data."""
+    if isinstance(output, (list, tuple)) and any(isinstance(item, (BinaryContent, FileUrl)) for item in output):
+        return [_output(item) for item in output]
+    return _output(output)
+
+
+def _output(output: object) -> Content:
+    match output:
+        case str() | Part():
+            return output
+        case BinaryContent() | FileUrl():
+            return part_of(output)
+        case _:
+            return to_jsonable_python(output)  # type: ignore[no-any-return]
+
+
+def part_of(file: BinaryContent | FileUrl) -> Part:
+    """Return a file of the model as a part."""
+    if isinstance(file, BinaryContent):
+        return Part(raw=file.data, media_type=file.media_type)
+    return Part(url=file.url, media_type=file.media_type)

@@ -1,0 +1,149 @@
+"""Agents of Pydantic AI: the conversation of all frameworks, then what is special to this one."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_ai import Agent as Assistant
+from pydantic_ai import (
+    AgentRunResultEvent,
+    DeferredToolRequests,
+    DocumentUrl,
+    ModelMessage,
+    ModelRequest,
+    RunContext,
+    ToolReturnPart,
+    UsageLimits,
+    UserPromptPart,
+)
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
+
+from a2a_grpc import Agent, Client, Part, Server, ServerSettings, TaskState, Turn, connect, data_of, text_of
+from a2a_grpc.adapters.pydantic_ai import agent_of, as_tool
+from a2a_grpc.wire import Task
+from tests.adapters.conversation import Peer, play
+from tests.interop.environments import framework
+
+INPUT_REQUIRED, COMPLETED = TaskState.TASK_STATE_INPUT_REQUIRED, TaskState.TASK_STATE_COMPLETED
+Script = Callable[[list[Any]], list[str | tuple[str, str]]]
+"""Returns what the model says for the parts of its input: texts, and calls of tools with their arguments."""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)  # the first use of the environment installs it
+async def test_an_agent_streams_asks_stops_and_goes_on_after_a_crash_with_the_lowest_version(tmp_path: Path) -> None:
+    peer = Peer("pydantic_peer.py", framework("pydantic-ai"), keeps_steps=True)
+    assert await play(peer, tmp_path) == "Both are done."
+
+
+def model_of(script: Script) -> FunctionModel:
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
+        parts = [part for message in messages if isinstance(message, ModelRequest) for part in message.parts]
+        for place, said in enumerate(script(parts)):
+            if isinstance(said, str):
+                yield said
+            else:
+                yield {place: DeltaToolCall(name=said[0], json_args=said[1], tool_call_id=f"{said[0]}-{len(parts)}")}
+
+    return FunctionModel(stream_function=stream)
+
+
+async def sent(client: Client, content: Any, **options: Any) -> Task:
+    task = await client.send(content, **options)
+    assert isinstance(task, Task)
+    return task
+
+
+def serving(agent: Agent) -> Server:
+    return Server(agent, ServerSettings(listen="127.0.0.1:0", http_listen="off"))
+
+
+async def test_a_tool_runs_once_its_user_allows_it_and_the_model_knows_files_limits_and_earlier_tasks() -> None:
+    deleted: list[str] = []
+    seen: list[list[Any]] = []
+
+    def script(parts: list[Any]) -> list[str | tuple[str, str]]:
+        seen.append([part.content for part in parts if isinstance(part, UserPromptPart)])
+        results = [part for part in parts if isinstance(part, ToolReturnPart)]
+        if not results:
+            return ["I delete it.", ("delete", '{"path": "a.txt"}')]
+        if results[-1].outcome == "denied":
+            return [f"Kept: {results[-1].content}"]
+        return ["It is gone."] if len(results) == 1 else [("delete", "{}")]
+
+    assistant = Assistant(model_of(script), output_type=[str, DeferredToolRequests], deps_type=Turn)
+
+    @assistant.tool(requires_approval=True)
+    async def delete(run: RunContext[Turn], path: str) -> str:
+        deleted.append(f"{path} for {run.deps.context_id}")
+        return "gone"
+
+    agent = agent_of(
+        assistant, "Files", "Deletes.", deps=lambda turn: turn, usage_limits=UsageLimits(request_limit=2),
+        input_modes=["*/*"],
+    )  # fmt: skip
+    picture = Part(raw=bytes(2000), media_type="image/png", filename="a.png")
+    page = Part(url="https://files.example/a.pdf", media_type="application/pdf")
+    async with serving(agent) as server, connect(server.grpc_address) as client:
+        task = await sent(client, ["Delete it.", picture, page, {"why": 1}], context_id="c")
+        assert task.status.state == INPUT_REQUIRED
+        question = 'May the agent call the tool \'delete\' with {"path": "a.txt"}?\nAnswer yes or no.'
+        assert text_of(task.status.message) == question
+        again = await sent(client, "perhaps", task_id=task.id)
+        assert (text_of(again.status.message), deleted) == (question, [])
+        done = await sent(client, "yes", task_id=task.id)
+        assert (done.status.state, text_of(done), deleted) == (COMPLETED, "It is gone.", ["a.txt for c"])
+        said, binary, url, data = seen[-1][0]
+        assert (said, data) == ("Delete it.", '{"why": 1}')
+        assert (binary.data, binary.media_type, binary.identifier) == (picture.raw, "image/png", "a.png")
+        assert url == DocumentUrl(page.url, media_type="application/pdf")
+
+        asked = await sent(client, "Another.", context_id="c")
+        assert seen[-1] == ["Delete it.", "perhaps", "yes", "Another."]
+        denied = await sent(client, "no, keep it", task_id=asked.id)
+        assert (denied.status.state, text_of(denied), len(deleted)) == (COMPLETED, "Kept: no, keep it", 1)
+    limited = agent_of(assistant, "Files", "Deletes.", usage_limits=UsageLimits(request_limit=0))
+    async with serving(limited) as server, connect(server.grpc_address) as client:
+        failed = await sent(client, "Delete it.")
+        assert text_of(failed) == "The agent has used as much of its language model as it may for one task."
+
+
+class Box(BaseModel):
+    width: int
+
+
+async def test_structured_output_is_data_and_a_remote_agent_is_a_tool_that_tells_of_its_progress() -> None:
+    contexts: list[str] = []
+    remote = Agent("Paris", "Knows Paris.")
+
+    @remote.skill()
+    async def answer(turn: Turn) -> str:
+        contexts.append(turn.context_id)
+        await turn.status("looking")
+        return f"{turn.text} is 3"
+
+    def script(parts: list[Any]) -> list[str | tuple[str, str]]:
+        results = [part.content for part in parts if isinstance(part, ToolReturnPart) and part.tool_name == "paris"]
+        if not results:
+            return ["I ask.", ("paris", '{"message": "width"}')]
+        assert results == ["width is 3"]
+        return [("final_result", '{"width": 3}')]
+
+    async with serving(remote) as first:
+        tool = as_tool(first.grpc_address, name="paris", description="Knows Paris.")
+        assistant = Assistant(model_of(script), output_type=Box, tools=[tool])
+        async with serving(agent_of(assistant, "Boxes", "Measures.")) as second, connect(second.grpc_address) as client:
+            task = await sent(client, "How wide?")
+            await sent(client, "How wide?", context_id=task.context_id)
+        async with assistant.run_stream_events("How wide?") as events:  # outside of a turn
+            assert [event.result.output async for event in events if isinstance(event, AgentRunResultEvent)] == [
+                Box(width=3)
+            ]
+    assert (data_of(task), text_of(task)) == ({"width": 3}, "")
+    assert [text_of(message) for message in task.history][1:] == [
+        "The agent calls the tool 'paris'.", "paris: looking", "The tool 'paris' is done.",
+    ]  # fmt: skip
+    assert len(contexts) == 3
+    assert contexts[0] == contexts[1] != contexts[2]
