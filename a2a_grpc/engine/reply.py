@@ -9,6 +9,7 @@ from typing import cast
 from a2a_grpc.agent import Completed, Outcome, Output, Skill, Turn
 from a2a_grpc.engine.blame import line_of
 from a2a_grpc.engine.events import now_us
+from a2a_grpc.engine.observer import Observer
 from a2a_grpc.engine.past import Past
 from a2a_grpc.engine.player import Sink, play
 from a2a_grpc.engine.resources import Resources
@@ -28,17 +29,21 @@ NO_NOTES = "a skill that answers with a message has no task that could keep the 
 class MessageBackend:
     """The backend of a turn that has no task: it ends with the call, and there is nothing to update."""
 
-    def __init__(self, past: Past, scope: Scope, context_id: str, trace_id: str) -> None:
+    def __init__(self, past: Past, scope: Scope, context_id: str, observer: Observer) -> None:
         self._past = past
         self._scope = scope
         self._context_id = context_id
-        self.trace_id = trace_id
+        self._observer = observer
         self.accepted_us = now_us()
         self.is_replaying = False
         self.canceled = False
         self.is_let_go = False
         self.recorded_questions: tuple[Message, ...] = ()
         self.cancel_metadata: dict[str, Json] = {}
+
+    @property
+    def trace_id(self) -> str:
+        return self._observer.trace_id()
 
     async def status(self, message: Message | None) -> None:
         raise RuntimeError("a skill that answers with a message has no task to give a status")
@@ -141,7 +146,7 @@ async def reply(
         InvalidAgentResponseError: The outcome is one that only a task can have.
         InternalError: The handler raised an exception, whose text goes to the log.
     """
-    backend = MessageBackend(resources.past, scope, context_id, resources.observer.trace_id())
+    backend = MessageBackend(resources.past, scope, context_id, resources.observer)
     turn = Turn(
         skill=skill.id,
         request=request,

@@ -68,19 +68,19 @@ class CallSpan:
         """
         if self._span is None:
             return
-        fields = type(request).DESCRIPTOR.fields_by_name
-        if "message" in fields:
-            message = request.message
-            self.add(names.MESSAGE_ID, message.message_id)
-            self.task_id, self.context_id = message.task_id[:MAX_CHARS], message.context_id[:MAX_CHARS]
-            if message.reference_task_ids:
-                self._more[names.REFERENCES] = [
-                    each[:MAX_CHARS] for each in message.reference_task_ids[:MAX_REFERENCES]
-                ]
-        elif "task_id" in fields:
-            self.task_id = request.task_id[:MAX_CHARS]
-        elif "id" in fields:
-            self.task_id = request.id[:MAX_CHARS]
+        match _place_of_id(type(request)):
+            case "message":
+                message = request.message
+                self.add(names.MESSAGE_ID, message.message_id)
+                self.task_id, self.context_id = message.task_id[:MAX_CHARS], message.context_id[:MAX_CHARS]
+                if message.reference_task_ids:
+                    self._more[names.REFERENCES] = [
+                        each[:MAX_CHARS] for each in message.reference_task_ids[:MAX_REFERENCES]
+                    ]
+            case "task_id":
+                self.task_id = request.task_id[:MAX_CHARS]
+            case "id":
+                self.task_id = request.id[:MAX_CHARS]
         if request.tenant:
             self.add(names.TENANT, request.tenant)
 
@@ -135,7 +135,7 @@ class CallSpan:
         if self.context_id:
             found[names.CONVERSATION_ID] = self.context_id
         if self.state:
-            found[names.TASK_STATE] = _state_name(self.state)
+            found[names.TASK_STATE] = name_of_state(self.state)
         if error:
             found[names.ERROR_TYPE] = error
             span.set_status(Status(StatusCode.ERROR))
@@ -152,5 +152,17 @@ def _labels(method: str, code: str, error: str) -> dict[str, str]:
 
 
 @lru_cache(16)
-def _state_name(state: int) -> str:
+def name_of_state(state: int) -> str:
+    """Return the name of a state of a task. The cache takes a tenth of the time of protobuf.
+
+    Args:
+        state: The state.
+    """
     return TaskState.Name(state)
+
+
+@lru_cache(16)
+def _place_of_id(kind: Any) -> str:
+    """Return the first field of a request, of those that name what the call is about; empty if it has none."""
+    fields = kind.DESCRIPTOR.fields_by_name
+    return next((name for name in ("message", "task_id", "id") if name in fields), "")

@@ -29,7 +29,7 @@ class ServedCalls:
         self._agent = dict(agent)
         self._passes_on = passes_on
         self._wanted = fields()
-        self._attributes = lru_cache(64)(self._make_attributes)
+        self._described = lru_cache(64)(self._describe)
 
     def begin(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> CallSpan:
         """Begin the span of a call, and make it the current one of the task that serves the call.
@@ -41,7 +41,8 @@ class ServedCalls:
         span = None
         if self._tracer is not None:
             parent = received(metadata, self._wanted)
-            span = self._tracer.start_span(span_name(method), parent, SpanKind.SERVER, self._attributes(method))
+            name, attributes = self._described(method)
+            span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes)
             make_current(span, parent)
         call = CallSpan(span, method, self._durations, names.SERVER_ERRORS)
         if self._passes_on and span is not None:
@@ -49,8 +50,9 @@ class ServedCalls:
         current.served.set(call)
         return call
 
-    def _make_attributes(self, method: str) -> dict[str, str]:
-        return {**attributes_of(method), **(self._agent if is_a2a(method) else {})}
+    def _describe(self, method: str) -> tuple[str, dict[str, str]]:
+        """Return the name of the spans of a method, and the attributes with which each of them begins."""
+        return span_name(method), {**attributes_of(method), **(self._agent if is_a2a(method) else {})}
 
 
 class MadeCalls:

@@ -13,6 +13,7 @@ from opentelemetry import trace as api
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from a2a_grpc.telemetry import names
+from a2a_grpc.telemetry.call import name_of_state
 from a2a_grpc.telemetry.context import alone, make_current, of_w3c, w3c_of
 from a2a_grpc.telemetry.metrics import QUEUE_DURATION, RUN_DURATION, RUNS, TAKEOVERS, Instruments
 from a2a_grpc.wire import TaskState
@@ -134,25 +135,15 @@ class RunSpan:
     def moved(self, state: str, task_state: int) -> None:
         """See `RunObserver.moved`."""
         before, self._state = self._state, state
-        states, now = self._runs.states, time.perf_counter()
-        if before in OPEN:
-            states[before] -= 1
-        if state in OPEN:
-            states[state] += 1
-        match state:
-            case "WAITING":
-                self._since = now
-            case "PLAYING":
-                if before == "WAITING" and self._runs.queued is not None:
-                    self._runs.queued.record(now - self._since)
-                self._since = now
-                self._let_work()
-            case "ASKING" if before == "PLAYING":
-                self._end(task_state, now)
-            case "ENDING" if before == "WAITING":
-                self._since = 0.0  # it has not worked
-            case "OVER" | "LOST":
-                self._end(task_state, now)
+        has_paused = state in ("OVER", "LOST") or (state == "ASKING" and before == "PLAYING")
+        if self._runs.worked is not None:
+            self._measure(before, state, task_state, has_paused=has_paused)
+        if self._runs.tracer is None:
+            return
+        if state == "PLAYING":
+            self._let_work()
+        elif has_paused:
+            self._end(task_state)
 
     def answered(self, trace: str) -> None:
         """See `RunObserver.answered`."""
@@ -163,6 +154,22 @@ class RunSpan:
         """See `RunObserver.raised`."""
         self._error = type(error).__qualname__
 
+    def _measure(self, before: str, state: str, task_state: int, *, has_paused: bool) -> None:
+        """Count the runs in each state, and record how long this one has waited and worked."""
+        states, now = self._runs.states, time.perf_counter()
+        if before in OPEN:
+            states[before] -= 1
+        if state in OPEN:
+            states[state] += 1
+        if state == "PLAYING" and before == "WAITING":
+            self._runs.queued.record(now - self._since)
+        if has_paused and self._since and before != "WAITING":
+            self._runs.worked.record(now - self._since, {names.TASK_STATE: name_of_state(task_state)})
+        if state in ("WAITING", "PLAYING"):
+            self._since = now
+        elif has_paused or before == "WAITING":
+            self._since = 0.0  # it works no more, or it has not worked
+
     def _begin(self) -> None:
         links = [Link(self._link)] if self._link is not None else None
         kind, tracer = SpanKind.INTERNAL, self._runs.tracer
@@ -171,8 +178,6 @@ class RunSpan:
 
     def _let_work(self) -> None:
         """Let the handler work within a span."""
-        if self._runs.tracer is None:
-            return
         if self._span is None:
             former = self._link
             self._begin()
@@ -180,17 +185,13 @@ class RunSpan:
                 return  # the author has a span open around the question, which stays the current one
         make_current(self._span)
 
-    def _end(self, task_state: int, now: float) -> None:
-        state = TaskState.Name(task_state)
-        if self._runs.worked is not None and self._since:
-            self._runs.worked.record(now - self._since, {names.TASK_STATE: state})
-        self._since = 0.0
+    def _end(self, task_state: int) -> None:
         span, self._span = self._span, None
         if span is None:
             return
         self._link = span.get_span_context()
         if span.is_recording():
-            found = {names.TASK_STATE: state}
+            found = {names.TASK_STATE: name_of_state(task_state)}
             if error := self._problem(task_state):
                 found[names.ERROR_TYPE] = error
                 span.set_status(Status(StatusCode.ERROR))
