@@ -7,6 +7,7 @@ vault     the encryption of their secrets
 sender    delivery: which configs this process has claimed
 courier   the delivery of one of them
 traced    the span of each attempt
+origin    the version and the trace of the call that registered a config
 chosen    which events of a task are sent
 routes    destinations by the scheme of a url
 offered   the settings of the above

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from a2a_grpc.errors import InvalidRequestError, ResourceExhaustedError, TaskNotFoundError, Violation
 from a2a_grpc.ids import new_id
 from a2a_grpc.push.delivery import Destination
+from a2a_grpc.push.origin import written
 from a2a_grpc.push.sender import Sender
 from a2a_grpc.push.vault import Vault
 from a2a_grpc.store import Outbox, Push, PushName, TaskKey, TooManyPushes
@@ -27,14 +28,24 @@ class Configs:
         destination: Checks configs.
         sender: Delivers, and is notified of changes.
         limit: The largest number of configs of a task.
+        trace: Returns the trace that the deliveries of a task belong to, as text; empty if there is none.
     """
 
-    def __init__(self, outbox: Outbox, vault: Vault, destination: Destination, sender: Sender, limit: int) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        vault: Vault,
+        destination: Destination,
+        sender: Sender,
+        limit: int,
+        trace: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self._outbox = outbox
         self._vault = vault
         self._destination = destination
         self._sender = sender
         self._limit = limit
+        self._trace = trace
 
     async def create(
         self, key: TaskKey, config: TaskPushNotificationConfig, version: str, *, path: str = ""
@@ -85,7 +96,7 @@ class Configs:
         named.CopyFrom(config)
         named.id = named.id or new_id()
         named.tenant, named.task_id = key.tenant, key.id
-        return Push(named.id, *self._vault.seal(key, named), version)
+        return Push(named.id, *self._vault.seal(key, named), written(version, self._trace(key.id)))
 
     async def get(self, key: TaskKey, id: str) -> TaskPushNotificationConfig:
         """Return a config without its secrets.

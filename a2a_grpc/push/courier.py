@@ -13,6 +13,7 @@ from a2a_grpc.log import Log
 from a2a_grpc.offload import offload
 from a2a_grpc.push.chosen import chosen
 from a2a_grpc.push.delivery import Delivery, Destination, Outcome, Verdict
+from a2a_grpc.push.origin import read
 from a2a_grpc.push.schedule import Again, Dead, Done, Ended, after
 from a2a_grpc.push.vault import LockedError, Vault
 from a2a_grpc.store import Outbox, PushClaim, PushStep, Record, Snapshot, StoreUnavailable, Then
@@ -170,8 +171,8 @@ class Courier:
         """Make one attempt. Return True if the event was delivered and the claim is kept."""
         if not self._is_mine():
             return False
-        version = self.claim.push.version
-        delivery = Delivery(self._key.id, seq, config, event, version, self._attempts + 1, settled)
+        version, origin = read(self.claim.push.version)
+        delivery = Delivery(self._key.id, seq, config, event, version, self._attempts + 1, settled, origin)
         self.is_sending = True
         try:
             outcome = await self._destination.deliver(delivery)

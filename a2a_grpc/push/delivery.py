@@ -24,6 +24,8 @@ class Delivery:
     """Which attempt this is, from 1."""
     settled: Task | None = None
     """The whole task, if the event settles it."""
+    origin: str = ""
+    """The trace of the call that registered the config, as text; empty if there is none."""
     trace: Mapping[str, str] = field(default_factory=dict)
     """The headers that tell the receiver of the trace; empty if there is none."""
 

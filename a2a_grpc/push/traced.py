@@ -35,7 +35,7 @@ class Traced:
         """Try once, within a span."""
         url = delivery.config.url
         kind = "callback" if is_logical(url) or url.partition("://")[0].lower() in ("grpc", "grpcs") else "webhook"
-        with self._spans.begin(delivery.task_id, kind, delivery.attempt) as span:
+        with self._spans.begin(delivery.task_id, kind, delivery.attempt, delivery.origin) as span:
             outcome = await self._destination.deliver(replace(delivery, trace=span.headers))
             span.ended(outcome.verdict.value)
             return outcome

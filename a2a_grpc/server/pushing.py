@@ -127,7 +127,8 @@ def open_pushing(
     if spans is not None:
         destination = Traced(destination, spans)
     sender = Sender(log, outbox, vault, destination, holder, sends_all=settings.push_events == "all")
-    configs = Configs(outbox, vault, destination, sender, settings.max_push_configs)
+    kept = (outbox, vault, destination, sender, settings.max_push_configs)
+    configs = Configs(*kept, spans.origin) if spans is not None else Configs(*kept)
     return Pushing(configs, sender, key.jwks() if key is not None else None, vault.derived("callback tokens"))
 
 

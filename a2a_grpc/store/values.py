@@ -191,7 +191,7 @@ class Push(NamedTuple):
         id: The id of the config, unique for its task.
         config: The serialised `TaskPushNotificationConfig` without its secrets.
         secrets: The secrets of the config, encrypted; empty if it has none.
-        version: The version of the protocol with which the config was registered.
+        version: The version of the protocol with which the config was registered, and perhaps the trace.
     """
 
     id: str

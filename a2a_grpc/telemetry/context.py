@@ -4,6 +4,7 @@ The format is the one that the program has chosen for OpenTelemetry, by default 
 `tracestate`, `baggage`).
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -64,6 +65,25 @@ def of_w3c(carrier: Mapping[str, str]) -> Context:
         carrier: The result of `w3c_of`.
     """
     return _W3C.extract(carrier, _NONE)
+
+
+def text_of(span: Any) -> str:
+    """Return a span as text, to be stored; empty if it is none.
+
+    Args:
+        span: The span.
+    """
+    carrier = w3c_of(span)
+    return json.dumps(carrier, separators=(",", ":")) if carrier else ""
+
+
+def of_text(text: str) -> Context:
+    """Return the context that `text_of` has written.
+
+    Args:
+        text: The result of `text_of`.
+    """
+    return of_w3c(json.loads(text)) if text else _NONE
 
 
 def alone(span: Any) -> Context:

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span
 
 from a2a_grpc.telemetry import names
-from a2a_grpc.telemetry.context import Context, alone, make_muted, w3c_of
+from a2a_grpc.telemetry.context import Context, make_muted, of_text, text_of, w3c_of
 
 DELIVERED = "delivered"
 
@@ -26,20 +26,35 @@ class DeliverySpans:
         self._durations = durations
         self._newest = newest
 
-    def begin(self, task_id: str, destination: str, attempt: int) -> "DeliverySpan":
-        """Begin the span of an attempt, as a child of the run that has made the event.
+    def origin(self, task_id: str) -> str:
+        """Return the span to which deliveries of a new config belong, as text; empty if there is none.
+
+        It is that of the newest run of the task, or of the current call if the task has not run here.
+
+        Args:
+            task_id: The task.
+        """
+        if self._tracer is None:
+            return ""
+        return text_of(get_current_span(self._newest(task_id)))
+
+    def begin(self, task_id: str, destination: str, attempt: int, origin: str = "") -> "DeliverySpan":
+        """Begin the span of an attempt, as a child of the newest run of the task.
+
+        If the task has not run in this process, the parent is the span that `origin` has returned.
 
         Args:
             task_id: The task.
             destination: "webhook" or "callback".
             attempt: Which attempt it is, from 1.
+            origin: What was stored with the config.
         """
         if self._tracer is None:
             return DeliverySpan(None, destination, self._durations)
         found: dict[str, Any] = {names.TASK_ID: task_id, names.DESTINATION: destination}
         if attempt > 1:
             found[names.ATTEMPT] = attempt
-        parent = self._newest(task_id) or alone(None)
+        parent = self._newest(task_id) or of_text(origin)
         span = self._tracer.start_span(f"push {destination}", parent, SpanKind.PRODUCER, found)
         return DeliverySpan(span, destination, self._durations)
 

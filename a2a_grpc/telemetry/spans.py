@@ -83,8 +83,8 @@ RUN = Span(
 DELIVERY = Span(
     "`push webhook` or `push callback`",
     "PRODUCER",
-    "An attempt to deliver an event of a task. It belongs to the trace of the newest run of the task, if the same "
-    "process has run it.",
+    "An attempt to deliver an event of a task. It belongs to the trace of the newest run of the task. If "
+    "another process has run it, to that of the call that registered the config.",
     (names.TASK_ID, names.DESTINATION, names.VERDICT, names.ATTEMPT, names.ERROR_TYPE),
 )
 

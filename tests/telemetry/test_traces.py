@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
@@ -14,6 +15,8 @@ from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.wire import TaskPushNotificationConfig
 from tests.covers import covers
 from tests.harness import eventually, serving
+from tests.ports import free_port
+from tests.push.notified import asked, config_for, notifying
 from tests.push.sockets import hook
 from tests.sentinel.tunnels import ADDRESS, attached, sentinel
 from tests.telemetry.conftest import Spans, check_table, shown
@@ -171,6 +174,42 @@ async def test_a_run_that_is_begun_again_after_a_restart_is_in_the_same_trace_an
     assert (first.attributes["error.type"], second.attributes["a2a.task.state"]) == ("lost", "TASK_STATE_COMPLETED")
     assert second.context.trace_id == first.context.trace_id
     assert [link.context.span_id for link in second.links] == [first.context.span_id]
+
+
+@covers("META-6")
+async def test_a_webhook_and_a_callback_that_another_process_delivers_belong_to_the_trace_of_the_run(
+    spans: Spans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("a2a_grpc.server.pushing.LAST_S", 0.0)
+    monkeypatch.setattr("a2a_grpc.push.sender.MAX_COURIERS", 1)  # the first process comes to the webhook only
+    stopped = asyncio.Event()
+
+    async def hanging(_: web.Request) -> web.Response:
+        await stopped.wait()
+        return web.Response(status=503)
+
+    def both_are_tried() -> None:
+        verdicts = {span.name: (span.attributes or {}).get("a2a_grpc.push.verdict") for span in spans.all}
+        assert (verdicts.get("push webhook"), verdicts.get("push callback")) == ("delivered", "retry")
+
+    store = f"sqlite:///{tmp_path}/tasks.db"
+    async with hook() as receiver:
+        receiver.answer = hanging
+        async with notifying(helper(), store=store) as one, connect(one.server.grpc_address) as client:
+            task = await client.send("hello", push_config=config_for(receiver))
+            assert isinstance(task, Task)
+            await asked(receiver, 1)
+            nobody = TaskPushNotificationConfig(task_id=task.id, url=f"grpc://127.0.0.1:{free_port()}")
+            await client.create_push_config(nobody)
+        stopped.set()
+        receiver.answer = None
+        async with notifying(helper(), store=store):
+            await eventually(both_are_tried)
+    run = spans.of("internal", "run help")
+    pushed = [span for span in spans.all if span.name.startswith("push")]
+    assert {(span.context.trace_id, span.parent and span.parent.span_id) for span in pushed if span.context} == {
+        (run.context.trace_id, run.context.span_id)
+    }
 
 
 @pytest.mark.long

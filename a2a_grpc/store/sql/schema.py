@@ -187,7 +187,7 @@ push = Table(
     # The serialised TaskPushNotificationConfig without its secrets, and these, encrypted; empty if it has none.
     Column("config", blob_type(), nullable=False),
     Column("secrets", blob_type(), nullable=False),
-    # The version of the protocol with which the config was registered.
+    # The version of the protocol with which the config was registered; after a space its trace, if there is one.
     Column("version", text_type(), nullable=False),
     # The seq of the newest record that was delivered.
     Column("seq", BigInteger, nullable=False),
