@@ -114,8 +114,15 @@ class Bare(a2a_pb2_grpc.A2AServiceServicer):
 
 
 async def bare(options):
-    server = grpc.aio.server(options=OPTIONS)
-    a2a_pb2_grpc.add_A2AServiceServicer_to_server(Bare(), server)
+    if options.traced:
+        from opentelemetry.instrumentation.grpc import aio_server_interceptor
+
+        plain, server = of_bare(), of_bare([aio_server_interceptor(tracer_provider(options.sampled))])
+        port = plain.add_insecure_port("127.0.0.1:0")
+        await plain.start()
+        await serve(server, beside={"untraced": f"127.0.0.1:{port}"})
+        return
+    server = of_bare()
     if not options.attach:
         await serve(server)
         return
@@ -129,33 +136,76 @@ async def bare(options):
             await serve(server)
 
 
-async def serve(server):
+def of_bare(interceptors=()):
+    server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
+    a2a_pb2_grpc.add_A2AServiceServicer_to_server(Bare(), server)
+    return server
+
+
+async def serve(server, **more):
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    await answer(f"127.0.0.1:{port}")
+    await answer(f"127.0.0.1:{port}", **more)
 
 
 # -- ours
 
 
-def trace():
-    """Set a provider of traces, as a program that exports them does."""
-    from opentelemetry import trace
+def tracer_provider(sampled):
+    """Return a provider of traces as a program has it that exports them."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
     class Dropping(SpanExporter):
         def export(self, spans):
             return SpanExportResult.SUCCESS
 
-    provider = TracerProvider()
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(sampled)))
     provider.add_span_processor(BatchSpanProcessor(Dropping()))
-    trace.set_tracer_provider(provider)
+    return provider
+
+
+def floor_agent(tracer):
+    """Return an agent for a server without spans, whose handlers make as many spans as a traced server has.
+
+    The spans do nothing but exist: it is the least that a server with this SDK can pay for them.
+    """
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanKind
+
+    from a2a_grpc import Agent
+
+    call = {f"rpc.some.name.{number}": "a value of some length" for number in range(11)}
+    run = {f"a2a.some.name.{number}": "a value of some length" for number in range(4)}
+    agent, nowhere = Agent("Floor", "Makes spans that do nothing but exist."), Context()
+
+    @agent.router
+    def route(message):
+        return message.parts[0].text.partition(" ")[0]
+
+    @agent.skill("message", answers="message")
+    async def message(turn):
+        tracer.start_span("SendMessage", nowhere, SpanKind.SERVER, call).end()
+        return "hello"
+
+    @agent.skill("task")
+    async def task(turn):
+        tracer.start_span("SendMessage", nowhere, SpanKind.SERVER, call).end()
+        tracer.start_span("run task", nowhere, SpanKind.INTERNAL, run).end()
+        return "hello"
+
+    @agent.skill("stream")
+    async def stream(turn):
+        tracer.start_span("SendStreamingMessage", nowhere, SpanKind.SERVER, call).end()
+        tracer.start_span("run stream", nowhere, SpanKind.INTERNAL, run).end()
+        for _ in range(int(turn.text.split()[1])):
+            yield CHUNK
+
+    return agent
 
 
 async def ours(options):
-    if options.traced:
-        trace()
     from agent import agent
 
     from a2a_grpc import Server, ServerSettings
@@ -171,15 +221,26 @@ async def ours(options):
     auth, token = token_authenticator() if options.jwt else ([], "")
     async with AsyncExitStack() as stack:
         beside = {}
-        if options.jwt:
+
+        async def serve_beside(name, agent):
             other = Server(agent, settings, engine=many, transport=transport, store=open_store(options.store))
-            beside["unread_address"] = (await stack.enter_async_context(other)).grpc_address
+            beside[name] = (await stack.enter_async_context(other)).grpc_address
+
+        if options.jwt:
+            await serve_beside("unread-token", agent)
+        if options.traced:
+            from opentelemetry import trace
+
+            provider = tracer_provider(options.sampled)
+            await serve_beside("untraced", agent)
+            await serve_beside("floor", floor_agent(provider.get_tracer("floor")))
+            trace.set_tracer_provider(provider)  # a server looks for one when it is made, so these two have no spans
         server = Server(agent, settings, engine=many, transport=transport, store=store, auth=auth)
         await stack.enter_async_context(server)
         await fill(store, options.tasks)
         garbage = Garbage(lambda: server.is_idle)  # as `serve` does
         garbage.start()
-        await answer(server.grpc_address, token=token, **beside)
+        await answer(server.grpc_address, token=token, beside=beside)
         garbage.stop()
 
 
@@ -376,6 +437,9 @@ def main():
     parser.add_argument("--attach", metavar="HOST:PORT", help="the sentinel to which a bare server attaches")
     parser.add_argument("--uvloop", action="store_true", help="another event loop")
     parser.add_argument("--traced", action="store_true", help="spans, with a batch processor whose exporter drops them")
+    parser.add_argument(
+        "--sampled", type=float, default=1.0, metavar="PART", help="the part of traces that is recorded"
+    )
     options = parser.parse_args()
     run = asyncio.run
     if options.uvloop:

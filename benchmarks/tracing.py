@@ -1,26 +1,32 @@
-"""Measure what spans cost a server: without a provider, and with a batch processor, in turns of one run.
+"""Measure what spans cost a server: with and without them, in turns, by servers that share a process.
 
-    python benchmarks/tracing.py                     a minute
-    python benchmarks/tracing.py --before FOLDER     also a checkout of an earlier commit, before there were spans
+    python benchmarks/tracing.py                    a minute and a half
+    python benchmarks/tracing.py --kinds ours       without the samples and the peer
 
-The exporter drops the spans: what it does with them is its own, and in its own thread.
+The exporter drops the spans: what an exporter does with them is its own, and in its own thread.
 
-For each workload it prints the CPU time of the server for each call or event. It also prints the ratio to the server
-without a provider, or to the earlier one. Ratios are the median of the rounds, with the lowest and the highest.
+For each workload it prints the CPU time of the process for each call or event. It also prints the ratio to the server
+without spans of the same process, of CPU time and of calls a second. Ratios are the median of the rounds, with the
+lowest and the highest.
+
+    ours        this package, with all spans
+    floor       this package without spans, and a handler that makes as many spans of the SDK, which do nothing
+    sampled     this package with the sampler that records 1 % of the traces
+    bare        grpc.aio with the interceptor of opentelemetry-instrumentation-grpc
 """
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 
 from bench import Load, Server
 
-HERE = Path(__file__).parent
-OFF, ON, BEFORE = "off", "on", "before"
+UNTRACED, FLOOR = "untraced", "floor"
+KINDS = {
+    "ours": ["ours", "--traced"],
+    "sampled": ["ours", "--traced", "--sampled=0.01"],
+    "bare": ["bare", "--traced"],
+}
 WORKLOADS = {
     "SendMessage → Message": {"do": "unary", "text": "message", "in_flight": 32},
     "SendMessage → Task completed": {"do": "unary", "text": "task", "in_flight": 32},
@@ -28,57 +34,44 @@ WORKLOADS = {
 }
 
 
-class Elsewhere(Server):
-    """A server of another checkout."""
-
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
-        path = os.pathsep.join([str(folder), str(folder / "generated"), str(folder / "benchmarks")])
-        self.process = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, folder / "benchmarks" / "contenders.py", "ours"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-        )
-        stack.callback(self.process.kill)
-        told = self._read()
-        self.address, self.token, self.tenant = told["address"], "", ""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--before", type=Path, metavar="FOLDER", help="a checkout of an earlier commit")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.8, help="of each measurement")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.4, help="of each measurement")
     options = parser.parse_args()
     with ExitStack() as stack:
-        servers = {OFF: Server(stack, "ours"), ON: Server(stack, "ours", "--traced")}
-        if options.before is not None:
-            servers[BEFORE] = Elsewhere(stack, options.before.resolve())
+        pairs: list[tuple[str, Server, str]] = []
+        for kind in options.kinds:
+            server, without = Server(stack, *KINDS[kind]), f"{kind}, {UNTRACED}"
+            pairs += [(without, server.beside(UNTRACED), without), (kind, server, without)]
+            if kind == "ours":
+                pairs.append((FLOOR, server.beside(FLOOR), without))
         load = Load(stack)
-        print(f"{'workload':30} {'server':8} {'CPU µs':>8} {'ratio':>22} {'rate ratio':>22}")
-        for name, order in WORKLOADS.items():
-            for kind, server in servers.items():
-                load.do(server, kind, {**order, "seconds": 0.5})  # warm up
-            costs: dict[str, list[float]] = {kind: [] for kind in servers}
-            rates: dict[str, list[float]] = {kind: [] for kind in servers}
-            for number in range(options.rounds):
-                turns = list(servers.items())
-                for kind, server in turns[number % len(turns) :] + turns[: number % len(turns)]:
-                    found = load.do(server, kind, {**order, "seconds": options.seconds})
-                    spent = found["after"]["cpu_s"] - found["before"]["cpu_s"]
-                    costs[kind].append(spent / found["done"] * 1e6)
-                    rates[kind].append(found["done"] / found["seconds"])
-            for kind in servers:
-                to = BEFORE if kind == OFF and BEFORE in servers else OFF
-                print(
-                    f"{name:30} {kind:8} {statistics.median(costs[kind]):8.1f} "
-                    f"{spread(costs[kind], costs[to]):>22} {spread(rates[kind], rates[to]):>22}",
-                    flush=True,
-                )
+        print(f"{'workload':30} {'server':18} {'CPU µs':>8} {'CPU ratio':>22} {'rate ratio':>22}")
+        for workload, order in WORKLOADS.items():
+            measure(load, workload, order, pairs, options.rounds, options.seconds)
+
+
+def measure(
+    load: Load, workload: str, order: dict, pairs: list[tuple[str, Server, str]], rounds: int, seconds: float
+) -> None:
+    """Measure a workload in turns, and print a line for each server."""
+    costs: dict[str, list[float]] = {name: [] for name, _, _ in pairs}
+    rates: dict[str, list[float]] = {name: [] for name, _, _ in pairs}
+    for name, server, _ in pairs:
+        load.do(server, name, {**order, "seconds": 0.2})  # warm up
+    for number in range(rounds):
+        for name, server, _ in pairs if number % 2 else reversed(pairs):
+            found = load.do(server, name, {**order, "seconds": seconds})
+            costs[name].append((found["after"]["cpu_s"] - found["before"]["cpu_s"]) / found["done"] * 1e6)
+            rates[name].append(found["done"] / found["seconds"])
+    for name, _, without in pairs:
+        print(
+            f"{workload:30} {name:18} {statistics.median(costs[name]):8.1f} "
+            f"{spread(costs[name], costs[without]):>22} {spread(rates[name], rates[without]):>22}",
+            flush=True,
+        )
 
 
 def spread(figures: list[float], others: list[float]) -> str:
