@@ -12,11 +12,11 @@ from typing import Any
 from opentelemetry import trace as api
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
+from a2a_grpc import lifecycle
 from a2a_grpc.telemetry import names
 from a2a_grpc.telemetry.call import name_of_state
 from a2a_grpc.telemetry.context import alone, make_current, of_w3c, w3c_of
 from a2a_grpc.telemetry.metrics import QUEUE_DURATION, RUN_DURATION, RUNS, TAKEOVERS, Instruments
-from a2a_grpc.wire import TaskState
 
 KNOWN_TASKS = 10_000
 """The number of tasks whose newest trace is remembered, for the deliveries of their events."""
@@ -202,7 +202,7 @@ class RunSpan:
         """Return the kind of error with which the run has ended; empty for none."""
         if self._state == "LOST":
             return LOST
-        return self._error or FAILED if task_state == TaskState.TASK_STATE_FAILED else ""
+        return self._error or FAILED if task_state == lifecycle.FAILED else ""
 
 
 def _text(spans: Mapping[str, Mapping[str, str]]) -> str:
