@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup proto proto-check docs site proto-go proto-typescript proto-java lint prose types collect peers test test-long test-nightly test-all attacks check demo demo-all \
-  serve interop grpcurl buf kubeconform ard bench profile compare size clean
+  serve interop grpcurl buf kubeconform jaeger ard bench profile compare size clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -101,6 +101,7 @@ test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and 
 	CRASH_ROUNDS=100 REPLICA_SECONDS=60 $(BIN)/python -m pytest -m long tests/crash --timeout 1200 $(ARGS)
 	PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -m hypothesis --timeout 3600 $(IN_PARALLEL) $(ARGS)
 	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -m hypothesis tests/client/test_fuzz.py --timeout 3600 $(ARGS)
+	$(BIN)/python -m pytest -m long tests/telemetry/test_jaeger.py -rs $(ARGS)
 	SIMULATION_SEEDS=20000 $(BIN)/python -m pytest -m long tests/simulation --timeout 3600 $(ARGS)
 
 attacks: $(VENV)/.dev ## Measure what attacks cost, beside bare grpc.aio: the table of docs/security.md.
@@ -124,6 +125,11 @@ kubeconform: $(BIN)/python ## Put kubeconform into bin/, and the schemas of Kube
 	GOBIN=$(abspath bin) go install github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest .cache/kubernetes kubernetes-validate==1.37.0
 	$(BIN)/python tools/kubernetes_schemas.py .cache/kubernetes .cache/kubernetes/schemas
+
+jaeger: ## Put Jaeger into bin/, which takes minutes (needs Go). Only `make test-nightly` uses it.
+	rm -rf .cache/jaeger && mkdir -p .cache/jaeger bin
+	cd .cache/jaeger && go mod init jaeger && go get -tool github.com/jaegertracing/jaeger/cmd/all-in-one@v1.76.0
+	go build -C .cache/jaeger -o $(abspath bin)/jaeger github.com/jaegertracing/jaeger/cmd/all-in-one
 
 buf: ## Put buf into bin/ (needs Node.js).
 	npm --prefix .cache/buf install --silent --no-audit --no-fund --no-save @bufbuild/buf@1.75.0
