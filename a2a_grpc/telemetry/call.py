@@ -68,7 +68,7 @@ class CallSpan:
         """
         if self._span is None:
             return
-        match _place_of_id(type(request)):
+        match _place_of_id(request.DESCRIPTOR):
             case "message":
                 message = request.message
                 self.add(names.MESSAGE_ID, message.message_id)
@@ -163,6 +163,6 @@ def name_of_state(state: int) -> str:
 
 @lru_cache(16)
 def _place_of_id(kind: Any) -> str:
-    """Return the first field of a request, of those that name what the call is about; empty if it has none."""
-    fields = kind.DESCRIPTOR.fields_by_name
+    """Return the first field of a kind of request, of those that name what the call is about; empty if it has none."""
+    fields = kind.fields_by_name
     return next((name for name in ("message", "task_id", "id") if name in fields), "")
