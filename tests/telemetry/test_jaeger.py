@@ -81,8 +81,8 @@ class Jaeger:
     """Jaeger with its traces in memory."""
 
     def __init__(self) -> None:
-        names = ("collector.otlp.grpc", "query.http-server", "collector.otlp.http", "collector.grpc-server")
-        names += ("collector.http-server", "query.grpc-server", "admin.http")
+        names = ["collector.otlp.grpc", "collector.otlp.http", "collector.grpc-server", "collector.http-server"]
+        names += ["query.http-server", "query.grpc-server", "admin.http"]
         self._held = {name: hold_port() for name in names}
         self._ports = {name: held.getsockname()[1] for name, held in self._held.items()}
         self.otlp = f"http://127.0.0.1:{self._ports['collector.otlp.grpc']}"
