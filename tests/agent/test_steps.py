@@ -249,14 +249,21 @@ def _equal(found: object, wanted: object) -> None:
     assert found == wanted
 
 
-async def test_a_step_costs_one_statement_and_a_task_without_steps_none(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/tasks.db"
+    return str(request.getfixturevalue("postgres_store"))
+
+
+async def test_a_step_costs_one_statement_and_a_task_without_steps_none(store_url: str) -> None:
     async def handler(turn: Turn) -> str:
         for _ in range(int(turn.text)):
             await turn.step("number#", str, 1)
         return "done"
 
     counts = []
-    async with serving(agent_of(handler), store=f"sqlite:///{tmp_path}/tasks.db") as served:
+    async with serving(agent_of(handler), store=store_url) as served:
         for number in (0, 3):
             with sending() as sent:
                 await served.send(request(str(number)))

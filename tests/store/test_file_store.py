@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED
 from a2a_grpc.parts import text_of
 from a2a_grpc.server import Server
-from a2a_grpc.store import OneServer, Records, StoreUnavailable, TaskStore
+from a2a_grpc.store import Coordination, Mailbox, OneServer, Records, StoreUnavailable, TaskStore
 from a2a_grpc.store.contract import OutboxContract, RecordsContract, StoreContract
 from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, head_of, status
 from tests.guarantees.rig import serving_on
@@ -89,6 +90,7 @@ async def test_purged_tasks_leave_the_file_when_the_store_opens_again(path: Path
 FULL = """
 import asyncio, resource, sys
 from pathlib import Path
+from types import SimpleNamespace
 from a2a_grpc.store import StoreUnavailable
 from a2a_grpc.store.contract.given import append, create, status
 from servers.file_store import FileStore
@@ -126,6 +128,10 @@ async def test_a_full_disk_fails_the_write_and_leaves_no_part_of_a_line(path: Pa
 def test_a_server_refuses_a_store_that_only_keeps_tasks(path: Path) -> None:
     with pytest.raises(TypeError, match=r"FileStore, which only keeps tasks; give OneServer\(store\)"):
         Server(scripted_agent(), store=FileStore(path))
+    names = [name for part in (Records, Coordination, Mailbox) for name in vars(part) if not name.startswith("_")]
+    without_notes: Any = SimpleNamespace(**dict.fromkeys(names))
+    with pytest.raises(TypeError, match="which lacks the methods put_note and get_note of"):
+        Server(scripted_agent(), store=without_notes)
 
 
 async def test_a_server_that_starts_again_goes_on_with_the_tasks_of_the_file(path: Path) -> None:
