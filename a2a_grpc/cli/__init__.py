@@ -5,6 +5,8 @@ verb         what the verbs that call an agent share
 
 Verbs, one file each:
 
+init         write the files of a new agent
+project      these files
 chat         a conversation in the terminal
 conversation  its messages, answers and questions
 lines        the lines that a user types in it

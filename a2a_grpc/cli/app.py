@@ -13,6 +13,7 @@ from a2a_grpc.cli.screen import guard
 from a2a_grpc.cli.usage import Command, Group
 
 VERBS = (
+    "init",
     "serve",
     "sentinel",
     "agents",
@@ -75,8 +76,9 @@ def _add(app: typer.Typer, name: str) -> None:
         case "logout" | "top":
             function = getattr(module, name)
             app.command(name, cls=Command, help=with_examples(name, function.__doc__), epilog=module.EPILOG)(function)
-        case "completion":
-            app.command(name, cls=Command, help=with_examples(name, module.completion.__doc__))(module.completion)
+        case "completion" | "init":
+            function = getattr(module, name)
+            app.command(name, cls=Command, help=with_examples(name, function.__doc__))(function)
         case "agents" | "db" | "keys" | "push":
             app.add_typer(module.commands(), name=name)
         case _:

@@ -3,6 +3,10 @@
 import inspect
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "init": (
+        "a2a-grpc init my-agent",
+        'a2a-grpc init poet --name Poet --description "Writes poems." --kind streaming',
+    ),
     "serve": (
         "a2a-grpc serve greeter.py",
         "a2a-grpc serve greeter.py --listen 0.0.0.0:50051 --tls-cert cert.pem --tls-key key.pem",

@@ -66,7 +66,7 @@ def save(task: Task, folder: Path, show: Show, *, force: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, pieces in files:
-            size = _write(folder / name, pieces)
+            size = write_file(folder / name, pieces)
             show.note(f"saved {folder / name} ({size:,} bytes)")
     except OSError as error:
         raise ConfigurationError(f"--save '{folder}': {error.filename or ''} {error.strerror}") from error
@@ -74,7 +74,7 @@ def save(task: Task, folder: Path, show: Show, *, force: bool) -> None:
         show.note("there was no file to save; texts are printed, and the files of url parts are not fetched")
 
 
-def _write(path: Path, pieces: list[bytes]) -> int:
+def write_file(path: Path, pieces: list[bytes]) -> int:
     """Write a file as a whole. A link in its place is replaced, not followed. Return the size."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,77 +1,14 @@
 """`a2a-grpc chat`: at a real terminal, with Ctrl-C and a history, and in a pipe."""
 
-import asyncio
-import os
-import pty
 import re
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from a2a_grpc import Failed, text_of
 from a2a_grpc.parts import files_of
 from a2a_grpc.testing import Ask, Pause, Pieces, ScriptedAgent, Status
 from a2a_grpc.testing import running as serving_agent
-from tests.cli.terminal import A2A_GRPC, WITHIN_S, Written, environment, objects, plain, run
-from tests.harness import ROOT
-
-WITH_TERMINAL = (
-    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""A program that makes its standard input the terminal whose keys it hears, and becomes another program."""
-CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
-
-
-class Terminal:
-    """A command at a terminal, at which a person types."""
-
-    def __init__(self, screen: Written, keys: int, process: asyncio.subprocess.Process) -> None:
-        self._screen = screen
-        self._keys = keys
-        self._process = process
-        self._read = 0
-
-    def type(self, text: str) -> None:
-        os.write(self._keys, text.encode())
-
-    async def shows(self, words: str) -> str:
-        """Wait until the terminal shows words after all that was waited for. Return what came before them."""
-        text = await self._screen.until(lambda text: words in plain(text)[self._read :])
-        shown = plain(text)
-        found = shown.index(words, self._read)
-        before, self._read = shown[self._read : found], found + len(words)
-        return before
-
-    async def ended(self) -> int:
-        async with asyncio.timeout(WITHIN_S):
-            return await self._process.wait()
-
-
-@asynccontextmanager
-async def chatting(*arguments: str, state: Path) -> AsyncIterator[Terminal]:
-    """`a2a-grpc chat` at a terminal, with its history below a folder."""
-    ours, theirs = pty.openpty()
-    transport, screen = await asyncio.get_running_loop().connect_read_pipe(Written, os.fdopen(ours, "rb", 0))
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", WITH_TERMINAL, *A2A_GRPC, "chat", *arguments),
-            cwd=ROOT,
-            env=environment({"XDG_STATE_HOME": str(state)}),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
-    finally:
-        os.close(theirs)
-    try:
-        yield Terminal(screen, ours, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        transport.close()
+from tests.cli.keyboard import CTRL_C, CTRL_D, UP, typing_at
+from tests.cli.terminal import objects, run
 
 
 async def test_a_conversation_at_a_terminal(tmp_path: Path) -> None:
@@ -88,7 +25,7 @@ async def test_a_conversation_at_a_terminal(tmp_path: Path) -> None:
     )
     state = tmp_path / "state"
     async with serving_agent(agent) as client:
-        async with chatting(f"--agent={client.target}", state=state) as terminal:
+        async with typing_at("chat", f"--agent={client.target}", state=state) as terminal:
             await terminal.shows("> ")
             terminal.type("hello\n")
             await terminal.shows("looking")
@@ -145,7 +82,7 @@ async def test_a_conversation_at_a_terminal(tmp_path: Path) -> None:
         assert kept[0] == "hello"
         assert kept[-1] == "hello"
         assert "secret word" not in kept
-        async with chatting(f"--agent={client.target}", state=state) as terminal:
+        async with typing_at("chat", f"--agent={client.target}", state=state) as terminal:
             await terminal.shows("> ")
             terminal.type(UP + UP)
             await terminal.shows("/new")

@@ -40,6 +40,7 @@ def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[
 def test_these_are_the_verbs() -> None:
     assert [" ".join(path) for path, _ in commands()] == [
         "",
+        "init",
         "serve",
         "sentinel",
         "agents",

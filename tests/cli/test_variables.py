@@ -15,6 +15,7 @@ from tests.harness import Served
 EAGER = {"--version", "--install-completion", "--show-completion", "--help"}
 """Options that print something and end: no variable is to have that effect."""
 WITHOUT = [
+    *((("init",), [f"--{name}"]) for name in ("name", "description", "kind", "yes", "force")),
     *((("serve",), [f"--{name.replace('_', '-')}"]) for name, *_ in READY),
     (("serve",), ["--check"]),
     (("sentinel",), ["--check"]),
@@ -25,8 +26,8 @@ WITHOUT = [
     (("db", "purge"), ["--yes"]),
 ]
 """Options of a new key: the variables of the same names are those of callers, and must not limit or widen the key. No
-variable may say yes to a purge, replace files, or keep a server from serving. What is served stands on the command
-line, as the file of an agent does."""
+variable may say yes to a purge, replace files, or keep a server from serving. What is served, or written for a new
+agent, stands on the command line, as the file of an agent does."""
 
 
 def test_every_option_of_every_command_names_its_variable_and_each_is_known() -> None:
