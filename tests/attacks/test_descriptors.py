@@ -56,7 +56,7 @@ async def is_served(target: Target) -> None:
         assert sent.task.status.state == COMPLETED
 
 
-@pytest.mark.few
+@pytest.mark.long
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("port", ["grpc", "http"])
 async def test_probes_and_the_store_go_on_while_connections_take_all_they_can(
@@ -112,6 +112,7 @@ run_program(lambda: Served(agent), settings, report=report)
 """
 
 
+@pytest.mark.long
 async def test_probes_answer_and_the_log_is_quiet_while_the_agent_has_eaten_all_descriptors(tmp_path: Path) -> None:
     (tmp_path / "eater.py").write_text(EATER)
     async with Target(f"{tmp_path}/eater.py") as target:

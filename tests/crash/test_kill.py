@@ -93,7 +93,7 @@ async def kill_at_random(server: WorkerServer, chance: random.Random, rounds: in
 @pytest.mark.first
 async def test_kill_9_under_load_loses_nothing_acknowledged_sqlite(tmp_path: Path, full: bool) -> None:
     file = tmp_path / "tasks.db"
-    await crash(f"sqlite:///{file}", tmp_path, ROUNDS if full else 2)
+    await crash(f"sqlite:///{file}", tmp_path, ROUNDS if full else 1)
     with closing(sqlite3.connect(file)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 

@@ -241,6 +241,7 @@ async def test_the_first_signal_lets_every_worker_finish(folder: Path, way: str)
     assert len({text for task in done for text in texts(task)}) == 2
 
 
+@pytest.mark.long
 async def test_a_signal_to_supervisor_and_workers_alike_lets_every_worker_finish(folder: Path) -> None:
     """As systemd sends it by default. Each worker hears it twice, and the second time ended it at once."""
     program = workers(folder)
