@@ -12,7 +12,7 @@ from a2a_grpc.engine.writer import Writer
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of
-from a2a_grpc.store import MemoryStore, StaleAppend
+from a2a_grpc.store import Append, Create, MemoryStore, StaleAppend, StoreUnavailable, Written, refused
 from a2a_grpc.wire import Artifact, Part, Task
 from tests.covers import covers
 from tests.guarantees.rig import (
@@ -134,6 +134,31 @@ async def test_a_lost_claim_writes_nothing(make_store: Callable[[], MemoryStore]
     fresh = Writer(log, EngineSettings(), key, await log.head(key))
     await fresh.status(COMPLETED)
     assert [record.state for record in await records_of(log, "t-1")][1:] == [WORKING, COMPLETED]
+
+
+class AwayStore(MemoryStore):
+    """Refuses writes while it is away."""
+
+    is_away = False
+
+    def write(self, write: Create | Append) -> Written:
+        return refused(StoreUnavailable("away")) if self.is_away else super().write(write)
+
+
+@covers("G5")
+async def test_a_writer_that_looks_what_became_of_a_write_finds_that_its_claim_is_lost() -> None:
+    store = AwayStore()
+    log = Log(store, LocalBus())
+    key = await stored_task(store, "t-1")
+    writer = Writer(log, EngineSettings(), key, await log.head(key))
+    await writer.status(WORKING)
+    store.is_away = True
+    with pytest.raises(StoreUnavailable):
+        await writer.status(WORKING)
+    store.is_away = False
+    assert await store.claim(key, "another") is not None
+    with pytest.raises(StaleAppend):
+        await writer.settle()
 
 
 @covers("G5")
