@@ -1,5 +1,6 @@
 """The session of an ADK agent for one turn: in ADK's services, or kept with the task."""
 
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Conversation:
         """The number of events of earlier tasks in a session that is kept with the task."""
         self.runner = runner
         self.kept = kept
-        self.names = {"app_name": runner.app_name, "user_id": _user(turn), "session_id": turn.context_id}
+        self.names = {"app_name": runner.app_name, "user_id": _user(turn), "session_id": _session(turn)}
 
     @property
     def _can_resume(self) -> bool:
@@ -151,3 +152,8 @@ def _user(turn: Turn) -> str:
     """Return the id of the caller for ADK. Callers of two tenants never have the same."""
     subject = turn.principal.subject or "anonymous"
     return f"{turn.tenant}/{subject}" if turn.tenant else subject
+
+
+def _session(turn: Turn) -> str:
+    """Return the id of the session. ADK cuts off spaces around it, so an id that has some is quoted."""
+    return turn.context_id if turn.context_id.strip() == turn.context_id else json.dumps(turn.context_id)

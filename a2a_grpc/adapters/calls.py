@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from a2a_grpc.agent import InputRequired, Turn
-from a2a_grpc.parts import Json, agent_message, data_of, struct, text_of, value
+from a2a_grpc.parts import Json, agent_message, data_of, files_of, struct, text_of, value
 from a2a_grpc.wire import Message, Part
 
 ASK_USER = "ask_user"
@@ -103,7 +103,10 @@ def answers(calls: Sequence[Call], message: Message) -> Answers | None:
         return None if decision is None else {call.id: decision for call in calls}
     if len(calls) > 1:
         return None
-    return {calls[0].id: text_of(message) if data is None else data}
+    text = text_of(message)
+    if data is None and not text and files_of(message):
+        return None  # a file is no result
+    return {calls[0].id: text if data is None else data}
 
 
 def _sendable(arguments: Json) -> Json:

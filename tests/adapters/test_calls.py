@@ -31,6 +31,7 @@ LOOK = Call("c-3", "look", {}, "result", "Which date?")
         ([DELETE], {"c-1": 1}, None),
         ([LOOK], "Friday", {"c-3": "Friday"}),
         ([LOOK], {"day": 5}, {"c-3": {"day": 5}}),
+        ([LOOK], [Part(raw=b"x", media_type="image/png")], None),
         ([LOOK], {"c-3": None}, {"c-3": None}),
         ([DELETE, LOOK], "yes", None),
         ([DELETE, LOOK], {"c-1": False, "c-3": [1]}, {"c-1": Denied(), "c-3": [1]}),

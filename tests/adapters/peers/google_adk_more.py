@@ -167,7 +167,7 @@ async def content() -> list[Any]:
     async with served(agents) as client:
         both = await sent(client, "go")
     async with served(llm(lambda request, *_: "|".join(c.parts[0].text for c in request.contents))) as client:
-        first = await sent(client, "x")
+        first = await sent(client, "x", context_id=" with spaces ")
         second = await sent(client, "y", context_id=first.context_id)
     [image] = files_of(drawn)
     return [
