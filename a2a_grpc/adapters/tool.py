@@ -1,6 +1,5 @@
 """A remote agent as a function that a language model calls: what `as_tool` of each framework is made of."""
 
-import asyncio
 import json
 import logging
 import re
@@ -12,7 +11,7 @@ from typing import Literal, TypeAlias
 from google.protobuf import json_format
 
 from a2a_grpc.adapters.model_text import answer_of, description_of, name_of, shown
-from a2a_grpc.client import Client, RemoteAgent, SendOptions, TaskStream
+from a2a_grpc.client import BlockingClient, Client, RemoteAgent, SendOptions, TaskStream
 from a2a_grpc.client.pieces import Pieces, progress_of
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
@@ -170,8 +169,8 @@ class RemoteTool:
 def remote_tool(remote: str | RemoteAgent | Client, *, name: str = "", description: str = "") -> RemoteTool:
     """Return a remote agent as a function for a language model.
 
-    A name or a description that is not given comes from the card. The card of a URL is fetched here. A `RemoteAgent`
-    knows its card after `async with`, or after `await remote.card()`.
+    A name or a description that is not given comes from the card. The card of a URL is fetched here, which blocks a
+    running event loop. A `RemoteAgent` knows its card after `async with`, or after `await remote.card()`.
 
     Args:
         remote: The agent: an address or the URL of a card as `connect` takes it, a `RemoteAgent`, or an open `Client`.
@@ -196,9 +195,10 @@ def remote_tool(remote: str | RemoteAgent | Client, *, name: str = "", descripti
 def _card_of(agent: RemoteAgent, *, may_fetch: bool) -> AgentCard:
     """Return the card of an agent. Raise ConfigurationError if it is not known, and cannot be fetched here."""
     target = mask_url(agent.target)
-    if may_fetch and not _in_a_loop():
+    if may_fetch:
         try:
-            return asyncio.run(agent.card())
+            with BlockingClient(agent.target) as client:  # in an event loop of its own: a tool is made before one runs
+                return client.card()
         except UnsupportedOperationError:
             raise ConfigurationError(
                 f"'{target}' is an address, which has no card; give the tool a name and a description"
@@ -210,14 +210,6 @@ def _card_of(agent: RemoteAgent, *, may_fetch: bool) -> AgentCard:
             f"the card of '{target}' is not known here; give the tool a name and a description, or a RemoteAgent after "
             "'await remote.card()'"
         ) from None
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _progress(event: Event, pieces: Pieces) -> list[Progress]:
