@@ -12,7 +12,7 @@ from a2a_grpc.engine.writer import Writer
 from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.log import Log
 from a2a_grpc.parts import text_of
-from a2a_grpc.store import Append, Create, MemoryStore, StaleAppend, StoreUnavailable, Written, refused
+from a2a_grpc.store import Append, Create, MemoryStore, StaleAppend, StoreUnavailable, Writing, Written, refused
 from a2a_grpc.wire import Artifact, Part, Task
 from tests.covers import covers
 from tests.guarantees.rig import (
@@ -159,6 +159,61 @@ async def test_a_writer_that_looks_what_became_of_a_write_finds_that_its_claim_i
     assert await store.claim(key, "another") is not None
     with pytest.raises(StaleAppend):
         await writer.settle()
+
+
+class SlowStore(MemoryStore):
+    """Holds appends until a test lets each of them happen, or fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[tuple[Append, Writing]] = []
+
+    def write(self, write: Create | Append) -> Written:
+        if isinstance(write, Create):
+            return super().write(write)
+        self.held.append((write, Writing()))
+        return self.held[-1][1]
+
+    def happen(self, number: int) -> int:
+        """Make a write that is held. Return its result, which its caller is not told yet."""
+        return super().write(self.held[number][0]).result()
+
+
+@covers("G5")
+async def test_a_writer_looks_what_became_of_a_write_when_no_other_one_is_on_its_way() -> None:
+    store = SlowStore()
+    log = Log(store, LocalBus())
+    key = await stored_task(store, "t-1")
+    writer = Writer(log, EngineSettings(), key, await log.head(key))
+    writing = asyncio.create_task(writer.status(WORKING))
+    await asyncio.sleep(0)
+    await writer.status(WORKING, behind=True)
+    store.happen(0)
+    store.held[0][1].set_exception(StoreUnavailable("the answer was lost"))
+    with pytest.raises(StoreUnavailable):
+        await writing
+    looking = asyncio.create_task(writer.ready())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not looking.done(), "the second write may still happen"
+    store.held[1][1].set_result(store.happen(1))
+    await looking
+    assert writer.seq == (await log.head(key)).seq == 3
+
+
+@covers("G5")
+async def test_a_caller_is_told_the_first_write_that_failed_which_is_why_its_own_failed() -> None:
+    store = SlowStore()
+    log = Log(store, LocalBus())
+    key = await stored_task(store, "t-1")
+    writer = Writer(log, EngineSettings(), key, await log.head(key))
+    await writer.status(WORKING, behind=True)
+    writing = asyncio.create_task(writer.status(WORKING))
+    await asyncio.sleep(0)
+    for (_, held), error in zip(store.held, (StoreUnavailable("away"), StaleAppend()), strict=True):
+        held.set_exception(error)
+    with pytest.raises(StoreUnavailable, match="away"):
+        await writing
 
 
 @covers("G5")
