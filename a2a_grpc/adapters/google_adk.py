@@ -10,8 +10,7 @@ from weakref import WeakValueDictionary
 
 from a2a_grpc.adapters.missing import needed
 from a2a_grpc.adapters.tool import OnProgress, remote_tool
-from a2a_grpc.agent import Agent, Failed, Outcome, Turn
-from a2a_grpc.agent.agent import DEFAULT_MODES
+from a2a_grpc.agent import DEFAULT_MODES, Agent, Failed, Outcome, Turn
 from a2a_grpc.client import Client, RemoteAgent
 
 needed("google.adk", "google-adk")

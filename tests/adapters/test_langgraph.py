@@ -70,5 +70,10 @@ async def test_a_graph_asks_twice_knows_its_conversation_takes_and_gives_files_a
         "failures": [
             ["FAILED", "The state of this task was lost with the server. Send the message again, as a new task."],
             ["FAILED", "The agent has not come to an end within its number of steps."],
+            ["FAILED", "The agent has a question, but cannot wait for the answer: its graph has no checkpointer."],
+            [
+                "TypeError",
+                "no compiled graph, and no function without arguments that opens one; call compile() on the graph first",
+            ],
         ],
     }

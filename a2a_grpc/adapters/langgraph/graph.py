@@ -1,5 +1,6 @@
 """Serve a compiled graph of LangGraph."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
@@ -65,8 +66,11 @@ def agent_of(
     Raises:
         TypeError: The graph is neither a compiled graph nor a function.
     """
-    if not isinstance(graph, Pregel) and not callable(graph):
-        raise TypeError(f"{graph!r} is no compiled graph; call compile() on the graph first")
+    if not isinstance(graph, Pregel) and not _opens(graph):
+        raise TypeError(
+            f"{graph!r} is no compiled graph, and no function without arguments that opens one; call compile() on the "
+            "graph first"
+        )
     run = Run(OpenGraph(graph), input, output, frozenset(nodes), subgraphs, history, config or {})
     agent = Agent(
         name,
@@ -79,3 +83,14 @@ def agent_of(
     )
     agent.skill(skill, description=description)(run)
     return agent
+
+
+def _opens(graph: object) -> bool:
+    """Return True for a function that can be called without arguments."""
+    if not callable(graph):
+        return False
+    try:
+        inspect.signature(graph).bind()
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -30,6 +30,7 @@ MESSAGE_ID = "a2a_message_id"
 EARLIER = 10
 """How many earlier tasks of a conversation are looked at for its state."""
 LOST = "The state of this task was lost with the server. Send the message again, as a new task."
+NOT_KEPT = "The agent has a question, but cannot wait for the answer: its graph has no checkpointer."
 AT_BREAKPOINT = "The agent waits before its next step. Any answer lets it go on."
 FINISHED = object()
 """In place of a step: an earlier run has finished the graph."""
@@ -102,6 +103,8 @@ class Run:
             if (question := _question(state)) is not None:
                 raise question
             values = state.values
+        elif isinstance(values, Mapping) and "__interrupt__" in values:
+            raise Failed(NOT_KEPT)
         if self.output is not None:
             return self.output(values)
         return result_of(values, graph.output_channels, is_streamed=written.has_contents)

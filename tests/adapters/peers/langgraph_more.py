@@ -165,7 +165,7 @@ async def own_question() -> list[list[str]]:
 
 
 async def failures() -> list[list[str]]:
-    """A graph whose state was lost cannot go on, and one without an end is stopped."""
+    """A graph whose state was lost cannot go on, one without an end is stopped, one that keeps nothing cannot ask."""
     found = []
     saver = InMemorySaver()
     agent = agent_of(graph().compile(checkpointer=saver), "Traveller", "Plans trips.")
@@ -180,6 +180,13 @@ async def failures() -> list[list[str]]:
     made = StateGraph(MessagesState).add_node(endless).add_edge(START, "endless").compile()
     async with Server(agent_of(made, "Endless", "Runs."), SETTINGS) as server, connect(server.grpc_address) as client:
         found.append(seen(await sent(client, "go"))[:2])
+    async with Server(agent_of(graph().compile(), "Asks", "Asks."), SETTINGS) as server:
+        async with connect(server.grpc_address) as client:
+            found.append(seen(await sent(client, "trip to Rome"))[:2])
+    try:
+        agent_of(endless, "Node", "Is a node.")  # type: ignore[arg-type]
+    except TypeError as error:
+        found.append([type(error).__name__, str(error).partition(" is ")[2]])
     return found
 
 
