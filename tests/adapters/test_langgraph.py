@@ -73,7 +73,8 @@ async def test_a_graph_asks_twice_knows_its_conversation_takes_and_gives_files_a
             ["FAILED", "The agent has a question, but cannot wait for the answer: its graph has no checkpointer."],
             [
                 "TypeError",
-                "no compiled graph, and no function without arguments that opens one; call compile() on the graph first",
+                "no compiled graph, and no function without arguments that opens one; "
+                "call compile() on the graph first",
             ],
         ],
     }
