@@ -184,7 +184,7 @@ async def failures() -> list[list[str]]:
         async with connect(server.grpc_address) as client:
             found.append(seen(await sent(client, "trip to Rome"))[:2])
     try:
-        agent_of(endless, "Node", "Is a node.")  # type: ignore[arg-type]
+        agent_of(endless, "Node", "Is a node.")
     except TypeError as error:
         found.append([type(error).__name__, str(error).partition(" is ")[2]])
     return found
