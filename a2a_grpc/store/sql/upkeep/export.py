@@ -22,6 +22,9 @@ TOGETHER = 100
 TOGETHER_BYTES = 4 << 20
 TOGETHER_RECORDS = 5000
 KEYS_AT_ONCE = 1000
+_NOTES_SIZE = (
+    select(func.coalesce(func.sum(func.length(note.c.value)), 0)).where(note.c.task == task.c.pk).scalar_subquery()
+)
 _NOTES = select(note).join(task, task.c.pk == note.c.task).where(task.c.ended_us.is_(None))
 
 Line = dict[str, Any]
@@ -91,12 +94,12 @@ def _agent(connection: Connection) -> str:
 
 
 def _entries(connection: Connection, chosen: Chosen, after: int) -> list[_Entry]:
-    query = select(task.c.pk, task.c.seq, task.c.size).where(task.c.pk > after)
+    query = select(task.c.pk, task.c.seq, task.c.size + _NOTES_SIZE).where(task.c.pk > after)
     if chosen.ids:
         query = query.where(task.c.id.in_(sorted(chosen.ids)))
     if chosen.states:
         query = query.where(task.c.state.in_(sorted(chosen.states)))
-    return [_Entry(*row) for row in connection.execute(query.order_by(task.c.pk).limit(TOGETHER))]
+    return [_Entry(*map(int, row)) for row in connection.execute(query.order_by(task.c.pk).limit(TOGETHER))]
 
 
 def _batches(entries: Sequence[_Entry]) -> list[list[_Entry]]:
