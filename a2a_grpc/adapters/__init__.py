@@ -7,6 +7,7 @@ langgraph    a compiled graph of LangGraph, and remote agents as its tools
 google_adk   an agent of Google ADK as an agent, and a remote agent as a tool of ADK
 program      a program: its input is the message, its output the artifact
 pydantic_ai  an agent of Pydantic AI as an agent, and a remote agent as its tool
+openai_agents  an agent of the OpenAI Agents SDK as an agent, and a remote agent as its tool
 proxy        an agent of another binding, served here
 tool         a remote agent as a function that a language model calls
 transport    this package's client for the `ClientFactory` of the official SDK
@@ -18,6 +19,8 @@ past         what was said in earlier tasks of a conversation
 model_text   texts for a language model
 pydantic_run      one turn of an agent of Pydantic AI
 pydantic_content  what such an agent reads, says and keeps
+openai_run        one turn of an agent of the OpenAI Agents SDK
+openai_content    what such an agent reads, makes and keeps
 missing      the error for a package that is not installed
 adk_content  what an agent of ADK reads and says, as parts and back
 adk_calls    calls of an agent of ADK that wait for the user

@@ -1,0 +1,158 @@
+"""What is special to the OpenAI Agents SDK. Prints as JSON what callers see.
+
+python -m tests.adapters.peers.openai_more
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from agents import Agent as Assistant
+from agents import (
+    GuardrailFunctionOutput,
+    RunConfig,
+    RunContextWrapper,
+    function_tool,
+    input_guardrail,
+    output_guardrail,
+)
+from pydantic import BaseModel
+
+from a2a_grpc import Agent, Client, Part, Server, ServerSettings, Task, Turn, connect, data_of, text_of
+from a2a_grpc.adapters.openai_agents import agent_of, as_tool
+from a2a_grpc.lifecycle import state_name
+from a2a_grpc.parts import Content, Contents
+from tests.adapters.peers.openai_model import Said, Scripted, results_of
+
+QUIET = RunConfig(tracing_disabled=True)
+SETTINGS = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+
+
+@asynccontextmanager
+async def client_of(assistant: Assistant, **options: Any) -> AsyncIterator[Client]:
+    agent = agent_of(assistant, "More", "Does more.", run_config=QUIET, **options)
+    async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+        yield client
+
+
+async def sent(client: Client, content: Contents, **options: Any) -> Task:
+    task = await client.send(content, **options)
+    assert isinstance(task, Task)
+    return task
+
+
+def shown(task: Task) -> list[Any]:
+    return [state_name(task.status.state), text_of(task.status.message), text_of(Task(artifacts=task.artifacts))]
+
+
+async def approvals() -> dict[str, Any]:
+    deleted: list[str] = []
+    seen: list[Any] = []
+
+    def script(items: list[dict[str, Any]]) -> Said:
+        seen[:] = [item["content"] for item in items if item.get("role") == "user"]
+        results = results_of(items)
+        return [["It is ", f"{results[-1]}."]] if results else [["I delete it."], ("delete", '{"path": "a.txt"}')]
+
+    @function_tool(needs_approval=True)  # type: ignore[untyped-decorator]  # the SDK is not checked
+    async def delete(context: RunContextWrapper[Turn], path: str) -> str:
+        deleted.append(f"{path} for {context.context.context_id}")
+        return "gone"
+
+    assistant = Assistant(name="files", model=Scripted(script), tools=[delete])
+    message: list[Content] = [
+        Part(text="Delete it."),
+        Part(raw=bytes(2000), media_type="image/png"),
+        Part(raw=b"a,b", media_type="text/csv", filename="a.csv"),
+        Part(url="https://files.example/a.pdf", media_type="application/pdf"),
+        {"why": 1},
+    ]
+    async with client_of(assistant, context=lambda turn: turn, input_modes=["*/*"]) as client:
+        asked = await sent(client, message, context_id="c")
+        again = await sent(client, "perhaps", task_id=asked.id)
+        done = await sent(client, "yes", task_id=asked.id)
+        given = json.dumps(seen[0]).replace(json.dumps(seen[0][1]["image_url"]), '"PNG"')
+        size = len(seen[0][1]["image_url"])
+        other = await sent(client, "Another.", context_id="c")
+        texts = list(seen)
+        denied = await sent(client, "no, keep it", task_id=other.id)
+    return {
+        "asked": shown(asked), "again": shown(again)[:2], "done": shown(done), "deleted": deleted,
+        "given": json.loads(given), "size": size, "texts": texts, "denied": shown(denied),
+    }  # fmt: skip
+
+
+async def ends() -> dict[str, Any]:
+    @input_guardrail  # type: ignore[untyped-decorator]
+    async def no_input(context: Any, agent: Any, given: Any) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info="secret", tripwire_triggered=True)
+
+    @output_guardrail  # type: ignore[untyped-decorator]
+    async def no_output(context: Any, agent: Any, output: Any) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info="secret", tripwire_triggered=True)
+
+    def hello(items: list[dict[str, Any]]) -> Said:
+        return [["Hello."]]
+
+    def loop(items: list[dict[str, Any]]) -> Said:
+        return [("look", "{}")]
+
+    @function_tool  # type: ignore[untyped-decorator]
+    async def look() -> str:
+        return "nothing"
+
+    other = Assistant(name="other", model=Scripted(hello))
+    assistants = {
+        "input": Assistant(name="a", model=Scripted(hello), input_guardrails=[no_input]),
+        "output": Assistant(name="a", model=Scripted(hello), output_guardrails=[no_output]),
+        "turns": Assistant(name="a", model=Scripted(loop), tools=[look]),
+        "handoff": Assistant(name="a", model=Scripted(lambda items: [("transfer_to_other", "{}")]), handoffs=[other]),
+    }
+    found: dict[str, Any] = {}
+    for name, assistant in assistants.items():
+        async with client_of(assistant, max_turns=2) as client:
+            task = await sent(client, "hello")
+            found[name] = [*shown(task), *map(text_of, task.history[1:])]
+    return found
+
+
+class Box(BaseModel):
+    width: int
+
+
+async def tools() -> dict[str, Any]:
+    remote = Agent("Paris", "Knows Paris.")
+    contexts: list[str] = []
+
+    @remote.skill()
+    async def answer(turn: Turn) -> str:
+        contexts.append(turn.context_id)
+        await turn.status("looking")
+        return f"{turn.text} is 3"
+
+    def script(items: list[dict[str, Any]]) -> Said:
+        results = results_of(items)
+        assert results in ([], ["width is 3"]), results
+        return [['{"wid', 'th": 3}']] if results else [("paris", '{"message": "width"}')]
+
+    async with Server(remote, SETTINGS) as server:
+        tool = as_tool(server.grpc_address, name="paris", description="Knows Paris.")
+        assistant = Assistant(name="boxes", model=Scripted(script), tools=[tool], output_type=Box)
+        async with client_of(assistant) as client:
+            task = await sent(client, "How wide?")
+            await sent(client, "How wide?", context_id=task.context_id)
+    return {
+        "data": data_of(task), "text": shown(task)[2], "said": [text_of(message) for message in task.history[1:]],
+        "contexts": [len(contexts), len(set(contexts))],
+    }  # fmt: skip
+
+
+async def main() -> None:
+    print(json.dumps({"approvals": await approvals(), "ends": await ends(), "tools": await tools()}))
+
+
+logging.getLogger("a2a_grpc.adapters").setLevel(logging.CRITICAL)  # a run with too many turns is expected
+asyncio.run(main())
