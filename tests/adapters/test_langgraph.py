@@ -66,6 +66,13 @@ async def test_a_graph_asks_twice_knows_its_conversation_takes_and_gives_files_a
             *("The agent 'library' cannot be reached now.", ["message", "task_id"]),
         ],
         "subgraphs": [["Hello there."], ["Hello ", "there."]],
+        "own_state": [
+            ["INPUT_REQUIRED", "The agent waits before its next step. Any answer lets it go on."],
+            {"wish": "tea", "all": ["tea"]},
+            ["INPUT_REQUIRED", "The agent waits before its next step. Any answer lets it go on."],
+            {"wish": "milk", "all": ["tea", "milk"]},
+        ],
+        "chosen_nodes": "Yes.",
         "own_question": [["INPUT_REQUIRED", "How many?"], ["COMPLETED", "apples two"]],
         "failures": [
             ["FAILED", "The state of this task was lost with the server. Send the message again, as a new task."],

@@ -13,6 +13,8 @@ from a2a_grpc.wire import Message, Part
 needed("langchain_core.messages", "langgraph")
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage  # noqa: E402
 
+STRUCTURED = "structured_response"
+"""The key in the state with which agents of LangChain give a structured answer."""
 KINDS = ("image", "audio", "video")
 """Media types whose beginning is the type of their content block."""
 
@@ -90,7 +92,7 @@ def result_of(values: Any, keys: str | Sequence[str], *, is_streamed: bool) -> C
     if not isinstance(values, Mapping):
         value: Contents = plain_value(values)
         return None if is_streamed else value
-    if (structured := values.get("structured_response")) is not None:
+    if (structured := values.get(STRUCTURED)) is not None:
         made: Contents = plain_value(structured)
         return made
     if is_streamed:

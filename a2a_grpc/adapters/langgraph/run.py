@@ -5,7 +5,14 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from dataclasses import dataclass
 from typing import Any
 
-from a2a_grpc.adapters.langgraph.content import answer_in, human_message, past_message, plain_value, result_of
+from a2a_grpc.adapters.langgraph.content import (
+    STRUCTURED,
+    answer_in,
+    human_message,
+    past_message,
+    plain_value,
+    result_of,
+)
 from a2a_grpc.adapters.langgraph.written import Written, task_of
 from a2a_grpc.adapters.missing import needed
 from a2a_grpc.adapters.past import said_before
@@ -145,6 +152,7 @@ class Run:
         if not graph.checkpointer or not isinstance(given, dict):
             return given
         before = await self._before(graph, turn)
+        before.pop(STRUCTURED, None)  # it is a result, and not of this task
         return before | {key: _reduced(graph.channels.get(key), before.get(key), one) for key, one in given.items()}
 
     async def _before(self, graph: Pregel, turn: Turn) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from typing import Any
+import operator
+from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -133,6 +134,52 @@ async def tools() -> list[Any]:
     ]
 
 
+class Basket(TypedDict, total=False):
+    """A state of the user's own, without messages."""
+
+    wish: str
+    bought: Annotated[list[str], operator.add]
+    structured_response: dict[str, Any]
+
+
+async def own_state() -> list[Any]:
+    """The keys of a state go on in the next task by their own reducers, and a breakpoint asks before its step."""
+
+    async def buy(state: Basket) -> Basket:
+        return {"bought": [state["wish"]]}
+
+    async def pay(state: Basket) -> Basket:
+        return {"structured_response": {"wish": state["wish"], "all": state["bought"]}}
+
+    made = StateGraph(Basket).add_sequence([buy, pay]).add_edge(START, "buy")
+    shop = made.compile(checkpointer=InMemorySaver(), interrupt_before=["pay"])
+    agent = agent_of(shop, "Shop", "Sells.", input=lambda turn: {"wish": turn.text, "bought": []})
+    async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+        found: list[Any] = []
+        context_id = ""
+        for wish in ("tea", "milk"):
+            task = await sent(client, wish, **({"context_id": context_id} if context_id else {}))
+            context_id = task.context_id
+            found.append(seen(task)[:2])
+            found.append(data_of(await sent(client, "go on", task_id=task.id)))
+        return found
+
+
+async def chosen_nodes() -> str:
+    """Only the messages of the named nodes are streamed."""
+
+    async def think(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("Hm.")]}
+
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("Yes.")]}
+
+    made = StateGraph(MessagesState).add_sequence([think, answer]).add_edge(START, "think").compile()
+    agent = agent_of(made, "Thinker", "Thinks.", nodes=["answer"])
+    async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
+        return text_of(await sent(client, "well?"))
+
+
 async def subgraphs() -> list[list[str]]:
     """A subgraph streams only if it shall; what it says comes once in both cases."""
 
@@ -206,6 +253,8 @@ async def main() -> None:
         "failures": await failures(),
         "own_question": await own_question(),
         "subgraphs": await subgraphs(),
+        "own_state": await own_state(),
+        "chosen_nodes": await chosen_nodes(),
     }
     print(json.dumps(found))
 
