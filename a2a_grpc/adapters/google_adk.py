@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from a2a_grpc.adapters.missing import needed
+from a2a_grpc.adapters.served import progress_in_turn, serving
 from a2a_grpc.adapters.tool import OnProgress, remote_tool
 from a2a_grpc.agent import DEFAULT_MODES, Agent, Failed, Outcome, Turn
 from a2a_grpc.client import Client, RemoteAgent
@@ -29,7 +30,7 @@ from a2a_grpc.adapters.adk_calls import question, responses  # noqa: E402
 from a2a_grpc.adapters.adk_content import content_of  # noqa: E402
 from a2a_grpc.adapters.adk_events import EventWriter  # noqa: E402
 from a2a_grpc.adapters.adk_session import MESSAGE, Conversation, opened  # noqa: E402
-from a2a_grpc.adapters.adk_tool import AdkTool, turn_at_work  # noqa: E402
+from a2a_grpc.adapters.adk_tool import AdkTool  # noqa: E402
 
 logger = logging.getLogger("a2a_grpc.adapters")
 
@@ -74,10 +75,11 @@ def agent_of(
     locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(turn: Turn) -> Outcome | None:
-        turn_at_work.set(turn)  # each turn runs in a context of its own
         async with AsyncExitStack() as stack:
+            stack.enter_context(serving(turn))
             if isinstance(thing, Runner):  # the tasks of a conversation share a session, which has one writer at a time
-                await stack.enter_async_context(locks.setdefault(turn.context_id, asyncio.Lock()))
+                session = f"{turn.principal.key}/{turn.context_id}"
+                await stack.enter_async_context(locks.setdefault(session, asyncio.Lock()))
             try:
                 return await _run(turn, await opened(turn, thing, past_tasks), config)
             except LlmCallsLimitExceededError as error:
@@ -98,14 +100,15 @@ def as_tool(
         remote: The agent: an address or the URL of a card as `connect` takes it, a `RemoteAgent`, or an open `Client`.
         name: The name of the tool; by default that of the card.
         description: What the agent can do, for the model; by default that of the card and its skills.
-        on_progress: The function that gets the progress of the agent. By default its status messages become those of
-            the task, if `agent_of` serves the agent that has the tool.
+        on_progress: The function that gets the progress of the agent. By default its status messages and numbers become
+            status messages of the task, if `agent_of` serves the agent that has the tool.
 
     Raises:
         ConfigurationError: The name cannot be used, or the agent has no card that is known here.
         A2AError: The card cannot be fetched.
     """
-    return AdkTool(remote_tool(remote, name=name, description=description), on_progress)
+    tool = remote_tool(remote, name=name, description=description)
+    return AdkTool(tool, on_progress or progress_in_turn(tool.name))
 
 
 def _runnable(thing: Any, *, resumable: bool) -> App | Runner:

@@ -52,6 +52,7 @@ async def test_the_conversation_is_played_with_an_agent_of_adk(tmp_path: Path) -
 
 async def test_an_agent_of_adk_asks_and_fails_takes_and_gives_content_shares_sessions_and_calls_remote_agents() -> None:
     printed = await run(python_of(ADK.environment), "-W", "ignore", "-m", "tests.adapters.peers.google_adk_more")
+    told = ["library: searching", "library: 50%"]
     may = "May the agent call the tool 'pay' with"
     assert json.loads(printed) == {
         "approvals": [
@@ -82,7 +83,12 @@ async def test_an_agent_of_adk_asks_and_fails_takes_and_gives_content_shares_ses
         ],
         "tools": [
             *(True, True),
-            ["The agent calls the tool 'library'.", "library: searching", "The tool 'library' is done."],
+            [
+                "The agent calls the tool 'library'.",
+                "library: searching",
+                "library: 50%",
+                "The tool 'library' is done.",
+            ],
             *("The agent 'library' asks: Which shelf?", "The agent 'library' cannot be reached now."),
         ],
     }

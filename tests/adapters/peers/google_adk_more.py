@@ -37,6 +37,7 @@ KEY = AuthConfig(auth_scheme=APIKey(**{"in": APIKeyIn.header, "name": "key"}))
 async def find(turn: Turn) -> str:
     """Find a book."""
     await turn.status("searching")
+    await turn.artifact({"progress": 0.5}, id="progress")
     if turn.text == "which":
         raise InputRequired("Which shelf?")
     return f"{turn.text} in {turn.context_id}"
