@@ -85,8 +85,7 @@ async def test_an_agent_of_adk_asks_and_fails_takes_and_gives_content_shares_ses
             *(True, True),
             [
                 "The agent calls the tool 'library'.",
-                "library: searching",
-                "library: 50%",
+                *told,
                 "The tool 'library' is done.",
             ],
             *("The agent 'library' asks: Which shelf?", "The agent 'library' cannot be reached now."),
