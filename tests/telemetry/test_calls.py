@@ -75,6 +75,33 @@ async def test_a_call_has_one_span_at_each_side_with_the_names_of_the_convention
     check_table(spans)
 
 
+@covers("META-6", "P17")
+async def test_a_subscription_has_one_span_at_each_side_as_other_streams_have(spans: Spans) -> None:
+    agent = scripted_agent()
+    async with Server(agent, settings()) as server, connect(server.grpc_address) as client:
+        host, port = server.grpc_address.split(":")
+        task = await client.start(scripted({"sleep": 60}).message)
+        assert isinstance(task, Task)
+        async with client.subscribe(task.id) as events:
+            await anext(events)
+            await client.cancel(task.id)
+            async for _ in events:
+                pass
+    told = {
+        "a2a.task.id": task.id, "a2a.task.state": "TASK_STATE_CANCELED",
+        "gen_ai.conversation.id": task.context_id, "rpc.status_code": "OK",
+    }  # fmt: skip
+    asked, served = spans.of("client", "SubscribeToTask"), spans.of("server", "SubscribeToTask")
+    assert dict(asked.attributes) == {
+        **common("SubscribeToTask"), **told, "server.address": host, "server.port": int(port),
+    }  # fmt: skip
+    assert dict(served.attributes) == {
+        **common("SubscribeToTask"), **told, "gen_ai.agent.name": agent.name, "gen_ai.agent.version": agent.version,
+    }  # fmt: skip
+    assert served.parent.span_id == asked.context.span_id
+    check_table(spans)
+
+
 @covers("P3")
 async def test_calls_that_are_canceled_abandoned_or_late_end_their_spans(
     spans: Spans, caplog: pytest.LogCaptureFixture
