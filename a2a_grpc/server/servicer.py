@@ -181,6 +181,7 @@ class Servicer:
                 raise InvalidRequestError.of(
                     Violation(Key.AFTER, f"is {after}, but task '{key.id}' has only {head.seq} events")
                 )
+            call.reached(key.id, head.context_id, head.state)
             with self._log.follow(key, after) as records:
                 await self._answers.stream(call, context, records, Snapshot(after, b"", head.state, head.turn))
             return
@@ -189,6 +190,7 @@ class Servicer:
                 f"task '{key.id}' is {lifecycle.state_name(head.state)}; read it with GetTask",
                 metadata={"task_id": key.id},
             )
+        call.reached(key.id, head.context_id, head.state)
         snapshot = await self._loads.load(context, key, view_of(call, request))
         first, snapshot = snapshot.task, snapshot._replace(task=b"")
         with self._log.follow(key, snapshot.seq, snapshot.state) as records:
