@@ -43,6 +43,8 @@ def agent_of(executor: AgentExecutor, card: AgentCard, *, resumable: bool = Fals
     """Return an agent whose skills run an executor. `Agent.of_executor` calls this."""
     if not isinstance(executor, AgentExecutor):
         raise TypeError(f"{executor!r} is not an AgentExecutor of the official SDK")
+    if not isinstance(card, AgentCard):
+        raise TypeError(f"card is {card!r}; it must be an AgentCard")
     agent = Agent(
         card.name,
         card.description,

@@ -57,6 +57,7 @@ def agent_of(
         limit: The number of programs that run at a time; more wait. 0 for two for each processor.
 
     Raises:
+        TypeError: The command is neither a text nor a list of texts.
         ConfigurationError: The command is empty or cannot be split into words, or `limit` is negative.
     """
     words = _words(command, shell=shell)
@@ -66,6 +67,7 @@ def agent_of(
     agent = Agent(
         name or own,
         description or f"Runs the program {own}. The message is its input, its output is the result.",
+        input_modes=["*/*"] if as_json else ["text/plain"],  # a text has no place for data and files
         output_modes=["text/plain"] if chunk == "lines" else ["application/octet-stream"],
     )
     places = asyncio.Semaphore(limit or 2 * (os.cpu_count() or 1))
@@ -84,6 +86,9 @@ def agent_of(
 
 def _words(command: str | Sequence[str], *, shell: bool) -> list[str]:
     """Return the words of a command. For a shell it is one word."""
+    listed: object = [command] if isinstance(command, str) else command
+    if not isinstance(listed, list | tuple) or not all(isinstance(word, str) for word in listed):
+        raise TypeError(f"the command is {command!r}; it must be a text or a list of texts")
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
     except ValueError as error:

@@ -207,7 +207,7 @@ class Agent:
 
         Raises:
             ImportError: The package `a2a-sdk` is not installed.
-            TypeError: The object is not an AgentExecutor.
+            TypeError: The object is not an AgentExecutor, or the card is not an AgentCard.
         """
         # By its name, because this module is on a lower floor: agents of other frameworks are built on `Agent`.
         agent: Agent = import_module("a2a_grpc.adapters.executor").agent_of(executor, card, resumable=resumable)

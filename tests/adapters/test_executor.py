@@ -163,3 +163,5 @@ def test_the_card_of_the_executor_gives_name_version_and_skills() -> None:
 def test_what_is_no_executor_is_refused() -> None:
     with pytest.raises(TypeError, match="is not an AgentExecutor of the official SDK"):
         Agent.of_executor(object(), card=card())
+    with pytest.raises(TypeError, match="card is None; it must be an AgentCard"):
+        Agent.of_executor(Scripted(), card=None)  # type: ignore[arg-type]

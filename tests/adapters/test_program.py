@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from a2a_grpc import Client, Server, ServerSettings, Task, TaskArtifactUpdateEvent, connect, text_of
+from a2a_grpc import Client, Part, Server, ServerSettings, Task, TaskArtifactUpdateEvent, connect, text_of
 from a2a_grpc.adapters.program import agent_of
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import ContentTypeNotSupportedError
+from a2a_grpc.parts import Contents
 from a2a_grpc.wire import TaskState
 from tests.harness import Program, eventually, run_program
 
@@ -65,6 +67,20 @@ async def test_the_message_is_the_input_and_the_output_is_the_artifact(
     assert isinstance(task, Task)
     assert task.status.state == TaskState.TASK_STATE_COMPLETED
     assert "".join(text_of(artifact) for artifact in task.artifacts) == expected
+
+
+async def test_a_program_of_texts_refuses_data_and_files_and_one_of_json_gets_them() -> None:
+    contents: list[Contents] = [{"a": 1}, [Part(raw=b"x", media_type="image/png")]]
+    async with calling("cat") as client:
+        for content in contents:
+            with pytest.raises(ContentTypeNotSupportedError, match="there are text/plain"):
+                await client.send(content)
+    code = (
+        "import json; [part] = json.loads(input())['message']['parts']; print(part.get('data') or part['raw'], end='')"
+    )
+    async with calling(python(code), as_json=True) as client:
+        tasks = [await client.send(content) for content in contents]
+    assert [text_of(task) for task in tasks] == ["{'a': 1.0}\n", "eA==\n"]
 
 
 async def test_bytes_arrive_as_they_are() -> None:
@@ -130,6 +146,8 @@ async def test_only_so_many_programs_run_at_a_time(tmp_path: Path) -> None:
 def test_a_command_that_is_none_is_refused(command: Any) -> None:
     with pytest.raises(ConfigurationError, match="command"):
         agent_of(command)
+    with pytest.raises(TypeError, match="the command is 5; it must be a text or a list of texts"):
+        agent_of(5)  # type: ignore[arg-type]
 
 
 def _holds(true: bool) -> None:
