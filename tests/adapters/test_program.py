@@ -80,7 +80,7 @@ async def test_a_program_of_texts_refuses_data_and_files_and_one_of_json_gets_th
     )
     async with calling(python(code), as_json=True) as client:
         tasks = [await client.send(content) for content in contents]
-    assert [text_of(task) for task in tasks] == ["{'a': 1.0}\n", "eA==\n"]
+    assert [text_of(task) for task in tasks] == ["{'a': 1.0}", "eA=="]
 
 
 async def test_bytes_arrive_as_they_are() -> None:
