@@ -11,7 +11,7 @@ from a2a_grpc.wire import Message, Part
 
 ASK_USER = "ask_user"
 """The name of the tool with which a model asks the user."""
-TOO_LARGE = "What was said in this task is too large to be kept until you answer."
+NOT_KEPT = "What was said in this task cannot be kept until you answer."
 
 YES = frozenset({"yes", "y", "ok", "okay", "sure", "approve", "approved", "allow", "allowed", "true"})
 NO = frozenset({"no", "n", "deny", "denied", "reject", "rejected", "refuse", "refused", "false"})

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from a2a_grpc.agent import Turn
+from a2a_grpc.harmless import one_line
 from a2a_grpc.ids import new_id
 
 logger = logging.getLogger("a2a_grpc.adapters")
@@ -29,7 +30,7 @@ async def keep(turn: Turn, name: str, state: str) -> bool:
     try:
         await turn.remember(name, f"{mark}\n{state}".encode())
     except ValueError as error:
-        logger.warning("state of an agent not kept task=%s error=%s", turn.task.id if turn.task else "", error)
+        log_not_kept(turn, error)
         return False
     return True
 
@@ -43,6 +44,13 @@ async def kept(turn: Turn, name: str) -> str | None:
     for instead, file in _files(turn, mark):
         state = state.replace(instead, file)
     return state
+
+
+def log_not_kept(turn: Turn, error: Exception) -> None:
+    """Log why the state of a framework is not kept."""
+    logger.warning(
+        "state of an agent not kept task=%s error=%s", turn.task.id if turn.task else "", one_line(str(error))
+    )
 
 
 def _files(turn: Turn, mark: str) -> Iterator[tuple[str, str]]:

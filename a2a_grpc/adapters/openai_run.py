@@ -19,7 +19,7 @@ from agents import (
     RunState,
 )
 
-from a2a_grpc.adapters.calls import ASK_USER, TOO_LARGE, Answers, Call, Denied, Stage, answers, asked, tell
+from a2a_grpc.adapters.calls import ASK_USER, NOT_KEPT, Answers, Call, Denied, Stage, answers, asked, tell
 from a2a_grpc.adapters.openai_content import (
     contents_of,
     field,
@@ -123,7 +123,7 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
             calls = [_call(item) for item in run.interruptions]
             state = run.to_state().to_json(context_serializer=lambda _: {})
             is_kept = await keep_state(self._turn, self._result.id, state, calls)
-            return asked(calls) if is_kept else Failed(TOO_LARGE)
+            return asked(calls) if is_kept else Failed(NOT_KEPT)
         if run.final_output is not None:
             await self._result.end(contents_of(run.final_output))
         return None

@@ -1,9 +1,9 @@
 """What a Pydantic AI model reads and says, as parts and back, and what is kept of a task."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pydantic import TypeAdapter
 from pydantic_ai import (
@@ -13,6 +13,7 @@ from pydantic_ai import (
     FileUrl,
     ImageUrl,
     ModelMessage,
+    ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
     RunUsage,
@@ -21,10 +22,10 @@ from pydantic_ai import (
     UserPromptPart,
     VideoUrl,
 )
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from a2a_grpc.adapters.calls import Call
-from a2a_grpc.adapters.kept import keep, kept
+from a2a_grpc.adapters.kept import keep, kept, log_not_kept
 from a2a_grpc.adapters.past import Said
 from a2a_grpc.agent import Turn
 from a2a_grpc.parts import Content, Contents, to_python
@@ -34,7 +35,7 @@ NAME = "pydantic-ai"
 """The name under which the messages of the model are kept with a task."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What is kept of a task between its turns and attempts.
 
@@ -50,29 +51,42 @@ class Kept:
     usage: RunUsage
     message_id: str
     artifact_id: str
-    calls: list[dict[str, Any]]
-
-    @property
-    def waiting(self) -> list[Call]:
-        """The calls that wait for the user."""
-        return [Call(**call) for call in self.calls]
+    calls: list[Call]
 
 
-KEPT: TypeAdapter[Kept] = TypeAdapter(Kept)
+USAGE: TypeAdapter[RunUsage] = TypeAdapter(RunUsage)
 
 
-async def keep_messages(
-    turn: Turn, messages: list[ModelMessage], usage: RunUsage, artifact_id: str, calls: Sequence[Call] = ()
-) -> bool:
-    """Keep the messages of a model with the task of a turn. Return False if they are too large."""
-    state = Kept(messages, usage, turn.message.message_id, artifact_id, [asdict(call) for call in calls])
-    return await keep(turn, NAME, KEPT.dump_json(state).decode())
+async def keep_messages(turn: Turn, kept: Kept) -> bool:
+    """Keep the messages of a model with the task of a turn. Return False if they cannot be kept."""
+    head = {
+        "usage": USAGE.dump_python(kept.usage, mode="json"),
+        "message_id": kept.message_id,
+        "artifact_id": kept.artifact_id,
+        "calls": [asdict(call) for call in kept.calls],
+    }
+    try:
+        messages = ModelMessagesTypeAdapter.dump_json(kept.messages).decode()
+    except PydanticSerializationError as error:  # for example an object in the metadata of a tool's result
+        log_not_kept(turn, error)
+        return False
+    return await keep(turn, NAME, f"{json.dumps(head)}\n{messages}")
 
 
 async def kept_messages(turn: Turn) -> Kept | None:
     """Return what `keep_messages` has kept, or None."""
     state = await kept(turn, NAME)
-    return None if state is None else KEPT.validate_json(state)
+    if state is None:
+        return None
+    head, _, messages = state.partition("\n")
+    fields = json.loads(head)
+    return Kept(
+        ModelMessagesTypeAdapter.validate_json(messages),
+        USAGE.validate_python(fields["usage"]),
+        fields["message_id"],
+        fields["artifact_id"],
+        [Call(**call) for call in fields["calls"]],
+    )
 
 
 def prompt_of(message: Message) -> str | list[UserContent]:

@@ -26,9 +26,10 @@ from pydantic_ai import (
 )
 from pydantic_ai.agent import AbstractAgent
 
-from a2a_grpc.adapters.calls import ASK_USER, TOO_LARGE, Answers, Call, Denied, Stage, answers, asked, tell
+from a2a_grpc.adapters.calls import ASK_USER, NOT_KEPT, Answers, Call, Denied, Stage, answers, asked, tell
 from a2a_grpc.adapters.past import said_before
 from a2a_grpc.adapters.pydantic_content import (
+    Kept,
     contents_of,
     keep_messages,
     kept_messages,
@@ -75,11 +76,11 @@ class Run:
             return await self._run(past, RunUsage(), prompt=prompt_of(turn.message))
         self._result.id = kept.artifact_id
         if kept.message_id == turn.message.message_id:  # an earlier attempt of this turn
-            return asked(kept.waiting) if kept.calls else await self._run(kept.messages, kept.usage)
-        said = answers(kept.waiting, turn.message)
+            return asked(kept.calls) if kept.calls else await self._run(kept.messages, kept.usage)
+        said = answers(kept.calls, turn.message)
         if said is None:
-            return asked(kept.waiting)
-        return await self._run(kept.messages, kept.usage, results=_results(kept.waiting, said))
+            return asked(kept.calls)
+        return await self._run(kept.messages, kept.usage, results=_results(kept.calls, said))
 
     async def _run(
         self,
@@ -102,12 +103,12 @@ class Run:
         ) as run:
             async for node in run:
                 if AbstractAgent.is_model_request_node(node):
-                    if not is_first:
+                    if self._options.resumable and not is_first:
                         await self._keep([*run.all_messages(), node.request], run.usage)
                     async with node.stream(run.ctx) as events:
                         await self._say(events)
                 elif AbstractAgent.is_call_tools_node(node):
-                    if not is_first and node.model_response.tool_calls:
+                    if self._options.resumable and not is_first and node.model_response.tool_calls:
                         await self._keep(run.all_messages(), run.usage)
                     async with node.stream(run.ctx) as events:
                         await self._tell(events)
@@ -118,16 +119,16 @@ class Run:
         output = run.result.output
         if isinstance(output, DeferredToolRequests):
             calls = _calls(output)
-            is_kept = await keep_messages(self._turn, run.result.all_messages(), run.usage, self._result.id, calls)
-            return asked(calls) if is_kept else Failed(TOO_LARGE)
+            is_kept = await self._keep(run.result.all_messages(), run.usage, calls)
+            return asked(calls) if is_kept else Failed(NOT_KEPT)
         if output is not None:
             await self._result.end(contents_of(output))
         return None
 
-    async def _keep(self, messages: list[ModelMessage], usage: RunUsage) -> None:
-        """Keep the messages for a later attempt."""
-        if self._options.resumable:
-            await keep_messages(self._turn, messages, usage, self._result.id)
+    async def _keep(self, messages: list[ModelMessage], usage: RunUsage, calls: list[Call] | None = None) -> bool:
+        """Keep the messages with the task. Return False if they cannot be kept."""
+        kept = Kept(messages, usage, self._turn.message.message_id, self._result.id, calls or [])
+        return await keep_messages(self._turn, kept)
 
     async def _say(self, events: AsyncIterable[object]) -> None:
         """Stream a response of the model."""

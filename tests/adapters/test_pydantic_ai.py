@@ -1,5 +1,6 @@
 """Agents of Pydantic AI: the conversation of all frameworks, then what is special to this one."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic_ai import (
     ModelMessage,
     ModelRequest,
     RunContext,
+    ToolReturn,
     ToolReturnPart,
     UsageLimits,
     UserPromptPart,
@@ -21,7 +23,7 @@ from pydantic_ai import (
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
 from a2a_grpc import Agent, Client, Part, Server, ServerSettings, TaskState, Turn, connect, data_of, text_of
-from a2a_grpc.adapters.pydantic_ai import agent_of, as_tool
+from a2a_grpc.adapters.pydantic_ai import agent_of, as_tool, ask_user
 from a2a_grpc.wire import Task
 from tests.adapters.conversation import Peer, play
 from tests.interop.environments import framework
@@ -147,3 +149,23 @@ async def test_structured_output_is_data_and_a_remote_agent_is_a_tool_that_tells
     ]  # fmt: skip
     assert len(contexts) == 3
     assert contexts[0] == contexts[1] != contexts[2]
+
+
+async def test_a_result_of_a_tool_that_is_no_json_cannot_wait_for_the_user_but_bytes_can() -> None:
+    def script(parts: list[Any]) -> list[str | tuple[str, str]]:
+        results = [part for part in parts if isinstance(part, ToolReturnPart)]
+        if not results:
+            return [("look", json.dumps({"at": parts[-1].content}))]
+        return [("ask_user", '{"question": "Go on?"}')] if len(results) == 1 else [str(results[0].content)]
+
+    assistant = Assistant(model_of(script), output_type=[str, DeferredToolRequests], tools=[ask_user])
+
+    @assistant.tool_plain
+    async def look(at: str) -> Any:
+        return b"\xff" if at == "bytes" else ToolReturn("seen", metadata=object())
+
+    async with serving(agent_of(assistant, "Looks", "Looks.")) as server, connect(server.grpc_address) as client:
+        asked = await sent(client, "bytes")
+        assert text_of(await sent(client, "yes", task_id=asked.id)) == "_w=="  # as Pydantic AI itself keeps bytes
+        failed = await sent(client, "object")
+        assert text_of(failed) == "What was said in this task cannot be kept until you answer."
