@@ -52,6 +52,7 @@ async def _talk(session: Session, conversation: Conversation, lines: Lines) -> N
         except (A2AError, ConfigurationError) as error:
             if not lines.is_terminal:
                 raise
+            session.outage.close()  # its note would come at the next prompt
             say_error(error)
     if lines.is_terminal:
         session.show.line("")

@@ -162,7 +162,7 @@ class Conversation:
                     if isinstance(event, Message | TaskArtifactUpdateEvent) or events.is_settled:
                         waiting.close()  # text and the spinner would share a line
                     self.show.event(event, with_state=False)
-                    self._remark(event, events)
+                    self._remark(event)
                     if events.is_paused:
                         break
         if reply is not None:
@@ -170,11 +170,12 @@ class Conversation:
         elif events.task is not None:
             self._settle(events.task)
 
-    def _remark(self, event: Event, events: TaskStream) -> None:
+    def _remark(self, event: Event) -> None:
         """Show what the agent says while it works."""
-        if not isinstance(event, TaskStatusUpdateEvent) or events.is_settled or self.show.as_json:
+        if not isinstance(event, TaskStatusUpdateEvent) or self.show.as_json:
             return
-        if said := said_in(event.status.message.parts):
+        said = said_in(event.status.message.parts)
+        if said and event.status.state in (lifecycle.SUBMITTED, lifecycle.WORKING):
             self.show.note(said)
 
     def _settle(self, task: Task) -> None:

@@ -137,7 +137,7 @@ def _kind(text: str) -> Kind:
 def _say_what_next(folder: Path) -> None:
     steps: Iterable[str] = (
         *(["cd " + shlex.quote(str(folder))] if folder != Path() else []),
-        "pip install pytest && pytest",
+        "pip install pytest && python -m pytest",
         "a2a-grpc serve agent.py",
         "python client.py hello        # in a second terminal, or: a2a-grpc chat",
     )

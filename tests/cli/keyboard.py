@@ -39,6 +39,23 @@ class Terminal:
         before, self._read = shown[self._read : found], found + len(words)
         return before
 
+    async def interrupted(self, words: str = "") -> str:
+        """Press Ctrl-C until the terminal shows words, or without words until the command ends.
+
+        A signal that comes after the prompt, but before the program waits for keys, is noticed at the next key only.
+        """
+        for _ in range(60):
+            self.type(CTRL_C)
+            try:
+                async with asyncio.timeout(0.5):
+                    if words:
+                        return await self.shows(words)
+                    await self._process.wait()
+                    return ""
+            except TimeoutError:
+                continue
+        raise AssertionError(f"Ctrl-C did not lead to {words!r}")
+
     async def ended(self) -> int:
         async with asyncio.timeout(WITHIN_S):
             return await self._process.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from a2a_grpc.cli.project import FILES
-from tests.cli.keyboard import CTRL_C, typing_at
+from tests.cli.keyboard import typing_at
 from tests.cli.terminal import error_of, run
 from tests.harness import ROOT, Program
 
@@ -35,8 +35,7 @@ async def test_it_asks_three_questions_at_a_terminal_and_none_without_one(tmp_pa
     assert "yield" in written
     async with typing_at("init", str(tmp_path / "other"), "--name=Other", state=tmp_path) as terminal:
         await terminal.shows("What it does")
-        terminal.type(CTRL_C)
-        await terminal.shows("nothing was written")
+        await terminal.interrupted("nothing was written")
         assert await terminal.ended() == 130
     assert not (tmp_path / "other").exists()
     done = await run("init", str(tmp_path / "quiet one"), stdin="")
