@@ -45,7 +45,8 @@ class Terminal:
         A signal that comes after the prompt, but before the program waits for keys, is noticed at the next key only.
         """
         for _ in range(60):
-            self.type(CTRL_C)
+            if self._process.returncode is None:
+                self.type(CTRL_C)
             try:
                 async with asyncio.timeout(0.5):
                     if words:
@@ -65,6 +66,7 @@ class Terminal:
 async def typing_at(*arguments: str, state: Path) -> AsyncIterator[Terminal]:
     """`a2a-grpc ARGUMENTS` at a terminal, with what it keeps for its user below a folder."""
     ours, theirs = pty.openpty()
+    keys = os.dup(ours)  # the other one is closed when the program has ended
     transport, screen = await asyncio.get_running_loop().connect_read_pipe(Written, os.fdopen(ours, "rb", 0))
     try:
         process = await asyncio.create_subprocess_exec(
@@ -78,9 +80,10 @@ async def typing_at(*arguments: str, state: Path) -> AsyncIterator[Terminal]:
     finally:
         os.close(theirs)
     try:
-        yield Terminal(screen, ours, process)
+        yield Terminal(screen, keys, process)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
         transport.close()
+        os.close(keys)
