@@ -1,6 +1,7 @@
 """The session of an ADK agent for one turn: in ADK's services, or kept with the task."""
 
 import json
+import logging
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from a2a_grpc.adapters.adk_events import SAVED
 from a2a_grpc.adapters.past import said_before
 from a2a_grpc.agent import Failed, Turn
 from a2a_grpc.agent.packed import MAX_BYTES
+
+logger = logging.getLogger("a2a_grpc.adapters")
 
 NAME = "adk"
 """The name under which the session is kept with the task."""
@@ -114,11 +117,10 @@ class Conversation:
         if self._past is not None and self._can_resume:
             await self.keep()
 
-    async def keep(self, waiting: Sequence[types.FunctionCall] = ()) -> None:
+    async def keep(self, waiting: Sequence[types.FunctionCall] = ()) -> bool:
         """Keep the calls that wait for the user with the task, and the events that no service of ADK has.
 
-        Raises:
-            Failed: The events are too large to be kept.
+        Return False if they are too large to be kept.
         """
         task = self._turn.task
         assert task is not None
@@ -126,8 +128,10 @@ class Conversation:
         kept = Kept(self._turn.message.message_id, list(waiting), [lean(event, task) for event in events])
         stored = zlib.compress(KEPT.dump_json(kept, by_alias=True, exclude_none=True), level=1)
         if len(stored) > MAX_BYTES:
-            raise Failed("The conversation of the agent has become too large for this task. Begin a new one.")
+            logger.warning("state of an agent not kept task=%s error=%s", task.id, f"{len(stored)} bytes")
+            return False
         await self._turn.remember(NAME, stored)
+        return True
 
     async def _events(self) -> list[Event]:
         session = await self.runner.session_service.get_session(**self.names)

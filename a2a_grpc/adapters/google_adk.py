@@ -154,7 +154,8 @@ async def _run(turn: Turn, conversation: Conversation, config: RunConfig) -> Out
                 if not event.partial:
                     await conversation.checkpoint()
     if writer.waiting:
-        await conversation.keep(writer.waiting)
+        if not await conversation.keep(writer.waiting):
+            return Failed("What was said in this task is too large to be kept until you answer.")
         return question(writer.waiting)
     return Failed(writer.error) if writer.error else None
 

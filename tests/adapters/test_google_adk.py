@@ -79,6 +79,8 @@ async def test_an_agent_of_adk_asks_and_fails_takes_and_gives_content_shares_ses
             ["FAILED", "The language model gave no answer. SAFETY: blocked"],
             ["FAILED", "The agent has used as much of its language model as it may for one task."],
             ["FAILED", "The agent failed with an internal error."],
+            "done",
+            "What was said in this task is too large to be kept until you answer.",
             " an agent, an App or a Runner of Google ADK",
         ],
         "tools": [

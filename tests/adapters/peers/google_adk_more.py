@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import secrets
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ from a2a_grpc.agent import InputRequired
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import files_of
 from a2a_grpc.wire import ROLE_AGENT
-from tests.adapters.peers.google_adk_peer import calls, read, says
+from tests.adapters.peers.google_adk_peer import adk_request_input, calls, read, says
 
 SETTINGS = ServerSettings(listen="127.0.0.1:0", http_listen="off")
 FILES = ["text/plain", "application/json", "image/png"]
@@ -208,6 +209,14 @@ async def failures() -> list[Any]:
         async with served(thing, **options) as client:
             task = await sent(client, "go")
             found.append([state_name(task.status.state), text_of(task.status.message)])
+    large = secrets.token_hex(1_500_000)  # it is kept compressed, and hexadecimal digits are twice their bytes
+
+    def echoes(request: Any, said: str, results: list[Any]) -> Any:
+        return says(calls("adk_request_input", message="Which?")) if said.startswith("ask") else "done"
+
+    async with served(llm(echoes, tools=[LongRunningFunctionTool(adk_request_input)])) as client:
+        found.append(text_of(await sent(client, large)))
+        found.append(text_of(await sent(client, f"ask {large}")))
     try:
         agent_of(object(), "Bot", "Answers.")
     except TypeError as error:
