@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
 
 class NoteSizes:
-    """Limits the results and values that one run keeps, as events of a task are limited."""
+    """Limits the results and values that one run of a turn keeps or finds, as events of a task are limited."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
@@ -35,7 +35,8 @@ class NoteSizes:
         self._total = 0
 
     def add(self, note: Note) -> None:
-        """Count a note that is about to be written. Raise OverLimit if it is too much."""
+        """Count a note that is about to be written, or that an earlier run has written. Raise OverLimit if it is too
+        much."""
         name, limit = (note.turn, note.name), self._settings.max_task_bytes
         total = self._total + len(note.value) - self._sizes.get(name, 0)
         if total > limit:

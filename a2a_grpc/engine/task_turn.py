@@ -9,6 +9,7 @@ from typing import ParamSpec
 
 from a2a_grpc import lifecycle
 from a2a_grpc.agent import Failed, Outcome
+from a2a_grpc.engine.events import OverLimit
 from a2a_grpc.engine.queued_turn import QueuedTurn
 from a2a_grpc.engine.repeatable import OF_TASK, NoteSizes, Repeatable
 from a2a_grpc.engine.replay import NO_REPLAY
@@ -17,7 +18,7 @@ from a2a_grpc.engine.slots import Place
 from a2a_grpc.engine.states import CLOSED, NEXT, Event, State, after
 from a2a_grpc.engine.writer import Writer
 from a2a_grpc.parts import Json
-from a2a_grpc.store import Note, StaleAppend, StoreUnavailable, TaskView
+from a2a_grpc.store import Note, StaleAppend, StoreFull, StoreUnavailable, TaskView
 from a2a_grpc.wire import Artifact, Message, SendMessageRequest, Task, TaskState
 
 Given = ParamSpec("Given")
@@ -119,6 +120,8 @@ class TaskTurn(Repeatable):
         self.check_going_on()
         packed = await super().recorded(step) if self._queued.is_repeat else None
         self.check_going_on()
+        if packed is not None:
+            self._note_sizes.add(Note(self._queued.turn, step, packed))
         return packed
 
     async def record(self, step: str, packed: bytes) -> None:
@@ -130,7 +133,10 @@ class TaskTurn(Repeatable):
     async def _keep(self, note: Note) -> None:
         self.check_going_on()
         self._note_sizes.add(note)
-        await self._write(self.writer.note, note)
+        try:
+            await self._write(self.writer.note, note)
+        except StoreFull:
+            raise OverLimit("the store has no room for another result of a step or value") from None
 
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)

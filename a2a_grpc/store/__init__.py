@@ -28,6 +28,7 @@ row           the row of a task in memory
 leases        the replicas of one process
 bindings      idempotency keys in memory
 pushes        push configs in memory
+local_notes   the notes of one server
 local_outbox  the outbox made of them
 in_order      writes that take a while
 views         parts of tasks as bytes

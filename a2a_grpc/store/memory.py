@@ -43,11 +43,13 @@ class MemoryStore(OneServer):
     - The store holds at most `max_tasks` tasks and about `max_bytes` of events. For a new task it deletes the tasks
       that ended first. If none has ended, a `Create` fails with StoreFull. It never deletes a task that has not ended.
     - The store holds at most `max_bindings` idempotency keys. For a new one it deletes the oldest.
+    - The store holds at most `max_note_bytes` of notes, as `OneServer` does.
 
     Args:
         max_tasks: The largest number of tasks.
         max_bytes: The largest size of all events together, in bytes.
         max_bindings: The largest number of idempotency keys.
+        max_note_bytes: The largest size of all notes together, in bytes.
         clock: A function that returns the time in seconds.
     """
 
@@ -57,9 +59,11 @@ class MemoryStore(OneServer):
         max_tasks: int = 100_000,
         max_bytes: int = 1 << 30,
         max_bindings: int = 200_000,
+        max_note_bytes: int = 1 << 28,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(MemoryRecords(max_tasks, max_bytes, clock), max_bindings=max_bindings, clock=clock)
+        records = MemoryRecords(max_tasks, max_bytes, clock)
+        super().__init__(records, max_bindings=max_bindings, max_note_bytes=max_note_bytes, clock=clock)
 
 
 class MemoryRecords:

@@ -13,8 +13,11 @@ class Notes(Protocol):
     - A note is durable when `put_note` returns, as far as `keeps_messages` says. Then each read of each replica
       reflects it.
     - A note is written only under the newest claim of its task. A call that raises StaleAppend has changed nothing.
-    - The notes of a task stay until the task ends, and are deleted with the task. A store may delete them earlier once
-      the task has ended, and those of a turn with an `Append` that is `done` with the turn.
+    - The notes of a task stay until the task ends, and are deleted with the task. A store may delete those of a turn
+      with an `Append` that is `done` with the turn.
+    - If a task ends while it waits for its user, its notes stay longer, since its handler may be run up to its question
+      once more. A store of bounded size may delete them when it needs the room. If a task ends otherwise, a store may
+      delete its notes at once.
 
     Each method may raise StoreUnavailable. After it, the note may have been written or not.
     """
@@ -29,6 +32,7 @@ class Notes(Protocol):
 
         Raises:
             StaleAppend: The claim is void, or the task has ended or is unknown.
+            StoreFull: There is no room for the note. Nothing was written.
         """
 
     async def get_note(self, key: TaskKey, turn: int, name: str) -> bytes | None:

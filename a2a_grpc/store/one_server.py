@@ -8,6 +8,7 @@ from itertools import islice, takewhile
 from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
 from a2a_grpc.store.bindings import Bindings
 from a2a_grpc.store.leases import Leases
+from a2a_grpc.store.local_notes import LocalNotes
 from a2a_grpc.store.local_outbox import LocalOutbox
 from a2a_grpc.store.pushes import Pushes
 from a2a_grpc.store.records import Records
@@ -44,8 +45,9 @@ class OneServer(LocalOutbox):
 
     The tasks are as durable as `records` makes them. The claims, the messages that wait, the requests to cancel, the
     idempotency keys, the notes and the push configs are in memory, so they end with the process. Notes end with their
-    task. When the server starts again, it goes on with the tasks that `records` returns from `open`. Those that
-    wait for their users wait on. The others fail, since the messages that began them are gone.
+    task, or later if the task ends while it waits for its user. When the server starts again, it goes on with the
+    tasks that `records` returns from `open`. Those that wait for their users wait on. The others fail, since the
+    messages that began them are gone.
 
     Guarantees, in addition to those of `records`:
 
@@ -53,11 +55,14 @@ class OneServer(LocalOutbox):
     - If it is not known whether a write happened, later calls for the task first read in `records` whether it did.
     - It holds at most `max_bindings` idempotency keys. For a new one it deletes the oldest.
     - It holds at most `max_pushes` push configs, and refuses more.
+    - It holds at most `max_note_bytes` of notes. For a new one it deletes those of the tasks that ended first, and
+      refuses it with StoreFull if none is left.
 
     Args:
         records: The store that keeps the tasks. `OneServer` opens and closes it.
         max_bindings: The largest number of idempotency keys.
         max_pushes: The largest number of push configs.
+        max_note_bytes: The largest size of all notes together, in bytes.
         clock: A function that returns the time in seconds.
 
     Attributes:
@@ -76,6 +81,7 @@ class OneServer(LocalOutbox):
         *,
         max_bindings: int = 200_000,
         max_pushes: int = 100_000,
+        max_note_bytes: int = 1 << 28,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.durable = records.durable
@@ -86,6 +92,7 @@ class OneServer(LocalOutbox):
         self._unsure: dict[TaskKey, list[Create | Append]] = {}  # writes that may have happened or not
         self._leases = Leases(clock)
         self._bindings = Bindings(max_bindings, clock)
+        self._notes = LocalNotes(max_note_bytes)
         super().__init__(Pushes(max_pushes, clock, time.time), self._leases.__contains__)
         self._waiting: dict[TaskKey, float] = {}  # for their users: since when, the longest waiting first
         self._agent: str | None = None
@@ -108,6 +115,7 @@ class OneServer(LocalOutbox):
         self._leases.clear()
         self._bindings.clear()
         self._pushes.clear()
+        self._notes.clear()
         for known in (self._rows, self._newest, self._unsure, self._waiting):
             known.clear()
 
@@ -172,12 +180,14 @@ class OneServer(LocalOutbox):
         key, record, _, _, done, release, keep = write
         seq, event, state, turn, at_us, message = record
         row = self._rows[key]
+        was_waiting = row.is_waiting
         row.seq, row.state = seq, state
         row.size += len(event) + len(message)
         if turn > row.turn:
             row.open_turn(turn, done)
         if done or keep:
             row.change_pending(done, keep)
+            self._notes.drop_turns(key, done)
         if at_us:
             if self._waiting:
                 self._waiting.pop(key, None)
@@ -187,6 +197,10 @@ class OneServer(LocalOutbox):
             self._hold(key, row, "")
             self._waiting.pop(key, None)
             del self._rows[key]
+            if was_waiting:
+                self._notes.end(key)  # its handler may have to be run up to its question once more
+            else:
+                self._notes.drop(key)
             return turn
         if release and row.last_turn == turn:
             self._hold(key, row, "")
@@ -225,9 +239,10 @@ class OneServer(LocalOutbox):
     async def purge(self, *, ended_age_s: float, keep: int, limit: int) -> int:
         removed = await self._records.purge(ended_age_s=ended_age_s, keep=keep, limit=limit)
         if removed:
-            for key in self._pushes.tasks():
+            for key in {*self._pushes.tasks(), *self._notes.ended()}:
                 if key not in self._rows and await self._records.head(key) is None:
                     self._pushes.delete_all(key)
+                    self._notes.drop(key)
         return removed
 
     # -- coordination
@@ -338,11 +353,11 @@ class OneServer(LocalOutbox):
         row = await self._settled(key)
         if row is None or row.epoch != epoch:
             raise StaleAppend
-        row.notes[note.turn, note.name] = note.value
+        self._notes.put(key, note)
 
     async def get_note(self, key: TaskKey, turn: int, name: str) -> bytes | None:
-        row = await self._settled(key)
-        return row.notes.get((turn, name)) if row else None
+        await self._settled(key)
+        return self._notes.get(key, turn, name)
 
     # -- lists (in the last place, because the name of the method hides the built-in type from annotations)
 

@@ -1,6 +1,6 @@
 """The row of a task: what a server needs to know of the task to decide on calls. Its fields are those of `Head`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from a2a_grpc.lifecycle import INTERRUPTED, TERMINAL
 from a2a_grpc.store.values import Head, Pending, QueueFull
@@ -63,17 +63,13 @@ class MemoryRow(Row):
 
     Attributes:
         pending: The messages that wait or are kept, in order of their turns.
-        notes: The values of notes, by turn and name.
     """
 
     pending: tuple[Pending, ...] = ()
-    notes: dict[tuple[int, str], bytes] = field(default_factory=dict)
 
     def change_pending(self, done: int, keep: Pending | None) -> None:
         """Drop the messages that an `Append` is done with, and keep the one that it brings."""
         if done:
             self.pending = tuple(pending for pending in self.pending if pending.turn > done)
-            if self.notes:
-                self.notes = {name: value for name, value in self.notes.items() if not 0 < name[0] <= done}
         if keep is not None:
             self.pending = (keep, *(pending for pending in self.pending if pending.turn > keep.turn))

@@ -328,4 +328,4 @@ class QueueFull(Exception):
 
 
 class StoreFull(Exception):
-    """There is no room for another task. Nothing was written."""
+    """There is no room for another task or note. Nothing was written."""

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2a_grpc import Failed, InputRequired, Message, Part, Turn
+from a2a_grpc import Failed, InputRequired, Message, Part, Server, ServerSettings, Task, Turn, connect
 from a2a_grpc.agent.packed import MAX_BYTES, pack, unpack
 from a2a_grpc.lifecycle import COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
-from a2a_grpc.store import TaskKey, open_store
+from a2a_grpc.store import MemoryStore, TaskKey, open_store
 from tests.agent.agents import agent_of, follow_up
 from tests.agent.test_let_go import let_go
 from tests.covers import covers
@@ -199,6 +199,37 @@ async def test_what_a_run_keeps_is_limited_as_events_are() -> None:
         task = (await served.send(request("go"))).task
     assert task.status.state == FAILED
     assert "of this run have reached the limit of 2048 bytes (--max-task-bytes)" in text_of(task.status.message)
+
+
+async def test_what_earlier_runs_of_a_turn_have_kept_counts_too() -> None:
+    async def handler(turn: Turn) -> None:
+        for number in range(4):
+            await turn.step("step#", str, "x" * 900)
+            await turn.ask(f"{number}?")
+
+    async with serving(agent_of(handler), max_task_bytes=2048, ask_hold_s=0.0) as served:
+        task = (await served.send(request("go"))).task
+        for _ in range(2):
+            await let_go(served)
+            task = (await served.send(follow_up(task, "on"))).task
+    assert task.status.state == FAILED
+    assert "of this run have reached the limit of 2048 bytes" in text_of(task.status.message)
+
+
+async def test_a_store_without_room_for_a_result_ends_the_task_with_the_reason() -> None:
+    async def handler(turn: Turn) -> None:
+        for _ in range(3):
+            await turn.step("step#", str, "x" * 1000)
+
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+    async with (
+        Server(agent_of(handler), settings, store=MemoryStore(max_note_bytes=4096)) as server,
+        connect(server.grpc_address) as client,
+    ):
+        task = await client.send("go")
+        assert isinstance(task, Task)
+        assert task.status.state == FAILED
+        assert "the store has no room for another result" in text_of(task.status.message)
 
 
 async def test_a_skill_that_answers_with_a_message_has_random_values_but_no_steps() -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from a2a_grpc import Agent, AuthRequired, RemoteAgent, Task, Turn
 from a2a_grpc.lifecycle import AUTH_REQUIRED, CANCELED, COMPLETED, FAILED, INPUT_REQUIRED
-from a2a_grpc.wire import ListTasksRequest
-from tests.harness import V1, Served, eventually, serving, texts
+from a2a_grpc.wire import CancelTaskRequest, ListTasksRequest
+from tests.agent.agents import agent_of
+from tests.agent.test_let_go import let_go as let_go_alone
+from tests.harness import V1, Served, eventually, request, serving, texts
 from tests.replicas.rig import Replica, Site, reason_of
 from tests.replicas.test_ask_replayed import drain, kill, let_go
 
@@ -173,6 +175,27 @@ async def test_a_task_that_is_canceled_while_no_handler_is_in_memory_cancels_the
         assert guide.told == ["north"] * answers
         assert called == ["once"], "the handler comes to its question again without doing its steps again"
         assert (await site.states(task.id))[-2:] == [INPUT_REQUIRED, CANCELED]
+
+
+async def test_in_memory_too_the_remote_task_is_canceled_after_what_the_handler_did_and_kept() -> None:
+    called: list[str] = []
+    async with serving(Guide().agent) as there:
+
+        async def ask(turn: Turn) -> str:
+            await turn.step("before", called.append, "once")
+            await turn.remember("where", there.server.grpc_address)
+            return await RemoteAgent(str(await turn.recall("where"))).run(turn.text, turn=turn)
+
+        async with serving(agent_of(ask), store="memory:", ask_hold_s=0.0) as here:
+            task = (await here.send(request("gate"))).task
+            await let_go_alone(here)
+            await here.stub.CancelTask(CancelTaskRequest(id=task.id), metadata=V1)
+
+            async def is_canceled() -> None:
+                assert [one.status.state for one in await tasks_at(there)] == [CANCELED]
+
+            await eventually(is_canceled, within_s=20)
+    assert called == ["once"]
 
 
 async def test_a_task_that_expires_while_no_handler_is_in_memory_cancels_the_remote_one(site: Site) -> None:

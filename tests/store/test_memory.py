@@ -8,10 +8,11 @@ from itertools import pairwise
 import pytest
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.lifecycle import COMPLETED, WORKING
-from a2a_grpc.store import Binding, ListFilter, MemoryStore, Record, StoreFull, TaskStore, open_store
+from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
+from a2a_grpc.store import Binding, ListFilter, MemoryStore, Note, Record, StoreFull, TaskStore, open_store
 from a2a_grpc.store.contract import OutboxContract, StoreContract
 from a2a_grpc.store.contract.given import KEY, append, born, chunk, create, status
+from a2a_grpc.store.local_notes import NOTE_BYTES
 from a2a_grpc.store.memory import EVICTED_TASKS
 from a2a_grpc.store.memory_log import FREED_RECORDS
 from tests.covers import covers
@@ -117,6 +118,23 @@ async def test_idempotency_keys_are_bounded_in_number() -> None:
         await store.bind(KEY.scope, name, Binding(b"f"))
     assert await store.bound(KEY.scope, "a") is None
     assert await store.bound(KEY.scope, "c") is not None
+
+
+async def test_notes_are_bounded_and_those_of_ended_tasks_make_room() -> None:
+    store = MemoryStore(max_note_bytes=2 * (NOTE_BYTES + 100))
+    ended, other = KEY, KEY._replace(id="t-2")
+    for key in (ended, other):
+        await store.put_note(key, Note(0, "a", b"x" * 100), epoch=await create(store, key))
+    with pytest.raises(StoreFull):
+        await store.put_note(other, Note(0, "a", b"x" * 101), epoch=1)
+    await append(store, status(2, INPUT_REQUIRED), epoch=1)
+    await append(store, status(3, COMPLETED), epoch=1)
+    assert await store.get_note(ended, 0, "a") is not None
+    await store.put_note(other, Note(1, "b", b"x"), epoch=1)
+    assert [await store.get_note(key, 0, "a") for key in (ended, other)] == [None, b"x" * 100]
+    await append(store, status(2, COMPLETED), epoch=1, key=other)
+    third = KEY._replace(id="t-3")
+    await store.put_note(third, Note(1, "b", b"x" * (NOTE_BYTES + 200)), epoch=await create(store, third))
 
 
 @pytest.mark.parametrize("url", ["memory:", "memory://"])

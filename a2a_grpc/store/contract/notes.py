@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
+from a2a_grpc.lifecycle import CANCELED, COMPLETED, INPUT_REQUIRED
 from a2a_grpc.store import Note, StaleAppend, TaskStore
 from a2a_grpc.store.contract.given import KEY, ME, ODD, OTHER, append, claim, create, status
 
@@ -71,6 +71,21 @@ class NotesContract:
         await append(store, status(4, INPUT_REQUIRED, turn=2), epoch=epoch)
         await append(store, status(5, turn=3), epoch=epoch, done=2)
         assert await store.get_note(KEY, 0, "a") == b"x", "it belongs to the task, not to a turn"
+
+    async def test_notes_of_a_task_that_ends_while_it_waits_for_its_user_stay_until_a_purge(
+        self, store: TaskStore
+    ) -> None:
+        epoch = await create(store)
+        await append(store, status(2), epoch=epoch, done=1)
+        for turn in (0, 2):
+            await store.put_note(KEY, Note(turn, "a", b"x"), epoch=epoch)
+        await append(store, status(3, INPUT_REQUIRED, turn=2), epoch=epoch, release=True)
+        epoch = (await claim(store, OTHER)).epoch
+        await append(store, status(4, CANCELED, turn=2), epoch=epoch, release=True)
+        assert not await _outcome(store, Note(2, "a", b"late"), epoch)
+        assert [await store.get_note(KEY, turn, "a") for turn in (0, 2)] == [b"x", b"x"], "its handler may run again"
+        assert await store.purge(ended_age_s=0.0, keep=0, limit=10) == 1
+        assert [await store.get_note(KEY, turn, "a") for turn in (0, 2)] == [None, None]
 
     async def test_a_purge_deletes_the_notes_of_its_tasks(self, store: TaskStore) -> None:
         epoch = await create(store)
