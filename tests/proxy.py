@@ -147,6 +147,8 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_closed = True
+        if self._closing is not None:
+            await self._closing
         await stop_listening(self._server)
         self._held.close()
         for pump in self._pumps:
@@ -186,9 +188,12 @@ class Proxy:
             connection.bytes_left = next(self._cut_after, None)
 
     def close(self) -> None:
-        """Cuts every connection, and listens no more."""
+        """Listens no more, then cuts every connection: a client that comes back at once finds that nothing listens."""
         self._is_closed = True
-        self._closing = asyncio.create_task(stop_listening(self._server))
+        self._closing = asyncio.create_task(self._close())
+
+    async def _close(self) -> None:
+        await stop_listening(self._server)
         self.cut()
 
     async def reopen(self) -> None:

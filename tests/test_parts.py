@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from a2a_grpc.parts import (
     Json,
     agent_message,
     data_of,
+    file_part,
     part,
     parts,
     struct,
@@ -328,3 +331,10 @@ def test_a_message_of_the_agent_has_an_id_of_its_own_and_its_role() -> None:
     assert first.message_id != second.message_id
     assert (first.role, first.context_id, first.task_id, text_of(first)) == (ROLE_AGENT, "c", "t", "hi")
     assert agent_message("hi", context_id="c").task_id == ""
+
+
+def test_a_file_whose_name_is_not_utf_8_can_be_sent(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"gr\xfc\xdfe.txt")
+    path.write_bytes(b"hello")
+    sent = file_part(path)
+    assert (sent.raw, sent.filename, sent.media_type) == (b"hello", "gr\ufffd\ufffde.txt", "text/plain")

@@ -47,9 +47,10 @@ async def test_connections_of_which_a_call_was_answered_have_every_second_turn()
     for peer in ("good", "bad"):
         traffic.account(peer)
         traffic.answered(peer)
-    traffic.charge("bad", 1)
+    traffic.charge("bad", RESET_BYTES)
     traffic.answered("gone")  # an account that is forgotten is not made again
     assert not traffic.is_proven("gone")
+    assert not traffic.is_proven("bad")
     for number in range(40):
         waiting.add(f"new-{number}", "/x", "new")
         waiting.add("bad", "/x", "bad")

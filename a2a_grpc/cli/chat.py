@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from a2a_grpc import lifecycle
 from a2a_grpc.cli import message as given
-from a2a_grpc.cli.conversation import Conversation, Leave
+from a2a_grpc.cli.conversation import Conversation, Leave, Stopped
 from a2a_grpc.cli.exits import ExitCode, say_error
 from a2a_grpc.cli.lines import Lines
 from a2a_grpc.cli.verb import Session
@@ -38,7 +38,8 @@ async def chat(
                     await conversation.attach(task)
                 await _talk(session, conversation, lines)
             except Leave as left:
-                return left.code
+                if left.code is not None:
+                    return left.code
     return ExitCode.OK if lines.is_terminal else conversation.exit_code
 
 
@@ -46,9 +47,16 @@ async def _talk(session: Session, conversation: Conversation, lines: Lines) -> N
     """Read lines until there are no more. Raise Leave if the user leaves in another way."""
     if lines.is_terminal:
         session.show.note(f"talking with {session.shown}; /help lists the commands, Ctrl-D leaves")
-    while (line := _next(session, conversation, lines)) is not None:
+    while True:
         try:
+            line = _next(session, conversation, lines)
+            if line is None:
+                break
             await _take(conversation, line)
+        except Stopped:
+            if not lines.is_terminal:
+                raise
+            session.show.note("")
         except (A2AError, ConfigurationError) as error:
             if not lines.is_terminal:
                 raise
@@ -107,15 +115,15 @@ async def _command(conversation: Conversation, text: str) -> None:
 async def _help(conversation: Conversation, _: str) -> None:
     for name, command in COMMANDS.items():
         conversation.show.note(f"{f'/{name} {command.argument}':14} {command.about}")
-    conversation.show.note("Each other line is a message. Ctrl-C cancels the answer, twice leaves.")
+    conversation.show.note("Each other line is a message. Ctrl-C cancels the answer or stops a command, twice leaves.")
 
 
 async def _new(conversation: Conversation, _: str) -> None:
     conversation.begin()
 
 
-async def _quit(conversation: Conversation, _: str) -> None:
-    raise Leave(conversation.exit_code)
+async def _quit(_: Conversation, __: str) -> None:
+    raise Leave
 
 
 class Command(NamedTuple):

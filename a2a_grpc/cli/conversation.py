@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Coroutine
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from a2a_grpc import lifecycle
 from a2a_grpc.cli.content import utf8
@@ -14,20 +14,34 @@ from a2a_grpc.cli.follow import exit_code_for
 from a2a_grpc.cli.verb import Session
 from a2a_grpc.client import Client, Event, SendOptions, TaskStream
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
 from a2a_grpc.parts import file_part
 from a2a_grpc.signals import INTERRUPT, signals_to
 from a2a_grpc.wire import Message, Part, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
+
+T = TypeVar("T")
 
 MOST_TASKS = 20
 """The tasks that one list shows."""
 
 
 class Leave(Exception):
-    """The user leaves. The code is the exit code."""
+    """The user leaves.
 
-    def __init__(self, code: ExitCode) -> None:
+    Args:
+        code: The exit code; None for the one that a conversation has at its end.
+    """
+
+    def __init__(self, code: ExitCode | None = None) -> None:
         super().__init__(code)
         self.code = code
+
+
+class Stopped(Leave):
+    """Ctrl-C has stopped a command. At a terminal the conversation goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(ExitCode.INTERRUPTED)
 
 
 class Conversation:
@@ -35,9 +49,11 @@ class Conversation:
 
     Guarantees:
 
-    - All messages have one context id, from the first answer on, until another conversation begins.
-    - A message answers the question of the task that asked last. If the agent does not accept the answer, for example
-      because the task has ended, the next message begins a task.
+    - All messages have one context id, from the first answer on, until another conversation begins. An answer that
+      breaks off, or is canceled, counts.
+    - A message answers the question of the task that asked last. If the answer may not have reached the agent, the next
+      message answers the question. If the agent refuses it, for example because the task has ended, the next message
+      begins a task.
     - Files stay until a message was sent with them.
 
     Args:
@@ -72,21 +88,27 @@ class Conversation:
         parts = [*([Part(text=utf8(text))] if text.strip() else []), *self.files]
         options = SendOptions(**self._options)
         options["context_id"] = self._context
-        if self.asking is not None:
-            options["task_id"] = self.asking.id
+        asked, self.asking = self.asking, None
+        if asked is not None:
+            options["task_id"] = asked.id
         else:
             self.show.begin()
-        self.asking = None
-        await self._follow(self._client.stream(parts, **options))
+        events = self._client.stream(parts, **options)
+        try:
+            await self._follow(events, asked.id if asked is not None else "")
+        except (UnavailableError, ResourceExhaustedError, DeadlineExceededError):
+            if not events.task_id:
+                self.asking = asked
+            raise
         self.files.clear()
 
     async def attach(self, task_id: str) -> None:
         """Go on with a task that exists. Show it, and follow it if the agent works on it."""
-        task = await self._client.get(task_id)
+        task = await self._until_interrupted(self._client.get(task_id))
         self.show.begin()
         self._context, self.asking = task.context_id, None
         if task.status.state not in lifecycle.TERMINAL | lifecycle.INTERRUPTED:
-            await self._follow(self._client.subscribe(task.id))
+            await self._follow(self._client.subscribe(task.id), task.id)
             return
         if task.status.state in lifecycle.INTERRUPTED:
             self.asking = task
@@ -103,6 +125,8 @@ class Conversation:
             self.files.append(file_part(os.path.expanduser(path)))  # noqa: ASYNC240 (nothing else waits)
         except OSError as error:
             raise ConfigurationError(f"cannot read '{path}': {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigurationError(f"cannot read '{path}': no file has such a name ({error})") from error
         self.show.note(f"'{path}' goes with the next message; an empty line sends it alone")
 
     async def cancel(self, task_id: str) -> None:
@@ -111,7 +135,7 @@ class Conversation:
             raise ConfigurationError("no task waits for an answer; give the id of a task, as /tasks shows it")
         asking = self.asking
         wanted = task_id or (asking.id if asking is not None else "")
-        await self._cancel(wanted)
+        await self._until_interrupted(self._cancel(wanted))
         if asking is not None and wanted != asking.id:
             self.asking = asking
 
@@ -122,8 +146,11 @@ class Conversation:
         if not which and not self._context:
             self.show.note("this conversation has no task yet; '/tasks all' lists those of others")
             return
+        await self._until_interrupted(self._list("" if which else self._context))
+
+    async def _list(self, context: str) -> None:
         shown = 0
-        async for task in self._client.list(context_id="" if which else self._context, page_size=MOST_TASKS):
+        async for task in self._client.list(context_id=context, page_size=MOST_TASKS):
             if shown == MOST_TASKS:
                 self.show.note("there are more; 'a2a-grpc list' shows them")
                 break
@@ -143,31 +170,31 @@ class Conversation:
         self.files.clear()
         self.show.note("the next message begins another conversation")
 
-    async def _follow(self, events: TaskStream) -> None:
-        if await self._until_interrupted(self._read(events)):
-            return
-        self.show.note("")
-        if not await self._until_interrupted(self._give_up(events)):
-            raise Leave(ExitCode.INTERRUPTED)
+    async def _follow(self, events: TaskStream, task_id: str) -> None:
+        """Show the events of a task. At Ctrl-C cancel the task, whose id is "" if it is not known before."""
+        try:
+            return await self._until_interrupted(self._read(events))
+        except Stopped:
+            self.show.note("")
+        try:
+            await self._until_interrupted(self._give_up(events, task_id))
+        except Stopped as stopped:
+            raise Leave(stopped.code) from None
 
     async def _read(self, events: TaskStream) -> None:
         """Show the events of a task until it has ended or asks."""
-        reply: Message | None = None
         with self.show.following(), ExitStack() as waiting:
             waiting.enter_context(self.show.waiting())
             async with events:
                 async for event in events:
-                    if isinstance(event, Message):
-                        reply = event
+                    self._note_context(event.context_id)
                     if isinstance(event, Message | TaskArtifactUpdateEvent) or events.is_settled:
                         waiting.close()  # text and the spinner would share a line
                     self.show.event(event, with_state=False)
                     self._remark(event)
                     if events.is_paused:
                         break
-        if reply is not None:
-            self._context = reply.context_id or self._context
-        elif events.task is not None:
+        if events.task is not None:
             self._settle(events.task)
 
     def _remark(self, event: Event) -> None:
@@ -178,9 +205,12 @@ class Conversation:
         if said and event.status.state in (lifecycle.SUBMITTED, lifecycle.WORKING):
             self.show.note(said)
 
+    def _note_context(self, context_id: str) -> None:
+        self._context = context_id or self._context
+
     def _settle(self, task: Task) -> None:
         """Note how an answer has ended, and show this unless the task is COMPLETED."""
-        self._context = task.context_id or self._context
+        self._note_context(task.context_id)
         state = task.status.state
         self.asking = task if state in lifecycle.INTERRUPTED else None
         self._has_failed = self._has_failed or exit_code_for(state) == ExitCode.AGENT_FAILED
@@ -191,12 +221,13 @@ class Conversation:
         else:
             self.show.status(task.status, task.id)
 
-    async def _give_up(self, events: TaskStream) -> None:
+    async def _give_up(self, events: TaskStream, task_id: str) -> None:
         """Cancel the task of a stream that is not read any longer."""
-        if not events.task_id:
+        task_id = events.task_id or task_id
+        if not task_id:
             self.show.note("stopped before the agent answered; whether it has begun a task is not known")
         elif events.state not in lifecycle.TERMINAL:
-            await self._cancel(events.task_id)
+            await self._cancel(task_id)
 
     async def _cancel(self, task_id: str) -> None:
         task = await self._client.cancel(task_id)
@@ -204,8 +235,8 @@ class Conversation:
         if self.show.as_json:
             self.show.json(task)
 
-    async def _until_interrupted(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Await some work, which Ctrl-C cancels. Return False if it was canceled so."""
+    async def _until_interrupted(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of some work. Ctrl-C cancels it, and then this raises Stopped."""
         working = asyncio.create_task(work, name="a2a-grpc:chat")
         is_interrupted = False
 
@@ -216,9 +247,8 @@ class Conversation:
 
         with signals_to(hear, INTERRUPT):
             try:
-                await working
+                return await working
             except asyncio.CancelledError:
                 if not is_interrupted:
                     raise
-                return False
-        return True
+                raise Stopped from None

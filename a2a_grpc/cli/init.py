@@ -52,10 +52,10 @@ def init(
     """
     asks = not yes and sys.stdin is not None and sys.stdin.isatty()
     try:
+        own = named_after(_resolved(folder).name)
         _check_free(folder, force=force)
         name, description = _given(name, _name), _given(description, _description)
         if name is None:
-            own = named_after(folder.resolve().name)
             name = _ask("Name of the agent", own, _name) if asks else own
         if description is None:
             description = _ask("What it does", DESCRIPTION, _description) if asks else DESCRIPTION
@@ -70,6 +70,17 @@ def init(
         say_failure("the questions were not answered, so nothing was written", "--yes asks nothing")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     _say_what_next(folder)
+
+
+def _resolved(folder: Path) -> Path:
+    """Return the whole path of a folder. Raise ConfigurationError if there can be no such folder."""
+    try:
+        found = folder.resolve()
+        found.exists()  # this raises OSError if the name is too long
+        return found
+    except (OSError, RuntimeError) as error:  # RuntimeError for links that lead to each other
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"cannot use the folder '{folder}': {reason}") from error
 
 
 def _check_free(folder: Path, *, force: bool) -> None:

@@ -16,7 +16,11 @@ HISTORY_LINES = 1000
 
 
 def history_path() -> Path:
-    """Return the path of the file with the history, in the user's folder for the state of programs."""
+    """Return the path of the file with the history, in the user's folder for the state of programs.
+
+    Raises:
+        RuntimeError: The user has no home folder.
+    """
     given = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(given):
         given = os.environ.get("LOCALAPPDATA", "") if sys.platform == "win32" else ""
@@ -62,13 +66,15 @@ class Lines:
     ) -> None:
         if self._readline is None or not self._new:
             return
-        path = history_path()
         try:
+            path = history_path()
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with locked(path):
                 write_private(path, "".join(f"{line}\n" for line in [*_kept(path), *self._new][-HISTORY_LINES:]))
         except OSError as failure:
             self._report(f"the history could not be kept in {path}: {failure.strerror}")
+        except RuntimeError as failure:
+            self._report(f"the history could not be kept: {failure}")
 
     def read(self, prompt: str) -> str | None:
         """Return the next line, without its end; None after the last one.
@@ -77,19 +83,23 @@ class Lines:
 
         Raises:
             KeyboardInterrupt: The user has pressed Ctrl-C.
-            ConfigurationError: Standard input is closed, cannot be read, or is no text.
+            ConfigurationError: Standard input is closed or cannot be read, or the line is no text.
         """
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return input(prompt) if self.is_terminal else _next_line()
         except EOFError:
             return None
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"the line is not text in {error.encoding}, the encoding of the terminal"
+            ) from None
         finally:
             signal.signal(signal.SIGINT, before)
 
     def remember(self, line: str) -> None:
-        """Add a line to the history."""
-        line = line.replace("\n", " ")
+        """Add a line to the history. What is not text in it becomes '?'."""
+        line = line.replace("\n", " ").encode(errors="replace").decode()
         if self._readline is not None and line not in self._new[-1:]:
             self._readline.add_history(line)
             self._new.append(line)
@@ -105,6 +115,8 @@ class Lines:
                 readline.add_history(line)
         except OSError as failure:
             self._report(f"the history in {history_path()} cannot be read: {failure.strerror}")
+        except RuntimeError:
+            return  # the end of the conversation reports it, if there is something to keep
 
     def _complete(self, word: str, number: int) -> str | None:
         """Return a completion of the word before the cursor, as readline asks for them one after the other."""
@@ -119,11 +131,11 @@ class Lines:
 
 def _paths(begun: str) -> list[str]:
     """Return the paths that begin like this. Those of folders end with a slash."""
-    path = Path(begun).expanduser()
-    folder = path if begun.endswith(("/", os.sep)) or not begun else path.parent
     try:
+        path = Path(begun).expanduser()
+        folder = path if begun.endswith(("/", os.sep)) or not begun else path.parent
         found = sorted(folder.iterdir())
-    except OSError:
+    except (OSError, RuntimeError, ValueError):  # no folder, no home folder, no name of a file
         return []
     start = str(folder / "") if folder != Path() else ""
     wanted = str(path) if not (begun.endswith(("/", os.sep)) or not begun) else start

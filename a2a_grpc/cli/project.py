@@ -151,16 +151,18 @@ TESTS = {
     ),
 }
 
+NEEDED = ("a2a-grpc", "pytest")
+"""The projects that the agent and its test need."""
 PYPROJECT = """\
 [project]
 name = {project}
 version = "0.1.0"
 description = {description}
 requires-python = ">=3.11"
-dependencies = ["a2a-grpc"]
+dependencies = ["{needed[0]}"]
 
 [dependency-groups]
-test = ["pytest"]
+test = ["{needed[1]}"]
 
 [build-system]
 requires = ["setuptools>=77"]
@@ -185,7 +187,7 @@ def files_of(name: str, description: str, kind: Kind) -> dict[str, str]:
         AGENTS[kind].format(name=_quoted(name), description=_quoted(description)) + SERVE,
         CLIENT.format(imports=imports, body=body),
         TEST.format(imports=tested, body=checks),
-        PYPROJECT.format(project=_quoted(_project(name)), description=_quoted(description)),
+        PYPROJECT.format(needed=NEEDED, project=_quoted(_project(name)), description=_quoted(description)),
     )
     return dict(zip(FILES, texts, strict=True))
 
@@ -197,8 +199,12 @@ def named_after(folder: str) -> str:
 
 
 def _project(name: str) -> str:
-    """Return the name of the project. Names of projects have letters, digits, and hyphens between them."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "agent"
+    """Return the name of the project. Names of projects have letters, digits, and hyphens between them.
+
+    A project that has the name of one that it needs would depend on itself.
+    """
+    project = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "agent"
+    return f"{project}-agent" if project in NEEDED else project
 
 
 def _quoted(text: str) -> str:

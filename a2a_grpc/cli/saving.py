@@ -46,7 +46,11 @@ def check(folder: Path | None, *, force: bool) -> None:
         if force:
             raise ConfigurationError("--force is for --save; without it, it has no effect")
         return
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_other = folder.exists() and not folder.is_dir()
+    except OSError as error:  # for example because the name is too long
+        raise ConfigurationError(f"--save '{folder}': {error.strerror}") from error
+    if is_other:
         raise ConfigurationError(f"--save is '{folder}', which is not a folder")
 
 

@@ -1,6 +1,7 @@
 """Python values as parts, artifacts and messages."""
 
 import mimetypes
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar, cast
@@ -118,6 +119,8 @@ def user_message(
 def file_part(path: str | pathlib.Path, *, media_type: str = "") -> Part:
     """Return a part with the bytes and the name of a file.
 
+    Bytes of the name that are not UTF-8 become U+FFFD.
+
     Args:
         path: The path of the file.
         media_type: The media type; by default guessed from the name, or `application/octet-stream`.
@@ -126,5 +129,6 @@ def file_part(path: str | pathlib.Path, *, media_type: str = "") -> Part:
         OSError: The file cannot be read.
     """
     path = pathlib.Path(path)
+    content = path.read_bytes()
     guessed = media_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return Part(raw=path.read_bytes(), filename=path.name, media_type=guessed)
+    return Part(raw=content, filename=os.fsencode(path.name).decode(errors="replace"), media_type=guessed)

@@ -8,6 +8,8 @@ CALL_BYTES = 256
 """Bytes for the frames of a call, in addition to its metadata and its request."""
 RESET_BYTES = 1024
 """The charge for a call that was reset before its request was read. The server does the work of many frames for it."""
+ANSWERS_PER_RESET = 8
+"""The number of answered calls that outweigh the charge for one call that was reset."""
 MESSAGE_BYTES = 64
 """Bytes for the frames of a further message of a call, with what TLS adds to them."""
 ALARM_BYTES = 256 * 1024
@@ -111,9 +113,11 @@ class Traffic:
             self.charge(peer, RESET_BYTES)
 
     def is_proven(self, peer: str) -> bool:
-        """Return True if a call of the connection was answered and none was charged, which is no flood."""
+        """Return True if calls of the connection were answered and outweigh its charges, so that it is no flood."""
         account = self._accounts.get(peer)
-        return account is not None and account.answered > 0 and not account.charged
+        if account is None or not account.answered:
+            return False
+        return account.charged * ANSWERS_PER_RESET <= account.answered * RESET_BYTES
 
     def forget_idle(self) -> None:
         """Forget the accounts of connections on which no call waits for its request."""

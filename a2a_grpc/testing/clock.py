@@ -33,7 +33,9 @@ class Clock:
     - `advance` runs timers in their order, each at its time or a ten-thousandth of `seconds` later. So a handler that
       sleeps ten times for 60 s needs 600 s.
     - Work that waits for a thread, for another process or for a database gets no time while the clock moves.
-    - After the block, the event loop has its own time again.
+    - After the block, the event loop has its own time again. A timer that was begun in the block and is still pending
+      keeps the moved time: it comes later, by as much as the clock was moved.
+    - An event loop has one clock at a time.
 
     Example:
         clock = Clock()
@@ -109,6 +111,8 @@ class Clock:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give the event loop this time, and take note of the timers that it gets from now on."""
+        if "time" in getattr(loop, "__dict__", {}):
+            raise RuntimeError("another clock moves the time of this event loop; give one clock to each 'running'")
         call_at = loop.call_at
 
         def noting(when: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:

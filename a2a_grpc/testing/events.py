@@ -45,7 +45,7 @@ def assert_state(subject: Task | TaskStream | Event, state: TaskState | str, tex
     if isinstance(subject, TaskStream):
         told: Task | Event | None = subject.task
         if told is None:
-            raise AssertionError(f"the stream has told nothing of its task, which should be {wanted}")
+            raise AssertionError(f"the stream has had no event yet, so its task is not {wanted}")
         subject = told
     if isinstance(subject, Message):
         raise AssertionError(f"there is no task that could be {wanted}: the agent answered {text_of(subject)!r}")

@@ -16,7 +16,7 @@ from a2a_grpc.listening.sockets import limit_waiting, listeners
 from a2a_grpc.rpc import AcceptingServer, Arrivals, Methods, TransportSettings, server_options
 from a2a_grpc.rpc.accept import accepts_any_path
 from a2a_grpc.rpc.limits import CUT_CHARGE_BYTES, ENTRY_MEMORY_BYTES, MetadataLimit
-from a2a_grpc.rpc.traffic import RESET_BYTES, Traffic
+from a2a_grpc.rpc.traffic import ANSWERS_PER_RESET, RESET_BYTES, Traffic
 from tests.attacks import http2
 from tests.attacks.floods import GET_TASK, acknowledge, streams
 from tests.attacks.rig import MiB, Target
@@ -129,6 +129,24 @@ async def test_calls_that_are_reset_before_their_request_is_read_are_charged_and
             await eventually(lambda: _assert(account.lost == len(resets)))
             assert account.arrived == 1
             assert account.charged == (len(resets) - 1) * RESET_BYTES
+            assert not waiting.traffic.is_proven(named(peer))
+
+
+async def test_a_connection_whose_first_call_was_reset_is_proven_once_enough_of_its_calls_were_answered() -> None:
+    async with Waiting() as waiting:
+        waiting.release.set()
+        with http2.Peer.connect(waiting.address) as peer:
+            await asyncio.to_thread(acknowledge, peer)
+            account = waiting.traffic.account(named(peer))
+            peer.send(http2.headers(1, http2.request_block(WAIT)))
+            await eventually(lambda: _assert(account.waiting == 1))
+            peer.send(http2.rst_stream(1))
+            await eventually(lambda: _assert(account.charged == RESET_BYTES))
+            for number in range(1, ANSWERS_PER_RESET + 1):
+                assert not waiting.traffic.is_proven(named(peer))
+                peer.send(http2.request(2 * number + 1, WAIT))
+                await eventually(lambda number=number: _assert(account.answered == number))
+            assert waiting.traffic.is_proven(named(peer))
 
 
 async def test_a_header_list_of_thousands_of_entries_is_charged_and_not_begun() -> None:

@@ -1,4 +1,4 @@
-"""Floods of the HTTP port: bodies that nobody wants, and scrapes one after the other."""
+"""Floods of the HTTP port: bodies that no handler reads, and scrapes one after the other."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ def sent_until_the_end(url: str) -> int:
     return sent
 
 
-async def test_a_body_that_nobody_wants_is_not_read() -> None:
+async def test_a_body_that_no_handler_reads_is_not_read() -> None:
     async with Target.ours() as target:
         assert await asyncio.to_thread(sent_until_the_end, target.http) < MiB
 

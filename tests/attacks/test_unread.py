@@ -14,6 +14,8 @@ MiB = 1 << 20
 
 
 SECONDS = "4"
+UNREAD_S = "1"
+"""Seconds after which the server ends a call whose response is not read. The attack lasts longer."""
 P99_MS = 300
 
 
@@ -39,15 +41,16 @@ was too close from the start. Without the budget the server grew by 3.1 GiB."""
 
 
 @covers("G3", "EVT-7")
-@pytest.mark.parametrize(("store", "connections"), [("memory:", 1), ("sqlite", 40)])
+@pytest.mark.parametrize(("store", "connections"), [("memory:", 1), ("memory:", 40), ("sqlite", 40)])
 @pytest.mark.parametrize("name", ["answers", "subscriptions"])
 async def test_answers_that_are_not_read(name: str, connections: int, store: str, tmp_path: object) -> None:
     url = store if store == "memory:" else f"sqlite:///{tmp_path}/tasks.db"
-    async with Target.ours("--store", url) as target:
+    async with Target.ours("--store", url, "--unread-response-s", UNREAD_S) as target:
         task_id = await large_task(target, ends=name == "answers")
         attack = run("-m", "tests.attacks.unread", name, target.address, str(connections), SECONDS, task_id)
         harm = await attacked(target, attack)
         harm.check(p99_ms=P99_MS, grown_mib=GROWN_MIB)
+        assert "was not read while others waited" in target.log()
 
 
 @pytest.mark.parametrize("connections", [1, 40])

@@ -29,7 +29,12 @@ class Terminal:
         self._read = 0
 
     def type(self, text: str) -> None:
-        os.write(self._keys, text.encode())
+        os.write(self._keys, text.encode(errors="surrogateescape"))
+
+    @property
+    def written(self) -> str:
+        """All that the terminal got so far, with the sequences that are for terminals only."""
+        return self._screen.text.replace("\r\n", "\n")
 
     async def shows(self, words: str) -> str:
         """Wait until the terminal shows words after all that was waited for. Return what came before them."""
@@ -63,7 +68,7 @@ class Terminal:
 
 
 @asynccontextmanager
-async def typing_at(*arguments: str, state: Path) -> AsyncIterator[Terminal]:
+async def typing_at(*arguments: str, state: Path, env: dict[str, str] | None = None) -> AsyncIterator[Terminal]:
     """`a2a-grpc ARGUMENTS` at a terminal, with what it keeps for its user below a folder."""
     ours, theirs = pty.openpty()
     keys = os.dup(ours)  # the other one is closed when the program has ended
@@ -72,7 +77,7 @@ async def typing_at(*arguments: str, state: Path) -> AsyncIterator[Terminal]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", WITH_TERMINAL, *A2A_GRPC, *arguments),
             cwd=ROOT,
-            env=environment({"XDG_STATE_HOME": str(state)}),
+            env=environment({"XDG_STATE_HOME": str(state), **(env or {})}),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -28,6 +28,7 @@ from tests.cli.hostile import (
     is_harmful,
     run_many,
 )
+from tests.cli.keyboard import CTRL_D, typing_at
 from tests.cli.terminal import A2A_GRPC, run, running
 from tests.client.peers import Page, Site
 from tests.harness import V1, message, request
@@ -87,6 +88,22 @@ async def check(commands: Sequence[Sequence[str]], env: dict[str, str]) -> None:
 async def test_no_answer_of_a_hostile_agent_controls_the_terminal(task: Task, env: dict[str, str]) -> None:
     async with hostile_agent(task) as agent:
         await check(commands(agent.address), env)
+
+
+async def test_no_hostile_agent_controls_the_terminal_of_a_chat(tmp_path: Path) -> None:
+    task = hostile_task(INPUT_REQUIRED)
+    task.status.message.parts[0].text = CONTENT  # a question is content in a chat
+    async with hostile_agent(task) as agent:
+        async with typing_at("chat", f"--agent={agent.address}", state=tmp_path, env=DUMB) as terminal:
+            await terminal.shows("> ")
+            for line, shown in (("hello", "evil"), ("/tasks all", "INPUT_REQUIRED"), ("/attach t-1", "evil")):
+                terminal.type(f"{line}\n")
+                await terminal.shows(shown)
+                await terminal.shows("answer> ")
+            terminal.type(CTRL_D)
+            assert await terminal.ended() == 0
+            assert "[bold]" in terminal.written, "the agent's markup is shown as it is"
+            assert harm(terminal.written) == []
 
 
 @pytest.mark.few

@@ -4,13 +4,14 @@ import asyncio
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from a2a_grpc.cli.project import FILES
+from a2a_grpc.cli.project import FILES, Kind, files_of
 from tests.cli.keyboard import typing_at
-from tests.cli.terminal import error_of, run
+from tests.cli.terminal import error_of, run, run_line
 from tests.harness import ROOT, Program
 
 NAME = 'My "best" \\ {agent}'
@@ -58,6 +59,20 @@ async def test_files_that_exist_and_wrong_values_are_named_and_nothing_is_writte
         assert option in error_of(await run("init", str(tmp_path / "new"), option, wrong), 2)
     assert "is not a folder" in error_of(await run("init", str(tmp_path / "agent.py")), 2)
     assert not (tmp_path / "new").exists()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for folder in (tmp_path / ("x" * 300), tmp_path / "loop"):
+        said = error_of(await run("init", str(folder)), 2)
+        assert str(folder) in said
+    said = error_of(await run_line(f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone && exec a2a-grpc init"), 2)
+    assert "cannot use the folder '.'" in said
+
+
+def test_no_project_depends_on_itself() -> None:
+    for name, project in (("Pytest", "pytest-agent"), ("a2a grpc", "a2a-grpc-agent"), ("Poet", "poet")):
+        written = tomllib.loads(files_of(name, "Answers.", Kind.PLAIN)["pyproject.toml"])
+        assert written["project"]["name"] == project
+        assert written["project"]["dependencies"] == ["a2a-grpc"]
+        assert written["dependency-groups"]["test"] == ["pytest"]
 
 
 @pytest.mark.long

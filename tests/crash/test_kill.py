@@ -74,8 +74,11 @@ async def crash(store_url: str, folder: Path, rounds: int) -> None:
 
 
 async def kill_at_random(server: WorkerServer, chance: random.Random, rounds: int, journal: Path) -> int:
-    """Starts and kills, mostly at work, sometimes before it is up, or while it takes over; more often than `rounds`
-    where no run was begun again by then, as the kills came at dull moments. How often."""
+    """Start and kill the server at least `rounds` times. Return how often it was killed.
+
+    Most kills come while it works, some before it is up or while it takes tasks over. There are more of them if no
+    handler was started again so far.
+    """
     killed = 0
     while killed < rounds or max((entry.attempt for entry in entries_of(journal)), default=0) < 2:
         await server.spawn(resumable=chance.random() < 0.75)

@@ -1,6 +1,7 @@
 """A trace over five processes, as Jaeger shows it: sent by the SDK's exporter for OTLP, as its environment says.
 
-`make jaeger` builds Jaeger, which takes minutes. `make test-nightly` runs this file; without Jaeger it is skipped.
+`make jaeger` builds Jaeger, which takes minutes. `make test-nightly` does so, and runs this file. Without Jaeger it is
+skipped.
 """
 
 import asyncio
