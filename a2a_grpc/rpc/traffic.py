@@ -117,7 +117,8 @@ class Traffic:
         account = self._accounts.get(peer)
         if account is None or not account.answered:
             return False
-        return account.charged * ANSWERS_PER_RESET <= account.answered * RESET_BYTES
+        answers = min(account.answered, account.arrived)  # a call that was reset can get a status, too
+        return account.charged * ANSWERS_PER_RESET <= answers * RESET_BYTES
 
     def forget_idle(self) -> None:
         """Forget the accounts of connections on which no call waits for its request."""

@@ -142,11 +142,11 @@ async def test_a_connection_whose_first_call_was_reset_is_proven_once_enough_of_
             await eventually(lambda: _assert(account.waiting == 1))
             peer.send(http2.rst_stream(1))
             await eventually(lambda: _assert(account.charged == RESET_BYTES))
-            for number in range(1, ANSWERS_PER_RESET + 1):
+            for stream in range(3, 3 + 2 * ANSWERS_PER_RESET, 2):
                 assert not waiting.traffic.is_proven(named(peer))
-                peer.send(http2.request(2 * number + 1, WAIT))
-                await eventually(lambda number=number: _assert(account.answered == number))
-            assert waiting.traffic.is_proven(named(peer))
+                peer.send(http2.request(stream, WAIT))
+            await eventually(lambda: _assert(waiting.traffic.is_proven(named(peer))))
+            assert account.arrived == ANSWERS_PER_RESET
 
 
 async def test_a_header_list_of_thousands_of_entries_is_charged_and_not_begun() -> None:
