@@ -37,6 +37,8 @@ LIBRARIES = (
     "sqlalchemy.dialects.sqlite", "typer._adapters", "pydantic.plugin._loader", "a2a_grpc.cli.verb",
     "a2a_grpc.cli.follow", "importlib.metadata",
 )  # fmt: skip
+AS_ON_WINDOWS = ("-m", "tests.programs.as_on_windows")
+"""It takes names away from modules of Python, before our modules look for them when they are imported."""
 MESSAGE_BYTES = 1 << 16
 OUTPUT_BYTES = 1 << 26
 """How much of the output of a program may wait to be read."""
@@ -177,6 +179,7 @@ def is_fork(command: Sequence[str], env: dict[str, str]) -> bool:
 def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
     """Return False for a program that depends on the start of Python, and for a very long command line."""
     is_program = command[0] == "-m" or command[0].endswith(".py")
+    is_program &= tuple(command[:2]) != AS_ON_WINDOWS
     is_ordinary = {name: value for name, value in env.items() if _counts_at_the_start(name)} == AT_THE_START
     return is_program and is_ordinary and len(_request(command, env)) < MESSAGE_BYTES
 

@@ -47,6 +47,10 @@ PUBLIC = {
     "a2a_grpc.push": ["Notification", "PushReceiver", "Reply", "WebhookSettings"],
     "a2a_grpc.principal": ["Principal"],
     "a2a_grpc.rpc": ["TransportSettings"],
+    "a2a_grpc.testing": [
+        *("Ask", "Clock", "Pause", "Pieces", "ScriptedAgent", "Status", "assert_events", "assert_state", "collect"),
+        *("described", "running"),
+    ],
     "a2a_grpc.store": [
         *(
             "AlreadyBound",

@@ -16,7 +16,7 @@ from a2a_grpc.wire import Artifact, Message
 class Status:
     """Send a status message. The task stays in state WORKING.
 
-    Args:
+    Attributes:
         content: What the caller reads.
     """
 
@@ -33,6 +33,7 @@ class Pieces:
 
     Attributes:
         pieces: The pieces.
+        interval_s: Seconds between two pieces.
     """
 
     pieces: tuple[Contents, ...]
@@ -47,7 +48,7 @@ class Pieces:
 class Pause:
     """Wait before the next step. The task stays in the state that it has.
 
-    Args:
+    Attributes:
         seconds: The time to wait. A `Clock` can move it.
     """
 
@@ -58,7 +59,7 @@ class Pause:
 class Ask:
     """Ask a question, and wait for the next message of the task.
 
-    Args:
+    Attributes:
         question: What the caller reads.
         auth: True for a question in state AUTH_REQUIRED, False for one in INPUT_REQUIRED.
     """

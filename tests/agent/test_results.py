@@ -273,7 +273,7 @@ def line_in_log(log: str, name: str) -> None:
         place for place, line in enumerate(Path(__file__).read_text().splitlines(), 1) if line.endswith(f"here: {name}")
     )
     assert f"{HERE}, line {number}, in {name}" in log
-    assert f"at {__file__}:{number} in {name}" in log
+    assert f"at={__file__}:{number} in {name}" in log
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -95,7 +95,7 @@ def test_without_a_directory_for_sockets_auto_is_local_and_machine_refused(
     monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])
     monkeypatch.setattr("tempfile.tempdir", None)
     assert type(open_bus("auto", "sqlite:///tasks.db")) is LocalBus
-    assert "so they poll it: the bus finds no directory that it can write to" in caplog.text
+    assert "so they poll it error=the bus finds no directory that it can write to" in caplog.text
     with pytest.raises(ConfigurationError, match="set XDG_RUNTIME_DIR"):
         open_bus("machine:", "sqlite:///tasks.db")
 
