@@ -176,6 +176,10 @@ function writes.append(name, epoch, seq, state, turn, at, event, message, done, 
   if tonumber(done) > 0 then
     call('XTRIM', 'a2a:pending:' .. name, 'MINID', '0-' .. (done + 1))
     call('DEL', 'a2a:kept:' .. name)  -- its turn is never above one that is done with
+    for _, field in ipairs(call('HKEYS', 'a2a:notes:' .. name)) do
+      local of_turn = tonumber(string.match(field, '^%d+'))
+      if of_turn > 0 and of_turn <= tonumber(done) then call('HDEL', 'a2a:notes:' .. name, field) end
+    end
   end
   if kept_turn ~= '' then  -- a stream takes no entry before those that it has
     call('HSET', 'a2a:kept:' .. name, 'turn', kept_turn, 'skill', skill, 'request', request, 'caller', caller)

@@ -67,4 +67,7 @@ async def test_a_transaction_has_no_more_questions_than_its_limit() -> None:
     together = Together(ask, max_questions=10)
     await asyncio.gather(*(together.answer_uncancelled(question) for question in range(25)))
     assert transactions == [10, 10, 5]
+    together = Together(ask, size_of=lambda question: question, max_size=10)
+    await asyncio.gather(*(together.answer_uncancelled(question) for question in (3, 7, 1, 12, 2, 8)))
+    assert transactions[3:] == [2, 1, 1, 2], "a question that is too large is asked alone"
     await together.stop()

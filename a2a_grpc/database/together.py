@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 from a2a_grpc.database.unavailable import StoreUnavailable
@@ -35,6 +36,8 @@ class Together(Generic[Q, A]):
             in other places, which is better done together.
         gather_s: Seconds that each transaction waits. Use this for many small writes whose callers have time.
         max_questions: The largest number of questions in one transaction.
+        size_of: A function that returns the size of a question.
+        max_size: The largest size of all questions in one transaction. A single question may be larger.
     """
 
     def __init__(
@@ -44,11 +47,15 @@ class Together(Generic[Q, A]):
         is_patient: bool = False,
         gather_s: float = 0.0,
         max_questions: int = MAX_QUESTIONS,
+        size_of: Callable[[Q], int] = lambda question: 0,
+        max_size: int = 0,
     ) -> None:
         self._ask = ask
         self._gather_s = gather_s
         self._is_patient = is_patient
         self._max_questions = max_questions
+        self._size_of = size_of
+        self._max_size = max_size
         self._waiting: dict[Q, asyncio.Future[A]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -73,9 +80,7 @@ class Together(Generic[Q, A]):
         try:
             while self._waiting:
                 await self._wait_for_others()
-                asked = {
-                    question: self._waiting.pop(question) for question in list(self._waiting)[: self._max_questions]
-                }
+                asked = {question: self._waiting.pop(question) for question in self._next_questions()}
                 try:
                     answers = await self._ask(list(asked))
                 except Exception as error:
@@ -86,6 +91,17 @@ class Together(Generic[Q, A]):
         finally:
             # Questions are left only if this task was canceled.
             _fail({**asked, **self._waiting}, StoreUnavailable("the store is closed"))
+
+    def _next_questions(self) -> list[Q]:
+        """Return the questions of the next transaction, at least one."""
+        first, *others = islice(self._waiting, self._max_questions)
+        together, size = [first], self._size_of(first)
+        for question in others:
+            size += self._size_of(question)
+            if size > self._max_size:
+                break
+            together.append(question)
+        return together
 
     async def _wait_for_others(self) -> None:
         if self._gather_s:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis as Connection
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED, WORKING
 from a2a_grpc.server.loaded import make_server
-from a2a_grpc.store import AlreadyBound, Binding, ListFilter, StoreFull, StoreUnavailable, TaskStore
+from a2a_grpc.store import AlreadyBound, Binding, ListFilter, Note, StoreFull, StoreUnavailable, TaskStore
 from a2a_grpc.store.contract import StoreContract
 from a2a_grpc.store.contract.given import (
     KEY,
@@ -219,6 +219,15 @@ async def test_nothing_is_left_of_what_was_removed(redis_url: str) -> None:
         assert await store.forget(bound_age_s=0.0, limit=100) == 3
         assert [key for key in await redis.keys() if b"a2a:reply:" not in key] == []
         assert all([0 < await redis.ttl(key) <= 300 for key in await redis.keys()])
+
+
+async def test_the_notes_of_a_turn_go_with_the_turn(redis_url: str) -> None:
+    async with opened(redis_url) as store:
+        epoch = await create(store)
+        for turn in (0, 1, 2, 11):
+            await store.put_note(KEY, Note(turn, "a 3", b"x"), epoch=epoch)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch, done=2)
+        assert [await store.get_note(KEY, turn, "a 3") for turn in (0, 1, 2, 11)] == [b"x", None, None, b"x"]
 
 
 async def test_2500_ended_tasks_go_in_pages_and_no_other(redis_url: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from a2a_grpc.lifecycle import COMPLETED
-from a2a_grpc.store import AlreadyBound, Binding, ListFilter, Record, StaleAppend, TaskStore, open_store
+from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
+from a2a_grpc.store import AlreadyBound, Binding, ListFilter, Note, Record, StaleAppend, TaskStore, open_store
 from a2a_grpc.store.contract import OutboxContract, StoreContract
 from a2a_grpc.store.contract.given import KEY, ME, OTHER, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
@@ -106,6 +106,22 @@ class SqlContract(StoreContract, OutboxContract):
         )
         head = await head_of(store)
         assert (head.seq, head.epoch, head.replica, head.cancel) == (29, epoch, ME, b"")
+
+    async def test_notes_that_are_put_at_once_are_written_in_the_order_of_the_calls(self, store: TaskStore) -> None:
+        keys = [KEY._replace(id=f"t-{place}") for place in range(3)]
+        epochs = {key: await create(store, key) for key in keys}
+        puts = [(key, Note(0, "a", value)) for value in (b"1", b"2", b"1") for key in keys]
+        await asyncio.gather(*(store.put_note(key, note, epoch=epochs[key]) for key, note in puts))
+        assert [await store.get_note(key, 0, "a") for key in keys] == [b"1"] * 3
+
+    async def test_the_notes_of_a_turn_are_deleted_when_it_is_done(self, store: TaskStore) -> None:
+        epoch = await create(store)
+        for turn in (0, 1):
+            await store.put_note(KEY, Note(turn, "a", b"x"), epoch=epoch)
+        await append(store, status(2, INPUT_REQUIRED), epoch=epoch, done=1)
+        await append(store, status(3, turn=2), epoch=epoch)
+        await store.put_note(KEY, Note(2, "a", b"x"), epoch=epoch)
+        assert [await store.get_note(KEY, turn, "a") for turn in (0, 1, 2)] == [b"x", None, b"x"]
 
 
 class TestSqliteStore(SqlContract):

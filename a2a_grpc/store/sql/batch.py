@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Delete
 
 from a2a_grpc.store.sql import outbox
 from a2a_grpc.store.sql.bulk import Bulk
@@ -15,7 +15,7 @@ from a2a_grpc.store.sql.mailbox import Bindings, bind_all, bindings, keep
 from a2a_grpc.store.sql.row import StoredRow
 from a2a_grpc.store.sql.rows import name_of, padded, rows_to_write
 from a2a_grpc.store.sql.sqlite import goes_together
-from a2a_grpc.store.sql.statements import coordination, records, tasks
+from a2a_grpc.store.sql.statements import coordination, notes, records, tasks
 from a2a_grpc.store.values import AlreadyBound, Append, Binding, Create, Pending, Push, Record, Scope, StaleAppend
 from a2a_grpc.store.views import Told, core_of, merged_core, tells_status, told_by
 
@@ -31,6 +31,7 @@ class Item:
         write: The create or append.
         pk: The number of the task, if it is known.
         token: The mark of a message that is kept.
+        has_notes: True if there may be notes of the turns that the append is done with.
         is_repeat: True if an earlier try may have been committed, or met a conflict.
         tried: The numbers under which the task may have been created.
         outcome: The result of the write, or its error; None until it is decided.
@@ -40,6 +41,7 @@ class Item:
     write: Create | Append
     pk: int | None = None
     token: bytes = b""
+    has_notes: bool = False
     is_repeat: bool = False
     tried: tuple[int, ...] = ()
     outcome: int | Exception | None = None
@@ -63,6 +65,7 @@ class _Plan:
         pushes: Push configs to store, each with the number of its task and its cursor.
         kept: The message to keep for each task, in the place of one that may be there.
         done: Turns up to which messages are deleted, by task.
+        noted: Turns up to which notes are deleted, by task.
         ended: The numbers of tasks that end.
     """
 
@@ -78,6 +81,7 @@ class _Plan:
     pushes: list[tuple[int, Push, int]] = field(default_factory=list)
     kept: dict[int, Pending] = field(default_factory=dict)
     done: list[tuple[int, int]] = field(default_factory=list)
+    noted: list[tuple[int, int]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
 
     def bind(self, scope: Scope, bind: tuple[str, Binding] | None) -> None:
@@ -189,6 +193,8 @@ def _plan_append(plan: _Plan, item: Item, append: Append) -> None:
         plan.ended.append(row.pk)
     elif append.done:
         plan.done.append((row.pk, append.done))
+        if item.has_notes:
+            plan.noted.append((row.pk, append.done))
     if row.has_ended or append.done:
         plan.kept.pop(row.pk, None)
     elif append.keep:
@@ -228,9 +234,10 @@ def _write(connection: Connection, plan: _Plan) -> None:
     keep(connection, plan.messages)
     if plan.pushes:
         outbox.insert(connection, plan.pushes)
-    _delete_messages(connection, plan.done)
+    _delete(connection, coordination.DELETE_MESSAGES, plan.done)
+    _delete(connection, notes.DELETE_DONE, plan.noted)
     # A message to keep may be there already, from a write whose answer was lost.
-    _delete_messages(connection, [(pk, kept.turn) for pk, kept in plan.kept.items()])
+    _delete(connection, coordination.DELETE_MESSAGES, [(pk, kept.turn) for pk, kept in plan.kept.items()])
     keep(connection, [(pk, kept, b"") for pk, kept in plan.kept.items()])
     if plan.ended and goes_together(connection.dialect):
         connection.execute(coordination.DELETE_MESSAGES_OF_JSON, {"pks": json.dumps(plan.ended)})
@@ -245,7 +252,7 @@ def _merge_core(connection: Connection, pk: int, added: Record) -> None:
         connection.execute(tasks.UPDATE_CORE, {"of_pk": pk, "new_core": merged})
 
 
-def _delete_messages(connection: Connection, upto: Sequence[tuple[int, int]]) -> None:
-    """Delete messages of tasks, each up to a turn."""
+def _delete(connection: Connection, statement: Delete, upto: Sequence[tuple[int, int]]) -> None:
+    """Delete messages or notes of tasks, each up to a turn."""
     if upto:
-        connection.execute(coordination.DELETE_MESSAGES, [{"of_pk": pk, "upto": turn} for pk, turn in upto])
+        connection.execute(statement, [{"of_pk": pk, "upto": turn} for pk, turn in upto])

@@ -85,12 +85,14 @@ class Commits:
     def is_healthy(self) -> bool:
         return self._flusher is not None and not self._flusher.done()
 
-    def write(self, write: Create | Append, pk: int | None = None, token: bytes = b"") -> Written:
+    def write(
+        self, write: Create | Append, pk: int | None = None, token: bytes = b"", *, has_notes: bool = False
+    ) -> Written:
         """Begin a write to the task with the number `pk`, if the number is known. Return its future."""
         if self._is_closing or not self.is_healthy:
             return refused(StoreUnavailable("the store is closed"))
         until = time.monotonic() + self._budget_s
-        waiting = _Waiting(write, pk, token, size=write.record.size, until=until, written=Writing())
+        waiting = _Waiting(write, pk, token, has_notes, size=write.record.size, until=until, written=Writing())
         self._queue.append(waiting)
         self._arrived.set()
         return waiting.written

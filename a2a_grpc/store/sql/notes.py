@@ -1,23 +1,35 @@
 """The notes of a SQL store: named values of tasks."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from a2a_grpc.database.together import Together
-from a2a_grpc.store.sql.reads import Reads
+from a2a_grpc.store.sql.keys import Recent
+from a2a_grpc.store.sql.reads import KNOWN_NUMBERS, Reads
 from a2a_grpc.store.sql.rows import name_of
 from a2a_grpc.store.sql.statements import notes as statements
-from a2a_grpc.store.values import Note, StaleAppend, TaskKey
+from a2a_grpc.store.sql.statements.tasks import NUMBER_OF_TASK
+from a2a_grpc.store.values import Append, Note, StaleAppend, TaskKey
 
-MAX_TOGETHER = 64
-"""The largest number of notes in one transaction. Each of them may have a MiB."""
+MAX_TOGETHER, MAX_BYTES = 64, 1 << 20
+"""The largest number of notes in one transaction, and of bytes of their values. A single one may be a little larger."""
 
 
 class Put(NamedTuple):
-    """A note to write under a claim. `pk` is the number of the task, or 0 if it is not known."""
+    """A note to write under a claim.
 
+    Attributes:
+        number: The place in the order of all notes, so that no two questions are equal.
+        pk: The number of the task, or 0 if it is not known.
+        key: The name of the task.
+        note: The note.
+        epoch: The claim of the writer.
+    """
+
+    number: int
     pk: int
     key: TaskKey
     note: Note
@@ -30,15 +42,35 @@ class KeptNotes(Reads):
     def __init__(self, url: str, budget_s: float) -> None:
         super().__init__(url, budget_s)
         self._puts: Together[Put, bool] = Together(
-            lambda puts: self._write(put_notes, puts), max_questions=MAX_TOGETHER
+            lambda puts: self._write(put_notes, puts),
+            max_questions=MAX_TOGETHER,
+            size_of=lambda put: len(put.note.value),
+            max_size=MAX_BYTES,
         )
+        self._numbers_of_puts = count(1)
+        self._noted: Recent[TaskKey, bool] = Recent(KNOWN_NUMBERS)
+        """The tasks of which this process has put or found notes of a turn since one of their turns was done. So the
+        end of a turn without steps costs no statement."""
 
     async def put_note(self, key: TaskKey, note: Note, *, epoch: int) -> None:
-        if not await self._puts.answer_uncancelled(Put(self._pks.get(key) or 0, key, note, epoch)):
+        if note.turn:
+            self._noted.put(key, True)
+        put = Put(next(self._numbers_of_puts), self._pks.get(key) or 0, key, note, epoch)
+        if not await self._puts.answer_uncancelled(put):
             raise StaleAppend
 
     async def get_note(self, key: TaskKey, turn: int, name: str) -> bytes | None:
-        return await self._read(get_note, key, turn, name)
+        value = await self._read(get_note, key, turn, name)
+        if turn and value is not None:
+            self._noted.put(key, True)
+        return value
+
+    def _take_noted(self, write: Append) -> bool:
+        """Return True if an append ends turns that may have notes."""
+        if not write.done or self._noted.get(write.key) is None:
+            return False
+        self._noted.drop(write.key)
+        return True
 
 
 def put_notes(connection: Connection, puts: Sequence[Put]) -> dict[Put, bool]:
@@ -47,8 +79,13 @@ def put_notes(connection: Connection, puts: Sequence[Put]) -> dict[Put, bool]:
     A note may be written twice, as the second time changes nothing.
     """
     put = statements.PUT.get(connection.dialect.name, statements.PUT["mysql"])
+    pks = {one.key: one.pk for one in puts if one.pk}
+    if len(puts) > 1:
+        for key in {one.key for one in puts} - set(pks):
+            if (found := connection.execute(NUMBER_OF_TASK, name_of(key)).first()) is not None:
+                pks[key] = found.pk
     written = {}
-    for one in sorted(puts, key=lambda one: one.pk):
+    for one in sorted(puts, key=lambda one: (pks.get(one.key, 0), one.number)):
         note = {"of_turn": one.note.turn, "of_name": one.note.name, "of_value": one.note.value}
         names = {**name_of(one.key), **note, "of_epoch": one.epoch}
         written[one] = connection.execute(put, names).rowcount > 0

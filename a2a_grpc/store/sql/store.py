@@ -160,7 +160,7 @@ class SqlStore(KeptNotes, PushConfigs):
         if self._commits is None:
             return refused(StoreUnavailable("the store is closed"))
         if isinstance(write, Append):
-            return self._commits.write(write, self._pks.get(write.key))
+            return self._commits.write(write, self._pks.get(write.key), has_notes=self._take_noted(write))
         return self._commits.write(write, token=secrets.token_bytes(16) if write.pending else b"")
 
     def _committed(self, items: Sequence[Item]) -> None:

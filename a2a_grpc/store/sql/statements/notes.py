@@ -35,6 +35,8 @@ PUT: dict[str, Insert] = {
 It is one statement, so that a note costs one round trip. A claim that comes meanwhile waits for the lock, or has come
 before, and then no row is found. On MariaDB it is the statement of MySQL.
 """
+DELETE_DONE = note.delete().where(note.c.task == bindparam("of_pk"), note.c.turn > 0, note.c.turn <= bindparam("upto"))
+"""Delete the notes of the turns of one task up to a turn."""
 GET = (
     select(note.c.value)
     .select_from(note.join(task, task.c.pk == note.c.task))
