@@ -52,6 +52,8 @@ class TaskTurn(Repeatable):
         self._answer: asyncio.Future[SendMessageRequest] | None = None
         """The answer to the question that waits."""
         self._note_sizes = NoteSizes(resources.settings)
+        self._may_have_results = queued.is_repeat
+        """True if results of steps may be stored that this run does not know."""
         self._has_waited = self._was_asking = False
         self._replay = queued.replay or NO_REPLAY
         self._place = self._enter()
@@ -118,7 +120,7 @@ class TaskTurn(Repeatable):
     async def recorded(self, step: str) -> bytes | None:
         await asyncio.sleep(0)
         self.check_going_on()
-        packed = await super().recorded(step) if self._queued.is_repeat else None
+        packed = await super().recorded(step) if self._may_have_results else None
         self.check_going_on()
         if packed is not None:
             self._note_sizes.add(Note(self._queued.turn, step, packed))
@@ -137,6 +139,9 @@ class TaskTurn(Repeatable):
             await self._write(self.writer.note, note)
         except StoreFull:
             raise OverLimit("the store has no room for another result of a step or value") from None
+        except BaseException:  # it may have been written, also if the store does not answer or the caller was canceled
+            self._may_have_results = True
+            raise
 
     async def status(self, message: Message | None) -> None:
         await asyncio.sleep(0)

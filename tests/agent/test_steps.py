@@ -15,7 +15,7 @@ from a2a_grpc import Failed, InputRequired, Message, Part, Server, ServerSetting
 from a2a_grpc.agent.packed import MAX_BYTES, pack, unpack
 from a2a_grpc.lifecycle import COMPLETED, FAILED, WORKING
 from a2a_grpc.parts import text_of
-from a2a_grpc.store import MemoryStore, TaskKey, open_store
+from a2a_grpc.store import MemoryStore, Note, StoreUnavailable, TaskKey, open_store
 from tests.agent.agents import agent_of, follow_up
 from tests.agent.test_let_go import let_go
 from tests.covers import covers
@@ -201,6 +201,47 @@ async def test_what_a_run_keeps_is_limited_as_events_are() -> None:
     assert "of this run have reached the limit of 2048 bytes (--max-task-bytes)" in text_of(task.status.message)
 
 
+class LateStore(MemoryStore):
+    """A store that writes each note, and then gives no answer to some of the calls."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__()
+        self._faults = list(faults)
+        self.hangs = asyncio.Event()
+
+    async def put_note(self, key: TaskKey, note: Note, *, epoch: int) -> None:
+        await super().put_note(key, note, epoch=epoch)
+        match self._faults.pop(0) if self._faults else "":
+            case "hangs":
+                self.hangs.set()
+                await asyncio.Event().wait()
+            case "fails":
+                raise StoreUnavailable("no answer")
+
+
+async def test_a_step_whose_result_is_stored_is_not_called_again_if_the_answer_was_lost() -> None:
+    calls, store = Calls(), LateStore("hangs", "fails")
+
+    async def handler(turn: Turn) -> list[Any]:
+        cut = asyncio.create_task(turn.step("cut", calls.now, "cut"))
+        await store.hangs.wait()
+        cut.cancel()
+        await asyncio.wait([cut])
+        with pytest.raises(StoreUnavailable):
+            await turn.step("failed", calls.now, "failed")
+        return [await turn.step(name, calls.now, "again") for name in ("cut", "failed", "new")]
+
+    settings = ServerSettings(listen="127.0.0.1:0", http_listen="off")
+    async with (
+        Server(agent_of(handler), settings, store=store) as server,
+        connect(server.grpc_address) as client,
+    ):
+        task = await client.send("go")
+    assert isinstance(task, Task)
+    assert list(task.artifacts[0].parts[0].data.list_value) == ["cut", "failed", "again"]
+    assert calls.made == ["cut", "failed", "again"]
+
+
 async def test_what_earlier_runs_of_a_turn_have_kept_counts_too() -> None:
     async def handler(turn: Turn) -> None:
         for number in range(4):
@@ -287,19 +328,22 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_store"))
 
 
-async def test_a_step_costs_one_statement_and_a_task_without_steps_none(store_url: str) -> None:
+async def test_a_step_costs_one_statement_and_a_turn_without_steps_none(store_url: str) -> None:
     async def handler(turn: Turn) -> str:
-        for _ in range(int(turn.text)):
+        number, _, more = turn.text.partition(" ")
+        for _ in range(int(number)):
             await turn.step("number#", str, 1)
+        if more:
+            raise InputRequired("more?")
         return "done"
 
-    counts = []
+    counts, task = [], Task()
     async with serving(agent_of(handler), store=store_url) as served:
-        for number in (0, 3):
+        for text in ("0", "3", "3 more", "0 more"):
             with sending() as sent:
-                await served.send(request(str(number)))
+                task = (await served.send(follow_up(task, text) if text == "0 more" else request(text))).task
             counts.append(len([statement for statement in sent.statements if "a2a_note" in statement]))
-    assert counts == [0, 3]
+    assert counts == [0, 3, 4, 0], "the end of a turn with steps deletes their results, if the task goes on"
 
 
 _JSON = st.recursive(
