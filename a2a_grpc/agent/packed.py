@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import EncodeError, Message
 
+from a2a_grpc.offload import LARGE_BYTES, offload
 from a2a_grpc.parts import Json
 from a2a_grpc.plain import Path, dotted
 
@@ -14,6 +15,8 @@ Kept: TypeAlias = Json | bytes | Message
 
 K = TypeVar("K", bound=Message)
 
+ITEM_BYTES = 256
+"""What an item of a list or a dict is counted with. It takes longer to pack than its bytes do."""
 MAX_BYTES = 1 << 20
 """The largest size of a value."""
 _JSON, _BYTES, _MESSAGE = b"j", b"b", b"p"
@@ -38,12 +41,46 @@ def pack(value: object, what: str) -> tuple[bytes, Kept]:
         return _BYTES + _checked(body, what), body
     if isinstance(value, Message):
         return _packed_message(value, what)
+    if (least := _measured(value)[1]) > MAX_BYTES:
+        raise _too_large(f"at least {least}", what)
+    try:
+        return _packed_json(value, what)
+    except RecursionError:
+        raise ValueError(f"{what} has too many levels to be kept") from None
+
+
+async def pack_aside(value: object, what: str) -> tuple[bytes, Kept]:
+    """Do what `pack` does, for a large value in a thread. Nothing may change the value meanwhile."""
+    return await offload(_measured(value)[0], pack, value, what)
+
+
+def _measured(value: object) -> tuple[int, int]:
+    """Return about how many bytes are handled to pack a value, and the least number of bytes that it takes as JSON.
+
+    Once the value is known to be large, the rest of it is not looked at.
+    """
+    left, size, items = [value], 0, 0
+    while left and size < LARGE_BYTES:
+        one = left.pop()
+        if isinstance(one, str | bytes | bytearray):
+            size += len(one)
+        elif isinstance(one, memoryview):
+            size += one.nbytes
+        elif isinstance(one, Message):
+            size += one.ByteSize()
+        elif isinstance(one, list | tuple | dict):
+            items += len(one)
+            size += len(one) * ITEM_BYTES
+            if size < LARGE_BYTES:
+                left += one.values() if isinstance(one, dict) else one
+    return size, 2 * items  # an item has a character at least, and one before or after it
+
+
+def _packed_json(value: object, what: str) -> tuple[bytes, Json]:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except TypeError as error:
         raise _wrong_type(value, what, str(error)) from None
-    except RecursionError:
-        raise ValueError(f"{what} has too many levels to be kept") from None
     except ValueError as error:
         raise ValueError(f"{what} is no JSON: {error}") from None
     packed = _JSON + _checked(text.encode("utf-8", "surrogatepass"), what)
@@ -82,11 +119,15 @@ def unpack(packed: bytes, what: str) -> Kept:
 
 def _checked(body: bytes, what: str) -> bytes:
     if len(body) > MAX_BYTES:
-        raise ValueError(
-            f"{what} has {len(body)} bytes; the limit is {MAX_BYTES} bytes; store large content as an artifact or "
-            "outside of the task, and keep its id"
-        )
+        raise _too_large(str(len(body)), what)
     return body
+
+
+def _too_large(size: str, what: str) -> ValueError:
+    return ValueError(
+        f"{what} has {size} bytes; the limit is {MAX_BYTES} bytes; store large content as an artifact or "
+        "outside of the task, and keep its id"
+    )
 
 
 def _packed_message(value: K, what: str) -> tuple[bytes, K]:

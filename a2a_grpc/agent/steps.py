@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from a2a_grpc.agent.backend import TurnBackend
 from a2a_grpc.agent.outcome import Outcome
-from a2a_grpc.agent.packed import Kept, pack, unpack
+from a2a_grpc.agent.packed import Kept, pack_aside, unpack
 from a2a_grpc.agent.threads import Threads
 from a2a_grpc.backoff import Backoff
 from a2a_grpc.offload import offload
@@ -83,7 +83,7 @@ class Steps:
             stored = await self._backend.recorded(name)
             if stored is not None:
                 return await offload(len(stored), unpack, stored, what)
-            packed, result = pack(await self._tried(name, fn, args, retries, timeout_s), what)
+            packed, result = await pack_aside(await self._tried(name, fn, args, retries, timeout_s), what)
             await self._backend.record(name, packed)
             return result
         except BaseException:

@@ -8,7 +8,7 @@ from uuid import UUID
 from a2a_grpc.agent import output
 from a2a_grpc.agent.answer import Answer, metadata_of
 from a2a_grpc.agent.backend import TurnBackend
-from a2a_grpc.agent.packed import Kept, pack, unpack
+from a2a_grpc.agent.packed import Kept, pack_aside, unpack
 from a2a_grpc.agent.steps import Steps, check_name
 from a2a_grpc.agent.talk import Talk
 from a2a_grpc.agent.threads import Threads
@@ -278,8 +278,9 @@ class Turn:
             RuntimeError: The skill answers with a message, so there is no task.
             asyncio.CancelledError: The turn is over, or another server has its task.
         """
-        packed, _ = pack(value, f"the value '{name}'")
-        await self._backend.remember(check_name(name, "a value"), packed)
+        check_name(name, "a value")
+        packed, _ = await pack_aside(value, f"the value '{name}'")
+        await self._backend.remember(name, packed)
 
     async def recall(self, name: str, default: Kept = None) -> Kept:
         """Return a value of the task that `remember` has stored, in this turn or an earlier one.

@@ -151,6 +151,7 @@ async def test_what_a_step_refuses_is_said_and_nothing_is_stored() -> None:
         await note("keys", turn.step("keys", calls.now, {"a": [{1: 2}]}))
         await note("nan", turn.step("nan", calls.now, [float("nan")]))
         await note("large", turn.step("large", calls.now, "x" * MAX_BYTES))
+        await note("many", turn.step("many", lambda: {"a": [0] * MAX_BYTES}))
         await note("name", turn.step("n" * 257, calls.now, 1))
         await note("empty", turn.remember("", 1))
         await note("slow", turn.step("slow", slow, timeout_s=0.01))
@@ -174,6 +175,7 @@ async def test_what_a_step_refuses_is_said_and_nothing_is_stored() -> None:
         "keys": "TypeError: the result of the step 'keys' cannot be kept: value.a[0] is a dict with a key that is no",
         "nan": "ValueError: the result of the step 'nan' is no JSON",
         "large": f"ValueError: the result of the step 'large' has {MAX_BYTES + 2} bytes; the limit is {MAX_BYTES}",
+        "many": f"ValueError: the result of the step 'many' has at least {2 * MAX_BYTES + 2} bytes; the limit is",
         "name": "ValueError: the name of a step has 257 characters; the limit is 256",
         "empty": "ValueError: the name of a value is empty",
         "slow": "TimeoutError: the step 'slow' took longer than 0.01 s",
@@ -344,6 +346,19 @@ async def test_a_step_costs_one_statement_and_a_turn_without_steps_none(store_ur
                 task = (await served.send(follow_up(task, text) if text == "0 more" else request(text))).task
             counts.append(len([statement for statement in sent.statements if "a2a_note" in statement]))
     assert counts == [0, 3, 4, 0], "the end of a turn with steps deletes their results, if the task goes on"
+
+
+def test_a_value_with_too_many_levels_is_refused_by_its_name() -> None:
+    refused = set()
+    for levels in (*range(100, 1000, 20), 200_000):
+        value: list[Any] = []
+        for _ in range(levels):
+            value = [value]
+        try:
+            pack(value, "it")
+        except ValueError as error:
+            refused.add(str(error))
+    assert refused == {"it has too many levels to be kept"}
 
 
 _JSON = st.recursive(
