@@ -337,6 +337,18 @@ function reads.get_note(name, field)
   return call('HGET', 'a2a:notes:' .. name, field)
 end
 
+function reads.note_sizes(name, turn)
+  local sizes = {}
+  for _, field in ipairs(call('HKEYS', 'a2a:notes:' .. name)) do
+    local of_turn, of_name = string.match(field, '^(%d+) (.*)$')
+    if of_turn == turn then
+      table.insert(sizes, of_name)
+      table.insert(sizes, call('HSTRLEN', 'a2a:notes:' .. name, field))
+    end
+  end
+  return sizes
+end
+
 function reads.waiting_longer(age_us, limit)
   local expired = {}
   for _, name in ipairs(call('ZRANGEBYSCORE', 'a2a:waiting', '-inf', '(' .. (now_us() - age_us))) do

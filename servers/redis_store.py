@@ -200,6 +200,10 @@ class RedisStore:
         value: bytes | None = await self._read("get_note", _name(key), _field(turn, name))
         return value
 
+    async def note_sizes(self, key: TaskKey, turn: int) -> dict[str, int]:
+        found = await self._read("note_sizes", _name(key), turn)
+        return {name.decode(): size for name, size in zip(found[::2], found[1::2], strict=True)}
+
     async def head(self, key: TaskKey) -> Head | None:
         return _head_if_any(await self._read("head", _name(key)))
 

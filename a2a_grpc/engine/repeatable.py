@@ -2,6 +2,7 @@
 
 import secrets
 from collections import Counter
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -27,12 +28,19 @@ class Origin(NamedTuple):
 
 
 class NoteSizes:
-    """Limits the results and values that one run of a turn keeps or finds, as events of a task are limited."""
+    """Limits the results that one run keeps or finds, with the values of its task, as events of a task are limited."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._sizes: dict[tuple[int, str], int] = {}
         self._total = 0
+
+    def found(self, turn: int, sizes: Mapping[str, int]) -> None:
+        """Count notes that are stored, unless they are counted already."""
+        for name, size in sizes.items():
+            if (turn, name) not in self._sizes:
+                self._sizes[turn, name] = size
+                self._total += size
 
     def add(self, note: Note) -> None:
         """Count a note that is about to be written, or that an earlier run has written. Raise OverLimit if it is too

@@ -48,11 +48,13 @@ class EngineSettings:
     max_event_bytes: int = setting(4 * MiB - 4096, "Largest size of one event of a task, in bytes.", minimum=1024)
     max_task_bytes: int = setting(
         64 * MiB,
-        "Largest size of all events of one task, and of all results and values that one run keeps, in bytes.",
+        "Largest size of all events of one task, and of all results of one run with the values of its task, in bytes.",
         minimum=1024,
     )
     max_task_records: int = setting(
-        1_000_000, "Largest number of events of one task, and of results and values that one run keeps.", minimum=1
+        1_000_000,
+        "Largest number of events of one task, and of results of one run with the values of its task.",
+        minimum=1,
     )
     max_artifacts: int = setting(1000, "Largest number of artifacts of one task.", minimum=1)
     retention_s: float = setting(86_400.0, "Seconds a task is kept after its end.", minimum=0)

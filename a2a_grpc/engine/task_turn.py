@@ -54,6 +54,8 @@ class TaskTurn(Repeatable):
         self._note_sizes = NoteSizes(resources.settings)
         self._may_have_results = queued.is_repeat
         """True if results of steps may be stored that this run does not know."""
+        self._knows_values = queued.turn == 1 and not queued.is_repeat
+        """True if the values that earlier turns and runs of the task have stored are counted. A new task has none."""
         self._has_waited = self._was_asking = False
         self._replay = queued.replay or NO_REPLAY
         self._place = self._enter()
@@ -130,6 +132,10 @@ class TaskTurn(Repeatable):
         await self._keep(Note(self._queued.turn, step, packed))
 
     async def remember(self, name: str, packed: bytes) -> None:
+        if not self._knows_values:
+            self.check_going_on()
+            self._note_sizes.found(OF_TASK, await self._notes.note_sizes(self.key, OF_TASK))
+            self._knows_values = True
         await self._keep(Note(OF_TASK, name, packed))
 
     async def _keep(self, note: Note) -> None:

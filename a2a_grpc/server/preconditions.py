@@ -16,7 +16,8 @@ def check_store(store: object) -> None:
         raise TypeError(f"Server(): store is of type {kind}, which only keeps tasks; give OneServer(store)")
     if not _has_methods(store, Notes):
         raise TypeError(
-            f"Server(): store is of type {kind}, which lacks the methods put_note and get_note of a2a_grpc.store.Notes"
+            f"Server(): store is of type {kind}, which lacks the methods put_note, get_note and note_sizes of "
+            "a2a_grpc.store.Notes"
         )
 
 

@@ -36,6 +36,10 @@ class LocalNotes:
     def get(self, key: TaskKey, turn: int, name: str) -> bytes | None:
         return self._tasks.get(key, {}).get((turn, name))
 
+    def sizes(self, key: TaskKey, turn: int) -> dict[str, int]:
+        of_task = self._tasks.get(key, {})
+        return {name: len(value) for (of_turn, name), value in of_task.items() if of_turn == turn}
+
     def drop_turns(self, key: TaskKey, done: int) -> None:
         """Delete the notes of the turns of a task up to `done`."""
         of_task = self._tasks.get(key, {})

@@ -43,3 +43,11 @@ class Notes(Protocol):
             turn: The turn of the note.
             name: The name of the note.
         """
+
+    async def note_sizes(self, key: TaskKey, turn: int) -> dict[str, int]:
+        """Return the sizes of the values of all notes of a turn, in bytes, by their names.
+
+        Args:
+            key: The name of the task.
+            turn: The turn of the notes.
+        """

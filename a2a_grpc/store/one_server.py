@@ -359,6 +359,10 @@ class OneServer(LocalOutbox):
         await self._settled(key)
         return self._notes.get(key, turn, name)
 
+    async def note_sizes(self, key: TaskKey, turn: int) -> dict[str, int]:
+        await self._settled(key)
+        return self._notes.sizes(key, turn)
+
     # -- lists (in the last place, because the name of the method hides the built-in type from annotations)
 
     async def list(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from a2a_grpc import Failed, InputRequired, Message, Part, Server, ServerSettings, Task, Turn, connect
 from a2a_grpc.agent.packed import MAX_BYTES, pack, unpack
-from a2a_grpc.lifecycle import COMPLETED, FAILED, WORKING
+from a2a_grpc.lifecycle import COMPLETED, FAILED, INPUT_REQUIRED, WORKING
 from a2a_grpc.parts import text_of
 from a2a_grpc.store import MemoryStore, Note, StoreUnavailable, TaskKey, open_store
 from tests.agent.agents import agent_of, follow_up
@@ -256,7 +256,25 @@ async def test_what_earlier_runs_of_a_turn_have_kept_counts_too() -> None:
             await let_go(served)
             task = (await served.send(follow_up(task, "on"))).task
     assert task.status.state == FAILED
-    assert "of this run have reached the limit of 2048 bytes" in text_of(task.status.message)
+    assert "results of steps" in text_of(task.status.message)
+    assert "2048 bytes (--max-task-bytes)" in text_of(task.status.message)
+
+
+async def test_the_values_of_a_task_are_limited_over_all_its_turns() -> None:
+    async def handler(turn: Turn) -> str:
+        await turn.remember("same", "x" * 3000)
+        await turn.remember(turn.text, "x" * 9000)
+        raise InputRequired("and?")
+
+    async with serving(agent_of(handler), max_task_bytes=30_000) as served:
+        task = (await served.send(request("a"))).task
+        for text in "aab":
+            task = (await served.send(follow_up(task, text))).task
+        assert task.status.state == INPUT_REQUIRED
+        task = (await served.send(follow_up(task, "c"))).task
+    assert task.status.state == FAILED
+    assert "results of steps" in text_of(task.status.message)
+    assert "30000 bytes (--max-task-bytes)" in text_of(task.status.message)
 
 
 async def test_a_store_without_room_for_a_result_ends_the_task_with_the_reason() -> None:

@@ -130,7 +130,7 @@ def test_a_server_refuses_a_store_that_only_keeps_tasks(path: Path) -> None:
         Server(scripted_agent(), store=FileStore(path))
     names = [name for part in (Records, Coordination, Mailbox) for name in vars(part) if not name.startswith("_")]
     without_notes: Any = SimpleNamespace(**dict.fromkeys(names))
-    with pytest.raises(TypeError, match="which lacks the methods put_note and get_note of"):
+    with pytest.raises(TypeError, match="which lacks the methods put_note, get_note and note_sizes of"):
         Server(scripted_agent(), store=without_notes)
 
 

@@ -40,6 +40,11 @@ class NotesContract:
         for (key, turn, name), value in values.items():
             await store.put_note(key, Note(turn, name, value), epoch=epochs[key])
         assert {place: await store.get_note(*place) for place in places} == values
+        for key in keys:
+            for turn in (0, 1):
+                sizes = {name: len(value) for (of, at, name), value in values.items() if (of, at) == (key, turn)}
+                assert await store.note_sizes(key, turn) == sizes
+        assert await store.note_sizes(KEY, 2) == {}
 
     async def test_a_note_is_written_only_under_the_newest_claim(self, store: TaskStore) -> None:
         epoch = await create(store)

@@ -65,6 +65,9 @@ class KeptNotes(Reads):
             self._noted.put(key, True)
         return value
 
+    async def note_sizes(self, key: TaskKey, turn: int) -> dict[str, int]:
+        return await self._read(note_sizes, key, turn)
+
     def _take_noted(self, write: Append) -> bool:
         """Return True if an append ends turns that may have notes."""
         if not write.done or self._noted.get(write.key) is None:
@@ -95,3 +98,8 @@ def put_notes(connection: Connection, puts: Sequence[Put]) -> dict[Put, bool]:
 def get_note(connection: Connection, key: TaskKey, turn: int, name: str) -> bytes | None:
     found: bytes | None = connection.scalars(statements.GET, {**name_of(key), "of_turn": turn, "of_name": name}).first()
     return found
+
+
+def note_sizes(connection: Connection, key: TaskKey, turn: int) -> dict[str, int]:
+    found = connection.execute(statements.SIZES, {**name_of(key), "of_turn": turn})
+    return {each.name: each.size for each in found}

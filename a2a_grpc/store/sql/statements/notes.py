@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Insert, Select, bindparam, select
+from sqlalchemy import Insert, Select, bindparam, func, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from a2a_grpc.store.sql.schema import note, task
@@ -43,3 +43,9 @@ GET = (
     .where(KEY, note.c.turn == bindparam("of_turn"), note.c.name == bindparam("of_name"))
 )
 """Read one note."""
+SIZES = (
+    select(note.c.name, func.length(note.c.value).label("size"))
+    .select_from(note.join(task, task.c.pk == note.c.task))
+    .where(KEY, note.c.turn == bindparam("of_turn"))
+)
+"""Read the names of the notes of a turn, and the sizes of their values."""
