@@ -14,7 +14,7 @@ MiB = 1 << 20
 
 
 SECONDS = "4"
-UNREAD_S = "1"
+UNREAD_S = "2"
 """Seconds after which the server ends a call whose response is not read. The attack lasts longer."""
 P99_MS = 300
 
