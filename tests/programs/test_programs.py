@@ -46,7 +46,7 @@ def test_a_program_is_short_enough_to_read(program: str) -> None:
 async def test_the_cancellable_pair_prints_the_transcript() -> None:
     async with Program.server("servers/cancellable.py") as agent:
         exit_code, out, err = await run_program(
-            "clients/cancellable.py", "--agent", agent.address, "--step-seconds=0.05"
+            "clients/cancellable.py", "--agent", agent.address, "--step-seconds=0.25"
         )
     assert (exit_code, err) == (0, "")
     assert re.fullmatch(HALF_WAY, out), out
@@ -57,7 +57,7 @@ async def test_the_cancellable_pair_prints_the_transcript() -> None:
 async def test_python_stubs_print_it_then_what_an_error_says_and_what_leaving_a_stream_does(stubs: str) -> None:
     async with Program.server("servers/cancellable.py") as agent:
         program = f"clients/python-stubs/{stubs}.py"
-        exit_code, out, err = await run_program(program, "--card", agent.http, "--step-seconds=0.05")
+        exit_code, out, err = await run_program(program, "--card", agent.http, "--step-seconds=0.25")
     assert (exit_code, err) == (0, "")
     told, error, left = re.fullmatch(r"(.*\[STATUS\] CANCELED\n)(.*\n)(.*\n)", out, re.DOTALL).groups()  # type: ignore[union-attr]
     assert re.fullmatch(HALF_WAY, told), told

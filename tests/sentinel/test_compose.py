@@ -47,7 +47,7 @@ async def up(services: dict[str, Any], folder: Path) -> AsyncIterator[tuple[str,
 async def test_the_services_become_healthy_serve_a_client_and_stop(services: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "cancellable.py").write_bytes((ROOT / "servers/cancellable.py").read_bytes())
     async with up(services, tmp_path) as (front, sentinel, agent):
-        options = ("--agent", services["agent"]["environment"]["A2A_GRPC_ADDRESS"], "--step-seconds=0.05")
+        options = ("--agent", services["agent"]["environment"]["A2A_GRPC_ADDRESS"], "--step-seconds=0.25")
         code, out, err = await run_program("clients/cancellable.py", *options, env={"A2A_GRPC_SENTINEL": front})
         assert (code, out.splitlines()[-1]) == (0, "[STATUS] CANCELED"), err
         await agent.down()

@@ -13,7 +13,8 @@ from tests.interop.peers.matrix import Matrix
 from tests.interop.peers.peers import LANGUAGE_CLIENTS, LanguageClient
 
 ID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
-PACE = "--step-seconds=0.1"
+PACE = "--step-seconds=0.5"
+"""A program of stubs subscribes after the task has begun, which it has to do within the first step."""
 REST = """\
 [ERROR] NOT_FOUND TASK_NOT_FOUND task_id=no-such-task
 [LEFT ] stream CANCELLED, task WORKING
