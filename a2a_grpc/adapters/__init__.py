@@ -23,7 +23,8 @@ openai_run        one turn of an agent of the OpenAI Agents SDK
 openai_content    what such an agent reads, makes and keeps
 missing      the error for a package that is not installed
 adk_content  what an agent of ADK reads and says, as parts and back
-adk_calls    calls of an agent of ADK that wait for the user
+adk_agents   the agents of a run of ADK, by their names
+adk_calls    calls of an agent of ADK: what the user is told of them and asked
 adk_events   the events of ADK as artifacts and status messages
 adk_session  the session of ADK for a turn
 adk_tool     the class of the tool of ADK

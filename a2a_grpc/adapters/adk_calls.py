@@ -1,4 +1,4 @@
-"""Calls of an ADK agent that wait for the user: what they ask, and what the answer is for the agent."""
+"""Calls of an ADK agent: what the user is told of them and asked, and what the answer is for the agent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +14,16 @@ from google.adk.auth.auth_tool import AuthConfig
 from google.genai import types
 from pydantic import ValidationError
 
-from a2a_grpc.adapters.calls import Call, Denied, answers, asked
-from a2a_grpc.agent import AuthRequired, Outcome
+from a2a_grpc.adapters.adk_agents import Agents
+from a2a_grpc.adapters.calls import Call, Denied, answers, asked, tell
+from a2a_grpc.agent import AuthRequired, Outcome, Turn
 from a2a_grpc.parts import Json, data_of
 from a2a_grpc.wire import Message
 
 CONFIRMATION, CREDENTIAL, INPUT = "adk_request_confirmation", "adk_request_credential", "adk_request_input"
 """Names of the calls with which ADK itself asks the user."""
+UNTOLD = frozenset({CONFIRMATION, CREDENTIAL, INPUT, "transfer_to_agent", "set_model_response", "finish_task"})
+"""Calls with which ADK works, or that are told in another way."""
 GENERAL_HINT = "Please approve or reject the tool call"
 """The beginning of ADK's own words for a confirmation, which speak to programs."""
 
@@ -48,6 +51,57 @@ def responses(waiting: Sequence[types.FunctionCall], message: Message) -> types.
             for call, response in zip(waiting, found, strict=True)
         ],
     )
+
+
+class Told:
+    """Tells the caller of calls of tools, in status messages."""
+
+    def __init__(self, turn: Turn, agents: Agents) -> None:
+        self._turn = turn
+        self._agents = agents
+        self._held: set[str] = set()
+        """Calls that are not told before it is known that they do not wait for the user."""
+        self._denied: set[str] = set()
+
+    async def decided(
+        self, waiting: Sequence[types.FunctionCall], answer: types.Content, *, is_again: bool = False
+    ) -> None:
+        """Tell the calls that the user has allowed: ADK makes them now, and has no further event of them.
+
+        Args:
+            waiting: The calls that wait for the user.
+            answer: What `responses` has made of the message of the user.
+            is_again: True if an earlier attempt of the turn has told them.
+        """
+        given = [part.function_response for part in answer.parts or () if part.function_response is not None]
+        said = {response.id: response.response for response in given}
+        for call in waiting:
+            if call.name != CONFIRMATION:
+                continue
+            original = (call.args or {}).get("originalFunctionCall") or {}
+            if not said[call.id]["confirmed"]:
+                self._denied.add(original.get("id") or "")
+            elif not is_again:
+                await tell(self._turn, "called", original.get("name") or "", original.get("id") or "")
+
+    async def called(self, agent: str, call: types.FunctionCall) -> None:
+        """Tell a call, unless the user may have to allow it first."""
+        if call.name in UNTOLD:
+            return
+        if self._agents.may_confirm(agent, call.name or ""):
+            self._held.add(call.id or "")
+        else:
+            await tell(self._turn, "called", call.name or "", call.id or "")
+
+    async def answered(self, response: types.FunctionResponse) -> None:
+        """Tell that a call has ended."""
+        if response.name in UNTOLD:
+            return
+        name, id = response.name or "", response.id or ""
+        if id in self._held:
+            await tell(self._turn, "called", name, id)
+        failed = bool(response.response and response.response.get("error"))
+        await tell(self._turn, ("denied" if id in self._denied else "failed") if failed else "done", name, id)
 
 
 def _call(call: types.FunctionCall) -> Call:

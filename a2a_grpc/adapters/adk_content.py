@@ -1,18 +1,15 @@
-"""What an ADK agent reads and says, as parts and back, and how the events of its session are kept with a task."""
+"""What an ADK agent reads and says, as parts and back."""
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
 from google.adk.events.event import Event
 from google.genai import types
 
 from a2a_grpc.adapters.past import Said
 from a2a_grpc.parts import to_python
-from a2a_grpc.wire import Artifact, Message, Part, Task
+from a2a_grpc.wire import Message, Part
 
-KEPT = "a2a-part:"
-"""The beginning of the address that stands for a file which the task has, in events that are kept."""
 UNKNOWN = "application/octet-stream"
 
 
@@ -75,48 +72,3 @@ def events_of(past: Iterable[Said], author: str) -> list[Event]:
         )
         for place, (is_user, text) in enumerate(past)
     ]
-
-
-def lean(event: Event, task: Task) -> Event:
-    """Return an event without the files that the task has in its messages and artifacts: with their digests."""
-    known = _files(task)
-
-    def without(part: types.Part) -> types.Part:
-        if (blob := part.inline_data) is None:
-            return part
-        digest = hashlib.sha256(blob.data or b"").hexdigest()
-        if digest not in known:
-            return part
-        file = types.FileData(file_uri=KEPT + digest, mime_type=blob.mime_type, display_name=blob.display_name)
-        return types.Part(file_data=file)
-
-    return _with(event, without)
-
-
-def whole(event: Event, task: Task) -> Event:
-    """Return an event that `lean` has returned, with the files of the task."""
-    known = _files(task)
-
-    def filled(part: types.Part) -> types.Part:
-        if (file := part.file_data) is None or not (file.file_uri or "").startswith(KEPT):
-            return part
-        raw = known.get((file.file_uri or "").removeprefix(KEPT), b"")
-        return types.Part(inline_data=types.Blob(data=raw, mime_type=file.mime_type, display_name=file.display_name))
-
-    return _with(event, filled)
-
-
-def _with(event: Event, change: Callable[[types.Part], types.Part]) -> Event:
-    """Return an event with its parts changed."""
-    content: types.Content | None = event.content
-    if content is None or not content.parts:
-        return event
-    parts = [change(part) for part in content.parts]
-    return event.model_copy(update={"content": types.Content(role=content.role, parts=parts)})
-
-
-def _files(task: Task) -> Mapping[str, bytes]:
-    """Return the files with bytes that a task has, by their digests."""
-    holders: list[Message | Artifact] = [*task.history, *task.artifacts]
-    raws = [part.raw for holder in holders for part in holder.parts if part.WhichOneof("content") == "raw"]
-    return {hashlib.sha256(raw).hexdigest(): raw for raw in raws}

@@ -1,6 +1,8 @@
 """Writes the events of an ADK agent to the task: texts and files as artifacts, calls of tools as status messages."""
 
 import json
+import logging
+import re
 from collections import Counter
 from typing import Any
 
@@ -8,18 +10,20 @@ from google.adk.artifacts import BaseArtifactService
 from google.adk.events.event import Event
 from google.genai import types
 
-from a2a_grpc.adapters.adk_calls import CONFIRMATION, CREDENTIAL, INPUT
+from a2a_grpc.adapters.adk_agents import Agents
+from a2a_grpc.adapters.adk_calls import Told
 from a2a_grpc.adapters.adk_content import code_of, file_of
-from a2a_grpc.adapters.calls import tell
 from a2a_grpc.adapters.result import Result
 from a2a_grpc.agent import Turn
 from a2a_grpc.harmless import one_line
 from a2a_grpc.parts import Contents, agent_message, put, struct
 from a2a_grpc.wire import Artifact, Part
 
-UNTOLD = frozenset({CONFIRMATION, CREDENTIAL, INPUT, "transfer_to_agent", "set_model_response", "finish_task"})
-"""Calls with which ADK works, or that are told in another way."""
+logger = logging.getLogger("a2a_grpc.adapters")
+
 ABORTED = "INVOCATION_ABORTED"
+REASON = re.compile(r"[A-Z][A-Z0-9_]*")
+"""A code of a language model, such as "SAFETY". Other codes are names of exceptions."""
 SAVED = "adk_file"
 """The key in the metadata of an artifact with the name under which ADK knows the file."""
 
@@ -40,6 +44,7 @@ class EventWriter:
     Each agent of the run has one artifact, with what it said last. The first piece of each message replaces it.
 
     Attributes:
+        told: What the caller is told about calls of tools.
         waiting: The calls that wait for the user.
         error: Why the run has failed; empty if it has not.
     """
@@ -47,7 +52,8 @@ class EventWriter:
     def __init__(self, turn: Turn, root: Any, files: BaseArtifactService | None, session: dict[str, str]) -> None:
         """Write to a turn. `files` is where ADK keeps files, and `session` are the arguments that name the session."""
         self._turn = turn
-        self._root = root
+        self._agents = Agents(root)
+        self.told = Told(turn, self._agents)
         self._files = files
         self._session = session
         self._speeches: dict[tuple[str, str], _Speech] = {}
@@ -96,7 +102,7 @@ class EventWriter:
                 speech.thoughts += part.text
                 continue
             await self._think(speech)
-            if not self._has_schema(author):
+            if not self._agents.has_schema(author):
                 await self._result(speech).piece(part.text)
 
     async def _message(self, event: Event, speech: _Speech, parts: list[types.Part]) -> None:
@@ -111,9 +117,9 @@ class EventWriter:
         asks = event.actions.requested_tool_confirmations.keys() | event.actions.requested_auth_configs.keys()
         for part in parts:
             if part.function_call is not None:
-                await self._called(part.function_call)
+                await self.told.called(event.author, part.function_call)
             elif part.function_response is not None and part.function_response.id not in asks:
-                await self._answered(part.function_response)
+                await self.told.answered(part.function_response)
         contents = self._contents(event, parts)
         if contents is None:
             return
@@ -132,7 +138,7 @@ class EventWriter:
         files = [file for part in parts if (file := file_of(part)) is not None]
         if event.output is not None and not text and _is_of_root(event):
             return event.output  # type: ignore[no-any-return]  # a JSON value or a model of pydantic
-        if text and self._has_schema(event.author) and not event.get_function_calls():
+        if text and self._agents.has_schema(event.author) and not event.get_function_calls():
             try:
                 return json.loads(text)  # type: ignore[no-any-return]
             except ValueError:
@@ -146,21 +152,18 @@ class EventWriter:
         waiting = event.long_running_tool_ids or set()
         self.waiting += [call for call in event.get_function_calls() if call.id in waiting]
 
-    async def _called(self, call: types.FunctionCall) -> None:
-        if call.name not in UNTOLD:
-            await tell(self._turn, "called", call.name or "", call.id or "")
-
-    async def _answered(self, response: types.FunctionResponse) -> None:
-        if response.name not in UNTOLD:
-            failed = bool(response.response and response.response.get("error"))
-            await tell(self._turn, "failed" if failed else "done", response.name or "", response.id or "")
-
     def _fail(self, event: Event, parts: list[types.Part]) -> None:
-        """Note an error of the model, until a later message shows that the run went on."""
-        if event.error_code or event.error_message:
-            said = ": ".join(filter(None, [event.error_code, event.error_message]))
-            self.error = f"The language model gave no answer. {one_line(said)}"
-        elif parts:
+        """Note an error, until a later event shows that the run went on. What ADK says of it is not for callers."""
+        code: str = getattr(event.error_code, "value", event.error_code) or ""
+        if code or event.error_message:
+            task = self._turn.task
+            detail = one_line(": ".join(filter(None, [code, event.error_message])))
+            logger.warning(
+                "error in a run of ADK task=%s agent=%s error=%s", task.id if task else "", event.author, detail
+            )
+            is_of_model = REASON.fullmatch(code) is not None
+            self.error = f"The language model gave no answer: {code}." if is_of_model else "The agent gave no answer."
+        elif parts or event.output is not None:
             self.error = ""
 
     async def _think(self, speech: _Speech) -> None:
@@ -204,12 +207,6 @@ class EventWriter:
             place = self._named[speech.author]
             speech.result.id = speech.author if place == 1 else f"{speech.author}-{place}"
         return speech.result
-
-    def _has_schema(self, author: str) -> bool:
-        """Return True if the answer of an agent is data."""
-        find = getattr(self._root, "find_agent", None)
-        agent = find(author) if find is not None else None
-        return getattr(agent, "output_schema", None) is not None
 
 
 def _is_of_root(event: Event) -> bool:

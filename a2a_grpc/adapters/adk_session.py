@@ -1,9 +1,7 @@
 """The session of an ADK agent for one turn: in ADK's services, or kept with the task."""
 
 import json
-import logging
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from google.adk.apps import App
@@ -14,18 +12,20 @@ from google.adk.sessions import InMemorySessionService
 from google.genai import types
 from pydantic import TypeAdapter
 
-from a2a_grpc.adapters.adk_content import events_of, lean, said, whole
+from a2a_grpc.adapters.adk_content import events_of, said
 from a2a_grpc.adapters.adk_events import SAVED
+from a2a_grpc.adapters.kept import keep, kept, log_not_kept
 from a2a_grpc.adapters.past import said_before
 from a2a_grpc.agent import Failed, Turn
-from a2a_grpc.agent.packed import MAX_BYTES
-
-logger = logging.getLogger("a2a_grpc.adapters")
+from a2a_grpc.offload import offload
 
 NAME = "adk"
 """The name under which the session is kept with the task."""
-MESSAGE = "a2a_message"
-"""The key in the metadata of an event with the id of the message that the event is about."""
+TURN = "a2a_turn"
+"""The key in the metadata of an event with the id of the turn that the event belongs to."""
+
+UserId = Callable[[Turn], str]
+"""Returns the id of the caller for ADK."""
 
 
 @dataclass
@@ -33,12 +33,12 @@ class Kept:
     """What is kept of a task between its turns and attempts.
 
     Attributes:
-        message_id: The message of the user that the newest events are about.
+        turn_id: The turn that has kept it.
         waiting: The calls that wait for the user.
         events: The events of the task; empty if a service of ADK has them.
     """
 
-    message_id: str = ""
+    turn_id: str = ""
     waiting: list[types.FunctionCall] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
@@ -53,15 +53,19 @@ class Conversation:
         runner: What runs the agent.
         names: The arguments that name the session.
         kept: What was kept of the task.
+        turn_id: The id of the turn. It is the same in each attempt, and no caller can guess it.
     """
 
-    def __init__(self, turn: Turn, runner: Runner, kept: Kept) -> None:
+    def __init__(self, turn: Turn, runner: Runner, names: dict[str, str], kept: Kept) -> None:
         self._turn = turn
         self._past: int | None = None
         """The number of events of earlier tasks in a session that is kept with the task."""
+        self._size = 0
+        """The size of what was kept last, which tells how long it takes to keep the next."""
         self.runner = runner
         self.kept = kept
-        self.names = {"app_name": runner.app_name, "user_id": _user(turn), "session_id": _session(turn)}
+        self.names = names
+        self.turn_id = str(turn.uuid())
 
     @property
     def _can_resume(self) -> bool:
@@ -87,7 +91,7 @@ class Conversation:
         assert task is not None
         self._past = len(past)
         session = await self.runner.session_service.create_session(**self.names)
-        for event in [*past, *(whole(event, task) for event in self.kept.events)]:
+        for event in [*past, *self.kept.events]:
             await self.runner.session_service.append_event(session, event)
         for artifact in task.artifacts:
             if SAVED in artifact.metadata.fields:
@@ -100,8 +104,7 @@ class Conversation:
 
         If it cannot go on with them, they are taken out of the session.
         """
-        message_id = self._turn.message.message_id
-        events = [event for event in await self._events() if (event.custom_metadata or {}).get(MESSAGE) == message_id]
+        events = [event for event in await self._events() if (event.custom_metadata or {}).get(TURN) == self.turn_id]
         if not events or self._can_resume:
             return events
         if not self.kept.waiting:  # the invocation of an answer is that of the question, which has to stay
@@ -120,44 +123,62 @@ class Conversation:
     async def keep(self, waiting: Sequence[types.FunctionCall] = ()) -> bool:
         """Keep the calls that wait for the user with the task, and the events that no service of ADK has.
 
-        Return False if they are too large to be kept.
+        Return False if they cannot be kept.
         """
-        task = self._turn.task
-        assert task is not None
         events = [] if self._past is None else (await self._events())[self._past :]
-        kept = Kept(self._turn.message.message_id, list(waiting), [lean(event, task) for event in events])
-        stored = zlib.compress(KEPT.dump_json(kept, by_alias=True, exclude_none=True), level=1)
-        if len(stored) > MAX_BYTES:
-            logger.warning("state of an agent not kept task=%s error=%s", task.id, f"{len(stored)} bytes")
+        try:
+            dumped = await offload(self._size, _dumped, Kept(self.turn_id, list(waiting), events))
+        except (TypeError, ValueError) as error:  # for example an object in the result of a tool
+            log_not_kept(self._turn, error)
             return False
-        await self._turn.remember(NAME, stored)
-        return True
+        self._size = len(dumped)
+        return await keep(self._turn, NAME, dumped)
 
     async def _events(self) -> list[Event]:
         session = await self.runner.session_service.get_session(**self.names)
         return list(session.events) if session is not None else []
 
 
-async def opened(turn: Turn, thing: Runner | App, past_tasks: int) -> Conversation:
-    """Return the runner and the session for a turn."""
-    stored = await turn.recall(NAME)
-    kept = KEPT.validate_json(zlib.decompress(stored)) if isinstance(stored, bytes) else Kept()
+async def opened(turn: Turn, thing: Runner | App, names: dict[str, str], past_tasks: int) -> Conversation:
+    """Return the runner and the session for a turn.
+
+    Args:
+        turn: The turn.
+        thing: What is served.
+        names: The arguments that name the session, of `session_names`.
+        past_tasks: The number of earlier tasks whose texts the session has at first, if it is kept with the task.
+    """
+    state = await kept(turn, NAME)
+    found = KEPT.validate_json(state) if state is not None else Kept()
     if isinstance(thing, Runner):
-        conversation = Conversation(turn, thing, kept)
+        conversation = Conversation(turn, thing, names, found)
         await conversation.find()
         return conversation
     runner = Runner(app=thing, session_service=InMemorySessionService(), artifact_service=InMemoryArtifactService())
-    conversation = Conversation(turn, runner, kept)
+    conversation = Conversation(turn, runner, names, found)
     await conversation.restore(events_of(await said_before(turn, past_tasks), runner.agent.name))
     return conversation
 
 
-def _user(turn: Turn) -> str:
-    """Return the id of the caller for ADK. Callers of two tenants never have the same."""
-    subject = turn.principal.subject or "anonymous"
-    return f"{turn.tenant}/{subject}" if turn.tenant else subject
+def _dumped(kept: Kept) -> str:
+    """Return JSON. Raise TypeError or ValueError for an object that is no JSON."""
+    return KEPT.dump_json(kept, by_alias=True, exclude_none=True, serialize_as_any=True).decode()
 
 
-def _session(turn: Turn) -> str:
-    """Return the id of the session. ADK cuts off spaces around it, so an id that has some is quoted."""
-    return turn.context_id if turn.context_id.strip() == turn.context_id else json.dumps(turn.context_id)
+def key_of_caller(turn: Turn) -> str:
+    """Return an id of the caller that no other caller has. Members of a group have the same id, as for their tasks."""
+    return turn.principal.key
+
+
+def session_names(turn: Turn, thing: Runner | App, user_id: UserId) -> dict[str, str]:
+    """Return the arguments that name the session of a turn. ADK cuts off spaces around its id, which are quoted.
+
+    Raises:
+        ValueError: `user_id` has returned no text, or an empty one.
+    """
+    user = user_id(turn)
+    if not isinstance(user, str) or not user.strip():
+        raise ValueError(f"user_id has returned {user!r}; it must return a text that is not empty")
+    context_id = turn.context_id if turn.context_id.strip() == turn.context_id else json.dumps(turn.context_id)
+    app_name = thing.app_name if isinstance(thing, Runner) else thing.name
+    return {"app_name": app_name, "user_id": user, "session_id": context_id}

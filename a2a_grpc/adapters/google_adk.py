@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Any
 from weakref import WeakValueDictionary
 
+from a2a_grpc.adapters.calls import NOT_KEPT
 from a2a_grpc.adapters.missing import needed
 from a2a_grpc.adapters.served import progress_in_turn, serving
 from a2a_grpc.adapters.tool import OnProgress, remote_tool
@@ -23,13 +24,19 @@ from google.adk.events.event import Event  # noqa: E402
 from google.adk.runners import Runner  # noqa: E402
 from google.adk.tools import BaseTool  # noqa: E402
 from google.adk.workflow import BaseNode  # noqa: E402
-from google.genai import types  # noqa: E402
 from google.genai.errors import APIError  # noqa: E402
 
 from a2a_grpc.adapters.adk_calls import question, responses  # noqa: E402
 from a2a_grpc.adapters.adk_content import content_of  # noqa: E402
 from a2a_grpc.adapters.adk_events import EventWriter  # noqa: E402
-from a2a_grpc.adapters.adk_session import MESSAGE, Conversation, opened  # noqa: E402
+from a2a_grpc.adapters.adk_session import (  # noqa: E402
+    TURN,
+    Conversation,
+    UserId,
+    key_of_caller,
+    opened,
+    session_names,
+)
 from a2a_grpc.adapters.adk_tool import AdkTool  # noqa: E402
 
 logger = logging.getLogger("a2a_grpc.adapters")
@@ -42,6 +49,7 @@ def agent_of(
     *,
     run_config: RunConfig | None = None,
     past_tasks: int = 10,
+    user_id: UserId = key_of_caller,
     version: str = "1.0.0",
     input_modes: Sequence[str] = DEFAULT_MODES,
     output_modes: Sequence[str] = DEFAULT_MODES,
@@ -57,6 +65,8 @@ def agent_of(
         run_config: How ADK runs the agent; by default with streaming.
         past_tasks: The number of earlier tasks of the conversation whose texts the model sees, from 0 to 100. The
             sessions of a `Runner` have them without this.
+        user_id: Returns the id of the caller for ADK, to whose sessions, memory and files it leads. By default the key
+            of the principal: digits that no other caller has, except for the members of its group.
         version: The version of the agent.
         input_modes: The media types that the agent accepts.
         output_modes: The media types that the agent gives.
@@ -72,16 +82,16 @@ def agent_of(
         resumable = thing.resumability_config is not None and thing.resumability_config.is_resumable
     agent = Agent(name, description, version, input_modes=input_modes, output_modes=output_modes, resumable=resumable)
     config = run_config or RunConfig(streaming_mode=StreamingMode.SSE)
-    locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+    locks: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def run(turn: Turn) -> Outcome | None:
         async with AsyncExitStack() as stack:
             stack.enter_context(serving(turn))
+            names = session_names(turn, thing, user_id)
             if isinstance(thing, Runner):  # the tasks of a conversation share a session, which has one writer at a time
-                session = f"{turn.principal.key}/{turn.context_id}"
-                await stack.enter_async_context(locks.setdefault(session, asyncio.Lock()))
+                await stack.enter_async_context(locks.setdefault(tuple(names.values()), asyncio.Lock()))
             try:
-                return await _run(turn, await opened(turn, thing, past_tasks), config)
+                return await _run(turn, await opened(turn, thing, names, past_tasks), config)
             except LlmCallsLimitExceededError as error:
                 return _failed(turn, error, "The agent has used as much of its language model as it may for one task.")
             except APIError as error:
@@ -126,26 +136,26 @@ def _runnable(thing: Any, *, resumable: bool) -> App | Runner:
 async def _run(turn: Turn, conversation: Conversation, config: RunConfig) -> Outcome | None:
     """Run the agent for a turn, from its message, or from where an earlier attempt was lost."""
     kept, runner = conversation.kept, conversation.runner
-    message: types.Content | None = content_of(turn.message)
-    if kept.waiting and kept.message_id == turn.message.message_id:  # an earlier attempt was lost once it had asked
+    message = content_of(turn.message)
+    if kept.waiting and kept.turn_id == conversation.turn_id:  # an earlier attempt was lost once it had asked
         return question(kept.waiting)
     if kept.waiting:
-        message = responses(kept.waiting, turn.message)
-        if message is None:
+        said = responses(kept.waiting, turn.message)
+        if said is None:
             return question(kept.waiting)
+        message = said
     writer = EventWriter(turn, runner.agent, runner.artifact_service, conversation.names)
     lost = await conversation.lost()
     for event in lost:
         await writer.restore(event)
-    if lost:
-        message = None
+    await writer.told.decided(kept.waiting, message, is_again=bool(lost))
     if not (lost and _is_last(lost[-1], runner)):
-        marked = {**(config.custom_metadata or {}), MESSAGE: turn.message.message_id}
+        marked = {**(config.custom_metadata or {}), TURN: conversation.turn_id}
         events = runner.run_async(
             user_id=conversation.names["user_id"],
             session_id=conversation.names["session_id"],
             invocation_id=lost[0].invocation_id if lost else None,
-            new_message=message,
+            new_message=None if lost else message,
             run_config=config.model_copy(update={"custom_metadata": marked}),
         )
         async with aclosing(events):
@@ -155,7 +165,7 @@ async def _run(turn: Turn, conversation: Conversation, config: RunConfig) -> Out
                     await conversation.checkpoint()
     if writer.waiting:
         if not await conversation.keep(writer.waiting):
-            return Failed("What was said in this task is too large to be kept until you answer.")
+            return Failed(NOT_KEPT)
         return question(writer.waiting)
     return Failed(writer.error) if writer.error else None
 

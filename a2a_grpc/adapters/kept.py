@@ -2,11 +2,13 @@
 
 import base64
 import logging
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 
 from a2a_grpc.agent import Turn
 from a2a_grpc.harmless import one_line
 from a2a_grpc.ids import new_id
+from a2a_grpc.offload import offload
 
 logger = logging.getLogger("a2a_grpc.adapters")
 
@@ -17,18 +19,15 @@ ENCODINGS: tuple[Callable[[bytes], bytes], ...] = (base64.b64encode, base64.urls
 
 
 async def keep(turn: Turn, name: str, state: str) -> bool:
-    """Keep the state of a framework with the task of a turn. Return False if it is too large.
+    """Keep the state of a framework with the task of a turn, compressed. Return False if it is too large.
 
     Args:
         turn: The turn.
         name: The name of the state. A state that has this name already is replaced.
         state: The state as JSON.
     """
-    mark = new_id()
-    for instead, file in _files(turn, mark):
-        state = state.replace(file, instead)
     try:
-        await turn.remember(name, f"{mark}\n{state}".encode())
+        await turn.remember(name, await offload(len(state), _packed, state, _files(turn)))
     except ValueError as error:
         log_not_kept(turn, error)
         return False
@@ -40,10 +39,8 @@ async def kept(turn: Turn, name: str) -> str | None:
     stored = await turn.recall(name)
     if not isinstance(stored, bytes):
         return None
-    mark, _, state = stored.decode().partition("\n")
-    for instead, file in _files(turn, mark):
-        state = state.replace(instead, file)
-    return state
+    files = _files(turn)
+    return await offload(len(stored) + sum(map(len, files)), _unpacked, stored, files)
 
 
 def log_not_kept(turn: Turn, error: Exception) -> None:
@@ -53,12 +50,35 @@ def log_not_kept(turn: Turn, error: Exception) -> None:
     )
 
 
-def _files(turn: Turn, mark: str) -> Iterator[tuple[str, str]]:
-    """Give the files of the user as they stand in JSON, each after the text that stands for it.
+def _files(turn: Turn) -> list[bytes]:
+    """Return the files of the history. Later turns have the same files first.
 
-    The mark cannot be guessed, so no text of a user stands for a file. Later turns have the same files first.
+    Files of artifacts are not among them, because an artifact can be replaced.
     """
-    files = (part.raw for message in turn.history for part in message.parts if len(part.raw) >= MIN_FILE_BYTES)
+    return [part.raw for message in turn.history for part in message.parts if len(part.raw) >= MIN_FILE_BYTES]
+
+
+def _packed(state: str, files: Sequence[bytes]) -> bytes:
+    """Return a state without the files, compressed. It begins with a mark that cannot be guessed.
+
+    So no text of a user stands for a file.
+    """
+    mark = new_id()
+    for instead, file in _written(files, mark):
+        state = state.replace(file, instead)
+    return zlib.compress(f"{mark}\n{state}".encode(), level=1)
+
+
+def _unpacked(stored: bytes, files: Sequence[bytes]) -> str:
+    """Return the state that `_packed` has packed."""
+    mark, _, state = zlib.decompress(stored).decode().partition("\n")
+    for instead, file in _written(files, mark):
+        state = state.replace(instead, file)
+    return state
+
+
+def _written(files: Sequence[bytes], mark: str) -> Iterator[tuple[str, str]]:
+    """Give the files as they stand in JSON, each after the text that stands for it."""
     for place, raw in enumerate(files):
         for number, encode in enumerate(ENCODINGS):
             yield f"{mark}/{place}/{number}/", encode(raw).decode()

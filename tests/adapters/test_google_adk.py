@@ -76,11 +76,11 @@ async def test_an_agent_of_adk_asks_and_fails_takes_and_gives_content_shares_ses
         ],
         "runners": ["1", ["3", "5", "7"], "1", 8],
         "failures": [
-            ["FAILED", "The language model gave no answer. SAFETY: blocked"],
+            ["FAILED", "The language model gave no answer: SAFETY."],
             ["FAILED", "The agent has used as much of its language model as it may for one task."],
             ["FAILED", "The agent failed with an internal error."],
             "done",
-            "What was said in this task is too large to be kept until you answer.",
+            "What was said in this task cannot be kept until you answer.",
             " an agent, an App or a Runner of Google ADK",
         ],
         "tools": [
@@ -91,5 +91,25 @@ async def test_an_agent_of_adk_asks_and_fails_takes_and_gives_content_shares_ses
                 "The tool 'library' is done.",
             ],
             *("The agent 'library' asks: Which shelf?", "The agent 'library' cannot be reached now."),
+        ],
+    }
+
+
+async def test_an_agent_of_adk_keeps_files_callers_and_secrets_apart_and_tells_of_calls_that_are_allowed() -> None:
+    printed = await run(python_of(ADK.environment), "-W", "ignore", "-m", "tests.adapters.peers.google_adk_kept")
+    may = """May the agent call the tool 'pay' with {"amount": 1}?\nAnswer yes or no."""
+    assert json.loads(printed) == {
+        "files": "[2048, 2048]",
+        "callers": [["1", "1", "1"], ["1", "3"], "COMPLETED"],
+        "messages": 2 * ["one []", "two []", "ask [{'result': 'this'}]"],
+        "errors": [
+            ["COMPLETED", "", '{"tries": 2}'],
+            ["FAILED", "The agent failed with an internal error.", "null"],
+        ],
+        "results": ["done", "What was said in this task cannot be kept until you answer."],
+        "schemas": ['{"name": "Rome"}'],
+        "approvals": [
+            [may, "The agent calls the tool 'pay'.", "The tool 'pay' is done."],
+            [may, "The tool 'pay' was not called."],
         ],
     }

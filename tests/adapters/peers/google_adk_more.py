@@ -185,11 +185,13 @@ async def runners() -> list[Any]:
         return str(len(request.contents))
 
     runner = InMemoryRunner(agent=llm(answer), app_name="bot")
-    async with served(runner) as client:
+    async with served(runner, user_id=lambda turn: f"user of {turn.skill}") as client:
         first = await sent(client, "x")
         more = await asyncio.gather(*(sent(client, "y", context_id=first.context_id) for _ in range(3)))
         other = await sent(client, "x")
-    session = await runner.session_service.get_session(app_name="bot", user_id="anonymous", session_id=first.context_id)
+    session = await runner.session_service.get_session(
+        app_name="bot", user_id="user of run", session_id=first.context_id
+    )
     return [text_of(first), sorted(map(text_of, more)), text_of(other), len(session.events)]
 
 
