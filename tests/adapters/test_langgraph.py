@@ -68,12 +68,19 @@ async def test_a_graph_asks_twice_knows_its_conversation_takes_and_gives_files_a
         "subgraphs": [["Hello there."], ["Hello ", "there."]],
         "own_state": [
             ["INPUT_REQUIRED", "The agent waits before its next step. Any answer lets it go on."],
-            {"wish": "tea", "all": ["tea"]},
+            {"wishes": ["tea"], "all": ["tea"]},
             ["INPUT_REQUIRED", "The agent waits before its next step. Any answer lets it go on."],
-            {"wish": "milk", "all": ["tea", "milk"]},
+            {"wishes": ["tea", "milk"], "all": ["tea", "milk"]},
         ],
         "chosen_nodes": "Yes.",
-        "own_question": [["INPUT_REQUIRED", "How many?"], ["COMPLETED", "apples two"]],
+        "own_question": [
+            ["INPUT_REQUIRED", "Which?"],
+            ["INPUT_REQUIRED", "How many?"],
+            ["INPUT_REQUIRED", "Which?"],
+            ["COMPLETED", "green red"],
+        ],
+        "same_call": ["1", "2"],
+        "dicts": [["COMPLETED", "1"], ["COMPLETED", "3"], ["COMPLETED", "5"]],
         "failures": [
             ["FAILED", "The state of this task was lost with the server. Send the message again, as a new task."],
             ["FAILED", "The agent has not come to an end within its number of steps."],

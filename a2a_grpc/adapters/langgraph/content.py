@@ -11,7 +11,7 @@ from a2a_grpc.parts import Contents, data_of, files_of, text_of, to_python
 from a2a_grpc.wire import Message, Part
 
 needed("langchain_core.messages", "langgraph")
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage  # noqa: E402
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages  # noqa: E402
 
 STRUCTURED = "structured_response"
 """The key in the state with which agents of LangChain give a structured answer."""
@@ -98,11 +98,21 @@ def result_of(values: Any, keys: str | Sequence[str], *, is_streamed: bool) -> C
     if is_streamed:
         return None
     messages = values.get("messages")
-    if isinstance(messages, Sequence) and messages and isinstance(last := messages[-1], AIMessage):
+    if isinstance(messages, Sequence) and messages and isinstance(last := _message(messages[-1]), AIMessage):
         text = str(last.text)
         return [*([Part(text=text)] if text else []), *file_parts(last)] or None
     wanted = [keys] if isinstance(keys, str) else keys
     return {key: plain_value(values[key]) for key in wanted if key in values and key != "messages"} or None
+
+
+def _message(given: object) -> object:
+    """Return a message in a dict, as a node may return one, as the object. Return anything else as it is."""
+    if not isinstance(given, Mapping):
+        return given
+    try:
+        return convert_to_messages([given])[0]
+    except (ValueError, NotImplementedError):  # it has no role that LangChain knows
+        return given
 
 
 def plain_value(given: Any) -> Any:

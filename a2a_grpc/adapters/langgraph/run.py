@@ -15,7 +15,7 @@ from a2a_grpc.adapters.langgraph.content import (
 )
 from a2a_grpc.adapters.langgraph.written import Written, task_of
 from a2a_grpc.adapters.missing import needed
-from a2a_grpc.adapters.past import said_before
+from a2a_grpc.adapters.past import messages_before, said_before
 from a2a_grpc.agent import Failed, InputRequired, Turn
 from a2a_grpc.lifecycle import COMPLETED
 from a2a_grpc.parts import Contents, parts, put, struct, to_dict
@@ -23,17 +23,21 @@ from a2a_grpc.wire import ROLE_AGENT, Message
 
 needed("langgraph.graph", "langgraph")
 from langchain_core.runnables import RunnableConfig  # noqa: E402
+from langgraph.channels import BinaryOperatorAggregate  # noqa: E402
 from langgraph.channels.base import BaseChannel  # noqa: E402
 from langgraph.errors import GraphRecursionError  # noqa: E402
 from langgraph.pregel import Pregel  # noqa: E402
-from langgraph.types import Command, Interrupt, StateSnapshot  # noqa: E402
+from langgraph.types import Command, Interrupt, Overwrite, StateSnapshot  # noqa: E402
 
 INTERRUPT = "urn:a2a-grpc:langgraph-interrupt"
 """The key in the metadata of a question, with the id of its interrupt."""
 TURN = "turn"
 """The key in `config["configurable"]` with which a node finds the turn."""
-MESSAGE_ID = "a2a_message_id"
-"""The key in `config["configurable"]`, and so in each checkpoint, with the id of the message that began the run."""
+TURN_ID = "a2a_turn_id"
+"""The key in `config["configurable"]`, and so in each checkpoint, with an id of the turn that is the same in each run.
+
+The id of the message is not enough, as a client may use one id for a question and for its answer.
+"""
 EARLIER = 10
 """How many earlier tasks of a conversation are looked at for its state."""
 LOST = "The state of this task was lost with the server. Send the message again, as a new task."
@@ -77,10 +81,11 @@ class Run:
 
     async def _run(self, graph: Pregel, turn: Turn) -> Contents:
         is_kept = bool(graph.checkpointer)
-        config = self._config(turn, task_of(turn).id)
+        turn_id = str(turn.uuid())
+        config = self._config(turn, task_of(turn).id, turn_id)
         step = await self._step(graph, turn, config)
         is_again = step is None or step is FINISHED
-        written = Written(turn, self.nodes, has_steps=is_kept, is_again=is_again)
+        written = Written(turn, self.nodes, step="" if is_kept else turn_id, is_again=is_again)
         values: Any = None
         if step is not FINISHED:
             # Each checkpoint is stored before the next step begins: a step that was finished is not done again.
@@ -116,9 +121,9 @@ class Run:
             return self.output(values)
         return result_of(values, graph.output_channels, is_streamed=written.has_contents)
 
-    def _config(self, turn: Turn, task_id: str) -> RunnableConfig:
+    def _config(self, turn: Turn, task_id: str, turn_id: str = "") -> RunnableConfig:
         """Return the configuration of a run in the thread of a task."""
-        thread = {"thread_id": f"{turn.context_id}/{task_id}", MESSAGE_ID: turn.message.message_id, TURN: turn}
+        thread = {"thread_id": f"{turn.context_id}/{task_id}", TURN_ID: turn_id, TURN: turn}
         return {**self.config, "configurable": {**self.config.get("configurable", {}), **thread}}
 
     async def _step(self, graph: Pregel, turn: Turn, config: RunnableConfig) -> Any:
@@ -129,7 +134,7 @@ class Run:
             if asked is not None:
                 raise Failed(LOST)
             return await self._begin(graph, turn)
-        if asked is None and state.metadata.get(MESSAGE_ID) != turn.message.message_id:
+        if asked is None and state.metadata.get(TURN_ID) != config["configurable"][TURN_ID]:
             return self._given(turn)  # a node has ended the turn before, without an interrupt
         waiting = _waiting(state)
         for interrupt in waiting:
@@ -153,7 +158,10 @@ class Run:
             return given
         before = await self._before(graph, turn)
         before.pop(STRUCTURED, None)  # it is a result, and not of this task
-        return before | {key: _reduced(graph.channels.get(key), before.get(key), one) for key, one in given.items()}
+        return given | {
+            key: _seed(graph.channels.get(key), value, [given[key]] if key in given else [])
+            for key, value in before.items()
+        }
 
     async def _before(self, graph: Pregel, turn: Turn) -> dict[str, Any]:
         """Return the state in which the last completed task of the conversation has left its thread.
@@ -170,30 +178,43 @@ class Run:
             if not found:
                 found = dict(state.values)
                 continue
-            known = {message.id for message in found.get("messages", ())}
-            more = [message for message in state.values.get("messages", ()) if message.id not in known]
+            known = set(map(_name_of, found.get("messages", ())))
+            more = [message for message in state.values.get("messages", ()) if _name_of(message) not in known]
             if not more:
                 break  # all that is older was there when the later task began
-            found["messages"] = [*found["messages"], *more]
+            found["messages"] = [*found.get("messages", ()), *more]
         return found
 
 
-def _reduced(channel: object, before: Any, given: Any) -> Any:
-    """Return what a channel holds after both values, by its own reducer."""
-    if before is None or not isinstance(channel, BaseChannel):
-        return given
+def _seed(channel: object, before: Any, given: list[Any]) -> Any:
+    """Return the input of a new thread after which a channel holds a value of the conversation, and what is given.
+
+    Args:
+        channel: The channel, or None if the graph has none of this name.
+        before: The value of the conversation, which has been through the reducer already.
+        given: The value of the message, or nothing.
+    """
+    if isinstance(channel, BinaryOperatorAggregate):
+        filled = channel.from_checkpoint(before)
+        filled.update(given)
+        return Overwrite(filled.get())
+    if not given or not isinstance(channel, BaseChannel):
+        return [*given, before][0]
     filled = channel.copy()
     filled.update([before])
-    filled.update([given])
+    filled.update(given)
     return filled.get()
 
 
+def _name_of(message: object) -> str:
+    """Return what tells a message of a graph from others: its id, or all of it for a dict."""
+    return getattr(message, "id", None) or repr(message)
+
+
 def _asked(turn: Turn) -> Message | None:
-    """Return the last question of the task that is an interrupt; None if there is none."""
-    for message in reversed(turn.history):
-        if message.role == ROLE_AGENT and INTERRUPT in message.metadata:
-            return message
-    return None
+    """Return the question that the message of the turn answers, if it is an interrupt; otherwise None."""
+    asked = [message for message in messages_before(turn) if message.role == ROLE_AGENT][-1:]
+    return asked[0] if asked and INTERRUPT in asked[0].metadata else None
 
 
 def _is_question(asked: Message, interrupt: Interrupt) -> bool:
@@ -211,7 +232,8 @@ def _question(state: StateSnapshot) -> InputRequired | None:
 
 def _waiting(state: StateSnapshot) -> list[Interrupt]:
     """Return the interrupts that wait for an answer. Early versions name those of finished nodes, too."""
-    finished = {one.id for task in state.tasks if task.result is not None for one in task.interrupts}
+    ended = [task for task in state.tasks if task.result is not None and task.error is None]
+    finished = {one.id for task in ended for one in task.interrupts}
     return [interrupt for interrupt in state.interrupts if interrupt.id not in finished]
 
 

@@ -51,10 +51,13 @@ def as_tool(remote: str | RemoteAgent | Client, *, name: str = "", description: 
         config: RunnableConfig,
         task_id: Annotated[str, ABOUT_TASK_ID] = "",
     ) -> str:
-        thread = str(config.get("configurable", {}).get("thread_id", ""))
+        place = config.get("configurable", {})
+        thread, call_id = str(place.get("thread_id", "")), _CALL.get()
+        if call_id:  # some models count their calls; the step is the same in each of its attempts
+            call_id = f"{place.get('checkpoint_ns', '')}/{call_id}"
         try:
             return await agent.ask(
-                message, task_id, conversation=thread, call_id=_CALL.get(), on_progress=_writes(agent.name)
+                message, task_id, conversation=thread, call_id=call_id, on_progress=_writes(agent.name)
             )
         except AskError as error:
             raise ToolException(str(error)) from error

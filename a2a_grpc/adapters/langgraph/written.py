@@ -21,14 +21,20 @@ class Written:
     The id of an artifact is made from the step of the graph. So a step that is done again after a crash replaces what
     it wrote before, and what finished steps wrote stays.
 
+    Args:
+        turn: The turn.
+        nodes: The nodes whose messages are written; empty for all.
+        step: The name for all steps, if the graph has no checkpoints and names them anew in each run; otherwise empty.
+        is_again: True if an earlier run of the turn has written something.
+
     Attributes:
         has_contents: True once a text or a file was written, also by an earlier run of the turn.
     """
 
-    def __init__(self, turn: Turn, nodes: frozenset[str], *, has_steps: bool, is_again: bool) -> None:
+    def __init__(self, turn: Turn, nodes: frozenset[str], *, step: str, is_again: bool) -> None:
         self._turn = turn
         self._nodes = nodes
-        self._has_steps = has_steps
+        self._step = step
         self._messages: dict[str, list[str | None]] = {}
         """The ids of the messages of each step, in their order."""
         self._open: dict[str, None] = {}
@@ -49,8 +55,7 @@ class Written:
         self.has_contents = True
 
     def _id_of(self, step: str, message_id: str | None) -> str:
-        if not self._has_steps:  # without checkpoints, the names of steps are new in each run
-            step = self._turn.message.message_id
+        step = self._step or step
         order = self._messages.setdefault(step, [])
         if message_id not in order:
             order.append(message_id)

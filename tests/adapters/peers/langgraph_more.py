@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import operator
+from itertools import count
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage
@@ -11,13 +12,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.types import interrupt
 
 from a2a_grpc import Agent, Client, Part, Server, ServerSettings, Task, Turn, connect, data_of, text_of
 from a2a_grpc.adapters.langgraph import agent_of, as_tool
 from a2a_grpc.agent import InputRequired
 from a2a_grpc.lifecycle import state_name
 from a2a_grpc.parts import files_of, user_message
-from a2a_grpc.wire import ROLE_AGENT
+from a2a_grpc.wire import ROLE_AGENT, ROLE_USER, Message
 from tests.adapters.peers.langgraph_peer import Teller, graph
 
 SETTINGS = ServerSettings(listen="127.0.0.1:0", http_listen="off")
@@ -134,10 +136,39 @@ async def tools() -> list[Any]:
     ]
 
 
+async def same_call() -> list[str]:
+    """A model that counts its calls gives two calls of one task the same id. Both reach the remote agent."""
+    counter, calls = Agent("Counter", "Counts."), count(1)
+
+    @counter.skill()
+    async def number(turn: Turn) -> str:
+        return str(next(calls))
+
+    async def model(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("", tool_calls=[{"name": "counter", "args": {"message": "done?"}, "id": "1"}])]}
+
+    async def ask(state: MessagesState) -> None:
+        interrupt(state["messages"][-1].text)
+
+    async with Server(counter, SETTINGS) as remote:
+        tool = as_tool(remote.grpc_address, name="counter", description="Counts.")
+        made = StateGraph(MessagesState).add_sequence([model, ToolNode([tool], name="tools"), ask])
+        made = made.add_edge(START, "model").add_edge("ask", "model").compile(checkpointer=InMemorySaver())
+        async with Server(agent_of(made, "Asks", "Asks."), SETTINGS) as server, connect(server.grpc_address) as client:
+            first = await sent(client, "go")
+            second = await sent(client, "again", task_id=first.id)
+            return [text_of(first.status.message), text_of(second.status.message)]
+
+
+def each(so_far: list[str] | None, wish: str) -> list[str]:
+    return [*(so_far or []), wish]
+
+
 class Basket(TypedDict, total=False):
     """A state of the user's own, without messages."""
 
     wish: str
+    wishes: Annotated[list[str], each]
     bought: Annotated[list[str], operator.add]
     structured_response: dict[str, Any]
 
@@ -149,11 +180,11 @@ async def own_state() -> list[Any]:
         return {"bought": [state["wish"]]}
 
     async def pay(state: Basket) -> Basket:
-        return {"structured_response": {"wish": state["wish"], "all": state["bought"]}}
+        return {"structured_response": {"wishes": state["wishes"], "all": state["bought"]}}
 
     made = StateGraph(Basket).add_sequence([buy, pay]).add_edge(START, "buy")
     shop = made.compile(checkpointer=InMemorySaver(), interrupt_before=["pay"])
-    agent = agent_of(shop, "Shop", "Sells.", input=lambda turn: {"wish": turn.text, "bought": []})
+    agent = agent_of(shop, "Shop", "Sells.", input=lambda turn: {"wish": turn.text, "wishes": turn.text})
     async with Server(agent, SETTINGS) as server, connect(server.grpc_address) as client:
         found: list[Any] = []
         context_id = ""
@@ -163,6 +194,22 @@ async def own_state() -> list[Any]:
             found.append(seen(task)[:2])
             found.append(data_of(await sent(client, "go on", task_id=task.id)))
         return found
+
+
+class Dicts(TypedDict):
+    messages: Annotated[list[Any], operator.add]
+
+
+async def dicts() -> list[list[Any]]:
+    """Messages can be dicts, which have no ids. The last one is the result."""
+
+    async def answer(state: Dicts) -> dict[str, Any]:
+        return {"messages": [{"role": "assistant", "content": f"{len(state['messages'])}"}]}
+
+    made = StateGraph(Dicts).add_node(answer).add_edge(START, "answer").compile(checkpointer=InMemorySaver())
+    async with Server(agent_of(made, "Dicts", "Counts."), SETTINGS) as server, connect(server.grpc_address) as client:
+        tasks = [await sent(client, "one", context_id="c") for _ in range(3)]
+        return [seen(task)[:2] for task in tasks]
 
 
 async def chosen_nodes() -> str:
@@ -198,17 +245,28 @@ async def subgraphs() -> list[list[str]]:
 
 
 async def own_question() -> list[list[str]]:
-    """A node ends the turn with an outcome; the next message is a further input of the same thread."""
+    """A node ends the turn with an outcome; the next message is a further input of the same thread.
+
+    All messages of this client have one id, and the node has been through an interrupt before.
+    """
 
     async def ask(state: MessagesState) -> dict[str, Any]:
-        if len(state["messages"]) == 1:
+        kind = interrupt("Which?")
+        if len(wishes) == 1:
+            wishes.append(kind)
             raise InputRequired("How many?")
-        return {"messages": [AIMessage(" ".join(str(message.text) for message in state["messages"]))]}
+        return {"messages": [AIMessage(f"{kind} {wishes[1]}")]}
+
+    def message(text: str, task: Task | None = None) -> Message:
+        return Message(role=ROLE_USER, message_id="1", task_id=task.id if task else "", parts=[Part(text=text)])
+
+    wishes: list[str] = ["apples"]
 
     made = StateGraph(MessagesState).add_node(ask).add_edge(START, "ask").compile(checkpointer=InMemorySaver())
     async with Server(agent_of(made, "Shop", "Sells."), SETTINGS) as server, connect(server.grpc_address) as client:
-        task = await sent(client, "apples")
-        return [seen(task)[:2], seen(await sent(client, "two", task_id=task.id))[:2]]
+        task = await sent(client, message("apples"))
+        more = [await sent(client, message(text, task)) for text in ("red", "two", "green")]
+        return [seen(task)[:2], *(seen(one)[:2] for one in more)]
 
 
 async def failures() -> list[list[str]]:
@@ -252,6 +310,8 @@ async def main() -> None:
         "tools": await tools(),
         "failures": await failures(),
         "own_question": await own_question(),
+        "same_call": await same_call(),
+        "dicts": await dicts(),
         "subgraphs": await subgraphs(),
         "own_state": await own_state(),
         "chosen_nodes": await chosen_nodes(),
