@@ -94,6 +94,8 @@ def answers(calls: Sequence[Call], message: Message) -> Answers | None:
     Data answer each call by its id. A call that needs approval takes true, false, or a text that says why not. Without
     such data, the whole message is the answer: yes or no if all calls need approval, or the result of a single call.
     """
+    if not calls:
+        return None
     data = data_of(message)
     if isinstance(data, dict) and all(call.id in data for call in calls):
         found = {call.id: _decision(data[call.id]) if call.needs == "approval" else data[call.id] for call in calls}

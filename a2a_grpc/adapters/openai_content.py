@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Kept:
     """What is kept of a task between its turns and attempts.
 
     Attributes:
-        message_id: The message of the user that the run is about.
+        turn_id: The turn that the run is about.
         artifact_id: The artifact of the answer; empty if it has not begun.
         agent: The name of the agent that was at work; empty for the first one.
         items: What its model was called with last; empty if the run waits for the user.
@@ -32,7 +32,7 @@ class Kept:
         calls: The calls that wait for the user.
     """
 
-    message_id: str
+    turn_id: str
     artifact_id: str
     agent: str
     items: list[Any]
@@ -40,22 +40,13 @@ class Kept:
     calls: list[Call]
 
 
-async def keep_items(turn: Turn, artifact_id: str, agent: str, items: Sequence[object]) -> bool:
-    """Keep what a model is called with. Return False if it is too large."""
-    return await _keep(turn, Kept(turn.message.message_id, artifact_id, agent, list(items), None, []))
-
-
-async def keep_state(turn: Turn, artifact_id: str, state: dict[str, Any], calls: Sequence[Call]) -> bool:
-    """Keep a run that waits for the user. Return False if it is too large."""
-    return await _keep(turn, Kept(turn.message.message_id, artifact_id, "", [], state, list(calls)))
-
-
-async def _keep(turn: Turn, what: Kept) -> bool:
+async def keep_run(turn: Turn, what: Kept) -> bool:
+    """Keep a run with the task of a turn. Return False if it is too large."""
     return await keep(turn, NAME, to_json(asdict(what)).decode())
 
 
 async def kept_run(turn: Turn) -> Kept | None:
-    """Return what was kept of a run, or None."""
+    """Return what `keep_run` has kept, or None."""
     text = await kept(turn, NAME)
     if text is None:
         return None

@@ -18,25 +18,30 @@ from agents import (
     RunResultStreaming,
     RunState,
 )
+from agents.tool_context import ToolContext
 
 from a2a_grpc.adapters.calls import ASK_USER, NOT_KEPT, Answers, Call, Denied, Stage, answers, asked, tell
 from a2a_grpc.adapters.openai_content import (
+    Kept,
     contents_of,
     field,
     image_of,
     input_of,
     items_of,
-    keep_items,
-    keep_state,
+    keep_run,
     kept_run,
     tool_name,
 )
-from a2a_grpc.adapters.past import said_before
+from a2a_grpc.adapters.past import question_in_task, said_before, said_in_task
 from a2a_grpc.adapters.result import Result
 from a2a_grpc.agent import Failed, Outcome, Turn
+from a2a_grpc.parts import files_of
+from a2a_grpc.wire import Task
 
 SAID: ContextVar[Mapping[str, str]] = ContextVar("said")
 """What the user answered to the questions of the model, by the id of the call."""
+STARTED = frozenset({"function_call", "custom_tool_call"})
+"""The types of calls whose tools run here, once the user has allowed it. `on_tool_start` tells of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,15 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
     """Runs the agent for one turn.
 
     What a model is called with is kept before each call. So a later attempt calls the model again, with the results of
-    all tools that had returned.
+    the tools that its earlier responses had called.
     """
 
     def __init__(self, assistant: Assistant[Any], turn: Turn, options: Options) -> None:
         self._assistant = assistant
         self._turn = turn
         self._options = options
+        self._turn_id = str(turn.uuid())
+        """The same in each attempt. Clients may use one id for several messages."""
         self._result = Result(turn)
         self._context = options.context(turn) if options.context else None
         self._tools: dict[str, str] = {}
@@ -71,19 +78,26 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
         """Run the agent from its message, or from where an earlier attempt or turn has kept it."""
         turn, kept = self._turn, await kept_run(self._turn)
         if kept is None:
-            past = items_of(await said_before(turn, self._options.past_tasks))
+            past = items_of([*await said_before(turn, self._options.past_tasks), *said_in_task(turn)])
             return await self._run(self._assistant, [*past, input_of(turn.message)])
         self._result.id = kept.artifact_id
-        is_begun = kept.message_id == turn.message.message_id  # by an earlier attempt of this turn
+        is_begun = kept.turn_id == self._turn_id  # by an earlier attempt of this turn
         if kept.state is None:
-            return await self._run(_named(self._assistant, kept.agent), kept.items)
+            self._result.files = [image for item in kept.items if (image := image_of(item))]
+            # a tool may have ended the turn before
+            more = [] if is_begun else [*items_of(question_in_task(turn)), input_of(turn.message)]
+            return await self._run(_named(self._assistant, kept.agent), [*kept.items, *more])
         said = None if is_begun else answers(kept.calls, turn.message)
         if said is None:
             return asked(kept.calls)
         return await self._run(self._assistant, await self._answered(kept.state, kept.calls, said))
 
     async def _answered(self, kept: dict[str, Any], calls: Sequence[Call], said: Answers) -> RunState[Any]:
-        """Return the run that waited, with the answers of the user."""
+        """Return the run that waited, with the answers of the user and the images that it has made."""
+        artifacts = self._turn.task.artifacts if self._turn.task else ()
+        self._result.files = files_of(Task(artifacts=[one for one in artifacts if one.artifact_id == self._result.id]))
+        # the limit of `max_turns` is one for each message
+        kept = {**kept, "max_turns": kept["current_turn"] + self._options.max_turns}
         context = RunContextWrapper(context=self._context)
         state = await RunState.from_json(self._assistant, kept, context_override=context)
         waiting = {call.id: call for call in calls}
@@ -122,14 +136,16 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
         if run.interruptions:
             calls = [_call(item) for item in run.interruptions]
             state = run.to_state().to_json(context_serializer=lambda _: {})
-            is_kept = await keep_state(self._turn, self._result.id, state, calls)
+            await self._result.show_files()
+            is_kept = await keep_run(self._turn, Kept(self._turn_id, self._result.id, "", [], state, calls))
             return asked(calls) if is_kept else Failed(NOT_KEPT)
-        if run.final_output is not None:
-            await self._result.end(contents_of(run.final_output))
+        if run.final_output is not None or self._result.files:
+            await self._result.end("" if run.final_output is None else contents_of(run.final_output))
         return None
 
     async def withdraw(self) -> None:
         """Empty the artifact, if it has begun, because a guardrail stopped the run."""
+        self._result.files = []
         if self._result.id:
             await self._result.end("")
 
@@ -138,7 +154,12 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
     ) -> None:
         """Keep what a model is called with."""
         if self._options.resumable:
-            await keep_items(self._turn, self._result.id, agent.name, input_items)
+            await keep_run(self._turn, Kept(self._turn_id, self._result.id, agent.name, list(input_items), None, []))
+
+    async def on_tool_start(self, context: object, agent: object, tool: object) -> None:
+        """Tell that a tool is called. A call that waits for the user is not told of before its answer."""
+        if isinstance(context, ToolContext):
+            await tell(self._turn, "called", context.tool_name, context.tool_call_id)
 
     async def _follow(self, run: RunResultStreaming) -> None:
         """Tell of the events of a run."""
@@ -161,13 +182,13 @@ class Run(RunHooks[Any]):  # type: ignore[misc]  # the SDK is not checked
                     await self._tell(name, item.raw_item)
 
     async def _tell(self, name: str, raw: object) -> None:
-        """Tell of the call of a tool, or write the image that it made."""
+        """Tell of the call of a tool, or take the image that it made."""
         call_id = field(raw, "call_id", "id")
         if name == "tool_called":
             self._tools[call_id] = tool_name(raw)
             if image := image_of(raw):
-                await self._result.piece(image)
-            else:
+                self._result.files.append(image)  # it is shown once no guardrail has stopped the answer
+            elif field(raw, "type") not in STARTED:
                 await tell(self._turn, "called", self._tools[call_id], call_id)
         elif name == "tool_output":
             stage: Stage = "denied" if call_id in self._denied else "done"

@@ -15,7 +15,7 @@ needed("pydantic_ai", "pydantic-ai")
 from pydantic import Field  # noqa: E402
 from pydantic_ai import CallDeferred, ModelAPIError, RunContext, Tool, UsageLimitExceeded, UsageLimits  # noqa: E402
 from pydantic_ai.agent import AbstractAgent  # noqa: E402
-from pydantic_ai.exceptions import ContentFilterError  # noqa: E402
+from pydantic_ai.exceptions import ContentFilterError, FallbackExceptionGroup  # noqa: E402
 
 from a2a_grpc.adapters.pydantic_run import Options, Run  # noqa: E402
 
@@ -68,7 +68,7 @@ def agent_of(
             return _failed(turn, error, "The agent has used as much of its language model as it may for one task.")
         except ContentFilterError as error:
             return _failed(turn, error, "A content filter of the language model stopped the answer.")
-        except ModelAPIError as error:
+        except (ModelAPIError, FallbackExceptionGroup) as error:
             return _failed(turn, error, "The language model of the agent does not answer now.")
 
     agent.skill("run", name=name, description=description)(run)

@@ -10,6 +10,7 @@ from pydantic_ai import (
     AudioUrl,
     BinaryContent,
     DocumentUrl,
+    FilePart,
     FileUrl,
     ImageUrl,
     ModelMessage,
@@ -42,14 +43,14 @@ class Kept:
     Attributes:
         messages: The messages of the model, with those of earlier tasks.
         usage: What the model has used for the task.
-        message_id: The message of the user that the newest messages of the model are about.
+        turn_id: The turn that the newest messages of the model are about.
         artifact_id: The artifact of the answer; empty if it has not begun.
         calls: The calls that wait for the user.
     """
 
     messages: list[ModelMessage]
     usage: RunUsage
-    message_id: str
+    turn_id: str
     artifact_id: str
     calls: list[Call]
 
@@ -61,7 +62,7 @@ async def keep_messages(turn: Turn, kept: Kept) -> bool:
     """Keep the messages of a model with the task of a turn. Return False if they cannot be kept."""
     head = {
         "usage": USAGE.dump_python(kept.usage, mode="json"),
-        "message_id": kept.message_id,
+        "turn_id": kept.turn_id,
         "artifact_id": kept.artifact_id,
         "calls": [asdict(call) for call in kept.calls],
     }
@@ -83,7 +84,7 @@ async def kept_messages(turn: Turn) -> Kept | None:
     return Kept(
         ModelMessagesTypeAdapter.validate_json(messages),
         USAGE.validate_python(fields["usage"]),
-        fields["message_id"],
+        fields["turn_id"],
         fields["artifact_id"],
         [Call(**call) for call in fields["calls"]],
     )
@@ -148,3 +149,14 @@ def part_of(file: BinaryContent | FileUrl) -> Part:
     if isinstance(file, BinaryContent):
         return Part(raw=file.data, media_type=file.media_type)
     return Part(url=file.url, media_type=file.media_type)
+
+
+def files_in(messages: Iterable[ModelMessage]) -> list[Part]:
+    """Return the files that the model has made."""
+    responses = (message for message in messages if isinstance(message, ModelResponse))
+    return [part_of(part.content) for one in responses for part in one.parts if isinstance(part, FilePart)]
+
+
+def closed(messages: list[ModelMessage]) -> list[ModelMessage]:
+    """Return messages without a last response whose calls of tools have no results: no prompt may follow it."""
+    return messages[:-1] if isinstance(messages[-1], ModelResponse) and messages[-1].tool_calls else messages

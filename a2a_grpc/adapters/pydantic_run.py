@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic_ai import (
     DeferredToolRequests,
@@ -27,10 +28,12 @@ from pydantic_ai import (
 from pydantic_ai.agent import AbstractAgent
 
 from a2a_grpc.adapters.calls import ASK_USER, NOT_KEPT, Answers, Call, Denied, Stage, answers, asked, tell
-from a2a_grpc.adapters.past import said_before
+from a2a_grpc.adapters.past import question_in_task, said_before, said_in_task
 from a2a_grpc.adapters.pydantic_content import (
     Kept,
+    closed,
     contents_of,
+    files_in,
     keep_messages,
     kept_messages,
     messages_of,
@@ -39,6 +42,7 @@ from a2a_grpc.adapters.pydantic_content import (
 )
 from a2a_grpc.adapters.result import Result
 from a2a_grpc.agent import Failed, Outcome, Turn
+from a2a_grpc.wire import Part
 
 STAGES: dict[str, Stage] = {"success": "done", "denied": "denied"}
 
@@ -64,6 +68,8 @@ class Run:
         self._assistant = assistant
         self._turn = turn
         self._options = options
+        self._turn_id = str(turn.uuid())
+        """The same in each attempt. Clients may use one id for several messages."""
         self._result = Result(turn)
         self._streams = _has_text(assistant.output_type)
 
@@ -72,11 +78,14 @@ class Run:
         turn = self._turn
         kept = await kept_messages(turn)
         if kept is None:
-            past = messages_of(await said_before(turn, self._options.past_tasks))
-            return await self._run(past, RunUsage(), prompt=prompt_of(turn.message))
-        self._result.id = kept.artifact_id
-        if kept.message_id == turn.message.message_id:  # an earlier attempt of this turn
+            past = [*await said_before(turn, self._options.past_tasks), *said_in_task(turn)]
+            return await self._run(messages_of(past), RunUsage(), prompt=prompt_of(turn.message))
+        self._result.id, self._result.files = kept.artifact_id, files_in(kept.messages)
+        if kept.turn_id == self._turn_id:  # an earlier attempt of this turn
             return asked(kept.calls) if kept.calls else await self._run(kept.messages, kept.usage)
+        if not kept.calls:  # a tool has ended the turn before
+            messages = [*closed(kept.messages), *messages_of(question_in_task(turn))]
+            return await self._run(messages, kept.usage, prompt=prompt_of(turn.message))
         said = answers(kept.calls, turn.message)
         if said is None:
             return asked(kept.calls)
@@ -119,34 +128,38 @@ class Run:
         output = run.result.output
         if isinstance(output, DeferredToolRequests):
             calls = _calls(output)
+            await self._result.show_files()
             is_kept = await self._keep(run.result.all_messages(), run.usage, calls)
             return asked(calls) if is_kept else Failed(NOT_KEPT)
-        if output is not None:
-            await self._result.end(contents_of(output))
+        if output is not None or self._result.files:
+            await self._result.end("" if output is None else contents_of(output))
         return None
 
     async def _keep(self, messages: list[ModelMessage], usage: RunUsage, calls: list[Call] | None = None) -> bool:
         """Keep the messages with the task. Return False if they cannot be kept."""
-        kept = Kept(messages, usage, self._turn.message.message_id, self._result.id, calls or [])
+        kept = Kept(messages, usage, self._turn_id, self._result.id, calls or [])
         return await keep_messages(self._turn, kept)
 
     async def _say(self, events: AsyncIterable[object]) -> None:
         """Stream a response of the model."""
         self._result.begin()
         is_result, held, begun = False, "", set[int]()
+        files: list[Part] = []
         async for event in events:
             match event:
-                case PartStartEvent(index=index, part=TextPart(content=piece)):
+                case PartStartEvent(index=index, part=TextPart() | FilePart() as part):
                     if index in begun:  # the model begins again
                         self._result.begin()
+                        files.clear()
                     begun.add(index)
+                    if isinstance(part, FilePart):  # it is shown once the agent accepts what the model says
+                        files.append(part_of(part.content))
+                        continue
+                    piece = part.content
                 case PartDeltaEvent(delta=TextPartDelta(content_delta=piece)):
                     pass
                 case FinalResultEvent(tool_name=None):
                     is_result, piece = self._streams, ""
-                case PartStartEvent(part=FilePart(content=file)):
-                    await self._result.piece(part_of(file))
-                    continue
                 case PartStartEvent(part=NativeToolCallPart() as call):
                     await tell(self._turn, "called", call.tool_name, call.tool_call_id)
                     continue
@@ -156,6 +169,7 @@ class Run:
             if is_result:
                 await self._result.piece(held)
                 held = ""
+        self._result.files += files
 
     async def _tell(self, events: AsyncIterable[object]) -> None:
         """Tell of the calls of tools."""
@@ -170,7 +184,11 @@ class Run:
 
 def _has_text(output_type: object) -> bool:
     """Return True if the text of the model, as it is, is the output of the agent."""
-    kinds = output_type if isinstance(output_type, (list, tuple)) else get_args(output_type) or (output_type,)
+    kinds: Sequence[object] = (output_type,)
+    if isinstance(output_type, (list, tuple)):
+        kinds = output_type
+    elif get_origin(output_type) in (Union, UnionType):
+        kinds = get_args(output_type)
     return any(kind is str or (isinstance(kind, (list, tuple)) and _has_text(kind)) for kind in kinds)
 
 

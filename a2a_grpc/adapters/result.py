@@ -17,37 +17,42 @@ class Result:
 
     Attributes:
         id: The artifact; empty as long as there is none. A later turn or attempt that sets it replaces that artifact.
+        files: The files that the model has made in all of its responses. The artifact gets them at its end.
     """
 
     def __init__(self, turn: Turn, name: str = "") -> None:
         self._turn = turn
         self._name = name or turn.skill
         self._text = ""
-        self._files: list[Part] = []
         self._is_new = True
         self.id = ""
+        self.files: list[Part] = []
 
     def begin(self) -> None:
         """Have the next piece replace the artifact."""
-        self._text, self._files, self._is_new = "", [], True
+        self._text, self._is_new = "", True
 
     async def piece(self, piece: str | Part) -> None:
-        """Write a piece of a text, or a file."""
+        """Write a piece of a text, or a file that the next response replaces."""
         if not piece:
             return
-        if isinstance(piece, Part):
-            self._files.append(piece)
-        else:
+        if isinstance(piece, str):
             self._text += piece
         await self._put(piece)
 
+    async def show_files(self) -> None:
+        """Add the files to what the artifact holds, because the task waits before its end."""
+        if self.files:
+            await self._put(list(self.files))
+
     async def end(self, contents: Contents) -> None:
-        """End the artifact. It holds the contents, and the files of the last response."""
+        """End the artifact. It holds the contents, and the files."""
+        listed = [] if contents == "" else _listed(contents)
+        files = [file for file in self.files if file not in listed]
         if contents == self._text and not self._is_new:
-            await self._turn.artifact("", id=self.id, append=True, last_chunk=True)
+            await self._put(files or "", last_chunk=True)
             return
-        files = [file for file in self._files if not (isinstance(contents, Part) and file == contents)]
-        whole: Contents = [*_listed(contents), *files] if files else contents
+        whole: Contents = [*listed, *files] if files else contents
         self.begin()
         await self._put(whole, last_chunk=True)
 

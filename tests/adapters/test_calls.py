@@ -76,10 +76,10 @@ async def test_the_artifact_ends_as_the_last_response_and_later_tasks_know_what_
             case "data":
                 await result.end({"number": 5})
             case "file":
-                await result.piece(Part(raw=b"5", media_type="image/png"))
+                result.files.append(Part(raw=b"5", media_type="image/png"))
                 await result.end("It is 5.")
             case "changed":
-                await result.piece(Part(raw=b"5", media_type="image/png"))
+                result.files.append(Part(raw=b"5", media_type="image/png"))
                 await result.end("It is five.")
             case _:
                 await result.end("It is 5.")

@@ -102,3 +102,13 @@ async def test_approvals_files_guardrails_handoffs_structured_output_and_remote_
         "said": ["The agent calls the tool 'paris'.", "paris: looking", "The tool 'paris' is done."],
         "contexts": [2, 1],
     }
+    may = "May the agent call the tool 'hang' with {}?"
+    called = ["The agent calls the tool 'hang'.", "The tool 'hang' is done."]
+    assert found["images"] == {
+        "free": {"asked": ["png"], "done": ["COMPLETED", "", "Done.", "png"], "said": [may, *called]},
+        "stopped": {
+            "asked": ["png"],
+            "done": ["FAILED", "A check of the agent stopped the answer.", ""],
+            "said": [may, *called],
+        },
+    }

@@ -2,6 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +13,45 @@ from pydantic import BaseModel
 from pydantic_ai import Agent as Assistant
 from pydantic_ai import (
     AgentRunResultEvent,
+    BinaryContent,
     DeferredToolRequests,
     DocumentUrl,
+    FilePart,
+    ModelAPIError,
     ModelMessage,
     ModelRequest,
+    ModelResponsePart,
+    NativeOutput,
     RunContext,
+    TextPart,
+    ToolCallPart,
     ToolReturn,
     ToolReturnPart,
     UsageLimits,
     UserPromptPart,
 )
+from pydantic_ai.models import Model, StreamedResponse
+from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
-from a2a_grpc import Agent, Client, Part, Server, ServerSettings, TaskState, Turn, connect, data_of, text_of
+from a2a_grpc import (
+    Agent,
+    Client,
+    Message,
+    Part,
+    Server,
+    ServerSettings,
+    TaskArtifactUpdateEvent,
+    TaskState,
+    Turn,
+    connect,
+    data_of,
+    text_of,
+)
 from a2a_grpc.adapters.pydantic_ai import agent_of, as_tool, ask_user
-from a2a_grpc.wire import Task
+from a2a_grpc.agent import InputRequired
+from a2a_grpc.parts import files_of
+from a2a_grpc.wire import ROLE_USER, Task
 from tests.adapters.conversation import Peer, play
 from tests.interop.environments import framework
 
@@ -169,3 +196,97 @@ async def test_a_result_of_a_tool_that_is_no_json_cannot_wait_for_the_user_but_b
         assert text_of(await sent(client, "yes", task_id=asked.id)) == "_w=="  # as Pydantic AI itself keeps bytes
         failed = await sent(client, "object")
         assert text_of(failed) == "What was said in this task cannot be kept until you answer."
+
+
+@dataclass
+class Reply(StreamedResponse):
+    said: list[ModelResponsePart]
+    model_name = "parts"
+    provider_name = provider_url = None
+    timestamp = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def _get_event_iterator(self) -> AsyncIterator[Any]:
+        for place, part in enumerate(self.said):
+            yield self._parts_manager.handle_part(vendor_part_id=place, part=part)
+
+
+class Parts(Model):
+    """Says whole parts, also files, which a `FunctionModel` cannot."""
+
+    model_name = "parts"
+    system = "parts"
+
+    def __init__(self, script: Callable[[list[Any]], list[ModelResponsePart]]) -> None:
+        super().__init__()
+        self._script = script
+
+    async def request(self, *given: Any, **named: Any) -> Any:
+        raise NotImplementedError("this model streams")
+
+    @asynccontextmanager
+    async def request_stream(self, messages: Any, settings: Any, parameters: Any, *given: Any) -> AsyncIterator[Reply]:
+        yield Reply(parameters, self._script([part for message in messages for part in message.parts]))
+
+
+async def test_a_tool_asks_by_itself_a_client_has_one_message_id_and_files_of_all_responses_stay() -> None:
+    def script(parts: list[Any]) -> list[ModelResponsePart]:
+        results = [part for part in parts if isinstance(part, ToolReturnPart)]
+        match len(results):
+            case 0:
+                return [FilePart(BinaryContent(b"one", media_type="image/png")), ToolCallPart("look", {})]
+            case 1:
+                return [ToolCallPart("book", {})]
+            case 2:
+                made = FilePart(BinaryContent(b"two", media_type="image/png"))
+                return [made, ToolCallPart("ask_user", {"question": "Which seat?"})]
+        said = [part.content for part in parts if isinstance(part, (UserPromptPart, TextPart))]
+        return [TextPart(f"{said} {[result.content for result in results]}")]
+
+    assistant = Assistant(Parts(script), output_type=[str, DeferredToolRequests], deps_type=Turn, tools=[ask_user])
+
+    @assistant.tool_plain
+    async def look() -> str:
+        return "free"
+
+    @assistant.tool
+    async def book(run: RunContext[Turn]) -> str:
+        if run.deps.text == "go":
+            raise InputRequired("Which date?")
+        return f"on {run.deps.text}"
+
+    def message(text: str, task_id: str = "") -> Message:
+        return Message(role=ROLE_USER, message_id="1", task_id=task_id, parts=[Part(text=text)])
+
+    agent = agent_of(assistant, "Seats", "Books seats.", deps=lambda turn: turn, output_modes=["*/*"])
+    async with serving(agent) as server, connect(server.grpc_address) as client:
+        task = await sent(client, message("go"))
+        assert text_of(task.status.message) == "Which date?"
+        asked = await sent(client, message("Friday", task.id))
+        assert text_of(asked.status.message) == "Which seat?"
+        assert [file.raw for file in files_of(asked)] == [b"one", b"two"]
+        done = await sent(client, message("window", task.id))
+        expected = "['go', 'Which date?', 'Friday'] ['free', 'on Friday', 'window']"
+        assert (done.status.state, text_of(done)) == (COMPLETED, expected)
+        assert [file.raw for file in files_of(done)] == [b"one", b"two"]
+
+
+async def test_a_list_of_texts_is_data_and_models_of_which_none_answers_fail_the_task() -> None:
+    async def unreachable(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        raise ModelAPIError("model", "secret address")
+        yield
+
+    listing = Assistant(model_of(lambda parts: ['{"response": [', '"tea"]}']), output_type=NativeOutput(list[str]))
+    told: list[list[str | tuple[str, str]]] = [
+        [("final_result", '{"response": ["tea"]}')],
+        ["[tea]"],
+    ]  # a text first, which is no output
+    chatting = Assistant(model_of(lambda parts: told.pop()), output_type=list[str])
+    silent = FunctionModel(stream_function=unreachable)
+    found = []
+    for assistant in (listing, chatting, Assistant(FallbackModel(silent, silent))):
+        async with serving(agent_of(assistant, "Lists", "Lists.")) as server, connect(server.grpc_address) as client:
+            async with client.stream("go") as events:
+                seen = [event.artifact async for event in events if isinstance(event, TaskArtifactUpdateEvent)]
+            assert events.task is not None
+            found.append([[text_of(one) or data_of(one) for one in seen], text_of(events.task.status.message)])
+    assert found == [[[["tea"]], ""], [[["tea"]], ""], [[], "The language model of the agent does not answer now."]]

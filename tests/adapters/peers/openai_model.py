@@ -48,11 +48,16 @@ class Scripted(Model):  # type: ignore[misc]  # the SDK is not checked
             output.append(
                 ResponseOutputMessage(id="m", type="message", role="assistant", status="completed", content=[text])
             )
-        response = Response(
-            id="r", object="response", created_at=0, model="m", output=output, tools=[], tool_choice="none",
-            parallel_tool_calls=False,
-        )  # fmt: skip
-        yield ResponseCompletedEvent(type="response.completed", response=response, sequence_number=0)
+        yield completed(output)
+
+
+def completed(output: list[Any]) -> ResponseCompletedEvent:
+    """Return the event that ends a response with this output."""
+    response = Response(
+        id="r", object="response", created_at=0, model="m", output=output, tools=[], tool_choice="none",
+        parallel_tool_calls=False,
+    )  # fmt: skip
+    return ResponseCompletedEvent(type="response.completed", response=response, sequence_number=0)
 
 
 def wish_of(items: list[dict[str, Any]]) -> str:

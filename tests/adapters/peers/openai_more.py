@@ -13,19 +13,23 @@ from typing import Any
 from agents import Agent as Assistant
 from agents import (
     GuardrailFunctionOutput,
+    Model,
     RunConfig,
     RunContextWrapper,
     function_tool,
     input_guardrail,
     output_guardrail,
 )
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+from openai.types.responses.response_output_item import ImageGenerationCall
 from pydantic import BaseModel
 
-from a2a_grpc import Agent, Client, Part, Server, ServerSettings, Task, Turn, connect, data_of, text_of
+from a2a_grpc import Agent, Client, Message, Part, Server, ServerSettings, Task, Turn, connect, data_of, text_of
 from a2a_grpc.adapters.openai_agents import agent_of, as_tool
 from a2a_grpc.lifecycle import state_name
-from a2a_grpc.parts import Content, Contents
-from tests.adapters.peers.openai_model import Said, Scripted, results_of
+from a2a_grpc.parts import Content, Contents, files_of
+from a2a_grpc.wire import ROLE_AGENT, ROLE_USER
+from tests.adapters.peers.openai_model import Said, Scripted, completed, results_of
 
 QUIET = RunConfig(tracing_disabled=True)
 SETTINGS = ServerSettings(listen="127.0.0.1:0", http_listen="off")
@@ -38,7 +42,7 @@ async def client_of(assistant: Assistant, **options: Any) -> AsyncIterator[Clien
         yield client
 
 
-async def sent(client: Client, content: Contents, **options: Any) -> Task:
+async def sent(client: Client, content: Contents | Message, **options: Any) -> Task:
     task = await client.send(content, **options)
     assert isinstance(task, Task)
     return task
@@ -119,6 +123,47 @@ async def ends() -> dict[str, Any]:
     return found
 
 
+class Painter(Model):  # type: ignore[misc]  # the SDK is not checked
+    """Makes an image, then calls a tool that needs approval, then says that it is done."""
+
+    async def get_response(self, *given: Any, **named: Any) -> Any:
+        raise NotImplementedError("this model streams")
+
+    async def stream_response(self, instructions: Any, items: Any, *given: Any, **named: Any) -> AsyncIterator[Any]:
+        results = results_of(items) if isinstance(items, list) else []
+        image = ImageGenerationCall(id="i", type="image_generation_call", status="completed", result="cG5n")
+        text = ResponseOutputText(type="output_text", text="Done.", annotations=[])
+        said = ResponseOutputMessage(id="m", type="message", role="assistant", status="completed", content=[text])
+        call = ResponseFunctionToolCall(name="hang", arguments="{}", call_id="c", type="function_call")
+        yield completed([said] if results else [image, call])
+
+
+async def images() -> dict[str, Any]:
+    @function_tool(needs_approval=True)  # type: ignore[untyped-decorator]
+    async def hang() -> str:
+        return "hung"
+
+    @output_guardrail  # type: ignore[untyped-decorator]
+    async def no_output(context: Any, agent: Any, output: Any) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info="secret", tripwire_triggered=True)
+
+    def message(text: str, task_id: str = "") -> Message:
+        return Message(role=ROLE_USER, message_id="1", task_id=task_id, parts=[Part(text=text)])
+
+    found: dict[str, Any] = {}
+    for name, guardrails in {"free": [], "stopped": [no_output]}.items():
+        assistant = Assistant(name="a", model=Painter(), tools=[hang], output_guardrails=guardrails)
+        async with client_of(assistant, output_modes=["*/*"], max_turns=1) as client:
+            asked = await sent(client, message("paint"))
+            done = await sent(client, message("yes", asked.id))
+        found[name] = {
+            "asked": [file.raw.decode() for file in files_of(asked)],
+            "done": [*shown(done), *(file.raw.decode() for file in files_of(done))],
+            "said": [text_of(one).partition("\n")[0] for one in done.history if one.role == ROLE_AGENT],
+        }
+    return found
+
+
 class Box(BaseModel):
     width: int
 
@@ -151,7 +196,8 @@ async def tools() -> dict[str, Any]:
 
 
 async def main() -> None:
-    print(json.dumps({"approvals": await approvals(), "ends": await ends(), "tools": await tools()}))
+    found = {"approvals": await approvals(), "ends": await ends(), "tools": await tools(), "images": await images()}
+    print(json.dumps(found))
 
 
 logging.getLogger("a2a_grpc.adapters").setLevel(logging.CRITICAL)  # a run with too many turns is expected
