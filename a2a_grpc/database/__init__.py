@@ -15,6 +15,7 @@ postgresql    PostgreSQL, on asyncpg
 columns       types of columns that are the same on all databases, and the time of the database
 clock         the clock of an SQLite file
 file          the file of an SQLite database
+side_files    the write-ahead log of such a file and its index
 write_lock    waiting for the write lock of such a file
 retry         trying again within a budget of time, and which errors are transient
 together      one transaction for callers that ask at the same time

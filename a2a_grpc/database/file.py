@@ -8,15 +8,17 @@ import stat
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
-from a2a_grpc.database.unavailable import StoreLost
+from a2a_grpc.database.unavailable import StoreDamaged, StoreLost
 
 logger = logging.getLogger("a2a_grpc.store")
 
 PRIVATE = 0o600
 """Mode of the file. SQLite gives the write-ahead log and its index the mode that the database file has."""
-LOG, INDEX = "-wal", "-shm"
+PRIMARY_CODE = 0xFF
+"""The bits of an error code of SQLite that say the kind of the error."""
 CORRUPT_TRIES, CORRUPT_PAUSE_S = 20, 0.005
 """How often a file that looks corrupt is read again, and the pause in seconds before."""
 
@@ -35,6 +37,7 @@ class DatabaseFile:
     - `check` raises StoreLost if the path names no file or another file, because writes to the old file would be lost.
     - `check` raises StoreLost if another database was copied over the file. An older copy of the same database has the
       same mark, so `check` does not notice it.
+    - After `give_up`, `check` raises that error until the process ends.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,12 +48,13 @@ class DatabaseFile:
         """The mark that was read in the file, or 0 if there was none yet."""
         self._changed_ns = 0
         """The time of the last change of the file before its mark was read."""
+        self._given_up: StoreLost | None = None
 
     def connect(self, timeout_s: float) -> sqlite3.Connection:
         """Open a connection. Raise StoreLost if the file is not the one that was opened first."""
         if self._identity is None:
             create_private(self.path)
-        found = self.check() if self._identity else _identity(os.stat(self.path))
+        found = self.check() if self._identity else identity_of(os.stat(self.path))
         connection = sqlite3.connect(
             f"file:{quote(self.path)}?mode=rw",
             uri=True,
@@ -70,11 +74,13 @@ class DatabaseFile:
 
     def check(self) -> Identity:
         """Return the identity of the file, or raise StoreLost. This takes a few microseconds."""
+        if self._given_up is not None:
+            raise type(self._given_up)(*self._given_up.args)
         try:
             found = os.stat(self.path)
         except OSError:
             raise self._lost("was deleted, renamed, or cannot be reached") from None
-        identity = _identity(found)
+        identity = identity_of(found)
         if identity != self._identity:
             raise self._lost("was replaced by another file")
         if found.st_size < self._size:
@@ -119,64 +125,28 @@ class DatabaseFile:
                     raise
                 time.sleep(CORRUPT_PAUSE_S)
 
-    def side_files(self) -> tuple[Identity, Identity]:
-        """Return the identities of the write-ahead log and its index, which exist while a connection is in use.
+    def explain(self, error: Exception) -> None:
+        """Raise StoreLost if a transaction failed because the file is lost, or because SQLite calls it damaged."""
+        self.check()
+        if (said := damage_of(error)) and self._mark:  # a file that never was a database is another error
+            self.give_up(
+                StoreDamaged(
+                    f"the database {self.path} is damaged, so nothing more is written to it: SQLite says '{said}'; "
+                    "stop the server, and restore a backup of the file before it starts again"
+                ),
+                error,
+            )
 
-        Raises:
-            StoreLost: One of the files is missing.
-        """
-        try:
-            return _identity(os.stat(self.path + LOG)), _identity(os.stat(self.path + INDEX))
-        except OSError:
-            raise self._side_file_lost() from None
-
-    def check_side_files(self, known: tuple[Identity, Identity]) -> None:
-        """Raise StoreLost unless the write-ahead log and its index are those that a connection has open."""
-        if self.side_files() != known:
-            raise self._side_file_lost()
+    def give_up(self, lost: StoreLost, cause: Exception | None = None) -> NoReturn:
+        """Raise an error now, and each time that the file is checked again."""
+        self._given_up = lost
+        raise type(lost)(*lost.args) from cause
 
     def _lost(self, what_happened: str) -> StoreLost:
         return StoreLost(
             f"the database file {self.path} {what_happened}; put the file back if it was moved, or restart the server, "
             "which then uses the file that is there, or creates one"
         )
-
-    def _side_file_lost(self) -> StoreLost:
-        return StoreLost(
-            f"{self.path}{LOG} or {self.path}{INDEX} was deleted or replaced while the database was in use; stop the "
-            "server with SIGTERM, not with SIGKILL, so that it can copy the log into the database before it ends"
-        )
-
-
-class Watch:
-    """Checks that the files that the writing connection has open are still at the path of the database."""
-
-    def __init__(self, file: DatabaseFile) -> None:
-        self._file = file
-        self._side_files: tuple[Identity, Identity] | None = None
-
-    def connected(self) -> None:
-        """Forget the side files of the previous connection, and narrow the modes of all three files."""
-        self._side_files = None
-        for suffix in ("", LOG, INDEX):
-            narrow(self._file.path + suffix)
-
-    def check(self) -> None:
-        """Raise StoreLost if a file was deleted or replaced.
-
-        Each transaction calls this before its first write, and after its commit before the write is acknowledged. So an
-        acknowledged write is in the files that the next process opens.
-        """
-        self._file.check()
-        if self._side_files is None:
-            self._side_files = self._file.side_files()
-        self._file.check_side_files(self._side_files)
-
-    def explain(self) -> None:
-        """Raise StoreLost if a transaction failed because a file was deleted or replaced."""
-        self._file.check()
-        if self._side_files is not None:
-            self._file.check_side_files(self._side_files)
 
 
 def mark(connection: sqlite3.Connection) -> None:
@@ -234,5 +204,12 @@ def narrow(path: str) -> None:
         )
 
 
-def _identity(found: os.stat_result) -> Identity:
+def damage_of(error: BaseException) -> str:
+    """Return what SQLite says about a file that is damaged, or is no database. Return "" for any other error."""
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorcode", None) or 0
+    return str(cause) if code & PRIMARY_CODE in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
+
+
+def identity_of(found: os.stat_result) -> Identity:
     return found.st_dev, found.st_ino

@@ -10,7 +10,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from a2a_grpc.database import write_lock
 from a2a_grpc.database.clock import MachineClock
-from a2a_grpc.database.file import DatabaseFile, Watch, mark
+from a2a_grpc.database.file import DatabaseFile, mark
+from a2a_grpc.database.side_files import Watch
 from a2a_grpc.database.threads import ThreadedDatabase, ThreadedPool
 from a2a_grpc.database.transactions import POOL, READERS, Use
 from a2a_grpc.database.urls import DatabaseUrl
@@ -62,6 +63,7 @@ def sqlite_database(url: DatabaseUrl, busy_s: float) -> ThreadedDatabase:
     pragmas = ("journal_mode=WAL", f"synchronous={url.synchronous}", "journal_size_limit=67108864")
     writer = engine(1, lambda connection: write_lock.begin(connection, busy_s), *pragmas, writes=True)
     event.listen(writer, "connect", lambda *_: watch.connected())
+    event.listen(writer, "close", lambda *_: watch.closed())
     writing = ThreadedPool(
         *("write", writer, 1),
         check=watch.check,
@@ -72,7 +74,7 @@ def sqlite_database(url: DatabaseUrl, busy_s: float) -> ThreadedDatabase:
 
     def reading(name: str, begin: Callable[[Connection], object]) -> ThreadedPool:
         connections = engine(READERS, begin, "query_only=1")
-        return ThreadedPool(name, connections, READERS, check=file.check, explain=file.check)
+        return ThreadedPool(name, connections, READERS, check=watch.check_reading, explain=watch.explain)
 
     pools = {
         Use.READ: reading("read", bool),

@@ -28,16 +28,16 @@ class ThreadedPool:
         size: int,
         *,
         check: Callable[[], object] = bool,
-        explain: Callable[[], object] = bool,
+        explain: Callable[[Exception], object] = bool,
         writes: bool = False,
         synchronous: str = "",
     ) -> None:
         self.engine = engine
         self._synchronous = synchronous
         self.check = check
-        """A function that raises StoreLost if the database file was moved or replaced."""
+        """A function that raises StoreLost if the database file was moved, replaced or damaged."""
         self.explain = explain
-        """Does the same as `check`, after a transaction that failed."""
+        """Does the same as `check`, after a transaction that failed with an error."""
         self.writes = writes
         self.sockets: WeakSet[socket.socket] = WeakSet()
         """The sockets of connections to a database server."""
@@ -93,8 +93,8 @@ class ThreadedDatabase(Database):
                     result = transaction(connection)
                 if pool.writes:
                     pool.check()  # a commit to a file that was replaced must not be acknowledged
-            except (DBAPIError, sqlite3.Error):  # the second kind comes from blobs
-                pool.explain()  # raises StoreLost if the file is gone: SQLite only says "disk I/O error"
+            except (DBAPIError, sqlite3.Error) as error:  # the second kind comes from blobs
+                pool.explain(error)  # raises StoreLost if the file is gone: SQLite only says "disk I/O error"
                 raise
             return result
 

@@ -30,6 +30,15 @@ class StoreLost(StoreUnavailable):
     )
 
 
+class StoreDamaged(StoreLost):
+    """The database is damaged. Only a backup helps."""
+
+    said = (
+        "the database of the task store is damaged; the server accepts no messages until it is restarted with a "
+        "backup; the server's log names the file"
+    )
+
+
 class StoreErrors:
     """The errors of calls that fail because the store does not answer."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.retry import is_database_error, is_transient, reason, tls_problem
-from a2a_grpc.database.unavailable import StoreUnavailable
+from a2a_grpc.database.unavailable import StoreDamaged, StoreUnavailable
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.masking import mask_url
 
@@ -18,7 +18,8 @@ async def reaching(url: DatabaseUrl, ask: Callable[[], Awaitable[str]]) -> str:
         if url.dialect == "sqlite":
             check_file(url)
         return await ask()
-    except Exception as error:
+    except Exception as raised:
+        error = raised.__cause__ if isinstance(raised, StoreDamaged) and raised.__cause__ else raised
         if not is_database_error(error):
             raise
         if is_transient(error) and not tls_problem(error):

@@ -16,7 +16,7 @@ import pytest
 
 from a2a_grpc.database.file import DatabaseFile, mark
 from a2a_grpc.database.retry import is_transient
-from a2a_grpc.store import StoreLost, StoreUnavailable, open_store
+from a2a_grpc.store import ListFilter, StoreLost, StoreUnavailable, open_store
 from a2a_grpc.store.contract.given import KEY, append, create, head_of, status
 from a2a_grpc.store.sql import SqlStore
 from tests.guarantees.rig import serving_on
@@ -175,6 +175,19 @@ def its_log_replaced(path: Path) -> None:
     Path(f"{path}-wal").touch()
 
 
+def its_log_emptied(path: Path) -> None:
+    os.truncate(f"{path}-wal", 0)
+
+
+def its_log_cut_short(path: Path) -> None:
+    os.truncate(f"{path}-wal", Path(f"{path}-wal").stat().st_size - 1)
+
+
+def its_log_overwritten(path: Path) -> None:
+    with open(f"{path}-wal", "r+b") as log:
+        log.write(b"x" * 100_000)
+
+
 def its_index_deleted(path: Path) -> None:
     Path(f"{path}-shm").unlink()
 
@@ -182,7 +195,7 @@ def its_index_deleted(path: Path) -> None:
 HARM = [
     *(deleted, renamed, replaced_by_a_copy, replaced_by_another_database, replaced_by_an_empty_file),
     *(replaced_by_a_directory, cut_short, its_directory_renamed, its_directory_removed),
-    *(its_log_deleted, its_log_replaced, its_index_deleted),
+    *(its_log_deleted, its_log_replaced, its_log_emptied, its_log_cut_short, its_log_overwritten, its_index_deleted),
     *(overwritten_by_a_larger_database, overwritten_with_anything),
 ]
 
@@ -192,20 +205,45 @@ HARM = [
 async def test_a_database_that_is_not_at_its_place_takes_nothing_more_and_the_log_says_what_to_do(
     store: SqlStore, tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
 ) -> None:
+    await append(store, status(2), epoch=1)
     harm(tmp_path / "data" / "tasks.db")
     async with asyncio.timeout(5):  # at once, not when the budget for a fault that passes is spent
         for place in range(3):
             with pytest.raises(StoreLost, match=str(tmp_path / "data" / "tasks.db")):
                 await create(store, KEY._replace(id=f"lost-{place}"))
         with pytest.raises(StoreLost):
-            await asyncio.gather(*(append(store, status(seq), epoch=1) for seq in (2, 3)))
+            await asyncio.gather(*(append(store, status(seq), epoch=1) for seq in (3, 4)))
         with pytest.raises(StoreLost):
             await store.claim(KEY, "me", force=True)
         with pytest.raises(StoreUnavailable):
             await store.ping()
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(told) == 1, "an outage is told once"
-    assert "restart the server" in told[0] or "SIGTERM" in told[0]
+    assert "restart the server" in told[0] or "SIGTERM" in told[0] or "backup" in told[0]
+
+
+async def test_a_database_that_sqlite_calls_damaged_takes_nothing_more_until_a_restart(
+    store: SqlStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data" / "tasks.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with open(path, "r+b") as file:
+        page_bytes = 4096
+        file.seek(page_bytes)
+        file.write(os.urandom(path.stat().st_size - page_bytes))
+    with pytest.raises(StoreLost, match=f"{path} is damaged.* restore a backup"):
+        await store.list(KEY.scope, ListFilter(), None, 10)
+    for _ in range(3):
+        with pytest.raises(StoreLost, match="is damaged"):
+            await create(store, KEY._replace(id="lost"))
+        with pytest.raises(StoreLost, match="is damaged"):
+            await store.head(KEY)
+        with pytest.raises(StoreUnavailable, match="is damaged"):
+            await store.ping()
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(told) == 1
+    assert "restore a backup" in told[0]
 
 
 async def test_the_file_of_another_store_is_told_from_the_file_that_was_opened(store: SqlStore, tmp_path: Path) -> None:
