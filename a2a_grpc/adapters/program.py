@@ -27,6 +27,9 @@ KEPT_ERROR_BYTES = 2048
 TERM_S = 2.0
 """Seconds between SIGTERM and SIGKILL for a program that has to stop."""
 
+OWN_VARIABLES = "A2A_GRPC_"
+"""The variables that a program does not get, since they hold the passwords and tokens of the server."""
+
 Chunk = Literal["lines", "bytes"]
 
 
@@ -44,6 +47,7 @@ def agent_of(
 
     The program gets the text of the message on its standard input. What it prints becomes an artifact, piece by piece
     as it is printed. Exit code 0 is COMPLETED. Any other one is FAILED, and the log has the end of its standard error.
+    The program gets the environment of the server, without the variables that begin with `A2A_GRPC_`.
     A canceled task sends SIGTERM to the process group of the program, and SIGKILL two seconds later.
 
     Args:
@@ -135,13 +139,14 @@ async def _run(words: Sequence[str], given: bytes, *, shell: bool, has_lines: bo
 
 async def _started(words: Sequence[str], *, shell: bool) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
+    env = {name: text for name, text in os.environ.items() if not name.startswith(OWN_VARIABLES)}
     try:
         if shell:
             return await asyncio.create_subprocess_shell(
-                words[0], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+                words[0], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, env=env
             )
         return await asyncio.create_subprocess_exec(
-            *words, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            *words, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, env=env
         )
     except OSError as error:
         logger.error("program not started program=%s error=%s", one_line(words[0]), one_line(str(error)))

@@ -48,6 +48,7 @@ options      options made from settings classes
 credentials  the options for credentials
 message      the options of verbs that send a message
 content      parts and JSON values from texts
+files        reading files and standard input up to a size
 stored       the tokens that `login` has obtained
 usage        usage errors that repeat no secret
 examples     the examples in the help of each verb

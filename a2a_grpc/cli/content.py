@@ -8,8 +8,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path as FilePath
 from typing import Any, cast
 
+from a2a_grpc.cli.files import read_file, read_stream
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.parts import Inexact, Json, file_part, value
+from a2a_grpc.parts import Inexact, Json, value
+from a2a_grpc.parts.making import named_part
 from a2a_grpc.plain import Path, dotted
 from a2a_grpc.wire import Part
 
@@ -25,7 +27,7 @@ def message_parts(texts: list[str], files: list[FilePath], data: list[str]) -> l
     parts = [Part(text=_stdin() if text == "-" else utf8(text)) for text in ([" ".join(texts)] if texts else [])]
     for file in files:
         try:
-            parts.append(file_part(file))
+            parts.append(named_part(file.name, read_file(file)))
         except OSError as error:
             raise ConfigurationError(f"cannot read --file '{file}': {error.strerror}") from error
     parts += [Part(data=value(json_of("--data", text))) for text in data]
@@ -43,7 +45,7 @@ def json_of(option: str, text: str) -> Json:
     given = text if text.startswith("@") else _cut(text)
     if text.startswith("@"):
         try:
-            text = FilePath(text[1:]).read_text(encoding="utf-8")
+            text = read_file(FilePath(text[1:])).decode()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigurationError(f"cannot read {option} '{text}': {why}") from error
@@ -184,19 +186,32 @@ def _stdin() -> str:
     if sys.stdin is None:  # Python sets it to None if the descriptor is closed
         raise ConfigurationError("standard input is closed; give the text as an argument")
     try:
-        return sys.stdin.buffer.read().decode()
+        return read_stream(sys.stdin.buffer).decode()
     except UnicodeDecodeError:
         raise ConfigurationError("standard input is not text in UTF-8; send a file with --file") from None
     except OSError as error:
         raise ConfigurationError(f"standard input cannot be read: {error.strerror}") from None
 
 
-def utf8(text: str) -> str:
-    """Return the text as UTF-8. Raise ConfigurationError if this is not possible."""
+def utf8(text: str, name: str = "text") -> str:
+    """Return an argument as UTF-8. Raise ConfigurationError, with its name, if this is not possible."""
     try:
         return os.fsencode(text).decode()  # in a locale such as C, Python keeps the bytes of the arguments undecoded
     except (UnicodeEncodeError, UnicodeDecodeError):
-        raise ConfigurationError("the text is not UTF-8") from None
+        raise ConfigurationError(f"the {name} is not UTF-8") from None
+
+
+def decoded(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with their texts as UTF-8. Raise ConfigurationError for one that is not UTF-8."""
+    return {name: _decoded(name.replace("_", " "), argument) for name, argument in arguments.items()}
+
+
+def _decoded(name: str, argument: Any) -> Any:
+    if isinstance(argument, list):
+        return [_decoded(name, item) for item in argument]
+    if not isinstance(argument, str) or not any("\ud800" <= sign <= "\udfff" for sign in argument):
+        return argument
+    return utf8(argument, name)
 
 
 def _refuse_constant(name: str) -> None:

@@ -82,9 +82,13 @@ def _check_executor(where: str, named: Mapping[str, object]) -> None:
 
 def _load_module(where: str) -> ModuleType:
     path = Path(where)
-    if path.suffix != ".py" and not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # the name is too long, for example
+        raise ConfigurationError(f"'{where}' cannot be read: {error.strerror}") from error
+    if path.suffix != ".py" and not is_file:
         return _import(where)
-    if not path.is_file():
+    if not is_file:
         raise ConfigurationError(f"there is no file '{where}'")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:

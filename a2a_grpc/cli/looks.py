@@ -132,6 +132,12 @@ def writable(path: str | None) -> str:
 
 def _check_folder(path: Path) -> None:
     """Raise ConfigurationError if no file can be made at a path."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # the name is too long, for example
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
     if not path.parent.is_dir():
         raise ConfigurationError(f"{path}: there is no directory {path.parent}")
     if not os.access(path.parent, os.W_OK):

@@ -3,6 +3,8 @@
 import asyncio
 import enum
 import inspect
+import shlex
+import shutil
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +24,13 @@ class Chunk(enum.StrEnum):
 
 PANEL = "An agent without a file"
 OPTIONS: tuple[tuple[str, Any, Any, str, str | None], ...] = (
-    ("exec", str, "", "Serve this program: the message is its standard input, its standard output the result.", "CMD"),
+    (
+        "exec",
+        str | None,
+        None,
+        "Serve this program: the message is its standard input, its standard output the result.",
+        "CMD",
+    ),
     ("exec_json", bool, False, "Give the program one line of JSON with the whole message, not its text.", None),
     ("chunk", Chunk, Chunk.LINES, "What of the program's output is sent at a time.", None),
     ("shell", bool, False, "Run the command in a shell, with pipes and variables.", None),
@@ -59,7 +67,7 @@ def find(target: str, options: dict[str, Any]) -> Served:
     """
     command = options["exec"]
     kinds = (("a file", target), ("--exec", command), ("--proxy", options["proxy"]), ("--echo", options["echo"]))
-    named = [name for name, given in kinds if given]
+    named = [name for name, given in kinds if given or (given is not None and name == "--exec")]
     if len(named) > 1:
         raise ConfigurationError(f"{' and '.join(named)} exclude each other; serve one agent")
     if not named:
@@ -67,7 +75,7 @@ def find(target: str, options: dict[str, Any]) -> Served:
             "what to serve is missing; name a file or module, --exec CMD, --proxy CARD_URL, or --echo"
         )
     belonging = [f"--{name.replace('_', '-')}" for name, _, default, _, _ in OPTIONS[1:-2] if options[name] != default]
-    if belonging and not command:
+    if belonging and command is None:
         raise ConfigurationError(f"{belonging[0]} is for --exec; without it, it has no effect")
     if target:
         return load_agent(target)
@@ -82,16 +90,17 @@ def find(target: str, options: dict[str, Any]) -> Served:
         return Served(asyncio.run(proxied(options["proxy"])))
     from a2a_grpc.adapters.program import agent_of
 
-    return Served(
-        agent_of(
-            command,
-            name=options["name"],
-            as_json=options["exec_json"],
-            chunk=options["chunk"].value,
-            shell=options["shell"],
-            limit=options["exec_limit"],
-        )
+    agent = agent_of(
+        command,
+        name=options["name"],
+        as_json=options["exec_json"],
+        chunk=options["chunk"].value,
+        shell=options["shell"],
+        limit=options["exec_limit"],
     )
+    if not options["shell"] and shutil.which(program := shlex.split(command)[0]) is None:
+        raise ConfigurationError(f"--exec is '{command}'; there is no program '{program}' that can be run")
+    return Served(agent)
 
 
 def take(options: dict[str, Any]) -> dict[str, Any]:

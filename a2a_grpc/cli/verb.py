@@ -16,6 +16,7 @@ from typing import Any
 import typer
 from google.protobuf.message import Message as ProtobufMessage
 
+from a2a_grpc.cli.content import decoded
 from a2a_grpc.cli.credentials import TOKEN_HEADER, Hiding, Shown, of_options
 from a2a_grpc.cli.credentials import parameters as credential_parameters
 from a2a_grpc.cli.exits import ExitCode, exit_code_of, say_error, say_failure
@@ -184,6 +185,7 @@ def shared_parameters(authenticates: bool = True) -> list[inspect.Parameter]:
 
 def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any], hears_interrupts: bool) -> int:
     try:
+        arguments = decoded(arguments)
         session = _session(given)
         return asyncio.run(_main(function, session, arguments, hears_interrupts))
     except (A2AError, ConfigurationError, TimeoutError) as error:

@@ -7,6 +7,8 @@ agent-card.json   ./cards/agent.json   file:///etc/agent-card.json       the car
 name@domain   name@domain/path      the logical address of an agent at a sentinel
 """
 
+import os
+import sys
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +21,7 @@ from a2a_grpc.protocol import CARD_PATH
 
 PORTS = {"grpc": 50051, "grpcs": 443, "http": 80, "https": 443}
 NO_USER = "give credentials as such"
+MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 MAX_SHOWN_CHARS = 200
 """The largest length of a target in an error."""
 FORMS = "HOST:PORT, grpc://, grpcs://, dns:///, unix:, http(s)://, or the path of an agent card"
@@ -131,6 +134,7 @@ def grpc_address(url: str) -> Address:
     if url.startswith("unix:"):
         if not (path := url.removeprefix("unix:")).strip("/") or not path.isprintable():
             raise ConfigurationError(f"target is '{shown(url)}'; it names no path")
+        _check_socket(url, path)
         return Address(f"unix:{path}", "", 0, None)
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower() if separator else ""
@@ -154,6 +158,15 @@ def grpc_address(url: str) -> Address:
     if not port:
         raise ConfigurationError(f"target is '{shown(url)}'; port 0 cannot be called")
     return Address(prefix + join_address(host, port), host, port, True if scheme in ("grpcs", "https") else None)
+
+
+def _check_socket(url: str, path: str) -> None:
+    """Raise ConfigurationError for a path that no socket can have, since gRPC would try it again and again."""
+    size = len(os.fsencode(path.removeprefix("//")))
+    if size > MAX_SOCKET_PATH_BYTES:
+        raise ConfigurationError(
+            f"target is '{shown(url)}'; its path has {size} bytes, and a Unix socket can have {MAX_SOCKET_PATH_BYTES}"
+        )
 
 
 def _card_url(url: str) -> CardUrl:

@@ -11,7 +11,7 @@ HEADER_BYTES = 32
 MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """The first bytes of a write-ahead log."""
 SALTS = slice(16, 24)
-"""The bytes of the header that SQLite changes each time that it begins the log anew."""
+"""The bytes of the header that SQLite changes each time that it begins a new log in the file."""
 
 
 class Watch:

@@ -129,6 +129,10 @@ def file_part(path: str | pathlib.Path, *, media_type: str = "") -> Part:
         OSError: The file cannot be read.
     """
     path = pathlib.Path(path)
-    content = path.read_bytes()
-    guessed = media_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return Part(raw=content, filename=os.fsencode(path.name).decode(errors="replace"), media_type=guessed)
+    return named_part(path.name, path.read_bytes(), media_type=media_type)
+
+
+def named_part(name: str, content: bytes, *, media_type: str = "") -> Part:
+    """Return a part with the content and the name of a file. The media type is by default guessed from the name."""
+    guessed = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Part(raw=content, filename=os.fsencode(name).decode(errors="replace"), media_type=guessed)

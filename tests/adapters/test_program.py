@@ -69,6 +69,18 @@ async def test_the_message_is_the_input_and_the_output_is_the_artifact(
     assert "".join(text_of(artifact) for artifact in task.artifacts) == expected
 
 
+@pytest.mark.parametrize("is_shell", [False, True])
+async def test_a_program_gets_the_environment_without_the_variables_of_the_server(
+    monkeypatch: pytest.MonkeyPatch, is_shell: bool
+) -> None:
+    monkeypatch.setenv("A2A_GRPC_STORE", "postgresql://agent:secret@db/tasks")
+    monkeypatch.setenv("GREETING", "hello")
+    async with calling("env", shell=is_shell) as client:
+        told = text_of(await client.send("x"))
+    assert "GREETING=hello" in told
+    assert "A2A_GRPC" not in told
+
+
 async def test_a_program_of_texts_refuses_data_and_files_and_one_of_json_gets_them() -> None:
     contents: list[Contents] = [{"a": 1}, [Part(raw=b"x", media_type="image/png")]]
     async with calling("cat") as client:
@@ -178,6 +190,9 @@ async def test_serve_exec_and_serve_echo_on_the_command_line() -> None:
         (("agent.py", "--echo"), "a file and --echo exclude each other"),
         (("--exec", "cat", "--echo"), "--exec and --echo exclude each other"),
         (("agent.py", "--shell"), "--shell is for --exec"),
+        (("--exec", ""), "the command is empty; name a program"),
+        (("--exec", "no-such-program -x"), "there is no program 'no-such-program' that can be run"),
+        (("n" * 300,), "cannot be read: File name too long"),
         (("--exec", "cat 'half"), "cannot be split into words"),
         (("--exec", "cat", "--exec-limit", "-1"), "must be 0 or more"),
     ],

@@ -10,6 +10,8 @@ import pytest
 
 from a2a_grpc.auth import keyedits
 from a2a_grpc.auth.keyfile import Key, digest_of
+from a2a_grpc.cli.looks import writable
+from a2a_grpc.config import ConfigurationError
 from a2a_grpc.store import open_store
 from a2a_grpc.store.sql.migrations import HEAD
 from tests.auth.pki import DAY, Authority
@@ -102,6 +104,12 @@ async def test_every_fault_has_a_line_of_its_own_and_the_exit_code_is_1(tmp_path
     assert missing.code == 1
     assert outcomes(missing)["agent"][0] == "failed"
     assert outcomes(missing)["card"] == ("skipped", "there is no agent")
+
+
+def test_an_audit_log_whose_name_is_too_long_is_no_place_that_can_be_written(tmp_path: Path) -> None:
+    assert writable(f"{tmp_path}/audit.log") == f"{tmp_path}/audit.log can be written"
+    with pytest.raises(ConfigurationError, match="File name too long"):
+        writable(f"{tmp_path}/{'n' * 300}")
 
 
 async def test_a_schema_that_is_old_is_named_and_not_upgraded(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 import asyncio
 import errno
 import io
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from a2a_grpc.cli.content import message_parts, metadata_of
+from a2a_grpc.cli.files import MAX_BYTES
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.parts import to_dict
 from a2a_grpc.wire import Part, SendMessageRequest
@@ -236,6 +239,22 @@ def test_a_key_that_two_options_give_is_refused() -> None:
             str(raised.value) == f"--metadata is '{entries[-1]}': metadata.a: the key 'a' is given twice; give it once"
         )
     assert metadata_of(["a=1", '{"b": {"a": 2}}']) == {"a": 1, "b": {"a": 2}}
+
+
+def test_a_pipe_is_read_to_its_end_and_what_never_ends_or_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    pipe, large = tmp_path / "pipe", tmp_path / "large"
+    os.mkfifo(pipe)
+    large.touch()
+    os.truncate(large, MAX_BYTES + 1)
+    writing = threading.Thread(target=pipe.write_bytes, args=[b"x" * 100_000])
+    writing.start()
+    [part] = message_parts([], [pipe], [])
+    writing.join()
+    assert (part.filename, part.raw) == ("pipe", b"x" * 100_000)
+    with pytest.raises(ConfigurationError, match="cannot read --file '/dev/zero': it is a device"):
+        message_parts([], [Path("/dev/zero")], [])
+    with pytest.raises(ConfigurationError, match=f"{large}': it is larger than 512 MiB"):
+        message_parts([], [large], [])
 
 
 def test_data_that_cannot_be_sent_is_refused_with_its_path() -> None:

@@ -187,6 +187,18 @@ async def test_a_target_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> No
         assert target in error_of(done)
 
 
+async def test_an_id_that_is_no_text_and_a_folder_that_cannot_be_are_refused_before_anything_is_sent() -> None:
+    long, no_text = "n" * 300, "\udcff"  # the byte 0xff
+    cases = {
+        ("get", no_text): "the task id is not UTF-8",
+        ("send", "hi", "--context", no_text): "the context is not UTF-8",
+        ("send", "hi", "--save", long): f"--save '{long}': File name too long",
+    }
+    for said, done in zip(cases.values(), await run_all(*cases), strict=True):
+        assert (done.code, done.out) == (USAGE, "")
+        assert said in error_of(done)
+
+
 async def test_a_header_that_metadata_cannot_hold_is_refused_in_one_line(served: Served) -> None:
     named = {
         ("-H", "x-name: \u00fcml\u00e4ut"): "x-name",

@@ -141,6 +141,7 @@ BAD = [
     "dns://agents.example:443",
     "unix:",
     "unix://",
+    "unix:/" + "n" * 107,
     "http://",
     "https:///path",
     "http://agents.example:99999",
