@@ -1,11 +1,13 @@
 """The file of an SQLite database. Only its owner can read it, and a change to another file is noticed."""
 
+import ctypes
 import logging
 import os
 import secrets
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +26,22 @@ CORRUPT_TRIES, CORRUPT_PAUSE_S = 20, 0.005
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that is not closed if the file is damaged.
+
+    The last connection that is closed copies the write-ahead log into the database. A damaged log would destroy the
+    pages that earlier checkpoints have written. A process that ends with the connection open copies nothing.
+    """
+
+    must_stay_open: Callable[[], bool] = staticmethod(bool)
+
+    def close(self) -> None:
+        if self.must_stay_open():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))  # it is not closed by the garbage collector, either
+            return
+        super().close()
 
 
 class DatabaseFile:
@@ -61,7 +79,9 @@ class DatabaseFile:
             timeout=timeout_s,
             check_same_thread=False,
             cached_statements=256,
+            factory=_Connection,
         )
+        connection.must_stay_open = self.is_damaged
         try:
             if self._identity is None:
                 self._identity = found
@@ -136,6 +156,10 @@ class DatabaseFile:
                 ),
                 error,
             )
+
+    def is_damaged(self) -> bool:
+        """Return True once the file or its log was found damaged."""
+        return isinstance(self._given_up, StoreDamaged)
 
     def give_up(self, lost: StoreLost, cause: Exception | None = None) -> NoReturn:
         """Raise an error now, and each time that the file is checked again."""

@@ -28,16 +28,19 @@ def pauses() -> Backoff:
 
 
 class Outage:
-    """Logs once that the database does not answer, and once that it answers again."""
+    """Logs once that the database does not answer, or is lost, and once that it answers again."""
 
     def __init__(self, shown: str) -> None:
         self.shown = shown
         """The URL of the database, with its secrets masked."""
         self._since: float | None = None
+        self._is_lost = False
 
     def begin(self, error: BaseException) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
+        is_lost = isinstance(error, StoreLost)  # its error says what to do, also if a passing one came before
+        if self._since is None or (is_lost and not self._is_lost):
+            self._since = self._since or time.monotonic()
+            self._is_lost = is_lost
             logger.warning("database unavailable store=%s error=%s", self.shown, reason(error))
 
     def end(self) -> None:

@@ -49,5 +49,6 @@ class StoreErrors:
         """Return UnavailableError if the store raised the exception because it does not answer, else None."""
         if not isinstance(raised, StoreUnavailable):
             return None
-        self._lines.warning("store", "the store does not answer error=%s", raised)
+        if not isinstance(raised, StoreLost):  # that has its line, which says what to do
+            self._lines.warning("store", "the store does not answer error=%s", raised)
         return UnavailableError(raised.said, retry_after_s=1.0)

@@ -246,6 +246,41 @@ async def test_a_database_that_sqlite_calls_damaged_takes_nothing_more_until_a_r
     assert "restore a backup" in told[0]
 
 
+DAMAGE = """
+import asyncio, os, sqlite3, sys
+from a2a_grpc.store import StoreLost, open_store
+from a2a_grpc.store.contract.given import append, create, status
+async def main():
+    store = open_store(f"sqlite:///{sys.argv[1]}")
+    await store.open()
+    await create(store)
+    other = sqlite3.connect(sys.argv[1])
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    other.close()
+    await append(store, status(2), epoch=1)
+    os.truncate(f"{sys.argv[1]}-wal", 0)
+    try:
+        await append(store, status(3), epoch=1)
+    except StoreLost:
+        await store.close()
+        print("lost")
+asyncio.run(main())
+"""
+
+
+async def test_a_damaged_log_is_not_copied_over_what_the_last_checkpoint_has_written(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    code, out, err = await run_program("-c", DAMAGE, str(path))
+    assert (code, out) == (0, "lost\n")
+    assert "restore a backup" in err
+    store = SqlStore(f"sqlite:///{path}")
+    await store.open()
+    assert (await head_of(store)).seq == 1
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
 async def test_the_file_of_another_store_is_told_from_the_file_that_was_opened(store: SqlStore, tmp_path: Path) -> None:
     other = SqlStore(f"sqlite:///{tmp_path}/other.db")
     await other.open()
