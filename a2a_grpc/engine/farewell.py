@@ -56,7 +56,8 @@ async def waiting_for_another(resources: Resources, key: TaskKey, head: Head) ->
 
 class Farewell(Repeatable):
     """The backend of a turn whose task has ended: it writes nothing. The handler gets the recorded answers and results
-    of steps, then CancelledError where it waited, or where it begins a step that has no result."""
+    of steps, then CancelledError where it waited, or where it begins a step that has no result. Such a step in another
+    branch of the handler waits instead, since the question may be asked at the same time."""
 
     def __init__(self, waiting: Abandoned, key: TaskKey, resources: Resources) -> None:
         super().__init__(key, waiting.first.turn, waiting.first.origin, resources.log.store)
@@ -65,6 +66,12 @@ class Farewell(Repeatable):
         self._replay = cast(Replay, waiting.first.replay)
         self._is_canceled = False
         self._worker = asyncio.current_task()
+        self._waiting_branches: set[asyncio.Future[NoReturn]] = set()
+
+    def end(self) -> None:
+        """Cancel the branches that wait. Call this once the handler has ended."""
+        for waiting in self._waiting_branches:
+            waiting.cancel()
 
     @property
     def canceled(self) -> bool:
@@ -92,7 +99,9 @@ class Farewell(Repeatable):
 
     async def recorded(self, step: str) -> bytes | None:
         if (packed := await super().recorded(step)) is None:
-            await self._stop()
+            if asyncio.current_task() is self._worker:
+                await self._stop()
+            await self._never()
         return packed
 
     async def record(self, step: str, packed: bytes) -> None:
@@ -127,7 +136,12 @@ class Farewell(Repeatable):
         self._is_canceled = True
         assert self._worker is not None
         self._worker.cancel()
+        await self._never()
+
+    async def _never(self) -> NoReturn:
+        """Wait until the calling code is canceled."""
         never: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+        self._waiting_branches.add(never)
         await never
         raise AssertionError("the future has no result")
 
@@ -147,14 +161,14 @@ class Nothing(Sink):
 
 async def say_farewell(waiting: Abandoned, key: TaskKey, resources: Resources) -> None:
     """Run the handler up to where it waited, and cancel it there. What it raises is logged."""
-    first = waiting.first
+    first, backend = waiting.first, Farewell(waiting, key, resources)
     turn = Turn(
         skill=first.skill.id,
         request=first.request,
         task=waiting.task,
         context_id=waiting.task.context_id,
         principal=first.principal,
-        backend=Farewell(waiting, key, resources),
+        backend=backend,
         threads=resources.threads,
     )
     try:
@@ -168,3 +182,5 @@ async def say_farewell(waiting: Abandoned, key: TaskKey, resources: Resources) -
         )
     except BaseException:  # agent code may raise anything, and this is the outermost frame
         logger.exception("handler failed after its task had ended task=%s skill=%s", key.id, first.skill.id)
+    finally:
+        backend.end()

@@ -179,12 +179,17 @@ async def test_a_task_that_is_canceled_while_no_handler_is_in_memory_cancels_the
 
 async def test_in_memory_too_the_remote_task_is_canceled_after_what_the_handler_did_and_kept() -> None:
     called: list[str] = []
+    branches: list[asyncio.Task[Any]] = []
     async with serving(Guide().agent) as there:
 
         async def ask(turn: Turn) -> str:
+            beside = asyncio.create_task(turn.step("beside", asyncio.Event().wait))
             await turn.step("before", called.append, "once")
             await turn.remember("where", there.server.grpc_address)
-            return await RemoteAgent(str(await turn.recall("where"))).run(turn.text, turn=turn)
+            try:
+                return await RemoteAgent(str(await turn.recall("where"))).run(turn.text, turn=turn)
+            finally:
+                branches.append(beside)
 
         async with serving(agent_of(ask), store="memory:", ask_hold_s=0.0) as here:
             task = (await here.send(request("gate"))).task
@@ -195,7 +200,10 @@ async def test_in_memory_too_the_remote_task_is_canceled_after_what_the_handler_
                 assert [one.status.state for one in await tasks_at(there)] == [CANCELED]
 
             await eventually(is_canceled, within_s=20)
+            branches[0].cancel()
+    await asyncio.wait(branches)
     assert called == ["once"]
+    assert len(branches) == 2, "the branch beside does not keep the handler from its question"
 
 
 async def test_a_task_that_expires_while_no_handler_is_in_memory_cancels_the_remote_one(site: Site) -> None:
