@@ -35,6 +35,7 @@ OPTIONS: tuple[tuple[str, Any, Any, str, str | None], ...] = (
     ("chunk", Chunk, Chunk.LINES, "What of the program's output is sent at a time.", None),
     ("shell", bool, False, "Run the command in a shell, with pipes and variables.", None),
     ("exec_limit", int, 0, "Programs that run at a time; more wait. 0: two for each processor.", "N"),
+    ("exec_timeout_s", float, 0.0, "Seconds after which a program is stopped, and its task fails. 0: no limit.", "S"),
     ("name", str, "", "Name of the agent on its card; by default the name of the program.", "TEXT"),
     ("proxy", str, "", "Serve the agent of this card, of any binding: JSON-RPC, REST or gRPC.", "CARD_URL"),
     ("echo", bool, False, "Serve an agent that answers with the parts of the message.", None),
@@ -97,6 +98,7 @@ def find(target: str, options: dict[str, Any]) -> Served:
         chunk=options["chunk"].value,
         shell=options["shell"],
         limit=options["exec_limit"],
+        timeout_s=options["exec_timeout_s"],
     )
     if not options["shell"] and shutil.which(program := shlex.split(command)[0]) is None:
         raise ConfigurationError(f"--exec is '{command}'; there is no program '{program}' that can be run")

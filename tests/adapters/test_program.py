@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,39 @@ async def test_only_so_many_programs_run_at_a_time(tmp_path: Path) -> None:
     async with calling(python(code), limit=1) as client:
         tasks = await asyncio.gather(*(client.send("x") for _ in range(4)))
     assert [text_of(task.artifacts[0]) for task in tasks if isinstance(task, Task)] == ["1"] * 4
+
+
+@pytest.mark.parametrize("leaves", ["sleep 300", "setsid sleep 300"])
+async def test_a_child_that_keeps_the_output_open_does_not_keep_the_task_and_is_killed(
+    leaves: str, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    async with calling(f"{leaves} & echo $! > {pid}; echo hi; exit 3", shell=True, limit=1) as client:
+        task = await client.send("x")
+    child = int(pid.read_text())
+    try:
+        assert isinstance(task, Task)
+        assert text_of(task.status.message) == "The program ended with the code 3."
+        assert "hi\n" in "".join(text_of(artifact) for artifact in task.artifacts)
+        if "setsid" not in leaves:
+            await eventually(lambda: _holds(not _is_alive(child)))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(600)", "import os, time; os.close(1); time.sleep(600)"])
+async def test_a_program_that_does_not_end_in_time_is_stopped_and_its_task_fails(
+    code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with calling(python(code), timeout_s=0.2) as client:
+        task = await client.send("x")
+    assert isinstance(task, Task)
+    assert task.status.state == TaskState.TASK_STATE_FAILED
+    assert text_of(task.status.message) == "The program has not ended within 0.2 s."
+    assert "timeout_s=0.2" in caplog.text
+    with pytest.raises(ConfigurationError, match="time limit of a program is -1"):
+        agent_of("cat", timeout_s=-1)
 
 
 @pytest.mark.parametrize("command", ["", "  ", "cat 'half", []])
