@@ -1,6 +1,7 @@
 """Make text of other programs harmless before it is shown on a terminal or written to a log."""
 
 import re
+import unicodedata
 
 LINE_MAX = 2000
 """Characters of a text that is shown as one line. They fill about a screen."""
@@ -25,9 +26,11 @@ _HARMFUL = re.compile(
     f"|(?<![{_JOINED_SCRIPTS}])\u200c|\u200c(?![{_JOINED_SCRIPTS}])"
     "|(?<=[\ufe0e\ufe0f])[\ufe0e\ufe0f]"
 )
-_STACKED = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{8})"
-                      "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")  # fmt: skip
-"""Accents above each other that would cover the lines above and below."""
+MAX_STACKED = 8
+"""Accents above each other. More would cover the lines above and below."""
+
+_STACKABLE = re.compile(f"[^\x00-\u02ff]{{{MAX_STACKED + 1},}}")
+"""What may have too many accents: all of them come after the letters of Latin."""
 
 _LINE_END = re.compile("\r+\n")
 _BREAKS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -35,7 +38,18 @@ _BREAKS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 def harmless(text: str) -> str:
     """Replace by U+FFFD what controls a terminal, reorders a line or cannot be seen. Keep line ends and tabs."""
-    return _STACKED.sub(r"\1", _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", _LINE_END.sub("\n", text)))
+    return _STACKABLE.sub(_unstacked, _HARMFUL.sub("\N{REPLACEMENT CHARACTER}", _LINE_END.sub("\n", text)))
+
+
+def _unstacked(found: re.Match[str]) -> str:
+    """Return a text without the accents that are too many. Joiners between accents do not count."""
+    kept, stacked = [], 0
+    for character in found[0]:
+        if character not in "\u200c\u200d":
+            stacked = stacked + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if stacked <= MAX_STACKED:
+            kept.append(character)
+    return "".join(kept)
 
 
 def flat(text: str) -> str:

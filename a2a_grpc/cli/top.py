@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fetch import trusting
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
+from a2a_grpc.harmless import one_line
 from a2a_grpc.masking import mask_url
 
 if TYPE_CHECKING:
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 5.0
-MAX_BYTES = 16 << 20
+MAX_BYTES = 2 << 20
+"""The largest answer that is read. The metrics of a server have some 100 kB."""
+MAX_REASON = 300
+"""The largest length of an error of another program."""
 EPILOG = "Exit codes: 0 ended by Ctrl-C or --once, 2 usage, 3 unreachable."
 
 
@@ -63,7 +68,12 @@ async def _watch(url: str, interval_s: float, once: bool, ca_cert: str | None, o
     page = url if url.rstrip("/").endswith("/metrics") else f"{url.rstrip('/')}/metrics"
     tls = trusting(ca_cert)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=tls)) as session:
+    async with aiohttp.ClientSession(
+        timeout=timeout,
+        connector=aiohttp.TCPConnector(ssl=tls),
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,  # a small answer may inflate to more than the memory holds
+    ) as session:
         view = _View(mask_url(url), output)
         before = await _read(session, page)
         with view:
@@ -100,7 +110,7 @@ async def _read(session: "aiohttp.ClientSession", page: str) -> Reading:
                     raise UnreachableError(f"{where} has more than {MAX_BYTES} bytes")
         return Reading(text.decode(), time.monotonic())
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        reason = mask_url(str(error)) or f"no answer within {TIMEOUT_S:g} s"
+        reason = one_line(mask_url(str(error)), MAX_REASON) or f"no answer within {TIMEOUT_S:g} s"
         raise UnreachableError(f"{where} cannot be read: {reason}") from None
     except ValueError as error:
         raise UnreachableError(f"{where} has no metrics of Prometheus: {error}") from None
@@ -130,7 +140,7 @@ class _View:
     def show(self, found: dict[str, Any]) -> None:
         """Print one reading."""
         if self._is_json:
-            return self._print(json.dumps(found))
+            return self._print(json.dumps(_finite(found), allow_nan=False))
         lines = [f"{self._url}  {time.strftime('%H:%M:%S')}", *_lines(found)]
         return self._put(lines)
 
@@ -169,8 +179,19 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         words = []
         for name, value in values.items():
             if isinstance(value, dict):
-                words += [f"{key} {number:g}" for key, number in value.items()]
+                words += [f"{key} {_said(number)}" for key, number in value.items()]
             elif value is not None:
-                words.append(f"{TITLES.get(name, name)} {value:g}")
+                words.append(f"{TITLES.get(name, name)} {_said(value)}")
         if words:
             yield f"{group:9}{'   '.join(words)}"
+
+
+def _said(number: float) -> str:
+    return "?" if math.isnan(number) else f"{number:g}"
+
+
+def _finite(found: Any) -> Any:
+    """Return the numbers with None for NaN, which JSON does not have."""
+    if isinstance(found, dict):
+        return {name: _finite(value) for name, value in found.items()}
+    return None if isinstance(found, float) and math.isnan(found) else found

@@ -19,7 +19,7 @@ from a2a_grpc.client.failures import Failures, is_canceled
 from a2a_grpc.client.headers import Headers, Metadata
 from a2a_grpc.client.identity import Identity
 from a2a_grpc.client.offers import check_offered
-from a2a_grpc.client.responses import accepted
+from a2a_grpc.client.responses import accepted, is_of_task
 from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.spans import Spans, UnarySpan, open_spans
@@ -228,4 +228,4 @@ class Calls:
                 raise
             raise self.failures.error_of_cancel() from None
         self.contact.answered()
-        return accepted(method, response)
+        return is_of_task(accepted(method, response), getattr(request, "id", ""))

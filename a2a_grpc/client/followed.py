@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from a2a_grpc.client.growth import Growth
+from a2a_grpc.client.growth import Growth, Repeats
+from a2a_grpc.client.responses import other_task
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.snapshot_diff import artifact_diff, snapshot_diff, tells_its_status
 from a2a_grpc.lifecycle import Event, Fold
@@ -24,16 +25,29 @@ class FollowedTask:
         self._heard: Fold | None = None
         """The events of a send that come before any Task, as servers of other makes send them, folded."""
         self._growth = Growth(settings)
+        self._repeats = Repeats()
 
     @property
     def task(self) -> Task | None:
         """The task; None before the first Task among the events."""
         return self._fold.task if self._fold is not None else None
 
+    def check(self, event: Event | None) -> None:
+        """Raise InvalidAgentResponseError for an event or a snapshot of another task."""
+        found = self.id
+        match event:
+            case Task():
+                found = event.id
+            case TaskArtifactUpdateEvent() | TaskStatusUpdateEvent():
+                found = event.task_id
+        if self.id and found != self.id:
+            raise other_task(found, self.id)
+
     def apply(self, event: Event, *, is_numbered: bool) -> Sequence[Event]:
         """Apply an event or a snapshot. Return what is new to the reader of the stream.
 
-        Raise ResponseTooLargeError if the task grows over the limits of the client.
+        Raise ResponseTooLargeError if the task grows over the limits of the client, and InvalidAgentResponseError for
+        snapshots without end that change nothing.
         """
         match event:
             case TaskArtifactUpdateEvent():
@@ -42,6 +56,7 @@ class FollowedTask:
                 self.id, self.state = event.task_id, event.status.state
             case Task():
                 return self._begin(event, is_numbered=is_numbered)
+        self._repeats.add(is_news=True)
         fold = self._fold
         if fold is None and not is_numbered:
             fold = self._heard = self._heard or Fold(Task(id=self.id))
@@ -67,4 +82,6 @@ class FollowedTask:
         known, whole = self.task, Task()
         whole.CopyFrom(snapshot)
         self._fold = Fold(whole, is_told=not is_numbered and tells_its_status(whole))
-        return (snapshot,) if known is None else snapshot_diff(known, snapshot)
+        fresh = (snapshot,) if known is None else snapshot_diff(known, snapshot)
+        self._repeats.add(is_news=bool(fresh) or known != snapshot)
+        return fresh

@@ -76,7 +76,11 @@ class Progress:
         return self._taken.is_known or not self.places.is_numbered
 
     def element(self, event: Event | None) -> Step:
-        """Apply the next element; None for one of a later contract. Return WAIT if the server has left events out."""
+        """Apply the next element; None for one of a later contract. Return WAIT if the server has left events out.
+
+        Raise InvalidAgentResponseError for an element of another task.
+        """
+        self.followed.check(event)
         if self.places.is_numbered:
             turn = self.places.turn(isinstance(event, Task), self.followed.task is not None)
             if turn is Turn.REPEATED:

@@ -20,8 +20,12 @@ from a2a_grpc.client.inflating import Broken, TooLarge, inflated
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.counting import Counter, Malformed, TooMany
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError
+from a2a_grpc.harmless import one_line
 from a2a_grpc.parts import children
-from a2a_grpc.wire import SERVICE, SERVICE_NAME
+from a2a_grpc.wire import SERVICE, SERVICE_NAME, Task
+
+MAX_ID = 100
+"""The largest length of an id in an error."""
 
 Reader: TypeAlias = Callable[[bytes], ProtobufMessage | A2AError]
 
@@ -85,6 +89,20 @@ def accepted(method: str, response: Any) -> Any:
     if response is None:  # grpc.aio's own answer to a deserializer that failed, such as for want of memory
         raise unreadable(method, "it could not be parsed")
     return response
+
+
+def is_of_task(response: Any, task_id: str) -> Any:
+    """Return the response. Raise InvalidAgentResponseError if it is another task than the one with this id."""
+    if isinstance(response, Task) and response.id != task_id:
+        raise other_task(response.id, task_id)
+    return response
+
+
+def other_task(found: str, task_id: str) -> InvalidAgentResponseError:
+    """Return the error for a response about another task."""
+    return InvalidAgentResponseError(
+        f"the agent was asked for task '{one_line(task_id, MAX_ID)}' and answered with task '{one_line(found, MAX_ID)}'"
+    )
 
 
 class CheckedChannel:

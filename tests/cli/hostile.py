@@ -41,6 +41,8 @@ FORGED = "FORGED"
 EVIL = f"evil{CONTROLS}{MARKUP}\n{FORGED} line\r\n{FORGED} line\r{FORGED} line\u2028{FORGED} line\x85{FORGED} line"
 CONTENT = f"evil{CONTROLS}{MARKUP}\nsecond line"
 """Contents may have lines of their own."""
+ASKED = "t-1"
+"""The id of the task that the commands name."""
 LONG = "long" * 25_000
 
 M = TypeVar("M", bound=ProtobufMessage)
@@ -116,9 +118,12 @@ def hostile_task(state: TaskState, *, is_wild: bool = False) -> Task:
 def hostile_answers(task: Task) -> dict[str, Any]:
     """What a hostile agent answers to each RPC."""
     answers: dict[str, Any] = {rpc: filled(type(answer)(), is_wild=False) for rpc, answer in ANSWERS.items()}
-    answers["GetTask"] = answers["CancelTask"] = task
     for rpc in ("SendMessage", "SendStreamingMessage", "SubscribeToTask"):
         answers[rpc].task.CopyFrom(task)
+    asked = Task()
+    asked.CopyFrom(task)
+    asked.id = answers["SubscribeToTask"].task.id = ASKED  # that of another task would be refused
+    answers["GetTask"] = answers["CancelTask"] = asked
     answers["ListTasks"].tasks[0].CopyFrom(task)
     for rpc in ("ListTasks", "ListTaskPushNotificationConfigs"):
         answers[rpc].next_page_token = ""

@@ -188,6 +188,8 @@ def test_text_of_every_script_and_emoji_of_several_people_stay_as_they_are() -> 
 
 def test_accents_do_not_reach_into_other_lines() -> None:
     assert harmless("Z" + "\u0336\u0351" * 50) == "Z" + "\u0336\u0351" * 4
+    for mark in "\u0e47\u0670\u0f72\u20dd":  # Thai, Arabic, Tibetan, and one that encloses
+        assert harmless(f"\u0e01{mark * 100}x") == f"\u0e01{mark * 8}x"
 
 
 def test_a_line_is_one_line_of_bounded_length_and_a_block_stands_behind_a_gutter() -> None:

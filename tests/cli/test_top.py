@@ -1,10 +1,15 @@
 """`a2a-grpc top`: what a server does, from its own metrics."""
 
+import json
+import re
+
 import pytest
 
 from a2a_grpc.cli.readings import Reading, shown
+from a2a_grpc.cli.top import _finite
 from a2a_grpc.client import connect
 from tests.cli.terminal import Done, error_of, objects, plain, run, running
+from tests.client.peers import Page, Site
 from tests.harness import scripted_agent, serving
 
 UNREACHABLE = 3
@@ -85,6 +90,41 @@ async def test_a_server_without_metrics_or_none_at_all_is_named_in_one_line() ->
     assert "it must be http://… or https://…" in error_of(wrong, 2)
 
 
-def test_a_text_that_is_no_metrics_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"."):
-        Reading("<html>", 0.0)
+@pytest.mark.parametrize("text", ["<html>", "{} 3\n", "# TYPE a\na{\n", 'a{b="\x1b\n'])
+def test_a_text_that_is_no_metrics_is_refused_with_a_reason_in_one_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^[^\x00-\x1f]+$"):
+        Reading(text, 0.0)
+
+
+OPEN = 'a2a_grpc_calls_open{a2a_grpc_call_kind="%s"} %s\n'
+HOSTILE = {
+    "good": OPEN % ("unary", 1),
+    "not a number": OPEN % ("unary", "NaN")
+    + "rpc_server_call_duration_seconds_count NaN\na2a_grpc_push_age_seconds NaN\n",
+    "infinite": "a2a_grpc_followers +Inf\nrpc_server_call_duration_seconds_count +Inf\n",
+    "large": 2 * (OPEN % ("unary", "1e308")) + 'rpc_server_call_duration_seconds_count{rpc_method="z"} -1e308\n',
+    "lines": OPEN % ("x\\nruns     FORGED\x1b]0;t\x07\u202e", 3),
+    "long": OPEN % ("x" * 1_000_000, 3),
+    "many": "".join(OPEN % (kind, 1) for kind in range(10_000)),
+    "wrong": "{} 3\n",
+    "too large": OPEN % ("x" * 3_000_000, 3),
+}
+
+
+async def test_hostile_metrics_write_no_lines_of_their_own_are_cut_and_do_not_end_the_view() -> None:
+    pages = [Page(HOSTILE["good"].encode()), *(Page(text.encode()) for text in HOSTILE.values())]
+    async with Site(*pages, Page(HOSTILE["good"].encode())) as site:
+        async with running("top", f"{site.url}/metrics", "--interval=0.1") as command:
+            await command.out.until(f"has more than {2 << 20} bytes")
+            command.interrupt()
+            done = await command.finished()
+    assert (done.code, done.err) == (0, "")
+    assert "runs     FORGED" not in done.out.splitlines()
+    assert max(len(line) for line in done.out.splitlines()) < 1000
+    assert "unary ?" in done.out
+    assert "followers ?" in done.out
+    assert "(others) 9980" in done.out
+    assert "has no metrics of Prometheus: a line cannot be parsed" in done.out
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", done.out)
+    infinite = Reading(HOSTILE["infinite"], 1.0)
+    assert json.dumps(_finite(shown(Reading("", 0.0), infinite)), allow_nan=False)

@@ -32,7 +32,7 @@ from tests.attacks import http2
 from tests.attacks.http2 import ScriptedServer
 from tests.client.cost import held_mib
 from tests.client.foreign import foreign, stays_open, task
-from tests.client.peers import DONE, OPERATIONS, RPCS, Peer, collected, peering
+from tests.client.peers import DONE, OPERATIONS, RPCS, STREAMS, Peer, collected, peering
 from tests.harness import run_program
 
 MiB = 1 << 20
@@ -211,6 +211,37 @@ async def test_elements_of_a_kind_that_is_not_known_are_passed_over() -> None:
     async with peering(peer), connect(peer.address) as client:
         events = await collected(client.subscribe("t-1"))
     assert [type(event).__name__ for event in events] == ["Task", "TaskStatusUpdateEvent"]
+
+
+def of_another(kind: str) -> StreamResponse:
+    """An element of a stream that is about task t-2."""
+    match kind:
+        case "task":
+            return StreamResponse(task=Task(id="t-2", status=TaskStatus(state=COMPLETED)))
+        case "status":
+            return StreamResponse(
+                status_update=TaskStatusUpdateEvent(task_id="t-2", status=TaskStatus(state=COMPLETED))
+            )
+    return StreamResponse(artifact_update=TaskArtifactUpdateEvent(task_id="t-2", artifact=Artifact(artifact_id="a")))
+
+
+@pytest.mark.parametrize("rpc", ["SendStreamingMessage", "SubscribeToTask", "GetTask", "CancelTask"])
+async def test_an_answer_about_another_task_is_refused(rpc: str) -> None:
+    peer = Peer()
+    async with peering(peer), connect(peer.address) as client:
+        for kind in ("task", "status", "artifact") if rpc in STREAMS else ("task",):
+            another = of_another(kind)
+            peer.answers[rpc] = [working(), another] if rpc in STREAMS else another.task
+            with pytest.raises(InvalidAgentResponseError, match="asked for task 't-1' and answered with task 't-2'"):
+                await OPERATIONS[rpc](client)
+
+
+@pytest.mark.parametrize("rpc", STREAMS)
+async def test_a_stream_that_repeats_its_snapshot_without_end_is_an_error(rpc: str) -> None:
+    peer = Peer(answers={rpc: itertools.repeat(working())})
+    async with peering(peer), connect(peer.address) as client:
+        with pytest.raises(InvalidAgentResponseError, match="1000 snapshots of the task in a row changed nothing"):
+            await OPERATIONS[rpc](client)
 
 
 # -- connections
