@@ -49,7 +49,7 @@ class Reading:
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
                     self._samples.setdefault(sample.name, []).append(Sample(dict(sample.labels), float(sample.value)))
-        except Exception as error:  # whatever the parser stumbles over
+        except Exception as error:  # the parser raises what it stumbles over
             raise ValueError(one_line(str(error), MAX_LABEL) or "a line cannot be parsed") from None
 
     def samples(self, name: str) -> Iterator[Sample]:
