@@ -6,6 +6,7 @@ executor     an `AgentExecutor` of the official SDK as an agent
 langgraph    a compiled graph of LangGraph, and remote agents as its tools
 google_adk   an agent of Google ADK as an agent, and a remote agent as a tool of ADK
 program      a program: its input is the message, its output the artifact
+process      such a program as it runs, with its pipes, its time limit and its end
 pydantic_ai  an agent of Pydantic AI as an agent, and a remote agent as its tool
 openai_agents  an agent of the OpenAI Agents SDK as an agent, and a remote agent as its tool
 proxy        an agent of another binding, served here
