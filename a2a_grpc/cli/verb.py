@@ -44,6 +44,9 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 CONNECT_TIMEOUT_S = 2.0
 """The time in seconds to reach an agent. It is short, since a person at a terminal waits."""
 
+TEXTS = {"header", "extension", "tenant"}
+"""Shared options that are texts of the protocol. The others are paths, or are checked as addresses and credentials."""
+
 OWN_OPTIONS = {"timeout_s", "connect_timeout_s"}
 """Settings for which the command line has another option."""
 
@@ -186,6 +189,7 @@ def shared_parameters(authenticates: bool = True) -> list[inspect.Parameter]:
 def _run(function: Verb, arguments: dict[str, Any], given: dict[str, Any], hears_interrupts: bool) -> int:
     try:
         arguments = decoded(arguments)
+        given |= decoded({name: given[name] for name in TEXTS & given.keys()})
         session = _session(given)
         return asyncio.run(_main(function, session, arguments, hears_interrupts))
     except (A2AError, ConfigurationError, TimeoutError) as error:

@@ -192,6 +192,7 @@ async def test_an_id_that_is_no_text_and_a_folder_that_cannot_be_are_refused_bef
     cases = {
         ("get", no_text): "the task id is not UTF-8",
         ("send", "hi", "--context", no_text): "the context is not UTF-8",
+        ("list", "--tenant", no_text): "the tenant is not UTF-8",
         ("send", "hi", "--save", long): f"--save '{long}': File name too long",
     }
     for said, done in zip(cases.values(), await run_all(*cases), strict=True):
