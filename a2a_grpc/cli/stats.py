@@ -47,6 +47,8 @@ def stats(store: Url, output: Output = OutputFormat.TEXT) -> None:
     others = {
         "held": found.held,
         "waiting_messages": found.waiting_messages,
+        "notes": found.notes,
+        "note_bytes": found.note_bytes,
         "snapshots": found.snapshots,
         "idempotency_keys": found.keys,
         "replicas": found.replicas,
@@ -63,6 +65,7 @@ def stats(store: Url, output: Output = OutputFormat.TEXT) -> None:
         columns.append((name, str(of.tasks), str(of.records), *sizes, _time(of.oldest_us), _time(of.newest_us)))
     for row in _aligned(columns):
         say(row)
+    say(f"results of steps and remembered values: {found.notes}, {size(found.note_bytes)}")
     pushes = ", ".join(f"{count} {state}" for state, count in found.pushes.items()) or "0"
     say(f"held by replicas: {found.held}; replicas: {found.replicas}; messages that wait: {found.waiting_messages}")
     return say(f"push configs: {pushes}; idempotency keys: {found.keys}; snapshots: {found.snapshots}")

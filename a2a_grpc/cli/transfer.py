@@ -215,7 +215,7 @@ async def _load(database: "Database", source: IO[bytes]) -> int:
     for item in read_export(source, export):
         if isinstance(item, Imported):
             tasks.append(item)
-            size += item.row["size"]
+            size += item.row["size"] + sum(len(note["value"]) for note in item.notes)
         else:
             keys.append(item)
         if len(tasks) == BATCH_TASKS or size >= BATCH_BYTES or len(keys) == BATCH_TASKS:

@@ -260,10 +260,12 @@ async def check_stats_and_purge(url: str) -> None:
     assert counted["states"]["COMPLETED"]["records"] == 13
     assert counted["states"]["COMPLETED"]["oldest"] == "1970-01-01T00:00:02Z"
     others = {name: counted[name] for name in ("held", "waiting_messages", "idempotency_keys", "push_configs")}
+    assert (counted["notes"], counted["note_bytes"]) == (2, 2)
     assert others == {"held": 2, "waiting_messages": 1, "idempotency_keys": 1, "push_configs": {"active": 2}}
     text = (await run("db", "stats", "--store", url)).out
     assert "COMPLETED" in text
     assert "push configs: 2 active; idempotency keys: 1" in text
+    assert "results of steps and remembered values: 2, 2 B" in text
     purge = ("db", "purge", "--store", url)
     assert (await run(*purge, "--older-than", "1d", "--yes", "-o", "json")).out == (
         '{"deleted": true, "tasks": 0, "states": {}}\n'

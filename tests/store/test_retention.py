@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from sqlalchemy import Connection, select
 
 from a2a_grpc.engine import EngineSettings
 from a2a_grpc.engine.sweep import PAGE, sweep
@@ -20,7 +21,12 @@ from a2a_grpc.lifecycle import (
     WORKING,
 )
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, Scope, TaskStore, open_store
+from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.migrations import upgrade
+from a2a_grpc.store.sql.purging import MAX_PARTS
+from a2a_grpc.store.sql.schema import note, task
+from a2a_grpc.store.sql.upkeep.deleting import Deleted, delete_page, found, time_before
+from a2a_grpc.store.sql.upkeep.opened import opened
 from a2a_grpc.wire import TaskState
 from tests.covers import covers
 from tests.guarantees.rig import believe_ages, key_of, serving_on, stored_task
@@ -108,6 +114,32 @@ async def test_the_end_counts_by_its_time_in_utc_to_the_second(store: TaskStore)
     await believe_ages(store)
     assert await sweep(store, SETTINGS) == 1
     assert await names(store) == ["ended-3570-s-ago"]
+
+
+async def test_a_page_counts_the_notes_that_it_deletes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tasks.db"
+    await upgrade(url)
+    store = open_store(url)
+    assert isinstance(store, SqlStore)
+    await store.open()
+    for place in range(3):
+        await put(store, f"ended-{place}", COMPLETED, 100.0 - place)
+    await believe_ages(store)
+
+    def fill_notes(connection: Connection) -> None:
+        for pk in connection.scalars(select(task.c.pk)).all():
+            values = [{"task": pk, "turn": 1, "name": f"{n}", "value": b"1234"} for n in range(MAX_PARTS // 2)]
+            connection.execute(note.insert(), values)
+
+    await store._write(fill_notes)
+    assert await store.purge(ended_age_s=1.0, keep=0, limit=10) == 1
+    async with opened(url, writes=True) as database:
+        before_us = await database.read(time_before, 1.0)
+        of_task = MAX_PARTS // 2 * 4 + await database.read(lambda found: found.scalar(select(task.c.size)) or 0)
+        assert await database.read(found, before_us, ENDS) == {"COMPLETED": Deleted(2, 2 * of_task)}
+        assert await database.write(delete_page, before_us, ENDS) == {"COMPLETED": Deleted(1, of_task)}
+    assert await names(store) == ["ended-2"]
+    await store.close()
 
 
 async def test_beyond_their_number_the_oldest_go_and_whoever_has_not_ended_is_not_counted(store: TaskStore) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Select, text
+from sqlalchemy import Connection, Select, literal, select, text
 
 from a2a_grpc.database.connect import connect
 from a2a_grpc.database.transactions import Database
@@ -18,6 +18,7 @@ from a2a_grpc.store import ListFilter, Position
 from a2a_grpc.store.contract.given import KEY, append, create, status
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.migrations import upgrade
+from a2a_grpc.store.sql.schema import note, task
 from a2a_grpc.store.sql.statements.lists import ended_statement, page_statement, surplus_statement
 from a2a_grpc.store.sql.statements.tasks import COUNT_WAITING, WAITING_LONGER
 
@@ -27,7 +28,7 @@ MIDDLE = Position(500_000, "t-0500")
 
 @asynccontextmanager
 async def populated(url: str) -> AsyncIterator[Database]:
-    """A database with tasks: every tenth in a context of its own, half of them ended."""
+    """A database with tasks: every tenth in a context of its own, half of them ended, a note each."""
     await upgrade(url)
     store = SqlStore(url)
     await store.open()
@@ -43,13 +44,19 @@ async def populated(url: str) -> AsyncIterator[Database]:
     )
     await store.close()
     database = connect(DatabaseUrl.parse(url))
+    await database.write(_give_notes)
     await database.write(_analyze)
     yield database
     await database.close()
 
 
+def _give_notes(connection: Connection) -> None:
+    notes = select(task.c.pk, literal(1), literal("a"), literal(b"x"))
+    connection.execute(note.insert().from_select(["task", "turn", "name", "value"], notes))
+
+
 def _analyze(connection: Connection) -> None:
-    for table in ("a2a_task", "a2a_record"):
+    for table in ("a2a_task", "a2a_record", "a2a_note"):
         connection.execute(text(f"ANALYZE {'TABLE ' if connection.dialect.name == 'mysql' else ''}{table}")).close()
 
 
@@ -83,6 +90,8 @@ def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 class Plans:
     """The same for every database."""
 
+    key_of_notes: str
+
     @pytest.mark.parametrize("after", [None, MIDDLE])
     async def test_a_page_of_a_list_goes_along_the_index_without_a_sort(
         self, database: Database, after: Position | None
@@ -99,7 +108,10 @@ class Plans:
 
     async def test_a_purge_finds_the_oldest_along_an_index(self, database: Database) -> None:
         assert await database.read(_explain, surplus_statement(100)) == ({"a2a_task_ended"}, False)
-        assert await database.read(_explain, ended_statement(20_000, None, 100)) == ({"a2a_task_ended"}, False)
+        assert await database.read(_explain, ended_statement(20_000, None, 100)) == (
+            {"a2a_task_ended", self.key_of_notes},
+            False,
+        )
 
     async def test_what_waits_longest_is_found_and_counted_along_an_index(self, database: Database) -> None:
         longest = WAITING_LONGER.params(age_us=1_000_000, at_most=100)
@@ -108,6 +120,8 @@ class Plans:
 
 
 class TestSqlite(Plans):
+    key_of_notes = "sqlite_autoindex_a2a_note_1"
+
     @pytest.fixture
     async def database(self, tmp_path: Path) -> AsyncIterator[Database]:
         async with populated(f"sqlite:///{tmp_path}/tasks.db") as database:
@@ -115,6 +129,8 @@ class TestSqlite(Plans):
 
 
 class TestPostgres(Plans):
+    key_of_notes = "a2a_note_pkey"
+
     @pytest.fixture
     async def database(self, postgres_url: str) -> AsyncIterator[Database]:
         async with populated(postgres_url) as database:
@@ -122,6 +138,8 @@ class TestPostgres(Plans):
 
 
 class TestMariadb(Plans):
+    key_of_notes = "PRIMARY"
+
     @pytest.fixture
     async def database(self, mariadb_url: str) -> AsyncIterator[Database]:
         async with populated(mariadb_url) as database:

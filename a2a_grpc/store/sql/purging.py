@@ -2,33 +2,42 @@
 
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row, Select
 
 from a2a_grpc.store.sql.statements.coordination import DELETE_BINDING, OLD_BINDINGS
 from a2a_grpc.store.sql.statements.lists import DELETE_TASK, NOW, ended_statement, surplus_statement
 from a2a_grpc.store.values import TaskKey
 
-MAX_RECORDS = 20_000
-"""Records that one page deletes, or those of one task. Appends wait for no more than that."""
+MAX_PARTS = 20_000
+"""Records and notes that one page deletes, or those of one task. Appends wait for no more than that."""
 
 
 def purge(connection: Connection, ended_age_s: float, keep: int, limit: int) -> list[TaskKey]:
     """Delete ended tasks. Return their names."""
     ended_before_us = _before_us(connection, ended_age_s)
     surplus = connection.execute(surplus_statement(keep)).first()
-    page: list[Any] = []
-    records = 0
-    for row in connection.execute(
-        ended_statement(ended_before_us, (surplus.ended_us, surplus.pk) if surplus else None, limit)
-    ).all():
-        records += row.seq
-        if page and records > MAX_RECORDS:
+    statement = ended_statement(ended_before_us, (surplus.ended_us, surplus.pk) if surplus else None, limit)
+    return [TaskKey(row.tenant, row.owner, row.id) for row in delete(connection, statement)]
+
+
+def delete(connection: Connection, statement: Select[Any]) -> list[Row[Any]]:
+    """Delete the first tasks that a statement finds, up to MAX_PARTS. Return their rows.
+
+    Args:
+        connection: A transaction.
+        statement: Locks rows of tasks, with the columns `pk` and `parts`.
+    """
+    page: list[Row[Any]] = []
+    parts = 0
+    for row in connection.execute(statement).all():
+        parts += row.parts
+        if page and parts > MAX_PARTS:
             break
         page.append(row)
     if page:
-        for statement in DELETE_TASK:
-            connection.execute(statement, [{"of_pk": row.pk} for row in page])
-    return [TaskKey(row.tenant, row.owner, row.id) for row in page]
+        for deletion in DELETE_TASK:
+            connection.execute(deletion, [{"of_pk": row.pk} for row in page])
+    return page
 
 
 def forget(connection: Connection, bound_age_s: float, limit: int) -> int:

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.schema import note, pending, push, record, snapshot, task
+from a2a_grpc.store.sql.statements.notes import COUNT_OF_TASK
 from a2a_grpc.store.sql.statements.tasks import KEY, KEY_COLUMNS, THIS_TASK
 from a2a_grpc.store.values import ListFilter, Position, Scope
 
@@ -49,6 +50,8 @@ NOW = select(now_us())
 """Read the clock of the database."""
 
 _ended = task.c.ended_us.is_not(None)
+PARTS = (task.c.seq + COUNT_OF_TASK).label("parts")
+"""The number of records and notes of a task, which are deleted with it."""
 DELETE_TASK = (
     *(table.delete().where(table.c.task == bindparam("of_pk")) for table in (record, snapshot, pending, push, note)),
     task.delete().where(THIS_TASK),
@@ -73,7 +76,7 @@ def ended_statement(ended_before_us: int, surplus: tuple[int, int] | None, limit
     if surplus is not None and surplus[0] >= ended_before_us:
         is_old = and_(task.c.ended_us <= surplus[0], or_(task.c.ended_us < surplus[0], task.c.pk <= surplus[1]))
     return (
-        select(task.c.pk, *KEY_COLUMNS, task.c.seq)
+        select(task.c.pk, *KEY_COLUMNS, PARTS)
         .where(_ended, is_old)
         .order_by(task.c.ended_us, task.c.pk)
         .limit(limit)

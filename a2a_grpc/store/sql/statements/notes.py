@@ -49,3 +49,9 @@ SIZES = (
     .where(KEY, note.c.turn == bindparam("of_turn"))
 )
 """Read the names of the notes of a turn, and the sizes of their values."""
+COUNT_OF_TASK = select(func.count()).where(note.c.task == task.c.pk).correlate(task).scalar_subquery()
+"""The number of notes of a task, as a column of a statement that reads the task."""
+BYTES = func.coalesce(func.sum(func.length(note.c.value)), 0)
+"""The size of notes, in bytes."""
+BYTES_OF_TASK = select(BYTES).where(note.c.task == task.c.pk).correlate(task).scalar_subquery()
+"""The size of the notes of a task, as a column."""

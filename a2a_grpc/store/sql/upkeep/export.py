@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, func, select
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.store.sql.migrations import HEAD
 from a2a_grpc.store.sql.schema import agent, binding, note, pending, push, record, snapshot, task
+from a2a_grpc.store.sql.statements.notes import BYTES_OF_TASK
 from a2a_grpc.store.sql.upkeep.rows import to_json
 
 FORMAT = 1
@@ -22,9 +23,6 @@ TOGETHER = 100
 TOGETHER_BYTES = 4 << 20
 TOGETHER_RECORDS = 5000
 KEYS_AT_ONCE = 1000
-_NOTES_SIZE = (
-    select(func.coalesce(func.sum(func.length(note.c.value)), 0)).where(note.c.task == task.c.pk).scalar_subquery()
-)
 _NOTES = select(note).join(task, task.c.pk == note.c.task).where(task.c.ended_us.is_(None))
 
 Line = dict[str, Any]
@@ -94,7 +92,7 @@ def _agent(connection: Connection) -> str:
 
 
 def _entries(connection: Connection, chosen: Chosen, after: int) -> list[_Entry]:
-    query = select(task.c.pk, task.c.seq, task.c.size + _NOTES_SIZE).where(task.c.pk > after)
+    query = select(task.c.pk, task.c.seq, task.c.size + BYTES_OF_TASK).where(task.c.pk > after)
     if chosen.ids:
         query = query.where(task.c.id.in_(sorted(chosen.ids)))
     if chosen.states:

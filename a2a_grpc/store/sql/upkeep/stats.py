@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, func, select
 
 from a2a_grpc.lifecycle import state_name
-from a2a_grpc.store.sql.schema import agent, binding, pending, push, replica, snapshot, task
+from a2a_grpc.store.sql.schema import agent, binding, note, pending, push, replica, snapshot, task
+from a2a_grpc.store.sql.statements.notes import BYTES
 from a2a_grpc.store.sql.statements.outbox import State
 
 
@@ -39,6 +40,8 @@ class Stats:
         states: The tasks, by the names of their states.
         held: The number of tasks that a replica holds.
         waiting_messages: The number of messages that wait for their turn, or may have to run again.
+        notes: The number of notes: results of steps, and values that tasks remember.
+        note_bytes: The size of the notes, in bytes.
         snapshots: The number of snapshots.
         keys: The number of idempotency keys.
         replicas: The number of replicas with a lease.
@@ -49,6 +52,8 @@ class Stats:
     states: dict[str, OfState]
     held: int
     waiting_messages: int
+    notes: int
+    note_bytes: int
     snapshots: int
     keys: int
     replicas: int
@@ -73,16 +78,19 @@ _HELD = select(func.count()).select_from(task).where(task.c.replica.is_not(None)
 
 
 def stats(connection: Connection) -> Stats:
-    """Return what a database has. All rows of tasks are read, and no records."""
+    """Return what a database has. All rows of tasks and the sizes of all notes are read, and no records."""
 
     def count(of: type[object] | object) -> int:
         return int(connection.execute(select(func.count()).select_from(of)).scalar_one())  # type: ignore[arg-type]
 
+    note_bytes = int(connection.execute(select(BYTES)).scalar_one())
     return Stats(
         agent=connection.scalars(select(agent.c.name)).first() or "",
         states={state_name(state): OfState(*map(int, facts)) for state, *facts in connection.execute(_STATES)},
         held=connection.execute(_HELD).scalar_one(),
         waiting_messages=count(pending),
+        notes=count(note),
+        note_bytes=note_bytes,
         snapshots=count(snapshot),
         keys=count(binding),
         replicas=count(replica),
