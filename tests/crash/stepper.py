@@ -1,4 +1,4 @@
-"""An agent whose job has five steps, and which kills its own process once at every point of the job.
+"""An agent whose job has four steps, and which kills its own process once at every point of the job.
 
 JOURNAL in the environment is the path of its journal, with a line for each thing that happened. The process forks a
 server, and another one after each death, so that Python starts once.
@@ -16,19 +16,31 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine, event
+
 from a2a_grpc import Agent, Turn
 from a2a_grpc.cli import serve_command
 from tests.forks import LIBRARIES
 
-STEPS = 5
-POINTS = [f"{point} {step}" for step in range(STEPS) for point in ("begun", "done", "writing", "stored")]
-"""A step was begun; has had its effect; its result is on the way to the store; is stored."""
-WRITING_S = 0.004
-"""About the time that a result is on its way."""
+STEPS = 4
+POINTS = [f"{point} {step}" for step in range(STEPS) for point in ("begun", "done", "written", "writing", "stored")]
+"""A step was begun; has had its effect; its result is written and not committed; at a random moment of the write; its
+result is stored."""
 WATCH_S = 0.2
 
-agent = Agent("Stepper", "Does a job in five steps.", resumable=True)
+agent = Agent("Stepper", "Does a job in four steps.", resumable=True)
 journal = Path(os.environ.get("JOURNAL", os.devnull))
+
+
+class Write:
+    """The next write of a result."""
+
+    step: int | None = None
+    """The step whose result it is; None if the next write is not one of a result."""
+    takes_s = 0.0
+    """About the time that it takes."""
+    killing: threading.Thread | None = None
+    """Kills the process at a moment of the write."""
 
 
 def note(what: str, *facts: Any) -> None:
@@ -49,17 +61,24 @@ def die(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_soon(point: str) -> None:
-    """Kill the process at a moment while something else is done, unless an earlier one has."""
-    if [point] in noted("death"):
-        return
-    note("death", point)
+def die_while_writing(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    """Kill the process at a random moment of the write of a result that begins, unless an earlier one has died so."""
 
-    def kill() -> None:
-        time.sleep(random.uniform(0.0, WRITING_S))
-        os.kill(os.getpid(), signal.SIGKILL)
+    def kill(point: str) -> None:
+        time.sleep(random.uniform(0.0, Write.takes_s))
+        die(point)
 
-    threading.Thread(target=kill, daemon=True).start()
+    point = f"writing {Write.step}"
+    is_next = [f"written {Write.step}"] in noted("death") and [point] not in noted("death")
+    if Write.step is not None and is_next and statement.startswith("INSERT INTO a2a_note"):
+        Write.killing = threading.Thread(target=kill, args=(point,), daemon=True)
+        Write.killing.start()
+
+
+def die_before_commit(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    """Kill the process once it has written a result and not committed it, unless it is to die in another way."""
+    if Write.step is not None and Write.killing is None and statement.startswith("INSERT INTO a2a_note"):
+        die(f"written {Write.step}")
 
 
 def effect(step: int) -> str:
@@ -68,7 +87,7 @@ def effect(step: int) -> str:
     value = f"{step}: {random.random()}"
     note("effect", step, value)
     die(f"done {step}")
-    die_soon(f"writing {step}")
+    Write.step = step
     return value
 
 
@@ -79,12 +98,19 @@ async def effect_later(step: int) -> str:
 
 @agent.skill()
 async def work(turn: Turn) -> list[str]:
-    """Do five steps."""
+    """Do four steps."""
     results: list[str] = []
+    await turn.remember("warm", 0)
+    begun = time.monotonic()
+    await turn.remember("warm", 1)
+    Write.takes_s = time.monotonic() - begun
     note("progress", await turn.recall("progress", 0))
     note("same", turn.now().isoformat(), turn.random(), str(turn.uuid()), turn.new_call_id())
     for step in range(STEPS):
         result: str = await turn.step("step#", effect_later if step % 2 else effect, step)
+        if Write.killing is not None:
+            Write.killing.join()
+        Write.step = None
         note("result", step, result)
         await turn.remember("progress", step + 1)
         die(f"stored {step}")
@@ -102,6 +128,8 @@ def end_with(parent: int) -> None:
 if __name__ == "__main__":
     for library in (*LIBRARIES, "a2a_grpc.store.sql", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg"):
         importlib.import_module(library)
+    event.listen(Engine, "before_cursor_execute", die_while_writing)
+    event.listen(Engine, "after_cursor_execute", die_before_commit)
     while True:
         parent, child = os.getpid(), os.fork()
         if not child:
