@@ -58,12 +58,14 @@ def w3c_of(span: Any) -> dict[str, str]:
     return carrier
 
 
-def of_w3c(carrier: Mapping[str, str]) -> Context:
-    """Return the context that `w3c_of` has written.
+def of_w3c(carrier: object) -> Context:
+    """Return the context that `w3c_of` has written; one without a span if it is damaged.
 
     Args:
         carrier: The result of `w3c_of`.
     """
+    if not isinstance(carrier, dict) or not all(isinstance(value, str) for value in carrier.values()):
+        return _NONE
     return _W3C.extract(carrier, _NONE)
 
 
@@ -78,12 +80,25 @@ def text_of(span: Any) -> str:
 
 
 def of_text(text: str) -> Context:
-    """Return the context that `text_of` has written.
+    """Return the context that `text_of` has written; one without a span if the text is damaged.
 
     Args:
         text: The result of `text_of`.
     """
-    return of_w3c(json.loads(text)) if text else _NONE
+    return of_w3c(stored(text)) if text else _NONE
+
+
+def stored(text: str) -> dict[str, Any]:
+    """Return the JSON object of a stored text. It is empty if the text is, or is damaged, as by an edited export.
+
+    Args:
+        text: The text.
+    """
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def alone(span: Any) -> Context:

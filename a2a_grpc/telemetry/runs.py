@@ -15,7 +15,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from a2a_grpc import lifecycle
 from a2a_grpc.telemetry import names
 from a2a_grpc.telemetry.call import name_of_state
-from a2a_grpc.telemetry.context import alone, make_current, of_w3c, w3c_of
+from a2a_grpc.telemetry.context import alone, make_current, of_w3c, stored, w3c_of
 from a2a_grpc.telemetry.metrics import QUEUE_DURATION, RUN_DURATION, RUNS, TAKEOVERS, Instruments
 
 KNOWN_TASKS = 10_000
@@ -213,15 +213,11 @@ def _text(spans: Mapping[str, Mapping[str, str]]) -> str:
 
 def _call_of(text: str) -> Any:
     """Return the span of the call that a text names."""
-    return api.get_current_span(of_w3c(_read(text).get("call", {})))
+    return api.get_current_span(of_w3c(stored(text).get("call")))
 
 
 def _run_of(text: str) -> Any:
     """Return the context of the span of the run that a text names; that of the call if it names no run."""
-    found = _read(text)
-    context = api.get_current_span(of_w3c(found.get("run") or found.get("call") or {})).get_span_context()
+    found = stored(text)
+    context = api.get_current_span(of_w3c(found.get("run") or found.get("call"))).get_span_context()
     return context if context.is_valid else None
-
-
-def _read(text: str) -> dict[str, dict[str, str]]:
-    return json.loads(text) if text else {}

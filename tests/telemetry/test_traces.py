@@ -12,6 +12,7 @@ from opentelemetry.trace import StatusCode
 
 from a2a_grpc import Agent, Completed, Server, ServerSettings, Task, Turn, connect
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
+from a2a_grpc.telemetry.context import of_text, of_w3c, stored
 from a2a_grpc.wire import TaskPushNotificationConfig
 from tests.covers import covers
 from tests.harness import eventually, serving
@@ -210,6 +211,12 @@ async def test_a_webhook_and_a_callback_that_another_process_delivers_belong_to_
     assert {(span.context.trace_id, span.parent and span.parent.span_id) for span in pushed if span.context} == {
         (run.context.trace_id, run.context.span_id)
     }
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"traceparent":1}', "[" * 100_000, '{"call":"x","run":["x"]}'])
+def test_a_damaged_trace_in_a_store_is_no_trace(text: str) -> None:
+    found = [of_text(text), of_w3c(stored(text).get("call")), of_w3c(stored(text).get("run"))]
+    assert not any(trace.get_current_span(context).get_span_context().is_valid for context in found)
 
 
 @pytest.mark.long
