@@ -34,7 +34,8 @@ def pack(value: object, what: str) -> tuple[bytes, Kept]:
 
     Raises:
         TypeError: The value is of a type that cannot be kept.
-        ValueError: The value is too large, or it is no JSON, such as infinity or a list that contains itself.
+        ValueError: The value is too large, or it cannot be written as JSON, such as infinity or a list that contains
+            itself.
     """
     if isinstance(value, bytes | bytearray | memoryview):
         body = bytes(value)
@@ -82,11 +83,11 @@ def _packed_json(value: object, what: str) -> tuple[bytes, Json]:
     except TypeError as error:
         raise _wrong_type(value, what, str(error)) from None
     except ValueError as error:
-        raise ValueError(f"{what} is no JSON: {error}") from None
+        raise ValueError(f"{what} cannot be written as JSON: {error}") from None
     packed = _JSON + _checked(text.encode("utf-8", "surrogatepass"), what)
     copy: Json = json.loads(text)
     if copy != value and (path := _path_of_other_key(value, ())) is not None:
-        raise TypeError(f"{what} cannot be kept: {dotted(('value', *path))} is a dict with a key that is no text")
+        raise TypeError(f"{what} cannot be kept: {dotted(('value', *path))} is a dict with a key that is not a str")
     return packed, copy
 
 
@@ -153,7 +154,7 @@ def _wrong_type(value: object, what: str, why: str) -> TypeError:
 
 
 def _path_of_other_key(value: object, path: Path) -> Path | None:
-    """Return the path of a dict with a key that is no text, which JSON would change into a text; None without one."""
+    """Return the path of a dict with a key that is not a str, which JSON would change; None without one."""
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             return path

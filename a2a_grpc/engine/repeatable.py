@@ -49,19 +49,19 @@ class NoteSizes:
         total = self._total + len(note.value) - self._sizes.get(name, 0)
         if total > limit:
             raise OverLimit(
-                f"the results of steps and the values of this run have reached the limit of {limit} bytes "
-                "(--max-task-bytes)"
+                f"with {len(note.value)} bytes of '{note.name}' this run keeps {total} bytes of results of steps and "
+                f"values; the limit is {limit} bytes (--max-task-bytes)"
             )
         if name not in self._sizes and len(self._sizes) >= self._settings.max_task_records:
             raise OverLimit(
-                f"this run has reached the limit of {self._settings.max_task_records} results and values "
-                "(--max-task-records)"
+                f"'{note.name}' is over the limit of {self._settings.max_task_records} results of steps and values of "
+                "one run (--max-task-records)"
             )
         self._sizes[name], self._total = len(note.value), total
 
 
 class Repeatable(TurnBackend):
-    """The part of a backend that gives every run of a turn the same.
+    """Give every run of a turn the same ids, random values and results of steps.
 
     Guarantees:
 

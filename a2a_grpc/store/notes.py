@@ -10,8 +10,7 @@ class Notes(Protocol):
 
     Guarantees:
 
-    - A note is durable when `put_note` returns, as far as `keeps_messages` says. Then each read of each replica
-      reflects it.
+    - A note is durable when `put_note` returns, if `keeps_messages` is True. Each later read of any replica returns it.
     - A note is written only under the newest claim of its task. A call that raises StaleAppend has changed nothing.
     - The notes of a task stay until the task ends, and are deleted with the task. A store may delete those of a turn
       with an `Append` that is `done` with the turn.

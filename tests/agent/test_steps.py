@@ -172,8 +172,8 @@ async def test_what_a_step_refuses_is_said_and_nothing_is_stored() -> None:
         "asked": "RuntimeError: a question was asked inside of the step 'outer'",
         "twice": "ValueError: this turn has a step 'outer' already; give each step a name of its own",
         "set": "TypeError: the result of the step 'set' is of type set, which cannot be kept",
-        "keys": "TypeError: the result of the step 'keys' cannot be kept: value.a[0] is a dict with a key that is no",
-        "nan": "ValueError: the result of the step 'nan' is no JSON",
+        "keys": "TypeError: the result of the step 'keys' cannot be kept: value.a[0] is a dict with a key that is not",
+        "nan": "ValueError: the result of the step 'nan' cannot be written as JSON",
         "large": f"ValueError: the result of the step 'large' has {MAX_BYTES + 2} bytes; the limit is {MAX_BYTES}",
         "many": f"ValueError: the result of the step 'many' has at least {2 * MAX_BYTES + 2} bytes; the limit is",
         "name": "ValueError: the name of a step has 257 characters; the limit is 256",
@@ -200,7 +200,10 @@ async def test_what_a_run_keeps_is_limited_as_events_are() -> None:
     async with serving(agent_of(handler), max_task_bytes=2048) as served:
         task = (await served.send(request("go"))).task
     assert task.status.state == FAILED
-    assert "of this run have reached the limit of 2048 bytes (--max-task-bytes)" in text_of(task.status.message)
+    assert text_of(task.status.message) == (
+        "with 501 bytes of 'step#6' this run keeps 2109 bytes of results of steps and values; "
+        "the limit is 2048 bytes (--max-task-bytes)"
+    )
 
 
 class LateStore(MemoryStore):

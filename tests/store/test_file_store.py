@@ -90,7 +90,6 @@ async def test_purged_tasks_leave_the_file_when_the_store_opens_again(path: Path
 FULL = """
 import asyncio, resource, sys
 from pathlib import Path
-from types import SimpleNamespace
 from a2a_grpc.store import StoreUnavailable
 from a2a_grpc.store.contract.given import append, create, status
 from servers.file_store import FileStore
