@@ -86,3 +86,11 @@ def test_details_stay_small_whatever_was_wrong(found: list[tuple[str, str]]) -> 
         assert status.details[1].Unpack(bad)
         assert 1 <= len(bad.field_violations) <= MAX_VIOLATIONS
     assert status.ByteSize() <= 5 * 1024
+
+
+def test_what_a_caller_has_sent_is_repeated_as_one_harmless_line() -> None:
+    status = to_status(errors.InvalidRequestError.of(Violation("a\x1b[31m", "is 'x\0\ny'")))
+    bad = BadRequest()
+    assert status.details[1].Unpack(bad)
+    for text in (status.message, bad.field_violations[0].field, bad.field_violations[0].description):
+        assert text.isprintable()

@@ -24,6 +24,9 @@ MAX_REASON_CHARS = 300
 MAX_VERSION_CHARS = 32
 """The largest length of a version, or of the name of a member, in an error."""
 
+MAX_DIGITS = 400
+"""The largest number of digits of a whole number. Those of the largest double are 309."""
+
 MAX_NAMED = 8
 """The largest number of interfaces that an error lists."""
 
@@ -36,7 +39,7 @@ def read_card(content: bytes | str, source: str, problems: list[str] | None = No
     """
     text = content.removeprefix("\ufeff") if isinstance(content, str) else content
     try:
-        members = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant)
+        members = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant, parse_int=_integer)
     except RecursionError as error:
         raise AgentCardError(f"the card at {source} is nested too deeply") from error
     except ValueError as error:
@@ -83,6 +86,12 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:  # Python's own limit names a setting of Python
+        raise ValueError(f"a number has {len(text)} digits; at most {MAX_DIGITS} are read")
+    return int(text)
 
 
 def missing_fields(message: ProtobufMessage) -> list[str]:

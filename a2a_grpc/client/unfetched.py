@@ -1,6 +1,7 @@
 """Say why a card cannot be fetched, and what to do."""
 
 import errno
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -8,10 +9,18 @@ from a2a_grpc.address import join_address
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.probe import accepts_tls
 from a2a_grpc.client.target import Address, CardUrl
+from a2a_grpc.harmless import one_line
 from a2a_grpc.masking import mask_url
 
 TLS_TIMEOUT_S = 1.0
 """Seconds to find out if a peer that does not speak HTTP speaks TLS."""
+
+NO_HTTP = "Expected HTTP/"
+"""What aiohttp says of an answer that does not begin like HTTP/1. The bytes of the answer follow."""
+SETTINGS_FRAME = re.compile(r"\\x04(?:\\x00){5}")
+"""In such a text, the first frame of a server of HTTP/2, and so of gRPC."""
+MAX_PROBLEM = 100
+"""The largest length of what aiohttp says."""
 
 
 async def unreachable(error: Exception, where: CardUrl, timeout_s: float, client_cert: str | None) -> UnreachableError:
@@ -59,6 +68,10 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
             return f"{where} cannot be reached: {error.os_error.strerror}"
         case TimeoutError():
             return f"{where} does not answer within {timeout_s:g} s"
+        case aiohttp.ClientResponseError() if NO_HTTP not in error.message:
+            return f"the server at {_place(where)} answers in HTTP that cannot be read: {_problem(error.message)}"
+        case aiohttp.ClientResponseError() if not SETTINGS_FRAME.search(error.message):
+            return f"the server at {_place(where)} does not speak HTTP"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError() | aiohttp.ClientOSError():
             place = _place(where)
             return (
@@ -66,6 +79,11 @@ def _why(error: Exception, where: CardUrl, timeout_s: float) -> str:
                 f"without http:// (--agent {place})"
             )
     return f"the card at {where} cannot be had: {mask_url(str(error)) or type(error).__name__}"
+
+
+def _problem(message: str) -> str:
+    """Return what aiohttp says of an answer, without the bytes of the answer, which may be secret."""
+    return one_line(message.partition("\n")[0].partition(": b")[0].strip(" :."), MAX_PROBLEM)
 
 
 def _place(where: CardUrl) -> str:

@@ -11,6 +11,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from a2a_grpc.errors import DOMAIN, A2AError, Violation
+from a2a_grpc.harmless import one_line
 from a2a_grpc.protocol import STATUS_DETAILS
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -24,7 +25,10 @@ MAX_VIOLATIONS_BYTES = 2048
 
 
 def to_status(error: A2AError) -> Status:
-    """Return the status of an error: code, message, ErrorInfo, and BadRequest or RetryInfo if the error has them."""
+    """Return the status of an error: code, message, ErrorInfo, and BadRequest or RetryInfo if the error has them.
+
+    The texts for people become harmless lines: they may repeat what the caller has sent.
+    """
     metadata = {key: _cut(text, MAX_DETAIL_BYTES) for key, text in error.metadata.items()}
     details = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if error.violations:
@@ -33,7 +37,7 @@ def to_status(error: A2AError) -> Status:
         delay = Duration()
         delay.FromMilliseconds(int(error.retry_after_s * 1000))
         details.append(RetryInfo(retry_delay=delay))
-    status = Status(code=error.code.value[0], message=_cut(error.message, MAX_MESSAGE_BYTES))
+    status = Status(code=error.code.value[0], message=_cut(one_line(error.message), MAX_MESSAGE_BYTES))
     for detail in details:
         packed = Any()
         packed.Pack(detail)
@@ -69,7 +73,7 @@ def _bad_request(violations: Sequence[Violation]) -> BadRequest:
     bad, room = BadRequest(), MAX_VIOLATIONS_BYTES
     for field, description in violations[:MAX_VIOLATIONS]:
         item = BadRequest.FieldViolation(
-            field=_cut(field, MAX_DETAIL_BYTES), description=_cut(description, MAX_DETAIL_BYTES)
+            field=_cut(one_line(field), MAX_DETAIL_BYTES), description=_cut(one_line(description), MAX_DETAIL_BYTES)
         )
         room -= item.ByteSize()
         if room < 0:

@@ -310,3 +310,25 @@ async def test_a_grpc_port_called_by_http_is_told_as_such() -> None:
         ) as failed:
             await use(f"http://{peer.address}")
     assert peer.address in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}", "answers in HTTP that cannot be read: "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "answers in HTTP that cannot be read: "),
+        (b'{"name": "Shouts"}\r\n\r\n', "does not speak HTTP"),
+    ],
+)
+async def test_an_answer_in_broken_http_is_not_taken_for_a_grpc_port(answer: bytes, said: str) -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(answers, "127.0.0.1", 0)
+    async with server, Cards() as cards:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UnreachableError, match=said) as failed:
+            await cards.load(at(f"http://127.0.0.1:{port}"))
+    assert "gRPC" not in str(failed.value)

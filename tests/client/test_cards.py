@@ -134,6 +134,7 @@ V03 = {
         (b"", "is not JSON"),
         (b"<!doctype html><title>Welcome</title>", "is not JSON"),
         (b'{"name": "cut', "is not JSON"),
+        (b'{"name": ' + b"9" * 5000 + b"}", "is not JSON: a number has 5000 digits"),
         (b"\xff\xfe\x00", "is not JSON"),
         (b"[]", "is a JSON list, not an object"),
         (b'"card"', "is a JSON str, not an object"),
