@@ -142,7 +142,7 @@ V03 = {
         (json.dumps(V03).encode(), "is for A2A 0.3.0; this client speaks 1.0"),
         (b'{"iconUrl": "a", "icon_url": "b"}', "is no agent card"),
     ],
-    ids=["empty", "HTML", "cut off", "not text", "list", "string", "null", "0.3", "two spellings"],
+    ids=["empty", "HTML", "cut off", "many digits", "not text", "list", "string", "null", "0.3", "two spellings"],
 )
 def test_what_is_no_card_is_told_as_such_with_where_it_came_from(content: bytes, said: str) -> None:
     with pytest.raises(AgentCardError) as refused:
