@@ -195,6 +195,8 @@ def _stdin() -> str:
 
 def utf8(text: str, name: str = "text") -> str:
     """Return an argument as UTF-8. Raise ConfigurationError, with its name, if this is not possible."""
+    if not any("\ud800" <= sign <= "\udfff" for sign in text):
+        return text
     try:
         return os.fsencode(text).decode()  # in a locale such as C, Python keeps the bytes of the arguments undecoded
     except (UnicodeEncodeError, UnicodeDecodeError):
@@ -209,9 +211,7 @@ def decoded(arguments: dict[str, Any]) -> dict[str, Any]:
 def _decoded(name: str, argument: Any) -> Any:
     if isinstance(argument, list):
         return [_decoded(name, item) for item in argument]
-    if not isinstance(argument, str) or not any("\ud800" <= sign <= "\udfff" for sign in argument):
-        return argument
-    return utf8(argument, name)
+    return utf8(argument, name) if isinstance(argument, str) else argument
 
 
 def _refuse_constant(name: str) -> None:

@@ -72,7 +72,7 @@ async def test_a_server_that_asks_for_nothing_gets_no_credentials() -> None:
 async def test_calls_work_with_the_credentials_that_have_opened_the_card() -> None:
     async with peering() as peer, Guarded(Page.card(peer.address)) as site:
         async with connect(site.url, credentials=bearer(GOOD)) as client:
-            await client.get("t")
+            await client.get("t-1")
     assert peer.of("GetTask")[0].values("authorization") == [f"Bearer {GOOD}"]
 
 

@@ -79,7 +79,7 @@ async def test_a_sentinel_has_agents_attach_again_before_their_connections_have_
             async with connect(ADDRESS, sentinel=running.address) as client:
 
                 async def renewed() -> None:
-                    await client.get("t")
+                    await client.get(ADDRESS)  # the tenant, which the echo has in the place of the id
                     seen.update(running._routes.all())
                     assert len(seen) > 3
 
