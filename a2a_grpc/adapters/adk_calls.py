@@ -1,4 +1,4 @@
-"""Calls of an ADK agent: what the user is told of them and asked, and what the answer is for the agent."""
+"""Calls of tools by an ADK agent: status messages, questions to the user, and the answers that the agent gets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,7 +54,7 @@ def responses(waiting: Sequence[types.FunctionCall], message: Message) -> types.
 
 
 class Told:
-    """Tells the caller of calls of tools, in status messages."""
+    """Sends a status message for each call of a tool."""
 
     def __init__(self, turn: Turn, agents: Agents) -> None:
         self._turn = turn
@@ -70,7 +70,7 @@ class Told:
 
         Args:
             waiting: The calls that wait for the user.
-            answer: What `responses` has made of the message of the user.
+            answer: The content that `responses` made of the message of the user.
             is_again: True if an earlier attempt of the turn has told them.
         """
         given = [part.function_response for part in answer.parts or () if part.function_response is not None]

@@ -44,7 +44,7 @@ class EventWriter:
     Each agent of the run has one artifact, with what it said last. The first piece of each message replaces it.
 
     Attributes:
-        told: What the caller is told about calls of tools.
+        told: Sends the status messages about calls of tools.
         waiting: The calls that wait for the user.
         error: Why the run has failed; empty if it has not.
     """

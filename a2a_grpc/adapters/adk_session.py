@@ -61,7 +61,7 @@ class Conversation:
         self._past: int | None = None
         """The number of events of earlier tasks in a session that is kept with the task."""
         self._size = 0
-        """The size of what was kept last, which tells how long it takes to keep the next."""
+        """The size of the last state that was kept. The next one takes about as long to keep."""
         self.runner = runner
         self.kept = kept
         self.names = names

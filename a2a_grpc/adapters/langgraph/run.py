@@ -207,7 +207,7 @@ def _seed(channel: object, before: Any, given: list[Any]) -> Any:
 
 
 def _name_of(message: object) -> str:
-    """Return what tells a message of a graph from others: its id, or all of it for a dict."""
+    """Return what makes a message of a graph different from others: its id, or all of it for a dict."""
     return getattr(message, "id", None) or repr(message)
 
 
