@@ -59,11 +59,16 @@ async def asked(hook: Hook, count: int) -> None:
     await eventually(check)
 
 
+def deliveries(served: Served) -> int:
+    """Return how many deliveries a server has at work."""
+    assert served.server._running.pushing is not None
+    return len(served.server._running.pushing.sender)
+
+
 async def idle(served: Served) -> None:
     """Return when a server delivers nothing now."""
 
     def check() -> None:
-        assert served.server._running.pushing is not None
-        assert len(served.server._running.pushing.sender) == 0
+        assert deliveries(served) == 0
 
     await eventually(check)
