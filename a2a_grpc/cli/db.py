@@ -73,11 +73,9 @@ def current(store: Url, output: Output = OutputFormat.TEXT) -> None:
         say(json.dumps({"at": at, "needed": needed}))
     elif at == needed:
         say(f"{shown(store)}: the schema is at {at}, as this version needs it")
-    elif at > needed and at != migrations.NONE:
-        newer = f"which is newer than this version of a2a-grpc knows ({needed}); install a newer version"
-        say(f"{shown(store)}: the schema is at {at}, {newer}")
     else:
-        say(f"{shown(store)}: {migrations.lacks(at)}; {db_command('upgrade', shown(store))}")
+        todo = "" if migrations.is_newer(at) else f"; {db_command('upgrade', shown(store))}"
+        say(f"{shown(store)}: {migrations.difference(at)}{todo}")
     raise typer.Exit(0 if at == needed else 1)
 
 
@@ -87,7 +85,7 @@ def rename(
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Rename the agent that owns a database. Running servers continue; new servers need the new name."""
-    from a2a_grpc.store.sql.owner import rename_at
+    from a2a_grpc.store.sql.upkeep.opened import rename_at
 
     before = ask_store(lambda url: rename_at(url, name), store)
     if output is OutputFormat.JSON:

@@ -12,7 +12,6 @@ from a2a_grpc.cli.database import Output, Url, ask_store, say
 from a2a_grpc.cli.examples import with_examples
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.usage import Command, Group
-from a2a_grpc.config import ConfigurationError
 from a2a_grpc.harmless import one_line
 from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import TaskPushNotificationConfig
@@ -81,12 +80,10 @@ def _check_names(task: str, config: str, every: bool) -> None:
 @asynccontextmanager
 async def _opened(url: str) -> "AsyncIterator[SqlStore]":
     from a2a_grpc.database.urls import DatabaseUrl
-    from a2a_grpc.database.usable import is_there
+    from a2a_grpc.database.usable import check_there
     from a2a_grpc.store.sql import SqlStore
 
-    database = DatabaseUrl.parse(url)
-    if database.dialect == "sqlite" and not is_there(database):
-        raise ConfigurationError(f"store is '{database.shown}'; there is no file {database.path}")
+    check_there(DatabaseUrl.parse(url))
     store = SqlStore(url)
     await store.open()
     try:

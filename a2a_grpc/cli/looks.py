@@ -36,16 +36,15 @@ async def store_of(url: str, agent: str) -> str:
     if url.startswith("memory"):
         return "tasks are kept in memory, and end with the server"
     from a2a_grpc.database.urls import DatabaseUrl
-    from a2a_grpc.store.sql.migrations import HEAD, check_known, outdated
+    from a2a_grpc.store.sql.migrations import HEAD, check_head, is_newer
     from a2a_grpc.store.sql.upkeep.look import look
 
     found, parsed = await look(url), DatabaseUrl.parse(url)
     if not found.is_there:
         return f"{parsed.path} does not exist yet; the server will make it"
-    check_known(parsed, found.at)
+    if parsed.dialect != "sqlite" or is_newer(found.at):
+        check_head(parsed, found.at)
     if found.at != HEAD:
-        if parsed.dialect != "sqlite":
-            raise outdated(parsed, found.at)
         return f"{parsed.shown} is at {found.at}; the server will upgrade it to {HEAD}"
     if found.agent and agent and found.agent != agent:
         whose = f"'{one_line(found.agent)}', and this agent is '{one_line(agent)}'"

@@ -16,7 +16,7 @@ from a2a_grpc.lifecycle import TERMINAL, state_name
 from a2a_grpc.wire import TaskState
 
 if TYPE_CHECKING:
-    from a2a_grpc.store.sql.upkeep.deleting import Deleted
+    from a2a_grpc.store.sql.purging import Deleted
     from a2a_grpc.store.sql.upkeep.stats import Stats
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)", re.ASCII)
@@ -93,18 +93,18 @@ def purge(
 
     async def delete(url: str) -> "dict[str, Deleted]":
         age_s, states = _seconds(older_than), _ended_states(state or ())
-        from a2a_grpc.store.sql.upkeep import deleting
+        from a2a_grpc.store.sql import purging
         from a2a_grpc.store.sql.upkeep.opened import opened
 
         async with opened(url, writes=yes) as database:
-            before_us = await database.read(deleting.time_before, age_s)
+            before_us = await database.read(purging.time_before, age_s)
             if not yes:
-                return await database.read(deleting.found, before_us, states)
+                return await database.read(purging.count_old, before_us, states)
             gone: dict[str, Deleted] = {}
-            while page := await database.write(deleting.delete_page, before_us, states):
+            while page := await database.write(purging.delete_old, before_us, states):
                 for name, part in page.items():
                     tasks, size_ = gone.get(name, (0, 0))
-                    gone[name] = deleting.Deleted(tasks + part.tasks, size_ + part.bytes)
+                    gone[name] = purging.Deleted(tasks + part.tasks, size_ + part.bytes)
             return gone
 
     found = ask_store(delete, store)

@@ -168,8 +168,9 @@ def _source(file: str) -> Iterator[IO[bytes]]:
 
 async def _check(database: "Database", source: IO[bytes], skip_existing: bool) -> int:
     """Check all lines, and that the tasks fit the database. Return the number of tasks that it has already."""
+    from a2a_grpc.store.sql.coordination import agent_name
     from a2a_grpc.store.sql.upkeep.lines import Export, Imported, read_export
-    from a2a_grpc.store.sql.upkeep.load import existing, owner
+    from a2a_grpc.store.sql.upkeep.load import existing
     from a2a_grpc.store.values import TaskKey
 
     export, progress = Export(), _Progress("checked")
@@ -188,7 +189,7 @@ async def _check(database: "Database", source: IO[bytes], skip_existing: bool) -
             batch = []
         progress.tell(export.tasks)
     there += sorted(await database.read(existing, batch))
-    kept = await database.read(owner)
+    kept = await database.read(agent_name)
     if export.agent and kept and export.agent != kept:
         raise ConfigurationError(
             f"the database keeps the tasks of the agent '{one_line(kept)}', and the export those of "
@@ -215,7 +216,7 @@ async def _load(database: "Database", source: IO[bytes]) -> int:
     for item in read_export(source, export):
         if isinstance(item, Imported):
             tasks.append(item)
-            size += item.row["size"] + sum(len(note["value"]) for note in item.notes)
+            size += item.row["size"] + sum(len(note["value"]) for note in item.parts["note"])
         else:
             keys.append(item)
         if len(tasks) == BATCH_TASKS or size >= BATCH_BYTES or len(keys) == BATCH_TASKS:

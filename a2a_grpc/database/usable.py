@@ -1,36 +1,69 @@
 """Find out whether the database of a URL can be used, and if not, why."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from a2a_grpc.config import ConfigurationError
+from a2a_grpc.database.connect import connect
 from a2a_grpc.database.retry import is_database_error, is_transient, reason, tls_problem
+from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.unavailable import StoreDamaged, StoreUnavailable
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.masking import mask_url
 
 
-async def reaching(url: DatabaseUrl, ask: Callable[[], Awaitable[str]]) -> str:
-    """Return the answer of a database. Raise ConfigurationError if it cannot be used, StoreUnavailable if it does not
-    answer."""
+@contextmanager
+def usable(url: DatabaseUrl) -> Iterator[None]:
+    """Raise ConfigurationError if the block fails because the database cannot be used. Transient errors pass."""
     try:
         if url.dialect == "sqlite":
             check_file(url)
-        return await ask()
-    except Exception as raised:
-        error = raised.__cause__ if isinstance(raised, StoreDamaged) and raised.__cause__ else raised
+        yield
+    except Exception as error:
+        if not is_database_error(error) or (is_transient(error) and not tls_problem(error)):
+            raise
+        raise _unusable(url, error) from error
+
+
+@asynccontextmanager
+async def reaching(url: DatabaseUrl) -> AsyncIterator[Database]:
+    """Connect to a database for the block, without retries.
+
+    Raises:
+        ConfigurationError: The database cannot be used.
+        StoreUnavailable: The database does not answer.
+    """
+    database = connect(url)
+    try:
+        with usable(url):
+            yield database
+    except StoreDamaged as error:
+        if error.__cause__ is None:
+            raise
+        raise _unusable(url, error.__cause__) from error
+    except Exception as error:
         if not is_database_error(error):
             raise
-        if is_transient(error) and not tls_problem(error):
-            raise StoreUnavailable(f"'{url.shown}' does not answer: {reason(error)}") from error
-        raise unusable(url, error) from error
+        raise StoreUnavailable(f"'{url.shown}' does not answer: {reason(error)}") from error
+    finally:
+        await database.close()
 
 
 def is_there(url: DatabaseUrl) -> bool:
-    """Return True if an SQLite file exists. Raise ConfigurationError for a path that cannot be one."""
+    """Return False if the database is an SQLite file that does not exist. Raise ConfigurationError for a path that
+    cannot be one."""
+    if url.dialect != "sqlite":
+        return True
     check_file(url)
     return Path(url.path).exists()
+
+
+def check_there(url: DatabaseUrl) -> None:
+    """Raise ConfigurationError if the database is an SQLite file that does not exist: connecting would make it."""
+    if not is_there(url):
+        raise ConfigurationError(f"store is '{url.shown}'; there is no file {url.path}")
 
 
 def check_file(url: DatabaseUrl) -> None:
@@ -44,7 +77,7 @@ def check_file(url: DatabaseUrl) -> None:
         raise ConfigurationError(f"store is '{url.shown}'; {path} cannot be written")
 
 
-def unusable(url: DatabaseUrl, error: BaseException) -> ConfigurationError:
+def _unusable(url: DatabaseUrl, error: BaseException) -> ConfigurationError:
     if why := tls_problem(error):
         root = "sslrootcert" if url.dialect == "postgresql" else "ssl_ca"
         return ConfigurationError(f"store is '{url.shown}'; {why}; check {root} and the host in the URL")

@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.database.connect import connect
-from a2a_grpc.database.retry import Outage, is_database_error, is_transient, reason, retry, tls_problem
+from a2a_grpc.database.retry import Outage, is_database_error, reason, retry
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import DatabaseUrl
-from a2a_grpc.database.usable import check_file, unusable
+from a2a_grpc.database.usable import usable
 from a2a_grpc.registry import queries, schema, statements
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
 from a2a_grpc.registry.memory import error_of
@@ -74,14 +74,8 @@ class SqlEntries:
                 database.clock.anchor(connection, schema.clock, schema.agent)
 
         async def attempt(_: bool) -> None:
-            try:
-                if self._url.dialect == "sqlite":
-                    check_file(self._url)
+            with usable(self._url):
                 await database.write(prepare)
-            except Exception as error:
-                if not is_database_error(error) or (is_transient(error) and not tls_problem(error)):
-                    raise
-                raise unusable(self._url, error) from error
 
         try:
             await retry(attempt, budget_s=self._budget_s, outage=self._outage)

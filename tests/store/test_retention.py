@@ -23,9 +23,8 @@ from a2a_grpc.lifecycle import (
 from a2a_grpc.store import Binding, ListFilter, MemoryStore, Scope, TaskStore, open_store
 from a2a_grpc.store.sql import SqlStore
 from a2a_grpc.store.sql.migrations import upgrade
-from a2a_grpc.store.sql.purging import MAX_PARTS
+from a2a_grpc.store.sql.purging import MAX_PARTS, Deleted, count_old, delete_old, time_before
 from a2a_grpc.store.sql.schema import note, task
-from a2a_grpc.store.sql.upkeep.deleting import Deleted, delete_page, found, time_before
 from a2a_grpc.store.sql.upkeep.opened import opened
 from a2a_grpc.wire import TaskState
 from tests.covers import covers
@@ -136,8 +135,8 @@ async def test_a_page_counts_the_notes_that_it_deletes(tmp_path: Path) -> None:
     async with opened(url, writes=True) as database:
         before_us = await database.read(time_before, 1.0)
         of_task = MAX_PARTS // 2 * 4 + await database.read(lambda found: found.scalar(select(task.c.size)) or 0)
-        assert await database.read(found, before_us, ENDS) == {"COMPLETED": Deleted(2, 2 * of_task)}
-        assert await database.write(delete_page, before_us, ENDS) == {"COMPLETED": Deleted(1, of_task)}
+        assert await database.read(count_old, before_us, ENDS) == {"COMPLETED": Deleted(2, 2 * of_task)}
+        assert await database.write(delete_old, before_us, ENDS) == {"COMPLETED": Deleted(1, of_task)}
     assert await names(store) == ["ended-2"]
     await store.close()
 

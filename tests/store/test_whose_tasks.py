@@ -17,7 +17,7 @@ from a2a_grpc.libpq import connecting
 from a2a_grpc.lifecycle import COMPLETED, INPUT_REQUIRED
 from a2a_grpc.store import MemoryStore
 from a2a_grpc.store.sql.migrations import HEAD, NONE, current, upgrade
-from a2a_grpc.store.sql.owner import rename_at
+from a2a_grpc.store.sql.upkeep.opened import rename_at
 from a2a_grpc.wire import ListTasksRequest
 from tests.cli.terminal import Done, error_of, run
 from tests.databases import postgres_connection

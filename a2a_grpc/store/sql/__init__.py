@@ -7,7 +7,6 @@ schema        the tables, with a comment for each column
 statements    all statements, with a line of description for each
 sqlite        what only SQLite needs: many rows as one, large values in pieces
 migrations    the history of the schema, for Alembic
-owner         changing the agent whose tasks these are
 keys          the names and numbers of tasks in the database
 row           the row of a task, and what is decided on it
 rows          reading and writing rows
@@ -20,8 +19,8 @@ outbox        transactions about push configs
 notes         named values of tasks
 loading       reading records and whole tasks
 parts         reading less than a whole task, and pages of lists
-purging       deleting what is past its retention
-upkeep        what an operator does: count, copy, delete
+purging       deleting what is past its retention, for a server and for an operator
+upkeep        what an operator does: count, copy, rename the agent
 snapshots     storing snapshots in the background
 cache         the newest snapshots, in memory
 access        the database of a store, with retries

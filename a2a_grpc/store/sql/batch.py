@@ -109,7 +109,7 @@ def commit(connection: Connection, items: Sequence[Item], number: Callable[[], i
         if isinstance(item.write, Create):
             item.pk = number()
             item.tried += (item.pk,)
-    asked = [(item.write.key.scope, item.write.bind[0]) for item in items if item.write.bind]
+    asked = [(digest_of(item.write.key.scope), item.write.bind[0]) for item in items if item.write.bind]
     plan = _Plan(_lock(connection, items), bindings(connection, asked))
     for item in items:
         item.outcome = None

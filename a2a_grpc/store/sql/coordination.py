@@ -84,15 +84,20 @@ def release(connection: Connection, key: TaskKey, epoch: int) -> None:
         write_claim(connection, row)
 
 
+def agent_name(connection: Connection) -> str:
+    """Return the name of the agent whose tasks these are; "" if none is kept."""
+    return connection.scalars(statements.AGENT_NAME).first() or ""
+
+
 def belong_to(connection: Connection, name: str) -> str:
     """Keep the name of the agent if none is kept. Return the name that is kept.
 
     Of two agents that come at the same time, one meets a conflict, and reads the name of the other at its next try.
     """
-    kept: str | None = connection.scalars(statements.AGENT_NAME).first()
-    if kept is None:
+    kept = agent_name(connection)
+    if not kept:
         connection.execute(statements.INSERT_AGENT, {"name": name})
-    return name if kept is None else kept
+    return kept or name
 
 
 def rename(connection: Connection, name: str) -> str:

@@ -107,9 +107,9 @@ def _request_and_show(connection: Connection, asked: Sequence[Asked]) -> dict[As
 # -- idempotency keys
 
 
-def bindings(connection: Connection, names: Iterable[tuple[Scope, str]]) -> Bindings:
-    """Return the bindings of those of some idempotency keys that are bound."""
-    asked = sorted({(digest_of(scope), key) for scope, key in names})
+def bindings(connection: Connection, names: Iterable[tuple[bytes, str]]) -> Bindings:
+    """Return the bindings of those of some idempotency keys that are bound. Each is named as in `Bindings`."""
+    asked = sorted(set(names))
     if not asked:
         return {}
     found = connection.execute(statements.BINDINGS, {"names": padded(asked)})
@@ -117,7 +117,7 @@ def bindings(connection: Connection, names: Iterable[tuple[Scope, str]]) -> Bind
 
 
 def bound(connection: Connection, scope: Scope, key: str) -> Binding | None:
-    return next(iter(bindings(connection, [(scope, key)]).values()), None)
+    return next(iter(bindings(connection, [(digest_of(scope), key)]).values()), None)
 
 
 def bind(connection: Connection, scope: Scope, key: str, value: Binding, is_repeat: bool) -> None:

@@ -11,11 +11,9 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.connect import connect
-from a2a_grpc.database.retry import is_database_error, is_transient, tls_problem
 from a2a_grpc.database.transactions import LOCK_S, Database
 from a2a_grpc.database.urls import DatabaseUrl
-from a2a_grpc.database.usable import check_file, is_there, reaching, unusable
+from a2a_grpc.database.usable import is_there, reaching, usable
 from a2a_grpc.store.command import db_command
 from a2a_grpc.store.sql.schema import VERSION_TABLE, clock, replica
 
@@ -65,12 +63,9 @@ async def upgrade(url: str) -> tuple[str, str]:
         StoreUnavailable: The database does not answer.
     """
     database_url = DatabaseUrl.parse(url)
-    database = connect(database_url)
     await asyncio.to_thread(_import_alembic)  # in the transaction it could take longer than a database waits
-    try:
-        return await reaching(database_url, lambda: database.write(migrate, database_url.schema)), HEAD
-    finally:
-        await database.close()
+    async with reaching(database_url) as database:
+        return await database.write(migrate, database_url.schema), HEAD
 
 
 async def current(url: str) -> tuple[str, str]:
@@ -84,13 +79,10 @@ async def current(url: str) -> tuple[str, str]:
         StoreUnavailable: The database does not answer.
     """
     database_url = DatabaseUrl.parse(url)
-    if database_url.dialect == "sqlite" and not is_there(database_url):
+    if not is_there(database_url):
         return NONE, HEAD  # connecting would make the file
-    database = connect(database_url)
-    try:
-        return await reaching(database_url, lambda: database.read(version)), HEAD
-    finally:
-        await database.close()
+    async with reaching(database_url) as database:
+        return await database.read(version), HEAD
 
 
 async def prepare(database: Database, url: DatabaseUrl) -> None:
@@ -100,32 +92,36 @@ async def prepare(database: Database, url: DatabaseUrl) -> None:
         ConfigurationError: The database cannot be used, or its schema is not the one that this version needs.
         Exception: The error of the database, if it is transient.
     """
-    try:
-        if url.dialect == "sqlite":
-            check_file(url)
-            if await database.read(version) != HEAD:
-                await asyncio.to_thread(_import_alembic)  # it takes a while, and would keep other processes waiting
-                await database.write(migrate)
-            if database.clock is not None:
-                await database.write(database.clock.anchor, clock, replica)
-            return
+    with usable(url):
         at = await database.read(version)
-    except Exception as error:
-        if not is_database_error(error) or (is_transient(error) and not tls_problem(error)):
-            raise
-        raise unusable(url, error) from error
-    check_known(url, at)
+        if url.dialect == "sqlite" and at != HEAD:
+            await asyncio.to_thread(_import_alembic)  # it takes a while, and would keep other processes waiting
+            await database.write(migrate)
+            at = HEAD
+        if database.clock is not None:
+            await database.write(database.clock.anchor, clock, replica)
+    check_head(url, at)
+
+
+def is_newer(at: str) -> bool:
+    """Return True for a schema that belongs to a newer version of the package."""
+    return at not in (NONE, *REVISIONS)
+
+
+def check_head(url: DatabaseUrl, at: str) -> None:
+    """Raise ConfigurationError if a schema is not the one that this version needs. The error says what to do."""
     if at != HEAD:
-        raise outdated(url, at)
+        todo = "" if is_newer(at) else f"; {db_command('upgrade', url.shown)}"
+        raise ConfigurationError(f"store is '{url.shown}'; {difference(at)}{todo}")
 
 
-def outdated(url: DatabaseUrl, at: str) -> ConfigurationError:
-    """Return the error for a database whose schema is missing or too old. It names the command to run."""
-    return ConfigurationError(f"store is '{url.shown}'; {lacks(at)}; {db_command('upgrade', url.shown)}")
-
-
-def lacks(at: str) -> str:
-    """Return a sentence about a schema that is missing or too old."""
+def difference(at: str) -> str:
+    """Return a sentence about a schema that is missing, too old or too new."""
+    if is_newer(at):
+        return (
+            f"the schema is at {at}, which is newer than this version of a2a-grpc knows ({HEAD}); "
+            "install a newer version"
+        )
     return "the database has no tables yet" if at == NONE else f"the schema is at {at}, this version needs {HEAD}"
 
 
@@ -149,34 +145,22 @@ def migrate(connection: Connection, schema: str = "") -> str:
     for statements in (_UPGRADE_TIMEOUTS, _LOCKS, _TABLE_LOCK_TIMEOUTS):
         if (statement := statements.get(connection.dialect.name)) is not None:
             connection.execute(statement)
-    if schema:
-        _create_schema(connection, schema)
-    at = version(connection)
-    if at not in (NONE, *REVISIONS):
-        raise ConfigurationError(
-            f"the schema is at {at}, which is newer than this version of a2a-grpc knows ({HEAD}); "
-            "install a newer version"
-        )
-    if at != HEAD:
-        _run_alembic(connection)
-    return at
-
-
-def _create_schema(connection: Connection, schema: str) -> None:
     # A user without the right to make schemas may use one that exists.
-    if not inspect(connection).has_schema(schema):
+    if schema and not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
+    at = version(connection)
+    if is_newer(at):
+        raise ConfigurationError(difference(at))
+    if at != HEAD:
+        from alembic import command  # slow to import, and rarely needed
+
+        command.upgrade(config_of(connection=connection), "head")
+    return at
 
 
 def _import_alembic() -> None:
     import alembic.command
     import alembic.config  # noqa: F401
-
-
-def _run_alembic(connection: Connection) -> None:
-    from alembic import command  # slow to import, and rarely needed
-
-    command.upgrade(config_of(connection=connection), "head")
 
 
 def config_of(output: TextIO | None = None, **attributes: object) -> "Config":
@@ -193,12 +177,3 @@ def config_of(output: TextIO | None = None, **attributes: object) -> "Config":
     config.set_main_option("path_separator", "os")
     config.attributes.update(attributes)
     return config
-
-
-def check_known(url: DatabaseUrl, at: str) -> None:
-    """Raise ConfigurationError if the schema belongs to a newer version of the package."""
-    if at not in (NONE, *REVISIONS):
-        raise ConfigurationError(
-            f"store is '{url.shown}'; the schema is at {at}, which is newer than this version of a2a-grpc knows "
-            f"({HEAD}); install a newer version"
-        )

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.sql.keys import digest_of
 from a2a_grpc.store.sql.schema import note, pending, push, record, snapshot, task
-from a2a_grpc.store.sql.statements.notes import COUNT_OF_TASK
+from a2a_grpc.store.sql.statements.notes import BYTES_OF_TASK, COUNT_OF_TASK
 from a2a_grpc.store.sql.statements.tasks import KEY, KEY_COLUMNS, THIS_TASK
 from a2a_grpc.store.values import ListFilter, Position, Scope
 
@@ -52,6 +52,20 @@ NOW = select(now_us())
 _ended = task.c.ended_us.is_not(None)
 PARTS = (task.c.seq + COUNT_OF_TASK).label("parts")
 """The number of records and notes of a task, which are deleted with it."""
+_BYTES = task.c.size + BYTES_OF_TASK
+_is_old = and_(_ended, task.c.ended_us < bindparam("before_us"), task.c.state.in_(bindparam("states", expanding=True)))
+COUNT_OLD = (
+    select(task.c.state, func.count(), func.sum(_BYTES)).where(_is_old).group_by(task.c.state).order_by(task.c.state)
+)
+"""Count the tasks of some states that ended before a time, and their bytes, state by state."""
+OLD_TASKS = (
+    select(task.c.pk, task.c.state, _BYTES.label("bytes"), PARTS)
+    .where(_is_old)
+    .order_by(task.c.ended_us, task.c.pk)
+    .limit(bindparam("at_most"))
+    .with_for_update(skip_locked=True)
+)
+"""Lock the oldest of these tasks."""
 DELETE_TASK = (
     *(table.delete().where(table.c.task == bindparam("of_pk")) for table in (record, snapshot, pending, push, note)),
     task.delete().where(THIS_TASK),

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, func, select
 
 from a2a_grpc.database.transactions import Database
+from a2a_grpc.store.sql.coordination import agent_name
 from a2a_grpc.store.sql.migrations import HEAD
-from a2a_grpc.store.sql.schema import agent, binding, note, pending, push, record, snapshot, task
+from a2a_grpc.store.sql.schema import binding, note, record, task
 from a2a_grpc.store.sql.statements.notes import BYTES_OF_TASK
-from a2a_grpc.store.sql.upkeep.rows import to_json
+from a2a_grpc.store.sql.upkeep.rows import PARTS, to_json
 
 FORMAT = 1
 """The number of the format."""
@@ -23,7 +24,6 @@ TOGETHER = 100
 TOGETHER_BYTES = 4 << 20
 TOGETHER_RECORDS = 5000
 KEYS_AT_ONCE = 1000
-_NOTES = select(note).join(task, task.c.pk == note.c.task).where(task.c.ended_us.is_(None))
 
 Line = dict[str, Any]
 
@@ -59,8 +59,7 @@ async def exported(database: Database, chosen: Chosen) -> AsyncIterator[Line]:
     The lines of a task show it as it was at one moment, also if it is written meanwhile. Tasks that are created
     meanwhile may be missing. A large task is read in pieces. If it is deleted meanwhile, a line says so.
     """
-    name = await database.read(_agent)
-    yield {"a2a_grpc": {"format": FORMAT, "schema": HEAD, "agent": name}}
+    yield {"a2a_grpc": {"format": FORMAT, "schema": HEAD, "agent": await database.read(agent_name)}}
     count = after = 0
     while entries := await database.read(_entries, chosen, after):
         for batch in _batches(entries):
@@ -85,10 +84,6 @@ async def exported(database: Database, chosen: Chosen) -> AsyncIterator[Line]:
                 yield {"binding": to_json(row)}
             last = rows[-1]["scope"], rows[-1]["key"]
     yield {"done": {"tasks": count}}
-
-
-def _agent(connection: Connection) -> str:
-    return connection.scalars(select(agent.c.name)).first() or ""
 
 
 def _entries(connection: Connection, chosen: Chosen, after: int) -> list[_Entry]:
@@ -118,16 +113,11 @@ def _tasks(connection: Connection, pks: Sequence[int], chosen: Chosen, with_reco
     found: dict[int, list[Line]] = {
         row["pk"]: [{"task": to_json(row)}] for row in _rows(connection, select(task).where(task.c.pk.in_(pks)))
     }
-    for kind, query in (
-        ("pending", select(pending).where(pending.c.task.in_(pks)).order_by(pending.c.task, pending.c.turn)),
-        ("push", select(push).where(push.c.task.in_(pks)).order_by(push.c.task, push.c.id)),
-        ("note", _NOTES.where(note.c.task.in_(pks)).order_by(note.c.task, note.c.turn, note.c.name)),
-        ("snapshot", select(snapshot).where(snapshot.c.task.in_(pks))),
-        ("record", select(record).where(record.c.task.in_(pks)).order_by(record.c.task, record.c.seq)),
-    ):
-        if kind == "record" and not with_records:
-            continue
-        for row in _rows(connection, query):
+    for kind, table in PARTS.items():
+        query = select(table).where(table.c.task.in_(pks)).order_by(*table.primary_key)
+        if kind == "note":
+            query = query.join(task, task.c.pk == note.c.task).where(task.c.ended_us.is_(None))
+        for row in _rows(connection, query) if kind != "record" or with_records else ():
             if kind == "push" and row["secrets"] and not chosen.secrets:
                 found[row["task"]].append({kind: {**to_json(row, without={"secrets"}), "lacks_secrets": True}})
             else:

@@ -10,8 +10,9 @@ from google.protobuf.message import DecodeError
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.lifecycle import TERMINAL, IllegalTransition, fold
 from a2a_grpc.store.sql.keys import digest_of
+from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS
 from a2a_grpc.store.sql.upkeep.export import FORMAT
-from a2a_grpc.store.sql.upkeep.rows import RowError, from_json
+from a2a_grpc.store.sql.upkeep.rows import PARTS, RowError, from_json
 from a2a_grpc.store.values import Record, Scope, TaskKey
 from a2a_grpc.wire import SendMessageRequest, Task, TaskPushNotificationConfig
 
@@ -24,21 +25,13 @@ class Imported:
 
     Attributes:
         row: The row of the task.
-        records: Its records, in the order of their seqs.
-        pending: Its messages that wait, or may have to run again.
-        pushes: Its push configs.
-        notes: The values that its handler keeps.
-        snapshot: Its snapshot, if there is one.
         line: The number of the first line of the task, from 1 on.
+        parts: The rows of its parts, by their kinds, in the order of the lines.
     """
 
     row: Row
     line: int
-    records: list[Row] = field(default_factory=list)
-    pending: list[Row] = field(default_factory=list)
-    pushes: list[Row] = field(default_factory=list)
-    notes: list[Row] = field(default_factory=list)
-    snapshot: Row | None = None
+    parts: dict[str, list[Row]] = field(default_factory=lambda: {kind: [] for kind in PARTS})
 
     @property
     def key(self) -> TaskKey:
@@ -81,13 +74,11 @@ def read_export(lines: Iterable[bytes], export: Export) -> Iterator[Imported | R
                 export.agent = _begun(kind, said)
             elif export.is_whole:
                 raise RowError("it comes after the last line of the export")
+            elif kind in ("task", "binding") and task is not None:
+                raise RowError("the task before it has no end")
             elif kind == "task":
-                if task is not None:
-                    raise RowError("the task before it has no end")
                 task = Imported(from_json(kind, said), number)
             elif kind == "binding":
-                if task is not None:
-                    raise RowError("the task before it has no end")
                 yield from_json(kind, said)
             elif kind == "done":
                 export.is_whole = task is None and said == {"tasks": export.tasks}
@@ -132,19 +123,13 @@ def _begun(kind: str, said: Any) -> str:
 
 
 def _add(task: Imported, kind: str, said: Any) -> None:
-    if kind == "push" and isinstance(said, dict):
-        lacks = bool(said.pop("lacks_secrets", False))
-        task.pushes.append({**from_json(kind, {"secrets": "", **said}), "lacks_secrets": lacks})
-    elif kind == "record":
-        task.records.append(from_json(kind, said))
-    elif kind == "pending":
-        task.pending.append(from_json(kind, said))
-    elif kind == "note":
-        task.notes.append(from_json(kind, said))
-    elif kind == "snapshot" and task.snapshot is None:
-        task.snapshot = from_json(kind, said)
-    else:
+    if kind not in PARTS or (kind == "snapshot" and task.parts[kind]):
         raise RowError(f"'{kind}' is not known here")
+    more = {}
+    if kind == "push" and isinstance(said, dict):
+        more = {"lacks_secrets": bool(said.pop("lacks_secrets", False))}
+        said = {"secrets": "", **said}
+    task.parts[kind].append({**from_json(kind, said), **more})
 
 
 def check(task: Imported) -> None:
@@ -153,7 +138,7 @@ def check(task: Imported) -> None:
     Raises:
         RowError: They do not.
     """
-    row, records = task.row, task.records
+    row, records, notes = task.row, task.parts["record"], task.parts["note"]
     name = f"task '{row['id']}'"
     if row["scope"] != digest_of(Scope(row["tenant"], row["owner"])):
         raise RowError(f"{name}: 'scope' does not fit its tenant and owner")
@@ -165,7 +150,7 @@ def check(task: Imported) -> None:
         raise RowError(f"{name}: its row does not fit its records")
     if (row["ended_us"] is not None) != (row["state"] in TERMINAL):
         raise RowError(f"{name}: 'ended_us' does not fit its state")
-    if len({(each["turn"], each["name"]) for each in task.notes}) != len(task.notes):
+    if len({(each["turn"], each["name"]) for each in notes}) != len(notes):
         raise RowError(f"{name}: two notes have the same turn and name")
     try:
         _check_messages(task)
@@ -175,23 +160,22 @@ def check(task: Imported) -> None:
 
 def _check_messages(task: Imported) -> None:
     row = task.row
-    steps = [record_of(record).unpack() for record in task.records]
+    steps = [_record_of(record).unpack() for record in task.parts["record"]]
     first = steps[0][0]
     if not first.HasField("task") or (first.task.id, first.task.context_id) != (row["id"], row["context_id"]):
         raise ValueError("the first record is not the task")
     folded = fold(first.task, steps[1:])
     if folded.status.state != row["state"]:
         raise ValueError("the state of the folded records is another one")
-    if task.snapshot is not None:
-        parts = (task.snapshot[name] or b"" for name in ("body", "history", "artifacts"))
-        if task.snapshot["seq"] > row["seq"] or Task.FromString(b"".join(parts)).id != row["id"]:
+    for snapshot in task.parts["snapshot"]:
+        pieces = (snapshot[column.name] or b"" for column in SNAPSHOT_PARTS)
+        if snapshot["seq"] > row["seq"] or Task.FromString(b"".join(pieces)).id != row["id"]:
             raise ValueError("the snapshot does not fit the task")
-    for message in task.pending:
+    for message in task.parts["pending"]:
         SendMessageRequest.FromString(message["request"])
-    for push in task.pushes:
+    for push in task.parts["push"]:
         TaskPushNotificationConfig.FromString(push["config"])
 
 
-def record_of(row: Row) -> Record:
-    """Return a record of its row."""
+def _record_of(row: Row) -> Record:
     return Record(row["seq"], row["event"], row["state"], row["turn"], row["at_us"], row["message"] or b"")

@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import islice
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Table
 
 from a2a_grpc.store.sql.coordination import belong_to
-from a2a_grpc.store.sql.keys import Numbers
+from a2a_grpc.store.sql.keys import Numbers, digest_of
+from a2a_grpc.store.sql.mailbox import bindings
 from a2a_grpc.store.sql.rows import names_of
-from a2a_grpc.store.sql.schema import binding, note, pending, push, record, snapshot, task
-from a2a_grpc.store.sql.statements.coordination import AGENT_NAME
+from a2a_grpc.store.sql.schema import binding, task
 from a2a_grpc.store.sql.statements.outbox import State
 from a2a_grpc.store.sql.statements.tasks import SEQS_BY_KEY
 from a2a_grpc.store.sql.upkeep.lines import Imported, Row
+from a2a_grpc.store.sql.upkeep.rows import PARTS
 from a2a_grpc.store.values import TaskKey
 
 REPLICA = "(imported)"
@@ -22,21 +23,13 @@ NO_SECRETS = "the config was exported without its secrets; create it again"
 AT_ONCE = 500
 """Rows of one statement."""
 
-_BOUND = select(binding.c.key).where(binding.c.scope == bindparam("of_scope"), binding.c.key == bindparam("of_key"))
-
 
 def existing(connection: Connection, keys: Sequence[TaskKey]) -> set[TaskKey]:
     """Return the tasks of these names that the database has."""
     if not keys:
         return set()
-    names = names_of(keys)
-    found = {(bytes(row.scope), row.id) for row in connection.execute(SEQS_BY_KEY, names)}
-    return {key for key, name in zip(keys, names["names"], strict=False) if name in found}
-
-
-def owner(connection: Connection) -> str:
-    """Return the name of the agent whose tasks the database keeps; "" if there is none."""
-    return connection.scalars(AGENT_NAME).first() or ""
+    found = {(bytes(row.scope), row.id) for row in connection.execute(SEQS_BY_KEY, names_of(keys))}
+    return {key for key in keys if (digest_of(key.scope), key.id) in found}
 
 
 def load(connection: Connection, tasks: Sequence[Imported], keys: Sequence[Row], agent: str, numbers: Numbers) -> int:
@@ -54,34 +47,23 @@ def load(connection: Connection, tasks: Sequence[Imported], keys: Sequence[Row],
     there, now_us = existing(connection, [one.key for one in tasks]), int(time.time() * 1e6)
     new = [(numbers.next(), one) for one in tasks if one.key not in there]
     _insert(connection, task, ({**one.row, "pk": pk, "replica": one.row["replica"] and REPLICA} for pk, one in new))
-    for table, part in ((record, "records"), (pending, "pending"), (note, "notes")):
-        _insert(connection, table, ({**row, "task": pk} for pk, one in new for row in getattr(one, part)))
-    _insert(connection, snapshot, ({**one.snapshot, "task": pk} for pk, one in new if one.snapshot is not None))
-    _insert(connection, push, ({**_push(row, now_us), "task": pk} for pk, one in new for row in one.pushes))
-    unbound = [row for row in keys if connection.execute(_BOUND, _name_of(row)).first() is None]
-    _insert(connection, binding, unbound)
+    for kind, table in PARTS.items():
+        parts = ({**row, "task": pk} for pk, one in new for row in one.parts[kind])
+        _insert(connection, table, (_push(row, now_us) for row in parts) if kind == "push" else parts)
+    bound = bindings(connection, [(row["scope"], row["key"]) for row in keys])
+    _insert(connection, binding, (row for row in keys if (row["scope"], row["key"]) not in bound))
     return len(new)
-
-
-def _name_of(row: Row) -> Row:
-    return {"of_scope": row["scope"], "of_key": row["key"]}
 
 
 def _push(row: Row, now_us: int) -> Row:
     """Return a push config as it is stored. One that was claimed is due, and one that lacks its secrets is dead."""
-    lacks_secrets = row["lacks_secrets"]
-    kept = {name: value for name, value in row.items() if name != "lacks_secrets"}
+    lacks_secrets = row.pop("lacks_secrets")
     if lacks_secrets and row["state"] != State.ENDED:
-        return {**kept, "state": int(State.DEAD), "error": NO_SECRETS, "due_us": None, "replica": None}
-    return {**kept, "due_us": now_us if row["replica"] else row["due_us"], "replica": None}
+        return {**row, "state": int(State.DEAD), "error": NO_SECRETS, "due_us": None, "replica": None}
+    return {**row, "due_us": now_us if row["replica"] else row["due_us"], "replica": None}
 
 
-def _insert(connection: Connection, table: Any, rows: Iterable[Row]) -> None:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == AT_ONCE:
-            connection.execute(table.insert(), batch)
-            batch = []
-    if batch:
+def _insert(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
+    rest = iter(rows)
+    while batch := list(islice(rest, AT_ONCE)):
         connection.execute(table.insert(), batch)

@@ -8,13 +8,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.connect import connect
 from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import is_there, reaching
+from a2a_grpc.store.sql.coordination import agent_name
 from a2a_grpc.store.sql.migrations import HEAD, NONE, version
 from a2a_grpc.store.sql.schema import VERSION_TABLE
 from a2a_grpc.store.sql.schema import agent as agents
-from a2a_grpc.store.sql.statements.coordination import AGENT_NAME
 
 
 class Looked(NamedTuple):
@@ -39,25 +38,17 @@ async def look(url: str) -> Looked:
         StoreUnavailable: It does not answer.
     """
     database_url = DatabaseUrl.parse(url)
+    if not is_there(database_url):
+        return Looked(NONE, is_there=False)
     if database_url.dialect == "sqlite":
-        return _look_at_file(database_url) if is_there(database_url) else Looked(NONE, is_there=False)
-    database = connect(database_url)
-    found: list[Looked] = []
-
-    async def ask() -> str:
-        found.append(await database.read(_looked))
-        return ""
-
-    try:
-        await reaching(database_url, ask)
-    finally:
-        await database.close()
-    return found[0]
+        return _look_at_file(database_url)
+    async with reaching(database_url) as database:
+        return await database.read(_looked)
 
 
 def _looked(connection: Connection) -> Looked:
     at = version(connection)
-    return Looked(at, (connection.scalars(AGENT_NAME).first() or "") if at == HEAD else "")
+    return Looked(at, agent_name(connection) if at == HEAD else "")
 
 
 def _look_at_file(url: DatabaseUrl) -> Looked:

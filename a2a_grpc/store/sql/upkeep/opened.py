@@ -4,13 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.connect import connect
-from a2a_grpc.database.retry import is_database_error, is_transient, reason, tls_problem
 from a2a_grpc.database.transactions import Database
-from a2a_grpc.database.unavailable import StoreUnavailable
 from a2a_grpc.database.urls import DatabaseUrl
-from a2a_grpc.database.usable import is_there, unusable
-from a2a_grpc.store.sql.migrations import HEAD, check_known, outdated, version
+from a2a_grpc.database.usable import check_there, reaching
+from a2a_grpc.store.sql.coordination import rename
+from a2a_grpc.store.sql.migrations import check_head, version
 from a2a_grpc.store.sql.schema import clock, replica
 
 
@@ -27,21 +25,20 @@ async def opened(url: str, *, writes: bool = False) -> AsyncIterator[Database]:
         StoreUnavailable: The database does not answer, also inside the block.
     """
     database_url = DatabaseUrl.parse(url)
-    if database_url.dialect == "sqlite" and not is_there(database_url):
-        raise ConfigurationError(f"store is '{database_url.shown}'; there is no file {database_url.path}")
-    database = connect(database_url)
-    try:
-        if (at := await database.read(version)) != HEAD:
-            check_known(database_url, at)
-            raise outdated(database_url, at)
+    check_there(database_url)
+    async with reaching(database_url) as database:
+        check_head(database_url, await database.read(version))
         if writes and database.clock is not None:
             await database.write(database.clock.anchor, clock, replica)
         yield database
-    except Exception as error:
-        if not is_database_error(error):
-            raise
-        if is_transient(error) and not tls_problem(error):
-            raise StoreUnavailable(f"'{database_url.shown}' does not answer: {reason(error)}") from error
-        raise unusable(database_url, error) from error
-    finally:
-        await database.close()
+
+
+async def rename_at(url: str, name: str) -> str:
+    """Keep another name of the agent in a database. Return the name that was kept before; "" if there was none.
+
+    Raises the errors of `opened`, and ConfigurationError for an empty name.
+    """
+    if not name.strip():
+        raise ConfigurationError("the new name is empty; give the name that the agent's card has")
+    async with opened(url) as database:
+        return await database.write(rename, name)

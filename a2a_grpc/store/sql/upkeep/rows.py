@@ -9,15 +9,9 @@ from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table
 
 from a2a_grpc.store.sql.schema import binding, note, pending, push, record, snapshot, task
 
-TABLES: dict[str, Table] = {
-    "task": task,
-    "record": record,
-    "snapshot": snapshot,
-    "pending": pending,
-    "push": push,
-    "note": note,
-    "binding": binding,
-}
+PARTS: dict[str, Table] = {"pending": pending, "push": push, "note": note, "snapshot": snapshot, "record": record}
+"""The tables with the parts of a task, by the kind of their lines, in the order of an export."""
+TABLES: dict[str, Table] = {"task": task, **PARTS, "binding": binding}
 """The tables of a line, by its kind."""
 NUMBERS = {"pk", "task"}
 """Columns with the number of a task, which each database chooses."""

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from a2a_grpc.lifecycle import state_name
-from a2a_grpc.store.sql.schema import agent, binding, note, pending, push, replica, snapshot, task
+from a2a_grpc.store.sql.coordination import agent_name
+from a2a_grpc.store.sql.schema import binding, note, pending, push, replica, snapshot, task
 from a2a_grpc.store.sql.statements.notes import BYTES
 from a2a_grpc.store.sql.statements.outbox import State
 
@@ -60,37 +61,27 @@ class Stats:
     pushes: dict[str, int] = field(default_factory=dict)
 
 
-_STATES = (
-    select(
-        task.c.state,
-        func.count(),
-        func.sum(task.c.seq),
-        func.sum(task.c.size),
-        func.max(task.c.size),
-        func.min(task.c.at_us),
-        func.max(task.c.at_us),
-    )
-    .group_by(task.c.state)
-    .order_by(task.c.state)
+_FACTS = (
+    *(func.count(), func.sum(task.c.seq), func.sum(task.c.size), func.max(task.c.size)),
+    *(func.min(task.c.at_us), func.max(task.c.at_us)),
 )
+_STATES = select(task.c.state, *_FACTS).group_by(task.c.state).order_by(task.c.state)
 _PUSHES = select(push.c.state, func.count()).group_by(push.c.state).order_by(push.c.state)
-_HELD = select(func.count()).select_from(task).where(task.c.replica.is_not(None))
 
 
 def stats(connection: Connection) -> Stats:
     """Return what a database has. All rows of tasks and the sizes of all notes are read, and no records."""
 
-    def count(of: type[object] | object) -> int:
-        return int(connection.execute(select(func.count()).select_from(of)).scalar_one())  # type: ignore[arg-type]
+    def count(table: Table, *where: ColumnElement[bool]) -> int:
+        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
 
-    note_bytes = int(connection.execute(select(BYTES)).scalar_one())
     return Stats(
-        agent=connection.scalars(select(agent.c.name)).first() or "",
+        agent=agent_name(connection),
         states={state_name(state): OfState(*map(int, facts)) for state, *facts in connection.execute(_STATES)},
-        held=connection.execute(_HELD).scalar_one(),
+        held=count(task, task.c.replica.is_not(None)),
         waiting_messages=count(pending),
         notes=count(note),
-        note_bytes=note_bytes,
+        note_bytes=int(connection.execute(select(BYTES)).scalar_one()),
         snapshots=count(snapshot),
         keys=count(binding),
         replicas=count(replica),
