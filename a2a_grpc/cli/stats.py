@@ -25,12 +25,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 def stats(store: Url, output: Output = OutputFormat.TEXT) -> None:
     """Show how many tasks a database has, by state, how large they are, and how old."""
+    from a2a_grpc.database.transactions import Use
     from a2a_grpc.store.sql.upkeep.opened import opened
     from a2a_grpc.store.sql.upkeep.stats import stats as counted
 
     async def count(url: str) -> "Stats":
         async with opened(url) as database:
-            return await database.read_snapshot(counted)
+            return await database.run(Use.READ_SNAPSHOT, counted)
 
     found = ask_store(count, store)
     states = {

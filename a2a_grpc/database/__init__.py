@@ -5,8 +5,9 @@ because operators know a database as the store of a server.
 
 urls          the URLs of databases
 sqlite_file   the file that an SQLite URL names
-usable        whether the database of a URL can be used
+usable        whether the database of a URL can be used, and its use by a command
 connect       connecting to the database of a URL
+access        the database of a store, with retries
 transactions  what all databases have in common: the uses of connections, transactions, closing
 threads       transactions in threads, for drivers that block
 sqlite        an SQLite file

@@ -34,7 +34,17 @@ IDLE_S = 2
 
 
 class Use(Enum):
-    """What a connection is for. Each use has connections of its own, so that it does not wait for another one."""
+    """What a connection is for. Each use has connections of its own, so that it does not wait for another one.
+
+    Attributes:
+        READ: A query. Each of its statements sees the database at a time of its own.
+        READ_SNAPSHOT: A transaction that writes nothing and sees the database at one moment.
+        WRITE: A transaction that writes.
+        WRITE_PRIORITY: The same, on a connection for which no other write waits. SQLite has only one for all writes.
+        WRITE_UNSYNCED: The same, but the commit does not wait for the disk, if the database has this choice. A power
+            failure may undo such a write, but none that was written before it. PostgreSQL commits each statement by
+            itself, so that a transaction of one statement is one round trip.
+    """
 
     READ = "read"
     READ_SNAPSHOT = "read-snapshot"
@@ -63,42 +73,21 @@ class Database(ABC):
         self._under_way: set[asyncio.Future[Any]] = set()
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a query. Each of its statements sees the database at a time of its own."""
-        # Not canceled with the caller: neither a thread nor a statement that was sent can be.
-        return await asyncio.shield(self._run(Use.READ, lambda found: query(found, *args, **kwargs)))
-
-    async def read_snapshot(
-        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a transaction that writes nothing and sees the database at one moment."""
-        return await asyncio.shield(self._run(Use.READ_SNAPSHOT, lambda found: transaction(found, *args, **kwargs)))
+        return await self.run(Use.READ, lambda connection: query(connection, *args, **kwargs))
 
     async def write(self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a transaction that writes. If an error of the connection is raised, it may have been committed all the
+        return await self.run(Use.WRITE, lambda connection: transaction(connection, *args, **kwargs))
+
+    async def run(self, use: Use, transaction: Callable[[Connection], T]) -> T:
+        """Run a transaction. If one that writes raises an error of the connection, it may have been committed all the
         same."""
-        return await uncancelled(self._run(Use.WRITE, lambda found: transaction(found, *args, **kwargs)))
-
-    async def write_priority(
-        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Do what `write` does on a connection for which no other write waits. SQLite has only one for all writes."""
-        return await uncancelled(self._run(Use.WRITE_PRIORITY, lambda found: transaction(found, *args, **kwargs)))
-
-    async def write_unsynced(
-        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Do what `write` does, but let the commit not wait for the disk, if the database has this choice.
-
-        A power failure may undo such a write, but none that was written before it. PostgreSQL commits each statement by
-        itself, so that a transaction of one statement is one round trip.
-        """
-        return await uncancelled(self._run(Use.WRITE_UNSYNCED, lambda found: transaction(found, *args, **kwargs)))
-
-    def _run(self, use: Use, transaction: Callable[[Connection], T]) -> "asyncio.Future[T]":
         running = self._begin(use, transaction)
         self._under_way.add(running)
         running.add_done_callback(self._finish)
-        return running
+        if use in (Use.READ, Use.READ_SNAPSHOT):
+            # Not canceled with the caller: neither a thread nor a statement that was sent can be.
+            return await asyncio.shield(running)
+        return await uncancelled(running)
 
     def _finish(self, running: "asyncio.Future[Any]") -> None:
         self._under_way.discard(running)

@@ -61,7 +61,7 @@ def is_there(url: DatabaseUrl) -> bool:
 
 
 def check_there(url: DatabaseUrl) -> None:
-    """Raise ConfigurationError if the database is an SQLite file that does not exist: connecting would make it."""
+    """Raise ConfigurationError if the database is an SQLite file that does not exist, as connecting would make it."""
     if not is_there(url):
         raise ConfigurationError(f"store is '{url.shown}'; there is no file {url.path}")
 

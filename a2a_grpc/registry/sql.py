@@ -4,17 +4,16 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from a2a_grpc.config import ConfigurationError
-from a2a_grpc.database.connect import connect
-from a2a_grpc.database.retry import Outage, is_database_error, reason, retry
+from a2a_grpc.database.access import Access
+from a2a_grpc.database.retry import is_database_error, reason
 from a2a_grpc.database.together import Together
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.database.unavailable import StoreUnavailable
-from a2a_grpc.database.urls import DatabaseUrl
 from a2a_grpc.database.usable import usable
 from a2a_grpc.registry import queries, schema, statements
 from a2a_grpc.registry.entry import Entry, Found, Key, Place, Search
@@ -22,7 +21,6 @@ from a2a_grpc.registry.memory import error_of
 from a2a_grpc.registry.protocol import GATHER_S, SWEEP_S, Owned
 from a2a_grpc.registry.rivals import Added
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("a2a_grpc.sentinel")
@@ -31,11 +29,9 @@ MAX_ADDS = 100
 """Entries that are added in one transaction: 500 took a busy PostgreSQL more than the time that a caller waits."""
 MAX_RENEWALS = 1000
 """Leases that are renewed in one transaction."""
-CLOSE_S = 1.0
-"""Seconds that transactions in progress have to end before the database is given up."""
 
 
-class SqlEntries:
+class SqlEntries(Access):
     """An `EntryStore` in a database. Sentinels that share the database have one registry.
 
     Args:
@@ -49,57 +45,42 @@ class SqlEntries:
     """
 
     def __init__(self, url: str, *, lease_s: float, max_entries: int, budget_s: float = 5.0) -> None:
+        super().__init__(url, budget_s)
         self.lease_s = lease_s
         self._max_entries = max_entries
-        self._url = DatabaseUrl.parse(url)
         if self._url.dialect not in ("sqlite", "postgresql"):
             raise ConfigurationError(
                 f"store is '{self._url.shown}'; the store of a sentinel must be memory:, sqlite:///sentinel.db or "
                 "postgresql://…"
             )
-        self._budget_s = budget_s
-        self._outage = Outage(self._url.shown)
         self._renewals: Together[bytes, bool] = Together(self._renew, gather_s=GATHER_S)
         self._adds: Together[Entry, Added] = Together(self._add_all, max_questions=MAX_ADDS)
-        self._database: Database | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._count = 0
 
     async def open(self) -> None:
-        database = connect(self._url, busy_s=self._budget_s)
+        await self._connect(self._prepare)
+        await self._sweep()
+        self._sweeping = asyncio.create_task(self._keep_sweeping(), name="a2a-grpc:registry")
 
+    async def _prepare(self, database: Database) -> None:
         def prepare(connection: Connection) -> None:
             schema.make_tables(connection, self._url.shown, self._url.schema)
             if database.clock is not None:
                 database.clock.anchor(connection, schema.clock, schema.agent)
 
-        async def attempt(_: bool) -> None:
-            with usable(self._url):
-                await database.write(prepare)
-
-        try:
-            await retry(attempt, budget_s=self._budget_s, outage=self._outage)
-        except BaseException:
-            await asyncio.shield(database.close())
-            raise
-        self._database = database
-        await self._sweep()
-        self._sweeping = asyncio.create_task(self._keep_sweeping(), name="a2a-grpc:registry")
+        with usable(self._url):
+            await database.write(prepare)
 
     async def close(self) -> None:
-        database, self._database = self._database, None
-        if database is None:
-            return
+        await self._disconnect(self._end)
+
+    async def _end(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping])
         await self._renewals.stop()
         await self._adds.stop()
-        closing = asyncio.create_task(database.close(), name="a2a-grpc:registry")
-        await asyncio.wait([closing], timeout=CLOSE_S)
-        if not closing.done():
-            await database.give_up()
-        await closing
 
     async def secret(self) -> bytes:
         return await self._write(statements.secret, secrets.token_bytes(32))
@@ -165,21 +146,9 @@ class SqlEntries:
     async def _sweep(self) -> None:
         self._count = await self._write(statements.sweep)
 
-    async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._persist(lambda database: database.read(query, *args, **kwargs))
-
-    async def _write(
-        self, transaction: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._persist(lambda database: database.write(transaction, *args, **kwargs))
-
-    async def _persist(self, run: Callable[[Database], Awaitable[T]]) -> T:
-        """Run a transaction. Repeat it while the errors of the database are transient."""
-        database = self._database
-        if database is None:
-            raise StoreUnavailable("the registry is closed")
+    async def _retry(self, attempt: Callable[[bool], Awaitable[T]]) -> T:
         try:
-            return await retry(lambda _: run(database), budget_s=self._budget_s, outage=self._outage)
+            return await super()._retry(attempt)
         except Exception as error:
             if not is_database_error(error):
                 raise

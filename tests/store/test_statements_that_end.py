@@ -46,10 +46,10 @@ async def test_a_statement_that_takes_too_long_ends_and_logs_nothing(
     for _ in range(3):
         running = [
             *(database.read(sleep) for _ in range(READERS)),
-            *(database.read_snapshot(sleep) for _ in range(READERS)),
+            *(database.run(Use.READ_SNAPSHOT, sleep) for _ in range(READERS)),
             *(database.write(sleep) for _ in range(WRITERS)),
-            database.write_priority(sleep),
-            database.write_unsynced(sleep),
+            database.run(Use.WRITE_PRIORITY, sleep),
+            database.run(Use.WRITE_UNSYNCED, sleep),
         ]
         for ended in await asyncio.gather(*running, return_exceptions=True):
             assert isinstance(ended, TimeoutError)

@@ -40,7 +40,7 @@ async def test_only_a_request_to_cancel_is_committed_without_waiting_for_the_dis
         await store.request_cancel(TaskKey("", "", "t-1"), b"")
         await store.join("b", 10.0)
         with pytest.raises(ZeroDivisionError):
-            await database.write_unsynced(lambda connection: 1 // 0)
+            await database.run(Use.WRITE_UNSYNCED, lambda connection: 1 // 0)
         await store.join("c", 10.0)
         assert seen == [synced, unsynced, synced, synced]
     finally:

@@ -10,10 +10,9 @@ from sqlalchemy import Connection, Delete
 
 from a2a_grpc.store.sql import outbox
 from a2a_grpc.store.sql.bulk import Bulk
-from a2a_grpc.store.sql.keys import digest_of
-from a2a_grpc.store.sql.mailbox import Bindings, bind_all, bindings, keep
-from a2a_grpc.store.sql.row import StoredRow
-from a2a_grpc.store.sql.rows import name_of, padded, rows_to_write
+from a2a_grpc.store.sql.coordination import Bindings, bind_all, bindings, keep
+from a2a_grpc.store.sql.keys import digest_of, name_of, padded
+from a2a_grpc.store.sql.rows import StoredRow, number_of, rows_to_write
 from a2a_grpc.store.sql.sqlite import goes_together
 from a2a_grpc.store.sql.statements import coordination, notes, records, tasks
 from a2a_grpc.store.values import AlreadyBound, Append, Binding, Create, Pending, Push, Record, Scope, StaleAppend
@@ -131,8 +130,8 @@ def _lock(connection: Connection, items: Sequence[Item]) -> dict[int, StoredRow]
     for item in items:
         if item.pk is None:
             item.pk = created.get(item.write.key)
-        if item.pk is None and (found := connection.execute(tasks.NUMBER_OF_TASK, name_of(item.write.key)).first()):
-            item.pk = found.pk
+        if item.pk is None:
+            item.pk = number_of(connection, item.write.key)
     return rows_to_write(connection, {item.pk for item in items if item.pk is not None} - set(created.values()))
 
 

@@ -11,6 +11,7 @@ from a2a_grpc.database.retry import CONFLICTS, Outage, is_conflict, is_transient
 from a2a_grpc.database.together import TURNS
 from a2a_grpc.database.transactions import Database
 from a2a_grpc.store.sql.batch import Item, commit
+from a2a_grpc.store.sql.keys import Numbers
 from a2a_grpc.store.values import Append, Create, StoreLost, StoreUnavailable
 from a2a_grpc.store.written import Writing, Written, refused
 
@@ -54,11 +55,10 @@ class Commits:
         *,
         budget_s: float,
         outage: Outage,
-        number: Callable[[], int],
         committed: Callable[[Sequence[Item]], None],
     ) -> None:
         self._database = database
-        self._number = number  # for a new task, another one each time
+        self._numbers = Numbers()
         self._budget_s = budget_s
         self._outage = outage
         self._committed = committed  # called after each commit, before the callers are notified
@@ -182,7 +182,7 @@ class Commits:
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         begun = time.perf_counter()
-        await self._database.write(commit, batch, self._number)
+        await self._database.write(commit, batch, self._numbers.next)
         self.on_commit(len(batch), time.perf_counter() - begun)
         self._committed(batch)
         for waiting in batch:

@@ -1,13 +1,14 @@
-"""How tasks are named in the database."""
+"""How tasks are named in the database, and what is remembered of them by their names."""
 
 import hashlib
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from a2a_grpc.store.values import Scope
+from a2a_grpc.store.values import Scope, TaskKey
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,6 +25,22 @@ def digest_of(scope: Scope) -> bytes:
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.digest()
+
+
+def name_of(key: TaskKey) -> dict[str, Any]:
+    """Return the parameters of a statement about one task."""
+    return {"of_scope": digest_of(key.scope), "of_id": key.id}
+
+
+def names_of(keys: Iterable[TaskKey]) -> dict[str, list[tuple[bytes, str]]]:
+    """Return the parameters of a statement about several tasks."""
+    return {"names": padded([(digest_of(key.scope), key.id) for key in keys])}
+
+
+def padded(items: Sequence[V]) -> list[V]:
+    """Return the items, with the last one repeated up to a power of two, so that few texts of a statement are made."""
+    size = 1 << (len(items) - 1).bit_length()
+    return [*items, *[items[-1]] * (size - len(items))]
 
 
 class Numbers:
@@ -44,10 +61,17 @@ class Numbers:
 
 
 class Recent(Generic[K, V]):
-    """A bounded mapping that deletes the item that was not used for the longest time."""
+    """A bounded mapping that deletes the items that were not used for the longest time.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: The largest size of all items. An item that takes more than a quarter of it is not kept.
+        size_of: A function that returns the size of an item. If it is not given, items are counted.
+    """
+
+    def __init__(self, limit: int, size_of: Callable[[V], int] = lambda item: 1) -> None:
         self._limit = limit
+        self._size_of = size_of
+        self._size = 0
         self._items: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -55,11 +79,25 @@ class Recent(Generic[K, V]):
             self._items.move_to_end(key)
         return found
 
+    def peek(self, key: K) -> V | None:
+        """Return an item without counting this as a use. Any thread may call it."""
+        return self._items.get(key)
+
     def put(self, key: K, value: V) -> None:
+        self.drop(key)
+        size = self._size_of(value)
+        if size > self._limit // 4:
+            return
         self._items[key] = value
-        self._items.move_to_end(key)
-        if len(self._items) > self._limit:
-            self._items.popitem(last=False)
+        self._size += size
+        while self._size > self._limit:
+            _, oldest = self._items.popitem(last=False)
+            self._size -= self._size_of(oldest)
 
     def drop(self, key: K) -> None:
-        self._items.pop(key, None)
+        if (known := self._items.pop(key, None)) is not None:
+            self._size -= self._size_of(known)
+
+    def clear(self) -> None:
+        self._items.clear()
+        self._size = 0

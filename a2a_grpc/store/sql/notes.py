@@ -7,11 +7,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from a2a_grpc.database.together import Together
-from a2a_grpc.store.sql.keys import Recent
+from a2a_grpc.store.sql.keys import Recent, name_of
 from a2a_grpc.store.sql.reads import KNOWN_NUMBERS, Reads
-from a2a_grpc.store.sql.rows import name_of
+from a2a_grpc.store.sql.rows import number_of
 from a2a_grpc.store.sql.statements import notes as statements
-from a2a_grpc.store.sql.statements.tasks import NUMBER_OF_TASK
 from a2a_grpc.store.values import Append, Note, StaleAppend, TaskKey
 
 MAX_TOGETHER, MAX_BYTES = 64, 1 << 20
@@ -85,8 +84,8 @@ def put_notes(connection: Connection, puts: Sequence[Put]) -> dict[Put, bool]:
     pks = {one.key: one.pk for one in puts if one.pk}
     if len(puts) > 1:
         for key in {one.key for one in puts} - set(pks):
-            if (found := connection.execute(NUMBER_OF_TASK, name_of(key)).first()) is not None:
-                pks[key] = found.pk
+            if (pk := number_of(connection, key)) is not None:
+                pks[key] = pk
     written = {}
     for one in sorted(puts, key=lambda one: (pks.get(one.key, 0), one.number)):
         note = {"of_turn": one.note.turn, "of_name": one.note.name, "of_value": one.note.value}

@@ -1,4 +1,4 @@
-"""The transactions about push configs: plain functions over a connection.
+"""The outbox of a SQL store: push configs and their deliveries.
 
 A transaction that locks the rows of a task and of its configs locks the row of the task first.
 """
@@ -6,12 +6,16 @@ A transaction that locks the rows of a task and of its configs locks the row of 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, tuple_
+from sqlalchemy import Connection, Update, bindparam, tuple_
+from sqlalchemy.sql.dml import UpdateBase
 
+from a2a_grpc.database.access import Access
 from a2a_grpc.database.columns import Exact
+from a2a_grpc.database.together import Together
+from a2a_grpc.database.transactions import Use
 from a2a_grpc.store.pushing import DeadPush, Push, PushClaim, PushName, PushStep, Then, TooManyPushes
-from a2a_grpc.store.sql.row import StoredRow
-from a2a_grpc.store.sql.rows import name_of, names_of, padded, row_to_write, rows_to_write_by_key
+from a2a_grpc.store.sql.keys import name_of, padded
+from a2a_grpc.store.sql.rows import StoredRow, key_of, number_of, row_to_write, rows_to_write_by_key, seqs
 from a2a_grpc.store.sql.statements import outbox as statements
 from a2a_grpc.store.sql.statements.outbox import State
 from a2a_grpc.store.values import TaskKey
@@ -20,7 +24,53 @@ _STATES = {Then.REST: State.ACTIVE, Then.END: State.ENDED, Then.DIE: State.DEAD}
 """The state of a config after a step that gives its claim up and does not make it due."""
 
 
-def add(connection: Connection, key: TaskKey, added: Push, limit: int) -> bool:
+class PushConfigs(Access):
+    """Adds an outbox to a SQL store. `Outbox` documents the methods."""
+
+    def __init__(self, url: str, budget_s: float) -> None:
+        super().__init__(url, budget_s)
+        self._steps: Together[PushStep, Then | None] = Together(
+            lambda taken: self._run(Use.WRITE_UNSYNCED, steps, taken)
+        )
+
+    async def add_push(self, key: TaskKey, push: Push, *, limit: int) -> bool:
+        return await self._write(_add, key, push, limit)
+
+    async def get_push(self, key: TaskKey, id: str) -> Push | None:
+        return await self._read(_get, key, id)
+
+    async def list_pushes(self, key: TaskKey, after: str, limit: int) -> list[Push] | None:
+        return await self._read(_page, key, after, limit)
+
+    async def delete_push(self, key: TaskKey, id: str) -> bool:
+        return await self._write(_change, statements.DELETE, PushName(key, id)) is not None
+
+    async def claim_pushes(self, replica: str, limit: int) -> list[PushClaim]:
+        # Looked for first, as a transaction that writes makes others wait.
+        if not await self._read(_is_any_to_claim):
+            return []
+        return await self._write(_claim, replica, limit)
+
+    async def claimed_pushes(self, replica: str) -> list[PushStep]:
+        return await self._read(_claimed, replica)
+
+    async def step_push(self, step: PushStep) -> Then | None:
+        return await self._steps.answer_uncancelled(step)
+
+    async def dead_pushes(self, after: PushName | None, limit: int) -> list[DeadPush]:
+        return await self._read(_dead, after, limit)
+
+    async def revive_push(self, name: PushName) -> bool:
+        return bool(await self._write(_change, statements.REVIVE, name))
+
+    async def drop_push(self, name: PushName) -> bool:
+        return bool(await self._write(_change, statements.DROP, name))
+
+
+# -- the transactions
+
+
+def _add(connection: Connection, key: TaskKey, added: Push, limit: int) -> bool:
     row = row_to_write(connection, key)
     if row is None:
         return False
@@ -37,20 +87,7 @@ def add(connection: Connection, key: TaskKey, added: Push, limit: int) -> bool:
 
 def insert(connection: Connection, added: Iterable[tuple[int, Push, int]]) -> None:
     """Add configs, each with the number of its task and its cursor."""
-    connection.execute(
-        statements.INSERT,
-        [
-            {
-                "task": pk,
-                "id": one.id,
-                "config": one.config,
-                "secrets": one.secrets,
-                "version": one.version,
-                "seq": seq,
-            }
-            for pk, one, seq in added
-        ],
-    )
+    connection.execute(statements.INSERT, [{"task": pk, "seq": seq, **one._asdict()} for pk, one, seq in added])
 
 
 def wake(connection: Connection, pk: int) -> None:
@@ -58,32 +95,23 @@ def wake(connection: Connection, pk: int) -> None:
     connection.execute(statements.WAKE, {"of_pk": pk})
 
 
-def get(connection: Connection, key: TaskKey, id: str) -> Push | None:
+def _get(connection: Connection, key: TaskKey, id: str) -> Push | None:
     found = connection.execute(statements.CONFIG, {**name_of(key), "of_push": id}).first()
     return _push(found) if found is not None else None
 
 
-def page(connection: Connection, key: TaskKey, after: str, limit: int) -> list[Push] | None:
-    pk = connection.scalars(statements.NUMBER, name_of(key)).first()
-    if pk is None:
+def _page(connection: Connection, key: TaskKey, after: str, limit: int) -> list[Push] | None:
+    if (pk := number_of(connection, key)) is None:
         return None
     found = connection.execute(statements.CONFIGS, {"of_pk": pk, "after": after, "at_most": limit})
     return [_push(each) for each in found]
 
 
-def delete(connection: Connection, key: TaskKey, id: str) -> bool:
-    pk = connection.scalars(statements.NUMBER, name_of(key)).first()
-    if pk is None:
-        return False
-    connection.execute(statements.DELETE, {"of_pk": pk, "of_push": id})
-    return True
-
-
-def is_any_to_claim(connection: Connection) -> bool:
+def _is_any_to_claim(connection: Connection) -> bool:
     return any(connection.execute(query).first() for query in (statements.ANY_DUE, statements.ANY_LOST))
 
 
-def claim(connection: Connection, holder: str, limit: int) -> list[PushClaim]:
+def _claim(connection: Connection, holder: str, limit: int) -> list[PushClaim]:
     found = list(connection.execute(statements.DUE, {"at_most": limit}))
     if len(found) < limit:
         found += connection.execute(statements.LOST, {"at_most": limit - len(found)})
@@ -91,10 +119,8 @@ def claim(connection: Connection, holder: str, limit: int) -> list[PushClaim]:
         return []
     names = padded(sorted((row.task, row.id) for row in found))
     connection.execute(statements.CLAIM, {"names": names, "of_replica": holder})
-    keys = {
-        pk: TaskKey(*key)
-        for pk, *key in connection.execute(statements.KEYS_OF, {"pks": padded(sorted({row.task for row in found}))})
-    }
+    pks = padded(sorted({row.task for row in found}))
+    keys = {pk: TaskKey(*key) for pk, *key in connection.execute(statements.KEYS_OF, {"pks": pks})}
     return [
         PushClaim(PushName(keys[row.task], row.id), _push(row), row.epoch + 1, row.seq, row.attempts, row.denials)
         for row in found
@@ -102,10 +128,10 @@ def claim(connection: Connection, holder: str, limit: int) -> list[PushClaim]:
     ]
 
 
-def claimed(connection: Connection, holder: str) -> list[PushStep]:
+def _claimed(connection: Connection, holder: str) -> list[PushStep]:
     return [
         PushStep(
-            PushName(TaskKey(found.tenant, found.owner, found.task_id), found.id),
+            PushName(key_of(found), found.id),
             *(found.epoch, found.seq, Then.WAIT, 0.0, found.attempts, found.denials, found.error),
         )
         for found in connection.execute(statements.CLAIMED, {"of_replica": holder})
@@ -116,14 +142,13 @@ def steps(connection: Connection, taken: Sequence[PushStep]) -> dict[PushStep, T
     """Take steps of claims, and return what happened to each claim; None for each step that is void or late."""
     resting = [step.name.key for step in taken if step.then is Then.REST]
     rows = rows_to_write_by_key(connection, resting) if resting else {}
-    names = names_of(sorted({step.name.key for step in taken}))
-    pks = {TaskKey(*key): pk for pk, *key in connection.execute(statements.NUMBERS, names)}
+    keys = sorted({step.name.key for step in taken})
+    pks = {key: pk for key, (pk, _) in seqs(connection, dict.fromkeys(keys)).items()}
     there = {(pks[step.name.key], step.name.id) for step in taken if step.name.key in pks}
     found = connection.execute(statements.HELD, {"names": padded(sorted(there))}).all() if there else ()
     held = {(pk, id): (epoch, seq) for pk, id, epoch, seq in found}
-    keep: list[dict[str, Any]] = []
-    wait: list[dict[str, Any]] = []
-    stop: list[dict[str, Any]] = []
+    # In this order: of two steps of one claim, the one that keeps it is the earlier one.
+    changes: dict[Update, list[dict[str, Any]]] = {statements.KEEP: [], statements.WAIT: [], statements.STOP: []}
     outcomes: dict[PushStep, Then | None] = dict.fromkeys(taken)
     for step in taken:
         pk = pks.get(step.name.key, 0)
@@ -141,16 +166,16 @@ def steps(connection: Connection, taken: Sequence[PushStep]) -> dict[PushStep, T
         outcomes[step] = then = _after(step, rows.get(step.name.key))
         if then is Then.KEEP:
             held[pk, step.name.id] = epoch, step.seq
-            keep.append(new)
+            changes[statements.KEEP].append(new)
             continue
         del held[pk, step.name.id]  # a later step of the same claim is void
         if then is Then.WAIT:
-            wait.append({**new, "delay_us": int(step.delay_s * 1e6)})
+            changes[statements.WAIT].append({**new, "delay_us": int(step.delay_s * 1e6)})
         else:
-            stop.append({**new, "new_state": _STATES[then]})
-    for statement, rows_ in ((statements.KEEP, keep), (statements.WAIT, wait), (statements.STOP, stop)):
-        if rows_:
-            connection.execute(statement, rows_)
+            changes[statements.STOP].append({**new, "new_state": _STATES[then]})
+    for statement, names in changes.items():
+        if names:
+            connection.execute(statement, names)
     return outcomes
 
 
@@ -165,32 +190,25 @@ def _after(step: PushStep, row: StoredRow | None) -> Then:
     return Then.KEEP if row.replica else Then.REST
 
 
-def dead(connection: Connection, after: PushName | None, limit: int) -> list[DeadPush]:
+def _dead(connection: Connection, after: PushName | None, limit: int) -> list[DeadPush]:
     query, names = statements.DEAD, {"at_most": limit}
     if after is not None:
         last = tuple_(*(bindparam(None, value, Exact()) for value in (*after.key, after.id)))
         query = query.where(last < statements.FULL_NAME)
     return [
         DeadPush(
-            PushName(TaskKey(found.tenant, found.owner, found.task_id), found.id),
+            PushName(key_of(found), found.id),
             *(_push(found), found.seq, found.attempts, found.error, found.since_us),
         )
         for found in connection.execute(query, names)
     ]
 
 
-def revive(connection: Connection, name: PushName) -> bool:
-    return _change(connection, statements.REVIVE, name)
-
-
-def drop(connection: Connection, name: PushName) -> bool:
-    return _change(connection, statements.DROP, name)
-
-
-def _change(connection: Connection, statement: Any, name: PushName) -> bool:
-    """Execute a statement about one config. Return True if it was there as the statement wants it."""
-    pk = connection.scalars(statements.NUMBER, name_of(name.key)).first()
-    return pk is not None and connection.execute(statement, {"of_pk": pk, "of_push": name.id}).rowcount == 1
+def _change(connection: Connection, statement: UpdateBase, name: PushName) -> int | None:
+    """Execute a statement about one config. Return how many it found, 0 or 1; None for an unknown task."""
+    if (pk := number_of(connection, name.key)) is None:
+        return None
+    return connection.execute(statement, {"of_pk": pk, "of_push": name.id}).rowcount
 
 
 def _push(found: Any) -> Push:

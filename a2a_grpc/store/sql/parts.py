@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 from sqlalchemy import Column, Connection, Select
 
 from a2a_grpc.store.growing import folded
-from a2a_grpc.store.sql.loading import record_of
-from a2a_grpc.store.sql.rows import name_of, padded
+from a2a_grpc.store.sql.keys import name_of, padded
 from a2a_grpc.store.sql.schema import SNAPSHOT_PARTS
+from a2a_grpc.store.sql.snapshots import record_of
 from a2a_grpc.store.sql.sqlite import whole
 from a2a_grpc.store.sql.statements import lists, records, tasks
 from a2a_grpc.store.values import WHOLE, ListFilter, Position, Record, Scope, Snapshot, TaskKey, TaskView

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
+from a2a_grpc.database.access import Access
 from a2a_grpc.database.together import Together
+from a2a_grpc.database.transactions import Use
 from a2a_grpc.offload import offload
 from a2a_grpc.store.growing import folded
-from a2a_grpc.store.sql import loading, rows
-from a2a_grpc.store.sql.access import Access
-from a2a_grpc.store.sql.cache import Snapshots
-from a2a_grpc.store.sql.keys import Recent, digest_of
-from a2a_grpc.store.sql.loading import Base, Wanted, bases, large_base
+from a2a_grpc.store.sql import rows, snapshots
+from a2a_grpc.store.sql.keys import Recent
 from a2a_grpc.store.sql.parts import Parts, Recall, page, parts_of_one
+from a2a_grpc.store.sql.snapshots import Base, Wanted, bases, large_base
 from a2a_grpc.store.values import (
     WHOLE,
     Head,
@@ -30,6 +30,8 @@ SEQS_AT_ONCE = 500
 """Tasks whose seqs one query asks for."""
 KNOWN_NUMBERS = 100_000
 """Tasks whose numbers are remembered."""
+SNAPSHOTS_BYTES, SNAPSHOT_OVERHEAD = 32 << 20, 200
+"""Bytes of all whole tasks that are remembered, and about what one takes in addition to its bytes."""
 
 
 class Reads(Access):
@@ -38,7 +40,9 @@ class Reads(Access):
     def __init__(self, url: str, budget_s: float) -> None:
         super().__init__(url, budget_s)
         self._pks: Recent[TaskKey, int] = Recent(KNOWN_NUMBERS)
-        self._snapshots = Snapshots()
+        self._snapshots: Recent[TaskKey, Snapshot] = Recent(
+            SNAPSHOTS_BYTES, lambda snapshot: len(snapshot.task) + SNAPSHOT_OVERHEAD
+        )
         self._heads: Together[TaskKey, Head | None] = Together(lambda keys: self._read(rows.heads, keys))
         self._bases: Together[Wanted, Base | None] = Together(lambda wanted: self._read(bases, wanted))
 
@@ -51,38 +55,27 @@ class Reads(Access):
             if whole is None or view == WHOLE:
                 return whole
             return whole._replace(task=await offload(len(whole.task), cut, whole.task, view))
-        found = await self._read_snapshot(parts_of_one, key, view, self._recall(key.scope))
+        found = await self._run(Use.READ_SNAPSHOT, parts_of_one, key, view, self._recall(key.scope))
         if found is None:
             self._forget(key)
             return None
         return (await self._put_together(key.scope, [found]))[0]
 
     async def read(self, key: TaskKey, after: int, limit: int) -> list[Record] | None:
-        records = await self._read(loading.read, key, after, limit)
+        records = await self._read(snapshots.read, key, after, limit)
         if records is None:
             self._forget(key)
         return records
 
     async def seqs(self, keys: Sequence[TaskKey]) -> list[int]:
-        found: list[int] = []
+        found: dict[TaskKey, tuple[int, int]] = {}
         for start in range(0, len(keys), SEQS_AT_ONCE):
-            found += await self._some_seqs(keys[start : start + SEQS_AT_ONCE])
-        return found
-
-    async def _some_seqs(self, keys: Sequence[TaskKey]) -> list[int]:
-        pks = {key: pk for key in keys if (pk := self._pks.get(key)) is not None}
-        unknown = [key for key in keys if key not in pks]
-        by_pk, by_name = await self._read(rows.seqs, list(pks.values()), unknown)
-        found = []
-        for key in keys:
-            if key in pks:
-                found.append(by_pk.get(pks[key], 0))
-                continue
-            pk, seq = by_name.get((digest_of(key.scope), key.id), (0, 0))
-            if pk:
-                self._pks.put(key, pk)
-            found.append(seq)
-        return found
+            found |= await self._read(
+                rows.seqs, {key: self._pks.get(key) for key in keys[start : start + SEQS_AT_ONCE]}
+            )
+        for key, (pk, _) in found.items():
+            self._pks.put(key, pk)
+        return [found[key][1] if key in found else 0 for key in keys]
 
     async def _load_whole(self, key: TaskKey) -> Snapshot | None:
         while True:
@@ -90,7 +83,7 @@ class Reads(Access):
             wanted = Wanted(key, known.seq if known else 0)
             base = await self._bases.answer(wanted)
             if base is not None and not base.is_small and base.seq > wanted.known_seq:
-                base = await self._read_snapshot(large_base, wanted)
+                base = await self._run(Use.READ_SNAPSHOT, large_base, wanted)
             if base is None:
                 self._forget(key)
                 return None
@@ -104,8 +97,14 @@ class Reads(Access):
             pieces = [start.task] if start else []
             task = await offload(sum(map(len, pieces)) + cost_of(records), folded, pieces, records)
             start = Snapshot(base.seq, task, base.state, base.turn)
-        self._snapshots.put(key, start)
+        self._remember(key, start)
         return start
+
+    def _remember(self, key: TaskKey, whole: Snapshot) -> None:
+        """Keep a whole task, unless a newer one is kept."""
+        known = self._snapshots.peek(key)
+        if known is None or known.seq < whole.seq:
+            self._snapshots.put(key, whole)
 
     def _recall(self, scope: Scope) -> Recall:
         return lambda id: self._snapshots.peek(TaskKey(*scope, id))
@@ -115,7 +114,7 @@ class Reads(Access):
         seen: list[Snapshot] = []
         for parts, whole, snapshot in await offload(sum(parts.cost for parts in found), _put_together, found):
             if parts.is_whole:
-                self._snapshots.put(TaskKey(*scope, parts.entry.position.id), whole)
+                self._remember(TaskKey(*scope, parts.entry.position.id), whole)
             seen.append(snapshot)
         return seen
 
@@ -133,7 +132,8 @@ class Reads(Access):
         view: TaskView = WHOLE,
         max_bytes: int | None = None,
     ) -> Page:
-        found = await self._read_snapshot(page, scope, where, after, limit, view, max_bytes, self._recall(scope))
+        recall = self._recall(scope)
+        found = await self._run(Use.READ_SNAPSHOT, page, scope, where, after, limit, view, max_bytes, recall)
         snapshots = await self._put_together(scope, found.parts)
         positions = [parts.entry.position for parts in found.parts]
         tasks = [Listed(position, snapshot) for position, snapshot in zip(positions, snapshots, strict=True)]

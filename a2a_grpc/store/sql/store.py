@@ -4,29 +4,27 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Sequence
 
-from sqlalchemy import Connection
-
-from a2a_grpc.database.connect import connect
-from a2a_grpc.database.retry import reason, retry
+from a2a_grpc.database.retry import reason
 from a2a_grpc.database.together import Together
-from a2a_grpc.database.transactions import Database
-from a2a_grpc.store.sql import coordination, mailbox
+from a2a_grpc.database.transactions import Use
+from a2a_grpc.store.sql import coordination, rows
 from a2a_grpc.store.sql.batch import Item
 from a2a_grpc.store.sql.commits import Commits
-from a2a_grpc.store.sql.keys import Numbers
 from a2a_grpc.store.sql.migrations import prepare
 from a2a_grpc.store.sql.notes import KeptNotes
+from a2a_grpc.store.sql.outbox import PushConfigs
 from a2a_grpc.store.sql.purging import forget, purge
-from a2a_grpc.store.sql.push_configs import PushConfigs
 from a2a_grpc.store.sql.snapshots import SnapshotWriter
+from a2a_grpc.store.sql.statements.tasks import (
+    CLAIMED_BY,
+    COUNT_WAITING,
+    NEEDING_ATTENTION,
+    ORPHANED,
+    WAITING_LONGER,
+)
 from a2a_grpc.store.values import Append, Binding, Create, Head, Pending, Scope, StaleAppend, StoreUnavailable, TaskKey
 from a2a_grpc.store.written import Written, refused
 from a2a_grpc.uncancelled import look_at_error
-
-OPEN_S = 20.0
-"""How long `open` waits for a database that does not answer, at most."""
-CLOSE_S = 1.0
-"""How long `close` waits for writes that have begun, before it gives the database up."""
 
 
 class SqlStore(KeptNotes, PushConfigs):
@@ -55,10 +53,9 @@ class SqlStore(KeptNotes, PushConfigs):
         super().__init__(url, budget_s)
         self.dialect = self._url.dialect
         """One of sqlite, postgresql and mysql."""
-        self._numbers = Numbers()
         self._cancels: Together[tuple[TaskKey, bytes], Head | None] = Together(
             # No caller gets an answer that its request is kept: each waits for the end of its task, which is synced.
-            lambda asked: self._persist(lambda _: self._open_database().write_unsynced(mailbox.request_cancels, asked)),
+            lambda asked: self._run(Use.WRITE_UNSYNCED, coordination.request_cancels, asked),
             is_patient=True,  # requests that arrive together at the other replica end their tasks in one transaction
         )
         self._commits: Commits | None = None
@@ -70,17 +67,8 @@ class SqlStore(KeptNotes, PushConfigs):
         return all(part is not None and part.is_healthy for part in (self._commits, self._snapshot_writer))
 
     async def open(self) -> Collection[TaskKey]:
-        database = connect(self._url, busy_s=self._budget_s)
-        try:
-            budget_s = min(self._budget_s, OPEN_S)
-            await retry(lambda _: prepare(database, self._url), budget_s=budget_s, outage=self._outage)
-        except BaseException:
-            await asyncio.shield(database.close())
-            raise
-        self._database = database
-        self._commits = Commits(
-            database, budget_s=self._budget_s, outage=self._outage, number=self._numbers.next, committed=self._committed
-        )
+        database = await self._connect(lambda database: prepare(database, self._url))
+        self._commits = Commits(database, budget_s=self._budget_s, outage=self._outage, committed=self._committed)
         self._snapshot_writer = SnapshotWriter(database, self.load)
         self._commits.start()
         self._snapshot_writer.start()
@@ -96,23 +84,15 @@ class SqlStore(KeptNotes, PushConfigs):
             self._commits.on_commit = committed
 
     async def close(self) -> None:
-        commits, writer, database = self._commits, self._snapshot_writer, self._database
-        self._commits = self._snapshot_writer = self._database = None
-        closing = asyncio.create_task(self._end(commits, writer, database), name="a2a-grpc store close")
-        await asyncio.wait([closing], timeout=CLOSE_S)
-        if database is not None and not closing.done():
-            await database.give_up()
-        await closing
+        commits, writer = self._commits, self._snapshot_writer
+        self._commits = self._snapshot_writer = None
 
-    async def _end(self, commits: Commits | None, writer: SnapshotWriter | None, database: Database | None) -> None:
-        if writer is not None:
-            await writer.stop()
-        if commits is not None:
-            await commits.stop()
-        for together in (self._heads, self._bases, self._cancels, self._steps, self._puts):
-            await together.stop()
-        if database is not None:
-            await database.close()
+        async def end() -> None:
+            for part in (writer, commits, self._heads, self._bases, self._cancels, self._steps, self._puts):
+                if part is not None:
+                    await part.stop()
+
+        await self._disconnect(end)
         self._snapshots.clear()
 
     async def ping(self) -> None:
@@ -120,7 +100,7 @@ class SqlStore(KeptNotes, PushConfigs):
             raise StoreUnavailable("the store is closed, or a task of it has died")
         try:
             # It writes nothing: who asks does not wait until a database that says nothing is given up.
-            asking = asyncio.ensure_future(self._open_database().write(coordination.ping))
+            asking = asyncio.ensure_future(self._opened.write(coordination.ping))
             asking.add_done_callback(look_at_error)
             await asyncio.shield(asking)
         except Exception as error:
@@ -135,9 +115,7 @@ class SqlStore(KeptNotes, PushConfigs):
         await self._write(coordination.join, replica, lease_s)
 
     async def renew(self, replica: str, lease_s: float) -> bool:
-        is_alive, lapsed = await self._persist(
-            lambda _: self._open_database().write_priority(coordination.renew, replica, lease_s)
-        )
+        is_alive, lapsed = await self._run(Use.WRITE_PRIORITY, coordination.renew, replica, lease_s)
         if lapsed:
             await self._write(coordination.expire, lapsed)
         return is_alive
@@ -146,13 +124,13 @@ class SqlStore(KeptNotes, PushConfigs):
         await self._write(coordination.leave, replica)
 
     async def orphaned(self, limit: int) -> list[TaskKey]:
-        return await self._read(coordination.orphaned, limit)
+        return await self._read(rows.keys, ORPHANED, {"at_most": limit})
 
     async def claimed_by(self, replica: str) -> list[TaskKey]:
-        return await self._read(coordination.claimed_by, replica)
+        return await self._read(rows.keys, CLAIMED_BY, {"of_replica": replica})
 
     async def needing_attention(self, replica: str) -> list[tuple[TaskKey, Head]]:
-        return await self._read(mailbox.needing_attention, replica)
+        return list((await self._read(rows.shown, NEEDING_ATTENTION, {"of_replica": replica})).items())
 
     # -- a task
 
@@ -178,14 +156,10 @@ class SqlStore(KeptNotes, PushConfigs):
         self, key: TaskKey, pending: Pending, *, replica: str, limit: int, bind: tuple[str, Binding] | None = None
     ) -> Head | None:
         token = secrets.token_bytes(16)
-
-        def transaction(connection: Connection, is_repeat: bool) -> Head | None:
-            return mailbox.enqueue(connection, key, pending, replica, limit, bind, mailbox.Token(token, is_repeat))
-
-        return await self._write_once(transaction)
+        return await self._write_once(coordination.enqueue, key, pending, replica, limit, bind, token)
 
     async def pending(self, key: TaskKey) -> list[Pending]:
-        return await self._read(mailbox.messages, key)
+        return await self._read(coordination.messages, key)
 
     async def claim(self, key: TaskKey, replica: str, *, force: bool = False) -> Head | None:
         return await self._write(coordination.claim, key, replica, force)
@@ -200,19 +174,17 @@ class SqlStore(KeptNotes, PushConfigs):
     # -- many tasks
 
     async def waiting_longer(self, than_s: float, limit: int) -> list[TaskKey]:
-        return await self._read(coordination.waiting_longer, than_s, limit)
+        ages = {"age_us": int(than_s * 1e6), "at_most": limit}
+        return await self._read(rows.keys, WAITING_LONGER, ages)
 
     async def count_waiting(self) -> int:
-        return await self._read(coordination.count_waiting)
+        return await self._read(lambda connection: connection.execute(COUNT_WAITING).scalar_one())
 
     async def bind(self, scope: Scope, key: str, binding: Binding) -> None:
-        def transaction(connection: Connection, is_repeat: bool) -> None:
-            mailbox.bind(connection, scope, key, binding, is_repeat)
-
-        await self._write_once(transaction)
+        await self._write_once(coordination.bind, scope, key, binding)
 
     async def bound(self, scope: Scope, key: str) -> Binding | None:
-        return await self._read(mailbox.bound, scope, key)
+        return await self._read(coordination.bound, scope, key)
 
     async def purge(self, *, ended_age_s: float, keep: int, limit: int) -> int:
         keys = await self._write(purge, ended_age_s, keep, limit)

@@ -13,8 +13,6 @@ _this_replica = replica.c.id == bindparam("of_id")
 _has_lapsed = replica.c.lease_until_us < now_us()
 _lease_end = now_us() + bindparam("lease_us")
 
-ALIVE = select(replica.c.id).where(_this_replica)
-"""Find out whether a replica is alive."""
 ALIVE_AMONG = select(replica.c.id).where(replica.c.id.in_(bindparam("ids", expanding=True)))
 """Find out which of some replicas are alive."""
 INSERT_REPLICA = replica.insert().values(id=bindparam("of_id"), lease_until_us=_lease_end)

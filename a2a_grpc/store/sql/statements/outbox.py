@@ -7,7 +7,7 @@ from sqlalchemy import and_, bindparam, func, null, select, tuple_
 
 from a2a_grpc.database.columns import now_us
 from a2a_grpc.store.sql.schema import push, replica, task
-from a2a_grpc.store.sql.statements.tasks import KEY, KEYS, NAMES, PKS
+from a2a_grpc.store.sql.statements.tasks import KEY, KEY_COLUMNS, NAMED, NAMES, PKS
 
 
 class State(IntEnum):
@@ -20,17 +20,12 @@ class State(IntEnum):
 
 _PUSH = (push.c.id, push.c.config, push.c.secrets, push.c.version)
 _FAILURES = (push.c.attempts, push.c.denials)
-_NAMED = (task.c.tenant, task.c.owner, task.c.id.label("task_id"))
 _OF_TASK = push.c.task == bindparam("of_pk")
 _ONE = and_(_OF_TASK, push.c.id == bindparam("of_push"))
 _THESE = tuple_(push.c.task, push.c.id).in_(NAMES)
 _AT_MOST: Any = bindparam("at_most")
 
-NUMBER = select(task.c.pk).where(KEY)
-"""Find the number of one task."""
-NUMBERS = select(task.c.pk, *_NAMED).where(KEYS)
-"""Find the numbers of tasks."""
-KEYS_OF = select(task.c.pk, *_NAMED).where(task.c.pk.in_(PKS))
+KEYS_OF = select(task.c.pk, *KEY_COLUMNS).where(task.c.pk.in_(PKS))
 """Find the keys of tasks by their numbers."""
 COUNT = select(func.count()).select_from(push).where(_OF_TASK)
 """Count the configs of one task."""
@@ -68,7 +63,7 @@ LOST = select(*_TO_CLAIM).where(_is_lost).limit(_AT_MOST).with_for_update(skip_l
 CLAIM = push.update().where(_THESE).values(replica=bindparam("of_replica"), epoch=push.c.epoch + 1, due_us=null())
 """Claim configs that are locked."""
 CLAIMED = (
-    select(*_NAMED, push.c.id, push.c.epoch, push.c.seq, *_FAILURES, push.c.error)
+    select(*NAMED, push.c.id, push.c.epoch, push.c.seq, *_FAILURES, push.c.error)
     .select_from(push.join(task, task.c.pk == push.c.task))
     .where(push.c.replica == bindparam("of_replica"))
 )
@@ -90,7 +85,7 @@ STOP = _UPDATE_CONFIG.values(**_PROGRESS, replica=null(), state=bindparam("new_s
 """Move the cursor, and give the claim up: the config rests, has ended, or is dead."""
 _is_dead = push.c.state == State.DEAD
 DEAD = (
-    select(*_NAMED, *_PUSH, push.c.seq, push.c.attempts, push.c.error, push.c.since_us)
+    select(*NAMED, *_PUSH, push.c.seq, push.c.attempts, push.c.error, push.c.since_us)
     .select_from(push.join(task, task.c.pk == push.c.task))
     .where(_is_dead)
     .order_by(task.c.tenant, task.c.owner, task.c.id, push.c.id)

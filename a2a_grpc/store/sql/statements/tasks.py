@@ -15,7 +15,8 @@ THIS_TASK = task.c.pk == bindparam("of_pk")
 KEY = and_(task.c.scope == bindparam("of_scope"), task.c.id == bindparam("of_id"))
 KEYS = tuple_(task.c.scope, task.c.id).in_(NAMES)
 KEY_COLUMNS = (task.c.tenant, task.c.owner, task.c.id)
-_named = (task.c.tenant, task.c.owner, task.c.id.label("task_id"))
+NAMED = (task.c.tenant, task.c.owner, task.c.id.label("task_id"))
+"""The same columns for a statement that reads another `id`, too."""
 
 ROW_COLUMNS = (
     *(task.c.seq, task.c.state, task.c.turn, task.c.epoch, task.c.context_id, task.c.size, task.c.last_turn),
@@ -23,11 +24,9 @@ ROW_COLUMNS = (
     *(task.c.pk, task.c.at_us, task.c.snapshot_seq, task.c.snapshot_size),
 )
 """The columns of a `StoredRow`, in the order of its fields."""
-ROW_TO_WRITE = select(*ROW_COLUMNS).where(KEY).with_for_update()
-"""Lock the row of one task."""
 ROWS_TO_WRITE = select(*ROW_COLUMNS).where(task.c.pk.in_(PKS)).order_by(task.c.pk).with_for_update()
 """Lock the rows of tasks. All transactions lock rows in this order, so that none waits for another in a circle."""
-ROWS_TO_WRITE_BY_KEY = select(*ROW_COLUMNS, *_named).where(KEYS).order_by(task.c.pk).with_for_update()
+ROWS_TO_WRITE_BY_KEY = select(*ROW_COLUMNS, *NAMED).where(KEYS).order_by(task.c.pk).with_for_update()
 """Lock the rows of tasks, by their keys."""
 ROWS_AS_JSON = select(
     func.json_group_array(
@@ -41,7 +40,7 @@ ROWS_AS_JSON = select(
 ).where(task.c.pk.in_(json_numbers("pks")))
 """Read the rows of tasks as one JSON array, on SQLite."""
 _ROWS_TO_SHOW = (
-    select(*ROW_COLUMNS, replica.c.id.label("living"), *_named)
+    select(*ROW_COLUMNS, replica.c.id.label("living"), *NAMED)
     .select_from(task.outerjoin(replica, replica.c.id == task.c.replica))
     .order_by(task.c.pk)
 )
@@ -55,7 +54,7 @@ NUMBER_OF_TASK = select(task.c.pk, task.c.last_turn).where(KEY)
 """Find the number of a task."""
 SEQS = select(task.c.pk, task.c.seq).where(task.c.pk.in_(PKS))
 """Read the newest seqs of tasks."""
-SEQS_BY_KEY = select(task.c.pk, task.c.seq, task.c.scope, task.c.id).where(KEYS)
+SEQS_BY_KEY = select(task.c.pk, task.c.seq, *KEY_COLUMNS).where(KEYS)
 """Read the newest seqs and the numbers of tasks, by their keys."""
 ORPHANED = (
     select(*KEY_COLUMNS)
@@ -125,7 +124,7 @@ REQUEST_CANCEL_AND_SHOW = (
     .returning(
         *ROW_COLUMNS,
         select(replica.c.id).where(replica.c.id == task.c.replica).scalar_subquery().label("living"),
-        *_named,
+        *NAMED,
     )
 )
 """Lock rows, leave requests to cancel with the same metadata, and read the rows as `HEADS` does, on PostgreSQL."""

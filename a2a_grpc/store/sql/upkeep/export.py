@@ -6,11 +6,12 @@ that have ended are left out, as no handler can read them any more.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select
 
-from a2a_grpc.database.transactions import Database
+from a2a_grpc.database.transactions import Database, Use
 from a2a_grpc.store.sql.coordination import agent_name
 from a2a_grpc.store.sql.migrations import HEAD
 from a2a_grpc.store.sql.schema import binding, note, record, task
@@ -64,7 +65,8 @@ async def exported(database: Database, chosen: Chosen) -> AsyncIterator[Line]:
     while entries := await database.read(_entries, chosen, after):
         for batch in _batches(entries):
             is_large = len(batch) == 1 and (batch[0].size > TOGETHER_BYTES or batch[0].seq > TOGETHER_RECORDS)
-            for lines in await database.read_snapshot(_tasks, [entry.pk for entry in batch], chosen, not is_large):
+            tasks = partial(_tasks, pks=[entry.pk for entry in batch], chosen=chosen, with_records=not is_large)
+            for lines in await database.run(Use.READ_SNAPSHOT, tasks):
                 for line in lines:
                     yield line
                 end: Line = {"end": {}}

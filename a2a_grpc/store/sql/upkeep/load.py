@@ -6,13 +6,11 @@ from itertools import islice
 
 from sqlalchemy import Connection, Table
 
-from a2a_grpc.store.sql.coordination import belong_to
-from a2a_grpc.store.sql.keys import Numbers, digest_of
-from a2a_grpc.store.sql.mailbox import bindings
-from a2a_grpc.store.sql.rows import names_of
+from a2a_grpc.store.sql.coordination import belong_to, bindings
+from a2a_grpc.store.sql.keys import Numbers
+from a2a_grpc.store.sql.rows import seqs
 from a2a_grpc.store.sql.schema import binding, task
 from a2a_grpc.store.sql.statements.outbox import State
-from a2a_grpc.store.sql.statements.tasks import SEQS_BY_KEY
 from a2a_grpc.store.sql.upkeep.lines import Imported, Row
 from a2a_grpc.store.sql.upkeep.rows import PARTS
 from a2a_grpc.store.values import TaskKey
@@ -26,10 +24,7 @@ AT_ONCE = 500
 
 def existing(connection: Connection, keys: Sequence[TaskKey]) -> set[TaskKey]:
     """Return the tasks of these names that the database has."""
-    if not keys:
-        return set()
-    found = {(bytes(row.scope), row.id) for row in connection.execute(SEQS_BY_KEY, names_of(keys))}
-    return {key for key in keys if (digest_of(key.scope), key.id) in found}
+    return set(seqs(connection, dict.fromkeys(keys)))
 
 
 def load(connection: Connection, tasks: Sequence[Imported], keys: Sequence[Row], agent: str, numbers: Numbers) -> int:
