@@ -209,7 +209,8 @@ async def test_a_task_that_is_written_meanwhile_is_exported_as_of_one_moment(tmp
                     await append(store, chunk(len(lines) + 2, "later", state=SUBMITTED), epoch=epoch, key=TALK)
     [task] = list(read_export(lines, Export()))
     assert not isinstance(task, dict)
-    assert len(task.parts["record"]) == task.row["seq"] == 3, "the record before the first line of the task, and none after"
+    count = len(task.parts["record"])
+    assert count == task.row["seq"] == 3, "the record before the first line of the task, and none after"
 
 
 @pytest.mark.long
