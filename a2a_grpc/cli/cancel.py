@@ -7,8 +7,7 @@ import typer
 from a2a_grpc.cli.content import metadata_of
 from a2a_grpc.cli.exits import ExitCode
 from a2a_grpc.cli.verb import Session
-from a2a_grpc.parts import struct
-from a2a_grpc.wire import CancelTaskRequest
+from a2a_grpc.client.operations import cancel_request
 
 
 async def cancel(
@@ -22,8 +21,7 @@ async def cancel(
     """Cancel a task."""
     entries = metadata_of(metadata or [])
     if session.as_grpcurl:
-        request = CancelTaskRequest(id=task_id, metadata=struct(entries) if entries else None)
-        return await session.grpcurl("CancelTask", request)
+        return await session.grpcurl("CancelTask", cancel_request(task_id, entries))
     async with session.client() as client:
         task = await client.cancel(task_id, metadata=entries)
     if session.show.as_json:

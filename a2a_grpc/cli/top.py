@@ -13,9 +13,10 @@ from a2a_grpc.cli.exits import exit_code_of, say_error
 from a2a_grpc.cli.options import OutputFormat
 from a2a_grpc.cli.readings import Reading, shown
 from a2a_grpc.cli.screen import Screen
+from a2a_grpc.client.bounded import TooLarge, read_within
 from a2a_grpc.client.endpoint import is_http
 from a2a_grpc.client.errors import UnreachableError
-from a2a_grpc.client.fetch import trusting
+from a2a_grpc.client.trust import trusting
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError
 from a2a_grpc.harmless import one_line
@@ -103,15 +104,13 @@ async def _read(session: "aiohttp.ClientSession", page: str) -> Reading:
                 raise UnreachableError(f"{where} is not there; start the server with --metrics")
             if response.status != 200:
                 raise UnreachableError(f"{where} answers {response.status}")
-            text = bytearray()
-            async for piece in response.content.iter_any():
-                text += piece
-                if len(text) > MAX_BYTES:
-                    raise UnreachableError(f"{where} has more than {MAX_BYTES} bytes")
+            text = await read_within(response.content, MAX_BYTES)
         return Reading(text.decode(), time.monotonic())
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         reason = one_line(mask_url(str(error)), MAX_REASON) or f"no answer within {TIMEOUT_S:g} s"
         raise UnreachableError(f"{where} cannot be read: {reason}") from None
+    except TooLarge:
+        raise UnreachableError(f"{where} has more than {MAX_BYTES} bytes") from None
     except ValueError as error:
         raise UnreachableError(f"{where} has no metrics of Prometheus: {error}") from None
 

@@ -53,7 +53,6 @@ extensions     the extensions that the agent offers
 origin         whether a failure came from the agent
 retry          how long to try again
 contact        whether the agent was reached
-watcher        the observer of outages
 
 The way to an agent:
 
@@ -72,7 +71,8 @@ fetch          cards over HTTP
 unfetched      why a card cannot be fetched
 fresh          how long an HTTP response stays fresh
 page           one HTTP page within bounds
-inflating      compressed content within a bound
+bounded        reading and inflating content within a bound
+trust          TLS contexts for all that is not gRPC
 lenient        cards with mistakes
 extended       the card for a known caller
 

@@ -14,25 +14,23 @@ from a2a_grpc.client.calls import Calls
 from a2a_grpc.client.connection import Connection, Link
 from a2a_grpc.client.fetch import Cards
 from a2a_grpc.client.headers import Metadata
-from a2a_grpc.client.operations import cancel, send_and_follow, start, stream_of, wait
-from a2a_grpc.client.pages import Pages
+from a2a_grpc.client.operations import cancel, cancel_request, send_and_follow, start, stream_of, wait
+from a2a_grpc.client.pages import Pages, list_request
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.sending import SendOptions, send_request, shows_options
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.waiting import Strategy
 from a2a_grpc.errors import A2AError, UnavailableError, UnsupportedOperationError
-from a2a_grpc.parts import Contents, Json, struct
+from a2a_grpc.parts import Contents, Json
 from a2a_grpc.protocol import NO_ARTIFACTS, Key
 from a2a_grpc.wire import (
     AgentCard,
-    CancelTaskRequest,
     DeleteTaskPushNotificationConfigRequest,
     GetExtendedAgentCardRequest,
     GetTaskPushNotificationConfigRequest,
     GetTaskRequest,
     ListTaskPushNotificationConfigsRequest,
-    ListTasksRequest,
     Message,
     Task,
     TaskPushNotificationConfig,
@@ -302,16 +300,15 @@ class Client:
         Returns:
             The tasks, to read with a loop. Reading them raises an A2AError if a page cannot be read.
         """
-        request = ListTasksRequest(
+        request = list_request(
             context_id=context_id,
             status=status,
+            since=since,
             page_size=page_size,
             history_length=history_length,
             include_artifacts=include_artifacts,
         )
-        if since is not None:
-            request.status_timestamp_after.FromDatetime(since)
-        return Pages(self._calls, "ListTasks", request, "tasks")
+        return Pages(self._calls.unary, "ListTasks", request, "tasks")
 
     async def cancel(self, task_id: str, *, metadata: dict[str, Json] | None = None, headers: Metadata = ()) -> Task:
         """Cancel a task (spec §3.1.5). Return the task when the agent has stopped.
@@ -328,10 +325,7 @@ class Client:
             TaskNotFoundError: The agent does not know the task.
             TaskNotCancelableError: The task has ended in COMPLETED, FAILED or REJECTED.
         """
-        request = CancelTaskRequest(id=task_id)
-        if metadata:
-            request.metadata.CopyFrom(struct(metadata))
-        return await cancel(self._calls, request, headers)
+        return await cancel(self._calls, cancel_request(task_id, metadata), headers)
 
     async def wait(self, task: Task | str, *, strategy: Strategy = "auto", poll_s: float | None = None) -> Task:
         """Wait until a task has ended or waits for its user. Return the task.
@@ -406,7 +400,7 @@ class Client:
             task_id: The task.
         """
         request = ListTaskPushNotificationConfigsRequest(task_id=task_id)
-        return Pages(self._calls, "ListTaskPushNotificationConfigs", request, "configs")
+        return Pages(self._calls.unary, "ListTaskPushNotificationConfigs", request, "configs")
 
     async def delete_push_config(self, task_id: str, config_id: str) -> None:
         """Delete a push config. The agent does not call its URL any more.

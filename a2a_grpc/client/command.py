@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from a2a_grpc.client.bounded import TooLarge, read_within
 from a2a_grpc.client.credentials import Credentials, sendable
 from a2a_grpc.client.errors import CredentialsUnavailableError
 from a2a_grpc.client.tokens import RenewedBearer, Token, token_of
@@ -68,29 +69,27 @@ class TokenCommand(RenewedBearer):
             why = error.strerror if isinstance(error, OSError) else "it has a character that no argument can have"
             raise ConfigurationError(f"the token command '{name}' cannot be started: {why}") from None
         try:
-            async with asyncio.timeout(self._timeout_s):
-                output = await _output(process, name)
-                code = await process.wait()
-        except BaseException as error:
-            await _end(process)
-            if isinstance(error, TimeoutError):
-                raise CredentialsUnavailableError(
-                    f"the token command '{name}' did not end within {self._timeout_s:g} s"
-                ) from None
-            raise
+            output, code = await _ended(process, self._timeout_s)
+        except TimeoutError:
+            raise CredentialsUnavailableError(
+                f"the token command '{name}' did not end within {self._timeout_s:g} s"
+            ) from None
+        except TooLarge:
+            raise ConfigurationError(f"the token command '{name}' printed more than {MAX_OUTPUT_BYTES} bytes") from None
         if code:
             raise UnauthenticatedError(f"the token command '{name}' ended with exit code {code}, without a token")
         return _read(output, name)
 
 
-async def _output(process: asyncio.subprocess.Process, name: str) -> bytes:
+async def _ended(process: asyncio.subprocess.Process, timeout_s: float) -> tuple[bytes, int]:
+    """Wait for a command. Return its output and its exit code. End the command if anything is raised."""
     assert process.stdout is not None
-    output = bytearray()
-    while len(output) <= MAX_OUTPUT_BYTES and (more := await process.stdout.read(MAX_OUTPUT_BYTES)):
-        output += more
-    if len(output) > MAX_OUTPUT_BYTES:
-        raise ConfigurationError(f"the token command '{name}' printed more than {MAX_OUTPUT_BYTES} bytes")
-    return bytes(output)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await read_within(process.stdout, MAX_OUTPUT_BYTES), await process.wait()
+    except BaseException:
+        await _end(process)
+        raise
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

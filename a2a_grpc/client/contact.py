@@ -1,15 +1,26 @@
 """Keep whether a client has reached its agent, and the reason if it has not."""
 
+from typing import Protocol
+
 from a2a_grpc.client.connection import Connection
 from a2a_grpc.client.disconnects import Passing
 from a2a_grpc.client.errors import ConnectionLostError, UnreachableError
 from a2a_grpc.client.origin import Origin
 from a2a_grpc.client.probe import ProbeFailure, explain
-from a2a_grpc.client.watcher import Watcher
 from a2a_grpc.errors import UnavailableError
 
 SECOND_LOOK_S = 1.0
 """Seconds to find out why an agent was not reached, if no time is left for it."""
+
+
+class Watcher(Protocol):
+    """An observer of the tries of a client, for programs that say that an agent does not answer."""
+
+    def failed(self, error: Passing, limit_s: float) -> None:
+        """Take note of a try that failed. All tries together have `limit_s` seconds, and another one follows."""
+
+    def answered(self) -> None:
+        """Take note of an answer of the agent that let the call begin."""
 
 
 class Contact:

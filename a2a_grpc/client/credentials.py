@@ -1,7 +1,7 @@
 """Credentials that a client sends with each call (spec §7.3)."""
 
 import string
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -156,6 +156,25 @@ def api_key(name: str | None, key: str | Path | Callable[[], Awaitable[str]]) ->
             name. The calls of the client raise this.
     """
     return ApiKey(name, key)
+
+
+async def entries_of(credentials: Iterable[Credentials]) -> dict[str, str]:
+    """Return the entries of metadata of several credentials, by names in small letters. The first of a name counts."""
+    entries: dict[str, str] = {}
+    for one in credentials:
+        key, secret = await one()
+        check_entry(key.lower(), secret)
+        entries.setdefault(key.lower(), secret)
+    return entries
+
+
+def refuse(credentials: Iterable[Credentials], values: Iterable[str]) -> None:
+    """Record that a server has refused a call with these values, so that they are renewed if that is possible."""
+    values = list(values)
+    for one in credentials:
+        if isinstance(one, Provider):
+            for value in values:
+                one.refused(value)
 
 
 async def secret_of(source: Source) -> str:

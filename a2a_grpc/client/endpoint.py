@@ -3,15 +3,16 @@
 import asyncio
 import base64
 import json
-import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
 from a2a_grpc.address import is_loopback
+from a2a_grpc.client.bounded import TooLarge, read_within
 from a2a_grpc.client.errors import CredentialsUnavailableError
 from a2a_grpc.client.target import shown
 from a2a_grpc.client.tokens import Token, token_of
+from a2a_grpc.client.trust import trusting
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import UnauthenticatedError
 from a2a_grpc.harmless import one_line
@@ -136,17 +137,6 @@ def _status(status: int, found: object) -> str:
     return f"HTTP {status}" if status != 200 or found is not None else "something else"
 
 
-def _context(ca_cert: str | None) -> ssl.SSLContext:
-    """Return a TLS context that trusts the roots of the system, and those in a file."""
-    context = ssl.create_default_context()
-    if ca_cert is not None:
-        try:
-            context.load_verify_locations(ca_cert)
-        except OSError as error:
-            raise ConfigurationError(f"cannot read ca_cert '{ca_cert}': {error.strerror or error}") from error
-    return context
-
-
 async def _request(
     method: str, url: str, what: str, form: Mapping[str, str] | None, headers: Mapping[str, str], ca_cert: str | None
 ) -> tuple[int, dict[str, Any] | None]:
@@ -158,7 +148,7 @@ async def _request(
 
     check_url(url, what)
     is_local = is_loopback(host_of(url))
-    tls: Any = _context(ca_cert) if url.lower().startswith("https:") else True
+    tls: Any = trusting(ca_cert, also_system=True) if url.lower().startswith("https:") else True
     try:
         async with (
             asyncio.timeout(TIMEOUT_S),
@@ -179,12 +169,9 @@ async def _request(
                 )
             if answer.status >= 500 or answer.status == 429:
                 raise CredentialsUnavailableError(f"{what} {shown(url)} answers HTTP {answer.status}")
-            content = bytearray()
-            while len(content) <= MAX_BYTES and (more := await answer.content.read(MAX_BYTES)):
-                content += more
-            if len(content) > MAX_BYTES:
-                raise ConfigurationError(f"{what} {shown(url)} answers with more than {MAX_BYTES} bytes")
-            return answer.status, _object(bytes(content))
+            return answer.status, _object(await read_within(answer.content, MAX_BYTES))
+    except TooLarge:
+        raise ConfigurationError(f"{what} {shown(url)} answers with more than {MAX_BYTES} bytes") from None
     except TimeoutError:
         raise CredentialsUnavailableError(f"{what} {shown(url)} does not answer within {TIMEOUT_S:g} s") from None
     except aiohttp.ClientConnectorCertificateError as error:

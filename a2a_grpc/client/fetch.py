@@ -1,6 +1,5 @@
 """Agent cards over HTTP, kept for as long as their servers say (RFC 9111, spec §8.6.2)."""
 
-import ssl
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -8,14 +7,15 @@ from typing import Any, Self
 
 from a2a_grpc.address import is_loopback
 from a2a_grpc.client.card_source import read_card_file, read_card_page
+from a2a_grpc.client.credentials import entries_of, refuse
 from a2a_grpc.client.errors import UnreachableError
 from a2a_grpc.client.fresh import directives, lifetime_s, validators_of
-from a2a_grpc.client.guarded import ASKING, Entries, entries_of, may_show, refusal, refused
+from a2a_grpc.client.guarded import ASKING, Entries, may_show, refusal
 from a2a_grpc.client.page import Page, fetch_page
-from a2a_grpc.client.security import Given
+from a2a_grpc.client.security import Given, all_of
 from a2a_grpc.client.target import CardFile, CardUrl
+from a2a_grpc.client.trust import trusting
 from a2a_grpc.client.unfetched import unreachable
-from a2a_grpc.config import ConfigurationError
 from a2a_grpc.masking import mask_url
 from a2a_grpc.wire import AgentCard
 
@@ -102,14 +102,14 @@ class Cards:
         if isinstance(where, CardFile):
             return read_card_file(where.path, self._problems_of(where))
         kept = self._kept.get(where.url)
-        if kept is not None and kept.shown and kept.shown != await entries_of(credentials):
+        if kept is not None and kept.shown and kept.shown != await entries_of(all_of(credentials)):
             kept = None  # it is the card of another caller
         if kept is not None and time.monotonic() < kept.fresh_until:
             return kept.card
         shown = kept.shown if kept is not None else {}
         page = await self._page(where, kept.validators if kept is not None else {}, shown)
         if page.status in ASKING and credentials and may_show(where, page):
-            refused(credentials, shown)
+            refuse(all_of(credentials), shown.values())
             page, shown = await self._shown_page(where, page, shown, credentials)
         if page.status == 304 and kept is not None:
             max_age_s = lifetime_s(page.headers)
@@ -127,13 +127,13 @@ class Cards:
         are shown once.
         """
         for _ in range(2):
-            entries = await entries_of(credentials)
+            entries = await entries_of(all_of(credentials))
             if entries == shown:
                 break
             page, shown = await self._page(where, {}, entries), entries
             if page.status != 401:
                 break
-            refused(credentials, shown)
+            refuse(all_of(credentials), shown.values())
         return page, shown
 
     async def _page(self, where: CardUrl, validators: dict[str, str], shown: Entries) -> Page:
@@ -178,28 +178,3 @@ class Cards:
                 trust_env=not is_local,
             )
         return self._sessions[is_local]
-
-
-def trusting(ca_cert: str | None, client_cert: str | None = None, client_key: str | None = None) -> ssl.SSLContext:
-    """Return a TLS context with these root certificates, or those of the system, and with a certificate of the client.
-
-    Raise ConfigurationError if a file cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=ca_cert)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(f"cannot read ca_cert '{ca_cert}': {error.strerror or error}") from error
-    if client_cert:
-        try:
-            # Without a password OpenSSL would ask the terminal for one.
-            context.load_cert_chain(client_cert, client_key, password=b"")
-        except OSError as error:
-            why = (
-                "they do not belong together, or are no PEM files"
-                if isinstance(error, ssl.SSLError)
-                else error.strerror
-            )
-            raise ConfigurationError(
-                f"cannot read client_cert '{client_cert}' and client_key '{client_key}': {why}"
-            ) from error
-    return context

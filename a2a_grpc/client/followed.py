@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from a2a_grpc.client.growth import Growth, Repeats
+from a2a_grpc.client.growth import Growth
 from a2a_grpc.client.responses import other_task
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.snapshot_diff import artifact_diff, snapshot_diff, tells_its_status
@@ -16,6 +16,7 @@ class FollowedTask:
     Attributes:
         id: The id of the task; empty before the first event of a send.
         state: The state as of the last event; `TASK_STATE_UNSPECIFIED` before the first event.
+        repeats: The number of snapshots in a row that have changed nothing.
     """
 
     def __init__(self, settings: ClientSettings, task_id: str) -> None:
@@ -25,7 +26,7 @@ class FollowedTask:
         self._heard: Fold | None = None
         """The events of a send that come before any Task, as servers of other makes send them, folded."""
         self._growth = Growth(settings)
-        self._repeats = Repeats()
+        self.repeats = 0
 
     @property
     def task(self) -> Task | None:
@@ -46,8 +47,7 @@ class FollowedTask:
     def apply(self, event: Event, *, is_numbered: bool) -> Sequence[Event]:
         """Apply an event or a snapshot. Return what is new to the reader of the stream.
 
-        Raise ResponseTooLargeError if the task grows over the limits of the client, and InvalidAgentResponseError for
-        snapshots without end that change nothing.
+        Raise ResponseTooLargeError if the task grows over the limits of the client.
         """
         match event:
             case TaskArtifactUpdateEvent():
@@ -56,7 +56,7 @@ class FollowedTask:
                 self.id, self.state = event.task_id, event.status.state
             case Task():
                 return self._begin(event, is_numbered=is_numbered)
-        self._repeats.add(is_news=True)
+        self.repeats = 0
         fold = self._fold
         if fold is None and not is_numbered:
             fold = self._heard = self._heard or Fold(Task(id=self.id))
@@ -83,5 +83,5 @@ class FollowedTask:
         whole.CopyFrom(snapshot)
         self._fold = Fold(whole, is_told=not is_numbered and tells_its_status(whole))
         fresh = (snapshot,) if known is None else snapshot_diff(known, snapshot)
-        self._repeats.add(is_news=bool(fresh) or known != snapshot)
+        self.repeats = 0 if fresh or known != snapshot else self.repeats + 1
         return fresh

@@ -1,19 +1,13 @@
-"""Limits for the task that the events of a stream build, and for snapshots of it that say nothing new."""
-
-import time
+"""A limit for the task that the events of a stream build."""
 
 from a2a_grpc.client.responses import too_many_bytes, too_many_fields
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.counting import Counter, TooMany
-from a2a_grpc.errors import InvalidAgentResponseError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.wire import Task
 
 FIRST_LOOK_BYTES = 1 << 20
 """Bytes of events before the task is measured for the first time."""
-
-MAX_REPEATS, REPEATS_S = 1000, 100.0
-"""So many snapshots in a row that change nothing, within so many seconds, come from a server that repeats itself."""
 
 
 class Growth:
@@ -41,28 +35,3 @@ class Growth:
         except TooMany:
             raise too_many_fields(f"task '{task.id}'", self._max_fields) from None
         self._left = max(min(FIRST_LOOK_BYTES, self._max_bytes), len(content) // 2)
-
-
-class Repeats:
-    """Counts the snapshots in a row that change nothing. A server may send one now and then, to show that it lives."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._since = 0.0
-
-    def add(self, *, is_news: bool) -> None:
-        """Count a snapshot. Raise InvalidAgentResponseError if there are too many."""
-        if is_news:
-            self._count = 0
-            return
-        now = time.monotonic()
-        if self._count == 0:
-            self._since = now
-        self._count += 1
-        if self._count < MAX_REPEATS:
-            return
-        if now - self._since < REPEATS_S:
-            raise InvalidAgentResponseError(
-                f"the agent's stream has no end: {MAX_REPEATS} snapshots of the task in a row changed nothing"
-            )
-        self._count = 0

@@ -4,10 +4,8 @@ from typing import TypeAlias
 
 from a2a_grpc.address import is_loopback
 from a2a_grpc.client.card import MAX_REASON_CHARS
-from a2a_grpc.client.credentials import Provider, check_entry
 from a2a_grpc.client.errors import AgentCardError
 from a2a_grpc.client.page import Page, origin
-from a2a_grpc.client.security import Given, all_of
 from a2a_grpc.client.target import CardUrl, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, PermissionDeniedError, UnauthenticatedError
@@ -18,16 +16,6 @@ Entries: TypeAlias = dict[str, str]
 REFUSALS = frozenset({401, 403})
 ASKING = REFUSALS | {404}
 """Statuses after which a card is asked for again with credentials. Some servers hide a card with 404."""
-
-
-async def entries_of(given: Given | None) -> Entries:
-    """Return the header fields with the credentials of a client. Raise what the credentials raise."""
-    entries: Entries = {}
-    for credentials in all_of(given):
-        key, secret = await credentials()
-        check_entry(key.lower(), secret)
-        entries.setdefault(key.lower(), secret)
-    return entries
 
 
 def may_show(where: CardUrl, page: Page) -> bool:
@@ -51,14 +39,6 @@ def may_show(where: CardUrl, page: Page) -> bool:
         f"the credentials are not sent to '{where}', since it is called in plaintext. Call it with TLS (https://), or "
         "through a proxy on this machine"
     )
-
-
-def refused(given: Given | None, entries: Entries) -> None:
-    """Record that the server has refused credentials, so that they are renewed if that is possible."""
-    for credentials in all_of(given):
-        if isinstance(credentials, Provider):
-            for value in entries.values():
-                credentials.refused(value)
 
 
 def refusal(where: CardUrl, page: Page, *, has_shown: bool) -> A2AError:

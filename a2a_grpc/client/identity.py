@@ -1,7 +1,7 @@
 """What a client shows of itself with each call."""
 
 from a2a_grpc.client.connection import Connection, Link
-from a2a_grpc.client.credentials import Credentials, Provider
+from a2a_grpc.client.credentials import Credentials, entries_of, refuse
 from a2a_grpc.client.security import Given, all_of, chosen
 from a2a_grpc.config import ConfigurationError
 
@@ -36,18 +36,11 @@ class Identity:
         check_privacy(link, self._connection.target)
         if self._chosen is None:
             self._chosen = self._choose(link)
-        entries: dict[str, str] = {}
-        for credentials in self._chosen:
-            key, secret = await credentials()
-            entries.setdefault(key.lower(), secret)
-        return list(entries.items())
+        return list((await entries_of(self._chosen)).items())
 
     def refused(self, entries: list[tuple[str, str]]) -> None:
         """Record that the agent has refused a call with these entries of metadata."""
-        for credentials in self._chosen or ():
-            if isinstance(credentials, Provider):
-                for _, value in entries:
-                    credentials.refused(value)
+        refuse(self._chosen or (), (value for _, value in entries))
 
     def _choose(self, link: Link) -> list[Credentials]:
         assert self._given is not None

@@ -48,8 +48,8 @@ class ClientManager:
 
     def __init__(self, **settings: object) -> None:
         Parameters(connect, "ClientManager").check((), settings)
-        load_settings({name: value for name, value in settings.items() if name not in CONNECT_ARGUMENTS})
         self._settings: dict[str, Any] = settings
+        self._loaded()  # refuses a wrong setting here, not at the first call
         self._lock = threading.Lock()
         self._targets: dict[str, str] = {}
         self._extras: dict[str, dict[str, Any]] = {}

@@ -14,6 +14,7 @@ from a2a_grpc.client.sending import SendOptions, send_headers, with_history
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.waiting import NO_CALLBACKS, Strategy, be_called_back, poll
 from a2a_grpc.errors import TaskNotCancelableError
+from a2a_grpc.parts import Json, struct
 from a2a_grpc.protocol import CALLBACK_EXTENSION
 from a2a_grpc.wire import CancelTaskRequest, GetTaskRequest, Message, SendMessageRequest, SendMessageResponse, Task
 
@@ -47,6 +48,11 @@ async def start(
     metadata = (*options.get("headers", ()), *send_headers(options))
     response: SendMessageResponse = await calls.unary("SendMessage", request, metadata=metadata, is_safe=False)
     return response.message if response.HasField("message") else response.task
+
+
+def cancel_request(task_id: str, metadata: dict[str, Json] | None) -> CancelTaskRequest:
+    """Return the request to cancel a task."""
+    return CancelTaskRequest(id=task_id, metadata=struct(metadata) if metadata else None)
 
 
 async def cancel(calls: Calls, request: CancelTaskRequest, headers: Metadata) -> Task:

@@ -5,8 +5,8 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from a2a_grpc.client.bounded import Broken, TooLarge, inflated, read_within
 from a2a_grpc.client.errors import AgentCardError, UnreachableError
-from a2a_grpc.client.inflating import Broken, TooLarge, inflated
 from a2a_grpc.client.target import shown
 
 MAX_PAGE_BYTES = 1 << 20
@@ -94,13 +94,9 @@ async def _content(answer: Any, url: str) -> bytes:
     encoding = answer.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise AgentCardError(f"the card at {shown(url)} is encoded as '{encoding[:32]}', which was not asked for")
-    content = bytearray()
-    while len(content) <= MAX_PAGE_BYTES and (more := await answer.content.read(MAX_PAGE_BYTES)):
-        content += more
     try:
-        if len(content) > MAX_PAGE_BYTES:
-            raise TooLarge
-        return inflated(bytes(content), MAX_PAGE_BYTES) if encoding not in ("", "identity") else bytes(content)
+        content = await read_within(answer.content, MAX_PAGE_BYTES)
+        return inflated(content, MAX_PAGE_BYTES) if encoding not in ("", "identity") else content
     except TooLarge:
         raise AgentCardError(f"the card at {shown(url)} has more than {MAX_PAGE_BYTES} bytes") from None
     except Broken as error:

@@ -1,16 +1,18 @@
 """Lists that an agent returns in pages."""
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Self, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
-from a2a_grpc.client.calls import Calls
 from a2a_grpc.errors import InvalidAgentResponseError
+from a2a_grpc.wire import ListTasksRequest
 
 MAX_EMPTY_PAGES = 100
 """The largest number of pages in a row without an item. A server may filter after it has cut the pages."""
 
-
+Call: TypeAlias = Callable[[str, Any], Awaitable[Any]]
+"""Makes a unary call of a method with a request."""
 Item = TypeVar("Item")
 
 
@@ -25,10 +27,10 @@ class Pages(AsyncIterator[Item]):
             if the agent does not count them.
     """
 
-    def __init__(self, calls: Calls, method: str, request: Any, items: str) -> None:
+    def __init__(self, call: Call, method: str, request: Any, items: str) -> None:
         """Read the list of a method. `items` is the field of a page that holds its items."""
         self.total: int | None = None
-        self._items = self._all(calls, method, request, items)
+        self._items = self._all(call, method, request, items)
 
     def __aiter__(self) -> Self:
         return self
@@ -40,11 +42,11 @@ class Pages(AsyncIterator[Item]):
         """End the list. The client asks for no further page."""
         await self._items.aclose()
 
-    async def _all(self, calls: Calls, method: str, request: Any, items: str) -> AsyncGenerator[Any, None]:
+    async def _all(self, call: Call, method: str, request: Any, items: str) -> AsyncGenerator[Any, None]:
         seen: set[bytes] = set()
         empty = 0
         while True:
-            page = await calls.unary(method, request)
+            page = await call(method, request)
             self.total = getattr(page, "total_size", None)
             for item in getattr(page, items):
                 yield item
@@ -58,3 +60,11 @@ class Pages(AsyncIterator[Item]):
             if empty > MAX_EMPTY_PAGES:
                 raise InvalidAgentResponseError(f"{method} has no end: {empty} pages in a row were empty")
             request.page_token = page.next_page_token
+
+
+def list_request(*, since: datetime | None, **conditions: Any) -> ListTasksRequest:
+    """Return the request for a list of tasks. The conditions are fields of the request."""
+    request = ListTasksRequest(**conditions)
+    if since is not None:
+        request.status_timestamp_after.FromDatetime(since)
+    return request

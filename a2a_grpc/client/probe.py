@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.target import Address
+from a2a_grpc.client.trust import trusting
 from a2a_grpc.logical import is_logical
 
 SETTLE_S = 1.0
@@ -203,9 +204,7 @@ def _plain(address: Address) -> str:
 
 
 def _context(settings: ClientSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.ca_cert)
-    if settings.client_cert:
-        context.load_cert_chain(settings.client_cert, settings.client_key)
+    context = trusting(settings.ca_cert, settings.client_cert, settings.client_key)
     context.set_alpn_protocols(["h2"])
     return context
 

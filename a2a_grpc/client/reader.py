@@ -18,7 +18,7 @@ from a2a_grpc.client.resumption import Resumption
 from a2a_grpc.client.retry import RetryPolicy
 from a2a_grpc.client.spans import StreamSpan
 from a2a_grpc.client.steps import WITH_CALL, Step
-from a2a_grpc.errors import A2AError, UnavailableError
+from a2a_grpc.errors import A2AError, InvalidAgentResponseError, UnavailableError
 from a2a_grpc.protocol import IDEMPOTENT_SEND_EXTENSION, NO_ARTIFACTS, Key
 from a2a_grpc.wire import GetTaskRequest, SendMessageRequest, SubscribeToTaskRequest, Task
 
@@ -27,6 +27,10 @@ FAREWELL_S = 1.0
 
 RENEWED_S = 1.0
 """The least time in seconds between two renewals of the credentials of a stream that the agent ends."""
+
+
+MAX_REPEATS, REPEATS_S = 1000, 100.0
+"""So many snapshots in a row that change nothing, within so many seconds, come from a server that repeats itself."""
 
 
 class EventReader:
@@ -56,6 +60,7 @@ class EventReader:
         self._sent: list[tuple[str, str]] = []
         """The metadata of the call."""
         self._renewed_at = float("-inf")
+        self._repeating_since = 0.0
         self._span = StreamSpan(calls.spans, send, resumption.progress)
 
     async def advance(self) -> None:
@@ -177,7 +182,19 @@ class EventReader:
         resumption.element(lifecycle.payload_of(element))
         if resumption.progress.ready:
             self._retry.progressed()
+        elif resumption.progress.followed.repeats:
+            self._check_repeats(resumption.progress.followed.repeats)
         return None
+
+    def _check_repeats(self, count: int) -> None:
+        """Raise InvalidAgentResponseError for snapshots without an end. A few may show that the server lives."""
+        now = asyncio.get_running_loop().time()
+        if count % MAX_REPEATS == 1:
+            self._repeating_since = now
+        elif count % MAX_REPEATS == 0 and now - self._repeating_since < REPEATS_S:
+            raise InvalidAgentResponseError(
+                f"the agent's stream has no end: {MAX_REPEATS} snapshots of the task in a row changed nothing"
+            )
 
     def _error_of(self, failure: grpc.aio.AioRpcError) -> A2AError:
         error = self._calls.failures.error_of(failure)

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from a2a_grpc.client.client import Client
 from a2a_grpc.client.connecting import connect, load_settings
 from a2a_grpc.client.headers import Metadata
+from a2a_grpc.client.pages import Pages
 from a2a_grpc.client.security import Given
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.client.status import ending_of, failure_of, to_error
@@ -21,7 +22,6 @@ from a2a_grpc.client.target import grpc_address, shown
 from a2a_grpc.config import ConfigurationError
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError, UnimplementedError
 from a2a_grpc.registry.wire import (
-    AgentsPage,
     FindRequest,
     GetRequest,
     ListRequest,
@@ -33,7 +33,6 @@ from a2a_grpc.wire import AgentCard
 REGISTRY_URL = "REGISTRY_URL"
 """The environment variable that names a registry if neither the caller nor `A2A_GRPC_SENTINEL` does."""
 PAGE_SIZE = 100
-MAX_PAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,13 +208,9 @@ class Registry:
         return await self._client.explained(error)
 
     async def _all(self, method: str, request: ListRequest | FindRequest) -> AsyncGenerator[FoundAgent, None]:
-        for _ in range(MAX_PAGES):
-            page: AgentsPage = await self.call(method, request)
-            for agent in page.agents:
-                yield self._found(agent)
-            if not page.next_page_token or page.next_page_token == request.page_token:
-                return
-            request.page_token = page.next_page_token
+        agents: Pages[RegisteredAgent] = Pages(self.call, method, request, "agents")
+        async for agent in agents:
+            yield self._found(agent)
 
     def _found(self, agent: RegisteredAgent) -> FoundAgent:
         try:

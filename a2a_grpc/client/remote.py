@@ -15,18 +15,17 @@ from a2a_grpc.client.canceling import cancel_remote
 from a2a_grpc.client.client import Client
 from a2a_grpc.client.connecting import connect
 from a2a_grpc.client.delegated import Delegated, delegated
-from a2a_grpc.client.errors import TaskNotCompletedError
 from a2a_grpc.client.noted import call_of
 from a2a_grpc.client.pieces import Pieces, progress_of
 from a2a_grpc.client.sending import SendOptions, shows_options
 from a2a_grpc.client.settings import ClientSettings
-from a2a_grpc.client.started import RemoteTask
+from a2a_grpc.client.started import RemoteTask, completed
 from a2a_grpc.client.stream import TaskStream
 from a2a_grpc.client.target import shown
 from a2a_grpc.errors import A2AError
 from a2a_grpc.lifecycle import Event
 from a2a_grpc.parts import Contents, Json
-from a2a_grpc.wire import AgentCard, Message, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
+from a2a_grpc.wire import AgentCard, Message, TaskArtifactUpdateEvent, TaskStatusUpdateEvent
 
 
 @shows_options
@@ -159,7 +158,8 @@ class RemoteAgent:
                     return
                 if events.is_paused:
                     break
-        _completed(events.task)
+        assert events.task is not None  # a stream that ends without an error has had its first element
+        completed(events.task)
 
     @asynccontextmanager
     async def _work(
@@ -254,13 +254,6 @@ class RemoteAgent:
             return
         async with self._connect() as client:
             yield client
-
-
-def _completed(task: Task | None) -> None:
-    """Raise TaskNotCompletedError for any other end than COMPLETED."""
-    assert task is not None  # a stream that ends without an error has had its first element
-    if task.status.state != lifecycle.COMPLETED:
-        raise TaskNotCompletedError(task)
 
 
 async def _relay(event: Event, turn: Turn) -> None:

@@ -6,7 +6,7 @@ Every response of an agent passes through this module before the caller gets it.
 import math
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc.aio
@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
+from a2a_grpc.client.bounded import Broken, TooLarge, inflated
 from a2a_grpc.client.errors import ResponseTooLargeError
-from a2a_grpc.client.inflating import Broken, TooLarge, inflated
 from a2a_grpc.client.settings import ClientSettings
 from a2a_grpc.counting import Counter, Malformed, TooMany
 from a2a_grpc.errors import A2AError, InvalidAgentResponseError
@@ -105,6 +105,10 @@ def other_task(found: str, task_id: str) -> InvalidAgentResponseError:
     )
 
 
+KINDS_OF_CALLS = frozenset({"unary_unary", "unary_stream", "stream_unary", "stream_stream"})
+"""The methods of a channel that make a callable."""
+
+
 class CheckedChannel:
     """A channel that checks responses: those of the agent's service with `reader`, those of others with `inflated`.
 
@@ -116,37 +120,19 @@ class CheckedChannel:
         self._settings = settings
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
-
-    def unary_unary(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """Return a callable, as grpc.aio.Channel.unary_unary does."""
-        return self._checked(self._channel.unary_unary, path, serializer, deserializer, **options)
-
-    def unary_stream(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """Return a callable, as grpc.aio.Channel.unary_stream does."""
-        return self._checked(self._channel.unary_stream, path, serializer, deserializer, **options)
-
-    def stream_unary(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """Return a callable, as grpc.aio.Channel.stream_unary does."""
-        return self._checked(self._channel.stream_unary, path, serializer, deserializer, **options)
-
-    def stream_stream(self, path: str, serializer: Any = None, deserializer: Any = None, **options: Any) -> Any:
-        """Return a callable, as grpc.aio.Channel.stream_stream does."""
-        return self._checked(self._channel.stream_stream, path, serializer, deserializer, **options)
+        found = getattr(self._channel, name)
+        return partial(self._checked, found) if name in KINDS_OF_CALLS else found
 
     def _checked(
         self,
         make: Callable[..., Any],
         path: str,
-        serializer: Any,
-        deserializer: Any,
-        *,
         request_serializer: Any = None,
         response_deserializer: Any = None,
         **options: Any,
     ) -> Any:
-        read = self._reader(path, response_deserializer or deserializer)
-        return make(path, request_serializer or serializer, read, **options)
+        """Do what a method of the channel does, with a deserializer that checks."""
+        return make(path, request_serializer, self._reader(path, response_deserializer), **options)
 
     def _reader(self, path: str, deserializer: Any) -> Any:
         """Return what reads the responses in place of a stub's deserializer."""

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 class Spans:
-    """Begins the spans of one client.
-
-    Args:
-        connection: The connection of the client.
-        made: Makes the spans.
-        own: The names of the metadata that the client sends with each call.
-    """
+    """Begins the spans of one client."""
 
     def __init__(self, connection: Connection, made: "MadeCalls", own: frozenset[str]) -> None:
         self._connection = connection
@@ -31,23 +25,13 @@ class Spans:
         self._own = own
 
     def begin(self, method: str, request: Any) -> "CallSpan":
-        """Begin the span of a call.
-
-        Args:
-            method: The name of the method of A2A.
-            request: The request.
-        """
+        """Begin the span of a call."""
         call = self._made.begin(f"{SERVICE_NAME}/{method}", self._place())
         call.asked(request)
         return call
 
     def told(self, metadata: "Metadata", call: "CallSpan") -> "Metadata":
-        """Return metadata that tell the server of a span. Entries of the caller and the client stay as they are.
-
-        Args:
-            metadata: The metadata of the caller.
-            call: The span.
-        """
+        """Return metadata that tell the server of a span. Entries of the caller and the client stay as they are."""
         given = self._own.union(key.lower() for key, _ in metadata)
         return [*metadata, *(entry for entry in call.headers.items() if not given & {entry[0], names.TRACEPARENT})]
 
@@ -65,12 +49,7 @@ class Spans:
 
 
 def open_spans(connection: Connection, own: frozenset[str]) -> Spans | None:
-    """Return what begins the spans of a client; None if the program wants neither traces nor metrics.
-
-    Args:
-        connection: The connection of the client.
-        own: The names of the metadata that the client sends with each call.
-    """
+    """Return what begins the spans of a client; None if the program wants neither traces nor metrics."""
     made = made_calls()
     return None if made is None else Spans(connection, made, own)
 
@@ -99,11 +78,7 @@ class UnarySpan:
         return self
 
     def answered(self, response: Any) -> None:
-        """Note the response.
-
-        Args:
-            response: The response.
-        """
+        """Note the response."""
         if self._call is not None:
             self._call.answered(response)
 
@@ -116,11 +91,6 @@ class StreamSpan:
     """The span of a stream, from its first read until it ends or is closed.
 
     It is a context manager for the time of a read: meanwhile all calls belong to it. An error of the read ends it.
-
-    Args:
-        spans: Begins the span; None for no span.
-        send: The request of a send; None for a subscription.
-        progress: The progress of the stream, with the ids of its task.
     """
 
     __slots__ = ("_call", "_outer", "_progress", "_send", "_spans")
@@ -149,19 +119,11 @@ class StreamSpan:
                 self._end(error)
 
     def told(self, metadata: "Metadata") -> "Metadata":
-        """Return metadata that tell the server of the span.
-
-        Args:
-            metadata: The metadata of the caller.
-        """
+        """Return metadata that tell the server of the span."""
         return metadata if self._spans is None or self._call is None else self._spans.told(metadata, self._call)
 
     def end(self, *, is_whole: bool) -> None:
-        """End the span of a stream that has ended, or was closed.
-
-        Args:
-            is_whole: False if more events may have come.
-        """
+        """End the span of a stream that has ended, or was closed. If more events may have come, it is not whole."""
         self._end(None if is_whole else asyncio.CancelledError())
 
     def _end(self, error: BaseException | None) -> None:
@@ -175,11 +137,7 @@ class StreamSpan:
 
 
 def code_of(error: BaseException | None) -> tuple[str, str]:
-    """Return the name of the status code of a call that has ended, and the kind of error if there is no code.
-
-    Args:
-        error: The error with which it ended; None if it succeeded.
-    """
+    """Return the name of the status code of a call that has ended, and the kind of error if there is no code."""
     match error:
         case None:
             return "OK", ""

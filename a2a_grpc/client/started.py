@@ -52,7 +52,7 @@ class RemoteTask:
             TaskNotCompletedError: The task ended in another state than COMPLETED, or waits for its user.
             A2AError: The task cannot be read, with the same classes as in `Client.wait`.
         """
-        return text_of_completed(await self.wait(strategy=strategy, poll_s=poll_s))
+        return Pieces().text(completed(await self.wait(strategy=strategy, poll_s=poll_s)))
 
     async def get(self) -> Task:
         """Read the task as it is now. Return it.
@@ -75,8 +75,8 @@ class RemoteTask:
         return self.task
 
 
-def text_of_completed(task: Task) -> str:
-    """Return the text of a task. Raise TaskNotCompletedError unless it is COMPLETED."""
+def completed(task: Task) -> Task:
+    """Return a task that is COMPLETED. Raise TaskNotCompletedError for any other end."""
     if task.status.state != lifecycle.COMPLETED:
         raise TaskNotCompletedError(task)
-    return Pieces().text(task)
+    return task

@@ -1,4 +1,4 @@
-"""Compressed content, inflated within a bound.
+"""Content of other programs, read and inflated within a bound.
 
 The core of grpcio 1.71 inflates a compressed message as a whole before it looks at the size. So 4 MiB on the wire
 become 4 GiB. The core of 1.85 stops at the limit. This package switches off the inflating of the core
@@ -9,6 +9,7 @@ protobuf. No message of the protocol begins with 0x78, which would be field 15.
 """
 
 import zlib
+from typing import Protocol
 
 GZIP = b"\x1f\x8b"
 EITHER = 47
@@ -16,11 +17,27 @@ EITHER = 47
 
 
 class TooLarge(ValueError):
-    """The inflated content is larger than allowed."""
+    """The content is larger than allowed."""
 
 
 class Broken(ValueError):
     """The content begins as compressed content does, and is not."""
+
+
+class Stream(Protocol):
+    """A stream of bytes, such as the body of a response, or the output of a command."""
+
+    async def read(self, n: int) -> bytes: ...
+
+
+async def read_within(stream: Stream, limit: int) -> bytes:
+    """Return all of a stream. Raise TooLarge as soon as it has more than `limit` bytes."""
+    content = bytearray()
+    while more := await stream.read(limit):
+        content += more
+        if len(content) > limit:
+            raise TooLarge(f"it has more than {limit} bytes")
+    return bytes(content)
 
 
 def is_compressed(content: bytes) -> bool:
